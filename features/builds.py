@@ -1,0 +1,105 @@
+"""A build: every declared feature, of one log, at the moments computed so far.
+
+    snapshots/<build>/manifest.json
+    snapshots/<build>/<moment>.parquet   customer_id, moment, known_at, one float32 column a feature;
+                                         sorted by customer_id; a customer appears once something is known
+    snapshots/CURRENT                    the build that commands use unless told otherwise
+
+The build's id is a hash of the log and of every feature's declaration, so the same log and the same
+declarations are the same build, more moments are added to it, and nothing is ever computed twice.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.errors import FeatureMismatch, NoBuild
+from features.files import read_pointer, write_atomically
+from features.moments import iso, parse_moment
+from features.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEYS = ("customer_id", "moment", "known_at")  # of every snapshot file, before the features
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build on disk. `features`: name -> hash, in the order of the files' columns."""
+
+    id: str
+    folder: Path
+    log: str  # the log's fingerprint
+    log_starts_at: datetime
+    complete_until: datetime
+    features: Mapping[str, str]
+    moments: tuple[datetime, ...]  # ascending
+
+    @staticmethod
+    def id_of(log: str, features: Mapping[str, str]) -> str:
+        """16 hex digits over the log's fingerprint and the features' hashes."""
+        text = json.dumps([log, sorted(features.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def open(cls, settings: Settings, id: str | None = None) -> "Build":
+        """The build of that id, or the current one. NoBuild if there is none."""
+        root = settings.home / "snapshots"
+        id = id or read_pointer(root / "CURRENT")
+        if id is None or not (root / id / "manifest.json").exists():
+            raise NoBuild(f"no features are built in {root}: run `propensity features build`")
+        raw = json.loads((root / id / "manifest.json").read_text("utf-8"))
+        return cls(
+            id=id,
+            folder=root / id,
+            log=raw["log"],
+            log_starts_at=parse_moment(raw["log_starts_at"]),
+            complete_until=parse_moment(raw["complete_until"]),
+            features=raw["features"],
+            moments=tuple(parse_moment(m) for m in raw["moments"]),
+        )
+
+    def write_manifest(self) -> None:
+        """Make this build, with its moments, the one that is read and the current one."""
+        manifest = {
+            "log": self.log,
+            "log_starts_at": iso(self.log_starts_at),
+            "complete_until": iso(self.complete_until),
+            "features": dict(self.features),
+            "moments": [iso(m) for m in self.moments],
+        }
+        write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+        write_atomically(self.folder.parent / "CURRENT", self.id.encode())
+
+    def path(self, moment: datetime) -> Path:
+        """Where the snapshot of that moment is, or would be."""
+        return self.folder / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
+
+    def read(self, moment: datetime, columns: Iterable[str] | None = None) -> "pa.Table":
+        """One snapshot, sorted by customer_id: `columns`, or all. NoBuild if that moment was not built."""
+        import pyarrow.parquet as pq
+
+        if moment not in self.moments:
+            raise NoBuild(
+                f"build {self.id} has no snapshot of {iso(moment)}: "
+                f"run `propensity features build --as-of {iso(moment)}`"
+            )
+        return pq.read_table(self.path(moment), columns=None if columns is None else list(columns), partitioning=None)
+
+    def require(self, needed: Iterable[tuple[str, str]], by: str) -> None:
+        """FeatureMismatch, naming each offender, unless this build has every (name, hash) pair."""
+        wrong = [
+            f"{name} (absent)" if name not in self.features else f"{name} (defined differently)"
+            for name, hash in needed
+            if self.features.get(name) != hash
+        ]
+        if wrong:
+            raise FeatureMismatch(
+                f"{by} needs features that build {self.id} does not have as they were: {', '.join(wrong)}. "
+                "Retrain on this build, or rebuild with the declarations that the release was trained on"
+            )

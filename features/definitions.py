@@ -1,0 +1,275 @@
+"""Every feature, declared once: what it measures, over which window, in which unit, in words for people.
+
+To add a feature, add it to FEATURES (or to FEATURES in a shop's shop.py): `propensity features list`,
+the builds, the contracts of the tests and the releases pick it up by themselves.
+
+Semantics, for a customer at a moment m (`reference.py` computes exactly this, slowly):
+* An event is known at m if `max(at, known_at) <= m`, and in a window of w days if also `at > m - w x 24 h`.
+* No event: counts and sums are 0, a true zero. A measure that then has no meaning is null (NaN), never 0.
+* Money is summed in minor units and given in the shop's currency. A day is a date in the shop's zone.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from features.errors import FeatureError
+from features.words import Words
+
+KERNEL_VERSION = 1  # raise whenever the kernel would give another number for the same declaration
+WINDOWS = (7, 30, 90, 365)  # days
+
+Measure = Literal[
+    "count",  # events
+    "sum",  # of a column
+    "max",  # of a column
+    "distinct",  # different values of a column
+    "days",  # different local dates with an event
+    "since_last",  # days from the last event to the moment; null without one
+    "since_first",  # days from the first event to the moment; null without one
+    "gap_median",  # days between successive active dates: median, mean, standard deviation, longest;
+    "gap_mean",  # null with fewer than two active dates
+    "gap_std",
+    "gap_max",
+    "expression",  # of other features
+]
+_HISTORY = ("since_last", "since_first", "gap_median", "gap_mean", "gap_std", "gap_max")
+_COLUMN = ("sum", "max", "distinct")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One feature.
+
+    table, column: of the customer log. where: (column, value), events whose column equals the value;
+    the value is text, or a bool. window: days, None for all of known history. expression: + - * / over
+    other features' names and numbers; a division by zero or a null gives null.
+    """
+
+    name: str
+    words: Words
+    unit: str  # orders, items, money, days, share, ratio ...
+    measure: Measure
+    table: str | None = None
+    column: str | None = None
+    where: tuple[str, str | bool] | None = None
+    window: int | None = None
+    expression: str | None = None
+
+    def __post_init__(self) -> None:
+        derived = self.measure == "expression"
+        if derived != (self.expression is not None) or derived == (self.table is not None):
+            raise FeatureError(f"{self.name}: declare either a table and a measure of it, or an expression")
+        if (self.measure in _COLUMN) != (self.column is not None):
+            raise FeatureError(f"{self.name}: the measure {self.measure} goes with a column if {_COLUMN}")
+        if self.measure in _HISTORY and self.window is not None:
+            raise FeatureError(f"{self.name}: {self.measure} looks at all known history, it takes no window")
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the features that an expression reads, sorted."""
+        if self.expression is None:
+            return ()
+        tree = ast.parse(self.expression, mode="eval")
+        for node in ast.walk(tree):
+            if not isinstance(node, _ALLOWED):
+                raise FeatureError(f"{self.name}: {type(node).__name__} is not allowed in {self.expression!r}")
+        return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}))
+
+
+_ALLOWED = (
+    ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div,
+    ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant,
+)  # fmt: skip
+
+
+def feature_hash(feature: Feature, catalogue: Mapping[str, Feature]) -> str:
+    """16 hex digits over the declaration, those of its inputs, and the kernel's version; words left out."""
+    declaration = {
+        "kernel": KERNEL_VERSION,
+        "measure": feature.measure,
+        "table": feature.table,
+        "column": feature.column,
+        "where": feature.where,
+        "window": feature.window,
+        "expression": feature.expression,
+        "inputs": {name: feature_hash(catalogue[name], catalogue) for name in feature.inputs},
+    }
+    return hashlib.sha256(json.dumps(declaration, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def catalogue(own: Iterable[Feature] = ()) -> dict[str, Feature]:
+    """Built-in features and a shop's own, by name. FeatureError for a name twice or an unknown input."""
+    by_name: dict[str, Feature] = {}
+    for feature in (*FEATURES, *own):
+        if feature.name in by_name:
+            raise FeatureError(f"{feature.name} is declared twice: give one of them another name")
+        by_name[feature.name] = feature
+    for feature in by_name.values():
+        for name in feature.inputs:
+            if name not in by_name:
+                raise FeatureError(f"{feature.name} reads {name}, which is not declared")
+    return by_name
+
+
+def _windowed() -> list[Feature]:
+    made: list[Feature] = []
+    for w in WINDOWS:
+
+        def add(
+            name: str,
+            en: str,
+            zh: str,
+            unit: str,
+            measure: Measure,
+            table: str,
+            column: str | None = None,
+            where: tuple[str, str | bool] | None = None,
+            w: int = w,
+        ) -> None:
+            words = Words(f"{en} in the last {w} days", f"近{w}天{zh}")
+            made.append(
+                Feature(
+                    name=f"{name}_{w}d",
+                    words=words,
+                    unit=unit,
+                    measure=measure,
+                    table=table,
+                    column=column,
+                    where=where,
+                    window=w,
+                )
+            )
+
+        def derive(name: str, en: str, zh: str, unit: str, expression: str, w: int = w) -> None:
+            words = Words(f"{en} in the last {w} days", f"近{w}天{zh}")
+            made.append(
+                Feature(
+                    name=f"{name}_{w}d", words=words, unit=unit, measure="expression", expression=expression
+                )
+            )
+
+        add("orders", "Orders", "订单数", "orders", "count", "orders")
+        add("spend", "Money spent", "消费金额", "money", "sum", "orders", "amount")
+        add("discount", "Discount received", "优惠金额", "money", "sum", "orders", "discount")
+        add("order_max", "Largest order", "最大单笔订单金额", "money", "max", "orders", "amount")
+        add("order_days", "Days with an order", "有订单的天数", "days", "days", "orders")
+        add("stores", "Different stores", "光顾门店数", "stores", "distinct", "orders", "store_id")
+        add("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", "orders", None, ("weekend", True))
+        add("evening_orders", "Orders after 17:00", "17点后的订单数", "orders", "count", "orders", None, ("evening", True))
+        add("lines", "Order lines", "购买商品行数", "lines", "count", "order_lines")
+        add("items", "Items", "购买件数", "items", "sum", "order_lines", "items")
+        add("categories", "Different product categories", "购买品类数", "categories", "distinct", "order_lines", "category")
+        add("departments", "Different departments", "购买部门数", "departments", "distinct", "order_lines", "department")
+        add("private_spend", "Money spent on own brands", "自有品牌消费金额", "money", "sum", "order_lines", "amount", ("brand", "Private"))
+        add("discounted_lines", "Discounted lines", "打折商品行数", "lines", "count", "order_lines", None, ("discounted", True))
+        add("coupon_lines", "Lines bought with a coupon", "用券商品行数", "lines", "count", "order_lines", None, ("coupon", True))
+        add("contacts", "Campaign contacts received", "收到的营销触达次数", "contacts", "count", "contacts")
+        add("responses", "Coupons redeemed", "核销优惠券数", "coupons", "count", "responses")
+        add("response_campaigns", "Campaigns answered", "有响应的营销活动数", "campaigns", "distinct", "responses", "campaign_id")
+        derive("order_value", "Average order", "平均客单价", "money", f"spend_{w}d / orders_{w}d")
+        derive("discount_share", "Discount as a share of the price", "优惠占原价比例", "share", f"discount_{w}d / (spend_{w}d + discount_{w}d)")
+        derive("items_per_order", "Items per order", "每单件数", "items", f"items_{w}d / orders_{w}d")
+        derive("weekend_share", "Share of weekend orders", "周末订单占比", "share", f"weekend_orders_{w}d / orders_{w}d")
+        derive("private_share", "Own brands' share of spending", "自有品牌消费占比", "share", f"private_spend_{w}d / spend_{w}d")
+    return made  # fmt: skip
+
+
+FEATURES: tuple[Feature, ...] = (
+    *_windowed(),
+    Feature(
+        name="days_since_order",
+        words=Words("Days since the last order", "距上次下单天数"),
+        unit="days",
+        measure="since_last",
+        table="orders",
+    ),
+    Feature(
+        name="days_since_contact",
+        words=Words("Days since the last campaign contact", "距上次营销触达天数"),
+        unit="days",
+        measure="since_last",
+        table="contacts",
+    ),
+    Feature(
+        name="days_since_response",
+        words=Words("Days since the last coupon redeemed", "距上次核销优惠券天数"),
+        unit="days",
+        measure="since_last",
+        table="responses",
+    ),
+    Feature(
+        name="tenure",
+        words=Words("Days since the first known order", "首单至今天数"),
+        unit="days",
+        measure="since_first",
+        table="orders",
+    ),
+    Feature(
+        name="gap_median",
+        words=Words("Usual days between shopping days (median)", "通常购物间隔天数（中位数）"),
+        unit="days",
+        measure="gap_median",
+        table="orders",
+    ),
+    Feature(
+        name="gap_mean",
+        words=Words("Average days between shopping days", "平均购物间隔天数"),
+        unit="days",
+        measure="gap_mean",
+        table="orders",
+    ),
+    Feature(
+        name="gap_std",
+        words=Words("Irregularity of the days between shopping days", "购物间隔波动（标准差）"),
+        unit="days",
+        measure="gap_std",
+        table="orders",
+    ),
+    Feature(
+        name="gap_max",
+        words=Words("Longest pause between shopping days", "最长购物间隔天数"),
+        unit="days",
+        measure="gap_max",
+        table="orders",
+    ),
+    Feature(
+        name="overdue",
+        words=Words("Time since the last order, as a multiple of the usual gap", "距上次下单时间相当于通常间隔的倍数"),
+        unit="ratio",
+        measure="expression",
+        expression="days_since_order / gap_median",
+    ),
+    Feature(
+        name="orders_trend",
+        words=Words("Orders of the last 30 days against the 90-day pace", "近30天订单相对近90天节奏"),
+        unit="ratio",
+        measure="expression",
+        expression="3 * orders_30d / orders_90d",
+    ),
+    Feature(
+        name="spend_trend",
+        words=Words("Spending of the last 30 days against the 90-day pace", "近30天消费相对近90天节奏"),
+        unit="ratio",
+        measure="expression",
+        expression="3 * spend_30d / spend_90d",
+    ),
+    Feature(
+        name="orders_trend_year",
+        words=Words("Orders of the last 90 days as a share of the year's", "近90天订单占近一年比例"),
+        unit="share",
+        measure="expression",
+        expression="orders_90d / orders_365d",
+    ),
+    Feature(
+        name="response_rate",
+        words=Words("Campaigns answered per contact, last 365 days", "近365天营销响应率"),
+        unit="share",
+        measure="expression",
+        expression="response_campaigns_365d / contacts_365d",
+    ),
+)

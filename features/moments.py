@@ -1,0 +1,60 @@
+"""Moments: UTC, microseconds. As-of is an argument everywhere; only `Settings.now` looks at a clock."""
+
+from datetime import UTC, datetime, timedelta
+
+from features.errors import UsageError
+
+DAY = timedelta(days=1)
+DAY_US = 86_400_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_moment(text: str) -> datetime:
+    """Read `2017-12-03` (00:00 UTC) or an RFC 3339 time with its offset.
+
+    >>> parse_moment("2017-12-03").isoformat()
+    '2017-12-03T00:00:00+00:00'
+    >>> parse_moment("2017-12-03T01:00:00+01:00").isoformat()
+    '2017-12-03T00:00:00+00:00'
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a moment: write 2017-12-03 or 2017-12-03T00:00:00+00:00") from None
+    if moment.tzinfo is None:
+        if len(text) > 10:
+            raise UsageError(f"{text!r} has no offset: append Z or +08:00, so that it means one moment only")
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970-01-01 00:00 UTC, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(microseconds: int) -> datetime:
+    """The inverse of `to_us`."""
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def midnight(moment: datetime) -> datetime:
+    """The last 00:00 UTC at or before the moment."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def grid(start: datetime, end: datetime, every: timedelta = 7 * DAY) -> list[datetime]:
+    """Moments from `end` backwards in steps of `every`, none before `start`; oldest first.
+
+    >>> [m.day for m in grid(parse_moment("2017-12-01"), parse_moment("2017-12-31"), 14 * DAY)]
+    [3, 17, 31]
+    """
+    if every <= timedelta(0):
+        raise UsageError(f"a grid needs a positive step, not {every}")
+    steps = max((end - start) // every, -1)
+    return [end - k * every for k in range(steps, -1, -1)]
+
+
+def iso(moment: datetime) -> str:
+    """RFC 3339 in UTC, as every file and answer writes it: `2017-12-03T00:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,94 @@
+"""The only reader of the environment. Everything else takes a `Settings`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from features.errors import SettingsError, UsageError
+from features.moments import parse_moment
+
+# Set before any dependency is imported: none of them may call home, and MLflow may not unpickle.
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",  # "1" is ignored
+    "DO_NOT_TRACK": "1",
+    "FEAST_USAGE": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+BUNDLED_SHOPS = Path(__file__).parent / "shops"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where state lives, which shop this is, and what the service may do.
+
+    home:         all state (PROPENSITY_HOME, default ./.propensity)
+    shop:         the shop's folder with shop.toml (PROPENSITY_SHOP, default the bundled demo shop)
+    as_of:        "now" for a log of the past (PROPENSITY_AS_OF); None means the clock
+    api_keys:     client name -> key (PROPENSITY_API_KEYS, "journeys:KEY,ops:KEY")
+    stale_after:  age of published features from which answers say `stale` (PROPENSITY_STALE_HOURS, 36)
+    expire_after: age from which nothing is answered (PROPENSITY_EXPIRE_DAYS, 14)
+    """
+
+    home: Path = Path(".propensity")
+    shop: Path = BUNDLED_SHOPS / "complete_journey"
+    as_of: datetime | None = None
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 3000
+    stale_after: timedelta = timedelta(hours=36)
+    expire_after: timedelta = timedelta(days=14)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read PROPENSITY_* variables; raise SettingsError naming the variable that cannot be used."""
+        if environ is None:
+            for name, value in QUIET.items():
+                os.environ.setdefault(name, value)
+            environ = os.environ
+        try:
+            return cls(
+                home=Path(environ.get("PROPENSITY_HOME", ".propensity")).expanduser().resolve(),
+                shop=Path(environ.get("PROPENSITY_SHOP", BUNDLED_SHOPS / "complete_journey")).expanduser(),
+                as_of=parse_moment(environ["PROPENSITY_AS_OF"]) if environ.get("PROPENSITY_AS_OF") else None,
+                api_keys=_keys(environ.get("PROPENSITY_API_KEYS", "")),
+                host=environ.get("PROPENSITY_HOST", "127.0.0.1"),
+                port=int(_number(environ, "PROPENSITY_PORT", 3000)),
+                stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 36)),
+                expire_after=timedelta(days=_number(environ, "PROPENSITY_EXPIRE_DAYS", 14)),
+            )
+        except SettingsError:
+            raise
+        except UsageError as error:
+            raise SettingsError(f"PROPENSITY_AS_OF: {error}") from None
+
+    def now(self) -> datetime:
+        """The moment that "now" means here: `as_of` for a log of the past, else the clock."""
+        return self.as_of or datetime.now(UTC)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e6:
+        raise SettingsError(f"{name} is {text!r}: expected a positive number such as {default}")
+    return value
+
+
+def _keys(text: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        client, _, key = pair.partition(":")
+        if not client or len(key) < 16:
+            raise SettingsError(
+                "PROPENSITY_API_KEYS must read client:key[,client:key], each key of 16 characters or more; "
+                f"the entry of client {client or '(none)'!r} does not"
+            )
+        keys[client] = key
+    return keys

@@ -1,0 +1,1 @@
+"""What we promise: scores, reasons, decisions, over HTTP and in bulk."""

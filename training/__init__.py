@@ -1,0 +1,1 @@
+"""How we earn it: targets, training sets, fits, honest comparisons."""
