@@ -89,7 +89,9 @@ class Build:
                 f"build {self.id} has no snapshot of {iso(moment)}: "
                 f"run `propensity features build --as-of {iso(moment)}`"
             )
-        return pq.read_table(self.path(moment), columns=None if columns is None else list(columns), partitioning=None)
+        return pq.read_table(
+            self.path(moment), columns=None if columns is None else list(columns), partitioning=None
+        )
 
     def require(self, needed: Iterable[tuple[str, str]], by: str) -> None:
         """FeatureMismatch, naming each offender, unless this build has every (name, hash) pair."""

@@ -12,7 +12,7 @@ Semantics, for a customer at a moment m (`reference.py` computes exactly this, s
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -45,9 +45,9 @@ _COLUMN = ("sum", "max", "distinct")
 class Feature:
     """One feature.
 
-    table, column: of the customer log. where: (column, value), events whose column equals the value;
-    the value is text, or a bool. window: days, None for all of known history. expression: + - * / over
-    other features' names and numbers; a division by zero or a null gives null.
+    table, column: of the customer log. where: a condition on one row of it, in SQL; `local_at` is the
+    event's time in the shop's zone; null counts as false. window: days, None for all of known history.
+    expression: + - * / over other features' names and numbers; a division by zero or a null gives null.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Feature:
     measure: Measure
     table: str | None = None
     column: str | None = None
-    where: tuple[str, str | bool] | None = None
+    where: str | None = None
     window: int | None = None
     expression: str | None = None
 
@@ -77,7 +77,9 @@ class Feature:
         tree = ast.parse(self.expression, mode="eval")
         for node in ast.walk(tree):
             if not isinstance(node, _ALLOWED):
-                raise FeatureError(f"{self.name}: {type(node).__name__} is not allowed in {self.expression!r}")
+                raise FeatureError(
+                    f"{self.name}: {type(node).__name__} is not allowed in {self.expression!r}"
+                )
         return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}))
 
 
@@ -116,67 +118,60 @@ def catalogue(own: Iterable[Feature] = ()) -> dict[str, Feature]:
     return by_name
 
 
-def _windowed() -> list[Feature]:
-    made: list[Feature] = []
+# One row makes a feature for each of WINDOWS: name, English, Chinese, unit, measure, table, column, where.
+# fmt: off
+_WINDOWED: tuple[tuple[str, str, str, str, Measure, str, str | None, str | None], ...] = (
+    ("orders", "Orders", "订单数", "orders", "count", "orders", None, None),
+    ("spend", "Money spent", "消费金额", "money", "sum", "orders", "amount", None),
+    ("discount", "Discount received", "优惠金额", "money", "sum", "orders", "discount", None),
+    ("order_max", "Largest order", "最大单笔订单金额", "money", "max", "orders", "amount", None),
+    ("order_days", "Days with an order", "有订单的天数", "days", "days", "orders", None, None),
+    ("stores", "Different stores", "光顾门店数", "stores", "distinct", "orders", "store_id", None),
+    ("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", "orders", None, "isodow(local_at) >= 6"),
+    ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", "orders", None, "hour(local_at) >= 17"),
+    ("lines", "Order lines", "购买商品行数", "lines", "count", "order_lines", None, None),
+    ("items", "Items", "购买件数", "items", "sum", "order_lines", "items", None),
+    ("categories", "Different product categories", "购买品类数", "categories", "distinct", "order_lines", "category", None),
+    ("departments", "Different departments", "购买部门数", "departments", "distinct", "order_lines", "department", None),
+    ("private_spend", "Money spent on own brands", "自有品牌消费金额", "money", "sum", "order_lines", "amount", "brand = 'Private'"),
+    ("discounted_lines", "Discounted lines", "打折商品行数", "lines", "count", "order_lines", None, "discount > 0"),
+    ("coupon_lines", "Lines bought with a coupon", "用券商品行数", "lines", "count", "order_lines", None, "coupon > 0"),
+    ("contacts", "Campaign contacts received", "收到的营销触达次数", "contacts", "count", "contacts", None, None),
+    ("responses", "Coupons redeemed", "核销优惠券数", "coupons", "count", "responses", None, "kind = 'redeem'"),
+    ("response_campaigns", "Campaigns answered", "有响应的营销活动数", "campaigns", "distinct", "responses", "campaign_id", None),
+)
+# The same for expressions; {w} is the window: name, English, Chinese, unit, expression.
+_WINDOWED_EXPRESSIONS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("order_value", "Average order", "平均客单价", "money", "spend_{w}d / orders_{w}d"),
+    ("discount_share", "Discount as a share of the price", "优惠占原价比例", "share", "discount_{w}d / (spend_{w}d + discount_{w}d)"),
+    ("items_per_order", "Items per order", "每单件数", "items", "items_{w}d / orders_{w}d"),
+    ("weekend_share", "Share of weekend orders", "周末订单占比", "share", "weekend_orders_{w}d / orders_{w}d"),
+    ("private_share", "Own brands' share of spending", "自有品牌消费占比", "share", "private_spend_{w}d / spend_{w}d"),
+)
+# fmt: on
+
+
+def _windowed() -> Iterator[Feature]:
     for w in WINDOWS:
-
-        def add(
-            name: str,
-            en: str,
-            zh: str,
-            unit: str,
-            measure: Measure,
-            table: str,
-            column: str | None = None,
-            where: tuple[str, str | bool] | None = None,
-            w: int = w,
-        ) -> None:
-            words = Words(f"{en} in the last {w} days", f"近{w}天{zh}")
-            made.append(
-                Feature(
-                    name=f"{name}_{w}d",
-                    words=words,
-                    unit=unit,
-                    measure=measure,
-                    table=table,
-                    column=column,
-                    where=where,
-                    window=w,
-                )
+        for name, en, zh, unit, measure, table, column, where in _WINDOWED:
+            yield Feature(
+                name=f"{name}_{w}d",
+                words=Words(f"{en} in the last {w} days", f"近{w}天{zh}"),
+                unit=unit,
+                measure=measure,
+                table=table,
+                column=column,
+                where=where,
+                window=w,
             )
-
-        def derive(name: str, en: str, zh: str, unit: str, expression: str, w: int = w) -> None:
-            words = Words(f"{en} in the last {w} days", f"近{w}天{zh}")
-            made.append(
-                Feature(
-                    name=f"{name}_{w}d", words=words, unit=unit, measure="expression", expression=expression
-                )
+        for name, en, zh, unit, expression in _WINDOWED_EXPRESSIONS:
+            yield Feature(
+                name=f"{name}_{w}d",
+                words=Words(f"{en} in the last {w} days", f"近{w}天{zh}"),
+                unit=unit,
+                measure="expression",
+                expression=expression.format(w=w),
             )
-
-        add("orders", "Orders", "订单数", "orders", "count", "orders")
-        add("spend", "Money spent", "消费金额", "money", "sum", "orders", "amount")
-        add("discount", "Discount received", "优惠金额", "money", "sum", "orders", "discount")
-        add("order_max", "Largest order", "最大单笔订单金额", "money", "max", "orders", "amount")
-        add("order_days", "Days with an order", "有订单的天数", "days", "days", "orders")
-        add("stores", "Different stores", "光顾门店数", "stores", "distinct", "orders", "store_id")
-        add("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", "orders", None, ("weekend", True))
-        add("evening_orders", "Orders after 17:00", "17点后的订单数", "orders", "count", "orders", None, ("evening", True))
-        add("lines", "Order lines", "购买商品行数", "lines", "count", "order_lines")
-        add("items", "Items", "购买件数", "items", "sum", "order_lines", "items")
-        add("categories", "Different product categories", "购买品类数", "categories", "distinct", "order_lines", "category")
-        add("departments", "Different departments", "购买部门数", "departments", "distinct", "order_lines", "department")
-        add("private_spend", "Money spent on own brands", "自有品牌消费金额", "money", "sum", "order_lines", "amount", ("brand", "Private"))
-        add("discounted_lines", "Discounted lines", "打折商品行数", "lines", "count", "order_lines", None, ("discounted", True))
-        add("coupon_lines", "Lines bought with a coupon", "用券商品行数", "lines", "count", "order_lines", None, ("coupon", True))
-        add("contacts", "Campaign contacts received", "收到的营销触达次数", "contacts", "count", "contacts")
-        add("responses", "Coupons redeemed", "核销优惠券数", "coupons", "count", "responses")
-        add("response_campaigns", "Campaigns answered", "有响应的营销活动数", "campaigns", "distinct", "responses", "campaign_id")
-        derive("order_value", "Average order", "平均客单价", "money", f"spend_{w}d / orders_{w}d")
-        derive("discount_share", "Discount as a share of the price", "优惠占原价比例", "share", f"discount_{w}d / (spend_{w}d + discount_{w}d)")
-        derive("items_per_order", "Items per order", "每单件数", "items", f"items_{w}d / orders_{w}d")
-        derive("weekend_share", "Share of weekend orders", "周末订单占比", "share", f"weekend_orders_{w}d / orders_{w}d")
-        derive("private_share", "Own brands' share of spending", "自有品牌消费占比", "share", f"private_spend_{w}d / spend_{w}d")
-    return made  # fmt: skip
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -239,7 +234,9 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         name="overdue",
-        words=Words("Time since the last order, as a multiple of the usual gap", "距上次下单时间相当于通常间隔的倍数"),
+        words=Words(
+            "Time since the last order, as a multiple of the usual gap", "距上次下单时间相当于通常间隔的倍数"
+        ),
         unit="ratio",
         measure="expression",
         expression="days_since_order / gap_median",
