@@ -18,7 +18,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -35,7 +35,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         if not path.exists():
-            os.rename(scratch, path)
+            scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

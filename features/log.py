@@ -53,7 +53,7 @@ _EVENT = {
     "at": Column("moment"),
     "known_at": Column("moment"),
 }
-_KNOWN = ("known before it happened", "known_at >= at")
+_KNOWN = ("known before it happened", 'known_at >= "at"')
 
 TABLES: dict[str, Table] = {
     table.name: table

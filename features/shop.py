@@ -120,7 +120,8 @@ def _module(path: Path) -> object:
     if not path.exists():
         return object()
     spec = importlib.util.spec_from_file_location(f"shop_{abs(hash(path))}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

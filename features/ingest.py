@@ -1,0 +1,309 @@
+"""Raw tables -> customer log. Rows that break a contract are kept beside it, each with its reason.
+
+Idempotent: the same files make the same generation, byte for byte, and a second run only says so.
+Atomic: a generation is written whole beside the old one, then one pointer flips.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import LogError, SourceError, UsageError
+from features.files import new_folder, read_pointer, sha256, write_atomically
+from features.log import TABLES, Log, Table, Type
+from features.moments import from_us, iso
+from features.settings import Settings
+from features.shop import Shop, shop_of
+from features.sources import Source
+
+VERSION = 1  # raise whenever the same raw files would give another log
+ROWS_A_GROUP = 131_072
+BUNDLED = ("complete_journey",)
+
+A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows of a raw file went one way. `what`: the reason, or what is special, or ''."""
+
+    table: str
+    file: str
+    accepted: bool
+    what: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingestion did. `changed`: False if the log already held exactly this."""
+
+    generation: str
+    changed: bool
+    account: tuple[Count, ...]
+    tables: dict[str, int]  # rows
+    starts_at: datetime
+    complete_until: datetime
+
+
+def ingest(
+    settings: Settings,
+    name: str | None = None,
+    folder: Path | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Ingested:
+    """Take one source's files into the log; rows of other sources stay as they are.
+
+    name: of a source in shop.toml, default the first. folder: where its files are, if not where it says.
+    dry_run: do everything but keep nothing. SourceError names files that are absent or unreadable.
+    """
+    shop = shop_of(settings)
+    name = name or shop.sources[0]
+    if name not in BUNDLED:
+        raise UsageError(f"there is no source {name!r}; there are: {', '.join(BUNDLED)}")
+    source: Source = importlib.import_module(f"features.sources.{name}").source(shop, folder)
+    inputs = {path.name: sha256(path) for path in source.files}
+    stamp = hashlib.sha256(json.dumps([VERSION, shop.zone.key, shop.exponent, inputs]).encode()).hexdigest()
+
+    root = settings.home / "log"
+    current = read_pointer(root / "CURRENT")
+    before = json.loads((root / current / "manifest.json").read_text()) if current else {"sources": {}}
+    if current and before["sources"].get(name, {}).get("stamp") == stamp:
+        return _ingested(Log.open(settings), before, changed=False)
+
+    scratch = root / ".scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        manifest = _write(scratch, shop, source, stamp, progress)
+        _carry_over(root / current if current else None, scratch, name, manifest, before)
+        if dry_run:
+            log = _log(scratch, "(dry run)", manifest)
+            return _ingested(log, manifest, changed=True)
+        return _publish(settings, scratch, manifest)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(
+    scratch: Path, shop: Shop, source: Source, stamp: str, progress: Progress | None
+) -> dict[str, Any]:
+    """Write the source's tables and rejects into `scratch`; return what the manifest says of them."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    files: dict[str, dict[str, dict[str, object]]] = {}
+    account: list[tuple[object, ...]] = []
+    rejects: list[pa.Table] = []
+    for done, (name, sql) in enumerate(source.tables.items()):
+        if progress:
+            progress(f"{source.name}: {name}", done, len(source.tables))
+        table = TABLES[name]
+        _stage(connection, table, sql, shop.exponent)
+        connection.execute(
+            f"CREATE TABLE {name} AS SELECT * EXCLUDE (_reason, _row) FROM staged WHERE _reason IS NULL"
+        )
+        path = scratch / name / f"{source.name}.parquet"
+        rows = _save(path, connection, table, shop.exponent)
+        if rows:
+            files[name] = {source.name: {"rows": rows, "sha256": sha256(path)}}
+        account += connection.execute(
+            f"""SELECT '{name}', _file, _reason IS NULL, coalesce(_reason, _note, ''), count(*)
+                FROM staged GROUP BY ALL ORDER BY ALL"""
+        ).fetchall()
+        rejects.append(
+            connection.sql(
+                f"""SELECT '{source.name}' AS source, '{name}' AS "table", _file AS file, _line AS line,
+                           _reason AS reason, _row AS row
+                    FROM staged WHERE _reason IS NOT NULL ORDER BY _file, _line"""
+            ).to_arrow_table()
+        )
+        connection.execute("DROP TABLE staged")
+    if "orders" not in files:
+        raise SourceError(f"{source.name} gave no order that keeps the contract: nothing was ingested")
+    (until,) = connection.execute(f"SELECT epoch_us(({source.complete_until}))").fetchall()[0]
+    (starts,) = connection.execute("SELECT epoch_us(min(\"at\")) FROM orders").fetchall()[0]
+    connection.close()
+    rejected = scratch / "rejects" / f"{source.name}.parquet"
+    rejected.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(rejects), rejected)
+    return {
+        "files": files,
+        "sources": {
+            source.name: {
+                "stamp": stamp,
+                "starts_at": iso(from_us(starts)),
+                "complete_until": iso(from_us(until)),
+                "account": account,
+            }
+        },
+    }
+
+
+def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int) -> None:
+    """CREATE TABLE staged: cast columns, _file, _line, _note, _reason (null: accepted), _row (as given)."""
+    columns = table.columns.items()
+    cast = [f"TRY_CAST(raw.{c} AS {_sql_type(column.type, exponent)}) AS \"{c}\"" for c, column in columns]
+    problems = [
+        f"WHEN raw.{c} IS NOT NULL AND \"{c}\" IS NULL THEN '{c} is not {A[column.type]}'"
+        for c, column in columns
+        if column.type not in ("text", "map")
+    ]
+    problems += [f"WHEN \"{c}\" IS NULL THEN 'no {c}'" for c, column in columns if column.required]
+    problems += [f"WHEN ({rule}) IS NOT TRUE THEN '{reason}'" for reason, rule in table.rules]
+    key = _names(table.key)
+    connection.execute(
+        f"""
+        CREATE TABLE staged AS
+        WITH typed AS (SELECT raw, {", ".join(cast)}, raw._file::VARCHAR AS _file,
+                              raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note FROM ({sql}) raw),
+             judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
+             unique_ AS (
+                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1
+                           THEN 'a second row with the same {', '.join(table.key)}' ELSE _broken END AS _reason
+                 FROM (SELECT *, row_number() OVER (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
+                       FROM judged))
+        SELECT * EXCLUDE (raw, _broken, _nth),
+               CASE WHEN _reason IS NOT NULL THEN to_json(raw)::VARCHAR END AS _row
+        FROM unique_"""
+    )
+
+
+def _names(columns: Iterable[str]) -> str:
+    """Quoted, because `at` is a keyword."""
+    return ", ".join(f'"{c}"' for c in columns)
+
+
+def _sql_type(type: Type, exponent: int) -> str:
+    return {
+        "text": "VARCHAR",
+        "moment": "TIMESTAMPTZ",
+        "money": f"DECIMAL(18, {exponent})",
+        "integer": "BIGINT",
+        "real": "DOUBLE",
+        "map": "MAP(VARCHAR, VARCHAR)",
+    }[type]
+
+
+def arrow_schema(table: Table, exponent: int) -> pa.Schema:
+    """The table's columns as Arrow types."""
+    types = {
+        "text": pa.string(),
+        "moment": pa.timestamp("us", "UTC"),
+        "money": pa.decimal128(18, exponent),
+        "integer": pa.int64(),
+        "real": pa.float64(),
+        "map": pa.map_(pa.string(), pa.string()),
+    }
+    return pa.schema([pa.field(c, types[column.type]) for c, column in table.columns.items()])
+
+
+def _save(path: Path, connection: duckdb.DuckDBPyConnection, table: Table, exponent: int) -> int:
+    """Write the accepted rows, by customer and time, so that a range of customers is a range of the file."""
+    order = [c for c in ("customer_id", "known_at", "at") if c in table.columns]
+    order += [c for c in table.key if c not in order]
+    schema = arrow_schema(table, exponent)
+    reader = connection.sql(
+        f"SELECT {_names(table.columns)} FROM {table.name} ORDER BY {_names(order)}"
+    ).to_arrow_reader(ROWS_A_GROUP)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in _groups(reader):
+            rows += group.num_rows
+            writer.write_table(group.cast(schema), row_group_size=ROWS_A_GROUP)
+    if not rows:
+        path.unlink()
+    return rows
+
+
+def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Batches regrouped to a fixed size, so that the same rows give the same bytes."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in reader:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= ROWS_A_GROUP:
+            table = pa.Table.from_batches(held)
+            whole = count - count % ROWS_A_GROUP
+            yield table.slice(0, whole)
+            held, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield pa.Table.from_batches(held)
+
+
+def _carry_over(
+    old: Path | None, scratch: Path, name: str, manifest: dict[str, Any], before: dict[str, Any]
+) -> None:
+    """Link the other sources' files into the new generation: immutable, so shared rather than copied."""
+    for table, by_source in before.get("files", {}).items():
+        for other, facts in by_source.items():
+            if other == name:
+                continue
+            assert old is not None
+            target = scratch / table / f"{other}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(old / table / f"{other}.parquet", target)
+            manifest["files"].setdefault(table, {})[other] = facts
+    for other, facts in before["sources"].items():
+        if other != name:
+            manifest["sources"][other] = facts
+    manifest["starts_at"] = min(s["starts_at"] for s in manifest["sources"].values())
+    # A label is mature only when every source has told all it knows.
+    manifest["complete_until"] = min(s["complete_until"] for s in manifest["sources"].values())
+
+
+def _publish(settings: Settings, scratch: Path, manifest: dict[str, Any]) -> Ingested:
+    content = json.dumps([manifest["files"], manifest["complete_until"]], sort_keys=True)
+    generation = hashlib.sha256(content.encode()).hexdigest()[:16]
+    root = settings.home / "log"
+    rejects = settings.home / "rejects" / generation
+    shutil.rmtree(rejects, ignore_errors=True)
+    rejects.parent.mkdir(parents=True, exist_ok=True)
+    (scratch / "rejects").rename(rejects)
+    with new_folder(root / generation) as folder:
+        for path in list(scratch.iterdir()):
+            path.rename(folder / path.name)
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
+    write_atomically(root / "CURRENT", generation.encode())
+    log = Log.open(settings)
+    for table in log.tables:
+        for path in log.paths(table):
+            if not path.exists():
+                raise LogError(f"{path} is missing from the log that was just written: ingest again")
+    return _ingested(log, manifest, changed=True)
+
+
+def _log(folder: Path, fingerprint: str, manifest: dict[str, Any]) -> Log:
+    return Log(
+        folder=folder,
+        fingerprint=fingerprint,
+        starts_at=datetime.fromisoformat(manifest["starts_at"]),
+        complete_until=datetime.fromisoformat(manifest["complete_until"]),
+        files=manifest["files"],
+    )
+
+
+def _ingested(log: Log, manifest: dict[str, Any], changed: bool) -> Ingested:
+    account = [Count(*row) for facts in manifest["sources"].values() for row in facts["account"]]
+    return Ingested(
+        generation=log.fingerprint,
+        changed=changed,
+        account=tuple(account),
+        tables={t: sum(int(str(f["rows"])) for f in by.values()) for t, by in sorted(log.files.items())},
+        starts_at=log.starts_at,
+        complete_until=log.complete_until,
+    )
