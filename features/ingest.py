@@ -134,7 +134,7 @@ def _write(
     if "orders" not in files:
         raise SourceError(f"{source.name} gave no order that keeps the contract: nothing was ingested")
     (until,) = connection.execute(f"SELECT epoch_us(({source.complete_until}))").fetchall()[0]
-    (starts,) = connection.execute("SELECT epoch_us(min(\"at\")) FROM orders").fetchall()[0]
+    (starts,) = connection.execute('SELECT epoch_us(min("at")) FROM orders').fetchall()[0]
     connection.close()
     rejected = scratch / "rejects" / f"{source.name}.parquet"
     rejected.parent.mkdir(parents=True)
@@ -155,7 +155,7 @@ def _write(
 def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int) -> None:
     """CREATE TABLE staged: cast columns, _file, _line, _note, _reason (null: accepted), _row (as given)."""
     columns = table.columns.items()
-    cast = [f"TRY_CAST(raw.{c} AS {_sql_type(column.type, exponent)}) AS \"{c}\"" for c, column in columns]
+    cast = [f'TRY_CAST(raw.{c} AS {_sql_type(column.type, exponent)}) AS "{c}"' for c, column in columns]
     problems = [
         f"WHEN raw.{c} IS NOT NULL AND \"{c}\" IS NULL THEN '{c} is not {A[column.type]}'"
         for c, column in columns
@@ -172,7 +172,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
              judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
              unique_ AS (
                  SELECT *, CASE WHEN _broken IS NULL AND _nth > 1
-                           THEN 'a second row with the same {', '.join(table.key)}' ELSE _broken END AS _reason
+                           THEN 'a second row with the same {", ".join(table.key)}' ELSE _broken END AS _reason
                  FROM (SELECT *, row_number() OVER (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
                        FROM judged))
         SELECT * EXCLUDE (raw, _broken, _nth),

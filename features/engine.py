@@ -1,0 +1,308 @@
+"""Declarations -> one plan for the kernel -> a table for every moment, in buckets of customers.
+
+DuckDB reads the log and evaluates the declarations' conditions; the kernel does the windows; expressions
+are computed in float64 over its results; everything is cast once to float32, which training and serving read.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features import kernel
+from features.builds import KEYS, Build
+from features.definitions import Feature, catalogue, feature_hash
+from features.errors import FeatureError, UsageError
+from features.log import TABLES, Log
+from features.moments import DAY_US, iso, to_us
+from features.settings import Settings
+from features.shop import Shop, shop_of
+
+BUCKET = 50_000  # customers computed at once: bounds memory
+Progress = Callable[[str, int, int], None]
+Float64 = NDArray[np.float64]
+
+
+def available(log: Log, features: Mapping[str, Feature]) -> dict[str, Feature]:
+    """The features whose tables the log has; a table that a shop lacks takes its features with it."""
+    known: dict[str, Feature] = {}
+
+    def has(feature: Feature) -> bool:
+        if feature.table is not None:
+            return feature.table in log.tables
+        return all(has(features[name]) for name in feature.inputs)
+
+    for name, feature in features.items():
+        if has(feature):
+            known[name] = feature
+    return known
+
+
+def build(
+    settings: Settings, moments: Sequence[datetime], progress: Progress | None = None
+) -> tuple[Build, int]:
+    """Compute what is missing of the moments' snapshots; return the build and the number of new snapshots.
+
+    Makes it the current build. UsageError for a moment after the log's end: nobody knew that yet.
+    """
+    log, shop = Log.open(settings), shop_of(settings)
+    features = available(log, catalogue(shop.declared("FEATURES")))
+    hashes = {name: feature_hash(feature, features) for name, feature in features.items()}
+    late = [m for m in moments if m > log.complete_until]
+    if late:
+        raise UsageError(
+            f"the log is complete until {iso(log.complete_until)}: "
+            f"features as of {iso(late[0])} would be guesses"
+        )
+    id = Build.id_of(log.fingerprint, hashes)
+    folder = settings.home / "snapshots" / id
+    folder.mkdir(parents=True, exist_ok=True)
+    done = set(Build.open(settings, id).moments) if (folder / "manifest.json").exists() else set()
+    missing = sorted(set(moments) - done)
+    result = Build(
+        id=id,
+        folder=folder,
+        log=log.fingerprint,
+        log_starts_at=log.starts_at,
+        complete_until=log.complete_until,
+        features=hashes,
+        moments=tuple(sorted({*moments, *done})),
+    )
+    if missing:
+        schema = _schema(features)
+        writers = {}
+        try:
+            for moment in missing:
+                temporary = result.path(moment).with_suffix(".writing")
+                writers[moment] = pq.ParquetWriter(temporary, schema, compression="zstd")
+            for moment, table in compute(log, shop, features, missing, progress=progress):
+                writers[moment].write_table(table)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        for moment in missing:
+            result.path(moment).with_suffix(".writing").replace(result.path(moment))
+    result.write_manifest()
+    return result, len(missing)
+
+
+def compute(
+    log: Log,
+    shop: Shop,
+    features: Mapping[str, Feature],
+    moments: Sequence[datetime],
+    bucket: int = BUCKET,
+    progress: Progress | None = None,
+) -> Iterator[tuple[datetime, pa.Table]]:
+    """Yield (moment, table) for every bucket of customers and every moment; customers ascending.
+
+    A table: customer_id, moment, known_at, one float32 column a feature (NaN: null). A customer is in it
+    from the moment on at which anything is known of her.
+    """
+    known = log.read("customers", ["customer_id", "known_at"]).sort_by("customer_id")
+    ids, since = known["customer_id"], known["known_at"].cast(pa.int64()).to_numpy()
+    buckets = range(0, len(ids), bucket)
+    grid = np.array([to_us(m) for m in moments], np.int64)
+    if np.any(np.diff(grid) <= 0):
+        raise UsageError("moments must ascend, each named once")
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for number, start in enumerate(buckets):
+        if progress:
+            progress("features", number, len(buckets))
+        here = ids.slice(start, bucket)
+        first_known = since[start : start + len(here)]
+        spine = np.arange(len(here) + 1, dtype=np.int64) * len(grid)
+        columns = _columns(connection, log, shop, features, here, spine, np.tile(grid, len(here)))
+        for m, moment in enumerate(moments):
+            present = first_known <= grid[m]
+            rows = {name: values[m :: len(grid)][present] for name, values in columns.items()}
+            stamp = pa.array([grid[m]], pa.int64()).cast(pa.timestamp("us", "UTC"))[0]
+            count = int(present.sum())
+            keys = [here.filter(pa.array(present)), pa.repeat(stamp, count), pa.repeat(stamp, count)]
+            yield moment, pa.table([*keys, *rows.values()], schema=_schema(features))
+    if progress:
+        progress("features", len(buckets), len(buckets))
+
+
+def _schema(features: Mapping[str, Feature]) -> pa.Schema:
+    stamp = pa.timestamp("us", "UTC")
+    keys = zip(KEYS, (pa.string(), stamp, stamp), strict=True)
+    return pa.schema([*keys, *((name, pa.float32()) for name in features)])
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection,
+    log: Log,
+    shop: Shop,
+    features: Mapping[str, Feature],
+    ids: pa.ChunkedArray,
+    spine: NDArray[np.int64],
+    moments: NDArray[np.int64],
+) -> dict[str, NDArray[np.float32]]:
+    """Every feature's values, rows by customer then moment."""
+    values: dict[str, Float64] = {}
+    connection.register("wanted", pa.table({"customer_id": ids, "code": np.arange(len(ids))}))
+    for table in sorted({f.table for f in features.values() if f.table}):
+        here = {name: f for name, f in features.items() if f.table == table}
+        values.update(_Events(connection, log, shop, table, here).compute(len(ids), spine, moments))
+    while len(values) < len(features):  # expressions, in the order that their inputs become known
+        for name, feature in features.items():
+            if name not in values and all(i in values for i in feature.inputs):
+                assert feature.expression is not None
+                values[name] = evaluate(feature.expression, values)
+    return {name: values[name].astype(np.float32) for name in features}
+
+
+class _Events:
+    """One table's events of one bucket of customers, with what the features measure as plain columns."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        log: Log,
+        shop: Shop,
+        table: str,
+        features: Mapping[str, Feature],
+    ) -> None:
+        self.features = features
+        self.scale = 10.0**shop.exponent
+        self.types = {c: column.type for c, column in TABLES[table].columns.items()}
+        self.inputs: dict[tuple[str, str | None, str | None], str] = {}
+        for feature in features.values():
+            self.inputs.setdefault(self._input(feature), f"c{len(self.inputs)}")
+        select = [self._sql(*key, shop.exponent) + f" AS {name}" for key, name in self.inputs.items()]
+        files = ", ".join(f"'{path}'" for path in log.paths(table))
+        self.rows = connection.sql(
+            f"""SELECT code, epoch_us(greatest("at", known_at)) AS enter, epoch_us("at") AS at_us,
+                       (local_at::DATE - DATE '1970-01-01')::INTEGER AS local_day, {", ".join(select)}
+                FROM (SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at FROM read_parquet([{files}]))
+                     JOIN wanted USING (customer_id)
+                ORDER BY code, enter, at_us"""
+        ).to_arrow_table()
+
+    @staticmethod
+    def _input(feature: Feature) -> tuple[str, str | None, str | None]:
+        """What a feature needs of each event: several windows and measures share it."""
+        kind = {"count": "sum", "days": "distinct"}.get(feature.measure, feature.measure)
+        if kind.startswith(("gap", "since")):
+            kind = "history"
+        return kind, ("" if feature.measure == "days" else feature.column), feature.where
+
+    def _sql(self, kind: str, column: str | None, where: str | None, exponent: int) -> str:
+        holds = f"coalesce({where}, false)" if where else "true"
+        if kind == "history":
+            return f"({holds})"
+        if kind == "distinct":
+            value = f'"{column}"' if column else "NULL"
+            return f"CASE WHEN {holds} THEN {value} END" if column else f"({holds})"
+        if column is None:
+            return f"CASE WHEN {holds} THEN 1 ELSE 0 END::BIGINT"
+        type = self.types.get(column)
+        if type not in ("money", "integer"):
+            raise FeatureError(f"{kind} of {column}: only money and whole numbers are summed, this is {type}")
+        value = f'("{column}" * {10**exponent})::BIGINT' if type == "money" else f'"{column}"'
+        other = "0" if kind == "sum" else str(kernel.NOTHING)
+        return f"CASE WHEN {holds} THEN coalesce({value}, {other}) ELSE {other} END::BIGINT"
+
+    def compute(
+        self, customers: int, spine: NDArray[np.int64], moments: NDArray[np.int64]
+    ) -> dict[str, Float64]:
+        """Run the kernel once for each kind of measure."""
+        code = self.rows["code"].to_numpy()
+        offsets = np.searchsorted(code, np.arange(customers + 1)).astype(np.int64)
+        enter, at = self.rows["enter"].to_numpy(), self.rows["at_us"].to_numpy()
+        by_at = np.lexsort((at, code)).astype(np.int64)
+        days = self.rows["local_day"].to_numpy().astype(np.int32)
+        result: dict[str, Float64] = {}
+        for kind in ("sum", "max", "distinct"):
+            wanted = {n: f for n, f in self.features.items() if self._input(f)[0] == kind}
+            if not wanted:
+                continue
+            keys = list(dict.fromkeys(self._input(f) for f in wanted.values()))
+            spans = list(dict.fromkeys(f.window for f in wanted.values()))
+            windows = np.array([kernel.FOREVER if s is None else s * DAY_US for s in spans], np.int64)
+            data = np.column_stack([self._data(key, days) for key in keys])
+            if kind == "sum":
+                out = kernel.sums(offsets, enter, at, by_at, spine, moments, windows, data)
+            elif kind == "max":
+                out = kernel.maxima(offsets, enter, at, spine, moments, windows, data)
+            else:
+                out = kernel.distinct(offsets, enter, at, by_at, spine, moments, windows, data)
+            for name, feature in wanted.items():
+                raw = out[spans.index(feature.window), keys.index(self._input(feature))]
+                money = feature.column is not None and self.types[feature.column] == "money"
+                scale = self.scale if money and kind != "distinct" else 1.0
+                result[name] = _null(raw, raw / scale)
+        for where in dict.fromkeys(f.where for f in self.features.values() if self._input(f)[0] == "history"):
+            matching = self._data(("history", None, where), days)
+            out = kernel.history(offsets, enter, at, days, spine, moments, matching)
+            for name, feature in self.features.items():
+                if self._input(feature) == ("history", None, where):
+                    result[name] = _from_history(feature.measure, out, moments)
+        return result
+
+    def _data(self, key: tuple[str, str | None, str | None], days: NDArray[np.int32]) -> NDArray[Any]:
+        column = self.rows[self.inputs[key]]
+        if key[0] != "distinct":
+            return column.to_numpy()
+        if key[1] == "":  # local days where the condition holds
+            start = days.min() if len(days) else 0
+            return np.where(column.to_numpy(), days - start, -1).astype(np.int32)
+        codes = column.combine_chunks().dictionary_encode().indices
+        return codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def _null(raw: NDArray[np.int64], value: Float64) -> Float64:
+    return np.where(raw == kernel.NOTHING, np.nan, value)
+
+
+def _from_history(measure: str, out: NDArray[np.int64], moments: NDArray[np.int64]) -> Float64:
+    """Kernel's [7, r] -> one measure. Standard deviation of the gaps: population, from exact sums."""
+    last, first, number, total, squares, median2, longest = out
+    if measure == "since_last":
+        return _null(last, (moments - last) / DAY_US)
+    if measure == "since_first":
+        return _null(first, (moments - first) / DAY_US)
+    if measure == "gap_median":
+        return _null(median2, median2 / 2)
+    if measure == "gap_max":
+        return _null(longest, longest / 1)
+    n = np.where(number == kernel.NOTHING, 1, number)
+    if measure == "gap_mean":
+        return _null(number, total / n)
+    # n * squares - total^2 is an exact integer: no cancellation.
+    return _null(number, np.sqrt(np.where(number == kernel.NOTHING, 0, n * squares - total * total)) / n)
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def evaluate(expression: str, values: Mapping[str, Float64]) -> Float64:
+    """An expression over columns, in float64. What has no finite value (a division by zero) is null."""
+
+    def walk(node: ast.expr) -> Any:
+        if isinstance(node, ast.BinOp):
+            return _OPERATORS[type(node.op)](walk(node.left), walk(node.right))
+        if isinstance(node, ast.UnaryOp):
+            return -walk(node.operand)
+        if isinstance(node, ast.Name):
+            return values[node.id]
+        assert isinstance(node, ast.Constant)
+        return np.float64(node.value)  # type: ignore[arg-type]
+
+    with np.errstate(all="ignore"):
+        result = np.asarray(walk(ast.parse(expression, mode="eval").body), np.float64)
+    return np.where(np.isfinite(result), result, np.nan)
