@@ -252,12 +252,12 @@ class _Events:
     def _data(self, key: tuple[str, str | None, str | None], days: NDArray[np.int32]) -> NDArray[Any]:
         column = self.rows[self.inputs[key]]
         if key[0] != "distinct":
-            return column.to_numpy()
+            return np.asarray(column.to_numpy())
         if key[1] == "":  # local days where the condition holds
             start = days.min() if len(days) else 0
             return np.where(column.to_numpy(), days - start, -1).astype(np.int32)
         codes = column.combine_chunks().dictionary_encode().indices
-        return codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        return np.asarray(codes.fill_null(-1).to_numpy(zero_copy_only=False), np.int32)
 
 
 def _null(raw: NDArray[np.int64], value: Float64) -> Float64:

@@ -163,7 +163,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
     ]
     problems += [f"WHEN \"{c}\" IS NULL THEN 'no {c}'" for c, column in columns if column.required]
     problems += [f"WHEN ({rule}) IS NOT TRUE THEN '{reason}'" for reason, rule in table.rules]
-    key = _names(table.key)
+    key, repeated = _names(table.key), f"a second row with the same {', '.join(table.key)}"
     connection.execute(
         f"""
         CREATE TABLE staged AS
@@ -171,9 +171,9 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
                               raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note FROM ({sql}) raw),
              judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
              unique_ AS (
-                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1
-                           THEN 'a second row with the same {", ".join(table.key)}' ELSE _broken END AS _reason
-                 FROM (SELECT *, row_number() OVER (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
+                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1 THEN '{repeated}' ELSE _broken END AS _reason
+                 FROM (SELECT *, row_number() OVER
+                                 (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
                        FROM judged))
         SELECT * EXCLUDE (raw, _broken, _nth),
                CASE WHEN _reason IS NOT NULL THEN to_json(raw)::VARCHAR END AS _row
@@ -212,8 +212,7 @@ def arrow_schema(table: Table, exponent: int) -> pa.Schema:
 
 def _save(path: Path, connection: duckdb.DuckDBPyConnection, table: Table, exponent: int) -> int:
     """Write the accepted rows, by customer and time, so that a range of customers is a range of the file."""
-    order = [c for c in ("customer_id", "known_at", "at") if c in table.columns]
-    order += [c for c in table.key if c not in order]
+    order = [c for c in dict.fromkeys(("customer_id", "known_at", "at", *table.key)) if c in table.columns]
     schema = arrow_schema(table, exponent)
     reader = connection.sql(
         f"SELECT {_names(table.columns)} FROM {table.name} ORDER BY {_names(order)}"

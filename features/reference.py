@@ -1,0 +1,119 @@
+"""The slow, obvious answer that the tests hold the engine to.
+
+One customer, one moment, one feature at a time, over plain lists of events. It shares with the engine the
+declarations and DuckDB's reading of a declaration's `where`; nothing of windows, money or gaps.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any
+
+import duckdb
+
+from features.definitions import Feature
+from features.log import Log
+from features.shop import Shop
+
+Event = dict[str, Any]
+
+
+def compute(
+    log: Log, shop: Shop, features: Mapping[str, Feature], moment: datetime
+) -> dict[str, dict[str, float]]:
+    """Customer -> feature -> value at the moment (NaN: null), of the customers known by then."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    tables = {f.table for f in features.values() if f.table}
+    events = {table: _events(connection, log, shop, table, features) for table in tables}
+    result = {}
+    for row in log.read("customers").to_pylist():
+        if row["known_at"] <= moment:
+            mine = {t: [e for e in events[t] if e["customer_id"] == row["customer_id"]] for t in tables}
+            result[row["customer_id"]] = one(mine, features, moment)
+    return result
+
+
+def one(
+    events: Mapping[str, list[Event]], features: Mapping[str, Feature], moment: datetime
+) -> dict[str, float]:
+    """All features of one customer, whose events by table are given."""
+    values: dict[str, float] = {}
+    for name, feature in features.items():
+        if feature.table is not None:
+            known = [
+                e
+                for e in events[feature.table]
+                if max(e["at"], e["known_at"]) <= moment
+                and (feature.where is None or e[feature.where])
+                and (feature.window is None or e["at"] > moment - timedelta(days=feature.window))
+            ]
+            values[name] = measure(feature, known, moment)
+    for name, feature in features.items():
+        if feature.expression is not None:
+            try:
+                # The declaration has been checked to hold names, numbers and + - * / only.
+                value = eval(feature.expression, {"__builtins__": {}}, values)  # noqa: S307
+            except ZeroDivisionError:
+                value = math.nan
+            values[name] = value
+    return values
+
+
+def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
+    """One measure over the events that count."""
+    column = [e[feature.column] for e in events if e[feature.column] is not None] if feature.column else []
+    days = sorted({e["day"] for e in events})
+    gaps = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
+    day = timedelta(days=1)
+    match feature.measure:
+        case "count":
+            return len(events)
+        case "sum":
+            return float(sum(column))
+        case "max":
+            return float(max(column)) if column else math.nan
+        case "distinct":
+            return len(set(column))
+        case "days":
+            return len(days)
+        case "since_last":
+            return float((moment - max(e["at"] for e in events)) / day) if events else math.nan
+        case "since_first":
+            return float((moment - min(e["at"] for e in events)) / day) if events else math.nan
+    if not gaps:
+        return math.nan
+    n = len(gaps)
+    match feature.measure:
+        case "gap_median":
+            return float(median(gaps))
+        case "gap_mean":
+            return sum(gaps) / n
+        case "gap_std":
+            return math.sqrt(n * sum(g * g for g in gaps) - sum(gaps) ** 2) / n
+        case "gap_max":
+            return max(gaps)
+    raise AssertionError(feature.measure)
+
+
+def _events(
+    connection: duckdb.DuckDBPyConnection,
+    log: Log,
+    shop: Shop,
+    table: str,
+    features: Mapping[str, Feature],
+) -> list[Event]:
+    """Rows of a table, each with its local `day` and the truth of every condition that a feature puts."""
+    wheres = {f.where for f in features.values() if f.table == table and f.where}
+    conditions = "".join(f""", coalesce({where}, false) AS "{where}" """ for where in sorted(wheres))
+    connection.register("rows", log.read(table))
+    relation = connection.sql(
+        f"""SELECT *{conditions} FROM
+            (SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at FROM rows)"""
+    )
+    events: list[Event] = relation.to_arrow_table().to_pylist()
+    for event in events:
+        day: date = event["at"].astimezone(shop.zone).date()
+        event["day"] = day
+    return events
