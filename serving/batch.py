@@ -1,0 +1,101 @@
+"""Scores of everyone at a moment, and the quantiles that percentiles come from.
+
+scores/<name>/<version>/<moment>.parquet        customer_id, moment, target, model_version,
+                                                probability, percentile; sorted by customer_id
+scores/<name>/<version>/<moment>.quantiles.npy  float64 [1001], the probabilities at 0, .1, ... 100 %
+"""
+
+import io
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from features.builds import Build
+from features.files import write_atomically
+from features.settings import Settings
+from serving.booster import Numbers
+from serving.releases import Release
+
+_CHUNK = 16_384  # rows scored at a time: 100 features are 6.5 MB
+_POINTS = 1001
+
+
+def score(settings: Settings, release: Release, moment: datetime, out: Path | None = None) -> Path:
+    """Score every customer of a snapshot of the current build, with the `score` that the service calls.
+
+    Written to `out`, or to the score store together with its quantiles; running again writes the same
+    bytes. NoBuild if that moment was not built, FeatureMismatch if the build is not what the release needs.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    card = release.model.card
+    build = Build.open(settings)
+    build.require(card.needs, by=f"release {release.name} {release.version}")
+    names = [feature.name for feature in card.features]
+    snapshot = build.read(moment, ["customer_id", "moment", *names])
+    probability = np.empty(len(snapshot))
+    for first in range(0, len(snapshot), _CHUNK):
+        part = snapshot.slice(first, _CHUNK)
+        matrix = np.column_stack([part[name].to_numpy() for name in names])
+        probability[first : first + _CHUNK] = release.model.score(matrix)
+    quantiles = _quantiles(probability)
+    n = len(snapshot)
+    table = pa.table(
+        {
+            "customer_id": snapshot["customer_id"],
+            "moment": snapshot["moment"],
+            "target": pa.array([card.target.name] * n, pa.string()),
+            "model_version": pa.array([release.version] * n, pa.string()),
+            "probability": pa.array(probability),
+            "percentile": pa.array(percentiles(probability, quantiles)),
+        }
+    )
+    if out is None:
+        out = _path(settings, release, moment)
+        file = io.BytesIO()
+        np.save(file, quantiles, allow_pickle=False)
+        write_atomically(_quantiles_path(out), file.getvalue())
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    write_atomically(out, sink.getvalue())
+    return out
+
+
+def percentile(settings: Settings, release: Release, moment: datetime) -> Numbers | None:
+    """The quantiles of that moment's batch score, for `percentiles`; None if it was not scored."""
+    path = _quantiles_path(_path(settings, release, moment))
+    if not path.exists():
+        return None
+    quantiles: Numbers = np.load(path, allow_pickle=False)
+    return quantiles
+
+
+def percentiles(probability: Numbers, quantiles: Numbers) -> Numbers:
+    """Share of the scored customers with a lower or equal probability, in percent, down to a tenth.
+
+    >>> percentiles(np.array([.0, .2, .4, 1.]), _quantiles(np.array([.1, .2, .3, .4, .5]))).tolist()
+    [0.0, 40.0, 80.0, 100.0]
+    """
+    at_most: Numbers = np.maximum(np.searchsorted(quantiles, probability, side="right") - 1, 0) / 10
+    return at_most
+
+
+def _quantiles(probability: Numbers) -> Numbers:
+    """Point i is the lowest probability that at least i/1000 of all do not exceed; NaN without anyone."""
+    if not len(probability):
+        return np.full(_POINTS, np.nan)
+    # In integers: 0.7 * 10 would be a little more than 7, and its ceiling the wrong customer.
+    last = -(-np.arange(_POINTS) * len(probability) // (_POINTS - 1)) - 1
+    points: Numbers = np.sort(probability)[np.maximum(last, 0)]
+    return points
+
+
+def _path(settings: Settings, release: Release, moment: datetime) -> Path:
+    folder = settings.home / "scores" / release.name / release.version
+    return folder / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
+
+
+def _quantiles_path(scores: Path) -> Path:
+    return scores.with_suffix(".quantiles.npy")

@@ -1,0 +1,84 @@
+"""What a model says of itself: card.json of every release."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Words for people, as they are in JSON."""
+
+    en: str
+    zh: str
+
+
+class FeatureCard(msgspec.Struct, frozen=True):
+    """A feature that the model reads; `hash` says which definition of it."""
+
+    name: str
+    hash: str
+    unit: str
+    en: str
+    zh: str
+
+
+class TargetCard(msgspec.Struct, frozen=True):
+    """What is predicted: `label` within `horizon_days`, for the customers described by `population`.
+
+    words: the target's name. score: what the probability is called, after "raises the"; without it,
+    risk or chance.
+    """
+
+    name: str
+    horizon_days: int
+    population: str
+    label: str
+    words: Text
+    higher_is: Literal["bad", "good"]
+    score: Text | None = None
+
+
+class TrainedOn(msgspec.Struct, frozen=True):
+    """The moments trained on lie in `start`..`end` ("from" and "to" in JSON)."""
+
+    build: str
+    log: str
+    start: datetime = msgspec.field(name="from")
+    end: datetime = msgspec.field(name="to")
+    rows: int
+    base_rate: float
+    seed: int
+
+
+class TestedOn(msgspec.Struct, frozen=True):
+    """The moment that the model was judged at."""
+
+    moment: datetime
+    rows: int
+    base_rate: float
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is. `features` is the order of the columns that it scores.
+
+    metrics, baselines: name -> figure, as training wrote them. notes: caveats for people, such as
+    windows that reach back beyond the start of the log.
+    """
+
+    name: str
+    version: str
+    kind: str
+    currency: str
+    target: TargetCard
+    features: tuple[FeatureCard, ...]
+    trained_on: TrainedOn
+    tested_on: TestedOn
+    metrics: dict[str, Any]
+    baselines: dict[str, Any]
+    notes: tuple[Text, ...] = ()
+
+    @property
+    def needs(self) -> list[tuple[str, str]]:
+        """(name, hash) of each feature, as `Build.require` takes them."""
+        return [(feature.name, feature.hash) for feature in self.features]

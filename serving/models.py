@@ -1,0 +1,296 @@
+"""Models as folders of plain files: save them, load them verified, score, explain.
+
+    model.json         kind; components and their weights in the log-odds; calibration
+    booster-<i>.txt    LightGBM's own text format
+    card.json          what the model is, what it was trained and judged on, which features it reads
+    reasons.npz        per leaf, what it owes to which feature
+    examples.parquet   made-up rows with the log-odds and probability that they had when saved
+    SHA256SUMS         of all the others, as `sha256sum --check` reads it
+
+No pickle, no clock, no random id: the same model is the same bytes. A folder that was changed, or that
+scores its examples differently in a single bit, does not load.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from features.errors import ReleaseCorrupt, ReleaseError
+from features.files import sha256
+from serving.booster import Booster, Numbers, Rows
+from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.formulas import (
+    Calibration,
+    IdentityCalibration,
+    IsotonicCalibration,
+    Logistic,
+    LogisticCalibration,
+    LogisticScorer,
+    Term,
+)
+from serving.reasons import Paths, Reason, paths_of, strongest
+
+__all__ = [
+    "Calibration", "FeatureCard", "IdentityCalibration", "IsotonicCalibration", "Logistic",
+    "LogisticCalibration", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn", "Text",
+    "TrainedOn", "Trees", "load", "save", "synthetic_examples",
+]  # fmt: skip
+
+SUMS = "SHA256SUMS"
+T = TypeVar("T")
+FORMAT = 1  # of model.json; raise when an older reader would misread it
+
+
+class TreesFile(msgspec.Struct, frozen=True, tag_field="kind", tag="lightgbm"):
+    """A booster in model.json: its file, and its share in the model's log-odds."""
+
+    file: str
+    weight: float
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """model.json."""
+
+    format: int
+    kind: str
+    components: tuple[TreesFile | Logistic, ...]
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A booster to save: LightGBM's model text (`Booster.model_to_string()`)."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A component that scores: log-odds [n], and their contributions [n, F] to `base`."""
+
+    weight: float
+    base: float
+    raw: Callable[[Rows], Numbers]
+    contributions: Callable[[Rows], Numbers]
+
+
+class Model:
+    """A loaded model; never changes, safe to use from several threads. Rows: float32 [n, len(card.features)],
+    columns in the card's order, NaN where a value is not known."""
+
+    def __init__(self, card: ModelCard, parts: Sequence[_Part], calibration: Calibration) -> None:
+        self.card = card
+        self._parts = tuple(parts)
+        self._calibration = calibration
+
+    def raw(self, matrix: Rows) -> Numbers:
+        """Log-odds before calibration, float64 [n]: the weighted sum of the components'."""
+        matrix = self._checked(matrix)
+        total = np.zeros(len(matrix))
+        for part in self._parts:
+            total += part.weight * part.raw(matrix)
+        return total
+
+    def score(self, matrix: Rows) -> Numbers:
+        """Calibrated probabilities, float64 [n]: the same bits for one row or a thousand."""
+        return self._calibration.probability(self.raw(matrix))
+
+    def contributions(self, matrix: Rows) -> tuple[Numbers, float]:
+        """What each feature adds to the log-odds, approximate, [n, F], and the base that they add to.
+
+        Base and contributions of a row sum to its `raw`.
+        """
+        matrix = self._checked(matrix)
+        total = np.zeros(matrix.shape)
+        for part in self._parts:
+            total += part.weight * part.contributions(matrix)
+        return total, sum(part.weight * part.base for part in self._parts)
+
+    def explain(self, matrix: Rows, k: int = 3) -> list[list[Reason]]:
+        """Up to k reasons a row, strongest first."""
+        contributions, _ = self.contributions(matrix)
+        rows = matrix.tolist()
+        return [strongest(self.card, row, c, k) for row, c in zip(rows, contributions, strict=True)]
+
+    def _checked(self, matrix: Rows) -> Rows:
+        if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != len(self.card.features):
+            raise ValueError(
+                f"{self.card.name} {self.card.version} scores float32 rows [n, {len(self.card.features)}], "
+                f"got {matrix.dtype} {list(matrix.shape)}: select the card's features in its order"
+            )
+        return np.ascontiguousarray(matrix)
+
+
+def save(
+    folder: Path,
+    card: ModelCard,
+    components: Sequence[Trees | Logistic],
+    calibration: Calibration,
+    examples: Rows,
+) -> Model:
+    """Write a model into a new or empty folder, and return it as `load` reads it back.
+
+    examples: float32 [n, F] that belong to no customer (`synthetic_examples`). ReleaseCorrupt if the
+    parts do not fit together, ReleaseError if the folder holds something.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+    if not len(examples):
+        raise ReleaseCorrupt("a model needs example rows to be verified by: see synthetic_examples")
+    written: list[TreesFile | Logistic] = []
+    paths: dict[str, np.ndarray[Any, Any]] = {}
+    for i, component in enumerate(components):
+        if isinstance(component, Trees):
+            name = f"booster-{i}.txt"
+            (folder / name).write_bytes(component.text.encode())
+            written.append(TreesFile(name, component.weight))
+            table = paths_of(component.text, len(card.features))
+            paths |= {f"{i}_{field}": array for field, array in table._asdict().items()}
+        else:
+            written.append(component)
+    _write_json(folder / "model.json", ModelFile(FORMAT, card.kind, tuple(written), calibration))
+    _write_json(folder / "card.json", card)
+    np.savez(folder / "reasons.npz", allow_pickle=False, **paths)
+    _write_examples(folder / "examples.parquet", _assemble(folder), examples)
+    sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
+    (folder / SUMS).write_bytes(sums.encode())  # last: without it, nothing loads
+    return load(folder)
+
+
+def load(folder: Path) -> Model:
+    """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
+    if not (folder / SUMS).is_file():
+        raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
+    _verify_sums(folder)
+    model = _assemble(folder)
+    _verify_examples(folder, model)
+    return model
+
+
+def _assemble(folder: Path) -> Model:
+    """Read the parts and check that they fit together."""
+    card = _read_json(folder / "card.json", ModelCard)
+    file = _read_json(folder / "model.json", ModelFile)
+    names = tuple(feature.name for feature in card.features)
+    if file.format != FORMAT or file.kind != card.kind:
+        raise ReleaseCorrupt(
+            f"{folder / 'model.json'} is a {file.kind!r} of format {file.format}: expected the card's kind "
+            f"{card.kind!r} and format {FORMAT}; promote a release that this version of Propensity trained"
+        )
+    if len(set(names)) < len(names) or not names:
+        raise ReleaseCorrupt(f"{folder / 'card.json'} must list one or more features, each once")
+    weights = [component.weight for component in file.components]
+    if not weights or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-9:
+        raise ReleaseCorrupt(f"{folder / 'model.json'} has weights {weights}: they must sum to 1")
+    parts = []
+    with np.load(folder / "reasons.npz", allow_pickle=False) as tables:
+        for i, component in enumerate(file.components):
+            if isinstance(component, Logistic):
+                scorer = LogisticScorer(component, names)
+                parts.append(_Part(component.weight, scorer.base, scorer.raw, scorer.contributions))
+            else:
+                table = Paths(*(tables[f"{i}_{field}"] for field in Paths._fields))
+                parts.append(_trees(folder / component.file, component.weight, names, table))
+    return Model(card, parts, file.calibration)
+
+
+def _trees(path: Path, weight: float, names: tuple[str, ...], table: Paths) -> _Part:
+    booster = Booster(path.read_text("utf-8"))
+    if booster.features != names:
+        # LightGBM does not look at names when it scores: in another order it would answer, wrongly.
+        raise ReleaseCorrupt(
+            f"{path} was trained on other columns, or in another order, than its card lists: "
+            f"{', '.join(booster.features[:5])} ... against {', '.join(names[:5])} ..."
+        )
+    if len(table.start) != booster.trees:
+        raise ReleaseCorrupt(f"{path} has {booster.trees} trees, reasons.npz explains {len(table.start)}")
+
+    def contributions(matrix: Rows) -> Numbers:
+        return table.contributions(booster.leaves(matrix), len(names))
+
+    return _Part(weight, float(table.base[0]), booster.raw, contributions)
+
+
+def synthetic_examples(quantiles: Numbers, missing: Numbers, seed: int, rows: int = 64) -> Rows:
+    """Rows that belong to no customer: every value is drawn by itself, from rounded quantiles.
+
+    quantiles: [q, F], q >= 2 evenly spaced quantiles of each feature (from 1 % to 99 %, say). missing: [F],
+    each feature's share of nulls. Quantiles are rounded to two digits, so that none is a customer's value.
+    The first row knows nothing, the next two hold the lowest and the highest of everything. -> float32.
+    """
+    random = np.random.default_rng(seed)
+    digits = np.where(quantiles == 0, 0, np.floor(np.log10(np.abs(quantiles) + (quantiles == 0))))
+    unit = 10.0 ** (digits - 1)
+    rounded = np.round(quantiles / unit) * unit
+    place = random.random((rows, quantiles.shape[1])) * (len(quantiles) - 1)
+    left = np.minimum(place.astype(int), len(quantiles) - 2)
+    column = np.arange(quantiles.shape[1])
+    low, high = rounded[left, column], rounded[left + 1, column]
+    drawn = low + (place - left) * (high - low)
+    drawn[random.random(drawn.shape) < missing] = np.nan
+    edges = np.stack([np.full(len(column), np.nan), rounded[0], rounded[-1]])
+    return np.concatenate([edges, drawn]).astype(np.float32)
+
+
+def _write_examples(path: Path, model: Model, examples: Rows) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Rows | Numbers] = {
+        feature.name: examples[:, i] for i, feature in enumerate(model.card.features)
+    }
+    columns |= {"expected_log_odds": model.raw(examples), "expected_probability": model.score(examples)}
+    pq.write_table(pa.table(columns), path)
+
+
+def _verify_examples(folder: Path, model: Model) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(folder / "examples.parquet").read()
+    rows = np.column_stack([table[feature.name].to_numpy() for feature in model.card.features])
+    for what, now in (("log_odds", model.raw(rows)), ("probability", model.score(rows))):
+        then = table[f"expected_{what}"].to_numpy()
+        wrong = np.flatnonzero(then.view(np.int64) != now.view(np.int64))
+        if len(wrong):
+            raise ReleaseCorrupt(
+                f"{folder} gives another {what} for {len(wrong)} of its {len(rows)} examples than when it "
+                f"was saved (example {wrong[0]}: {now[wrong[0]]!r}, expected {then[wrong[0]]!r}): it is "
+                "not the model that was judged, or LightGBM changed. Promote it again, or retrain"
+            )
+
+
+def _verify_sums(folder: Path) -> None:
+    listed = {}
+    for line in (folder / SUMS).read_text("utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    present = {path.name for path in folder.iterdir()} - {SUMS}
+    wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
+    wrong += [f"{name} was added" for name in sorted(present - listed.keys())]
+    wrong += [
+        f"{name} was changed"
+        for name in sorted(present & listed.keys())
+        if sha256(folder / name) != listed[name]
+    ]
+    if wrong:
+        raise ReleaseCorrupt(
+            f"{folder} is not what was saved: {', '.join(wrong)}. Promote the version again from the registry"
+        )
+
+
+def _write_json(path: Path, value: msgspec.Struct) -> None:
+    text = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1)
+    path.write_bytes(text + b"\n")
+
+
+def _read_json(path: Path, type: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type)
+    except (msgspec.DecodeError, FileNotFoundError) as error:
+        raise ReleaseCorrupt(f"{path} cannot be read as a {type.__name__}: {error}") from None

@@ -1,0 +1,161 @@
+"""Why a score is what it is: contributions of features to the log-odds, and words for them.
+
+Trees are explained by Saabas' method: the mean of a tree changes at every split on a row's way to its
+leaf, and the change belongs to the feature that was split on. A node's mean is that of its leaves, weighted
+by their training rows, as in TreeSHAP. The changes of a leaf's path are summed per feature once, when the
+model is saved, so that explaining costs a look-up of the leaf. It is an approximation of Shapley values (it
+depends on the order of splits), and is called that wherever it is shown. http://blog.datadive.net/interpreting-random-forests/
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ReleaseCorrupt
+from features.words import Words
+from serving.booster import Numbers
+from serving.cards import FeatureCard, ModelCard
+
+_SCORE = {"bad": Words("risk", "风险"), "good": Words("chance", "可能性")}
+_UNKNOWN = Words("not known", "未知")
+_WINDOW = re.compile(r"_\d+d$")
+
+
+class Reason(NamedTuple):
+    """One feature's part in one score.
+
+    value: in the feature's unit; None where it is not known. contribution: log-odds before calibration,
+    approximate; positive raises the probability.
+    """
+
+    feature: str
+    value: float | None
+    contribution: float
+    text: Words
+
+
+class Paths(NamedTuple):
+    """What every leaf of a booster owes to which features.
+
+    start: int64 [trees], the first row of each tree. features, changes: [leaves of all trees, longest path],
+    the features met on the way to a leaf and the log-odds they added; unused places hold feature F, change 0.
+    base: float64 [1], the mean of all training rows.
+    """
+
+    start: npt.NDArray[np.int64]
+    features: npt.NDArray[np.int64]
+    changes: Numbers
+    base: Numbers
+
+    def contributions(self, leaves: npt.NDArray[np.int64], width: int) -> Numbers:
+        """Leaves [n, trees] -> log-odds that each feature adds to `base`, [n, width]."""
+        out = np.empty((len(leaves), width))
+        for first in range(0, len(leaves), 256):  # bounds memory: 256 rows x 1,000 trees x 10 splits is 20 MB
+            part = leaves[first : first + 256] + self.start
+            row = np.arange(len(part))[:, None, None] * (width + 1)
+            flat = np.bincount(
+                (self.features[part] + row).ravel(),
+                weights=self.changes[part].ravel(),
+                minlength=len(part) * (width + 1),
+            )
+            out[first : first + 256] = flat.reshape(len(part), width + 1)[:, :width]
+        return out
+
+
+def paths_of(text: str, width: int) -> Paths:
+    """The table of a LightGBM model text with `width` features."""
+    trees = [_leaves(block, width) for block in text.partition("\nend of trees")[0].split("\nTree=")[1:]]
+    leaves = [path for _, paths in trees for path in paths]
+    longest = max((len(path) for path in leaves), default=0)
+    features, changes = np.full((len(leaves), longest), width), np.zeros((len(leaves), longest))
+    for i, path in enumerate(leaves):
+        features[i, : len(path)] = list(path)
+        changes[i, : len(path)] = list(path.values())
+    start = np.cumsum([0, *(len(paths) for _, paths in trees)])[:-1]
+    return Paths(start, features, changes, np.array([sum(base for base, _ in trees)]))
+
+
+def _leaves(block: str, width: int) -> tuple[float, list[dict[int, float]]]:
+    """A tree's text -> its mean, and for every leaf in order: feature -> change."""
+    raw = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+    value = [float(v) for v in raw["leaf_value"].split()]
+    if len(value) == 1:  # a tree that found no split
+        return value[0], [{}]
+    if raw.get("is_linear", "0") != "0":
+        raise ReleaseCorrupt("a booster has linear trees: train with linear_tree=false")
+    rows = [float(n) for n in raw["leaf_count"].split()]
+    split = [int(n) for n in raw["split_feature"].split()]
+    children = list(
+        zip(*([int(n) for n in raw[k].split()] for k in ("left_child", "right_child")), strict=True)
+    )
+
+    # A child >= 0 is a split, and comes after its parent; ~child is a leaf. So upwards is backwards.
+    weight, mean = [0.0] * len(split), [0.0] * len(split)
+    for node in range(len(split) - 1, -1, -1):
+        parts = [(weight[c], mean[c]) if c >= 0 else (rows[~c], value[~c]) for c in children[node]]
+        weight[node] = sum(w for w, _ in parts)
+        mean[node] = sum(w * m for w, m in parts) / weight[node]
+    paths: list[dict[int, float]] = [{} for _ in value]
+    above: list[dict[int, float]] = [{} for _ in split]
+    for node, pair in enumerate(children):
+        for child in pair:
+            path = above[node].copy()
+            change = (mean[child] if child >= 0 else value[~child]) - mean[node]
+            path[split[node]] = path.get(split[node], 0.0) + change
+            if child >= 0:
+                above[child] = path
+            else:
+                paths[~child] = path
+    return mean[0], paths
+
+
+def strongest(card: ModelCard, values: Sequence[float], contributions: Numbers, k: int) -> list[Reason]:
+    """The k features with the largest contributions of one row, strongest first.
+
+    Of one measure over several windows (orders_30d, orders_90d) only the strongest is told, since the
+    others say the same; and nothing that adds nothing. So there may be fewer than k.
+    """
+    reasons: list[Reason] = []
+    told: set[str] = set()
+    for i in np.argsort(-np.abs(contributions), kind="stable"):
+        feature, contribution = card.features[i], float(contributions[i])
+        family = _WINDOW.sub("", feature.name)
+        if len(reasons) == k or contribution == 0:
+            break
+        if family not in told:
+            told.add(family)
+            value = None if np.isnan(values[i]) else float(values[i])
+            reasons.append(
+                Reason(feature.name, value, contribution, _words(card, feature, value, contribution))
+            )
+    return reasons
+
+
+def _words(card: ModelCard, feature: FeatureCard, value: float | None, contribution: float) -> Words:
+    shown = _UNKNOWN if value is None else Words(*[_shown(value, feature.unit, card.currency)] * 2)
+    what = card.target.score or _SCORE[card.target.higher_is]
+    en, zh = ("raises", "提高") if contribution > 0 else ("lowers", "降低")
+    return Words(
+        f"{feature.en}: {shown.en} ({en} the {what.en})",
+        f"{feature.zh}：{shown.zh}（{zh}{what.zh}）",
+    )
+
+
+def _shown(value: float, unit: str, currency: str) -> str:
+    """A number as an operations person reads it.
+
+    >>> _shown(41.37, "days", "USD"), _shown(0.237, "share", "USD"), _shown(2.25, "ratio", "USD")
+    ('41', '24%', '2.2×')
+    >>> _shown(1234.5, "money", "USD"), _shown(3.14159, "days", "USD")
+    ('1,234.50 USD', '3.1')
+    """
+    if unit == "share":
+        return f"{100 * value:.0f}%"
+    if unit == "money":
+        # A float32 holds 7 digits: cents beyond 10,000 would be invented.
+        return f"{value:,.{0 if value == int(value) or abs(value) >= 10_000 else 2}f} {currency}"
+    number = f"{value:,.{0 if value == int(value) or abs(value) >= 10 else 1}f}"
+    return f"{number}×" if unit == "ratio" else number

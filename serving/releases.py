@@ -1,0 +1,164 @@
+"""Released models: published whole or not at all, loaded verified, followed without a restart.
+
+releases/<name>/<version>/   a model's folder (models.py), never changed
+releases/<name>/CURRENT      the version in force, replaced at once
+"""
+
+import logging
+import re
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import PropensityError, ReleaseCorrupt, ReleaseError, UsageError
+from features.files import new_folder, read_pointer, write_atomically
+from features.settings import Settings
+from serving import models
+from serving.models import Model
+
+_log = logging.getLogger(__name__)
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released version of a model."""
+
+    name: str
+    version: str
+    model: Model
+
+
+def publish(settings: Settings, folder: Path, name: str, version: str) -> Release:
+    """Copy a model's folder in, verify it there, and make it the version in force.
+
+    Publishing the same content again changes nothing but the version in force, so this also rolls back.
+    ReleaseCorrupt if it does not load or is another model than it is published as; ReleaseError if that
+    version exists with other content.
+    """
+    target = _folder(settings, name, version)
+    if target.exists():
+        if (target / models.SUMS).read_bytes() != (folder / models.SUMS).read_bytes():
+            raise ReleaseError(
+                f"{name} {version} is released with other content: a release never changes, publish a new one"
+            )
+    else:
+        with new_folder(target) as scratch:
+            for path in folder.iterdir():
+                shutil.copyfile(path, scratch / path.name)
+            _open(scratch, name, version)
+    release = load(settings, name, version)
+    write_atomically(target.parent / "CURRENT", version.encode())
+    return release
+
+
+def load(settings: Settings, name: str, version: str | None = None) -> Release:
+    """That version, or the one in force, verified. ReleaseError if absent, ReleaseCorrupt if changed."""
+    version = version or current(settings, name)
+    folder = _folder(settings, name, version)
+    if not folder.is_dir():
+        raise ReleaseError(f"{name} {version} is not released in {folder.parent}: promote it first")
+    return _open(folder, name, version)
+
+
+def current(settings: Settings, name: str) -> str:
+    """The version in force. ReleaseError if the model was never released."""
+    version = read_pointer(_pointer(settings, name))
+    if version is None:
+        raise ReleaseError(
+            f"no version of {name} is released in {settings.home / 'releases'}: "
+            f"run `propensity train {name}` and `propensity promote {name}`"
+        )
+    return version
+
+
+def names(settings: Settings) -> list[str]:
+    """Models with a version in force, sorted."""
+    return sorted(path.parent.name for path in (settings.home / "releases").glob("*/CURRENT"))
+
+
+class Releases:
+    """Follows the versions in force. `errors`: name -> why its newest version is not the one that serves.
+
+    Safe to use from several threads. The two last versions of a model stay in memory, so that a rollback is
+    at once. A new version is loaded by the call that sees it first; meanwhile others get the old one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._followed: dict[str, _Followed] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def errors(self) -> dict[str, PropensityError]:
+        """A copy; empty when all is well."""
+        followed = tuple(self._followed.items())
+        return {name: f.error for name, f in followed if f.error is not None}
+
+    def get(self, name: str) -> Release:
+        """The release in force; if that is broken, the one before it. ReleaseError if there is none."""
+        try:
+            stat = _pointer(self._settings, name).stat()
+        except FileNotFoundError:
+            current(self._settings, name)  # says what is missing
+            raise
+        seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
+        with self._lock:
+            followed = self._followed.setdefault(name, _Followed())
+        if followed.seen != seen and followed.lock.acquire(blocking=not followed.releases):
+            try:
+                if followed.seen != seen:
+                    self._follow(name, followed)
+                    followed.seen = seen
+            finally:
+                followed.lock.release()
+        if followed.releases:
+            return followed.releases[0]
+        assert followed.error is not None
+        raise type(followed.error)(str(followed.error))
+
+    def _follow(self, name: str, followed: "_Followed") -> None:
+        try:
+            version = current(self._settings, name)
+            known = [release for release in followed.releases if release.version == version]
+            release = known[0] if known else load(self._settings, name, version)
+        except PropensityError as error:
+            followed.error = error
+            serving = followed.releases[0].version if followed.releases else "nothing"
+            _log.error("release of %s refused, %s stays in force here: %s", name, serving, error)
+            return
+        others = [other for other in followed.releases if other.version != version]
+        followed.releases, followed.error = (release, *others[:1]), None
+
+
+class _Followed:
+    """What is known of one name: the release that serves first, then the one before it."""
+
+    def __init__(self) -> None:
+        self.seen: tuple[int, int] | None = None
+        self.releases: tuple[Release, ...] = ()
+        self.error: PropensityError | None = None
+        self.lock = threading.Lock()
+
+
+def _open(folder: Path, name: str, version: str) -> Release:
+    model = models.load(folder)
+    if (model.card.name, model.card.version) != (name, version):
+        raise ReleaseCorrupt(
+            f"{folder} holds {model.card.name} {model.card.version} by its card, not {name} {version}: "
+            "publish a model under the name and version it was saved with"
+        )
+    return Release(name, version, model)
+
+
+def _folder(settings: Settings, name: str, version: str) -> Path:
+    if not _SEGMENT.fullmatch(version):
+        raise UsageError(f"{version!r} is not a version: expected letters, digits, '.', '_' and '-'")
+    return _pointer(settings, name).with_name(version)
+
+
+def _pointer(settings: Settings, name: str) -> Path:
+    if not _SEGMENT.fullmatch(name):
+        raise UsageError(f"{name!r} is not a model's name: expected letters, digits, '.', '_' and '-'")
+    return settings.home / "releases" / name / "CURRENT"
