@@ -1,0 +1,401 @@
+"""Packed online rows: what is served is what was built, whole, whoever publishes, crashes or reads."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from builds_by_hand import write_build
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from features.builds import Build
+from features.errors import FeatureError, NoBuild, UsageError
+from features.moments import DAY, parse_moment
+from features.online import EXPIRED, PRESENT, UNKNOWN, OnlineRows, Published, publish
+from features.settings import Settings
+
+MakeBuild = Callable[..., Build]
+MOMENT = parse_moment("2017-12-03")
+NAMES = ("orders_30d", "spend_90d", "overdue")
+float32s = st.floats(width=32, allow_nan=True, allow_infinity=True)
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
+
+
+@pytest.fixture
+def make_build(home: Settings) -> MakeBuild:
+    """make_build(names, {moment: (ids, matrix)}) -> Build in `home`."""
+    return lambda names, snapshots: write_build(home, names, snapshots)
+
+
+def constant(value: float, customers: int = 50, width: int = 3) -> tuple[list[str], NDArray[np.float32]]:
+    """A snapshot whose every value is `value`, so that a mixture of two shows."""
+    return [f"c{n:06d}" for n in range(customers)], np.full((customers, width), value, dtype=np.float32)
+
+
+def bits(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(matrix).view(np.uint32)
+
+
+@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), customers=st.dictionaries(texts, st.tuples(float32s, float32s, float32s), max_size=30))
+def test_what_was_built_is_what_is_read_bit_for_bit_in_any_order(
+    data: st.DataObject,
+    customers: dict[str, tuple[float, float, float]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Else: a customer is scored on another's row, or on 0.0 where nothing is known."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    known = sorted(customers, key=lambda id: id.encode())
+    matrix = np.array([customers[id] for id in known], dtype=np.float32).reshape(len(known), 3)
+    build = write_build(settings, NAMES, {MOMENT: (known, matrix)})
+    assert publish(settings, build, MOMENT) == f"{build.id}@20171203T000000Z"
+    asked = data.draw(st.lists(st.one_of(texts, st.sampled_from(known or [""])), min_size=1, max_size=60))
+    rows = OnlineRows.open(settings)
+    published = rows.current()
+    read, status = rows.read(published, asked)
+    assert (published.build, published.moment, published.rows) == (build.id, MOMENT, len(known))
+    assert list(published.features.items()) == list(build.features.items())
+    assert read.dtype == np.float32
+    for place, id in enumerate(asked):
+        assert status[place] == (PRESENT if id in customers else UNKNOWN)
+        expected = matrix[known.index(id)] if id in customers else np.full(3, np.nan, dtype=np.float32)
+        np.testing.assert_array_equal(bits(read[place]), bits(expected))
+
+
+def test_ids_are_compared_exactly(home: Settings, make_build: MakeBuild) -> None:
+    """Else: 0123's decision goes to 123."""
+    ids = sorted(["0123", "123", "a", "a ", "客户", "é"], key=str.encode)
+    build = make_build(NAMES, {MOMENT: (ids, np.arange(18, dtype=np.float32).reshape(6, 3))})
+    publish(home, build, MOMENT)
+    rows = OnlineRows.open(home)
+    asked = ["123", "0123", "00123", "123.0", "A", "a ", " a", "e\u0301", "客户", "123\0", "\ud800", ""]
+    matrix, status = rows.read(rows.current(), asked)
+    assert [id for id, s in zip(asked, status, strict=True) if s == PRESENT] == ["123", "0123", "a ", "客户"]
+    assert matrix[0, 0] == 3 * ids.index("123")
+    assert matrix[1, 0] == 3 * ids.index("0123")
+    with pytest.raises(UsageError, match="number 1 is not text"):
+        rows.read(rows.current(), ["123", 123])  # type: ignore[list-item]
+
+
+def test_a_thousand_ids_with_duplicates_keep_their_order(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a list of scores is shifted against its customers."""
+    ids, matrix = constant(0, 700)
+    matrix[:, 0] = np.arange(700)
+    publish(home, make_build(NAMES, {MOMENT: (ids, matrix)}), MOMENT)
+    asked = np.random.default_rng(0).integers(0, 700, 1000)
+    rows = OnlineRows.open(home)
+    read, status = rows.read(rows.current(), [ids[n] for n in asked])
+    np.testing.assert_array_equal(read[:, 0], asked)
+    assert (status == PRESENT).all()
+
+
+def test_old_rows_are_told_apart_from_unknown_customers(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a caller retries a customer who does not exist, or gets a score from last month."""
+    publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
+    rows = OnlineRows.open(home)
+    last = MOMENT + home.expire_after
+    assert rows.read(rows.current(), ["c000001", "x"], last)[1].tolist() == [PRESENT, UNKNOWN]
+    matrix, status = rows.read(rows.current(), ["c000001", "x"], last + DAY / 24)
+    assert status.tolist() == [EXPIRED, UNKNOWN]
+    assert np.isnan(matrix).all()
+
+
+def test_nothing_published_says_what_to_run_and_is_followed(home: Settings, make_build: MakeBuild) -> None:
+    """Else: the service must be restarted once features exist."""
+    rows = OnlineRows.open(home)
+    with pytest.raises(NoBuild, match="propensity features build"):
+        rows.current()
+    build = make_build(NAMES, {MOMENT: constant(1)})
+    with pytest.raises(NoBuild, match="no snapshot of 2017-12-04"):
+        publish(home, build, MOMENT + DAY)
+    with pytest.raises(NoBuild):
+        rows.current()
+    publish(home, build, MOMENT)
+    assert rows.current().moment == MOMENT
+
+
+def weeks(make_build: MakeBuild, count: int) -> tuple[Build, list[datetime]]:
+    moments = [MOMENT + 7 * n * DAY for n in range(count)]
+    return make_build(NAMES, {m: constant(n) for n, m in enumerate(moments)}), moments
+
+
+def test_publishing_again_changes_nothing(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a rerun of the nightly job costs a rollback."""
+    build, moments = weeks(make_build, 2)
+    rows = OnlineRows.open(home)
+    for moment in moments:
+        publish(home, build, moment)
+    before = rows.current()
+    publish(home, build, moments[1])
+    assert rows.current() == before
+    assert rows.rollback().moment == moments[0]
+
+
+def test_the_same_build_with_other_rows_is_refused(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a correction changes under a release the rows it was judged on, with nothing to show for it."""
+    build = make_build(NAMES, {MOMENT: constant(1)})
+    publish(home, build, MOMENT)
+    make_build(NAMES, {MOMENT: constant(2)})
+    with pytest.raises(FeatureError, match="a correction is a new build"):
+        publish(home, build, MOMENT)
+    rows = OnlineRows.open(home)
+    assert (rows.read(rows.current(), ["c000001"])[0] == 1).all()
+
+
+def test_rollback_goes_to_what_was_current_before_and_never_to_what_was_withdrawn(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else: the second rollback brings the bad build back."""
+    build, moments = weeks(make_build, 3)
+    rows = OnlineRows.open(home)
+    with pytest.raises(NoBuild):
+        rows.rollback()
+    publish(home, build, moments[0])
+    with pytest.raises(NoBuild, match="nothing from before"):
+        rows.rollback()
+    publish(home, build, moments[1])
+    assert rows.rollback().moment == moments[0]
+    publish(home, build, moments[2])
+    assert rows.rollback().moment == moments[0]
+    publish(home, build, moments[1])  # asked for by name, it comes back
+    assert rows.current().moment == moments[1]
+    assert (rows.read(rows.current(), ["c000001"])[0] == 1).all()
+
+
+def test_the_last_three_stay_and_readers_of_older_ones_are_told(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else: the file grows for ever, or readers of a pruned build find all customers unknown."""
+    build, moments = weeks(make_build, 5)
+    rows = OnlineRows.open(home)
+    seen: list[Published] = []
+    for moment in moments:
+        publish(home, build, moment)
+        seen.append(rows.current())
+    for published in seen[2:]:
+        assert (rows.read(published, ["c000001"])[1] == PRESENT).all()
+    for published in seen[:2]:
+        with pytest.raises(NoBuild, match="no longer kept"):
+            rows.read(published, ["c000001"])
+    assert rows.rollback().moment == moments[3]
+    assert rows.rollback().moment == moments[2]
+
+
+@pytest.mark.parametrize("damage", ["null", "order"])
+def test_a_snapshot_that_is_not_what_its_build_declares_is_refused(
+    home: Settings, make_build: MakeBuild, damage: str
+) -> None:
+    """Else: values stand under another feature's name, or a null is served as a number."""
+    build = make_build(NAMES, {MOMENT: constant(1)})
+    table = pq.read_table(build.path(MOMENT))
+    if damage == "order":
+        table = table.select(["customer_id", "moment", "known_at", *reversed(NAMES)])
+    else:
+        table = table.set_column(3, NAMES[0], [[None, *[1.0] * 49]])
+    pq.write_table(table, build.path(MOMENT))
+    with pytest.raises(FeatureError, match=r"\.parquet"):
+        publish(home, build, MOMENT)
+
+
+def test_rows_that_read_back_otherwise_are_never_flipped_to(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a disk that loses a write serves half a build. A trigger stands in for the disk."""
+    build, moments = weeks(make_build, 2)
+    publish(home, build, moments[0])
+    with sqlite3.connect(home.home / "online" / "rows.sqlite") as other:
+        other.execute(
+            "create trigger lossy after insert on packed when new.customer_id = cast('c000007' as blob) "
+            "begin update packed set row = zeroblob(12) where customer_id = new.customer_id "
+            "and publication = new.publication; end"
+        )
+    rows = OnlineRows.open(home)
+    with pytest.raises(FeatureError, match="other than what was written"):
+        publish(home, build, moments[1])
+    assert rows.current().moment == moments[0]
+    with sqlite3.connect(home.home / "online" / "rows.sqlite") as other:
+        other.execute("drop trigger lossy")
+    other.close()
+    publish(home, build, moments[1])
+    assert (rows.read(rows.current(), constant(0)[0])[0] == 1).all()
+
+
+def test_readers_cannot_write(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a bug in the service changes what every worker serves."""
+    publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
+    rows = OnlineRows.open(home)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        rows._connection().execute("delete from packed")
+
+
+def test_readers_in_threads_see_the_old_rows_or_the_new_never_a_mixture(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else: one answer holds customers of two moments."""
+    build, moments = weeks(make_build, 6)
+    publish(home, build, moments[0])
+    rows = OnlineRows.open(home)
+    ids = constant(0)[0]
+    failed = threading.Event()
+
+    def watch() -> set[float]:
+        seen: set[float] = set()
+        while 5.0 not in seen and not failed.is_set():
+            published = rows.current()
+            try:
+                matrix, status = rows.read(published, ids)
+            except NoBuild:  # three publications later: told so, rather than answered from a mixture
+                continue
+            assert (status == PRESENT).all()
+            values = set(matrix.ravel().tolist())
+            assert values == {float(moments.index(published.moment))}
+            seen |= values
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        watchers = [pool.submit(watch) for _ in range(4)]
+        try:
+            for moment in moments[1:]:
+                time.sleep(0.02)
+                publish(home, build, moment)
+        except BaseException:
+            failed.set()
+            raise
+        assert all(len(watcher.result()) > 1 for watcher in watchers)
+
+
+def _worker(rows: OnlineRows, answers: "multiprocessing.Queue[list[float]]") -> None:
+    matrix, _ = rows.read(rows.current(), ["c000001"])
+    answers.put(matrix.ravel().tolist())
+
+
+def test_forked_workers_read_through_an_object_opened_before_the_fork(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else: workers that share one connection read each other's bytes."""
+    build, moments = weeks(make_build, 2)
+    publish(home, build, moments[0])
+    rows = OnlineRows.open(home)
+    assert rows.current().moment == moments[0]  # the parent's connection exists
+    publish(home, build, moments[1])
+    context = multiprocessing.get_context("fork")
+    answers: multiprocessing.Queue[list[float]] = context.Queue()
+    workers = [context.Process(target=_worker, args=(rows, answers)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=60) for _ in workers] == [[1.0] * 3] * 4
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert (rows.read(rows.current(), ["c000001"])[0] == 1).all()
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from features.builds import Build
+from features.online import publish
+from features.settings import Settings
+settings = Settings(home=Path(sys.argv[1]))
+build = Build.open(settings)
+print("started", flush=True)
+publish(settings, build, build.moments[-1])
+"""
+
+
+def start_publishing(home: Settings) -> "subprocess.Popen[bytes]":
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUBLISH, str(home.home)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"started\n"
+    process.stdout.close()
+    return process
+
+
+@pytest.mark.parametrize("written", [0, 1, 8, 20])  # MB in the write-ahead log; 20 is nearly all
+def test_kill_9_while_publishing_leaves_the_old_rows_whole(
+    home: Settings, make_build: MakeBuild, written: int
+) -> None:
+    """Else: a machine that dies in the night answers half its customers from nothing in the morning."""
+    customers, width = 30_000, 200
+    names = [f"f{n}" for n in range(width)]
+    moments = [MOMENT, MOMENT + 7 * DAY]
+    build = make_build(names, {m: constant(n, customers, width) for n, m in enumerate(moments)})
+    publish(home, build, moments[0])
+    log = home.home / "online" / "rows.sqlite-wal"
+    process = start_publishing(home)
+    while process.poll() is None and (not log.exists() or log.stat().st_size <= written * 1e6):
+        time.sleep(0.0005)
+    assert process.poll() is None, "publishing ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    rows = OnlineRows.open(home)
+    published = rows.current()
+    assert published.moment == moments[0]
+    ids = constant(0, customers)[0][::7]
+    for start in range(0, len(ids), 1000):
+        matrix, status = rows.read(published, ids[start : start + 1000])
+        assert (status == PRESENT).all()
+        assert (matrix == 0).all()
+    publish(home, build, moments[1])
+    assert (rows.read(rows.current(), ids[:1000])[0] == 1).all()
+
+
+def test_processes_that_publish_at_once_wait_for_each_other(home: Settings, make_build: MakeBuild) -> None:
+    """Else: an operator's manual run breaks the scheduled one."""
+    moments = [MOMENT, MOMENT + 7 * DAY]
+    names = [f"f{n}" for n in range(50)]
+    build = make_build(names, {m: constant(n, 5000, 50) for n, m in enumerate(moments)})
+    publish(home, build, moments[0])
+    assert [process.wait() for process in [start_publishing(home) for _ in range(3)]] == [0, 0, 0]
+    rows = OnlineRows.open(home)
+    assert (rows.read(rows.current(), constant(0, 5000)[0][:1000])[0] == 1).all()
+    with sqlite3.connect(home.home / "online" / "rows.sqlite") as other:
+        assert other.execute("select count(*) from packed").fetchone() == (10_000,)
+    other.close()
+
+
+def test_what_a_crash_left_unverified_is_written_anew(home: Settings, make_build: MakeBuild) -> None:
+    """Else: that snapshot can never be published again, or is served unverified."""
+    build, moments = weeks(make_build, 2)
+    publish(home, build, moments[0])
+    id = f"{build.id}@{moments[1]:%Y%m%dT%H%M%SZ}"
+    with sqlite3.connect(home.home / "online" / "rows.sqlite") as other:
+        other.execute(
+            "insert into publications (id, build, moment, features, rows, sha256) "
+            "values (?, ?, 0, ?, 1, 'x')",
+            (id, build.id, json.dumps(dict(build.features))),
+        )
+        other.execute(
+            "insert into packed select max(number), cast('stray' as blob), zeroblob(12) from publications"
+        )
+    other.close()
+    rows = OnlineRows.open(home)
+    assert rows.current().moment == moments[0]
+    publish(home, build, moments[1])
+    assert rows.read(rows.current(), ["c000001", "stray"])[1].tolist() == [PRESENT, UNKNOWN]
+
+
+def test_expiry_follows_the_settings(home: Settings, make_build: MakeBuild) -> None:
+    """Else: a shop that sets two days is answered from a fortnight-old row."""
+    publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
+    rows = OnlineRows.open(replace(home, expire_after=2 * DAY))
+    assert rows.read(rows.current(), ["c000001"], MOMENT + 3 * DAY)[1].tolist() == [EXPIRED]
