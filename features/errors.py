@@ -1,22 +1,22 @@
 """Every error that Propensity raises on purpose. Each names the offender, what was expected, and the remedy.
 
-    PropensityError                 exit code 1
-    ├── UsageError                  exit code 2: the request itself cannot be met
-    │   └── SettingsError           an environment variable or shop.toml is wrong
-    ├── LogError                    the customer log is absent, incomplete or broken
-    │   └── SourceError             a source's raw files are absent or not what they should be
-    ├── FeatureError                a feature is declared wrongly or cannot be computed
-    │   ├── FeatureMismatch         a release needs a feature that a build lacks or defines differently
-    │   └── NoBuild                 no features were built, or none for that moment
-    ├── CustomerError               one customer cannot be answered
-    │   ├── UnknownCustomer
-    │   └── FeaturesExpired
-    ├── ReleaseError                a release is absent
-    │   └── ReleaseCorrupt          its files were changed, or it re-scores its examples differently
-    ├── DecisionError               no decision can be taken or replayed
-    │   └── IdempotencyConflict     the same key with another body
-    └── TrainingError               a model cannot be fitted, judged or registered
-        └── NotEnoughData
+PropensityError                 exit code 1
+├── UsageError                  exit code 2: the request itself cannot be met
+│   └── SettingsError           an environment variable or shop.toml is wrong
+├── LogError                    the customer log is absent, incomplete or broken
+│   └── SourceError             a source's raw files are absent or not what they should be
+├── FeatureError                a feature is declared wrongly or cannot be computed
+│   ├── FeatureMismatch         a release needs a feature that a build lacks or defines differently
+│   └── NoBuild                 no features were built, or none for that moment
+├── CustomerError               one customer cannot be answered
+│   ├── UnknownCustomer
+│   └── FeaturesExpired
+├── ReleaseError                a release is absent
+│   └── ReleaseCorrupt          its files were changed, or it re-scores its examples differently
+├── DecisionError               no decision can be taken or replayed
+│   └── IdempotencyConflict     the same key with another body
+└── TrainingError               a model cannot be fitted, judged or registered
+    └── NotEnoughData
 """
 
 
