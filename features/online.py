@@ -7,11 +7,12 @@ mixture, and a crash at any point leaves the old ones readable. The last builds 
     home/online/rows.sqlite   publications   what was published, and its turn: the order in which they
                                              became current; null: not verified yet, 0: withdrawn
                               packed         publication, customer_id (UTF-8), row
+                              identities     publication, source, source_id -> customer_id, as in the log
                               pointer        the one publication that readers see
     home/online/publish.lock  held by the one process that publishes; a crash releases it
 
-A key is the exact bytes of an id: "0123" is not "123". `publish`, `current`, `read` and `rollback` are
-all that callers use, so that another store can stand behind the same four.
+A key is the exact bytes of an id: "0123" is not "123". `publish`, `current`, `read`, `resolve` and `rollback`
+are all that callers use, so that another store can stand behind the same five.
 """
 
 import fcntl
@@ -50,6 +51,10 @@ create table if not exists packed (
     publication integer not null, customer_id blob not null, row blob not null,
     primary key (publication, customer_id)
 ) strict, without rowid;
+create table if not exists identities (
+    publication integer not null, source blob not null, source_id blob not null, customer_id text not null,
+    primary key (publication, source, source_id)
+) strict, without rowid;
 create table if not exists pointer (
     one integer primary key check (one = 1), publication integer not null
 ) strict;
@@ -77,6 +82,7 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
     id = f"{build.id}@{moment:%Y%m%dT%H%M%SZ}"
     rows = _packed(build, moment)
     features = json.dumps(dict(build.features))
+    identities = _identities(settings, build, moment)
     digest = _digest(id, features, rows)
     path = _path(settings)
     with _sole_writer(path) as writer:
@@ -100,6 +106,9 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
                     (id, build.id, to_us(moment), features, len(rows), digest),
                 ).fetchone()[0]
                 writer.executemany("insert into packed values (?, ?, ?)", ((number, *row) for row in rows))
+                writer.executemany(
+                    "insert into identities values (?, ?, ?, ?)", ((number, *row) for row in identities)
+                )
             _verify(path, number, id, features, len(rows), digest)
         _flip(writer, number)
         _prune(writer)
@@ -160,6 +169,20 @@ class OnlineRows:
             if not expired:
                 matrix[places[key]] = np.frombuffer(row, dtype=_PACKED)
         return matrix, status
+
+    def resolve(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
+        """The customer of each (source, source id), as published now; None where it belongs to nobody."""
+        query = (
+            "select customer_id from identities join pointer using (publication) "
+            "where source = ? and source_id = ?"
+        )
+        connection = self._connection()
+        found: list[str | None] = []
+        for pair in pairs:
+            keys = [part.encode("utf-8", "surrogatepass") for part in pair]
+            row = connection.execute(query, keys).fetchone()
+            found.append(row and row[0])
+        return found
 
     def rollback(self) -> Published:
         """Flip the pointer to what was current before; what is withdrawn is never rolled back to.
@@ -276,6 +299,18 @@ def _packed(build: Build, moment: datetime) -> list[tuple[bytes, bytes]]:
     return sorted(zip(ids, (row.tobytes() for row in matrix), strict=True))
 
 
+def _identities(settings: Settings, build: Build, moment: datetime) -> list[tuple[bytes, bytes, str]]:
+    """(source, source id, customer) known by the moment; none if the build's log has no such table."""
+    import pyarrow.parquet as pq
+
+    rows = []
+    for path in sorted((settings.home / "log" / build.log / "identities").glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            if row["known_at"] <= moment:
+                rows.append((row["source"].encode(), row["source_id"].encode(), row["customer_id"]))
+    return rows
+
+
 def _digest(id: str, features: str, rows: Iterable[tuple[bytes, bytes]]) -> str:
     """Hex digest over a publication's id, its features and every (customer, row), bytewise by customer."""
     sha = hashlib.sha256(f"{id}\n{features}\n".encode())
@@ -322,6 +357,7 @@ def _delete(writer: sqlite3.Connection, numbers: Iterable[int]) -> None:
     with _transaction(writer):
         for number in numbers:
             writer.execute("delete from packed where publication = ?", (number,))
+            writer.execute("delete from identities where publication = ?", (number,))
             writer.execute("delete from publications where number = ?", (number,))
 
 

@@ -399,3 +399,17 @@ def test_expiry_follows_the_settings(home: Settings, make_build: MakeBuild) -> N
     publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
     rows = OnlineRows.open(replace(home, expire_after=2 * DAY))
     assert rows.read(rows.current(), ["c000001"], MOMENT + 3 * DAY)[1].tolist() == [EXPIRED]
+
+
+def test_an_identity_of_the_real_log_resolves_to_its_customer_and_a_strangers_to_nobody(
+    journey: Settings,
+) -> None:
+    """Callers who know a customer by another system's id would be told that she is unknown."""
+    build = Build.open(journey)
+    publish(journey, build, build.moments[-1])
+    rows = OnlineRows.open(journey)
+    assert rows.resolve([("complete_journey", "900"), ("complete_journey", "0900"), ("crm", "900")]) == [
+        "900",
+        None,
+        None,
+    ]
