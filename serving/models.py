@@ -167,9 +167,12 @@ def load(folder: Path) -> Model:
     """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
     if not (folder / SUMS).is_file():
         raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
-    _verify_sums(folder)
-    model = _assemble(folder)
-    _verify_examples(folder, model)
+    try:
+        _verify_sums(folder)
+        model = _assemble(folder)
+        _verify_examples(folder, model)
+    except OSError as error:
+        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
     return model
 
 
@@ -194,6 +197,8 @@ def _assemble(folder: Path) -> Model:
             if isinstance(component, Logistic):
                 scorer = LogisticScorer(component, names)
                 parts.append(_Part(component.weight, scorer.base, scorer.raw, scorer.contributions))
+            elif f"{i}_base" not in tables:
+                raise ReleaseCorrupt(f"{folder / 'reasons.npz'} does not explain {component.file}")
             else:
                 table = Paths(*(tables[f"{i}_{field}"] for field in Paths._fields))
                 parts.append(_trees(folder / component.file, component.weight, names, table))
@@ -253,9 +258,11 @@ def _verify_examples(folder: Path, model: Model) -> None:
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(folder / "examples.parquet").read()
-    rows = np.column_stack([table[feature.name].to_numpy() for feature in model.card.features])
+    # Not `to_numpy`, which imports pandas: the serving process goes without.
+    column = {name: np.from_dlpack(table[name].combine_chunks()) for name in table.column_names}
+    rows = np.column_stack([column[feature.name] for feature in model.card.features])
     for what, now in (("log_odds", model.raw(rows)), ("probability", model.score(rows))):
-        then = table[f"expected_{what}"].to_numpy()
+        then = column[f"expected_{what}"]
         wrong = np.flatnonzero(then.view(np.int64) != now.view(np.int64))
         if len(wrong):
             raise ReleaseCorrupt(
@@ -292,5 +299,5 @@ def _write_json(path: Path, value: msgspec.Struct) -> None:
 def _read_json(path: Path, type: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=type)
-    except (msgspec.DecodeError, FileNotFoundError) as error:
+    except msgspec.DecodeError as error:
         raise ReleaseCorrupt(f"{path} cannot be read as a {type.__name__}: {error}") from None

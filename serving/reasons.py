@@ -156,6 +156,6 @@ def _shown(value: float, unit: str, currency: str) -> str:
         return f"{100 * value:.0f}%"
     if unit == "money":
         # A float32 holds 7 digits: cents beyond 10,000 would be invented.
-        return f"{value:,.{0 if value == int(value) or abs(value) >= 10_000 else 2}f} {currency}"
-    number = f"{value:,.{0 if value == int(value) or abs(value) >= 10 else 1}f}"
+        return f"{value:,.{0 if value.is_integer() or abs(value) >= 10_000 else 2}f} {currency}"
+    number = f"{value:,.{0 if value.is_integer() or abs(value) >= 10 else 1}f}"
     return f"{number}×" if unit == "ratio" else number
