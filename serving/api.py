@@ -1,0 +1,293 @@
+"""What the API takes and gives: request and answer types, routes, and problem documents (RFC 9457).
+
+Version 1 only ever adds. A list of customers answers 200 with one entry an id, in the order asked,
+duplicates included; 404 is for a question about one customer; 503 only when nothing can be answered.
+A problem never repeats a value that was sent: it names the place (`$.customers[3]`) and what was expected.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from features.errors import (
+    DecisionError,
+    FeatureError,
+    FeaturesExpired,
+    IdempotencyConflict,
+    LogError,
+    PropensityError,
+    ReleaseError,
+    SettingsError,
+    UnknownCustomer,
+    UsageError,
+)
+from serving.cards import ModelCard, Text
+
+MAX_CUSTOMERS = 1000  # in one request
+MAX_BODY = 1 << 20  # bytes; 1,000 identities of the longest kind in ASCII are 0.4 MB
+MAX_REASONS = 10
+
+ROUTES: Mapping[str, tuple[str, ...]] = {
+    "/v1/scores": ("POST",),
+    "/v1/decisions": ("POST",),
+    "/v1/models": ("GET", "HEAD"),
+    "/healthz": ("GET", "HEAD"),
+    "/livez": ("GET", "HEAD"),
+    "/readyz": ("GET", "HEAD"),
+    "/metrics": ("GET", "HEAD"),
+    "/": ("GET", "HEAD"),
+}
+"""Path -> methods. What is not here is 404 before anything else sees it; `/v1/` needs a key."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+    """A customer as another system names her."""
+
+    source: Name
+    id: Id
+
+
+Customer = Id | Identity
+
+
+class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/scores`. targets: names of released models, default all. reasons: how many a score."""
+
+    customers: Annotated[list[Customer], Meta(min_length=1, max_length=MAX_CUSTOMERS)]
+    targets: Annotated[list[Name], Meta(min_length=1, max_length=64)] | None = None
+    reasons: Annotated[int, Meta(ge=0, le=MAX_REASONS)] = 3
+
+
+class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/decisions`. candidates: names of actions to choose among, default all; "nothing" always is.
+
+    preview: answer what would be decided, and record and reserve nothing.
+    """
+
+    customer: Customer
+    candidates: Annotated[list[Name], Meta(min_length=1, max_length=64)] | None = None
+    preview: bool = False
+
+
+class Failure(Struct, frozen=True):
+    """Why one customer, or one target, has no answer."""
+
+    code: str
+    detail: str
+
+
+class ReasonAnswer(Struct, frozen=True):
+    """value: in the feature's unit, null if not known. contribution: log-odds, approximate."""
+
+    feature: str
+    value: float | None
+    contribution: float
+    text: Text
+
+
+class Score(Struct, frozen=True):
+    """percentile: share of the moment's customers with at most this probability; null if none were scored."""
+
+    target: str
+    probability: float
+    percentile: float | None
+    model_version: str
+    reasons: list[ReasonAnswer]
+
+
+class NoScore(Struct, frozen=True):
+    """A target that cannot be answered now, while others can."""
+
+    target: str
+    error: Failure
+
+
+class Answered(Struct, frozen=True):
+    """One customer's scores. known_at: her features hold what was known then. stale: older than the limit."""
+
+    customer_id: str
+    known_at: str
+    stale: bool
+    scores: list[Score | NoScore]
+
+
+class Unanswered(Struct, frozen=True):
+    """One customer without an answer. customer_id is null for an identity that resolves to nobody."""
+
+    customer_id: str | None
+    error: Failure
+
+
+class ScoreAnswer(Struct, frozen=True):
+    """Answer to ScoreRequest; `as_of` is the service's now."""
+
+    request_id: str
+    as_of: str
+    results: list[Answered | Unanswered]
+
+
+class ReleasedModel(Struct, frozen=True):
+    """A model in service."""
+
+    name: str
+    version: str
+    card: ModelCard
+
+
+class BrokenModel(Struct, frozen=True):
+    """A released model that is not in service, and why."""
+
+    name: str
+    error: Failure
+
+
+class ModelsAnswer(Struct, frozen=True):
+    """`GET /v1/models`. features: id of what is published, null if nothing is."""
+
+    request_id: str
+    as_of: str
+    features: str | None
+    models: list[ReleasedModel | BrokenModel]
+
+
+class Offender(Struct, frozen=True):
+    """Where in the body, and what was expected there."""
+
+    path: str
+    detail: str
+
+
+class Problem(Exception):  # noqa: N818  the standard's word for it
+    """An error answer. `code` is stable; `detail` is for people and repeats nothing that was sent."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: list[Offender] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+    def document(self, request_id: str) -> bytes:
+        """The `application/problem+json` body."""
+        return encode(
+            _Document(
+                type=f"urn:propensity:problem:{self.code}",
+                title=TITLES.get(self.code, "Error"),
+                status=self.status,
+                detail=self.detail,
+                code=self.code,
+                instance=f"urn:uuid:{uuid.UUID(request_id)}",
+                request_id=request_id,
+                errors=UNSET if self.errors is None else self.errors,
+            )
+        )
+
+
+class _Document(Struct, frozen=True):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str
+    errors: list[Offender] | UnsetType = UNSET
+
+
+TITLES = {
+    "unauthorized": "A key is needed",
+    "not_found": "No such route",
+    "method_not_allowed": "Method not allowed",
+    "malformed_json": "The body is not JSON",
+    "invalid_request": "The body does not fit",
+    "unknown_target": "No such target",
+    "body_too_large": "The body is too large",
+    "body_timeout": "The body did not arrive",
+    "unsupported_media_type": "The body must be JSON",
+    "idempotency_key": "An idempotency key is needed",
+    "unknown_customer": "No such customer",
+    "idempotency_conflict": "The key was used for another request",
+    "no_build": "No features are published",
+    "features_expired": "The features are too old",
+    "feature_mismatch": "The release needs other features",
+    "no_release": "Nothing is released",
+    "release_corrupt": "The release is refused",
+    "internal": "Internal error",
+}
+
+T = TypeVar("T")
+
+
+class Body(Generic[T]):
+    """Decodes one type of body; compiled once."""
+
+    def __init__(self, type: type[T]) -> None:
+        self._decoder = msgspec.json.Decoder(type)
+
+    def decode(self, body: bytes) -> T:
+        """Raise Problem 400 if it is not JSON in UTF-8, 422 with the JSON path if it does not fit."""
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            expected, _, path = str(error).partition(" - at `")
+            path = path.rstrip("`") or "$"
+            detail = f"{path}: {expected}"
+            raise Problem(422, "invalid_request", detail, [Offender(path, expected)]) from None
+        except msgspec.DecodeError as error:
+            raise Problem(400, "malformed_json", f"the body is not valid JSON: {error}") from None
+        except UnicodeDecodeError as error:
+            raise Problem(400, "malformed_json", f"the body is not UTF-8: {error.reason}") from None
+
+
+SCORES = Body(ScoreRequest)
+DECISIONS = Body(DecisionRequest)
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(answer: Any) -> bytes:
+    """JSON; floats as the shortest text that reads back to the same bits."""
+    return _encoder.encode(answer)
+
+
+_STATUS: tuple[tuple[type[PropensityError], int], ...] = (
+    (UnknownCustomer, 404),
+    (FeaturesExpired, 503),
+    (FeatureError, 503),
+    (ReleaseError, 503),
+    (LogError, 503),
+    (IdempotencyConflict, 409),
+    (DecisionError, 503),
+    (SettingsError, 503),
+)
+
+
+def problem_of(error: PropensityError, home: str) -> Problem:
+    """The problem that an error of ours is to a caller; paths under `home` are not his to know.
+
+    A UsageError's message begins with the JSON path of the offender.
+    """
+    if type(error) is UsageError:
+        path, _, expected = str(error).partition(": ")
+        return Problem(422, "invalid_request", str(error), [Offender(path, expected)])
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    return Problem(status, error.code, detail_of(error, home))
+
+
+def detail_of(error: PropensityError, home: str) -> str:
+    """The error's message without the place of our files."""
+    return str(error).replace(home, "PROPENSITY_HOME")

@@ -1,0 +1,286 @@
+"""The ASGI application of the API: routes, keys, bodies, problem documents, metrics, access log.
+
+A request goes through here alone; `behind` (BentoML's application) sees the life cycle and the few routes in
+HANDED_ON. Logs hold route templates, times, client names and request ids, never a path, a body or a message
+that could repeat one.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from features.errors import PropensityError, SettingsError
+from features.settings import Settings
+from serving import api
+from serving.answers import DecisionAnswer
+from serving.api import Problem, Unanswered
+from serving.decisions import DecisionContext, take_decision
+from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, UNMATCHED, Metrics
+from serving.scores import Scorer
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+
+HANDED_ON = frozenset(("/docs.json",))
+INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
+THREADS = 2  # beside the event loop, for long lists and for decisions, which wait for the disk
+BODY_SECONDS = 10  # to send a body
+
+MAX_KEY = 200  # characters of an idempotency key
+
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+
+access = logging.getLogger("propensity.access")
+service = logging.getLogger("propensity.service")
+
+
+class Answer(NamedTuple):
+    """What goes back to the caller."""
+
+    status: int
+    body: bytes
+    type: bytes = JSON
+    headers: Mapping[str, str] | None = None
+
+
+class Dispatch:
+    """Answers our routes and hands the rest to `behind`. SettingsError without a key."""
+
+    def __init__(self, settings: Settings, behind: App) -> None:
+        self._clients = clients(settings)
+        self._settings = settings
+        self._home = str(settings.home)
+        self._behind = behind
+        self._metrics = Metrics()
+        self._scorer = Scorer(settings)
+        self._decisions: DecisionContext | None = None
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="propensity")
+        self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection: a request, or the life of the application."""
+        if scope["type"] == "http":
+            await self._request(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            self._warm()
+            await self._behind(scope, receive, send)
+            self._pool.shutdown()
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    def _warm(self) -> None:
+        """Open what requests need before the first one, and say what is missing."""
+        for open in (self._scorer.ready, self._deciding):
+            try:
+                open()
+            except PropensityError as error:
+                service.warning("not ready: %s: %s", error.code, error)
+
+    def _deciding(self) -> DecisionContext:
+        """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
+        if self._decisions is None:
+            rows, releases = self._scorer.rows, self._scorer.releases
+            self._decisions = replace(DecisionContext.open(self._settings), rows=rows, releases=releases)
+        return self._decisions
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = uuid.uuid4().hex
+        path, method = scope["path"], scope["method"]
+        route = path if path in api.ROUTES or path in HANDED_ON else UNMATCHED
+        client = NO_CLIENT
+        try:
+            allowed = ("GET", "HEAD") if route in HANDED_ON else api.ROUTES.get(route)
+            if allowed is None:
+                raise Problem(404, "not_found", "there is no such route; `/` lists those that there are")
+            if method not in allowed:
+                detail = f"{route} takes {' or '.join(allowed)}"
+                raise Problem(405, "method_not_allowed", detail, headers={"allow": ", ".join(allowed)})
+            if route in HANDED_ON:
+                await self._behind(scope, receive, send)
+                self._done(route, method, 200, client, request_id, started)
+                return
+            headers: Headers = dict(scope["headers"])
+            if route.startswith("/v1/"):
+                client = self._client(headers)
+            answer = await self._answer(route, headers, receive, client, request_id)
+        except Problem as problem:
+            answer = _problem(problem, request_id)
+        except PropensityError as error:
+            answer = _problem(api.problem_of(error, self._home), request_id)
+        except ConnectionResetError:
+            self._done(route, method, 499, client, request_id, started)
+            return
+        except Exception as error:  # the last door: the caller gets an id, the log the place, nobody a value
+            service.error("request=%s %s at %s", request_id, type(error).__name__, _frames(error))
+            answer = _problem(
+                Problem(500, "internal", f"request {request_id} failed; the log names where"), request_id
+            )
+        await _send(send, answer, request_id)
+        self._done(route, method, answer.status, client, request_id, started)
+
+    def _done(
+        self, route: str, method: str, status: int, client: str, request_id: str, started: float
+    ) -> None:
+        method = method if method in METHODS else "other"
+        seconds = time.perf_counter() - started
+        self._metrics.request(route, method, status, client, seconds)
+        access.info(
+            "route=%s method=%s status=%d ms=%.2f client=%s request=%s",
+            route, method, status, seconds * 1e3, client, request_id,
+        )  # fmt: skip
+
+    def _client(self, headers: Headers) -> str:
+        """Name of the client whose key this is. Every key is compared, so that time tells nothing."""
+        given = headers.get(b"authorization", b"")
+        scheme, _, key = given.partition(b" ")
+        if not given:
+            key = headers.get(b"x-api-key", b"")
+        elif scheme.lower() != b"bearer":
+            key = b""
+        digest = hashlib.sha256(key.strip()).digest()
+        found = [name for known, name in self._clients if hmac.compare_digest(known, digest)]
+        if not found:
+            detail = "send a key that this service knows: `Authorization: Bearer KEY`"
+            raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
+        return found[0]
+
+    async def _answer(
+        self, route: str, headers: Headers, receive: Receive, client: str, request_id: str
+    ) -> Answer:
+        if route == "/v1/scores":
+            return await self._scores(await _body(headers, receive), request_id)
+        if route == "/v1/decisions":
+            return await self._decision(await _body(headers, receive), headers, client)
+        if route == "/v1/models":
+            return Answer(200, api.encode(self._scorer.models(request_id)))
+        if route == "/readyz":
+            self._scorer.ready()
+            return Answer(200, b'{"status":"ready"}')
+        if route == "/metrics":
+            return Answer(200, self._exposition(), CONTENT_TYPE)
+        if route == "/":
+            return Answer(200, self._index)
+        return Answer(200, b'{"status":"alive"}')
+
+    async def _scores(self, body: bytes, request_id: str) -> Answer:
+        request = api.SCORES.decode(body)
+
+        def scored() -> tuple[bytes, Counter[str]]:
+            answer = self._scorer.answer(request, request_id)
+            outcomes = Counter(
+                r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results
+            )
+            return api.encode(answer), outcomes
+
+        if len(request.customers) <= INLINE:
+            encoded, outcomes = scored()
+        else:
+            encoded, outcomes = await asyncio.get_running_loop().run_in_executor(self._pool, scored)
+        for outcome, number in outcomes.items():
+            self._metrics.customers(outcome, number)
+        return Answer(200, encoded)
+
+    async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
+        request = api.DECISIONS.decode(body)
+        key = None if request.preview else _idempotency_key(headers)
+
+        def decided() -> DecisionAnswer:
+            return take_decision(self._deciding(), request, client=client, idempotency_key=key)
+
+        answer = await asyncio.get_running_loop().run_in_executor(self._pool, decided)
+        self._metrics.decision(answer.action, answer.preview)
+        return Answer(200, api.encode(answer))
+
+    def _exposition(self) -> bytes:
+        try:
+            moment = self._scorer.published().moment
+            self._metrics.features_age((self._settings.now() - moment).total_seconds())
+        except PropensityError:
+            self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
+        return self._metrics.render()
+
+
+def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
+    """(digest of the key, client's name); SettingsError if there is none, for then nobody could be let in."""
+    if not settings.api_keys:
+        raise SettingsError(
+            "the service does not start without a key: set PROPENSITY_API_KEYS=client:key[,client:key], each "
+            "key of 16 characters or more, such as "
+            '`python -c "import secrets; print(secrets.token_urlsafe(24))"` prints'
+        )
+    return tuple((hashlib.sha256(key.encode()).digest(), name) for name, key in settings.api_keys.items())
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
+    """A JSON body of at most MAX_BODY bytes, which arrives within BODY_SECONDS; Problem otherwise."""
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
+        raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
+    close = {"connection": "close"}  # the rest of the body is not worth reading
+    too_large = Problem(413, "body_too_large", f"a body has at most {api.MAX_BODY} bytes", headers=close)
+    if int(headers.get(b"content-length", b"0")) > api.MAX_BODY:
+        raise too_large
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionResetError
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > api.MAX_BODY:
+                    raise too_large
+    except TimeoutError:
+        detail = f"the body did not arrive within {BODY_SECONDS} s"
+        raise Problem(408, "body_timeout", detail, headers=close) from None
+    return bytes(body)
+
+
+def _idempotency_key(headers: Headers) -> str:
+    """The key under which a repeated request gets the first one's answer; Problem 400 without one."""
+    key = headers.get(b"idempotency-key", b"")
+    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.decode().isprintable():
+        detail = (
+            f"send `Idempotency-Key` with 1 to {MAX_KEY} printable ASCII characters, the same when you "
+            "repeat this request; or ask for a preview"
+        )
+        raise Problem(400, "idempotency_key", detail)
+    return key.decode()
+
+
+def _problem(problem: Problem, request_id: str) -> Answer:
+    return Answer(problem.status, problem.document(request_id), PROBLEM, problem.headers)
+
+
+async def _send(send: Send, answer: Answer, request_id: str) -> None:
+    headers = [
+        (b"content-type", answer.type),
+        (b"content-length", str(len(answer.body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id.encode()),
+        *((name.encode(), value.encode()) for name, value in (answer.headers or {}).items()),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _frames(error: BaseException) -> str:
+    """Where it was raised, without its message: that may repeat what was sent."""
+    return " < ".join(
+        f"{f.filename}:{f.lineno} {f.name}" for f in reversed(traceback.extract_tb(error.__traceback__))
+    )

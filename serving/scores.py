@@ -1,0 +1,201 @@
+"""Scores of a list of customers: packed rows and released models in, one entry an id out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from features.errors import FeatureMismatch, FeaturesExpired, PropensityError, ReleaseError
+from features.moments import iso
+from features.online import EXPIRED, PRESENT, OnlineRows, Published
+from features.settings import Settings
+from serving import batch
+from serving.api import (
+    Answered,
+    BrokenModel,
+    Customer,
+    Failure,
+    Identity,
+    ModelsAnswer,
+    NoScore,
+    Offender,
+    Problem,
+    ReasonAnswer,
+    ReleasedModel,
+    Score,
+    ScoreAnswer,
+    ScoreRequest,
+    Unanswered,
+    detail_of,
+)
+from serving.cards import Text
+from serving.reasons import Reason
+from serving.releases import Release, Releases, names
+
+UNKNOWN = Failure("unknown_customer", "no such customer in the published features")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A released model fitted to the published rows. columns: where its features are in a packed row."""
+
+    release: Release
+    columns: np.ndarray[tuple[int], np.dtype[np.intp]]
+    quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None  # of the batch score of the same moment
+
+
+class Scorer:
+    """Answers from what is published and released now, following both. Serves all threads of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._home = str(settings.home)
+        self.rows = OnlineRows.open(settings)
+        self.releases = Releases(settings)
+        self._targets: dict[tuple[str, str, str], Target] = {}
+
+    def published(self) -> Published:
+        """What is published, if it may still be answered from; NoBuild or FeaturesExpired."""
+        published = self.rows.current()
+        age = self.settings.now() - published.moment
+        if age > self.settings.expire_after:
+            raise FeaturesExpired(
+                f"the published features are of {iso(published.moment)}, {age.days} days old, limit "
+                f"{self.settings.expire_after.days}: run `propensity features build` with newer data"
+            )
+        return published
+
+    def targets(
+        self, published: Published, wanted: Iterable[str] | None = None
+    ) -> dict[str, Target | PropensityError]:
+        """Each wanted target, or why it cannot be answered. Problem 422 for a name never released."""
+        released = names(self.settings)
+        if not released:
+            raise ReleaseError("nothing is released: run `propensity train`, then `propensity promote`")
+        for place, name in enumerate(wanted or ()):
+            if name not in released:
+                path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
+                raise Problem(422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)])
+        found: dict[str, Target | PropensityError] = {}
+        for name in wanted or released:
+            try:
+                found[name] = self._target(published, self.releases.get(name))
+            except PropensityError as error:
+                found[name] = error
+        return found
+
+    def _target(self, published: Published, release: Release) -> Target:
+        key = (published.id, release.name, release.version)
+        target = self._targets.get(key)
+        if target is None or target.quantiles is None:
+            columns = columns_of(release, published.features, published.build)
+            target = Target(release, columns, batch.percentile(self.settings, release, published.moment))
+            self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
+        return target
+
+    def ready(self) -> None:
+        """Return if a customer could be answered now; raise the reason if not."""
+        targets = self.targets(self.published())
+        broken = [error for error in targets.values() if isinstance(error, PropensityError)]
+        if len(broken) == len(targets):
+            raise broken[0]
+
+    def answer(self, request: ScoreRequest, request_id: str) -> ScoreAnswer:
+        """One entry an id, in the order asked. Problem or PropensityError only if nothing can be answered."""
+        as_of = self.settings.now()
+        published = self.published()
+        targets = self.targets(published, request.targets)
+        broken = [error for error in targets.values() if isinstance(error, PropensityError)]
+        if len(broken) == len(targets):
+            raise broken[0]
+        ids = self.resolve(request.customers)
+        rows, status = self.rows.read(published, [id or "" for id in ids], as_of=as_of)
+        present = np.flatnonzero(status == PRESENT)
+        scored = self._scored(rows[present], targets, request.reasons)
+        known_at, stale = iso(published.moment), as_of - published.moment > self.settings.stale_after
+        results: list[Answered | Unanswered] = [
+            Unanswered(id, self._expired(published.moment) if state == EXPIRED else UNKNOWN)
+            for id, state in zip(ids, status.tolist(), strict=True)
+        ]
+        for place, scores in zip(present.tolist(), scored, strict=True):
+            results[place] = Answered(ids[place] or "", known_at, stale, scores)
+        return ScoreAnswer(request_id, iso(as_of), results)
+
+    def models(self, request_id: str) -> ModelsAnswer:
+        """Every released model with its card, or why it is not in service."""
+        try:
+            published: Published | None = self.published()
+        except PropensityError:  # said by /readyz and by every score; cards can be read without features
+            published = None
+        models: list[ReleasedModel | BrokenModel] = []
+        for name in names(self.settings):
+            try:
+                release = self.releases.get(name)
+                if published is not None:
+                    self._target(published, release)
+                models.append(ReleasedModel(name, release.version, release.model.card))
+            except PropensityError as error:
+                models.append(BrokenModel(name, Failure(error.code, detail_of(error, self._home))))
+        id = None if published is None else published.id
+        return ModelsAnswer(request_id, iso(self.settings.now()), id, models)
+
+    def resolve(self, customers: Sequence[Customer]) -> list[str | None]:
+        """Customer ids; None for an identity that belongs to nobody."""
+        pairs = [(c.source, c.id) for c in customers if isinstance(c, Identity)]
+        if not pairs:
+            return [c for c in customers if isinstance(c, str)]
+        known = iter(self.rows.resolve(pairs))
+        return [next(known) if isinstance(c, Identity) else c for c in customers]
+
+    def _scored(
+        self, rows: np.ndarray, targets: Mapping[str, Target | PropensityError], reasons: int
+    ) -> list[list[Score | NoScore]]:
+        by_customer: list[list[Score | NoScore]] = [[] for _ in range(len(rows))]
+        if not by_customer:
+            return by_customer
+        for name, target in targets.items():
+            if isinstance(target, PropensityError):
+                failed = NoScore(name, Failure(target.code, detail_of(target, self._home)))
+                for scores in by_customer:
+                    scores.append(failed)
+                continue
+            model, version = target.release.model, target.release.version
+            matrix = np.ascontiguousarray(rows[:, target.columns])
+            chances = model.score(matrix)
+            if not np.isfinite(chances).all():
+                raise ReleaseError(f"release {name} {version} gave no finite score: promote another version")
+            why = model.explain(matrix, k=reasons) if reasons else [[]] * len(rows)
+            quantiles = target.quantiles
+            places: Sequence[float | None] = (
+                [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
+            )
+            for scores, chance, place, said in zip(by_customer, chances.tolist(), places, why, strict=True):
+                scores.append(Score(name, chance, place, version, [_reason(reason) for reason in said]))
+        return by_customer
+
+    def _expired(self, moment: datetime) -> Failure:
+        return Failure("features_expired", f"her features of {iso(moment)} are too old to answer from")
+
+
+def columns_of(
+    release: Release, features: Mapping[str, str], build: str
+) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Places of a release's features among the published ones; FeatureMismatch naming each that differs."""
+    wrong = [
+        f"{name} ({'defined differently' if name in features else 'absent'})"
+        for name, hash in release.model.card.needs
+        if features.get(name) != hash
+    ]
+    if wrong:
+        raise FeatureMismatch(
+            f"release {release.name} {release.version} needs features that the published build {build} does "
+            f"not have as they were: {', '.join(wrong)}. Publish a build that has them, or retrain"
+        )
+    place = {name: i for i, name in enumerate(features)}
+    return np.array([place[name] for name, _ in release.model.card.needs], dtype=np.intp)
+
+
+def _reason(reason: Reason) -> ReasonAnswer:
+    text = Text(reason.text.en, reason.text.zh)
+    return ReasonAnswer(reason.feature, reason.value, reason.contribution, text)

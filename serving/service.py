@@ -1,0 +1,122 @@
+"""The only door to BentoML: its service, with our dispatch in front, and how to run it.
+
+`propensity serve` runs one process; `bentoml serve serving.service:svc` runs the same application under
+BentoML's supervisor. BentoML brings the life cycle, workers and `/docs.json`. Its access log, its metrics and
+its index page are off: they show raw paths, which hold customers' ids, and load scripts from elsewhere.
+"""
+
+import logging
+import signal
+import socket
+from types import FrameType
+
+import bentoml
+import uvicorn
+from _bentoml_sdk import Service
+
+from features.errors import PropensityError, UsageError
+from features.settings import Settings
+from serving.dispatch import Dispatch, clients, service
+
+GRACE_SECONDS = 10  # for requests in flight when asked to stop
+# BentoML never cancels its timer of a request that it has answered: a long one would keep it in memory.
+BENTOML_SECONDS = 2
+LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Fronted(Service):  # type: ignore[misc]  # BentoML ships no types that mypy may follow
+    """BentoML's service, whose application stands behind ours."""
+
+    settings: Settings | None = None  # None: from the environment, as in BentoML's own worker
+
+    def to_asgi(self, is_main: bool = True) -> Dispatch:
+        """Our dispatch in front of BentoML's application."""
+        log_to_stderr()
+        return Dispatch(self.settings or Settings.from_env(), super().to_asgi(is_main=is_main))
+
+
+@bentoml.service(
+    name="propensity",
+    service_class=Fronted,
+    workers=1,
+    http={"host": "127.0.0.1"},
+    traffic={"timeout": BENTOML_SECONDS},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+class Propensity:
+    """Scores and decisions for customers; see `GET /`."""
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def refuse_without_keys() -> None:
+        """Stop `bentoml serve` before it starts a worker that could let nobody in."""
+        try:
+            clients(Settings.from_env())
+        except PropensityError as error:
+            raise bentoml.exceptions.BentoMLException(str(error)) from None  # BentoML prints it as a line
+
+
+svc: Fronted = Propensity  # type: ignore[assignment]  # the decorator made it one
+
+
+def serve(settings: Settings) -> None:
+    """Answer on settings.host and port until SIGTERM or SIGINT, then finish what is in flight and return.
+
+    SettingsError without a key, UsageError if the port is taken. Call it from the main thread.
+    """
+    clients(settings)
+    listener = _bind(settings.host, settings.port)
+    # uvicorn stops gracefully on the first signal, then raises it again for the handler it found: this one.
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        svc.settings = settings
+        config = uvicorn.Config(
+            svc.to_asgi(),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    except _Stopped:
+        service.info("stopped")
+    finally:
+        listener.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """Asked to stop; no error."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """The service's socket, bound before the slow imports' work is wasted; it listens once all is loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {error.strerror}. Stop what does, or set PROPENSITY_PORT"
+        ) from None
+    return listener
+
+
+def log_to_stderr() -> None:
+    """Our loggers and uvicorn's errors to stderr, once; uvicorn's own access log, with raw paths, off."""
+    logging.getLogger("uvicorn.access").disabled = True
+    ours = logging.getLogger("propensity")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(LINE))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
+        ours.propagate = False
