@@ -1,0 +1,230 @@
+"""Which action for which customer: pure arithmetic over customers x actions; no I/O, no clock, no dice.
+
+Net value of an action for a customer, in shop currency over the shop's value horizon; the terms, in this
+order, add up to it exactly:
+
+    d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1]
+    d_retention  effect on P(remains) x lifetime value
+    send_cost    - cost of sending
+    incentive    - P(redeem) x expected cost of the offer
+    d_optout     - effect on P(opts out) x lifetime value
+    fatigue      - price of every contact that she already had in the policy's window
+
+The largest expected net among the eligible actions and "nothing" (0) is chosen; the earlier in the catalogue
+at a tie, so "nothing" wins every tie. With probability `explore` the choice is drawn instead, uniformly over
+the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come before exploration.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.words import Words
+from serving.actions import Action
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatigue")
+
+# Why an action is not eligible; the first that applies, in this order.
+REASONS: dict[str, Words] = {
+    "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
+    "value_unknown": Words(
+        "The margin of an order of hers is not known: no order in the last year",
+        "近一年没有订单，无法得知其单笔订单毛利",
+    ),
+    "no_consent": Words("No consent for this channel", "客户未同意使用该渠道"),
+    "suppressed": Words("Too soon after the last marketing contact", "距上次营销触达时间过短"),
+    "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
+    "holdout": Words(
+        "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
+    ),
+}
+_CODES = ("", *REASONS)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1."""
+
+    max_contacts: int
+    explore: float
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known about n customers. Arrays of length n; NaN means not known.
+
+    features:           by name, those that the actions' conditions read
+    order_probability:  P(order within the value horizon) if left alone; NaN leaves an effect as it is
+    margin_per_order:   shop currency
+    lifetime_value:     shop currency; 0 while no model estimates it
+    contacts:           marketing contacts in the policy's window, received or reserved
+    days_since_contact: days since the last of them; NaN if there never was one
+    consent:            channel -> may be used; a channel that is absent may not
+    holdout:            marketing leaves this customer alone
+    seeds:              uint64, one a customer: all the chance that there is
+    """
+
+    features: Mapping[str, NDArray[np.float32]]
+    order_probability: Floats
+    margin_per_order: Floats
+    lifetime_value: Floats
+    contacts: NDArray[np.int64]
+    days_since_contact: Floats
+    consent: Mapping[str, Bools]
+    holdout: Bools
+    seeds: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """n customers x A given actions. Rows of `propensity` add up to 1; `chosen`, `best`: column numbers."""
+
+    eligible: Bools  # [n, A]
+    reject: NDArray[np.int8]  # [n, A]; `reason(code)` names it
+    failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that fails, -1 if none
+    terms: Mapping[str, Floats]  # each [n, A]
+    net: Floats  # [n, A]
+    low: Floats  # [n, A]: net at the low end of the effect's interval
+    high: Floats  # [n, A]
+    best: NDArray[np.intp]  # [n]
+    chosen: NDArray[np.intp]  # [n]
+    explored: Bools  # [n]: drawn, whatever came out
+    propensity: Floats  # [n, A]
+
+
+def reason(code: int) -> str | None:
+    """The name in REASONS of a code in `Decisions.reject`; None for an eligible action."""
+    return _CODES[code] or None
+
+
+def needed_features(actions: Sequence[Action]) -> list[str]:
+    """Names of the features that the actions' conditions read, sorted."""
+    return sorted({c.feature for action in actions for c in action.eligible})
+
+
+def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
+    """Who is left alone, bool [n]: a keyed hash of the id, so it stays the same until the salt changes."""
+    key, limit = f"holdout:{salt}".encode(), share * 2.0**64
+    digests = (hmac.digest(key, id.encode(), "sha256")[:8] for id in customer_ids)
+    return np.array([int.from_bytes(d, "big") < limit for d in digests], dtype=np.bool_)
+
+
+def decide(
+    actions: Sequence[Action], limits: Limits, situation: Situation, candidates: Sequence[str] | None = None
+) -> Decisions:
+    """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible.
+
+    candidates: names of the actions that may be chosen beside "nothing"; None for all.
+    """
+    s, n, k = situation, len(situation.seeds), len(actions)
+    terms, low, high = _value(actions, s)
+    net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
+
+    failed = np.full((n, k), -1, dtype=np.int8)
+    reject = np.zeros((n, k), dtype=np.int8)
+    for j, action in enumerate(actions):
+        if action.name == "nothing":
+            continue
+        failed[:, j] = _first_failed(action, s.features, n)
+        marketing = action.purpose == "marketing"
+        wait = s.days_since_contact < action.suppress_days  # False where there never was a contact
+        channel = s.consent.get(action.channel or "", np.zeros(n, dtype=np.bool_))
+        tests = {
+            "not_a_candidate": np.full(n, candidates is not None and action.name not in candidates),
+            "not_eligible": failed[:, j] >= 0,
+            "value_unknown": np.isnan(net[:, j]),
+            "no_consent": ~channel,
+            "suppressed": wait & marketing,
+            "contact_cap": (s.contacts >= limits.max_contacts) & marketing,
+            "holdout": s.holdout & marketing,
+        }
+        for name in reversed(REASONS):  # so that the first in order is the one that stays
+            reject[tests[name], j] = _CODES.index(name)
+    eligible = reject == 0
+
+    best = np.where(eligible, net, -np.inf).argmax(axis=1)
+    size = eligible.sum(axis=1)
+    propensity = eligible * (limits.explore / size)[:, None]
+    propensity[np.arange(n), best] += 1 - limits.explore
+    explored = _uniform(s.seeds, 1) < limits.explore
+    rank = np.floor(_uniform(s.seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
+    drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    return Decisions(
+        eligible=eligible,
+        reject=reject,
+        failed=failed,
+        terms=terms,
+        net=net,
+        low=low,
+        high=high,
+        best=best,
+        chosen=np.where(explored, drawn, best),
+        explored=explored,
+        propensity=propensity,
+    )
+
+
+def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
+    """The terms of each action [n, A], and d_margin at both ends of the effect's interval."""
+
+    def declared(of: Sequence[float]) -> Floats:
+        return np.array(of, dtype=np.float64)[None, :]
+
+    p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
+    least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
+
+    def margin(points: Sequence[float]) -> Floats:
+        moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
+        return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+
+    n = len(s.seeds)
+    lifetime = s.lifetime_value[:, None]
+    fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
+    terms = {
+        "d_margin": margin([a.effect.mean for a in actions]),
+        "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
+        "send_cost": np.repeat(0.0 - declared([a.send_cost for a in actions]), n, axis=0),
+        "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
+        "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
+        "fatigue": 0.0 - fatigue,
+    }
+    return terms, margin([a.effect.low for a in actions]), margin([a.effect.high for a in actions])
+
+
+def _total(terms: Mapping[str, Floats]) -> Floats:
+    total = terms[TERMS[0]]
+    for name in TERMS[1:]:
+        total = total + terms[name]
+    return total
+
+
+def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:
+    first = np.full(n, -1, dtype=np.int8)
+    for number, condition in reversed(list(enumerate(action.eligible))):
+        values = features[condition.feature]
+        holds = ~np.isnan(values)
+        if condition.at_least is not None:
+            holds &= values >= condition.at_least
+        if condition.at_most is not None:
+            holds &= values <= condition.at_most
+        first[~holds] = number
+    return first
+
+
+def _uniform(seeds: NDArray[np.uint64], draw: int) -> Floats:
+    """A number in [0, 1) for each seed: the draw-th output of SplitMix64 (Steele, Lea, Flood 2014), 53 bits.
+
+    Written out so that a recorded seed gives the same draw under any later version of numpy.
+    """
+    with np.errstate(over="ignore"):  # the algorithm is modulo 2**64
+        z = seeds.astype(np.uint64) + np.uint64(draw) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
