@@ -1,0 +1,120 @@
+"""Reasons: they add up to the score, belong to this customer, and read well."""
+
+import msgspec
+import numpy as np
+import pytest
+from tiny import tiny_booster, tiny_card, tiny_model, tiny_rows
+
+from serving import models
+from serving.models import IdentityCalibration, Logistic, Term, Trees
+from serving.reasons import paths_of, strongest
+
+ROWS = tiny_rows(400, seed=21)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> models.Model:
+    return models.load(tiny_model(tmp_path_factory.mktemp("model") / "m"))
+
+
+def test_base_and_contributions_sum_to_the_log_odds(model):
+    """Else a reason would explain another number than the one beside it."""
+    contributions, base = model.contributions(ROWS)
+    assert contributions.sum(axis=1) + base == pytest.approx(model.raw(ROWS), abs=1e-12)
+
+
+def test_a_blends_contributions_sum_to_its_log_odds(tmp_path):
+    parts = [
+        Trees(tiny_booster(0), 0.6),
+        Logistic(0.2, (Term("tenure", (0.0, 300.0), (150.0,), (90.0,), (-0.8,)),), 0.4),
+    ]
+    model = models.save(tmp_path / "m", tiny_card(), parts, IdentityCalibration(), ROWS[:5])
+    contributions, base = model.contributions(ROWS)
+    assert contributions.sum(axis=1) + base == pytest.approx(model.raw(ROWS), abs=1e-12)
+
+
+def test_contributions_agree_with_exact_shapley_values_well_enough_to_be_called_approximate(model):
+    """Same base; nearly the same ranking of features. Measured elsewhere: correlation .98, first .81."""
+    import lightgbm
+
+    contributions, base = model.contributions(ROWS)
+    exact = lightgbm.Booster(model_str=tiny_booster()).predict(ROWS, pred_contrib=True)
+    assert base == pytest.approx(exact[0, -1], abs=1e-12)
+    assert np.corrcoef(contributions.ravel(), exact[:, :-1].ravel())[0, 1] > 0.95
+    assert np.mean(np.abs(contributions).argmax(1) == np.abs(exact[:, :-1]).argmax(1)) > 0.75
+
+
+def test_contributions_are_the_same_in_batches_of_any_size(model):
+    one, _ = model.contributions(ROWS[300:301])
+    many, _ = model.contributions(ROWS)
+    assert one[0] == pytest.approx(many[300], abs=1e-15)
+
+
+def test_a_tree_without_a_split_adds_to_the_base_alone():
+    """LightGBM writes such trees when nothing is left to learn."""
+    text = "tree\n\nTree=0\nnum_leaves=1\nleaf_value=0.25\n\n\nend of trees\n"
+    table = paths_of(text, 3)
+    assert table.base.tolist() == [0.25]
+    assert table.contributions(np.zeros((2, 1), np.int64), 3).tolist() == [[0.0] * 3] * 2
+
+
+def test_reasons_are_the_customers_own_strongest_first(model):
+    rows = tiny_rows(2, seed=30)
+    rows[:, 0] = (90, 1)
+    late, early = model.explain(rows, k=5)
+    assert [r.feature for r in (late[0], early[0])] == ["days_since_order"] * 2
+    assert late[0].contribution > 0 > early[0].contribution
+    for reasons in (late, early):
+        sizes = [abs(r.contribution) for r in reasons]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_one_measure_over_two_windows_is_told_once(model):
+    """orders_30d beside orders_90d tells an operator nothing more."""
+    card = tiny_card()
+    names = [r.feature for r in strongest(card, [1.0] * 8, np.arange(8.0, 0, -1), k=8)]
+    assert "orders_30d" in names
+    assert "orders_90d" not in names
+    assert len(names) == 7
+
+
+def test_a_feature_that_adds_nothing_is_no_reason():
+    reasons = strongest(tiny_card(), [1.0] * 8, np.array([0.0, 0, 0, -0.3, 0, 0, 0, 0]), k=3)
+    assert [r.feature for r in reasons] == ["spend_90d"]
+
+
+def said(value: float, contribution: float, at: int, **target: object) -> tuple[str, str]:
+    card = tiny_card()
+    card = msgspec.structs.replace(card, target=msgspec.structs.replace(card.target, **target))
+    contributions = np.zeros(8)
+    contributions[at] = contribution
+    (reason,) = strongest(card, [value] * 8, contributions, k=3)
+    return reason.text.en, reason.text.zh
+
+
+def test_a_reason_reads_as_a_person_would_say_it():
+    assert said(41.2, 0.8, 0) == (
+        "Days since the last order: 41 (raises the risk of losing her)",
+        "距上次下单天数：41（提高流失风险）",
+    )
+    assert said(1234.5, -0.8, 3) == (
+        "Money spent in the last 90 days: 1,234.50 USD (lowers the risk of losing her)",
+        "近90天消费金额：1,234.50 USD（降低流失风险）",
+    )
+    assert said(0.125, -0.1, 5)[0].startswith("Discount as a share of the price in the last 90 days: 12%")
+    assert "usual gap: 2.5× (" in said(2.5, 0.1, 7)[0]
+
+
+def test_a_value_that_is_not_known_is_said_to_be_not_known_never_zero():
+    assert said(np.nan, 0.2, 4) == (
+        "Average order in the last 90 days: not known (raises the risk of losing her)",
+        "近90天平均客单价：未知（提高流失风险）",
+    )
+
+
+def test_a_target_without_words_for_its_score_says_risk_or_chance():
+    assert said(5, 0.2, 1, score=None)[0] == "Orders in the last 30 days: 5 (raises the risk)"
+    assert said(5, -0.2, 1, score=None, higher_is="good") == (
+        "Orders in the last 30 days: 5 (lowers the chance)",
+        "近30天订单数：5（降低可能性）",
+    )

@@ -1,0 +1,164 @@
+"""Releases: published whole, followed at once, and a broken one never serves."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tiny import tiny_model, tiny_rows
+
+from features.errors import ReleaseCorrupt, ReleaseError, UsageError
+from serving import releases
+from serving.releases import Releases
+
+ROWS = tiny_rows(50, seed=31)
+
+
+def folder_of(settings, version: str) -> Path:
+    return settings.home / "releases" / "churn_28d" / version
+
+
+def damage(settings, version: str) -> None:
+    (folder_of(settings, version) / "booster-0.txt").write_text("nothing")
+
+
+def point_at(settings, version: str) -> None:
+    """What an operator's script might do: write the pointer by hand."""
+    path = folder_of(settings, "CURRENT")
+    path.with_name("new").write_text(version)
+    path.with_name("new").replace(path)
+
+
+def test_a_published_model_scores_as_the_folder_it_came_from(tiny_settings, tmp_path):
+    from serving import models
+
+    folder = tiny_model(tmp_path / "m")
+    release = releases.publish(tiny_settings, folder, "churn_28d", "1")
+    assert (release.name, release.version) == ("churn_28d", "1")
+    again = releases.load(tiny_settings, "churn_28d")
+    assert again.model.score(ROWS).tobytes() == models.load(folder).score(ROWS).tobytes()
+    assert releases.names(tiny_settings) == ["churn_28d"]
+
+
+def test_the_newest_is_in_force_and_older_ones_stay_at_hand(tiny_settings, tiny_release):
+    """Replay of an old decision needs the release that took it."""
+    one, two = tiny_release(version="1"), tiny_release(version="2", seed=1)
+    assert releases.load(tiny_settings, "churn_28d").version == "2"
+    back = releases.load(tiny_settings, "churn_28d", "1")
+    assert back.model.score(ROWS).tobytes() == one.model.score(ROWS).tobytes()
+    assert back.model.score(ROWS).tobytes() != two.model.score(ROWS).tobytes()
+
+
+def test_publishing_the_same_again_only_puts_it_in_force(tiny_settings, tiny_release, tmp_path):
+    tiny_release(version="1")
+    tiny_release(version="2", seed=1)
+    releases.publish(tiny_settings, folder_of(tiny_settings, "1"), "churn_28d", "1")
+    assert releases.load(tiny_settings, "churn_28d").version == "1"
+
+
+def test_a_version_never_changes_its_content(tiny_settings, tiny_release, tmp_path):
+    """The ledger names versions: a version that meant two models could not be replayed."""
+    tiny_release(version="1")
+    sums = (folder_of(tiny_settings, "1") / "SHA256SUMS").read_bytes()
+    other = tiny_model(tmp_path / "other", version="1", seed=1)
+    with pytest.raises(ReleaseError, match="other content"):
+        releases.publish(tiny_settings, other, "churn_28d", "1")
+    assert (folder_of(tiny_settings, "1") / "SHA256SUMS").read_bytes() == sums
+
+
+def test_a_broken_folder_is_not_published_and_leaves_nothing_behind(tiny_settings, tiny_release, tmp_path):
+    tiny_release(version="1")
+    broken = tiny_model(tmp_path / "broken", version="2")
+    (broken / "booster-0.txt").write_text("nothing")
+    with pytest.raises(ReleaseCorrupt, match="booster-0.txt was changed"):
+        releases.publish(tiny_settings, broken, "churn_28d", "2")
+    assert releases.load(tiny_settings, "churn_28d").version == "1"
+    left = {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()}
+    assert left == {"1", "CURRENT"}
+
+
+def test_a_model_is_published_only_under_its_own_name_and_version(tiny_settings, tmp_path):
+    """Else answers would carry the version of another model."""
+    folder = tiny_model(tmp_path / "m", version="1")
+    for name, version in (("churn_28d", "2"), ("repurchase_7d", "1")):
+        with pytest.raises(ReleaseCorrupt, match="by its card"):
+            releases.publish(tiny_settings, folder, name, version)
+    assert releases.names(tiny_settings) == []
+
+
+def test_a_release_that_was_damaged_on_disk_is_refused_with_the_reason(tiny_settings, tiny_release):
+    tiny_release()
+    damage(tiny_settings, "1")
+    with pytest.raises(ReleaseCorrupt, match="booster-0.txt was changed"):
+        releases.load(tiny_settings, "churn_28d")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../churn_28d", "a/b", ".hidden", "x" * 65, "churn 28d"])
+def test_names_and_versions_cannot_leave_the_folder_of_releases(tiny_settings, name):
+    for look in (releases.load, releases.current):
+        with pytest.raises(UsageError, match="is not a model's name"):
+            look(tiny_settings, name)
+    if name:
+        with pytest.raises(UsageError, match="is not a version"):
+            releases.load(tiny_settings, "churn_28d", name)
+
+
+def test_what_was_never_released_is_said_with_what_to_do(tiny_settings, tiny_release):
+    assert releases.names(tiny_settings) == []
+    with pytest.raises(ReleaseError, match="propensity promote churn_28d"):
+        releases.load(tiny_settings, "churn_28d")
+    with pytest.raises(ReleaseError, match="propensity promote churn_28d"):
+        Releases(tiny_settings).get("churn_28d")
+    tiny_release()
+    with pytest.raises(ReleaseError, match="churn_28d 9 is not released"):
+        releases.load(tiny_settings, "churn_28d", "9")
+
+
+def test_a_promotion_and_a_rollback_are_followed_without_a_restart(tiny_settings, tiny_release):
+    tiny_release(version="1")
+    followed = Releases(tiny_settings)
+    first = followed.get("churn_28d")
+    assert followed.get("churn_28d") is first
+    tiny_release(version="2", seed=1)
+    assert followed.get("churn_28d").version == "2"
+    point_at(tiny_settings, "1")
+    assert followed.get("churn_28d") is first
+    assert followed.errors == {}
+
+
+def test_a_broken_new_release_leaves_the_old_one_serving_and_says_so(tiny_settings, tiny_release, caplog):
+    tiny_release(version="1")
+    followed = Releases(tiny_settings)
+    followed.get("churn_28d")
+    tiny_release(version="2", seed=1)
+    damage(tiny_settings, "2")
+    with caplog.at_level(logging.ERROR):
+        assert {followed.get("churn_28d").version for _ in range(3)} == {"1"}
+    assert "booster-0.txt was changed" in str(followed.errors["churn_28d"])
+    assert len(caplog.records) == 1
+    tiny_release(version="3", seed=2)
+    assert followed.get("churn_28d").version == "3"
+    assert followed.errors == {}
+
+
+def test_a_broken_only_release_is_refused_with_the_reason_until_it_is_replaced(tiny_settings, tiny_release):
+    tiny_release(version="1")
+    damage(tiny_settings, "1")
+    followed = Releases(tiny_settings)
+    for _ in range(2):
+        with pytest.raises(ReleaseCorrupt, match="booster-0.txt was changed"):
+            followed.get("churn_28d")
+    tiny_release(version="2", seed=1)
+    assert followed.get("churn_28d").version == "2"
+
+
+def test_requests_during_a_promotion_all_get_a_whole_release(tiny_settings, tiny_release):
+    """Each answer is the old one's or the new one's; and after it, every one is the new one's."""
+    expected = {tiny_release(version="1").model.score(ROWS).tobytes()}
+    followed = Releases(tiny_settings)
+    followed.get("churn_28d")
+    expected.add(tiny_release(version="2", seed=1).model.score(ROWS).tobytes())
+    with ThreadPoolExecutor(8) as pool:
+        got = set(pool.map(lambda _: followed.get("churn_28d").model.score(ROWS).tobytes(), range(200)))
+    assert got <= expected
+    assert followed.get("churn_28d").version == "2"
