@@ -15,7 +15,6 @@ A key is the exact bytes of an id: "0123" is not "123". `publish`, `current`, `r
 are all that callers use, so that another store can stand behind the same five.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 
 from features.builds import KEYS, Build
 from features.errors import FeatureError, NoBuild, UsageError
+from features.files import locked
 from features.moments import from_us, to_us
 from features.settings import Settings
 
@@ -159,15 +159,21 @@ class OnlineRows:
                 raise UsageError(f"customer ids are text, and compared exactly; number {place} is not text")
             # Bytes that are not UTF-8 match no row, which is the right answer for such an id.
             places.setdefault(id.encode("utf-8", "surrogatepass"), []).append(place)
-        for key, row in self._rows(published, list(places)):
-            if len(row) != width * _PACKED.itemsize:
-                raise FeatureError(
-                    f"{self._path}: a row of {published.id} has {len(row)} bytes instead of "
-                    f"{width * _PACKED.itemsize}: something else changed the file; publish into a new one"
-                )
-            status[places[key]] = EXPIRED if expired else PRESENT
-            if not expired:
-                matrix[places[key]] = np.frombuffer(row, dtype=_PACKED)
+        found = self._rows(published, list(places))
+        if any(len(row) != width * _PACKED.itemsize for _, row in found):
+            raise FeatureError(
+                f"{self._path}: rows of {published.id} are not {width * _PACKED.itemsize} bytes long, as "
+                "they were published: something else changed the file; delete it and publish again"
+            )
+        source = np.full(len(ids), -1)
+        for number, (key, _) in enumerate(found):
+            for place in places[key]:
+                source[place] = number
+        present = source >= 0
+        status[present] = EXPIRED if expired else PRESENT
+        if not expired:
+            packed = np.frombuffer(b"".join(row for _, row in found), dtype=_PACKED)
+            matrix[present] = packed.reshape(len(found), width)[source[present]]
         return matrix, status
 
     def resolve(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
@@ -256,14 +262,14 @@ def _reader(path: Path) -> sqlite3.Connection:
 @contextmanager
 def _sole_writer(path: Path) -> Iterator[sqlite3.Connection]:
     """A writing connection, for one process at a time; the lock file dies with its holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / "publish.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(sqlite3.connect(path, timeout=_BUSY, isolation_level=None)) as connection:
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = full")
-            connection.executescript(_SCHEMA)
-            yield connection
+    with (
+        locked(path.parent / "publish.lock"),
+        closing(sqlite3.connect(path, timeout=_BUSY, isolation_level=None)) as connection,
+    ):
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.executescript(_SCHEMA)
+        yield connection
 
 
 @contextmanager

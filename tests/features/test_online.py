@@ -234,6 +234,18 @@ def test_rows_that_read_back_otherwise_are_never_flipped_to(home: Settings, make
     assert (rows.read(rows.current(), constant(0)[0])[0] == 1).all()
 
 
+def test_a_row_that_something_else_changed_is_refused(home: Settings, make_build: MakeBuild) -> None:
+    """Else: values slide into the next feature's place."""
+    publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
+    with sqlite3.connect(home.home / "online" / "rows.sqlite") as other:
+        other.execute("update packed set row = zeroblob(8) where customer_id = cast('c000007' as blob)")
+    other.close()
+    rows = OnlineRows.open(home)
+    assert (rows.read(rows.current(), ["c000001"])[0] == 1).all()
+    with pytest.raises(FeatureError, match="not 12 bytes long"):
+        rows.read(rows.current(), ["c000001", "c000007"])
+
+
 def test_readers_cannot_write(home: Settings, make_build: MakeBuild) -> None:
     """Else: a bug in the service changes what every worker serves."""
     publish(home, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
@@ -278,9 +290,11 @@ def test_readers_in_threads_see_the_old_rows_or_the_new_never_a_mixture(
         assert all(len(watcher.result()) > 1 for watcher in watchers)
 
 
-def _worker(rows: OnlineRows, answers: "multiprocessing.Queue[list[float]]") -> None:
+def _worker(
+    rows: OnlineRows, parents: sqlite3.Connection, answers: "multiprocessing.Queue[list[float]]"
+) -> None:
     matrix, _ = rows.read(rows.current(), ["c000001"])
-    answers.put(matrix.ravel().tolist())
+    answers.put([] if rows._connection() is parents else matrix.ravel().tolist())
 
 
 def test_forked_workers_read_through_an_object_opened_before_the_fork(
@@ -294,7 +308,7 @@ def test_forked_workers_read_through_an_object_opened_before_the_fork(
     publish(home, build, moments[1])
     context = multiprocessing.get_context("fork")
     answers: multiprocessing.Queue[list[float]] = context.Queue()
-    workers = [context.Process(target=_worker, args=(rows, answers)) for _ in range(4)]
+    workers = [context.Process(target=_worker, args=(rows, rows._connection(), answers)) for _ in range(4)]
     for worker in workers:
         worker.start()
     assert [answers.get(timeout=60) for _ in workers] == [[1.0] * 3] * 4
