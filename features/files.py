@@ -1,5 +1,6 @@
 """Files that are either the old ones or the new ones, never a mixture."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -38,6 +39,15 @@ def new_folder(path: Path) -> Iterator[Path]:
             scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; waits for the other. The lock dies with its holder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def read_pointer(path: Path) -> str | None:

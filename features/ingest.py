@@ -19,8 +19,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import LogError, SourceError, UsageError
-from features.files import new_folder, read_pointer, sha256, write_atomically
+from features.errors import SourceError, UsageError
+from features.files import locked, read_pointer, sha256, write_atomically
 from features.log import TABLES, Log, Table, Type
 from features.moments import from_us, iso
 from features.settings import Settings
@@ -80,22 +80,21 @@ def ingest(
     stamp = hashlib.sha256(json.dumps([VERSION, shop.zone.key, shop.exponent, inputs]).encode()).hexdigest()
 
     root = settings.home / "log"
-    current = read_pointer(root / "CURRENT")
-    before = json.loads((root / current / "manifest.json").read_text()) if current else {"sources": {}}
-    if current and before["sources"].get(name, {}).get("stamp") == stamp:
-        return _ingested(Log.open(settings), before, changed=False)
-
-    scratch = root / ".scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        manifest = _write(scratch, shop, source, stamp, progress)
-        _carry_over(root / current if current else None, scratch, name, manifest, before)
-        if dry_run:
-            log = _log(scratch, "(dry run)", manifest)
-            return _ingested(log, manifest, changed=True)
-        return _publish(settings, scratch, manifest)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with locked(root / ".lock"):
+        current = read_pointer(root / "CURRENT")
+        before = json.loads((root / current / "manifest.json").read_text()) if current else {"sources": {}}
+        if current and before["sources"].get(name, {}).get("stamp") == stamp:
+            return _ingested(Log.open(settings), before, changed=False)
+        scratch = root / ".scratch"
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
+        try:
+            manifest = _write(scratch, shop, source, stamp, progress)
+            _carry_over(root / current if current else None, scratch, name, manifest, before)
+            if dry_run:
+                return _ingested(_log(scratch, "(dry run)", manifest), manifest, changed=True)
+            return _publish(settings, scratch, manifest)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write(
@@ -171,7 +170,8 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
                               raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note FROM ({sql}) raw),
              judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
              unique_ AS (
-                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1 THEN '{repeated}' ELSE _broken END AS _reason
+                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1
+                                THEN '{repeated}' ELSE _broken END AS _reason
                  FROM (SELECT *, row_number() OVER
                                  (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
                        FROM judged))
@@ -266,24 +266,22 @@ def _carry_over(
 
 
 def _publish(settings: Settings, scratch: Path, manifest: dict[str, Any]) -> Ingested:
-    content = json.dumps([manifest["files"], manifest["complete_until"]], sort_keys=True)
+    content = json.dumps(
+        [manifest["files"], manifest["starts_at"], manifest["complete_until"]], sort_keys=True
+    )
     generation = hashlib.sha256(content.encode()).hexdigest()[:16]
     root = settings.home / "log"
     rejects = settings.home / "rejects" / generation
     shutil.rmtree(rejects, ignore_errors=True)
     rejects.parent.mkdir(parents=True, exist_ok=True)
     (scratch / "rejects").rename(rejects)
-    with new_folder(root / generation) as folder:
-        for path in list(scratch.iterdir()):
-            path.rename(folder / path.name)
-        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
+    if not (root / generation).exists():
+        scratch.rename(root / generation)
+    # Last into the folder, so that one with a manifest is whole.
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    write_atomically(root / generation / "manifest.json", text.encode())
     write_atomically(root / "CURRENT", generation.encode())
-    log = Log.open(settings)
-    for table in log.tables:
-        for path in log.paths(table):
-            if not path.exists():
-                raise LogError(f"{path} is missing from the log that was just written: ingest again")
-    return _ingested(log, manifest, changed=True)
+    return _ingested(Log.open(settings), manifest, changed=True)
 
 
 def _log(folder: Path, fingerprint: str, manifest: dict[str, Any]) -> Log:

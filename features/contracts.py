@@ -1,0 +1,100 @@
+"""What every declared feature must pass, on the shop's own log: `propensity check` runs these.
+
+The tests run the same contracts, and two more (a shift of 364 days; rows, files and buckets in any order),
+on random logs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features import reference
+from features.definitions import Feature
+from features.engine import compute
+from features.log import Log
+from features.shop import Shop
+
+UNITS = frozenset(
+    (
+        *("orders", "stores", "lines", "items", "categories", "departments", "contacts", "coupons"),
+        *("campaigns", "money", "days", "share", "ratio", "score", "events"),
+    )
+)
+
+
+def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
+    """What is wrong with the declarations themselves: words missing in a language, a unit nobody knows."""
+    problems = []
+    for name, feature in features.items():
+        if not (feature.words.en.strip() and feature.words.zh.strip()):
+            problems.append(f"feature {name} lacks words in English or Chinese")
+        if feature.unit not in UNITS:
+            problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
+        if name.endswith("_y"):
+            problems.append(f"feature {name}: Feast's DuckDB store fails on names that end in _y")
+    return problems
+
+
+def value_problems(
+    log: Log,
+    shop: Shop,
+    features: Mapping[str, Feature],
+    moments: Sequence[datetime],
+    customers: Sequence[str],
+) -> list[str]:
+    """Features whose values differ from the reference, or change when the future is taken away."""
+    problems: dict[str, str] = {}
+    with TemporaryDirectory() as folder:
+        part = _part(log, Path(folder) / "all", customers, None)
+        now = _values(part, shop, features, moments)
+        for moment in moments:
+            slow = reference.compute(part, shop, features, moment)
+            past = _values(
+                _part(log, Path(folder) / f"{moment:%Y%m%d}", customers, moment), shop, features, [moment]
+            )
+            for (at, customer), values in now.items():
+                if at != moment:
+                    continue
+                for name, fast in values.items():
+                    if not _same(fast, slow[customer][name]):
+                        problems[name] = f"feature {name} differs from the reference at {moment:%Y-%m-%d}"
+                    if not _same(fast, past[moment, customer][name]):
+                        problems[name] = f"feature {name} at {moment:%Y-%m-%d} reads what was known later"
+    return list(problems.values())
+
+
+def _same(a: float, b: float) -> bool:
+    return bool(np.array_equal(np.float32(a), np.float32(b), equal_nan=True))
+
+
+def _values(
+    log: Log, shop: Shop, features: Mapping[str, Feature], moments: Sequence[datetime]
+) -> dict[tuple[datetime, str], dict[str, float]]:
+    return {
+        (moment, row["customer_id"]): {name: row[name] for name in features}
+        for moment, table in compute(log, shop, features, moments)
+        for row in table.to_pylist()
+    }
+
+
+def _part(log: Log, folder: Path, customers: Sequence[str], known_by: datetime | None) -> Log:
+    """The log of some customers, as far as it was known by a moment."""
+    files: dict[str, dict[str, dict[str, object]]] = {}
+    for name in log.tables:
+        table = log.read(name)
+        if "customer_id" in table.column_names:
+            table = table.filter(pc.is_in(table["customer_id"], pa.array(customers)))
+            if known_by is not None:
+                table = table.filter(pc.less_equal(table["known_at"], pa.scalar(known_by)))
+        path = folder / name / "part.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(table, path)
+        files[name] = {"part": {"rows": len(table), "sha256": ""}}
+    return replace(log, folder=folder, files=files)

@@ -1,0 +1,5 @@
+"""`python -m propensity`."""
+
+from propensity import main
+
+main()

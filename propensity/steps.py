@@ -1,0 +1,198 @@
+"""What joins the packages, a function a command: the command line and the demo call the same ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.builds import Build
+from features.errors import FeatureMismatch, NoBuild, PropensityError, UsageError
+from features.log import Log
+from features.moments import DAY, grid, iso, midnight
+from features.settings import Settings
+from features.shop import shop_of
+
+if TYPE_CHECKING:
+    from training.fit import Trained
+
+Progress = Callable[[str, int, int], None] | None
+FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to learn from
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `build_features` did, in words, and what it made."""
+
+    text: str
+    build: Build | None
+    computed: int
+
+
+def as_of_of(settings: Settings, log: Log) -> datetime:
+    """Now, or the log's end if that is earlier, at 00:00 UTC; an explicit moment stays as it was put."""
+    return midnight(settings.as_of or min(settings.now(), log.complete_until))
+
+
+def build_features(
+    settings: Settings,
+    since: datetime | None,
+    every: int,
+    publish: bool,
+    dry_run: bool,
+    progress: Progress = None,
+) -> Built:
+    """Build a grid of snapshots, tell Feast of them, and publish the last one with every release's scores."""
+    log = Log.open(settings)
+    as_of = as_of_of(settings, log)
+    moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
+    if not moments:
+        raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
+    span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
+    if dry_run:
+        return Built(f"would build {span}" + (" and publish the last" if publish else ""), None, 0)
+    from features import engine, online, store
+
+    build, computed = engine.build(settings, moments, progress)
+    store.apply(settings, build)
+    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
+    if publish:
+        published = online.publish(settings, build, as_of)
+        text += f"\npublished {published}"
+        for name in score_releases(settings, build, as_of):
+            text += f"\nscored {name}"
+    return Built(text, build, computed)
+
+
+def score_releases(settings: Settings, build: Build, moment: datetime) -> list[str]:
+    """Score everyone with every release that this build can feed; a release that it cannot feed is named."""
+    from serving import batch, releases
+
+    done = []
+    for name in releases.names(settings):
+        release = releases.load(settings, name)
+        try:
+            batch.score(settings, release, moment)
+            done.append(f"{name} {release.version}")
+        except FeatureMismatch as error:
+            done.append(f"{name} {release.version}: NOT SCORED, {error}")
+    return done
+
+
+def train_targets(
+    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None
+) -> list[Trained]:
+    """Train the named targets, or all."""
+    from training.fit import train
+    from training.targets import catalogue
+
+    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    unknown = [name for name in names if name not in declared]
+    if unknown:
+        raise UsageError(f"no target {', '.join(unknown)}; there are: {', '.join(declared)}")
+    as_of = as_of_of(settings, Log.open(settings))
+    return [train(settings, name, as_of, seed=seed, progress=progress) for name in names or declared]
+
+
+def promote_target(settings: Settings, target: str, version: str | None, dry_run: bool) -> str:
+    """Release a version, score everyone with it, and say so."""
+    from training import registry
+
+    if dry_run:
+        chosen = registry.resolve(settings, target, version)
+        return f"would release {target} version {chosen}"
+    release = registry.promote(settings, target, version)
+    return f"released {release.name} version {release.version}"
+
+
+def score_everyone(
+    settings: Settings, wanted: str, out: Path | None, dry_run: bool, progress: Progress = None
+) -> str:
+    """Score everyone as of `settings.as_of`, or of the last snapshot; build that snapshot if need be."""
+    from serving import batch, releases
+
+    name, _, version = wanted.partition(":")
+    release = releases.load(settings, name, version or None)
+    build = Build.open(settings)
+    moment = midnight(settings.as_of) if settings.as_of else build.moments[-1]
+    build.require(release.model.card.needs, f"release {release.name} {release.version}")
+    if dry_run:
+        more = "" if moment in build.moments else ", after building that snapshot"
+        return f"would score everyone with {release.name} {release.version} as of {iso(moment)}{more}"
+    if moment not in build.moments:
+        from features import engine
+
+        build, _ = engine.build(settings, [moment], progress)
+    path = batch.score(settings, release, moment, out)
+    import pyarrow.parquet as pq
+
+    rows = pq.read_metadata(path).num_rows
+    return f"{rows:,} customers scored with {release.name} {release.version} as of {iso(moment)}: {path}"
+
+
+def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
+    """Problems, and what was checked."""
+    from features import contracts, engine
+    from features.definitions import catalogue
+    from serving import actions
+    from training import targets
+
+    shop = shop_of(settings)
+    features = catalogue(shop.declared("FEATURES"))
+    problems = contracts.declaration_problems(features)
+    own_targets = targets.catalogue(shop.declared("TARGETS"))
+    for target in own_targets.values():
+        problems += targets.problems(target)
+    own_actions = actions.catalogue(shop.declared("ACTIONS"))
+    for action in own_actions.values():
+        problems += actions.problems(action, features)
+    text = f"{len(features)} features, {len(own_targets)} targets, {len(own_actions)} actions"
+    try:
+        log = Log.open(settings)
+    except PropensityError:
+        return problems, f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
+    known = engine.available(log, features)
+    ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
+    some = ids[:: max(1, len(ids) // customers)][:customers]
+    end = as_of_of(settings, log)
+    moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
+    problems += contracts.value_problems(log, shop, known, moments, some)
+    absent = sorted(set(features) - set(known))
+    text = f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
+    return problems, text + (f"; absent, because the log lacks their table: {', '.join(absent)}" if absent else "")
+
+
+def monitor_once(settings: Settings, page: bool, progress: Progress = None) -> tuple[int, str]:
+    """(exit code, what to read)."""
+    from monitoring import run
+
+    verdict = run(settings, html=page, progress=progress)
+    return verdict.exit_code, str(verdict)
+
+
+def decide_for(settings: Settings, customer: str, key: str | None, preview: bool) -> dict[str, Any]:
+    """The decision's answer as the API gives it."""
+    from serving.decisions import Decider
+
+    decider = Decider(settings)
+    answer = decider.take(customer, client="command line", idempotency_key=key, preview=preview)
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded
+
+
+def replay_decision(settings: Settings, id: str) -> str:
+    """What replaying a decision says."""
+    from serving.decisions import replay
+
+    return str(replay(settings, id))
+
+
+def last_snapshot(settings: Settings) -> Build:
+    """The current build; NoBuild says what to run."""
+    build = Build.open(settings)
+    if not build.moments:
+        raise NoBuild("no snapshot was built: run `propensity features build`")
+    return build
