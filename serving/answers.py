@@ -1,0 +1,279 @@
+"""One customer's decision as it is answered: from rules, inputs and a row of features, and nothing else.
+
+`answer` is pure, so what `decisions.take_decision` recorded can be taken again from its record. The value of
+an action (`decide` has the formula) is made of:
+
+    P(order)          inputs.order_probability, within the shop's value horizon. It bounds what an action can
+                      add, and never ranks customers by risk. Not known: effects stay as declared.
+    margin per order  her average order of the last 365 days x the shop's margin rate
+    lifetime value    0: no model estimates it yet, so retention and opt-out terms are listed and are 0
+    contacts          contacts_<per_days>d of her features, plus what the ledger reserved in as many days
+
+A feature that the build lacks, because the shop has no such table, counts as not known. Effects are
+assumptions, and every answer says so: `evidence: "prior"`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+from msgspec import Struct
+
+from features.moments import DAY, iso
+from features.shop import Policy
+from features.words import Words
+from serving.actions import Action, Condition, Evidence
+from serving.cards import Text
+from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
+
+ORDER_VALUE = "order_value_365d"
+
+
+class ActionAnswer(Struct, frozen=True, kw_only=True):
+    """One action for this customer.
+
+    score: expected net value in shop currency, the sum of `terms` in their order; null if not known.
+    interval: of the score, from the interval of the effect alone. condition: the one that she does not meet.
+    """
+
+    action: str
+    channel: str | None
+    text: Text
+    eligible: bool
+    propensity: float
+    score: float | None
+    interval: tuple[float, float] | None
+    terms: dict[str, float] | None
+    evidence: Evidence
+    evidence_text: Text
+    reject_reason: str | None
+    reject_text: Text | None
+    condition: str | None
+
+
+class Scored(Struct, frozen=True):
+    """An action and its score."""
+
+    action: str
+    score: float
+
+
+class Binding(Struct, frozen=True):
+    """The action that would have scored best, and the filter that kept it out."""
+
+    action: str
+    reject_reason: str
+
+
+class Used(Struct, frozen=True, kw_only=True):
+    """What the decision was based on. Money in `currency`."""
+
+    order_probability: float | None
+    order_model: str | None
+    order_value: float | None
+    margin_rate: float
+    horizon_days: int
+    currency: str
+    contacts_in_log: int
+    contacts_decided: int
+    max_contacts: int
+    per_days: int
+    consent: dict[str, bool]
+
+
+class DecisionAnswer(Struct, frozen=True, kw_only=True):
+    """Answer to DecisionRequest. decision_id: null for a preview.
+
+    propensity: probability with which `action` was to be chosen. explore: drawn at random, whatever came out.
+    runner_up: the best other eligible action. Times are RFC 3339 in UTC.
+    """
+
+    decision_id: str | None
+    customer_id: str
+    as_of: str
+    known_at: str
+    stale: bool
+    preview: bool
+    policy: str
+    action: str
+    channel: str | None
+    valid_until: str | None
+    text: Text
+    score: float
+    interval: tuple[float, float]
+    evidence: Evidence
+    propensity: float
+    explore: bool
+    holdout: bool
+    runner_up: Scored | None
+    binding_constraint: Binding | None
+    actions: list[ActionAnswer]
+    used: Used
+
+
+class Rules(Struct, frozen=True):
+    """What a decision is taken under; recorded once for all decisions under the same rules."""
+
+    policy: Policy
+    actions: tuple[Action, ...]
+    consent: dict[str, bool]
+    margin_rate: float
+    horizon_days: int
+    currency: str
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What else one decision is taken from, beside the rules and her features."""
+
+    customer_id: str
+    candidates: tuple[str, ...] | None
+    as_of: datetime
+    known_at: datetime
+    stale: bool
+    order_probability: float | None
+    order_model: str | None
+    contacts_decided: int
+    last_decided: datetime | None
+    seed: int
+
+
+def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
+    """The decision of one customer, from its recorded inputs alone: what `replay` runs again."""
+    policy, actions = rules.policy, rules.actions
+    in_log = int(row.get(f"contacts_{policy.per_days}d", 0))
+    situation = _situation(rules, inputs, row, in_log)
+    made = decide(actions, Limits(policy.max_contacts, policy.explore), situation, inputs.candidates)
+    chosen = actions[made.chosen[0]]
+    answers = [_action_answer(rules, made, j) for j in range(len(actions))]
+    others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
+    runner_up = max(others, key=lambda a: a.score or 0.0, default=None)
+    valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
+    holdout = bool(situation.holdout[0])
+    return DecisionAnswer(
+        decision_id=decision_id,
+        customer_id=inputs.customer_id,
+        as_of=iso(inputs.as_of),
+        known_at=iso(inputs.known_at),
+        stale=inputs.stale,
+        preview=decision_id is None,
+        policy=policy.version,
+        action=chosen.name,
+        channel=chosen.channel,
+        valid_until=None if valid_until is None else iso(valid_until),
+        text=_text(chosen, rules, explored=bool(made.explored[0]), holdout=holdout),
+        score=float(made.net[0, made.chosen[0]]),
+        interval=(float(made.low[0, made.chosen[0]]), float(made.high[0, made.chosen[0]])),
+        evidence="prior" if any(a.effect.evidence == "prior" for a in actions) else "none",
+        propensity=float(made.propensity[0, made.chosen[0]]),
+        explore=bool(made.explored[0]),
+        holdout=holdout,
+        runner_up=None if runner_up is None else Scored(runner_up.action, runner_up.score or 0.0),
+        binding_constraint=_binding(answers, float(made.net[0, made.best[0]])),
+        actions=answers,
+        used=Used(
+            order_probability=inputs.order_probability,
+            order_model=inputs.order_model,
+            order_value=_known(row.get(ORDER_VALUE)),
+            margin_rate=rules.margin_rate,
+            horizon_days=rules.horizon_days,
+            currency=rules.currency,
+            contacts_in_log=in_log,
+            contacts_decided=inputs.contacts_decided,
+            max_contacts=policy.max_contacts,
+            per_days=policy.per_days,
+            consent=rules.consent,
+        ),
+    )
+
+
+def _situation(rules: Rules, inputs: Inputs, row: Mapping[str, float], in_log: int) -> Situation:
+    def one(value: float | None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([math.nan if value is None else value], dtype=np.float64)
+
+    since_log = row.get("days_since_contact", math.nan) + (inputs.as_of - inputs.known_at) / DAY
+    since_decided = math.nan if inputs.last_decided is None else (inputs.as_of - inputs.last_decided) / DAY
+    policy = rules.policy
+    return Situation(
+        features={
+            name: np.array([row.get(name, math.nan)], np.float32) for name in needed_features(rules.actions)
+        },
+        order_probability=one(inputs.order_probability),
+        margin_per_order=one(row.get(ORDER_VALUE)) * rules.margin_rate,
+        lifetime_value=one(0.0),
+        contacts=np.array([in_log + inputs.contacts_decided], dtype=np.int64),
+        days_since_contact=np.fmin(one(since_log), one(since_decided)),
+        consent={channel: np.array([granted]) for channel, granted in rules.consent.items()},
+        holdout=in_holdout([inputs.customer_id], policy.salt, policy.holdout),
+        seeds=np.array([inputs.seed], dtype=np.uint64),
+    )
+
+
+def _action_answer(rules: Rules, made: Decisions, j: int) -> ActionAnswer:
+    action, why = rules.actions[j], reason(int(made.reject[0, j]))
+    score = _known(float(made.net[0, j]))
+    known = score is not None
+    failed = int(made.failed[0, j])
+    return ActionAnswer(
+        action=action.name,
+        channel=action.channel,
+        text=_words(action.words),
+        eligible=bool(made.eligible[0, j]),
+        propensity=float(made.propensity[0, j]),
+        score=score,
+        interval=(float(made.low[0, j]), float(made.high[0, j])) if known else None,
+        terms={name: float(of[0, j]) for name, of in made.terms.items()} if known else None,
+        evidence=action.effect.evidence,
+        evidence_text=_words(action.effect.reason),
+        reject_reason=why,
+        reject_text=None if why is None else _words(REASONS[why]),
+        condition=_condition(action.eligible[failed]) if why == "not_eligible" else None,
+    )
+
+
+def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:
+    kept_out = [
+        (a.score, a.action, a.reject_reason)
+        for a in answers
+        if a.reject_reason not in (None, "not_a_candidate") and a.score is not None and a.score > best
+    ]
+    if not kept_out:
+        return None
+    _, action, why = max(kept_out, key=lambda of: of[0])
+    assert why is not None
+    return Binding(action, why)
+
+
+def _text(chosen: Action, rules: Rules, *, explored: bool, holdout: bool) -> Text:
+    days = rules.horizon_days
+    if holdout and chosen.name == "nothing":
+        why = REASONS["holdout"]
+    elif explored:
+        why = Words(
+            "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
+        )
+    elif chosen.name == "nothing":
+        why = Words(
+            f"Nothing eligible is expected to earn back its cost within {days} days, under assumed effects",
+            f"按假设的效果，符合条件的行动预计在{days}天内均无法收回成本",
+        )
+    else:
+        why = Words(
+            f"The largest expected net value over {days} days of what is eligible, under assumed effects",
+            f"按假设的效果，在符合条件的行动中{days}天预期净值最大",
+        )
+    return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
+
+
+def _condition(condition: Condition) -> str:
+    bounds = [f">= {condition.at_least:g}"] if condition.at_least is not None else []
+    bounds += [f"<= {condition.at_most:g}"] if condition.at_most is not None else []
+    return f"{condition.feature} {' and '.join(bounds) or 'known'}"
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _words(words: Words) -> Text:
+    return Text(words.en, words.zh)

@@ -1,0 +1,242 @@
+"""Take one customer's next best action, record it in the ledger, and replay it from the record.
+
+Features and models come from what is published and released now; `answers.answer` does the rest. P(order)
+comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. The log holds no
+decision of this ledger, so the contacts of both add up and nothing counts twice.
+"""
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from features.definitions import WINDOWS
+from features.definitions import catalogue as feature_catalogue
+from features.errors import FeaturesExpired, ReleaseError, SettingsError, UnknownCustomer, UsageError
+from features.moments import DAY, iso
+from features.online import EXPIRED, PRESENT, OnlineRows
+from features.settings import Settings
+from features.shop import Shop, shop_of
+from serving.actions import Action, catalogue, require_features
+from serving.answers import DecisionAnswer, Inputs, Rules, answer
+from serving.api import Customer, DecisionRequest
+from serving.ledger import Entry, Ledger, Reserved, Sealed
+from serving.releases import Release, Releases, load, names
+from serving.scores import columns_of
+
+
+class Replay(Struct, frozen=True):
+    """differences: where the record and the recomputation differ, each with both values."""
+
+    decision_id: str
+    verdict: Literal["equal", "differs", "erased"]
+    differences: list[str]
+
+
+@dataclass(frozen=True)
+class DecisionContext:
+    """What decisions are taken with; open it once."""
+
+    settings: Settings
+    shop: Shop
+    actions: Mapping[str, Action]
+    rows: OnlineRows
+    releases: Releases
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, settings: Settings) -> "DecisionContext":
+        """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
+        shop = shop_of(settings)
+        actions = catalogue(shop.declared("ACTIONS"))
+        require_features(actions.values(), feature_catalogue(shop.declared("FEATURES")))
+        rows, releases = OnlineRows.open(settings), Releases(settings)
+        return cls(settings, shop, actions, rows, releases, Ledger(settings))
+
+    def rules(self, at: datetime) -> Rules:
+        """The rules in force. SettingsError if the policy counts contacts over days that no feature has."""
+        shop, policy = self.shop, self.shop.policy(at)
+        windows = ", ".join(map(str, WINDOWS))
+        if policy.per_days not in WINDOWS:
+            raise SettingsError(
+                f"{shop.folder / 'shop.toml'}: the policy from {policy.version} counts contacts per "
+                f"{policy.per_days} days: expected one of the features' windows, {windows}"
+            )
+        channels = sorted({a.channel for a in self.actions.values() if a.channel is not None})
+        consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
+        actions = tuple(self.actions.values())
+        return Rules(policy, actions, consent, shop.margin_rate, shop.value_horizon_days, shop.currency)
+
+
+def take_decision(
+    context: DecisionContext, request: DecisionRequest, *, client: str, idempotency_key: str | None = None
+) -> DecisionAnswer:
+    """Decide, and record it with its contact reserved; a preview records and reserves nothing.
+
+    The same key with the same request gives the stored answer, whatever has changed since; another request
+    under it raises IdempotencyConflict. The key must name no person: it outlives an erasure.
+    Raises UnknownCustomer, FeaturesExpired, UsageError for a candidate that is no action, NoBuild,
+    FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
+    """
+    body = msgspec.json.encode(request)
+    ledger = context.ledger
+    if idempotency_key is not None and not request.preview:
+        stored = ledger.stored_answer(client, idempotency_key, body)
+        if stored is not None:
+            return msgspec.json.decode(stored, type=DecisionAnswer)
+
+    settings, as_of = context.settings, context.settings.now()
+    for place, name in enumerate(request.candidates or ()):
+        if name not in context.actions:
+            raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
+    rules = context.rules(as_of)
+    published = context.rows.current()
+    customer_id = _resolve(context.rows, request.customer)
+    matrix, status = context.rows.read(published, [customer_id], as_of=as_of)
+    if status[0] == EXPIRED:
+        raise FeaturesExpired(
+            f"the published features are of {iso(published.moment)}, the limit is "
+            f"{settings.expire_after.days} days: run `propensity features build` and publish a newer moment"
+        )
+    if status[0] != PRESENT:
+        raise _unknown()
+    release, probability = _order_model(context, rules.horizon_days), None
+    if release is not None:
+        probability = _order_probability(release, matrix, published.features)
+    found = Inputs(
+        customer_id=customer_id,
+        candidates=None if request.candidates is None else tuple(request.candidates),
+        as_of=as_of,
+        known_at=published.moment,
+        stale=as_of - published.moment > settings.stale_after,
+        order_probability=probability,
+        order_model=None if release is None else f"{release.name}@{release.version}",
+        contacts_decided=0,
+        last_decided=None,
+        seed=secrets.randbits(63),
+    )
+    row, window = _by_name(published.features, matrix), rules.policy.per_days * DAY
+
+    if request.preview:
+        return answer(rules, _with(found, ledger.reserved(customer_id, as_of - window)), row, None)
+    with ledger.deciding():
+        if idempotency_key is not None:  # another worker may have answered it since
+            stored = ledger.stored_answer(client, idempotency_key, body)
+            if stored is not None:
+                return msgspec.json.decode(stored, type=DecisionAnswer)
+        inputs = _with(found, ledger.reserved(customer_id, as_of - window))
+        taken = answer(rules, inputs, row, secrets.token_hex(16))
+        assert taken.decision_id is not None
+        entry = Entry(
+            id=taken.decision_id,
+            client=client,
+            idempotency_key=idempotency_key,
+            as_of=as_of,
+            action=taken.action,
+            channel=taken.channel,
+            propensity=taken.propensity,
+            explored=taken.explore,
+            holdout=taken.holdout,
+            reserves=taken.action != "nothing" and context.actions[taken.action].purpose == "marketing",
+            policy=rules.policy.version,
+            context=msgspec.json.encode(rules),
+            features=msgspec.json.encode(dict(published.features)),
+            build=published.id,
+            releases=() if release is None else ((release.name, release.version),),
+            seed=inputs.seed,
+            sealed=Sealed(
+                customer_id=customer_id,
+                row=matrix[0].astype("<f4").tobytes(),
+                inputs=msgspec.json.encode(inputs),
+                answer=msgspec.json.encode(taken),
+            ),
+        )
+        ledger.append(entry, body)
+    return taken
+
+
+def replay(settings: Settings, decision_id: str) -> Replay:
+    """Take a recorded decision again from its record: the rules, features, release and seed that it names.
+
+    DecisionError if there is no such decision or its record is damaged. A release that is gone or refused is
+    a difference: the decision can then no longer be derived.
+    """
+    ledger = Ledger(settings)
+    try:
+        entry = ledger.read(decision_id)
+    finally:
+        ledger.close()
+    if entry.sealed is None:
+        return Replay(decision_id, "erased", [])
+    features = msgspec.json.decode(entry.features, type=dict[str, str])
+    matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
+    inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
+    differences: list[str] = []
+    try:
+        probability = None
+        for name, version in entry.releases:
+            probability = _order_probability(load(settings, name, version), matrix, features)
+    except ReleaseError as error:
+        differences.append(str(error))
+    else:
+        inputs = msgspec.structs.replace(inputs, order_probability=probability)
+    rules = msgspec.json.decode(entry.context, type=Rules)
+    again = answer(rules, inputs, _by_name(features, matrix), decision_id)
+    recorded = msgspec.json.decode(entry.sealed.answer)
+    differences += _differences(recorded, msgspec.to_builtins(again), "$")
+    return Replay(decision_id, "differs" if differences else "equal", differences)
+
+
+def _order_model(context: DecisionContext, horizon_days: int) -> Release | None:
+    name = f"churn_{horizon_days}d"
+    return context.releases.get(name) if name in names(context.settings) else None
+
+
+def _order_probability(
+    release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
+) -> float:
+    columns = columns_of(release, features, "published")
+    score = float(release.model.score(np.ascontiguousarray(matrix[:, columns]))[0])
+    if not math.isfinite(score):
+        raise ReleaseError(
+            f"release {release.name} {release.version} gave no finite score: promote another version"
+        )
+    return 1.0 - score if release.model.card.target.label == "no_order" else score
+
+
+def _resolve(rows: OnlineRows, customer: Customer) -> str:
+    if isinstance(customer, str):
+        return customer
+    (id,) = rows.resolve([(customer.source, customer.id)])
+    if id is None:
+        raise _unknown()
+    return id
+
+
+def _unknown() -> UnknownCustomer:
+    return UnknownCustomer(
+        "no such customer in the published features: check the id, or wait for the next build if she is new"
+    )
+
+
+def _with(inputs: Inputs, reserved: Reserved) -> Inputs:
+    return msgspec.structs.replace(inputs, contacts_decided=reserved.count, last_decided=reserved.last)
+
+
+def _by_name(features: Mapping[str, str], matrix: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
+    return dict(zip(features, matrix[0].tolist(), strict=True))
+
+
+def _differences(recorded: Any, again: Any, path: str) -> list[str]:
+    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() == again.keys():
+        return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
+    if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
+        pairs = enumerate(zip(recorded, again, strict=True))
+        return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{i}]")]
+    return [] if recorded == again else [f"{path}: recorded {recorded!r}, now {again!r}"]

@@ -1,0 +1,247 @@
+"""The ledger: what was decided stays as it was, once, for every worker; and nobody is in it after erasure."""
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from features.errors import DecisionError, IdempotencyConflict
+from features.moments import DAY, parse_moment
+from features.settings import Settings
+from serving.ledger import Entry, Ledger, Reserved, Sealed
+
+NOW = parse_moment("2017-12-31")
+REQUEST = b'{"customer":"marie"}'
+
+
+def entry(id: str = "d1", customer: str = "marie", as_of: datetime = NOW, **changes: Any) -> Entry:
+    whole = Entry(
+        id=id,
+        client="tests",
+        idempotency_key=None,
+        as_of=as_of,
+        action="campaign_a",
+        channel="mail",
+        propensity=0.9625,
+        explored=False,
+        holdout=False,
+        reserves=True,
+        policy="2017-01-01",
+        context=b'{"rules":1}',
+        features=b'{"tenure":"abc"}',
+        build="build@moment",
+        releases=(("churn_28d", "7"),),
+        seed=2**63 - 1,
+        sealed=Sealed(customer, b"\x00\x00\x80\x3f", b'{"inputs":1}', b'{"customer_id":"marie"}'),
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+def write(ledger: Ledger, *entries: Entry, request: bytes = REQUEST) -> None:
+    with ledger.deciding():
+        for one in entries:
+            ledger.append(one, request)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, as_of=NOW)
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    with closing(Ledger(settings)) as opened:
+        yield opened
+
+
+def tamper(ledger: Ledger, statement: str) -> None:
+    """What somebody with the file could do."""
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        db.execute(statement)
+
+
+def test_a_decision_is_read_back_as_it_was_written(settings: Settings, ledger: Ledger) -> None:
+    """Also by another process, which opens the ledger anew."""
+    written = entry(idempotency_key="k")
+    write(ledger, written, entry("d2", "paul", channel=None, action="nothing", reserves=False, releases=()))
+    assert ledger.read("d1") == written
+    with closing(Ledger(settings)) as again:
+        assert again.read("d1") == written
+        assert again.read("d2").channel is None
+    with pytest.raises(DecisionError, match="no such decision"):
+        ledger.read("d3")
+
+
+@pytest.mark.parametrize("table", ["decisions", "deliveries", "outcomes", "contexts"])
+def test_what_is_written_cannot_be_changed_or_deleted(ledger: Ledger, table: str) -> None:
+    """A ledger that can be corrected afterwards proves nothing."""
+    write(ledger, entry())
+    ledger.deliver("d1", "sent", NOW)
+    ledger.outcome("d1", "order", 12.5, NOW, NOW + 28 * DAY, matured=False)
+    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = 99"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            tamper(ledger, statement)
+
+
+def test_a_changed_record_is_noticed(ledger: Ledger) -> None:
+    """A bad disk, or a hand that drops the trigger first, must not pass as a decision of ours."""
+    write(ledger, entry(), entry("d2"))
+    assert ledger.damaged() == []
+    tamper(ledger, "DROP TRIGGER decisions_no_UPDATE")
+    tamper(ledger, "UPDATE decisions SET propensity = 0.5 WHERE id = 'd1'")
+    assert ledger.damaged() == ["d1"]
+    with pytest.raises(DecisionError, match="damaged"):
+        ledger.read("d1")
+    assert ledger.read("d2").propensity == 0.9625
+
+
+def test_an_idempotency_key_gives_its_own_answer_and_refuses_another_request(ledger: Ledger) -> None:
+    """A retry after a timeout must not send twice, nor answer about somebody else."""
+    assert ledger.stored_answer("tests", "k", REQUEST) is None
+    write(ledger, entry(idempotency_key="k"))
+    assert ledger.stored_answer("tests", "k", REQUEST) == b'{"customer_id":"marie"}'
+    assert ledger.stored_answer("another client", "k", REQUEST) is None
+    with pytest.raises(IdempotencyConflict, match="another request"):
+        ledger.stored_answer("tests", "k", b'{"customer":"paul"}')
+    with pytest.raises(sqlite3.IntegrityError):
+        write(ledger, entry("d2", idempotency_key="k"))
+    write(ledger, entry("d3"), entry("d4"))  # without a key nothing is the same
+
+
+def test_a_decision_that_fails_leaves_nothing_behind(ledger: Ledger) -> None:
+    """Else a contact would be reserved that nobody was told of."""
+    with pytest.raises(AttributeError):
+        write(ledger, entry(), None)  # type: ignore[arg-type]
+    with pytest.raises(DecisionError):
+        ledger.read("d1")
+    assert ledger.reserved("marie", NOW - 30 * DAY) == Reserved(0, None)
+
+
+def test_reserved_contacts_are_counted_within_the_window(ledger: Ledger) -> None:
+    """The window is open at its start, as the features' are; a backdated question sees later ones too."""
+    second = timedelta(seconds=1)
+    write(
+        ledger,
+        entry("old", as_of=NOW - 30 * DAY),
+        entry("first", as_of=NOW - 30 * DAY + second),
+        entry("later", as_of=NOW),
+        entry("left alone", action="nothing", reserves=False),
+        entry("of another", "paul"),
+    )
+    assert ledger.reserved("marie", NOW - 30 * DAY) == Reserved(2, NOW)
+    assert ledger.reserved("marie", NOW - 60 * DAY) == Reserved(3, NOW)
+    assert ledger.reserved("marie", NOW) == Reserved(0, NOW), "a rest may be longer than the window"
+    assert ledger.reserved("nobody", NOW - 30 * DAY) == Reserved(0, None)
+
+
+@pytest.mark.parametrize(("status", "left"), [
+    ("sent", 1), ("delivered", 1), ("blocked", 0), ("cancelled", 0), ("expired", 0)
+])  # fmt: skip
+def test_a_contact_that_did_not_happen_is_given_back(ledger: Ledger, status: Any, left: int) -> None:
+    """Else a campaign that the printer lost would keep the customer from every other."""
+    write(ledger, entry())
+    ledger.deliver("d1", status, NOW, "printer" if status == "blocked" else None)
+    assert ledger.reserved("marie", NOW - DAY).count == left
+    ledger.deliver("d1", "delivered", NOW + DAY)
+    assert ledger.reserved("marie", NOW - DAY).count == 1, "the last word counts"
+    with pytest.raises(DecisionError, match="no such decision"):
+        ledger.deliver("d9", "sent", NOW)
+
+
+def test_after_erasure_nothing_tells_who_it_was(ledger: Ledger) -> None:
+    """The right to be forgotten: neither rows, nor free pages of the file, nor its write-ahead log."""
+    write(ledger, entry(idempotency_key="k"), entry("d2", "paul"))
+    with closing(sqlite3.connect(ledger.path)) as db:
+        (key,) = db.execute("SELECT key FROM pseudonyms WHERE customer_id = 'marie'").fetchone()
+
+    def on_disk() -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(ledger.path.parent.iterdir()))
+
+    assert key in on_disk()
+    assert b'"customer_id":"marie"' not in on_disk(), "what is sealed cannot be read even before"
+    assert ledger.erase("marie") is True
+    assert key not in on_disk()
+    assert b"marie" not in on_disk()
+    erased = ledger.read("d1")
+    assert erased.sealed is None
+    assert (erased.action, erased.propensity) == ("campaign_a", 0.9625)
+    assert ledger.damaged() == []
+    assert ledger.read("d2").sealed is not None
+    with pytest.raises(DecisionError, match="erased"):
+        ledger.stored_answer("tests", "k", REQUEST)
+    assert ledger.erase("marie") is False
+
+
+def test_one_customer_has_one_pseudonym_and_two_have_two(ledger: Ledger) -> None:
+    """Else her contacts would not add up, or two people would share a cap."""
+    write(ledger, entry("d1"), entry("d2"), entry("d3", "paul"))
+    with closing(sqlite3.connect(ledger.path)) as db:
+        of = dict(db.execute("SELECT id, pseudonym FROM decisions"))
+        assert db.execute("SELECT count(*) FROM contexts").fetchone() == (2,), (
+            "said once, not once a decision"
+        )
+    assert of["d1"] == of["d2"] != of["d3"]
+
+
+def test_releases_that_decisions_were_taken_with_are_named(ledger: Ledger) -> None:
+    """Pruning one of them would make a decision impossible to replay."""
+    write(
+        ledger,
+        entry("d1"),
+        entry("d2", releases=(("churn_28d", "8"), ("repurchase_14d", "1"))),
+        entry("d3", releases=()),
+    )
+    assert ledger.releases_named() == {("churn_28d", "7"), ("churn_28d", "8"), ("repurchase_14d", "1")}
+
+
+def test_a_ledger_of_another_schema_is_refused(settings: Settings, ledger: Ledger) -> None:
+    """Writing into it would lose columns that the other program wrote."""
+    tamper(ledger, "PRAGMA user_version = 99")
+    with pytest.raises(DecisionError, match="schema 99"):
+        Ledger(settings)
+
+
+def _rush(home: Path, cap: int, tries: int, barrier: Any, taken: Any) -> None:
+    """A worker that opens the ledger and takes a contact whenever one seems free."""
+    barrier.wait()
+    with closing(Ledger(Settings(home=home, as_of=NOW))) as ledger:
+        for number in range(tries):
+            with ledger.deciding():
+                if ledger.reserved("marie", NOW - DAY).count < cap:
+                    id = f"{multiprocessing.current_process().name}-{number}"
+                    ledger.append(entry(id), REQUEST)
+                    with taken.get_lock():
+                        taken.value += 1
+
+
+def test_workers_together_never_pass_the_cap(tmp_path: Path, settings: Settings) -> None:
+    """Two that count at the same time must not both take the last contact. They also create the ledger."""
+    context = multiprocessing.get_context("spawn")
+    barrier, taken = context.Barrier(4), context.Value("i", 0)
+    workers = [context.Process(target=_rush, args=(tmp_path, 5, 20, barrier, taken)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert taken.value == 5
+    with closing(Ledger(settings)) as ledger:
+        assert ledger.reserved("marie", NOW - DAY).count == 5
+        assert ledger.damaged() == []
+
+
+def test_a_lock_that_is_held_too_long_says_so(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller must hear that he may ask again, and an operator where to look."""
+    monkeypatch.setattr("serving.ledger.BUSY_SECONDS", 0.05)
+    with closing(Ledger(settings)) as other, ledger.deciding():
+        refused = pytest.raises(DecisionError, match=r"ledger\.sqlite could not be locked")
+        with refused, other.deciding():
+            pytest.fail("two writers at once")
