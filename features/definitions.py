@@ -82,6 +82,15 @@ class Feature:
                 )
         return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}))
 
+    @property
+    def source(self) -> str:
+        """What it is computed from, for people: `sum(orders.amount) where amount > 50`."""
+        if self.expression is not None:
+            return self.expression
+        column = f".{self.column}" if self.column else ""
+        where = f" where {self.where}" if self.where else ""
+        return f"{self.measure}({self.table}{column}){where}"
+
 
 _ALLOWED = (
     ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div,

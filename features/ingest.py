@@ -38,10 +38,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows of a raw file went one way. `what`: the reason, or what is special, or ''."""
+    """How many rows went one way. `what`: the reason, or what is special, or ''. `file`: None if derived."""
 
     table: str
-    file: str
+    file: str | None
     accepted: bool
     what: str
     rows: int

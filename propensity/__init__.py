@@ -100,7 +100,9 @@ def init(folder: Path, dry_run: bool) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
         click.echo(f"{'would write' if dry_run else 'wrote'}    {path}")
-    click.echo(f"Next: edit {folder / 'shop.toml'}, then `export PROPENSITY_SHOP={folder}` and `propensity check`.")
+    click.echo(
+        f"Next: edit {folder / 'shop.toml'}, then `export PROPENSITY_SHOP={folder}` and `propensity check`."
+    )
 
 
 @main.command()
@@ -149,7 +151,9 @@ def features_list(language: str, as_json: bool) -> None:
 @click.option(
     "--every", type=click.IntRange(1, 366), default=7, show_default=True, help="Days between snapshots."
 )
-@click.option("--publish/--no-publish", default=True, show_default=True, help="Serve the last snapshot online.")
+@click.option(
+    "--publish/--no-publish", default=True, show_default=True, help="Serve the last snapshot online."
+)
 @DRY_RUN
 def features_build(
     as_of: datetime | None, since: datetime | None, every: int, publish: bool, dry_run: bool
@@ -170,7 +174,13 @@ def features_build(
 @main.command()
 @click.argument("targets", nargs=-1)
 @AS_OF
-@click.option("--seed", type=int, default=1, show_default=True, help="Same data and seed: the same model, byte for byte.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Same data and seed: the same model, byte for byte.",
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 def train(targets: tuple[str, ...], as_of: datetime | None, seed: int, list_targets: bool) -> None:
     """Fit, calibrate and judge a model for each of TARGETS (default: all).
@@ -249,7 +259,12 @@ def score(wanted: str, as_of: datetime | None, out: Path | None, dry_run: bool) 
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
 @AS_OF
 def decide(
-    customer: str | None, key: str | None, preview: bool, replay: str | None, as_json: bool, as_of: datetime | None
+    customer: str | None,
+    key: str | None,
+    preview: bool,
+    replay: str | None,
+    as_json: bool,
+    as_of: datetime | None,
 ) -> None:
     """Choose the next best action for CUSTOMER, or nothing, and record it in the ledger."""
     from propensity.steps import decide_for, replay_decision
@@ -272,7 +287,9 @@ def monitor() -> None:
 
 @monitor.command("run")
 @AS_OF
-@click.option("--page/--no-page", default=True, show_default=True, help="Write Evidently's page beside the verdict.")
+@click.option(
+    "--page/--no-page", default=True, show_default=True, help="Write Evidently's page beside the verdict."
+)
 def monitor_run(as_of: datetime | None, page: bool) -> None:
     """Compare the published snapshot with what the models were trained on: a verdict in one line, and a page.
 
@@ -288,7 +305,9 @@ def monitor_run(as_of: datetime | None, page: bool) -> None:
 
 
 @main.command()
-@click.option("--customers", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to compare.")
+@click.option(
+    "--customers", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to compare."
+)
 def check(customers: int) -> None:
     """Hold the shop's settings and declarations to their contracts, its own ones included.
 

@@ -153,7 +153,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     try:
         log = Log.open(settings)
     except PropensityError:
-        return problems, f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
+        return (
+            problems,
+            f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)",
+        )
     known = engine.available(log, features)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]
@@ -161,8 +164,12 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
     problems += contracts.value_problems(log, shop, known, moments, some)
     absent = sorted(set(features) - set(known))
-    text = f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
-    return problems, text + (f"; absent, because the log lacks their table: {', '.join(absent)}" if absent else "")
+    text = (
+        f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
+    )
+    return problems, text + (
+        f"; absent, because the log lacks their table: {', '.join(absent)}" if absent else ""
+    )
 
 
 def monitor_once(settings: Settings, page: bool, progress: Progress = None) -> tuple[int, str]:

@@ -88,7 +88,7 @@ def source(shop: Shop, folder: Path | None = None) -> Source:
             "orders": f"""
                 SELECT l.order_id, customer_id, "at", known_at, 'store' AS channel, any_value(store) AS store_id,
                        sum(amount) AS amount, sum(discount) AS discount, NULL AS ref,
-                       'transactions' AS _file, min(line) AS _line, NULL AS _note
+                       NULL AS _file, min(line) AS _line, NULL AS _note
                 FROM order_lines l JOIN
                      (SELECT basket_id::VARCHAR AS order_id, any_value(store_id) AS store
                       FROM {file("transactions")} GROUP BY ALL) USING (order_id)
@@ -114,8 +114,7 @@ def source(shop: Shop, folder: Path | None = None) -> Source:
                 FROM {file("coupon_redemptions")}""",
             "customers": f"""
                 SELECT customer_id, min(known_at) AS "at", min(known_at) AS known_at, any_value(attributes) AS attributes,
-                       'demographics' AS _file, min(n) AS _line,
-                       CASE WHEN any_value(attributes) IS NULL THEN 'without demographics' END AS _note
+                       CASE WHEN min(n) IS NOT NULL THEN 'demographics' END AS _file, min(n) AS _line, NULL AS _note
                 FROM (SELECT customer_id, known_at FROM orders UNION ALL SELECT customer_id, known_at FROM contacts
                       UNION ALL SELECT customer_id, known_at FROM responses)
                      LEFT JOIN (SELECT household_id::VARCHAR AS customer_id, file_row_number AS n,
@@ -126,7 +125,7 @@ def source(shop: Shop, folder: Path | None = None) -> Source:
                 GROUP BY customer_id""",
             "identities": f"""
                 SELECT '{NAME}' AS source, customer_id AS source_id, customer_id, "at", known_at,
-                       'transactions' AS _file, NULL AS _line, NULL AS _note
+                       NULL AS _file, NULL AS _line, NULL AS _note
                 FROM customers""",
         },
         complete_until=f"""

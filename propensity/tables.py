@@ -1,0 +1,131 @@
+"""What the command line prints: tables on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from features.moments import iso
+from features.settings import Settings
+
+if TYPE_CHECKING:
+    from features.ingest import Count, Ingested
+
+OUT = Console(soft_wrap=False, highlight=False)
+WIDTH_ELSEWHERE = 110  # columns, where there is no terminal to ask
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables when it is a file or a pipe."""
+    return OUT if OUT.is_terminal else Console(width=WIDTH_ELSEWHERE, highlight=False)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr; without a terminal, a line whenever another step begins."""
+    err = Console(stderr=True)
+    if not err.is_terminal:
+        said = ""
+
+        def line(text: str, done: int, total: int) -> None:
+            nonlocal said
+            if text != said:
+                err.print(f"  {title}: {text}", highlight=False, soft_wrap=True)
+                said = text
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def update(text: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{title}: {text}", completed=done, total=total)
+
+        yield update
+
+
+def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table whose columns named in `right` hold numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False
+    )
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def show_ingested(done: Ingested, dry_run: bool) -> None:
+    """What became of every row of every raw file."""
+    title = "What became of every row" + (
+        "" if done.changed else " (nothing new: the log already holds these files)"
+    )
+    shown = table(title, "file", "table", "rows", "what became of them", right=("rows",))
+    for (file, name), counts in _by_file(done).items():
+        total = sum(c.rows for c in counts)
+        shown.add_row(file, name, f"{total:,}", "all" if len(counts) > 1 else _fate(counts[0]), style="bold")
+        if len(counts) > 1:
+            for count in sorted(counts, key=lambda c: (not c.accepted, -c.rows)):
+                shown.add_row("", "", f"{count.rows:,}", _fate(count))
+    console().print(shown)
+    rejected = sum(c.rows for c in done.account if not c.accepted)
+    console().print(
+        f"log {done.generation}: orders from {iso(done.starts_at)}, complete until {iso(done.complete_until)}; "
+        f"{rejected:,} rows rejected" + (", kept in rejects/ with their reasons" if rejected else "")
+    )
+    if dry_run:
+        console().print("dry run: nothing was kept")
+
+
+def _fate(count: Count) -> str:
+    if count.accepted:
+        return f"accepted, {count.what}" if count.what else "accepted"
+    return f"[red]rejected: {count.what}[/red]"
+
+
+def _by_file(done: Ingested) -> dict[tuple[str, str], list[Count]]:
+    """Counts that account for raw files, in the order of reading."""
+    grouped: dict[tuple[str, str], list[Count]] = {}
+    for count in done.account:
+        if count.file is not None:
+            grouped.setdefault((count.file, count.table), []).append(count)
+    return grouped
+
+
+def show_features(settings: Settings, language: str, as_json: bool) -> None:
+    """Every declared feature."""
+    from features.definitions import catalogue, feature_hash
+    from features.shop import shop_of
+
+    features = catalogue(shop_of(settings).declared("FEATURES"))
+    if as_json:
+        for name, feature in features.items():
+            row = {
+                "name": name,
+                "hash": feature_hash(feature, features),
+                "en": feature.words.en,
+                "zh": feature.words.zh,
+                "unit": feature.unit,
+                "source": feature.source,
+            }
+            console().out(json.dumps(row, ensure_ascii=False))
+        return
+    shown = table(f"{len(features)} features", "name", "meaning", "unit", "from")
+    for name, feature in features.items():
+        meaning = feature.words.zh if language == "zh" else feature.words.en
+        shown.add_row(name, meaning, feature.unit, feature.source)
+    console().print(shown)
+
+
+def show_decision(answer: dict[str, Any], as_json: bool) -> None:
+    """A decision, with why each other action was not taken."""
+    if as_json:
+        console().out(json.dumps(answer, ensure_ascii=False, indent=1))
+        return
+    print_decision(answer)
