@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from features.builds import Build
-from features.errors import FeatureMismatch, NoBuild, PropensityError, UsageError
+from features.errors import FeatureMismatch, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -181,25 +182,23 @@ def monitor_once(settings: Settings, page: bool, progress: Progress = None) -> t
 
 
 def decide_for(settings: Settings, customer: str, key: str | None, preview: bool) -> dict[str, Any]:
-    """The decision's answer as the API gives it."""
-    from serving.decisions import Decider
+    """The decision's answer as the API gives it. Without a key, one is drawn: asked twice, decided twice."""
+    import secrets
 
-    decider = Decider(settings)
-    answer = decider.take(customer, client="command line", idempotency_key=key, preview=preview)
-    decoded: dict[str, Any] = json.loads(answer)
+    from serving.api import DecisionRequest
+    from serving.decisions import DecisionContext, take_decision
+
+    key = None if preview else key or secrets.token_hex(16)
+    request = DecisionRequest(customer=customer, preview=preview)
+    context = DecisionContext.open(settings)
+    answer = take_decision(context, request, client="command line", idempotency_key=key)
+    decoded: dict[str, Any] = msgspec.to_builtins(answer)
     return decoded
 
 
 def replay_decision(settings: Settings, id: str) -> str:
-    """What replaying a decision says."""
+    """What taking a recorded decision again, from its record, gives."""
     from serving.decisions import replay
 
-    return str(replay(settings, id))
-
-
-def last_snapshot(settings: Settings) -> Build:
-    """The current build; NoBuild says what to run."""
-    build = Build.open(settings)
-    if not build.moments:
-        raise NoBuild("no snapshot was built: run `propensity features build`")
-    return build
+    again = replay(settings, id)
+    return "\n".join([f"{again.decision_id}: {again.verdict}", *again.differences])

@@ -123,9 +123,56 @@ def show_features(settings: Settings, language: str, as_json: bool) -> None:
     console().print(shown)
 
 
+def show_scores(answer: dict[str, Any]) -> None:
+    """What POST /v1/scores answered: a row a customer and target, with its reasons."""
+    title = f"Scores as of {answer['as_of']}"
+    right = ("probability", "higher than")
+    shown = table(
+        title, "customer", "target", "probability", "higher than", "reasons (approximate)", right=right
+    )
+    for result in answer["results"]:
+        if "error" in result:
+            shown.add_row(
+                result["customer_id"],
+                f"[red]{result['error']['code']}[/red]",
+                "",
+                "",
+                result["error"]["detail"],
+            )
+            continue
+        for n, score in enumerate(result["scores"]):
+            shown.add_row(
+                result["customer_id"] if n == 0 else "",
+                score["target"],
+                f"{score['probability']:.3f}",
+                f"{score['percentile']:.0f} %",
+                "; ".join(reason["text"]["en"] for reason in score["reasons"]),
+            )
+    console().print(shown)
+
+
 def show_decision(answer: dict[str, Any], as_json: bool) -> None:
     """A decision, with why each other action was not taken."""
     if as_json:
         console().out(json.dumps(answer, ensure_ascii=False, indent=1))
         return
-    print_decision(answer)
+    out = console()
+    out.print(f"[bold]{answer['action']}[/bold]: {answer['text']['en']}")
+    shown = table(
+        "", "action", "expected net", "interval", "chance", "why not", right=("expected net", "chance")
+    )
+    for action in answer["actions"]:
+        score, interval = action["score"], action["interval"]
+        shown.add_row(
+            action["action"],
+            "" if score is None else f"{score:.2f}",
+            "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
+            f"{action['propensity']:.3f}",
+            (action["reject_text"] or {}).get("en", ""),
+        )
+    out.print(shown)
+    recorded = "a preview, not recorded" if answer["preview"] else f"recorded as {answer['decision_id']}"
+    out.print(
+        f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
+        f"policy of {answer['policy']}; {recorded}"
+    )
