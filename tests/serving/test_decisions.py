@@ -1,0 +1,385 @@
+"""A decision over real files: what it was based on, that it is recorded once and can be replayed."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
+
+from features import online
+from features.builds import Build
+from features.definitions import catalogue, feature_hash
+from features.errors import (
+    DecisionError,
+    FeatureMismatch,
+    FeaturesExpired,
+    IdempotencyConflict,
+    NoBuild,
+    SettingsError,
+    UnknownCustomer,
+    UsageError,
+)
+from features.moments import DAY
+from features.settings import BUNDLED_SHOPS, Settings
+from serving.answers import DecisionAnswer
+from serving.api import DecisionRequest, Identity
+from serving.decisions import DecisionContext, Replay, replay, take_decision
+from serving.ledger import Ledger
+
+# c0000 .. c0199: all active, an average order of 80, never contacted unless a test says otherwise.
+FEATURES = (*TINY_FEATURES, "order_value_365d", "orders_365d", "contacts_30d", "days_since_contact")
+Publish = Callable[..., None]
+
+
+@pytest.fixture
+def settings(tiny_settings: Settings, tmp_path: Path) -> Settings:
+    """A home and a shop of its own, where nobody is held out and nothing is drawn."""
+    shop = tmp_path / "shop"
+    shutil.copytree(BUNDLED_SHOPS / "complete_journey", shop)
+    mine = replace(tiny_settings, shop=shop)
+    policy(mine, holdout="0.0", explore="0.0")
+    return mine
+
+
+def policy(settings: Settings, **values: str) -> None:
+    """Edit the policy in shop.toml."""
+    path = settings.shop / "shop.toml"
+    lines = path.read_text("utf-8").splitlines()
+    for name, value in values.items():
+        lines = [f"{name} = {value}" if line.split("=")[0].strip() == name else line for line in lines]
+    path.write_text("\n".join(lines), "utf-8")
+
+
+@pytest.fixture
+def publish(settings: Settings) -> Publish:
+    """Publish rows of 200 customers; a keyword names a feature and gives its value for everyone."""
+
+    def make(names: tuple[str, ...] = FEATURES, moment: datetime = TINY_MOMENT, **values: float) -> None:
+        known = catalogue()
+        usual = {"order_value_365d": 80, "orders_365d": 20, "contacts_30d": 0, "days_since_contact": np.nan}
+        rows = np.column_stack([tiny_rows(200), *(np.full(200, v, np.float32) for v in usual.values())])
+        rows[:, 0] = 20  # days_since_order: every campaign is open to her
+        for name, value in values.items():
+            rows[:, FEATURES.index(name)] = value
+        features = {name: feature_hash(known[name], known) for name in names}
+        id = Build.id_of(repr(values), features)
+        start = datetime(2017, 1, 1, tzinfo=UTC)
+        build = Build(id, settings.home / "snapshots" / id, "l" * 16, start, TINY_MOMENT, features, (moment,))
+        build.folder.mkdir(parents=True)
+        at = pa.array([moment] * 200, pa.timestamp("us", tz="UTC"))
+        columns = {"customer_id": pa.array([f"c{j:04}" for j in range(200)]), "moment": at, "known_at": at}
+        columns |= {name: rows[:, FEATURES.index(name)] for name in names}
+        pq.write_table(pa.table(columns), build.path(moment))
+        build.write_manifest()
+        online.publish(settings, build, moment)
+
+    return make
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[DecisionContext]:
+    context = DecisionContext.open(settings)
+    with closing(context.ledger):
+        yield context
+
+
+def decided(
+    settings: Settings, customer: str = "c0001", key: str | None = None, **request: Any
+) -> DecisionAnswer:
+    with opened(settings) as context:
+        return take_decision(
+            context, DecisionRequest(customer, **request), client="tests", idempotency_key=key
+        )
+
+
+def rejected(answer: DecisionAnswer) -> dict[str, str | None]:
+    return {a.action: a.reject_reason for a in answer.actions}
+
+
+def test_an_answer_shows_what_it_was_based_on(
+    settings: Settings, publish: Publish, tiny_release: Any
+) -> None:
+    """The terms add up to the score, by the shop's margin, her order value and the released model."""
+    publish()
+    release = tiny_release()
+    answer = decided(settings)
+    chance = float(release.model.score(tiny_rows_of("c0001"))[0])
+    assert answer.used.order_probability == 1 - chance
+    assert answer.used.order_model == "churn_28d@1"
+    assert (answer.used.order_value, answer.used.margin_rate, answer.used.horizon_days) == (80.0, 0.25, 28)
+    by_name = {a.action: a for a in answer.actions}
+    a = by_name["campaign_a"]
+    assert a.terms is not None
+    assert sum(a.terms.values()) == a.score
+    assert a.terms["d_margin"] == pytest.approx(min(0.012, chance) * 80 * 0.25)
+    assert a.terms["incentive"] == pytest.approx(-0.16 * 0.60)
+    assert answer.score == max(other.score or 0 for other in answer.actions)
+    assert answer.runner_up is not None
+    assert answer.runner_up.score <= answer.score
+    assert sum(other.propensity for other in answer.actions) == pytest.approx(1)
+    assert (answer.as_of, answer.known_at, answer.stale) == ("2017-12-03T00:00:00Z",) * 2 + (False,)
+    assert answer.valid_until is not None
+
+
+def tiny_rows_of(customer: str) -> np.ndarray:
+    row = tiny_rows(200)[[int(customer[1:])]]
+    row[:, 0] = 20
+    return row
+
+
+def test_no_answer_claims_an_effect(settings: Settings, publish: Publish) -> None:
+    """The effects are assumptions: whoever reads an answer must see that, and no promise."""
+    publish()
+    answer = decided(settings)
+    assert answer.evidence == "prior"
+    assert {a.evidence for a in answer.actions if a.action != "nothing"} == {"prior"}
+    said = msgspec.json.encode(answer).decode().lower()
+    assert "assum" in answer.text.en
+    assert "假设" in answer.text.zh
+    assert not any(claim in said for claim in ("uplift", "will increase", "proven"))
+
+
+def test_without_a_release_the_probability_is_not_known_and_not_invented(
+    settings: Settings, publish: Publish
+) -> None:
+    publish()
+    answer = decided(settings)
+    assert answer.used.order_probability is None
+    assert answer.used.order_model is None
+    assert answer.actions[1].terms is not None
+    assert answer.actions[1].terms["d_margin"] == pytest.approx(0.012 * 80 * 0.25)
+
+
+def test_a_preview_leaves_no_trace_and_reserves_nothing(settings: Settings, publish: Publish) -> None:
+    """Else looking at a customer would use up her contacts."""
+    publish()
+    for _ in range(3):
+        shown = decided(settings, preview=True, key="k")
+        assert shown.decision_id is None
+        assert shown.action == "campaign_b"
+    assert decided(settings, key="k").action == "campaign_b"
+
+
+def test_a_repeated_request_is_decided_once(settings: Settings, publish: Publish) -> None:
+    """A client that retries after a timeout must not mail twice, also when the world has moved on."""
+    publish()
+    first = decided(settings, key="k")
+    publish(moment=TINY_MOMENT + 7 * DAY, days_since_order=200)
+    later = replace(settings, as_of=TINY_MOMENT + 30 * DAY)
+    assert decided(later, key="k") == first
+    with pytest.raises(IdempotencyConflict):
+        decided(later, "c0002", key="k")
+    with pytest.raises(IdempotencyConflict):
+        decided(later, key="k", candidates=["campaign_a"])
+
+
+def test_simultaneous_repeats_are_decided_once(settings: Settings, publish: Publish) -> None:
+    """Two workers that get the same request at the same time give the same answer and reserve one contact."""
+    publish()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: decided(settings, key="k"), range(16)))
+    assert len({a.decision_id for a in answers}) == 1
+    with closing(Ledger(settings)) as ledger:
+        assert ledger.reserved("c0001", TINY_MOMENT - DAY).count == 1
+
+
+def test_the_cap_counts_the_log_and_what_was_decided_since(settings: Settings, publish: Publish) -> None:
+    """A customer who had a campaign is not sent two more because the features do not know the second yet."""
+    publish(contacts_30d=1, days_since_contact=20)
+    assert decided(settings).action == "campaign_b"
+    soon = decided(replace(settings, as_of=TINY_MOMENT + 2 * DAY))
+    assert soon.action == "nothing"
+    assert rejected(soon)["campaign_a"] == "suppressed"
+    later = decided(replace(settings, as_of=TINY_MOMENT + 8 * DAY))
+    assert later.action == "nothing"
+    assert rejected(later)["campaign_a"] == "contact_cap"
+    assert (later.used.contacts_in_log, later.used.contacts_decided, later.used.max_contacts) == (1, 1, 2)
+    assert later.binding_constraint is not None
+    assert later.binding_constraint.reject_reason == "contact_cap"
+    assert later.stale
+    assert decided(settings, "c0002").action == "campaign_b", "a cap is one customer's"
+
+
+def test_a_contact_of_the_log_suppresses_until_the_rest_is_over(settings: Settings, publish: Publish) -> None:
+    """The days since the build count too: features of last week must not keep her waiting."""
+    publish(contacts_30d=1, days_since_contact=3)
+    assert rejected(decided(settings, preview=True))["campaign_a"] == "suppressed"
+    assert decided(replace(settings, as_of=TINY_MOMENT + 4 * DAY), preview=True).action == "campaign_b"
+
+
+def test_a_channel_without_consent_is_never_used(settings: Settings, publish: Publish) -> None:
+    """Where shop.toml grants nothing, nothing is sent."""
+    publish()
+    policy(settings, mail="false")
+    answer = decided(settings)
+    assert answer.action == "nothing"
+    assert rejected(answer)["campaign_a"] == "no_consent"
+    assert answer.used.consent == {"mail": False}
+
+
+def test_a_customer_whose_order_value_is_not_known_is_left_alone(
+    settings: Settings, publish: Publish
+) -> None:
+    """No value is made up for her."""
+    publish(order_value_365d=np.nan)
+    answer = decided(settings)
+    assert answer.action == "nothing"
+    assert rejected(answer)["campaign_b"] == "value_unknown"
+    assert answer.actions[2].score is None
+
+
+def test_the_holdout_is_left_alone_and_chance_draws_as_the_policy_says(
+    settings: Settings, publish: Publish
+) -> None:
+    """Without both nobody could ever measure what an action does."""
+    policy(settings, holdout="0.3", explore="0.5")
+    publish()
+    with opened(settings) as context:
+        answers = [take_decision(context, DecisionRequest(f"c{j:04}"), client="tests") for j in range(200)]
+        again = [
+            take_decision(context, DecisionRequest(f"c{j:04}", preview=True), client="tests")
+            for j in range(200)
+        ]
+    held = [a for a in answers if a.holdout]
+    assert 0.15 < len(held) / 200 < 0.45
+    assert {(a.action, a.propensity) for a in held} == {("nothing", 1.0)}
+    assert [a.holdout for a in again] == [a.holdout for a in answers]
+    free = [a for a in answers if not a.holdout]
+    assert {a.action for a in free} == {"nothing", "campaign_a", "campaign_b", "campaign_c"}
+    assert {round(a.propensity, 3) for a in free} == {0.125, 0.625}
+    assert 0.3 < sum(a.explore for a in free) / len(free) < 0.7
+
+
+def test_only_candidates_compete(settings: Settings, publish: Publish) -> None:
+    publish()
+    answer = decided(settings, candidates=["campaign_b"])
+    assert answer.action == "campaign_b"
+    assert rejected(answer)["campaign_a"] == "not_a_candidate"
+    assert answer.binding_constraint is None, "the caller's own choice binds nobody"
+    with pytest.raises(UsageError, match=r"\$\.candidates\[1\]: expected one of nothing, campaign_a"):
+        decided(settings, candidates=["campaign_b", "campaign_z"])
+
+
+def test_what_cannot_be_decided_is_refused_by_its_own_error(settings: Settings, publish: Publish) -> None:
+    """A default answer for an unknown customer, or from features a month old, would be an invention."""
+    with pytest.raises(NoBuild):
+        decided(settings)
+    publish()
+    with pytest.raises(UnknownCustomer) as refused:
+        decided(settings, "marie")
+    assert "marie" not in str(refused.value), "an id does not belong in a log"
+    with pytest.raises(UnknownCustomer):
+        decided(settings, Identity("till", "7"))  # type: ignore[arg-type]
+    with pytest.raises(FeaturesExpired, match="propensity features build"):
+        decided(replace(settings, as_of=TINY_MOMENT + 15 * DAY))
+
+
+def test_a_window_that_no_feature_has_is_refused(settings: Settings, publish: Publish) -> None:
+    """Contacts that cannot be counted must not count as none."""
+    publish()
+    policy(settings, per_days="28")
+    with pytest.raises(SettingsError, match="28 days: expected one of the features' windows, 7, 30, 90, 365"):
+        decided(settings)
+
+
+def test_a_release_of_other_features_is_refused(
+    settings: Settings, publish: Publish, tiny_release: Any
+) -> None:
+    """Else a model would read a column that is no longer what it learned from."""
+    tiny_release()
+    publish(names=tuple(name for name in FEATURES if name != "tenure"))
+    with pytest.raises(FeatureMismatch, match="tenure"):
+        decided(settings)
+
+
+def test_a_decision_is_replayed_from_its_record(
+    settings: Settings, publish: Publish, tiny_release: Any
+) -> None:
+    """Years later, whatever is published, released or written in shop.toml by then."""
+    policy(settings, explore="1.0")
+    publish()
+    tiny_release()
+    taken = [decided(settings, f"c{j:04}") for j in range(5)]
+    tiny_release(version="2", seed=1)
+    publish(moment=TINY_MOMENT + 7 * DAY, order_value_365d=1)
+    policy(settings, max_contacts="0", margin_rate="0.9", explore="0.0")
+    for answer in taken:
+        assert answer.decision_id is not None
+        assert replay(settings, answer.decision_id) == Replay(answer.decision_id, "equal", [])
+    with closing(Ledger(settings)) as ledger:
+        assert ledger.releases_named() == {("churn_28d", "1")}
+        entry = ledger.read(taken[0].decision_id or "")
+        assert entry.action == taken[0].action
+        assert entry.build.endswith("@20171203T000000Z")
+        assert entry.sealed is not None
+        assert len(entry.sealed.row) == 4 * len(FEATURES)
+
+
+def test_a_replay_says_what_differs(
+    settings: Settings, publish: Publish, tiny_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the arithmetic, or a release that is gone, must not pass as the same decision."""
+    publish()
+    tiny_release()
+    id = decided(settings).decision_id or ""
+    with monkeypatch.context() as changed:
+        changed.setattr("serving.answers.ORDER_VALUE", "order_value_90d")
+        found = replay(settings, id)
+    assert found.verdict == "differs"
+    assert any(line.startswith("$.used.order_value: recorded 80.0") for line in found.differences)
+    shutil.rmtree(settings.home / "releases" / "churn_28d" / "1")
+    gone = replay(settings, id)
+    assert gone.verdict == "differs"
+    assert len(gone.differences) == 1
+    assert "churn_28d 1 is not released" in gone.differences[0]
+    with pytest.raises(DecisionError, match="no such decision"):
+        replay(settings, "nowhere")
+
+
+def test_after_erasure_a_decision_is_not_replayed_but_says_so(settings: Settings, publish: Publish) -> None:
+    publish()
+    id = decided(settings, key="k").decision_id or ""
+    with closing(Ledger(settings)) as ledger:
+        ledger.erase("c0001")
+    assert replay(settings, id) == Replay(id, "erased", [])
+    with pytest.raises(DecisionError, match="erased"):
+        decided(settings, key="k")
+
+
+def test_an_action_that_reads_no_feature_is_refused_before_the_first_request(settings: Settings) -> None:
+    """A misspelt condition would silently never be met."""
+    (settings.shop / "shop.py").write_text(
+        "from dataclasses import replace\n"
+        "from serving.actions import ACTIONS, Condition\n"
+        "ACTIONS = [replace(ACTIONS[0], name='call', eligible=(Condition('days_since_oder'),))]\n"
+    )
+    with pytest.raises(SettingsError, match="'call' has a condition on days_since_oder"):
+        DecisionContext.open(settings)
+
+
+def test_a_service_message_reaches_the_holdout_and_uses_up_no_contact(
+    settings: Settings, publish: Publish
+) -> None:
+    """An order confirmation is not marketing: it neither waits for a free contact nor takes one."""
+    (settings.shop / "shop.py").write_text(
+        "from dataclasses import replace\n"
+        "from serving.actions import ACTIONS\n"
+        "ACTIONS = [replace(ACTIONS[0], name='recall', purpose='service', eligible=())]\n"
+    )
+    policy(settings, holdout="1.0", max_contacts="0")
+    publish()
+    for day in range(3):
+        answer = decided(replace(settings, as_of=TINY_MOMENT + timedelta(days=day)))
+        assert answer.holdout
+        assert answer.action == "recall"
+        assert answer.used.contacts_decided == 0
