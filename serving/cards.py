@@ -1,7 +1,7 @@
 """What a model says of itself: card.json of every release."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -53,6 +53,8 @@ class TrainedOn(msgspec.Struct, frozen=True):
 
 class TestedOn(msgspec.Struct, frozen=True):
     """The moment that the model was judged at."""
+
+    __test__: ClassVar = False  # pytest would take a Test... for a test
 
     moment: datetime
     rows: int

@@ -89,9 +89,7 @@ def test_features_that_are_defined_differently_are_refused_by_name(tiny_settings
     card_features = tiny_release().model.card.features
     changed = models.FeatureCard("days_since_order", "0" * 16, "days", "Days", "天数")
     release = tiny_release(version="2", features=(changed, *card_features[1:]))
-    with pytest.raises(
-        FeatureMismatch, match=r"churn_28d 2 .* days_since_order \(defined diff"
-    ):
+    with pytest.raises(FeatureMismatch, match=r"churn_28d 2 .* days_since_order \(defined diff"):
         batch.score(tiny_settings, release, TINY_MOMENT)
     assert not (tiny_settings.home / "scores").exists()
 
