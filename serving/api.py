@@ -24,6 +24,7 @@ from features.errors import (
     UnknownCustomer,
     UsageError,
 )
+from features.settings import Settings
 from serving.cards import ModelCard, Text
 
 MAX_CUSTOMERS = 1000  # in one request
@@ -276,18 +277,20 @@ _STATUS: tuple[tuple[type[PropensityError], int], ...] = (
 )
 
 
-def problem_of(error: PropensityError, home: str) -> Problem:
-    """The problem that an error of ours is to a caller; paths under `home` are not his to know.
+def problem_of(error: PropensityError, settings: Settings) -> Problem:
+    """The problem that an error of ours is to a caller.
 
     A UsageError's message begins with the JSON path of the offender.
     """
     if type(error) is UsageError:
-        path, _, expected = str(error).partition(": ")
-        return Problem(422, "invalid_request", str(error), [Offender(path, expected)])
+        detail = detail_of(error, settings)
+        path, _, expected = detail.partition(": ")
+        return Problem(422, "invalid_request", detail, [Offender(path, expected)])
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return Problem(status, error.code, detail_of(error, home))
+    return Problem(status, error.code, detail_of(error, settings))
 
 
-def detail_of(error: PropensityError, home: str) -> str:
-    """The error's message without the place of our files."""
-    return str(error).replace(home, "PROPENSITY_HOME")
+def detail_of(error: PropensityError, settings: Settings) -> str:
+    """The error's message; where our files are is not the caller's to know."""
+    text = str(error).replace(str(settings.home), "PROPENSITY_HOME")
+    return text.replace(str(settings.shop), "PROPENSITY_SHOP")

@@ -63,7 +63,6 @@ class Dispatch:
     def __init__(self, settings: Settings, behind: App) -> None:
         self._clients = clients(settings)
         self._settings = settings
-        self._home = str(settings.home)
         self._behind = behind
         self._metrics = Metrics()
         self._scorer = Scorer(settings)
@@ -121,7 +120,7 @@ class Dispatch:
         except Problem as problem:
             answer = _problem(problem, request_id)
         except PropensityError as error:
-            answer = _problem(api.problem_of(error, self._home), request_id)
+            answer = _problem(api.problem_of(error, self._settings), request_id)
         except ConnectionResetError:
             self._done(route, method, 499, client, request_id, started)
             return

@@ -50,7 +50,6 @@ class Scorer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._home = str(settings.home)
         self.rows = OnlineRows.open(settings)
         self.releases = Releases(settings)
         self._targets: dict[tuple[str, str, str], Target] = {}
@@ -136,7 +135,7 @@ class Scorer:
                     self._target(published, release)
                 models.append(ReleasedModel(name, release.version, release.model.card))
             except PropensityError as error:
-                models.append(BrokenModel(name, Failure(error.code, detail_of(error, self._home))))
+                models.append(BrokenModel(name, Failure(error.code, detail_of(error, self.settings))))
         id = None if published is None else published.id
         return ModelsAnswer(request_id, iso(self.settings.now()), id, models)
 
@@ -156,7 +155,7 @@ class Scorer:
             return by_customer
         for name, target in targets.items():
             if isinstance(target, PropensityError):
-                failed = NoScore(name, Failure(target.code, detail_of(target, self._home)))
+                failed = NoScore(name, Failure(target.code, detail_of(target, self.settings)))
                 for scores in by_customer:
                     scores.append(failed)
                 continue
