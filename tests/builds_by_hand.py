@@ -17,9 +17,15 @@ STARTS = parse_moment("2017-01-01")
 Snapshots = Mapping[datetime, tuple[Sequence[str], NDArray[np.float32]]]
 
 
-def write_build(settings: Settings, names: Sequence[str], snapshots: Snapshots, log: str = "hand") -> Build:
+def write_build(
+    settings: Settings,
+    names: Sequence[str],
+    snapshots: Snapshots,
+    log: str = "hand",
+    hashes: Mapping[str, str] | None = None,
+) -> Build:
     """Write snapshots {moment: (ids ascending, matrix [n, names])} as a build, and make it current."""
-    features = {name: f"{sum(name.encode()):016x}" for name in names}
+    features = dict(hashes or {name: f"{sum(name.encode()):016x}" for name in names})
     id = Build.id_of(log, features)
     build = Build(
         id=id,

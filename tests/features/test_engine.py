@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from conftest import empty_shop, write_log
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from logs import empty_shop, write_log
 
 from features import reference
 from features.builds import Build

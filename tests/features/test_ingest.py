@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import empty_shop, real_data
+from logs import empty_shop, real_data
 
 from features.errors import SourceError, UsageError
 from features.files import read_pointer
