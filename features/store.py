@@ -1,0 +1,312 @@
+"""The only door to Feast: registry, lineage, retrieval for training, the contract of other teams' clients.
+
+    home/feast/registry.db     entity `customer`, view `customer` over one build's snapshots, one feature
+                               service a release
+    home/feast/online.sqlite   what `materialize` wrote for other teams; our service reads `online.py`
+    home/feast/lock            one caller at a time: Feast's DuckDB store is not thread-safe, and its
+                               registry is one file
+
+What Feast 0.67 does silently is made loud or impossible here: its DuckDB store returns rows in any order
+and takes names ending in `_y` for its own; its online store never forgets a customer, lets an older
+snapshot overwrite a newer one, and keeps a feature's old values under its new definition.
+"""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from datetime import datetime, timedelta
+from typing import Any
+
+import feast
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from feast.data_format import ParquetFormat
+from feast.errors import FeatureViewNotFoundException
+from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
+from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.repo_config import MaterializationConfig, RegistryConfig
+from feast.types import Float32, String
+from numpy.typing import NDArray
+
+from features.builds import KEYS, Build
+from features.definitions import catalogue, feature_hash
+from features.errors import FeatureError, FeatureMismatch, NoBuild
+from features.files import locked
+from features.moments import iso
+from features.online import PRESENT, UNKNOWN
+from features.settings import Settings
+from features.shop import shop_of
+
+PROJECT = "propensity"
+VIEW = "customer"
+MOMENT = pa.timestamp("us", "UTC")  # nanoseconds break Spark
+# A row is of its moment and no other: an older snapshot must not stand in. Feast reads 0 as "for ever".
+_TTL = timedelta(seconds=1)
+_TAKEN = ("entity_row_id", "event_timestamp", "event_expire_timestamp", "rn", "spine_row", *KEYS)
+
+
+def apply(settings: Settings, build: Build) -> None:
+    """Register the build's features, with their words, units and hashes. The same again changes nothing.
+
+    FeatureError names features that Feast's retrieval would lose or confuse.
+    """
+    with _store(settings) as store:
+        _apply(settings, store, build)
+
+
+def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The spine with the features `names` appended as float32 (NaN: null); its rows and order are kept.
+
+    spine: customer_id string, moment timestamp[us, UTC], and any other columns; keys may repeat.
+    Raises FeatureMismatch for a name that the build lacks, NoBuild for a moment without a snapshot, and
+    FeatureError for a row whose customer is in no snapshot of that moment: nothing is filled silently.
+    """
+    _check_names(build, names, "a retrieval")
+    _check_spine(build, spine, names)
+    keys = pa.table(
+        {
+            "customer_id": spine["customer_id"].cast(pa.string()),
+            "event_timestamp": spine["moment"],
+            "spine_row": pa.array(np.arange(spine.num_rows)),
+        }
+    )
+    if spine.num_rows == 0:
+        for name in names:
+            spine = spine.append_column(name, pa.array([], pa.float32()))
+        return spine
+    with _store(settings) as store, warnings.catch_warnings():
+        # ibis calls DuckDB by a name that DuckDB 2.0 deprecates.
+        warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
+        _apply(settings, store, build)
+        found = store.get_historical_features(
+            entity_df=keys.to_pandas(),
+            features=[f"{VIEW}:{name}" for name in names],
+            filter_by_created_timestamp=True,  # else corrections leak into what was known before them
+        ).to_arrow()
+    found = found.sort_by("spine_row")
+    if (
+        found.num_rows != keys.num_rows
+        or not found["spine_row"].equals(keys["spine_row"])
+        or not found["customer_id"].cast(pa.string()).equals(keys["customer_id"])
+        or not found["event_timestamp"].cast(MOMENT).equals(keys["event_timestamp"])
+    ):
+        raise FeatureError(
+            f"Feast returned {found.num_rows} rows for the {keys.num_rows} of the spine, or other ones: "
+            f"the registry in {settings.home / 'feast'} or its DuckDB store is not what this version expects"
+        )
+    # A row that was found holds NaN where a feature is null; one that was not found holds Arrow nulls.
+    missing = np.flatnonzero(pc.is_null(found[names[0]]).to_numpy())
+    if len(missing):
+        raise FeatureError(
+            f"{len(missing)} of {keys.num_rows} rows of the spine name a customer of whom nothing was known "
+            f"at that moment, the first of them row {missing[0]}: leave them out of the spine"
+        )
+    for name in names:
+        spine = spine.append_column(name, found[name].cast(pa.float32()))
+    return spine
+
+
+def add_service(settings: Settings, build: Build, name: str, version: str, names: Sequence[str]) -> str:
+    """Register what one release reads, in its order, as feature service `<name>_<version>`; return that."""
+    _check_names(build, names, f"{name} {version}")
+    with _store(settings) as store:
+        view = _apply(settings, store, build)
+        service = feast.FeatureService(
+            name=f"{name}_{version}",
+            features=[view[list(names)]],
+            description=f"What {name} {version} reads",
+            tags={"release": name, "version": version, "build": build.id},
+        )
+        store.apply([service])
+        return str(service.name)
+
+
+def materialize(settings: Settings, build: Build, moment: datetime) -> None:
+    """Write one snapshot to Feast's online store, for other teams' clients.
+
+    Slow (200,000 customers x 60 features: 2 CPU minutes) and not atomic; our service reads `online.py`.
+    """
+    if moment not in build.moments:
+        raise NoBuild(f"build {build.id} has no snapshot of {iso(moment)}: run `propensity features build`")
+    with _store(settings) as store, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
+        # Until all is written, nothing counts as materialised: a crash must not leave a mixture readable.
+        _apply(settings, store, build, materialized="")
+        with redirect_stdout(io.StringIO()):  # Feast prints its progress, in colours
+            store.materialize(moment - _TTL, moment, feature_views=[VIEW])
+        _apply(settings, store, build, materialized=f"{build.id}@{iso(moment)}")
+
+
+def online_read(
+    settings: Settings, build: Build, ids: Sequence[str], names: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """What Feast's online store answers: matrix float32 [n, names] and status, as `OnlineRows.read` gives.
+
+    NoBuild unless a snapshot of this build was materialised last. A customer who was left over from
+    another snapshot is UNKNOWN, as she is in that snapshot.
+    """
+    _check_names(build, names, "an online read")
+    matrix = np.full((len(ids), len(names)), np.nan, dtype=np.float32)
+    status = np.full(len(ids), UNKNOWN, dtype=np.uint8)
+    with _store(settings) as store:
+        registered = _registered(store)
+        of, _, moment = (registered.tags.get("materialized", "") if registered else "").partition("@")
+        if of != build.id:
+            raise NoBuild(
+                f"Feast's online store holds {of or 'no whole snapshot'}, not build {build.id}: "
+                "call features.store.materialize for it"
+            )
+        answer = store.get_online_features(
+            features=[f"{VIEW}:{name}" for name in names], entity_rows=[{"customer_id": id} for id in ids]
+        ).proto
+    places = {name: place for place, name in enumerate(names)}
+    for name, result in zip(answer.metadata.feature_names.val, answer.results, strict=True):
+        if name not in places:
+            continue
+        for row, (value, state, at) in enumerate(
+            zip(result.values, result.statuses, result.event_timestamps, strict=True)
+        ):
+            if state == FieldStatus.NOT_FOUND or at.ToJsonString() != moment:
+                continue
+            status[row] = PRESENT
+            if state == FieldStatus.PRESENT and value.WhichOneof("val") == "float_val":
+                matrix[row, places[name]] = value.float_val
+    return matrix, status
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Any]:
+    folder = settings.home.absolute() / "feast"
+    with locked(folder / "lock"):
+        log = logging.getLogger("feast.repo_config")
+        log.addFilter(_not_the_advice)
+        try:
+            config = feast.RepoConfig(
+                project=PROJECT,
+                provider="local",
+                # Without the flag, online reads are refused while materialising, and after a crash in it.
+                registry=RegistryConfig(
+                    path=str(folder / "registry.db"), serve_features_while_materializing=True
+                ),
+                offline_store=DuckDBOfflineStoreConfig(),
+                online_store=SqliteOnlineStoreConfig(path=str(folder / "online.sqlite")),
+                materialization=MaterializationConfig(online_write_batch_size=10_000),  # else 9 GB
+                entity_key_serialization_version=3,
+                repo_path=folder,
+            )
+            yield feast.FeatureStore(config=config)
+        finally:
+            log.removeFilter(_not_the_advice)
+
+
+def _not_the_advice(record: logging.LogRecord) -> bool:
+    """Feast says that the flag typically has no effect on a file registry; it has (see the tests)."""
+    return "serve_features_while_materializing" not in record.getMessage()
+
+
+def _registered(store: Any) -> Any | None:
+    try:
+        return store.get_feature_view(VIEW)
+    except FeatureViewNotFoundException:
+        return None
+
+
+def _apply(settings: Settings, store: Any, build: Build, materialized: str | None = None) -> Any:
+    """Register the build's view and return it.
+
+    materialized: what Feast's online store holds from now on; None: what it held before.
+    """
+    if materialized is None:
+        registered = _registered(store)
+        materialized = registered.tags.get("materialized", "") if registered else ""
+    _check_build(build)
+    declared = catalogue(shop_of(settings).declared("FEATURES"))
+    customer = feast.Entity(name="customer", join_keys=["customer_id"], value_type=feast.ValueType.STRING)
+    source = feast.FileSource(
+        name="snapshots",
+        path=str(build.folder.absolute() / "*.parquet"),  # the folder also holds the manifest
+        file_format=ParquetFormat(),
+        timestamp_field="moment",
+        created_timestamp_column="known_at",
+        description="One file a moment; sorted by customer",
+    )
+    fields = [feast.Field(name="customer_id", dtype=String)]
+    for name, hash in build.features.items():
+        feature = declared.get(name)
+        if feature is None or feature_hash(feature, declared) != hash:
+            fields.append(feast.Field(name=name, dtype=Float32, tags={"hash": hash}))
+        else:
+            tags = {"en": feature.words.en, "zh": feature.words.zh, "unit": feature.unit, "hash": hash}
+            words = f"{feature.words.en} · {feature.words.zh}"
+            fields.append(feast.Field(name=name, dtype=Float32, description=words, tags=tags))
+    view = feast.FeatureView(
+        name=VIEW,
+        entities=[customer],
+        ttl=_TTL,
+        source=source,
+        schema=fields,
+        online=True,
+        description="What was known about a customer at a moment",
+        tags={"build": build.id, "materialized": materialized},
+    )
+    store.apply([customer, view])
+    return view
+
+
+def _check_build(build: Build) -> None:
+    wrong = [name for name in build.features if name.endswith("_y") or name in _TAKEN]
+    if wrong:
+        raise FeatureError(
+            f"Feast's DuckDB store would drop or confuse {', '.join(wrong)}: it uses such names itself, "
+            "and every one that ends in _y. Declare the feature under another name"
+        )
+    if not build.moments:
+        raise NoBuild(f"build {build.id} has no snapshot: run `propensity features build`")
+    schema = pq.read_schema(build.path(build.moments[-1]))
+    expected: Mapping[str, pa.DataType] = {
+        "customer_id": pa.string(),
+        "moment": MOMENT,
+        "known_at": MOMENT,
+        **dict.fromkeys(build.features, pa.float32()),
+    }
+    types = dict(zip(schema.names, schema.types, strict=True))
+    other = [name for name, type in expected.items() if types.get(name) != type]
+    if other:
+        raise FeatureError(
+            f"{build.path(build.moments[-1])}: {', '.join(other)} absent or of another type than text, "
+            "microseconds in UTC, or float32: delete the build's folder and run `propensity features build`"
+        )
+
+
+def _check_names(build: Build, names: Sequence[str], by: str) -> None:
+    absent = [name for name in names if name not in build.features]
+    if absent or not names or len(set(names)) != len(names):
+        raise FeatureMismatch(
+            f"{by} needs one or more features of build {build.id}, each once"
+            + (f"; it lacks {', '.join(absent)}. Rebuild with their declarations" if absent else "")
+        )
+
+
+def _check_spine(build: Build, spine: pa.Table, names: Sequence[str]) -> None:
+    types = dict(zip(spine.schema.names, spine.schema.types, strict=True))
+    if types.get("customer_id") not in (pa.string(), pa.large_string()) or types.get("moment") != MOMENT:
+        raise FeatureError(
+            "a spine needs customer_id as text and moment in microseconds, UTC; it has "
+            f"{types.get('customer_id')} and {types.get('moment')}: cast them"
+        )
+    if spine["customer_id"].null_count or spine["moment"].null_count:
+        raise FeatureError("a spine row without customer_id or moment has no features: leave it out")
+    clash = sorted(set(names) & set(types))
+    if clash:
+        raise FeatureError(f"the spine has {', '.join(clash)} already: drop or rename them")
+    lacking = sorted(set(pc.unique(spine["moment"]).to_pylist()) - set(build.moments))
+    if lacking:
+        raise NoBuild(
+            f"build {build.id} has no snapshot of {', '.join(iso(m) for m in lacking[:5])}: "
+            "run `propensity features build` for these moments"
+        )
