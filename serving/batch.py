@@ -1,7 +1,8 @@
 """Scores of everyone at a moment, and the quantiles that percentiles come from.
 
 scores/<name>/<version>/<moment>.parquet        customer_id, moment, target, model_version,
-                                                probability, percentile; sorted by customer_id
+                                                probability, percentile (null for a customer outside
+                                                the target's population); sorted by customer_id
 scores/<name>/<version>/<moment>.quantiles.npy  float64 [1001], the probabilities at 0, .1, ... 100 %
 """
 
@@ -34,13 +35,15 @@ def score(settings: Settings, release: Release, moment: datetime, out: Path | No
     build = Build.open(settings)
     build.require(card.needs, by=f"release {release.name} {release.version}")
     names = [feature.name for feature in card.features]
-    snapshot = build.read(moment, ["customer_id", "moment", *names])
+    snapshot = build.read(moment, ["customer_id", "moment", *(name for name, _ in card.needs)])
     probability = np.empty(len(snapshot))
     for first in range(0, len(snapshot), _CHUNK):
         part = snapshot.slice(first, _CHUNK)
         matrix = np.column_stack([part[name].to_numpy() for name in names])
         probability[first : first + _CHUNK] = release.model.score(matrix)
-    quantiles = _quantiles(probability)
+    members = card.target.members
+    outside = ~(snapshot[members.feature].to_numpy() > 0) if members else np.zeros(len(snapshot), bool)
+    quantiles = _quantiles(probability[~outside])
     n = len(snapshot)
     table = pa.table(
         {
@@ -48,8 +51,8 @@ def score(settings: Settings, release: Release, moment: datetime, out: Path | No
             "moment": snapshot["moment"],
             "target": pa.array([card.target.name] * n, pa.string()),
             "model_version": pa.array([release.version] * n, pa.string()),
-            "probability": pa.array(probability),
-            "percentile": pa.array(percentiles(probability, quantiles)),
+            "probability": pa.array(probability, mask=outside),
+            "percentile": pa.array(percentiles(probability, quantiles), mask=outside),
         }
     )
     if out is None:

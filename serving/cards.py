@@ -23,10 +23,17 @@ class FeatureCard(msgspec.Struct, frozen=True):
     zh: str
 
 
+class Members(msgspec.Struct, frozen=True):
+    """Whom a model may speak of: the customers for whom this feature is above 0 at the moment."""
+
+    feature: str
+    hash: str
+
+
 class TargetCard(msgspec.Struct, frozen=True):
     """What is predicted: `label` within `horizon_days`, for the customers described by `population`.
 
-    words: the target's name. score: what the probability is called, after "raises the"; without it,
+    members: the same population, for the scorer; without it, everyone. words: the target's name. score: what the probability is called, after "raises the"; without it,
     risk or chance.
     """
 
@@ -37,6 +44,7 @@ class TargetCard(msgspec.Struct, frozen=True):
     words: Text
     higher_is: Literal["bad", "good"]
     score: Text | None = None
+    members: Members | None = None
 
 
 class TrainedOn(msgspec.Struct, frozen=True):
@@ -83,4 +91,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs(self) -> list[tuple[str, str]]:
         """(name, hash) of each feature, as `Build.require` takes them."""
-        return [(feature.name, feature.hash) for feature in self.features]
+        members = self.target.members
+        needs = {feature.name: feature.hash for feature in self.features}
+        return list((needs | ({members.feature: members.hash} if members else {})).items())

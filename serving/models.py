@@ -22,7 +22,7 @@ import numpy as np
 from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import sha256
 from serving.booster import Booster, Numbers, Rows
-from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.cards import FeatureCard, Members, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.examples import synthetic_examples
 from serving.formulas import (
     Calibration,
@@ -37,7 +37,7 @@ from serving.reasons import Paths, Reason, paths_of, strongest
 
 __all__ = [
     "Calibration", "FeatureCard", "IdentityCalibration", "IsotonicCalibration", "Logistic",
-    "LogisticCalibration", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn", "Text",
+    "LogisticCalibration", "Members", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn", "Text",
     "TrainedOn", "Trees", "load", "save", "synthetic_examples",
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -127,3 +128,28 @@ def test_the_services_percentile_of_a_probability_is_the_batchs(tiny_settings, s
     for row, percentile in zip(matrix_of(build)[:20], table["percentile"].to_pylist(), strict=False):
         assert batch.percentiles(release.model.score(row[None]), quantiles).tolist() == [percentile]
     assert max(table["percentile"].to_pylist()) == 100.0
+
+
+def test_a_customer_outside_the_targets_population_gets_no_score_and_moves_no_percentile(
+    tiny_settings, tiny_release, tiny_build
+):
+    """A churn score of somebody long gone would be an invented number: nobody like her was trained on."""
+    build = tiny_build(n=300)
+    everyone = tiny_release("repurchase_7d", "1")
+    card = everyone.model.card
+    hash = dict(card.needs)["orders_90d"]
+    target = msgspec.structs.replace(card.target, members=models.Members("orders_90d", hash))
+    inside = tiny_release("churn_28d", "1", target=target)
+    moment = build.moments[-1]
+    some = pq.read_table(batch.score(tiny_settings, inside, moment))
+    all_ = pq.read_table(batch.score(tiny_settings, everyone, moment))
+    member = build.read(moment, ["orders_90d"])["orders_90d"].to_numpy() > 0
+    assert 0 < member.sum() < len(member)
+    assert [p is not None for p in some["probability"].to_pylist()] == member.tolist()
+    assert [p is not None for p in some["percentile"].to_pylist()] == member.tolist()
+    kept = some["probability"].drop_null().to_pylist()
+    assert kept == [p for p, m in zip(all_["probability"].to_pylist(), member, strict=True) if m]
+    assert max(some["percentile"].drop_null().to_pylist()) == 100
+    highest = batch.percentile(tiny_settings, inside, moment)
+    assert highest is not None
+    assert highest[-1] == max(kept)
