@@ -28,7 +28,7 @@ from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.releases import Release, Releases, load, names
-from serving.scores import columns_of
+from serving.scores import columns_of, members_of
 
 
 class Replay(Struct, frozen=True):
@@ -200,8 +200,11 @@ def _order_model(context: DecisionContext, horizon_days: int) -> Release | None:
 
 def _order_probability(
     release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
-) -> float:
+) -> float | None:
+    """None for a customer outside the model's population: it was not trained on anybody like her."""
     columns = columns_of(release, features, "published")
+    if not members_of(release, matrix, features)[0]:
+        return None
     score = float(release.model.score(np.ascontiguousarray(matrix[:, columns]))[0])
     if not math.isfinite(score):
         raise ReleaseError(

@@ -68,20 +68,24 @@ class Scorer:
     def targets(
         self, published: Published, wanted: Iterable[str] | None = None
     ) -> dict[str, Target | PropensityError]:
-        """Each wanted target, or why it cannot be answered. Problem 422 for a name never released."""
-        released = names(self.settings)
-        if not released:
-            raise ReleaseError("nothing is released: run `propensity train`, then `propensity promote`")
-        for place, name in enumerate(wanted or ()):
-            if name not in released:
-                path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
-                raise Problem(422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)])
+        """Each wanted target, or all, or why one cannot be answered.
+
+        Problem 422 for a name that was never released, ReleaseError if none was.
+        """
         found: dict[str, Target | PropensityError] = {}
-        for name in wanted or released:
+        for place, name in enumerate(names(self.settings) if wanted is None else wanted):
             try:
                 found[name] = self._target(published, self.releases.get(name))
             except PropensityError as error:
+                released = names(self.settings)
+                if released and name not in released:
+                    path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
+                    raise Problem(
+                        422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)]
+                    ) from None
                 found[name] = error
+        if not found:
+            raise ReleaseError("nothing is released: run `propensity train`, then `propensity promote`")
         return found
 
     def _target(self, published: Published, release: Release) -> Target:
@@ -111,7 +115,7 @@ class Scorer:
         ids = self.resolve(request.customers)
         rows, status = self.rows.read(published, [id or "" for id in ids], as_of=as_of)
         present = np.flatnonzero(status == PRESENT)
-        scored = self._scored(rows[present], targets, request.reasons)
+        scored = self._scored(rows[present], published, targets, request.reasons)
         known_at, stale = iso(published.moment), as_of - published.moment > self.settings.stale_after
         results: list[Answered | Unanswered] = [
             Unanswered(id, self._expired(published.moment) if state == EXPIRED else UNKNOWN)
@@ -148,7 +152,11 @@ class Scorer:
         return [next(known) if isinstance(c, Identity) else c for c in customers]
 
     def _scored(
-        self, rows: np.ndarray, targets: Mapping[str, Target | PropensityError], reasons: int
+        self,
+        rows: np.ndarray,
+        published: Published,
+        targets: Mapping[str, Target | PropensityError],
+        reasons: int,
     ) -> list[list[Score | NoScore]]:
         by_customer: list[list[Score | NoScore]] = [[] for _ in range(len(rows))]
         if not by_customer:
@@ -169,8 +177,12 @@ class Scorer:
             places: Sequence[float | None] = (
                 [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
             )
-            for scores, chance, place, said in zip(by_customer, chances.tolist(), places, why, strict=True):
-                scores.append(Score(name, chance, place, version, [_reason(reason) for reason in said]))
+            inside = members_of(target.release, rows, published.features).tolist()
+            outside = NoScore(name, Failure("outside_population", _outside(target.release)))
+            scored = zip(by_customer, inside, chances.tolist(), places, why, strict=True)
+            for scores, member, chance, place, said in scored:
+                score = Score(name, chance, place, version, [_reason(reason) for reason in said])
+                scores.append(score if member else outside)
         return by_customer
 
     def _expired(self, moment: datetime) -> Failure:
@@ -192,7 +204,20 @@ def columns_of(
             f"not have as they were: {', '.join(wrong)}. Publish a build that has them, or retrain"
         )
     place = {name: i for i, name in enumerate(features)}
-    return np.array([place[name] for name, _ in release.model.card.needs], dtype=np.intp)
+    return np.array([place[feature.name] for feature in release.model.card.features], dtype=np.intp)
+
+
+def members_of(release: Release, rows: np.ndarray, features: Mapping[str, str]) -> np.ndarray:
+    """Which rows [n, features] are in the release's population: bool [n]."""
+    members = release.model.card.target.members
+    if members is None:
+        return np.ones(len(rows), bool)
+    inside: np.ndarray = rows[:, list(features).index(members.feature)] > 0
+    return inside
+
+
+def _outside(release: Release) -> str:
+    return f"she is not one of those that this target speaks of: {release.model.card.target.population}"
 
 
 def _reason(reason: Reason) -> ReasonAnswer:

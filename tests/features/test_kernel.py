@@ -1,0 +1,133 @@
+"""The kernel against brute force, with many late events and close moments: what sliding windows get wrong."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features import kernel
+
+Case = dict[str, Any]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Two customers; times are small integers, so that edges meet often; a third of the events is late."""
+    offsets, spine = [0], [0]
+    enter: list[int] = []
+    at: list[int] = []
+    moments: list[int] = []
+    for _ in range(2):
+        events = draw(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0, 0, 1, 4, 12])), max_size=12))
+        for happened, known in sorted((a, a + late) for a, late in events):
+            at.append(happened)
+            enter.append(known)
+        start = offsets[-1]
+        order = sorted(range(start, len(at)), key=lambda i: (enter[i], at[i]))
+        at[start:], enter[start:] = [at[i] for i in order], [enter[i] for i in order]
+        moments += sorted(draw(st.sets(st.integers(0, 45), min_size=1, max_size=12)))
+        offsets.append(len(at))
+        spine.append(len(moments))
+    n = len(at)
+    column = st.lists(st.integers(-3, 9), min_size=n, max_size=n)
+    return {
+        "offsets": np.array(offsets, np.int64),
+        "enter": np.array(enter, np.int64),
+        "at": np.array(at, np.int64),
+        "spine": np.array(spine, np.int64),
+        "moments": np.array(moments, np.int64),
+        "windows": np.array(draw(st.lists(st.integers(1, 20), min_size=1, max_size=2)), np.int64),
+        "values": np.array([draw(column), draw(column)], np.int64).reshape(2, n).T.copy(),
+    }
+
+
+def by_at(case: Case) -> np.ndarray:
+    code = np.repeat(np.arange(2), np.diff(case["offsets"]))
+    return np.lexsort((case["at"], code)).astype(np.int64)
+
+
+def windows(case: Case) -> Any:
+    """Every (window number, row, positions of the events in it)."""
+    for c in range(2):
+        events = range(case["offsets"][c], case["offsets"][c + 1])
+        for row in range(case["spine"][c], case["spine"][c + 1]):
+            moment = case["moments"][row]
+            for w, window in enumerate(case["windows"]):
+                yield (
+                    w,
+                    row,
+                    [e for e in events if case["enter"][e] <= moment and case["at"][e] > moment - window],
+                )
+
+
+names = ("offsets", "enter", "at", "spine", "moments", "windows")
+
+
+@settings(max_examples=400, deadline=None)
+@given(cases())
+def test_sums_maxima_and_distinct_equal_brute_force(case: Case) -> None:
+    offsets, enter, at, spine, moments, spans = (case[n] for n in names)
+    order, values = by_at(case), case["values"]
+    codes = values.astype(np.int32)  # below 0: no code
+    codes[codes < 0] = -1
+    sums = kernel.sums(offsets, enter, at, order, spine, moments, spans, values)
+    maxima = kernel.maxima(offsets, enter, at, spine, moments, spans, values)
+    distinct = kernel.distinct(offsets, enter, at, order, spine, moments, spans, codes)
+    for w, row, events in windows(case):
+        for c in range(2):
+            mine = [int(values[e, c]) for e in events]
+            assert sums[w, c, row] == sum(mine)
+            assert maxima[w, c, row] == max(mine, default=int(kernel.NOTHING))
+            assert distinct[w, c, row] == len({v for v in mine if v >= 0})
+
+
+@settings(max_examples=400, deadline=None)
+@given(cases(), st.data())
+def test_history_equals_brute_force(case: Case, data: st.DataObject) -> None:
+    offsets, enter, at, spine, moments, _ = (case[n] for n in names)
+    n = len(at)
+    matching = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
+    days = (at // 3).astype(np.int32)
+    out = kernel.history(offsets, enter, at, days, spine, moments, matching)
+    for c in range(2):
+        for row in range(spine[c], spine[c + 1]):
+            known = [e for e in range(offsets[c], offsets[c + 1]) if enter[e] <= moments[row] and matching[e]]
+            gaps = np.diff(np.unique(days[known])).tolist()
+            expected = [int(kernel.NOTHING)] * 7
+            if known:
+                expected[:2] = [int(at[known].max()), int(at[known].min())]
+            if gaps:
+                expected[2:5] = [len(gaps), sum(gaps), sum(g * g for g in gaps)]
+                expected[5:] = [int(2 * np.median(gaps)), max(gaps)]
+            assert out[:, row].tolist() == expected
+
+
+def test_no_events_at_all_is_not_an_error() -> None:
+    none, spine = np.zeros(0, np.int64), np.array([0, 1], np.int64)
+    offsets, moments, spans = np.zeros(2, np.int64), np.array([5], np.int64), np.array([3], np.int64)
+    values = np.zeros((0, 1), np.int64)
+    assert kernel.sums(offsets, none, none, none, spine, moments, spans, values).item() == 0
+    assert kernel.maxima(offsets, none, none, spine, moments, spans, values).item() == kernel.NOTHING
+    codes = values.astype(np.int32)
+    assert kernel.distinct(offsets, none, none, none, spine, moments, spans, codes).item() == 0
+
+
+@pytest.mark.parametrize("late", [0, 4])
+def test_a_larger_late_event_does_not_hide_a_smaller_one_that_stays_longer(late: int) -> None:
+    """Else the largest order of the last 30 days would be missing once a late, larger one has aged out."""
+    at, enter = np.array([10, 8], np.int64), np.array([10, 8 + late], np.int64)
+    order = np.argsort(enter, kind="stable")
+    values = np.array([[1], [5]], np.int64)[order]
+    moments = np.array([12, 19], np.int64)
+    out = kernel.maxima(
+        np.array([0, 2], np.int64),
+        enter[order],
+        at[order],
+        np.array([0, 2], np.int64),
+        moments,
+        np.array([10], np.int64),
+        values,
+    )
+    assert out[0, 0].tolist() == [5, 1]
