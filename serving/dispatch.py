@@ -24,7 +24,7 @@ from serving import api
 from serving.answers import DecisionAnswer
 from serving.api import Problem, Unanswered
 from serving.decisions import DecisionContext, take_decision
-from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, UNMATCHED, Metrics
+from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.scores import Scorer
 
 Scope = MutableMapping[str, Any]
@@ -135,7 +135,7 @@ class Dispatch:
     def _done(
         self, route: str, method: str, status: int, client: str, request_id: str, started: float
     ) -> None:
-        method = method if method in METHODS else "other"
+        method = method if method in METHODS else OTHER
         seconds = time.perf_counter() - started
         self._metrics.request(route, method, status, client, seconds)
         access.info(

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 UNMATCHED = "unmatched"  # the route of every path that is not ours
 NO_CLIENT = "-"
+OTHER = "other"  # every method that is not one of METHODS
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # From the .1 ms of one customer to a list of 1,000 with reasons on a busy machine.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -48,8 +49,9 @@ class Metrics:
         self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
 
     def request(self, route: str, method: str, status: int, client: str, seconds: float) -> None:
-        """Count one answer. route: a template, or UNMATCHED; client: a configured name, or NO_CLIENT."""
-        key = (route, method if method in METHODS else "other", status, client)
+        """Count one answer. route: a template, or UNMATCHED; method: one of METHODS, or OTHER;
+        client: a configured name, or NO_CLIENT."""
+        key = (route, method, status, client)
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = (

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from running import (
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
+from features.builds import Build
 from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
@@ -444,6 +446,13 @@ def test_features_that_mean_something_else_are_refused_by_name_and_old_ones_are_
         problem(service.client.get("/readyz"), 503, "features_expired")
         problem(decide(service, "order-1", customer="c0001"), 503, "features_expired")
 
+        redefined = dict(build.features) | {"tenure": "f" * 16}
+        id = Build.id_of(build.log, redefined)
+        folder = shutil.copytree(build.folder, build.folder.with_name(id))
+        online.publish(settings, replace(build, id=id, folder=folder, features=redefined), TINY_MOMENT)
+        document = problem(service.scores("c0001"), 503, "feature_mismatch")
+        assert "tenure (defined differently)" in document["detail"]
+
         names = ["spend_7d" if name == "spend_90d" else name for name in TINY_FEATURES]
         other = write_build(settings, names, {TINY_MOMENT: (CUSTOMERS, tiny_rows(len(CUSTOMERS)))})
         online.publish(settings, other, TINY_MOMENT)
@@ -469,13 +478,17 @@ def test_it_refuses_to_start_without_a_key_or_on_a_taken_port(home: Settings, se
 
 
 def test_bentoml_serves_the_same_application(home: Settings, service: Running) -> None:
-    """Operators who run BentoML's supervisor get the same answers, on loopback, with the same metrics."""
+    """Operators who run BentoML's supervisor get the same answers and metrics, and logs without paths.
+
+    In its debug mode, for that is when uvicorn and BentoML would write the most.
+    """
     command = (
         str(Path(sys.executable).with_name("bentoml")),
         "serve",
         "serving.service:svc",
         "--port",
         "{port}",
+        "--debug",
     )
     with running(home, command) as under_bentoml:
         assert under_bentoml.scores("c0001").json()["results"] == service.scores("c0001").json()["results"]
