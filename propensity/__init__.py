@@ -20,7 +20,7 @@ from features.settings import Settings
 REPOSITORY = Path(__file__).parent.parent
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
     name = "moment"
 
     def convert(
@@ -69,7 +69,8 @@ def main() -> None:
     found = Path(features.__file__ or "").parent
     if found != REPOSITORY / "features":
         raise SettingsError(
-            f"another package named 'features' hides ours: {found} was found, {REPOSITORY / 'features'} expected. "
+            f"another package named 'features' hides ours: {found} was found, where "
+            f"{REPOSITORY / 'features'} was expected. "
             "Remove it from this environment, or run in one of Propensity's own"
         )
 

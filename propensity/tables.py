@@ -76,8 +76,10 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
     console().print(shown)
     rejected = sum(c.rows for c in done.account if not c.accepted)
     console().print(
-        f"log {done.generation}: orders from {iso(done.starts_at)}, complete until {iso(done.complete_until)}; "
-        f"{rejected:,} rows rejected" + (", kept in rejects/ with their reasons" if rejected else "")
+        f"log {done.generation}: orders from {iso(done.starts_at)}, complete until "
+        f"{iso(done.complete_until)}; {rejected:,} rows rejected"
+        + (", kept in rejects/ with their reasons" if rejected else ""),
+        soft_wrap=True,
     )
     if dry_run:
         console().print("dry run: nothing was kept")

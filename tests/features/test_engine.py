@@ -207,9 +207,10 @@ def test_a_known_customer_of_the_real_log(journey: Settings) -> None:
     snapshot = Build.open(journey).read(moment, ["customer_id", "orders_30d", "spend_90d"])
     log = Log.open(journey)
     (path,) = log.paths("orders")
+    now, month, quarter = (to_us(moment - days * DAY) for days in (0, 30, 90))
     expected = duckdb.sql(
-        f"""SELECT count(*) FILTER (epoch_us("at") > {to_us(moment - 30 * DAY)}), sum(amount)::DOUBLE
-            FROM '{path}' WHERE epoch_us("at") <= {to_us(moment)} AND epoch_us("at") > {to_us(moment - 90 * DAY)}"""
+        f"""SELECT count(*) FILTER (epoch_us("at") > {month}), sum(amount)::DOUBLE
+            FROM '{path}' WHERE epoch_us("at") <= {now} AND epoch_us("at") > {quarter}"""
     ).fetchall()[0]
     assert sum(snapshot["orders_30d"].to_pylist()) == expected[0]
     assert math.isclose(sum(snapshot["spend_90d"].to_pylist()), expected[1], rel_tol=1e-6)

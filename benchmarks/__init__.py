@@ -1,0 +1,1 @@
+"""Figures against named peers, in the same run: `python -m benchmarks [NAME ...] [--json]`."""

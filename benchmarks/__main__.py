@@ -1,0 +1,38 @@
+"""`python -m benchmarks [NAME ...] [--json]`: a line a figure, as a ratio against a peer of the same run."""
+
+import importlib
+import json
+from typing import Any
+
+import click
+
+NAMES = ("features", "online")
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a figure.")
+def main(names: tuple[str, ...], as_json: bool) -> None:
+    """Measure NAMES (default: all). Times are medians; the real log of the demo is the data."""
+    holds = True
+    for name in names or NAMES:
+        for figure in importlib.import_module(f"benchmarks.{name}").figures():
+            holds &= figure["holds"] is not False
+            click.echo(json.dumps(figure) if as_json else _line(figure))
+    raise SystemExit(0 if holds else 1)
+
+
+def _line(figure: dict[str, Any]) -> str:
+    goal = (
+        ""
+        if figure["goal"] is None
+        else f", goal {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
+    )
+    return (
+        f"{figure['name']}: {figure['value']:.4g} {figure['unit']}, "
+        f"{figure['ratio']:.1f} times faster than {figure['peer']}{goal}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The command line: what a newcomer types first, and what a scheduler relies on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from logs import empty_shop
+
+import propensity
+from features.settings import Settings
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(propensity.main, list(arguments), env=environment)
+
+
+COMMANDS = [
+    ("init",), ("ingest",), ("features",), ("features", "build"), ("features", "list"), ("train",),
+    ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    first = result.output.splitlines()[2].strip()
+    assert len(first) > 20, "the first line of the help says what the command does"
+
+
+def test_help_loads_none_of_the_heavy_libraries() -> None:
+    """A help that takes seconds is not asked for twice."""
+    heavy = ("numpy", "pandas", "pyarrow", "duckdb", "mlflow", "feast", "bentoml", "rich")
+    code = (
+        "import sys, propensity; propensity.main(['--help'], standalone_mode=False);"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_wrong_usage_is_2_and_a_failure_is_1_each_with_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    empty = {"PROPENSITY_HOME": str(tmp_path)}
+    wrong = run("features", "build", "--as-of", "yesterday", **empty)
+    assert (wrong.exit_code, wrong.output) == (
+        2,
+        "error: 'yesterday' is not a moment: write 2017-12-03 or 2017-12-03T00:00:00+00:00\n",
+    )
+    failed = run("features", "build", **empty)
+    assert failed.exit_code == 1
+    assert "run `propensity ingest`" in failed.output
+    assert run("decide").exit_code == 2
+    assert run("ingest", PROPENSITY_HOME=str(tmp_path), PROPENSITY_SHOP=str(tmp_path / "no")).exit_code == 2
+
+
+def test_init_writes_a_shop_that_check_accepts_and_never_overwrites(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    dry = run("init", str(shop), "--dry-run")
+    assert (dry.exit_code, shop.exists()) == (0, False)
+    assert run("init", str(shop)).exit_code == 0
+    checked = run("check", PROPENSITY_SHOP=str(shop), PROPENSITY_HOME=str(tmp_path / "home"))
+    assert checked.exit_code == 0, checked.output
+    (shop / "shop.toml").write_text("# mine\n", "utf-8")
+    again = run("init", str(shop))
+    assert again.exit_code == 0
+    assert (shop / "shop.toml").read_text("utf-8") == "# mine\n"
+
+
+def test_check_names_a_feature_that_breaks_its_contract(journey: Settings, tmp_path: Path) -> None:
+    """Its own declarations are a shop's first mistake; `check` must find them before a model learns them."""
+    shop = empty_shop(
+        tmp_path,
+        shop_py="""
+from features.definitions import Feature
+from features.words import Words
+FEATURES = [
+    Feature(name="odd", words=Words("Odd", ""), unit="apples", measure="count", table="orders", window=7),
+]
+""",
+    )
+    result = run("check", "--customers", "3", PROPENSITY_HOME=str(journey.home), PROPENSITY_SHOP=str(shop))
+    assert result.exit_code == 1
+    assert "feature odd lacks words in English or Chinese" in result.output
+    assert "unit 'apples'" in result.output
+
+
+def test_check_passes_on_the_real_log(journey: Settings) -> None:
+    result = run("check", "--customers", "5", PROPENSITY_HOME=str(journey.home))
+    assert result.exit_code == 0, result.output
+    assert "values of 105 features for 5 customers at 3 moments" in result.output
+
+
+def test_features_list_speaks_both_languages_and_json(tmp_path: Path) -> None:
+    plain = run("features", "list", "--language", "zh")
+    assert "距上次下单天数" in plain.output
+    rows = [json.loads(line) for line in run("features", "list", "--json").output.splitlines()]
+    assert len(rows) >= 60
+    assert {"name", "hash", "en", "zh", "unit", "source"} <= set(rows[0])
+
+
+def test_dry_runs_write_nothing(journey: Settings, tmp_path: Path) -> None:
+    before = sorted(str(p) for p in journey.home.rglob("*"))
+    here = {"PROPENSITY_HOME": str(journey.home), "PROPENSITY_AS_OF": "2017-12-31"}
+    assert "would build" in run("features", "build", "--every", "5", "--dry-run", **here).output
+    assert sorted(str(p) for p in journey.home.rglob("*")) == before
+
+
+def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
+    """What a newcomer runs first: it must end by itself, with answers, and be repeatable at once."""
+    environment = {**os.environ, "PROPENSITY_HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-m", "propensity", "demo", "--quick"]
+    first = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert first.returncode == 0, first.stdout + first.stderr
+    for told in (
+        "rejected: neither quantity nor money", "churn_28d", "recency", "unknown_customer", "evidence: prior",
+        "What to type next",
+    ):  # fmt: skip
+        assert told in first.stdout, f"{told!r} is missing from what the demo prints"
+    second = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "0 computed now" in second.stdout
+
+    here = {"PROPENSITY_HOME": str(tmp_path), "PROPENSITY_AS_OF": "2017-12-31"}
+    out = tmp_path / "december.parquet"
+    scored = run("score", "--release", "churn_28d", "--as-of", "2017-12-04", "--out", str(out), **here)
+    assert scored.exit_code == 0, scored.output
+    table = pq.read_table(out)
+    assert table["probability"].null_count > 0, "those outside the population have no score"
+    assert min(table["probability"].drop_null().to_pylist()) > 0
+
+    decided = run("decide", "900", "--json", **here)
+    assert decided.exit_code == 0, decided.output
+    id = json.loads(decided.output)["decision_id"]
+    assert run("decide", "--replay", id, **here).output.strip() == f"{id}: equal"
+    watched = run("monitor", "run", **here)
+    assert watched.exit_code in (0, 3, 4)
+    assert watched.output.strip(), "a verdict in words"
