@@ -15,17 +15,17 @@ DECILES = np.arange(1, 10) / 10
 def edges(reference: Values) -> NDArray[np.float64]:
     """Upper edges (inclusive) of the bins: one below the least value, the deciles, the greatest; ascending.
 
-    Repeated deciles are one edge, so a column that is mostly 0 keeps a bin for its zeros. Empty if every
-    value is null.
+    Deciles are values of the reference, and repeated ones are one edge: a column that is mostly 0 keeps a
+    bin for its zeros. Empty if every value is null.
 
-    >>> edges(np.array([0, 0, 0, 0, 0, 0, 0, 0, 5, 9], np.float32)).round(6).tolist()
-    [-0.0, 0.0, 5.4, 9.0]
+    >>> edges(np.array([1, 1, 1, 1, 1, 1, 1, 5, 5, 9], np.float32)).round(6).tolist()
+    [1.0, 1.0, 5.0, 9.0]
     """
     known = reference[~np.isnan(reference)].astype(np.float64)
     if not len(known):
         return np.empty(0)
     low = np.nextafter(known.min(), -np.inf)
-    return np.unique([low, *np.quantile(known, DECILES), known.max()])
+    return np.unique([low, *np.quantile(known, DECILES, method="inverted_cdf"), known.max()])
 
 
 def profile(values: Values, edges: NDArray[np.float64]) -> Counts:

@@ -135,7 +135,7 @@ def _line(
     zh = "；".join(f"{f.release}：{f.words.zh}" for f in wrong) or f"{names}所见与训练时一致"
     if filling:
         since = iso(build.log_starts_at)[:10]
-        en += f"; {len(filling)} features not counted, their window still fills (the log starts {since})"
+        en += f"; features not counted, as their windows still fill (the log starts {since}): {len(filling)}"
         zh += f"；{len(filling)}个特征的窗口早于日志起点{since}，尚在累积，未计入"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
