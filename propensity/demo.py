@@ -59,11 +59,13 @@ def run(quick: bool = False) -> None:
     with serving(settings, port, key) as client:
         _step("6/7 Ask", "five customers' scores, and a stranger's: POST /v1/scores")
         ids = _five(settings)
-        answer = _asked(client.post("/v1/scores", json={"customers": [*ids, "nobody"], "reasons": 2}))
+        known_elsewhere = {"source": "complete_journey", "id": ids[4]}
+        body = {"customers": [*ids[:4], known_elsewhere, "nobody"], "reasons": 2}
+        answer = _asked(client.post("/v1/scores", json=body))
         tables.show_scores(answer)
         _step("7/7 Decide", f"what to do for customer {ids[3]}, if anything: POST /v1/decisions")
-        body = {"customer": ids[3]}
-        decision = _asked(client.post("/v1/decisions", json=body, headers={"Idempotency-Key": "demo-1"}))
+        once = {"Idempotency-Key": "demo-1"}
+        decision = _asked(client.post("/v1/decisions", json={"customer": ids[3]}, headers=once))
         tables.show_decision(decision, as_json=False)
 
     peak = (

@@ -88,6 +88,7 @@ def train_targets(
 ) -> list[Trained]:
     """Train the named targets, or all."""
     from training.fit import train
+
     from training.targets import catalogue
 
     declared = catalogue(shop_of(settings).declared("TARGETS"))
@@ -138,19 +139,30 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     """Problems, and what was checked."""
     from features import contracts, engine
     from features.definitions import catalogue
+    from monitoring import checks
     from serving import actions
     from training import targets
 
     shop = shop_of(settings)
     features = catalogue(shop.declared("FEATURES"))
+
+    def own_actions() -> dict[str, actions.Action]:
+        declared = actions.catalogue(shop.declared("ACTIONS"))
+        actions.require_features(declared.values(), features)
+        return declared
+
     problems = contracts.declaration_problems(features)
-    own_targets = targets.catalogue(shop.declared("TARGETS"))
-    for target in own_targets.values():
-        problems += targets.problems(target)
-    own_actions = actions.catalogue(shop.declared("ACTIONS"))
-    for action in own_actions.values():
-        problems += actions.problems(action, features)
-    text = f"{len(features)} features, {len(own_targets)} targets, {len(own_actions)} actions"
+    numbers = [f"{len(features)} features"]
+    for kind, declared in (
+        ("targets", lambda: targets.catalogue(shop.declared("TARGETS"))),
+        ("actions", own_actions),
+        ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
+    ):
+        try:
+            numbers.append(f"{len(declared())} {kind}")
+        except PropensityError as error:
+            problems.append(str(error))
+    text = ", ".join(numbers)
     try:
         log = Log.open(settings)
     except PropensityError:
