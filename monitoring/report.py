@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.builds import Build
-from features.errors import PropensityError
 from features.files import write_atomically
 from features.settings import QUIET, Settings
 from monitoring.baseline import Rows, read, thin, training_build, training_moments
@@ -29,10 +28,8 @@ ROWS = 20_000  # of reference and current each: beyond, a page costs a CPU minut
 TIMEOUT = 300  # seconds: ten times what ROWS x 100 features take
 
 
-class PageError(PropensityError):
-    """Evidently's page could not be written."""
-
-    code = "page"
+class PageError(Exception):
+    """Evidently's page could not be written; a verdict reports it."""
 
 
 def write(settings: Settings, path: Path, models: Sequence[Model], build: Build, moment: datetime) -> Path:

@@ -112,6 +112,8 @@ def run(settings: Settings, html: bool = True, progress: Progress | None = None)
             page = report.write(settings, folder / "report.html", models, build, moment)
         except report.PageError as error:
             page_error = str(error)
+        except Exception as error:  # whatever it is: it is in the verdict, and must not stand in its way
+            page_error = f"{type(error).__name__}: {error}"
     words = _line(status, moment, build, findings, evidence)
     verdict = Verdict(moment, status, words, tuple(findings), tuple(evidence), folder, page, page_error)
     write_atomically(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(_plain(verdict))))
@@ -131,8 +133,11 @@ def _line(
     names = ", ".join(dict.fromkeys(finding.release for finding in findings))
     counted = {drift.name for seen in evidence for drift in seen.features if not drift.filling}
     filling = {drift.name for seen in evidence for drift in seen.features if drift.filling} - counted
-    en = "; ".join(f"{f.release}: {f.words.en}" for f in wrong) or f"{names} see what they were trained on"
-    zh = "；".join(f"{f.release}：{f.words.zh}" for f in wrong) or f"{names}所见与训练时一致"
+    en = (
+        "; ".join(f"{f.release}: {f.words.en}" for f in wrong)
+        or f"{names}: inputs and predictions as in training"
+    )
+    zh = "；".join(f"{f.release}：{f.words.zh}" for f in wrong) or f"{names}：输入与预测均与训练时一致"
     if filling:
         since = iso(build.log_starts_at)[:10]
         en += f"; features not counted, as their windows still fill (the log starts {since}): {len(filling)}"

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(home: Settings,
     verdict = monitoring.run(settings, html=False)
     assert (verdict.status, verdict.exit_code) == ("ok", 0)
     assert verdict.words.en == (
-        "ok as of 2017-12-31: churn_28d see what they were trained on; features not counted, "
+        "ok as of 2017-12-31: churn_28d: inputs and predictions as in training; features not counted, "
         "as their windows still fill (the log starts 2017-01-01): 2"
     )
     assert "正常（截至2017-12-31）" in verdict.words.zh
@@ -207,7 +208,7 @@ def test_evidentlys_page_is_written_in_a_process_of_its_own(home: Settings, tmp_
     assert loaded.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("fault", ["crash", "timeout"])
+@pytest.mark.parametrize("fault", ["crash", "timeout", "disk"])
 def test_a_page_that_fails_changes_no_verdict_and_is_reported(
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -219,13 +220,16 @@ def test_a_page_that_fails_changes_no_verdict_and_is_reported(
     old.write_text("yesterday's")
     if fault == "timeout":
         monkeypatch.setattr(report, "TIMEOUT", 0.01)
+    elif fault == "disk":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     else:  # the process cannot find what it needs
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         (tmp_path / "evidently.py").write_text("raise SystemError('it chokes')")
     verdict = monitoring.run(settings)
     assert (verdict.status, verdict.page) == ("page", None)
     assert verdict.page_error is not None
-    assert ("it chokes" if fault == "crash" else "more than 0.01 s") in verdict.page_error
+    said = {"crash": "it chokes", "timeout": "more than 0.01 s", "disk": "FileNotFoundError"}
+    assert said[fault] in verdict.page_error
     assert "was not written" in str(verdict)
     assert not old.exists()
     raw = json.loads((verdict.folder / "verdict.json").read_text("utf-8"))
