@@ -83,7 +83,7 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
     rows = _packed(build, moment)
     features = json.dumps(dict(build.features))
     identities = _identities(settings, build, moment)
-    digest = _digest(id, features, rows)
+    digest = _digest(id, features, rows, identities)
     path = _path(settings)
     with _sole_writer(path) as writer:
         found = writer.execute("select number, sha256, turn from publications where id = ?", (id,)).fetchone()
@@ -314,14 +314,21 @@ def _identities(settings: Settings, build: Build, moment: datetime) -> list[tupl
         for row in pq.read_table(path).to_pylist():
             if row["known_at"] <= moment:
                 rows.append((row["source"].encode(), row["source_id"].encode(), row["customer_id"]))
-    return rows
+    return sorted(rows)
 
 
-def _digest(id: str, features: str, rows: Iterable[tuple[bytes, bytes]]) -> str:
-    """Hex digest over a publication's id, its features and every (customer, row), bytewise by customer."""
+def _digest(
+    id: str,
+    features: str,
+    rows: Iterable[tuple[bytes, bytes]],
+    identities: Iterable[tuple[bytes, bytes, str]],
+) -> str:
+    """Hex digest over all that a publication holds; rows and identities in the order of their keys."""
     sha = hashlib.sha256(f"{id}\n{features}\n".encode())
     for key, row in rows:
         sha.update(len(key).to_bytes(4, "little") + key + row)
+    for source, source_id, customer in identities:
+        sha.update(repr((source, source_id, customer)).encode())
     return sha.hexdigest()
 
 
@@ -332,7 +339,12 @@ def _verify(path: Path, number: int, id: str, features: str, count: int, digest:
             "select customer_id, row from packed where publication = ? order by customer_id", (number,)
         )
         stored = rows.fetchall()
-        if len(stored) != count or _digest(id, features, stored) != digest:
+        identities = connection.execute(
+            "select source, source_id, customer_id from identities where publication = ? "
+            "order by source, source_id",
+            (number,),
+        ).fetchall()
+        if len(stored) != count or _digest(id, features, stored, identities) != digest:
             raise FeatureError(
                 f"{path}: read back of {id}: other than what was written ({len(stored)} of {count} rows). "
                 "Readers keep the old rows; check the disk, then publish again"

@@ -178,3 +178,48 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
+
+
+def show_targets(settings: Settings) -> None:
+    """Every declared target."""
+    from features.shop import shop_of
+    from training.targets import catalogue
+
+    shown = table("Targets", "name", "what is predicted", "for whom", "why")
+    for target in catalogue(shop_of(settings).declared("TARGETS")).values():
+        shown.add_row(target.name, target.words.en, target.population, target.reason)
+    console().print(shown)
+
+
+def show_trained(trained: Trained) -> None:
+    """A model's figures beside its baselines', all on the same later moment, with 95 % intervals."""
+    card, out = trained.card, console()
+    tested, fitted = card.tested_on, card.trained_on
+    title = (
+        f"{card.name} version {card.version}: {card.target.words.en}, judged as of {tested.moment:%Y-%m-%d} "
+        f"on {tested.rows:,} {card.target.population} ({tested.base_rate:.1%} of them 1)"
+    )
+    numbers = ("AUC", "gain of the model", "average precision", "log-loss", "observed/expected", "slope")
+    shown = table(title, "", *numbers, right=numbers)
+    for name, figures in {"model": card.metrics, **card.baselines}.items():
+        gain = figures.get("auc_gain")
+        shown.add_row(
+            name.replace("_", " "),
+            _figure(figures["auc"]),
+            _figure(gain, sign="+") if gain else "",
+            f"{figures['average_precision']['value']:.3f}",
+            f"{figures['log_loss']['value']:.3f}",
+            _figure(figures["observed_over_expected"], digits=2),
+            f"{figures['calibration_slope']['value']:.2f}",
+            style="bold" if name == "model" else "",
+        )
+    out.print(shown)
+    out.print(
+        f"fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}; {trained.verdict.en}"
+    )
+
+
+def _figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:
+    """Value and interval: `.872 [.852 .888]`."""
+    value, low, high = (f"{figure[part]:{sign}.{digits}f}" for part in ("value", "low", "high"))
+    return f"{value} [{low} {high}]"
