@@ -1,0 +1,213 @@
+"""How good are scores, how sure are we of that, and are they better than what a sceptic would do instead?
+
+Everything is computed on one later moment that nothing was fitted on. Intervals are percentile bootstrap
+intervals over customers: the same drawn customers for every model, so that differences are paired.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import TrainingError
+from features.words import Words
+
+Numbers = NDArray[np.float64]
+Figure = dict[str, float]  # value, low, high: a 95 % interval
+
+REPLICATES = 1_000
+_CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
+_BINS = 10  # of the calibration error and plot: customers in equal parts, by score
+_CLIP = 1e-9
+DIGITS = 6  # a figure's; beyond, another processor may differ
+
+# Smaller is better for these; a gain is then what the baseline has more.
+LOSSES = ("log_loss", "brier")
+COMPARED = ("auc", "average_precision", *LOSSES)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """figures: metric -> figure of one model. draws: metric -> its bootstrap draws [REPLICATES]."""
+
+    figures: dict[str, Figure]
+    draws: dict[str, Numbers]
+
+
+def judge(label: Numbers, scores: Mapping[str, Numbers], seed: int) -> dict[str, Judged]:
+    """Judge each model's probabilities [n] against the labels [n] of 0 and 1. All share their draws."""
+    measured = {name: _Measured(label, score) for name, score in scores.items()}
+    points = {name: one.metrics(np.ones((1, len(label)))) for name, one in measured.items()}
+    blocks: dict[str, list[dict[str, Numbers]]] = {name: [] for name in scores}
+    for weights in _resamples(len(label), seed):
+        weights = weights[(weights @ label > 0) & (weights @ (1 - label) > 0)]  # else there is no AUC
+        for name, one in measured.items():
+            blocks[name].append(one.metrics(weights))
+    judged = {}
+    for name, parts in blocks.items():
+        draws = {metric: np.concatenate([part[metric] for part in parts]) for metric in points[name]}
+        figures = {m: figure(float(points[name][m][0]), draw) for m, draw in draws.items()}
+        judged[name] = Judged(figures, draws)
+    return judged
+
+
+def gains(model: Judged, baseline: Judged) -> dict[str, Figure]:
+    """What the model has more than the baseline (of a loss: less), by metric, with paired intervals."""
+    result = {}
+    for metric in COMPARED:
+        sign = -1.0 if metric in LOSSES else 1.0
+        value = sign * (model.figures[metric]["value"] - baseline.figures[metric]["value"])
+        draws = sign * (model.draws[metric] - baseline.draws[metric])
+        result[f"{metric}_gain"] = figure(value, draws)
+    return result
+
+
+def figure(value: float, draws: Numbers) -> Figure:
+    """A value with the central 95 % of its draws."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    three = {"value": value, "low": float(low), "high": float(high)}
+    return {name: round(number, DIGITS) for name, number in three.items()}
+
+
+def _resamples(n: int, seed: int) -> Iterator[Numbers]:
+    """Blocks of weights [replicates, n]: how often each row is drawn."""
+    random, left = np.random.default_rng(seed), REPLICATES
+    while left:
+        block = min(left, max(1, _CELLS // n))
+        yield random.multinomial(n, np.full(n, 1 / n), size=block).astype(np.float64)
+        left -= block
+
+
+class _Measured:
+    """One model's scores, sorted once, so that every resample is a weighted sum."""
+
+    def __init__(self, label: Numbers, score: Numbers) -> None:
+        self.order = np.argsort(score, kind="stable")
+        self.y, self.p = label[self.order], score[self.order]
+        self.groups = np.flatnonzero(np.r_[True, np.diff(self.p) > 0])  # starts of equal scores
+        self.z = log_odds(self.p)
+        self.start = recalibration(self.y, self.p)
+        inside = np.clip(self.p, _CLIP, 1 - _CLIP)
+        self.loss = -(self.y * np.log(inside) + (1 - self.y) * np.log(1 - inside))
+        edges = np.linspace(0, len(self.p), min(_BINS, len(self.p)) + 1).astype(int)[:-1]
+        self.bins = np.unique(np.searchsorted(self.p, self.p[edges]))  # equal scores share a bin
+
+    def metrics(self, weights: Numbers) -> dict[str, Numbers]:
+        """weights [replicates, n], rows in the original order -> metric [replicates]."""
+        w = weights[:, self.order]
+        ones, total = w * self.y, w.sum(axis=1)
+        p_group = np.add.reduceat(ones, self.groups, axis=1)
+        n_group = np.add.reduceat(w - ones, self.groups, axis=1)
+        positives, negatives = p_group.sum(axis=1), n_group.sum(axis=1)
+        below = np.cumsum(n_group, axis=1) - n_group / 2  # half of the ties count as below
+        found = np.cumsum(p_group[:, ::-1], axis=1)
+        shown = found + np.cumsum(n_group[:, ::-1], axis=1)
+        precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
+        a, b = self._recalibrations(w)
+        error = np.add.reduceat(w * (self.y - self.p), self.bins, axis=1)
+        return {
+            "auc": (p_group * below).sum(axis=1) / (positives * negatives),
+            "average_precision": (p_group[:, ::-1] * precision).sum(axis=1) / positives,
+            "log_loss": (w * self.loss).sum(axis=1) / total,
+            "brier": (w * (self.y - self.p) ** 2).sum(axis=1) / total,
+            "calibration_error": np.abs(error).sum(axis=1) / total,
+            "observed_over_expected": positives / (w * self.p).sum(axis=1),
+            "calibration_slope": a,
+            "calibration_intercept": b,
+        }
+
+    def _recalibrations(self, w: Numbers) -> tuple[Numbers, Numbers]:
+        """Slopes and intercepts of each resample: Newton's steps from the whole sample's solution."""
+        a, b = np.full(len(w), self.start[0]), np.full(len(w), self.start[1])
+        for _ in range(4):
+            p = 1 / (1 + np.exp(-(a[:, None] * self.z + b[:, None])))
+            da, db = _newton(w, self.z, self.y - p, p * (1 - p))
+            a, b = a + da, b + db
+        return a, b
+
+
+def recalibration(label: Numbers, score: Numbers) -> tuple[float, float]:
+    """(slope a, intercept b) that make sigmoid(a * log-odds + b) most likely. A perfect score has 1 and 0.
+
+    Slope below 1: scores are too extreme; above 1: too timid (Cox 1958). TrainingError if all scores are
+    equal, or separate the labels.
+    """
+    z, w = log_odds(score), np.ones((1, len(score)))
+    a, b = 1.0, 0.0
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(a * z + b)))
+        da, db = _newton(w, z, (label - p)[None, :], (p * (1 - p))[None, :])
+        a, b = a + float(da[0]), b + float(db[0])
+        if not abs(a) + abs(b) < 1e6:
+            break
+        if abs(float(da[0])) + abs(float(db[0])) < 1e-10:
+            return a, b
+    raise TrainingError(
+        "scores cannot be calibrated: they are all equal, or they separate the labels entirely. Look for a "
+        "feature that gives the label away, or train on more customers"
+    )
+
+
+def _newton(w: Numbers, z: Numbers, residual: Numbers, curvature: Numbers) -> tuple[Numbers, Numbers]:
+    """One Newton step for (a, b), by resample."""
+    c = w * curvature
+    ga, gb = (w * residual * z).sum(axis=1), (w * residual).sum(axis=1)
+    haa, hab, hbb = (c * z * z).sum(axis=1), (c * z).sum(axis=1), c.sum(axis=1)
+    determinant = haa * hbb - hab * hab
+    with np.errstate(divide="ignore", invalid="ignore"):  # not finite: the caller says so
+        return (hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant
+
+
+def log_odds(score: Numbers) -> Numbers:
+    """Probability -> log-odds, held within 1e-9 of 0 and 1."""
+    inside = np.clip(score, _CLIP, 1 - _CLIP)
+    odds: Numbers = np.log(inside / (1 - inside))
+    return odds
+
+
+def reliability(label: Numbers, score: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Customers in ten equal parts by score: (mean score, share of ones, standard error), for the plot."""
+    parts = np.array_split(np.argsort(score, kind="stable"), min(_BINS, len(score)))
+    expected = np.array([score[part].mean() for part in parts])
+    observed = np.array([label[part].mean() for part in parts])
+    size = np.array([len(part) for part in parts])
+    return expected, observed, np.sqrt(np.maximum(observed * (1 - observed), 1 / size) / size)
+
+
+def verdict(
+    name: str,
+    metrics: Mapping[str, Figure],
+    baselines: Mapping[str, Mapping[str, Figure]],
+    words: Mapping[str, Words],
+) -> Words:
+    """The comparison as a person can act on it: what the model beats, and whether to believe its level.
+
+    A gain counts when its whole paired interval lies above 0. words: the baselines' names.
+
+    >>> auc, fine = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.8, 1.02))
+    >>> none = {"auc_gain": {"value": 0.0, "low": -0.01, "high": 0.01}}
+    >>> metrics = {"auc": auc, "observed_over_expected": fine}
+    >>> said = verdict("churn_28d", metrics, {"recency": none}, {"recency": Words("recency", "R")}).en
+    >>> said.split(". ")[0]
+    'churn_28d (AUC 0.800) does not beat recency (AUC +0.000 [-0.010, +0.010])'
+    >>> said.split(". ")[1]
+    'Its level holds: observed/expected 1.02 [0.92, 1.12].'
+    """
+    told: dict[bool, list[Words]] = {True: [], False: []}
+    for baseline, figures in baselines.items():
+        gain = figures["auc_gain"]
+        shown = f"AUC {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+        here = words[baseline]
+        told[gain["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
+    ratio = metrics["observed_over_expected"]
+    level = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    holds = ratio["low"] <= 1 <= ratio["high"]
+    auc = f"{metrics['auc']['value']:.3f}"
+    en = [f"{'beats' if b else 'does not beat'} {', '.join(w.en for w in t)}" for b, t in told.items() if t]
+    zh = [f"{'优于' if b else '未优于'}{'、'.join(w.zh for w in t)}" for b, t in told.items() if t]
+    return Words(
+        f"{name} (AUC {auc}) {' and '.join(en)}. "
+        f"Its level {'holds' if holds else 'is off'}: observed/expected {level}.",
+        f"{name}（AUC {auc}）{'，'.join(zh)}。概率水平{'可信' if holds else '有偏差'}：实际/预期 {level}。",
+    )

@@ -1,0 +1,246 @@
+"""The only door to MLflow: runs, versions, aliases, and promotion of a version to a release.
+
+    home/mlflow.db                            runs and versions; one registered model a target
+    home/mlartifacts/<run>/artifacts/model    a version's folder of plain files, as serving.models wrote it
+
+Aliases of a model: `challenger`, trained last and not released; `champion`, released; `rollback`, the
+champion before. MLflow serves nothing and unpickles nothing here: it keeps and names folders.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.settings import QUIET, Settings
+
+for _name, _value in QUIET.items():  # before MLflow is imported: it reads them then
+    os.environ.setdefault(_name, _value)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+from features import store  # noqa: E402
+from features.builds import Build  # noqa: E402
+from features.errors import NoBuild, TrainingError  # noqa: E402
+from features.files import locked, sha256  # noqa: E402
+from features.online import OnlineRows  # noqa: E402
+from serving import batch, models, releases  # noqa: E402
+from serving.cards import ModelCard  # noqa: E402
+from serving.releases import Release  # noqa: E402
+
+CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
+_KEY, _SUMS = "recipe_key", "sha256_of_sums"  # tags of a version
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version in the registry."""
+
+    run_id: str
+    version: str
+    folder: Path
+
+
+class Door:
+    """One model's versions, while nobody else registers any."""
+
+    def __init__(self, settings: Settings, client: Any, name: str) -> None:
+        self._settings, self._client, self._name = settings, client, name
+
+    def find(self, key: str) -> Kept | None:
+        """The version of that recipe, verified; it becomes the challenger unless it is the champion."""
+        for version in self._client.search_model_versions(f"name = '{self._name}'"):
+            if version.tags.get(_KEY) == key:
+                folder = _folder(self._settings, version.run_id)
+                if not folder.is_dir() or sha256(folder / models.SUMS) != version.tags[_SUMS]:
+                    raise TrainingError(
+                        f"{folder} is not what {self._name} {version.version} was registered with: "
+                        "restore it, or delete that version in MLflow and train again"
+                    )
+                kept = Kept(version.run_id, str(version.version), folder)
+                if _aliases(self._client, self._name).get(CHAMPION) != kept.version:
+                    self._client.set_registered_model_alias(self._name, CHALLENGER, kept.version)
+                return kept
+        return None
+
+    def next_version(self) -> str:
+        """The number that `register` will give."""
+        versions = self._client.search_model_versions(f"name = '{self._name}'")
+        return str(1 + max((int(version.version) for version in versions), default=0))
+
+    def register(
+        self, folder: Path, drawn: Sequence[Path], card: ModelCard, key: str, recipe: Mapping[str, Any]
+    ) -> Kept:
+        """Log a run with its model folder and plots, and make it the challenger.
+
+        recipe: what decided the model; logged as parameters. TrainingError if MLflow gives the version
+        another number than the card has.
+        """
+        client, name = self._client, self._name
+        run = client.create_run(_experiment(self._settings, client, name), run_name=f"{name} {card.version}")
+        id = run.info.run_id
+        params = [Param(k, _short(v)) for k, v in recipe.items()]
+        metrics = [Metric(k, v, 0, 0) for k, v in _flat(card)]
+        for first in range(0, len(metrics), 1000):  # MLflow's limit of a batch
+            client.log_batch(id, metrics=metrics[first : first + 1000], params=params if not first else [])
+        build = Build.open(self._settings, card.trained_on.build)
+        where = json.dumps({"uri": str(build.folder.absolute())})
+        data = Dataset(name="snapshots", digest=build.id, source_type="local", source=where)
+        client.log_inputs(id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+        for path in drawn:
+            client.log_artifact(id, str(path), "plots")
+        client.log_artifacts(id, str(folder), "model")
+        kept = _folder(self._settings, id)
+        tags = {_KEY: key, _SUMS: sha256(kept / models.SUMS), "log": build.log}
+        _known_model(client, name)
+        made = client.create_model_version(name, source=str(kept.absolute()), run_id=id, tags=tags)
+        client.set_terminated(id)
+        if str(made.version) != card.version:
+            client.delete_model_version(name, made.version)
+            raise TrainingError(
+                f"MLflow numbered {name} {made.version}, its card says {card.version}: somebody registered a "
+                "version meanwhile, or deleted the last one. Train again"
+            )
+        client.set_registered_model_alias(name, CHALLENGER, made.version)
+        return Kept(id, str(made.version), kept)
+
+
+@contextmanager
+def registering(settings: Settings, name: str) -> Iterator[Door]:
+    """The door to one model's versions; others wait."""
+    with locked(settings.home / "mlflow.lock"), _client(settings) as client:
+        yield Door(settings, client, name)
+
+
+def aliases(settings: Settings, name: str) -> dict[str, str]:
+    """Alias -> version; empty if nothing was trained."""
+    if not _database(settings).exists():
+        return {}
+    with _client(settings) as client:
+        return _aliases(client, name)
+
+
+def resolve(settings: Settings, name: str, version: str | None = None) -> str:
+    """The version that a number or an alias names; None: the challenger, else the champion.
+
+    TrainingError, with what there is, if it names none.
+    """
+    if _database(settings).exists():
+        with _client(settings) as client:
+            named = _aliases(client, name)
+            known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+        if version is None:
+            version = named.get(CHALLENGER) or named.get(CHAMPION)
+        version = named.get(version or "", version)
+        if version in known:
+            return version
+        if known:
+            raise TrainingError(
+                f"{name} has no version {version or CHALLENGER}: it has {', '.join(sorted(known, key=int))}"
+                + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
+            )
+    raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
+
+
+def promote(settings: Settings, name: str, version: str | None = None) -> Release:
+    """Release a version (default: the challenger), score everyone with it, and make it the champion.
+
+    The champion before becomes `rollback`; promoting `rollback` goes back. What is champion already stays
+    as it is. FeatureMismatch if today's build, or what is published to the service, lacks a feature of the
+    model as it was; then nothing changes.
+    """
+    version = resolve(settings, name, version)
+    with locked(settings.home / "mlflow.lock"), _client(settings) as client:
+        named = _aliases(client, name)
+        in_force = name in releases.names(settings) and releases.current(settings, name) == version
+        if in_force and named.get(CHAMPION) == version:
+            return releases.load(settings, name)
+        run_id = client.get_model_version(name, version).run_id
+        folder = _folder(settings, run_id)
+        release = Release(name, version, models.load(folder))
+        card = release.model.card
+        build = Build.open(settings)
+        build.require(card.needs, by=f"{name} {version}")
+        try:
+            published = OnlineRows.open(settings).current()
+        except NoBuild:  # the service answers nothing yet, so there is nobody to score: publishing will
+            published = None
+        if published is not None:
+            Build.open(settings, published.build).require(card.needs, by=f"{name} {version}")
+            batch.score(settings, release, published.moment)  # before it is in force: percentiles are there
+        store.add_service(settings, build, name, version, [feature.name for feature in card.features])
+        release = releases.publish(settings, folder, name, version)
+        before = named.get(CHAMPION)
+        if before is not None and before != version:
+            client.set_registered_model_alias(name, ROLLBACK, before)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        if named.get(CHALLENGER) == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+        return release
+
+
+@contextmanager
+def _client(settings: Settings) -> Iterator[Any]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    for noisy in ("alembic", "mlflow.store.db.utils"):  # they tell every table they create
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uri = f"sqlite:///{_database(settings).absolute()}"
+    with warnings.catch_warnings():
+        # MLflow maps its tables with a loader that SQLAlchemy 2.1 deprecates.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated")
+        yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _database(settings: Settings) -> Path:
+    return settings.home / "mlflow.db"
+
+
+def _folder(settings: Settings, run_id: str) -> Path:
+    """By the home, not as MLflow recorded it: a home that is moved still works."""
+    return settings.home / "mlartifacts" / run_id / "artifacts" / "model"
+
+
+def _experiment(settings: Settings, client: Any, name: str) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    where = (settings.home / "mlartifacts").absolute()
+    return str(client.create_experiment(name, artifact_location=where.as_uri()))
+
+
+def _known_model(client: Any, name: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+
+
+def _aliases(client: Any, name: str) -> dict[str, str]:
+    try:
+        return {alias: str(v) for alias, v in client.get_registered_model(name).aliases.items()}
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+
+
+def _flat(card: ModelCard) -> Iterator[tuple[str, float]]:
+    """Figures as MLflow's metrics: auc, auc_low, auc_high; recency.auc, ..."""
+    for prefix, figures in {"": card.metrics, **{f"{b}.": f for b, f in card.baselines.items()}}.items():
+        for metric, figure in figures.items():
+            yield f"{prefix}{metric}", figure["value"]
+            yield f"{prefix}{metric}_low", figure["low"]
+            yield f"{prefix}{metric}_high", figure["high"]
+    yield "rows_fitted_and_calibrated", card.trained_on.rows
+    yield "rows_tested", card.tested_on.rows
+    yield "base_rate", card.tested_on.base_rate
+
+
+def _short(value: Any) -> str:
+    """A parameter as text, within MLflow's limit."""
+    return str(value)[:6000]
