@@ -155,7 +155,8 @@ def _five(settings: Settings) -> list[str]:
     version = releases.current(settings, "churn_28d")
     folder = settings.home / "scores" / "churn_28d" / version
     path = max(folder.glob("*.parquet"))
-    scores = pq.read_table(path).sort_by([("probability", "ascending"), ("customer_id", "ascending")])
+    scores = pq.read_table(path).drop_null()  # those outside the population have no score
+    scores = scores.sort_by([("probability", "ascending"), ("customer_id", "ascending")])
     places = [int(share * (len(scores) - 1)) for share in (0.02, 0.3, 0.6, 0.8, 0.97)]
     ids: list[str] = scores["customer_id"].take(places).to_pylist()
     return ids

@@ -88,7 +88,6 @@ def train_targets(
 ) -> list[Trained]:
     """Train the named targets, or all."""
     from training.fit import train
-
     from training.targets import catalogue
 
     declared = catalogue(shop_of(settings).declared("TARGETS"))

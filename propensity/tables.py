@@ -16,6 +16,7 @@ from features.settings import Settings
 
 if TYPE_CHECKING:
     from features.ingest import Count, Ingested
+    from training.fit import Trained
 
 OUT = Console(soft_wrap=False, highlight=False)
 WIDTH_ELSEWHERE = 110  # columns, where there is no terminal to ask
@@ -57,7 +58,8 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
         title=title, title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False
     )
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        number = column in right
+        made.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     return made
 
 
@@ -127,29 +129,21 @@ def show_features(settings: Settings, language: str, as_json: bool) -> None:
 
 def show_scores(answer: dict[str, Any]) -> None:
     """What POST /v1/scores answered: a row a customer and target, with its reasons."""
-    title = f"Scores as of {answer['as_of']}"
     right = ("probability", "higher than")
     shown = table(
-        title, "customer", "target", "probability", "higher than", "reasons (approximate)", right=right
+        f"Scores as of {answer['as_of']}", "customer", "target", *right, "why (approximate)", right=right
     )
     for result in answer["results"]:
-        if "error" in result:
-            shown.add_row(
-                result["customer_id"],
-                f"[red]{result['error']['code']}[/red]",
-                "",
-                "",
-                result["error"]["detail"],
-            )
-            continue
-        for n, score in enumerate(result["scores"]):
-            shown.add_row(
-                result["customer_id"] if n == 0 else "",
-                score["target"],
-                f"{score['probability']:.3f}",
-                f"{score['percentile']:.0f} %",
-                "; ".join(reason["text"]["en"] for reason in score["reasons"]),
-            )
+        customer = result["customer_id"]
+        for score in result.get("scores", [result]):
+            if "error" in score:
+                error = score["error"]
+                shown.add_row(customer, score.get("target", ""), error["code"], "", error["detail"])
+            else:
+                why = "; ".join(reason["text"]["en"] for reason in score["reasons"])
+                probability, percentile = f"{score['probability']:.3f}", f"{score['percentile']:.0f} %"
+                shown.add_row(customer, score["target"], probability, percentile, why)
+            customer = ""
     console().print(shown)
 
 
@@ -170,7 +164,7 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
             "" if score is None else f"{score:.2f}",
             "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
             f"{action['propensity']:.3f}",
-            (action["reject_text"] or {}).get("en", ""),
+            _why_not(action, answer["action"]),
         )
     out.print(shown)
     recorded = "a preview, not recorded" if answer["preview"] else f"recorded as {answer['decision_id']}"
@@ -178,6 +172,15 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
+
+
+def _why_not(action: dict[str, Any], chosen: str) -> str:
+    if action["action"] == chosen:
+        return "chosen"
+    if action["eligible"]:
+        return "a lower expected net value"
+    condition = f" ({action['condition']})" if action["condition"] else ""
+    return f"{action['reject_text']['en']}{condition}"
 
 
 def show_targets(settings: Settings) -> None:
@@ -199,7 +202,7 @@ def show_trained(trained: Trained) -> None:
         f"{card.name} version {card.version}: {card.target.words.en}, judged as of {tested.moment:%Y-%m-%d} "
         f"on {tested.rows:,} {card.target.population} ({tested.base_rate:.1%} of them 1)"
     )
-    numbers = ("AUC", "gain of the model", "average precision", "log-loss", "observed/expected", "slope")
+    numbers = ("AUC", "model's gain", "AP", "log-loss", "observed/expected", "slope")
     shown = table(title, "", *numbers, right=numbers)
     for name, figures in {"model": card.metrics, **card.baselines}.items():
         gain = figures.get("auc_gain")
@@ -214,9 +217,8 @@ def show_trained(trained: Trained) -> None:
             style="bold" if name == "model" else "",
         )
     out.print(shown)
-    out.print(
-        f"fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}; {trained.verdict.en}"
-    )
+    out.print(f"Fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}.")
+    out.print(trained.verdict.en)
 
 
 def _figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:
