@@ -66,7 +66,6 @@ def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
     column = [e[feature.column] for e in events if e[feature.column] is not None] if feature.column else []
     days = sorted({e["day"] for e in events})
     gaps = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
-    day = timedelta(days=1)
     match feature.measure:
         case "count":
             return len(events)
@@ -79,9 +78,9 @@ def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
         case "days":
             return len(days)
         case "since_last":
-            return float((moment - max(e["at"] for e in events)) / day) if events else math.nan
+            return _days(moment - max(e["at"] for e in events)) if events else math.nan
         case "since_first":
-            return float((moment - min(e["at"] for e in events)) / day) if events else math.nan
+            return _days(moment - min(e["at"] for e in events)) if events else math.nan
     if not gaps:
         return math.nan
     n = len(gaps)
@@ -95,6 +94,10 @@ def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
         case "gap_max":
             return max(gaps)
     raise AssertionError(feature.measure)
+
+
+def _days(time: timedelta) -> float:
+    return time / timedelta(days=1)
 
 
 def _events(

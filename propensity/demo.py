@@ -30,7 +30,6 @@ def run(quick: bool = False) -> None:
     """Ingest, build, train, release, serve, ask, decide, watch. State in PROPENSITY_HOME; safe to repeat."""
     started = time.monotonic()
     settings = replace(Settings.from_env(), shop=BUNDLED_SHOPS / "complete_journey", as_of=TODAY)
-    out = tables.console()
 
     _step("1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017")
     from features.ingest import ingest
@@ -41,7 +40,7 @@ def run(quick: bool = False) -> None:
 
     _step("2/7 Features", f"as of every week, the last {iso(TODAY)}, which is 'today' here")
     with tables.progress_bar("Building features") as progress:
-        out.print(steps.build_features(settings, None, 7, True, False, progress).text)
+        tables.say(steps.build_features(settings, None, 7, True, False, progress).text)
 
     _step("3/7 Train", "on what was known by then, judged on the time after")
     with tables.progress_bar("Training") as progress:
@@ -51,7 +50,7 @@ def run(quick: bool = False) -> None:
 
     _step("4/7 Release", "to the service, and score everyone")
     for one in trained:
-        out.print(steps.promote_target(settings, one.card.name, one.version, False))
+        tables.say(steps.promote_target(settings, one.card.name, one.version, False))
 
     key = secrets.token_urlsafe(24)
     port = _free_port()
@@ -68,14 +67,10 @@ def run(quick: bool = False) -> None:
         decision = _asked(client.post("/v1/decisions", json={"customer": ids[3]}, headers=once))
         tables.show_decision(decision, as_json=False)
 
-    peak = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    ) / 2**20
-    out.print(f"\n[bold]Done[/bold] in {time.monotonic() - started:.0f} s; peak memory below {peak:.1f} GB.")
-    out.print(
-        NEXT.format(home=settings.home, customer=ids[3], decision=decision["decision_id"]), markup=False
-    )
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = sum(resource.getrusage(one).ru_maxrss for one in who) / 2**20  # KB; each one's own peak
+    tables.say(f"\nDone in {time.monotonic() - started:.0f} s; peak memory below {peak:.1f} GB.")
+    tables.say(NEXT.format(home=settings.home, customer=ids[3], decision=decision["decision_id"]))
 
 
 NEXT = """
@@ -114,7 +109,7 @@ def serving(settings: Settings, port: int, key: str) -> Iterator[httpx.Client]:
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
             waited = _wait(client, process)
-            tables.console().print(f"ready after {waited:.1f} s (its log: {log})")
+            tables.say(f"ready after {waited:.1f} s (its log: {log})")
             yield client
     finally:
         process.terminate()

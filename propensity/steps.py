@@ -130,8 +130,12 @@ def score_everyone(
     path = batch.score(settings, release, moment, out)
     import pyarrow.parquet as pq
 
-    rows = pq.read_metadata(path).num_rows
-    return f"{rows:,} customers scored with {release.name} {release.version} as of {iso(moment)}: {path}"
+    scores = pq.read_table(path, columns=["probability"])["probability"]
+    inside = len(scores) - scores.null_count
+    return (
+        f"{inside:,} of {len(scores):,} customers scored with {release.name} {release.version} as of "
+        f"{iso(moment)}, the rest are outside its population: {path}"
+    )
 
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:

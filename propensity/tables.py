@@ -27,6 +27,11 @@ def console() -> Console:
     return OUT if OUT.is_terminal else Console(width=WIDTH_ELSEWHERE, highlight=False)
 
 
+def say(text: str) -> None:
+    """A sentence on standard output: the terminal may wrap it, we do not."""
+    console().print(text, soft_wrap=True, markup=False)
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr; without a terminal, a line whenever another step begins."""
@@ -153,7 +158,7 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         console().out(json.dumps(answer, ensure_ascii=False, indent=1))
         return
     out = console()
-    out.print(f"[bold]{answer['action']}[/bold]: {answer['text']['en']}")
+    say(f"{answer['action']}: {answer['text']['en']}")
     shown = table(
         "", "action", "expected net", "interval", "chance", "why not", right=("expected net", "chance")
     )
@@ -168,7 +173,7 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         )
     out.print(shown)
     recorded = "a preview, not recorded" if answer["preview"] else f"recorded as {answer['decision_id']}"
-    out.print(
+    say(
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
@@ -217,8 +222,8 @@ def show_trained(trained: Trained) -> None:
             style="bold" if name == "model" else "",
         )
     out.print(shown)
-    out.print(f"Fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}.")
-    out.print(trained.verdict.en)
+    say(f"Fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}.")
+    say(trained.verdict.en)
 
 
 def _figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:

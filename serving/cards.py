@@ -33,8 +33,8 @@ class Members(msgspec.Struct, frozen=True):
 class TargetCard(msgspec.Struct, frozen=True):
     """What is predicted: `label` within `horizon_days`, for the customers described by `population`.
 
-    members: the same population, for the scorer; without it, everyone. words: the target's name. score: what the probability is called, after "raises the"; without it,
-    risk or chance.
+    members: the same population, for the scorer; without it, everyone. words: the target's name.
+    score: what the probability is called, after "raises the"; without it, risk or chance.
     """
 
     name: str

@@ -37,8 +37,8 @@ from serving.reasons import Paths, Reason, paths_of, strongest
 
 __all__ = [
     "Calibration", "FeatureCard", "IdentityCalibration", "IsotonicCalibration", "Logistic",
-    "LogisticCalibration", "Members", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn", "Text",
-    "TrainedOn", "Trees", "load", "save", "synthetic_examples",
+    "LogisticCalibration", "Members", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn",
+    "Text", "TrainedOn", "Trees", "load", "save", "synthetic_examples",
 ]  # fmt: skip
 
 SUMS = "SHA256SUMS"
