@@ -107,8 +107,8 @@ def plan(target: Target, build: Build, as_of: datetime) -> Plan:
     needed = 3 * horizon + (CALIBRATION_MOMENTS + FIT_MOMENTS[0] - 2) * STEP
     raise NotEnoughData(
         f"{target.name} needs snapshots over {needed.days} days or more between {iso(first)} (the log's "
-        f"start and {(first - build.log_starts_at).days} days) and {iso(known_by)}: two embargoes and the last "
-        f"label take {target.horizon_days} days each. These {(known_by - first).days} days hold "
+        f"start and {(first - build.log_starts_at).days} days) and {iso(known_by)}: two embargoes and "
+        f"the last label take {target.horizon_days} days each. These {(known_by - first).days} days hold "
         f"{len(weekly)} usable snapshots of build {build.id}: ingest a longer log, train a target with a "
         "shorter horizon, or run `propensity features build` for earlier moments"
     )

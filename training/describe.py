@@ -30,7 +30,8 @@ def card_of(
     notes = [
         Text(
             f"Fitted on {len(plan.fit)} moments to {plan.fit[-1]:%Y-%m-%d} ({len(data.fit):,} rows), "
-            f"calibrated on {len(plan.calibration)} later ones to {plan.calibration[-1]:%Y-%m-%d}; labels overlap.",
+            f"calibrated on {len(plan.calibration)} later ones to {plan.calibration[-1]:%Y-%m-%d}; "
+            "labels overlap.",
             f"用截至{plan.fit[-1]:%Y-%m-%d}的{len(plan.fit)}个时点（{len(data.fit):,}行）训练，"
             f"用之后至{plan.calibration[-1]:%Y-%m-%d}的{len(plan.calibration)}个时点校准；标签窗口有重叠。",
         )

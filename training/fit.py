@@ -106,9 +106,7 @@ def train(
         if (found := door.find(key)) is not None:
             _say(progress, f"{target.name}: version {found.version} is this very model", STEPS)
             card = models.load(found.folder).card
-            return Trained(
-                found.run_id, found.version, card, found.folder, describe.verdict_of(card), reused=True
-            )
+            return Trained(found.run_id, found.version, card, found.folder, describe.verdict_of(card), True)
         _say(progress, f"{target.name}: reading features through Feast", 0)
         data = dataset.read(settings, log, build, target, plan, learnt)
         _say(progress, f"{target.name}: fitting {len(data.fit):,} rows, {len(learnt)} features", 1)

@@ -208,11 +208,17 @@ def _folder(settings: Settings, run_id: str) -> Path:
 
 
 def _experiment(settings: Settings, client: Any, name: str) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
-    where = (settings.home / "mlartifacts").absolute()
-    return str(client.create_experiment(name, artifact_location=where.as_uri()))
+    """MLflow fixes where an experiment's files go; a home that was moved or copied gets one of its own."""
+    where = (settings.home / "mlartifacts").absolute().as_uri()
+    for candidate in (name, f"{name} in {where}"):
+        known = client.get_experiment_by_name(candidate)
+        if known is None:
+            return str(client.create_experiment(candidate, artifact_location=where))
+        if known.artifact_location == where:
+            return str(known.experiment_id)
+    raise TrainingError(
+        f"MLflow's experiments {name!r} in {_database(settings)} store elsewhere: rename them"
+    )
 
 
 def _known_model(client: Any, name: str) -> None:

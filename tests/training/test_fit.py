@@ -1,0 +1,114 @@
+"""The model itself: the figures promised, the same bytes again, and what is judged is what is served."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from homes import copy_of
+from sklearn.metrics import roc_auc_score
+
+from features.builds import Build
+from features.errors import FeatureMismatch, NotEnoughData, UsageError
+from features.log import Log
+from features.moments import DAY, parse_moment
+from features.settings import Settings
+from serving import models
+from training.fit import Trained, train
+
+TEST = parse_moment("2017-12-03")
+
+
+def test_churn_on_the_real_log_reaches_its_published_figures(churn: Trained) -> None:
+    """Else: what README and demo promise is not what a newcomer gets."""
+    card = churn.card
+    assert card.tested_on.moment == TEST
+    assert card.tested_on.rows == 2318
+    assert round(card.tested_on.base_rate, 3) == 0.148
+    assert card.baselines["recency"]["auc"]["value"] == pytest.approx(0.789, abs=0.002)
+    assert card.baselines["logistic_rfm"]["auc"]["value"] == pytest.approx(0.850, abs=0.003)
+    # Published for an untuned LightGBM on another person's features: .872. Within .005 of it.
+    assert card.metrics["auc"]["value"] >= 0.867
+    assert card.metrics["auc"]["value"] >= card.baselines["untuned_lightgbm"]["auc"]["value"] - 0.005
+    assert card.baselines["logistic_rfm"]["auc_gain"]["low"] > 0
+    assert (
+        card.metrics["observed_over_expected"]["low"] <= 1 <= card.metrics["observed_over_expected"]["high"]
+    )
+    assert 0.9 <= card.metrics["calibration_slope"]["value"] <= 1.1
+    assert card.metrics["log_loss"]["value"] < 0.300
+    assert "beats recency alone" in churn.verdict.en
+
+
+def test_what_is_judged_is_what_is_served(trained_home: Settings, churn: Trained) -> None:
+    """Else: the printed AUC is of a model in memory, and the folder holds another."""
+    model = models.load(churn.folder)
+    snapshot = Build.open(trained_home).read(TEST)
+    inside = snapshot["orders_90d"].to_numpy() > 0
+    rows = np.column_stack([snapshot[feature.name].to_numpy()[inside] for feature in model.card.features])
+    orders = Log.open(trained_home).read("orders", ["customer_id", "at"]).to_pandas()
+    later = orders[(orders["at"] > TEST) & (orders["at"] <= TEST + 28 * DAY)]["customer_id"].unique()
+    lost = ~snapshot["customer_id"].to_pandas()[inside].isin(later)
+    score = model.score(rows)
+    assert model.card == churn.card
+    assert round(float(roc_auc_score(lost, score)), 6) == model.card.metrics["auc"]["value"]
+    assert round(lost.sum() / score.sum(), 6) == model.card.metrics["observed_over_expected"]["value"]
+
+
+def test_the_same_data_and_seed_are_the_same_bytes(journey: Settings, churn: Trained, tmp_path: Path) -> None:
+    """Else: nobody can say whether two releases are the same model."""
+    settings = copy_of(journey, tmp_path / "elsewhere")
+    again = train(settings, "churn_28d", settings.now(), seed=1)
+    assert not again.reused
+    ours = {path.name: path.read_bytes() for path in churn.folder.iterdir()}
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == ours
+    assert (again.version, again.run_id != churn.run_id) == (churn.version, True)
+
+
+def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, churn: Trained) -> None:
+    """Else: the second demo takes as long as the first, and versions pile up."""
+    said: list[str] = []
+    again = train(
+        trained_home, "churn_28d", trained_home.now(), seed=1, progress=lambda text, *_: said.append(text)
+    )
+    assert again.reused
+    assert (again.run_id, again.version, again.card) == (churn.run_id, churn.version, churn.card)
+    assert not [text for text in said if "fitting" in text]
+
+
+def test_the_card_tells_what_was_left_out_and_whom_it_speaks_of(churn: Trained) -> None:
+    """Else: an operator cannot know that a year's windows were no use yet."""
+    card = churn.card
+    told = "".join(note.en for note in card.notes)
+    assert "orders_365d" in told
+    assert "tenure" in told
+    assert all(note.zh for note in card.notes)
+    assert card.target.members is not None
+    assert card.target.members.feature == "orders_90d"
+    assert card.trained_on.end + 28 * DAY <= card.tested_on.moment
+    assert not {"orders_365d", "tenure"} & {feature.name for feature in card.features}
+
+
+def test_an_earlier_as_of_sees_nothing_later(trained_home: Settings, churn: Trained) -> None:
+    """Else: a backtest learns from the time that it is judged on."""
+    early = train(trained_home, "churn_28d", parse_moment("2017-10-08"))
+    assert early.card.tested_on.moment == parse_moment("2017-09-10")
+    assert early.card.trained_on.end <= parse_moment("2017-08-13")
+    assert early.card.baselines["logistic_rfm"]["auc_gain"]["low"] > 0
+    assert int(early.version) > int(churn.version)
+
+
+def test_what_cannot_be_trained_is_told(trained_home: Settings) -> None:
+    """Else: a typo, a young shop or a stale build ends in a stack trace."""
+    with pytest.raises(UsageError, match="churn_28d, repurchase_7d, repurchase_14d"):
+        train(trained_home, "churn", trained_home.now())
+    with pytest.raises(NotEnoughData, match="usable snapshots"):
+        train(trained_home, "churn_28d", parse_moment("2017-07-01"))
+
+
+def test_a_build_of_older_declarations_is_refused(journey: Settings, tmp_path: Path) -> None:
+    """Else: the card promises a feature by today's definition, and was fitted on yesterday's."""
+    settings = copy_of(journey, tmp_path / "stale")
+    build = Build.open(settings)
+    manifest = build.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(build.features["spend_90d"], "0" * 16))
+    with pytest.raises(FeatureMismatch, match="spend_90d"):
+        train(settings, "churn_28d", settings.now())

@@ -1,0 +1,123 @@
+"""MLflow's door and promotion. If it fails, the service answers with a model that nobody chose."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from homes import copy_of
+from mlflow import MlflowClient
+
+from features.builds import Build
+from features.errors import FeatureMismatch, TrainingError
+from features.files import sha256
+from features.settings import Settings
+from serving import batch, models, releases
+from training import registry
+from training.fit import Trained, train
+
+
+@pytest.fixture(scope="module")
+def home(trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A copy of the trained home with versions 1 and 2 of churn, nothing released."""
+    settings = copy_of(trained_home, tmp_path_factory.mktemp("registry") / "home")
+    for name in ("online", "mlartifacts"):
+        shutil.copytree(trained_home.home / name, settings.home / name)
+    shutil.copyfile(trained_home.home / "mlflow.db", settings.home / "mlflow.db")
+    train(settings, "churn_28d", settings.now(), seed=2)
+    return settings
+
+
+def client_of(settings: Settings) -> MlflowClient:
+    uri = f"sqlite:///{settings.home / 'mlflow.db'}"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def test_a_version_is_tracked_with_what_made_it(trained_home: Settings, churn: Trained) -> None:
+    """Else: a year later nobody knows what data and settings a release came from."""
+    run = client_of(trained_home).get_run(churn.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["build"] == Build.open(trained_home).id
+    assert run.data.params["seed"] == "1"
+    assert run.data.metrics["auc"] == churn.card.metrics["auc"]["value"]
+    assert run.data.metrics["logistic_rfm.auc_gain_low"] > 0
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.digest == churn.card.trained_on.build
+    plots = trained_home.home / "mlartifacts" / churn.run_id / "artifacts" / "plots"
+    assert sorted(path.stem for path in plots.iterdir()) == ["calibration", "gain", "importance"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
+
+
+def test_versions_go_from_challenger_to_champion_and_back(home: Settings) -> None:
+    """Else: there is no way back from a bad release."""
+    name, versions = "churn_28d", sorted(p.name for p in (home.home / "releases").glob("*/*"))
+    assert versions == []
+    newest = registry.resolve(home, name)
+    assert registry.aliases(home, name) == {"challenger": newest}
+
+    assert registry.promote(home, name, "1").version == "1"
+    assert registry.aliases(home, name) == {"champion": "1", "challenger": newest}
+    released = registry.promote(home, name)
+    assert released.version == releases.current(home, name) == newest
+    assert registry.aliases(home, name) == {"champion": newest, "rollback": "1"}
+    assert registry.promote(home, name).version == newest
+    assert registry.aliases(home, name) == {"champion": newest, "rollback": "1"}
+
+    assert registry.promote(home, name, "rollback").version == releases.current(home, name) == "1"
+    assert registry.aliases(home, name) == {"champion": "1", "rollback": newest}
+    train(home, name, home.now(), seed=1)  # what is released already is no challenger
+    assert registry.aliases(home, name) == {"champion": "1", "rollback": newest}
+
+
+def test_a_promoted_release_is_the_registered_folder_and_has_scores(home: Settings) -> None:
+    """Else: the service gives other scores than were judged, or no percentiles."""
+    release = registry.promote(home, "churn_28d", "1")
+    released = home.home / "releases" / "churn_28d" / "1"
+    run = client_of(home).get_model_version("churn_28d", "1").run_id
+    kept = home.home / "mlartifacts" / run / "artifacts" / "model"
+    assert sha256(released / models.SUMS) == sha256(kept / models.SUMS)
+    assert batch.percentile(home, release, home.now()) is not None
+
+
+def test_promotion_needs_the_features_as_they_were(home: Settings) -> None:
+    """Else: a release goes into force that every request will be refused by, or that is silently wrong."""
+    newest = str(max(int(v) for v in registry.aliases(home, "churn_28d").values()))
+    other = "1" if releases.current(home, "churn_28d") == newest else newest
+    before = registry.aliases(home, "churn_28d"), releases.current(home, "churn_28d")
+    build = Build.open(home)
+    manifest = build.folder / "manifest.json"
+    text = manifest.read_text()
+    try:
+        manifest.write_text(
+            json.dumps(json.loads(text) | {"features": {**build.features, "overdue": "0" * 16}})
+        )
+        with pytest.raises(FeatureMismatch, match="overdue"):
+            registry.promote(home, "churn_28d", other)
+    finally:
+        manifest.write_text(text)
+    assert (registry.aliases(home, "churn_28d"), releases.current(home, "churn_28d")) == before
+
+
+def test_what_is_not_there_is_told(home: Settings, tmp_path: Path) -> None:
+    """Else: a typo in a version releases something else, or ends in MLflow's stack trace."""
+    with pytest.raises(TrainingError, match="no version 99: it has 1, 2"):
+        registry.promote(home, "churn_28d", "99")
+    with pytest.raises(TrainingError, match="propensity train repurchase_7d"):
+        registry.resolve(home, "repurchase_7d")
+    empty = Settings(home=tmp_path / "empty")
+    with pytest.raises(TrainingError, match="propensity train churn_28d"):
+        registry.resolve(empty, "churn_28d")
+    assert not empty.home.exists()
+
+
+def test_a_version_whose_files_were_changed_is_not_reused(home: Settings) -> None:
+    """Else: retraining hands out a model that was edited by hand."""
+    run = client_of(home).get_model_version("churn_28d", "1").run_id
+    sums = home.home / "mlartifacts" / run / "artifacts" / "model" / models.SUMS
+    content = sums.read_bytes()
+    try:
+        sums.write_bytes(content + b"\n")
+        with pytest.raises(TrainingError, match="is not what churn_28d 1 was registered with"):
+            train(home, "churn_28d", home.now(), seed=1)
+    finally:
+        sums.write_bytes(content)
