@@ -65,7 +65,7 @@ def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
     """One measure over the events that count."""
     column = [e[feature.column] for e in events if e[feature.column] is not None] if feature.column else []
     days = sorted({e["day"] for e in events})
-    gaps = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
+    gaps: list[int] = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
     match feature.measure:
         case "count":
             return len(events)
@@ -88,11 +88,11 @@ def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
         case "gap_median":
             return float(median(gaps))
         case "gap_mean":
-            return sum(gaps) / n
+            return float(sum(gaps) / n)
         case "gap_std":
             return math.sqrt(n * sum(g * g for g in gaps) - sum(gaps) ** 2) / n
         case "gap_max":
-            return max(gaps)
+            return float(max(gaps))
     raise AssertionError(feature.measure)
 
 

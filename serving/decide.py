@@ -35,7 +35,7 @@ REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
     "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
     "value_unknown": Words(
-        "The margin of an order of hers is not known: no order in the last year",
+        "The margin of an order is not known: the customer had none in the last year",
         "近一年没有订单，无法得知其单笔订单毛利",
     ),
     "no_consent": Words("No consent for this channel", "客户未同意使用该渠道"),

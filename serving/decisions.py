@@ -224,7 +224,7 @@ def _resolve(rows: OnlineRows, customer: Customer) -> str:
 
 def _unknown() -> UnknownCustomer:
     return UnknownCustomer(
-        "no such customer in the published features: check the id, or wait for the next build if she is new"
+        "no such customer in the published features: check the id; a new customer is in the next build"
     )
 
 

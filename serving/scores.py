@@ -186,7 +186,9 @@ class Scorer:
         return by_customer
 
     def _expired(self, moment: datetime) -> Failure:
-        return Failure("features_expired", f"her features of {iso(moment)} are too old to answer from")
+        return Failure(
+            "features_expired", f"the customer's features of {iso(moment)} are too old to answer from"
+        )
 
 
 def columns_of(
@@ -217,7 +219,7 @@ def members_of(release: Release, rows: np.ndarray, features: Mapping[str, str]) 
 
 
 def _outside(release: Release) -> str:
-    return f"she is not one of those that this target speaks of: {release.model.card.target.population}"
+    return f"this target speaks only of {release.model.card.target.population}"
 
 
 def _reason(reason: Reason) -> ReasonAnswer:

@@ -94,11 +94,11 @@ def said(value: float, contribution: float, at: int, **target: object) -> tuple[
 
 def test_a_reason_reads_as_a_person_would_say_it():
     assert said(41.2, 0.8, 0) == (
-        "Days since the last order: 41 (raises the risk of losing her)",
+        "Days since the last order: 41 (raises the churn risk)",
         "距上次下单天数：41（提高流失风险）",
     )
     assert said(1234.5, -0.8, 3) == (
-        "Money spent in the last 90 days: 1,234.50 USD (lowers the risk of losing her)",
+        "Money spent in the last 90 days: 1,234.50 USD (lowers the churn risk)",
         "近90天消费金额：1,234.50 USD（降低流失风险）",
     )
     assert said(0.125, -0.1, 5)[0].startswith("Discount as a share of the price in the last 90 days: 12%")
@@ -107,7 +107,7 @@ def test_a_reason_reads_as_a_person_would_say_it():
 
 def test_a_value_that_is_not_known_is_said_to_be_not_known_never_zero():
     assert said(np.nan, 0.2, 4) == (
-        "Average order in the last 90 days: not known (raises the risk of losing her)",
+        "Average order in the last 90 days: not known (raises the churn risk)",
         "近90天平均客单价：未知（提高流失风险）",
     )
 

@@ -59,7 +59,7 @@ def tiny_card(name: str = "churn_28d", version: str = "1", **changes: Any) -> mo
             label="no_order",
             words=models.Text("No order in the next 28 days", "未来28天内不下单"),
             higher_is="bad",
-            score=models.Text("risk of losing her", "流失风险"),
+            score=models.Text("churn risk", "流失风险"),
         ),
         features=tuple(
             models.FeatureCard(
