@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from logs import empty_shop
+from logs import ROOT, empty_shop
 
 import propensity
 from features.settings import Settings
@@ -110,6 +112,16 @@ def test_dry_runs_write_nothing(journey: Settings, tmp_path: Path) -> None:
     assert sorted(str(p) for p in journey.home.rglob("*")) == before
 
 
+NUMBER = re.compile(r"[+-]?\d+\.\d+")
+
+
+def _figures(readme: str) -> list[str]:
+    """The rows of the README's table of figures."""
+    lines = readme.split("model's gain", 1)[1].split("```", 1)[0].splitlines()[1:]
+    assert len(lines) == 4
+    return lines
+
+
 def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
     """What a newcomer runs first: it must end by itself, with answers, and be repeatable at once."""
     environment = {**os.environ, "PROPENSITY_HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
@@ -121,6 +133,13 @@ def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
         "What to type next",
     ):  # fmt: skip
         assert told in first.stdout, f"{told!r} is missing from what the demo prints"
+    for line in _figures((ROOT / "README.md").read_text("utf-8")):
+        (printed,) = (
+            p for p in first.stdout.splitlines() if p.split("  ")[0] == line.split("  ")[0] and "[" in p
+        )
+        stated, measured = (np.array(NUMBER.findall(text), float) for text in (line, printed))
+        # Another processor may round LightGBM's sums otherwise.
+        np.testing.assert_allclose(stated, measured, atol=0.003, err_msg="the README claims other figures")
     second = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "0 computed now" in second.stdout

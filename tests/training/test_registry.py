@@ -79,23 +79,36 @@ def test_a_promoted_release_is_the_registered_folder_and_has_scores(home: Settin
     assert batch.percentile(home, release, home.now()) is not None
 
 
-def test_promotion_needs_the_features_as_they_were(home: Settings) -> None:
+@pytest.mark.parametrize("published", [True, False])
+def test_promotion_needs_the_features_as_they_were(home: Settings, published: bool) -> None:
     """Else: a release goes into force that every request will be refused by, or that is silently wrong."""
     newest = str(max(int(v) for v in registry.aliases(home, "churn_28d").values()))
     other = "1" if releases.current(home, "churn_28d") == newest else newest
     before = registry.aliases(home, "churn_28d"), releases.current(home, "churn_28d")
     build = Build.open(home)
-    manifest = build.folder / "manifest.json"
+    manifest, online = build.folder / "manifest.json", home.home / "online"
     text = manifest.read_text()
+    aside = online if published else online.rename(home.home / "aside")
     try:
-        manifest.write_text(
-            json.dumps(json.loads(text) | {"features": {**build.features, "overdue": "0" * 16}})
-        )
+        features = {**build.features, "overdue": "0" * 16}
+        manifest.write_text(json.dumps(json.loads(text) | {"features": features}))
         with pytest.raises(FeatureMismatch, match="overdue"):
             registry.promote(home, "churn_28d", other)
     finally:
         manifest.write_text(text)
+        aside.rename(online)
     assert (registry.aliases(home, "churn_28d"), releases.current(home, "churn_28d")) == before
+
+
+def test_before_anything_is_published_a_model_can_be_released(home: Settings) -> None:
+    """Else: a newcomer who promotes before publishing is stuck, or is told of scores that nobody has."""
+    aside = (home.home / "online").rename(home.home / "aside")
+    try:
+        newest = str(max(int(v) for v in registry.aliases(home, "churn_28d").values()))
+        assert registry.promote(home, "churn_28d", newest).version == newest
+    finally:
+        aside.rename(home.home / "online")
+    registry.promote(home, "churn_28d", "1")
 
 
 def test_what_is_not_there_is_told(home: Settings, tmp_path: Path) -> None:
