@@ -183,7 +183,8 @@ def verdict(
 ) -> Words:
     """The comparison as a person can act on it: what the model beats, and whether to believe its level.
 
-    A gain counts when its whole paired interval lies above 0. words: the baselines' names.
+    A gain counts when its whole paired interval lies above 0. words: the baselines' names, in the order
+    in which they are told.
 
     >>> auc, fine = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.8, 1.02))
     >>> none = {"auc_gain": {"value": 0.0, "low": -0.01, "high": 0.01}}
@@ -195,10 +196,9 @@ def verdict(
     'Its level holds: observed/expected 1.02 [0.92, 1.12].'
     """
     told: dict[bool, list[Words]] = {True: [], False: []}
-    for baseline, figures in baselines.items():
-        gain = figures["auc_gain"]
+    for baseline, here in words.items():
+        gain = baselines[baseline]["auc_gain"]
         shown = f"AUC {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-        here = words[baseline]
         told[gain["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
     ratio = metrics["observed_over_expected"]
     level = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"

@@ -9,7 +9,6 @@ champion before. MLflow serves nothing and unpickles nothing here: it keeps and 
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,23 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.settings import QUIET, Settings
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 
-for _name, _value in QUIET.items():  # before MLflow is imported: it reads them then
-    os.environ.setdefault(_name, _value)
-
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-
-from features import store  # noqa: E402
-from features.builds import Build  # noqa: E402
-from features.errors import NoBuild, TrainingError  # noqa: E402
-from features.files import locked, sha256  # noqa: E402
-from features.online import OnlineRows  # noqa: E402
-from serving import batch, models, releases  # noqa: E402
-from serving.cards import ModelCard  # noqa: E402
-from serving.releases import Release  # noqa: E402
+from features import store
+from features.builds import Build
+from features.errors import NoBuild, TrainingError
+from features.files import locked, sha256
+from features.online import OnlineRows
+from features.settings import Settings
+from serving import batch, models, releases
+from serving.cards import ModelCard
+from serving.releases import Release
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 _KEY, _SUMS = "recipe_key", "sha256_of_sums"  # tags of a version

@@ -71,6 +71,8 @@ def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, 
     )
     assert again.reused
     assert (again.run_id, again.version, again.card) == (churn.run_id, churn.version, churn.card)
+    assert again.verdict == churn.verdict
+    assert list(again.card.baselines) == list(churn.card.baselines)  # printed in the same order
     assert not [text for text in said if "fitting" in text]
 
 
