@@ -84,7 +84,7 @@ class Build:
         """One snapshot, sorted by customer_id: `columns`, or all. NoBuild if that moment was not built."""
         import pyarrow.parquet as pq
 
-        if moment not in self.moments:
+        if moment not in self.moments or not self.path(moment).exists():
             raise NoBuild(
                 f"build {self.id} has no snapshot of {iso(moment)}: "
                 f"run `propensity features build --as-of {iso(moment)}`"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from features import kernel
 from features.builds import KEYS, Build
 from features.definitions import Feature, catalogue, feature_hash
-from features.errors import FeatureError, UsageError
+from features.errors import FeatureError, LogError, UsageError
 from features.log import TABLES, Log
 from features.moments import DAY_US, iso, to_us
 from features.settings import Settings
@@ -60,6 +60,11 @@ def build(
         raise UsageError(
             f"the log is complete until {iso(log.complete_until)}: "
             f"features as of {iso(late[0])} would be guesses"
+        )
+    if log.shop != shop.of_log:
+        raise LogError(
+            f"the log was ingested for a shop with {log.shop}, shop.toml now says {shop.of_log}: "
+            "run `propensity ingest` again"
         )
     id = Build.id_of(log.fingerprint, hashes)
     folder = settings.home / "snapshots" / id

@@ -77,7 +77,7 @@ def ingest(
         raise UsageError(f"there is no source {name!r}; there are: {', '.join(BUNDLED)}")
     source: Source = importlib.import_module(f"features.sources.{name}").source(shop, folder)
     inputs = {path.name: sha256(path) for path in source.files}
-    stamp = hashlib.sha256(json.dumps([VERSION, shop.zone.key, shop.exponent, inputs]).encode()).hexdigest()
+    stamp = hashlib.sha256(json.dumps([VERSION, shop.of_log, inputs]).encode()).hexdigest()
 
     root = settings.home / "log"
     with locked(root / ".lock"):
@@ -89,6 +89,7 @@ def ingest(
         shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
         try:
             manifest = _write(scratch, shop, source, stamp, progress)
+            manifest["shop"] = shop.of_log
             _carry_over(root / current if current else None, scratch, name, manifest, before)
             if dry_run:
                 return _ingested(_log(scratch, "(dry run)", manifest), manifest, changed=True)
@@ -266,9 +267,8 @@ def _carry_over(
 
 
 def _publish(settings: Settings, scratch: Path, manifest: dict[str, Any]) -> Ingested:
-    content = json.dumps(
-        [manifest["files"], manifest["starts_at"], manifest["complete_until"]], sort_keys=True
-    )
+    facts = [manifest[key] for key in ("files", "starts_at", "complete_until", "shop")]
+    content = json.dumps(facts, sort_keys=True)
     generation = hashlib.sha256(content.encode()).hexdigest()[:16]
     root = settings.home / "log"
     rejects = settings.home / "rejects" / generation
@@ -290,6 +290,7 @@ def _log(folder: Path, fingerprint: str, manifest: dict[str, Any]) -> Log:
         fingerprint=fingerprint,
         starts_at=datetime.fromisoformat(manifest["starts_at"]),
         complete_until=datetime.fromisoformat(manifest["complete_until"]),
+        shop=manifest["shop"],
         files=manifest["files"],
     )
 

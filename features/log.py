@@ -163,6 +163,7 @@ class Log:
     fingerprint: str
     starts_at: datetime  # of the orders
     complete_until: datetime  # everything up to here is in the log: what makes a label mature
+    shop: dict[str, object]  # `Shop.of_log` when it was ingested
     files: dict[str, dict[str, dict[str, object]]]  # table -> source -> {"rows", "sha256"}
 
     @classmethod
@@ -178,6 +179,7 @@ class Log:
             fingerprint=current,
             starts_at=parse_moment(raw["starts_at"]),
             complete_until=parse_moment(raw["complete_until"]),
+            shop=raw["shop"],
             files=raw["files"],
         )
 

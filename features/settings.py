@@ -9,15 +9,6 @@ from pathlib import Path
 from features.errors import SettingsError, UsageError
 from features.moments import parse_moment
 
-# Set before any dependency is imported: none of them may call home, and MLflow may not unpickle.
-QUIET = {
-    "BENTOML_DO_NOT_TRACK": "True",  # "1" is ignored
-    "DO_NOT_TRACK": "1",
-    "FEAST_USAGE": "False",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
 
 
@@ -45,10 +36,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read PROPENSITY_* variables; raise SettingsError naming the variable that cannot be used."""
-        if environ is None:
-            for name, value in QUIET.items():
-                os.environ.setdefault(name, value)
-            environ = os.environ
+        environ = os.environ if environ is None else environ
         try:
             return cls(
                 home=Path(environ.get("PROPENSITY_HOME", ".propensity")).expanduser().resolve(),

@@ -93,6 +93,11 @@ class Shop:
         except ZoneInfoNotFoundError:
             raise SettingsError(f"{path}: zone {raw['zone']!r} is not an IANA time zone") from None
 
+    @property
+    def of_log(self) -> dict[str, object]:
+        """What the customer log depends on: days are this zone's, money is in this currency's minor units."""
+        return {"zone": self.zone.key, "currency": self.currency, "exponent": self.exponent}
+
     def policy(self, at: datetime) -> Policy:
         """The policy in force at a moment; without one nothing may be sent, so that is an error."""
         local = at.astimezone(self.zone).date()

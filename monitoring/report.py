@@ -5,7 +5,6 @@ FOLDER/report.html. Evidently costs seconds and 300 MB to import, and one odd co
 our own checks decide, and whatever happens here changes no verdict.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from features.builds import Build
 from features.files import write_atomically
-from features.settings import QUIET, Settings
+from features.settings import Settings
 from monitoring.baseline import Rows, read, thin, training_build, training_moments
 from serving.models import Model
 
@@ -57,9 +56,7 @@ def write(settings: Settings, path: Path, models: Sequence[Model], build: Build,
         pq.write_table(_padded(current), folder / "current.parquet")
         command = [sys.executable, "-m", "monitoring.report", scratch]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **QUIET}
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             raise PageError(f"it took more than {TIMEOUT} s: run again on a quieter machine") from None
         if done.returncode != 0 or not (folder / "report.html").exists():

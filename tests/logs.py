@@ -44,7 +44,7 @@ def write_log(folder: Path, tables: Mapping[str, Iterable[Mapping[str, Any]]], p
             pq.write_table(piece, path)
             files.setdefault(name, {})[f"part{part}"] = {"rows": len(piece), "sha256": ""}
     starts = min((r["at"] for r in tables.get("orders", ())), default=parse_moment("2017-01-01"))
-    return Log(folder, "by hand", starts, parse_moment("2030-01-01"), files)
+    return Log(folder, "by hand", starts, parse_moment("2030-01-01"), {}, files)
 
 
 def empty_shop(folder: Path, **text: str) -> Path:

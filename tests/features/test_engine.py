@@ -19,7 +19,7 @@ from features import reference
 from features.builds import Build
 from features.definitions import WINDOWS, catalogue, feature_hash
 from features.engine import available, build, compute
-from features.errors import UsageError
+from features.errors import LogError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
@@ -260,3 +260,14 @@ FEATURES = [
     assert feature_hash(own["big_share"], own) == feature_hash(own["big_share"], other_words)
     other_logic = {**own, "big_orders": replace(own["big_orders"], where="amount > 60")}
     assert feature_hash(own["big_share"], own) != feature_hash(own["big_share"], other_logic)
+
+
+def test_another_zone_in_shop_toml_is_refused_until_the_log_is_ingested_for_it(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """Days would silently be another zone's in the same build."""
+    shop = empty_shop(tmp_path)
+    text = (shop / "shop.toml").read_text("utf-8").replace("America/New_York", "Asia/Shanghai")
+    (shop / "shop.toml").write_text(text, "utf-8")
+    with pytest.raises(LogError, match="Asia/Shanghai.*ingest"):
+        build(replace(journey, shop=shop), [parse_moment("2017-12-03")])
