@@ -101,7 +101,7 @@ def train(
         "fit": [iso(m) for m in plan.fit], "calibration": [iso(m) for m in plan.calibration],
         "test": iso(plan.test), "known_by": iso(plan.known_by), "trees": TREES, "rounds": ROUNDS,
         "lightgbm": lightgbm.__version__, "features": learnt, "currency": shop.currency,
-        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card holds them
+        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     with registry.registering(settings, target.name) as door:
