@@ -55,7 +55,7 @@ def apply(settings: Settings, build: Build) -> None:
 
     FeatureError names features that Feast's retrieval would lose or confuse.
     """
-    with _store(settings) as store:
+    with opened(settings) as store:
         _apply(settings, store, build)
 
 
@@ -79,7 +79,7 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
         for name in names:
             spine = spine.append_column(name, pa.array([], pa.float32()))
         return spine
-    with _store(settings) as store, warnings.catch_warnings():
+    with opened(settings) as store, warnings.catch_warnings():
         # ibis calls DuckDB by a name that DuckDB 2.0 deprecates.
         warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
         _apply(settings, store, build)
@@ -114,7 +114,7 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
 def add_service(settings: Settings, build: Build, name: str, version: str, names: Sequence[str]) -> str:
     """Register what one release reads, in its order, as feature service `<name>_<version>`; return that."""
     _check_names(build, names, f"{name} {version}")
-    with _store(settings) as store:
+    with opened(settings) as store:
         view = _apply(settings, store, build)
         service = feast.FeatureService(
             name=f"{name}_{version}",
@@ -133,7 +133,7 @@ def materialize(settings: Settings, build: Build, moment: datetime) -> None:
     """
     if moment not in build.moments:
         raise NoBuild(f"build {build.id} has no snapshot of {iso(moment)}: run `propensity features build`")
-    with _store(settings) as store, warnings.catch_warnings():
+    with opened(settings) as store, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
         # Until all is written, nothing counts as materialised: a crash must not leave a mixture readable.
         _apply(settings, store, build, materialized="")
@@ -153,7 +153,7 @@ def online_read(
     _check_names(build, names, "an online read")
     matrix = np.full((len(ids), len(names)), np.nan, dtype=np.float32)
     status = np.full(len(ids), UNKNOWN, dtype=np.uint8)
-    with _store(settings) as store:
+    with opened(settings) as store:
         registered = _registered(store)
         of, _, moment = (registered.tags.get("materialized", "") if registered else "").partition("@")
         if of != build.id:
@@ -180,7 +180,8 @@ def online_read(
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[Any]:
+def opened(settings: Settings) -> Iterator[Any]:
+    """Feast's own FeatureStore of that home, for one process at a time."""
     folder = settings.home.absolute() / "feast"
     with locked(folder / "lock"):
         log = logging.getLogger("feast.repo_config")
