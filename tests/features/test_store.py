@@ -175,7 +175,7 @@ def test_threads_may_retrieve_at_once(home: Settings, build: Build) -> None:
 
 def opened(settings: Settings) -> feast.FeatureStore:
     """What another team's client sees."""
-    with store._store(settings) as opened:
+    with store.opened(settings) as opened:
         assert isinstance(opened, feast.FeatureStore)
         return opened
 
@@ -291,7 +291,7 @@ def test_a_kill_while_materialising_neither_blocks_other_teams_nor_passes_for_wh
 ) -> None:
     """Else: Feast refuses every read after a crash, or our parity check reads a mixture."""
     store.materialize(home, build, LATER)
-    with store._store(home) as inside:  # the state that a kill leaves behind
+    with store.opened(home) as inside:  # the state that a kill leaves behind
         view = store._apply(home, inside, build, materialized="")
         view.state = FeatureViewState.MATERIALIZING
         inside.registry.apply_feature_view(view, store.PROJECT, commit=True)
