@@ -12,7 +12,7 @@ declarations are the same build, more moments are added to it, and nothing is ev
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,27 +54,37 @@ class Build:
         if id is None or not (root / id / "manifest.json").exists():
             raise NoBuild(f"no features are built in {root}: run `propensity features build`")
         raw = json.loads((root / id / "manifest.json").read_text("utf-8"))
-        return cls(
+        build = cls(
             id=id,
             folder=root / id,
             log=raw["log"],
             log_starts_at=parse_moment(raw["log_starts_at"]),
             complete_until=parse_moment(raw["complete_until"]),
             features=raw["features"],
-            moments=tuple(parse_moment(m) for m in raw["moments"]),
+            moments=(),
         )
+        sizes = {parse_moment(moment): size for moment, size in raw["moments"].items()}
+        # A file that is gone or cut short is no snapshot: then the moment is not built, and can be again.
+        whole = tuple(moment for moment, size in sizes.items() if build.size(moment) == size)
+        return replace(build, moments=whole)
 
-    def write_manifest(self) -> None:
-        """Make this build, with its moments, the one that is read and the current one."""
+    def size(self, moment: datetime) -> int | None:
+        """Bytes of that moment's file; None if there is none."""
+        path = self.path(moment)
+        return path.stat().st_size if path.exists() else None
+
+    def write_manifest(self, current: bool = True) -> None:
+        """Record this build's moments, whose files are all written; make it the current one."""
         manifest = {
             "log": self.log,
             "log_starts_at": iso(self.log_starts_at),
             "complete_until": iso(self.complete_until),
             "features": dict(self.features),
-            "moments": [iso(m) for m in self.moments],
+            "moments": {iso(m): self.size(m) for m in self.moments},
         }
         write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-        write_atomically(self.folder.parent / "CURRENT", self.id.encode())
+        if current:
+            write_atomically(self.folder.parent / "CURRENT", self.id.encode())
 
     def path(self, moment: datetime) -> Path:
         """Where the snapshot of that moment is, or would be."""
@@ -84,7 +94,7 @@ class Build:
         """One snapshot, sorted by customer_id: `columns`, or all. NoBuild if that moment was not built."""
         import pyarrow.parquet as pq
 
-        if moment not in self.moments or not self.path(moment).exists():
+        if moment not in self.moments:
             raise NoBuild(
                 f"build {self.id} has no snapshot of {iso(moment)}: "
                 f"run `propensity features build --as-of {iso(moment)}`"

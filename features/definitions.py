@@ -98,17 +98,22 @@ _ALLOWED = (
 )  # fmt: skip
 
 
-def feature_hash(feature: Feature, catalogue: Mapping[str, Feature]) -> str:
-    """16 hex digits over the declaration, those of its inputs, and the kernel's version; words left out."""
+def feature_hash(feature: Feature, catalogue: Mapping[str, Feature], of_log: Mapping[str, object]) -> str:
+    """16 hex digits over what decides a feature's values; words left out.
+
+    That is the declaration, those of its inputs, the kernel's version, and `Shop.of_log`: a day of another
+    zone, or money of another currency, is another feature.
+    """
     declaration = {
         "kernel": KERNEL_VERSION,
+        "shop": dict(of_log),
         "measure": feature.measure,
         "table": feature.table,
         "column": feature.column,
         "where": feature.where,
         "window": feature.window,
         "expression": feature.expression,
-        "inputs": {name: feature_hash(catalogue[name], catalogue) for name in feature.inputs},
+        "inputs": {name: feature_hash(catalogue[name], catalogue, of_log) for name in feature.inputs},
     }
     return hashlib.sha256(json.dumps(declaration, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -6,8 +6,11 @@ are computed in float64 over its results; everything is cast once to float32, wh
 
 import ast
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,6 +23,7 @@ from features import kernel
 from features.builds import KEYS, Build
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureError, LogError, UsageError
+from features.files import locked
 from features.log import TABLES, Log
 from features.moments import DAY_US, iso, to_us
 from features.settings import Settings
@@ -45,33 +49,30 @@ def available(log: Log, features: Mapping[str, Feature]) -> dict[str, Feature]:
     return known
 
 
-def build(
-    settings: Settings, moments: Sequence[datetime], progress: Progress | None = None
-) -> tuple[Build, int]:
-    """Compute what is missing of the moments' snapshots; return the build and the number of new snapshots.
+def missing(settings: Settings, moments: Sequence[datetime]) -> tuple[Build, list[datetime]]:
+    """The build that today's log and declarations make, and which of the moments it still lacks.
 
-    Makes it the current build. UsageError for a moment after the log's end: nobody knew that yet.
+    Writes nothing. UsageError for a moment after the log's end: nobody knew that yet. LogError if the log
+    was ingested for another zone or currency.
     """
     log, shop = Log.open(settings), shop_of(settings)
-    features = available(log, catalogue(shop.declared("FEATURES")))
-    hashes = {name: feature_hash(feature, features) for name, feature in features.items()}
+    if log.shop != shop.of_log:
+        raise LogError(
+            f"the log was ingested for a shop with {log.shop}, shop.toml now says {shop.of_log}: "
+            "run `propensity ingest` again"
+        )
     late = [m for m in moments if m > log.complete_until]
     if late:
         raise UsageError(
             f"the log is complete until {iso(log.complete_until)}: "
             f"features as of {iso(late[0])} would be guesses"
         )
-    if log.shop != shop.of_log:
-        raise LogError(
-            f"the log was ingested for a shop with {log.shop}, shop.toml now says {shop.of_log}: "
-            "run `propensity ingest` again"
-        )
+    features = available(log, catalogue(shop.declared("FEATURES")))
+    hashes = {name: feature_hash(feature, features, shop.of_log) for name, feature in features.items()}
     id = Build.id_of(log.fingerprint, hashes)
     folder = settings.home / "snapshots" / id
-    folder.mkdir(parents=True, exist_ok=True)
-    done = set(Build.open(settings, id).moments) if (folder / "manifest.json").exists() else set()
-    missing = sorted(set(moments) - done)
-    result = Build(
+    done = Build.open(settings, id).moments if (folder / "manifest.json").exists() else ()
+    whole = Build(
         id=id,
         folder=folder,
         log=log.fingerprint,
@@ -80,22 +81,44 @@ def build(
         features=hashes,
         moments=tuple(sorted({*moments, *done})),
     )
-    if missing:
-        schema = _schema(features)
-        writers = {}
-        try:
-            for moment in missing:
-                temporary = result.path(moment).with_suffix(".writing")
-                writers[moment] = pq.ParquetWriter(temporary, schema, compression="zstd")
-            for moment, table in compute(log, shop, features, missing, progress=progress):
-                writers[moment].write_table(table)
-        finally:
-            for writer in writers.values():
-                writer.close()
-        for moment in missing:
-            result.path(moment).with_suffix(".writing").replace(result.path(moment))
-    result.write_manifest()
-    return result, len(missing)
+    return whole, sorted(set(moments) - set(done))
+
+
+def build(
+    settings: Settings,
+    moments: Sequence[datetime],
+    progress: Progress | None = None,
+    current: bool = True,
+) -> tuple[Build, int]:
+    """Compute what is missing of the moments' snapshots; return the build and the number of new snapshots.
+
+    One process at a time; others wait. current: make it the build that commands use. Errors as `missing`.
+    """
+    with locked(settings.home / "snapshots" / ".lock"):
+        result, lacking = missing(settings, moments)
+        if lacking:
+            log, shop = Log.open(settings), shop_of(settings)
+            features = available(log, catalogue(shop.declared("FEATURES")))
+            result.folder.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as open_files:
+                writers = {
+                    moment: open_files.enter_context(
+                        pq.ParquetWriter(_unfinished(result, moment), _schema(features), compression="zstd")
+                    )
+                    for moment in lacking
+                }
+                for moment, table in compute(log, shop, features, lacking, progress=progress):
+                    writers[moment].write_table(table)
+            for moment in lacking:
+                with _unfinished(result, moment).open("rb") as file:
+                    os.fsync(file.fileno())
+                _unfinished(result, moment).replace(result.path(moment))
+        result.write_manifest(current)
+    return result, len(lacking)
+
+
+def _unfinished(build: Build, moment: datetime) -> Path:
+    return build.path(moment).with_suffix(".writing")
 
 
 def compute(
@@ -185,10 +208,12 @@ class _Events:
             self.inputs.setdefault(self._input(feature), f"c{len(self.inputs)}")
         select = [self._sql(*key, shop.exponent) + f" AS {name}" for key, name in self.inputs.items()]
         files = ", ".join(f"'{path}'" for path in log.paths(table))
+        zone = shop.zone.key
         self.rows = connection.sql(
             f"""SELECT code, epoch_us(greatest("at", known_at)) AS enter, epoch_us("at") AS at_us,
                        (local_at::DATE - DATE '1970-01-01')::INTEGER AS local_day, {", ".join(select)}
-                FROM (SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at FROM read_parquet([{files}]))
+                FROM (SELECT *, "at" AT TIME ZONE '{zone}' AS local_at
+                      FROM read_parquet([{files}], hive_partitioning = false))
                      JOIN wanted USING (customer_id)
                 ORDER BY code, enter, at_us"""
         ).to_arrow_table()

@@ -83,14 +83,17 @@ def ingest(
     with locked(root / ".lock"):
         current = read_pointer(root / "CURRENT")
         before = json.loads((root / current / "manifest.json").read_text()) if current else {"sources": {}}
-        if current and before["sources"].get(name, {}).get("stamp") == stamp:
+        if before.get("shop") != shop.of_log:
+            before = {"sources": {}}  # of another zone or currency: nothing of it can stay
+        same = before["sources"].get(name, {}).get("stamp") == stamp
+        if same and not Log.open(settings).damaged():
             return _ingested(Log.open(settings), before, changed=False)
         scratch = root / ".scratch"
         shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
         try:
             manifest = _write(scratch, shop, source, stamp, progress)
             manifest["shop"] = shop.of_log
-            _carry_over(root / current if current else None, scratch, name, manifest, before)
+            _carry_over(settings, current, scratch, name, manifest, before)
             if dry_run:
                 return _ingested(_log(scratch, "(dry run)", manifest), manifest, changed=True)
             return _publish(settings, scratch, manifest)
@@ -161,7 +164,9 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
         for c, column in columns
         if column.type not in ("text", "map")
     ]
-    problems += [f"WHEN \"{c}\" IS NULL THEN 'no {c}'" for c, column in columns if column.required]
+    problems += [
+        f"WHEN coalesce(\"{c}\"::VARCHAR, '') = '' THEN 'no {c}'" for c, column in columns if column.required
+    ]
     problems += [f"WHEN ({rule}) IS NOT TRUE THEN '{reason}'" for reason, rule in table.rules]
     key, repeated = _names(table.key), f"a second row with the same {', '.join(table.key)}"
     connection.execute(
@@ -246,21 +251,27 @@ def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 
 def _carry_over(
-    old: Path | None, scratch: Path, name: str, manifest: dict[str, Any], before: dict[str, Any]
+    settings: Settings,
+    current: str | None,
+    scratch: Path,
+    name: str,
+    manifest: dict[str, Any],
+    before: dict[str, Any],
 ) -> None:
     """Link the other sources' files into the new generation: immutable, so shared rather than copied."""
     for table, by_source in before.get("files", {}).items():
         for other, facts in by_source.items():
             if other == name:
                 continue
-            assert old is not None
             target = scratch / table / f"{other}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(old / table / f"{other}.parquet", target)
+            os.link(settings.home / "log" / str(current) / table / f"{other}.parquet", target)
             manifest["files"].setdefault(table, {})[other] = facts
     for other, facts in before["sources"].items():
         if other != name:
             manifest["sources"][other] = facts
+            rejected = f"rejects/{current}/{other}.parquet"
+            os.link(settings.home / rejected, scratch / "rejects" / f"{other}.parquet")
     manifest["starts_at"] = min(s["starts_at"] for s in manifest["sources"].values())
     # A label is mature only when every source has told all it knows.
     manifest["complete_until"] = min(s["complete_until"] for s in manifest["sources"].values())
@@ -275,7 +286,8 @@ def _publish(settings: Settings, scratch: Path, manifest: dict[str, Any]) -> Ing
     shutil.rmtree(rejects, ignore_errors=True)
     rejects.parent.mkdir(parents=True, exist_ok=True)
     (scratch / "rejects").rename(rejects)
-    if not (root / generation).exists():
+    if not (root / generation / "manifest.json").exists() or Log.at(root / generation).damaged():
+        shutil.rmtree(root / generation, ignore_errors=True)
         scratch.rename(root / generation)
     # Last into the folder, so that one with a manifest is whole.
     text = json.dumps(manifest, indent=1, sort_keys=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from features.errors import LogError
-from features.files import read_pointer
+from features.files import read_pointer, sha256
 from features.moments import parse_moment
 from features.settings import Settings
 
@@ -173,10 +173,18 @@ class Log:
         current = read_pointer(root / "CURRENT")
         if current is None:
             raise LogError(f"there is no customer log in {root}: run `propensity ingest`")
-        raw = json.loads((root / current / "manifest.json").read_text("utf-8"))
+        return cls.at(root / current)
+
+    @classmethod
+    def at(cls, folder: Path) -> "Log":
+        """The generation in a folder. LogError if it is not there."""
+        try:
+            raw = json.loads((folder / "manifest.json").read_text("utf-8"))
+        except FileNotFoundError:
+            raise LogError(f"{folder} holds no customer log: run `propensity ingest`") from None
         return cls(
-            folder=root / current,
-            fingerprint=current,
+            folder=folder,
+            fingerprint=folder.name,
             starts_at=parse_moment(raw["starts_at"]),
             complete_until=parse_moment(raw["complete_until"]),
             shop=raw["shop"],
@@ -194,10 +202,20 @@ class Log:
             raise LogError(f"this log has no table {table}; it has {', '.join(sorted(self.files))}")
         return [self.folder / table / f"{source}.parquet" for source in sorted(self.files[table])]
 
+    def damaged(self) -> list[Path]:
+        """Files that are gone or are not what was written; reads all of them."""
+        return [
+            path
+            for table, sources in self.files.items()
+            for path, (_, facts) in zip(self.paths(table), sorted(sources.items()), strict=True)
+            if not path.exists() or sha256(path) != facts["sha256"]
+        ]
+
     def read(self, table: str, columns: Iterable[str] | None = None) -> "pa.Table":
         """A whole table, sources one after another."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         wanted = None if columns is None else list(columns)
-        return pa.concat_tables(pq.read_table(path, columns=wanted) for path in self.paths(table))
+        read = (pq.read_table(path, columns=wanted, partitioning=None) for path in self.paths(table))
+        return pa.concat_tables(read)

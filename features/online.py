@@ -311,7 +311,7 @@ def _identities(settings: Settings, build: Build, moment: datetime) -> list[tupl
 
     rows = []
     for path in sorted((settings.home / "log" / build.log / "identities").glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
+        for row in pq.read_table(path, partitioning=None).to_pylist():
             if row["known_at"] <= moment:
                 rows.append((row["source"].encode(), row["source_id"].encode(), row["customer_id"]))
     return sorted(rows)

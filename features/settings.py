@@ -33,6 +33,13 @@ class Settings:
     stale_after: timedelta = timedelta(hours=36)
     expire_after: timedelta = timedelta(days=14)
 
+    def __post_init__(self) -> None:
+        odd = sorted(set(str(self.home)) & set("*?[]'\"="))
+        if odd:  # DuckDB and Feast read such paths as patterns and partitions: other files, other values
+            raise SettingsError(
+                f"PROPENSITY_HOME is {self.home}: choose a path without the characters {' '.join(odd)}"
+            )
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read PROPENSITY_* variables; raise SettingsError naming the variable that cannot be used."""
@@ -71,12 +78,12 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
 
 def _keys(text: str) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
+    for place, pair in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
         client, _, key = pair.partition(":")
-        if not client or len(key) < 16:
+        if not client or len(key) < 16 or client in keys:  # never shown: any part of it may be the key
             raise SettingsError(
-                "PROPENSITY_API_KEYS must read client:key[,client:key], each key of 16 characters or more; "
-                f"the entry of client {client or '(none)'!r} does not"
+                "PROPENSITY_API_KEYS must read client:key[,client:key], each client once, each key of "
+                f"16 characters or more; entry {place} does not"
             )
         keys[client] = key
     return keys

@@ -88,10 +88,12 @@ class Shop:
                 consent_default={str(k): bool(v) for k, v in raw.get("consent", {}).items()},
                 policies=policies,
             )
+        except ZoneInfoNotFoundError:  # a KeyError too
+            raise SettingsError(f"{path}: zone {raw['zone']!r} is not an IANA time zone") from None
         except KeyError as error:
             raise SettingsError(f"{path} lacks {error}; the bundled shop.toml shows every entry") from None
-        except ZoneInfoNotFoundError:
-            raise SettingsError(f"{path}: zone {raw['zone']!r} is not an IANA time zone") from None
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"{path}: a wrong type ({error}); the bundled shop.toml shows each") from None
 
     @property
     def of_log(self) -> dict[str, object]:

@@ -226,7 +226,8 @@ def _apply(settings: Settings, store: Any, build: Build, materialized: str | Non
         registered = _registered(store)
         materialized = registered.tags.get("materialized", "") if registered else ""
     _check_build(build)
-    declared = catalogue(shop_of(settings).declared("FEATURES"))
+    shop = shop_of(settings)
+    declared = catalogue(shop.declared("FEATURES"))
     customer = feast.Entity(name="customer", join_keys=["customer_id"], value_type=feast.ValueType.STRING)
     source = feast.FileSource(
         name="snapshots",
@@ -239,7 +240,7 @@ def _apply(settings: Settings, store: Any, build: Build, materialized: str | Non
     fields = [feast.Field(name="customer_id", dtype=String)]
     for name, hash in build.features.items():
         feature = declared.get(name)
-        if feature is None or feature_hash(feature, declared) != hash:
+        if feature is None or feature_hash(feature, declared, shop.of_log) != hash:
             fields.append(feast.Field(name=name, dtype=Float32, tags={"hash": hash}))
         else:
             tags = {"en": feature.words.en, "zh": feature.words.zh, "unit": feature.unit, "hash": hash}

@@ -17,10 +17,12 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
+from features.builds import Build
 from features.errors import PropensityError
 from features.moments import iso, parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from propensity import steps, tables
+from serving import releases
 
 TODAY = parse_moment("2017-12-31")  # the last Sunday of the log: 28 days before it, churn can be judged
 READY_SECONDS = 60  # a generous bound: on two cores the service is ready in a few
@@ -63,7 +65,9 @@ def run(quick: bool = False) -> None:
         answer = _asked(client.post("/v1/scores", json=body))
         tables.show_scores(answer)
         _step("7/7 Decide", f"what to do for customer {ids[3]}, if anything: POST /v1/decisions")
-        once = {"Idempotency-Key": "demo-1"}
+        # The same key while models and features are the same: the demo repeated gives the same decision.
+        version = releases.current(settings, "churn_28d")
+        once = {"Idempotency-Key": f"demo-{Build.open(settings).id}-{version}-{ids[3]}"}
         decision = _asked(client.post("/v1/decisions", json={"customer": ids[3]}, headers=once))
         tables.show_decision(decision, as_json=False)
 
@@ -145,8 +149,6 @@ def _asked(response: httpx.Response) -> dict[str, Any]:
 
 def _five(settings: Settings) -> list[str]:
     """Five customers across the range of churn scores, most at risk last."""
-    from serving import releases
-
     version = releases.current(settings, "churn_28d")
     folder = settings.home / "scores" / "churn_28d" / version
     path = max(folder.glob("*.parquet"))

@@ -34,8 +34,8 @@ class Built:
 
 
 def as_of_of(settings: Settings, log: Log) -> datetime:
-    """Now, or the log's end if that is earlier, at 00:00 UTC; an explicit moment stays as it was put."""
-    return midnight(settings.as_of or min(settings.now(), log.complete_until))
+    """The moment that was put; else now, or the log's end if that is earlier, at 00:00 UTC."""
+    return settings.as_of or midnight(min(settings.now(), log.complete_until))
 
 
 def build_features(
@@ -53,18 +53,20 @@ def build_features(
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
     span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
-    if dry_run:
-        return Built(f"would build {span}" + (" and publish the last" if publish else ""), None, 0)
     from features import engine, online, store
 
+    if dry_run:
+        _, lacking = engine.missing(settings, moments)
+        text = f"would have {span}: {len(lacking)} to compute"
+        return Built(text + (", and publish the last" if publish else ""), None, 0)
     build, computed = engine.build(settings, moments, progress)
     store.apply(settings, build)
     text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
     if publish:
-        published = online.publish(settings, build, as_of)
-        text += f"\npublished {published}"
+        # Scores first: the service never answers with a percentile of other rows.
         for name in score_releases(settings, build, as_of):
             text += f"\nscored {name}"
+        text += f"\npublished {online.publish(settings, build, as_of)}"
     return Built(text, build, computed)
 
 
@@ -76,7 +78,7 @@ def score_releases(settings: Settings, build: Build, moment: datetime) -> list[s
     for name in releases.names(settings):
         release = releases.load(settings, name)
         try:
-            batch.score(settings, release, moment)
+            batch.score(settings, release, build, moment)
             done.append(f"{name} {release.version}")
         except FeatureMismatch as error:
             done.append(f"{name} {release.version}: NOT SCORED, {error}")
@@ -118,7 +120,7 @@ def score_everyone(
     name, _, version = wanted.partition(":")
     release = releases.load(settings, name, version or None)
     build = Build.open(settings)
-    moment = midnight(settings.as_of) if settings.as_of else build.moments[-1]
+    moment = settings.as_of or build.moments[-1]
     build.require(release.model.card.needs, f"release {release.name} {release.version}")
     if dry_run:
         more = "" if moment in build.moments else ", after building that snapshot"
@@ -126,8 +128,9 @@ def score_everyone(
     if moment not in build.moments:
         from features import engine
 
-        build, _ = engine.build(settings, [moment], progress)
-    path = batch.score(settings, release, moment, out)
+        build, _ = engine.build(settings, [moment], progress, current=False)
+        build.require(release.model.card.needs, f"release {release.name} {release.version}")
+    path = batch.score(settings, release, build, moment, out)
     import pyarrow.parquet as pq
 
     scores = pq.read_table(path, columns=["probability"])["probability"]

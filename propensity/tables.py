@@ -112,12 +112,13 @@ def show_features(settings: Settings, language: str, as_json: bool) -> None:
     from features.definitions import catalogue, feature_hash
     from features.shop import shop_of
 
-    features = catalogue(shop_of(settings).declared("FEATURES"))
+    shop = shop_of(settings)
+    features = catalogue(shop.declared("FEATURES"))
     if as_json:
         for name, feature in features.items():
             row = {
                 "name": name,
-                "hash": feature_hash(feature, features),
+                "hash": feature_hash(feature, features, shop.of_log),
                 "en": feature.words.en,
                 "zh": feature.words.zh,
                 "unit": feature.unit,

@@ -3,7 +3,7 @@
 scores/<name>/<version>/<moment>.parquet        customer_id, moment, target, model_version,
                                                 probability, percentile (null for a customer outside
                                                 the target's population); sorted by customer_id
-scores/<name>/<version>/<moment>.quantiles.npy  float64 [1001], the probabilities at 0, .1, ... 100 %
+scores/<name>/<version>/<moment>.<build>.npy    float64 [1001], the probabilities at 0, .1, ... 100 %
 """
 
 import io
@@ -22,8 +22,10 @@ _CHUNK = 16_384  # rows scored at a time: 100 features are 6.5 MB
 _POINTS = 1001
 
 
-def score(settings: Settings, release: Release, moment: datetime, out: Path | None = None) -> Path:
-    """Score every customer of a snapshot of the current build, with the `score` that the service calls.
+def score(
+    settings: Settings, release: Release, build: Build, moment: datetime, out: Path | None = None
+) -> Path:
+    """Score every customer of a build's snapshot, with the `score` that the service calls.
 
     Written to `out`, or to the score store together with its quantiles; running again writes the same
     bytes. NoBuild if that moment was not built, FeatureMismatch if the build is not what the release needs.
@@ -32,7 +34,6 @@ def score(settings: Settings, release: Release, moment: datetime, out: Path | No
     import pyarrow.parquet as pq
 
     card = release.model.card
-    build = Build.open(settings)
     build.require(card.needs, by=f"release {release.name} {release.version}")
     names = [feature.name for feature in card.features]
     snapshot = build.read(moment, ["customer_id", "moment", *(name for name, _ in card.needs)])
@@ -59,16 +60,16 @@ def score(settings: Settings, release: Release, moment: datetime, out: Path | No
         out = _path(settings, release, moment)
         file = io.BytesIO()
         np.save(file, quantiles, allow_pickle=False)
-        write_atomically(_quantiles_path(out), file.getvalue())
+        write_atomically(_quantiles_path(out, build.id), file.getvalue())
     sink = io.BytesIO()
     pq.write_table(table, sink)
     write_atomically(out, sink.getvalue())
     return out
 
 
-def percentile(settings: Settings, release: Release, moment: datetime) -> Numbers | None:
-    """The quantiles of that moment's batch score, for `percentiles`; None if it was not scored."""
-    path = _quantiles_path(_path(settings, release, moment))
+def percentile(settings: Settings, release: Release, build: str, moment: datetime) -> Numbers | None:
+    """The quantiles of the batch score of that build (its id) and moment; None if it was not scored."""
+    path = _quantiles_path(_path(settings, release, moment), build)
     if not path.exists():
         return None
     quantiles: Numbers = np.load(path, allow_pickle=False)
@@ -100,5 +101,5 @@ def _path(settings: Settings, release: Release, moment: datetime) -> Path:
     return folder / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
 
 
-def _quantiles_path(scores: Path) -> Path:
-    return scores.with_suffix(".quantiles.npy")
+def _quantiles_path(scores: Path, build: str) -> Path:
+    return scores.with_suffix(f".{build}.npy")

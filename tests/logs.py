@@ -13,10 +13,12 @@ from features.files import write_atomically
 from features.ingest import arrow_schema
 from features.log import TABLES, Log
 from features.moments import parse_moment
-from features.settings import BUNDLED_SHOPS
+from features.settings import BUNDLED_SHOPS, Settings
+from features.shop import Shop
 from features.sources import complete_journey
 
 ROOT = Path(__file__).parent.parent
+OF_LOG = Shop.load(Settings().shop).of_log  # of the bundled shop
 TODAY = parse_moment("2017-12-31")  # in the real log
 
 
@@ -44,7 +46,7 @@ def write_log(folder: Path, tables: Mapping[str, Iterable[Mapping[str, Any]]], p
             pq.write_table(piece, path)
             files.setdefault(name, {})[f"part{part}"] = {"rows": len(piece), "sha256": ""}
     starts = min((r["at"] for r in tables.get("orders", ())), default=parse_moment("2017-01-01"))
-    return Log(folder, "by hand", starts, parse_moment("2030-01-01"), {}, files)
+    return Log(folder, "by hand", starts, parse_moment("2030-01-01"), OF_LOG, files)
 
 
 def empty_shop(folder: Path, **text: str) -> Path:

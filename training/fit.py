@@ -91,9 +91,8 @@ def train(
         raise UsageError(f"no target {target_name}; there are: {', '.join(declared)}")
     target = declared[target_name]
     features = feature_catalogue(shop.declared("FEATURES"))
-    build.require(
-        ((n, feature_hash(f, features)) for n, f in features.items() if n in build.features), "training"
-    )
+    here = {name: feature for name, feature in features.items() if name in build.features}
+    build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
     plan = dataset.plan(target, build, as_of)
     learnt, left_out = dataset.columns(build, features, plan)
     recipe = {

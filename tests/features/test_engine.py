@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from logs import empty_shop, write_log
+from logs import OF_LOG, empty_shop, write_log
 
 from features import reference
 from features.builds import Build
@@ -257,9 +259,9 @@ FEATURES = [
     share = table["big_share"].to_numpy()
     assert 0 < np.nanmean(share) < 1
     other_words = {**own, "big_orders": replace(own["big_orders"], words=own["orders_7d"].words)}
-    assert feature_hash(own["big_share"], own) == feature_hash(own["big_share"], other_words)
+    assert feature_hash(own["big_share"], own, OF_LOG) == feature_hash(own["big_share"], other_words, OF_LOG)
     other_logic = {**own, "big_orders": replace(own["big_orders"], where="amount > 60")}
-    assert feature_hash(own["big_share"], own) != feature_hash(own["big_share"], other_logic)
+    assert feature_hash(own["big_share"], own, OF_LOG) != feature_hash(own["big_share"], other_logic, OF_LOG)
 
 
 def test_another_zone_in_shop_toml_is_refused_until_the_log_is_ingested_for_it(
@@ -271,3 +273,50 @@ def test_another_zone_in_shop_toml_is_refused_until_the_log_is_ingested_for_it(
     (shop / "shop.toml").write_text(text, "utf-8")
     with pytest.raises(LogError, match="Asia/Shanghai.*ingest"):
         build(replace(journey, shop=shop), [parse_moment("2017-12-03")])
+
+
+def test_days_of_another_zone_are_another_feature() -> None:
+    """Else a release would silently answer from weekends and shopping days that it never learned."""
+    here, there = OF_LOG, {**OF_LOG, "zone": "Asia/Shanghai"}
+    feature = FEATURES["weekend_orders_30d"]
+    assert feature_hash(feature, FEATURES, here) != feature_hash(feature, FEATURES, there)
+
+
+def test_a_snapshot_that_is_gone_or_cut_short_is_built_again(journey: Settings) -> None:
+    moments = [parse_moment("2017-12-03"), parse_moment("2017-12-10")]
+    whole, _ = build(journey, moments)
+    before = [whole.path(moment).read_bytes() for moment in moments]
+    whole.path(moments[0]).unlink()
+    whole.path(moments[1]).write_bytes(before[1][:100])
+    assert not set(moments) & set(Build.open(journey).moments), "a damaged file must not pass for a snapshot"
+    _, computed = build(journey, moments)
+    assert computed == 2
+    assert [whole.path(moment).read_bytes() for moment in moments] == before
+
+
+def test_two_builders_at_once_lose_nothing(journey: Settings) -> None:
+    days = [parse_moment(f"2017-12-{day:02}") for day in (12, 13, 14, 15)]
+    code = "import sys; from features.engine import build; from features.settings import Settings;"
+    code += "from features.moments import parse_moment; from pathlib import Path;"
+    code += "build(Settings(home=Path(sys.argv[1])), [parse_moment(d) for d in sys.argv[2:]])"
+    halves = [["2017-12-12", "2017-12-13"], ["2017-12-13", "2017-12-14", "2017-12-15"]]
+    command = [sys.executable, "-c", code, str(journey.home)]
+    running = [subprocess.Popen([*command, *half]) for half in halves]
+    assert [process.wait() for process in running] == [0, 0]
+    done = Build.open(journey)
+    assert set(days) <= set(done.moments)
+    assert all(done.read(day).num_rows > 2_000 for day in days)
+
+
+def test_a_backfill_leaves_the_current_build_as_it_is(journey: Settings, tmp_path: Path) -> None:
+    """A batch score of an old moment under new declarations would take the snapshots from under training."""
+    now = Build.open(journey).id
+    own = """
+from features.definitions import Feature
+from features.words import Words
+FEATURES = [Feature(name="one_more", words=Words("a", "b"), unit="orders", measure="count", table="orders")]
+"""
+    shop = empty_shop(tmp_path, shop_py=own)
+    other, _ = build(replace(journey, shop=shop), [parse_moment("2017-12-03")], current=False)
+    assert other.id != now
+    assert Build.open(journey).id == now

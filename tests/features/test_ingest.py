@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from logs import empty_shop, real_data
 
-from features.errors import SourceError, UsageError
+from features.errors import SettingsError, SourceError, UsageError
 from features.files import read_pointer
 from features.ingest import ingest
 from features.log import TABLES, Log
@@ -204,3 +204,38 @@ def test_every_table_names_its_key_and_its_customer() -> None:
         assert set(table.key) <= set(table.columns)
         if "at" in table.columns:
             assert {"known_at", "customer_id"} <= set(table.columns), table.name
+
+
+def test_a_damaged_log_is_written_again_not_believed(small: Path, tmp_path: Path) -> None:
+    home = Settings(home=tmp_path / "home")
+    first = ingest(home, folder=small)
+    before = _digest(home.home)
+    (path,) = Log.open(home).paths("orders")
+    path.write_bytes(path.read_bytes()[:-1000])
+    again = ingest(home, folder=small)
+    assert (again.changed, again.generation) == (True, first.generation)
+    assert _digest(home.home) == before
+
+
+def test_an_empty_customer_id_is_nobodys(small: Path, tmp_path: Path) -> None:
+    """Else all rows without an id would be one huge customer."""
+    folder = tmp_path / "blank"
+    folder.mkdir()
+    for name in FILES:
+        table = pq.read_table(small / f"{name}.parquet")
+        if name == "campaigns":
+            ids = table["household_id"].cast(pa.string()).to_pylist()
+            table = table.set_column(
+                table.column_names.index("household_id"), "household_id", pa.array(["", *ids[1:]])
+            )
+        pq.write_table(table, folder / f"{name}.parquet")
+    done = ingest(Settings(home=tmp_path / "home"), folder=folder)
+    rejected = {(c.table, c.what): c.rows for c in done.account if not c.accepted}
+    assert rejected["contacts", "no customer_id"] == 1
+
+
+@pytest.mark.parametrize("name", ["a*", "brand=Private", "it's", "a[1]"])
+def test_a_home_whose_path_is_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    """DuckDB would read other homes' files too, and values would be wrong without a word."""
+    with pytest.raises(SettingsError, match="PROPENSITY_HOME"):
+        Settings(home=tmp_path / name)

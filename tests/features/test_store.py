@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from builds_by_hand import write_build
 from feast.feature_view import FeatureViewState
+from logs import OF_LOG
 from numpy.typing import NDArray
 
 from features import store
@@ -183,7 +184,7 @@ def opened(settings: Settings) -> feast.FeatureStore:
 def test_the_registry_holds_words_units_and_hashes(home: Settings) -> None:
     """Else: nobody can look up what a feature means, or which definition a release was trained on."""
     declared = catalogue()
-    hashes = {name: feature_hash(declared[name], declared) for name in NAMES}
+    hashes = {name: feature_hash(declared[name], declared, OF_LOG) for name in NAMES}
     build = write_build(home, NAMES, {LATER: (IDS, values(1))}, hashes=hashes)
     store.apply(home, build)
     store.apply(home, build)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from builds_by_hand import write_build
+from logs import OF_LOG
 from numpy.typing import NDArray
 
 from features import online
@@ -51,7 +52,7 @@ def world(
 ) -> Build:
     """Write the snapshots, the last one changed by `change`; release a model; publish the last snapshot."""
     declared = catalogue()
-    hashes = {name: feature_hash(declared[name], declared) for name in features}
+    hashes = {name: feature_hash(declared[name], declared, OF_LOG) for name in features}
     columns = [NAMES.index(name) for name in features]
     snapshots: Mapping[datetime, tuple[list[str], NDArray[np.float32]]] = {}
     for week, moment in enumerate(MOMENTS):

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from logs import OF_LOG
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_model, tiny_rows
 
 from features.builds import Build
@@ -42,7 +43,7 @@ def tiny_build(tiny_settings: Settings) -> Callable[..., Build]:
 
     def make(n: int = 100, moments: Sequence[datetime] = (TINY_MOMENT,), seed: int = 0) -> Build:
         known = catalogue()
-        features = {name: feature_hash(known[name], known) for name in TINY_FEATURES}
+        features = {name: feature_hash(known[name], known, OF_LOG) for name in TINY_FEATURES}
         id = Build.id_of("l" * 16, features)
         build = Build(
             id=id,

@@ -23,7 +23,7 @@ def matrix_of(build: Build) -> np.ndarray:
 def scored(tiny_settings, tiny_release, tiny_build):
     """A release, a build of 300, and the scores as a table."""
     release, build = tiny_release(), tiny_build(n=300)
-    return release, build, pq.read_table(batch.score(tiny_settings, release, TINY_MOMENT))
+    return release, build, pq.read_table(batch.score(tiny_settings, release, build, TINY_MOMENT))
 
 
 def test_everyone_gets_the_score_that_the_service_would_give_alone_to_the_last_bit(scored):
@@ -46,66 +46,74 @@ def test_a_row_says_whose_score_it_is_when_and_by_which_release(scored):
 def test_columns_are_taken_by_name_not_by_their_order_in_the_file(tiny_settings, tiny_release, tiny_build):
     """Another build may store the same features in another order."""
     release, build = tiny_release(), tiny_build()
-    before = pq.read_table(batch.score(tiny_settings, release, TINY_MOMENT))
+    before = pq.read_table(batch.score(tiny_settings, release, build, TINY_MOMENT))
     table = build.read(TINY_MOMENT)
     pq.write_table(table.select([*table.column_names[:3], *TINY_FEATURES[::-1]]), build.path(TINY_MOMENT))
-    assert pq.read_table(batch.score(tiny_settings, release, TINY_MOMENT)).equals(before)
+    assert pq.read_table(batch.score(tiny_settings, release, build, TINY_MOMENT)).equals(before)
 
 
 def test_running_again_writes_the_same_bytes(tiny_settings, tiny_release, tiny_build):
-    release, _ = tiny_release(), tiny_build()
-    path = batch.score(tiny_settings, release, TINY_MOMENT)
+    release, build = tiny_release(), tiny_build()
+    path = batch.score(tiny_settings, release, build, TINY_MOMENT)
     files = {p.name: p.read_bytes() for p in path.parent.iterdir()}
-    assert files.keys() == {"20171203T000000Z.parquet", "20171203T000000Z.quantiles.npy"}
-    assert batch.score(tiny_settings, release, TINY_MOMENT) == path
+    assert files.keys() == {"20171203T000000Z.parquet", f"20171203T000000Z.{build.id}.npy"}
+    assert batch.score(tiny_settings, release, build, TINY_MOMENT) == path
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == files
 
 
 def test_more_customers_than_fit_a_chunk_are_all_scored_in_order(tiny_settings, tiny_release, tiny_build):
     release, build = tiny_release(), tiny_build(n=batch._CHUNK + 17)
-    table = pq.read_table(batch.score(tiny_settings, release, TINY_MOMENT))
+    table = pq.read_table(batch.score(tiny_settings, release, build, TINY_MOMENT))
     whole = release.model.score(matrix_of(build))
     assert table["probability"].to_numpy().tobytes() == whole.tobytes()
 
 
 def test_a_snapshot_of_nobody_is_an_empty_file(tiny_settings, tiny_release, tiny_build):
-    release, _ = tiny_release(), tiny_build(n=0)
-    table = pq.read_table(batch.score(tiny_settings, release, TINY_MOMENT))
+    release, build = tiny_release(), tiny_build(n=0)
+    table = pq.read_table(batch.score(tiny_settings, release, build, TINY_MOMENT))
     assert len(table) == 0
     assert table.schema.field("probability").type == pa.float64()
 
 
 def test_scores_for_elsewhere_leave_the_score_store_alone(tiny_settings, tiny_release, tiny_build, tmp_path):
     """A trial of a challenger must not change the percentiles that are served."""
-    release, _ = tiny_release(), tiny_build()
+    release, build = tiny_release(), tiny_build()
     out = tmp_path / "elsewhere" / "scores.parquet"
-    assert batch.score(tiny_settings, release, TINY_MOMENT, out) == out
+    assert batch.score(tiny_settings, release, build, TINY_MOMENT, out) == out
     assert [p.name for p in out.parent.iterdir()] == ["scores.parquet"]
-    assert batch.percentile(tiny_settings, release, TINY_MOMENT) is None
+    assert batch.percentile(tiny_settings, release, build.id, TINY_MOMENT) is None
 
 
 def test_features_that_are_defined_differently_are_refused_by_name(tiny_settings, tiny_release, tiny_build):
     """The skew that nobody notices: the same name, another meaning."""
-    tiny_build()
+    build = tiny_build()
     card_features = tiny_release().model.card.features
     changed = models.FeatureCard("days_since_order", "0" * 16, "days", "Days", "天数")
     release = tiny_release(version="2", features=(changed, *card_features[1:]))
     with pytest.raises(FeatureMismatch, match=r"churn_28d 2 .* days_since_order \(defined diff"):
-        batch.score(tiny_settings, release, TINY_MOMENT)
+        batch.score(tiny_settings, release, build, TINY_MOMENT)
     assert not (tiny_settings.home / "scores").exists()
 
 
 def test_a_moment_that_was_not_built_is_said_not_made_up(tiny_settings, tiny_release, tiny_build):
-    release, _ = tiny_release(), tiny_build()
+    release, build = tiny_release(), tiny_build()
     with pytest.raises(NoBuild, match="2017-12-04"):
-        batch.score(tiny_settings, release, TINY_MOMENT + timedelta(days=1))
+        batch.score(tiny_settings, release, build, TINY_MOMENT + timedelta(days=1))
+
+
+def test_percentiles_are_those_of_the_very_build(tiny_settings, tiny_release, tiny_build):
+    """A corrected build of the same moment has other customers: the old percentiles would be wrong."""
+    release, build = tiny_release(), tiny_build()
+    batch.score(tiny_settings, release, build, TINY_MOMENT)
+    assert batch.percentile(tiny_settings, release, build.id, TINY_MOMENT) is not None
+    assert batch.percentile(tiny_settings, release, "another build", TINY_MOMENT) is None
 
 
 def test_any_moment_of_a_build_can_be_scored(tiny_settings, tiny_release, tiny_build):
     release = tiny_release()
     week = TINY_MOMENT - timedelta(days=7)
-    tiny_build(moments=(week, TINY_MOMENT))
-    a, b = (pq.read_table(batch.score(tiny_settings, release, m)) for m in (week, TINY_MOMENT))
+    build = tiny_build(moments=(week, TINY_MOMENT))
+    a, b = (pq.read_table(batch.score(tiny_settings, release, build, m)) for m in (week, TINY_MOMENT))
     assert not a["probability"].equals(b["probability"])
     assert a["moment"][0].as_py() == week
 
@@ -123,7 +131,7 @@ def test_a_percentile_is_the_share_of_customers_scored_at_most_this_high(n):
 
 def test_the_services_percentile_of_a_probability_is_the_batchs(tiny_settings, scored):
     release, build, table = scored
-    quantiles = batch.percentile(tiny_settings, release, TINY_MOMENT)
+    quantiles = batch.percentile(tiny_settings, release, build.id, TINY_MOMENT)
     assert quantiles.shape == (1001,)
     for row, percentile in zip(matrix_of(build)[:20], table["percentile"].to_pylist(), strict=False):
         assert batch.percentiles(release.model.score(row[None]), quantiles).tolist() == [percentile]
@@ -141,8 +149,8 @@ def test_a_customer_outside_the_targets_population_gets_no_score_and_moves_no_pe
     target = msgspec.structs.replace(card.target, members=models.Members("orders_90d", hash))
     inside = tiny_release("churn_28d", "1", target=target)
     moment = build.moments[-1]
-    some = pq.read_table(batch.score(tiny_settings, inside, moment))
-    all_ = pq.read_table(batch.score(tiny_settings, everyone, moment))
+    some = pq.read_table(batch.score(tiny_settings, inside, build, moment))
+    all_ = pq.read_table(batch.score(tiny_settings, everyone, build, moment))
     member = build.read(moment, ["orders_90d"])["orders_90d"].to_numpy() > 0
     assert 0 < member.sum() < len(member)
     assert [p is not None for p in some["probability"].to_pylist()] == member.tolist()
@@ -150,6 +158,6 @@ def test_a_customer_outside_the_targets_population_gets_no_score_and_moves_no_pe
     kept = some["probability"].drop_null().to_pylist()
     assert kept == [p for p, m in zip(all_["probability"].to_pylist(), member, strict=True) if m]
     assert max(some["percentile"].drop_null().to_pylist()) == 100
-    highest = batch.percentile(tiny_settings, inside, moment)
+    highest = batch.percentile(tiny_settings, inside, build.id, moment)
     assert highest is not None
     assert highest[-1] == max(kept)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from logs import OF_LOG
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
@@ -71,7 +72,7 @@ def publish(settings: Settings) -> Publish:
         rows[:, 0] = 20  # days_since_order: every campaign is open to her
         for name, value in values.items():
             rows[:, FEATURES.index(name)] = value
-        features = {name: feature_hash(known[name], known) for name in names}
+        features = {name: feature_hash(known[name], known, OF_LOG) for name in names}
         id = Build.id_of(repr(values), features)
         start = datetime(2017, 1, 1, tzinfo=UTC)
         build = Build(id, settings.home / "snapshots" / id, "l" * 16, start, TINY_MOMENT, features, (moment,))

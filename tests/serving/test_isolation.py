@@ -24,7 +24,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     settings = settings_of(folder / "home")
     build = small_build(settings)
     online.publish(settings, build, TINY_MOMENT)
-    batch.score(settings, release(settings, folder, build, "churn_28d"), TINY_MOMENT)
+    batch.score(settings, release(settings, folder, build, "churn_28d"), build, TINY_MOMENT)
     with running(settings) as service:
         assert service.scores("c0001").json()["results"][0]["scores"]
         body, headers = {"customer": "c0001"}, {"idempotency-key": "1"}

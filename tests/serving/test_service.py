@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = settings_of(folder / "home")
     build = small_build(settings)
     online.publish(settings, build, TINY_MOMENT)
-    batch.score(settings, release(settings, folder, build, "churn_28d"), TINY_MOMENT)
+    batch.score(settings, release(settings, folder, build, "churn_28d"), build, TINY_MOMENT)
     release(settings, folder, build, "repurchase_7d", seed=1)
     return settings
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from logs import OF_LOG
 
 from features.definitions import catalogue, feature_hash
 from serving import models
@@ -63,7 +64,7 @@ def tiny_card(name: str = "churn_28d", version: str = "1", **changes: Any) -> mo
         ),
         features=tuple(
             models.FeatureCard(
-                name=n, hash=feature_hash(known[n], known), unit=known[n].unit,
+                name=n, hash=feature_hash(known[n], known, OF_LOG), unit=known[n].unit,
                 en=known[n].words.en, zh=known[n].words.zh,
             )
             for n in TINY_FEATURES
