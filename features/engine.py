@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features import kernel
+from features import duck, kernel
 from features.builds import KEYS, Build
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureError, LogError, UsageError
@@ -140,8 +140,7 @@ def compute(
     grid = np.array([to_us(m) for m in moments], np.int64)
     if np.any(np.diff(grid) <= 0):
         raise UsageError("moments must ascend, each named once")
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = duck.connect()
     for number, start in enumerate(buckets):
         if progress:
             progress("features", number, len(buckets))

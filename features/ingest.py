@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features import duck
 from features.errors import SourceError, UsageError
 from features.files import locked, read_pointer, sha256, write_atomically
 from features.log import TABLES, Log, Table, Type
@@ -105,8 +106,7 @@ def _write(
     scratch: Path, shop: Shop, source: Source, stamp: str, progress: Progress | None
 ) -> dict[str, Any]:
     """Write the source's tables and rejects into `scratch`; return what the manifest says of them."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = duck.connect()
     files: dict[str, dict[str, dict[str, object]]] = {}
     account: list[tuple[object, ...]] = []
     rejects: list[pa.Table] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from features import duck
 from features.definitions import Feature
 from features.log import Log
 from features.shop import Shop
@@ -23,8 +24,7 @@ def compute(
     log: Log, shop: Shop, features: Mapping[str, Feature], moment: datetime
 ) -> dict[str, dict[str, float]]:
     """Customer -> feature -> value at the moment (NaN: null), of the customers known by then."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = duck.connect()
     tables = {f.table for f in features.values() if f.table}
     events = {table: _events(connection, log, shop, table, features) for table in tables}
     result = {}

@@ -69,8 +69,12 @@ class Verdict:
         return "\n".join(lines)
 
 
-def run(settings: Settings, html: bool = True, progress: Progress | None = None) -> Verdict:
+def run(
+    settings: Settings, html: bool = True, progress: Progress | None = None, keep: bool = True
+) -> Verdict:
     """Judge what is published for every released model; write verdict.json and, with `html`, the page.
+
+    keep: False judges and writes nothing.
 
     Raises NoBuild if nothing is published or a training window's snapshots are gone, ReleaseError if
     nothing is released. A release that cannot be read at all pages; a failure of the page never changes
@@ -105,7 +109,7 @@ def run(settings: Settings, html: bool = True, progress: Progress | None = None)
     status = max((finding.status for finding in findings), key=STATUSES.index)
     folder = settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z"
     page, page_error = None, None
-    if html:
+    if html and keep:
         if progress:
             progress("monitoring", len(names), len(names) + 1)
         try:
@@ -116,7 +120,8 @@ def run(settings: Settings, html: bool = True, progress: Progress | None = None)
             page_error = f"{type(error).__name__}: {error}"
     words = _line(status, moment, build, findings, evidence)
     verdict = Verdict(moment, status, words, tuple(findings), tuple(evidence), folder, page, page_error)
-    write_atomically(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(_plain(verdict))))
+    if keep:
+        write_atomically(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(_plain(verdict))))
     return verdict
 
 

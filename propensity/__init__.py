@@ -183,18 +183,24 @@ def features_build(
     help="Same data and seed: the same model, byte for byte.",
 )
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
-def train(targets: tuple[str, ...], as_of: datetime | None, seed: int, list_targets: bool) -> None:
+@DRY_RUN
+def train(
+    targets: tuple[str, ...], as_of: datetime | None, seed: int, list_targets: bool, dry_run: bool
+) -> None:
     """Fit, calibrate and judge a model for each of TARGETS (default: all).
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     """
-    from propensity.steps import train_targets
+    from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar, show_targets, show_trained
 
     settings = _settings(as_of)
     if list_targets:
         show_targets(settings)
+        return
+    if dry_run:
+        click.echo(plan_targets(settings, targets))
         return
     with progress_bar("Training") as progress:
         trained = train_targets(settings, targets, seed, progress)
@@ -291,7 +297,8 @@ def monitor() -> None:
 @click.option(
     "--page/--no-page", default=True, show_default=True, help="Write Evidently's page beside the verdict."
 )
-def monitor_run(as_of: datetime | None, page: bool) -> None:
+@DRY_RUN
+def monitor_run(as_of: datetime | None, page: bool, dry_run: bool) -> None:
     """Compare the published snapshot with what the models were trained on: a verdict in one line, and a page.
 
     Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
@@ -300,7 +307,7 @@ def monitor_run(as_of: datetime | None, page: bool) -> None:
     from propensity.tables import progress_bar
 
     with progress_bar("Monitoring") as progress:
-        code, text = monitor_once(_settings(as_of), page, progress)
+        code, text = monitor_once(_settings(as_of), page, dry_run, progress)
     click.echo(text)
     sys.exit(code)
 

@@ -19,6 +19,7 @@ from features.shop import shop_of
 
 if TYPE_CHECKING:
     from training.fit import Trained
+    from training.targets import Target
 
 Progress = Callable[[str, int, int], None] | None
 FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to learn from
@@ -90,14 +91,37 @@ def train_targets(
 ) -> list[Trained]:
     """Train the named targets, or all."""
     from training.fit import train
+
+    as_of = as_of_of(settings, Log.open(settings))
+    return [train(settings, target.name, as_of, seed, progress) for target in _targets(settings, names)]
+
+
+def plan_targets(settings: Settings, names: Sequence[str]) -> str:
+    """When each target would be fitted, calibrated and judged."""
+    from training import dataset
+
+    declared = _targets(settings, names)
+    build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
+    lines = []
+    for target in declared:
+        plan = dataset.plan(target, build, as_of)
+        fit, calibration = (f"{m[0]:%Y-%m-%d} to {m[-1]:%Y-%m-%d}" for m in (plan.fit, plan.calibration))
+        lines.append(
+            f"would train {target.name}: fitted on {len(plan.fit)} snapshots of {fit}, calibrated on "
+            f"{len(plan.calibration)} of {calibration}, judged as of {plan.test:%Y-%m-%d}"
+        )
+    return "\n".join(lines)
+
+
+def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
+    """The declared targets of those names, or all. UsageError names what is not declared."""
     from training.targets import catalogue
 
     declared = catalogue(shop_of(settings).declared("TARGETS"))
     unknown = [name for name in names if name not in declared]
     if unknown:
         raise UsageError(f"no target {', '.join(unknown)}; there are: {', '.join(declared)}")
-    as_of = as_of_of(settings, Log.open(settings))
-    return [train(settings, name, as_of, seed=seed, progress=progress) for name in names or declared]
+    return [declared[name] for name in names or declared]
 
 
 def promote_target(settings: Settings, target: str, version: str | None, dry_run: bool) -> str:
@@ -191,11 +215,11 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     )
 
 
-def monitor_once(settings: Settings, page: bool, progress: Progress = None) -> tuple[int, str]:
+def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progress = None) -> tuple[int, str]:
     """(exit code, what to read)."""
     from monitoring import run
 
-    verdict = run(settings, html=page, progress=progress)
+    verdict = run(settings, html=page, progress=progress, keep=not dry_run)
     return verdict.exit_code, str(verdict)
 
 

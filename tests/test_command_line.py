@@ -108,7 +108,12 @@ def test_features_list_speaks_both_languages_and_json(tmp_path: Path) -> None:
 def test_dry_runs_write_nothing(journey: Settings, tmp_path: Path) -> None:
     before = sorted(str(p) for p in journey.home.rglob("*"))
     here = {"PROPENSITY_HOME": str(journey.home), "PROPENSITY_AS_OF": "2017-12-31"}
-    assert "would build" in run("features", "build", "--every", "5", "--dry-run", **here).output
+    assert "would have 68 snapshots" in run("features", "build", "--every", "5", "--dry-run", **here).output
+    late = run("features", "build", "--as-of", "2019-01-01", "--dry-run", **here)
+    assert (late.exit_code, "complete until" in late.output) == (2, True), "a dry run must refuse as the run"
+    planned = run("train", "churn_28d", "--dry-run", **here)
+    assert "judged as of 2017-12-03" in planned.output
+    assert run("train", "nothing_28d", "--dry-run", **here).exit_code == 2
     assert sorted(str(p) for p in journey.home.rglob("*")) == before
 
 
