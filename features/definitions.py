@@ -133,23 +133,24 @@ def catalogue(own: Iterable[Feature] = ()) -> dict[str, Feature]:
 
 
 # One row makes a feature for each of WINDOWS: name, English, Chinese, unit, measure, table, column, where.
+# A return is a row of its own with a `ref`: it lowers sums of money and goods, and counts as no order.
 # fmt: off
 _WINDOWED: tuple[tuple[str, str, str, str, Measure, str, str | None, str | None], ...] = (
-    ("orders", "Orders", "订单数", "orders", "count", "orders", None, None),
+    ("orders", "Orders", "订单数", "orders", "count", "orders", None, "ref is null"),
     ("spend", "Money spent", "消费金额", "money", "sum", "orders", "amount", None),
     ("discount", "Discount received", "优惠金额", "money", "sum", "orders", "discount", None),
-    ("order_max", "Largest order", "最大单笔订单金额", "money", "max", "orders", "amount", None),
-    ("order_days", "Days with an order", "有订单的天数", "days", "days", "orders", None, None),
-    ("stores", "Different stores", "光顾门店数", "stores", "distinct", "orders", "store_id", None),
-    ("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", "orders", None, "isodow(local_at) >= 6"),
-    ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", "orders", None, "hour(local_at) >= 17"),
-    ("lines", "Order lines", "购买商品行数", "lines", "count", "order_lines", None, None),
+    ("order_max", "Largest order", "最大单笔订单金额", "money", "max", "orders", "amount", "ref is null"),
+    ("order_days", "Days with an order", "有订单的天数", "days", "days", "orders", None, "ref is null"),
+    ("stores", "Different stores", "光顾门店数", "stores", "distinct", "orders", "store_id", "ref is null"),
+    ("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", "orders", None, "isodow(local_at) >= 6 and ref is null"),
+    ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", "orders", None, "hour(local_at) >= 17 and ref is null"),
+    ("lines", "Order lines", "购买商品行数", "lines", "count", "order_lines", None, "ref is null"),
     ("items", "Items", "购买件数", "items", "sum", "order_lines", "items", None),
-    ("categories", "Different product categories", "购买品类数", "categories", "distinct", "order_lines", "category", None),
-    ("departments", "Different departments", "购买部门数", "departments", "distinct", "order_lines", "department", None),
+    ("categories", "Different product categories", "购买品类数", "categories", "distinct", "order_lines", "category", "ref is null"),
+    ("departments", "Different departments", "购买部门数", "departments", "distinct", "order_lines", "department", "ref is null"),
     ("private_spend", "Money spent on own brands", "自有品牌消费金额", "money", "sum", "order_lines", "amount", "brand = 'Private'"),
-    ("discounted_lines", "Discounted lines", "打折商品行数", "lines", "count", "order_lines", None, "discount > 0"),
-    ("coupon_lines", "Lines bought with a coupon", "用券商品行数", "lines", "count", "order_lines", None, "coupon > 0"),
+    ("discounted_lines", "Discounted lines", "打折商品行数", "lines", "count", "order_lines", None, "discount > 0 and ref is null"),
+    ("coupon_lines", "Lines bought with a coupon", "用券商品行数", "lines", "count", "order_lines", None, "coupon > 0 and ref is null"),
     ("contacts", "Campaign contacts received", "收到的营销触达次数", "contacts", "count", "contacts", None, None),
     ("responses", "Coupons redeemed", "核销优惠券数", "coupons", "count", "responses", None, "kind = 'redeem'"),
     ("response_campaigns", "Campaigns answered", "有响应的营销活动数", "campaigns", "distinct", "responses", "campaign_id", None),
@@ -196,6 +197,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="since_last",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="days_since_contact",
@@ -217,6 +219,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="since_first",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="gap_median",
@@ -224,6 +227,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="gap_median",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="gap_mean",
@@ -231,6 +235,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="gap_mean",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="gap_std",
@@ -238,6 +243,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="gap_std",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="gap_max",
@@ -245,6 +251,7 @@ FEATURES: tuple[Feature, ...] = (
         unit="days",
         measure="gap_max",
         table="orders",
+        where="ref is null",
     ),
     Feature(
         name="overdue",

@@ -110,6 +110,7 @@ TABLES: dict[str, Table] = {
                 "amount": Column("money"),
                 "discount": Column("money"),
                 "coupon": Column("money"),  # the part of the discount that a coupon gave
+                "ref": Column("text", required=False),  # the order whose goods come back in this one
             },
             (
                 _KNOWN,

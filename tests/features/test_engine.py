@@ -75,6 +75,7 @@ def logs(draw: st.DrawFn) -> Rows:
             "action": "a",
             "kind": draw(st.sampled_from(["redeem", "open"])),
             "campaign_id": draw(st.sampled_from([None, "1", "2"])),
+            "ref": draw(st.sampled_from([None, None, "0"])),
         }
         rows[table].append(row)
     return with_customers(rows)
