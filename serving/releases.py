@@ -33,17 +33,20 @@ class Release:
 def publish(settings: Settings, folder: Path, name: str, version: str) -> Release:
     """Copy a model's folder in, verify it there, and make it the version in force.
 
-    Publishing the same content again changes nothing but the version in force, so this also rolls back.
+    Publishing the same content again changes nothing but the version in force, so this also rolls back;
+    files of that release which were changed since are put right.
     ReleaseCorrupt if it does not load or is another model than it is published as; ReleaseError if that
     version exists with other content.
     """
     target = _folder(settings, name, version)
-    if target.exists():
+    if target.exists() and not _damaged(target, name, version):
         if (target / models.SUMS).read_bytes() != (folder / models.SUMS).read_bytes():
             raise ReleaseError(
                 f"{name} {version} is released with other content: a release never changes, publish a new one"
             )
     else:
+        _open(folder, name, version)  # what is to be released loads, before anything gives way to it
+        shutil.rmtree(target, ignore_errors=True)
         with new_folder(target) as scratch:
             for path in folder.iterdir():
                 shutil.copyfile(path, scratch / path.name)
@@ -51,6 +54,14 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
     release = load(settings, name, version)
     write_atomically(target.parent / "CURRENT", version.encode())
     return release
+
+
+def _damaged(folder: Path, name: str, version: str) -> bool:
+    try:
+        _open(folder, name, version)
+    except ReleaseCorrupt:
+        return True
+    return False
 
 
 def load(settings: Settings, name: str, version: str | None = None) -> Release:

@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 
 from features import store
 from features.builds import Build
-from features.errors import NoBuild, TrainingError
+from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
 from features.online import OnlineRows
 from features.settings import Settings
@@ -53,13 +53,7 @@ class Door:
         """The version of that recipe, verified; it becomes the challenger unless it is the champion."""
         for version in self._client.search_model_versions(f"name = '{self._name}'"):
             if version.tags.get(_KEY) == key:
-                folder = _folder(self._settings, version.run_id)
-                if not folder.is_dir() or sha256(folder / models.SUMS) != version.tags[_SUMS]:
-                    raise TrainingError(
-                        f"{folder} is not what {self._name} {version.version} was registered with: "
-                        "restore it, or delete that version in MLflow and train again"
-                    )
-                kept = Kept(version.run_id, str(version.version), folder)
+                kept = Kept(version.run_id, str(version.version), _verified(self._settings, version))
                 if _aliases(self._client, self._name).get(CHAMPION) != kept.version:
                     self._client.set_registered_model_alias(self._name, CHALLENGER, kept.version)
                 return kept
@@ -127,6 +121,8 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
 
     TrainingError, with what there is, if it names none.
     """
+    if not name.isidentifier():  # as every target's is; MLflow's own queries choke on others
+        raise UsageError(f"{name!r} is not the name of a target: `propensity train --list` shows them")
     if _database(settings).exists():
         with _client(settings) as client:
             named = _aliases(client, name)
@@ -155,10 +151,9 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
     with locked(settings.home / "mlflow.lock"), _client(settings) as client:
         named = _aliases(client, name)
         in_force = name in releases.names(settings) and releases.current(settings, name) == version
+        folder = _verified(settings, client.get_model_version(name, version))
         if in_force and named.get(CHAMPION) == version:
-            return releases.load(settings, name)
-        run_id = client.get_model_version(name, version).run_id
-        folder = _folder(settings, run_id)
+            return releases.publish(settings, folder, name, version)  # puts right what was changed since
         release = Release(name, version, models.load(folder))
         card = release.model.card
         build = Build.open(settings)
@@ -168,8 +163,10 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
         except NoBuild:  # the service answers nothing yet, so there is nobody to score: publishing will
             published = None
         if published is not None:
-            Build.open(settings, published.build).require(card.needs, by=f"{name} {version}")
-            batch.score(settings, release, published.moment)  # before it is in force: percentiles are there
+            served = Build.open(settings, published.build)
+            served.require(card.needs, by=f"{name} {version}")
+            # Before it is in force: its percentiles are there with its first answer.
+            batch.score(settings, release, served, published.moment)
         store.add_service(settings, build, name, version, [feature.name for feature in card.features])
         release = releases.publish(settings, folder, name, version)
         before = named.get(CHAMPION)
@@ -195,6 +192,17 @@ def _client(settings: Settings) -> Iterator[Any]:
 
 def _database(settings: Settings) -> Path:
     return settings.home / "mlflow.db"
+
+
+def _verified(settings: Settings, version: Any) -> Path:
+    """The folder of a registered version. TrainingError if it is not what was registered."""
+    folder = _folder(settings, version.run_id)
+    if not (folder / models.SUMS).exists() or sha256(folder / models.SUMS) != version.tags[_SUMS]:
+        raise TrainingError(
+            f"{folder} is not what {version.name} {version.version} was registered with: "
+            "restore it, or delete that version in MLflow and train again"
+        )
+    return folder
 
 
 def _folder(settings: Settings, run_id: str) -> Path:

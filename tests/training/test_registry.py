@@ -9,8 +9,9 @@ from homes import copy_of
 from mlflow import MlflowClient
 
 from features.builds import Build
-from features.errors import FeatureMismatch, TrainingError
+from features.errors import FeatureMismatch, ReleaseCorrupt, TrainingError, UsageError
 from features.files import sha256
+from features.online import OnlineRows
 from features.settings import Settings
 from serving import batch, models, releases
 from training import registry
@@ -76,7 +77,8 @@ def test_a_promoted_release_is_the_registered_folder_and_has_scores(home: Settin
     run = client_of(home).get_model_version("churn_28d", "1").run_id
     kept = home.home / "mlartifacts" / run / "artifacts" / "model"
     assert sha256(released / models.SUMS) == sha256(kept / models.SUMS)
-    assert batch.percentile(home, release, home.now()) is not None
+    build = OnlineRows.open(home).current().build
+    assert batch.percentile(home, release, build, home.now()) is not None
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -134,3 +136,37 @@ def test_a_version_whose_files_were_changed_is_not_reused(home: Settings) -> Non
             train(home, "churn_28d", home.now(), seed=1)
     finally:
         sums.write_bytes(content)
+
+
+def test_a_damaged_release_is_put_right_by_promoting_it_again_as_its_error_says(home: Settings) -> None:
+    """Else: the remedy of the error is a dead end, on the day when the service is down."""
+    released = home.home / "releases" / "churn_28d" / "1"
+    registry.promote(home, "churn_28d", "1")
+    before = (released / "card.json").read_bytes()
+    (released / "card.json").write_bytes(before + b" ")
+    with pytest.raises(ReleaseCorrupt):
+        releases.load(home, "churn_28d", "1")
+    registry.promote(home, "churn_28d", "1")
+    assert (released / "card.json").read_bytes() == before
+    assert releases.load(home, "churn_28d", "1").version == "1"
+
+
+def test_a_registered_model_whose_figures_were_edited_is_not_promoted(home: Settings) -> None:
+    """Else: somebody's better numbers are released as if they had been measured."""
+    run = client_of(home).get_model_version("churn_28d", "2").run_id
+    folder = home.home / "mlartifacts" / run / "artifacts" / "model"
+    before = {name: (folder / name).read_bytes() for name in ("card.json", models.SUMS)}
+    old = sha256(folder / "card.json")
+    (folder / "card.json").write_bytes(before["card.json"].replace(b"0.8", b"0.9"))
+    sums = before[models.SUMS].decode().replace(old, sha256(folder / "card.json"))
+    (folder / models.SUMS).write_text(sums, "utf-8")
+    with pytest.raises(TrainingError, match="not what churn_28d 2 was registered with"):
+        registry.promote(home, "churn_28d", "2")
+    for name, data in before.items():
+        (folder / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["a'b", "churn 28d", "../churn_28d"])
+def test_a_name_that_no_target_can_have_is_wrong_usage(home: Settings, name: str) -> None:
+    with pytest.raises(UsageError, match="not the name of a target"):
+        registry.promote(home, name)
