@@ -33,12 +33,14 @@ ORDER_VALUE = "order_value_365d"
 class ActionAnswer(Struct, frozen=True, kw_only=True):
     """One action for this customer.
 
-    score: expected net value in shop currency, the sum of `terms` in their order; null if not known.
-    interval: of the score, from the interval of the effect alone. condition: the one that she does not meet.
+    slot: when to send; null, as nothing chooses it yet. score: expected net value in shop currency, the sum
+    of `terms` in their order; null if not known. interval: of the score, from the interval of the effect
+    alone. condition: the one that the customer does not meet.
     """
 
     action: str
     channel: str | None
+    slot: str | None
     text: Text
     eligible: bool
     propensity: float
@@ -86,7 +88,8 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
     propensity: probability with which `action` was to be chosen. explore: drawn at random, whatever came out.
-    runner_up: the best other eligible action. Times are RFC 3339 in UTC.
+    runner_up: the best other eligible action. duals: prices of budgets and capacities in force; none yet.
+    Times are RFC 3339 in UTC.
     """
 
     decision_id: str | None
@@ -106,6 +109,9 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     propensity: float
     explore: bool
     holdout: bool
+    scenario: str | None
+    context: dict[str, str | int | float | bool | None] | None
+    duals: dict[str, float]
     runner_up: Scored | None
     binding_constraint: Binding | None
     actions: list[ActionAnswer]
@@ -136,6 +142,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     contacts_decided: int
     last_decided: datetime | None
     seed: int
+    scenario: str | None = None
+    context: dict[str, str | int | float | bool | None] | None = None
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -163,6 +171,9 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         valid_until=None if valid_until is None else iso(valid_until),
         text=_text(chosen, rules, explored=bool(made.explored[0]), holdout=holdout),
         score=float(made.net[0, made.chosen[0]]),
+        scenario=inputs.scenario,
+        context=inputs.context,
+        duals={},
         interval=(float(made.low[0, made.chosen[0]]), float(made.high[0, made.chosen[0]])),
         evidence="prior" if any(a.effect.evidence == "prior" for a in actions) else "none",
         propensity=float(made.propensity[0, made.chosen[0]]),
@@ -217,6 +228,7 @@ def _action_answer(rules: Rules, made: Decisions, j: int) -> ActionAnswer:
     return ActionAnswer(
         action=action.name,
         channel=action.channel,
+        slot=None,
         text=_words(action.words),
         eligible=bool(made.eligible[0, j]),
         propensity=float(made.propensity[0, j]),

@@ -68,12 +68,15 @@ class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/decisions`. candidates: names of actions to choose among, default all; "nothing" always is.
 
-    preview: answer what would be decided, and record and reserve nothing.
+    preview: answer what would be decided, and record and reserve nothing. scenario, context: why the journey
+    asks, and what it knows right now; recorded with the decision, and without effect on it yet.
     """
 
     customer: Customer
     candidates: Annotated[list[Name], Meta(min_length=1, max_length=64)] | None = None
     preview: bool = False
+    scenario: Name | None = None
+    context: Annotated[dict[str, str | int | float | bool | None], Meta(max_length=64)] | None = None
 
 
 class Failure(Struct, frozen=True):
@@ -246,6 +249,8 @@ class Body(Generic[T]):
         except msgspec.ValidationError as error:
             expected, _, path = str(error).partition(" - at `")
             path = path.rstrip("`") or "$"
+            if expected.startswith("Object contains unknown field"):
+                expected = "Object contains an unknown field"  # its name is the caller's, and stays unsaid
             detail = f"{path}: {expected}"
             raise Problem(422, "invalid_request", detail, [Offender(path, expected)]) from None
         except msgspec.DecodeError as error:

@@ -184,18 +184,21 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
         moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
         return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
+    low, high = (margin([getattr(a.effect, end) for a in actions]) for end in ("low", "high"))
+    mean = margin([a.effect.mean for a in actions])
     n = len(s.seeds)
     lifetime = s.lifetime_value[:, None]
     fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
-        "d_margin": margin([a.effect.mean for a in actions]),
+        # Where it is not known how far it may be off, it is not known.
+        "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
         "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
         "send_cost": np.repeat(0.0 - declared([a.send_cost for a in actions]), n, axis=0),
         "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
         "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
         "fatigue": 0.0 - fatigue,
     }
-    return terms, margin([a.effect.low for a in actions]), margin([a.effect.high for a in actions])
+    return terms, low, high
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:

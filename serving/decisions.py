@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from features.definitions import WINDOWS
 from features.definitions import catalogue as feature_catalogue
-from features.errors import FeaturesExpired, ReleaseError, SettingsError, UnknownCustomer, UsageError
-from features.moments import DAY, iso
-from features.online import EXPIRED, PRESENT, OnlineRows
+from features.errors import ReleaseError, SettingsError, UnknownCustomer, UsageError
+from features.moments import DAY
+from features.online import PRESENT, OnlineRows
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from serving.actions import Action, catalogue, require_features
@@ -28,7 +28,7 @@ from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.releases import Release, Releases, load, names
-from serving.scores import columns_of, members_of
+from serving.scores import answerable, columns_of, members_of
 
 
 class Replay(Struct, frozen=True):
@@ -96,14 +96,9 @@ def take_decision(
         if name not in context.actions:
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
     rules = context.rules(as_of)
-    published = context.rows.current()
+    published = answerable(context.rows.current(), settings)
     customer_id = _resolve(context.rows, request.customer)
     matrix, status = context.rows.read(published, [customer_id], as_of=as_of)
-    if status[0] == EXPIRED:
-        raise FeaturesExpired(
-            f"the published features are of {iso(published.moment)}, the limit is "
-            f"{settings.expire_after.days} days: run `propensity features build` and publish a newer moment"
-        )
     if status[0] != PRESENT:
         raise _unknown()
     release, probability = _order_model(context, rules.horizon_days), None
@@ -120,6 +115,8 @@ def take_decision(
         contacts_decided=0,
         last_decided=None,
         seed=secrets.randbits(63),
+        scenario=request.scenario,
+        context=request.context,
     )
     row, window = _by_name(published.features, matrix), rules.policy.per_days * DAY
 

@@ -13,7 +13,6 @@ happen in one BEGIN IMMEDIATE transaction, so two workers never both take the la
 Every row of decisions has a CRC over all its columns. Times are microseconds since 1970, UTC.
 """
 
-import fcntl
 import hashlib
 import secrets
 import sqlite3
@@ -29,6 +28,7 @@ from typing import Literal
 import msgspec
 
 from features.errors import DecisionError, IdempotencyConflict
+from features.files import locked
 from features.moments import from_us, to_us
 from features.settings import Settings
 
@@ -140,7 +140,7 @@ class Ledger:
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
-        """Nobody else writes during this block; an error undoes it. DecisionError if it cannot be locked."""
+        """Nobody else writes during this block; an error undoes it. DecisionError if it cannot be written."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -152,9 +152,13 @@ class Ledger:
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+            except sqlite3.OperationalError as error:
+                raise DecisionError(
+                    f"{self.path} could not be written ({error}): nothing was decided. Look at its disk"
+                ) from error
+            finally:
+                if self._db.in_transaction:  # an error; SQLite itself undoes some, a full disk for one
+                    self._db.execute("ROLLBACK")
 
     def stored_answer(self, client: str, idempotency_key: str, request: bytes) -> bytes | None:
         """The answer that this client got under this key, None if there is none yet.
@@ -304,9 +308,7 @@ class Ledger:
 
 def _create(path: Path) -> None:
     """Make an empty ledger unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.parent / ".lock"):
         if path.exists():
             return
         fresh = path.with_name(".fresh.sqlite")

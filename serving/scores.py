@@ -6,9 +6,10 @@ from datetime import datetime
 
 import numpy as np
 
-from features.errors import FeatureMismatch, FeaturesExpired, PropensityError, ReleaseError
+from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
 from features.moments import iso
 from features.online import EXPIRED, PRESENT, OnlineRows, Published
+from features.online import UNKNOWN as ABSENT
 from features.settings import Settings
 from serving import batch
 from serving.api import (
@@ -55,15 +56,8 @@ class Scorer:
         self._targets: dict[tuple[str, str, str], Target] = {}
 
     def published(self) -> Published:
-        """What is published, if it may still be answered from; NoBuild or FeaturesExpired."""
-        published = self.rows.current()
-        age = self.settings.now() - published.moment
-        if age > self.settings.expire_after:
-            raise FeaturesExpired(
-                f"the published features are of {iso(published.moment)}, {age.days} days old, limit "
-                f"{self.settings.expire_after.days}: run `propensity features build` with newer data"
-            )
-        return published
+        """What is published, if it may be answered from now; NoBuild or FeaturesExpired."""
+        return answerable(self.rows.current(), self.settings)
 
     def targets(
         self, published: Published, wanted: Iterable[str] | None = None
@@ -93,7 +87,8 @@ class Scorer:
         target = self._targets.get(key)
         if target is None or target.quantiles is None:
             columns = columns_of(release, published.features, published.build)
-            target = Target(release, columns, batch.percentile(self.settings, release, published.moment))
+            quantiles = batch.percentile(self.settings, release, published.build, published.moment)
+            target = Target(release, columns, quantiles)
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
@@ -114,6 +109,7 @@ class Scorer:
             raise broken[0]
         ids = self.resolve(request.customers)
         rows, status = self.rows.read(published, [id or "" for id in ids], as_of=as_of)
+        status[[id is None for id in ids]] = ABSENT  # whatever a customer without a name may hold
         present = np.flatnonzero(status == PRESENT)
         scored = self._scored(rows[present], published, targets, request.reasons)
         known_at, stale = iso(published.moment), as_of - published.moment > self.settings.stale_after
@@ -189,6 +185,22 @@ class Scorer:
         return Failure(
             "features_expired", f"the customer's features of {iso(moment)} are too old to answer from"
         )
+
+
+def answerable(published: Published, settings: Settings) -> Published:
+    """What may be answered from now. FeaturesExpired if it is too old, NoBuild if it is of the future."""
+    age = settings.now() - published.moment
+    if age > settings.expire_after:
+        raise FeaturesExpired(
+            f"the published features are of {iso(published.moment)}, {age.days} days old, limit "
+            f"{settings.expire_after.days}: run `propensity features build` with newer data"
+        )
+    if published.moment > settings.now():
+        raise NoBuild(
+            f"the published features are of {iso(published.moment)}, which is later than now, "
+            f"{iso(settings.now())}: nobody could know them. Publish with `propensity features build --as-of`"
+        )
+    return published
 
 
 def columns_of(

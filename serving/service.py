@@ -13,10 +13,14 @@ from types import FrameType
 import bentoml
 import uvicorn
 from _bentoml_sdk import Service
+from bentoml._internal.utils.analytics import usage_stats
 
 from features.errors import PropensityError, UsageError
 from features.settings import Settings
 from serving.dispatch import Dispatch, clients, service
+
+# `bentoml serve` asks and remembers before it loads us, and we are who says no (features/__init__.py).
+usage_stats.do_not_track.cache_clear()
 
 GRACE_SECONDS = 10  # for requests in flight when asked to stop
 # BentoML never cancels its timer of a request that it has answered: a long one would keep it in memory.

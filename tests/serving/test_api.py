@@ -96,3 +96,14 @@ def test_the_longest_list_is_taken_and_one_more_is_not() -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_probability_reads_back_to_the_same_bits(number: float) -> None:
     assert json.loads(encode(number)) == number
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"customers": ["a"], "13800001111": 1}', b'{"customer": "a", "13800001111": 1}']
+)
+def test_a_field_that_is_not_known_is_refused_without_repeating_its_name(body: bytes) -> None:
+    """Whatever a caller puts there by mistake would stand in every log of the error."""
+    for decoder in (SCORES, DECISIONS):
+        with pytest.raises(Problem) as refused:
+            decoder.decode(body)
+        assert "13800001111" not in str(refused.value.document("x"))

@@ -384,3 +384,40 @@ def test_a_service_message_reaches_the_holdout_and_uses_up_no_contact(
         assert answer.holdout
         assert answer.action == "recall"
         assert answer.used.contacts_decided == 0
+
+
+def test_nobody_is_decided_for_from_features_of_the_future(settings: Settings, publish: Publish) -> None:
+    """A decision "as of November" taken from December's features would be a leak, recorded as the truth."""
+    publish()
+    before = replace(settings, as_of=TINY_MOMENT - timedelta(days=1))
+    with pytest.raises(NoBuild, match="later than now"):
+        decided(before)
+
+
+def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publish: Publish) -> None:
+    """The record must say why the journey asked, or nobody can tell the scenarios apart afterwards."""
+    publish()
+    answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
+    assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
+    assert (answer.duals, answer.actions[0].slot) == ({}, None)
+    assert decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"}) == answer
+    assert replay(settings, answer.decision_id or "").verdict == "equal"
+
+
+def test_an_action_of_unknown_worth_is_not_scored_and_the_answer_can_be_repeated(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else: the repeat of an idempotent request is an internal error."""
+    (settings.shop / "shop.py").write_text(
+        """
+from features.words import Words
+from serving.actions import ACTIONS, Action, Effect
+from dataclasses import replace
+ACTIONS = [replace(ACTIONS[0], name="unsure", effect=replace(ACTIONS[0].effect, mean=0.0))]
+""",
+        "utf-8",
+    )
+    publish(order_value_365d=np.nan)
+    answer = decided(settings, key="k")
+    assert rejected(answer)["unsure"] == "value_unknown"
+    assert decided(settings, key="k") == answer

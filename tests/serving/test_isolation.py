@@ -1,6 +1,9 @@
 """What the process that serves has loaded, read from a process that served."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,16 @@ def test_only_service_py_opens_the_door_to_bentoml() -> None:
     modules = (Path(__file__).parents[2] / "serving").glob("*.py")
     door = re.compile(r"^\s*(import|from) _?bentoml", re.MULTILINE)
     assert [path.name for path in modules if door.search(path.read_text("utf-8"))] == ["service.py"]
+
+
+def test_bentomls_telemetry_is_off_even_where_its_own_command_loads_us() -> None:
+    """`bentoml serve` asks whether it may call home, and remembers the answer, before our code is there."""
+    code = (
+        "from bentoml._internal.utils.analytics import usage_stats;"
+        "before = usage_stats.do_not_track();"
+        "import serving.service;"
+        "print(before, usage_stats.do_not_track())"
+    )
+    clean = {k: v for k, v in os.environ.items() if k not in ("BENTOML_DO_NOT_TRACK", "DO_NOT_TRACK")}
+    told = subprocess.check_output([sys.executable, "-c", code], env=clean, text=True)
+    assert told.split() == ["False", "True"]

@@ -245,3 +245,16 @@ def test_a_lock_that_is_held_too_long_says_so(
         refused = pytest.raises(DecisionError, match=r"ledger\.sqlite could not be locked")
         with refused, other.deciding():
             pytest.fail("two writers at once")
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_decided(ledger: Ledger) -> None:
+    """Else: the caller sees an internal error, and nobody looks at the disk."""
+    write(ledger, entry())
+    (pages,) = ledger._db.execute("PRAGMA page_count").fetchone()
+    ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+    large = entry("d2", sealed=Sealed("marie", b"", b"x" * 1_000_000, b""))
+    with pytest.raises(DecisionError, match="could not be written.*disk"):
+        write(ledger, large)
+    ledger._db.execute("PRAGMA max_page_count = 1000000")
+    write(ledger, large)
+    assert ledger.read("d2") == large

@@ -33,11 +33,13 @@ from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
 from features.builds import Build
+from features.errors import NoBuild
 from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
 from serving import batch
 from serving.api import MAX_BODY, ROUTES
+from serving.scores import Scorer
 
 SECRET = "Zoe-1987-secret"  # stands for whatever a caller sends
 
@@ -131,6 +133,16 @@ def test_an_identity_that_belongs_to_nobody_is_an_error_of_its_own(service: Runn
     assert results[0]["customer_id"] is None
     assert results[0]["error"]["code"] == "unknown_customer"
     assert results[1]["scores"]
+
+
+def test_an_answer_never_comes_from_features_of_the_future(tmp_path: Path) -> None:
+    """`PROPENSITY_AS_OF` of an earlier day must not be answered from rows that nobody had on it."""
+    home = settings_of(tmp_path / "home", as_of=TINY_MOMENT - DAY)
+    build = small_build(home)
+    online.publish(home, build, TINY_MOMENT)
+    release(home, tmp_path, build, "churn_28d")
+    with pytest.raises(NoBuild, match="later than now"):
+        Scorer(home).ready()
 
 
 def test_a_list_longer_than_one_served_inline_gives_the_same(service: Running) -> None:
