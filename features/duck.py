@@ -4,8 +4,10 @@ import duckdb
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A connection of its own. Without the last setting DuckDB draws a progress bar into our output."""
+    """A connection of its own."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
+    # Else a progress bar is drawn into our output. In a notebook it is off, and cannot even be set.
+    if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+        connection.execute("SET enable_progress_bar = false")
     return connection

@@ -168,7 +168,7 @@ def score_everyone(
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
     """Problems, and what was checked."""
     from features import contracts, engine
-    from features.definitions import catalogue
+    from features.definitions import WINDOWS, catalogue
     from monitoring import checks
     from serving import actions
     from training import targets
@@ -192,6 +192,11 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
             problems.append(str(error))
+    problems += [
+        f"the policy from {policy.version} counts contacts per {policy.per_days} days, not one of {WINDOWS}"
+        for policy in shop.policies
+        if policy.per_days not in WINDOWS
+    ]
     text = ", ".join(numbers)
     try:
         log = Log.open(settings)

@@ -98,12 +98,13 @@ def test_a_probability_reads_back_to_the_same_bits(number: float) -> None:
     assert json.loads(encode(number)) == number
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"customers": ["a"], "13800001111": 1}', b'{"customer": "a", "13800001111": 1}']
-)
-def test_a_field_that_is_not_known_is_refused_without_repeating_its_name(body: bytes) -> None:
+BY_MISTAKE = "13800001111"
+
+
+@pytest.mark.parametrize("of", ["customers", "customer"])
+def test_a_field_that_is_not_known_is_refused_without_repeating_its_name(of: str) -> None:
     """Whatever a caller puts there by mistake would stand in every log of the error."""
-    for decoder in (SCORES, DECISIONS):
-        with pytest.raises(Problem) as refused:
-            decoder.decode(body)
-        assert "13800001111" not in str(refused.value.document("x"))
+    body = json.dumps({of: ["a"] if of == "customers" else "a", BY_MISTAKE: 1}).encode()
+    with pytest.raises(Problem) as refused:
+        (SCORES if of == "customers" else DECISIONS).decode(body)
+    assert BY_MISTAKE.encode() not in refused.value.document(uuid.uuid4().hex)
