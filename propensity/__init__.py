@@ -161,7 +161,8 @@ def features_build(
 ) -> None:
     """Compute features at a grid of moments that ends at --as-of, and publish the last one to the service.
 
-    Snapshots that exist are not computed again. Publishing refreshes the scores of every release.
+    Snapshots that exist are not computed again. Publishing refreshes the scores of every release; exit
+    code 3 warns of a release whose features are now defined differently: train and promote it again.
     """
     from propensity.steps import build_features
     from propensity.tables import progress_bar
@@ -170,6 +171,8 @@ def features_build(
     with progress_bar("Building features") as progress:
         built = build_features(settings, since, every, publish, dry_run, progress)
     click.echo(built.text)
+    if built.starved:
+        sys.exit(3)
 
 
 @main.command()

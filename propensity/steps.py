@@ -27,11 +27,12 @@ FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to le
 
 @dataclass(frozen=True)
 class Built:
-    """What `build_features` did, in words, and what it made."""
+    """What `build_features` did, in words, and what it made. starved: releases that it cannot feed."""
 
     text: str
     build: Build | None
     computed: int
+    starved: tuple[str, ...] = ()
 
 
 def as_of_of(settings: Settings, log: Log) -> datetime:
@@ -62,28 +63,32 @@ def build_features(
         return Built(text + (", and publish the last" if publish else ""), None, 0)
     build, computed = engine.build(settings, moments, progress)
     store.apply(settings, build)
+    starved: tuple[str, ...] = ()
     text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
     if publish:
         # Scores first: the service never answers with a percentile of other rows.
-        for name in score_releases(settings, build, as_of):
-            text += f"\nscored {name}"
+        scored, starved = score_releases(settings, build, as_of)
+        text += "".join(f"\nscored everyone with {name}" for name in scored)
+        text += "".join(f"\nNOT SCORED: {why}" for why in starved)
         text += f"\npublished {online.publish(settings, build, as_of)}"
-    return Built(text, build, computed)
+    return Built(text, build, computed, starved)
 
 
-def score_releases(settings: Settings, build: Build, moment: datetime) -> list[str]:
-    """Score everyone with every release that this build can feed; a release that it cannot feed is named."""
+def score_releases(
+    settings: Settings, build: Build, moment: datetime
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Score everyone with every release; return those that were, and why each other one could not be."""
     from serving import batch, releases
 
-    done = []
+    scored, starved = [], []
     for name in releases.names(settings):
         release = releases.load(settings, name)
         try:
             batch.score(settings, release, build, moment)
-            done.append(f"{name} {release.version}")
+            scored.append(f"{name} {release.version}")
         except FeatureMismatch as error:
-            done.append(f"{name} {release.version}: NOT SCORED, {error}")
-    return done
+            starved.append(str(error))
+    return tuple(scored), tuple(starved)
 
 
 def train_targets(

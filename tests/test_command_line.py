@@ -164,3 +164,14 @@ def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
     watched = run("monitor", "run", **here)
     assert watched.exit_code in (0, 3, 4)
     assert watched.output.strip(), "a verdict in words"
+
+    # Another zone means other days: the release must not answer from features that it never learned.
+    shop = empty_shop(tmp_path / "shop")
+    text = (shop / "shop.toml").read_text("utf-8").replace("America/New_York", "Asia/Shanghai")
+    (shop / "shop.toml").write_text(text, "utf-8")
+    there = {**here, "PROPENSITY_SHOP": str(shop)}
+    assert run("features", "build", **there).exit_code == 1, "first the log must be of that zone"
+    assert run("ingest", **there).exit_code == 0
+    built = run("features", "build", "--every", "100", **there)
+    assert (built.exit_code, "NOT SCORED: release churn_28d" in built.output) == (3, True)
+    assert run("monitor", "run", "--no-page", **there).exit_code == 4
