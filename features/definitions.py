@@ -15,9 +15,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from features.errors import FeatureError
+from features.log import TABLES
 from features.words import Words
 
 KERNEL_VERSION = 1  # raise whenever the kernel would give another number for the same declaration
@@ -66,6 +67,12 @@ class Feature:
             raise FeatureError(f"{self.name}: declare either a table and a measure of it, or an expression")
         if (self.measure in _COLUMN) != (self.column is not None):
             raise FeatureError(f"{self.name}: the measure {self.measure} goes with a column if {_COLUMN}")
+        if self.measure not in get_args(Measure):
+            raise FeatureError(f"{self.name}: {self.measure!r} is no measure: {', '.join(get_args(Measure))}")
+        if self.table is not None and self.table not in TABLES:
+            raise FeatureError(f"{self.name}: {self.table!r} is no table of the log: {', '.join(TABLES)}")
+        if self.window is not None and not (isinstance(self.window, int) and 1 <= self.window <= 3660):
+            raise FeatureError(f"{self.name}: window {self.window!r} is not a number of days, 1 to 3660")
         if self.measure in _HISTORY and self.window is not None:
             raise FeatureError(f"{self.name}: {self.measure} looks at all known history, it takes no window")
 

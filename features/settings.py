@@ -34,6 +34,8 @@ class Settings:
     expire_after: timedelta = timedelta(days=14)
 
     def __post_init__(self) -> None:
+        if self.home.exists() and not self.home.is_dir():
+            raise SettingsError(f"PROPENSITY_HOME is {self.home}, a file: choose a folder")
         odd = sorted(set(str(self.home)) & set("*?[]'\"="))
         if odd:  # DuckDB and Feast read such paths as patterns and partitions: other files, other values
             raise SettingsError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from features.errors import SettingsError
+from features.errors import PropensityError, SettingsError
 from features.settings import Settings
 
 DECLARATIONS = ("FEATURES", "TARGETS", "ACTIONS", "CHECKS")
@@ -130,7 +130,12 @@ def _module(path: Path) -> object:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except PropensityError:
+        raise
+    except Exception as error:  # the operator's own code: whatever it raises is theirs to mend
+        raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 
 

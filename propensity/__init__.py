@@ -240,6 +240,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
     from serving.service import serve as run
 
+    click.echo(f"serving on http://{settings.host}:{settings.port} until stopped (Ctrl-C)", err=True)
     run(settings)
 
 

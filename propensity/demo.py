@@ -85,7 +85,11 @@ What to type next (state is in {home}):
   propensity decide {customer} --preview                                  # a decision that leaves no trace
   propensity decide --replay {decision}
   propensity monitor run                                            # does the model still hold?
-  PROPENSITY_API_KEYS=me:$(openssl rand -hex 16) propensity serve   # the service, for you to call
+
+The service, for you to call:
+  export KEY=$(openssl rand -hex 16); PROPENSITY_API_KEYS=me:$KEY propensity serve &
+  curl localhost:3000/v1/scores -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
+       -d '{{"customers": ["{customer}"]}}'
 """
 
 

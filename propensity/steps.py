@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import msgspec
 
 from features.builds import Build
@@ -151,6 +152,11 @@ def score_everyone(
     build = Build.open(settings)
     moment = settings.as_of or build.moments[-1]
     build.require(release.model.card.needs, f"release {release.name} {release.version}")
+    if moment < build.log_starts_at + FIRST_SNAPSHOT:
+        raise UsageError(
+            f"as of {iso(moment)} the log, which starts {iso(build.log_starts_at)}, knows too little: "
+            f"ask for {iso(midnight(build.log_starts_at + FIRST_SNAPSHOT + DAY))} or later"
+        )
     if dry_run:
         more = "" if moment in build.moments else ", after building that snapshot"
         return f"would score everyone with {release.name} {release.version} as of {iso(moment)}{more}"
@@ -215,7 +221,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     some = ids[:: max(1, len(ids) // customers)][:customers]
     end = as_of_of(settings, log)
     moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
-    problems += contracts.value_problems(log, shop, known, moments, some)
+    try:
+        problems += contracts.value_problems(log, shop, known, moments, some)
+    except duckdb.Error as error:
+        problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
     absent = sorted(set(features) - set(known))
     text = (
         f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"

@@ -199,7 +199,7 @@ def _order_probability(
     release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
 ) -> float | None:
     """None for a customer outside the model's population: it was not trained on anybody like her."""
-    columns = columns_of(release, features, "published")
+    columns = columns_of(release, features, "in force")
     if not members_of(release, matrix, features)[0]:
         return None
     score = float(release.model.score(np.ascontiguousarray(matrix[:, columns]))[0])

@@ -33,35 +33,52 @@ class Release:
 def publish(settings: Settings, folder: Path, name: str, version: str) -> Release:
     """Copy a model's folder in, verify it there, and make it the version in force.
 
-    Publishing the same content again changes nothing but the version in force, so this also rolls back;
-    files of that release which were changed since are put right.
+    Publishing the same content again changes nothing but the version in force, so this also rolls back; if
+    the release was damaged since, it is replaced, with a warning.
     ReleaseCorrupt if it does not load or is another model than it is published as; ReleaseError if that
     version exists with other content.
     """
     target = _folder(settings, name, version)
-    if target.exists() and not _damaged(target, name, version):
-        if (target / models.SUMS).read_bytes() != (folder / models.SUMS).read_bytes():
-            raise ReleaseError(
-                f"{name} {version} is released with other content: a release never changes, publish a new one"
-            )
+    _open(folder, name, version)  # before anything gives way to it
+    if not target.exists():
+        _put(folder, target, name, version)
+    elif not _same(folder, target):
+        raise ReleaseError(
+            f"{name} {version} is released with other content: a release never changes, publish a new one"
+        )
     else:
-        _open(folder, name, version)  # what is to be released loads, before anything gives way to it
-        shutil.rmtree(target, ignore_errors=True)
-        with new_folder(target) as scratch:
-            for path in folder.iterdir():
-                shutil.copyfile(path, scratch / path.name)
-            _open(scratch, name, version)
+        try:
+            _open(target, name, version)
+        except ReleaseError as error:
+            _log.warning("release %s %s is replaced from %s, since %s", name, version, folder, error)
+            _put(folder, target, name, version)
     release = load(settings, name, version)
     write_atomically(target.parent / "CURRENT", version.encode())
     return release
 
 
-def _damaged(folder: Path, name: str, version: str) -> bool:
-    try:
-        _open(folder, name, version)
-    except ReleaseCorrupt:
-        return True
-    return False
+def _same(folder: Path, target: Path) -> bool:
+    """Whether a release is that model, or was before it was damaged: by its sums, or by all but them."""
+
+    def same(path: Path) -> bool:
+        other = target / path.name
+        return other.is_file() and other.read_bytes() == path.read_bytes()
+
+    sums = folder / models.SUMS
+    return same(sums) or all(same(path) for path in folder.iterdir() if path != sums)
+
+
+def _put(folder: Path, target: Path, name: str, version: str) -> None:
+    """Copy and verify; only then does what was there give way. A crash leaves the one, the other or none."""
+    aside = target.with_name(f".{version}.damaged")
+    with new_folder(target) as scratch:
+        for path in folder.iterdir():
+            shutil.copyfile(path, scratch / path.name)
+        _open(scratch, name, version)
+        shutil.rmtree(aside, ignore_errors=True)  # of a crash
+        if target.exists():
+            target.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(settings: Settings, name: str, version: str | None = None) -> Release:

@@ -26,9 +26,11 @@ from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
 from features.online import OnlineRows
 from features.settings import Settings
+from features.shop import shop_of
 from serving import batch, models, releases
 from serving.cards import ModelCard
 from serving.releases import Release
+from training.targets import catalogue
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 _KEY, _SUMS = "recipe_key", "sha256_of_sums"  # tags of a version
@@ -119,11 +121,10 @@ def aliases(settings: Settings, name: str) -> dict[str, str]:
 def resolve(settings: Settings, name: str, version: str | None = None) -> str:
     """The version that a number or an alias names; None: the challenger, else the champion.
 
-    TrainingError, with what there is, if it names none.
+    TrainingError, with what there is, if it names none; UsageError if there is no such target.
     """
-    if not name.isidentifier():  # as every target's is; MLflow's own queries choke on others
-        raise UsageError(f"{name!r} is not the name of a target: `propensity train --list` shows them")
-    if _database(settings).exists():
+    # A target that is declared no more may still have versions. MLflow's queries choke on odd characters.
+    if name.isidentifier() and _database(settings).exists():
         with _client(settings) as client:
             named = _aliases(client, name)
             known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
@@ -137,6 +138,9 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
                 f"{name} has no version {version or CHALLENGER}: it has {', '.join(sorted(known, key=int))}"
                 + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
             )
+    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    if name not in declared:
+        raise UsageError(f"no target {name!r}; there are: {', '.join(declared)}")
     raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
 
 
@@ -197,7 +201,8 @@ def _database(settings: Settings) -> Path:
 def _verified(settings: Settings, version: Any) -> Path:
     """The folder of a registered version. TrainingError if it is not what was registered."""
     folder = _folder(settings, version.run_id)
-    if not (folder / models.SUMS).exists() or sha256(folder / models.SUMS) != version.tags[_SUMS]:
+    sums = folder / models.SUMS
+    if not sums.is_file() or sha256(sums) != version.tags.get(_SUMS):  # None: registered by others' hands
         raise TrainingError(
             f"{folder} is not what {version.name} {version.version} was registered with: "
             "restore it, or delete that version in MLflow and train again"

@@ -19,9 +19,9 @@ from logs import OF_LOG, empty_shop, write_log
 
 from features import reference
 from features.builds import Build
-from features.definitions import WINDOWS, catalogue, feature_hash
+from features.definitions import WINDOWS, Feature, catalogue, feature_hash
 from features.engine import available, build, compute
-from features.errors import LogError, UsageError
+from features.errors import FeatureError, LogError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
@@ -321,3 +321,24 @@ FEATURES = [Feature(name="one_more", words=Words("a", "b"), unit="orders", measu
     other, _ = build(replace(journey, shop=shop), [parse_moment("2017-12-03")], current=False)
     assert other.id != now
     assert Build.open(journey).id == now
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"measure": "median"},
+        {"table": "ordersx"},
+        {"window": "x"},
+        {"window": 0},
+        {"where": 1, "column": "x"},
+    ],
+)
+def test_a_declaration_that_means_nothing_is_refused_where_it_stands(wrong: dict[str, Any]) -> None:
+    good: dict[str, Any] = {
+        "name": "f",
+        "words": FEATURES["orders_7d"].words,
+        "unit": "orders",
+        "measure": "count",
+    }
+    with pytest.raises(FeatureError, match="^f: "):
+        Feature(**{**good, "table": "orders", **wrong})

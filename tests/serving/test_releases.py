@@ -93,6 +93,68 @@ def test_a_release_that_was_damaged_on_disk_is_refused_with_the_reason(tiny_sett
         releases.load(tiny_settings, "churn_28d")
 
 
+def add_a_byte(folder: Path) -> None:
+    with (folder / "card.json").open("ab") as file:
+        file.write(b" ")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        add_a_byte,
+        lambda folder: (folder / "booster-0.txt").unlink(),
+        lambda folder: (folder / "of an editor~").touch(),
+        lambda folder: (folder / "SHA256SUMS").unlink(),
+        lambda folder: (folder / "SHA256SUMS").write_text("nothing"),
+    ],
+    ids=["changed", "missing", "added", "no sums", "other sums"],
+)
+def test_a_damaged_release_is_put_right_by_publishing_it_again(
+    tiny_settings, tiny_release, tmp_path, caplog, spoil
+):
+    """Its error says to promote it again: else that is a dead end on the day when the service is down."""
+    folder = tiny_model(tmp_path / "kept", version="1")
+    releases.publish(tiny_settings, folder, "churn_28d", "1")
+    spoil(folder_of(tiny_settings, "1"))
+    followed = Releases(tiny_settings)
+    with pytest.raises(ReleaseError):
+        followed.get("churn_28d")
+    with caplog.at_level(logging.WARNING):
+        releases.publish(tiny_settings, folder, "churn_28d", "1")
+    assert "release churn_28d 1 is replaced from" in caplog.text
+    assert followed.get("churn_28d").version == "1"
+    assert followed.errors == {}
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {path.name: path.read_bytes() for path in folder_of(tiny_settings, "1").iterdir()} == kept
+    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT"}
+
+
+def test_a_damaged_release_is_not_replaced_by_what_is_damaged_too_or_another_model(
+    tiny_settings, tiny_release, tmp_path
+):
+    """Else: the last copy that could be mended is gone, or a version means two models."""
+    folder = tiny_model(tmp_path / "kept", version="1")
+    releases.publish(tiny_settings, folder, "churn_28d", "1")
+    damage(tiny_settings, "1")
+    before = {path.name: path.read_bytes() for path in folder_of(tiny_settings, "1").iterdir()}
+    with pytest.raises(ReleaseError, match="other content"):
+        releases.publish(tiny_settings, tiny_model(tmp_path / "o", version="1", seed=1), "churn_28d", "1")
+    add_a_byte(folder)
+    with pytest.raises(ReleaseCorrupt, match="kept is not what was saved: card.json was changed"):
+        releases.publish(tiny_settings, folder, "churn_28d", "1")
+    assert {path.name: path.read_bytes() for path in folder_of(tiny_settings, "1").iterdir()} == before
+
+
+def test_what_a_crash_left_of_a_replacement_is_cleared(tiny_settings, tmp_path):
+    """Else: the first crash on a full disk makes every later repair fail."""
+    folder = tiny_model(tmp_path / "kept", version="1")
+    releases.publish(tiny_settings, folder, "churn_28d", "1")
+    folder_of(tiny_settings, "1").rename(folder_of(tiny_settings, ".1.damaged"))
+    releases.publish(tiny_settings, folder, "churn_28d", "1")
+    assert releases.load(tiny_settings, "churn_28d").version == "1"
+    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT"}
+
+
 @pytest.mark.parametrize("name", ["", "..", "../churn_28d", "a/b", ".hidden", "x" * 65, "churn 28d"])
 def test_names_and_versions_cannot_leave_the_folder_of_releases(tiny_settings, name):
     for look in (releases.load, releases.current):

@@ -166,7 +166,25 @@ def test_a_registered_model_whose_figures_were_edited_is_not_promoted(home: Sett
         (folder / name).write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["a'b", "churn 28d", "../churn_28d"])
-def test_a_name_that_no_target_can_have_is_wrong_usage(home: Settings, name: str) -> None:
-    with pytest.raises(UsageError, match="not the name of a target"):
+def test_a_version_that_somebody_registered_by_hand_is_refused(home: Settings) -> None:
+    """Else: a model that was never judged is released, or promotion ends in a stack trace."""
+    client = client_of(home)
+    client.create_registered_model("by_hand_28d")
+    run = client.get_model_version("churn_28d", "1").run_id
+    client.create_model_version("by_hand_28d", source="anywhere", run_id=run)
+    with pytest.raises(TrainingError, match="not what by_hand_28d 1 was registered with"):
+        registry.promote(home, "by_hand_28d", "1")
+
+
+@pytest.mark.parametrize("name", ["a'b", "churn 28d", "../churn_28d", "", "churn_29d"])
+def test_a_name_that_is_no_target_is_answered_with_those_that_are(home: Settings, name: str) -> None:
+    """Else: a typo ends in MLflow's stack trace, or in advice to train what cannot be trained."""
+    with pytest.raises(UsageError, match="no target '.*'; there are: churn_28d, repurchase_7d"):
         registry.promote(home, name)
+
+
+def test_a_release_keeps_what_was_judged_of_it(home: Settings, churn: Trained) -> None:
+    """Else: a model that beats nothing is in force, and nothing about it says so."""
+    card = registry.promote(home, "churn_28d", "1").model.card
+    assert (card.notes[0].en, card.notes[0].zh) == tuple(churn.verdict)
+    assert (card.metrics, card.baselines) == (churn.card.metrics, churn.card.baselines)
