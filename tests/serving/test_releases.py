@@ -1,6 +1,7 @@
 """Releases: published whole, followed at once, and a broken one never serves."""
 
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,7 +150,8 @@ def test_what_a_crash_left_of_a_replacement_is_cleared(tiny_settings, tmp_path):
     """Else: the first crash on a full disk makes every later repair fail."""
     folder = tiny_model(tmp_path / "kept", version="1")
     releases.publish(tiny_settings, folder, "churn_28d", "1")
-    folder_of(tiny_settings, "1").rename(folder_of(tiny_settings, ".1.damaged"))
+    shutil.copytree(folder, folder_of(tiny_settings, ".1.damaged"))
+    damage(tiny_settings, "1")
     releases.publish(tiny_settings, folder, "churn_28d", "1")
     assert releases.load(tiny_settings, "churn_28d").version == "1"
     assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT"}

@@ -157,13 +157,15 @@ def test_a_registered_model_whose_figures_were_edited_is_not_promoted(home: Sett
     folder = home.home / "mlartifacts" / run / "artifacts" / "model"
     before = {name: (folder / name).read_bytes() for name in ("card.json", models.SUMS)}
     old = sha256(folder / "card.json")
-    (folder / "card.json").write_bytes(before["card.json"].replace(b"0.8", b"0.9"))
-    sums = before[models.SUMS].decode().replace(old, sha256(folder / "card.json"))
-    (folder / models.SUMS).write_text(sums, "utf-8")
-    with pytest.raises(TrainingError, match="not what churn_28d 2 was registered with"):
-        registry.promote(home, "churn_28d", "2")
-    for name, data in before.items():
-        (folder / name).write_bytes(data)
+    try:
+        (folder / "card.json").write_bytes(before["card.json"].replace(b"0.8", b"0.9"))
+        sums = before[models.SUMS].decode().replace(old, sha256(folder / "card.json"))
+        (folder / models.SUMS).write_text(sums, "utf-8")
+        with pytest.raises(TrainingError, match="not what churn_28d 2 was registered with"):
+            registry.promote(home, "churn_28d", "2")
+    finally:
+        for name, data in before.items():
+            (folder / name).write_bytes(data)
 
 
 def test_a_version_that_somebody_registered_by_hand_is_refused(home: Settings) -> None:
@@ -179,7 +181,7 @@ def test_a_version_that_somebody_registered_by_hand_is_refused(home: Settings) -
 @pytest.mark.parametrize("name", ["a'b", "churn 28d", "../churn_28d", "", "churn_29d"])
 def test_a_name_that_is_no_target_is_answered_with_those_that_are(home: Settings, name: str) -> None:
     """Else: a typo ends in MLflow's stack trace, or in advice to train what cannot be trained."""
-    with pytest.raises(UsageError, match="no target '.*'; there are: churn_28d, repurchase_7d"):
+    with pytest.raises(UsageError, match="no target .*; there are: churn_28d, repurchase_7d"):
         registry.promote(home, name)
 
 
