@@ -40,7 +40,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
 
     action: str
     channel: str | None
-    slot: str | None
+    slot: str | None = None
     text: Text
     eligible: bool
     propensity: float
@@ -109,9 +109,9 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     propensity: float
     explore: bool
     holdout: bool
-    scenario: str | None
-    context: dict[str, str | int | float | bool | None] | None
-    duals: dict[str, float]
+    scenario: str | None = None
+    context: dict[str, str | int | float | bool | None] | None = None
+    duals: dict[str, float] = {}
     runner_up: Scored | None
     binding_constraint: Binding | None
     actions: list[ActionAnswer]

@@ -5,9 +5,10 @@ duplicates included; 404 is for a question about one customer; 503 only when not
 A problem never repeats a value that was sent: it names the place (`$.customers[3]`) and what was expected.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -151,6 +152,21 @@ class BrokenModel(Struct, frozen=True):
     error: Failure
 
 
+class Refused(Struct, frozen=True):
+    """A release in force that does not answer. serving: the version that does in its place, null if none."""
+
+    name: str
+    serving: str | None
+    error: Failure
+
+
+class ReadyAnswer(Struct, frozen=True):
+    """`GET /readyz` of a service that can answer."""
+
+    status: Literal["ready"]
+    refused: list[Refused]
+
+
 class ModelsAnswer(Struct, frozen=True):
     """`GET /v1/models`. features: id of what is published, null if nothing is."""
 
@@ -225,21 +241,24 @@ TITLES = {
     "idempotency_key": "An idempotency key is needed",
     "unknown_customer": "No such customer",
     "idempotency_conflict": "The key was used for another request",
-    "no_build": "No features are published",
+    "no_build": "No features to answer from",
     "features_expired": "The features are too old",
     "feature_mismatch": "The release needs other features",
     "no_release": "Nothing is released",
     "release_corrupt": "The release is refused",
+    "decision": "No decision can be taken",
     "internal": "Internal error",
 }
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
+_OF_IDENTITY = re.compile(r" - at `(\$\.customer|\$\.customers\[\d{1,3}\])`$")
 
 
 class Body(Generic[T]):
     """Decodes one type of body; compiled once."""
 
     def __init__(self, type: type[T]) -> None:
+        self._type = type
         self._decoder = msgspec.json.Decoder(type)
 
     def decode(self, body: bytes) -> T:
@@ -250,7 +269,10 @@ class Body(Generic[T]):
             expected, _, path = str(error).partition(" - at `")
             path = path.rstrip("`") or "$"
             if expected.startswith("Object contains unknown field"):
-                expected = "Object contains an unknown field"  # its name is the caller's, and stays unsaid
+                # The field's name is the caller's and may look like a path: only ours are taken from it.
+                found = _OF_IDENTITY.search(str(error))
+                path, of = (found[1], Identity) if found else ("$", self._type)
+                expected = f"expected only the fields {', '.join(of.__struct_fields__)}"
             detail = f"{path}: {expected}"
             raise Problem(422, "invalid_request", detail, [Offender(path, expected)]) from None
         except msgspec.DecodeError as error:

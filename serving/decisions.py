@@ -22,7 +22,7 @@ from features.errors import ReleaseError, SettingsError, UnknownCustomer, UsageE
 from features.moments import DAY
 from features.online import PRESENT, OnlineRows
 from features.settings import Settings
-from features.shop import Shop, shop_of
+from features.shop import Policy, Shop, shop_of
 from serving.actions import Action, catalogue, require_features
 from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
@@ -62,16 +62,27 @@ class DecisionContext:
     def rules(self, at: datetime) -> Rules:
         """The rules in force. SettingsError if the policy counts contacts over days that no feature has."""
         shop, policy = self.shop, self.shop.policy(at)
-        windows = ", ".join(map(str, WINDOWS))
-        if policy.per_days not in WINDOWS:
-            raise SettingsError(
-                f"{shop.folder / 'shop.toml'}: the policy from {policy.version} counts contacts per "
-                f"{policy.per_days} days: expected one of the features' windows, {windows}"
-            )
+        problem = _problem(shop, policy)
+        if problem is not None:
+            raise SettingsError(problem)
         channels = sorted({a.channel for a in self.actions.values() if a.channel is not None})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
         actions = tuple(self.actions.values())
         return Rules(policy, actions, consent, shop.margin_rate, shop.value_horizon_days, shop.currency)
+
+
+def problems_of(shop: Shop) -> list[str]:
+    """What would stop decisions under a policy of the shop, in force or still to come; empty if nothing."""
+    return [problem for policy in shop.policies if (problem := _problem(shop, policy)) is not None]
+
+
+def _problem(shop: Shop, policy: Policy) -> str | None:
+    if policy.per_days in WINDOWS:
+        return None
+    return (
+        f"{shop.folder / 'shop.toml'}: the policy from {policy.version} counts contacts per "
+        f"{policy.per_days} days: expected one of the features' windows, {', '.join(map(str, WINDOWS))}"
+    )
 
 
 def take_decision(
@@ -84,7 +95,7 @@ def take_decision(
     Raises UnknownCustomer, FeaturesExpired, UsageError for a candidate that is no action, NoBuild,
     FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
     """
-    body = msgspec.json.encode(request)
+    body = msgspec.json.encode(request, order="deterministic")  # a context in another order is the same
     ledger = context.ledger
     if idempotency_key is not None and not request.preview:
         stored = ledger.stored_answer(client, idempotency_key, body)
@@ -96,9 +107,9 @@ def take_decision(
         if name not in context.actions:
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
     rules = context.rules(as_of)
-    published = answerable(context.rows.current(), settings)
+    published = answerable(context.rows.current(), settings, as_of)
     customer_id = _resolve(context.rows, request.customer)
-    matrix, status = context.rows.read(published, [customer_id], as_of=as_of)
+    matrix, status = context.rows.read(published, [customer_id])
     if status[0] != PRESENT:
         raise _unknown()
     release, probability = _order_model(context, rules.horizon_days), None
@@ -185,8 +196,9 @@ def replay(settings: Settings, decision_id: str) -> Replay:
         inputs = msgspec.structs.replace(inputs, order_probability=probability)
     rules = msgspec.json.decode(entry.context, type=Rules)
     again = answer(rules, inputs, _by_name(features, matrix), decision_id)
-    recorded = msgspec.json.decode(entry.sealed.answer)
-    differences += _differences(recorded, msgspec.to_builtins(again), "$")
+    # Through the type, so that a field younger than the record is no difference.
+    recorded = msgspec.json.decode(entry.sealed.answer, type=DecisionAnswer)
+    differences += _differences(msgspec.to_builtins(recorded), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
 
 

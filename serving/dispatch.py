@@ -22,7 +22,7 @@ from features.errors import PropensityError, SettingsError
 from features.settings import Settings
 from serving import api
 from serving.answers import DecisionAnswer
-from serving.api import Problem, Unanswered
+from serving.api import Problem, ReadyAnswer, Unanswered
 from serving.decisions import DecisionContext, take_decision
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.scores import Scorer
@@ -169,7 +169,9 @@ class Dispatch:
             return Answer(200, api.encode(self._scorer.models(request_id)))
         if route == "/readyz":
             self._scorer.ready()
-            return Answer(200, b'{"status":"ready"}')
+            return Answer(
+                200, api.encode(ReadyAnswer("ready", [r for r in self._scorer.refused().values() if r]))
+            )
         if route == "/metrics":
             return Answer(200, self._exposition(), CONTENT_TYPE)
         if route == "/":
@@ -211,6 +213,8 @@ class Dispatch:
             self._metrics.features_age((self._settings.now() - moment).total_seconds())
         except PropensityError:
             self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
+        for name, refused in self._scorer.refused().items():
+            self._metrics.release_refused(name, refused is not None)
         return self._metrics.render()
 
 

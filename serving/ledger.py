@@ -119,15 +119,16 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.home / "ledger" / "ledger.sqlite"
-        _create(self.path)
         self._lock = RLock()
-        self._db = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("PRAGMA secure_delete = ON")  # a deleted key is overwritten, not just unlinked
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        with self._used("opened"):
+            _create(self.path)
+            self._db = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.execute("PRAGMA secure_delete = ON")  # a deleted key is overwritten, not just unlinked
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found != VERSION:
             self._db.close()
             raise DecisionError(
@@ -141,7 +142,7 @@ class Ledger:
     @contextmanager
     def deciding(self) -> Iterator[None]:
         """Nobody else writes during this block; an error undoes it. DecisionError if it cannot be written."""
-        with self._lock:
+        with self._used("written, and nothing was changed"):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
@@ -152,20 +153,28 @@ class Ledger:
             try:
                 yield
                 self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise DecisionError(
-                    f"{self.path} could not be written ({error}): nothing was decided. Look at its disk"
-                ) from error
             finally:
                 if self._db.in_transaction:  # an error; SQLite itself undoes some, a full disk for one
                     self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _used(self, how: str) -> Iterator[None]:
+        """The database to ourselves; what SQLite says of it becomes a DecisionError."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise DecisionError(
+                    f"{self.path} could not be {how} ({error}): look at its disk; restore its backup if "
+                    "the file is damaged"
+                ) from error
 
     def stored_answer(self, client: str, idempotency_key: str, request: bytes) -> bytes | None:
         """The answer that this client got under this key, None if there is none yet.
 
         IdempotencyConflict if that was another request; DecisionError if that customer was erased.
         """
-        with self._lock:
+        with self._used("read"):
             row = self._db.execute(
                 "SELECT id, pseudonym, request FROM decisions WHERE client = ? AND idempotency_key = ?",
                 (client, idempotency_key),
@@ -191,7 +200,7 @@ class Ledger:
 
         `last` looks at all of them, for an action's rest may be longer than the policy's window.
         """
-        with self._lock:
+        with self._used("read"):
             count, last = self._db.execute(
                 f"""SELECT count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
                 FROM decisions d JOIN pseudonyms p USING (pseudonym)
@@ -222,7 +231,7 @@ class Ledger:
 
     def read(self, decision_id: str) -> Entry:
         """One decision. DecisionError if there is none, or if its row was changed since it was written."""
-        with self._lock:
+        with self._used("read"):
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (decision_id,)).fetchone()
             if row is None:
                 raise DecisionError(
@@ -260,7 +269,7 @@ class Ledger:
             found = (
                 self._db.execute("DELETE FROM pseudonyms WHERE customer_id = ?", (customer_id,)).rowcount > 0
             )
-        with self._lock:
+        with self._used("cleared of the copies of a key that is deleted"):
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise DecisionError(
@@ -270,13 +279,13 @@ class Ledger:
 
     def releases_named(self) -> set[tuple[str, str]]:
         """(name, version) of every release that a decision was taken with: never to be pruned."""
-        with self._lock:
+        with self._used("read"):
             rows = self._db.execute("SELECT DISTINCT releases FROM decisions").fetchall()
         return {pair for (of,) in rows for pair in msgspec.json.decode(of, type=list[tuple[str, str]])}
 
     def damaged(self) -> list[str]:
         """Ids of decisions whose rows do not match their CRC."""
-        with self._lock:
+        with self._used("read"):
             return [row[0] for row in self._db.execute(_SELECT) if _crc(row[:-1]) != row[-1]]
 
     def _add(self, table: str, decision_id: str, *values: str | float | None) -> None:

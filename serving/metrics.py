@@ -46,6 +46,13 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
+        self._refused = Gauge(
+            "propensity_release_refused",
+            "1 if the version in force does not answer, and an older one or none does in its place",
+            ("model",),
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
         self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
 
     def request(self, route: str, method: str, status: int, client: str, seconds: float) -> None:
@@ -72,6 +79,10 @@ class Metrics:
     def features_age(self, seconds: float) -> None:
         """Note how old the published features are."""
         self._age.set(seconds)
+
+    def release_refused(self, model: str, refused: bool) -> None:
+        """Note whether a model's version in force is refused; model: a released name."""
+        self._refused.labels(model).set(refused)
 
     def render(self) -> bytes:
         """The text exposition, summed over workers if there are several."""

@@ -8,8 +8,7 @@ import numpy as np
 
 from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
 from features.moments import iso
-from features.online import EXPIRED, PRESENT, OnlineRows, Published
-from features.online import UNKNOWN as ABSENT
+from features.online import PRESENT, OnlineRows, Published
 from features.settings import Settings
 from serving import batch
 from serving.api import (
@@ -23,6 +22,7 @@ from serving.api import (
     Offender,
     Problem,
     ReasonAnswer,
+    Refused,
     ReleasedModel,
     Score,
     ScoreAnswer,
@@ -55,9 +55,12 @@ class Scorer:
         self.releases = Releases(settings)
         self._targets: dict[tuple[str, str, str], Target] = {}
 
-    def published(self) -> Published:
-        """What is published, if it may be answered from now; NoBuild or FeaturesExpired."""
-        return answerable(self.rows.current(), self.settings)
+    def published(self, as_of: datetime | None = None) -> Published:
+        """What is published, if it may be answered from at that moment, default now.
+
+        NoBuild or FeaturesExpired.
+        """
+        return answerable(self.rows.current(), self.settings, as_of or self.settings.now())
 
     def targets(
         self, published: Published, wanted: Iterable[str] | None = None
@@ -94,39 +97,53 @@ class Scorer:
 
     def ready(self) -> None:
         """Return if a customer could be answered now; raise the reason if not."""
-        targets = self.targets(self.published())
-        broken = [error for error in targets.values() if isinstance(error, PropensityError)]
-        if len(broken) == len(targets):
-            raise broken[0]
+        _require_one(self.targets(self.published()))
+
+    def refused(self) -> dict[str, Refused | None]:
+        """Every model with a version in force; None if that version answers, else why not and what does."""
+        published, found = self._published_or_none(), dict[str, Refused | None]()
+        for name in names(self.settings):
+            serving: str | None = None
+            error: PropensityError | None
+            try:
+                release = self.releases.get(name)
+                if published is not None:
+                    self._target(published, release)
+                serving, error = release.version, self.releases.errors.get(name)
+            except PropensityError as caught:
+                error = caught
+            found[name] = None
+            if error is not None:
+                failure = Failure(error.code, detail_of(error, self.settings))
+                found[name] = Refused(name, serving, failure)
+        return found
+
+    def _published_or_none(self) -> Published | None:
+        try:
+            return self.published()
+        except PropensityError:  # said by /readyz and by every score
+            return None
 
     def answer(self, request: ScoreRequest, request_id: str) -> ScoreAnswer:
         """One entry an id, in the order asked. Problem or PropensityError only if nothing can be answered."""
         as_of = self.settings.now()
-        published = self.published()
+        published = self.published(as_of)
         targets = self.targets(published, request.targets)
-        broken = [error for error in targets.values() if isinstance(error, PropensityError)]
-        if len(broken) == len(targets):
-            raise broken[0]
+        _require_one(targets)
         ids = self.resolve(request.customers)
-        rows, status = self.rows.read(published, [id or "" for id in ids], as_of=as_of)
-        status[[id is None for id in ids]] = ABSENT  # whatever a customer without a name may hold
-        present = np.flatnonzero(status == PRESENT)
-        scored = self._scored(rows[present], published, targets, request.reasons)
+        named = [place for place, id in enumerate(ids) if id is not None]
+        rows, status = self.rows.read(published, [id for id in ids if id is not None])
+        found = status == PRESENT
+        scored = self._scored(rows[found], published, targets, request.reasons)
         known_at, stale = iso(published.moment), as_of - published.moment > self.settings.stale_after
-        results: list[Answered | Unanswered] = [
-            Unanswered(id, self._expired(published.moment) if state == EXPIRED else UNKNOWN)
-            for id, state in zip(ids, status.tolist(), strict=True)
-        ]
-        for place, scores in zip(present.tolist(), scored, strict=True):
+        results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
+        for place, scores in zip(np.array(named, np.intp)[found].tolist(), scored, strict=True):
             results[place] = Answered(ids[place] or "", known_at, stale, scores)
         return ScoreAnswer(request_id, iso(as_of), results)
 
     def models(self, request_id: str) -> ModelsAnswer:
         """Every released model with its card, or why it is not in service."""
-        try:
-            published: Published | None = self.published()
-        except PropensityError:  # said by /readyz and by every score; cards can be read without features
-            published = None
+        published = self._published_or_none()  # cards can be read without features
         models: list[ReleasedModel | BrokenModel] = []
         for name in names(self.settings):
             try:
@@ -181,26 +198,28 @@ class Scorer:
                 scores.append(score if member else outside)
         return by_customer
 
-    def _expired(self, moment: datetime) -> Failure:
-        return Failure(
-            "features_expired", f"the customer's features of {iso(moment)} are too old to answer from"
-        )
 
-
-def answerable(published: Published, settings: Settings) -> Published:
-    """What may be answered from now. FeaturesExpired if it is too old, NoBuild if it is of the future."""
-    age = settings.now() - published.moment
+def answerable(published: Published, settings: Settings, as_of: datetime) -> Published:
+    """What may be answered from at that moment. FeaturesExpired if too old, NoBuild if of its future."""
+    age = as_of - published.moment
     if age > settings.expire_after:
         raise FeaturesExpired(
             f"the published features are of {iso(published.moment)}, {age.days} days old, limit "
             f"{settings.expire_after.days}: run `propensity features build` with newer data"
         )
-    if published.moment > settings.now():
+    if published.moment > as_of:
         raise NoBuild(
             f"the published features are of {iso(published.moment)}, which is later than now, "
-            f"{iso(settings.now())}: nobody could know them. Publish with `propensity features build --as-of`"
+            f"{iso(as_of)}: nobody could know them. Publish with `propensity features build --as-of`"
         )
     return published
+
+
+def _require_one(targets: Mapping[str, Target | PropensityError]) -> None:
+    """Raise the first target's reason if none can be answered."""
+    broken = [error for error in targets.values() if isinstance(error, PropensityError)]
+    if len(broken) == len(targets):
+        raise broken[0]
 
 
 def columns_of(

@@ -92,14 +92,16 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, command: Sequence[str] = (sys.executable, "-c", SERVE)) -> Iterator[Running]:
+def running(
+    settings: Settings, command: Sequence[str] = (sys.executable, "-c", SERVE), **env: str
+) -> Iterator[Running]:
     """Start it on a free port of loopback, and wait until it listens (not until it is ready)."""
     port = free_port()
     log_file = settings.home.parent / f"service-{port}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [part.replace("{port}", str(port)) for part in command],
-            env=environment(settings, port),
+            env=environment(settings, port) | env,
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -108,3 +108,21 @@ def test_a_field_that_is_not_known_is_refused_without_repeating_its_name(of: str
     with pytest.raises(Problem) as refused:
         (SCORES if of == "customers" else DECISIONS).decode(body)
     assert BY_MISTAKE.encode() not in refused.value.document(uuid.uuid4().hex)
+    assert refused.value.errors is not None
+    assert refused.value.errors[0].path == "$"
+    assert f"expected only the fields {of}, " in refused.value.detail
+
+
+def test_a_field_that_is_not_known_of_an_identity_is_placed() -> None:
+    """A list has up to 1,000 of them: the caller must learn which."""
+    with pytest.raises(Problem) as refused:
+        SCORES.decode(json.dumps({"customers": ["a", {"source": "crm", "id": "7", BY_MISTAKE: 1}]}).encode())
+    assert refused.value.detail == "$.customers[1]: expected only the fields source, id"
+
+
+@pytest.mark.parametrize("name", [f"x` - at `$.{BY_MISTAKE}", f"` - at `{BY_MISTAKE}", f"{BY_MISTAKE}`"])
+def test_the_name_of_an_unknown_field_cannot_pose_as_a_place(name: str) -> None:
+    for body in ({"customer": "a", name: 1}, {"customer": {"source": "crm", "id": "7", name: 1}}):
+        with pytest.raises(Problem) as refused:
+            DECISIONS.decode(json.dumps(body).encode())
+        assert BY_MISTAKE.encode() not in refused.value.document(uuid.uuid4().hex)

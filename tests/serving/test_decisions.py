@@ -32,10 +32,11 @@ from features.errors import (
 )
 from features.moments import DAY
 from features.settings import BUNDLED_SHOPS, Settings
+from features.shop import shop_of
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
-from serving.decisions import DecisionContext, Replay, replay, take_decision
-from serving.ledger import Ledger
+from serving.decisions import DecisionContext, Replay, problems_of, replay, take_decision
+from serving.ledger import Entry, Ledger
 
 # c0000 .. c0199: all active, an average order of 80, never contacted unless a test says otherwise.
 FEATURES = (*TINY_FEATURES, "order_value_365d", "orders_365d", "contacts_30d", "days_since_contact")
@@ -288,9 +289,12 @@ def test_what_cannot_be_decided_is_refused_by_its_own_error(settings: Settings, 
 def test_a_window_that_no_feature_has_is_refused(settings: Settings, publish: Publish) -> None:
     """Contacts that cannot be counted must not count as none."""
     publish()
+    assert problems_of(shop_of(settings)) == []
     policy(settings, per_days="28")
     with pytest.raises(SettingsError, match="28 days: expected one of the features' windows, 7, 30, 90, 365"):
         decided(settings)
+    (problem,) = problems_of(shop_of(settings))
+    assert "28 days: expected one of" in problem, "a check says it before the first decision does"
 
 
 def test_a_release_of_other_features_is_refused(
@@ -400,7 +404,9 @@ def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publ
     answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
     assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
     assert (answer.duals, answer.actions[0].slot) == ({}, None)
-    assert decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"}) == answer
+    assert decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 2}) == answer
+    with pytest.raises(IdempotencyConflict):
+        decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 3})
     assert replay(settings, answer.decision_id or "").verdict == "equal"
 
 
@@ -421,3 +427,31 @@ ACTIONS = [replace(ACTIONS[0], name="unsure", effect=replace(ACTIONS[0].effect, 
     answer = decided(settings, key="k")
     assert rejected(answer)["unsure"] == "value_unknown"
     assert decided(settings, key="k") == answer
+
+
+def test_a_record_from_before_a_field_was_added_is_answered_and_replayed(
+    settings: Settings, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 only adds: an upgrade must not turn repeats into errors and old decisions into forgeries."""
+    publish()
+    young = ("scenario", "context", "duals")
+    real = Ledger.append
+
+    def older(ledger: Ledger, entry: Entry, request: bytes) -> None:
+        assert entry.sealed is not None
+        answer = msgspec.json.decode(entry.sealed.answer)
+        inputs = msgspec.json.decode(entry.sealed.inputs)
+        for name in young:
+            del answer[name]
+            inputs.pop(name, None)
+        for action in answer["actions"]:
+            del action["slot"]
+        sealed = msgspec.structs.replace(
+            entry.sealed, answer=msgspec.json.encode(answer), inputs=msgspec.json.encode(inputs)
+        )
+        real(ledger, msgspec.structs.replace(entry, sealed=sealed), request)
+
+    monkeypatch.setattr(Ledger, "append", older)
+    answer = decided(settings, key="k")
+    assert decided(settings, key="k") == answer
+    assert replay(settings, answer.decision_id or "") == Replay(answer.decision_id or "", "equal", [])

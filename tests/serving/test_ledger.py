@@ -109,7 +109,7 @@ def test_an_idempotency_key_gives_its_own_answer_and_refuses_another_request(led
     assert ledger.stored_answer("another client", "k", REQUEST) is None
     with pytest.raises(IdempotencyConflict, match="another request"):
         ledger.stored_answer("tests", "k", b'{"customer":"paul"}')
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(DecisionError, match="UNIQUE"):
         write(ledger, entry("d2", idempotency_key="k"))
     write(ledger, entry("d3"), entry("d4"))  # without a key nothing is the same
 
@@ -258,3 +258,29 @@ def test_a_full_disk_is_said_and_nothing_is_half_decided(ledger: Ledger) -> None
     ledger._db.execute("PRAGMA max_page_count = 1000000")
     write(ledger, large)
     assert ledger.read("d2") == large
+
+
+def test_a_damaged_file_is_said_at_every_door(settings: Settings) -> None:
+    """Else: an internal error without a word of the backup, for every caller, until somebody looks."""
+    with closing(Ledger(settings)) as ledger:
+        write(ledger, entry(idempotency_key="k"))
+        path = ledger.path
+    size = path.stat().st_size
+    with path.open("r+b") as file:  # all but the first page, which SQLite reads to open it
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with closing(Ledger(settings)) as ledger:
+        for ask in (
+            lambda: ledger.stored_answer("tests", "k", REQUEST),
+            lambda: ledger.reserved("marie", NOW - DAY),
+            lambda: ledger.read("d1"),
+            lambda: ledger.releases_named(),
+            lambda: ledger.damaged(),
+            lambda: ledger.erase("marie"),
+            lambda: write(ledger, entry("d2")),
+        ):
+            with pytest.raises(DecisionError, match=r"ledger\.sqlite could not be .*restore its backup"):
+                ask()
+    path.write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(DecisionError, match="could not be opened"):
+        Ledger(settings)

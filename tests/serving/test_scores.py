@@ -4,15 +4,17 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from running import CUSTOMERS, settings_of, small_build
+from builds_by_hand import write_build
+from running import CUSTOMERS, release, settings_of, small_build
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_card, tiny_model, tiny_rows
 
 from features import online
 from features.builds import Build
 from features.settings import Settings
-from serving import releases
-from serving.api import Answered, NoScore, Score, ScoreRequest
+from serving import batch, releases
+from serving.api import Answered, Identity, NoScore, Score, ScoreRequest, Unanswered
 from serving.cards import FeatureCard, Members
 from serving.scores import Scorer
 
@@ -65,3 +67,43 @@ def test_the_order_of_published_columns_does_not_change_a_score(tmp_path: Path) 
         releases.publish(settings, tmp_path / f"model{number}", "churn_28d", "1")
         answers.append(Scorer(settings).answer(ScoreRequest(CUSTOMERS[:50]), "id"))  # type: ignore[arg-type]
     assert answers[0] == answers[1]
+
+
+def test_a_percentile_is_of_the_build_that_is_answered_from(
+    published: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """A place among other rows is a wrong number; the right one must come without a restart."""
+    settings, build = published
+    released = release(settings, tmp_path, build, "churn_28d")
+    batch.score(settings, released, build, TINY_MOMENT)
+    scorer = Scorer(settings)
+
+    def percentile() -> float | None:
+        (result,) = scorer.answer(ScoreRequest(["c0001"]), "id").results
+        assert isinstance(result, Answered)
+        (score,) = result.scores
+        assert isinstance(score, Score)
+        return score.percentile
+
+    assert percentile() is not None
+    rows = {TINY_MOMENT: (CUSTOMERS[:300], tiny_rows(300, seed=1))}
+    other = write_build(settings, TINY_FEATURES, rows, log="corrected")
+    online.publish(settings, other, TINY_MOMENT)
+    assert percentile() is None, "the other build was not scored yet"
+    table = pq.read_table(batch.score(settings, released, other, TINY_MOMENT))
+    assert percentile() == table["percentile"].to_pylist()[1]
+
+
+def test_an_identity_of_nobody_is_never_a_customer_without_a_name(tmp_path: Path) -> None:
+    """Whoever cannot be named must not be answered with somebody's scores."""
+    settings = settings_of(tmp_path / "home")
+    rows = tiny_rows(3)
+    build = write_build(settings, TINY_FEATURES, {TINY_MOMENT: (["", "c1", "c2"], rows)})
+    online.publish(settings, build, TINY_MOMENT)
+    release(settings, tmp_path, build, "churn_28d")
+    asked = ScoreRequest([Identity("crm", "7"), "c2", Identity("crm", "8"), "c1", "c9"])
+    results = Scorer(settings).answer(asked, "id").results
+    assert [r.customer_id for r in results] == [None, "c2", None, "c1", "c9"]
+    assert [isinstance(r, Answered) for r in results] == [False, True, False, True, False]
+    only = Scorer(settings).answer(ScoreRequest([Identity("crm", "7")]), "id").results
+    assert isinstance(only[0], Unanswered)

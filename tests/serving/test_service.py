@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pyarrow.parquet as pq
@@ -414,8 +417,19 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
         (broken / "model.json").write_bytes((broken / "model.json").read_bytes() + b" ")
         write_atomically(broken.parent / "CURRENT", b"3")
         assert service.scores("c0001").json()["results"] == before
-        assert service.client.get("/readyz").status_code == 200
+        ready = service.client.get("/readyz")
+        assert ready.status_code == 200
+        (refused,) = ready.json()["refused"]
+        assert (refused["name"], refused["serving"]) == ("churn_28d", "2")
+        assert refused["error"]["code"] == "release_corrupt"
+        assert "model.json was changed" in refused["error"]["detail"]
+        assert str(settings.home) not in ready.text, "it answers without a key"
+        assert 'propensity_release_refused{model="churn_28d"} 1.0' in service.client.get("/metrics").text
         assert "model.json was changed" in service.log
+
+        write_atomically(broken.parent / "CURRENT", b"1")
+        assert service.client.get("/readyz").json() == {"status": "ready", "refused": []}
+        assert 'propensity_release_refused{model="churn_28d"} 0.0' in service.client.get("/metrics").text
 
 
 def test_a_release_that_was_changed_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -428,7 +442,8 @@ def test_a_release_that_was_changed_is_refused_with_the_reason(tmp_path: Path) -
     booster = settings.home / "releases/churn_28d/1/booster-0.txt"
     booster.write_bytes(booster.read_bytes().replace(b"shrinkage=0.1", b"shrinkage=0.2", 1) + b"\n")
     with running(settings) as service:
-        assert service.client.get("/readyz").status_code == 200
+        (unanswered,) = service.client.get("/readyz").json()["refused"]
+        assert (unanswered["name"], unanswered["serving"]) == ("churn_28d", None)
         refused, answered = service.scores("c0001").json()["results"][0]["scores"]
         assert (refused["target"], refused["error"]["code"]) == ("churn_28d", "release_corrupt")
         assert "booster-0.txt was changed" in refused["error"]["detail"]
@@ -489,6 +504,40 @@ def test_it_refuses_to_start_without_a_key_or_on_a_taken_port(home: Settings, se
     assert "PROPENSITY_PORT" in taken.stderr
 
 
+class Calls(NamedTuple):
+    proxies: dict[str, str]
+    targets: list[bytes]  # the first line of every connection
+
+
+@contextmanager
+def calls_home() -> Iterator[Calls]:
+    """A proxy on loopback that lets nothing out and keeps what was asked of it."""
+    targets: list[bytes] = []
+
+    class Refuse(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            targets.append(self.rfile.readline())
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = f"http://127.0.0.1:{server.server_address[1]}"
+        yield Calls({"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}, targets)
+        server.shutdown()
+
+
+def test_what_bentomls_own_command_tells_its_makers_would_be_seen(home: Settings) -> None:
+    """Where our code is not loaded it does call: so the next test's silence is our doing."""
+    with calls_home() as calls:
+        subprocess.run(
+            [Path(sys.executable).with_name("bentoml"), "list"],
+            env=environment(home, 0) | calls.proxies,
+            capture_output=True,
+            check=True,
+        )
+    assert calls.targets == [b"CONNECT t.bentoml.com:443 HTTP/1.1\r\n"]
+
+
 def test_bentoml_serves_the_same_application(home: Settings, service: Running) -> None:
     """Operators who run BentoML's supervisor get the same answers and metrics, and logs without paths.
 
@@ -502,7 +551,7 @@ def test_bentoml_serves_the_same_application(home: Settings, service: Running) -
         "{port}",
         "--debug",
     )
-    with running(home, command) as under_bentoml:
+    with calls_home() as calls, running(home, command, **calls.proxies) as under_bentoml:
         assert under_bentoml.scores("c0001").json()["results"] == service.scores("c0001").json()["results"]
         problem(under_bentoml.client.get(f"/customers/{SECRET}"), 404, "not_found")
         text = under_bentoml.client.get("/metrics").text
@@ -513,3 +562,4 @@ def test_bentoml_serves_the_same_application(home: Settings, service: Running) -
         assert "bentoml" not in text
         assert SECRET not in under_bentoml.log + text
         assert under_bentoml.stop() == 0
+    assert calls.targets == [], "nobody is told that, or how, this runs"
