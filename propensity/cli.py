@@ -1,0 +1,83 @@
+"""The front door: the command line. Each command imports what it needs when it runs, so that help is instant.
+
+Exit codes: 0 done or quiet, 1 failed, 2 wrong usage, 3 warning, 4 page.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from features.errors import PropensityError, SettingsError
+from features.moments import parse_moment
+from features.settings import Settings
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """A moment on the command line, read by `parse_moment`."""
+
+    name = "moment"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        return value if isinstance(value, datetime) else parse_moment(value)
+
+
+AS_OF = click.option(
+    "--as-of",
+    type=Moment(),
+    metavar="MOMENT",
+    help="What 'now' means: 2017-12-31 (00:00 UTC) or 2017-12-31T08:00:00+08:00.",
+)
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and keep nothing.")
+
+
+class _Commands(click.Group):
+    """Shows our errors as one line, and exits with their code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PropensityError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of the work, not of the alphabet
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="propensity")
+def main() -> None:
+    """Predict what a retailer's customers will do next, and what is worth doing about it.
+
+    \b
+    The work, in its order:  init -> ingest -> features build -> train -> promote -> serve / score / decide
+                             and then, every day:  ingest -> features build -> monitor run
+
+    State lives in PROPENSITY_HOME (default ./.propensity); the shop is the folder PROPENSITY_SHOP (default:
+    the bundled demo shop). For a log of the past, PROPENSITY_AS_OF says what "now" is.
+    """
+    import features
+
+    found = Path(features.__file__ or "").parent
+    if found != REPOSITORY / "features":
+        raise SettingsError(
+            f"another package named 'features' hides ours: {found} was found, where "
+            f"{REPOSITORY / 'features'} was expected. "
+            "Remove it from this environment, or run in one of Propensity's own"
+        )
+
+
+def settings_of(as_of: datetime | None = None) -> Settings:
+    """The environment's settings, with the --as-of of the command line."""
+    from dataclasses import replace
+
+    settings = Settings.from_env()
+    return replace(settings, as_of=as_of) if as_of else settings

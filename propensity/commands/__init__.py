@@ -1,0 +1,1 @@
+"""The commands, a module a part of the work. To add one, write it where its part is."""

@@ -1,0 +1,75 @@
+"""What is known about customers: declared features, their builds and contracts."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import click
+
+from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
+
+
+@main.group()
+def features() -> None:
+    """What is known about customers: list what is declared, build it as of any moment."""
+
+
+@features.command("list")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with hashes.")
+def features_list(language: str, as_json: bool) -> None:
+    """List every declared feature: what it means, its unit, where it comes from."""
+    from propensity.tables import show_features
+
+    show_features(settings_of(), language, as_json)
+
+
+@features.command("build")
+@AS_OF
+@click.option(
+    "--since", type=Moment(), metavar="MOMENT", help="First snapshot [default: 28 days into the log]."
+)
+@click.option(
+    "--every", type=click.IntRange(1, 366), default=7, show_default=True, help="Days between snapshots."
+)
+@click.option(
+    "--publish/--no-publish", default=True, show_default=True, help="Serve the last snapshot online."
+)
+@DRY_RUN
+def features_build(
+    as_of: datetime | None, since: datetime | None, every: int, publish: bool, dry_run: bool
+) -> None:
+    """Compute features at a grid of moments that ends at --as-of, and publish the last one to the service.
+
+    Snapshots that exist are not computed again. Publishing refreshes the scores of every release; exit
+    code 3 warns of a release whose features are now defined differently: train and promote it again.
+    """
+    from propensity.steps import build_features
+    from propensity.tables import progress_bar
+
+    settings = settings_of(as_of)
+    with progress_bar("Building features") as progress:
+        built = build_features(settings, since, every, publish, dry_run, progress)
+    click.echo(built.text)
+    if built.starved:
+        sys.exit(3)
+
+
+@main.command()
+@click.option(
+    "--customers", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to compare."
+)
+def check(customers: int) -> None:
+    """Hold the shop's settings and declarations to their contracts, its own ones included.
+
+    Features are computed twice for some customers of the log, by the engine and by the slow reference, and
+    with everything later than the moment removed: any difference is named.
+    """
+    from propensity.steps import check_everything
+
+    problems, text = check_everything(settings_of(), customers)
+    for problem in problems:
+        click.echo(f"problem: {problem}", err=True)
+    click.echo(text)
+    sys.exit(1 if problems else 0)
