@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from features.errors import FeatureError
-from features.log import TABLES
+from features.tables import LOCAL, TABLES
 from features.words import Words
 
 KERNEL_VERSION = 1  # raise whenever the kernel would give another number for the same declaration
@@ -36,19 +36,28 @@ Measure = Literal[
     "gap_mean",  # null with fewer than two active dates
     "gap_std",
     "gap_max",
+    "mode",  # most frequent value of a column; of equally frequent ones the smallest
+    "last",  # a column's value at the event that happened last; of several then, known last, then largest
+    "until_next",  # of the calendar: days to the start of the next event; null if none is known
+    "ahead",  # of the calendar: events that start within the window after the moment
+    "running",  # of the calendar: events that have started and not ended
     "expression",  # of other features
 ]
 _HISTORY = ("since_last", "since_first", "gap_median", "gap_mean", "gap_std", "gap_max")
-_COLUMN = ("sum", "max", "distinct")
+_COLUMN = ("sum", "max", "distinct", "mode", "last")
+_CODED = ("mode", "last")  # of a text column they give a code of the vocabulary
+CALENDAR = ("until_next", "ahead", "running")  # may look at what lies ahead, if it was known by the moment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """One feature.
 
-    table, column: of the customer log. where: a condition on one row of it, in SQL; `local_at` is the
-    event's time in the shop's zone; null counts as false. window: days, None for all of known history.
-    expression: + - * / over other features' names and numbers; a division by zero or a null gives null.
+    table, column: of the customer log, or `hour` and `weekday` of an event. where: a condition on one row,
+    in SQL; `local_at` is the event's time in the shop's zone; null counts as false. window: days, None for
+    all of known history. vocabulary: for mode and last of text, the values in the order of their codes 0, 1,
+    ...; other values are left out. expression: + - * /, min(a, b) and max(a, b) over other features' names
+    and numbers; a division by zero or a null gives null.
     """
 
     name: str
@@ -59,6 +68,7 @@ class Feature:
     column: str | None = None
     where: str | None = None
     window: int | None = None
+    vocabulary: tuple[str, ...] | None = None
     expression: str | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +85,30 @@ class Feature:
             raise FeatureError(f"{self.name}: window {self.window!r} is not a number of days, 1 to 3660")
         if self.measure in _HISTORY and self.window is not None:
             raise FeatureError(f"{self.name}: {self.measure} looks at all known history, it takes no window")
+        if self.table is not None:
+            self._check_column(self.table)
+
+    def _check_column(self, table: str) -> None:
+        columns = TABLES[table].columns
+        if self.column is not None and self.column not in columns and self.column not in LOCAL:
+            raise FeatureError(
+                f"{self.name}: {table} has no column {self.column!r}: {', '.join([*columns, *LOCAL])}"
+            )
+        text = self.column in columns and columns[self.column].type == "text"
+        if (self.vocabulary is not None) != (text and self.measure in _CODED):
+            raise FeatureError(f"{self.name}: a vocabulary goes with {' and '.join(_CODED)} of a text column")
+        if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
+            raise FeatureError(f"{self.name}: its vocabulary names a value twice")
+        if self.measure in CALENDAR and table != "calendar":
+            raise FeatureError(f"{self.name}: {self.measure} is of the calendar, not of {table}")
+        if table == "calendar" and self.measure not in (*CALENDAR, "count", "since_last"):
+            raise FeatureError(
+                f"{self.name}: of the calendar there are {', '.join(CALENDAR)}, count, since_last"
+            )
+        if (self.measure == "ahead") > (self.window is not None) or (
+            self.measure in ("until_next", "running") and self.window is not None
+        ):
+            raise FeatureError(f"{self.name}: of the calendar, only ahead and count take a window")
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -82,12 +116,22 @@ class Feature:
         if self.expression is None:
             return ()
         tree = ast.parse(self.expression, mode="eval")
+        functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         for node in ast.walk(tree):
-            if not isinstance(node, _ALLOWED):
+            if isinstance(node, ast.Call):
+                if (
+                    not isinstance(node.func, ast.Name)
+                    or node.func.id not in FUNCTIONS
+                    or len(node.args) != 2
+                    or node.keywords
+                ):
+                    raise FeatureError(f"{self.name}: only min(a, b) and max(a, b) can be called")
+            elif not isinstance(node, _ALLOWED):
                 raise FeatureError(
                     f"{self.name}: {type(node).__name__} is not allowed in {self.expression!r}"
                 )
-        return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}))
+        names = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in functions)
+        return tuple(sorted({node.id for node in names}))
 
     @property
     def source(self) -> str:
@@ -99,6 +143,7 @@ class Feature:
         return f"{self.measure}({self.table}{column}){where}"
 
 
+FUNCTIONS = ("min", "max")
 _ALLOWED = (
     ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div,
     ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant,
@@ -119,6 +164,7 @@ def feature_hash(feature: Feature, catalogue: Mapping[str, Feature], of_log: Map
         "column": feature.column,
         "where": feature.where,
         "window": feature.window,
+        "vocabulary": feature.vocabulary,
         "expression": feature.expression,
         "inputs": {name: feature_hash(catalogue[name], catalogue, of_log) for name in feature.inputs},
     }

@@ -24,10 +24,11 @@ from features.builds import KEYS, Build
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureError, LogError, UsageError
 from features.files import locked
-from features.log import TABLES, Log
+from features.log import Log
 from features.moments import DAY_US, iso, to_us
 from features.settings import Settings
 from features.shop import Shop, shop_of
+from features.tables import TABLES
 
 BUCKET = 50_000  # customers computed at once: bounds memory
 Progress = Callable[[str, int, int], None]

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 from features import duck
 from features.errors import SourceError, UsageError
 from features.files import locked, read_pointer, sha256, write_atomically
-from features.log import TABLES, Log, Table, Type
+from features.log import Log
 from features.moments import from_us, iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
+from features.tables import TABLES, Table, Type
 
 VERSION = 2  # raise whenever the same raw files would give another log
 ROWS_A_GROUP = 131_072

@@ -1,4 +1,4 @@
-"""The customer log: its tables, their contracts, and how to read it.
+"""The customer log: where it lies, and how to read it. What its tables hold: `tables.py`.
 
 Canonical parquet: UTC microseconds, text ids as given, money as decimal in the shop's currency. Rows are
 immutable facts with `at` (when it happened) and `known_at` (when we could know it). A return or a
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from features.errors import LogError
 from features.files import read_pointer, sha256
@@ -23,137 +23,6 @@ from features.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Type = Literal["text", "moment", "money", "integer", "real", "map"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table. `required`: a row without it breaks the contract."""
-
-    type: Type
-    required: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: its columns, and rules as (reason of a rejection, SQL that holds for a good row).
-
-    key: columns that name a row; a second row with the same key is rejected as a duplicate.
-    """
-
-    name: str
-    key: tuple[str, ...]
-    columns: dict[str, Column]
-    rules: tuple[tuple[str, str], ...] = ()
-
-
-_EVENT = {
-    "customer_id": Column("text"),
-    "at": Column("moment"),
-    "known_at": Column("moment"),
-}
-_KNOWN = ("known before it happened", 'known_at >= "at"')
-
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        Table(
-            "customers",
-            ("customer_id",),
-            {**_EVENT, "attributes": Column("map", required=False)},
-            (_KNOWN,),
-        ),
-        Table(
-            "identities",
-            ("source", "source_id"),
-            {"source": Column("text"), "source_id": Column("text"), **_EVENT},
-            (_KNOWN,),
-        ),
-        Table(
-            "products",
-            ("product_id",),
-            {
-                "product_id": Column("text"),
-                "category": Column("text", required=False),
-                "department": Column("text", required=False),
-                "brand": Column("text", required=False),
-            },
-        ),
-        Table(
-            "orders",
-            ("order_id",),
-            {
-                "order_id": Column("text"),
-                **_EVENT,
-                "channel": Column("text"),
-                "store_id": Column("text", required=False),
-                "amount": Column("money"),  # paid to the shop, after discounts
-                "discount": Column("money"),  # taken off the price, by anyone
-                "ref": Column("text", required=False),  # the order that this one returns or corrects
-            },
-            (_KNOWN, ("negative money without a ref", "amount >= 0 or ref is not null")),
-        ),
-        Table(
-            "order_lines",
-            ("order_id", "line"),
-            {
-                "order_id": Column("text"),
-                "line": Column("integer"),
-                **_EVENT,
-                "product_id": Column("text"),
-                "category": Column("text", required=False),  # null: the product is not in the catalogue
-                "department": Column("text", required=False),
-                "brand": Column("text", required=False),
-                "items": Column("integer"),  # pieces; goods sold by measure count as one
-                "measure": Column("integer", required=False),  # quantity of goods sold by measure, as given
-                "amount": Column("money"),
-                "discount": Column("money"),
-                "coupon": Column("money"),  # the part of the discount that a coupon gave
-                "ref": Column("text", required=False),  # the order whose goods come back in this one
-            },
-            (
-                _KNOWN,
-                ("neither quantity nor money", "items <> 0 or measure <> 0 or amount <> 0 or discount <> 0"),
-                ("negative discount", "discount >= 0 and coupon >= 0"),
-            ),
-        ),
-        Table(
-            "contacts",
-            ("contact_id",),
-            {
-                "contact_id": Column("text"),
-                **_EVENT,
-                "campaign_id": Column("text", required=False),
-                "action": Column("text"),
-                "channel": Column("text"),
-                "until": Column("moment", required=False),  # end of the offer's validity
-                "cost": Column("money", required=False),
-                "propensity": Column("real", required=False),  # null: targeting was not randomised
-            },
-            (
-                _KNOWN,
-                ("propensity outside (0, 1]", "propensity is null or (propensity > 0 and propensity <= 1)"),
-            ),
-        ),
-        Table(
-            "responses",
-            ("response_id",),
-            {
-                "response_id": Column("text"),
-                **_EVENT,
-                "kind": Column("text"),  # open, click, redeem, buy, opt-out
-                "contact_id": Column("text", required=False),
-                "campaign_id": Column("text", required=False),
-            },
-            (
-                _KNOWN,
-                ("unknown kind of response", "kind in ('open', 'click', 'redeem', 'buy', 'opt-out')"),
-            ),
-        ),
-    )
-}
-EVENTS = tuple(name for name, table in TABLES.items() if "at" in table.columns)
 
 
 @dataclass(frozen=True)

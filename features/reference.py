@@ -5,7 +5,8 @@ declarations and DuckDB's reading of a declaration's `where`; nothing of windows
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import duckdb
 
 from features import duck
-from features.definitions import Feature
+from features.definitions import CALENDAR, Feature
 from features.log import Log
 from features.shop import Shop
 
@@ -30,7 +31,10 @@ def compute(
     result = {}
     for row in log.read("customers").to_pylist():
         if row["known_at"] <= moment:
-            mine = {t: [e for e in events[t] if e["customer_id"] == row["customer_id"]] for t in tables}
+            mine = {
+                t: [e for e in events[t] if t == "calendar" or e["customer_id"] == row["customer_id"]]
+                for t in tables
+            }
             result[row["customer_id"]] = one(mine, features, moment)
     return result
 
@@ -38,10 +42,12 @@ def compute(
 def one(
     events: Mapping[str, list[Event]], features: Mapping[str, Feature], moment: datetime
 ) -> dict[str, float]:
-    """All features of one customer, whose events by table are given."""
+    """All features of one customer, whose events by table are given, the shop's calendar among them."""
     values: dict[str, float] = {}
     for name, feature in features.items():
-        if feature.table is not None:
+        if feature.measure in CALENDAR:
+            values[name] = calendar(feature, events["calendar"], moment)
+        elif feature.table is not None:
             known = [
                 e
                 for e in events[feature.table]
@@ -54,15 +60,55 @@ def one(
         if feature.expression is not None:
             try:
                 # The declaration has been checked to hold names, numbers and + - * / only.
-                value = eval(feature.expression, {"__builtins__": {}}, values)  # noqa: S307
+                value = eval(feature.expression, {"__builtins__": {}, **_FUNCTIONS}, values)  # noqa: S307
             except ZeroDivisionError:
                 value = math.nan
             values[name] = value
     return values
 
 
+def _null_of_null(choose: Callable[..., float]) -> Callable[..., float]:
+    return lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else choose(a, b)
+
+
+_FUNCTIONS = {"min": _null_of_null(min), "max": _null_of_null(max)}
+
+
+def calendar(feature: Feature, events: list[Event], moment: datetime) -> float:
+    """A measure of the calendar, which may lie ahead: what of it was known by the moment."""
+    known = [e for e in events if e["known_at"] <= moment and (feature.where is None or e[feature.where])]
+    match feature.measure:
+        case "until_next":
+            starts = [e["at"] for e in known if e["at"] > moment]
+            return _days(min(starts) - moment) if starts else math.nan
+        case "ahead":
+            assert feature.window is not None
+            return len([e for e in known if moment < e["at"] <= moment + timedelta(days=feature.window)])
+        case "running":
+            return len([e for e in known if e["at"] <= moment < e["until"]])
+    raise AssertionError(feature.measure)
+
+
+def coded(feature: Feature, event: Event) -> float | None:
+    """A column's value as a number: of a vocabulary its code; None if it is null or not in it."""
+    value = event[feature.column] if feature.column else None
+    if feature.vocabulary is not None:
+        return feature.vocabulary.index(value) if value in feature.vocabulary else None
+    return None if value is None else float(value)
+
+
 def measure(feature: Feature, events: list[Event], moment: datetime) -> float:
     """One measure over the events that count."""
+    if feature.measure in ("mode", "last"):
+        found = [
+            (e["at"], max(e["at"], e["known_at"]), v) for e in events if (v := coded(feature, e)) is not None
+        ]
+        if not found:
+            return math.nan
+        if feature.measure == "last":
+            return max(found)[2]
+        times = Counter(value for _, _, value in found)
+        return min(value for value, n in times.items() if n == max(times.values()))
     column = [e[feature.column] for e in events if e[feature.column] is not None] if feature.column else []
     days = sorted({e["day"] for e in events})
     gaps: list[int] = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
@@ -119,4 +165,6 @@ def _events(
     for event in events:
         day: date = event["at"].astimezone(shop.zone).date()
         event["day"] = day
+        event["hour"] = event["at"].astimezone(shop.zone).hour
+        event["weekday"] = day.isoweekday()
     return events

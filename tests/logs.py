@@ -11,11 +11,12 @@ import pytest
 
 from features.files import write_atomically
 from features.ingest import arrow_schema
-from features.log import TABLES, Log
+from features.log import Log
 from features.moments import parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import Shop
 from features.sources import complete_journey
+from features.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 OF_LOG = Shop.load(Settings().shop).of_log  # of the bundled shop

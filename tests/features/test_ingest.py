@@ -20,10 +20,11 @@ from logs import empty_shop, real_data
 from features.errors import SettingsError, SourceError, UsageError
 from features.files import read_pointer
 from features.ingest import ingest
-from features.log import TABLES, Log
+from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.sources.complete_journey import FILES
+from features.tables import TABLES
 
 
 def test_every_line_of_the_real_log_is_accounted_for(journey: Settings) -> None:
