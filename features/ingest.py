@@ -5,7 +5,6 @@ Atomic: a generation is written whole beside the old one, then one pointer flips
 """
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -20,18 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import duck
-from features.errors import SourceError, UsageError
+from features.errors import SourceError
 from features.files import locked, read_pointer, sha256, write_atomically
 from features.log import Log
 from features.moments import from_us, iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.sources import Source
+from features.sources import Source, open_source
 from features.tables import TABLES, Table, Type
 
 VERSION = 2  # raise whenever the same raw files would give another log
 ROWS_A_GROUP = 131_072
-BUNDLED = ("complete_journey",)
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
 
@@ -75,9 +73,7 @@ def ingest(
     """
     shop = shop_of(settings)
     name = name or shop.sources[0]
-    if name not in BUNDLED:
-        raise UsageError(f"there is no source {name!r}; there are: {', '.join(BUNDLED)}")
-    source: Source = importlib.import_module(f"features.sources.{name}").source(shop, folder)
+    source = open_source(shop, name, folder)
     inputs = {path.name: sha256(path) for path in source.files}
     stamp = hashlib.sha256(json.dumps([VERSION, shop.of_log, inputs]).encode()).hexdigest()
 

@@ -1,7 +1,13 @@
 """Where logs come from: one module a source, each giving a `Source` for `features.ingest`."""
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from features.errors import UsageError
+from features.shop import Shop
+
+BUNDLED = ("complete_journey",)
 
 
 @dataclass(frozen=True)
@@ -18,3 +24,11 @@ class Source:
     files: tuple[Path, ...]
     tables: dict[str, str]
     complete_until: str
+
+
+def open_source(shop: Shop, name: str, folder: Path | None = None) -> Source:
+    """The source of that name. UsageError if there is none; SourceError for files absent or unreadable."""
+    if name not in BUNDLED:
+        raise UsageError(f"there is no source {name!r}; there are: {', '.join(BUNDLED)}")
+    found: Source = importlib.import_module(f"features.sources.{name}").source(shop, folder)
+    return found
