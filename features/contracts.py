@@ -91,8 +91,8 @@ def _part(log: Log, folder: Path, customers: Sequence[str], known_by: datetime |
         table = log.read(name)
         if "customer_id" in table.column_names:
             table = table.filter(pc.is_in(table["customer_id"], pa.array(customers)))
-            if known_by is not None:
-                table = table.filter(pc.less_equal(table["known_at"], pa.scalar(known_by)))
+        if known_by is not None and "known_at" in table.column_names:
+            table = table.filter(pc.less_equal(table["known_at"], pa.scalar(known_by)))
         path = folder / name / "part.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table, path)

@@ -21,18 +21,20 @@ from numpy.typing import NDArray
 
 from features import duck, kernel
 from features.builds import KEYS, Build
-from features.definitions import Feature, catalogue, feature_hash
+from features.definitions import CALENDAR, Feature, catalogue, feature_hash
 from features.errors import FeatureError, LogError, UsageError
 from features.files import locked
 from features.log import Log
 from features.moments import DAY_US, iso, to_us
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.tables import TABLES
+from features.tables import LOCAL, TABLES, Type
 
 BUCKET = 50_000  # customers computed at once: bounds memory
 Progress = Callable[[str, int, int], None]
 Float64 = NDArray[np.float64]
+_Key = tuple[str, str | None, str | None, tuple[str, ...] | None]  # kind, column, where, vocabulary
+_CODED = ("mode", "last")
 
 
 def available(log: Log, features: Mapping[str, Feature]) -> dict[str, Feature]:
@@ -180,6 +182,9 @@ def _columns(
     connection.register("wanted", pa.table({"customer_id": ids, "code": np.arange(len(ids))}))
     for table in sorted({f.table for f in features.values() if f.table}):
         here = {name: f for name, f in features.items() if f.table == table}
+        if table == "calendar":
+            values.update(_calendar(connection, log, shop, here, moments))
+            continue
         values.update(_Events(connection, log, shop, table, here).compute(len(ids), spine, moments))
     while len(values) < len(features):  # expressions, in the order that their inputs become known
         for name, feature in features.items():
@@ -187,6 +192,52 @@ def _columns(
                 assert feature.expression is not None
                 values[name] = evaluate(feature.expression, values)
     return {name: values[name].astype(np.float32) for name in features}
+
+
+def _calendar(
+    connection: duckdb.DuckDBPyConnection,
+    log: Log,
+    shop: Shop,
+    features: Mapping[str, Feature],
+    moments: NDArray[np.int64],
+) -> dict[str, Float64]:
+    """The calendar's features: the same for every customer, so computed once a moment."""
+    once, row = np.unique(moments, return_inverse=True)
+    m = once[:, None]
+    result: dict[str, Float64] = {}
+    for name, feature in features.items():
+        events = connection.sql(
+            f"""SELECT epoch_us("at") AS at_us, epoch_us(known_at) AS known, epoch_us("until") AS until_us
+                FROM {_local(log, shop, "calendar")} WHERE {feature.where or "true"}"""
+        ).fetchnumpy()
+        at, known, until = (np.asarray(events[c], np.int64) for c in ("at_us", "known", "until_us"))
+        here = known <= m
+        if feature.measure not in CALENDAR:
+            here = here & (at <= m)
+        if feature.measure == "until_next":
+            nearest = np.where(here & (at > m), at, _NEVER).min(axis=1, initial=_NEVER)
+            value = np.where(nearest == _NEVER, np.nan, (nearest - once) / DAY_US)
+        elif feature.measure == "since_last":
+            last = np.where(here, at, kernel.NOTHING).max(axis=1, initial=kernel.NOTHING)
+            value = _null(last, (once - last) / DAY_US)
+        elif feature.measure == "running":
+            value = (here & (at <= m) & (m < until)).sum(axis=1).astype(np.float64)
+        else:
+            span = kernel.FOREVER if feature.window is None else feature.window * DAY_US
+            inside = (at > m) & (at <= m + span) if feature.measure == "ahead" else at > m - span
+            value = (here & inside).sum(axis=1).astype(np.float64)
+        result[name] = value[row]
+    return result
+
+
+_NEVER = np.iinfo(np.int64).max
+
+
+def _local(log: Log, shop: Shop, table: str) -> str:
+    """SQL of a table's rows, each with `local_at`, the event's time in the shop's zone."""
+    files = ", ".join(f"'{path}'" for path in log.paths(table))
+    return f"""(SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at
+                FROM read_parquet([{files}], hive_partitioning = false))"""
 
 
 class _Events:
@@ -202,43 +253,55 @@ class _Events:
     ) -> None:
         self.features = features
         self.scale = 10.0**shop.exponent
-        self.types = {c: column.type for c, column in TABLES[table].columns.items()}
-        self.inputs: dict[tuple[str, str | None, str | None], str] = {}
+        self.types: dict[str, Type] = {c: column.type for c, column in TABLES[table].columns.items()}
+        self.types |= dict.fromkeys(LOCAL, "integer")
+        self.inputs: dict[_Key, str] = {}
         for feature in features.values():
             self.inputs.setdefault(self._input(feature), f"c{len(self.inputs)}")
         select = [self._sql(*key, shop.exponent) + f" AS {name}" for key, name in self.inputs.items()]
-        files = ", ".join(f"'{path}'" for path in log.paths(table))
-        zone = shop.zone.key
         self.rows = connection.sql(
             f"""SELECT code, epoch_us(greatest("at", known_at)) AS enter, epoch_us("at") AS at_us,
                        (local_at::DATE - DATE '1970-01-01')::INTEGER AS local_day, {", ".join(select)}
-                FROM (SELECT *, "at" AT TIME ZONE '{zone}' AS local_at
-                      FROM read_parquet([{files}], hive_partitioning = false))
-                     JOIN wanted USING (customer_id)
+                FROM {_local(log, shop, table)} JOIN wanted USING (customer_id)
                 ORDER BY code, enter, at_us"""
         ).to_arrow_table()
 
     @staticmethod
-    def _input(feature: Feature) -> tuple[str, str | None, str | None]:
+    def _input(feature: Feature) -> _Key:
         """What a feature needs of each event: several windows and measures share it."""
         kind = {"count": "sum", "days": "distinct"}.get(feature.measure, feature.measure)
         if kind.startswith(("gap", "since")):
             kind = "history"
-        return kind, ("" if feature.measure == "days" else feature.column), feature.where
+        column = "" if feature.measure == "days" else feature.column
+        return kind, column, feature.where, feature.vocabulary
 
-    def _sql(self, kind: str, column: str | None, where: str | None, exponent: int) -> str:
+    def _sql(
+        self,
+        kind: str,
+        column: str | None,
+        where: str | None,
+        vocabulary: tuple[str, ...] | None,
+        exponent: int,
+    ) -> str:
         holds = f"coalesce({where}, false)" if where else "true"
+        named = LOCAL.get(column or "", f'"{column}"')
         if kind == "history":
             return f"({holds})"
         if kind == "distinct":
-            value = f'"{column}"' if column else "NULL"
-            return f"CASE WHEN {holds} THEN {value} END" if column else f"({holds})"
+            return f"CASE WHEN {holds} THEN {named} END" if column else f"({holds})"
+        if kind in _CODED:
+            if (type := self.types.get(column or "")) in ("moment", "map"):
+                raise FeatureError(f"{kind} of {column}: it has no number, this is a {type}")
+            if vocabulary is not None:
+                words = ", ".join("'" + word.replace("'", "''") + "'" for word in vocabulary)
+                named = f"list_position([{words}], {named}) - 1"
+            return f"CASE WHEN {holds} THEN {named} END::DOUBLE"
         if column is None:
             return f"CASE WHEN {holds} THEN 1 ELSE 0 END::BIGINT"
         type = self.types.get(column)
         if type not in ("money", "integer"):
             raise FeatureError(f"{kind} of {column}: only money and whole numbers are summed, this is {type}")
-        value = f'("{column}" * {10**exponent})::BIGINT' if type == "money" else f'"{column}"'
+        value = f"({named} * {10**exponent})::BIGINT" if type == "money" else named
         other = "0" if kind == "sum" else str(kernel.NOTHING)
         return f"CASE WHEN {holds} THEN coalesce({value}, {other}) ELSE {other} END::BIGINT"
 
@@ -271,15 +334,30 @@ class _Events:
                 money = feature.column is not None and self.types[feature.column] == "money"
                 scale = self.scale if money and kind != "distinct" else 1.0
                 result[name] = _null(raw, raw / scale)
-        for where in dict.fromkeys(f.where for f in self.features.values() if self._input(f)[0] == "history"):
-            matching = self._data(("history", None, where), days)
-            out = kernel.history(offsets, enter, at, days, spine, moments, matching)
-            for name, feature in self.features.items():
-                if self._input(feature) == ("history", None, where):
-                    result[name] = _from_history(feature.measure, out, moments)
+        for key in self.inputs:
+            wanted = {n: f for n, f in self.features.items() if self._input(f) == key}
+            spans = list(dict.fromkeys(f.window for f in wanted.values()))
+            windows = np.array([kernel.FOREVER if s is None else s * DAY_US for s in spans], np.int64)
+            if key[0] == "history":
+                out = kernel.history(offsets, enter, at, days, spine, moments, self._data(key, days))
+                result |= {n: _from_history(f.measure, out, moments) for n, f in wanted.items()}
+            elif key[0] == "last":
+                lasts = kernel.lasts(offsets, enter, at, spine, moments, windows, self._numbers(key))
+                result |= {n: lasts[spans.index(f.window)] for n, f in wanted.items()}
+            elif key[0] == "mode":
+                numbers = self._numbers(key)
+                levels, codes = np.unique(numbers, return_inverse=True)
+                codes = np.where(np.isnan(numbers), -1, codes).astype(np.int32)
+                modes = kernel.modes(offsets, enter, at, by_at, spine, moments, windows, codes)
+                levels = np.append(levels, np.nan)  # code -1: none
+                result |= {n: levels[modes[spans.index(f.window)]] for n, f in wanted.items()}
         return result
 
-    def _data(self, key: tuple[str, str | None, str | None], days: NDArray[np.int32]) -> NDArray[Any]:
+    def _numbers(self, key: _Key) -> Float64:
+        """A column as numbers, NaN where it does not count."""
+        return np.asarray(self.rows[self.inputs[key]].to_numpy(), np.float64)
+
+    def _data(self, key: _Key, days: NDArray[np.int32]) -> NDArray[Any]:
         column = self.rows[self.inputs[key]]
         if key[0] != "distinct":
             return np.asarray(column.to_numpy())
@@ -316,8 +394,9 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: lambda a, b: np.where(np.asarray(b) == 0, np.nan, np.divide(a, b)),  # never infinite
 }
+_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {"min": np.minimum, "max": np.maximum}  # null of null
 
 
 def evaluate(expression: str, values: Mapping[str, Float64]) -> Float64:
@@ -328,6 +407,9 @@ def evaluate(expression: str, values: Mapping[str, Float64]) -> Float64:
             return _OPERATORS[type(node.op)](walk(node.left), walk(node.right))
         if isinstance(node, ast.UnaryOp):
             return -walk(node.operand)
+        if isinstance(node, ast.Call):
+            assert isinstance(node.func, ast.Name)
+            return _FUNCTIONS[node.func.id](*map(walk, node.args))
         if isinstance(node, ast.Name):
             return values[node.id]
         assert isinstance(node, ast.Constant)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
+Float64 = NDArray[np.float64]
 
 FOREVER = np.int64(10**17)  # a window longer than any history, in microseconds
 NOTHING = np.iinfo(np.int64).min  # no event: no maximum, no last event
@@ -153,6 +154,93 @@ def maxima(
                         out[w, c, row] = values[queue[head], c]
                     if head == tail:
                         head, tail = 0, 0
+    return out
+
+
+@_jit
+def modes(
+    offsets: Int64, enter: Int64, at: Int64, by_at: Int64,
+    spine: Int64, moments: Int64, windows: Int64, codes: Int32,
+) -> Int32:  # fmt: skip
+    """Most frequent of codes [n] in each window, the smallest of several, -1 where there is none: [w, r]."""
+    out = np.full((len(windows), len(moments)), np.int32(-1))
+    times = np.zeros(max(codes.max(), 0) + 1 if codes.size else 1, np.int32)
+    longest = 0
+    for customer in range(len(offsets) - 1):
+        longest = max(longest, offsets[customer + 1] - offsets[customer])
+    own = np.zeros(longest, np.int32)  # this customer's different codes, ascending
+    for customer in range(len(offsets) - 1):
+        first, end = offsets[customer], offsets[customer + 1]
+        number = 0
+        for event in range(first, end):
+            code = codes[event]
+            if code >= 0 and times[code] == 0:
+                times[code] = 1
+                own[number] = code
+                number += 1
+        own[:number].sort()
+        for w in range(len(windows)):
+            window = windows[w]
+            entering, leaving = first, first
+            mode, stale = np.int32(-1), False
+            for k in range(number):
+                times[own[k]] = 0
+            for row in range(spine[customer], spine[customer + 1]):
+                moment = moments[row]
+                while entering < end and enter[entering] <= moment:
+                    code = codes[entering]
+                    if code >= 0 and enter[entering] < at[entering] + window:
+                        times[code] += 1
+                        stale = True
+                    entering += 1
+                while leaving < end and at[by_at[leaving]] + window <= moment:
+                    event = by_at[leaving]
+                    code = codes[event]
+                    if code >= 0 and enter[event] < at[event] + window:
+                        times[code] -= 1
+                        stale = True
+                    leaving += 1
+                if stale:
+                    mode, most, stale = np.int32(-1), np.int32(0), False
+                    for k in range(number):
+                        if times[own[k]] > most:
+                            mode, most = own[k], times[own[k]]
+                out[w, row] = mode
+        for k in range(number):
+            times[own[k]] = 0
+    return out
+
+
+@_jit
+def lasts(
+    offsets: Int64, enter: Int64, at: Int64,
+    spine: Int64, moments: Int64, windows: Int64, values: Float64,
+) -> Float64:  # fmt: skip
+    """Value [n] of the event in each window that happened last, NaN (no value) left out: [w, r].
+
+    Of several that happened then, the one known last; of several known then, the largest. What happened
+    last also leaves last, so that one event stands for every window.
+    """
+    out = np.full((len(windows), len(moments)), np.nan)
+    for customer in range(len(offsets) - 1):
+        end = offsets[customer + 1]
+        entering = offsets[customer]
+        last = np.int64(-1)
+        for row in range(spine[customer], spine[customer + 1]):
+            while entering < end and enter[entering] <= moments[row]:
+                if not np.isnan(values[entering]) and (
+                    last < 0
+                    or at[entering] > at[last]
+                    or (
+                        at[entering] == at[last]
+                        and (enter[entering] > enter[last] or values[entering] > values[last])
+                    )
+                ):
+                    last = entering
+                entering += 1
+            for w in range(len(windows)):
+                if last >= 0 and at[last] + windows[w] > moments[row]:
+                    out[w, row] = values[last]
     return out
 
 

@@ -104,6 +104,23 @@ def test_history_equals_brute_force(case: Case, data: st.DataObject) -> None:
             assert out[:, row].tolist() == expected
 
 
+@settings(max_examples=400, deadline=None)
+@given(cases())
+def test_modes_and_lasts_equal_brute_force(case: Case) -> None:
+    """Else a preferred channel or the last score would be another event's."""
+    offsets, enter, at, spine, moments, spans = (case[n] for n in names)
+    codes = np.maximum(case["values"][:, 0], -1).astype(np.int32)
+    numbers = np.where(case["values"][:, 1] < 0, np.nan, case["values"][:, 1].astype(np.float64))
+    modes = kernel.modes(offsets, enter, at, by_at(case), spine, moments, spans, codes)
+    lasts = kernel.lasts(offsets, enter, at, spine, moments, spans, numbers)
+    for w, row, events in windows(case):
+        mine = [int(codes[e]) for e in events if codes[e] >= 0]
+        most = max((mine.count(v) for v in mine), default=0)
+        assert modes[w, row] == min((v for v in mine if mine.count(v) == most), default=-1)
+        found = [(at[e], enter[e], numbers[e]) for e in events if not np.isnan(numbers[e])]
+        assert np.array_equal(lasts[w, row], max(found)[2] if found else np.nan, equal_nan=True)
+
+
 def test_no_events_at_all_is_not_an_error() -> None:
     none, spine = np.zeros(0, np.int64), np.array([0, 1], np.int64)
     offsets, moments, spans = np.zeros(2, np.int64), np.array([5], np.int64), np.array([3], np.int64)
@@ -112,6 +129,9 @@ def test_no_events_at_all_is_not_an_error() -> None:
     assert kernel.maxima(offsets, none, none, spine, moments, spans, values).item() == kernel.NOTHING
     codes = values.astype(np.int32)
     assert kernel.distinct(offsets, none, none, none, spine, moments, spans, codes).item() == 0
+    assert kernel.modes(offsets, none, none, none, spine, moments, spans, codes[:, 0]).item() == -1
+    numbers = np.zeros(0, np.float64)
+    assert np.isnan(kernel.lasts(offsets, none, none, spine, moments, spans, numbers).item())
 
 
 @pytest.mark.parametrize("late", [0, 4])
