@@ -16,17 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import reference
-from features.definitions import Feature
+from features.definitions import UNITS, Feature
 from features.engine import compute
 from features.log import Log
 from features.shop import Shop
-
-UNITS = frozenset(
-    (
-        *("orders", "stores", "lines", "items", "categories", "departments", "contacts", "coupons"),
-        *("campaigns", "money", "days", "share", "ratio", "score", "events"),
-    )
-)
 
 
 def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
