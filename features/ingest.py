@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import duck
+from features import digests, duck
 from features.errors import SourceError
 from features.files import locked, read_pointer, sha256, write_atomically
 from features.log import Log
@@ -92,6 +92,7 @@ def ingest(
             manifest = _write(scratch, shop, source, stamp, progress)
             manifest["shop"] = shop.of_log
             _carry_over(settings, current, scratch, name, manifest, before)
+            _digest(root / str(current), before, scratch, manifest)
             if dry_run:
                 return _ingested(_log(scratch, "(dry run)", manifest), manifest, changed=True)
             return _publish(settings, scratch, manifest)
@@ -131,10 +132,10 @@ def _write(
             ).to_arrow_table()
         )
         connection.execute("DROP TABLE staged")
-    if "orders" not in files:
-        raise SourceError(f"{source.name} gave no order that keeps the contract: nothing was ingested")
     (until,) = connection.execute(f"SELECT epoch_us(({source.complete_until}))").fetchall()[0]
-    (starts,) = connection.execute('SELECT epoch_us(min("at")) FROM orders').fetchall()[0]
+    starts = None
+    if "orders" in files:
+        (starts,) = connection.execute('SELECT epoch_us(min("at")) FROM orders').fetchall()[0]
     connection.close()
     rejected = scratch / "rejects" / f"{source.name}.parquet"
     rejected.parent.mkdir(parents=True)
@@ -144,8 +145,8 @@ def _write(
         "sources": {
             source.name: {
                 "stamp": stamp,
-                "starts_at": iso(from_us(starts)),
-                "complete_until": iso(from_us(until)),
+                "starts_at": None if starts is None else iso(from_us(starts)),
+                "complete_until": None if until is None else iso(from_us(until)),
                 "account": account,
             }
         },
@@ -269,9 +270,36 @@ def _carry_over(
             manifest["sources"][other] = facts
             rejected = f"rejects/{current}/{other}.parquet"
             os.link(settings.home / rejected, scratch / "rejects" / f"{other}.parquet")
-    manifest["starts_at"] = min(s["starts_at"] for s in manifest["sources"].values())
-    # A label is mature only when every source has told all it knows.
-    manifest["complete_until"] = min(s["complete_until"] for s in manifest["sources"].values())
+    for key in ("starts_at", "complete_until"):
+        stated = [facts[key] for facts in manifest["sources"].values() if facts[key] is not None]
+        if not stated:
+            lacking = {
+                "starts_at": "an order that keeps the contract",
+                "complete_until": "a moment until which it is complete",
+            }
+            raise SourceError(
+                f"no source gave {lacking[key]} ({', '.join(manifest['sources'])}): nothing was ingested"
+            )
+        # A label is mature only when every source has told all it knows.
+        manifest[key] = min(stated)
+
+
+def _digest(old: Path, before: dict[str, Any], scratch: Path, manifest: dict[str, Any]) -> None:
+    """Write the digests of every file; those of a file that was linked over are as they were."""
+    known, files = digests.read_files(old / "digests.json"), manifest["files"]
+    connection = duck.connect()
+    result: dict[str, dict[str, digests.Days]] = {}
+    for table, by_source in files.items():
+        for source, facts in by_source.items():
+            same = before.get("files", {}).get(table, {}).get(source) == facts
+            days = known.get(table, {}).get(source) if same else None
+            result.setdefault(table, {})[source] = (
+                digests.of_file(connection, TABLES[table], scratch / table / f"{source}.parquet")
+                if days is None
+                else days
+            )
+    connection.close()
+    digests.write(scratch / "digests.json", result)
 
 
 def _publish(settings: Settings, scratch: Path, manifest: dict[str, Any]) -> Ingested:

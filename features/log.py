@@ -6,6 +6,7 @@ correction is a new row with a `ref`; nothing is updated in place, so the past a
 
     log/<generation>/<table>/<source>.parquet
     log/<generation>/manifest.json       per table and source: rows, sha256; what the log states of itself
+    log/<generation>/digests.json        what was known on each day: see `digests.py`
     log/CURRENT                          the generation in force
 """
 
@@ -65,6 +66,17 @@ class Log:
     def tables(self) -> frozenset[str]:
         """Names of the tables that this log has; a table that a shop lacks is absent."""
         return frozenset(self.files)
+
+    @property
+    def digests(self) -> dict[str, dict[str, str]]:
+        """table -> UTC day of known_at -> digest over the rows known that day, of all sources together.
+
+        Equal digests: the same rows, in whatever order and files. Empty if another version wrote them.
+        Read from disk at every call. What has no known_at (products) has the one day "".
+        """
+        from features import digests  # loads DuckDB, which the service must not
+
+        return digests.of_log(self.folder / "digests.json")
 
     def paths(self, table: str) -> list[Path]:
         """The parquet files of a table, one a source, in a fixed order. LogError if the log lacks it."""

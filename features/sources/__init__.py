@@ -17,7 +17,8 @@ class Source:
     tables: canonical table -> SQL giving its columns (any type; ingestion casts them) and `_file`, `_line`
         (from 0: the row of a raw file that this row accounts for; null if derived from other tables) and
         `_note` (what is special about a row that is kept, or null). Taken in order: a later one may read the accepted rows of an earlier one by the table's name.
-    complete_until: SQL giving the moment up to which everything is in the log.
+    complete_until: SQL giving the moment up to which everything of this source is in the log; null if it
+        says nothing of time (a catalogue). A source may bring some tables only, and no orders if another does.
     """
 
     name: str
