@@ -7,7 +7,8 @@ PropensityError                 exit code 1
 │   └── SourceError             a source's raw files are absent or not what they should be
 ├── FeatureError                a feature is declared wrongly or cannot be computed
 │   ├── FeatureMismatch         a release needs a feature that a build lacks or defines differently
-│   └── NoBuild                 no features were built, or none for that moment
+│   ├── NoBuild                 no features were built, or none for that moment
+│   └── OnlineUnavailable       the store of the online rows does not answer
 ├── CustomerError               one customer cannot be answered
 │   ├── UnknownCustomer
 │   └── FeaturesExpired
@@ -68,6 +69,12 @@ class NoBuild(FeatureError):
     """No features were built, or none for the moment asked for."""
 
     code = "no_build"
+
+
+class OnlineUnavailable(FeatureError):
+    """The store of the online rows is away, too slow or damaged; `code` is the same for all three."""
+
+    code = "online_unavailable"
 
 
 class CustomerError(PropensityError):

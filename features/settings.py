@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from features.errors import SettingsError, UsageError
 from features.moments import parse_moment
@@ -22,6 +23,9 @@ class Settings:
     api_keys:     client name -> key (PROPENSITY_API_KEYS, "journeys:KEY,ops:KEY")
     stale_after:  age of published features from which answers say `stale` (PROPENSITY_STALE_HOURS, 36)
     expire_after: age from which nothing is answered (PROPENSITY_EXPIRE_DAYS, 14)
+    online:       where packed rows are: "sqlite", a file in the home, or redis://[user:password@]host:port/db,
+                  rediss:// with TLS, a database of its own (PROPENSITY_ONLINE, sqlite)
+    online_timeout: longest wait for an answer of Redis (PROPENSITY_ONLINE_TIMEOUT_MS, 250)
     """
 
     home: Path = Path(".propensity")
@@ -32,6 +36,8 @@ class Settings:
     port: int = 3000
     stale_after: timedelta = timedelta(hours=36)
     expire_after: timedelta = timedelta(days=14)
+    online: str = field(default="sqlite", repr=False)  # may hold a password
+    online_timeout: timedelta = timedelta(milliseconds=250)
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
@@ -56,6 +62,8 @@ class Settings:
                 port=int(_number(environ, "PROPENSITY_PORT", 3000)),
                 stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 36)),
                 expire_after=timedelta(days=_number(environ, "PROPENSITY_EXPIRE_DAYS", 14)),
+                online=_online(environ.get("PROPENSITY_ONLINE", "")),
+                online_timeout=timedelta(milliseconds=_number(environ, "PROPENSITY_ONLINE_TIMEOUT_MS", 250)),
             )
         except SettingsError:
             raise
@@ -76,6 +84,22 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 < value < 1e6:
         raise SettingsError(f"{name} is {text!r}: expected a positive number such as {default}")
     return value
+
+
+def _online(text: str) -> str:
+    if text in ("", "sqlite"):
+        return "sqlite"
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
+        good = good and (url.path.strip("/") or "0").isdecimal()
+    except ValueError:
+        good = False
+    if not good:  # never shown: it may hold a password
+        raise SettingsError(
+            "PROPENSITY_ONLINE must be sqlite or redis://[user:password@]host:port/db (rediss:// for TLS)"
+        )
+    return text
 
 
 def _keys(text: str) -> dict[str, str]:

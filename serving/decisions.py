@@ -19,7 +19,7 @@ from msgspec import Struct
 from features.definitions import WINDOWS
 from features.definitions import catalogue as feature_catalogue
 from features.errors import ReleaseError, SettingsError, UnknownCustomer, UsageError
-from features.moments import DAY
+from features.moments import DAY, from_us
 from features.online import PRESENT, OnlineRows
 from features.settings import Settings
 from features.shop import Policy, Shop, shop_of
@@ -107,11 +107,14 @@ def take_decision(
         if name not in context.actions:
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
     rules = context.rules(as_of)
-    published = answerable(context.rows.current(), settings, as_of)
     customer_id = _resolve(context.rows, request.customer)
-    matrix, status = context.rows.read(published, [customer_id])
-    if status[0] != PRESENT:
-        raise _unknown()
+    published, rows = context.rows.latest([] if customer_id is None else [customer_id])
+    answerable(published, settings, as_of)
+    if customer_id is None or rows.status[0] != PRESENT:
+        raise UnknownCustomer(
+            "no such customer in the published features: check the id; a new customer is in the next build"
+        )
+    matrix, known_at = rows.matrix, from_us(rows.known_at[0])
     release, probability = _order_model(context, rules.horizon_days), None
     if release is not None:
         probability = _order_probability(release, matrix, published.features)
@@ -119,8 +122,8 @@ def take_decision(
         customer_id=customer_id,
         candidates=None if request.candidates is None else tuple(request.candidates),
         as_of=as_of,
-        known_at=published.moment,
-        stale=as_of - published.moment > settings.stale_after,
+        known_at=known_at,
+        stale=as_of - known_at > settings.stale_after,
         order_probability=probability,
         order_model=None if release is None else f"{release.name}@{release.version}",
         contacts_decided=0,
@@ -222,19 +225,8 @@ def _order_probability(
     return 1.0 - score if release.model.card.target.label == "no_order" else score
 
 
-def _resolve(rows: OnlineRows, customer: Customer) -> str:
-    if isinstance(customer, str):
-        return customer
-    (id,) = rows.resolve([(customer.source, customer.id)])
-    if id is None:
-        raise _unknown()
-    return id
-
-
-def _unknown() -> UnknownCustomer:
-    return UnknownCustomer(
-        "no such customer in the published features: check the id; a new customer is in the next build"
-    )
+def _resolve(rows: OnlineRows, customer: Customer) -> str | None:
+    return customer if isinstance(customer, str) else rows.resolve([(customer.source, customer.id)])[0]
 
 
 def _with(inputs: Inputs, reserved: Reserved) -> Inputs:

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
-from features.moments import iso
+from features.moments import from_us, iso
 from features.online import PRESENT, OnlineRows, Published
 from features.settings import Settings
 from serving import batch
@@ -127,18 +127,19 @@ class Scorer:
     def answer(self, request: ScoreRequest, request_id: str) -> ScoreAnswer:
         """One entry an id, in the order asked. Problem or PropensityError only if nothing can be answered."""
         as_of = self.settings.now()
-        published = self.published(as_of)
-        targets = self.targets(published, request.targets)
-        _require_one(targets)
         ids = self.resolve(request.customers)
         named = [place for place, id in enumerate(ids) if id is not None]
-        rows, status = self.rows.read(published, [id for id in ids if id is not None])
-        found = status == PRESENT
-        scored = self._scored(rows[found], published, targets, request.reasons)
-        known_at, stale = iso(published.moment), as_of - published.moment > self.settings.stale_after
+        published, rows = self.rows.latest([id for id in ids if id is not None])
+        targets = self.targets(answerable(published, self.settings, as_of), request.targets)
+        _require_one(targets)
+        found = rows.status == PRESENT
+        scored = self._scored(rows.matrix[found], published, targets, request.reasons)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
-        for place, scores in zip(np.array(named, np.intp)[found].tolist(), scored, strict=True):
-            results[place] = Answered(ids[place] or "", known_at, stale, scores)
+        places, moments = np.array(named, np.intp)[found].tolist(), rows.known_at[found].tolist()
+        for place, moment, scores in zip(places, moments, scored, strict=True):
+            known_at = from_us(moment)
+            stale = as_of - known_at > self.settings.stale_after
+            results[place] = Answered(ids[place] or "", iso(known_at), stale, scores)
         return ScoreAnswer(request_id, iso(as_of), results)
 
     def models(self, request_id: str) -> ModelsAnswer:

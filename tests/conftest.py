@@ -1,9 +1,11 @@
-"""Shared fixtures: a home with the real log, and an empty one."""
+"""Shared fixtures: a home with the real log, an empty one, and a Redis server."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from logs import TODAY, real_data
+from servers import RedisServer, redis_server
 
 from features.engine import build
 from features.ingest import ingest
@@ -24,6 +26,13 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     log = Log.open(settings)
     build(settings, grid(log.starts_at + 28 * DAY, TODAY))
     return settings
+
+
+@pytest.fixture(scope="session")
+def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for all tests, which share it: empty it before use."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -230,7 +230,8 @@ def test_feasts_online_read_equals_the_packed_rows_bit_for_bit(home: Settings, b
     publish(home, build, LATER)
     asked = [*IDS[::-1], "unknown", IDS[5], "0", ""]
     rows = OnlineRows.open(home)
-    packed, packed_status = rows.read(rows.current(), asked)
+    _, read = rows.latest(asked)
+    packed, packed_status = read.matrix, read.status
     order = list(build.features)
     through_feast, status = store.online_read(home, build, asked, order)
     np.testing.assert_array_equal(status, packed_status)
@@ -252,7 +253,8 @@ def test_parity_holds_on_the_real_log(journey: Settings) -> None:
     publish(journey, build, moment)
     asked = [*build.read(moment, ["customer_id"])["customer_id"].to_pylist()[::25], "nobody"]
     rows = OnlineRows.open(journey)
-    packed, packed_status = rows.read(rows.current(), asked)
+    _, read = rows.latest(asked)
+    packed, packed_status = read.matrix, read.status
     through_feast, status = store.online_read(journey, build, asked, list(build.features))
     np.testing.assert_array_equal(status, packed_status)
     np.testing.assert_array_equal(through_feast, packed)

@@ -1,0 +1,275 @@
+"""What a publication holds, and how it is packed.
+
+A customer's row is one value: her features as little-endian float32, in the order of `Published.features`,
+then her consents as JSON `[[channel, purpose, status], ...]`, or nothing if the log knows of none. A key is
+the exact bytes of an id: "0123" is not "123".
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.builds import KEYS, Build
+from features.errors import FeatureError, NoBuild
+from features.moments import to_us
+from features.settings import Settings
+
+PRESENT, EXPIRED, UNKNOWN = 0, 1, 2  # status of a customer in an answer of `read`
+PACKED = np.dtype("<f4")
+AT_ONCE = 5_000  # rows that are written, or read back, together
+
+Consents = Mapping[tuple[str, str], bool]  # (channel, purpose) -> granted
+Chunk = list[tuple[bytes, bytes]]  # (key, row)
+IdentityRow = tuple[bytes, bytes, str]  # source, source id, customer
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published snapshot. `features`: name -> hash, in the order of a row's values."""
+
+    id: str  # "<build>@<YYYYmmddTHHMMSSZ>"
+    build: str
+    moment: datetime
+    features: Mapping[str, str]
+    rows: int
+    number: int  # the store's own key; never used twice
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a store keeps of one, current or not."""
+
+    published: Published
+    sha256: str  # of all that it holds, overlays apart
+    turn: int | None  # the order in which they became current; None: not verified yet, 0: withdrawn
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A customer as known at a moment after the publication's, through events that its log does not hold.
+
+    row: float32 [features], in the publication's order. consents: what the fresh events say of her
+    consents; it stands above what was published of them.
+    """
+
+    row: NDArray[np.float32]
+    moment: datetime
+    consents: Consents = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the customers that were asked for, in their order.
+
+    matrix: float32 [n, features], NaN where a customer is not present. status: uint8 [n], PRESENT, EXPIRED
+    or UNKNOWN. known_at: int64 [n], microseconds: the moment at which that row was known; the
+    publication's own for an unknown customer. consents(place): of the customer there; empty if unknown.
+    """
+
+    matrix: NDArray[np.float32]
+    status: NDArray[np.uint8]
+    known_at: NDArray[np.int64]
+    consents: Callable[[int], Consents] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a store found of the keys that were asked for. overlays: key -> (moment in microseconds, row)."""
+
+    rows: Mapping[bytes, bytes]
+    overlays: Mapping[bytes, tuple[int, bytes]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that is published of one snapshot."""
+
+    id: str
+    build: str
+    moment: datetime
+    features: Mapping[str, str]
+    keys: Sequence[bytes]  # ascending
+    matrix: NDArray[np.float32]  # [keys, features], little-endian
+    consents: Mapping[bytes, bytes]  # key -> JSON
+    identities: Sequence[IdentityRow]  # ascending
+
+    @classmethod
+    def of(cls, settings: Settings, build: Build, moment: datetime) -> "Content":
+        """Of that snapshot, with the identities and consents that the build's log knew by then.
+
+        NoBuild if that moment was not built, FeatureError if the snapshot is not what its build declares.
+        """
+        keys, matrix = _snapshot(build, moment)
+        log = settings.home / "log" / build.log
+        return cls(
+            f"{build.id}@{moment:%Y%m%dT%H%M%SZ}",
+            build.id,
+            moment,
+            dict(build.features),
+            keys,
+            matrix,
+            _consents(sorted((log / "consents").glob("*.parquet")), moment),
+            _identities(sorted((log / "identities").glob("*.parquet")), moment),
+        )
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every (key, row), ascending by key."""
+        width = len(self.features) * PACKED.itemsize
+        for start in range(0, len(self.keys), AT_ONCE):
+            keys = self.keys[start : start + AT_ONCE]
+            packed = self.matrix[start : start + AT_ONCE].tobytes()
+            rows = [packed[place : place + width] for place in range(0, len(packed), width)]
+            if self.consents:
+                rows = [row + self.consents.get(key, b"") for key, row in zip(keys, rows, strict=True)]
+            yield list(zip(keys, rows, strict=True))
+
+    def digest(self) -> str:
+        """Hex digest of all of it."""
+        return digest(self.id, self.features, self.chunks(), self.identities)
+
+
+def digest(
+    id: str, features: Mapping[str, str], chunks: Iterable[Chunk], identities: Iterable[IdentityRow]
+) -> str:
+    """Hex digest over what a publication holds; rows and identities ascending by key."""
+    sha = hashlib.sha256(f"{id}\n{json.dumps(dict(features))}\n".encode())
+    for chunk in chunks:
+        sha.update(
+            b"".join([part for key, row in chunk for part in (len(key).to_bytes(4, "little"), key, row)])
+        )
+    for identity in identities:
+        sha.update(repr(identity).encode())
+    return sha.hexdigest()
+
+
+def key_of(id: str) -> bytes:
+    """The bytes of an id. Those of text that is no UTF-8 match no row, which is right for such an id."""
+    return id.encode("utf-8", "surrogatepass")
+
+
+def unpack(
+    published: Published, keys: Sequence[bytes], stored: Stored, oldest: datetime | None, where: str
+) -> Rows:
+    """Rows of `keys`, in their order and with their duplicates; what was known before `oldest` is EXPIRED.
+
+    FeatureError if a stored row is not as long as it was published.
+    """
+    count, width = len(keys), len(published.features) * PACKED.itemsize
+    rows = {**stored.rows, **{key: row for key, (_, row) in stored.overlays.items()}}
+    if any(len(row) < width or row[width : width + 1] not in (b"", b"[") for row in rows.values()):
+        raise FeatureError(
+            f"{where}: rows of {published.id} are not {width} bytes long, as they were published: something "
+            "else changed them; take what is there away and publish again (`propensity features build`)"
+        )
+    known_at = np.full(count, to_us(published.moment), dtype=np.int64)
+    for place, key in enumerate(keys) if stored.overlays else ():
+        if key in stored.overlays:
+            known_at[place] = stored.overlays[key][0]
+    present = np.fromiter((key in rows for key in keys), dtype=bool, count=count)
+    status = np.where(present, np.uint8(PRESENT), np.uint8(UNKNOWN))
+    packed = b"".join([rows[key][:width] for key in keys if key in rows])
+    matrix = np.full((count, len(published.features)), np.nan, dtype=np.float32)
+    matrix[present] = np.frombuffer(packed, dtype=PACKED).reshape(-1, len(published.features))
+    if oldest is not None:
+        expired = present & (known_at < to_us(oldest))
+        status[expired] = EXPIRED
+        matrix[expired] = np.nan
+
+    def consents(place: int) -> Consents:
+        """Of the customer at that place."""
+        said = [stored.rows.get(keys[place], b"")[width:]]
+        if keys[place] in stored.overlays:
+            said.append(stored.overlays[keys[place]][1][width:])
+        return {(c, p): status == "granted" for text in said if text for c, p, status in json.loads(text)}
+
+    return Rows(matrix, status, known_at, consents)
+
+
+def pack(published: Published, fresh: Fresh) -> bytes:
+    """One customer's overlay row. FeatureError if it is not of this publication's features."""
+    if fresh.row.shape != (len(published.features),):
+        raise FeatureError(
+            f"a fresh row of shape {fresh.row.shape}, where {published.id} has {len(published.features)} "
+            "features: compute it from the same build"
+        )
+    row = fresh.row.astype(PACKED).tobytes()
+    if not fresh.consents:
+        return row
+    said = [[*of, "granted" if given else "withdrawn"] for of, given in sorted(fresh.consents.items())]
+    return row + json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def nothing_published(where: str) -> NoBuild:
+    """The error of a store in which nothing is published."""
+    return NoBuild(f"no features are published in {where}: run `propensity features build`")
+
+
+def _snapshot(build: Build, moment: datetime) -> tuple[list[bytes], NDArray[np.float32]]:
+    """Keys, ascending, and the matrix of one snapshot."""
+    table = build.read(moment)
+    names = list(build.features)
+    if table.column_names[len(KEYS) :] != names:
+        raise FeatureError(
+            f"{build.path(moment)} does not have the columns that its manifest declares, in that order: "
+            "delete the build's folder and run `propensity features build`"
+        )
+    keys = [id.encode() for id in table.column("customer_id").to_pylist()]
+    matrix = np.empty((table.num_rows, len(names)), dtype=PACKED)
+    for place, name in enumerate(names):
+        column = table.column(name)
+        if str(column.type) != "float" or column.null_count:
+            raise FeatureError(
+                f"{build.path(moment)}: {name} is {column.type} with {column.null_count} nulls, "
+                "where float32 with NaN for null is expected: run `propensity features build` again"
+            )
+        matrix[:, place] = column.to_numpy()
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    if order != list(range(len(keys))):
+        keys, matrix = [keys[place] for place in order], matrix[order]
+    return keys, matrix
+
+
+def _identities(paths: Sequence[object], moment: datetime) -> list[IdentityRow]:
+    """(source, source id, customer) known by the moment; one customer an id, the one named last."""
+    if not paths:
+        return []
+    from features.duck import connect
+
+    query = (
+        'select encode(source), encode(source_id), arg_max(customer_id, (known_at, "at", customer_id)) '
+        "from read_parquet($paths, hive_partitioning = false) where known_at <= $moment group by all "
+        "order by all"
+    )
+    with connect() as duck:
+        rows: list[IdentityRow] = duck.execute(
+            query, {"paths": [str(path) for path in paths], "moment": moment}
+        ).fetchall()
+    return rows
+
+
+def _consents(paths: Sequence[object], moment: datetime) -> dict[bytes, bytes]:
+    """Customer -> JSON of her consents as known at the moment: the last word on each channel and purpose.
+
+    Where two sources say otherwise at the same time, she has withdrawn.
+    """
+    if not paths:
+        return {}
+    from features.duck import connect
+
+    query = """
+        select encode(customer_id), encode(cast(to_json(list([channel, purpose, status]
+               order by channel, purpose)) as varchar))
+        from (
+            select customer_id, channel, purpose, arg_max(status, ("at", status = 'withdrawn')) as status
+            from read_parquet($paths, hive_partitioning = false) where known_at <= $moment
+            group by customer_id, channel, purpose
+        ) group by customer_id
+    """
+    with connect() as duck:
+        rows = duck.execute(query, {"paths": [str(path) for path in paths], "moment": moment}).fetchall()
+    return dict(rows)

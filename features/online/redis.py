@@ -1,0 +1,285 @@
+"""Packed rows in Redis: the store that several machines share, in a database of its own.
+
+propensity:pointer         number of the publication that readers see
+propensity:publications    hash: number -> JSON of what was published, and its turn (see sqlite.py)
+propensity:last            the last number that was given
+propensity:turn            the last turn
+propensity:<n>:rows        hash: customer_id -> row
+propensity:<n>:overlays    hash: customer_id -> moment (int64, little-endian), row
+propensity:<n>:identities  hash: length of the source, source, source id -> customer_id
+
+A read is one script, and so one view and one round trip: a flip is seen at once, and never half.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from features.errors import OnlineUnavailable
+from features.moments import from_us, to_us
+from features.online.packed import AT_ONCE, Chunk, Content, IdentityRow, Publication, Published, Stored
+
+_BUSY = timedelta(seconds=30)  # that a publisher waits for one answer
+_KEYS = 1000  # ids in one script: well below the limit of Lua's stack
+
+_POINTER, _PUBLICATIONS = "propensity:pointer", "propensity:publications"
+_LAST, _TURN = "propensity:last", "propensity:turn"
+
+# KEYS: pointer, publications, rows, overlays. ARGV: number, ids. Nothing is kept without rows that were
+# published: the third answer says how many are there, so that an eviction shows.
+_READ = """
+local ids = {unpack(ARGV, 2)}
+local kept = redis.call('HEXISTS', KEYS[2], ARGV[1])
+local answer = {redis.call('GET', KEYS[1]), kept, redis.call('HLEN', KEYS[3])}
+if kept == 1 and #ids > 0 then
+  answer[4] = redis.call('HMGET', KEYS[3], unpack(ids))
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    answer[5] = redis.call('HMGET', KEYS[4], unpack(ids))
+  end
+end
+return answer
+"""
+# KEYS: pointer. ARGV: the keys of the identities asked for.
+_RESOLVE = """
+local number = redis.call('GET', KEYS[1])
+if not number then return {} end
+return redis.call('HMGET', 'propensity:' .. number .. ':identities', unpack(ARGV))
+"""
+# KEYS: pointer, overlays. ARGV: number, then id, row with its moment, and the moment as 20 digits.
+_WRITE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local function moment(row)
+  local digits = {}
+  for place = 8, 1, -1 do digits[#digits + 1] = string.format('%03d', string.byte(row, place)) end
+  return table.concat(digits)
+end
+for place = 2, #ARGV, 2 do
+  local before = redis.call('HGET', KEYS[2], ARGV[place])
+  if not before or moment(before) <= moment(ARGV[place + 1]) then
+    redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1])
+  end
+end
+return 1
+"""
+
+
+@lru_cache(maxsize=8)
+def store_of(url: str, timeout: timedelta) -> "RedisStore":
+    """One store, and one pool of connections, a process and setting."""
+    return RedisStore(url, timeout)
+
+
+class RedisStore:
+    """One database of a Redis server. An object serves all threads and forked workers of a process."""
+
+    def __init__(self, url: str, timeout: timedelta) -> None:
+        self._url = url
+        self._client = self._open(timeout)
+        self._read = self._client.register_script(_READ)
+        self._resolve = self._client.register_script(_RESOLVE)
+        self._write = self._client.register_script(_WRITE)
+
+    @property
+    def where(self) -> str:
+        """For messages: without user and password."""
+        url = urlsplit(self._url)
+        return f"Redis {url.hostname}:{url.port or 6379}/{url.path.strip('/') or 0}"
+
+    def prepare(self) -> None:
+        """Make sure that the server answers, before anything is computed for it."""
+        with self._writer() as client:
+            client.ping()
+
+    def pointer(self) -> int | None:
+        """The number of the publication that readers see."""
+        with self._named():
+            found: Any = self._client.get(_POINTER)
+        return None if found is None else int(found)
+
+    def read(self, number: int, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
+        """The pointer, and what that publication holds of the keys; None: it is not kept.
+
+        More than 1,000 keys are several views of that one publication, whose rows never change.
+        """
+        rows, overlays = dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
+        names = [_POINTER, _PUBLICATIONS, _name(number, "rows"), _name(number, "overlays")]
+        for start in range(0, max(len(keys), 1), _KEYS):
+            some = keys[start : start + _KEYS]
+            with self._named():
+                pointer, kept, there, *found = self._read(keys=names, args=[number, *some])
+            if not kept:
+                return _number(pointer), None
+            if found:
+                rows.update((key, row) for key, row in zip(some, found[0], strict=True) if row is not None)
+            for key, row in zip(some, found[1] if len(found) > 1 else (), strict=False):
+                if row is not None:
+                    overlays[key] = (int.from_bytes(row[:8], "little"), row[8:])
+        return _number(pointer), Stored(rows, overlays)
+
+    def resolve(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+        """The customer of each (source, source id) in the current publication."""
+        found: list[bytes | None] = []
+        for start in range(0, len(pairs), _KEYS):
+            some = [_identity(*pair) for pair in pairs[start : start + _KEYS]]
+            with self._named():
+                found += self._resolve(keys=[_POINTER], args=some) or [None] * len(some)
+        return [None if id is None else id.decode() for id in found]
+
+    def publications(self) -> list[Publication]:
+        """All that is kept, whole or not."""
+        with self._named():
+            found: Any = self._client.hgetall(_PUBLICATIONS)
+        return [_publication(int(number), json.loads(text)) for number, text in found.items()]
+
+    def write(self, content: Content, sha256: str) -> int:
+        """Write all of it, without a turn, and return its number."""
+        with self._writer() as client:
+            number = int(client.incr(_LAST))
+            about = {
+                "id": content.id,
+                "build": content.build,
+                "moment": to_us(content.moment),
+                "features": dict(content.features),
+                "rows": len(content.keys),
+                "sha256": sha256,
+                "turn": None,
+            }
+            client.hset(_PUBLICATIONS, str(number), json.dumps(about))
+            for chunk in content.chunks():
+                client.hset(_name(number, "rows"), items=[part for pair in chunk for part in pair])
+            for start in range(0, len(content.identities), AT_ONCE):
+                some = content.identities[start : start + AT_ONCE]
+                items = [part for source, id, customer in some for part in (_identity(source, id), customer)]
+                client.hset(_name(number, "identities"), items=items)
+        return number
+
+    def chunks(self, number: int) -> Iterator[Chunk]:
+        """Every (key, row) of a publication, ascending."""
+        with self._writer() as client:
+            keys = sorted(client.hkeys(_name(number, "rows")))
+            for start in range(0, len(keys), AT_ONCE):
+                some = keys[start : start + AT_ONCE]
+                rows = client.hmget(_name(number, "rows"), some)
+                yield [(key, row) for key, row in zip(some, rows, strict=True) if row is not None]
+
+    def identities(self, number: int) -> list[IdentityRow]:
+        """Every identity of a publication, ascending."""
+        with self._writer() as client:
+            found = client.hgetall(_name(number, "identities"))
+        return sorted((*_source_and_id(field), customer.decode()) for field, customer in found.items())
+
+    def flip(self, number: int, withdrawn: int | None = None) -> None:
+        """Let readers see a verified publication, with the next turn; or go back to it, keeping its own."""
+        with self._writer() as client:
+            turn = client.incr(_TURN) if withdrawn is None else 0
+            changed = number if withdrawn is None else withdrawn
+            about = {**json.loads(client.hget(_PUBLICATIONS, str(changed))), "turn": turn}
+            with client.pipeline(transaction=True) as both:
+                both.hset(_PUBLICATIONS, str(changed), json.dumps(about))
+                both.set(_POINTER, number)
+                both.execute()
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Remove publications, each at once."""
+        with self._writer() as client:
+            for number in numbers:
+                with client.pipeline(transaction=True) as all:
+                    all.hdel(_PUBLICATIONS, str(number))
+                    all.unlink(*(_name(number, part) for part in ("rows", "overlays", "identities")))
+                    all.execute()
+
+    def record(self, number: int, sha256: str) -> None:
+        """Note what a publication holds now."""
+        with self._writer() as client:
+            about = json.loads(client.hget(_PUBLICATIONS, str(number)))
+            about |= {"sha256": sha256, "rows": client.hlen(_name(number, "rows"))}
+            client.hset(_PUBLICATIONS, str(number), json.dumps(about))
+
+    def write_overlay(self, number: int, rows: Mapping[bytes, tuple[int, bytes]]) -> bool:
+        """Write overlays (moment, row); False, and nothing is written, if that is no longer current."""
+        args: list[Any] = [number]
+        for key, (moment, row) in rows.items():
+            args += (key, moment.to_bytes(8, "little") + row)
+        with self._named():
+            return bool(self._write(keys=[_POINTER, _name(number, "overlays")], args=args))
+
+    def overlays(self, number: int) -> dict[str, datetime]:
+        """Customer -> moment of her overlay."""
+        with self._writer() as client:
+            found = client.hgetall(_name(number, "overlays"))
+        return {
+            key.decode("utf-8", "surrogatepass"): from_us(int.from_bytes(row[:8], "little"))
+            for key, row in found.items()
+        }
+
+    def erase(self, keys: Sequence[bytes]) -> int:
+        """Remove these customers everywhere; the number of packed rows that went."""
+        gone, ids = 0, {key.decode("utf-8", "surrogatepass") for key in keys}
+        with self._writer() as client:
+            for number in map(int, client.hkeys(_PUBLICATIONS)):
+                mine = [_identity(s, i) for s, i, customer in self.identities(number) if customer in ids]
+                gone += client.hdel(_name(number, "rows"), *keys)
+                client.hdel(_name(number, "overlays"), *keys)
+                if mine:
+                    client.hdel(_name(number, "identities"), *mine)
+        return gone
+
+    def _open(self, timeout: timedelta) -> Any:
+        seconds = timeout.total_seconds()
+        return redis.Redis.from_url(
+            self._url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            # A connection that the server closed, as in a restart, is opened again once, and at once.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+
+    @contextmanager
+    def _writer(self) -> Iterator[Any]:
+        """A client with more patience: a chunk of rows is no reader's request."""
+        with self._named(), self._open(_BUSY) as client:
+            yield client
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            # Of what the server says only the code, such as OOM: the rest may repeat what was sent.
+            said = f" {str(error).split()[0]}" if isinstance(error, redis.ResponseError) else ""
+            raise OnlineUnavailable(
+                f"{self.where} does not answer as it should ({type(error).__name__}{said}): check that it "
+                "runs and that PROPENSITY_ONLINE names it; reads go on by themselves once it does"
+            ) from None
+
+
+def _name(number: int, part: str) -> str:
+    return f"propensity:{number}:{part}"
+
+
+def _number(pointer: bytes | None) -> int | None:
+    return None if pointer is None else int(pointer)
+
+
+def _identity(source: bytes, id: bytes) -> bytes:
+    return len(source).to_bytes(4, "little") + source + id
+
+
+def _source_and_id(field: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(field[:4], "little")
+    return field[4:end], field[end:]
+
+
+def _publication(number: int, about: dict[str, Any]) -> Publication:
+    published = Published(
+        about["id"], about["build"], from_us(about["moment"]), about["features"], about["rows"], number
+    )
+    return Publication(published, about["sha256"], about["turn"])

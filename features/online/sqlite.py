@@ -1,0 +1,341 @@
+"""Packed rows in one SQLite file of the home: the store of one machine. Readers never wait for a writer.
+
+publications   what was published, and its turn: the order in which they became current; null: not verified
+               yet, or going; 0: withdrawn
+packed         publication, customer_id (UTF-8), row
+overlays       publication, customer_id, the moment at which it was known, row
+identities     publication, source, source_id -> customer_id, as in the log
+pointer        the one publication that readers see
+
+A publication is written and dropped in many small transactions, so that an overlay need not wait for one
+of 200,000 rows; what a crash leaves of either has no turn.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from features.errors import OnlineUnavailable
+from features.moments import from_us, to_us
+from features.online.packed import (
+    AT_ONCE,
+    Chunk,
+    Content,
+    IdentityRow,
+    Publication,
+    Published,
+    Stored,
+    nothing_published,
+)
+
+_KEYS = 500  # ids in one query: well below SQLite's limit of variables, and few different statements
+_BUSY = 60.0  # seconds that a writer waits for another; readers of a WAL database never wait
+
+_SCHEMA = """
+create table if not exists publications (
+    number integer primary key autoincrement, id text not null unique, build text not null,
+    moment integer not null, features text not null, rows integer not null, sha256 text not null,
+    turn integer
+) strict;
+create table if not exists packed (
+    publication integer not null, customer_id blob not null, row blob not null,
+    primary key (publication, customer_id)
+) strict, without rowid;
+create table if not exists overlays (
+    publication integer not null, customer_id blob not null, moment integer not null, row blob not null,
+    primary key (publication, customer_id)
+) strict, without rowid;
+create table if not exists identities (
+    publication integer not null, source blob not null, source_id blob not null, customer_id text not null,
+    primary key (publication, source, source_id)
+) strict, without rowid;
+create table if not exists pointer (
+    one integer primary key check (one = 1), publication integer not null
+) strict;
+"""
+
+
+class SqliteStore:
+    """One file. An object serves all threads and forked workers of a process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return str(self._path)
+
+    def prepare(self) -> None:
+        """Make the file and its tables, for whoever writes."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._writer() as connection:
+            connection.execute("pragma journal_mode = wal")
+            connection.executescript(_SCHEMA)
+
+    def pointer(self) -> int | None:
+        """The number of the publication that readers see. NoBuild if there is no file yet."""
+        with self._reading() as connection:
+            found = connection.execute("select publication from pointer").fetchone()
+        return None if found is None else int(found[0])
+
+    def read(self, number: int, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
+        """The pointer, and what that publication holds of the keys, at one moment; None: it is not kept."""
+        pointer: int | None = None
+        alive, rows, overlays = False, dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
+        with self._reading() as connection, _view(connection, several=len(keys) > _KEYS):
+            for start in range(0, max(len(keys), 1), _KEYS):
+                some = keys[start : start + _KEYS]
+                for kind, value, key, row in connection.execute(_reading_of(len(some)), (number, *some)):
+                    if kind == 3:
+                        rows[key] = row
+                    elif kind == 2:
+                        overlays[key] = (value, row)
+                    elif kind == 1:
+                        alive = True
+                    else:
+                        pointer = value
+        return pointer, Stored(rows, overlays) if alive else None
+
+    def resolve(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+        """The customer of each (source, source id) in the current publication."""
+        query = (
+            "select customer_id from identities join pointer using (publication) "
+            "where source = ? and source_id = ?"
+        )
+        with self._reading() as connection:
+            found = [connection.execute(query, pair).fetchone() for pair in pairs]
+        return [row and row[0] for row in found]
+
+    def publications(self) -> list[Publication]:
+        """All that is kept, whole or not."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "select number, id, build, moment, features, rows, sha256, turn from publications"
+            ).fetchall()
+        return [
+            Publication(Published(id, build, from_us(moment), json.loads(features), rows, number), sha, turn)
+            for number, id, build, moment, features, rows, sha, turn in found
+        ]
+
+    def write(self, content: Content, sha256: str) -> int:
+        """Write all of it, without a turn, and return its number."""
+        with self._writer() as connection:
+            number: int = connection.execute(
+                "insert into publications (id, build, moment, features, rows, sha256) "
+                "values (?, ?, ?, ?, ?, ?) returning number",
+                (
+                    content.id,
+                    content.build,
+                    to_us(content.moment),
+                    json.dumps(dict(content.features)),
+                    len(content.keys),
+                    sha256,
+                ),
+            ).fetchone()[0]
+            for chunk in content.chunks():
+                with _transaction(connection):
+                    connection.executemany(f"insert into packed values ({number}, ?, ?)", chunk)
+            for start in range(0, len(content.identities), AT_ONCE):
+                some = content.identities[start : start + AT_ONCE]
+                with _transaction(connection):
+                    connection.executemany(f"insert into identities values ({number}, ?, ?, ?)", some)
+        return number
+
+    def chunks(self, number: int) -> Iterator[Chunk]:
+        """Every (key, row) of a publication, ascending."""
+        query = (
+            "select customer_id, row from packed where publication = ? and customer_id > ? "
+            "order by customer_id limit ?"
+        )
+        with self._reading() as connection:
+            chunk: Chunk = connection.execute(
+                query.replace("customer_id > ?", "customer_id >= ?"), (number, b"", AT_ONCE)
+            ).fetchall()
+            while chunk:
+                yield chunk
+                chunk = connection.execute(query, (number, chunk[-1][0], AT_ONCE)).fetchall()
+
+    def identities(self, number: int) -> list[IdentityRow]:
+        """Every identity of a publication, ascending."""
+        with self._reading() as connection:
+            return connection.execute(
+                "select source, source_id, customer_id from identities where publication = ? "
+                "order by source, source_id",
+                (number,),
+            ).fetchall()
+
+    def flip(self, number: int, withdrawn: int | None = None) -> None:
+        """Let readers see a verified publication, with the next turn; or go back to it, keeping its own."""
+        with self._writer() as connection:
+            connection.execute("pragma synchronous = full")
+            with _transaction(connection):
+                connection.execute("insert or replace into pointer values (1, ?)", (number,))
+                if withdrawn is None:
+                    connection.execute(
+                        "update publications set turn = "
+                        "(select coalesce(max(turn), 0) + 1 from publications) where number = ?",
+                        (number,),
+                    )
+                else:
+                    connection.execute("update publications set turn = 0 where number = ?", (withdrawn,))
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Remove publications; readers of one are told from the first moment."""
+        with self._writer() as connection:
+            for number in numbers:
+                connection.execute("update publications set turn = null where number = ?", (number,))
+                for table, key in (
+                    ("packed", "customer_id"),
+                    ("overlays", "customer_id"),
+                    ("identities", "source, source_id"),
+                ):
+                    some = f"select {key} from {table} where publication = {number} limit {AT_ONCE}"
+                    delete = f"delete from {table} where publication = {number} and ({key}) in ({some})"
+                    while connection.execute(delete).rowcount:
+                        pass
+                connection.execute("delete from publications where number = ?", (number,))
+            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    def record(self, number: int, sha256: str) -> None:
+        """Note what a publication holds now."""
+        with self._writer() as connection:
+            connection.execute(
+                "update publications set sha256 = ?, "
+                "rows = (select count(*) from packed where publication = number) where number = ?",
+                (sha256, number),
+            )
+
+    def write_overlay(self, number: int, rows: Mapping[bytes, tuple[int, bytes]]) -> bool:
+        """Write overlays (moment, row); False, and nothing is written, if that is no longer current."""
+        with self._writer() as connection, _transaction(connection):
+            if connection.execute("select publication from pointer").fetchone() != (number,):
+                return False
+            connection.executemany(
+                f"insert into overlays values ({number}, ?, ?, ?) on conflict do update "
+                "set moment = excluded.moment, row = excluded.row where excluded.moment >= moment",
+                [(key, *row) for key, row in rows.items()],
+            )
+        return True
+
+    def overlays(self, number: int) -> dict[str, datetime]:
+        """Customer -> moment of her overlay."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "select customer_id, moment from overlays where publication = ?", (number,)
+            ).fetchall()
+        return {key.decode("utf-8", "surrogatepass"): from_us(moment) for key, moment in found}
+
+    def erase(self, keys: Sequence[bytes]) -> int:
+        """Remove these customers everywhere, free pages included; the number of packed rows that went."""
+        gone = 0
+        with self._writer() as connection:
+            connection.execute("pragma secure_delete = on").fetchall()
+            numbers = [n for (n,) in connection.execute("select number from publications").fetchall()]
+            pairs = [(number, key) for number in numbers for key in keys]
+            with _transaction(connection):
+                delete = "delete from {} where publication = ? and customer_id = ?"
+                gone = connection.executemany(delete.format("packed"), pairs).rowcount
+                connection.executemany(delete.format("overlays"), pairs)
+                connection.executemany(
+                    "delete from identities where customer_id = cast(? as text)", [(key,) for key in keys]
+                )
+            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        return max(gone, 0)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's read-only connection. NoBuild if there is no file, or one without the tables yet."""
+        try:
+            yield self._connection()
+        except sqlite3.DatabaseError as error:
+            opened = self._opened()  # what replaces a damaged file is read without a restart
+            for mine in [of for of in opened if of[0] == os.getpid()]:
+                opened.pop(mine).close()
+            raise _unavailable(self._path, error) from None
+
+    def _connection(self) -> sqlite3.Connection:
+        """Of this thread and process, to the file that is there now: a restored one has another inode."""
+        try:
+            inode = self._path.stat().st_ino
+        except OSError:
+            raise nothing_published(self.where) from None
+        opened = self._opened()
+        mine = (os.getpid(), inode)
+        if mine not in opened:
+            # A forked child leaves its parent's connection open and untouched.
+            for other in [of for of in opened if of[0] == mine[0]]:
+                opened.pop(other).close()
+            opened[mine] = self._reader()
+        return opened[mine]
+
+    def _opened(self) -> dict[tuple[int, int], sqlite3.Connection]:
+        opened: dict[tuple[int, int], sqlite3.Connection] | None = getattr(self._local, "opened", None)
+        if opened is None:
+            opened = self._local.opened = {}
+        return opened
+
+    def _reader(self) -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        if connection.execute("select 1 from sqlite_master where name = 'overlays'").fetchone() is None:
+            connection.close()
+            raise nothing_published(self.where)
+        return connection
+
+    @contextmanager
+    def _writer(self) -> Iterator[sqlite3.Connection]:
+        """A writing connection. What it commits is durable with the next flip or checkpoint."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as connection:
+                connection.execute("pragma synchronous = normal")
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise _unavailable(self._path, error) from None
+
+
+def _reading_of(keys: int) -> str:
+    """One statement, and so one view, of the pointer, that publication's being, and the rows of the keys."""
+    marks = ",".join(f"?{place}" for place in range(2, keys + 2))
+    return (
+        "select 0, publication, null, null from pointer "
+        "union all select 1, number, null, null from publications where number = ?1 and turn is not null "
+        f"union all select 2, moment, customer_id, row from overlays "
+        f"where publication = ?1 and customer_id in ({marks}) "
+        f"union all select 3, 0, customer_id, row from packed "
+        f"where publication = ?1 and customer_id in ({marks})"
+    )
+
+
+@contextmanager
+def _view(connection: sqlite3.Connection, several: bool) -> Iterator[None]:
+    """One view over several statements; one statement has its own."""
+    if not several:
+        yield
+        return
+    with _transaction(connection, "begin"):
+        yield
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str = "begin immediate") -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+def _unavailable(path: Path, error: sqlite3.DatabaseError) -> OnlineUnavailable:
+    return OnlineUnavailable(
+        f"{path} cannot be used: {error}. Check the disk; if the file is damaged, delete it (with its -wal "
+        "and -shm) and run `propensity features build`"
+    )
