@@ -35,6 +35,7 @@ MAX_REASONS = 10
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/v1/scores": ("POST",),
     "/v1/decisions": ("POST",),
+    "/v1/events": ("POST",),
     "/v1/models": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
     "/livez": ("GET", "HEAD"),

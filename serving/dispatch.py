@@ -13,17 +13,21 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from features.errors import PropensityError, SettingsError
+from features.errors import NoBuild, PropensityError, SettingsError
+from features.inbox import Inbox
 from features.settings import Settings
+from features.shop import shop_of
 from serving import api
 from serving.answers import DecisionAnswer
 from serving.api import Problem, ReadyAnswer, Unanswered
+from serving.arrivals import EventsAnswer, outcomes, take
 from serving.decisions import DecisionContext, take_decision
+from serving.events import Person
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.scores import Scorer
 
@@ -67,6 +71,7 @@ class Dispatch:
         self._metrics = Metrics()
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
+        self._inbox = Inbox(settings)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="propensity")
         self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
 
@@ -165,6 +170,8 @@ class Dispatch:
             return await self._scores(await _body(headers, receive), request_id)
         if route == "/v1/decisions":
             return await self._decision(await _body(headers, receive), headers, client)
+        if route == "/v1/events":
+            return await self._events(await _body(headers, receive), request_id)
         if route == "/v1/models":
             return Answer(200, api.encode(self._scorer.models(request_id)))
         if route == "/readyz":
@@ -206,6 +213,23 @@ class Dispatch:
         answer = await asyncio.get_running_loop().run_in_executor(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
         return Answer(200, api.encode(answer))
+
+    async def _events(self, body: bytes, request_id: str) -> Answer:
+        def taken() -> EventsAnswer:
+            exponent = shop_of(self._settings).exponent
+            return take(body, request_id, self._settings.now(), exponent, self._inbox, self._resolve)
+
+        answer = await asyncio.get_running_loop().run_in_executor(self._pool, taken)
+        for outcome, number in outcomes(answer).items():
+            self._metrics.events(outcome, number)
+        return Answer(200, api.encode(answer))
+
+    def _resolve(self, people: Sequence[Person]) -> list[str | None]:
+        """As published; before anything is, nobody is known by another system's id."""
+        try:
+            return self._scorer.rows.resolve([(person.source, person.id) for person in people])
+        except NoBuild:
+            return [None] * len(people)
 
     def _exposition(self) -> bytes:
         try:

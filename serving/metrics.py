@@ -40,6 +40,9 @@ class Metrics:
         self._decisions = Counter(
             "propensity_decisions", "Decisions answered", ("action", "preview"), registry=self._registry
         )
+        self._events = Counter(
+            "propensity_events", "Events told, by outcome", ("outcome",), registry=self._registry
+        )
         self._age = Gauge(
             "propensity_features_age_seconds",
             "The service's now minus the moment of the published features",
@@ -75,6 +78,10 @@ class Metrics:
     def decision(self, action: str, preview: bool) -> None:
         """Count a decision; action: a name of the catalogue."""
         self._decisions.labels(action, str(preview).lower()).inc()
+
+    def events(self, outcome: str, number: int) -> None:
+        """Count events told; outcome: accepted, duplicate, or the code of the error each got."""
+        self._events.labels(outcome).inc(number)
 
     def features_age(self, seconds: float) -> None:
         """Note how old the published features are."""

@@ -1,0 +1,307 @@
+"""Fresh events, kept from the moment that we say `accepted`: the raw file of the log's source `inbox`.
+
+    log/inbox/events.sqlite  events    what came in: each (source, id) once, and a digest of what it said
+                             rows      the log's rows that it became, without known_at: that is when it came
+                             taken     how far each generation of the log has taken the inbox in
+                             overlaid  how far each customer's overlay row has, of the publication in force
+    log/inbox/rows/          all rows as the log's ingestion reads them, a file a table
+
+What is accepted is on the disk (WAL, synchronous = FULL: a commit waits for the disk, one a request), so
+neither a killed process nor a power cut loses it. A row is known from the moment that it came, never earlier.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal
+
+from features.errors import LogError
+from features.files import locked
+from features.moments import from_us, iso, to_us
+from features.settings import Settings
+from features.tables import TABLES
+
+_BODY = "SELECT body FROM rows"
+BUSY_SECONDS = 5.0  # a request of 1,000 events holds the write lock for some 20 ms
+
+Outcome = Literal["accepted", "duplicate", "event_conflict"]
+
+_SCHEMA = """
+CREATE TABLE events (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, id TEXT NOT NULL, customer_id TEXT NOT NULL,
+  received_at INTEGER NOT NULL, digest BLOB NOT NULL, UNIQUE (source, id)
+);
+CREATE INDEX events_by_customer ON events (customer_id);
+CREATE TABLE rows (
+  "table" TEXT NOT NULL, key TEXT NOT NULL, event INTEGER NOT NULL REFERENCES events,
+  customer_id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY ("table", key)
+) WITHOUT ROWID;
+CREATE INDEX rows_by_customer ON rows (customer_id, "table");
+CREATE TABLE taken (log TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE overlaid (customer_id TEXT PRIMARY KEY, publication TEXT NOT NULL, number INTEGER NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One event that came in. digest: of what it says. rows: (table, columns but the customer and times)."""
+
+    source: str
+    id: str
+    digest: bytes
+    customer_id: str
+    at: datetime
+    rows: Sequence[tuple[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One row of the log that waits in the inbox, or that the log has taken in. body: its columns."""
+
+    table: str
+    customer_id: str
+    known_at: datetime
+    number: int
+    body: Mapping[str, Any]
+
+
+class Inbox:
+    """The inbox of a home. Created by the first event; until then it reads as empty. Threads may share it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.home / "log" / "inbox"
+        self.path = self.folder / "events.sqlite"
+        self._lock = RLock()
+        self._open: sqlite3.Connection | None = None
+
+    def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
+        """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
+
+        duplicate: the same event was kept before. event_conflict: its id was kept with another content, or
+        another event already says otherwise about the same thing. LogError if the disk refuses.
+        A time after `received_at` becomes it: the other clock runs ahead.
+        """
+        with self._used(create=True) as db, _transaction(db):
+            return [self._accept(db, arrival, received_at) for arrival in arrivals]
+
+    def _accept(self, db: sqlite3.Connection, arrival: Arrival, received_at: datetime) -> tuple[Outcome, str]:
+        found = db.execute(
+            "SELECT digest, customer_id FROM events WHERE source = ? AND id = ?", (arrival.source, arrival.id)
+        ).fetchone()
+        if found is not None:
+            return ("duplicate" if found[0] == arrival.digest else "event_conflict"), found[1]
+        common = {"customer_id": arrival.customer_id, "at": iso(min(arrival.at, received_at))}
+        rows = [(table, _key(table, {**row, **common}), {**row, **common}) for table, row in arrival.rows]
+        for table, key, row in rows:
+            held = db.execute(f'{_BODY} WHERE "table" = ? AND key = ?', (table, key)).fetchone()
+            if table != "identities" and held is not None and json.loads(held[0]) != row:
+                return "event_conflict", arrival.customer_id
+        (number,) = db.execute(
+            "INSERT INTO events (source, id, customer_id, received_at, digest) VALUES (?, ?, ?, ?, ?) "
+            "RETURNING number",
+            (arrival.source, arrival.id, arrival.customer_id, to_us(received_at), arrival.digest),
+        ).fetchone()
+        db.executemany(
+            "INSERT INTO rows VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            ((table, key, number, arrival.customer_id, json.dumps(row)) for table, key, row in rows),
+        )
+        return "accepted", arrival.customer_id
+
+    def resolve(self, source: str, source_id: str) -> str | None:
+        """The customer whom an event first named so; None if none did."""
+        customer_id = named(source, source_id)
+        key = _key("identities", {"source": source, "source_id": source_id, "customer_id": customer_id})
+        query = f"{_BODY} WHERE \"table\" = 'identities' AND key = ?"
+        return customer_id if self._read(query, key) else None
+
+    def last(self) -> int:
+        """Number of the last event; 0 if there is none."""
+        return int((self._read("SELECT max(number) FROM events") or [(None,)])[0][0] or 0)
+
+    def customers(self, after: int, since: datetime | None = None) -> dict[str, int]:
+        """Customers with an event of a larger number, or that came after `since`: customer -> last number."""
+        late = -1 if since is None else to_us(since)
+        found = self._read(
+            "SELECT customer_id, max(number) FROM events WHERE number > ? OR (? >= 0 AND received_at > ?) "
+            "GROUP BY customer_id ORDER BY min(number)",
+            after, late, late,
+        )  # fmt: skip
+        return dict(found)
+
+    def rows(self, customer_ids: Sequence[str], tables: Sequence[str] = tuple(TABLES)) -> list[Kept]:
+        """Every row of these customers in these tables, in the order in which they came."""
+        query = (
+            'SELECT "table", rows.customer_id, received_at, number, body FROM rows '
+            "JOIN events ON number = event WHERE rows.customer_id IN (SELECT value FROM json_each(?)) "
+            'AND "table" IN (SELECT value FROM json_each(?)) ORDER BY number, "table", key'
+        )
+        found = self._read(query, json.dumps(list(customer_ids)), json.dumps(list(tables)))
+        return [Kept(t, who, from_us(came), n, json.loads(body)) for t, who, came, n, body in found]
+
+    def taken(self, log: str) -> int:
+        """Number of the last event that this generation of the log has; 0 if it has none."""
+        return int((self._read("SELECT number FROM taken WHERE log = ?", log) or [(0,)])[0][0])
+
+    def note_taken(self, log: str, number: int) -> None:
+        """This generation of the log has every event up to that number."""
+        self._write(
+            "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number", log, number
+        )
+
+    def overlaid(self, publication: str, customer_id: str) -> int:
+        """Number of the last event that her overlay row of that publication has; 0 if it has none."""
+        query = "SELECT number FROM overlaid WHERE customer_id = ? AND publication = ?"
+        return int((self._read(query, customer_id, publication) or [(0,)])[0][0])
+
+    def note_overlaid(self, publication: str, numbers: Mapping[str, int]) -> None:
+        """These customers' overlay rows of that publication have their events up to those numbers."""
+        with self._used() as db, _transaction(db):
+            db.executemany(
+                "INSERT OR REPLACE INTO overlaid VALUES (?, ?, ?)",
+                ((customer_id, publication, number) for customer_id, number in numbers.items()),
+            )
+
+    def forget_overlaid(self) -> None:
+        """No overlay row is certain to be there: all will be written anew."""
+        self._write("DELETE FROM overlaid")
+
+    def changes(self) -> int:
+        """A number that changes whenever another process has written."""
+        return int((self._read("PRAGMA data_version") or [(0,)])[0][0])
+
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove these customers' events and rows, and return how many events went."""
+        if not self.path.exists():
+            return 0
+        ids = json.dumps(list(customer_ids))
+        of = "WHERE customer_id IN (SELECT value FROM json_each(?))"
+        with self._used() as db:
+            with _transaction(db):
+                for table in ("rows", "overlaid"):
+                    db.execute(f"DELETE FROM {table} {of}", (ids,))
+                gone = db.execute(f"DELETE FROM events {of}", (ids,)).rowcount
+            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise LogError(
+                f"they are deleted, but a reader keeps a copy in {self.path}-wal: erase again later"
+            )
+        return gone
+
+    def write_rows(self) -> tuple[Path, int]:
+        """Write all rows as ingestion reads them; return their folder and the number of the last event.
+
+        A file of JSON lines for each table that has rows: its columns, and `_line`, the number of the event.
+        The same events give the same bytes.
+        """
+        folder = self.folder / "rows"
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._used(create=True) as db, _transaction(db, "BEGIN"):  # one view of all tables
+            last = db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0]
+            for table in TABLES:
+                path = folder / f"{table}.jsonl"
+                rows = db.execute(
+                    "SELECT number, received_at, body FROM rows JOIN events ON number = event "
+                    'WHERE "table" = ? ORDER BY number, key',
+                    (table,),
+                )
+                with path.with_suffix(".writing").open("w", encoding="utf-8") as file:
+                    for number, came, body in rows:
+                        known = {"_line": number, "known_at": iso(from_us(came))}
+                        file.write(json.dumps(known | json.loads(body)) + "\n")
+                if path.with_suffix(".writing").stat().st_size:
+                    path.with_suffix(".writing").replace(path)
+                else:
+                    path.with_suffix(".writing").unlink()
+                    path.unlink(missing_ok=True)
+        return folder, int(last)
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+
+    def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        if not self.path.exists():
+            return []
+        with self._used() as db:
+            return db.execute(query, values).fetchall()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        with self._used(create=True) as db:
+            db.execute(statement, values)
+
+    @contextmanager
+    def _used(self, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """The connection to ourselves; what SQLite says of it becomes a LogError."""
+        with self._lock:
+            try:
+                if create:
+                    _create(self.path)
+                if self._open is None:
+                    self._open = sqlite3.connect(
+                        self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                    )
+                    self._open.execute("PRAGMA synchronous = FULL")
+                    self._open.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
+                yield self._open
+            except sqlite3.Error as error:
+                raise LogError(
+                    f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
+                    "restore its backup if the file is damaged"
+                ) from error
+
+
+def erase(settings: Settings, customer_ids: Sequence[str]) -> int:
+    """Remove customers from the inbox and from what ingestion reads of it; return how many events went."""
+    inbox = Inbox(settings)
+    try:
+        gone = inbox.erase(customer_ids)
+        if gone:
+            inbox.write_rows()
+    finally:
+        inbox.close()
+    return gone
+
+
+def named(source: str, source_id: str) -> str:
+    """The id of a customer who is known by another system's id alone. A later file that says whose it is
+    makes the two one."""
+    return f"{source}:{source_id}"
+
+
+def _key(table: str, row: Mapping[str, Any]) -> str:
+    return json.dumps([row[column] for column in TABLES[table].key])
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _create(path: Path) -> None:
+    """Make an empty inbox unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
+    if path.exists():
+        return
+    with locked(path.parent / ".lock"):
+        if path.exists():
+            return
+        fresh = path.with_name(".fresh.sqlite")
+        fresh.unlink(missing_ok=True)
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_SCHEMA)
+        fresh.replace(path)

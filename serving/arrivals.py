@@ -1,0 +1,170 @@
+"""`POST /v1/events`: read what came in, keep it in the inbox, and say of each event what became of it.
+
+Each event is read by itself, so one that does not fit costs no other its place. What is answered `accepted`
+is on the disk; the next decision and, within a second, the next score are taken with it.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from features.inbox import Arrival, Inbox, named
+from features.moments import iso
+from serving.api import Body, Problem
+from serving.events import AnyEvent, Goods, Line, Order, Person
+
+MAX_EVENTS = 1000  # in one request
+AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
+CONFLICT = "this id, or what this event is about, was told before with another content: send a new id"
+
+
+class EventRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/events`: 1 to 1,000 of AnyEvent, each read by itself."""
+
+    events: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class EventFailure(Struct, frozen=True):
+    """Why one event was not taken. place: where in the body. It repeats no value."""
+
+    code: str
+    place: str
+    detail: str
+
+
+class EventAnswer(Struct, frozen=True):
+    """What became of one event. duplicate: it was accepted before, and nothing changed."""
+
+    source: str
+    id: str
+    customer_id: str
+    status: Literal["accepted", "duplicate"]
+
+
+class EventRefused(Struct, frozen=True):
+    """One event that was not taken. source and id are null if they could not be read."""
+
+    source: str | None
+    id: str | None
+    error: EventFailure
+
+
+class EventsAnswer(Struct, frozen=True):
+    """Answer to EventRequest, an entry an event in the order sent; what is accepted is on the disk."""
+
+    request_id: str
+    as_of: str
+    results: list[EventAnswer | EventRefused]
+
+
+_REQUEST = Body(EventRequest)
+_EVENT = msgspec.json.Decoder(AnyEvent)
+_TYPES = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
+_INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
+
+Row = tuple[str, dict[str, Any]]
+
+
+def take(
+    body: bytes,
+    request_id: str,
+    now: datetime,
+    exponent: int,
+    inbox: Inbox,
+    resolve: Callable[[Sequence[Person]], Sequence[str | None]],
+) -> EventsAnswer:
+    """Keep the events of a request; the answer is for when they are on the disk.
+
+    exponent: decimals of the shop's currency. resolve: the published customer of each identity; whom it does
+    not know is known from now on by that identity alone. Problem 400 if the body is not JSON, 422 if it is no
+    list of 1 to MAX_EVENTS; LogError if the inbox cannot be written.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, "malformed_json", f"the body is not UTF-8: {error.reason}") from None
+    raws = [bytes(raw) for raw in _REQUEST.decode(body).events]
+    read = [_read(raw, f"$.events[{place}]", exponent, now) for place, raw in enumerate(raws)]
+    fit = [found for found in read if not isinstance(found, EventRefused)]
+    people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
+    known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
+    kept = iter(inbox.accept([_arrival(event, rows, known) for event, rows in fit], now) if fit else ())
+    results: list[EventAnswer | EventRefused] = []
+    for place, found in enumerate(read):
+        if isinstance(found, EventRefused):
+            results.append(found)
+            continue
+        event, (outcome, customer_id) = found[0], next(kept)
+        if outcome == "event_conflict":
+            failure = EventFailure(outcome, f"$.events[{place}]", CONFLICT)
+            results.append(EventRefused(event.source, event.id, failure))
+        else:
+            results.append(EventAnswer(event.source, event.id, customer_id, outcome))
+    return EventsAnswer(request_id, iso(now), results)
+
+
+def outcomes(answer: EventsAnswer) -> Counter[str]:
+    """How many events were accepted, duplicates, or refused for what."""
+    return Counter(r.error.code if isinstance(r, EventRefused) else r.status for r in answer.results)
+
+
+def _arrival(event: AnyEvent, rows: Sequence[Row], known: Mapping[Person, str | None]) -> Arrival:
+    customer = event.customer
+    # Of what it means rather than how it was written: another order of fields, or 1.1 for 1.10, is the same.
+    meaning = msgspec.json.encode([customer, iso(event.at), rows], order="deterministic")
+    digest = hashlib.blake2b(meaning, digest_size=16).digest()
+    if isinstance(customer, str):
+        return Arrival(event.source, event.id, digest, customer, event.at, rows)
+    found = known[customer]
+    if found is None:  # her id there is a fact of its own: a later file may say who she is
+        rows = [*rows, ("identities", {"source": customer.source, "source_id": customer.id})]
+        found = named(customer.source, customer.id)
+    return Arrival(event.source, event.id, digest, found, event.at, rows)
+
+
+def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEvent, list[Row]] | EventRefused:
+    try:
+        event = _EVENT.decode(raw)
+    except msgspec.ValidationError as error:
+        path, expected = _explained(raw, str(error))
+        return EventRefused(None, None, EventFailure("invalid_event", place + path[1:], expected))
+    except msgspec.DecodeError:  # half of a surrogate pair, for one
+        return EventRefused(None, None, EventFailure("invalid_event", place, "expected text in Unicode"))
+    try:
+        if event.at > now + AHEAD:
+            raise ValueError(f"$.at: expected a time until now, {iso(now)}")
+        if event.at < EARLIEST:
+            raise ValueError(f"$.at: expected a time from {iso(EARLIEST)} on")
+        return event, list(event.rows(exponent))
+    except ValueError as error:
+        path, _, expected = str(error).partition(": ")
+        failure = EventFailure("invalid_event", place + path[1:], expected)
+        return EventRefused(event.source, event.id, failure)
+
+
+def _explained(raw: bytes, message: str) -> tuple[str, str]:
+    """(path, what was expected there): msgspec's words, where these repeat nothing that was sent."""
+    expected, _, path = message.partition(" - at `")
+    path = path.rstrip("`") or "$"
+    sent = msgspec.json.decode(raw)
+    if not isinstance(sent, dict):
+        return "$", "expected an object"
+    kind = _TYPES.get(str(sent.get("type")))
+    if kind is None:
+        return "$.type", f"expected one of {', '.join(_TYPES)}"
+    if expected.startswith("Object contains unknown field"):
+        # The field's name is the caller's and may look like a path: only ours are taken from it.
+        found = _INNER.search(message)
+        path, inside = (found[1], found[2]) if found else ("$", "")
+        of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
+        return path, f"expected only the fields {', '.join(of.__struct_fields__)}"
+    if expected.startswith("Invalid enum value"):
+        return path, f"expected one of {', '.join(get_args(get_type_hints(kind)[path[2:]]))}"
+    return path, expected
