@@ -9,6 +9,7 @@ browser to load anything. Dark where the reader's system is dark; made for a pho
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Literal
 
 from features.words import Words
 
@@ -42,11 +43,20 @@ def html(content: Content) -> Html:
     return Html(escape(content))
 
 
-def page(title: Words, *body: Content, note: Content = "") -> str:
-    """The whole document: a heading, the choice of language, an introduction, the body's parts below."""
+def page(title: Words, *body: Content, note: Content = "", language: str = "en") -> str:
+    """The whole document: a heading, the choice of language, an introduction, the body's parts below.
+
+    language: `en` or `zh`, what is shown at first.
+    """
     parts = "\n".join(map(html, body))
     return _PAGE.format(
-        title=escape(f"{title.en} · {title.zh}"), heading=html(title), note=html(note), body=parts, css=_CSS
+        title=escape(f"{title.en} · {title.zh}"),
+        heading=html(title),
+        note=html(note),
+        body=parts,
+        css=_CSS,
+        en=" checked" if language == "en" else "",
+        zh=" checked" if language == "zh" else "",
     )
 
 
@@ -56,6 +66,17 @@ def section(title: Content, *body: Content, note: Content = "", open: bool = Tru
     head = f"<summary><h2>{html(title)}</h2></summary>"
     intro = f'<p class="note">{html(note)}</p>' if note else ""
     return Html(f"<details{' open' if open else ''}>{head}{intro}{inside}</details>")
+
+
+def banner(tone: Literal["good", "bad"], *parts: Content) -> Html:
+    """What a reader in a hurry should take away, in the colour of good or of bad news."""
+    return Html(f'<p class="banner {tone}">{" ".join(map(html, parts))}</p>')
+
+
+def tiles(numbers: Iterable[tuple[Content, Content]]) -> Html:
+    """The few numbers that matter, side by side: (what, value)."""
+    inside = "".join(f"<div><dt>{html(what)}</dt><dd>{html(value)}</dd></div>" for what, value in numbers)
+    return Html(f'<dl class="tiles">{inside}</dl>')
 
 
 def paragraph(*parts: Content) -> Html:
@@ -156,8 +177,8 @@ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inlin
 <body>
 <header>
 <h1>{heading}</h1>
-<nav><input type="radio" name="language" id="en" checked><label for="en">English</label>
-<input type="radio" name="language" id="zh"><label for="zh">中文</label></nav>
+<nav><input type="radio" name="language" id="en"{en}><label for="en">English</label>
+<input type="radio" name="language" id="zh"{zh}><label for="zh">中文</label></nav>
 </header>
 <main>
 <p class="note">{note}</p>
@@ -196,6 +217,11 @@ code { font: .85em ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anyw
 table { width: 100%; border-collapse: collapse; margin: .4rem 0 1rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding: .35rem .6rem .35rem 0;
   vertical-align: top; border-bottom: 1px solid var(--line); }
+.banner { padding: .7rem 1rem; border-left: .4rem solid; border-radius: .4rem; background: var(--card);
+  font-size: 1.15rem; } .banner.good { border-color: #2e8b57; } .banner.bad { border-color: #c0392b; }
+.tiles { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; } .tiles div { flex: 1 1 7.5rem;
+  background: var(--card); border-radius: .6rem; padding: .5rem .8rem; } .tiles dt { color: var(--soft); }
+.tiles dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
 .right { text-align: right; font-variant-numeric: tabular-nums; } .label { display: none; }
 figure { margin: .6rem 0; } svg { width: 100%; height: 8rem; fill: var(--accent); display: block; }
 polyline { fill: none; stroke: var(--accent); stroke-width: 2; vector-effect: non-scaling-stroke; }

@@ -22,7 +22,7 @@ def run(*arguments: str, **environment: str) -> Result:
 
 
 COMMANDS = [
-    ("init",), ("ingest",), ("features",), ("features", "build"), ("features", "list"), ("train",),
+    ("init",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"), ("features", "list"), ("train",),
     ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 

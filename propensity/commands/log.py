@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -54,3 +55,38 @@ def ingest(source: str | None, folder: Path | None, dry_run: bool) -> None:
     with progress_bar("Ingesting") as progress:
         done = run(settings_of(), source, folder, dry_run, progress)
     show_ingested(done, dry_run)
+
+
+@main.group()
+def log() -> None:
+    """What is in the customer log."""
+
+
+@log.command("describe")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the page, too.")
+@click.option("--json", "as_json", is_flag=True, help="Every number, and the findings, as one JSON object.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+def log_describe(out: Path | None, as_json: bool, language: str) -> None:
+    """Say what the log holds, what is wrong with it, and whether it is enough to model.
+
+    By month, source and table: what came, what is missing or late, what was rejected and why, which features
+    will be missing. The page (--out) is one file in English and Chinese. Exit code 3 warns of a log with
+    fewer than 500 buyers or 180 days: too little to model.
+    """
+    from features.describe import as_json as to_json
+    from features.describe import judge, measure, render
+    from features.files import write_atomically
+    from propensity.described import show
+    from propensity.tables import progress_bar
+
+    with progress_bar("Describing") as progress:
+        facts = measure(settings_of(), progress)
+    verdict = judge(facts)
+    if as_json:
+        click.echo(to_json(facts, verdict))
+    else:
+        show(facts, verdict, language)
+    if out is not None:
+        write_atomically(out, render(facts, verdict, language).encode())
+        click.echo(f"page: {out}", err=as_json)
+    sys.exit(0 if verdict.enough else 3)

@@ -1,0 +1,139 @@
+"""What is counted of a customer log, and what each number means; `measure.py` counts.
+
+A month and a day are the shop's. An order is a row of `orders` without a ref; one with a ref and negative
+money is a return. An event is a row of one of `EVENTS`; a customer is active in a month with an event of her
+own, which a contact is not. A row is late if it was known after it happened.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from features.describe.gaps import Gap
+
+EVENTS = ("orders", "contacts", "responses", "interactions", "memberships", "cases", "surveys", "consents")
+ANONYMOUS = "no customer_id"  # ingestion's reason
+REPEATED = "a second row with the same"  # how ingestion's reason begins
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source's rows of one table. Times: first and last `at`; lateness in minutes, of the late rows."""
+
+    table: str
+    source: str
+    rows: int
+    first: datetime | None = None
+    last: datetime | None = None
+    late: int = 0
+    late_median: int | None = None
+    late_p95: int | None = None
+
+
+@dataclass(frozen=True)
+class Month:
+    """One month. days: of it within the log. sales: of orders, before returns. new: buyers' first orders."""
+
+    start: date
+    days: int
+    length: int
+    events: int
+    active: int
+    orders: int
+    sales: Decimal
+    returns: int
+    returned: Decimal
+    new: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the rows of one raw file: accepted or not, and why."""
+
+    source: str
+    table: str
+    file: str | None
+    accepted: bool
+    what: str
+    rows: int
+    first_line: int | None = None  # from 0, of the rejected ones
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Features that will be missing, since the log lacks `table`; or that stay empty, since `column` is."""
+
+    table: str
+    column: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Consent:
+    """Marketing consent of one channel, as last stated. default: without a statement; None: none, refused."""
+
+    channel: str
+    granted: int
+    withdrawn: int
+    unknown: int
+    default: bool | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was counted. money: in the shop's currency."""
+
+    shop: str
+    log: str
+    zone: str
+    currency: str
+    starts_at: datetime
+    complete_until: datetime
+    days: int  # dates in the shop's zone from the first to the last that is whole
+    parts: tuple[Part, ...]
+    months: tuple[Month, ...]
+    gaps: tuple[Gap, ...]
+    accounts: tuple[Account, ...]
+    features: int  # declared
+    absent: tuple[Absent, ...]
+    customers: int
+    buyers: int
+    one_time: int
+    several_ids: int  # customers known under more than one id
+    shared_ids: int  # ids given to more than one customer
+    orders: int
+    sales: Decimal
+    returns: int
+    returned: Decimal
+    unmatched: int  # returns of an order that the log lacks
+    look_alikes: int  # orders beyond the first with the same customer, time and amount
+    contacts: int
+    with_propensity: int
+    consents: tuple[Consent, ...]
+
+    def rows(self, table: str) -> int:
+        """Rows of a table, all sources."""
+        return sum(part.rows for part in self.parts if part.table == table)
+
+    @property
+    def raw(self) -> int:
+        """Rows of raw files that were read."""
+        return sum(account.rows for account in self.accounts if account.file is not None)
+
+    @property
+    def rejected(self) -> int:
+        """Rows of raw files that broke a contract, the anonymous and the repeated ones included."""
+        return sum(a.rows for a in self.accounts if not a.accepted and a.file is not None)
+
+    @property
+    def anonymous(self) -> tuple[int, int]:
+        """Rows without a customer, of the rows of the files that have such."""
+        without = [a for a in self.accounts if a.what == ANONYMOUS and a.file is not None]
+        of = {(a.source, a.table, a.file) for a in without}
+        read = sum(a.rows for a in self.accounts if (a.source, a.table, a.file) in of)
+        return sum(a.rows for a in without), read
+
+    @property
+    def repeated(self) -> int:
+        """Rows that were rejected as a second one of the same key."""
+        return sum(a.rows for a in self.accounts if not a.accepted and a.what.startswith(REPEATED))
