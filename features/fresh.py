@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from features.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
-from features.errors import FeatureMismatch, LogError, NoBuild, PropensityError
-from features.files import read_pointer
+from features.errors import FeatureMismatch, NoBuild, PropensityError
 from features.inbox import Inbox, Kept
 from features.log import Log
 from features.online import Fresh, OnlineRows, Published, write_overlay

@@ -22,8 +22,8 @@ def run(*arguments: str, **environment: str) -> Result:
 
 
 COMMANDS = [
-    ("init",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"), ("features", "list"), ("train",),
-    ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
+    ("init",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"), ("features", "list"),
+    ("train",), ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 
 
