@@ -1,10 +1,11 @@
 """One pass over each customer's events: every window at every moment.
 
 Events lie by customer (`offsets`), within a customer by the time they entered what is known (`enter`).
-An event enters a window of w microseconds at `enter` and leaves it at `at + w`; one that became known after
-that never was in it. Two pointers move over the events, one in order of `enter`, one in order of `at`
-(`by_at`, positions; the same order when nothing was late). Moments lie by customer (`spine`), ascending:
-a dense grid or an irregular spine. All times are int64 microseconds; all results are exact int64.
+An event enters a window of w microseconds at `enter` and leaves it at `at + w`. Two pointers move over the
+events, one in order of `enter`, one in order of `at` (`by_at`, positions; the same order when nothing was
+late). At every moment first those leave that had entered by the moment before; then those enter that have
+not left already. Moments lie by customer (`spine`), ascending: a dense grid or an irregular spine; `places`
+says where a moment's results go. All times are int64 microseconds; sums are exact int64.
 
 Shapes: n events, r rows (customer x moment), w windows, c columns computed side by side.
 """
@@ -26,13 +27,50 @@ _jit: Any = numba.njit(cache=True, nogil=True)
 
 
 @_jit
+def ordered(code: Int32, enter: Int64, at: Int64) -> tuple[bool, bool]:
+    """Whether events lie by customer and `enter` (then `at`); whether they then also lie by `at`."""
+    happened = True
+    for i in range(1, len(code)):
+        if code[i] != code[i - 1]:
+            if code[i] < code[i - 1]:
+                return False, False
+        elif enter[i] < enter[i - 1] or (enter[i] == enter[i - 1] and at[i] < at[i - 1]):
+            return False, False
+        elif at[i] < at[i - 1]:
+            happened = False
+    return True, happened
+
+
+@_jit
+def shifted(at: Int64, starts: Int64, shifts: Int64) -> Int64:
+    """Each time plus the shift in force then: shifts[k] from starts[k] on, ascending."""
+    out = np.empty(len(at), np.int64)
+    k = 0
+    for i in range(len(at)):
+        while k > 0 and at[i] < starts[k]:
+            k -= 1
+        while k + 1 < len(starts) and at[i] >= starts[k + 1]:
+            k += 1
+        out[i] = at[i] + shifts[k]
+    return out
+
+
+@_jit
+def _longest(offsets: Int64) -> int:
+    longest = 0
+    for customer in range(len(offsets) - 1):
+        longest = max(longest, offsets[customer + 1] - offsets[customer])
+    return longest
+
+
+@_jit
 def sums(
-    offsets: Int64, enter: Int64, at: Int64, by_at: Int64,
-    spine: Int64, moments: Int64, windows: Int64, values: Int64,
-) -> Int64:  # fmt: skip
-    """Sums of values [n, c] in each window: [w, c, r]."""
+    offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, values: Int64, divisors: Float64,
+) -> Float64:  # fmt: skip
+    """Sums of values [n, c] in each window, exact in int64, then over the column's divisor: [w, c, r]."""
     columns = values.shape[1]
-    out = np.zeros((len(windows), columns, len(moments)), np.int64)
+    out = np.empty((len(windows), columns, len(moments)), np.float64)
     total = np.zeros(columns, np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
@@ -42,31 +80,31 @@ def sums(
             total[:] = 0
             for row in range(spine[customer], spine[customer + 1]):
                 moment = moments[row]
-                while entering < end and enter[entering] <= moment:
-                    if enter[entering] < at[entering] + window:
-                        for c in range(columns):
-                            total[c] += values[entering, c]
-                    entering += 1
                 while leaving < end and at[by_at[leaving]] + window <= moment:
                     event = by_at[leaving]
-                    if enter[event] < at[event] + window:
+                    if event < entering:
                         for c in range(columns):
                             total[c] -= values[event, c]
                     leaving += 1
+                while entering < end and enter[entering] <= moment:
+                    if at[entering] + window > moment:
+                        for c in range(columns):
+                            total[c] += values[entering, c]
+                    entering += 1
                 for c in range(columns):
-                    out[w, c, row] = total[c]
+                    out[w, c, places[row]] = total[c] / divisors[c]
     return out
 
 
 @_jit
 def distinct(
-    offsets: Int64, enter: Int64, at: Int64, by_at: Int64,
-    spine: Int64, moments: Int64, windows: Int64, codes: Int32,
-) -> Int64:  # fmt: skip
-    """Different codes [n, c] in each window, -1 left out: [w, c, r]."""
+    offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, codes: Int32, levels: int,
+) -> Float64:  # fmt: skip
+    """Different codes [n, c] in each window: [w, c, r]. Codes are below `levels`; -1 is left out."""
     columns = codes.shape[1]
-    out = np.zeros((len(windows), columns, len(moments)), np.int64)
-    times = np.zeros((columns, max(codes.max(), 0) + 1 if codes.size else 1), np.int32)
+    out = np.empty((len(windows), columns, len(moments)), np.float64)
+    times = np.zeros((columns, levels), np.int32)
     number = np.zeros(columns, np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
@@ -74,52 +112,47 @@ def distinct(
             window = windows[w]
             entering, leaving = first, first
             number[:] = 0
-            for event in range(first, end):
-                for c in range(columns):
-                    if codes[event, c] >= 0:
-                        times[c, codes[event, c]] = 0
             for row in range(spine[customer], spine[customer + 1]):
                 moment = moments[row]
-                while entering < end and enter[entering] <= moment:
-                    if enter[entering] < at[entering] + window:
-                        for c in range(columns):
-                            code = codes[entering, c]
-                            if code >= 0:
-                                if times[c, code] == 0:
-                                    number[c] += 1
-                                times[c, code] += 1
-                    entering += 1
                 while leaving < end and at[by_at[leaving]] + window <= moment:
                     event = by_at[leaving]
-                    if enter[event] < at[event] + window:
+                    if event < entering:
                         for c in range(columns):
                             code = codes[event, c]
                             if code >= 0:
                                 times[c, code] -= 1
-                                if times[c, code] == 0:
-                                    number[c] -= 1
+                                number[c] -= times[c, code] == 0
                     leaving += 1
+                while entering < end and enter[entering] <= moment:
+                    if at[entering] + window > moment:
+                        for c in range(columns):
+                            code = codes[entering, c]
+                            if code >= 0:
+                                number[c] += times[c, code] == 0
+                                times[c, code] += 1
+                    entering += 1
                 for c in range(columns):
-                    out[w, c, row] = number[c]
+                    out[w, c, places[row]] = number[c]
+            for k in range(leaving, end):  # what is in the window still leaves no trace for the next
+                for c in range(columns):
+                    if codes[by_at[k], c] >= 0:
+                        times[c, codes[by_at[k], c]] = 0
     return out
 
 
 @_jit
 def maxima(
-    offsets: Int64, enter: Int64, at: Int64,
-    spine: Int64, moments: Int64, windows: Int64, values: Int64,
-) -> Int64:  # fmt: skip
-    """Largest of values [n, c] in each window, NOTHING where there is none: [w, c, r].
+    offsets: Int64, enter: Int64, at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, values: Int64, divisors: Float64,
+) -> Float64:  # fmt: skip
+    """Largest of values [n, c] in each window over the column's divisor, NaN where there is none: [w, c, r].
 
     A queue of candidates by leaving time, values falling: one that leaves sooner and is not larger than a
     later one can never be the maximum again. A late event is put in its place by leaving time.
     """
     columns = values.shape[1]
-    out = np.full((len(windows), columns, len(moments)), NOTHING, np.int64)
-    longest = 0
-    for customer in range(len(offsets) - 1):
-        longest = max(longest, offsets[customer + 1] - offsets[customer])
-    queue = np.zeros(longest + 1, np.int64)
+    out = np.empty((len(windows), columns, len(moments)), np.float64)
+    queue = np.zeros(_longest(offsets) + 1, np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
         for w in range(len(windows)):
@@ -128,9 +161,13 @@ def maxima(
                 entering, head, tail = first, 0, 0
                 for row in range(spine[customer], spine[customer + 1]):
                     moment = moments[row]
+                    while head < tail and at[queue[head]] + window <= moment:
+                        head += 1
+                    if head == tail:
+                        head, tail = 0, 0
                     while entering < end and enter[entering] <= moment:
                         value = values[entering, c]
-                        if value != NOTHING and enter[entering] < at[entering] + window:
+                        if value != NOTHING and at[entering] + window > moment:
                             place = tail
                             while place > head and at[queue[place - 1]] > at[entering]:
                                 place -= 1
@@ -148,27 +185,20 @@ def maxima(
                                     tail -= place - keep - 1
                                 queue[keep] = entering
                         entering += 1
-                    while head < tail and at[queue[head]] + window <= moment:
-                        head += 1
-                    if head < tail:
-                        out[w, c, row] = values[queue[head], c]
-                    if head == tail:
-                        head, tail = 0, 0
+                    found = head < tail
+                    out[w, c, places[row]] = values[queue[head], c] / divisors[c] if found else np.nan
     return out
 
 
 @_jit
 def modes(
-    offsets: Int64, enter: Int64, at: Int64, by_at: Int64,
-    spine: Int64, moments: Int64, windows: Int64, codes: Int32,
+    offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, codes: Int32, levels: int,
 ) -> Int32:  # fmt: skip
-    """Most frequent of codes [n] in each window, the smallest of several, -1 where there is none: [w, r]."""
-    out = np.full((len(windows), len(moments)), np.int32(-1))
-    times = np.zeros(max(codes.max(), 0) + 1 if codes.size else 1, np.int32)
-    longest = 0
-    for customer in range(len(offsets) - 1):
-        longest = max(longest, offsets[customer + 1] - offsets[customer])
-    own = np.zeros(longest, np.int32)  # this customer's different codes, ascending
+    """Most frequent of codes [n] in each window, of several the smallest, -1 where there is none: [w, r]."""
+    out = np.empty((len(windows), len(moments)), np.int32)
+    times = np.zeros(levels, np.int32)
+    own = np.zeros(_longest(offsets), np.int32)  # this customer's different codes, ascending
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
         number = 0
@@ -187,25 +217,24 @@ def modes(
                 times[own[k]] = 0
             for row in range(spine[customer], spine[customer + 1]):
                 moment = moments[row]
-                while entering < end and enter[entering] <= moment:
-                    code = codes[entering]
-                    if code >= 0 and enter[entering] < at[entering] + window:
-                        times[code] += 1
-                        stale = True
-                    entering += 1
                 while leaving < end and at[by_at[leaving]] + window <= moment:
-                    event = by_at[leaving]
-                    code = codes[event]
-                    if code >= 0 and enter[event] < at[event] + window:
+                    code = codes[by_at[leaving]]
+                    if by_at[leaving] < entering and code >= 0:
                         times[code] -= 1
                         stale = True
                     leaving += 1
+                while entering < end and enter[entering] <= moment:
+                    code = codes[entering]
+                    if at[entering] + window > moment and code >= 0:
+                        times[code] += 1
+                        stale = True
+                    entering += 1
                 if stale:
                     mode, most, stale = np.int32(-1), np.int32(0), False
                     for k in range(number):
                         if times[own[k]] > most:
                             mode, most = own[k], times[own[k]]
-                out[w, row] = mode
+                out[w, places[row]] = mode
         for k in range(number):
             times[own[k]] = 0
     return out
@@ -213,8 +242,8 @@ def modes(
 
 @_jit
 def lasts(
-    offsets: Int64, enter: Int64, at: Int64,
-    spine: Int64, moments: Int64, windows: Int64, values: Float64,
+    offsets: Int64, enter: Int64, at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, values: Float64,
 ) -> Float64:  # fmt: skip
     """Value [n] of the event in each window that happened last, NaN (no value) left out: [w, r].
 
@@ -240,22 +269,20 @@ def lasts(
                 entering += 1
             for w in range(len(windows)):
                 if last >= 0 and at[last] + windows[w] > moments[row]:
-                    out[w, row] = values[last]
+                    out[w, places[row]] = values[last]
     return out
 
 
 @_jit
 def history(
-    offsets: Int64, enter: Int64, at: Int64, days: Int32,
-    spine: Int64, moments: Int64, matching: NDArray[np.bool_],
+    offsets: Int64, enter: Int64, at: Int64, days: Int32, spine: Int64, moments: Int64, places: Int64,
+    matching: NDArray[np.bool_],
 ) -> Int64:  # fmt: skip
     """What is known of all events so far: [7, r] = last at, first at, and of the gaps between successive
     different days: number, sum, sum of squares, twice the median, longest. NOTHING where there is none.
     """
     out = np.full((7, len(moments)), NOTHING, np.int64)
-    longest = 0
-    for customer in range(len(offsets) - 1):
-        longest = max(longest, offsets[customer + 1] - offsets[customer])
+    longest = _longest(offsets)
     seen = np.zeros(longest + 1, np.int32)  # different days, ascending
     gaps = np.zeros(longest + 1, np.int32)  # between them, ascending
     for customer in range(len(offsets) - 1):
@@ -298,10 +325,11 @@ def history(
                                 gap_squares += gaps[k] * gaps[k]
                             gaps[: number - 1].sort()
                 entering += 1
-            out[0, row], out[1, row] = last, earliest
+            place = places[row]
+            out[0, place], out[1, place] = last, earliest
             known = number - 1
             if known > 0:
-                out[2, row], out[3, row], out[4, row] = known, gap_sum, gap_squares
-                out[5, row] = gaps[known // 2] + gaps[(known - 1) // 2]
-                out[6, row] = gaps[known - 1]
+                out[2, place], out[3, place], out[4, place] = known, gap_sum, gap_squares
+                out[5, place] = gaps[known // 2] + gaps[(known - 1) // 2]
+                out[6, place] = gaps[known - 1]
     return out

@@ -1,6 +1,11 @@
 """Moments: UTC, microseconds. As-of is an argument everywhere; only `Settings.now` looks at a clock."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import UsageError
 
@@ -58,3 +63,32 @@ def grid(start: datetime, end: datetime, every: timedelta = 7 * DAY) -> list[dat
 def iso(moment: datetime) -> str:
     """RFC 3339 in UTC, as every file and answer writes it: `2017-12-03T00:00:00Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def offsets_of(zone: ZoneInfo, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(moments from which an offset holds, the offsets), in microseconds, covering first to last.
+
+    The first entry is at or before `first`. ZoneInfo does not tell its changes; they are looked for day by
+    day, and then by halving.
+    """
+    start, end = first // DAY_US, last // DAY_US + 1
+    known = [(start * DAY_US, _shift(zone, start * DAY_US))]
+    for day in range(start, end):
+        before, after = day * DAY_US, (day + 1) * DAY_US
+        while _shift(zone, before) != _shift(zone, after) and after - before > 1:
+            middle = (before + after) // 2
+            if _shift(zone, middle) == _shift(zone, before):
+                before = middle
+            else:
+                after = middle
+        if after - before == 1:
+            known.append((after, _shift(zone, after)))
+    return np.array([k for k, _ in known], np.int64), np.array([s for _, s in known], np.int64)
+
+
+@lru_cache(maxsize=100_000)
+def _shift(zone: ZoneInfo, moment: int) -> int:
+    """Microseconds that the zone is ahead of UTC at a moment."""
+    shift = from_us(moment).astimezone(zone).utcoffset()
+    assert shift is not None
+    return shift // timedelta(microseconds=1)

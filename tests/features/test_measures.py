@@ -14,8 +14,9 @@ from logs import write_log
 from features import reference
 from features.contracts import _part
 from features.definitions import Feature
-from features.engine import compute, evaluate
+from features.engine import compute
 from features.errors import FeatureError
+from features.expressions import evaluate
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
@@ -172,7 +173,7 @@ def differing(a: dict[Any, float], b: dict[Any, float]) -> list[Any]:
 
 
 contract = settings(
-    max_examples=40,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
