@@ -38,13 +38,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows went one way. `what`: the reason, or what is special, or ''. `file`: None if derived."""
+    """How many rows went one way. `what`: the reason, or what is special, or ''. `file`: None if derived.
+
+    aside: neither accepted nor wrong: a row that is not for the log, such as an anonymous one.
+    """
 
     table: str
     file: str | None
     accepted: bool
     what: str
     rows: int
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ def ingest(
     shop = shop_of(settings)
     name = name or shop.sources[0]
     source = open_source(shop, name, folder)
-    inputs = {path.name: sha256(path) for path in source.files}
-    stamp = hashlib.sha256(json.dumps([VERSION, shop.of_log, inputs]).encode()).hexdigest()
+    inputs = [[path.name, sha256(path)] for path in source.files]
+    stamp = hashlib.sha256(json.dumps([VERSION, shop.of_log, inputs, source.version]).encode()).hexdigest()
 
     root = settings.home / "log"
     with locked(root / ".lock"):
@@ -108,20 +112,26 @@ def _write(
     files: dict[str, dict[str, dict[str, object]]] = {}
     account: list[tuple[object, ...]] = []
     rejects: list[pa.Table] = []
+    if source.prepare:
+        if progress:
+            progress(f"{source.name}: files", 0, len(source.tables))
+        source.prepare(connection)
     for done, (name, sql) in enumerate(source.tables.items()):
         if progress:
             progress(f"{source.name}: {name}", done, len(source.tables))
         table = TABLES[name]
         _stage(connection, table, sql, shop.exponent)
         connection.execute(
-            f"CREATE TABLE {name} AS SELECT * EXCLUDE (_reason, _row) FROM staged WHERE _reason IS NULL"
+            f"CREATE TABLE {name} AS SELECT * EXCLUDE (_reason, _row, _aside) FROM staged "
+            "WHERE _reason IS NULL AND _aside IS NULL"
         )
         path = scratch / name / f"{source.name}.parquet"
         rows = _save(path, connection, table, shop.exponent)
         if rows:
             files[name] = {source.name: {"rows": rows, "sha256": sha256(path)}}
         account += connection.execute(
-            f"""SELECT '{name}', _file, _reason IS NULL, coalesce(_reason, _note, ''), count(*)
+            f"""SELECT '{name}', _file, coalesce(_reason, _aside) IS NULL,
+                       coalesce(_reason, _aside, _note, ''), count(*), _aside IS NOT NULL
                 FROM staged GROUP BY ALL ORDER BY ALL"""
         ).fetchall()
         rejects.append(
@@ -157,7 +167,10 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
     """CREATE TABLE staged: cast columns, _file, _line, _note, _reason (null: accepted), _row (as given)."""
     columns = table.columns.items()
     cast = [f'TRY_CAST(raw.{c} AS {_sql_type(column.type, exponent)}) AS "{c}"' for c, column in columns]
-    problems = [
+    given = connection.sql(sql).columns
+    reject, aside = (f"raw.{c}::VARCHAR" if c in given else "NULL::VARCHAR" for c in ("_reject", "_aside"))
+    problems = [f"WHEN {aside} IS NOT NULL THEN NULL", f"WHEN {reject} IS NOT NULL THEN {reject}"]
+    problems += [
         f"WHEN raw.{c} IS NOT NULL AND \"{c}\" IS NULL THEN '{c} is not {A[column.type]}'"
         for c, column in columns
         if column.type not in ("text", "map")
@@ -171,13 +184,15 @@ def _stage(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
         f"""
         CREATE TABLE staged AS
         WITH typed AS (SELECT raw, {", ".join(cast)}, raw._file::VARCHAR AS _file,
-                              raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note FROM ({sql}) raw),
+                              raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note,
+                              {aside} AS _aside FROM ({sql}) raw),
              judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
              unique_ AS (
-                 SELECT *, CASE WHEN _broken IS NULL AND _nth > 1
+                 SELECT *, CASE WHEN _broken IS NULL AND _aside IS NULL AND _nth > 1
                                 THEN '{repeated}' ELSE _broken END AS _reason
                  FROM (SELECT *, row_number() OVER
-                                 (PARTITION BY {key}, _broken IS NULL ORDER BY _line) AS _nth
+                                 (PARTITION BY {key}, _broken IS NULL AND _aside IS NULL
+                                  ORDER BY _file, _line) AS _nth
                        FROM judged))
         SELECT * EXCLUDE (raw, _broken, _nth),
                CASE WHEN _reason IS NOT NULL THEN to_json(raw)::VARCHAR END AS _row

@@ -1,18 +1,22 @@
 """A shop is a folder: `shop.toml` and, if wanted, a `shop.py` with declarations of its own."""
 
 import importlib.util
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from features.errors import PropensityError, SettingsError
 from features.settings import Settings
+from features.toml import Entry, nearest, zone_named
 
+BUNDLED_SOURCES = ("complete_journey",)  # modules of features/sources
+CALENDAR = "calendar"  # the source that [calendar] declares
 DECLARATIONS = ("FEATURES", "TARGETS", "ACTIONS", "CHECKS")
 
 
@@ -47,53 +51,49 @@ class Shop:
     value_horizon_days: int
     consent_default: Mapping[str, bool]  # channel -> may be used where no consent is on record
     policies: tuple[Policy, ...]
+    mappings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # a source's name -> its [mapping.NAME], as it stands
+    calendar: Mapping[str, Any] | None = None  # [calendar], as it stands
 
     @classmethod
     def load(cls, folder: Path) -> "Shop":
-        """Read `folder/shop.toml`; SettingsError says what is wrong in it."""
+        """Read `folder/shop.toml`; SettingsError says what is wrong in it, and where."""
         path = folder / "shop.toml"
         try:
-            raw = tomllib.loads(path.read_text("utf-8"))
+            raw = tomllib.loads(path.read_text("utf-8-sig"))
         except FileNotFoundError:
             raise SettingsError(f"{path} does not exist: `propensity init {folder}` writes one") from None
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path} is not valid TOML: {error}") from None
-        try:
-            value = raw.get("value", {})
-            policies = tuple(
-                sorted(
-                    (
-                        Policy(
-                            starts=p["from"],
-                            max_contacts=int(p["max_contacts"]),
-                            per_days=int(p["per_days"]),
-                            holdout=_share(p, "holdout"),
-                            explore=_share(p, "explore"),
-                            salt=str(p["salt"]),
-                        )
-                        for p in raw.get("policy", [])
-                    ),
-                    key=lambda p: p.starts,
-                )
-            )
-            return cls(
-                folder=folder,
-                name=str(raw["name"]),
-                zone=ZoneInfo(raw["zone"]),
-                currency=str(raw["currency"]),
-                exponent=int(raw["exponent"]),
-                sources=tuple(raw["sources"]),
-                margin_rate=_share(value, "margin_rate"),
-                value_horizon_days=int(value.get("horizon_days", 28)),
-                consent_default={str(k): bool(v) for k, v in raw.get("consent", {}).items()},
-                policies=policies,
-            )
-        except ZoneInfoNotFoundError:  # a KeyError too
-            raise SettingsError(f"{path}: zone {raw['zone']!r} is not an IANA time zone") from None
-        except KeyError as error:
-            raise SettingsError(f"{path} lacks {error}; the bundled shop.toml shows every entry") from None
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"{path}: a wrong type ({error}); the bundled shop.toml shows each") from None
+        top = Entry(f"{path}:", raw)
+        value = top.entry("value")
+        mappings = {name: top.entry("mapping", {}).take(name, "table") for name in raw.get("mapping", {})}
+        calendar = top.take("calendar", "table", None)
+        consent = top.entry("consent", {})
+        policies = [_policy(entry) for entry in top.entries("policy", [])]
+        exponent = top.take("exponent", "whole")
+        if not 0 <= exponent <= 4:
+            raise top.error("exponent", "0 to 4 decimal places: 2 where a minor unit is a cent")
+        shop = cls(
+            folder=folder,
+            name=top.take("name", "text"),
+            zone=ZoneInfo(zone_named(top, top.take("zone", "text"))),
+            currency=top.take("currency", "text"),
+            exponent=exponent,
+            sources=_sources(top, mappings, calendar is not None),
+            margin_rate=value.share("margin_rate"),
+            value_horizon_days=value.take("horizon_days", "whole", 28),
+            consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
+            policies=tuple(sorted(policies, key=lambda p: p.starts)),
+            mappings=mappings,
+            calendar=calendar,
+        )
+        value.close()
+        top.close()
+        return shop
 
     @property
     def of_log(self) -> dict[str, object]:
@@ -114,11 +114,36 @@ class Shop:
         return tuple(getattr(_module(self.folder / "shop.py"), kind, ()))
 
 
-def _share(table: Mapping[str, Any], key: str) -> float:
-    share = float(table[key])
-    if not 0 <= share <= 1:
-        raise SettingsError(f"shop.toml: {key} is {share}: expected a share between 0 and 1")
-    return share
+def _policy(entry: Entry) -> Policy:
+    policy = Policy(
+        starts=entry.take("from", "day"),
+        max_contacts=entry.take("max_contacts", "whole"),
+        per_days=entry.take("per_days", "whole"),
+        holdout=entry.share("holdout"),
+        explore=entry.share("explore"),
+        salt=entry.take("salt", "text"),
+    )
+    entry.close()
+    return policy
+
+
+def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[str, ...]:
+    """As listed, else every mapping; the calendar follows by itself."""
+    for name in mappings:
+        if name in (*BUNDLED_SOURCES, CALENDAR) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise SettingsError(
+                f"{top.where} mapping.{name}: expected a name of small letters, digits and _ that no bundled "
+                f"source has ({', '.join((*BUNDLED_SOURCES, CALENDAR))})"
+            )
+    names: tuple[str, ...] = top.take("sources", "texts", tuple(mappings))
+    known = (*mappings, *BUNDLED_SOURCES, *((CALENDAR,) if calendar else ()))
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known)
+            raise SettingsError(f"{top.where} sources names {name!r}{hint} There are: {', '.join(known)}")
+    if not names:
+        raise SettingsError(f"{top.where} names no source: give a [mapping.NAME], or sources = [...]")
+    return (*dict.fromkeys(names), *((CALENDAR,) if calendar and CALENDAR not in names else ()))
 
 
 @cache

@@ -81,7 +81,7 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
             for count in sorted(counts, key=lambda c: (not c.accepted, -c.rows)):
                 shown.add_row("", "", f"{count.rows:,}", _fate(count))
     console().print(shown)
-    rejected = sum(c.rows for c in done.account if not c.accepted)
+    rejected = sum(c.rows for c in done.account if not c.accepted and not c.aside)
     console().print(
         f"log {done.generation}: orders from {iso(done.starts_at)}, complete until "
         f"{iso(done.complete_until)}; {rejected:,} rows rejected"
@@ -95,6 +95,8 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
 def _fate(count: Count) -> str:
     if count.accepted:
         return f"accepted, {count.what}" if count.what else "accepted"
+    if count.aside:
+        return f"left out: {count.what}"
     return f"[red]rejected: {count.what}[/red]"
 
 

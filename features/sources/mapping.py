@@ -1,0 +1,358 @@
+"""Any shop's files: `[mapping.NAME]` of shop.toml says which columns of which files are what.
+
+    [mapping.web]                          # a source of that name
+    folder = "data/web"                    # where its files lie; from shop.toml's folder if relative
+    zone = "Europe/London"                 # of local times; default the shop's
+    complete_until = 2011-12-10            # default: the end of the last full day
+
+    [[mapping.web.read]]                   # one kind of file
+    table = "order_lines"                  # what its rows are: a table of features/tables.py
+    files = "orders*.csv.gz"
+    [mapping.web.read.columns]             # a column of the table = where it comes from (see values.py)
+    order_id = "InvoiceNo"
+    customer_id = { column = "CustomerID", clean = ["trim", "whole"] }
+    at = { column = "InvoiceDate", format = "%d/%m/%Y %H:%M" }
+    product_id = "StockCode"
+    items = "Quantity"
+    amount = { product_of = ["Quantity", "UnitPrice"] }
+    channel = { value = "web" }
+
+`[mapping.NAME.read.returns]`, `.cancelled`, `.aside`, `.reject` and `.note` say what is special about rows. This
+module reads and checks the declarations; `parsed.py` makes SQL of one reading, `derived.py` what follows from several.
+"""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from features.errors import SettingsError, SourceError
+from features.shop import Shop
+from features.sources import Source
+from features.sources.raw import Format, columns_of, literal, quoted
+from features.sources.values import NULLS, Habits, Value, read_habits, read_value
+from features.tables import TABLES, Column
+from features.toml import Entry, nearest
+
+# What a file need not say, a column of the table: the id of an event is then its file and line.
+MADE = {
+    "contacts": "contact_id", "responses": "response_id", "interactions": "interaction_id", "cases": "case_id",
+    "surveys": "survey_id", "calendar": "event_id",
+}  # fmt: skip
+_ALWAYS_MADE = {
+    "orders": ("order_id", "discount", "amount"),
+    "order_lines": ("order_id", "line", "items", "discount", "coupon", "customer_id", "at"),
+    "customers": ("at",),
+    "identities": ("at",),
+    "scores": ("at", "name"),
+    "tags": ("origin",),
+}
+_OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
+
+
+@dataclass(frozen=True)
+class Match:
+    """A condition on a raw row, as SQL; `columns` are the raw columns it names."""
+
+    where: str
+    sql: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One `[[mapping.NAME.read]]`: files, their format, and what each column of the table reads from."""
+
+    where: str
+    table: str
+    files: tuple[tuple[str, Path], ...]  # the name that the account shows, path
+    format: Format
+    values: Mapping[str, Value]
+    habits: Habits
+    currency: Value | None
+    conditions: Mapping[str, tuple[tuple[str, Match], ...]]  # aside, reject, note -> (reason, condition)
+    returns: Match | bool  # True: what is negative
+    cancelled: Match | None
+    cancelled_at: Value | None
+    add_up: bool
+    once: bool  # exact repetitions of a row are put aside
+    lists: tuple[str, ...]  # attributes of customers; scores: raw columns that each become a row
+    delivered: tuple[str, str] | None  # ("day", date) or ("file_name", format)
+    prefix: str
+    raw_columns: tuple[str, ...] = ()  # of all its files
+    accounts: bool = True  # False for the second score and on of a wide table: the first tells its rows' fate
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A whole `[mapping.NAME]`."""
+
+    name: str
+    where: str
+    zone: str
+    readings: tuple[Reading, ...]
+    complete_until: str | None  # RFC 3339
+    first_day: str | None
+
+
+def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
+    """The source that `[mapping.NAME]` declares. SettingsError and SourceError name file, key and remedy."""
+    from features.sources import derived
+
+    declared = declaration(shop, name, folder)
+    readings = []
+    for reading in declared.readings:
+        checked = replace(reading, raw_columns=_check_columns(reading))
+        wide = checked.table == "scores" and len(checked.lists) > 1
+        readings += (
+            [replace(checked, lists=(c,), accounts=c == checked.lists[0]) for c in checked.lists]
+            if wide
+            else [checked]
+        )
+    return derived.source(shop, replace(declared, readings=tuple(readings)))
+
+
+def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = True) -> Declared:
+    """Read and check `[mapping.NAME]`. find: its files too, which must be there."""
+    entry = Entry(f"{shop.folder / 'shop.toml'}: mapping.{name}", shop.mappings[name])
+    given = Path(entry.take("folder", "text", "."))
+    root = folder or (given.expanduser() if given.expanduser().is_absolute() else shop.folder / given)
+    habits = Habits(shop.zone.key, None, ".", shop.currency, "end", NULLS)
+    habits = read_habits(entry, habits)
+    until = entry.raw.get("complete_until")
+    entry.taken.add("complete_until")
+    if until is not None and not isinstance(until, date):
+        raise entry.error("complete_until", "a date, or a time with its offset, without quotes")
+    if isinstance(until, datetime) and until.tzinfo is None:
+        raise entry.error("complete_until", "a time with its offset, such as 2017-01-31T08:00:00+08:00")
+    first = entry.take("first_day", "day", None)
+    prefix = entry.take("customer_prefix", "text", "")
+    readings = tuple(_reading(e, root, habits, prefix, find) for e in entry.entries("read"))
+    entry.close()
+    if not readings:
+        raise SettingsError(f"{entry.where} reads nothing: expected a [[mapping.{name}.read]]")
+    declared = Declared(
+        name,
+        entry.where,
+        habits.zone,
+        readings,
+        until.isoformat() if until else None,
+        str(first) if first else None,
+    )
+    _check_required(declared)
+    return declared
+
+
+def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) -> Reading:
+    table = entry.take("table", "text", choices=TABLES)
+    patterns = entry.take("files", "texts")
+    how = Format(
+        kind=entry.take("format", "text", None, ("csv", "parquet", "jsonl")),
+        encoding=_encoding(entry),
+        separator=entry.take("separator", "text", ","),
+        quote=entry.take("quote", "text", '"'),
+        header=entry.take("header", "texts", None),
+        skip=entry.take("skip", "whole", 0),
+    )
+    nulls = entry.take("null", "texts", habits.nulls)
+    habits = replace(read_habits(entry, habits), nulls=("", *nulls))
+    columns = {**TABLES[table].columns, **(_OF_THE_ORDER if table == "order_lines" else {})}
+    columns.pop("attributes", None)
+    inner = entry.entry("columns")
+    values: dict[str, Value] = {}
+    for key, raw in inner.raw.items():
+        if key not in columns:
+            raise SettingsError(
+                f"{inner.where} has {key!r}, which {table} has not{nearest(key, columns)} It has: {', '.join(columns)}"
+            )
+        value = read_value(f"{inner.where}.{key}", raw, columns[key].type, habits)
+        if key == "customer_id" and not (isinstance(raw, dict) and "prefix" in raw):
+            value = replace(value, prefix=prefix)
+        values[key] = value
+    currency = entry.raw.get("currency", {"value": habits.currency})
+    entry.taken.add("currency")
+    if isinstance(currency, str):
+        currency = {"value": currency}
+    money = read_value(f"{entry.where}.currency", currency, "text", habits)
+    if money.form == "value" and money.given != habits.currency:
+        raise entry.error(
+            "currency",
+            f"{habits.currency}, the shop's: amounts of another currency cannot be added to its own",
+        )
+    conditions = {
+        kind: tuple(
+            (reason, Match(f"{entry.where}.{kind}.{reason!r}", _sql(entry, kind, sql)))
+            for reason, sql in entry.take(kind, "table", {}).items()
+        )
+        for kind in ("aside", "reject", "note")
+    }
+    where = entry.take("where", "text", None)
+    if where:
+        left_out = Match(f"{entry.where}.where", f"({where}) IS NOT TRUE")
+        conditions["aside"] = (("left out by `where`", left_out), *conditions["aside"])
+    returns: Match | bool = True
+    if entry.raw.get("returns") is False:
+        entry.taken.add("returns")
+        returns = False
+    elif "returns" in entry.raw:
+        returns = _match(entry.entry("returns"))
+    cancelled, cancelled_at = None, None
+    if "cancelled" in entry.raw:
+        of = entry.entry("cancelled")
+        of.taken.add("at")
+        if "at" in of.raw:
+            cancelled_at = read_value(f"{of.where}.at", of.raw["at"], "moment", habits)
+        cancelled = _match(of)
+    for key, tables in (("returns", ("orders", "order_lines")), ("cancelled", ("orders", "order_lines"))):
+        if key in entry.raw and table not in tables:
+            raise SettingsError(f"{entry.where}.{key} goes with {' and '.join(tables)}, not with {table}")
+    lists: tuple[str, ...] = ()
+    if table in ("customers", "scores"):
+        lists = entry.take("attributes" if table == "customers" else "scores", "texts", ())
+    reading = Reading(
+        where=entry.where, table=table, files=(), format=how, values=values, habits=habits,
+        currency=money if money.form != "value" else None,
+        conditions=conditions, returns=returns, cancelled=cancelled, cancelled_at=cancelled_at,
+        add_up=entry.take("add_up", "boolean", False) if table == "orders" else False,
+        once=entry.take("once", "boolean", False), lists=lists, delivered=_delivered(entry), prefix=prefix,
+    )  # fmt: skip
+    optional = entry.take("optional", "boolean", False)
+    entry.close()
+    return replace(reading, files=_found(entry, root, patterns, optional)) if find else reading
+
+
+def _encoding(entry: Entry) -> str:
+    name: str = entry.take("encoding", "text", "utf-8")
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise entry.error("encoding", "an encoding such as utf-8, gb18030, latin-1, utf-16") from None
+
+
+def _sql(entry: Entry, kind: str, sql: object) -> str:
+    if not isinstance(sql, str):
+        raise SettingsError(f'{entry.where}.{kind} holds {sql!r}: expected reason = "SQL condition"')
+    return sql
+
+
+def _match(entry: Entry) -> Match:
+    """`{ column, values }`, `{ column, prefix }` or `{ sql }`."""
+    if "sql" in entry.raw:
+        sql = entry.take("sql", "text")
+        entry.close()
+        return Match(entry.where, sql)
+    column = entry.take("column", "text")
+    values, prefix = entry.take("values", "texts", None), entry.take("prefix", "text", None)
+    entry.close()
+    if (values is None) == (prefix is None):
+        raise SettingsError(
+            f'{entry.where}: expected either values = [...] or prefix = "...", or only sql = "..."'
+        )
+    if prefix is not None:
+        return Match(entry.where, f"starts_with({quoted(column)}, {literal(prefix)})", (column,))
+    return Match(entry.where, f"{quoted(column)} IN ({', '.join(literal(v) for v in values)})", (column,))
+
+
+def _delivered(entry: Entry) -> tuple[str, str] | None:
+    """When the files came: `delivered = 2024-05-01`, or `{ file_name = "scores_%Y%m%d.csv" }`."""
+    if not isinstance(entry.raw.get("delivered"), dict):
+        day = entry.take("delivered", "day", None)
+        return ("day", str(day)) if day else None
+    inner = entry.entry("delivered")
+    pattern = inner.take("file_name", "text")
+    inner.close()
+    return ("file_name", pattern)
+
+
+def _found(
+    entry: Entry, root: Path, patterns: tuple[str, ...], optional: bool
+) -> tuple[tuple[str, Path], ...]:
+    """Files in the order of their names, so that a later day's file only adds at the end."""
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        given = Path(pattern).expanduser()
+        base = Path(given.anchor) if given.is_absolute() else root
+        matches = sorted(
+            p
+            for p in base.glob(str(given.relative_to(base) if given.is_absolute() else given))
+            if p.is_file()
+        )
+        if not matches and not optional:
+            there = sorted(p.name for p in root.iterdir())[:200] if root.is_dir() else []
+            raise SourceError(
+                f"{entry.where}.files: {base / pattern} matches no file"
+                + (nearest(pattern, there) if root.is_dir() else f"; the folder {root} does not exist.")
+                + " Or name the folder: `propensity ingest SOURCE --from FOLDER`"
+            )
+        for path in matches:
+            if not path.name.startswith("."):
+                found[str(path.relative_to(base))] = path
+    return tuple(found.items())
+
+
+def _check_required(declared: Declared) -> None:
+    """Each table must get what its contract requires, from a column, a default or another reading."""
+    tables = {r.table for r in declared.readings}
+    for reading in declared.readings:
+        table, has = reading.table, set(reading.values)
+        spare = {"known_at", MADE.get(table, ""), *_ALWAYS_MADE.get(table, ())}
+        if table == "orders" and "order_lines" not in tables:
+            spare.remove("amount")
+        if table == "order_lines" and "orders" not in tables:
+            spare -= {"customer_id", "at"}
+        if table == "scores":
+            spare.add("known_at" if "known_at" in has or reading.delivered else "at")
+            if not reading.delivered and not has & {"known_at", "at"}:
+                raise SettingsError(
+                    f"{reading.where} does not say when its scores were known: give columns.known_at, or "
+                    'delivered = 2024-05-01 or { file_name = "scores_%Y%m%d.csv" }'
+                )
+            if bool(reading.lists) == bool(has & {"value", "label"}):
+                raise SettingsError(
+                    f"{reading.where}: expected either scores = [columns] or columns.value or .label"
+                )
+            if not reading.lists and "name" not in has:
+                raise SettingsError(f'{reading.where}.columns lacks name: such as {{ value = "nps" }}')
+        required = {c for c, column in TABLES[table].columns.items() if column.required}
+        if table == "order_lines" and "orders" not in tables:
+            required.add("channel")
+        for column in sorted(required - has - spare):
+            known = f'{{ value = "{"shop" if column == "channel" else "..."}" }}'
+            raise SettingsError(
+                f"{reading.where}.columns lacks {column}, which {table} must have: name its raw column, "
+                f"or give every row the same: {column} = {known}"
+            )
+
+
+def _check_columns(reading: Reading) -> tuple[str, ...]:
+    """All raw columns; those that are named must be in every file. SourceError with the nearest one."""
+    found: dict[str, None] = {}
+    named: list[tuple[str, str]] = [(v.where, c) for v in reading.values.values() for c in v.raw_columns]
+    named += [
+        (f"{reading.where}.{'attributes' if reading.table == 'customers' else 'scores'}", c)
+        for c in reading.lists
+    ]
+    for match in (reading.returns, reading.cancelled):
+        if isinstance(match, Match):
+            named += [(match.where, c) for c in match.columns]
+    for value in (reading.currency, reading.cancelled_at):
+        named += [(value.where, c) for c in value.raw_columns] if value else []
+    for name, path in reading.files:
+        there = columns_of(path, reading.format)
+        found.update(dict.fromkeys(there))
+        lower = {c.lower() for c in there}
+        for where, column in named:
+            if column.lower() not in lower:
+                shown = ", ".join(there[:40])
+                raise SourceError(
+                    f"{where}: {name} has no column {column!r}{nearest(column, there)} It has: {shown}"
+                )
+        if reading.delivered and reading.delivered[0] == "file_name":
+            try:
+                datetime.strptime(path.name, reading.delivered[1])  # noqa: DTZ007 - a day, in the shop's zone
+            except ValueError:
+                raise SourceError(
+                    f"{reading.where}.delivered: {path.name} does not read as {reading.delivered[1]!r}"
+                ) from None
+    return tuple(found)

@@ -1,0 +1,158 @@
+"""SQL of one reading: raw text -> the columns of its table, and why a row is put aside or rejected.
+
+Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` (in order, but not for the log),
+`_reject` (why it cannot be used), `_given` (a rejected row as it stood in the file), `_return`, `_cancelled`,
+`_cancelled_at` and `_day` (its date in the source's zone).
+"""
+
+from features.sources.mapping import Match, Reading
+from features.sources.raw import literal, quoted
+from features.sources.values import Value, known, moment, number, read, text
+from features.tables import TABLES, Type
+
+A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
+SQL_TYPES: dict[Type, str] = {
+    "text": "VARCHAR", "moment": "TIMESTAMPTZ", "money": "DECIMAL(38, 10)", "integer": "BIGINT", "real": "DOUBLE",
+    "map": "MAP(VARCHAR, VARCHAR)",
+}  # fmt: skip
+WHERE_FROM = ("_file", "_line", "_note", "_reject", "_aside", "_given")
+
+
+def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
+    """SELECT of the reading's rows from the table of text `raw`."""
+    columns = {c: column.type for c, column in TABLES[reading.table].columns.items()}
+    if reading.table == "order_lines":
+        columns |= {"channel": "text", "store_id": "text"}
+    texts: dict[str, str] = {}  # of the raw row, each computed once
+    made: list[str] = []  # of those
+    bad: list[str] = []
+    for column, type in columns.items():
+        value, x = reading.values.get(column), f"_v_{column}"
+        if type == "map":
+            texts[x] = _attributes(reading)
+        elif reading.table == "scores" and reading.lists and column in ("name", "value", "label"):
+            texts[x] = _score(reading, column)
+        elif value is None:
+            texts[x] = {"discount": "0", "coupon": "0", "items": "1", "origin": "'imported'"}.get(
+                column, "NULL"
+            )
+        elif type == "text":
+            texts[x] = text(value)
+        elif type == "moment":
+            texts[x], texts[f"_day_{column}"], texts[f"_has_{column}"] = moment(value)
+        else:
+            texts[x], texts[f"_has_{column}"] = read(value)
+        if value and type == "integer":  # 1.5 pieces are no whole number, and not two
+            x = f"CASE WHEN {x} = floor({x}) THEN {x} END"
+        elif (
+            value and type == "moment" and column != "at"
+        ):  # a day without a time is known, or over, at its end
+            x = known(x, f"_day_{column}", value.habits)
+        elif value and column in ("discount", "coupon"):
+            x = f"CASE WHEN _has_{column} THEN {x} ELSE 0 END"
+        made.append(f"TRY_CAST({x} AS {SQL_TYPES[type]}) AS {quoted(column)}")
+        if value and type not in ("text", "map"):
+            bad.append(f"WHEN _has_{column} AND {quoted(column)} IS NULL THEN '{column} is not {A[type]}'")
+    happened = reading.values.get("at")
+    made.append(
+        f"{known('_v_at', '_day_at', happened.habits) if happened else 'NULL::TIMESTAMPTZ'} AS _known"
+    )
+    if reading.currency:
+        texts["_currency"] = text(reading.currency)
+        bad.append(
+            f"WHEN _currency IS DISTINCT FROM {literal(reading.habits.currency)} "
+            f"THEN 'not in {reading.habits.currency}, the currency of the shop'"
+        )
+    texts |= {
+        "_reject_rule": _first(reading.conditions["reject"]),
+        "_aside_rule": _first(_asides(reading)),
+        "_note": _all(reading.conditions["note"]),
+        "_return": _holds(reading.returns),
+        "_cancelled": _holds(reading.cancelled),
+        "_cancelled_at": moment(reading.cancelled_at)[0] if reading.cancelled_at else "NULL::TIMESTAMPTZ",
+    }
+    zone = literal(reading.habits.zone)
+    delivered = _delivered(reading, zone)
+    at = "at" in columns
+    anonymous = "customer_id" in columns and "customer_id" in reading.values
+    early = f"""WHEN "at" < {literal(first_day)}::TIMESTAMP AT TIME ZONE {zone} THEN 'before the first day of the source'"""
+    moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
+                       coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
+    return f"""
+        SELECT {", ".join(quoted(c) for c in columns)}, _file, _line, _note, _aside, _reject, _return, _cancelled, _cancelled_at,
+               {f'''strftime("at" AT TIME ZONE {zone}, '%Y-%m-%d')''' if at else "NULL"} AS _day,
+               CASE WHEN _reject IS NOT NULL THEN to_json(_r)::VARCHAR END AS _given
+        FROM (SELECT *,
+                     CASE WHEN _reject_rule IS NOT NULL THEN NULL
+                          WHEN _aside_rule IS NOT NULL THEN _aside_rule
+                          {"WHEN customer_id IS NULL THEN 'anonymous: no customer id'" if anonymous else ""}
+                          ELSE NULL END AS _aside,
+                     CASE WHEN _reject_rule IS NOT NULL THEN _reject_rule
+                          WHEN _aside_rule IS NOT NULL {"OR customer_id IS NULL" if anonymous else ""} THEN NULL
+                          WHEN _bad IS NOT NULL THEN _bad
+                          {early if at and first_day else ""}
+                          ELSE NULL END AS _reject
+              FROM (SELECT {moments if at else "*"}, CASE {" ".join(bad) or "WHEN false THEN ''"} END AS _bad
+                    FROM (SELECT {", ".join(made)}, * EXCLUDE ({", ".join(v for v in texts if v.startswith("_v_"))})
+                          FROM (SELECT r AS _r, _file, _line, {", ".join(f"{sql} AS {name}" for name, sql in texts.items())}
+                                FROM {_numbered(reading, raw)} r))))"""
+
+
+def _holds(condition: Match | bool | None) -> str:
+    return f"coalesce({condition.sql}, false)" if isinstance(condition, Match) else "false"
+
+
+def _score(reading: Reading, column: str) -> str:
+    """Of a wide table of scores: a number is a value, anything else a label."""
+    (name,) = reading.lists
+    x = text(Value(reading.where, "text", "column", name, reading.habits))
+    value = number(x, reading.habits)
+    return {
+        "name": literal(name),
+        "value": f"{value}::DOUBLE",
+        "label": f"CASE WHEN {value} IS NULL THEN {x} END",
+    }[column]
+
+
+def _asides(reading: Reading) -> tuple[tuple[str, Match], ...]:
+    more: list[tuple[str, Match]] = []
+    if reading.once:
+        more.append(("the same row again", Match(reading.where, "_nth > 1")))
+    if reading.table == "scores" and reading.lists:
+        x = text(Value(reading.where, "text", "column", reading.lists[0], reading.habits))
+        more.append((f"no {reading.lists[0]}", Match(reading.where, f"{x} IS NULL")))
+    return (*reading.conditions["aside"], *more)
+
+
+def _numbered(reading: Reading, raw: str) -> str:
+    """With `_nth`: 1 for the first of rows that are the same in every raw column."""
+    if not reading.once:
+        return raw
+    same = ", ".join(quoted(c) for c in reading.raw_columns)
+    return f"(SELECT *, row_number() OVER (PARTITION BY {same} ORDER BY _file, _line) AS _nth FROM {raw})"
+
+
+def _attributes(reading: Reading) -> str:
+    if not reading.lists:
+        return "NULL::MAP(VARCHAR, VARCHAR)"
+    names = ", ".join(literal(c) for c in reading.lists)
+    return f"MAP([{names}], [{', '.join(quoted(c) for c in reading.lists)}])"
+
+
+def _first(rules: tuple[tuple[str, Match], ...]) -> str:
+    cases = " ".join(f"WHEN ({m.sql}) THEN {literal(reason)}" for reason, m in rules)
+    return f"CASE {cases} END" if rules else "NULL::VARCHAR"
+
+
+def _all(rules: tuple[tuple[str, Match], ...]) -> str:
+    cases = ", ".join(f"CASE WHEN ({m.sql}) THEN {literal(reason)} END" for reason, m in rules)
+    return f"nullif(concat_ws('; ', {cases}), '')" if rules else "NULL::VARCHAR"
+
+
+def _delivered(reading: Reading, zone: str) -> str:
+    """When the file was there: a day, and known when that is over."""
+    if reading.delivered is None:
+        return "NULL::TIMESTAMPTZ"
+    kind, given = reading.delivered
+    day = literal(given) if kind == "day" else f"strptime(parse_filename(_file), {literal(given)})"
+    return f"(({day})::DATE + 1)::TIMESTAMP AT TIME ZONE {zone}"

@@ -1,0 +1,242 @@
+"""What one column of a table reads from: a declaration in shop.toml, and the SQL that it means.
+
+"InvoiceNo"                                               a raw column, as it is
+{ column = "InvoiceNo", clean = ["trim"], prefix = "web:", map = { "RET" = "return" }, null = ["0"] }
+{ column = "InvoiceDate", format = "%d/%m/%Y %H:%M", zone = "Europe/London" }       a time
+{ column = "Total", decimal = ",", scale = 100 }                                    a number
+{ join = ["store", "till", "no"], separator = "-" }       an id made of several columns
+{ product_of = ["Quantity", "UnitPrice"] }                a number times a number
+{ value = "web" }                                         the same for every row
+{ sql = "number(Quantity) * 2" }                          any DuckDB SQL over the raw columns, which are text
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from features.errors import SettingsError
+from features.sources.raw import literal, quoted
+from features.tables import Type
+from features.toml import Entry, zone_named
+
+FORMS = ("column", "value", "sql", "join", "product_of")
+CLEAN = {
+    "trim": "trim({x}, ' ' || chr(9) || chr(10) || chr(13) || chr(160) || chr(12288))",
+    "whole": r"regexp_replace({x}, '^(-?\d+)\.0+$', '\1')",  # 17850.0 -> 17850
+    "upper": "upper({x})",
+    "lower": "lower({x})",
+}
+NULLS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
+SIGNS = {  # how a currency is written beside an amount, in regular expressions
+    "CNY": ("¥", "￥", "元", "RMB"), "JPY": ("¥", "￥", "円"), "GBP": ("£",), "EUR": ("€",),
+    "USD": (r"US\$", r"\$"), "HKD": (r"HK\$", r"\$"), "AUD": (r"A\$", r"\$"), "CAD": (r"C\$", r"\$"),
+    "KRW": ("₩",), "INR": ("₹",), "BRL": (r"R\$",),
+}  # fmt: skip
+_TIME_OF_DAY = ("%H", "%I", "%c", "%X", "%T", "%R")
+_SPACE = "[ \u00a0\u202f]"
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How the texts of one file are written, where a column does not say otherwise."""
+
+    zone: str
+    zone_column: str | None
+    decimal: str
+    currency: str
+    known: str  # of a day without a time: "end", or "start" of the day
+    nulls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One declaration, read and checked; `where` is what an error calls it."""
+
+    where: str
+    type: Type
+    form: str
+    given: Any
+    habits: Habits
+    formats: tuple[str, ...] = ()
+    day: bool = False
+    clean: tuple[str, ...] = ()
+    prefix: str = ""
+    scale: int = 1
+    separator: str = ":"
+    map: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def raw_columns(self) -> tuple[str, ...]:
+        """The raw columns that it names; what SQL names, DuckDB checks."""
+        named = {"column": (self.given,), "join": self.given, "product_of": self.given}.get(self.form, ())
+        zone = (self.habits.zone_column,) if self.type == "moment" and self.habits.zone_column else ()
+        return (*named, *zone)
+
+
+def read_value(where: str, raw: object, type: Type, habits: Habits) -> Value:
+    """Check one declaration. SettingsError names the key and what was expected."""
+    if isinstance(raw, str):
+        return Value(where, type, "column", raw, habits)
+    entry = Entry(where, raw)
+    forms = [f for f in FORMS if f in entry.raw]
+    if len(forms) != 1:
+        raise SettingsError(
+            f"{where} has {' and '.join(forms) or 'none'} of {', '.join(FORMS)}: expected exactly one"
+        )
+    form = forms[0]
+    several = form in ("join", "product_of")
+    given = entry.take(form, "texts" if several else "text")
+    if several and len(given) < 2:
+        raise entry.error(form, "two columns or more")
+    more: dict[str, Any] = {}
+    if type == "moment":
+        formats = entry.take("format", "texts", ())
+        for f in formats:
+            if "%" not in f and f not in ("epoch", "epoch_ms"):
+                raise entry.error("format", '"epoch", "epoch_ms", or one such as "%d/%m/%Y %H:%M"')
+        more = {"formats": formats, "day": entry.take("day", "boolean", False)}
+        habits = read_habits(entry, habits)
+    elif type in ("money", "integer", "real"):
+        more = {"scale": entry.take("scale", "whole", 1)}
+        if more["scale"] < 1:
+            raise entry.error("scale", "1 or more: 100 where amounts are in cents")
+        habits = read_habits(entry, habits)
+    else:
+        more = {"prefix": entry.take("prefix", "text", ""), "separator": entry.take("separator", "text", ":")}
+    clean = entry.take("clean", "texts", ())
+    for how in clean:
+        if how not in CLEAN:
+            raise entry.error("clean", f"some of {', '.join(CLEAN)}")
+    mapping = entry.take("map", "table", {})
+    if not all(isinstance(to, str) for to in mapping.values()):
+        raise entry.error("map", 'texts: { "R" = "return" }')
+    nulls = entry.take("null", "texts", ())
+    entry.close()
+    habits = Habits(**{**vars(habits), "nulls": (*habits.nulls, *nulls)})
+    return Value(where, type, form, given, habits, clean=clean, map=tuple(mapping.items()), **more)
+
+
+def read_habits(entry: Entry, default: Habits) -> Habits:
+    """The habits that a table of shop.toml declares, over those that hold around it."""
+    zone, zone_column = default.zone, default.zone_column
+    if isinstance(entry.raw.get("zone"), dict):
+        inner = entry.entry("zone")
+        zone_column = inner.take("column", "text")
+        inner.close()
+    elif (named := entry.take("zone", "text", None)) is not None:
+        zone, zone_column = zone_named(entry, named), None
+    return Habits(
+        zone=zone,
+        zone_column=zone_column,
+        decimal=entry.take("decimal", "text", default.decimal, (".", ",")),
+        currency=default.currency,
+        known=entry.take("known", "text", default.known, ("end", "start")),
+        nulls=default.nulls,
+    )
+
+
+MACROS = (
+    # A number written by people: signs before or after it, brackets for a negative one, groups of thousands.
+    """CREATE OR REPLACE TEMP MACRO _number(x, pattern, grouping, point) AS
+       TRY_CAST(replace(regexp_replace(regexp_extract(x, pattern, 1), grouping, '', 'g'), point, '.')
+                AS DECIMAL(38, 10)) * CASE WHEN regexp_matches(x, '^[^0-9]*[-−(]|[-−]\\s*$') THEN -1 ELSE 1 END""",
+)
+
+
+def number(x: str, habits: Habits) -> str:
+    """SQL: a text as a decimal, or null if it is none; 1,23 is none where the decimal sign is a point."""
+    point, comma = (".", ",") if habits.decimal == "." else (",", ".")
+    signs = "|".join((*SIGNS.get(habits.currency, ()), habits.currency))
+    thousands = f"(?:[{comma}'’]|{_SPACE})"
+    digits = rf"\d{{1,3}}(?:{thousands}\d{{3}})+(?:[{point}]\d*)?|\d+(?:[{point}]\d*)?(?:[eE][-+]?\d+)?|[{point}]\d+"
+    sign = r"[-−+]?"
+    pattern = rf"^\s*\(?{sign}\s*(?:{signs})?\s*{sign}\s*({digits})\s*(?:{signs})?\s*[-−]?\)?\s*$"
+    written = f"_number({x}, {literal(pattern)}, {literal(thousands)}, '{point}')"
+    # Most numbers are plain, and then a cast is ten times as fast as three regular expressions.
+    return f"coalesce(TRY_CAST({x} AS DECIMAL(38, 10)), {written})" if point == "." else written
+
+
+def text(value: Value) -> str:
+    """SQL: the declared text, cleaned, mapped and prefixed; null for what means nothing."""
+    if value.form == "column":
+        x = quoted(value.given)
+    elif value.form == "join":
+        x = f" || {literal(value.separator)} || ".join(
+            _null(quoted(c), value.habits.nulls) for c in value.given
+        )
+    elif value.form == "value":
+        x = literal(value.given)
+    else:
+        x = f"({value.given})::VARCHAR"
+    for how in value.clean:
+        x = CLEAN[how].format(x=x)
+    x = _null(x, value.habits.nulls)
+    if value.map:
+        x = f"CASE {x} {' '.join(f'WHEN {literal(a)} THEN {literal(b)}' for a, b in value.map)} ELSE {x} END"
+    return f"({literal(value.prefix)} || {x})" if value.prefix else f"({x})"
+
+
+def _null(x: str, nulls: tuple[str, ...]) -> str:
+    return f"CASE WHEN trim({x}) NOT IN ({', '.join(literal(n) for n in nulls)}) THEN {x} END"
+
+
+def read(value: Value) -> tuple[str, str]:
+    """SQL of a number: itself, null if it cannot be read, and whether the file has something there."""
+    scale = f" / {value.scale}" if value.scale != 1 else ""
+    if value.form == "sql":
+        return f"TRY_CAST(({value.given}) AS DECIMAL(38, 10)){scale}", f"({value.given}) IS NOT NULL"
+    if value.form == "product_of":
+        parts = [_null(quoted(c), value.habits.nulls) for c in value.given]
+        numbers = [f"TRY_CAST({number(p, value.habits)} AS DECIMAL(18, 6))" for p in parts]
+        return f"{' * '.join(numbers)}{scale}", " AND ".join(f"{p} IS NOT NULL" for p in parts)
+    x = text(value)
+    return number(x, value.habits) + scale, f"{x} IS NOT NULL"
+
+
+def moment(value: Value) -> tuple[str, str, str]:
+    """SQL of a moment: itself, whether it is a day without a time, and whether the file has something there.
+
+    A local time that a clock going back gives twice is the later one (winter time); one that a clock going
+    forward leaves out is as long after the change: 01:30 in London becomes 02:30.
+    """
+    zone = quoted(value.habits.zone_column) if value.habits.zone_column else literal(value.habits.zone)
+    if value.habits.zone_column:  # an unknown zone is an unreadable time, not the end of the ingestion
+        zone = f"CASE WHEN {zone} IN (SELECT name FROM _zones) THEN {zone} END"
+    if value.form == "sql":
+        x = f"({value.given})"
+        at = f"TRY_CAST({x} AS TIMESTAMPTZ)"
+        at = f"CASE WHEN typeof({x}) IN ('TIMESTAMP', 'DATE') THEN TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone} ELSE {at} END"
+        return at, f"(typeof({x}) = 'DATE' OR {value.day})", f"{x} IS NOT NULL"
+    x = text(value)
+    tried: list[tuple[str, str]] = []  # the moment, whether it is a day
+    for f in value.formats:
+        if f in ("epoch", "epoch_ms"):
+            factor = 1_000_000 if f == "epoch" else 1_000
+            tried.append(
+                (f"make_timestamptz(TRY_CAST(TRY_CAST({x} AS DECIMAL(18, 6)) * {factor} AS BIGINT))", "false")
+            )
+            continue
+        parsed = f"try_strptime({x}, {literal(f)})"
+        local = parsed if "%z" in f else f"{parsed} AT TIME ZONE {zone}"
+        tried.append((local, str(not any(t in f for t in _TIME_OF_DAY)).lower()))
+    if not tried:
+        has_offset = rf"regexp_matches({x}, '\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$')"
+        iso = rf"regexp_matches({x}, '^\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d|$)')"
+        tried = [
+            (
+                f"CASE WHEN NOT {iso} THEN NULL WHEN {has_offset} THEN TRY_CAST({x} AS TIMESTAMPTZ) "
+                f"ELSE TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone} END",
+                f"length({x}) = 10",
+            )
+        ]
+    at = f"coalesce({', '.join(m for m, _ in tried)})"
+    day = " ".join(f"WHEN ({m}) IS NOT NULL THEN {d}" for m, d in tried)
+    return at, f"coalesce(CASE {day} END, false)" if not value.day else "true", f"{x} IS NOT NULL"
+
+
+def known(at: str, day: str, habits: Habits) -> str:
+    """SQL over a parsed row: when something was known that happened at `at`; a day without a time, at its end."""
+    if habits.known == "start":
+        return at
+    zone = f"_r.{quoted(habits.zone_column)}" if habits.zone_column else literal(habits.zone)
+    end = f"(({at} AT TIME ZONE {zone})::DATE + 1)::TIMESTAMP AT TIME ZONE {zone}"
+    return f"CASE WHEN {at} IS NOT NULL AND {day} THEN {end} ELSE {at} END"
