@@ -212,7 +212,7 @@ def moment(value: Value) -> tuple[str, str, str]:
         if f in ("epoch", "epoch_ms"):
             factor = 1_000_000 if f == "epoch" else 1_000
             tried.append(
-                (f"make_timestamptz(TRY_CAST(TRY_CAST({x} AS DECIMAL(18, 6)) * {factor} AS BIGINT))", "false")
+                (f"make_timestamptz(TRY_CAST(TRY_CAST({x} AS DECIMAL(28, 6)) * {factor} AS BIGINT))", "false")
             )
             continue
         parsed = f"try_strptime({x}, {literal(f)})"

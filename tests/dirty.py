@@ -1,0 +1,70 @@
+"""Small shops with dirty files, written by a test and brought in by a mapping."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.ingest import Count, Ingested, ingest
+from features.log import Log
+from features.settings import Settings
+
+HEAD = """
+name = "Test"
+zone = "{zone}"
+currency = "{currency}"
+exponent = 2
+[value]
+margin_rate = 0.25
+"""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What an ingestion made: the log's rows, and the fate of every raw row."""
+
+    settings: Settings
+    done: Ingested
+    log: Log
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return self.log.read(table).to_pylist() if table in self.log.tables else []
+
+    def fates(self, table: str) -> dict[str, int]:
+        """What became of the raw rows of a table, as the operator reads it."""
+        fates: Counter[str] = Counter()
+        for count in self.done.account:
+            if count.table == table and count.file is not None:
+                fates[fate(count)] += count.rows
+        return dict(fates)
+
+
+def fate(count: Count) -> str:
+    """`accepted`, `aside: why` or `rejected: why`."""
+    kind = "accepted" if count.accepted else "aside" if count.aside else "rejected"
+    return f"{kind}: {count.what}" if count.what else kind
+
+
+def write_shop(
+    folder: Path,
+    mapping: str,
+    files: Mapping[str, str | bytes],
+    zone: str = "Europe/London",
+    currency: str = "GBP",
+) -> Settings:
+    """A shop's folder with that mapping and those files; its settings, with a home beside it."""
+    shop = folder / "shop"
+    for name, content in files.items():
+        path = shop / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    shop.mkdir(parents=True, exist_ok=True)
+    (shop / "shop.toml").write_text(HEAD.format(zone=zone, currency=currency) + mapping, "utf-8")
+    return Settings(home=folder / "home", shop=shop)
+
+
+def bring_in(settings: Settings, source: str | None = None) -> Brought:
+    """Ingest the shop's source."""
+    done = ingest(settings, source)
+    return Brought(settings, done, Log.open(settings))
