@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-NAMES = ("features", "online")
+NAMES = ("features", "online", "events")
 
 
 @click.command()
@@ -28,10 +28,8 @@ def _line(figure: dict[str, Any]) -> str:
         if figure["goal"] is None
         else f", goal {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
     )
-    return (
-        f"{figure['name']}: {figure['value']:.4g} {figure['unit']}, "
-        f"{figure['ratio']:.1f} times faster than {figure['peer']}{goal}"
-    )
+    peer = "" if figure["peer"] is None else f", {figure['ratio']:.1f} times faster than {figure['peer']}"
+    return f"{figure['name']}: {figure['value']:.4g} {figure['unit']}{peer}{goal}"
 
 
 if __name__ == "__main__":

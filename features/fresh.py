@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
@@ -38,7 +37,7 @@ from features.shop import Shop, shop_of
 from features.tables import TABLES, Type
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 EVERY = 0.02  # seconds between two looks at the inbox and at the pointer: some 50 microseconds each
 AT_ONCE = 200  # customers recomputed in one go: about as long as a single one takes, twice
@@ -73,8 +72,8 @@ class Overlay:
             self._look()
             if not self._waiting or self._published is None:
                 return 0
-            some = dict(list(self._waiting.items())[:AT_ONCE])
-            done = self._write(self._published, list(some))
+            some = list(self._waiting)[:AT_ONCE]
+            done = self._write(self._published, some)
         except NoBuild:  # nothing is published, or something else since we looked
             self._published = None
             return 0
@@ -83,10 +82,10 @@ class Overlay:
             report.warning("fresh rows wait: %s: %s", error.code, error)
             return 0
         self._inbox.note_overlaid(self._published.id, done)
-        for customer_id, number in done.items():
-            if self._waiting[customer_id] <= number:
+        for customer_id in some:  # one without rows was erased meanwhile
+            if self._waiting[customer_id] <= done.get(customer_id, self._waiting[customer_id]):
                 del self._waiting[customer_id]
-        return len(done)
+        return len(some)
 
     def _look(self) -> None:
         """Note who waits. After a flip that is everybody of whom the new publication does not know all."""
@@ -94,11 +93,11 @@ class Overlay:
         if published != self._published:
             self._inbox.forget_overlaid()
             taken = self._inbox.taken(Build.open(self.settings, published.build).log)
-            self._changes = self._inbox.changes()
+            self._changes, self._seen = self._inbox.changes(), self._inbox.last()
             self._waiting = self._inbox.customers(taken, since=published.moment)
-            self._seen = max([self._seen, *self._waiting.values()])
             self._published = published
-            self._warm(published)
+            if not self._waiting:  # so that the first event waits for no import and no compiler
+                rows_of(self.settings, published, [_somebody(self.settings, published)], [])
             return
         changes = self._inbox.changes()
         if changes != self._changes:
@@ -107,17 +106,11 @@ class Overlay:
             self._waiting |= new
             self._seen = max(self._seen, *new.values()) if new else self._seen
 
-    def _warm(self, published: Published) -> None:
-        """Compute somebody's row, so that the first event waits for no import and no compiler."""
-        rows_of(self.settings, published, [""], [])
-
     def _write(self, published: Published, customer_ids: Sequence[str]) -> dict[str, int]:
+        """Write these customers' overlay rows; customer -> number of the last event that hers has."""
         kept = self._inbox.rows(customer_ids)
-        fresh = rows_of(self.settings, published, customer_ids, kept)
-        write_overlay(self.settings, published, fresh)
-        numbers: dict[str, int] = dict.fromkeys(customer_ids, 0)
-        for row in kept:
-            numbers[row.customer_id] = max(numbers[row.customer_id], row.number)
+        numbers = {row.customer_id: row.number for row in kept}  # in the order in which they came
+        write_overlay(self.settings, published, rows_of(self.settings, published, list(numbers), kept))
         return numbers
 
 
@@ -129,18 +122,32 @@ def rows_of(
     A row whose key the log has is the log's. FeatureMismatch if the declarations are no longer those of what
     is published, LogError if the build's log is gone.
     """
+    log = _log_of(settings, published)
+    import pyarrow as pa
+
     from features.engine import compute
 
-    log = Log.at(settings.home / "log" / Build.open(settings, published.build).log)
     shop, now = shop_of(settings), settings.now()
     features = _features(shop, published)
     with tempfile.TemporaryDirectory(prefix="propensity-") as folder:
         part = _part(log, shop, customer_ids, kept, Path(folder))
-        ((_, table),) = compute(part, shop, features, [now], bucket=max(len(customer_ids), 1))
+        tables = [table for _, table in compute(part, shop, features, [now])]
         consents = _consents(part, now)
-    matrix = _matrix(table, list(features))
+    if not tables:
+        return {}
+    table = pa.concat_tables(tables)
+    matrix = np.column_stack([table.column(name).to_numpy() for name in features])
     ids = table.column("customer_id").to_pylist()
     return {id: Fresh(row, now, consents.get(id, {})) for id, row in zip(ids, matrix, strict=True)}
+
+
+def _log_of(settings: Settings, published: Published) -> Log:
+    return Log.at(settings.home / "log" / Build.open(settings, published.build).log)
+
+
+def _somebody(settings: Settings, published: Published) -> str:
+    ids = _log_of(settings, published).read("customers", ["customer_id"])["customer_id"]
+    return str(ids[0])
 
 
 def _features(shop: Shop, published: Published) -> dict[str, Feature]:
@@ -224,14 +231,10 @@ def _consents(part: Log, now: datetime) -> dict[str, dict[tuple[str, str], bool]
     consents: dict[str, dict[tuple[str, str], bool]] = {}
     if "consents" in part.tables:
         said = [row for row in part.read("consents").to_pylist() if max(row["at"], row["known_at"]) <= now]
-        for row in sorted(said, key=lambda row: (row["at"], row["known_at"])):
+        for row in sorted(said, key=lambda row: (row["at"], row["status"] == "withdrawn")):
             granted = row["status"] == "granted"
             consents.setdefault(row["customer_id"], {})[row["channel"], row["purpose"]] = granted
     return consents
-
-
-def _matrix(table: "pa.Table", names: Sequence[str]) -> NDArray[np.float32]:
-    return np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32)
 
 
 def run(settings: Settings, until: threading.Event) -> bool:
@@ -243,6 +246,12 @@ def run(settings: Settings, until: threading.Event) -> bool:
                 if not overlay.step():
                     until.wait(EVERY)
         return alone
+
+
+def watched(settings: Settings) -> bool:
+    """Whether a process watches this home."""
+    with _sole(settings) as alone:
+        return not alone
 
 
 @contextmanager

@@ -154,10 +154,10 @@ class Inbox:
             "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number", log, number
         )
 
-    def overlaid(self, publication: str, customer_id: str) -> int:
-        """Number of the last event that her overlay row of that publication has; 0 if it has none."""
-        query = "SELECT number FROM overlaid WHERE customer_id = ? AND publication = ?"
-        return int((self._read(query, customer_id, publication) or [(0,)])[0][0])
+    def overlaid(self, customer_id: str) -> tuple[str, int]:
+        """The publication of her overlay row, and the number of the last event that it has; else ("", 0)."""
+        found = self._read("SELECT publication, number FROM overlaid WHERE customer_id = ?", customer_id)
+        return (found[0][0], found[0][1]) if found else ("", 0)
 
     def note_overlaid(self, publication: str, numbers: Mapping[str, int]) -> None:
         """These customers' overlay rows of that publication have their events up to those numbers."""

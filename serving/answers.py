@@ -7,7 +7,10 @@ an action (`decide` has the formula) is made of:
                       add, and never ranks customers by risk. Not known: effects stay as declared.
     margin per order  her average order of the last 365 days x the shop's margin rate
     lifetime value    0: no model estimates it yet, so retention and opt-out terms are listed and are 0
-    contacts          contacts_<per_days>d of her features, plus what the ledger reserved in as many days
+    contacts          contacts_<per_days>d of her features, plus what the ledger reserved in as many days,
+                      plus those of other systems that her features do not have yet
+    consent           what she said of channel and purpose, or of all channels; else the shop's default
+    open complaint    one that her features know of, or one that came in since
 
 A feature that the build lacks, because the shop has no such table, counts as not known. Effects are
 assumptions, and every answer says so: `evidence: "prior"`.
@@ -26,6 +29,7 @@ from features.words import Words
 from serving.actions import Action, Condition, Evidence
 from serving.cards import Text
 from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
 
 ORDER_VALUE = "order_value_365d"
 
@@ -69,7 +73,11 @@ class Binding(Struct, frozen=True):
 
 
 class Used(Struct, frozen=True, kw_only=True):
-    """What the decision was based on. Money in `currency`."""
+    """What the decision was based on. Money in `currency`.
+
+    consent: channel -> whether marketing may use it. recorded_consent: channel (or `all`) -> purpose -> what
+    she said. contacts_told: of other systems, newer than her features.
+    """
 
     order_probability: float | None
     order_model: str | None
@@ -82,6 +90,9 @@ class Used(Struct, frozen=True, kw_only=True):
     max_contacts: int
     per_days: int
     consent: dict[str, bool]
+    contacts_told: int = 0
+    recorded_consent: dict[str, dict[str, bool]] = {}
+    open_complaint: bool = False
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
@@ -144,13 +155,16 @@ class Inputs(Struct, frozen=True, kw_only=True):
     seed: int
     scenario: str | None = None
     context: dict[str, str | int | float | bool | None] | None = None
+    standing: Standing = Standing()
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
     """The decision of one customer, from its recorded inputs alone: what `replay` runs again."""
     policy, actions = rules.policy, rules.actions
     in_log = int(row.get(f"contacts_{policy.per_days}d", 0))
-    situation = _situation(rules, inputs, row, in_log)
+    said = inputs.standing
+    complaint = said.open_complaint or row.get(OPEN_COMPLAINTS, 0.0) > 0
+    situation = _situation(rules, inputs, row, in_log, complaint)
     made = decide(actions, Limits(policy.max_contacts, policy.explore), situation, inputs.candidates)
     chosen = actions[made.chosen[0]]
     answers = [_action_answer(rules, made, j) for j in range(len(actions))]
@@ -169,7 +183,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, explored=bool(made.explored[0]), holdout=holdout),
+        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation)),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
@@ -193,18 +207,26 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             contacts_decided=inputs.contacts_decided,
             max_contacts=policy.max_contacts,
             per_days=policy.per_days,
-            consent=rules.consent,
+            consent={
+                channel: granted(rules.consent, said, channel, "marketing") for channel in rules.consent
+            },
+            contacts_told=said.contacts,
+            recorded_consent=said.consents,
+            open_complaint=complaint,
         ),
     )
 
 
-def _situation(rules: Rules, inputs: Inputs, row: Mapping[str, float], in_log: int) -> Situation:
+def _situation(
+    rules: Rules, inputs: Inputs, row: Mapping[str, float], in_log: int, complaint: bool
+) -> Situation:
     def one(value: float | None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         return np.array([math.nan if value is None else value], dtype=np.float64)
 
     since_log = row.get("days_since_contact", math.nan) + (inputs.as_of - inputs.known_at) / DAY
-    since_decided = math.nan if inputs.last_decided is None else (inputs.as_of - inputs.last_decided) / DAY
-    policy = rules.policy
+    last = [moment for moment in (inputs.last_decided, inputs.standing.last_contact) if moment is not None]
+    since_last = (inputs.as_of - max(last)) / DAY if last else math.nan
+    policy, said = rules.policy, inputs.standing
     return Situation(
         features={
             name: np.array([row.get(name, math.nan)], np.float32) for name in needed_features(rules.actions)
@@ -212,9 +234,14 @@ def _situation(rules: Rules, inputs: Inputs, row: Mapping[str, float], in_log: i
         order_probability=one(inputs.order_probability),
         margin_per_order=one(row.get(ORDER_VALUE)) * rules.margin_rate,
         lifetime_value=one(0.0),
-        contacts=np.array([in_log + inputs.contacts_decided], dtype=np.int64),
-        days_since_contact=np.fmin(one(since_log), one(since_decided)),
-        consent={channel: np.array([granted]) for channel, granted in rules.consent.items()},
+        contacts=np.array([in_log + inputs.contacts_decided + said.contacts], dtype=np.int64),
+        days_since_contact=np.fmin(one(since_log), one(since_last)),
+        consent={
+            (a.channel or "", a.purpose): np.array([granted(rules.consent, said, a.channel or "", a.purpose)])
+            for a in rules.actions
+        },
+        automation=np.array([automation(said)]),
+        open_complaint=np.array([complaint]),
         holdout=in_holdout([inputs.customer_id], policy.salt, policy.holdout),
         seeds=np.array([inputs.seed], dtype=np.uint64),
     )
@@ -256,10 +283,22 @@ def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:
     return Binding(action, why)
 
 
-def _text(chosen: Action, rules: Rules, *, explored: bool, holdout: bool) -> Text:
+def _withheld(situation: Situation) -> str | None:
+    """What keeps every marketing action from this customer, whatever it is worth."""
+    for why, holds in (
+        ("no_automation", not situation.automation[0]),
+        ("open_complaint", situation.open_complaint[0]),
+        ("holdout", situation.holdout[0]),
+    ):
+        if holds:
+            return why
+    return None
+
+
+def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None) -> Text:
     days = rules.horizon_days
-    if holdout and chosen.name == "nothing":
-        why = REASONS["holdout"]
+    if withheld is not None and chosen.name == "nothing":
+        why = REASONS[withheld]
     elif explored:
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"

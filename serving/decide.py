@@ -38,7 +38,11 @@ REASONS: dict[str, Words] = {
         "The margin of an order is not known: the customer had none in the last year",
         "近一年没有订单，无法得知其单笔订单毛利",
     ),
+    "no_automation": Words(
+        "The customer has withdrawn consent to automated decisions", "客户已撤回对自动化决策的同意"
+    ),
     "no_consent": Words("No consent for this channel", "客户未同意使用该渠道"),
+    "open_complaint": Words("Marketing waits while a complaint is open", "投诉处理期间暂停营销"),
     "suppressed": Words("Too soon after the last marketing contact", "距上次营销触达时间过短"),
     "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
     "holdout": Words(
@@ -66,7 +70,9 @@ class Situation:
     lifetime_value:     shop currency; 0 while no model estimates it
     contacts:           marketing contacts in the policy's window, received or reserved
     days_since_contact: days since the last of them; NaN if there never was one
-    consent:            channel -> may be used; a channel that is absent may not
+    consent:            (channel, purpose) -> may be used; what is absent may not
+    automation:         may be decided about without a person
+    open_complaint:     waits for an answer to a complaint, and not for marketing
     holdout:            marketing leaves this customer alone
     seeds:              uint64, one a customer: all the chance that there is
     """
@@ -77,7 +83,9 @@ class Situation:
     lifetime_value: Floats
     contacts: NDArray[np.int64]
     days_since_contact: Floats
-    consent: Mapping[str, Bools]
+    consent: Mapping[tuple[str, str], Bools]
+    automation: Bools
+    open_complaint: Bools
     holdout: Bools
     seeds: NDArray[np.uint64]
 
@@ -135,12 +143,14 @@ def decide(
         failed[:, j] = _first_failed(action, s.features, n)
         marketing = action.purpose == "marketing"
         wait = s.days_since_contact < action.suppress_days  # False where there never was a contact
-        channel = s.consent.get(action.channel or "", np.zeros(n, dtype=np.bool_))
+        consent = s.consent.get((action.channel or "", action.purpose), np.zeros(n, dtype=np.bool_))
         tests = {
             "not_a_candidate": np.full(n, candidates is not None and action.name not in candidates),
             "not_eligible": failed[:, j] >= 0,
             "value_unknown": np.isnan(net[:, j]),
-            "no_consent": ~channel,
+            "no_automation": ~s.automation,
+            "no_consent": ~consent,
+            "open_complaint": s.open_complaint & marketing,
             "suppressed": wait & marketing,
             "contact_cap": (s.contacts >= limits.max_contacts) & marketing,
             "holdout": s.holdout & marketing,

@@ -29,6 +29,7 @@ from serving.api import Customer, DecisionRequest
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.releases import Release, Releases, load, names
 from serving.scores import answerable, columns_of, members_of
+from serving.standing import Standings
 
 
 class Replay(Struct, frozen=True):
@@ -49,6 +50,7 @@ class DecisionContext:
     rows: OnlineRows
     releases: Releases
     ledger: Ledger
+    standings: Standings
 
     @classmethod
     def open(cls, settings: Settings) -> "DecisionContext":
@@ -57,7 +59,7 @@ class DecisionContext:
         actions = catalogue(shop.declared("ACTIONS"))
         require_features(actions.values(), feature_catalogue(shop.declared("FEATURES")))
         rows, releases = OnlineRows.open(settings), Releases(settings)
-        return cls(settings, shop, actions, rows, releases, Ledger(settings))
+        return cls(settings, shop, actions, rows, releases, Ledger(settings), Standings(settings))
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. SettingsError if the policy counts contacts over days that no feature has."""
@@ -107,13 +109,16 @@ def take_decision(
         if name not in context.actions:
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
     rules = context.rules(as_of)
-    customer_id = _resolve(context.rows, request.customer)
+    customer_id = _resolve(context, request.customer)
+    told = context.standings.told(customer_id or "")
     published, rows = context.rows.latest([] if customer_id is None else [customer_id])
     answerable(published, settings, as_of)
     if customer_id is None or rows.status[0] != PRESENT:
         raise UnknownCustomer(
-            "no such customer in the published features: check the id; a new customer is in the next build"
+            "no such customer in the published features: check the id; a new customer is known from her "
+            "first event, or from the next build on"
         )
+    window = rules.policy.per_days * DAY
     matrix, known_at = rows.matrix, from_us(rows.known_at[0])
     release, probability = _order_model(context, rules.horizon_days), None
     if release is not None:
@@ -131,8 +136,9 @@ def take_decision(
         seed=secrets.randbits(63),
         scenario=request.scenario,
         context=request.context,
+        standing=context.standings.standing(told, published, rows.consents(0), as_of, window),
     )
-    row, window = _by_name(published.features, matrix), rules.policy.per_days * DAY
+    row = _by_name(published.features, matrix)
 
     if request.preview:
         return answer(rules, _with(found, ledger.reserved(customer_id, as_of - window)), row, None)
@@ -225,8 +231,11 @@ def _order_probability(
     return 1.0 - score if release.model.card.target.label == "no_order" else score
 
 
-def _resolve(rows: OnlineRows, customer: Customer) -> str | None:
-    return customer if isinstance(customer, str) else rows.resolve([(customer.source, customer.id)])[0]
+def _resolve(context: DecisionContext, customer: Customer) -> str | None:
+    if isinstance(customer, str):
+        return customer
+    found = context.rows.resolve([(customer.source, customer.id)])[0]
+    return found or context.standings.inbox.resolve(customer.source, customer.id)
 
 
 def _with(inputs: Inputs, reserved: Reserved) -> Inputs:

@@ -26,6 +26,7 @@ from serving import api
 from serving.answers import DecisionAnswer
 from serving.api import Problem, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
+from serving.companion import Companion
 from serving.decisions import DecisionContext, take_decision
 from serving.events import Person
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
@@ -72,6 +73,7 @@ class Dispatch:
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
+        self._companion = Companion(settings)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="propensity")
         self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
 
@@ -81,7 +83,9 @@ class Dispatch:
             await self._request(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._warm()
+            self._companion.start()
             await self._behind(scope, receive, send)
+            self._companion.stop()
             self._pool.shutdown()
         else:
             await send({"type": "websocket.close", "code": 1000})

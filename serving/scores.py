@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
+from features.inbox import Inbox
 from features.moments import from_us, iso
 from features.online import PRESENT, OnlineRows, Published
 from features.settings import Settings
@@ -53,6 +54,7 @@ class Scorer:
         self.settings = settings
         self.rows = OnlineRows.open(settings)
         self.releases = Releases(settings)
+        self._inbox = Inbox(settings)
         self._targets: dict[tuple[str, str, str], Target] = {}
 
     def published(self, as_of: datetime | None = None) -> Published:
@@ -162,7 +164,10 @@ class Scorer:
         pairs = [(c.source, c.id) for c in customers if isinstance(c, Identity)]
         if not pairs:
             return [c for c in customers if isinstance(c, str)]
-        known = iter(self.rows.resolve(pairs))
+        published = self.rows.resolve(pairs)
+        known = iter(
+            [found or self._inbox.resolve(*pair) for found, pair in zip(published, pairs, strict=True)]
+        )
         return [next(known) if isinstance(c, Identity) else c for c in customers]
 
     def _scored(

@@ -29,7 +29,9 @@ def situation(n: int = 1, **changes: object) -> Situation:
         "lifetime_value": np.zeros(n),
         "contacts": np.zeros(n, np.int64),
         "days_since_contact": np.full(n, np.nan),
-        "consent": {"mail": np.ones(n, np.bool_)},
+        "consent": {("mail", purpose): np.ones(n, np.bool_) for purpose in ("marketing", "service")},
+        "automation": np.ones(n, np.bool_),
+        "open_complaint": np.zeros(n, np.bool_),
         "holdout": np.zeros(n, np.bool_),
         "seeds": np.arange(n, dtype=np.uint64),
     } | changes
@@ -111,7 +113,13 @@ def worlds(draw: st.DrawFn) -> tuple[list[Action], Limits, Situation, list[str] 
         lifetime_value=array(numbers),
         contacts=array(st.integers(0, 4), np.int64),
         days_since_contact=array(maybe),
-        consent={"mail": array(st.booleans(), np.bool_), "sms": array(st.booleans(), np.bool_)},
+        consent={
+            (channel, purpose): array(st.booleans(), np.bool_)
+            for channel in ("mail", "sms")
+            for purpose in ("marketing", "service")
+        },
+        automation=array(st.booleans(), np.bool_),
+        open_complaint=array(st.booleans(), np.bool_),
         holdout=array(st.booleans(), np.bool_),
         seeds=array(st.integers(0, 2**63 - 1), np.uint64),
     )
@@ -137,11 +145,12 @@ def test_in_any_world_the_terms_add_up_and_no_filter_is_passed(
             if not made.eligible[i, j] or a.name == "nothing":
                 continue
             assert np.isfinite(made.net[i, j])
-            assert a.channel in s.consent
-            assert s.consent[a.channel][i]
+            assert s.consent[a.channel or "", a.purpose][i]
+            assert s.automation[i]
             assert candidates is None or a.name in candidates
             if a.purpose == "marketing":
                 assert not s.holdout[i]
+                assert not s.open_complaint[i]
                 assert s.contacts[i] < limits.max_contacts
                 assert not s.days_since_contact[i] < a.suppress_days
             for condition in a.eligible:
@@ -210,7 +219,13 @@ def test_the_draw_of_a_seed_never_changes() -> None:
         ({}, {"eligible": (Condition("tenure", at_most=99),)}, "not_eligible"),
         ({"margin_per_order": np.array([np.nan])}, {}, "value_unknown"),
         ({"consent": {}}, {}, "no_consent"),
-        ({"consent": {"mail": np.array([False])}}, {}, "no_consent"),
+        ({"consent": {("mail", "marketing"): np.array([False])}}, {}, "no_consent"),
+        ({"consent": {("mail", "service"): np.array([True])}}, {}, "no_consent"),
+        ({"consent": {("mail", "marketing"): np.array([True])}}, {"purpose": "service"}, "no_consent"),
+        ({"automation": np.array([False])}, {}, "no_automation"),
+        ({"automation": np.array([False])}, {"purpose": "service"}, "no_automation"),
+        ({"open_complaint": np.array([True])}, {}, "open_complaint"),
+        ({"open_complaint": np.array([True])}, {"purpose": "service"}, None),
         ({"days_since_contact": np.array([6.9])}, {"suppress_days": 7}, "suppressed"),
         ({"contacts": np.array([2])}, {}, "contact_cap"),
         ({"holdout": np.array([True])}, {}, "holdout"),

@@ -1,0 +1,126 @@
+"""What a customer said that binds her next decision: consents, open complaints, contacts of other systems.
+
+Her features and published consents say it within a second of an event. A decision does not wait for that: it
+reads the customer's own rows of the inbox too, so what came in binds at once, also while the process that
+writes fresh rows is slow or down. Until then it fails closed: a withdrawal binds, a grant does not yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from features.builds import Build
+from features.errors import NoBuild
+from features.inbox import Inbox, Kept
+from features.online import Consents, Published
+from features.settings import Settings
+
+OPEN_COMPLAINTS = "open_complaints"  # the feature that counts those that it knows of
+ALL = "all"  # of a consent: every channel
+TABLES = ("consents", "cases", "contacts")
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What binds, beside her features. consents: channel, or `all` -> purpose -> granted, as she said.
+
+    open_complaint: one that her features do not know. contacts: of other systems, within the policy's
+    window, that her features do not count; last_contact: the last of them.
+    """
+
+    consents: dict[str, dict[str, bool]] = {}
+    open_complaint: bool = False
+    contacts: int = 0
+    last_contact: datetime | None = None
+
+
+def granted(default: Mapping[str, bool], said: Standing, channel: str, purpose: str) -> bool:
+    """Whether a channel may be used for a purpose: as she said, of it or of all; else the default."""
+    own = [said.consents.get(c, {}).get(purpose) for c in (channel, ALL)]
+    if False in own:
+        return False
+    return True in own or default.get(channel, False)
+
+
+def automation(said: Standing) -> bool:
+    """Whether a decision may be taken about her without a person: until she withdraws it, on any channel."""
+    return not any(purposes.get("automation") is False for purposes in said.consents.values())
+
+
+class Told(NamedTuple):
+    """What the inbox has of one customer. overlaid: the publication and last event of her overlay row."""
+
+    rows: Sequence[Kept]
+    overlaid: tuple[str, int]
+
+
+class Standings:
+    """Reads what customers said. One object serves all threads of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.inbox = Inbox(settings)
+        self._settings = settings
+        self._taken: tuple[str, int] = ("", 0)
+
+    def told(self, customer_id: str) -> Told:
+        """Ask before her features are read: then what they lack is here, whoever writes meanwhile."""
+        rows = self.inbox.rows([customer_id], TABLES)
+        return Told(rows, self.inbox.overlaid(customer_id) if rows else ("", 0))
+
+    def standing(
+        self, told: Told, published: Published, consents: Consents, as_of: datetime, window: timedelta
+    ) -> Standing:
+        """What binds a decision about her at that moment.
+
+        consents: as published and overlaid. window: of the policy, in which contacts count.
+        """
+        said: dict[str, dict[str, bool]] = {}
+        for (channel, purpose), given in sorted(consents.items()):
+            said.setdefault(channel, {})[purpose] = given
+        taken = self._taken_by(published) if told.rows else 0
+        new = [row for row in told.rows if row.number > taken or row.known_at > published.moment]
+        last = told.overlaid[1] if told.overlaid[0] == published.id else 0
+        unseen = [row for row in new if row.number > last]
+        for channel, purpose in _withdrawn(unseen):
+            said.setdefault(channel, {})[purpose] = False
+
+        # A publication whose log has no such table knows none of these, overlaid or not.
+        cases = unseen if OPEN_COMPLAINTS in published.features else new
+        counted = f"contacts_{window.days}d" in published.features
+        contacts = [
+            datetime.fromisoformat(row.body["at"])
+            for row in (unseen if counted else new)
+            if row.table == "contacts"
+        ]
+        return Standing(
+            consents=said,
+            open_complaint=bool(_open(cases)),
+            contacts=sum(at > as_of - window for at in contacts),
+            last_contact=max(contacts, default=None),
+        )
+
+    def _taken_by(self, published: Published) -> int:
+        """Number of the last event that the log of that publication has."""
+        if self._taken[0] != published.id:
+            try:
+                log = Build.open(self._settings, published.build).log
+            except NoBuild:  # its folder is gone: then nothing is certain to be in it
+                return 0
+            self._taken = (published.id, self.inbox.taken(log))
+        return self._taken[1]
+
+
+def _withdrawn(rows: Sequence[Kept]) -> list[tuple[str, str]]:
+    """(channel, purpose) of which the last word is a withdrawal."""
+    said = [row.body for row in rows if row.table == "consents"]
+    said.sort(key=lambda body: (datetime.fromisoformat(body["at"]), body["status"] == "withdrawn"))
+    last = {(body["channel"], body["purpose"]): body["status"] for body in said}
+    return [of for of, status in last.items() if status == "withdrawn"]
+
+
+def _open(rows: Sequence[Kept]) -> set[str]:
+    """Complaints that were opened and not closed."""
+    cases = [row.body for row in rows if row.table == "cases" and row.body["kind"] == "complaint"]
+    closed = {case["case_id"] for case in cases if case["change"] == "closed"}
+    return {case["case_id"] for case in cases} - closed
