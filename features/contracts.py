@@ -4,6 +4,7 @@ The tests run the same contracts, and two more (a shift of 364 days; rows, files
 on random logs.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,17 +22,24 @@ from features.engine import compute
 from features.log import Log
 from features.shop import Shop
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
 
 def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
-    """What is wrong with the declarations themselves: words missing in a language, a unit nobody knows."""
+    """What is wrong with the declarations themselves: a name, words or a unit that people cannot read."""
     problems = []
     for name, feature in features.items():
-        if not (feature.words.en.strip() and feature.words.zh.strip()):
-            problems.append(f"feature {name} lacks words in English or Chinese")
-        if feature.unit not in UNITS:
-            problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
+        if not _NAME.fullmatch(name):
+            problems.append(f"feature {name!r}: its name must be an identifier such as orders_30d")
         if name.endswith("_y"):
             problems.append(f"feature {name}: Feast's DuckDB store fails on names that end in _y")
+        if not feature.words.en.strip() or _CHINESE.search(feature.words.en):
+            problems.append(f"feature {name}: its English words are {feature.words.en!r}")
+        if not _CHINESE.search(feature.words.zh):
+            problems.append(f"feature {name}: its Chinese words are {feature.words.zh!r}")
+        if feature.unit not in UNITS:
+            problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
     return problems
 
 

@@ -28,7 +28,8 @@ START, SPAN = parse_moment("2017-01-01"), timedelta(days=600)
 MOST_ROWS = 14  # of one table
 Rows = dict[str, list[dict[str, Any]]]
 
-_EDGES = [m - timedelta(days=w) for m in MOMENTS for w in (0, *WINDOWS)]
+_BEHIND = [m - timedelta(days=w) for m in MOMENTS for w in (0, *WINDOWS)]
+_AHEAD = [m + timedelta(days=w) for m in MOMENTS for w in (0, *WINDOWS)]
 _NEAR = [timedelta(microseconds=us) for us in (-1, 0, 1)]
 
 
@@ -44,7 +45,8 @@ def log_of(seed: int, sizes: Mapping[str, int]) -> Rows:
         name: [_row(TABLES[name], random.Random(f"{seed} {name} {n}"), n) for n in range(size)]
         for name, size in sizes.items()
     }
-    return with_customers({name: _kept(TABLES[name], rows) for name, rows in drawn.items()})
+    with duck.connect() as connection:
+        return with_customers({n: _kept(connection, TABLES[n], rows) for n, rows in drawn.items()})
 
 
 def with_customers(rows: Rows) -> Rows:
@@ -57,9 +59,10 @@ def with_customers(rows: Rows) -> Rows:
 
 
 def _row(table: Table, draw: random.Random, n: int) -> dict[str, Any]:
-    at = draw.choice(_EDGES) + draw.choice(_NEAR) if draw.random() < 0.5 else START + SPAN * draw.random()
-    late = timedelta(days=120) * draw.random() if draw.random() < 0.4 else timedelta(0)
     ahead = table.name == "calendar" and draw.random() < 0.6
+    edge = draw.choice(_AHEAD if ahead else _BEHIND) + draw.choice(_NEAR)
+    at = edge if draw.random() < 0.5 else START + SPAN * draw.random()
+    late = timedelta(days=120) * draw.random() if ahead or draw.random() < 0.4 else timedelta(0)
     row: dict[str, Any] = {}
     for name, column in sorted(table.columns.items(), key=lambda named: named[0] != "ref"):
         if not column.required and draw.random() < 0.3:
@@ -110,17 +113,14 @@ def _named(column: str, conditions: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for found in lists for text in re.findall(r"'([^']*)'", found)))
 
 
-@cache
-def _connection() -> duckdb.DuckDBPyConnection:
-    return duck.connect()
-
-
-def _kept(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _kept(
+    connection: duckdb.DuckDBPyConnection, table: Table, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """The rows that keep the table's rules, each key once."""
     rules = " AND ".join(f"({rule})" for _, rule in table.rules) or "true"
     key = ", ".join(f'"{c}"' for c in table.key)
     drawn = pa.Table.from_pylist(rows, schema=arrow_schema(table, 2))
     drawn = drawn.append_column("place", pa.array(range(len(rows)), pa.int64()))
-    _connection().register("drawn", drawn)
-    places = _connection().sql(f"SELECT min(place) FROM drawn WHERE {rules} GROUP BY {key} ORDER BY ALL")
+    connection.register("drawn", drawn)
+    places = connection.sql(f"SELECT min(place) FROM drawn WHERE {rules} GROUP BY {key} ORDER BY ALL")
     return [rows[place] for (place,) in places.fetchall()]

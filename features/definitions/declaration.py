@@ -9,6 +9,7 @@ Semantics, for a customer at a moment m (`reference.py` computes exactly this, s
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,6 +107,11 @@ class Feature:
             self.measure in ("until_next", "running") and self.window is not None
         ):
             raise FeatureError(f"{self.name}: of the calendar, only ahead and count take a window")
+        if table == "tags" and not _only_imported(self.where or ""):
+            raise FeatureError(
+                f"{self.name}: derived tags are computed from features and must not come back into them: "
+                f'write where="{_IMPORTED}", or "{_IMPORTED} and (...)"'
+            )
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -138,6 +144,17 @@ class Feature:
         column = f".{self.column}" if self.column else ""
         where = f" where {self.where}" if self.where else ""
         return f"{self.measure}({self.table}{column}){where}"
+
+
+_IMPORTED = "origin = 'imported'"
+
+
+def _only_imported(where: str) -> bool:
+    """Whether a condition on tags begins with the demand, and no `or` outside brackets undoes it."""
+    rest = re.sub(r"'[^']*'", "", where.removeprefix(_IMPORTED))
+    while (inner := re.sub(r"\([^()]*\)", "", rest)) != rest:
+        rest = inner
+    return where.startswith(_IMPORTED) and re.search(r"\bor\b", rest, re.IGNORECASE) is None
 
 
 FUNCTIONS = ("min", "max")

@@ -1,11 +1,10 @@
 """The as-of rule. If any of these fails, models learn from the future or answer from the wrong past."""
 
 import math
-import random
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from contracts import answers, same
 from logs import OF_LOG, empty_shop, write_log
+from random_logs import MOMENTS, START, with_customers
 
-from features import reference
 from features.builds import Build
-from features.definitions import WINDOWS, Feature, catalogue, feature_hash
+from features.definitions import Feature, catalogue, feature_hash
 from features.engine import available, build, compute
 from features.errors import FeatureError, LogError, UsageError
 from features.log import Log
@@ -29,145 +27,6 @@ from features.shop import Shop
 
 SHOP = Shop.load(Settings().shop)
 FEATURES = catalogue()
-MOMENTS = [parse_moment(d) for d in ("2017-06-04", "2017-12-03", "2018-06-30")]
-CUSTOMERS = ("1", "01", "b")
-EDGES = [m - timedelta(days=w) for m in MOMENTS for w in (0, *WINDOWS)]
-START = parse_moment("2017-01-01")
-Rows = dict[str, list[dict[str, Any]]]
-
-
-def _times() -> st.SearchStrategy[datetime]:
-    """Anywhere in 600 days, often just on, before or after the edge of a window."""
-    free = st.integers(0, 600 * 86400).map(lambda s: START + timedelta(seconds=s))
-    edge = st.tuples(st.sampled_from(EDGES), st.sampled_from([-1, 0, 1])).map(
-        lambda pair: pair[0] + timedelta(microseconds=pair[1])
-    )
-    return st.one_of(free, edge)
-
-
-@st.composite
-def logs(draw: st.DrawFn) -> Rows:
-    """Random events of three customers in every table that a built-in feature reads; some known late."""
-    rows: Rows = {"orders": [], "order_lines": [], "contacts": [], "responses": []}
-    late = st.one_of(st.just(timedelta(0)), st.integers(0, 120 * 86400).map(lambda s: timedelta(seconds=s)))
-    cents = st.integers(0, 99_999).map(lambda c: Decimal(c) / 100)
-    for n in range(draw(st.integers(1, 25))):
-        table = draw(st.sampled_from(list(rows)))
-        at = draw(_times())
-        row = {
-            "customer_id": draw(st.sampled_from(CUSTOMERS)),
-            "at": at,
-            "known_at": at + draw(late),
-            "order_id": str(n),
-            "line": n,
-            "contact_id": str(n),
-            "response_id": str(n),
-            "amount": draw(cents),
-            "discount": draw(st.sampled_from([Decimal(0), Decimal("0.10")])),
-            "coupon": Decimal(draw(st.integers(0, 1))),
-            "items": draw(st.integers(0, 9)),
-            "store_id": draw(st.sampled_from([None, "s1", "s2"])),
-            "category": draw(st.sampled_from([None, "c1", "c2", "c3"])),
-            "department": draw(st.sampled_from([None, "d1"])),
-            "brand": draw(st.sampled_from([None, "Private", "National"])),
-            "product_id": "p",
-            "channel": "store",
-            "action": "a",
-            "kind": draw(st.sampled_from(["redeem", "open"])),
-            "campaign_id": draw(st.sampled_from([None, "1", "2"])),
-            "ref": draw(st.sampled_from([None, None, "0"])),
-        }
-        rows[table].append(row)
-    return with_customers(rows)
-
-
-def with_customers(rows: Rows) -> Rows:
-    """Add the customers table: each known since her first known event of any table."""
-    known: dict[str, datetime] = {}
-    for events in rows.values():
-        for e in events:
-            known[e["customer_id"]] = min(known.get(e["customer_id"], e["known_at"]), e["known_at"])
-    return {**rows, "customers": [{"customer_id": c, "at": k, "known_at": k} for c, k in known.items()]}
-
-
-def answers(
-    log: Log, moments: list[datetime], bucket: int = 50_000
-) -> dict[tuple[datetime, str], list[float]]:
-    result = {}
-    for moment, table in compute(log, SHOP, FEATURES, moments, bucket=bucket):
-        matrix = np.column_stack([table[name].to_numpy() for name in FEATURES])
-        for id, row in zip(table["customer_id"].to_pylist(), matrix, strict=True):
-            result[moment, id] = row.tolist()
-    return result
-
-
-def differing(a: list[float], b: list[float]) -> list[str]:
-    """Names of the features whose values differ, NaN equal to NaN."""
-    same = np.array_equal(a, b, equal_nan=True)
-    return (
-        [] if same else [n for n, x, y in zip(FEATURES, a, b, strict=True) if not np.array_equal(x, y, True)]
-    )
-
-
-def same(a: dict[Any, list[float]], b: dict[Any, list[float]]) -> None:
-    assert a.keys() == b.keys()
-    for key in a:
-        assert differing(a[key], b[key]) == [], key
-
-
-contract = settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.data_too_large,
-    ],
-)
-
-
-@contract
-@given(logs())
-def test_every_feature_equals_the_slow_obvious_answer(tmp_path_factory: Any, rows: Rows) -> None:
-    log = write_log(tmp_path_factory.mktemp("log"), rows)
-    fast = answers(log, MOMENTS)
-    for moment in MOMENTS:
-        slow = reference.compute(log, SHOP, FEATURES, moment)
-        assert {id for m, id in fast if m == moment} == set(slow)
-        for id, values in slow.items():
-            expected = np.array([values[n] for n in FEATURES], np.float32).tolist()
-            assert differing(fast[moment, id], expected) == [], (moment, id)
-
-
-@contract
-@given(logs(), st.sampled_from(MOMENTS))
-def test_nothing_known_later_changes_any_feature(tmp_path_factory: Any, rows: Rows, moment: datetime) -> None:
-    then = {t: [e for e in events if e["known_at"] <= moment] for t, events in rows.items()}
-    later = answers(write_log(tmp_path_factory.mktemp("log"), rows), [moment])
-    same(later, answers(write_log(tmp_path_factory.mktemp("log"), then), [moment]))
-
-
-@contract
-@given(logs())
-def test_shifting_everything_by_364_days_changes_no_feature(tmp_path_factory: Any, rows: Rows) -> None:
-    shift = 364 * DAY
-    moved = {
-        t: [{**e, "at": e["at"] + shift, "known_at": e["known_at"] + shift} for e in events]
-        for t, events in rows.items()
-    }
-    before = answers(write_log(tmp_path_factory.mktemp("log"), rows), MOMENTS)
-    after = answers(write_log(tmp_path_factory.mktemp("log"), moved), [m + shift for m in MOMENTS])
-    same({(m + shift, id): v for (m, id), v in before.items()}, after)
-
-
-@contract
-@given(logs(), st.randoms())
-def test_row_order_files_and_buckets_change_no_feature(
-    tmp_path_factory: Any, rows: Rows, random: random.Random
-) -> None:
-    shuffled = {t: random.sample(events, len(events)) for t, events in rows.items()}
-    plain = answers(write_log(tmp_path_factory.mktemp("log"), rows), MOMENTS)
-    same(plain, answers(write_log(tmp_path_factory.mktemp("log"), shuffled, parts=2), MOMENTS, bucket=1))
 
 
 def test_one_moment_alone_gives_what_a_grid_gives(tmp_path: Path) -> None:
@@ -191,9 +50,10 @@ def test_one_moment_alone_gives_what_a_grid_gives(tmp_path: Path) -> None:
         }
     )
     log = write_log(tmp_path, rows)
-    together = answers(log, MOMENTS)
+    here = available(log, FEATURES)
+    together = answers(log, SHOP, here, MOMENTS)
     for moment in MOMENTS:
-        assert differing(together[moment, "a"], answers(log, [moment])[moment, "a"]) == []
+        same({(moment, "a"): together[moment, "a"]}, answers(log, SHOP, here, [moment]))
 
 
 def test_a_table_that_a_shop_lacks_takes_its_features_with_it_by_name(tmp_path: Path) -> None:

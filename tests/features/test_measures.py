@@ -73,7 +73,7 @@ FEATURES = declared(
     ("count", "memberships", None, {"where": "change = 'left'", "window": 90}),
     ("gap_median", "memberships", None, {}),
     ("since_last", "cases", None, {"where": "change = 'opened'"}),
-    ("distinct", "tags", "tag", {"where": "change = 'set'"}),
+    ("distinct", "tags", "tag", {"where": "origin = 'imported' and change = 'set'"}),
     ("until_next", "calendar", None, {}),
     ("until_next", "calendar", None, {"where": "kind = 'sale'"}),
     ("ahead", "calendar", None, {"window": 30}),
