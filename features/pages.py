@@ -159,6 +159,7 @@ document.getElementById("search").addEventListener("input", event => {
   }
   for (const part of document.querySelectorAll("details")) {
     const rows = part.querySelectorAll("tbody tr");
+    if (words.length > 0) part.open = true;
     part.hidden = words.length > 0 && rows.length > 0 && !part.querySelector("tbody tr:not([hidden])");
   }
 });

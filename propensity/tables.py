@@ -109,32 +109,6 @@ def _by_file(done: Ingested) -> dict[tuple[str, str], list[Count]]:
     return grouped
 
 
-def show_features(settings: Settings, language: str, as_json: bool) -> None:
-    """Every declared feature."""
-    from features.definitions import catalogue, feature_hash
-    from features.shop import shop_of
-
-    shop = shop_of(settings)
-    features = catalogue(shop.declared("FEATURES"))
-    if as_json:
-        for name, feature in features.items():
-            row = {
-                "name": name,
-                "hash": feature_hash(feature, features, shop.of_log),
-                "en": feature.words.en,
-                "zh": feature.words.zh,
-                "unit": feature.unit,
-                "source": feature.source,
-            }
-            console().out(json.dumps(row, ensure_ascii=False))
-        return
-    shown = table(f"{len(features)} features", "name", "meaning", "unit", "from")
-    for name, feature in features.items():
-        meaning = feature.words.zh if language == "zh" else feature.words.en
-        shown.add_row(name, meaning, feature.unit, feature.source)
-    console().print(shown)
-
-
 def show_scores(answer: dict[str, Any]) -> None:
     """What POST /v1/scores answered: a row a customer and target, with its reasons."""
     right = ("probability", "higher than")

@@ -13,7 +13,7 @@ To add a feature, add a row to the module of its table here (or to FEATURES in a
     calendar.py      calendar
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from features.definitions import calendar, care, engagement, orders, outreach
@@ -31,7 +31,7 @@ from features.errors import FeatureError
 
 __all__ = [
     "CALENDAR", "CHANNELS", "FEATURES", "FUNCTIONS", "KERNEL_VERSION", "UNITS", "WEEKDAYS", "WINDOWS",
-    "Feature", "Measure", "catalogue", "feature_hash",
+    "Feature", "Measure", "catalogue", "feature_hash", "tables_of",
 ]  # fmt: skip
 
 FEATURES: tuple[Feature, ...] = (
@@ -62,3 +62,10 @@ def catalogue(own: Iterable[Feature] = ()) -> dict[str, Feature]:
     except CycleError as error:
         raise FeatureError(f"computed from itself: {' <- '.join(error.args[1])}") from None
     return by_name
+
+
+def tables_of(feature: Feature, features: Mapping[str, Feature]) -> frozenset[str]:
+    """The tables of the log that a feature needs, through the features that it is computed from too."""
+    if feature.table is not None:
+        return frozenset((feature.table,))
+    return frozenset().union(*(tables_of(features[name], features) for name in feature.inputs))

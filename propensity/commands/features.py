@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -16,13 +17,37 @@ def features() -> None:
 
 
 @features.command("list")
+@click.option("--find", default="", metavar="TEXT", help="Only those with these words in them.")
+@click.option("--table", "of_table", metavar="NAME", help="Only those that need this table of the log.")
+@click.option("--available", is_flag=True, help="Only those that the log lets be computed.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with hashes.")
-def features_list(language: str, as_json: bool) -> None:
-    """List every declared feature: what it means, its unit, where it comes from."""
-    from propensity.tables import show_features
+def features_list(find: str, of_table: str | None, available: bool, language: str, as_json: bool) -> None:
+    """List every declared feature: what it means, its unit, where it comes from.
 
-    show_features(settings_of(), language, as_json)
+    "in the log" names the table that a feature lacks, once a log is ingested.
+    """
+    from propensity.listed import list_features
+
+    list_features(settings_of(), language, as_json, find, of_table, available)
+
+
+@features.command("page")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("features.html"),
+    show_default=True,
+    help="File to write.",
+)
+def features_page(out: Path) -> None:
+    """Write a page of all features for people, in English and Chinese, with a search box.
+
+    One file that asks nothing of the network: send it to whoever asks what a reason means.
+    """
+    from propensity.listed import write_page
+
+    click.echo(write_page(settings_of(), out))
 
 
 @features.command("build")
