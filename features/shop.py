@@ -15,7 +15,7 @@ from features.errors import PropensityError, SettingsError
 from features.settings import Settings
 from features.toml import Entry, nearest, zone_named
 
-BUNDLED_SOURCES = ("complete_journey",)  # modules of features/sources
+BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 CALENDAR = "calendar"  # the source that [calendar] declares
 DECLARATIONS = ("FEATURES", "TARGETS", "ACTIONS", "CHECKS")
 

@@ -16,6 +16,8 @@ from features.settings import Settings
 
 if TYPE_CHECKING:
     from features.ingest import Count, Ingested
+    from features.sources.simulated.world import World
+    from features.sources.simulated.writing import Simulated
     from training.fit import Trained
 
 OUT = Console(soft_wrap=False, highlight=False)
@@ -90,6 +92,23 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
     )
     if dry_run:
         console().print("dry run: nothing was kept")
+
+
+def show_simulated(done: Simulated, world: World, dry_run: bool) -> None:
+    """What a simulated shop holds, and what to do with it."""
+    for change in world.changes:
+        say(f"planted: {change.kind}={change.factor:g} on day {change.day}, {iso(world.moment(change.day))}")
+    size = f"{world.customers:,} customers, {iso(world.moment(0))} to {iso(world.end)}, seed {world.seed}"
+    if dry_run:
+        say(f"would write {done.folder}: {size}, a file a table for each 20,000 customers")
+        say("dry run: nothing was kept")
+        return
+    shown = table("Rows of each table", "table", "rows", right=("rows",))
+    for name, rows in done.rows.items():
+        shown.add_row(name, f"{rows:,}")
+    console().print(shown)
+    say(f"{done.folder}: {size}" + ("" if done.changed else " (nothing new: it holds this shop already)"))
+    say(f"Next: `export PROPENSITY_SHOP={done.folder}`, then `propensity ingest`.")
 
 
 def _fate(count: Count) -> str:

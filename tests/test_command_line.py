@@ -22,7 +22,8 @@ def run(*arguments: str, **environment: str) -> Result:
 
 
 COMMANDS = [
-    ("init",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"), ("features", "list"),
+    ("init",), ("simulate",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"),
+    ("features", "list"),
     ("train",), ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 

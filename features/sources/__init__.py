@@ -1,4 +1,4 @@
-"""Where logs come from: a bundled module, or a shop's own `[mapping.NAME]`, each giving a `Source` for `features.ingest`."""
+"""Where logs come from: a bundled module or a shop's own `[mapping.NAME]`, each giving a `Source`."""
 
 import importlib
 from collections.abc import Callable

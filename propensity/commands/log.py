@@ -9,6 +9,8 @@ import click
 
 from propensity.cli import DRY_RUN, main, settings_of
 
+CHANGE = "KIND=FACTOR@DAY"
+
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -90,3 +92,55 @@ def log_describe(out: Path | None, as_json: bool, language: str) -> None:
         write_atomically(out, render(facts, verdict, language).encode())
         click.echo(f"page: {out}", err=as_json)
     sys.exit(0 if verdict.enough else 3)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--customers", default=20_000, show_default=True, help="How many.")
+@click.option("--days", default=730, show_default=True, help="How many, from 2024-01-01.")
+@click.option("--seed", default=1, show_default=True, help="Another number is another shop.")
+@click.option(
+    "--drift",
+    multiple=True,
+    metavar="KIND=FACTOR@DAY",
+    help="A change of what is measured: price, online, lost.",
+)
+@click.option(
+    "--concept",
+    multiple=True,
+    metavar="KIND=FACTOR@DAY",
+    help="A change of what is predicted: churn, response.",
+)
+@click.option("--dirty", is_flag=True, help="Spoil some rows: twice the same, or without a customer.")
+@click.option("--workers", default=2, show_default=True, help="Processes; the files do not depend on it.")
+@DRY_RUN
+def simulate(
+    folder: Path,
+    customers: int,
+    days: int,
+    seed: int,
+    drift: tuple[str, ...],
+    concept: tuple[str, ...],
+    dirty: bool,
+    workers: int,
+    dry_run: bool,
+) -> None:
+    """Write a simulated shop into FOLDER: raw files of every table, and the truth about its customers.
+
+    \b
+    Then:  export PROPENSITY_SHOP=FOLDER;  propensity ingest
+
+    Changes that can be planted on a day: price=1.2@400 raises prices by a fifth; online=.5@400 moves half of
+    the store orders to the mini-program; lost=.3@400 loses 30 % of the interactions of two weeks;
+    churn=2@400 doubles the hazard of losing a customer; response=0@400 ends the effects of all actions.
+    """
+    from features.sources.simulated.world import Change, World
+    from features.sources.simulated.writing import simulate as run
+    from propensity.tables import progress_bar, show_simulated
+
+    changes = [Change.parse(text, concept=False) for text in drift]
+    changes += [Change.parse(text, concept=True) for text in concept]
+    world = World(customers=customers, days=days, seed=seed, dirty=dirty, changes=tuple(changes))
+    with progress_bar("Simulating") as progress:
+        done = run(world, folder, workers, dry_run, progress)
+    show_simulated(done, world, dry_run)
