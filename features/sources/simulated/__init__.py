@@ -7,7 +7,8 @@ change planted on a day leaves everything before that day as it was.
 
     draws.py       random numbers as a function of seed, purpose and customer
     world.py       size, seasons, calendar, and what can change on a day
-    people.py      who customers are, and what is known of them: attributes, accounts, consents, groups, tags
+    people.py      who the customers are: true rates and tastes
+    records.py     what is known of them: accounts, attributes, consents, groups, scores, tags
     campaigns.py   randomised campaigns, and what each action truly does
     purchases.py   the purchase process; orders, lines, returns
     behaviour.py   visits, answers, cases, surveys, the calendar

@@ -20,19 +20,16 @@ from features.sources.simulated import behaviour, campaigns, purchases
 from features.sources.simulated.campaigns import ACTIONS, NOTHING, Contacts
 from features.sources.simulated.columns import Rows, moments, named, numbered
 from features.sources.simulated.draws import Floats, keys
-from features.sources.simulated.people import (
-    ARCHETYPES,
-    NEVER,
-    People,
+from features.sources.simulated.people import ARCHETYPES, NEVER, People, people
+from features.sources.simulated.purchases import Orders
+from features.sources.simulated.records import (
     consents,
     customers,
     identities,
     memberships,
-    people,
     scores,
     tags,
 )  # fmt: skip
-from features.sources.simulated.purchases import Orders
 from features.sources.simulated.world import CONCEPT_CHANGES, FEATURE_CHANGES, World
 from features.tables import TABLES
 
