@@ -6,11 +6,7 @@ from typing import Any
 
 import click
 
-<<<<<<< HEAD
-NAMES = ("features", "online", "events")
-=======
-NAMES = ("features", "online", "simulated")
->>>>>>> e9b28af (Simulate a retailer whose truth is known: every table, randomised campaigns, drift planted on a day)
+NAMES = ("features", "online", "events", "simulated")
 
 
 @click.command()
@@ -32,15 +28,12 @@ def _line(figure: dict[str, Any]) -> str:
         if figure["goal"] is None
         else f", goal {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
     )
-<<<<<<< HEAD
-    peer = "" if figure["peer"] is None else f", {figure['ratio']:.1f} times faster than {figure['peer']}"
-    return f"{figure['name']}: {figure['value']:.4g} {figure['unit']}{peer}{goal}"
-=======
-    return (
-        f"{figure['name']}: {figure['value']:.4g} {figure['unit']}, "
-        f"{figure['ratio']:.1f} times {figure.get('better', 'faster')} than {figure['peer']}{goal}"
+    peer = (
+        ""
+        if figure["peer"] is None
+        else f", {figure['ratio']:.1f} times {figure.get('better', 'faster')} than {figure['peer']}"
     )
->>>>>>> e9b28af (Simulate a retailer whose truth is known: every table, randomised campaigns, drift planted on a day)
+    return f"{figure['name']}: {figure['value']:.4g} {figure['unit']}{peer}{goal}"
 
 
 if __name__ == "__main__":

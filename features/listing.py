@@ -80,7 +80,7 @@ def listed(
 
 def page(shop: str, rows: Sequence[Listed]) -> str:
     """The page of the features, by table, in both languages, with a search box."""
-    parts = []
+    parts: list[pages.Html] = []
     for table in dict.fromkeys((*_TABLES, *TABLES, None)):
         here = [row for row in rows if row.feature.table == table]
         if here:
