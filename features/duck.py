@@ -1,13 +1,30 @@
-"""DuckDB as we use it: in memory, in UTC, silent."""
+"""DuckDB as we use it: in UTC, silent, within its memory."""
+
+from pathlib import Path
 
 import duckdb
 
 
-def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection of its own, with as many threads, or one a core."""
-    connection = duckdb.connect(config={"threads": threads} if threads else {})
+def connect(
+    threads: int | None = None, memory: int | None = None, folder: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A connection of its own, with as many threads, or one a core.
+
+    memory: bytes that it may use; None: DuckDB's own default. folder: where its tables lie and what exceeds
+    the memory goes, for the caller to remove; None: tables are in memory.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        str(folder / "tables.duckdb") if folder else ":memory:",
+        config={"threads": threads} if threads else {},
+    )
     connection.execute("SET TimeZone = 'UTC'")
     # Else a progress bar is drawn into our output. In a notebook it is off, and cannot even be set.
     if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
         connection.execute("SET enable_progress_bar = false")
+    if memory is not None:
+        connection.execute(f"SET memory_limit = '{memory}B'")
+    if folder is not None:
+        connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
     return connection

@@ -10,18 +10,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` at once; a crash leaves the old file whole."""
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Replace `path` at once; a crash leaves the old file whole. mode: of the file, less the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync(path.parent)  # else a power cut may bring the old name back
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def durable(folder: Path) -> None:
+    """Have every file of a folder on the disk, not only in memory: before a pointer names it."""
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ immutable facts with `at` (when it happened) and `known_at` (when we could know 
 correction is a new row with a `ref`; nothing is updated in place, so the past as known then can be rebuilt.
 
     log/<generation>/<table>/<source>.parquet
+    log/<generation>/merges.parquet      customer_id, canonical_id, since: see `people.py`
     log/<generation>/manifest.json       per table and source: rows, sha256; what the log states of itself
     log/<generation>/digests.json        what was known on each day: see `digests.py`
     log/CURRENT                          the generation in force
@@ -83,6 +84,12 @@ class Log:
         if table not in self.files:
             raise LogError(f"this log has no table {table}; it has {', '.join(sorted(self.files))}")
         return [self.folder / table / f"{source}.parquet" for source in sorted(self.files[table])]
+
+    def merges(self) -> "pa.Table":
+        """Ids that are no longer their person's: customer_id, canonical_id, since (when that was known)."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.folder / "merges.parquet", partitioning=None)
 
     def damaged(self) -> list[Path]:
         """Files that are gone or are not what was written; reads all of them."""

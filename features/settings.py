@@ -1,6 +1,7 @@
 """The only reader of the environment. Everything else takes a `Settings`."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ class Settings:
     online:       where packed rows are: "sqlite", a file in the home, or redis://[user:password@]host:port/db,
                   rediss:// with TLS, a database of its own (PROPENSITY_ONLINE, sqlite)
     online_timeout: longest wait for an answer of Redis (PROPENSITY_ONLINE_TIMEOUT_MS, 250)
+    memory:       bytes that ingestion may use; what exceeds them goes to files (PROPENSITY_MEMORY, "2GB";
+                  default: half of the machine's)
     """
 
     home: Path = Path(".propensity")
@@ -38,6 +41,7 @@ class Settings:
     expire_after: timedelta = timedelta(days=14)
     online: str = field(default="sqlite", repr=False)  # may hold a password
     online_timeout: timedelta = timedelta(milliseconds=250)
+    memory: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
@@ -64,6 +68,7 @@ class Settings:
                 expire_after=timedelta(days=_number(environ, "PROPENSITY_EXPIRE_DAYS", 14)),
                 online=_online(environ.get("PROPENSITY_ONLINE", "")),
                 online_timeout=timedelta(milliseconds=_number(environ, "PROPENSITY_ONLINE_TIMEOUT_MS", 250)),
+                memory=_bytes(environ.get("PROPENSITY_MEMORY", "")) or cls.memory,
             )
         except SettingsError:
             raise
@@ -100,6 +105,13 @@ def _online(text: str) -> str:
             "PROPENSITY_ONLINE must be sqlite or redis://[user:password@]host:port/db (rediss:// for TLS)"
         )
     return text
+
+
+def _bytes(text: str) -> int | None:
+    found = re.fullmatch(r"(\d+) ?(MB|GB)", text)
+    if text and not found:
+        raise SettingsError(f"PROPENSITY_MEMORY is {text!r}: expected an amount such as 500MB or 4GB")
+    return int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2]] if found else None
 
 
 def _keys(text: str) -> dict[str, str]:

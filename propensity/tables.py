@@ -16,6 +16,7 @@ from features.settings import Settings
 
 if TYPE_CHECKING:
     from features.ingest import Count, Ingested
+    from features.rejects import Reason
     from features.sources.simulated.world import World
     from features.sources.simulated.writing import Simulated
     from training.fit import Trained
@@ -76,9 +77,16 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
         "" if done.changed else " (nothing new: the log already holds these files)"
     )
     shown = table(title, "file", "table", "rows", "what became of them", right=("rows",))
-    for (file, name), counts in _by_file(done).items():
+    several = len({c.source for c in done.account}) > 1
+    for (source, file, name), counts in _by_file(done).items():
         total = sum(c.rows for c in counts)
-        shown.add_row(file, name, f"{total:,}", "all" if len(counts) > 1 else _fate(counts[0]), style="bold")
+        shown.add_row(
+            f"{source}: {file}" if several else file,
+            name,
+            f"{total:,}",
+            "all" if len(counts) > 1 else _fate(counts[0]),
+            style="bold",
+        )
         if len(counts) > 1:
             for count in sorted(counts, key=lambda c: (not c.accepted, -c.rows)):
                 shown.add_row("", "", f"{count.rows:,}", _fate(count))
@@ -90,6 +98,8 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
         + (", kept in rejects/ with their reasons" if rejected else ""),
         soft_wrap=True,
     )
+    if done.merged:
+        say(f"{done.merged:,} customer ids are other ids of the same people: their history is one")
     if dry_run:
         console().print("dry run: nothing was kept")
 
@@ -111,20 +121,33 @@ def show_simulated(done: Simulated, world: World, dry_run: bool) -> None:
     say(f"Next: `export PROPENSITY_SHOP={done.folder}`, then `propensity ingest`.")
 
 
+def show_rejects(reasons: list[Reason]) -> None:
+    """Why rows were rejected."""
+    numbers = ("rows", "mended since")
+    shown = table("Rejected rows", "source", "table", "reason", *numbers, right=numbers)
+    for one in reasons:
+        shown.add_row(one.source, one.table, one.reason, f"{one.rows:,}", f"{one.mended:,}")
+    if reasons:
+        console().print(shown)
+        say("`propensity rejects export FILE` hands them out to be corrected")
+    else:
+        say("no row was rejected")
+
+
 def _fate(count: Count) -> str:
     if count.accepted:
         return f"accepted, {count.what}" if count.what else "accepted"
     if count.aside:
-        return f"left out: {count.what}"
+        return count.what if count.what.startswith(("mended", "erased")) else f"left out: {count.what}"
     return f"[red]rejected: {count.what}[/red]"
 
 
-def _by_file(done: Ingested) -> dict[tuple[str, str], list[Count]]:
-    """Counts that account for raw files, in the order of reading."""
-    grouped: dict[tuple[str, str], list[Count]] = {}
+def _by_file(done: Ingested) -> dict[tuple[str, str, str], list[Count]]:
+    """Counts that account for raw files, in the order of reading: (source, file, table) -> counts."""
+    grouped: dict[tuple[str, str, str], list[Count]] = {}
     for count in done.account:
         if count.file is not None:
-            grouped.setdefault((count.file, count.table), []).append(count)
+            grouped.setdefault((count.source, count.file, count.table), []).append(count)
     return grouped
 
 

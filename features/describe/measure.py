@@ -305,7 +305,7 @@ def _accounts(settings: Settings, log: Log, manifest: dict[str, Any]) -> tuple[A
         if rejects.exists():
             sql = f"""SELECT "table", file, reason, min(line) FROM read_parquet('{rejects}') GROUP BY ALL"""
             first = {(t, file, why): line for t, file, why, line in connection.execute(sql).fetchall()}
-        for table, file, accepted, what, rows in facts["account"]:
+        for table, file, accepted, what, rows, *_ in facts["account"]:
             line = None if accepted else first.get((table, file, what))
             found.append(Account(source, table, file, accepted, what, rows, line))
     return tuple(found)

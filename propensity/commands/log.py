@@ -46,7 +46,7 @@ def init(folder: Path, dry_run: bool) -> None:
 )
 @DRY_RUN
 def ingest(source: str | None, folder: Path | None, dry_run: bool) -> None:
-    """Take a SOURCE's raw files into the customer log (default: the first source of shop.toml).
+    """Take the raw files of every source of shop.toml into the customer log, or those of one SOURCE.
 
     Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason.
     Ingesting the same files again changes nothing.
@@ -144,3 +144,43 @@ def simulate(
     with progress_bar("Simulating") as progress:
         done = run(world, folder, workers, dry_run, progress)
     show_simulated(done, world, dry_run)
+
+
+@main.group()
+def rejects() -> None:
+    """Rows that broke a contract: look at them, mend them, take them in."""
+
+
+@rejects.command("list")
+def rejects_list() -> None:
+    """List why rows were rejected, and how many of them were mended since."""
+    from features.rejects import reasons
+    from propensity.tables import show_rejects
+
+    show_rejects(reasons(settings_of()))
+
+
+@rejects.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--source", help="Of one source only.")
+@click.option("--table", help="Of one table only.")
+def rejects_export(file: Path, source: str | None, table: str | None) -> None:
+    """Write the rejected rows to FILE as CSV, as they were given, to be corrected.
+
+    Correct what stands after the column `reason`; the columns before it say which row it is.
+    """
+    from features.rejects import export
+
+    count = export(settings_of(), file, source, table)
+    click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
+
+
+@rejects.command("take")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@DRY_RUN
+def rejects_take(file: Path, dry_run: bool) -> None:
+    """Take the corrected rows of FILE into the log, under the same contracts. Again changes nothing."""
+    from features.rejects import take_in
+    from propensity.tables import show_ingested
+
+    show_ingested(take_in(settings_of(), file, dry_run), dry_run)

@@ -1,0 +1,270 @@
+"""Parts -> a generation of the log: one row a key, one id a person.
+
+* A key names one thing in the whole log: `order_id` 17 is one order, whoever says it. Where two sources have
+  the same key, the source that shop.toml names first has the row; then mended rows; the inbox comes last, for
+  its events arrive again with the nightly files. The other row is rejected, with its reason, and counted. A
+  source whose numbers are its own gives them a prefix of its own. An order's lines are all of one source.
+* Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
+  one: known since the earliest of them, with the attributes of all, the canonical id's before the others'.
+* A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features import digests, duck, people
+from features.canonical import REJECTS, arrow_schema, names, order, save
+from features.parts import Account, Part, holders, listed, moved, rows_and_sum
+from features.tables import TABLES, Table
+
+Progress = Callable[[str, int, int], None]
+
+MENDED, INBOX = "mended", "inbox"  # sources of our own, which yield to every other, in this order
+_OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
+_ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
+# A rejected row's name, as long as it stands where it stands: for mending.
+REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
+
+
+def ranked(names: Sequence[str], shop: Sequence[str]) -> list[str]:
+    """Sources in the order in which they have the word."""
+    last = (MENDED, INBOX)
+    return sorted(
+        names,
+        key=lambda n: (
+            (2, last.index(n)) if n in last else (0, shop.index(n)) if n in shop else (1, 0),
+            n,
+        ),
+    )
+
+
+@dataclass
+class Fold:
+    """One folding. `accounts`: source -> what became of its rows, here too."""
+
+    parts: Sequence[Part]
+    scratch: Path
+    exponent: int
+    memory: int
+    taken: Sequence[Path] = ()  # the mended rows that were taken in, to mark what they mend
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def write(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Write the generation's files into `scratch`; return what its manifest says of them."""
+        self.scratch.mkdir(parents=True)
+        self.accounts = {part.source: part.account for part in self.parts}
+        self.connection = duck.connect(memory=self.memory, folder=self.scratch.parent / "work")
+        self.connection.execute(
+            'CREATE TABLE extra (source VARCHAR, "table" VARCHAR, file VARCHAR, '
+            "line BIGINT, reason VARCHAR, row VARCHAR)"
+        )
+        merged = people.merges(self.connection, self.parts)
+        self.merged = len(merged) > 0
+        self.connection.register("merged", merged)
+        pq.write_table(merged, self.scratch / "merges.parquet")
+        files: dict[str, dict[str, dict[str, Any]]] = {}
+        tables = [name for name in TABLES if holders(self.parts, name)]
+        for done, name in enumerate(tables):
+            if progress:
+                progress(f"folding {name}", done, len(tables))
+            (self._people if name in _ONE_ROW else self._events)(TABLES[name])
+            for part in holders(self.parts, name):
+                path = self._place(name, part)
+                if path.exists():
+                    same = path.samefile(part.path(name))
+                    facts = part.tables[name] if same else rows_and_sum(path)
+                    files.setdefault(name, {})[part.source] = facts
+        self._rejects()
+        self.connection.close()
+        return {
+            "files": files,
+            "merges": rows_and_sum(self.scratch / "merges.parquet"),
+            "accounts": {source: listed(account) for source, account in self.accounts.items()},
+        }
+
+    def _place(self, table: str, part: Part) -> Path:
+        return self.scratch / table / f"{part.source}.parquet"
+
+    def _view(self, table: Table, part: Part) -> str:
+        """SQL: its rows with canonical ids, `_row` (their place in the file) and `_given` (the id given)."""
+        file = f"read_parquet('{part.path(table.name)}', hive_partitioning = false, file_row_number = true)"
+        if "customer_id" not in table.columns or not self.merged:
+            given = "customer_id" if "customer_id" in table.columns else "NULL"
+            return f"(SELECT *, file_row_number AS _row, {given} AS _given FROM {file})"
+        return f"""(SELECT p.* REPLACE (coalesce(m.canonical_id, p.customer_id) AS customer_id),
+                           file_row_number AS _row, p.customer_id AS _given
+                    FROM {file} p LEFT JOIN merged m ON p.customer_id = m.customer_id)"""
+
+    def _events(self, table: Table) -> None:
+        """Drop what another source has already; rewrite what changes."""
+        here = holders(self.parts, table.name)
+        owned = names(_OWNED.get(table.name, table.key))
+        for place, part in enumerate(here):
+            view = self._view(table, part)
+            self.connection.execute("CREATE OR REPLACE TEMP TABLE dropped (_row BIGINT, reason VARCHAR)")
+            for earlier in here[:place]:
+                self.connection.execute(
+                    f"""INSERT INTO dropped
+                        SELECT _row, 'the same {owned.replace('"', "")} as a row of {earlier.source}'
+                        FROM {view} v SEMI JOIN {self._view(table, earlier)} e USING ({owned})
+                             ANTI JOIN dropped d USING (_row)"""
+                )
+            touched = 0
+            if self.merged and "customer_id" in table.columns:
+                touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")
+                if touched and "customer_id" in table.key:
+                    # Descending, so that of two at one moment the cautious one stays: `withdrawn`, `removed`.
+                    last = ", ".join(f'"{c}" DESC' for c in table.columns)
+                    self.connection.execute(
+                        f"""INSERT INTO dropped
+                            SELECT _row, 'a second row with the same {", ".join(table.key)}, of one person'
+                            FROM (SELECT _row, row_number() OVER
+                                         (PARTITION BY {names(table.key)} ORDER BY {last}) AS nth
+                                  FROM {view} ANTI JOIN dropped USING (_row)
+                                  WHERE customer_id IN (SELECT canonical_id FROM merged))
+                            WHERE nth > 1"""
+                    )
+            if self._account_dropped(table, part) or touched:
+                self._rewrite(table, part, f"{view} ANTI JOIN dropped USING (_row)")
+            else:
+                self._link(table, part)
+
+    def _account_dropped(self, table: Table, part: Part) -> int:
+        """Account the dropped rows of a part, and keep them with the rejects; return how many."""
+        if not self._one("SELECT count(*) FROM dropped"):
+            return 0
+        dropped = f"""dropped JOIN (SELECT *, file_row_number AS _row FROM read_parquet(
+                        '{part.origins(table.name)}', file_row_number = true)) USING (_row)"""
+        fates = self.connection.execute(
+            f"SELECT file, coalesce(note, ''), reason, count(*) FROM {dropped} GROUP BY ALL"
+        ).fetchall()
+        for file, note, reason, rows in fates:
+            moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows)
+        if part.source != INBOX:  # what the inbox had is in the log, from a better hand
+            self.connection.execute(
+                f"""INSERT INTO extra
+                    SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
+                    FROM {dropped} JOIN (SELECT given, given.file_row_number AS _row FROM read_parquet(
+                         '{part.path(table.name)}', file_row_number = true, hive_partitioning = false) given)
+                         USING (_row)"""
+            )
+        return sum(rows for *_, rows in fates)
+
+    def _people(self, table: Table) -> None:
+        """One row a customer, one an identity, whoever names it."""
+        here = holders(self.parts, table.name)
+        key = names(_ONE_ROW[table.name])
+        rows = " UNION ALL BY NAME ".join(
+            f"SELECT *, {place} AS _rank FROM {self._view(table, part)}" for place, part in enumerate(here)
+        )
+        several = (self.merged or len(here) > 1) and self._one(
+            f"SELECT count(*) FROM (SELECT {key} FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)"
+        )
+        touched = {
+            part.source: self.merged
+            and self._one(f"SELECT count(*) FROM {self._view(table, part)} WHERE _given <> customer_id")
+            for part in here
+        }
+        for place, part in enumerate(here):
+            if not several:
+                if touched[part.source]:
+                    self._rewrite(table, part, self._view(table, part))
+                else:
+                    self._link(table, part)
+                continue
+            # What stands last in map_concat wins.
+            last = "_given = customer_id, _rank DESC, known_at DESC, _given DESC"
+            columns = {
+                "at": 'min("at")',
+                "known_at": "min(known_at)",
+                "attributes": f"""list_reduce(list(attributes ORDER BY {last})
+                                              FILTER (WHERE attributes IS NOT NULL),
+                                              lambda a, b: map_concat(a, b))""",
+            }
+            kept = {c: columns.get(c, f'any_value("{c}")') for c in table.columns if c not in key}
+            select = ", ".join(f'{sql} AS "{c}"' for c, sql in kept.items())
+            self._rewrite(
+                table,
+                part,
+                f"(SELECT {key}, {select} FROM ({rows}) GROUP BY {key} HAVING min(_rank) = {place})",
+            )
+
+    def _rewrite(self, table: Table, part: Part, rows: str) -> None:
+        save(
+            self.connection.sql(f"SELECT {names(table.columns)} FROM {rows} ORDER BY {order(table)}"),
+            (self._place(table.name, part), arrow_schema(table, self.exponent)),
+        )
+
+    def _link(self, table: Table, part: Part) -> None:
+        """Immutable, so shared rather than copied."""
+        place = self._place(table.name, part)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.link(part.path(table.name), place)
+
+    def _rejects(self) -> None:
+        """Each source's rejects with what was dropped here; those that were mended are marked and counted."""
+        folder = self.scratch / "rejects"
+        folder.mkdir()
+        self._mended()
+        for part in self.parts:
+            place = folder / f"{part.source}.parquet"
+            rows = f"""(SELECT * REPLACE ({REJECT_ID} IN (FROM taken) AS mended)
+                        FROM (SELECT *, 0 AS stage FROM read_parquet('{part.rejects}') UNION ALL
+                              SELECT *, false, 1 FROM extra WHERE source = '{part.source}'))"""
+            marked = self.connection.execute(
+                f'SELECT "table", file, reason, count(*) FROM {rows} WHERE mended GROUP BY ALL'
+            ).fetchall()
+            for table, file, reason, count in marked:
+                account = self.accounts[part.source]
+                moved(account, (table, file, False, reason, False), f"mended: {reason}", count, aside=True)
+            if marked or self._one(f"SELECT count(*) FROM extra WHERE source = '{part.source}'"):
+                save(
+                    self.connection.sql(
+                        f"""SELECT {names(REJECTS.names)} FROM {rows}
+                            ORDER BY stage, {names(REJECTS.names[1:])}"""
+                    ),
+                    (place, REJECTS),
+                )
+            else:
+                os.link(part.rejects, place)
+
+    def _mended(self) -> None:
+        """CREATE TABLE taken: the ids of the rejects whose mended rows are in the log."""
+        self.connection.execute("CREATE TABLE taken (reject VARCHAR)")
+        for part in self.parts:
+            if part.source != MENDED or not self.taken:
+                continue
+            origins = [str(part.origins(table)) for table in part.tables]
+            self.connection.execute(
+                f"""INSERT INTO taken SELECT DISTINCT t.reject
+                    FROM read_parquet({[str(path) for path in self.taken]}, filename = true,
+                                      file_row_number = true) t
+                         JOIN read_parquet({origins}) o
+                         ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
+            )
+
+    def _one(self, sql: str) -> int:
+        return int(self.connection.execute(sql).fetchall()[0][0])
+
+
+def write_digests(fold: Fold, files: dict[str, Any], old: Path, before: dict[str, Any]) -> None:
+    """Write the digests of every file; of one that the generation before has too they are as they were."""
+    known = digests.read_files(old / "digests.json")
+    connection = duck.connect(memory=fold.memory)
+    result: dict[str, dict[str, digests.Days]] = {}
+    for table, by_source in files.items():
+        for source, facts in by_source.items():
+            same = before.get("files", {}).get(table, {}).get(source) == facts
+            days = known.get(table, {}).get(source) if same else None
+            result.setdefault(table, {})[source] = (
+                digests.of_file(connection, TABLES[table], fold.scratch / table / f"{source}.parquet")
+                if days is None
+                else days
+            )
+    connection.close()
+    digests.write(fold.scratch / "digests.json", result)
