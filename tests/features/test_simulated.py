@@ -198,6 +198,11 @@ def test_orders_that_an_action_caused_come_as_often_as_the_truth_says(made: Call
         assert (expected == 0) == (action in ("nothing", "mail_magazine"))
 
 
+def off(happened: np.ndarray, probability: np.ndarray) -> float:
+    """How many standard deviations the count of what happened is from what its probabilities say."""
+    return abs(happened.sum() - probability.sum()) / np.sqrt((probability * (1 - probability)).sum())
+
+
 def test_purchases_and_churn_happen_as_often_as_their_true_probabilities(
     made: Callable[[World], Path],
 ) -> None:
@@ -221,8 +226,10 @@ def test_purchases_and_churn_happen_as_often_as_their_true_probabilities(
             edges = np.quantile(true[sample], [0, 0.25, 0.5, 0.75, 1])
             for low, high in zip(edges[:-1], edges[1:], strict=True):
                 s = sample & (true >= low) & (true <= high)
-                error = happened[s].sum() - true[s].sum()
-                assert abs(error) < 4 * np.sqrt((true[s] * (1 - true[s])).sum()), (day, low, high)
+                assert off(happened[s], true[s]) < 4, (day, low, high)
+        customer, start, until = truth.grieved
+        slowed = sample & np.isin(np.arange(20_000), customer[(start <= day) & (until > day)])
+        assert off(buys[slowed], p[slowed]) < 4, "a bad experience is part of the truth"
 
 
 def test_effects_keep_their_documented_range(made: Callable[[World], Path]) -> None:
@@ -429,6 +436,23 @@ def test_late_rows_returns_and_people_with_two_accounts_exist(made: Callable[[Wo
     assert sum(gap > 30 * 86_400 for (gap,) in merged) > 30, "some are known to be one person much later"
     ((used,),) = query(folder, "SELECT count(*) FROM {interactions} WHERE customer_id[1] = 'w'")
     assert used > 500, "the second account has a history of its own until then"
+
+
+def test_the_calendar_is_that_of_a_chinese_retailer_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGUAGE", "zh_CN")
+    world = World(customers=1, days=730)
+    days = {(e.name, f"{world.moment(e.begins + 1 / 3):%Y-%m-%d}") for e in world.events}
+    assert days >= {
+        *(
+            ("Spring Festival", "2025-01-29"),
+            ("Spring Festival", "2026-02-17"),
+            ("National Day", "2024-10-01"),
+        ),
+        *(("618", "2024-06-01"), ("11.11 peak", "2025-11-10"), ("12.12", "2024-12-11")),
+        ("Thursday live show", "2024-01-04"),
+    }
+    quiet, sale = (world.season(np.array([d, d + 1.0])) for d in (395.0, 680.0))
+    assert np.diff(sale) > 2.5 * np.diff(quiet), "11.11 is busier than Spring Festival"
 
 
 def test_marginals_are_those_of_a_retailer(made: Callable[[World], Path]) -> None:

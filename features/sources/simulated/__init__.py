@@ -21,7 +21,8 @@ change planted on a day leaves everything before that day as it was.
     FOLDER/truth/assignments.parquet/               every draw of a campaign, `nothing` included, with its propensity
     FOLDER/truth/grievances.parquet/                who was slowed by a bad experience, from when until when
     FOLDER/truth/drift.json                         what was planted, and when
-    FOLDER/shop.toml, world.json, rows.json         the shop; its parameters; rows of each table
+    FOLDER/shop.toml, shop.py                       the shop, and its actions: those of the campaigns
+    FOLDER/world.json, rows.json                    what was simulated; rows of each table
 
 Orders of magnitude, and why. A third to a half of buyers order once only, as in most retail logs (54 % of CDNOW's
 cohort over 18 months, 36 % of a UK gift shop over a year); 2 to 3 % of customers visit on a day (the usual

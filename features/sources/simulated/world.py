@@ -201,7 +201,7 @@ def _calendar(start: date, days: int) -> list[Event]:
         add("sale", "11.11", date(year, 11, 1), 9, 1.2)
         add("sale", "11.11 peak", date(year, 11, 10), 2, 2.5)
         add("sale", "12.12", date(year, 12, 11), 2, 1.7)
-        public = holidays.country_holidays("CN", years=year)
+        public = holidays.country_holidays("CN", years=year, language="en_US")  # else the locale's
         spring = min(day for day, name in public.items() if "Spring Festival" in name)
         add("sale", "Spring Festival goods", spring - timedelta(days=20), 14, 1.4)
         add("holiday", "Spring Festival", spring, 7, 0.6)

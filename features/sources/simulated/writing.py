@@ -91,7 +91,8 @@ def simulate(
         (scratch / "truth" / "drift.json").write_text(
             json.dumps([*_changes(world)], indent=1) + "\n", "utf-8"
         )
-        shutil.copy(BUNDLED_SHOPS / "simulated" / "shop.toml", scratch / "shop.toml")
+        for name in ("shop.toml", "shop.py"):
+            shutil.copyfile(BUNDLED_SHOPS / "simulated" / name, scratch / name)
     return Simulated(folder, True, ordered)
 
 
