@@ -19,6 +19,7 @@ from features.log import Log
 from features.settings import BUNDLED_SHOPS, Settings
 from features.sources.simulated import campaigns, purchases
 from features.sources.simulated.draws import Draws, keys
+from features.sources.simulated.people import HAZARD_MEAN, RATE_MEAN, RATE_SHAPE
 from features.sources.simulated.truth import Truth
 from features.sources.simulated.world import Change, World
 from features.sources.simulated.writing import simulate
@@ -87,14 +88,13 @@ def test_every_row_is_taken_in(made: Callable[[World], Path], tmp_path: Path) ->
     assert not ingest(Settings(home=settings.home, shop=folder), "simulated", folder).changed
 
 
-def test_dirt_is_rejected_row_by_row_and_nothing_else(made: Callable[[World], Path], tmp_path: Path) -> None:
-    dirty = World(customers=600, days=200, dirty=True)
-    folder = made(dirty)
-    found = {
-        (c.table, c.what): c.rows
-        for c in ingest(Settings(home=tmp_path / "home", shop=folder)).account
-        if not c.accepted
-    }
+def test_dirt_is_rejected_row_by_row_and_nothing_else(tmp_path: Path) -> None:
+    """From three files a table."""
+    folder = simulate(World(customers=600, days=200, dirty=True), tmp_path / "shop", block=250).folder
+    found: dict[tuple[str, str], int] = {}
+    for c in ingest(Settings(home=tmp_path / "home", shop=folder)).account:
+        if not c.accepted:
+            found[c.table, c.what] = found.get((c.table, c.what), 0) + c.rows
     expected = {}
     for table, key in (("orders", "order_id"), ("interactions", "interaction_id")):
         ((rows, distinct, anonymous),) = query(
@@ -467,6 +467,11 @@ def test_marginals_are_those_of_a_retailer(made: Callable[[World], Path]) -> Non
     ]
     assert 0.015 < np.mean(daily) < 0.035
     assert pc.min(truth.customers["lifetime_margin"]).as_py() > 0
+    assert truth.rate.mean() == pytest.approx(RATE_MEAN, rel=0.04)
+    assert truth.rate.var() == pytest.approx(RATE_MEAN**2 / RATE_SHAPE, rel=0.15)
+    assert truth.hazard.mean() == pytest.approx(HAZARD_MEAN, rel=0.04)
+    spend = truth.customers["mean_order"].to_numpy()
+    assert abs(np.corrcoef(truth.rate, spend)[0, 1]) < 0.03, "gamma-gamma wants values that tell no rate"
 
 
 def test_the_command_writes_a_shop_once_and_says_what_is_wrong(tmp_path: Path) -> None:

@@ -116,9 +116,9 @@ def order_channel(who: People, owner: Ints, key: Ints, t: Floats, purpose: str) 
     return np.where((channel == 2) & moves, 0, channel)
 
 
-def order_ids(who: People, made: Orders, which: Ints | slice = slice(None), prefix: str = "o") -> Any:
+def order_ids(who: People, made: Orders, prefix: str = "o") -> Any:
     """Text ids of orders: the customer's number and the order's among hers."""
-    return numbered(prefix, who.index[made.customer[which]] * 10_000 + made.nth[which], 12)
+    return numbered(prefix, who.index[made.customer] * 10_000 + made.nth, 12)
 
 
 def paid(who: People, made: Orders, coupons: Ints) -> tuple[Rows, Rows, Floats, Bools]:

@@ -21,7 +21,7 @@ DAY_S = 86_400.0
 FEATURE_CHANGES = {
     "price": "order amounts are multiplied by the factor",
     "online": "this share of store orders and visits moves to the mini-program",
-    "lost": "this share of the rows of interactions never arrives",
+    "lost": "this share of the interactions of 14 days never arrives",
 }
 CONCEPT_CHANGES = {
     "churn": "the hazard of being lost is multiplied by the factor",

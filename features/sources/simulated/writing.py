@@ -29,7 +29,7 @@ from features.sources.simulated.records import (
     memberships,
     scores,
     tags,
-)  # fmt: skip
+)
 from features.sources.simulated.world import CONCEPT_CHANGES, FEATURE_CHANGES, World
 from features.tables import TABLES
 
@@ -38,7 +38,6 @@ Progress = Callable[[str, int, int], None]
 BLOCK = 20_000  # customers a file: about 1.5 million rows, under 1 GB at work
 DUPLICATES, ANONYMOUS = 0.01, 0.005  # shares of rows that `dirty` spoils, in the tables of SPOILED
 SPOILED = ("orders", "interactions")
-_LISTED = ("customer_id", "kind", "channel", "action", "campaign_id", "product_id", "category", "department", "brand", "store_id", "change", "status", "purpose", "tag", "origin", "name", "label", "source", "place_id", "reason", "archetype")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ def simulate(
 ) -> Simulated:
     """Write the shop into `folder`: all of it, or nothing.
 
-    The bytes depend on `world` and `block` alone, the rows on `world`. dry_run: look only whether that could be done. UsageError if the folder holds something else.
+    The rows depend on `world` alone, the bytes on `block`, customers a file, too. dry_run: look only whether
+    it could be done. UsageError if the folder holds something else.
     """
     blocks = range(0, world.customers, block)
     if folder.exists():
@@ -207,7 +207,7 @@ def _write(
         table = _spoil(spoilt, name, number, table)
     path = folder / f"{name}.parquet" / f"{name}-{number:05d}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    listed = [c for c in table.column_names if c in _LISTED]
+    listed = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     pq.write_table(
         table, path, compression="zstd", compression_level=1, use_dictionary=listed, store_schema=False,
         store_decimal_as_integer=True, row_group_size=1 << 20, write_statistics=False,
