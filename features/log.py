@@ -26,6 +26,8 @@ from features.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DERIVED_TAGS = "derived_tags"  # the source of the tags that we derive ourselves: see `tagging.py`
+
 
 @dataclass(frozen=True)
 class Log:
@@ -65,8 +67,11 @@ class Log:
 
     @property
     def tables(self) -> frozenset[str]:
-        """Names of the tables that this log has; a table that a shop lacks is absent."""
-        return frozenset(self.files)
+        """Names of the tables that this log has; a table that a shop lacks is absent.
+
+        Tags that were all derived from features are none of the shop's: then there is no table of tags.
+        """
+        return frozenset(name for name, sources in self.files.items() if set(sources) != {DERIVED_TAGS})
 
     @property
     def digests(self) -> dict[str, dict[str, str]]:

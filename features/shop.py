@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,7 @@ from features.toml import Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 CALENDAR = "calendar"  # the source that [calendar] declares
-DECLARATIONS = ("FEATURES", "TARGETS", "ACTIONS", "CHECKS")
+DECLARATIONS = ("FEATURES", "TAGS", "TARGETS", "ACTIONS", "CHECKS")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Shop:
         return in_force[-1]
 
     def declared(self, kind: str) -> tuple[Any, ...]:
-        """The shop's own FEATURES, TARGETS, ACTIONS or CHECKS, from its shop.py; empty if it has none."""
+        """The shop's own FEATURES, TAGS, TARGETS ..., from its shop.py; empty if it has none."""
         assert kind in DECLARATIONS
         return tuple(getattr(_module(self.folder / "shop.py"), kind, ()))
 
@@ -157,8 +158,9 @@ def _module(path: Path) -> object:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except PropensityError:
-        raise
+    except PropensityError as error:
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+        raise type(error)(f"{path}, line {lines[-1] if lines else '?'}: {error}") from error
     except Exception as error:  # the operator's own code: whatever it raises is theirs to mend
         raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -178,13 +178,14 @@ def score_everyone(
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
     """Problems, and what was checked."""
-    from features import contracts, engine
+    from features import contracts, engine, tags
     from features.definitions import WINDOWS, catalogue
     from monitoring import checks
     from serving import actions
     from training import targets
 
     shop = shop_of(settings)
+    own = {feature.name for feature in shop.declared("FEATURES")}
     features = catalogue(shop.declared("FEATURES"))
 
     def own_actions() -> dict[str, actions.Action]:
@@ -192,9 +193,15 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         actions.require_features(declared.values(), features)
         return declared
 
-    problems = contracts.declaration_problems(features)
+    place = shop.folder / "shop.py"
+    problems = [
+        f"{place}: {problem}" if name in own else problem
+        for name, feature in features.items()
+        for problem in contracts.declaration_problems({name: feature})
+    ]
     numbers = [f"{len(features)} features"]
     for kind, declared in (
+        ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
         ("targets", lambda: targets.catalogue(shop.declared("TARGETS"))),
         ("actions", own_actions),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
@@ -202,7 +209,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         try:
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
-            problems.append(str(error))
+            problems.append(f"{place}: {error}")
     problems += [
         f"the policy from {policy.version} counts contacts per {policy.per_days} days, not one of {WINDOWS}"
         for policy in shop.policies
