@@ -1,4 +1,4 @@
-"""Copies of a home that a test may change: by hard links, since log and snapshots are replaced, not edited."""
+"""Copies of a home that a test may change: hard links, for log and snapshots are replaced, not edited."""
 
 import os
 import shutil
