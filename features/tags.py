@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.definitions import FUNCTIONS
-from features.engine import evaluate
+from features.expressions import evaluate
 from features.errors import FeatureError
 from features.words import Words
 
