@@ -1,0 +1,138 @@
+"""The inbox: what was accepted is never lost, never counted twice, and says when it was known."""
+
+import json
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from features.errors import LogError
+from features.inbox import Arrival, Inbox, erase
+from features.moments import iso, parse_moment
+from features.settings import Settings
+
+NOW = parse_moment("2017-12-31")
+SOURCE = "web"
+
+
+@pytest.fixture
+def inbox(home: Settings) -> Iterator[Inbox]:
+    with closing(Inbox(home)) as inbox:
+        yield inbox
+
+
+def visit(id: str, customer: str = "c1", digest: bytes = b"d", minutes: int = -60, **of: Any) -> Arrival:
+    row = {"interaction_id": id, "kind": "visit", "channel": "web"} | of
+    at = NOW + timedelta(minutes=minutes)
+    return Arrival(SOURCE, id, digest, customer, at, [("interactions", row)])
+
+
+def test_an_inbox_that_nothing_came_into_reads_as_empty(home: Settings, inbox: Inbox) -> None:
+    """Most homes have none; a decision must not make one, nor fail for want of it."""
+    assert (inbox.last(), inbox.customers(0), inbox.rows(["c1"])) == (0, {}, [])
+    assert erase(home, ["c1"]) == 0
+    assert not inbox.path.exists()
+
+
+def test_the_same_event_is_kept_once_and_another_under_its_id_is_told(inbox: Inbox) -> None:
+    """A caller repeats what it had no answer to: that must not be a second visit."""
+    assert inbox.accept([visit("1"), visit("2"), visit("1")], NOW) == [
+        ("accepted", "c1"),
+        ("accepted", "c1"),
+        ("duplicate", "c1"),
+    ]
+    assert inbox.accept([visit("1"), visit("2", digest=b"other")], NOW) == [
+        ("duplicate", "c1"),
+        ("event_conflict", "c1"),
+    ]
+    assert [row.body["interaction_id"] for row in inbox.rows(["c1"])] == ["1", "2"]
+
+
+def test_two_events_about_the_same_thing_must_say_the_same(inbox: Inbox) -> None:
+    """Two rows with one key would be one in the log, and nobody could say which."""
+    row = {"channel": "mail", "purpose": "marketing", "status": "granted"}
+
+    def consent(id: str, status: str) -> Arrival:
+        return Arrival(SOURCE, id, id.encode(), "c1", NOW, [("consents", row | {"status": status})])
+
+    arrivals = [consent("1", "granted"), consent("2", "granted"), consent("3", "withdrawn")]
+    assert [outcome for outcome, _ in inbox.accept(arrivals, NOW)] == [
+        "accepted",
+        "accepted",
+        "event_conflict",
+    ]
+    assert [kept.body["status"] for kept in inbox.rows(["c1"])] == ["granted"]
+
+
+def test_a_row_is_known_when_it_came_and_a_clock_that_runs_ahead_is_set_back(inbox: Inbox) -> None:
+    """Late events must not change what was known before, and no row is known before it happened."""
+    inbox.accept([visit("late", minutes=-5000), visit("ahead", minutes=3)], NOW)
+    late, ahead = inbox.rows(["c1"])
+    assert (late.known_at, late.body["at"]) == (NOW, iso(NOW - timedelta(minutes=5000)))
+    assert (ahead.known_at, ahead.body["at"]) == (NOW, iso(NOW))
+
+
+def test_who_waits_is_asked_by_number_and_by_time(inbox: Inbox) -> None:
+    inbox.accept([visit("1", "c1"), visit("2", "c2")], NOW)
+    inbox.accept([visit("3", "c1")], NOW + timedelta(minutes=1))
+    assert inbox.customers(0) == {"c1": 3, "c2": 2}
+    assert inbox.customers(2) == {"c1": 3}
+    assert inbox.customers(3, since=NOW) == {"c1": 3}
+    assert inbox.customers(3, since=NOW + timedelta(minutes=1)) == {}
+
+
+def test_the_rows_as_ingestion_reads_them_are_the_same_bytes_again(inbox: Inbox) -> None:
+    """Else a build would take the inbox in anew each time."""
+    inbox.accept([visit("1"), visit("2", "c2")], NOW)
+    folder, last = inbox.write_rows()
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert last == 2
+    assert list(first) == ["interactions.jsonl"]
+    assert [json.loads(line)["known_at"] for line in first["interactions.jsonl"].splitlines()] == [
+        iso(NOW)
+    ] * 2
+    inbox.write_rows()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_an_erased_customer_leaves_nothing_in_any_file(home: Settings, inbox: Inbox) -> None:
+    """Neither the database's free pages nor its log may still name her."""
+    inbox.accept([visit("1", "zoe-1987", product_id="zoes-shoes"), visit("2", "c2")], NOW)
+    inbox.write_rows()
+    assert erase(home, ["zoe-1987"]) == 1
+    left = b"".join(path.read_bytes() for path in inbox.folder.rglob("*") if path.is_file())
+    assert b"zoe" not in left
+    assert len(inbox.rows(["c2"])) == 1
+    assert inbox.accept([visit("2", "c2")], NOW) == [("duplicate", "c2")]
+
+
+def test_a_disk_that_refuses_is_an_error_and_keeps_what_was(inbox: Inbox) -> None:
+    """`accepted` is said of nothing that is not on the disk."""
+    inbox.accept([visit("1")], NOW)
+    with closing(sqlite3.connect(inbox.path)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON rows BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(LogError, match="nothing was changed"):
+        inbox.accept([visit("2")], NOW)
+    assert inbox.last() == 1
+
+
+def _accept(home: Settings, worker: int, count: int) -> None:
+    with closing(Inbox(home)) as inbox:
+        for i in range(count):
+            inbox.accept([visit(f"{worker}-{i}"), visit(f"both-{i}")], NOW)
+
+
+def test_several_processes_write_and_nothing_is_lost_or_twice(home: Settings, inbox: Inbox) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_accept, args=(home, worker, 30)) for worker in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len(inbox.rows(["c1"])) == 90
+    assert inbox.customers(0) == {"c1": 90}

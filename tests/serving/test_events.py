@@ -1,0 +1,186 @@
+"""Types and places of `POST /v1/events`: what fits, what does not, and that nothing sent is ever repeated."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from features.inbox import Inbox
+from features.moments import parse_moment
+from features.settings import Settings
+from features.tables import TABLES
+from serving.api import Problem
+from serving.arrivals import EventAnswer, EventRefused, EventsAnswer, take
+
+NOW = parse_moment("2017-12-31")
+SECRET = "Zoe-1987-secret"
+COMMON = {"source": "crm", "id": "1", "customer": "c1", "at": "2017-12-30T10:00:00-05:00"}
+LINE = {"product_id": "p1", "amount": 5}
+ONE_OF_EACH: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("visit", "view", "cart", "comment", "live", "login"), {"channel": "app"}),
+    "order": {"channel": "app", "amount": "12.50", "discount": 1, "lines": [LINE | {"coupon": "0.5"}]},
+    "refund": {"channel": "app", "amount": 5, "ref": "o1", "lines": [LINE | {"items": 2}]},
+    "contact": {"channel": "sms", "action": "news", "until": "2018-01-05T00:00:00Z", "cost": ".05"},
+    "response": {"kind": "click", "contact_id": "k"},
+    "consent": {"purpose": "marketing", "status": "withdrawn", "channel": "sms"},
+    "case": {"case_id": "k1", "kind": "complaint", "change": "opened"},
+    "membership": {"kind": "group", "place_id": "g1", "change": "joined"},
+    "survey": {"kind": "nps", "score": 9},
+}
+
+
+@pytest.fixture
+def inbox(home: Settings) -> Iterator[Inbox]:
+    with closing(Inbox(home)) as inbox:
+        yield inbox
+
+
+def told(inbox: Inbox, *events: Any) -> EventsAnswer:
+    body = json.dumps({"events": events}).encode()
+    return take(body, "0" * 32, NOW, 2, inbox, lambda people: [None for _ in people])
+
+
+@pytest.mark.parametrize("type", ONE_OF_EACH)
+def test_an_event_of_each_type_becomes_rows_that_keep_the_logs_contract(inbox: Inbox, type: str) -> None:
+    """What is accepted and then rejected at the next build would be lost without a word."""
+    from features import duck
+
+    (answer,) = told(inbox, COMMON | {"type": type} | ONE_OF_EACH[type]).results
+    assert isinstance(answer, EventAnswer), answer
+    rows = inbox.rows(["c1"])
+    assert rows
+    with duck.connect() as connection:
+        for row in rows:
+            table = TABLES[row.table]
+            given = row.body | {"known_at": row.known_at.isoformat()}
+            assert set(given) <= set(table.columns)
+            columns = ", ".join(
+                f'CAST(? AS {_SQL[column.type]}) AS "{name}"' for name, column in table.columns.items()
+            )
+            values = [None if name not in given else str(given[name]) for name in table.columns]
+            assert not [n for n, c in table.columns.items() if c.required and n not in given]
+            for reason, rule in table.rules:
+                found = connection.execute(f"SELECT ({rule}) FROM (SELECT {columns})", values).fetchall()
+                assert found == [(True,)], reason
+
+
+_SQL = {
+    "text": "VARCHAR",
+    "moment": "TIMESTAMPTZ",
+    "money": "DECIMAL(18, 2)",
+    "integer": "BIGINT",
+    "real": "DOUBLE",
+}
+_SQL["map"] = "VARCHAR"
+
+
+def test_a_refund_is_negative_money_and_goods_with_its_order(inbox: Inbox) -> None:
+    """Else a return would count as revenue."""
+    told(inbox, COMMON | {"type": "refund"} | ONE_OF_EACH["refund"])
+    line, order = (row.body for row in inbox.rows(["c1"]))
+    assert (order["amount"], order["ref"], order["discount"]) == ("-5.00", "o1", "0.00")
+    assert (line["amount"], line["items"], line["ref"], line["discount"]) == ("-5.00", -2, "o1", "0.00")
+
+
+def test_the_same_event_written_differently_is_the_same(inbox: Inbox) -> None:
+    """Another library writes 12.5 for 12.50, and another offset for the same moment."""
+    order = COMMON | {"type": "order"} | ONE_OF_EACH["order"]
+    same = dict(reversed(order.items())) | {"amount": 12.5, "at": "2017-12-30T15:00:00.000Z"}
+    other = order | {"amount": 12.51}
+    answers = told(inbox, order, same, other).results
+    assert [getattr(a, "status", None) or a.error.code for a in answers] == [
+        "accepted", "duplicate", "event_conflict",
+    ]  # fmt: skip
+
+
+def test_a_customer_named_by_another_system_is_one_person_from_her_first_event_on(inbox: Inbox) -> None:
+    person = {"source": "web", "id": "42"}
+    first, second = (
+        told(inbox, COMMON | {"type": "visit", "channel": "app", "id": id, "customer": person}).results[0]
+        for id in ("1", "2")
+    )
+    assert first.customer_id == second.customer_id == inbox.resolve("web", "42")
+    identities = [row for row in inbox.rows([first.customer_id]) if row.table == "identities"]
+    assert [(row.body["source"], row.body["source_id"]) for row in identities] == [("web", "42")]
+    assert inbox.resolve("web", "43") is None
+
+
+def bad(type: str = "visit", **of: Any) -> dict[str, Any]:
+    return COMMON | {"type": type, **ONE_OF_EACH.get(type, {})} | of
+
+
+BAD: list[tuple[Any, str]] = [
+    (19870101, ""),
+    ([SECRET], ""),
+    ({}, ".type"),
+    (bad(SECRET), ".type"),
+    ({k: v for k, v in bad().items() if k != "channel"}, ""),
+    (bad(channel=""), ".channel"),
+    (bad(channel="a\nb"), ".channel"),
+    (bad(id="x" * 257), ".id"),
+    (bad(**{SECRET: 1}), ""),
+    (bad(**{f"{SECRET}` - at `$.zoe": 1}), ""),
+    (bad(customer=19870101), ".customer"),
+    (bad(customer={"source": SECRET}), ".customer"),
+    (bad(customer={"source": "a", "id": "b", SECRET: 1}), ".customer"),
+    (bad(at="2017-12-30T10:00:00"), ".at"),
+    (bad(at=SECRET), ".at"),
+    (bad(at=1514678400), ".at"),
+    (bad(at="2017-12-31T00:06:00Z"), ".at"),
+    (bad(at="1970-01-01T00:00:00Z"), ".at"),
+    (bad(seconds=-1), ".seconds"),
+    (bad("order", amount=SECRET), ".amount"),
+    (bad("order", amount="NaN"), ".amount"),
+    (bad("order", amount="-Infinity"), ".amount"),
+    (bad("order", amount=1e30), ".amount"),
+    (bad("order", amount=-1), ".amount"),
+    (bad("order", amount="1.005"), ".amount"),
+    (bad("order", lines=[LINE] * 501), ".lines"),
+    (bad("order", lines=[LINE, LINE | {SECRET: 1}]), ".lines[1]"),
+    (bad("order", lines=[LINE, LINE | {"items": SECRET}]), ".lines[1].items"),
+    (bad("order", lines=[LINE, LINE | {"amount": "0.001"}]), ".lines[1].amount"),
+    (bad("order", lines=[LINE | {"items": 0, "amount": 0}]), ".lines[0]"),
+    (bad("refund", lines=[LINE | {"discount": 1}]), ".lines[0]"),
+    (bad("contact", propensity=0), ".propensity"),
+    (bad("consent", purpose=SECRET), ".purpose"),
+    (bad("case", change=SECRET), ".change"),
+    (bad("survey", kind="satisfaction", score=0), ".score"),
+    (bad("survey", score=11), ".score"),
+]
+
+
+@pytest.mark.parametrize(("event", "place"), BAD)
+def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
+    inbox: Inbox, event: Any, place: str
+) -> None:
+    """One bad event of a thousand must not stop the others, nor a detail repeat what a person sent."""
+    answer = told(inbox, bad(id="before"), event, bad(id="after"))
+    before, refused, after = answer.results
+    assert isinstance(before, EventAnswer)
+    assert isinstance(after, EventAnswer)
+    assert isinstance(refused, EventRefused)
+    assert (refused.error.code, refused.error.place) == ("invalid_event", f"$.events[1]{place}")
+    assert refused.error.detail
+    for value in (SECRET, "19870101", "1514678400", "zoe"):
+        assert value not in refused.error.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b'{"events": [{]}', 400),
+        (b'{"events": ["\xff"]}', 400),
+        (b"[]", 422),
+        (b'{"events": []}', 422),
+        (b'{"events": [%s]}' % b",".join([b"1"] * 1001), 422),
+        (b'{"events": [1], "extra": 1}', 422),
+    ],
+)
+def test_a_body_that_is_no_list_of_events_is_a_problem(inbox: Inbox, body: bytes, status: int) -> None:
+    with pytest.raises(Problem) as caught:
+        take(body, "0" * 32, NOW, 2, inbox, lambda people: [None for _ in people])
+    assert caught.value.status == status
+    assert not inbox.path.exists()
