@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.definitions import FUNCTIONS
-from features.expressions import evaluate
 from features.errors import FeatureError
+from features.expressions import evaluate
 from features.words import Words
 
 Bools = NDArray[np.bool_]
