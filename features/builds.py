@@ -3,17 +3,19 @@
     snapshots/<build>/manifest.json
     snapshots/<build>/<moment>.parquet   customer_id, moment, known_at, one float32 column a feature;
                                          sorted by customer_id; a customer appears once something is known
+    snapshots/<build>/digests.json       what its log knew on each day, of the tables that it read
     snapshots/CURRENT                    the build that commands use unless told otherwise
 
 The build's id is a hash of the log and of every feature's declaration, so the same log and the same
-declarations are the same build, more moments are added to it, and nothing is ever computed twice.
+declarations are the same build, more moments are added to it, and nothing is ever computed twice. A build of
+a log that has grown links the snapshots of an earlier build as far as the two logs knew the same.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ from features.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Digests = Mapping[str, Mapping[str, str]]  # table -> UTC day of known_at -> digest of the rows known that day
 
 KEYS = ("customer_id", "moment", "known_at")  # of every snapshot file, before the features
 
@@ -73,6 +77,36 @@ class Build:
         path = self.path(moment)
         return path.stat().st_size if path.exists() else None
 
+    @property
+    def digests(self) -> Digests:
+        """What the log knew on each day, of the tables that decide the values; {} if not recorded."""
+        path = self.folder / "digests.json"
+        known: Digests = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return known
+
+    def earlier(self, digests: Digests) -> dict[datetime, Path]:
+        """This build's snapshots that lie finished in builds of other logs: moment -> file.
+
+        digests: of this build's log. A snapshot can be taken over if the features are the same, and the logs
+        do not differ in anything known on the moment's day or before.
+        """
+        found: dict[datetime, Path] = {}
+        for folder in sorted(self.folder.parent.glob("*/digests.json")):
+            if folder.parent == self.folder or not (folder.parent / "manifest.json").exists():
+                continue
+            other = replace(self, id=folder.parent.name, folder=folder.parent)
+            raw = json.loads((other.folder / "manifest.json").read_text("utf-8"))
+            if list(raw["features"].items()) != list(self.features.items()):
+                continue
+            if parse_moment(raw["log_starts_at"]) != self.log_starts_at:
+                continue
+            until = first_difference(other.digests, digests)
+            for text, size in raw["moments"].items():
+                moment = parse_moment(text)
+                if (until is None or moment < until) and other.size(moment) == size:
+                    found[moment] = other.path(moment)
+        return found
+
     def write_manifest(self, current: bool = True) -> None:
         """Record this build's moments, whose files are all written; make it the current one."""
         manifest = {
@@ -115,3 +149,20 @@ class Build:
                 f"{by} needs features that build {self.id} does not have as they were: {', '.join(wrong)}. "
                 "Retrain on this build, or rebuild with the declarations that the release was trained on"
             )
+
+
+def first_difference(old: Digests, new: Digests) -> datetime | None:
+    """The start of the first day on which the logs knew something different; None: of no day.
+
+    A log without digests may differ from its beginning on. What was known on a day counts from its first
+    moment on: a snapshot of that moment is not the same for certain.
+    """
+    if not old or not new:
+        return datetime.min.replace(tzinfo=UTC)
+    days = {
+        day
+        for table in {*old, *new}
+        for day in {*old.get(table, {}), *new.get(table, {})}
+        if old.get(table, {}).get(day) != new.get(table, {}).get(day)
+    }
+    return parse_moment(min(days)) if days else None

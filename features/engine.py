@@ -1,10 +1,12 @@
 """The log -> snapshots of every feature, in buckets of customers, on every core of this machine."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -13,18 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import plan, shard
-from features.builds import Build
+from features.builds import Build, Digests
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import LogError, UsageError
-from features.files import locked
+from features.files import locked, write_atomically
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
+from features.snapshots import Snapshot
 from features.tables import TABLES
 
 BUCKET = 50_000  # customers computed at once by a core, and
 ROWS_AT_ONCE = 600_000  # customers x moments: bounds memory
+MOMENTS_AT_ONCE = 32  # snapshots that a build writes side by side, from one reading of the log
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,12 +47,30 @@ def available(log: Log, features: Mapping[str, Feature]) -> dict[str, Feature]:
     return known
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a build of the log and declarations of today needs."""
+
+    build: Build
+    log: Log
+    shop: Shop
+    features: Mapping[str, Feature]
+    digests: Digests  # of the tables that decide the values
+    linked: Mapping[datetime, Path]  # snapshots that an earlier build has
+    lacking: list[datetime]  # to be computed
+
+
 def missing(settings: Settings, moments: Sequence[datetime]) -> tuple[Build, list[datetime]]:
-    """The build that today's log and declarations make, and which of the moments it still lacks.
+    """The build that today's log and declarations make, and the moments that must be computed for it.
 
     Writes nothing. UsageError for a moment after the log's end: nobody knew that yet. LogError if the log
     was ingested for another zone or currency.
     """
+    planned = _plan(settings, moments)
+    return planned.build, planned.lacking
+
+
+def _plan(settings: Settings, moments: Sequence[datetime]) -> _Plan:
     log, shop = Log.open(settings), shop_of(settings)
     if log.shop != shop.of_log:
         raise LogError(
@@ -75,7 +97,12 @@ def missing(settings: Settings, moments: Sequence[datetime]) -> tuple[Build, lis
         features=hashes,
         moments=tuple(sorted({*moments, *done})),
     )
-    return whole, sorted(set(moments) - set(done))
+    wanted = set(moments) - set(done)
+    known = log.digests if wanted else {}
+    digests = {table: known[table] for table in ("customers", *plan.tables(features)) if table in known}
+    earlier = whole.earlier(digests) if wanted else {}
+    linked = {moment: path for moment, path in earlier.items() if moment in wanted}
+    return _Plan(whole, log, shop, features, digests, linked, sorted(wanted - set(linked)))
 
 
 def build(
@@ -87,34 +114,59 @@ def build(
     """Compute what is missing of the moments' snapshots; return the build and the number of new snapshots.
 
     One process at a time; others wait. current: make it the build that commands use. Errors as `missing`.
+    Snapshots of an earlier build that a change of the log cannot have touched are linked, not computed.
     """
     with locked(settings.home / "snapshots" / ".lock"):
-        result, lacking = missing(settings, moments)
-        if lacking:
-            log, shop = Log.open(settings), shop_of(settings)
-            features = available(log, catalogue(shop.declared("FEATURES")))
-            result.folder.mkdir(parents=True, exist_ok=True)
-            with ExitStack() as open_files:
-                writers = {
-                    moment: open_files.enter_context(
-                        pq.ParquetWriter(
-                            _unfinished(result, moment), shard.schema(features), compression="zstd"
-                        )
-                    )
-                    for moment in lacking
-                }
-                for moment, table in compute(log, shop, features, lacking, progress=progress):
-                    writers[moment].write_table(table)
-            for moment in lacking:
-                with _unfinished(result, moment).open("rb") as file:
-                    os.fsync(file.fileno())
-                _unfinished(result, moment).replace(result.path(moment))
+        planned = _plan(settings, moments)
+        result = planned.build
+        result.folder.mkdir(parents=True, exist_ok=True)
+        if planned.linked or planned.lacking:
+            write_atomically(result.folder / "digests.json", json.dumps(planned.digests).encode())
+        for moment, path in planned.linked.items():
+            result.path(moment).unlink(missing_ok=True)
+            os.link(path, result.path(moment))
+        at_once = range(0, len(planned.lacking), MOMENTS_AT_ONCE)
+        for turn, start in enumerate(at_once):
+            _write(
+                settings,
+                planned,
+                planned.lacking[start : start + MOMENTS_AT_ONCE],
+                _part_of(progress, turn, len(at_once)),
+            )
         result.write_manifest(current)
-    return result, len(lacking)
+    return result, len(planned.lacking)
 
 
-def _unfinished(build: Build, moment: datetime) -> Path:
-    return build.path(moment).with_suffix(".writing")
+def _part_of(progress: Progress | None, turn: int, turns: int) -> Progress | None:
+    """Progress of one turn as part of all."""
+    if progress is None:
+        return None
+    return lambda what, done, total: progress(what, turn * total + done, turns * total)
+
+
+def _write(
+    settings: Settings, planned: _Plan, moments: Sequence[datetime], progress: Progress | None
+) -> None:
+    """Compute the snapshots of these moments and put each in its place once all are whole."""
+    arguments = (planned.log, planned.shop, planned.features, moments)
+    if settings.engine == "spark":
+        from features import spark
+
+        scratch = planned.build.folder.parent / ".spark"
+        tables = spark.compute(spark.session(settings), scratch, *arguments, _bucket(moments), progress)
+    else:
+        tables = compute(*arguments, progress=progress)
+    with ExitStack() as open_files:
+        snapshots = {
+            moment: open_files.enter_context(
+                Snapshot(planned.build.path(moment), shard.schema(planned.features))
+            )
+            for moment in moments
+        }
+        for moment, table in tables:
+            snapshots[moment].add(table)
+    for snapshot in snapshots.values():
+        snapshot.publish()
 
 
 def compute(
@@ -135,16 +187,14 @@ def compute(
     for feature in features.values():
         if feature.table not in (None, "calendar"):
             plan.input_of(feature)  # refuses what cannot be measured, before anything is read
-    known = log.read("customers", ["customer_id", "known_at"])
-    customers = known.group_by("customer_id").aggregate([("known_at", "min")]).sort_by("customer_id")
-    customers = customers.rename_columns({"known_at_min": "known_at"})
+    customers = shard.known_customers(log.read("customers", ["customer_id", "known_at"]))
     reader = _Reader(log, features)
-    bucket = bucket or max(1, min(BUCKET, ROWS_AT_ONCE // max(1, len(moments))))
+    bucket = bucket or _bucket(moments)
     starts = range(0, len(customers), bucket)
 
     def one(start: int) -> list[pa.Table]:
         here = customers.slice(start, bucket)
-        return shard.compute(reader.read(here), features, moments, shop)
+        return shard.compute(here, reader.read(here), features, moments, shop)
 
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
@@ -159,6 +209,10 @@ def compute(
             yield from zip(moments, running.popleft().result(), strict=True)
     if progress:
         progress("features", len(starts), len(starts))
+
+
+def _bucket(moments: Sequence[datetime]) -> int:
+    return max(1, min(BUCKET, ROWS_AT_ONCE // max(1, len(moments))))
 
 
 class _Reader:
@@ -177,7 +231,7 @@ class _Reader:
     def read(self, customers: pa.Table) -> dict[str, pa.Table]:
         """The events of these customers, ascending by customer_id, and perhaps of others; the calendar."""
         first, last = (customers["customer_id"][place].as_py() for place in (0, -1))
-        result = {"customers": customers}
+        result = {}
         for table, files in self.files.items():
             columns = self.columns[table]
             text = [c for c in columns if TABLES[table].columns[c].type == "text"]

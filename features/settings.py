@@ -12,6 +12,7 @@ from features.errors import SettingsError, UsageError
 from features.moments import parse_moment
 
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
+ENGINES = ("embedded", "spark")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Settings:
     online_timeout: longest wait for an answer of Redis (PROPENSITY_ONLINE_TIMEOUT_MS, 250)
     memory:       bytes that ingestion may use; what exceeds them goes to files (PROPENSITY_MEMORY, "2GB";
                   default: half of the machine's)
+    engine:       what computes features: "embedded", this machine, or "spark" (PROPENSITY_ENGINE, embedded)
+    spark_master: the cluster (PROPENSITY_SPARK_MASTER, default local[*], every core of this machine)
     """
 
     home: Path = Path(".propensity")
@@ -42,10 +45,14 @@ class Settings:
     online: str = field(default="sqlite", repr=False)  # may hold a password
     online_timeout: timedelta = timedelta(milliseconds=250)
     memory: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    engine: str = "embedded"
+    spark_master: str = "local[*]"
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
             raise SettingsError(f"PROPENSITY_HOME is {self.home}, a file: choose a folder")
+        if self.engine not in ENGINES:
+            raise SettingsError(f"PROPENSITY_ENGINE is {self.engine!r}: choose {' or '.join(ENGINES)}")
         odd = sorted(set(str(self.home)) & set("*?[]'\"="))
         if odd:  # DuckDB and Feast read such paths as patterns and partitions: other files, other values
             raise SettingsError(
@@ -69,6 +76,8 @@ class Settings:
                 online=_online(environ.get("PROPENSITY_ONLINE", "")),
                 online_timeout=timedelta(milliseconds=_number(environ, "PROPENSITY_ONLINE_TIMEOUT_MS", 250)),
                 memory=_bytes(environ.get("PROPENSITY_MEMORY", "")) or cls.memory,
+                engine=environ.get("PROPENSITY_ENGINE") or "embedded",
+                spark_master=environ.get("PROPENSITY_SPARK_MASTER") or "local[*]",
             )
         except SettingsError:
             raise

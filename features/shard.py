@@ -29,15 +29,19 @@ Int64 = NDArray[np.int64]
 
 
 def compute(
-    events: Mapping[str, pa.Table], features: Mapping[str, Feature], moments: Sequence[datetime], shop: Shop
+    customers: pa.Table,
+    events: Mapping[str, pa.Table],
+    features: Mapping[str, Feature],
+    moments: Sequence[datetime],
+    shop: Shop,
 ) -> list[pa.Table]:
     """One table a moment: customer_id, moment, known_at, one float32 column a feature (NaN: null).
 
-    events: `customers`, each once, ascending by customer_id; of every other table that a feature measures
-    the columns that `plan.columns` names, in any order of rows, and rows of other customers are left out; the
-    whole `calendar`. A customer is in a table from the moment on at which anything is known of her.
+    customers: as `known_customers` gives them. events: of every table that a feature measures the columns
+    that `plan.columns` names, in any order of rows; rows of other customers are left out; the whole
+    `calendar`. A customer is in a table from the moment on at which anything is known of her.
     """
-    ids = events["customers"]["customer_id"].combine_chunks()
+    ids = customers["customer_id"].combine_chunks()
     grid = np.array([to_us(m) for m in moments], np.int64)
     out = np.empty((len(features), len(grid), len(ids)), np.float32)
     same: dict[str, Float64] = {}  # for every customer
@@ -64,8 +68,14 @@ def compute(
                     values[name] = evaluate(feature.expression, values)
         for place, name in enumerate(features):
             out[place, :, start:end] = values[name].reshape(len(grid), number)
-    since = events["customers"]["known_at"].cast(pa.int64()).to_numpy()
+    since = customers["known_at"].cast(pa.int64()).to_numpy()
     return [_table(ids, since, int(moment), out[:, m], features) for m, moment in enumerate(grid)]
+
+
+def known_customers(rows: pa.Table) -> pa.Table:
+    """customer_id, each once, ascending, and the known_at since when anything is known of her."""
+    known = rows.group_by("customer_id").aggregate([("known_at", "min")]).sort_by("customer_id")
+    return known.select(["customer_id", "known_at_min"]).rename_columns(["customer_id", "known_at"])
 
 
 def schema(features: Mapping[str, Feature]) -> pa.Schema:

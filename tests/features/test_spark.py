@@ -1,0 +1,47 @@
+"""The cluster runs the same definitions and the same kernel: a value of its own would be a second truth."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from features import engine, spark
+from features.builds import Build
+from features.moments import parse_moment
+from features.settings import Settings
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("java") is None or importlib.util.find_spec("pyspark") is None,
+    reason="the Spark engine needs Java 17 and the extra `spark`",
+)
+MOMENTS = [parse_moment("2017-06-04"), parse_moment("2017-12-03")]
+
+
+@pytest.fixture(scope="module")
+def on_spark(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The same log in a home of its own, with the engine spark on two cores."""
+    home = tmp_path_factory.mktemp("spark")
+    shutil.copytree(journey.home / "log", home / "log")
+    settings = replace(journey, home=home, engine="spark", spark_master="local[2]")
+    yield settings
+    spark.session(settings).stop()
+
+
+def test_every_value_of_the_real_log_is_the_embedded_engines(journey: Settings, on_spark: Settings) -> None:
+    embedded, _ = engine.build(journey, MOMENTS, current=False)
+    clustered, computed = engine.build(on_spark, MOMENTS)
+    assert computed == len(MOMENTS)
+    assert clustered.id == embedded.id, "a release trained on one is served from the other"
+    for moment in MOMENTS:
+        assert embedded.read(moment).num_rows > 2_000
+        assert clustered.path(moment).read_bytes() == embedded.path(moment).read_bytes()
+
+
+def test_nothing_of_spark_stays_behind(on_spark: Settings) -> None:
+    engine.build(on_spark, MOMENTS)
+    left = {path.name for path in (on_spark.home / "snapshots").iterdir()}
+    assert left == {".lock", "CURRENT", Build.open(on_spark).id}
+    assert not list(Path.cwd().glob("spark-warehouse"))
