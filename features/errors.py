@@ -3,6 +3,7 @@
 PropensityError                 exit code 1
 ├── UsageError                  exit code 2: the request itself cannot be met
 │   └── SettingsError           an environment variable or shop.toml is wrong
+├── DatabaseError               the team's PostgreSQL does not answer, or refuses
 ├── LogError                    the customer log is absent, incomplete or broken
 │   └── SourceError             a source's raw files are absent or not what they should be
 ├── FeatureError                a feature is declared wrongly or cannot be computed
@@ -39,6 +40,12 @@ class SettingsError(UsageError):
     """A setting is absent or has a value that cannot be used."""
 
     code = "settings"
+
+
+class DatabaseError(PropensityError):
+    """The team's PostgreSQL does not answer in time, or refuses us."""
+
+    code = "database"
 
 
 class LogError(PropensityError):

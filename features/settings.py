@@ -32,6 +32,8 @@ class Settings:
                   default: half of the machine's)
     engine:       what computes features: "embedded", this machine, or "spark" (PROPENSITY_ENGINE, embedded)
     spark_master: the cluster (PROPENSITY_SPARK_MASTER, default local[*], every core of this machine)
+    database:     the team's PostgreSQL for Feast's registry and MLflow, postgresql://user:password@host:5432/name
+                  (PROPENSITY_DATABASE); None: files in the home
     """
 
     home: Path = Path(".propensity")
@@ -47,6 +49,7 @@ class Settings:
     memory: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     engine: str = "embedded"
     spark_master: str = "local[*]"
+    database: str | None = field(default=None, repr=False)  # may hold a password
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
@@ -78,6 +81,7 @@ class Settings:
                 memory=_bytes(environ.get("PROPENSITY_MEMORY", "")) or cls.memory,
                 engine=environ.get("PROPENSITY_ENGINE") or "embedded",
                 spark_master=environ.get("PROPENSITY_SPARK_MASTER") or "local[*]",
+                database=_database(environ.get("PROPENSITY_DATABASE", "")),
             )
         except SettingsError:
             raise
@@ -121,6 +125,23 @@ def _bytes(text: str) -> int | None:
     if text and not found:
         raise SettingsError(f"PROPENSITY_MEMORY is {text!r}: expected an amount such as 500MB or 4GB")
     return int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2]] if found else None
+
+
+def _database(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ("postgresql", "postgres") and url.port != 0
+        good = good and bool(url.hostname or "host=" in url.query)
+    except ValueError:
+        good = False
+    if not good:  # never shown: it may hold a password
+        raise SettingsError(
+            "PROPENSITY_DATABASE must be postgresql://user:password@host:5432/name, with what is special in "
+            "the password percent-encoded (@ as %40)"
+        )
+    return text
 
 
 def _keys(text: str) -> dict[str, str]:

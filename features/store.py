@@ -1,7 +1,7 @@
 """The only door to Feast: registry, lineage, retrieval for training, the contract of other teams' clients.
 
     home/feast/registry.db     entity `customer`, view `customer` over one build's snapshots, one feature
-                               service a release
+                               service a release; or the schema propensity_feast of PROPENSITY_DATABASE
     home/feast/online.sqlite   what `materialize` wrote for other teams; our service reads `online.py`
     home/feast/lock            one caller at a time: Feast's DuckDB store is not thread-safe, and its
                                registry is one file
@@ -33,6 +33,7 @@ from feast.repo_config import MaterializationConfig, RegistryConfig
 from feast.types import Float32, String
 from numpy.typing import NDArray
 
+from features import database
 from features.builds import KEYS, Build
 from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
@@ -181,28 +182,45 @@ def online_read(
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Any]:
-    """Feast's own FeatureStore of that home, for one process at a time."""
+    """Feast's own FeatureStore of that home, for one process at a time. Raises as `database.opened`."""
     folder = settings.home.absolute() / "feast"
+    log = logging.getLogger("feast.repo_config")
     with locked(folder / "lock"):
-        log = logging.getLogger("feast.repo_config")
         log.addFilter(_not_the_advice)
         try:
-            config = feast.RepoConfig(
-                project=PROJECT,
-                provider="local",
-                # Without the flag, online reads are refused while materialising, and after a crash in it.
-                registry=RegistryConfig(
-                    path=str(folder / "registry.db"), serve_features_while_materializing=True
-                ),
-                offline_store=DuckDBOfflineStoreConfig(),
-                online_store=SqliteOnlineStoreConfig(path=str(folder / "online.sqlite")),
-                materialization=MaterializationConfig(online_write_batch_size=10_000),  # else 9 GB
-                entity_key_serialization_version=3,
-                repo_path=folder,
-            )
-            yield feast.FeatureStore(config=config)
+            with _registry(settings) as registry:
+                config = feast.RepoConfig(
+                    project=PROJECT,
+                    provider="local",
+                    registry=registry,
+                    offline_store=DuckDBOfflineStoreConfig(),
+                    online_store=SqliteOnlineStoreConfig(path=str(folder / "online.sqlite")),
+                    materialization=MaterializationConfig(online_write_batch_size=10_000),  # else 9 GB
+                    entity_key_serialization_version=3,
+                    repo_path=folder,
+                )
+                store = feast.FeatureStore(config=config)
+                try:
+                    yield store
+                finally:
+                    if settings.database is not None:  # Feast closes no connection itself
+                        store.registry.write_engine.dispose()
         finally:
             log.removeFilter(_not_the_advice)
+
+
+@contextmanager
+def _registry(settings: Settings) -> Iterator[RegistryConfig]:
+    """The file in the home, or the team's database."""
+    # Without the flag, online reads are refused while materialising, and after a crash in it.
+    flag = {"serve_features_while_materializing": True}
+    if settings.database is None:
+        yield RegistryConfig(path=str(settings.home.absolute() / "feast" / "registry.db"), **flag)
+        return
+    from feast.infra.registry.sql import SqlRegistryConfig
+
+    with database.opened(settings, "propensity_feast", alone=True) as url:
+        yield SqlRegistryConfig(path=url, **flag)
 
 
 def _not_the_advice(record: logging.LogRecord) -> bool:

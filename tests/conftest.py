@@ -1,4 +1,4 @@
-"""Shared fixtures: a home with the real log, an empty one, and a Redis server."""
+"""Shared fixtures: a home with the real log, an empty one, a Redis and a PostgreSQL server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from logs import TODAY, real_data
 from servers import RedisServer, redis_server
+from servers_postgres import PostgresServer, postgres_server
 
 from features.engine import build
 from features.ingest import ingest
@@ -32,6 +33,13 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis server for all tests, which share it: empty it before use."""
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope=\"session\")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests; each takes a database of its own."""
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 """The only door to MLflow: runs, versions, aliases, and promotion of a version to a release.
 
     home/mlflow.db                            runs and versions; one registered model a target
+                                              (or the schema propensity_mlflow of PROPENSITY_DATABASE)
     home/mlartifacts/<run>/artifacts/model    a version's folder of plain files, as serving.models wrote it
 
 Aliases of a model: `challenger`, trained last and not released; `champion`, released; `rollback`, the
@@ -9,9 +10,10 @@ champion before. MLflow serves nothing and unpickles nothing here: it keeps and 
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
-from features import store
+from features import database, store
 from features.builds import Build
 from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
@@ -106,13 +108,13 @@ class Door:
 @contextmanager
 def registering(settings: Settings, name: str) -> Iterator[Door]:
     """The door to one model's versions; others wait."""
-    with locked(settings.home / "mlflow.lock"), _client(settings) as client:
+    with locked(settings.home / "mlflow.lock"), _client(settings, alone=True) as client:
         yield Door(settings, client, name)
 
 
 def aliases(settings: Settings, name: str) -> dict[str, str]:
     """Alias -> version; empty if nothing was trained."""
-    if not _database(settings).exists():
+    if not _exists(settings):
         return {}
     with _client(settings) as client:
         return _aliases(client, name)
@@ -124,7 +126,7 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
     TrainingError, with what there is, if it names none; UsageError if there is no such target.
     """
     # A target that is declared no more may still have versions. MLflow's queries choke on odd characters.
-    if name.isidentifier() and _database(settings).exists():
+    if name.isidentifier() and _exists(settings):
         with _client(settings) as client:
             named = _aliases(client, name)
             known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
@@ -152,7 +154,7 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
     model as it was; then nothing changes.
     """
     version = resolve(settings, name, version)
-    with locked(settings.home / "mlflow.lock"), _client(settings) as client:
+    with locked(settings.home / "mlflow.lock"), _client(settings, alone=True) as client:
         named = _aliases(client, name)
         in_force = name in releases.names(settings) and releases.current(settings, name) == version
         folder = _verified(settings, client.get_model_version(name, version))
@@ -183,19 +185,31 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
 
 
 @contextmanager
-def _client(settings: Settings) -> Iterator[Any]:
-    settings.home.mkdir(parents=True, exist_ok=True)
+def _client(settings: Settings, alone: bool = False) -> Iterator[Any]:
+    """MLflow's client; `alone`: one process at a time, also on other machines of a team's database."""
     for noisy in ("alembic", "mlflow.store.db.utils"):  # they tell every table they create
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    uri = f"sqlite:///{_database(settings).absolute()}"
-    with warnings.catch_warnings():
+    with ExitStack() as stack:
+        if settings.database is None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+            uri = f"sqlite:///{_file(settings).absolute()}"
+        else:
+            # MLflow keeps its engines for ever; without a pool they keep no connection.
+            os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+            uri = stack.enter_context(database.opened(settings, "propensity_mlflow", alone))
+        stack.enter_context(warnings.catch_warnings())
         # MLflow maps its tables with a loader that SQLAlchemy 2.1 deprecates.
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated")
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _database(settings: Settings) -> Path:
+def _file(settings: Settings) -> Path:
     return settings.home / "mlflow.db"
+
+
+def _exists(settings: Settings) -> bool:
+    """Whether anything can have been registered: asking must not write a database."""
+    return settings.database is not None or _file(settings).exists()
 
 
 def _verified(settings: Settings, version: Any) -> Path:
@@ -224,9 +238,7 @@ def _experiment(settings: Settings, client: Any, name: str) -> str:
             return str(client.create_experiment(candidate, artifact_location=where))
         if known.artifact_location == where:
             return str(known.experiment_id)
-    raise TrainingError(
-        f"MLflow's experiments {name!r} in {_database(settings)} store elsewhere: rename them"
-    )
+    raise TrainingError(f"MLflow's experiments {name!r} store elsewhere than in {where}: rename them")
 
 
 def _known_model(client: Any, name: str) -> None:

