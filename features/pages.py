@@ -223,7 +223,8 @@ th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding:
 .tiles { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; } .tiles div { flex: 1 1 7.5rem;
   background: var(--card); border-radius: .6rem; padding: .5rem .8rem; } .tiles dt { color: var(--soft); }
 .tiles dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
-.right { text-align: right; font-variant-numeric: tabular-nums; } .label { display: none; }
+.right { text-align: right; font-variant-numeric: tabular-nums; padding-right: 1.2rem; }
+.label { display: none; }
 figure { margin: .6rem 0; } svg { width: 100%; height: 8rem; fill: var(--accent); display: block; }
 polyline { fill: none; stroke: var(--accent); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem; }

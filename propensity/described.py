@@ -38,7 +38,7 @@ def show(facts: Facts, verdict: Verdict, language: str) -> None:
     out.print(Text(tell(sheets.states(facts))), soft_wrap=True)
     tabulate(verdict.sheet)
     for sheet in (
-        sheets.months, sheets.gaps, sheets.customers, sheets.returns, sheets.parts, sheets.rejected,
+        sheets.months, sheets.gaps, sheets.customers, sheets.returns, sheets.parts, sheets.fates,
         sheets.absent, sheets.consents,
     ):  # fmt: skip
         tabulate(sheet(facts))

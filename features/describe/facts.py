@@ -12,7 +12,6 @@ from decimal import Decimal
 from features.describe.gaps import Gap
 
 EVENTS = ("orders", "contacts", "responses", "interactions", "memberships", "cases", "surveys", "consents")
-ANONYMOUS = "no customer_id"  # ingestion's reason
 REPEATED = "a second row with the same"  # how ingestion's reason begins
 
 
@@ -48,7 +47,7 @@ class Month:
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the rows of one raw file: accepted or not, and why."""
+    """What became of rows of one raw file: accepted, left out as not for the log (`aside`), or rejected."""
 
     source: str
     table: str
@@ -56,7 +55,13 @@ class Account:
     accepted: bool
     what: str
     rows: int
+    aside: bool = False
     first_line: int | None = None  # from 0, of the rejected ones
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether these rows name no customer."""
+        return self.what == "no customer_id" or self.what.startswith("anonymous")
 
 
 @dataclass(frozen=True)
@@ -122,18 +127,24 @@ class Facts:
 
     @property
     def rejected(self) -> int:
-        """Rows of raw files that broke a contract, the anonymous and the repeated ones included."""
-        return sum(a.rows for a in self.accounts if not a.accepted and a.file is not None)
+        """Rows of raw files that broke a contract, the repeated ones included, and anonymous ones if rejected."""
+        return sum(a.rows for a in self.accounts if not (a.accepted or a.aside) and a.file is not None)
+
+    @property
+    def broken(self) -> int:
+        """Of the rejected rows those that are neither anonymous nor repeated: what somebody can mend."""
+        nobodys = sum(a.rows for a in self.accounts if a.anonymous and not a.aside and a.file is not None)
+        return self.rejected - nobodys - self.repeated
 
     @property
     def anonymous(self) -> tuple[int, int]:
         """Rows without a customer, of the rows of the files that have such."""
-        without = [a for a in self.accounts if a.what == ANONYMOUS and a.file is not None]
+        without = [a for a in self.accounts if a.anonymous and a.file is not None]
         of = {(a.source, a.table, a.file) for a in without}
         read = sum(a.rows for a in self.accounts if (a.source, a.table, a.file) in of)
         return sum(a.rows for a in without), read
 
     @property
     def repeated(self) -> int:
-        """Rows that were rejected as a second one of the same key."""
-        return sum(a.rows for a in self.accounts if not a.accepted and a.what.startswith(REPEATED))
+        """Rows of raw files that were rejected as a second one of the same key."""
+        return sum(a.rows for a in self.accounts if a.file is not None and a.what.startswith(REPEATED))

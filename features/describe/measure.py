@@ -138,7 +138,8 @@ class _Counting:
         """Gaps between the day after the first event and `until`: the first day may have begun late."""
         if table not in (*EVENTS, "order_lines") or not days:
             return []
-        start = min(days) + timedelta(days=1)
+        # A date like 1970-01-01 is an error of its row: it makes no gap of decades.
+        start = max(min(days), self.day(self.log.starts_at) - timedelta(days=366)) + timedelta(days=1)
         length = (self.day(until) - start).days  # the day of `until` is not wholly in the log
         if length <= 0:
             return []
@@ -159,10 +160,10 @@ class _Counting:
         return replace(gap, holidays=tuple(name for (name,) in names))
 
     def months(self) -> tuple[Month, ...]:
-        """Every month from the first to the last with an order or another event before the log's end."""
+        """Every month of the log, and further ones that have an event."""
         every = " UNION ALL ".join(
             f"SELECT date_trunc('month', local_at)::DATE AS month, customer_id, "
-            f"'{name}' <> 'contacts' AS own FROM {self.table(name)} WHERE \"at\" < TIMESTAMPTZ '{self.log.complete_until}'"
+            f"'{name}' <> 'contacts' AS own FROM {self.table(name)}"
             for name in EVENTS
             if name in self.log.tables
         )
@@ -189,20 +190,19 @@ class _Counting:
         begins, ends = self.day(self.log.starts_at), self.day(self.log.complete_until)
         by_month = {month: values for month, *values in counted}
         money = {month: values for month, *values in sold}
+        within = {(begins + timedelta(days=n)).replace(day=1) for n in range((ends - begins).days)}
         months = []
-        start = min([*by_month, *money])
-        while start <= max([*by_month, *money]):
-            after = (start + timedelta(days=31)).replace(day=1)
-            inside = max(0, (min(after, ends) - max(start, begins)).days)
+        for start in sorted({*within, *by_month, *money}):
+            end = (start + timedelta(days=31)).replace(day=1)
             events, active = by_month.get(start, (0, 0))
             orders, sales, returns, returned = money.get(start, (0, Decimal(), 0, Decimal()))
             months.append(
                 Month(
-                    start=start, days=inside, length=(after - start).days, events=events, active=active,
-                    orders=orders, sales=sales, returns=returns, returned=returned, new=first.get(start, 0),
+                    start=start, days=max(0, (min(end, ends) - max(start, begins)).days),
+                    length=(end - start).days, events=events, active=active, orders=orders, sales=sales,
+                    returns=returns, returned=returned, new=first.get(start, 0),
                 )
             )  # fmt: skip
-            start = after
         return tuple(months)
 
     def orders(self) -> dict[str, int]:
@@ -279,8 +279,8 @@ class _Counting:
 
 
 def _same(gap: Gap, other: Gap) -> bool:
-    """The same days of orders and of their lines."""
-    pair = {gap.table, other.table} == {"orders", "order_lines"}
+    """The same days of orders, and of their lines or returns."""
+    pair = other.table == "orders" and gap.table in ("order_lines", "cases")
     return pair and (gap.source, gap.first, gap.last) == (other.source, other.first, other.last)
 
 
@@ -305,9 +305,9 @@ def _accounts(settings: Settings, log: Log, manifest: dict[str, Any]) -> tuple[A
         if rejects.exists():
             sql = f"""SELECT "table", file, reason, min(line) FROM read_parquet('{rejects}') GROUP BY ALL"""
             first = {(t, file, why): line for t, file, why, line in connection.execute(sql).fetchall()}
-        for table, file, accepted, what, rows, *_ in facts["account"]:
+        for table, file, accepted, what, rows, *aside in facts["account"]:
             line = None if accepted else first.get((table, file, what))
-            found.append(Account(source, table, file, accepted, what, rows, line))
+            found.append(Account(source, table, file, accepted, what, rows, any(aside), line))
     return tuple(found)
 
 

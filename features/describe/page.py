@@ -21,7 +21,7 @@ def render(facts: Facts, verdict: Verdict, language: str = "en") -> str:
         _shown(sheets.customers(facts)),
         _shown(sheets.returns(facts)),
         _shown(sheets.parts(facts)),
-        _shown(sheets.rejected(facts)),
+        _shown(sheets.fates(facts)),
         _shown(sheets.absent(facts)),
         _shown(sheets.consents(facts)),
         note=sheets.states(facts),

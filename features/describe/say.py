@@ -139,4 +139,6 @@ def lacking(of: str, column: str | None) -> Words:
     """A table, or a column of one, that has nothing in it."""
     if column is None:
         return table(of)
+    if column == "ref":  # whatever has one comes back
+        return words("returns in {of}", "{of}中的退货", of=table(of))
     return words("{column} of {of}", "{of}的{column}", column=column, of=table(of))

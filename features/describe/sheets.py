@@ -182,35 +182,40 @@ def parts(facts: Facts) -> Sheet:
     )  # fmt: skip
 
 
-def rejected(facts: Facts) -> Sheet:
-    """What was not taken in, and why; the largest first."""
+def fates(facts: Facts) -> Sheet:
+    """What became of raw rows that were not simply taken in: what is wrong first, then the largest."""
     read: dict[tuple[str, str, str | None], int] = {}
     for a in facts.accounts:
         read[a.source, a.table, a.file] = read.get((a.source, a.table, a.file), 0) + a.rows
-    refused = sorted((a for a in facts.accounts if not a.accepted), key=lambda a: (-a.rows, a.source, a.what))
+    told = sorted(
+        (a for a in facts.accounts if a.what or not a.accepted),
+        key=lambda a: (a.accepted, a.aside, -a.rows, a.source, a.what),
+    )
 
     def row(a: Account) -> tuple[Cell, ...]:
-        line = None if a.first_line is None else a.first_line + 1
-        return (
-            _why(a.what),
-            a.rows,
-            say.share(a.rows, read[a.source, a.table, a.file]),
-            a.file,
-            a.source,
-            line,
+        fate = (
+            Words("taken in", "接收")
+            if a.accepted
+            else Words("left out", "剔除")
+            if a.aside
+            else Words("rejected", "拒绝")
         )
+        line = None if a.first_line is None else a.first_line + 1
+        share = say.share(a.rows, read[a.source, a.table, a.file])
+        return fate, _why(a.what), a.rows, share, a.file, a.source, line
 
     return Sheet(
-        Words("Rows that were not taken in", "未被接收的行"),
+        Words("Rows that were rejected, left out or special", "被拒绝、剔除或特殊的行"),
         (
-            Words("reason", "原因"), Words("rows", "行数"), Words("of the file", "占该文件"), Words("file", "文件"),
-            Words("source", "来源"), Words("first line", "首行"),
+            Words("fate", "处理"), Words("why", "原因"), Words("rows", "行数"), Words("of the file", "占该文件"),
+            Words("file", "文件"), Words("source", "来源"), Words("first line", "首行"),
         ),
-        tuple(map(row, refused)),
-        right=(1, 2, 5),
+        tuple(map(row, told)),
+        right=(2, 3, 6),
         note=words(
-            "{n} of {of} raw rows ({s}). They are kept in rejects/, each with its reason. Lines count from 1, a header left out.",
-            "{of}行原始数据中的{n}行（{s}）。它们连同原因保存在 rejects/。行号从1起，不含表头。",
+            "{n} of {of} raw rows were rejected ({s}): they broke a contract, and are kept in rejects/, each with its reason. Left out is "
+            "what is not for a log of customers. Lines count from 1, a header left out.",
+            "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行。行号从1起，不含表头。",
             n=facts.rejected, of=facts.raw, s=say.share(facts.rejected, facts.raw),
         ),
     )  # fmt: skip

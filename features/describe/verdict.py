@@ -17,6 +17,7 @@ BUYERS = 500
 DAYS = 180
 # Shares from which a fault is worth somebody's morning; below, it changes no figure that counts.
 ANONYMOUS, REJECTED, LOOK_ALIKE, UNMATCHED = 0.05, 0.01, 0.01, 0.1
+NAMED = 5  # causes in one sentence
 
 Weight = Literal["stop", "look", "know"]
 WEIGHTS: dict[Weight, Words] = {
@@ -145,14 +146,13 @@ def _looks(facts: Facts) -> Iterator[Finding]:
                 "请在收银时识别客户，或把卡号作为标识关联。这些行使人均销售额被低估。",
             ),
         )  # fmt: skip
-    broken = facts.rejected - nobody - facts.repeated
-    if broken and broken >= REJECTED * facts.raw:
+    if facts.broken and facts.broken >= REJECTED * facts.raw:
         yield Finding(
             "look",
             words(
                 "{share} of the rows broke a contract ({n} of {of}).",
                 "{share}的行违反数据约定（{of}行中的{n}行）。",
-                share=say.share(broken, facts.raw), n=broken, of=facts.raw,
+                share=say.share(facts.broken, facts.raw), n=facts.broken, of=facts.raw,
             ),
             Words(
                 "Look at the reasons below and at rejects/; mend the files and ingest them again.",
@@ -218,7 +218,7 @@ def _knows(facts: Facts) -> Iterator[Finding]:
                 "{n} of {of} features will be missing or empty: the log has no {what}.",
                 "{of}个特征中有{n}个将缺失或为空：日志中没有{what}。",
                 n=lacking, of=facts.features,
-                what=_listed([say.lacking(absent.table, absent.column) for absent in facts.absent]),
+                what=_lacking(facts),
             ),
             Words(
                 "Bring in those tables if the shop has them; the models work without.",
@@ -242,5 +242,12 @@ def _knows(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _listed(parts: list[Words]) -> Words:
-    return Words(", ".join(p.en for p in parts), "、".join(p.zh for p in parts))
+def _lacking(facts: Facts) -> Words:
+    """What takes the most features with it, by name; the page has all."""
+    worst = sorted(facts.absent, key=lambda absent: -len(absent.features))
+    named = [say.lacking(absent.table, absent.column) for absent in worst[:NAMED]]
+    more = len(worst) - NAMED
+    return Words(
+        ", ".join(part.en for part in named) + (f" and {more} more" if more > 0 else ""),
+        "、".join(part.zh for part in named) + (f"等{more + NAMED}项" if more > 0 else ""),
+    )

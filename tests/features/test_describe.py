@@ -117,7 +117,7 @@ def described(
     home: Settings,
     tables: Mapping[str, Iterable[Mapping[str, Any]]],
     days: int,
-    account: Iterable[tuple[str, str | None, bool, str, int]] = (),
+    account: Iterable[tuple[Any, ...]] = (),
     source: str = "part0",
 ) -> Facts:
     """Counts of a log of these rows."""
@@ -235,13 +235,26 @@ def test_the_anonymous_the_repeated_and_the_broken_are_told_apart(home: Settings
         ("orders", "tills.csv", True, "", 600), ("orders", "tills.csv", False, "no customer_id", 300),
         ("orders", "tills.csv", False, "a second row with the same order_id", 70),
         ("orders", "tills.csv", False, "amount is not an amount of money", 30),
-        ("products", "products.csv", True, "", 1000), ("customers", None, True, "", 50),
+        ("orders", "tills.csv", False, "no sale: bad debt", 500, True),
+        ("products", "products.csv", True, "", 500), ("customers", None, True, "", 50),
+        ("customers", None, False, "no customer_id", 9),  # of no raw file: counted where it came from
     ]  # fmt: skip
     facts = described(home, {"orders": steady(30, 50)}, 30, account)
-    assert (facts.raw, facts.rejected, facts.anonymous, facts.repeated) == (2000, 400, (300, 1000), 70)
+    assert (facts.raw, facts.rejected, facts.anonymous, facts.repeated) == (2000, 400, (300, 1500), 70)
     said = " ".join(finding.what.en for finding in judge(facts).findings)
-    assert "30.0% of the rows name no customer (300 of 1,000)" in said
+    assert "20.0% of the rows name no customer (300 of 1,500)" in said
     assert "1.5% of the rows broke a contract (30 of 2,000)" in said
+
+
+def test_a_row_with_an_impossible_date_makes_no_gap_of_decades_and_no_endless_page(home: Settings) -> None:
+    orders = steady(60, 50)
+    for number, year in enumerate(("0002", "1970", "2199")):
+        at = parse_moment(f"{year}-01-01T12:00:00Z")
+        orders.append(order(800_000 + number, "c1", at, "9.90"))
+    facts = described(home, {"orders": orders}, 60)
+    assert facts.gaps == ()
+    assert len(facts.months) == 3 + 3
+    assert sum(month.orders for month in facts.months) == facts.orders == len(orders)
 
 
 def test_without_a_log_it_says_what_to_do(home: Settings) -> None:
