@@ -36,7 +36,7 @@ def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture(scope=\"session\")
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL server for all tests; each takes a database of its own."""
     with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
