@@ -1,13 +1,17 @@
 """Moments: UTC, microseconds. As-of is an argument everywhere; only `Settings.now` looks at a clock."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import numpy as np
-from numpy.typing import NDArray
-
 from features.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DAY = timedelta(days=1)
 DAY_US = 86_400_000_000
@@ -71,6 +75,8 @@ def offsets_of(zone: ZoneInfo, first: int, last: int) -> tuple[NDArray[np.int64]
     The first entry is at or before `first`. ZoneInfo does not tell its changes; they are looked for day by
     day, and then by halving.
     """
+    import numpy as np  # the command line reads moments, and must start at once
+
     start, end = first // DAY_US, last // DAY_US + 1
     known = [(start * DAY_US, _shift(zone, start * DAY_US))]
     for day in range(start, end):
