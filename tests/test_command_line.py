@@ -88,7 +88,7 @@ FEATURES = [
     )
     result = run("check", "--customers", "3", PROPENSITY_HOME=str(journey.home), PROPENSITY_SHOP=str(shop))
     assert result.exit_code == 1
-    assert "feature odd lacks words in English or Chinese" in result.output
+    assert "feature odd: its Chinese words are ''" in result.output
     assert "unit 'apples'" in result.output
 
 
