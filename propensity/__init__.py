@@ -2,6 +2,6 @@
 
 from propensity.cli import main
 
-from propensity.commands import log, features, tags, models, service  # isort: skip  # in the order of the work
+from propensity.commands import log, features, tags, online, models, service  # isort: skip  # in the order of the work
 
-__all__ = ["features", "log", "main", "models", "service", "tags"]
+__all__ = ["features", "log", "main", "models", "online", "service", "tags"]

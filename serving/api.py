@@ -19,6 +19,7 @@ from features.errors import (
     FeaturesExpired,
     IdempotencyConflict,
     LogError,
+    OnlineUnavailable,
     PropensityError,
     ReleaseError,
     SettingsError,
@@ -243,6 +244,7 @@ TITLES = {
     "unknown_customer": "No such customer",
     "idempotency_conflict": "The key was used for another request",
     "no_build": "No features to answer from",
+    "online_unavailable": "The features cannot be read now",
     "features_expired": "The features are too old",
     "feature_mismatch": "The release needs other features",
     "no_release": "Nothing is released",
@@ -315,7 +317,8 @@ def problem_of(error: PropensityError, settings: Settings) -> Problem:
         path, _, expected = detail.partition(": ")
         return Problem(422, "invalid_request", detail, [Offender(path, expected)])
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return Problem(status, error.code, detail_of(error, settings))
+    headers = {"retry-after": "1"} if isinstance(error, OnlineUnavailable) else None
+    return Problem(status, error.code, detail_of(error, settings), headers=headers)
 
 
 def detail_of(error: PropensityError, settings: Settings) -> str:

@@ -199,7 +199,8 @@ class Dispatch:
             )
             return api.encode(answer), outcomes
 
-        if len(request.customers) <= INLINE:
+        # A store on another machine may be slow: then this request waits, and not every other one too.
+        if len(request.customers) <= INLINE and self._settings.online == "sqlite":
             encoded, outcomes = scored()
         else:
             encoded, outcomes = await asyncio.get_running_loop().run_in_executor(self._pool, scored)

@@ -1,6 +1,6 @@
 """Builds made by hand, for tests of what stands on a build rather than on a log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +14,9 @@ from features.settings import Settings
 
 STARTS = parse_moment("2017-01-01")
 
+MakeBuild = Callable[..., Build]
+MOMENT = parse_moment("2017-12-03")
+NAMES = ("orders_30d", "spend_90d", "overdue")
 Snapshots = Mapping[datetime, tuple[Sequence[str], NDArray[np.float32]]]
 
 
@@ -47,3 +50,13 @@ def write_build(
         pq.write_table(table, build.path(moment))
     build.write_manifest()
     return build
+
+
+def constant(value: float, customers: int = 50, width: int = 3) -> tuple[list[str], NDArray[np.float32]]:
+    """A snapshot whose every value is `value`, so that a mixture of two shows."""
+    return [f"c{n:06d}" for n in range(customers)], np.full((customers, width), value, dtype=np.float32)
+
+
+def weeks(make_build: MakeBuild, count: int) -> tuple[Build, list[datetime]]:
+    moments = [MOMENT + 7 * n * DAY for n in range(count)]
+    return make_build(NAMES, {m: constant(n) for n, m in enumerate(moments)}), moments

@@ -57,6 +57,7 @@ __all__ = [
     "Published",
     "Rows",
     "erase",
+    "nothing_before",
     "overlays",
     "publish",
     "write_overlay",
@@ -84,9 +85,18 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
                 f"{content.id} was published with other content than {build.path(moment)} has now. The same "
                 "build must have the same rows: a correction is a new build (`propensity features build`)"
             )
-        number = found.published.number if found is not None else store.write(content, sha256)
+        if found is not None and not _whole(store, found):  # damaged since
+            store.drop([found.published.number])
+            found = None
         if found is None:
-            _verify(store, number, content, sha256)
+            store.write(content, sha256)
+            found = next(kept for kept in store.publications() if kept.published.id == content.id)
+            if not _whole(store, found):
+                raise FeatureError(
+                    f"{store.where}: read back of {content.id}: other than what was written. Readers keep "
+                    "the old rows; check the disk or the server, then publish again"
+                )
+        number = found.published.number
         if store.pointer() != number:
             store.flip(number)
         _prune(store)
@@ -121,10 +131,9 @@ def erase(settings: Settings, customer_ids: Sequence[str]) -> int:
     with _writing(settings) as store:
         gone = store.erase([key_of(id) for id in customer_ids])
         for kept in store.publications():
-            of = kept.published
-            left = digest(of.id, of.features, store.chunks(of.number), store.identities(of.number))
+            left = _digest(store, kept.published)
             if left != kept.sha256:
-                store.record(of.number, left)
+                store.record(kept.published.number, left)
     return gone
 
 
@@ -152,7 +161,7 @@ class OnlineRows:
         the publication was pruned meanwhile: ask `current` again; OnlineUnavailable.
         """
         keys = _keys(ids)
-        _, stored = self._store.read(published.number, keys)
+        _, stored = self._store.read(published, keys)
         if stored is None:
             raise NoBuild(f"{published.id} is no longer kept in {self._store.where}: read what is current")
         return self._unpacked(published, keys, stored, as_of)
@@ -161,7 +170,7 @@ class OnlineRows:
         """What is current, and its rows as `read` gives them: in one round trip unless it changed."""
         keys, published = _keys(ids), self._latest or self.current()
         while True:
-            pointer, stored = self._store.read(published.number, keys)
+            pointer, stored = self._store.read(published, keys)
             if pointer == published.number and stored is not None:
                 return published, self._unpacked(published, keys, stored, as_of)
             published = self._known(pointer)
@@ -195,12 +204,14 @@ class OnlineRows:
         with _writing(self._settings) as store:
             current, before = self.current(), self.before()
             if before is None:
-                raise NoBuild(
-                    f"{store.where} holds nothing from before {current.id} to roll back to: "
-                    "publish another snapshot (`propensity features build`)"
-                )
+                raise nothing_before(store.where, current)
             store.flip(before.number, withdrawn=current.number)
         return self.current()
+
+    @property
+    def where(self) -> str:
+        """The store, for messages: never with a password."""
+        return self._store.where
 
     def before(self) -> Published | None:
         """What a rollback would go to."""
@@ -229,6 +240,14 @@ class OnlineRows:
         return unpack(published, keys, stored, oldest, self._store.where)
 
 
+def nothing_before(where: str, current: Published) -> NoBuild:
+    """The error of a rollback without anywhere to go."""
+    return NoBuild(
+        f"{where} holds nothing from before {current.id} to roll back to: "
+        "publish another snapshot (`propensity features build`)"
+    )
+
+
 def _keys(ids: Sequence[str]) -> list[bytes]:
     for place, id in enumerate(ids):
         if not isinstance(id, str):
@@ -255,14 +274,14 @@ def _writing(settings: Settings) -> "Iterator[SqliteStore | RedisStore]":
         yield store
 
 
-def _verify(store: "SqliteStore | RedisStore", number: int, content: Content, sha256: str) -> None:
-    """Read back what was written. FeatureError if it is not what was meant."""
-    identities = store.identities(number)
-    if digest(content.id, content.features, store.chunks(number), identities) != sha256:
-        raise FeatureError(
-            f"{store.where}: read back of {content.id}: other than what was written. Readers keep the old "
-            "rows; check the disk or the server, then publish again"
-        )
+def _digest(store: "SqliteStore | RedisStore", of: Published) -> str:
+    """Of what is in the store."""
+    return digest(of.id, of.features, store.chunks(of.number), store.identities(of.number))
+
+
+def _whole(store: "SqliteStore | RedisStore", kept: Publication) -> bool:
+    """Whether a publication reads back as what it was meant to be."""
+    return _digest(store, kept.published) == kept.sha256
 
 
 def _prune(store: "SqliteStore | RedisStore") -> None:

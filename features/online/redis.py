@@ -12,6 +12,7 @@ A read is one script, and so one view and one round trip: a flip is seen at once
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -29,12 +30,13 @@ from features.online.packed import AT_ONCE, Chunk, Content, IdentityRow, Publica
 
 _BUSY = timedelta(seconds=30)  # that a publisher waits for one answer
 _KEYS = 1000  # ids in one script: well below the limit of Lua's stack
+_PAUSE = 4  # times the longest wait: after a failure, so long nobody waits for the server again
 
 _POINTER, _PUBLICATIONS = "propensity:pointer", "propensity:publications"
 _LAST, _TURN = "propensity:last", "propensity:turn"
 
-# KEYS: pointer, publications, rows, overlays. ARGV: number, ids. Nothing is kept without rows that were
-# published: the third answer says how many are there, so that an eviction shows.
+# KEYS: pointer, publications, rows, overlays. ARGV: number, ids. The third answer says how many rows there
+# are: none where some were published is an eviction, and not that everybody is unknown.
 _READ = """
 local ids = {unpack(ARGV, 2)}
 local kept = redis.call('HEXISTS', KEYS[2], ARGV[1])
@@ -83,6 +85,7 @@ class RedisStore:
     def __init__(self, url: str, timeout: timedelta) -> None:
         self._url = url
         self._client = self._open(timeout)
+        self._pause, self._paused_until = _PAUSE * timeout.total_seconds(), 0.0
         self._read = self._client.register_script(_READ)
         self._resolve = self._client.register_script(_RESOLVE)
         self._write = self._client.register_script(_WRITE)
@@ -104,12 +107,13 @@ class RedisStore:
             found: Any = self._client.get(_POINTER)
         return None if found is None else int(found)
 
-    def read(self, number: int, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
+    def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys; None: it is not kept.
 
         More than 1,000 keys are several views of that one publication, whose rows never change.
         """
         rows, overlays = dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
+        number = published.number
         names = [_POINTER, _PUBLICATIONS, _name(number, "rows"), _name(number, "overlays")]
         for start in range(0, max(len(keys), 1), _KEYS):
             some = keys[start : start + _KEYS]
@@ -117,6 +121,11 @@ class RedisStore:
                 pointer, kept, there, *found = self._read(keys=names, args=[number, *some])
             if not kept:
                 return _number(pointer), None
+            if published.rows and not there:
+                raise OnlineUnavailable(
+                    f"{self.where} has lost the rows of {published.id}, as it does where it may evict keys: "
+                    "set its maxmemory-policy to noeviction, and run `propensity features build`"
+                )
             if found:
                 rows.update((key, row) for key, row in zip(some, found[0], strict=True) if row is not None)
             for key, row in zip(some, found[1] if len(found) > 1 else (), strict=False):
@@ -139,8 +148,8 @@ class RedisStore:
             found: Any = self._client.hgetall(_PUBLICATIONS)
         return [_publication(int(number), json.loads(text)) for number, text in found.items()]
 
-    def write(self, content: Content, sha256: str) -> int:
-        """Write all of it, without a turn, and return its number."""
+    def write(self, content: Content, sha256: str) -> None:
+        """Write all of it, without a turn."""
         with self._writer() as client:
             number = int(client.incr(_LAST))
             about = {
@@ -159,7 +168,6 @@ class RedisStore:
                 some = content.identities[start : start + AT_ONCE]
                 items = [part for source, id, customer in some for part in (_identity(source, id), customer)]
                 client.hset(_name(number, "identities"), items=items)
-        return number
 
     def chunks(self, number: int) -> Iterator[Chunk]:
         """Every (key, row) of a publication, ascending."""
@@ -250,9 +258,16 @@ class RedisStore:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
+        """OnlineUnavailable, at once where another caller has just waited in vain: else requests queue up."""
+        if time.monotonic() < self._paused_until:
+            raise OnlineUnavailable(
+                f"{self.where} did not answer in time a moment ago: try again in a second"
+            )
         try:
             yield
         except redis.RedisError as error:
+            if isinstance(error, redis.TimeoutError):
+                self._paused_until = time.monotonic() + self._pause
             # Of what the server says only the code, such as OOM: the rest may repeat what was sent.
             said = f" {str(error).split()[0]}" if isinstance(error, redis.ResponseError) else ""
             raise OnlineUnavailable(

@@ -85,14 +85,15 @@ class SqliteStore:
             found = connection.execute("select publication from pointer").fetchone()
         return None if found is None else int(found[0])
 
-    def read(self, number: int, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
+    def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys, at one moment; None: it is not kept."""
         pointer: int | None = None
         alive, rows, overlays = False, dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
         with self._reading() as connection, _view(connection, several=len(keys) > _KEYS):
             for start in range(0, max(len(keys), 1), _KEYS):
                 some = keys[start : start + _KEYS]
-                for kind, value, key, row in connection.execute(_reading_of(len(some)), (number, *some)):
+                query, values = _reading_of(len(some)), (published.number, *some)
+                for kind, value, key, row in connection.execute(query, values):
                     if kind == 3:
                         rows[key] = row
                     elif kind == 2:
@@ -124,8 +125,8 @@ class SqliteStore:
             for number, id, build, moment, features, rows, sha, turn in found
         ]
 
-    def write(self, content: Content, sha256: str) -> int:
-        """Write all of it, without a turn, and return its number."""
+    def write(self, content: Content, sha256: str) -> None:
+        """Write all of it, without a turn."""
         with self._writer() as connection:
             number: int = connection.execute(
                 "insert into publications (id, build, moment, features, rows, sha256) "
@@ -146,7 +147,6 @@ class SqliteStore:
                 some = content.identities[start : start + AT_ONCE]
                 with _transaction(connection):
                     connection.executemany(f"insert into identities values ({number}, ?, ?, ?)", some)
-        return number
 
     def chunks(self, number: int) -> Iterator[Chunk]:
         """Every (key, row) of a publication, ascending."""

@@ -9,11 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +19,26 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import redis
-from builds_by_hand import write_build
+from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, weeks, write_build
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from servers import RedisServer
 
 from features.builds import Build
 from features.errors import FeatureError, NoBuild, UsageError
-from features.moments import DAY, parse_moment
+from features.moments import DAY
 from features.online import EXPIRED, PRESENT, UNKNOWN, OnlineRows, Published, publish
 from features.online.sqlite import SqliteStore
 from features.settings import Settings
 
-MakeBuild = Callable[..., Build]
-PATIENCE = timedelta(seconds=30)  # a busy machine is no fault of the store's
-MOMENT = parse_moment("2017-12-03")
-NAMES = ("orders_30d", "spend_90d", "overdue")
 float32s = st.floats(width=32, allow_nan=True, allow_infinity=True)
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings of an empty home, whose rows are in either store."""
-    if request.param == "sqlite":
-        return Settings(home=tmp_path / "home")
-    server: RedisServer = request.getfixturevalue("redis_of_all")
-    with server.client() as client:
-        client.flushdb()
-    return Settings(home=tmp_path / "home", online=server.url, online_timeout=PATIENCE)
-
-
 @pytest.fixture
-def embedded(tmp_path: Path) -> Settings:
-    """Settings of an empty home, whose rows are in SQLite: for what only a file can suffer."""
-    return Settings(home=tmp_path / "home")
+def home(stored: Settings) -> Settings:
+    return stored
 
 
 def emptied(settings: Settings, folder: Path) -> Settings:
@@ -76,17 +57,6 @@ def written(settings: Settings, number: int) -> int:
     with closing(sqlite3.connect(settings.home / "online" / "rows.sqlite")) as other:
         query = "select count(*) from packed where publication = ?"
         return int(other.execute(query, (number,)).fetchone()[0])
-
-
-@pytest.fixture
-def make_build(tmp_path: Path) -> MakeBuild:
-    """make_build(names, {moment: (ids, matrix)}) -> Build in `home`, which is `embedded`'s too."""
-    return lambda names, snapshots: write_build(Settings(home=tmp_path / "home"), names, snapshots)
-
-
-def constant(value: float, customers: int = 50, width: int = 3) -> tuple[list[str], NDArray[np.float32]]:
-    """A snapshot whose every value is `value`, so that a mixture of two shows."""
-    return [f"c{n:06d}" for n in range(customers)], np.full((customers, width), value, dtype=np.float32)
 
 
 def connection_of(rows: OnlineRows) -> Any:
@@ -180,11 +150,6 @@ def test_nothing_published_says_what_to_run_and_is_followed(home: Settings, make
         rows.current()
     publish(home, build, MOMENT)
     assert rows.current().moment == MOMENT
-
-
-def weeks(make_build: MakeBuild, count: int) -> tuple[Build, list[datetime]]:
-    moments = [MOMENT + 7 * n * DAY for n in range(count)]
-    return make_build(NAMES, {m: constant(n) for n, m in enumerate(moments)}), moments
 
 
 def test_publishing_again_changes_nothing(home: Settings, make_build: MakeBuild) -> None:

@@ -1,0 +1,41 @@
+"""What readers are served: what is published, and the way back to what was before."""
+
+from __future__ import annotations
+
+import click
+
+from propensity.cli import DRY_RUN, main, settings_of
+
+
+@main.group()
+def online() -> None:
+    """The rows that are served: what is published, and the way back to what was before."""
+
+
+@online.command("status")
+def online_status() -> None:
+    """List the snapshot that is served, and those that are kept for a rollback."""
+    from propensity.tables import show_online
+
+    show_online(settings_of())
+
+
+@online.command("rollback")
+@DRY_RUN
+def online_rollback(dry_run: bool) -> None:
+    """Serve what was published before the current snapshot, at once and without a restart.
+
+    What is withdrawn is never rolled back to; `propensity features build --as-of` publishes it again.
+    """
+    from features.online import OnlineRows, nothing_before
+
+    rows = OnlineRows.open(settings_of())
+    current = rows.current()
+    if dry_run:
+        before = rows.before()
+        if before is None:
+            raise nothing_before(rows.where, current)
+        click.echo(f"would serve {before.id} ({before.rows:,} customers) again, and withdraw {current.id}")
+        return
+    before = rows.rollback()
+    click.echo(f"serving {before.id} ({before.rows:,} customers) again; {current.id} is withdrawn")
