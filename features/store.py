@@ -2,21 +2,20 @@
 
     home/feast/registry.db     entity `customer`, view `customer` over one build's snapshots, one feature
                                service a release; or the schema propensity_feast of PROPENSITY_DATABASE
-    home/feast/online.sqlite   what `materialize` wrote for other teams; our service reads `online.py`
     home/feast/lock            one caller at a time: Feast's DuckDB store is not thread-safe, and its
                                registry is one file
 
 What Feast 0.67 does silently is made loud or impossible here: its DuckDB store returns rows in any order
-and takes names ending in `_y` for its own; its online store never forgets a customer, lets an older
-snapshot overwrite a newer one, and keeps a feature's old values under its new definition.
+and takes names ending in `_y` for its own; its online stores never forget a customer, let an older snapshot
+overwrite a newer one, and keep a feature's old values under its new definition. So its clients read what our
+service serves, through `online/feast_store.py`, and nothing is materialised.
 """
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
-from datetime import datetime, timedelta
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import feast
@@ -25,13 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast.data_format import ParquetFormat
-from feast.errors import FeatureViewNotFoundException
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
-from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
-from feast.repo_config import MaterializationConfig, RegistryConfig
+from feast.repo_config import RegistryConfig
 from feast.types import Float32, String
-from numpy.typing import NDArray
 
 from features import database
 from features.builds import KEYS, Build
@@ -39,7 +34,7 @@ from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
 from features.files import locked
 from features.moments import iso
-from features.online import PRESENT, UNKNOWN
+from features.online.feast_store import PackedOnlineStoreConfig
 from features.settings import Settings
 from features.shop import shop_of
 
@@ -127,59 +122,6 @@ def add_service(settings: Settings, build: Build, name: str, version: str, names
         return str(service.name)
 
 
-def materialize(settings: Settings, build: Build, moment: datetime) -> None:
-    """Write one snapshot to Feast's online store, for other teams' clients.
-
-    Slow (200,000 customers x 60 features: 2 CPU minutes) and not atomic; our service reads `online.py`.
-    """
-    if moment not in build.moments:
-        raise NoBuild(f"build {build.id} has no snapshot of {iso(moment)}: run `propensity features build`")
-    with opened(settings) as store, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
-        # Until all is written, nothing counts as materialised: a crash must not leave a mixture readable.
-        _apply(settings, store, build, materialized="")
-        with redirect_stdout(io.StringIO()):  # Feast prints its progress, in colours
-            store.materialize(moment - _TTL, moment, feature_views=[VIEW])
-        _apply(settings, store, build, materialized=f"{build.id}@{iso(moment)}")
-
-
-def online_read(
-    settings: Settings, build: Build, ids: Sequence[str], names: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """What Feast's online store answers: matrix float32 [n, names] and status, as `OnlineRows.read` gives.
-
-    NoBuild unless a snapshot of this build was materialised last. A customer who was left over from
-    another snapshot is UNKNOWN, as she is in that snapshot.
-    """
-    _check_names(build, names, "an online read")
-    matrix = np.full((len(ids), len(names)), np.nan, dtype=np.float32)
-    status = np.full(len(ids), UNKNOWN, dtype=np.uint8)
-    with opened(settings) as store:
-        registered = _registered(store)
-        of, _, moment = (registered.tags.get("materialized", "") if registered else "").partition("@")
-        if of != build.id:
-            raise NoBuild(
-                f"Feast's online store holds {of or 'no whole snapshot'}, not build {build.id}: "
-                "call features.store.materialize for it"
-            )
-        answer = store.get_online_features(
-            features=[f"{VIEW}:{name}" for name in names], entity_rows=[{"customer_id": id} for id in ids]
-        ).proto
-    places = {name: place for place, name in enumerate(names)}
-    for name, result in zip(answer.metadata.feature_names.val, answer.results, strict=True):
-        if name not in places:
-            continue
-        for row, (value, state, at) in enumerate(
-            zip(result.values, result.statuses, result.event_timestamps, strict=True)
-        ):
-            if state == FieldStatus.NOT_FOUND or at.ToJsonString() != moment:
-                continue
-            status[row] = PRESENT
-            if state == FieldStatus.PRESENT and value.WhichOneof("val") == "float_val":
-                matrix[row, places[name]] = value.float_val
-    return matrix, status
-
-
 @contextmanager
 def opened(settings: Settings) -> Iterator[Any]:
     """Feast's own FeatureStore of that home, for one process at a time. Raises as `database.opened`."""
@@ -194,8 +136,7 @@ def opened(settings: Settings) -> Iterator[Any]:
                     provider="local",
                     registry=registry,
                     offline_store=DuckDBOfflineStoreConfig(),
-                    online_store=SqliteOnlineStoreConfig(path=str(folder / "online.sqlite")),
-                    materialization=MaterializationConfig(online_write_batch_size=10_000),  # else 9 GB
+                    online_store=PackedOnlineStoreConfig(home=str(settings.home.absolute())),
                     entity_key_serialization_version=3,
                     repo_path=folder,
                 )
@@ -212,7 +153,7 @@ def opened(settings: Settings) -> Iterator[Any]:
 @contextmanager
 def _registry(settings: Settings) -> Iterator[RegistryConfig]:
     """The file in the home, or the team's database."""
-    # Without the flag, online reads are refused while materialising, and after a crash in it.
+    # Without the flag, a client that tries to materialise is refused, and every read after it.
     flag = {"serve_features_while_materializing": True}
     if settings.database is None:
         yield RegistryConfig(path=str(settings.home.absolute() / "feast" / "registry.db"), **flag)
@@ -228,21 +169,8 @@ def _not_the_advice(record: logging.LogRecord) -> bool:
     return "serve_features_while_materializing" not in record.getMessage()
 
 
-def _registered(store: Any) -> Any | None:
-    try:
-        return store.get_feature_view(VIEW)
-    except FeatureViewNotFoundException:
-        return None
-
-
-def _apply(settings: Settings, store: Any, build: Build, materialized: str | None = None) -> Any:
-    """Register the build's view and return it.
-
-    materialized: what Feast's online store holds from now on; None: what it held before.
-    """
-    if materialized is None:
-        registered = _registered(store)
-        materialized = registered.tags.get("materialized", "") if registered else ""
+def _apply(settings: Settings, store: Any, build: Build) -> Any:
+    """Register the build's view and return it."""
     _check_build(build)
     shop = shop_of(settings)
     declared = catalogue(shop.declared("FEATURES"))
@@ -272,7 +200,7 @@ def _apply(settings: Settings, store: Any, build: Build, materialized: str | Non
         schema=fields,
         online=True,
         description="What was known about a customer at a moment",
-        tags={"build": build.id, "materialized": materialized},
+        tags={"build": build.id},
     )
     store.apply([customer, view])
     return view

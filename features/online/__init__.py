@@ -16,6 +16,7 @@ Behind this module stand two stores with the same methods: `sqlite.py`, a file i
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from features.builds import Build
@@ -85,13 +86,13 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
                 f"{content.id} was published with other content than {build.path(moment)} has now. The same "
                 "build must have the same rows: a correction is a new build (`propensity features build`)"
             )
-        if found is not None and not _whole(store, found):  # damaged since
+        if found is not None and not _holds(store, found.published, content):  # damaged since
             store.drop([found.published.number])
             found = None
         if found is None:
             store.write(content, sha256)
             found = next(kept for kept in store.publications() if kept.published.id == content.id)
-            if not _whole(store, found):
+            if not _holds(store, found.published, content):
                 raise FeatureError(
                     f"{store.where}: read back of {content.id}: other than what was written. Readers keep "
                     "the old rows; check the disk or the server, then publish again"
@@ -279,9 +280,11 @@ def _digest(store: "SqliteStore | RedisStore", of: Published) -> str:
     return digest(of.id, of.features, store.chunks(of.number), store.identities(of.number))
 
 
-def _whole(store: "SqliteStore | RedisStore", kept: Publication) -> bool:
+def _holds(store: "SqliteStore | RedisStore", of: Published, content: Content) -> bool:
     """Whether a publication reads back as what it was meant to be."""
-    return _digest(store, kept.published) == kept.sha256
+    pairs = zip_longest(store.chunks(of.number), content.chunks())
+    same = all(stored == meant for stored, meant in pairs)
+    return same and store.identities(of.number) == content.identities
 
 
 def _prune(store: "SqliteStore | RedisStore") -> None:

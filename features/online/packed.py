@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ from features.settings import Settings
 
 PRESENT, EXPIRED, UNKNOWN = 0, 1, 2  # status of a customer in an answer of `read`
 PACKED = np.dtype("<f4")
+_NAN = np.array(np.nan, PACKED).tobytes()
 AT_ONCE = 5_000  # rows that are written, or read back, together
+_COLUMNS = 10  # that are read together: few, for memory; some, since a row-wise matrix is filled faster so
 
 Consents = Mapping[tuple[str, str], bool]  # (channel, purpose) -> granted
 Chunk = list[tuple[bytes, bytes]]  # (key, row)
@@ -136,12 +139,15 @@ class Content:
 def digest(
     id: str, features: Mapping[str, str], chunks: Iterable[Chunk], identities: Iterable[IdentityRow]
 ) -> str:
-    """Hex digest over what a publication holds; rows and identities ascending by key."""
-    sha = hashlib.sha256(f"{id}\n{json.dumps(dict(features))}\n".encode())
+    """Hex digest over what a publication holds; rows and identities ascending by key, in any chunks."""
+    sha, lengths, keys, rows = (hashlib.sha256() for _ in range(4))
+    sha.update(f"{id}\n{json.dumps(dict(features))}\n".encode())
     for chunk in chunks:
-        sha.update(
-            b"".join([part for key, row in chunk for part in (len(key).to_bytes(4, "little"), key, row)])
-        )
+        lengths.update(np.array([(len(key), len(row)) for key, row in chunk], "<i4").tobytes())
+        keys.update(b"".join([key for key, _ in chunk]))
+        rows.update(b"".join([row for _, row in chunk]))
+    for part in (lengths, keys, rows):
+        sha.update(part.digest())
     for identity in identities:
         sha.update(repr(identity).encode())
     return sha.hexdigest()
@@ -160,7 +166,9 @@ def unpack(
     FeatureError if a stored row is not as long as it was published.
     """
     count, width = len(keys), len(published.features) * PACKED.itemsize
-    rows = {**stored.rows, **{key: row for key, (_, row) in stored.overlays.items()}}
+    rows = stored.rows
+    if stored.overlays:
+        rows = {**rows, **{key: row for key, (_, row) in stored.overlays.items()}}
     if any(len(row) < width or row[width : width + 1] not in (b"", b"[") for row in rows.values()):
         raise FeatureError(
             f"{where}: rows of {published.id} are not {width} bytes long, as they were published: something "
@@ -170,13 +178,12 @@ def unpack(
     for place, key in enumerate(keys) if stored.overlays else ():
         if key in stored.overlays:
             known_at[place] = stored.overlays[key][0]
-    present = np.fromiter((key in rows for key in keys), dtype=bool, count=count)
-    status = np.where(present, np.uint8(PRESENT), np.uint8(UNKNOWN))
-    packed = b"".join([rows[key][:width] for key in keys if key in rows])
-    matrix = np.full((count, len(published.features)), np.nan, dtype=np.float32)
-    matrix[present] = np.frombuffer(packed, dtype=PACKED).reshape(-1, len(published.features))
+    status = np.array([PRESENT if key in rows else UNKNOWN for key in keys], dtype=np.uint8)
+    blank = _NAN * len(published.features)
+    packed = bytearray().join([rows.get(key, blank)[:width] for key in keys])
+    matrix = np.frombuffer(packed, dtype=PACKED).reshape(count, len(published.features))
     if oldest is not None:
-        expired = present & (known_at < to_us(oldest))
+        expired = (status == PRESENT) & (known_at < to_us(oldest))
         status[expired] = EXPIRED
         matrix[expired] = np.nan
 
@@ -211,25 +218,31 @@ def nothing_published(where: str) -> NoBuild:
 
 def _snapshot(build: Build, moment: datetime) -> tuple[list[bytes], NDArray[np.float32]]:
     """Keys, ascending, and the matrix of one snapshot."""
-    table = build.read(moment)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    build.require_moment(moment)
     names = list(build.features)
-    if table.column_names[len(KEYS) :] != names:
-        raise FeatureError(
-            f"{build.path(moment)} does not have the columns that its manifest declares, in that order: "
-            "delete the build's folder and run `propensity features build`"
-        )
-    keys = [id.encode() for id in table.column("customer_id").to_pylist()]
-    matrix = np.empty((table.num_rows, len(names)), dtype=PACKED)
-    for place, name in enumerate(names):
-        column = table.column(name)
-        if str(column.type) != "float" or column.null_count:
+    with pq.ParquetFile(build.path(moment)) as file:
+        if file.schema_arrow.names[len(KEYS) :] != names:
             raise FeatureError(
-                f"{build.path(moment)}: {name} is {column.type} with {column.null_count} nulls, "
-                "where float32 with NaN for null is expected: run `propensity features build` again"
+                f"{build.path(moment)} does not have the columns that its manifest declares, in that order: "
+                "delete the build's folder and run `propensity features build`"
             )
-        matrix[:, place] = column.to_numpy()
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    if order != list(range(len(keys))):
+        keys: list[bytes] = file.read(["customer_id"]).column(0).cast(pa.binary()).to_pylist()
+        matrix = np.empty((len(keys), len(names)), dtype=PACKED)
+        for start in range(0, len(names), _COLUMNS):
+            some = file.read(names[start : start + _COLUMNS])
+            for name, column in zip(some.column_names, some.columns, strict=True):
+                if str(column.type) != "float" or column.null_count:
+                    raise FeatureError(
+                        f"{build.path(moment)}: {name} is {column.type} with {column.null_count} nulls, "
+                        "where float32 with NaN for null is expected: run `propensity features build` again"
+                    )
+            values = np.column_stack([column.to_numpy() for column in some.columns])
+            matrix[:, start : start + _COLUMNS] = values
+    if any(before >= after for before, after in pairwise(keys)):
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         keys, matrix = [keys[place] for place in order], matrix[order]
     return keys, matrix
 

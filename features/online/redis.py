@@ -11,6 +11,7 @@ propensity:<n>:identities  hash: length of the source, source, source id -> cust
 A read is one script, and so one view and one round trip: a flip is seen at once, and never half.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,9 @@ return 1
 """
 
 
+_SHA = {text: hashlib.sha1(text.encode()).hexdigest() for text in (_READ, _RESOLVE, _WRITE)}
+
+
 @lru_cache(maxsize=8)
 def store_of(url: str, timeout: timedelta) -> "RedisStore":
     """One store, and one pool of connections, a process and setting."""
@@ -86,9 +90,6 @@ class RedisStore:
         self._url = url
         self._client = self._open(timeout)
         self._pause, self._paused_until = _PAUSE * timeout.total_seconds(), 0.0
-        self._read = self._client.register_script(_READ)
-        self._resolve = self._client.register_script(_RESOLVE)
-        self._write = self._client.register_script(_WRITE)
 
     @property
     def where(self) -> str:
@@ -118,7 +119,7 @@ class RedisStore:
         for start in range(0, max(len(keys), 1), _KEYS):
             some = keys[start : start + _KEYS]
             with self._named():
-                pointer, kept, there, *found = self._read(keys=names, args=[number, *some])
+                pointer, kept, there, *found = self._run(_READ, names, number, *some)
             if not kept:
                 return _number(pointer), None
             if published.rows and not there:
@@ -139,7 +140,7 @@ class RedisStore:
         for start in range(0, len(pairs), _KEYS):
             some = [_identity(*pair) for pair in pairs[start : start + _KEYS]]
             with self._named():
-                found += self._resolve(keys=[_POINTER], args=some) or [None] * len(some)
+                found += self._run(_RESOLVE, [_POINTER], *some) or [None] * len(some)
         return [None if id is None else id.decode() for id in found]
 
     def publications(self) -> list[Publication]:
@@ -213,11 +214,11 @@ class RedisStore:
 
     def write_overlay(self, number: int, rows: Mapping[bytes, tuple[int, bytes]]) -> bool:
         """Write overlays (moment, row); False, and nothing is written, if that is no longer current."""
-        args: list[Any] = [number]
+        args: list[bytes | int] = [number]
         for key, (moment, row) in rows.items():
             args += (key, moment.to_bytes(8, "little") + row)
         with self._named():
-            return bool(self._write(keys=[_POINTER, _name(number, "overlays")], args=args))
+            return bool(self._run(_WRITE, [_POINTER, _name(number, "overlays")], *args))
 
     def overlays(self, number: int) -> dict[str, datetime]:
         """Customer -> moment of her overlay."""
@@ -239,6 +240,15 @@ class RedisStore:
                 if mine:
                     client.hdel(_name(number, "identities"), *mine)
         return gone
+
+    def _run(self, script: str, keys: list[str], *args: bytes | int) -> Any:
+        """A script's answer. The server is sent its text once, and again only after a restart."""
+        asked = (_SHA[script], len(keys), *keys, *args)
+        try:
+            return self._client.evalsha(*asked)
+        except redis.exceptions.NoScriptError:
+            self._client.script_load(script)
+            return self._client.evalsha(*asked)
 
     def _open(self, timeout: timedelta) -> Any:
         seconds = timeout.total_seconds()
