@@ -142,7 +142,7 @@ def _part(
     raw = scratch / "raw" / source.name / "part"
     part = stage(shop, source, stamp, raw, scratch, settings.memory, progress)
     if tombstones and not dry_run:
-        tombstones.add(erased_in(part, tombstones, settings.memory), ())  # she has another id by now
+        tombstones.having(erased_in(part, tombstones, settings.memory)).write()  # she may have a new id
     return part
 
 

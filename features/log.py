@@ -22,6 +22,7 @@ from features.errors import LogError
 from features.files import read_pointer, sha256
 from features.moments import parse_moment
 from features.settings import Settings
+from features.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,7 @@ class Log:
     complete_until: datetime  # everything up to here is in the log: what makes a label mature
     shop: dict[str, object]  # `Shop.of_log` when it was ingested
     files: dict[str, dict[str, dict[str, object]]]  # table -> source -> {"rows", "sha256"}
+    erased: str = ""  # digest of the tombstones that it obeys
 
     @classmethod
     def open(cls, settings: Settings) -> "Log":
@@ -47,7 +49,13 @@ class Log:
         current = read_pointer(root / "CURRENT")
         if current is None:
             raise LogError(f"there is no customer log in {root}: run `propensity ingest`")
-        return cls.at(root / current)
+        log = cls.at(root / current)
+        if log.erased != Tombstones.of(settings).digest:
+            raise LogError(
+                "somebody was erased, but the log still holds her: an erasure runs, or was interrupted. "
+                "Run the same `propensity erase` again, or `propensity ingest`"
+            )
+        return log
 
     @classmethod
     def at(cls, folder: Path) -> "Log":
@@ -63,6 +71,7 @@ class Log:
             complete_until=parse_moment(raw["complete_until"]),
             shop=raw["shop"],
             files=raw["files"],
+            erased=raw.get("erased", ""),
         )
 
     @property

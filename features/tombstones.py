@@ -54,26 +54,25 @@ class Tombstones:
         """Those of the (source, source id) that were erased."""
         return {pair for pair in pairs if self._has("source", *pair)} if self else set()
 
-    def add(self, ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> "Tombstones":
-        """Write a person's ids down, and return the lists as they are then."""
+    def having(self, ids: Iterable[str], pairs: Iterable[tuple[str, str]] = ()) -> "Tombstones":
+        """These, and those of a person's ids; not written down yet."""
         key = next(iter(sorted(self.lists)), None) or secrets.token_hex(32)
-        hashes = self.lists.get(key, frozenset())
-        hashes |= {_hash(key, "customer", id) for id in ids} | {_hash(key, "source", *pair) for pair in pairs}
-        return self.union({key: hashes})
+        hashes = {_hash(key, "customer", id) for id in ids} | {_hash(key, "source", *pair) for pair in pairs}
+        return self.union({key: frozenset(hashes)})
 
     def union(self, lists: Mapping[str, frozenset[str]]) -> "Tombstones":
-        """Write other lists down beside these, and return all."""
-        merged = {
-            key: self.lists.get(key, frozenset()) | lists.get(key, frozenset())
-            for key in {*self.lists, *lists}
-        }
+        """These and other lists; not written down yet."""
+        empty: frozenset[str] = frozenset()
+        keys = {*self.lists, *lists}
+        return Tombstones(self.folder, {k: self.lists.get(k, empty) | lists.get(k, empty) for k in keys})
+
+    def write(self) -> None:
+        """Write them down; a crash leaves each list as it was or as it is to be."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for key, hashes in merged.items():
-            if hashes != self.lists.get(key):
-                name = hashlib.sha256(key.encode()).hexdigest()[:12]
-                text = json.dumps({"key": key, "hashes": sorted(hashes)}, indent=0)
-                write_atomically(self.folder / f"{name}.json", text.encode(), mode=0o600)
-        return Tombstones(self.folder, merged)
+        for key, hashes in self.lists.items():
+            name = hashlib.sha256(key.encode()).hexdigest()[:12]
+            text = json.dumps({"key": key, "hashes": sorted(hashes)}, indent=0)
+            write_atomically(self.folder / f"{name}.json", text.encode(), mode=0o600)
 
     def _has(self, *what: str) -> bool:
         return any(_hash(key, *what) in hashes for key, hashes in self.lists.items())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from features.rejects import Reason
     from features.sources.simulated.world import World
     from features.sources.simulated.writing import Simulated
+    from propensity.erasing import Erased
     from training.fit import Trained
 
 OUT = Console(soft_wrap=False, highlight=False)
@@ -119,6 +120,20 @@ def show_simulated(done: Simulated, world: World, dry_run: bool) -> None:
     console().print(shown)
     say(f"{done.folder}: {size}" + ("" if done.changed else " (nothing new: it holds this shop already)"))
     say(f"Next: `export PROPENSITY_SHOP={done.folder}`, then `propensity ingest`.")
+
+
+def show_erased(done: Erased) -> None:
+    """What an erasure removed, table by table; never who it was."""
+    shown = table("Erased" if not done.dry_run else "Would be erased", "from", "rows", right=("rows",))
+    for place, rows in done.removed.items():
+        shown.add_row(place, f"{rows:,}")
+    if done.removed:
+        console().print(shown)
+    else:
+        say("nothing of that person is left here")
+    say(
+        f"customer ids of one person: {done.ids}" + ("; dry run: nothing was changed" if done.dry_run else "")
+    )
 
 
 def show_rejects(reasons: list[Reason]) -> None:

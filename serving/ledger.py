@@ -277,6 +277,11 @@ class Ledger:
             )
         return found
 
+    def customers(self) -> set[str]:
+        """Everybody of whom a decision can still be read."""
+        with self._used("read"):
+            return {id for (id,) in self._db.execute("SELECT customer_id FROM pseudonyms")}
+
     def releases_named(self) -> set[tuple[str, str]]:
         """(name, version) of every release that a decision was taken with: never to be pruned."""
         with self._used("read"):

@@ -19,6 +19,7 @@ from features.builds import KEYS, Build
 from features.errors import FeatureError, NoBuild
 from features.moments import to_us
 from features.settings import Settings
+from features.tombstones import Tombstones
 
 PRESENT, EXPIRED, UNKNOWN = 0, 1, 2  # status of a customer in an answer of `read`
 PACKED = np.dtype("<f4")
@@ -108,6 +109,10 @@ class Content:
         NoBuild if that moment was not built, FeatureError if the snapshot is not what its build declares.
         """
         keys, matrix = _snapshot(build, moment)
+        erased = Tombstones.of(settings).customers(key.decode() for key in keys)
+        if erased:  # a build that came back from somewhere
+            kept = np.array([key.decode() not in erased for key in keys])
+            keys, matrix = [key for key, keep in zip(keys, kept, strict=True) if keep], matrix[kept]
         log = settings.home / "log" / build.log
         return cls(
             f"{build.id}@{moment:%Y%m%dT%H%M%SZ}",

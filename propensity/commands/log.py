@@ -184,3 +184,24 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     from propensity.tables import show_ingested
 
     show_ingested(take_in(settings_of(), file, dry_run), dry_run)
+
+
+@main.command()
+@click.argument("customer", required=False)
+@click.option("--source", help="With --id: a source whose id it is.")
+@click.option("--id", "source_id", help="Her id in that source.")
+@DRY_RUN
+def erase(customer: str | None, source: str | None, source_id: str | None, dry_run: bool) -> None:
+    """Remove a person, under all ids that she has, from everything that this home holds.
+
+    CUSTOMER is any of her customer ids; or name her by --source and --id. Tombstones stay: hashes that name
+    nobody, which ingestion, builds and publishing obey, so that old files do not bring her back. Run it again
+    if it was interrupted. Backups that were made before are yours to remove.
+    """
+    from propensity.erasing import erase as run
+    from propensity.tables import show_erased
+
+    if (customer is None) == (source is None or source_id is None):
+        raise click.UsageError("name a CUSTOMER, or --source and --id")
+    identity = (source, source_id) if source is not None and source_id is not None else None
+    show_erased(run(settings_of(), customer, identity, dry_run))

@@ -1,0 +1,307 @@
+"""Removing a person from what is known: parts, generations, rejects, snapshots, scores, Feast's online rows.
+
+First her tombstones are written, then everything is made to obey them, the log last. Whoever is killed in
+between runs the same again: what obeys already is left alone, and who is erased is known by hash alone.
+A generation and a build keep their names: they hold what they held, without her; nothing is computed again.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features import duck
+from features.errors import UnknownCustomer
+from features.files import locked, sha256, write_atomically
+from features.ingest import fold, manifest_of, taken_of, text_of
+from features.log import Log
+from features.parts import Part
+from features.pruning import prune
+from features.scrubbing import OF_WHOM
+from features.settings import Settings
+from features.shop import shop_of
+from features.tombstones import Tombstones
+
+Removed = Counter[str]  # where -> rows
+
+
+@dataclass(frozen=True)
+class Person:
+    """All ids that lead to one person: customer ids, merged ones too, and (source, source id)."""
+
+    ids: frozenset[str]
+    identities: frozenset[tuple[str, str]]
+
+
+def find(settings: Settings, customer: str | None, identity: tuple[str, str] | None = None) -> Person:
+    """Who that is, by a customer id or by a source's id; also of somebody whose erasure was interrupted.
+
+    UnknownCustomer if neither the log nor a tombstone knows of her.
+    """
+    ids = {customer} if customer is not None else set()
+    pairs = {identity} if identity is not None else set()
+    named = parts_of(settings)
+    rows = []
+    for part in named:
+        if "identities" in part.tables:
+            table = pq.read_table(part.path("identities"), columns=["source", "source_id", "customer_id"])
+            rows += list(zip(*(table[c].to_pylist() for c in table.column_names), strict=True))
+    size = -1
+    while size < len(ids) + len(pairs):  # an id leads to identities, those lead to other ids
+        size = len(ids) + len(pairs)
+        pairs |= {(source, id) for source, id, owner in rows if owner in ids}
+        ids |= {owner for source, id, owner in rows if (source, id) in pairs}
+    tombstones = Tombstones.of(settings)
+    known = pairs or any(ids & set(_customers(part.path(t))) for part in named for t in _personal(part))
+    if not known and not tombstones.customers(ids) and not tombstones.identities(pairs):
+        raise UnknownCustomer("nobody of that id is in the customer log, and nobody of that id was erased")
+    return Person(frozenset(ids), frozenset(pairs))
+
+
+def parts_of(settings: Settings) -> list[Part]:
+    """The parts of the log in force; none without a log."""
+    sources = manifest_of(settings)["sources"]
+    return [Part.open(settings.home / "parts" / name / facts["part"]) for name, facts in sources.items()]
+
+
+def erased_of(settings: Settings, tombstones: Tombstones) -> set[str]:
+    """The customer ids of erased people that parts, snapshots or scores still hold."""
+    files = [part.path(table) for part in parts_of(settings) for table in _personal(part)]
+    found: set[str] = set()
+    for path in [*files, *_derived(settings)]:
+        found |= tombstones.customers(_customers(path))
+    return found
+
+
+def count(settings: Settings, tombstones: Tombstones) -> Removed:
+    """What obeying those tombstones would remove, table by table. Writes nothing."""
+    removed: Removed = Counter()
+    manifest = manifest_of(settings)
+    if "generation" in manifest:
+        log = Log.at(settings.home / "log" / manifest["generation"])
+        for table in sorted(log.tables):
+            for path in log.paths(table):
+                removed[table] += _without(path, tombstones, keep=True)
+        for path in (settings.home / "rejects" / log.fingerprint).glob("*.parquet"):
+            removed["rejects"] += _rejects(path, tombstones, keep=True)
+    for path in _derived(settings):
+        removed[_kind(settings, path)] += _without(path, tombstones, keep=True)
+    return removed
+
+
+def obey(settings: Settings, tombstones: Tombstones) -> None:
+    """Make snapshots, scores, Feast's rows and at last the log hold nobody who was erased."""
+    with locked(settings.home / "snapshots" / ".lock"):
+        for path in _derived(settings):
+            _without(path, tombstones)
+    _feast(settings, tombstones)
+    with locked(settings.home / "log" / ".lock"):
+        if "generation" in manifest_of(settings):
+            _log(settings, tombstones)
+        for folder in (settings.home / "rejects").glob("*/"):
+            for path in folder.glob("*.parquet"):
+                if folder.name != "taken":
+                    _rejects(path, tombstones)
+    with locked(settings.home / "snapshots" / ".lock"):
+        for manifest in (settings.home / "snapshots").glob("*/manifest.json"):
+            _build(settings, manifest)
+
+
+def _log(settings: Settings, tombstones: Tombstones) -> None:
+    """Fold the log in force anew, under its name; take her out of the other generations."""
+    root, shop = settings.home / "log", shop_of(settings)
+    scratch = root / ".scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    for path in taken_of(settings):
+        _taken(path, tombstones)
+    before = manifest_of(settings)
+    if before["erased"] != tombstones.digest:
+        try:
+            manifest = fold(settings, shop, [], before, scratch)
+            _replace(scratch / "log", root / before["generation"], manifest)
+            rejects = settings.home / "rejects" / before["generation"]
+            for path in (scratch / "log" / "rejects").glob("*.parquet"):
+                path.replace(rejects / path.name)
+            write_atomically(root / before["generation"] / "manifest.json", text_of(manifest).encode())
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    for other in root.glob("*/manifest.json"):
+        facts = json.loads(other.read_text("utf-8"))
+        if facts.get("erased") == tombstones.digest:
+            continue
+        for path in other.parent.rglob("*.parquet"):
+            _without(path, tombstones)
+        for table, by_source in facts["files"].items():
+            for source in list(by_source):
+                path = other.parent / table / f"{source}.parquet"
+                by_source[source] = {"rows": pq.read_metadata(path).num_rows, "sha256": sha256(path)}
+        (other.parent / "digests.json").unlink(missing_ok=True)  # of rows that are gone
+        facts["erased"] = tombstones.digest
+        write_atomically(other, text_of(facts).encode())
+    prune(settings)
+
+
+def _replace(fresh: Path, generation: Path, manifest: dict[str, Any]) -> None:
+    """Put a generation's files in the place of those that it had, one by one; its manifest follows."""
+    kept = {fresh / "digests.json", fresh / "merges.parquet"}
+    kept |= {fresh / table / f"{source}.parquet" for table, by in manifest["files"].items() for source in by}
+    for path in kept:
+        target = generation / path.relative_to(fresh)
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+    for path in generation.glob("*/*.parquet"):
+        if fresh / path.relative_to(generation) not in kept:
+            path.unlink()
+
+
+def _derived(settings: Settings) -> list[Path]:
+    """Files with a row a customer that were computed from the log."""
+    return sorted(
+        path for kind in ("snapshots", "scores") for path in (settings.home / kind).rglob("*.parquet")
+    )
+
+
+def _kind(settings: Settings, path: Path) -> str:
+    return path.relative_to(settings.home).parts[0]
+
+
+def _personal(part: Part) -> list[str]:
+    return [t for t in part.tables if "customer_id" in pq.read_schema(part.path(t)).names]
+
+
+def _customers(path: Path) -> Iterator[str]:
+    """The customer ids in a file, each once a row group."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, ["customer_id"])["customer_id"]
+            yield from pc.unique(column.cast(pa.string())).to_pylist()
+
+
+def _without(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
+    """Replace a file by one without them, at once; return how many rows went. keep: only count."""
+    names = [n for n in ("customer_id", "canonical_id") if n in pq.read_schema(path).names]
+    if not names:
+        return 0
+    gone = 0
+    with pq.ParquetFile(path) as file:
+        groups, schema = [], file.schema_arrow
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number, names)
+            hers = pa.array([False] * len(group))
+            for name in names:
+                ids = group[name].cast(pa.string())
+                erased = pa.array(sorted(tombstones.customers(pc.unique(ids).to_pylist())), pa.string())
+                hers = pc.or_(hers, pc.is_in(ids, erased).combine_chunks())
+            groups.append(pc.invert(hers))
+            gone += pc.sum(hers).as_py() or 0
+        if keep or not gone:
+            return gone
+        fresh = path.with_name(f".{path.name}.erasing")
+        with pq.ParquetWriter(fresh, schema, compression="zstd") as writer:
+            for number, kept in enumerate(groups):
+                rows = file.read_row_group(number).filter(kept)
+                if len(rows):
+                    writer.write_table(rows)
+    _settle(fresh, path)
+    return gone
+
+
+def _settle(fresh: Path, path: Path) -> None:
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _rejects(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
+    """The same for rejected rows, by the customer that they name."""
+    connection = duck.connect()
+    rows = f"read_parquet('{path}')"
+    whom = connection.execute(f"SELECT DISTINCT {OF_WHOM} FROM {rows}").fetchall()
+    erased = tombstones.customers(id for (id,) in whom if id is not None)
+    if not erased:
+        return 0
+    connection.register("gone", pa.table({"customer_id": sorted(erased)}))
+    (gone,) = connection.execute(f"SELECT count(*) FROM {rows} WHERE {OF_WHOM} IN (FROM gone)").fetchall()[0]
+    if not keep:
+        rest = connection.sql(f"SELECT * FROM {rows} WHERE coalesce({OF_WHOM} NOT IN (FROM gone), true)")
+        fresh = path.with_name(f".{path.name}.erasing")
+        pq.write_table(rest.to_arrow_table().cast(pq.read_schema(path)), fresh)
+        _settle(fresh, path)
+    connection.close()
+    return int(gone)
+
+
+def _taken(path: Path, tombstones: Tombstones) -> None:
+    """Empty her mended rows; they stay as rows, for the others are known by their place in the file."""
+    rows = pq.read_table(path)
+    if "customer_id" not in rows.column_names:
+        return
+    ids = rows["customer_id"].cast(pa.string())
+    erased = tombstones.customers(id for id in pc.unique(ids).to_pylist() if id is not None)
+    if not erased:
+        return
+    hers = pc.is_in(ids, pa.array(sorted(erased), pa.string()))
+    for place, name in enumerate(rows.column_names):
+        rows = rows.set_column(place, name, pc.if_else(hers, None, rows[name]))
+    fresh = path.with_name(f".{path.name}.erasing")
+    pq.write_table(rows, fresh)
+    _settle(fresh, path)
+
+
+def _feast(settings: Settings, tombstones: Tombstones) -> None:
+    """Rows that were materialised for other teams' clients; their keys hold the customer's id."""
+    path = settings.home / "feast" / "online.sqlite"
+    if not path.exists():
+        return
+    from feast.infra.key_encoding_utils import deserialize_entity_key
+
+    with locked(settings.home / "feast" / "lock"), closing(sqlite3.connect(path, timeout=60)) as db:
+        db.execute("pragma secure_delete = on").fetchall()
+        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            columns = {row[1] for row in db.execute(f'pragma table_info("{table}")')}
+            if "entity_key" not in columns:
+                continue
+            keys = [key for (key,) in db.execute(f'select distinct entity_key from "{table}"')]
+            owners = {
+                key: deserialize_entity_key(key, entity_key_serialization_version=3)
+                .entity_values[0]
+                .string_val
+                for key in keys
+            }
+            gone = tombstones.customers(owners.values())
+            db.executemany(
+                f'delete from "{table}" where entity_key = ?',
+                [(k,) for k, id in owners.items() if id in gone],
+            )
+        db.commit()
+
+
+def _build(settings: Settings, manifest: Path) -> None:
+    """Let a build know its files' new sizes; a parquet file that can be opened is whole. What its log knew on
+    each day is now what it knows without her, so that later builds still take its snapshots over."""
+    raw = json.loads(manifest.read_text("utf-8"))
+    for text in list(raw["moments"]):
+        stamp = text.replace("-", "").replace(":", "")
+        path = manifest.parent / f"{stamp}.parquet"
+        try:
+            pq.read_metadata(path)
+        except (OSError, pa.ArrowInvalid):
+            continue
+        raw["moments"][text] = path.stat().st_size
+    write_atomically(manifest, json.dumps(raw, indent=1).encode())
+    known, folder = manifest.parent / "digests.json", settings.home / "log" / raw["log"]
+    if known.exists() and (folder / "manifest.json").exists():
+        digests = Log.at(folder).digests
+        fresh = {table: digests[table] for table in json.loads(known.read_text("utf-8")) if table in digests}
+        write_atomically(known, json.dumps(fresh).encode())
