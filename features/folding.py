@@ -25,7 +25,7 @@ from features.tables import TABLES, Table
 Progress = Callable[[str, int, int], None]
 
 MENDED, INBOX = "mended", "inbox"  # sources of our own, which yield to every other, in this order
-_OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
+OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
 # A rejected row's name, as long as it stands where it stands: for mending.
 REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
@@ -103,7 +103,7 @@ class Fold:
     def _events(self, table: Table) -> None:
         """Drop what another source has already; rewrite what changes."""
         here = holders(self.parts, table.name)
-        owned = names(_OWNED.get(table.name, table.key))
+        owned = names(OWNED.get(table.name, table.key))
         for place, part in enumerate(here):
             view = self._view(table, part)
             self.connection.execute("CREATE OR REPLACE TEMP TABLE dropped (_row BIGINT, reason VARCHAR)")

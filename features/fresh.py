@@ -172,6 +172,7 @@ def _part(log: Log, shop: Shop, customer_ids: Sequence[str], kept: Sequence[Kept
     import pyarrow.parquet as pq
 
     from features import duck
+    from features.folding import OWNED
     from features.ingest import arrow_schema
 
     fresh = _by_table(kept)
@@ -194,9 +195,10 @@ def _part(log: Log, shop: Shop, customer_ids: Sequence[str], kept: Sequence[Kept
                 known = f"""SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)
                             WHERE customer_id IN (SELECT customer_id FROM wanted)"""
             connection.register("fresh", pa.Table.from_pylist(fresh.get(name, []), schema=schema))
+            # As folding does: a key's row is another source's, and an order's lines are all of one source.
+            key = ", ".join(f'"{column}"' for column in OWNED.get(name, table.key))
             query = f"""WITH known AS MATERIALIZED ({known})
-                SELECT * FROM known UNION ALL SELECT {columns} FROM fresh ANTI JOIN known
-                USING ({", ".join(f'"{column}"' for column in table.key)})"""
+                SELECT * FROM known UNION ALL SELECT {columns} FROM fresh ANTI JOIN known USING ({key})"""
             if name == "customers":  # she is known from the first word of her on
                 query = f"""SELECT customer_id, min("at") AS "at", min(known_at) AS known_at,
                                    any_value(attributes) AS attributes

@@ -17,7 +17,7 @@ from typing import Any
 from features.canonical import arrow_schema as arrow_schema
 from features.errors import LogError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
-from features.folding import Fold, ranked, write_digests
+from features.folding import INBOX, Fold, ranked, write_digests
 from features.log import Log
 from features.parts import Part, place_of
 from features.pruning import prune
@@ -196,7 +196,8 @@ def _span(sources: dict[str, Any]) -> dict[str, str]:
     }
     span = {}
     for key, what in lacking.items():
-        stated = [facts[key] for facts in sources.values() if facts[key] is not None]
+        # What is told late, of any time past, neither begins the log nor completes it.
+        stated = [f[key] for name, f in sources.items() if name != INBOX and f[key] is not None]
         if not stated:
             raise SourceError(f"no source gave {what} ({', '.join(sources)}): nothing was ingested")
         span[key] = min(stated)

@@ -49,8 +49,10 @@ def build_features(
     dry_run: bool,
     progress: Progress = None,
 ) -> Built:
-    """Build a grid of snapshots, tell Feast of them, and publish the last one with every release's scores."""
-    log = Log.open(settings)
+    """Take the inbox into the log, build a grid of snapshots, tell Feast of them, and publish the last one
+    with every release's scores.
+    """
+    log = Log.open(settings) if dry_run else take_inbox(settings, progress)
     as_of = as_of_of(settings, log)
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
@@ -73,6 +75,27 @@ def build_features(
         text += "".join(f"\nNOT SCORED: {why}" for why in starved)
         text += f"\npublished {online.publish(settings, build, as_of)}"
     return Built(text, build, computed, starved)
+
+
+def take_inbox(settings: Settings, progress: Progress = None) -> Log:
+    """Make the log hold every event that other systems have told so far, and return it. LogError without one.
+
+    Events that come meanwhile stay in the overlay, for the build after this one.
+    """
+    from features.inbox import Inbox
+    from features.ingest import take
+    from features.sources.inbox import source
+
+    log, inbox = Log.open(settings), Inbox(settings)
+    try:
+        if inbox.last() == 0:
+            return log
+        folder, last = inbox.write_rows()
+        taken = take(settings, [source(folder)], progress=progress)
+        inbox.note_taken(taken.generation, last)
+    finally:
+        inbox.close()
+    return Log.open(settings)
 
 
 def score_releases(

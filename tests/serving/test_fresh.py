@@ -1,0 +1,374 @@
+"""From an event to the next read and the next decision, with the real service over the real log."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from logs import TODAY, empty_shop, real_data
+from numpy.typing import NDArray
+from running import Running, release, running
+from servers import RedisServer
+
+from features import duck, fresh, online
+from features.builds import Build
+from features.engine import build
+from features.inbox import Inbox
+from features.ingest import ingest
+from features.log import Log
+from features.moments import DAY, iso, parse_moment
+from features.online import OnlineRows
+from features.settings import Settings
+from features.sources import complete_journey
+from propensity.steps import build_features
+from serving.arrivals import EventAnswer, take
+
+CUT = parse_moment("2017-11-10")
+LATER = TODAY + timedelta(hours=6)  # the service's now: an overlay is younger than what is published
+
+
+@dataclass
+class World:
+    """A shop whose nightly files end at CUT for `late`, and what a log with all of it knows."""
+
+    settings: Settings  # of the log that was cut
+    whole: Settings
+    late: list[str]
+    events: list[dict[str, Any]]  # what is missing of them
+
+
+def subset(folder: Path, everyone: Sequence[str], late: Sequence[str]) -> Path:
+    """The raw files of the real log with these households, and of the late ones only what was before CUT."""
+    source = real_data("complete_journey")
+    folder.mkdir(parents=True)
+    cut = f"'{CUT:%Y-%m-%d}'"
+    started = (
+        f"SELECT campaign_id FROM read_parquet('{source}/campaign_descriptions.parquet') WHERE start_date"
+    )
+    after = {
+        "transactions": f"transaction_timestamp > {cut}",
+        "campaigns": f"campaign_id IN ({started} > {cut})",
+        "coupon_redemptions": f"redemption_date > {cut}",
+    }
+    with duck.connect() as connection:
+        for name in complete_journey.FILES:
+            rows = f"SELECT * FROM read_parquet('{source / name}.parquet')"
+            if name in (*after, "demographics"):
+                rows += f" WHERE household_id IN ({', '.join(everyone)})"
+            if name in after and late:
+                rows += f" AND NOT (household_id IN ({', '.join(late)}) AND {after[name]})"
+            connection.execute(f"COPY ({rows}) TO '{folder / name}.parquet'")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("fresh")
+    source = real_data("complete_journey")
+    with duck.connect() as connection:
+        rows = connection.sql(
+            f"""SELECT household_id::VARCHAR FROM read_parquet('{source}/coupon_redemptions.parquet')
+                WHERE redemption_date > '{CUT:%Y-%m-%d}' GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT 40"""
+        ).fetchall()
+    everyone = [id for (id,) in rows]
+    late = everyone[:8]
+    keys = {"tests": "a-key-for-tests-only"}
+    settings = Settings(home=folder / "home", as_of=TODAY, api_keys=keys)
+    whole = replace(settings, home=folder / "whole")
+    ingest(settings, folder=subset(folder / "cut", everyone, late))
+    ingest(whole, folder=subset(folder / "full", everyone, []))
+    build(whole, [TODAY])
+    made, _ = build(settings, [TODAY - 7 * DAY, TODAY])
+    online.publish(settings, made, TODAY)
+    release(settings, folder, made, "churn_28d")
+    return World(replace(settings, as_of=LATER), whole, late, events_of(Log.open(whole), late))
+
+
+def events_of(log: Log, customers: Sequence[str]) -> list[dict[str, Any]]:
+    """What the log has of them after CUT, as the shop's systems would have told it."""
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        found = log.read(table).to_pylist()
+        return [
+            r for r in found if r["customer_id"] in customers and r["at"] > CUT and r["known_at"] <= TODAY
+        ]
+
+    def event(type: str, id: str, row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        given = {name: row[name] for name in names if row[name] is not None}
+        given = {
+            n: iso(v) if n == "until" else v if isinstance(v, int | str) else str(v) for n, v in given.items()
+        }
+        common = {
+            "type": type,
+            "source": "shop",
+            "id": id,
+            "customer": row["customer_id"],
+            "at": iso(row["at"]),
+        }
+        return common | given
+
+    line = (
+        "product_id",
+        "category",
+        "department",
+        "brand",
+        "items",
+        "measure",
+        "amount",
+        "discount",
+        "coupon",
+    )
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows("order_lines"):
+        of = event("", "", row, line)
+        lines.setdefault(row["order_id"], []).append({name: of[name] for name in line if name in of})
+    order = ("channel", "store_id", "amount", "discount")
+    contact = ("campaign_id", "action", "channel", "until")
+    return [
+        *(event("order", r["order_id"], r, order) | {"lines": lines[r["order_id"]]} for r in rows("orders")),
+        *(event("contact", r["contact_id"], r, contact) for r in rows("contacts")),
+        *(
+            event("response", r["response_id"], r, ("kind", "contact_id", "campaign_id"))
+            for r in rows("responses")
+        ),
+    ]
+
+
+def post(service: Running, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    response = service.client.post("/v1/events", json={"events": events})
+    assert response.status_code == 200, response.text
+    results: list[dict[str, Any]] = response.json()["results"]
+    return results
+
+
+def order(id: str, customer: Any, **of: Any) -> dict[str, Any]:
+    usual = {"type": "order", "source": "till", "at": iso(TODAY), "channel": "store", "amount": 10}
+    return usual | {"id": id, "customer": customer} | of
+
+
+def nobody(people: Sequence[Any]) -> list[str | None]:
+    """Nobody is known by another system's id."""
+    return [None] * len(people)
+
+
+def until(holds: Callable[[], bool], seconds: float = 90) -> None:
+    """Wait until it holds; how long that takes is for the benchmark."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+def feature(settings: Settings, customer: str, name: str) -> float:
+    rows = OnlineRows.open(settings)
+    published = rows.current()
+    read = rows.read(published, [customer])
+    return float(read.matrix[0, list(published.features).index(name)])
+
+
+def row(settings: Settings, ids: Sequence[str]) -> NDArray[np.float32]:
+    rows = OnlineRows.open(settings)
+    return rows.read(rows.current(), ids).matrix
+
+
+def companions(service: Running) -> list[int]:
+    """Processes that the service started to write fresh rows."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == service.process.pid and b"features.fresh" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def copied(world: World, folder: Path, **of: Any) -> Settings:
+    """A home of its own, with the same log, build and publication."""
+    shutil.copytree(world.settings.home, folder / "home", ignore=shutil.ignore_patterns("inbox"))
+    return replace(world.settings, home=folder / "home", **of)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_the_overlay_is_what_a_build_with_these_events_says_value_for_value(
+    world: World, tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    """Skew between the overlay and the next build would decide differently about her in the morning."""
+    settings = copied(world, tmp_path, as_of=TODAY)
+    env: dict[str, str] = {}
+    if store == "redis":
+        server: RedisServer = request.getfixturevalue("redis_of_all")
+        with server.client() as client:
+            client.flushall()
+        settings = replace(settings, online=server.url)
+        env = {"PROPENSITY_ONLINE": server.url}
+        online.publish(settings, Build.open(settings), TODAY)
+    whole = Build.open(world.whole).read(TODAY)
+    wanted = {id: place for place, id in enumerate(whole["customer_id"].to_pylist())}
+    names = list(Build.open(settings).features)
+    expected = np.column_stack([whole[name].to_numpy() for name in names])[[wanted[id] for id in world.late]]
+    before = row(settings, world.late)
+    assert (before != expected).any(axis=1).all()
+    others = [id for id in wanted if id not in world.late]
+    rest = row(settings, others)
+    with running(settings, **env) as service:
+        for start in range(0, len(world.events), 100):
+            answers = post(service, world.events[start : start + 100])
+            assert [answer for answer in answers if "error" in answer] == []
+        until(lambda: np.array_equal(row(settings, world.late), expected, equal_nan=True))
+    np.testing.assert_array_equal(row(settings, others), rest)
+
+
+def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice(
+    world: World, tmp_path: Path
+) -> None:
+    """The build takes the inbox in: the overlay goes, its values stay; a nightly file brings the same."""
+    settings = copied(world, tmp_path, as_of=TODAY)
+    with closing(Inbox(settings)) as inbox:
+        told = take(json.dumps({"events": world.events}).encode(), "0" * 32, TODAY, 2, inbox, nobody)
+        assert {type(result) for result in told.results} == {EventAnswer}
+        overlay = fresh.Overlay(settings)
+        until(lambda: overlay.step() > 0)
+        expected = row(settings, world.late)
+        built = build_features(settings, TODAY - 7 * DAY, 7, publish=True, dry_run=False)
+        assert built.build is not None
+        assert inbox.taken(built.build.log) == inbox.last()
+        current = OnlineRows.open(settings).current()
+        assert current.build == built.build.id
+        assert online.overlays(settings, current) == {}
+        np.testing.assert_array_equal(row(settings, world.late), expected)
+        for _ in range(3):
+            assert overlay.step() == 0, "what the log has is not overlaid again"
+    log = Log.open(settings)
+    assert log.complete_until == Log.open(world.whole).complete_until, "an inbox completes no log"
+    full = world.whole.home.parent / "full"
+    ingest(settings, folder=full)
+    after, _ = build(settings, [TODAY])
+    whole = Build.open(world.whole).read(TODAY)
+    again = after.read(TODAY).select(whole.column_names)
+    assert again["customer_id"].to_pylist() == whole["customer_id"].to_pylist()
+    for name in list(Build.open(world.whole).features):
+        np.testing.assert_array_equal(again[name].to_numpy(), whole[name].to_numpy(), err_msg=name)
+
+
+def test_a_killed_companion_is_replaced_and_no_event_is_lost_or_counted_twice(
+    world: World, tmp_path: Path
+) -> None:
+    """What was accepted while nobody wrote fresh rows is written by the next one."""
+    settings = copied(world, tmp_path)
+    customer = world.late[0]
+    before = feature(settings, customer, "orders_7d")
+    with running(settings) as service:
+        for number in range(12):
+            (answer,) = post(service, [order(f"o{number}", customer)])
+            assert answer["status"] == "accepted"
+            if number in (3, 7):
+                until(lambda: len(companions(service)) == 1)
+                os.kill(companions(service)[0], signal.SIGKILL)
+        assert [a["status"] for a in post(service, [order("o3", customer)])] == ["duplicate"]
+        until(lambda: feature(settings, customer, "orders_7d") >= before + 12)
+        assert feature(settings, customer, "orders_7d") == before + 12
+        started = companions(service)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+
+
+def test_a_killed_service_keeps_every_event_that_it_accepted(world: World, tmp_path: Path) -> None:
+    """A caller who has the answer never sends it again; one who has not sends it again, at no harm."""
+    settings = copied(world, tmp_path)
+    customer, accepted = world.late[1], list[int]()
+    before = feature(settings, customer, "orders_7d")
+    with pytest.raises(AssertionError):  # a service that is killed does not end well
+        _post_until_killed(settings, customer, accepted)
+    with running(settings) as service:
+        everything = range(len(accepted) + 1)  # the last one had no answer
+        answers = post(service, [order(f"o{number}", customer) for number in everything])
+        assert {a["status"] for a in answers[:-1]} == {"duplicate"}
+        until(lambda: feature(settings, customer, "orders_7d") >= before + len(everything))
+        assert feature(settings, customer, "orders_7d") == before + len(everything)
+
+
+def _post_until_killed(settings: Settings, customer: str, accepted: list[int]) -> None:
+    with running(settings) as service:
+
+        def send() -> None:
+            for number in range(10_000):
+                try:
+                    (answer,) = post(service, [order(f"o{number}", customer)])
+                except httpx.HTTPError:
+                    return
+                if answer.get("status") == "accepted":
+                    accepted.append(number)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        until(lambda: len(accepted) > 20)
+        service.process.kill()
+        sender.join()
+
+
+def test_two_services_of_one_home_see_each_others_events_by_one_companion(
+    world: World, tmp_path: Path
+) -> None:
+    """Workers share the inbox and the overlay; two that wrote the same rows would only cost twice."""
+    settings = copied(world, tmp_path)
+    known, new = world.late[2], "nobody before"
+    with running(settings) as one, running(settings) as other:
+        before = other.scores(known).json()["results"][0]
+        post(one, [order("a", known), order("b", new), order("c", known, source="web")])
+        post(other, [order("d", {"source": "web", "id": "42"})])
+        until(lambda: other.scores(known).json()["results"][0]["known_at"] == iso(LATER))
+        after = [service.scores(known).json()["results"][0] for service in (one, other)]
+        assert after[0] == after[1]
+        assert after[0]["scores"] != before["scores"]
+        until(lambda: "scores" in one.scores({"source": "web", "id": "42"}).json()["results"][0])
+        assert one.scores(new).json()["results"][0]["known_at"] == iso(LATER)
+        assert len(companions(one) + companions(other)) == 1
+
+
+def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know(
+    world: World, tmp_path: Path
+) -> None:
+    """A build of last night must not take back what happened this morning; nor a rollback."""
+    settings = copied(world, tmp_path)
+    customer = world.late[3]
+    overlay = fresh.Overlay(settings)
+    with closing(Inbox(settings)) as inbox:
+        body = json.dumps({"events": [order("o1", customer)]}).encode()
+        take(body, "0" * 32, LATER, 2, inbox, nobody)
+    until(lambda: overlay.step() > 0)
+    first = row(settings, [customer])
+    online.publish(settings, Build.open(settings), TODAY - 7 * DAY)
+    stale = row(settings, [customer])
+    assert (stale != first).any()
+    until(lambda: overlay.step() > 0)
+    np.testing.assert_array_equal(row(settings, [customer]), first)
+
+
+def test_fresh_rows_wait_with_a_named_error_while_the_declarations_are_others(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row of other features than the published ones would be scored as if it were one of them."""
+    shop = empty_shop(tmp_path / "shop", shop_py="")
+    settings = replace(copied(world, tmp_path), shop=shop)
+    text = (shop / "shop.toml").read_text("utf-8").replace("America/New_York", "Europe/Paris")
+    (shop / "shop.toml").write_text(text, "utf-8")
+    with closing(Inbox(settings)) as inbox:
+        body = json.dumps({"events": [order("o1", world.late[4])]}).encode()
+        take(body, "0" * 32, LATER, 2, inbox, nobody)
+    before = row(settings, world.late[4:5])
+    assert fresh.Overlay(settings).step() == 0
+    assert "feature_mismatch" in caplog.text
+    assert world.late[4] not in caplog.text
+    np.testing.assert_array_equal(row(settings, world.late[4:5]), before)
