@@ -121,7 +121,7 @@ def bars(points: Sequence[tuple[str, float]], words: Words) -> Html:
     width = _WIDTH / max(len(points), 1)
     shapes = "".join(
         f'<rect x="{place * width:.2f}" y="{_HEIGHT * (1 - value / top):.2f}" width="{width * 0.8:.2f}" '
-        f'height="{_HEIGHT * value / top:.2f}"><title>{escape(label)}: {value:,g}</title></rect>'
+        f'height="{_HEIGHT * value / top:.2f}"><title>{escape(label)}: {_number(value)}</title></rect>'
         for place, (label, value) in enumerate(points)
     )
     return _figure(shapes, points, words, top)
@@ -137,13 +137,17 @@ def line(points: Sequence[tuple[str, float]], words: Words) -> Html:
     return _figure(f'<polyline points="{path}"/>', points, words, top)
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,g}"
+
+
 _WIDTH, _HEIGHT = 600, 120
 
 
 def _figure(shapes: str, points: Sequence[tuple[str, float]], words: Words, top: float) -> Html:
     first, last = (points[0][0], points[-1][0]) if points else ("", "")
     return Html(
-        f'<figure><figcaption>{html(words)} <span class="note">(max {top:,g})</span></figcaption>'
+        f'<figure><figcaption>{html(words)} <span class="note">(max {_number(top)})</span></figcaption>'
         f'<svg viewBox="0 -4 {_WIDTH} {_HEIGHT + 8}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(words.en)}">{shapes}</svg>'
         f'<div class="axis"><span>{escape(first)}</span><span>{escape(last)}</span></div></figure>'

@@ -94,7 +94,8 @@ class Facts:
     currency: str
     starts_at: datetime
     complete_until: datetime
-    days: int  # dates in the shop's zone from the first to the last that is whole
+    begins: date  # by its end one order in a thousand had come: later than `starts_at` if that is an odd row
+    days: int  # dates in the shop's zone from `begins` to the last that is whole
     parts: tuple[Part, ...]
     months: tuple[Month, ...]
     gaps: tuple[Gap, ...]

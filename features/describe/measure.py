@@ -69,7 +69,8 @@ def _facts(
         currency=str(log.shop["currency"]),
         starts_at=log.starts_at,
         complete_until=log.complete_until,
-        days=max(0, (counting.day(log.complete_until) - counting.day(log.starts_at)).days),
+        begins=counting.begins(),
+        days=max(0, (counting.day(log.complete_until) - counting.begins()).days),
         parts=tuple(parts),
         months=months,
         gaps=tuple(sorted(gaps, key=lambda gap: (gap.first, gap.table, gap.source))),
@@ -109,6 +110,11 @@ class _Counting:
         """A moment's date in the zone of the log."""
         return moment.astimezone(self.zone).date()
 
+    def begins(self) -> date:
+        """The first day of orders, as `_first` says."""
+        sold = f"SELECT local_at::DATE AS day, count(*) FROM {self.table('orders')} WHERE ref IS NULL"
+        return _first(dict(self.rows(f"{sold} GROUP BY day ORDER BY day")))
+
     def part(self, table: str, source: str, until: datetime) -> tuple[Part, list[Gap]]:
         """One source's rows of one table, and the gaps in them up to `until`."""
         rows = int(str(self.log.files[table][source]["rows"]))
@@ -138,8 +144,7 @@ class _Counting:
         """Gaps between the day after the first event and `until`: the first day may have begun late."""
         if table not in (*EVENTS, "order_lines") or not days:
             return []
-        # A date like 1970-01-01 is an error of its row: it makes no gap of decades.
-        start = max(min(days), self.day(self.log.starts_at) - timedelta(days=366)) + timedelta(days=1)
+        start = _first(days) + timedelta(days=1)
         length = (self.day(until) - start).days  # the day of `until` is not wholly in the log
         if length <= 0:
             return []
@@ -187,7 +192,7 @@ class _Counting:
                           WHERE ref IS NULL GROUP BY customer_id) GROUP BY 1"""
             )
         )
-        begins, ends = self.day(self.log.starts_at), self.day(self.log.complete_until)
+        begins, ends = self.begins(), self.day(self.log.complete_until)
         by_month = {month: values for month, *values in counted}
         money = {month: values for month, *values in sold}
         within = {(begins + timedelta(days=n)).replace(day=1) for n in range((ends - begins).days)}
@@ -276,6 +281,13 @@ class _Counting:
             )  # fmt: skip
             for channel in sorted({*stated, *used, *shop.consent_default})
         )
+
+
+def _first(days: dict[date, int]) -> date:
+    """The day by which one event in a thousand has come: single rows with an impossible date, such as
+    1970-01-01, make no log of decades. days: ascending, with their events."""
+    seen, total = 0, sum(days.values())
+    return next(day for day, count in days.items() if (seen := seen + count) * 1000 >= total)
 
 
 def _same(gap: Gap, other: Gap) -> bool:

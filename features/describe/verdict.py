@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from features.describe import say
@@ -17,6 +18,7 @@ BUYERS = 500
 DAYS = 180
 # Shares from which a fault is worth somebody's morning; below, it changes no figure that counts.
 ANONYMOUS, REJECTED, LOOK_ALIKE, UNMATCHED = 0.05, 0.01, 0.01, 0.1
+ODD = 92  # days between a log's first order and the thousandth part of them: longer is no slow start
 NAMED = 5  # causes in one sentence
 
 Weight = Literal["stop", "look", "know"]
@@ -129,6 +131,19 @@ def _looks(facts: Facts) -> Iterator[Finding]:
                 "If the shop was closed, write the day into its calendar; if not, have the files delivered "
                 "again and ingest them.",
                 "如果当天闭店，请写入日历；否则请补交文件并重新导入。",
+            ),
+        )  # fmt: skip
+    if facts.starts_at.date() < facts.begins - timedelta(days=ODD):
+        yield Finding(
+            "look",
+            words(
+                "The first order is of {first}, but 999 in 1,000 are of {begins} or later: single rows seem to have a wrong date.",
+                "首个订单日期为{first}，但千分之九百九十九的订单在{begins}或之后：个别行的日期似乎有误。",
+                first=say.day(facts.starts_at.date()), begins=say.day(facts.begins),
+            ),
+            Words(
+                "Correct these dates, or leave the rows out: features count from the first order.",
+                "请更正这些日期或剔除这些行：特征从首个订单起计算。",
             ),
         )  # fmt: skip
     nobody, of = facts.anonymous
