@@ -23,16 +23,14 @@ def main(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _line(figure: dict[str, Any]) -> str:
-    goal = (
-        ""
-        if figure["goal"] is None
-        else f", goal {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
-    )
-    peer = (
-        ""
-        if figure["peer"] is None
-        else f", {figure['ratio']:.1f} times {figure.get('better', 'faster')} than {figure['peer']}"
-    )
+    goal = ""
+    if figure["goal"] is not None:
+        bound = f"at {figure['at']} " if "at" in figure else ""
+        goal = f", goal {bound}{figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
+    peer = ""
+    if figure["peer"] is not None:
+        how = "" if "at" in figure else f" {figure.get('better', 'faster')} than"
+        peer = f", {figure['ratio']:.3g} times{how} {figure['peer']}"
     return f"{figure['name']}: {figure['value']:.4g} {figure['unit']}{peer}{goal}"
 
 

@@ -1,57 +1,208 @@
-"""The kernel against a straightforward pandas version of the same features, which must agree."""
+"""Features of a large log against pyarrow's load of the columns, pandas and SQL, each in its own process.
 
-from collections.abc import Iterator
+`python -m benchmarks.features ROLE FOLDER` is one such process; `figures` starts them.
+"""
+
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from benchmarks.measure import figure, journey
-from features.definitions import WINDOWS, catalogue
-from features.engine import compute
+from benchmarks import orders
+from benchmarks.measure import journey, stated
+from features import digests, duck, engine
+from features.files import write_atomically
 from features.log import Log
-from features.moments import DAY, grid, parse_moment
-from features.shop import shop_of
+from features.moments import DAY, iso, parse_moment
+from features.settings import Settings
+from features.tables import TABLES
 
-NAMES = [f"{name}_{w}d" for w in WINDOWS for name in ("orders", "spend", "order_max", "discount", "stores")]
+CUSTOMERS, ORDERS = 200_000, 5_000_000
+CAPPED = 10_000  # customers in a bucket, for little memory
+RUNS = {"load": 5, "engine": 5, "capped": 1, "sql": 3, "pandas": 1}
+COMPARED = [orders.MOMENTS[place] for place in (0, 7)]
+SHAPE = f"{ORDERS:,} orders of {CUSTOMERS:,} customers, 66 features over 4 windows, 12 moments"
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """12 snapshots of 20 features over the orders of the demo's log."""
-    with journey() as settings:
-        log, shop = Log.open(settings), shop_of(settings)
-        features = {name: feature for name, feature in catalogue().items() if name in NAMES}
-        moments = grid(log.starts_at, parse_moment("2017-12-31"), 28 * DAY)[-12:]
+    """The whole log, half and a quarter of it, a cap of memory; then a year of days, and one more."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in (1, 2, 4):
+            orders.make(folder / str(part), CUSTOMERS // part, ORDERS // part)
+        run = {role: _run(role, folder / "1") for role in ("load", "engine", "sql", "pandas", "capped")}
+        for role in ("sql", "pandas"):
+            _agree(folder / "1" / "engine.npz", folder / "1" / f"{role}.npz", role)
+        ours = run["engine"]["seconds"]
+        times = ours / run["load"]["seconds"]
+        peer = "the time in which pyarrow loads the same columns"
+        yield stated(f"features: {SHAPE}", ours, "s", peer, times, 2.5, most=True)
+        for role, peer, goal in (("pandas", "straightforward pandas", 6), ("sql", "our best DuckDB SQL", 3)):
+            seconds = run[role]["seconds"]
+            yield stated(f"features: {peer}", seconds, "s", "the engine's time", seconds / ours, goal)
+        gigabytes = run["engine"]["gigabytes"]
+        yield stated("features: peak memory", gigabytes, "GB", None, gigabytes, 2, most=True)
+        gigabytes = run["capped"]["gigabytes"]
+        name = f"features: peak memory in buckets of {CAPPED:,} customers"
+        yield stated(name, gigabytes, "GB", None, gigabytes, 1, most=True)
+        for part in (2, 4):
+            less = _run("engine", folder / str(part))["seconds"]
+            name = f"features: a {'half' if part == 2 else 'quarter'} of the log"
+            peer = "its share of the whole log's time (1: linear)"
+            yield stated(name, less, "s", peer, less * part / ours, 1.25, most=True)
+    yield from _days()
+    yield from _cluster()
 
-        def kernel() -> dict[datetime, pd.DataFrame]:
-            tables = compute(log, shop, features, moments)
-            return {m: t.to_pandas().set_index("customer_id")[NAMES] for m, t in tables}
 
-        def naive() -> dict[datetime, pd.DataFrame]:
-            orders = log.read("orders", ["customer_id", "at", "amount", "discount", "store_id"]).to_pandas()
-            orders["amount"], orders["discount"] = (
-                orders["amount"].astype(float),
-                orders["discount"].astype(float),
-            )
-            return {moment: _pandas(orders, moment) for moment in moments}
+def _days() -> Iterator[dict[str, Any]]:
+    """365 daily snapshots of a log, and one day more of it."""
+    with tempfile.TemporaryDirectory() as name:
+        settings = Settings(home=Path(name))
+        whole = orders.make(Path(name) / "all", 10_000, 250_000)
+        last = parse_moment("2018-12-01")
+        days = [last - n * DAY for n in range(364, -1, -1)]
+        _known_by(settings, whole, last)
+        _seconds(lambda: engine.build(settings, days[:1], current=False))  # the kernel is compiled once
+        shutil.rmtree(settings.home / "snapshots")
+        full = _seconds(lambda: engine.build(settings, days))
+        _known_by(settings, whole, last + DAY)
+        computed: list[int] = []
+        more = _seconds(lambda: computed.append(engine.build(settings, [*days, last + DAY])[1]))
+        assert computed[0] <= 2
+        name = "features: one more day of 10,000 customers"
+        peer = f"a full build of 365 daily snapshots ({full:.1f} s)"
+        yield stated(name, more, "s", peer, more / full, 0.05, most=True)
 
-        fast, slow = kernel(), naive()
-        for moment in moments:
-            known = fast[moment].reindex(slow[moment].index).astype(np.float64)
-            np.testing.assert_allclose(known, slow[moment], rtol=1e-5, err_msg=str(moment))
-        yield figure("features: 20 of them at 12 moments", kernel, "pandas", naive, goal=None, runs=5)
+
+def _cluster() -> Iterator[dict[str, Any]]:
+    """The engine on Spark, on this one machine: what it costs before it can pay."""
+    if not shutil.which("java"):
+        return
+    from features import spark
+
+    with journey() as here:
+        settings = replace(here, engine="spark")
+        moments = [parse_moment("2017-12-03"), parse_moment("2017-12-31")]
+        engine.build(here, moments, current=False)
+        shutil.rmtree(here.home / "snapshots")
+        embedded = _seconds(lambda: engine.build(here, moments))
+        shutil.rmtree(here.home / "snapshots")
+        started = time.perf_counter()
+        session = spark.session(settings)
+        engine.build(settings, moments)
+        took = time.perf_counter() - started
+        session.stop()
+        name = "features on Spark, on this machine: the demo's log, 2 moments, with its start"
+        yield stated(name, took, "s", "the embedded engine's time", took / embedded, None)
 
 
-def _pandas(orders: pd.DataFrame, moment: datetime) -> pd.DataFrame:
-    known = orders[orders["at"] <= moment]
-    columns: dict[str, pd.Series[Any]] = {}
-    everyone = known["customer_id"].unique()
-    for w in WINDOWS:
-        window = known[known["at"] > moment - w * DAY].groupby("customer_id")
-        columns[f"orders_{w}d"] = window.size().reindex(everyone, fill_value=0)
-        columns[f"spend_{w}d"] = window["amount"].sum().reindex(everyone, fill_value=0)
-        columns[f"order_max_{w}d"] = window["amount"].max().reindex(everyone)
-        columns[f"discount_{w}d"] = window["discount"].sum().reindex(everyone, fill_value=0)
-        columns[f"stores_{w}d"] = window["store_id"].nunique().reindex(everyone, fill_value=0)
-    return pd.DataFrame(columns)[NAMES]
+def _known_by(settings: Settings, log: Log, moment: datetime) -> None:
+    """Make the rows known before a moment the home's log, complete until then."""
+    folder = settings.home / "log" / f"{moment:%Y%m%d}"
+    connection = duck.connect()
+    files = {}
+    for table in log.tables:
+        path = folder / table / "made.parquet"
+        path.parent.mkdir(parents=True)
+        kept = pq.read_table(log.paths(table)[0], filters=[("known_at", "<", moment)])
+        pq.write_table(kept, path, compression="zstd", row_group_size=131_072)
+        files[table] = {"made": digests.of_file(connection, _written(table, kept.column_names), path)}
+    digests.write(folder / "digests.json", files)
+    manifest = {
+        "starts_at": iso(log.starts_at),
+        "complete_until": iso(moment),
+        "shop": log.shop,
+        "files": {table: {"made": {"rows": 0, "sha256": ""}} for table in log.tables},
+    }
+    write_atomically(folder / "manifest.json", json.dumps(manifest).encode())
+    write_atomically(settings.home / "log" / "CURRENT", folder.name.encode())
+
+
+def _written(table: str, columns: Sequence[str]) -> Any:
+    whole = TABLES[table]
+    return replace(whole, columns={c: whole.columns[c] for c in columns})
+
+
+def _run(role: str, folder: Path) -> dict[str, float]:
+    """Seconds (median) and peak memory of one role in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.features", role, str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def _agree(a: Path, b: Path, who: str) -> None:
+    """Both computed the same values; SQL and pandas sum money in floating point."""
+    ours, theirs = np.load(a), np.load(b)
+    for key in ours:
+        np.testing.assert_allclose(theirs[key], ours[key], rtol=1e-4, atol=1e-3, err_msg=f"{who}: {key}")
+
+
+def _role(role: str, folder: Path) -> None:
+    log = orders.opened(folder)
+    names = list(orders.features())
+    kept: dict[datetime, list[tuple[Any, Any]]] = {}  # the moments compared: ids, values
+
+    def load() -> None:
+        pq.read_table(log.paths("orders")[0], columns=orders.COLUMNS)
+
+    def kernel() -> None:
+        bucket = CAPPED if role == "capped" else None
+        asked = orders.features()
+        for moment, table in engine.compute(log, orders.SHOP, asked, orders.MOMENTS, bucket=bucket):
+            if moment in COMPARED:
+                kept.setdefault(moment, []).append(_values(table, names))
+
+    def pandas() -> None:
+        for moment, frame in zip(orders.MOMENTS, orders.in_pandas(log, orders.MOMENTS), strict=True):
+            if moment in COMPARED:
+                kept[moment] = [(frame.index.to_numpy(), frame.to_numpy())]
+
+    def sql() -> None:
+        for table in orders.in_sql(log, orders.MOMENTS):
+            for moment in COMPARED:
+                some = table.filter(pc.equal(table["m"], pa.scalar(moment, table["m"].type)))
+                kept.setdefault(moment, []).append(_values(some, names))
+
+    work = {"load": load, "engine": kernel, "capped": kernel, "pandas": pandas, "sql": sql}[role]
+    if RUNS[role] > 1:
+        work()
+    seconds = []
+    for _ in range(RUNS[role]):
+        kept.clear()
+        seconds.append(_seconds(work))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    values = {}
+    for moment, parts in kept.items():
+        ids, matrix = (np.concatenate(side) for side in zip(*parts, strict=True))
+        values[f"{moment:%m}"] = matrix[np.argsort(ids.astype(str))].astype(np.float32)
+    np.savez(folder / f"{role}.npz", **values)  # type: ignore[arg-type]
+    sys.stdout.write(json.dumps({"seconds": statistics.median(seconds), "gigabytes": memory}))
+
+
+def _values(table: pa.Table, names: Sequence[str]) -> tuple[Any, Any]:
+    return table["customer_id"].to_numpy(), np.column_stack([table[n].to_numpy() for n in names])
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    _role(sys.argv[1], Path(sys.argv[2]))

@@ -42,6 +42,28 @@ def figure(
     }
 
 
+def stated(
+    name: str,
+    value: float,
+    unit: str,
+    peer: str | None,
+    ratio: float,
+    goal: float | None,
+    most: bool = False,
+) -> dict[str, Any]:
+    """A figure in any unit. goal: the least ratio to the peer, or the most; without a peer, of the value."""
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "peer": peer,
+        "ratio": ratio,
+        "goal": goal,
+        "at": "most" if most else "least",
+        "holds": None if goal is None else (ratio <= goal if most else ratio >= goal),
+    }
+
+
 def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()

@@ -47,6 +47,8 @@ def session(settings: Settings) -> Any:
         raise SettingsError(
             "PROPENSITY_ENGINE is spark, but there is no Java: install Java 17 or set JAVA_HOME"
         )
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("propensity").master(settings.spark_master)

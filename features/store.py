@@ -28,7 +28,7 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
 from feast.repo_config import RegistryConfig
 from feast.types import Float32, String
 
-from features import database
+from features import database, spark
 from features.builds import KEYS, Build
 from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
@@ -79,11 +79,15 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
         # ibis calls DuckDB by a name that DuckDB 2.0 deprecates.
         warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
         _apply(settings, store, build)
-        found = store.get_historical_features(
+        if settings.engine == "spark":
+            spark.session(settings)  # which Feast's store then finds
+        job = store.get_historical_features(
             entity_df=keys.to_pandas(),
             features=[f"{VIEW}:{name}" for name in names],
             filter_by_created_timestamp=True,  # else corrections leak into what was known before them
-        ).to_arrow()
+        )
+        # By way of pandas, as Feast's Spark job goes, NaN would be what was not found.
+        found = job.to_spark_df().toArrow() if settings.engine == "spark" else job.to_arrow()
     found = found.sort_by("spine_row")
     if (
         found.num_rows != keys.num_rows
@@ -135,14 +139,17 @@ def opened(settings: Settings) -> Iterator[Any]:
                     project=PROJECT,
                     provider="local",
                     registry=registry,
-                    offline_store=DuckDBOfflineStoreConfig(),
+                    offline_store=_offline_store(settings),
                     online_store=PackedOnlineStoreConfig(home=str(settings.home.absolute())),
                     entity_key_serialization_version=3,
                     repo_path=folder,
                 )
                 store = feast.FeatureStore(config=config)
                 try:
-                    yield store
+                    with warnings.catch_warnings():
+                        # Feast says so of all of its Spark at every step; our tests hold it to DuckDB's rows.
+                        warnings.filterwarnings("ignore", "The spark .* is an experimental", RuntimeWarning)
+                        yield store
                 finally:
                     if settings.database is not None:  # Feast closes no connection itself
                         store.registry.write_engine.dispose()
@@ -164,6 +171,31 @@ def _registry(settings: Settings) -> Iterator[RegistryConfig]:
         yield SqlRegistryConfig(path=url, **flag)
 
 
+def _offline_store(settings: Settings) -> Any:
+    """Of DuckDB, or of the cluster that the engine runs on."""
+    if settings.engine != "spark":
+        return DuckDBOfflineStoreConfig()
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStoreConfig
+
+    return SparkOfflineStoreConfig(spark_conf=spark.conf(settings))
+
+
+def _source(settings: Settings, build: Build) -> Any:
+    """The build's snapshots, as the offline store wants to be told."""
+    about = {
+        "name": "snapshots",
+        "path": str(build.folder.absolute() / "*.parquet"),  # the folder also holds the manifest
+        "timestamp_field": "moment",
+        "created_timestamp_column": "known_at",
+        "description": "One file a moment; sorted by customer",
+    }
+    if settings.engine != "spark":
+        return feast.FileSource(file_format=ParquetFormat(), **about)
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+    return SparkSource(file_format="parquet", **about)
+
+
 def _not_the_advice(record: logging.LogRecord) -> bool:
     """Feast says that the flag typically has no effect on a file registry; it has (see the tests)."""
     return "serve_features_while_materializing" not in record.getMessage()
@@ -175,14 +207,7 @@ def _apply(settings: Settings, store: Any, build: Build) -> Any:
     shop = shop_of(settings)
     declared = catalogue(shop.declared("FEATURES"))
     customer = feast.Entity(name="customer", join_keys=["customer_id"], value_type=feast.ValueType.STRING)
-    source = feast.FileSource(
-        name="snapshots",
-        path=str(build.folder.absolute() / "*.parquet"),  # the folder also holds the manifest
-        file_format=ParquetFormat(),
-        timestamp_field="moment",
-        created_timestamp_column="known_at",
-        description="One file a moment; sorted by customer",
-    )
+    source = _source(settings, build)
     fields = [feast.Field(name="customer_id", dtype=String)]
     for name, hash in build.features.items():
         feature = declared.get(name)

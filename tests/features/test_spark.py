@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from features import engine, spark
+from features import engine, spark, store
 from features.builds import Build
+from features.errors import FeatureError
 from features.moments import parse_moment
 from features.settings import Settings
 
@@ -38,6 +41,32 @@ def test_every_value_of_the_real_log_is_the_embedded_engines(journey: Settings, 
     for moment in MOMENTS:
         assert embedded.read(moment).num_rows > 2_000
         assert clustered.path(moment).read_bytes() == embedded.path(moment).read_bytes()
+
+
+def test_feasts_spark_store_retrieves_what_its_duckdb_store_does(
+    journey: Settings, on_spark: Settings
+) -> None:
+    """Else a model trained on the cluster would have learned from other rows."""
+    build, _ = engine.build(on_spark, MOMENTS)
+    names = ["orders_30d", "spend_90d", "gap_median", "overdue"]
+    ids = build.read(MOMENTS[0], ["customer_id"])["customer_id"].to_pylist()[::10]
+    spine = pa.table(
+        {
+            "customer_id": ids * 2,
+            "moment": pa.array(MOMENTS * len(ids), pa.timestamp("us", "UTC")),
+            "label": list(range(2 * len(ids))),
+        }
+    )
+    there = store.historical(on_spark, build, spine, names)
+    here = store.historical(replace(on_spark, engine="embedded"), build, spine, names)
+    assert len(here) > 400
+    assert there.column_names == here.column_names
+    for name in here.column_names:
+        assert there[name].type == here[name].type
+        assert np.array_equal(there[name].to_numpy(), here[name].to_numpy(), equal_nan=name in names)
+    stranger = pa.table({"customer_id": ["nobody"], "moment": spine["moment"].slice(0, 1)})
+    with pytest.raises(FeatureError, match="1 of 1 rows"):
+        store.historical(on_spark, build, stranger, names)
 
 
 def test_nothing_of_spark_stays_behind(on_spark: Settings) -> None:
