@@ -1,9 +1,10 @@
 """Every measure over the tables that only some shops have, against the slow obvious answer."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -11,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import write_log
 
-from features import reference
+from features import kernel, reference
 from features.contracts import _part
 from features.definitions import Feature
 from features.engine import compute
 from features.errors import FeatureError
 from features.expressions import evaluate
 from features.log import Log
-from features.moments import parse_moment
+from features.moments import from_us, offsets_of, parse_moment, to_us
 from features.settings import Settings
 from features.shop import Shop
 from features.words import Words
@@ -219,3 +220,22 @@ def test_a_measure_of_a_column_that_has_no_such_thing_is_refused(
     features = declared((measure, table, column, {}))
     with pytest.raises(FeatureError, match=column):
         list(compute(log, SHOP, features, MOMENTS, bucket=1))
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["America/New_York", "Asia/Shanghai", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]),
+    st.lists(st.integers(504_921_600, 1_893_456_000), min_size=1, max_size=20),  # 1986 to 2029
+)
+def test_the_shops_clock_is_right_to_the_microsecond_around_its_changes(
+    zone: str, seconds: list[int]
+) -> None:
+    """Else an evening order would fall on another day or hour for a part of the year."""
+    clock = ZoneInfo(zone)
+    moments = [from_us(second * 1_000_000) for second in seconds]
+    starts, shifts = offsets_of(clock, to_us(min(moments)), to_us(max(moments)))
+    edges = [from_us(start + d) for start in starts[1:] for d in (-1, 0)]
+    at = np.array([to_us(m) for m in (*moments, *edges)], np.int64)
+    local = kernel.shifted(at, starts, shifts)
+    expected = [to_us(m.astimezone(clock).replace(tzinfo=UTC)) for m in (*moments, *edges)]
+    assert local.tolist() == expected

@@ -12,7 +12,7 @@ import pytest
 
 from features import engine, spark, store
 from features.builds import Build
-from features.errors import FeatureError
+from features.errors import FeatureError, SettingsError
 from features.moments import parse_moment
 from features.settings import Settings
 
@@ -67,6 +67,11 @@ def test_feasts_spark_store_retrieves_what_its_duckdb_store_does(
     stranger = pa.table({"customer_id": ["nobody"], "moment": spine["moment"].slice(0, 1)})
     with pytest.raises(FeatureError, match="1 of 1 rows"):
         store.historical(on_spark, build, stranger, names)
+
+
+def test_an_engine_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="PROPENSITY_ENGINE is 'sparkle': choose embedded or spark"):
+        Settings.from_env({"PROPENSITY_ENGINE": "sparkle"})
 
 
 def test_nothing_of_spark_stays_behind(on_spark: Settings) -> None:
