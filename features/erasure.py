@@ -197,7 +197,7 @@ def _without(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
         groups, schema = [], file.schema_arrow
         for number in range(file.num_row_groups):
             group = file.read_row_group(number, names)
-            hers = pa.array([False] * len(group))
+            hers = pa.array([False] * len(group), pa.bool_())
             for name in names:
                 ids = group[name].cast(pa.string())
                 erased = pa.array(sorted(tombstones.customers(pc.unique(ids).to_pylist())), pa.string())
@@ -273,17 +273,10 @@ def _feast(settings: Settings, tombstones: Tombstones) -> None:
             if "entity_key" not in columns:
                 continue
             keys = [key for (key,) in db.execute(f'select distinct entity_key from "{table}"')]
-            owners = {
-                key: deserialize_entity_key(key, entity_key_serialization_version=3)
-                .entity_values[0]
-                .string_val
-                for key in keys
-            }
+            owners = {key: deserialize_entity_key(key, 3).entity_values[0].string_val for key in keys}
             gone = tombstones.customers(owners.values())
-            db.executemany(
-                f'delete from "{table}" where entity_key = ?',
-                [(k,) for k, id in owners.items() if id in gone],
-            )
+            hers = [(key,) for key, owner in owners.items() if owner in gone]
+            db.executemany(f'delete from "{table}" where entity_key = ?', hers)
         db.commit()
 
 

@@ -205,3 +205,42 @@ def erase(customer: str | None, source: str | None, source_id: str | None, dry_r
         raise click.UsageError("name a CUSTOMER, or --source and --id")
     identity = (source, source_id) if source is not None and source_id is not None else None
     show_erased(run(settings_of(), customer, identity, dry_run))
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--light", is_flag=True, help="Without what can be computed again: scores, reports, snapshots.")
+@DRY_RUN
+def backup(file: Path, light: bool, dry_run: bool) -> None:
+    """Write everything of this home into one archive FILE, also while the service runs.
+
+    It holds personal data and the keys of the ledger: keep it as you keep the home.
+    """
+    from propensity.backups import backup as run
+
+    done = run(settings_of(), file, light, dry_run)
+    verb = "would write" if dry_run else "wrote"
+    click.echo(f"{verb} {done.files:,} files, {done.size / 1e6:,.0f} MB: {file}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--tombstones",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder `erased` of the home that was lost: who is in it stays erased.",
+)
+@click.option("--force", is_flag=True, help="Replace a home that is not empty.")
+@DRY_RUN
+def restore(file: Path, tombstones: Path | None, force: bool, dry_run: bool) -> None:
+    """Make the archive FILE this home, which must be empty or absent. Stop the service first.
+
+    Every file is verified before anything is moved into its place. Who was erased here since stays erased.
+    """
+    from propensity.backups import restore as run
+
+    done = run(settings_of(), file, tombstones, force, dry_run)
+    verb = "would restore" if dry_run else "restored"
+    click.echo(f"{verb} {done.files:,} files, {done.size / 1e6:,.0f} MB, all verified")
+    if done.erased_since:
+        click.echo("people who were erased since that backup were removed from it")
