@@ -1,0 +1,113 @@
+"""shop.toml is read strictly: a slip in it is named, never guessed away."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from dirty import write_shop
+from logs import empty_shop
+
+from features.errors import SettingsError, UsageError
+from features.settings import BUNDLED_SHOPS
+from features.shop import Shop
+from features.sources import open_source
+from features.sources.calendar import events_of
+from features.sources.mapping import declaration
+from propensity.shops import HEAD, MAPPING, TEMPLATES
+
+
+@pytest.mark.parametrize("name", [p.name for p in sorted(BUNDLED_SHOPS.iterdir())])
+def test_bundled_shops_read(name: str) -> None:
+    assert Shop.load(BUNDLED_SHOPS / name).sources
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("mail = true", 'mail = "yes"', r"consent\.mail is 'yes': expected true or false, without quotes"),
+        ("mail = true", "mail = 1", r"consent\.mail is 1: expected true or false"),
+        ("exponent = 2", 'exponent = "2"', r"exponent is '2': expected a whole number"),
+        ("exponent = 2", "exponent = 20", r"exponent is 20: expected 0 to 4"),
+        (
+            "margin_rate = 0.25",
+            "margin_rate = 25",
+            r"value\.margin_rate is 25: expected a share between 0 and 1",
+        ),
+        (
+            "horizon_days",
+            "horizon_day",
+            r"value has an unknown key 'horizon_day'; did you mean 'horizon_days'\?",
+        ),
+        ('zone = "America', 'zone = "Amerika', r"zone is 'Amerika/New_York': expected an IANA time zone"),
+        ('currency = "USD"', "", r"lacks currency: expected a text"),
+        (
+            '"complete_journey"]',
+            '"complete_jurney"]',
+            r"names 'complete_jurney'; did you mean 'complete_journey'\?",
+        ),
+        (
+            "from = 2017-01-01",
+            'from = "2017-01-01"',
+            r"policy\[1\]\.from is '2017-01-01': expected a date such as",
+        ),
+        (
+            "max_contacts = 2 ",
+            "max_contacts = 2.5 ",
+            r"policy\[1\]\.max_contacts is 2\.5: expected a whole number",
+        ),
+        ("explore = 0.05", "explore = true", r"policy\[1\]\.explore is True: expected a number"),
+        ("[consent]", "[consents]", r"unknown key 'consents'; did you mean 'consent'\?"),
+        ("name = ", "[mapping.Web]\n[top]\nname = ", r"lacks"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_was_expected(tmp_path: Path, old: str, new: str, says: str) -> None:
+    folder = empty_shop(tmp_path / "shop")
+    text = (folder / "shop.toml").read_text("utf-8")
+    assert old in text
+    (folder / "shop.toml").write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(SettingsError, match=says) as caught:
+        Shop.load(folder)
+    assert "shop.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["calendar", "complete_journey", "Web", "a-b"])
+def test_a_mapping_takes_no_name_that_means_something_else(tmp_path: Path, name: str) -> None:
+    made = write_shop(
+        tmp_path, f'[mapping.{name}]\n[[mapping.{name}.read]]\ntable = "orders"\nfiles = "x.csv"\n', {}
+    )
+    with pytest.raises(SettingsError, match=f"mapping.{name}: expected a name of small letters"):
+        Shop.load(made.shop)
+
+
+def test_every_mapping_is_a_source_and_a_calendar_follows_by_itself(tmp_path: Path) -> None:
+    made = write_shop(tmp_path, '[mapping.web]\n[mapping.till]\n[calendar]\ncountries = ["GB"]\n', {})
+    assert Shop.load(made.shop).sources == ("web", "till", "calendar")
+    with pytest.raises(UsageError, match=r"no source 'tills'; did you mean 'till'\?"):
+        open_source(Shop.load(made.shop), "tills")
+
+
+def test_a_file_with_a_bom_is_read_and_another_encoding_is_named(tmp_path: Path) -> None:
+    folder = empty_shop(tmp_path / "shop")
+    text = (folder / "shop.toml").read_bytes()
+    (folder / "shop.toml").write_bytes(b"\xef\xbb\xbf" + text)
+    assert Shop.load(folder).name == "Complete Journey"
+    (folder / "shop.toml").write_bytes('name = "店"'.encode("gb18030"))
+    with pytest.raises(SettingsError, match="save it as UTF-8"):
+        Shop.load(folder)
+
+
+def test_the_commented_example_of_a_new_shop_is_true(tmp_path: Path) -> None:
+    """Taken off its #, every line of it must read: an example that fails teaches nothing."""
+    uncommented = "\n".join(
+        line[2:]
+        for line in MAPPING.splitlines()[4:]
+        if line.startswith("# ") and "=" in line or line.startswith("# [")
+    )
+    (tmp_path / "shop.toml").write_text(HEAD + uncommented, "utf-8")
+    (tmp_path / "data" / "web").mkdir(parents=True)
+    shop = Shop.load(tmp_path)
+    assert shop.sources == ("web", "calendar")
+    declared = declaration(shop, "web", find=False)
+    assert [r.table for r in declared.readings] == ["order_lines", "scores", "identities"]
+    assert any("live evening" in event.name for event in events_of(shop))
+    assert tomllib.loads(TEMPLATES["shop.toml"])["zone"] == "Asia/Shanghai"
