@@ -172,7 +172,7 @@ def show_online(settings: Settings) -> None:
 
     rows = OnlineRows.open(settings)
     current = rows.current()
-    columns = ("snapshot", "as of", "customers", "features", "with fresh events", "")
+    columns = ("build", "as of", "customers", "features", "with fresh events", "")
     shown = table(f"Published in {rows.where}", *columns, right=columns[2:5])
     before = rows.before()
     for kept, fresh in rows.publications():
@@ -182,7 +182,7 @@ def show_online(settings: Settings) -> None:
             state = "served now"
         elif before is not None and of.number == before.number:
             state = "a rollback goes here"
-        shown.add_row(of.id, iso(of.moment), f"{of.rows:,}", str(len(of.features)), f"{fresh:,}", state)
+        shown.add_row(of.build, iso(of.moment), f"{of.rows:,}", str(len(of.features)), f"{fresh:,}", state)
     console().print(shown)
 
 

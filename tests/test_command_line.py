@@ -23,7 +23,7 @@ def run(*arguments: str, **environment: str) -> Result:
 
 COMMANDS = [
     ("init",), ("simulate",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"),
-    ("features", "list"),
+    ("features", "list"), ("online", "status"), ("online", "rollback"),
     ("train",), ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 
