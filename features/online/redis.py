@@ -13,6 +13,8 @@ A read is one script, and so one view and one round trip: a flip is seen at once
 
 import hashlib
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,6 +91,7 @@ class RedisStore:
     def __init__(self, url: str, timeout: timedelta) -> None:
         self._url = url
         self._client = self._open(timeout)
+        self._local = threading.local()
         self._pause, self._paused_until = _PAUSE * timeout.total_seconds(), 0.0
 
     @property
@@ -105,8 +108,7 @@ class RedisStore:
     def pointer(self) -> int | None:
         """The number of the publication that readers see."""
         with self._named():
-            found: Any = self._client.get(_POINTER)
-        return None if found is None else int(found)
+            return _number(self._ask("GET", _POINTER))
 
     def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys; None: it is not kept.
@@ -243,12 +245,35 @@ class RedisStore:
 
     def _run(self, script: str, keys: list[str], *args: bytes | int) -> Any:
         """A script's answer. The server is sent its text once, and again only after a restart."""
-        asked = (_SHA[script], len(keys), *keys, *args)
+        asked = ("EVALSHA", _SHA[script], len(keys), *keys, *args)
         try:
-            return self._client.evalsha(*asked)
+            return self._ask(*asked)
         except redis.exceptions.NoScriptError:
-            self._client.script_load(script)
-            return self._client.evalsha(*asked)
+            self._ask("SCRIPT", "LOAD", script)
+            return self._ask(*asked)
+
+    def _ask(self, *command: str | bytes | int) -> Any:
+        """The answer on a connection of this thread's own: the client's bookkeeping costs as much again."""
+        connection = self._connection()
+        for attempt in (1, 2):  # one that the server closed, as in a restart, is opened again once
+            try:
+                connection.send_command(*command)
+                return connection.read_response()
+            except redis.ConnectionError:
+                connection.disconnect()
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> Any:
+        """A forked child opens its own, and leaves its parent's untouched."""
+        opened: dict[int, Any] | None = getattr(self._local, "opened", None)
+        if opened is None:
+            opened = self._local.opened = {}
+        process = os.getpid()
+        if process not in opened:
+            opened[process] = self._client.connection_pool.make_connection()
+        return opened[process]
 
     def _open(self, timeout: timedelta) -> Any:
         seconds = timeout.total_seconds()
@@ -256,8 +281,9 @@ class RedisStore:
             self._url,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            # A connection that the server closed, as in a restart, is opened again once, and at once.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            retry=Retry(
+                NoBackoff(), 1, supported_errors=(redis.ConnectionError,)
+            ),  # else it waits, and again
         )
 
     @contextmanager

@@ -62,7 +62,7 @@ def written(settings: Settings, number: int) -> int:
 def connection_of(rows: OnlineRows) -> Any:
     """SQLite's connection of this thread, or the number that Redis gave it."""
     store = rows._store
-    return store._connection() if isinstance(store, SqliteStore) else store._client.client_id()
+    return store._connection() if isinstance(store, SqliteStore) else store._ask("CLIENT", "ID")
 
 
 def bits(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
