@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -74,25 +75,34 @@ class Overlay:
                 return 0
             some = list(self._waiting)[:AT_ONCE]
             done = self._write(self._published, some)
+            self._inbox.note_overlaid(self._published.id, done)
         except NoBuild:  # nothing is published, or something else since we looked
             self._published = None
             return 0
         except PropensityError as error:  # ours repeat no customer's data
-            self._not_before = time.monotonic() + RETRY
-            report.warning("fresh rows wait: %s: %s", error.code, error)
-            return 0
-        self._inbox.note_overlaid(self._published.id, done)
+            return self._later(f"{error.code}: {error}")
+        except Exception as error:  # the last door: the log names the place, and no value
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return self._later(f"{type(error).__name__} at {place.filename}:{place.lineno} {place.name}")
         for customer_id in some:  # one without rows was erased meanwhile
             if self._waiting[customer_id] <= done.get(customer_id, self._waiting[customer_id]):
                 del self._waiting[customer_id]
         return len(some)
+
+    def _later(self, why: str) -> int:
+        self._not_before = time.monotonic() + RETRY
+        report.warning("fresh rows wait: %s", why)
+        return 0
 
     def _look(self) -> None:
         """Note who waits. After a flip that is everybody of whom the new publication does not know all."""
         published = self._online.current()
         if published != self._published:
             self._inbox.forget_overlaid()
-            taken = self._inbox.taken(Build.open(self.settings, published.build).log)
+            log = _log_of(self.settings, published)
+            taken = self._inbox.taken(log.fingerprint)
+            merged = log.merges().to_pylist()
+            self._inbox.note_aliases({row["customer_id"]: row["canonical_id"] for row in merged})
             self._changes, self._seen = self._inbox.changes(), self._inbox.last()
             self._waiting = self._inbox.customers(taken, since=published.moment)
             self._published = published

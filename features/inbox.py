@@ -3,6 +3,7 @@
     log/inbox/events.sqlite  events    what came in: each (source, id) once, and a digest of what it said
                              rows      the log's rows that it became, without known_at: that is when it came
                              taken     how far each generation of the log has taken the inbox in
+                             aliases   ids that are another's, as the published log knows: see people.py
                              overlaid  how far each customer's overlay row has, of the publication in force
     log/inbox/rows/          all rows as the log's ingestion reads them, a file a table
 
@@ -27,6 +28,9 @@ from features.settings import Settings
 from features.tables import TABLES
 
 _BODY = "SELECT body FROM rows"
+# Whose an id is; a merge of two ids is the log's to say, and holds from its next publication on.
+_PERSON = """coalesce((SELECT canonical_id FROM aliases WHERE aliases.customer_id = {0}.customer_id),
+                      {0}.customer_id)"""
 BUSY_SECONDS = 5.0  # a request of 1,000 events holds the write lock for some 20 ms
 
 Outcome = Literal["accepted", "duplicate", "event_conflict"]
@@ -43,6 +47,8 @@ CREATE TABLE rows (
 ) WITHOUT ROWID;
 CREATE INDEX rows_by_customer ON rows (customer_id, "table");
 CREATE TABLE taken (log TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE aliases (customer_id TEXT PRIMARY KEY, canonical_id TEXT NOT NULL);
+CREATE INDEX aliases_by_canonical ON aliases (canonical_id);
 CREATE TABLE overlaid (customer_id TEXT PRIMARY KEY, publication TEXT NOT NULL, number INTEGER NOT NULL);
 PRAGMA user_version = 1;
 """
@@ -128,21 +134,28 @@ class Inbox:
         """Customers with an event of a larger number, or that came after `since`: customer -> last number."""
         late = -1 if since is None else to_us(since)
         found = self._read(
-            "SELECT customer_id, max(number) FROM events WHERE number > ? OR (? >= 0 AND received_at > ?) "
-            "GROUP BY customer_id ORDER BY min(number)",
+            f"SELECT {_PERSON.format('events')} AS person, max(number) FROM events "
+            "WHERE number > ? OR (? >= 0 AND received_at > ?) GROUP BY person ORDER BY min(number)",
             after, late, late,
         )  # fmt: skip
         return dict(found)
 
     def rows(self, customer_ids: Sequence[str], tables: Sequence[str] = tuple(TABLES)) -> list[Kept]:
-        """Every row of these customers in these tables, in the order in which they came."""
+        """Every row of these customers, under each of their ids, in these tables, in the order in which they
+        came; `customer_id` is the person's everywhere.
+        """
+        ids = json.dumps(list(customer_ids))
         query = (
-            'SELECT "table", rows.customer_id, received_at, number, body FROM rows '
-            "JOIN events ON number = event WHERE rows.customer_id IN (SELECT value FROM json_each(?)) "
-            'AND "table" IN (SELECT value FROM json_each(?)) ORDER BY number, "table", key'
+            f'SELECT "table", {_PERSON.format("rows")}, received_at, number, body FROM rows '
+            "JOIN events ON number = event WHERE rows.customer_id IN (SELECT value FROM json_each(?1) UNION "
+            "SELECT customer_id FROM aliases WHERE canonical_id IN (SELECT value FROM json_each(?1))) "
+            'AND "table" IN (SELECT value FROM json_each(?2)) ORDER BY number, "table", key'
         )
-        found = self._read(query, json.dumps(list(customer_ids)), json.dumps(list(tables)))
-        return [Kept(t, who, from_us(came), n, json.loads(body)) for t, who, came, n, body in found]
+        found = self._read(query, ids, json.dumps(list(tables)))
+        return [
+            Kept(table, who, from_us(came), number, json.loads(body) | {"customer_id": who})
+            for table, who, came, number, body in found
+        ]
 
     def taken(self, log: str) -> int:
         """Number of the last event that this generation of the log has; 0 if it has none."""
@@ -167,6 +180,14 @@ class Inbox:
                 ((customer_id, publication, number) for customer_id, number in numbers.items()),
             )
 
+    def note_aliases(self, canonical: Mapping[str, str]) -> None:
+        """These ids are another's, and no others."""
+        if canonical == dict(self._read("SELECT customer_id, canonical_id FROM aliases")):
+            return
+        with self._used(create=True) as db, _transaction(db):
+            db.execute("DELETE FROM aliases")
+            db.executemany("INSERT INTO aliases VALUES (?, ?)", canonical.items())
+
     def forget_overlaid(self) -> None:
         """No overlay row is certain to be there: all will be written anew."""
         self._write("DELETE FROM overlaid")
@@ -183,7 +204,7 @@ class Inbox:
         of = "WHERE customer_id IN (SELECT value FROM json_each(?))"
         with self._used() as db:
             with _transaction(db):
-                for table in ("rows", "overlaid"):
+                for table in ("rows", "overlaid", "aliases"):
                     db.execute(f"DELETE FROM {table} {of}", (ids,))
                 gone = db.execute(f"DELETE FROM events {of}", (ids,)).rowcount
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

@@ -16,12 +16,16 @@ from msgspec import Meta, Raw, Struct
 
 from features.inbox import Arrival, Inbox, named
 from features.moments import iso
+from features.settings import Settings
+from features.shop import shop_of
+from features.tombstones import Tombstones
 from serving.api import Body, Problem
 from serving.events import AnyEvent, Goods, Line, Order, Person
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
+ERASED = "this customer was erased: nothing of her is kept"
 CONFLICT = "this id, or what this event is about, was told before with another content: send a new id"
 
 
@@ -75,33 +79,44 @@ Row = tuple[str, dict[str, Any]]
 def take(
     body: bytes,
     request_id: str,
-    now: datetime,
-    exponent: int,
+    settings: Settings,
     inbox: Inbox,
     resolve: Callable[[Sequence[Person]], Sequence[str | None]],
 ) -> EventsAnswer:
     """Keep the events of a request; the answer is for when they are on the disk.
 
-    exponent: decimals of the shop's currency. resolve: the published customer of each identity; whom it does
-    not know is known from now on by that identity alone. Problem 400 if the body is not JSON, 422 if it is no
-    list of 1 to MAX_EVENTS; LogError if the inbox cannot be written.
+    resolve: the published customer of each identity; whom it does not know is known from now on by that
+    identity alone. Problem 400 if the body is not JSON, 422 if it is no list of 1 to MAX_EVENTS; LogError if
+    the inbox cannot be written.
     """
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Problem(400, "malformed_json", f"the body is not UTF-8: {error.reason}") from None
+    now, exponent, tombstones = settings.now(), shop_of(settings).exponent, Tombstones.of(settings)
     raws = [bytes(raw) for raw in _REQUEST.decode(body).events]
     read = [_read(raw, f"$.events[{place}]", exponent, now) for place, raw in enumerate(raws)]
     fit = [found for found in read if not isinstance(found, EventRefused)]
     people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
     known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
-    kept = iter(inbox.accept([_arrival(event, rows, known) for event, rows in fit], now) if fit else ())
+    gone: set[str | Person] = set(
+        tombstones.customers(e.customer for e, _ in fit if isinstance(e.customer, str))
+    )
+    pairs = tombstones.identities((person.source, person.id) for person in people)
+    gone |= {person for person in people if (person.source, person.id) in pairs}
+    arrivals = [_arrival(event, rows, known) for event, rows in fit if event.customer not in gone]
+    kept = iter(inbox.accept(arrivals, now) if arrivals else ())
     results: list[EventAnswer | EventRefused] = []
     for place, found in enumerate(read):
         if isinstance(found, EventRefused):
             results.append(found)
             continue
-        event, (outcome, customer_id) = found[0], next(kept)
+        event = found[0]
+        if event.customer in gone:
+            failure = EventFailure("customer_erased", f"$.events[{place}].customer", ERASED)
+            results.append(EventRefused(event.source, event.id, failure))
+            continue
+        outcome, customer_id = next(kept)
         if outcome == "event_conflict":
             failure = EventFailure(outcome, f"$.events[{place}]", CONFLICT)
             results.append(EventRefused(event.source, event.id, failure))

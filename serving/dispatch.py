@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
-from features.shop import shop_of
 from serving import api
 from serving.answers import DecisionAnswer
 from serving.api import Problem, ReadyAnswer, Unanswered
@@ -221,8 +220,7 @@ class Dispatch:
 
     async def _events(self, body: bytes, request_id: str) -> Answer:
         def taken() -> EventsAnswer:
-            exponent = shop_of(self._settings).exponent
-            return take(body, request_id, self._settings.now(), exponent, self._inbox, self._resolve)
+            return take(body, request_id, self._settings, self._inbox, self._resolve)
 
         answer = await asyncio.get_running_loop().run_in_executor(self._pool, taken)
         for outcome, number in outcomes(answer).items():

@@ -85,6 +85,19 @@ def test_who_waits_is_asked_by_number_and_by_time(inbox: Inbox) -> None:
     assert inbox.customers(3, since=NOW + timedelta(minutes=1)) == {}
 
 
+def test_what_is_told_of_any_of_a_persons_ids_is_hers(inbox: Inbox) -> None:
+    """Else her withdrawal under the old card would not bind the customer that the log has made of both."""
+    inbox.accept([visit("1", "old"), visit("2", "new"), visit("3", "other")], NOW)
+    inbox.note_aliases({"old": "new"})
+    assert inbox.customers(0) == {"new": 2, "other": 3}
+    assert [(r.customer_id, r.body["customer_id"], r.number) for r in inbox.rows(["new"])] == [
+        ("new", "new", 1),
+        ("new", "new", 2),
+    ]
+    inbox.note_aliases({})
+    assert [row.number for row in inbox.rows(["new"])] == [2]
+
+
 def test_the_rows_as_ingestion_reads_them_are_the_same_bytes_again(inbox: Inbox) -> None:
     """Else a build would take the inbox in anew each time."""
     inbox.accept([visit("1"), visit("2", "c2")], NOW)

@@ -1,7 +1,7 @@
 """Types and places of `POST /v1/events`: what fits, what does not, and that nothing sent is ever repeated."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,6 +11,7 @@ from features.inbox import Inbox
 from features.moments import parse_moment
 from features.settings import Settings
 from features.tables import TABLES
+from features.tombstones import Tombstones
 from serving.api import Problem
 from serving.arrivals import EventAnswer, EventRefused, EventsAnswer, take
 
@@ -37,9 +38,18 @@ def inbox(home: Settings) -> Iterator[Inbox]:
         yield inbox
 
 
+def settings_of(inbox: Inbox) -> Settings:
+    return Settings(home=inbox.folder.parents[1], as_of=NOW)
+
+
+def nobody(people: Sequence[Any]) -> list[str | None]:
+    """Nobody is known by another system's id."""
+    return [None] * len(people)
+
+
 def told(inbox: Inbox, *events: Any) -> EventsAnswer:
     body = json.dumps({"events": events}).encode()
-    return take(body, "0" * 32, NOW, 2, inbox, lambda people: [None for _ in people])
+    return take(body, "0" * 32, settings_of(inbox), inbox, nobody)
 
 
 @pytest.mark.parametrize("type", ONE_OF_EACH)
@@ -181,6 +191,17 @@ def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
 )
 def test_a_body_that_is_no_list_of_events_is_a_problem(inbox: Inbox, body: bytes, status: int) -> None:
     with pytest.raises(Problem) as caught:
-        take(body, "0" * 32, NOW, 2, inbox, lambda people: [None for _ in people])
+        take(body, "0" * 32, settings_of(inbox), inbox, nobody)
     assert caught.value.status == status
     assert not inbox.path.exists()
+
+
+def test_nothing_is_kept_of_who_was_erased_under_whichever_name(inbox: Inbox) -> None:
+    """Other systems go on telling of her; her row must not come back by that."""
+    Tombstones.of(settings_of(inbox)).add(["gone"], [("web", "42")])
+    named = ["gone", {"source": "web", "id": "42"}, "c1"]
+    results = told(inbox, *(bad(id=str(i), customer=customer) for i, customer in enumerate(named))).results
+    assert [r.error.code if isinstance(r, EventRefused) else r.status for r in results] == [
+        "customer_erased", "customer_erased", "accepted",
+    ]  # fmt: skip
+    assert list(inbox.customers(0)) == ["c1"]

@@ -237,7 +237,7 @@ def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice
     """The build takes the inbox in: the overlay goes, its values stay; a nightly file brings the same."""
     settings = copied(world, tmp_path, as_of=TODAY)
     with closing(Inbox(settings)) as inbox:
-        told = take(json.dumps({"events": world.events}).encode(), "0" * 32, TODAY, 2, inbox, nobody)
+        told = take(json.dumps({"events": world.events}).encode(), "0" * 32, settings, inbox, nobody)
         assert {type(result) for result in told.results} == {EventAnswer}
         overlay = fresh.Overlay(settings)
         until(lambda: overlay.step() > 0)
@@ -346,7 +346,7 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     overlay = fresh.Overlay(settings)
     with closing(Inbox(settings)) as inbox:
         body = json.dumps({"events": [order("o1", customer)]}).encode()
-        take(body, "0" * 32, LATER, 2, inbox, nobody)
+        take(body, "0" * 32, settings, inbox, nobody)
     until(lambda: overlay.step() > 0)
     first = row(settings, [customer])
     online.publish(settings, Build.open(settings), TODAY - 7 * DAY)
@@ -366,7 +366,7 @@ def test_fresh_rows_wait_with_a_named_error_while_the_declarations_are_others(
     (shop / "shop.toml").write_text(text, "utf-8")
     with closing(Inbox(settings)) as inbox:
         body = json.dumps({"events": [order("o1", world.late[4])]}).encode()
-        take(body, "0" * 32, LATER, 2, inbox, nobody)
+        take(body, "0" * 32, settings, inbox, nobody)
     before = row(settings, world.late[4:5])
     assert fresh.Overlay(settings).step() == 0
     assert "feature_mismatch" in caplog.text

@@ -64,9 +64,8 @@ def tell(settings: Settings, type: str, customer: Any = "c1", minute: int = 0, *
     event = {"type": type, "source": "crm", "id": f"{type}-{minute}", "customer": customer, "at": at} | of
     with closing(Inbox(settings)) as inbox:
         body = json.dumps({"events": [event]}).encode()
-        (answer,) = take(
-            body, "0" * 32, settings.now(), 2, inbox, lambda people: [None for _ in people]
-        ).results
+        told = take(body, "0" * 32, settings, inbox, lambda people: [None for _ in people])
+    (answer,) = told.results
     assert isinstance(answer, EventAnswer), answer
     assert answer.status == "accepted"
 
