@@ -32,10 +32,11 @@ from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureMismatch, NoBuild, PropensityError
 from features.inbox import Inbox, Kept
 from features.log import Log
-from features.online import Fresh, OnlineRows, Published, write_overlay
+from features.online import Fresh, OnlineRows, Published, erase, write_overlay
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.tables import TABLES, Type
+from features.tombstones import Tombstones
 
 if TYPE_CHECKING:
     pass
@@ -121,6 +122,10 @@ class Overlay:
         kept = self._inbox.rows(customer_ids)
         numbers = {row.customer_id: row.number for row in kept}  # in the order in which they came
         write_overlay(self.settings, published, rows_of(self.settings, published, list(numbers), kept))
+        # Who was erased while we computed is on the list before her rows go: then ours goes too.
+        gone = Tombstones.of(self.settings).customers(numbers)
+        if gone:
+            erase(self.settings, sorted(gone))
         return numbers
 
 

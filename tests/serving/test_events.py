@@ -198,7 +198,7 @@ def test_a_body_that_is_no_list_of_events_is_a_problem(inbox: Inbox, body: bytes
 
 def test_nothing_is_kept_of_who_was_erased_under_whichever_name(inbox: Inbox) -> None:
     """Other systems go on telling of her; her row must not come back by that."""
-    Tombstones.of(settings_of(inbox)).add(["gone"], [("web", "42")])
+    Tombstones.of(settings_of(inbox)).having(["gone"], [("web", "42")]).write()
     named = ["gone", {"source": "web", "id": "42"}, "c1"]
     results = told(inbox, *(bad(id=str(i), customer=customer) for i, customer in enumerate(named))).results
     assert [r.error.code if isinstance(r, EventRefused) else r.status for r in results] == [

@@ -28,9 +28,10 @@ from features.inbox import Inbox
 from features.ingest import ingest
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
-from features.online import OnlineRows
+from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.sources import complete_journey
+from features.tombstones import Tombstones
 from propensity.steps import build_features
 from serving.arrivals import EventAnswer, take
 
@@ -68,6 +69,8 @@ def subset(folder: Path, everyone: Sequence[str], late: Sequence[str]) -> Path:
                 rows += f" WHERE household_id IN ({', '.join(everyone)})"
             if name in after and late:
                 rows += f" AND NOT (household_id IN ({', '.join(late)}) AND {after[name]})"
+            if name == "products":
+                rows += f" WHERE product_id IN (SELECT product_id FROM '{folder / 'transactions.parquet'}')"
             connection.execute(f"COPY ({rows}) TO '{folder / name}.parquet'")
     return folder
 
@@ -354,6 +357,21 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     assert (stale != first).any()
     until(lambda: overlay.step() > 0)
     np.testing.assert_array_equal(row(settings, [customer]), first)
+
+
+def test_who_is_erased_while_her_row_is_computed_does_not_come_back_by_it(
+    world: World, tmp_path: Path
+) -> None:
+    """An erasure that a slow process undoes is none."""
+    settings = copied(world, tmp_path)
+    customer = world.late[5]
+    with closing(Inbox(settings)) as inbox:
+        body = json.dumps({"events": [order("o1", customer)]}).encode()
+        take(body, "0" * 32, settings, inbox, nobody)
+    Tombstones.of(settings).having([customer], []).write()
+    until(lambda: fresh.Overlay(settings).step() > 0)
+    rows = OnlineRows.open(settings)
+    assert rows.read(rows.current(), [customer]).status[0] == UNKNOWN
 
 
 def test_fresh_rows_wait_with_a_named_error_while_the_declarations_are_others(
