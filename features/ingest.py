@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from features.canonical import arrow_schema as arrow_schema
-from features.errors import LogError, SourceError, UsageError
+from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.folding import INBOX, Fold, ranked, write_digests
 from features.log import Log
@@ -75,6 +75,11 @@ def ingest(
     dry_run: do everything but keep nothing. SourceError names files that are absent or unreadable.
     """
     shop = shop_of(settings)
+    if name is None and not shop.sources:
+        raise SettingsError(
+            f"{shop.folder / 'shop.toml'} names no source: `propensity ingest --propose FILES... --out "
+            f"{shop.folder / 'shop.toml'}` writes a [mapping.NAME] of your files"
+        )
     chosen = [name] if name else list(shop.sources)
     if folder is not None and len(chosen) > 1:
         raise UsageError(f"{folder} holds the files of one source: name it, one of {', '.join(chosen)}")

@@ -142,8 +142,6 @@ def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[s
         if name not in known:
             hint = nearest(name, known)
             raise SettingsError(f"{top.where} sources names {name!r}{hint} There are: {', '.join(known)}")
-    if not names:
-        raise SettingsError(f"{top.where} names no source: give a [mapping.NAME], or sources = [...]")
     return (*dict.fromkeys(names), *((CALENDAR,) if calendar and CALENDAR not in names else ()))
 
 

@@ -103,11 +103,11 @@ def columns_of(path: Path, how: Format) -> tuple[str, ...]:
     return _named(first_records(path, how, 1)[0])
 
 
-def first_records(path: Path, how: Format, count: int) -> list[list[str]]:
-    """The first records of a CSV file, the header among them, as text."""
+def first_records(path: Path, how: Format, count: int, size: int = BLOCK) -> list[list[str]]:
+    """The first records of a CSV file, the header among them, as text, of its first `size` bytes."""
     with opened(path) as stream:
         head = bytearray()
-        while len(head) < BLOCK and (block := stream.read(BLOCK)):
+        while len(head) < size and (block := stream.read(BLOCK)):
             head += block
     text = (
         codecs.getincrementaldecoder(how.encoding)("surrogateescape")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from features.errors import UsageError
 from propensity.cli import DRY_RUN, main, settings_of
 
 CHANGE = "KIND=FACTOR@DAY"
@@ -38,19 +39,46 @@ def init(folder: Path, dry_run: bool) -> None:
 
 @main.command()
 @click.argument("source", required=False)
+@click.argument("files", nargs=-1)
 @click.option(
     "--from",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with the source's files, if not where the source keeps them.",
 )
+@click.option("--propose", is_flag=True, help="Look at FILES and write a first mapping; ingest nothing.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --propose: the shop.toml to write, or to add the mapping to.",
+)
 @DRY_RUN
-def ingest(source: str | None, folder: Path | None, dry_run: bool) -> None:
+def ingest(
+    source: str | None,
+    files: tuple[str, ...],
+    folder: Path | None,
+    propose: bool,
+    out: Path | None,
+    dry_run: bool,
+) -> None:
     """Take the raw files of every source of shop.toml into the customer log, or those of one SOURCE.
 
     Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason.
     Ingesting the same files again changes nothing.
+
+    \b
+    propensity ingest --propose FILES... [--out myshop/shop.toml]
+    looks at the files of an unknown shop, says what it takes each column for and why, and writes a mapping.
     """
+    if propose:
+        from propensity.shops import write_proposal
+
+        if source is None:
+            raise UsageError("--propose needs files to look at: propensity ingest --propose orders.csv ...")
+        write_proposal([Path(source), *map(Path, files)], out, dry_run)
+        return
+    if files or out:
+        raise UsageError("one source at a time; several files, and --out, go with --propose")
     from features.ingest import ingest as run
     from propensity.tables import progress_bar, show_ingested
 

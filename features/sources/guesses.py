@@ -1,0 +1,155 @@
+"""What a column of an unknown file could be, by its name and by its values; each guess says why and how sure."""
+
+import re
+from dataclasses import dataclass
+
+from features.sources.raw import literal, quoted
+from features.sources.values import NULLS
+
+FORMATS = (
+    "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y", "%m/%d/%Y",
+    "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y", "%d-%m-%Y", "%d-%m-%Y %H:%M", "%d-%m-%Y %H:%M:%S",
+    "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y年%m月%d日", "%Y年%m月%d日 %H:%M", "%d %b %Y", "%Y%m%d",
+    "%Y%m%d%H%M%S", "%d-%b-%Y", "%m/%d/%Y %I:%M %p", "%b %d, %Y",
+)  # fmt: skip
+ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$"
+POINT = (
+    r"^\s*[(]?[-−+]?\s*[^\d\s.,()+-]{0,3}\s*[-−+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?\s*[^\d\s.,]{0,3}[)-]?\s*$"
+)
+COMMA = (
+    r"^\s*[(]?[-−+]?\s*[^\d\s.,()+-]{0,3}\s*[-−+]?(\d{1,3}([. ]\d{3})+|\d+)?(,\d+)?\s*[^\d\s.,]{0,3}[)-]?\s*$"
+)
+SURE = 0.95  # of the values: below it, a guess by values is none
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the sample says of one column; shares are of the rows that have a value."""
+
+    name: str
+    filled: float  # share of rows with a value
+    distinct: int
+    rows: int  # with a value
+    times: tuple[tuple[str, float], ...]  # formats ("" is ISO) and the share that they read, best first
+    midnight: bool  # ISO times, all at 00:00
+    offset: bool  # ISO times with an offset
+    point: float  # share that is a number with a decimal point, and with a decimal comma
+    comma: float
+    negative: float
+    whole: float  # share of whole numbers
+    dot_zero: float  # share written as 17850.0
+    blanks: float  # share with blanks around
+    top: tuple[tuple[str, int], ...]  # most frequent values
+
+    @property
+    def number(self) -> float:
+        """Share that is a number, in whichever way it is written."""
+        return max(self.point, self.comma)
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign."""
+        return "," if self.comma > self.point else "."
+
+
+def profile(connection: object, table: str, name: str) -> Column:
+    """Look at one column of a table of text."""
+    x = quoted(name)
+    given = f"trim({x}) NOT IN ({', '.join(literal(n) for n in NULLS)})"
+    parsed = [f"count(try_strptime({x}, {literal(f)}))" for f in FORMATS]
+    row = connection.execute(  # type: ignore[attr-defined]
+        f"""SELECT count(*), count(DISTINCT {x}),
+                   count(*) FILTER (WHERE regexp_matches({x}, {literal(ISO)}) AND TRY_CAST({x} AS TIMESTAMP) IS NOT NULL),
+                   bool_and(regexp_matches({x}, '[T ]00:00(:00(\\.0+)?)?$')), bool_or(regexp_matches({x}, '\\d\\d:\\d\\d.*(Z|[+-]\\d\\d(:?\\d\\d)?)$')),
+                   count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(POINT)})),
+                   count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(COMMA)})),
+                   count(*) FILTER (WHERE regexp_matches({x}, '^[^0-9]*[-−(]|-$')),
+                   count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+$')), count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+\\.0+$')),
+                   count(*) FILTER (WHERE {x} <> trim({x})), {", ".join(parsed)}
+            FROM {table} WHERE {given}"""
+    ).fetchall()[0]
+    (total,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]  # type: ignore[attr-defined]
+    top = connection.execute(  # type: ignore[attr-defined]
+        f"SELECT {x}, count(*) AS n FROM {table} WHERE {given} GROUP BY ALL ORDER BY n DESC, 1 LIMIT 12"
+    ).fetchall()
+    rows = row[0]
+    share = [n / rows if rows and isinstance(n, int) and not isinstance(n, bool) else 0.0 for n in row]
+    times = [("", share[2]), *zip(FORMATS, share[11:], strict=True)]
+    if (
+        "%Y%m%d" in dict(times)
+        and dict(times)["%Y%m%d"] > 0
+        and top
+        and not re.match(r"^(19|20)\d{6}$", str(top[0][0]))
+    ):
+        times = [(f, s) for f, s in times if f not in ("%Y%m%d", "%Y%m%d%H%M%S")]
+    return Column(
+        name, rows / total if total else 0.0, row[1], rows, tuple(sorted((t for t in times if t[1] > 0), key=lambda t: -t[1])),
+        bool(row[3]), bool(row[4]), share[5], share[6], share[7], share[8], share[9], share[10], tuple(top),
+    )  # fmt: skip
+
+
+# What people call it, in English and Chinese; the first pattern that fits is the surest.
+NAMES: dict[str, tuple[str, ...]] = {
+    "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间",
+           r"^(date|time|datetime|timestamp|day|ts|at|when)$|日期|时间", r"date|time|created"),
+    "customer_id": (r"^(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty).?(id|no|number|code|key)?$"
+                    r"|(顾客|客户|会员|用户|买家).*(id|号|编码|编号|代码)",
+                    r"customer|client|member|user|household|buyer|顾客|客户|会员|用户|买家|unionid|openid"),
+    "order_id": (r"^(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip).?(id|no|number|code|key)$|订单(号|编号|id)|单号|小票|流水号",
+                 r"order|invoice|basket|receipt|ticket|订单"),
+    "product_id": (r"^(product|item|sku|stock|article|upc|ean|goods|plu|material).?(id|no|number|code|key)?$|(商品|货品|产品|sku).*(id|号|编码|编号|代码)|货号",
+                   r"product.?id|sku|商品编|stock.?code"),
+    "items": (r"^(quantity|qty|units|pieces|count|items)$|数量|件数", r"quantity|qty"),
+    "price": (r"^(unit.?price|price|item.?price)$|单价", r"price|价格"),
+    "amount": (r"^(amount|total|paid|sales.?value|sales|revenue|net|spend|gross|sum|line.?total|order.?total)$|实付|实收|金额|应付|销售额",
+               r"amount|total|paid|revenue|sales|spend|value"),
+    "discount": (r"disc|优惠|折扣|减免",),
+    "store_id": (r"^(store|shop|branch|outlet).?(id|no|code|name)?$|门店|店铺",),
+    "channel": (r"^channel$|渠道",),
+    "category": (r"^(product.?)?category$|类目|品类", r"category"),
+    "department": (r"^department$|部门",),
+    "brand": (r"^brand$|品牌",),
+    "currency": (r"^currency(.?code)?$|币种",),
+    "status": (r"status|state|type|状态|类型",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A column for a role. `why` is for people; `points` orders guesses."""
+
+    column: Column
+    points: float
+    why: str
+
+
+def rate(role: str, column: Column) -> Guess | None:
+    """How well a column fits a role; None if it cannot be it."""
+    place = next((n for n, p in enumerate(NAMES[role]) if re.search(p, column.name, re.IGNORECASE)), None)
+    named = 0.0 if place is None else 3.0 - place
+    why = f"its name {column.name!r}" if named else f"not its name {column.name!r}, but its values"
+    if column.rows == 0:
+        return None
+    if role == "at":
+        format, share = column.times[0] if column.times else ("", 0.0)
+        if share < SURE or (format in ("%Y%m%d", "%Y%m%d%H%M%S") and not named):
+            return None
+        return Guess(
+            column, 1 + named + share, f"{share:.1%} of its values read as {format or 'ISO times'}; {why}"
+        )
+    if role in ("items", "price", "amount", "discount"):
+        if column.number < SURE or not named:
+            return None
+        return Guess(column, named + column.number, f"{column.number:.1%} of its values are numbers; {why}")
+    if role in ("customer_id", "order_id", "product_id"):
+        if column.times and column.times[0][1] > SURE and column.times[0][0] != "%Y%m%d":
+            return None
+        repeated = column.rows / column.distinct
+        if not named and (
+            role != "customer_id" or repeated < 1.2 or column.distinct < 20 or column.whole < SURE
+        ):
+            return None
+        return Guess(column, named, f"{column.distinct:,} different values, each {repeated:.1f} times; {why}")
+    if not named:
+        return None
+    return Guess(column, named, why)

@@ -1,0 +1,147 @@
+"""A first mapping, by looking: what it writes must bring the files in as it stands, and say why."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from dirty import Brought, bring_in, write_shop
+from logs import real_data
+
+import propensity
+from features.errors import SourceError
+from features.settings import Settings
+from features.sources.propose import propose, sniff
+
+
+def proposed(folder: Path, *files: Path, zone: str = "Europe/London", currency: str = "GBP") -> Brought:
+    """Ingest what is proposed, unedited."""
+    return bring_in(write_shop(folder, propose(list(files)).toml, {}, zone=zone, currency=currency))
+
+
+def test_online_retail_comes_in_as_it_is_proposed(tmp_path: Path) -> None:
+    """The dirtiest log: its returns must be seen, and no line lost. One invoice in twenty."""
+    raw = real_data("online_retail") / "transactions.parquet"
+    small = tmp_path / "transactions.parquet"
+    duckdb.sql(f"COPY (FROM '{raw}' WHERE hash(InvoiceNo) % 20 = 1) TO '{small}' (FORMAT parquet)")
+    proposal = propose([small])
+    assert 'prefix = "C"' in proposal.toml
+    log = proposed(tmp_path, small)
+    fates = log.fates("order_lines")
+    (counts,) = duckdb.sql(
+        f"""SELECT count(*), count(*) FILTER (WHERE CustomerID IS NULL),
+                   count(*) FILTER (WHERE CustomerID IS NOT NULL AND InvoiceNo LIKE 'C%') FROM '{small}'"""
+    ).fetchall()
+    assert sum(fates.values()) == counts[0]
+    assert fates["aside: anonymous: no customer id"] == counts[1]
+    assert sum(n for fate, n in fates.items() if "a return" in fate) == counts[2]
+    assert not any(fate.startswith("rejected") for fate in fates)
+
+
+def test_cdnow_comes_in_as_it_is_proposed(tmp_path: Path) -> None:
+    """No order id, days without a time, ids with leading zeros."""
+    raw = real_data("cdnow") / "transactions.parquet"
+    log = proposed(tmp_path, raw, zone="America/New_York", currency="USD")
+    (expected,) = duckdb.sql(
+        f"SELECT count(DISTINCT (customer_id, date)), sum(amount::DECIMAL(18, 2)), min(customer_id) FROM '{raw}'"
+    ).fetchall()
+    orders = log.log.read("orders")
+    amounts = orders["amount"].to_pylist()
+    assert (len(orders), sum(amounts), min(orders["customer_id"].to_pylist())) == expected
+    assert sum(log.fates("orders").values()) == 69_659
+    assert all(
+        k > a for a, k in zip(orders["at"].to_pylist()[:50], orders["known_at"].to_pylist()[:50], strict=True)
+    )
+
+
+def test_complete_journey_comes_in_as_it_is_proposed(tmp_path: Path) -> None:
+    """Ids are recognised by other names, three discounts are added up. One household in fifty."""
+    raw = real_data("complete_journey") / "transactions.parquet"
+    small = tmp_path / "transactions.parquet"
+    duckdb.sql(f"COPY (FROM '{raw}' WHERE household_id % 50 = 1) TO '{small}' (FORMAT parquet)")
+    log = proposed(tmp_path, small, zone="America/New_York", currency="USD")
+    (expected,) = duckdb.sql(
+        f"""SELECT count(DISTINCT basket_id), sum(sales_value::DECIMAL(18, 2)),
+                   sum(retail_disc::DECIMAL(18, 2) + coupon_disc::DECIMAL(18, 2) + coupon_match_disc::DECIMAL(18, 2))
+            FROM '{small}' WHERE quantity <> 0 OR sales_value <> 0 OR retail_disc <> 0 OR coupon_disc <> 0 OR coupon_match_disc <> 0"""
+    ).fetchall()
+    orders = log.log.read("orders")
+    assert (len(orders), sum(orders["amount"].to_pylist()), sum(orders["discount"].to_pylist())) == expected
+    assert set(log.fates("order_lines")) == {"accepted", "rejected: neither quantity nor money"}
+
+
+CHINESE = "订单号,会员编号,支付时间,实付金额,订单状态\n" + "".join(
+    f"{n},{n % 7:05d},2024/0{1 + n % 6}/1{n % 9} 10:30,¥{n}.50,{'已退款' if n % 5 == 0 else '已完成'}\n"
+    for n in range(1, 41)
+)
+
+
+def test_a_chinese_export_is_read_by_its_chinese_names(tmp_path: Path) -> None:
+    path = tmp_path / "订单.csv"
+    path.write_bytes(CHINESE.encode("gb18030"))
+    log = proposed(tmp_path, path, zone="Asia/Shanghai", currency="CNY")
+    orders = {r["order_id"]: r for r in log.rows("orders")}
+    assert len(orders) == 40
+    assert (orders["1"]["amount"], orders["1"]["customer_id"]) == (Decimal("1.50"), "00001")
+    assert orders["40"]["amount"] < 0, "已退款 is a return"
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "encoding", "header"),
+    [
+        (b"\xef\xbb\xbfid;a\n1;2,5\n", ";", "utf-8", None),
+        ("id\ta\n1\t张\n".encode("gb18030"), "\t", "gb18030", None),
+        ("id|a\n1|Müller\n".encode("latin-1"), "|", "latin-1", None),
+        ("id,a\n1,é\n".encode("utf-16"), ",", "utf-16", None),
+        (b"00004,19970101,29.33\n00004,19970118,29.73\n", ",", "utf-8", ("column_1", "column_2", "column_3")),
+    ],
+)
+def test_sniffing(
+    tmp_path: Path, text: bytes, separator: str, encoding: str, header: tuple[str, ...] | None
+) -> None:
+    (tmp_path / "f.csv").write_bytes(text)
+    how = sniff(tmp_path / "f.csv")
+    assert (how.separator, how.encoding, how.header) == (separator, encoding, header)
+
+
+def test_dirty_ids_and_ambiguous_days_are_said(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{n % 9}.0,0{1 + n % 9}/0{1 + n % 8}/2024,{n}\n" for n in range(50))
+    (tmp_path / "o.csv").write_text("order_id,customer_id,date,total\n" + rows)
+    proposal = propose([tmp_path / "o.csv"])
+    assert 'customer_id = { column = "customer_id", clean = ["whole"] }' in proposal.toml
+    assert "TODO: %m/%d/%Y reads every value as well" in proposal.toml
+    assert any("different values, each" in note for note in proposal.notes), "how sure, and why"
+
+
+def test_files_of_one_kind_are_one_reading_and_strangers_are_said(tmp_path: Path) -> None:
+    for day in ("01", "02"):
+        (tmp_path / f"sales_{day}.csv").write_text(
+            f"order_id,customer_id,date,total\n{day},a,2024-01-{day},5\n"
+        )
+    (tmp_path / "odd.csv").write_text("colour,shape\nred,round\n")
+    proposal = propose(sorted(tmp_path.glob("*.csv")))
+    assert proposal.toml.count("table = ") == 1
+    assert 'files = ["sales_01.csv", "sales_02.csv"]' in proposal.toml
+    assert any("not placed" in note for note in proposal.notes)
+    with pytest.raises(SourceError, match="colour, shape"):
+        propose([tmp_path / "odd.csv"])
+
+
+def test_the_command_writes_a_shop_that_ingests_and_says_what_is_next(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"order_id": ["1", "2"], "customer_id": ["a", "a"], "date": ["2024-01-01", "2024-01-02"], "total": [1.5, 2.0]}), tmp_path / "sales.parquet")  # fmt: skip
+    out = tmp_path / "myshop" / "shop.toml"
+    home = {"PROPENSITY_HOME": str(tmp_path / "home"), "PROPENSITY_SHOP": str(out.parent)}
+    command = ["ingest", "--propose", str(tmp_path / "sales.parquet"), "--out", str(out)]
+    dry = CliRunner().invoke(propensity.main, [*command, "--dry-run"], env=home)
+    assert (dry.exit_code, out.exists()) == (0, False)
+    done = CliRunner().invoke(propensity.main, command, env=home)
+    assert done.exit_code == 0, done.output
+    assert "propensity ingest sales" in done.output.splitlines()[-1]
+    ingested = CliRunner().invoke(propensity.main, ["ingest", "sales"], env=home)
+    assert ingested.exit_code == 0, ingested.output
+    again = CliRunner().invoke(propensity.main, command, env=home)
+    assert (again.exit_code, "already" in again.output) == (2, True)
+    assert Settings.from_env(home).shop == out.parent
