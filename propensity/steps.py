@@ -19,6 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 
 if TYPE_CHECKING:
+    from features.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
 
@@ -58,22 +59,29 @@ def build_features(
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
     span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
-    from features import engine, online, store
+    from features import engine
 
     if dry_run:
         _, lacking = engine.missing(settings, moments)
         text = f"would have {span}: {len(lacking)} to compute"
         return Built(text + (", and publish the last" if publish else ""), None, 0)
     build, computed = engine.build(settings, moments, progress)
+    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
+    return _put_to_use(settings, build, as_of if publish else None, text, computed)
+
+
+def _put_to_use(settings: Settings, build: Build, moment: datetime | None, text: str, computed: int) -> Built:
+    """Tell Feast of a build; publish its snapshot of the moment, if one is given, with everyone's scores."""
+    from features import online, store
+
     store.apply(settings, build)
     starved: tuple[str, ...] = ()
-    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
-    if publish:
+    if moment is not None:
         # Scores first: the service never answers with a percentile of other rows.
-        scored, starved = score_releases(settings, build, as_of)
+        scored, starved = score_releases(settings, build, moment)
         text += "".join(f"\nscored everyone with {name}" for name in scored)
         text += "".join(f"\nNOT SCORED: {why}" for why in starved)
-        text += f"\npublished {online.publish(settings, build, as_of)}"
+        text += f"\npublished {online.publish(settings, build, moment)}"
     return Built(text, build, computed, starved)
 
 
@@ -96,6 +104,29 @@ def take_inbox(settings: Settings, progress: Progress = None) -> Log:
     finally:
         inbox.close()
     return Log.open(settings)
+
+
+def backfill_features(
+    settings: Settings, names: Sequence[str], publish: bool, dry_run: bool, progress: Progress = None
+) -> Built:
+    """Compute new features at every snapshot of the current build; put the new build to use as any other."""
+    from features import backfill
+
+    if dry_run:
+        plan = backfill.planned(settings, names)
+        return Built(_backfilled(plan, "would compute"), None, 0)
+    made, done = backfill.backfill(settings, names, progress)
+    if not done:
+        return Built(f"build {made.build.id} has every declared feature: nothing to compute", made.build, 0)
+    moments = [m for m in made.build.moments if m <= settings.now()]
+    text = f"build {made.build.id}: {_backfilled(made, 'computed')}, {len(made.build.features)} features"
+    at = moments[-1] if publish and moments else None
+    return _put_to_use(settings, made.build, at, text, len(made.lacking))
+
+
+def _backfilled(made: Backfill, what: str) -> str:
+    columns = f"{len(made.new)} new features at {len(made.lacking)} snapshots"
+    return f"{what} {columns}" + (f": {', '.join(made.new)}" if made.new else "")
 
 
 def score_releases(

@@ -81,6 +81,29 @@ def features_build(
         sys.exit(3)
 
 
+@features.command("backfill")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--publish/--no-publish", default=True, show_default=True, help="Serve the last snapshot online."
+)
+@DRY_RUN
+def features_backfill(names: tuple[str, ...], publish: bool, dry_run: bool) -> None:
+    """Compute new features (all, or NAMES) over the past: at every snapshot of the current build.
+
+    Add a feature to shop.py, then run this: only its column is computed, the others are taken over, and the
+    new build is the one that computing everything anew would give. Again, it changes nothing. Exit code 3
+    warns of a release whose features are now defined differently.
+    """
+    from propensity.steps import backfill_features
+    from propensity.tables import progress_bar
+
+    with progress_bar("Backfilling features") as progress:
+        built = backfill_features(settings_of(), names, publish, dry_run, progress)
+    click.echo(built.text)
+    if built.starved:
+        sys.exit(3)
+
+
 @main.command()
 @click.option(
     "--customers", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to compare."
