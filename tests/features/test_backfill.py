@@ -120,9 +120,7 @@ def test_a_log_that_changed_is_refused_and_derived_tags_are_no_change(
     tagging.tag(mine)
     assert len(planned(mine).lacking) == len(Build.open(mine).moments)
     monkeypatch.setattr(Build, "digests", {"orders": {"2017-12-20": "another"}})
-    with pytest.raises(
-        LogError, match="has changed since build .*: run `propensity features build`"
-    ):
+    with pytest.raises(LogError, match="has changed since build .*: run `propensity features build`"):
         planned(mine)
 
 
