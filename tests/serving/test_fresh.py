@@ -359,6 +359,21 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     np.testing.assert_array_equal(row(settings, [customer]), first)
 
 
+def test_what_the_log_has_already_is_not_counted_again(world: World, tmp_path: Path) -> None:
+    """A shop that tells an order tonight, which the nightly file brought before, has sold it once."""
+    settings = copied(world, tmp_path)
+    customer = world.rest[1]
+    before = {name: feature(settings, customer, name) for name in ("orders_365d", "lines_365d")}
+    rows = Log.open(settings).read("orders").to_pylist()
+    known = [r["order_id"] for r in rows if r["customer_id"] == customer and r["at"] > CUT]
+    line = {"product_id": "1", "amount": 10}
+    tell(settings, [order(known[0], customer, lines=[line] * 99), order("new", customer, lines=[line])])
+    overlay = fresh.Overlay(settings)
+    until(lambda: overlay.step() > 0)
+    after = {name: feature(settings, customer, name) - value for name, value in before.items()}
+    assert after == {"orders_365d": 1, "lines_365d": 1}
+
+
 def test_who_is_erased_while_her_row_is_computed_does_not_come_back_by_it(
     world: World, tmp_path: Path
 ) -> None:
