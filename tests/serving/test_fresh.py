@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -32,7 +32,7 @@ from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.sources import complete_journey
 from features.tombstones import Tombstones
-from propensity.steps import build_features
+from propensity.steps import take_inbox
 from serving.arrivals import EventAnswer, take
 
 CUT = parse_moment("2017-11-10")
@@ -46,7 +46,11 @@ class World:
     settings: Settings  # of the log that was cut
     whole: Settings
     late: list[str]
+    rest: list[str]  # who loses nothing
     events: list[dict[str, Any]]  # what is missing of them
+
+
+Pair = tuple[Settings, Running, Running]
 
 
 def subset(folder: Path, everyone: Sequence[str], late: Sequence[str]) -> Path:
@@ -95,7 +99,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made, _ = build(settings, [TODAY - 7 * DAY, TODAY])
     online.publish(settings, made, TODAY)
     release(settings, folder, made, "churn_28d")
-    return World(replace(settings, as_of=LATER), whole, late, events_of(Log.open(whole), late))
+    return World(replace(settings, as_of=LATER), whole, late, everyone[8:], events_of(Log.open(whole), late))
 
 
 def events_of(log: Log, customers: Sequence[str]) -> list[dict[str, Any]]:
@@ -104,7 +108,7 @@ def events_of(log: Log, customers: Sequence[str]) -> list[dict[str, Any]]:
     def rows(table: str) -> list[dict[str, Any]]:
         found = log.read(table).to_pylist()
         return [
-            r for r in found if r["customer_id"] in customers and r["at"] > CUT and r["known_at"] <= TODAY
+            r for r in found if r["customer_id"] in customers and r["at"] > CUT and r["known_at"] <= LATER
         ]
 
     def event(type: str, id: str, row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -165,6 +169,15 @@ def nobody(people: Sequence[Any]) -> list[str | None]:
     return [None] * len(people)
 
 
+def tell(settings: Settings, events: Sequence[dict[str, Any]]) -> list[EventAnswer]:
+    """What the route does, without it."""
+    with closing(Inbox(settings)) as inbox:
+        told = take(json.dumps({"events": events}).encode(), "0" * 32, settings, inbox, nobody)
+    answers = [answer for answer in told.results if isinstance(answer, EventAnswer)]
+    assert len(answers) == len(events)
+    return answers
+
+
 def until(holds: Callable[[], bool], seconds: float = 90) -> None:
     """Wait until it holds; how long that takes is for the benchmark."""
     end = time.monotonic() + seconds
@@ -204,34 +217,62 @@ def copied(world: World, folder: Path, **of: Any) -> Settings:
     return replace(world.settings, home=folder / "home", **of)
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_the_overlay_is_what_a_build_with_these_events_says_value_for_value(
-    world: World, tmp_path: Path, store: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.fixture(scope="module")
+def pair(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two services of one home."""
+    settings = copied(world, tmp_path_factory.mktemp("pair"))
+    with running(settings) as one, running(settings) as other:
+        yield settings, one, other
+
+
+def of_whole(world: World, settings: Settings) -> NDArray[np.float32]:
+    """The late customers' rows, now, in a build of the log that has everything."""
+    made, _ = build(world.whole, [LATER], current=False)
+    table = made.read(LATER)
+    place = {id: n for n, id in enumerate(table["customer_id"].to_pylist())}
+    columns = [table[name].to_numpy() for name in Build.open(settings).features]
+    return np.column_stack(columns)[[place[id] for id in world.late]]
+
+
+def test_the_overlay_is_what_a_build_with_these_events_says_value_for_value(world: World, pair: Pair) -> None:
     """Skew between the overlay and the next build would decide differently about her in the morning."""
-    settings = copied(world, tmp_path, as_of=TODAY)
-    env: dict[str, str] = {}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("redis_of_all")
-        with server.client() as client:
-            client.flushall()
-        settings = replace(settings, online=server.url)
-        env = {"PROPENSITY_ONLINE": server.url}
-        online.publish(settings, Build.open(settings), TODAY)
-    whole = Build.open(world.whole).read(TODAY)
-    wanted = {id: place for place, id in enumerate(whole["customer_id"].to_pylist())}
-    names = list(Build.open(settings).features)
-    expected = np.column_stack([whole[name].to_numpy() for name in names])[[wanted[id] for id in world.late]]
-    before = row(settings, world.late)
-    assert (before != expected).any(axis=1).all()
-    others = [id for id in wanted if id not in world.late]
-    rest = row(settings, others)
-    with running(settings, **env) as service:
-        for start in range(0, len(world.events), 100):
-            answers = post(service, world.events[start : start + 100])
-            assert [answer for answer in answers if "error" in answer] == []
-        until(lambda: np.array_equal(row(settings, world.late), expected, equal_nan=True))
-    np.testing.assert_array_equal(row(settings, others), rest)
+    settings, one, other = pair
+    expected = of_whole(world, settings)
+    assert (row(settings, world.late) != expected).any(axis=1).all()
+    before = row(settings, world.rest)
+    for number, start in enumerate(range(0, len(world.events), 100)):
+        answers = post((one, other)[number % 2], world.events[start : start + 100])
+        assert [answer for answer in answers if "error" in answer] == []
+    until(lambda: np.array_equal(row(settings, world.late), expected, equal_nan=True))
+    np.testing.assert_array_equal(row(settings, world.rest), before)
+
+
+def test_the_same_holds_in_redis(world: World, tmp_path: Path, redis_of_all: RedisServer) -> None:
+    with redis_of_all.client() as client:
+        client.flushall()
+    settings = replace(copied(world, tmp_path), online=redis_of_all.url)
+    online.publish(settings, Build.open(settings), TODAY)
+    tell(settings, world.events)
+    overlay = fresh.Overlay(settings)
+    until(lambda: overlay.step() > 0)
+    expected = of_whole(world, settings)
+    np.testing.assert_array_equal(row(settings, world.late), expected)
+
+
+def test_two_services_of_one_home_see_each_others_events_by_one_companion(world: World, pair: Pair) -> None:
+    """Workers share the inbox and the overlay; two that wrote the same rows would only cost twice."""
+    _, one, other = pair
+    known, new = world.rest[0], "nobody before"
+    before = other.scores(known).json()["results"][0]
+    post(one, [order("a", known), order("b", new), order("c", known, source="web")])
+    post(other, [order("d", {"source": "web", "id": "42"})])
+    until(lambda: other.scores(known).json()["results"][0]["known_at"] == iso(LATER))
+    after = [service.scores(known).json()["results"][0] for service in (one, other)]
+    assert after[0] == after[1]
+    assert after[0]["scores"] != before["scores"]
+    until(lambda: "scores" in one.scores({"source": "web", "id": "42"}).json()["results"][0])
+    assert one.scores(new).json()["results"][0]["known_at"] == iso(LATER)
+    assert len(companions(one) + companions(other)) == 1
 
 
 def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice(
@@ -239,21 +280,21 @@ def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice
 ) -> None:
     """The build takes the inbox in: the overlay goes, its values stay; a nightly file brings the same."""
     settings = copied(world, tmp_path, as_of=TODAY)
+    tell(settings, [event for event in world.events if event["at"] <= iso(TODAY)])
+    overlay = fresh.Overlay(settings)
+    until(lambda: overlay.step() > 0)
+    expected = row(settings, world.late)
+    taken_in = take_inbox(settings)
+    made, _ = build(settings, [TODAY])
     with closing(Inbox(settings)) as inbox:
-        told = take(json.dumps({"events": world.events}).encode(), "0" * 32, settings, inbox, nobody)
-        assert {type(result) for result in told.results} == {EventAnswer}
-        overlay = fresh.Overlay(settings)
-        until(lambda: overlay.step() > 0)
-        expected = row(settings, world.late)
-        built = build_features(settings, TODAY - 7 * DAY, 7, publish=True, dry_run=False)
-        assert built.build is not None
-        assert inbox.taken(built.build.log) == inbox.last()
-        current = OnlineRows.open(settings).current()
-        assert current.build == built.build.id
-        assert online.overlays(settings, current) == {}
-        np.testing.assert_array_equal(row(settings, world.late), expected)
-        for _ in range(3):
-            assert overlay.step() == 0, "what the log has is not overlaid again"
+        assert (made.log, inbox.taken(made.log)) == (taken_in.fingerprint, inbox.last())
+    online.publish(settings, made, TODAY)
+    current = OnlineRows.open(settings).current()
+    assert (current.build, online.overlays(settings, current)) == (made.id, {})
+    np.testing.assert_array_equal(row(settings, world.late), expected)
+    for _ in range(3):
+        assert overlay.step() == 0, "what the log has is not overlaid again"
+    assert take_inbox(settings).fingerprint == taken_in.fingerprint
     log = Log.open(settings)
     assert log.complete_until == Log.open(world.whole).complete_until, "an inbox completes no log"
     full = world.whole.home.parent / "full"
@@ -294,12 +335,13 @@ def test_a_killed_service_keeps_every_event_that_it_accepted(world: World, tmp_p
     before = feature(settings, customer, "orders_7d")
     with pytest.raises(AssertionError):  # a service that is killed does not end well
         _post_until_killed(settings, customer, accepted)
-    with running(settings) as service:
-        everything = range(len(accepted) + 1)  # the last one had no answer
-        answers = post(service, [order(f"o{number}", customer) for number in everything])
-        assert {a["status"] for a in answers[:-1]} == {"duplicate"}
-        until(lambda: feature(settings, customer, "orders_7d") >= before + len(everything))
-        assert feature(settings, customer, "orders_7d") == before + len(everything)
+    assert not fresh.watched(settings)
+    everything = range(len(accepted) + 1)  # the last one had no answer
+    answers = tell(settings, [order(f"o{number}", customer) for number in everything])
+    assert {answer.status for answer in answers[:-1]} == {"duplicate"}
+    overlay = fresh.Overlay(settings)
+    until(lambda: overlay.step() > 0)
+    assert feature(settings, customer, "orders_7d") == before + len(everything)
 
 
 def _post_until_killed(settings: Settings, customer: str, accepted: list[int]) -> None:
@@ -317,27 +359,10 @@ def _post_until_killed(settings: Settings, customer: str, accepted: list[int]) -
         sender = threading.Thread(target=send)
         sender.start()
         until(lambda: len(accepted) > 20)
+        started = companions(service)
         service.process.kill()
         sender.join()
-
-
-def test_two_services_of_one_home_see_each_others_events_by_one_companion(
-    world: World, tmp_path: Path
-) -> None:
-    """Workers share the inbox and the overlay; two that wrote the same rows would only cost twice."""
-    settings = copied(world, tmp_path)
-    known, new = world.late[2], "nobody before"
-    with running(settings) as one, running(settings) as other:
-        before = other.scores(known).json()["results"][0]
-        post(one, [order("a", known), order("b", new), order("c", known, source="web")])
-        post(other, [order("d", {"source": "web", "id": "42"})])
-        until(lambda: other.scores(known).json()["results"][0]["known_at"] == iso(LATER))
-        after = [service.scores(known).json()["results"][0] for service in (one, other)]
-        assert after[0] == after[1]
-        assert after[0]["scores"] != before["scores"]
-        until(lambda: "scores" in one.scores({"source": "web", "id": "42"}).json()["results"][0])
-        assert one.scores(new).json()["results"][0]["known_at"] == iso(LATER)
-        assert len(companions(one) + companions(other)) == 1
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
 
 
 def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know(
@@ -347,9 +372,7 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     settings = copied(world, tmp_path)
     customer = world.late[3]
     overlay = fresh.Overlay(settings)
-    with closing(Inbox(settings)) as inbox:
-        body = json.dumps({"events": [order("o1", customer)]}).encode()
-        take(body, "0" * 32, settings, inbox, nobody)
+    tell(settings, [order("o1", customer)])
     until(lambda: overlay.step() > 0)
     first = row(settings, [customer])
     online.publish(settings, Build.open(settings), TODAY - 7 * DAY)
@@ -380,9 +403,7 @@ def test_who_is_erased_while_her_row_is_computed_does_not_come_back_by_it(
     """An erasure that a slow process undoes is none."""
     settings = copied(world, tmp_path)
     customer = world.late[5]
-    with closing(Inbox(settings)) as inbox:
-        body = json.dumps({"events": [order("o1", customer)]}).encode()
-        take(body, "0" * 32, settings, inbox, nobody)
+    tell(settings, [order("o1", customer)])
     Tombstones.of(settings).having([customer], []).write()
     until(lambda: fresh.Overlay(settings).step() > 0)
     rows = OnlineRows.open(settings)
@@ -397,9 +418,7 @@ def test_fresh_rows_wait_with_a_named_error_while_the_declarations_are_others(
     settings = replace(copied(world, tmp_path), shop=shop)
     text = (shop / "shop.toml").read_text("utf-8").replace("America/New_York", "Europe/Paris")
     (shop / "shop.toml").write_text(text, "utf-8")
-    with closing(Inbox(settings)) as inbox:
-        body = json.dumps({"events": [order("o1", world.late[4])]}).encode()
-        take(body, "0" * 32, settings, inbox, nobody)
+    tell(settings, [order("o1", world.late[4])])
     before = row(settings, world.late[4:5])
     assert fresh.Overlay(settings).step() == 0
     assert "feature_mismatch" in caplog.text
