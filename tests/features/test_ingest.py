@@ -135,22 +135,33 @@ def test_killed_at_any_point_the_old_log_stays_whole_and_a_rerun_gives_the_same_
     expected = ingest(other, folder=changed).generation
     command = [sys.executable, "-m", "propensity", "ingest", "--from", str(changed)]
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(15):
         process = subprocess.Popen(
             command,
             env={**os.environ, "PROPENSITY_HOME": str(home.home)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(0.4 + chance.random())
+        time.sleep(0.3 + 2 * chance.random())  # before, in the middle of, and after both staging and folding
         process.send_signal(signal.SIGKILL)
         process.wait()
         log = Log.open(home)
+        assert log.damaged() == []
         assert log.fingerprint in (old, expected)
         for table in log.tables:
             assert log.read(table).num_rows > 0
     assert ingest(home, folder=changed).generation == expected
     assert _digest(home.home / "log" / expected) == _digest(other.home / "log" / expected)
+
+
+def test_two_ingestions_at_once_are_one_after_the_other(small: Path, tmp_path: Path) -> None:
+    home, alone = Settings(home=tmp_path / "home"), Settings(home=tmp_path / "alone")
+    command = [sys.executable, "-m", "propensity", "ingest", "--from", str(small)]
+    env = {**os.environ, "PROPENSITY_HOME": str(home.home)}
+    both = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    ingest(alone, folder=small)
+    assert _digest(home.home) == _digest(alone.home)
 
 
 def test_rows_that_break_a_contract_are_rejected_each_with_its_reason(small: Path, tmp_path: Path) -> None:
