@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -67,7 +67,7 @@ class SqliteStore:
     """One file. An object serves all threads and forked workers of a process."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._file = path, str(path)
         self._local = threading.local()
 
     @property
@@ -96,7 +96,8 @@ class SqliteStore:
         """The pointer, and what that publication holds of the keys, at one moment; None: it is not kept."""
         pointer: int | None = None
         alive, rows, overlays = False, dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
-        with self._reading() as connection, _view(connection, several=len(keys) > _KEYS):
+        several = len(keys) > _KEYS  # statements: then they need one view, which one statement has by itself
+        with self._reading() as connection, _transaction(connection, "begin") if several else nullcontext():
             for start in range(0, max(len(keys), 1), _KEYS):
                 some = keys[start : start + _KEYS]
                 found = connection.execute(_reading_of(len(some)), (published.number, *some))
@@ -269,7 +270,7 @@ class SqliteStore:
     def _connection(self) -> sqlite3.Connection:
         """Of this thread and process, to the file that is there now: a restored one has another inode."""
         try:
-            inode = self._path.stat().st_ino
+            inode = os.stat(self._file).st_ino  # noqa: PTH116  on the way of every read
         except OSError:
             raise nothing_published(self.where) from None
         opened = self._opened()
@@ -326,16 +327,6 @@ def _reading_of(keys: int) -> str:
         "left join packed on packed.publication = ?1 and packed.customer_id = id "
         "left join overlays on overlays.publication = ?1 and overlays.customer_id = id"
     )
-
-
-@contextmanager
-def _view(connection: sqlite3.Connection, several: bool) -> Iterator[None]:
-    """One view over several statements; one statement has its own."""
-    if not several:
-        yield
-        return
-    with _transaction(connection, "begin"):
-        yield
 
 
 @contextmanager
