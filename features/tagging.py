@@ -19,12 +19,12 @@ from features import tags
 from features.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.files import locked, write_atomically
-from features.ingest import ingest
+from features.ingest import take
 from features.log import DERIVED_TAGS, Log
 from features.moments import iso, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from features.sources.derived_tags import FILE
+from features.sources.derived_tags import FILE, source
 from features.tags import Tag
 
 Progress = Callable[[str, int, int], None]
@@ -170,4 +170,4 @@ def _take_in(settings: Settings, root: Path, rows: pa.Table) -> None:
     """Through ingestion, as any source; the file goes again, since it names customers."""
     with TemporaryDirectory(dir=root) as folder:
         pq.write_table(rows, Path(folder) / FILE)
-        ingest(settings, DERIVED_TAGS, Path(folder))
+        take(settings, [source(Path(folder))])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import UsageError
-from features.log import DERIVED_TAGS
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.toml import nearest
 
@@ -42,7 +41,7 @@ def open_source(shop: Shop, name: str, folder: Path | None = None) -> Source:
     """The source of that name. UsageError if there is none; SourceError for files absent or unreadable."""
     if name in shop.mappings:
         module = "mapping"
-    elif name in (*BUNDLED_SOURCES, DERIVED_TAGS) or (name == CALENDAR and shop.calendar is not None):
+    elif name in BUNDLED_SOURCES or (name == CALENDAR and shop.calendar is not None):
         module = name
     else:
         there = (*shop.mappings, *BUNDLED_SOURCES)

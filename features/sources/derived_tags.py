@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-from features.errors import SourceError
 from features.log import DERIVED_TAGS
-from features.shop import Shop
 from features.sources import Source
 
 FILE = "derived_tags.parquet"
 
 
-def source(shop: Shop, folder: Path | None = None) -> Source:
+def source(folder: Path) -> Source:
     """The rows of `FILE` in a folder: customer_id, at, tag, change. They state nothing of time."""
-    if folder is None or not (folder / FILE).exists():
-        raise SourceError("derived tags are no files of a shop's: `propensity tags build` takes them in")
     return Source(
         name=DERIVED_TAGS,
         files=(folder / FILE,),
