@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from copies import copy_of
 from logs import ROOT, empty_shop
 
 import propensity
@@ -23,8 +24,9 @@ def run(*arguments: str, **environment: str) -> Result:
 
 COMMANDS = [
     ("init",), ("simulate",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"),
-    ("features", "list"), ("online", "status"), ("online", "rollback"),
-    ("train",), ("promote",), ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
+    ("features", "list"), ("features", "page"), ("features", "backfill"), ("tags",), ("tags", "list"),
+    ("tags", "build"), ("portraits",), ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
+    ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 
 
@@ -88,8 +90,63 @@ FEATURES = [
     )
     result = run("check", "--customers", "3", PROPENSITY_HOME=str(journey.home), PROPENSITY_SHOP=str(shop))
     assert result.exit_code == 1
-    assert "feature odd: its Chinese words are ''" in result.output
-    assert "unit 'apples'" in result.output
+    place = f"problem: {shop / 'shop.py'}: feature odd: "
+    assert f"{place}its Chinese words are ''" in result.output
+    assert f"{place}unit 'apples'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("orders_30d >", "line 4: tag often: 'orders_30d >' is no rule"),
+        ("order_30d > 4", "tag often reads order_30d, which is not declared"),
+    ],
+)
+def test_check_says_where_a_tag_is_wrong(tmp_path: Path, when: str, said: str) -> None:
+    shop = empty_shop(
+        tmp_path / "shop",
+        shop_py=f"""from features.tags import Tag
+from features.words import Words
+TAGS = [
+    Tag(name="often", words=Words("Often", "常来"), meaning=Words("Often", "常来"), when="{when}"),
+]
+""",
+    )
+    result = run("check", PROPENSITY_HOME=str(tmp_path / "home"), PROPENSITY_SHOP=str(shop))
+    assert result.exit_code == 1
+    assert str(shop / "shop.py") in result.output
+    assert said in result.output
+
+
+def test_a_feature_of_a_shops_own_is_backfilled_and_customers_are_tagged_and_listed(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """The commands of one who adds a feature and a portrait, in their order."""
+    own = """from features.definitions import Feature
+from features.tags import Tag
+from features.words import Words
+FEATURES = [Feature(name="big_orders_90d", words=Words("Big orders", "大额订单数"), unit="orders",
+                    measure="count", table="orders", where="amount > 50", window=90)]
+TAGS = [Tag(name="big_spender", portrait=True, words=Words("Big spender", "大客户"),
+            meaning=Words("Big orders", "大单"), when="big_orders_90d >= 6")]
+"""
+    home = copy_of(journey, tmp_path / "home").home
+    shop = empty_shop(tmp_path / "shop", shop_py=own)
+    here = {"PROPENSITY_HOME": str(home), "PROPENSITY_SHOP": str(shop), "PROPENSITY_AS_OF": "2017-12-31"}
+    assert "absent: big_spender, the build lacks big_orders_90d" in run("portraits", **here).output
+    dry = run("features", "backfill", "--dry-run", **here)
+    assert "would compute 1 new features at 48 snapshots: big_orders_90d" in dry.output
+    assert run("features", "backfill", "--no-publish", **here).exit_code == 0
+    tagged = run("tags", "build", **here)
+    assert (tagged.exit_code, "48 snapshots evaluated" in tagged.output) == (0, True), tagged.output
+    assert "大客户" in run("portraits", "--language", "zh", **here).output
+    out = tmp_path / "big.csv"
+    listed = run("portraits", "--list", "big_spender", "--out", str(out), **here)
+    assert listed.exit_code == 0, listed.output
+    number = int(listed.output.split(" customers", 1)[0].replace(",", ""))
+    assert len(out.read_text().splitlines()) == number + 1 > 10
+    assert f"big_spender: {number} customers have it" in tagged.output
+    assert run("portraits", "--list", "nobody", **here).exit_code == 2
 
 
 def test_check_passes_on_the_real_log(journey: Settings) -> None:
