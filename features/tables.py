@@ -230,7 +230,7 @@ TABLES: dict[str, Table] = {
             ("customer_id", "channel", "purpose", "at"),
             {
                 **_EVENT,
-                "channel": Column("text"),
+                "channel": Column("text"),  # or `all`
                 "purpose": Column("text"),  # marketing, service, automation (of decisions)
                 "status": Column("text"),  # granted, withdrawn
             },

@@ -82,14 +82,14 @@ def identities(who: People) -> Rows:
 def consents(who: People, opted_out: dict[str, Floats]) -> Rows:
     """Consents given at the start, and what was withdrawn: unasked, by leaving, or by an opt-out at the given times."""
     world = who.world
-    channels = [*CONSENT, "staff", "group", "any"]  # any: automated decisions are of no channel
+    channels = [*CONSENT, "staff", "group", "all"]  # all: automated decisions are of no channel
     marketing, service, automation = range(3)
     ends = {**who.withdrawn, "staff": who.staff_left, "group": who.group_left}
     given = {**who.granted, "staff": who.staff >= 0, "group": who.group >= 0}
     agrees = np.flatnonzero(world.draws.uniform("automation", who.key) < 0.92)
     pieces: list[Piece] = [
         (np.arange(len(who.index)), who.acquired, (channels.index("sms"), service, 1)),
-        (agrees, who.acquired[agrees], (channels.index("any"), automation, 1)),
+        (agrees, who.acquired[agrees], (channels.index("all"), automation, 1)),
     ]
     for channel, end in ends.items():
         code, end = channels.index(channel), np.minimum(end, opted_out[channel])
