@@ -119,8 +119,10 @@ def test_of_two_orders_with_one_id_the_first_source_has_it_and_the_inbox_yields(
     web = deliver(
         tmp_path / "web", "web", {"order_lines": lines, "orders": [order("2", "c", "2017-02-02", "7.00")]}
     )
-    first = take(shop, [inbox, deliver(tmp_path / "empty", "till", {"orders": []})])
-    assert first.tables["orders"] == 2
+    first = take(
+        shop, [inbox, deliver(tmp_path / "one", "till", {"orders": [order("0", "z", "2017-01-01")]})]
+    )
+    assert first.tables["orders"] == 3
     done = take(shop, [_till(tmp_path / "till"), web])
     orders = {
         r["order_id"]: (r["customer_id"], str(r["amount"])) for r in Log.open(shop).read("orders").to_pylist()
