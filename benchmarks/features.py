@@ -172,7 +172,7 @@ def _role(role: str, folder: Path) -> None:
         bucket = CAPPED if role == "capped" else None
         asked = orders.features()
         for moment, table in engine.compute(log, orders.SHOP, asked, orders.MOMENTS, bucket=bucket):
-            if moment in COMPARED:
+            if moment in COMPARED and role == "engine":
                 kept.setdefault(moment, []).append(_values(table, names))
 
     def pandas() -> None:

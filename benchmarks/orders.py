@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +19,9 @@ from features.settings import Settings
 from features.shop import Shop
 from features.tables import TABLES
 from features.words import Words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOP = Shop.load(Settings().shop)
 MOMENTS = [datetime(2018, month, 1, tzinfo=UTC) for month in range(1, 13)]
@@ -123,8 +126,10 @@ def _money(minor: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(kind, len(minor), [None, pa.py_buffer(halves)])
 
 
-def in_pandas(log: Log, moments: Sequence[datetime]) -> Iterator[pd.DataFrame]:
+def in_pandas(log: Log, moments: Sequence[datetime]) -> "Iterator[pd.DataFrame]":
     """What one writes first: a mask and a groupby a window. One frame a moment, by customer."""
+    import pandas as pd
+
     table = pq.read_table(log.paths("orders")[0], columns=COLUMNS)
     for column in ("amount", "discount"):
         place = table.column_names.index(column)

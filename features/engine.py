@@ -27,7 +27,7 @@ from features.snapshots import Snapshot
 from features.tables import TABLES
 
 BUCKET = 50_000  # customers computed at once by a core, and
-ROWS_AT_ONCE = 600_000  # customers x moments: bounds memory
+ROWS_AT_ONCE = 300_000  # customers x moments: bounds memory
 MOMENTS_AT_ONCE = 32  # snapshots that a build writes side by side, from one reading of the log
 Progress = Callable[[str, int, int], None]
 
@@ -189,14 +189,15 @@ def compute(
             plan.input_of(feature)  # refuses what cannot be measured, before anything is read
     customers = shard.known_customers(log.read("customers", ["customer_id", "known_at"]))
     reader = _Reader(log, features)
-    bucket = bucket or _bucket(moments)
+    cores = len(os.sched_getaffinity(0))
+    # Small buckets pay twice at their edges; too few leave a core without work.
+    bucket = bucket or min(_bucket(moments), max(5_000, -(-len(customers) // (2 * cores))))
     starts = range(0, len(customers), bucket)
 
     def one(start: int) -> list[pa.Table]:
         here = customers.slice(start, bucket)
         return shard.compute(here, reader.read(here), features, moments, shop)
 
-    cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
         running: deque[Future[list[pa.Table]]] = deque()
         for number, start in enumerate(starts):
