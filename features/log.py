@@ -52,7 +52,7 @@ class Log:
         log = cls.at(root / current)
         if log.erased != Tombstones.of(settings).digest:
             raise LogError(
-                "somebody was erased, but the log still holds her: an erasure runs, or was interrupted. "
+                "somebody was erased, but is still in the log: an erasure runs, or was interrupted. "
                 "Run the same `propensity erase` again, or `propensity ingest`"
             )
         return log

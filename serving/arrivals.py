@@ -25,7 +25,7 @@ from serving.events import AnyEvent, Goods, Line, Order, Person
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
-ERASED = "this customer was erased: nothing of her is kept"
+ERASED = "this customer was erased: nothing of them is kept"
 CONFLICT = "this id, or what this event is about, was told before with another content: send a new id"
 
 

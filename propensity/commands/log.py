@@ -217,7 +217,7 @@ def rejects_take(file: Path, dry_run: bool) -> None:
 @main.command()
 @click.argument("customer", required=False)
 @click.option("--source", help="With --id: a source whose id it is.")
-@click.option("--id", "source_id", help="Her id in that source.")
+@click.option("--id", "source_id", help="Their id in that source.")
 @DRY_RUN
 def erase(customer: str | None, source: str | None, source_id: str | None, dry_run: bool) -> None:
     """Remove a person, under all ids that she has, from everything that this home holds.

@@ -75,10 +75,14 @@ def test_the_telemetry_of_dependencies_is_off_in_every_process_that_loads_us() -
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('zone = "America/New_York"', 'zone = "Mars/Base"', "not an IANA time zone"),
-        ("max_contacts = 2", 'max_contacts = "two"', "wrong type"),
+        ('zone = "America/New_York"', 'zone = "Mars/Base"', "Mars/Base.: expected an IANA time zone"),
+        (
+            "max_contacts = 2",
+            'max_contacts = "two"',
+            r"policy\[1\]\.max_contacts is .two.: expected a whole number",
+        ),
         ("holdout = 0.05", "holdout = 1.5", "between 0 and 1"),
-        ('name = "Complete Journey"', "", "lacks 'name'"),
+        ('name = "Complete Journey"', "", "lacks name: expected a text"),
         ('currency = "USD"', "currency = USD", "not valid TOML"),
     ],
 )

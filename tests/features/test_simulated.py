@@ -82,7 +82,11 @@ def test_every_row_is_taken_in(made: Callable[[World], Path], tmp_path: Path) ->
     settings = Settings(home=tmp_path / "home", shop=folder)
     done = ingest(settings)
     assert [c for c in done.account if not c.accepted] == []
-    assert done.tables == json.loads((folder / "rows.json").read_text())
+    written = json.loads((folder / "rows.json").read_text())
+    assert done.merged > 0
+    for table in ("customers", "identities"):  # of those who are one person, one row stays
+        written[table] -= done.merged
+    assert done.tables == written
     assert set(done.tables) == set(TABLES), "every table of the log has rows"
     assert (Log.open(settings).complete_until, done.starts_at > WORLD.moment(0)) == (WORLD.end, True)
     assert not ingest(Settings(home=settings.home, shop=folder), "simulated", folder).changed

@@ -335,7 +335,7 @@ def test_a_killed_service_keeps_every_event_that_it_accepted(world: World, tmp_p
     before = feature(settings, customer, "orders_7d")
     with pytest.raises(AssertionError):  # a service that is killed does not end well
         _post_until_killed(settings, customer, accepted)
-    assert not fresh.watched(settings)
+    until(lambda: not fresh.watched(settings))  # the companion ends with its service
     everything = range(len(accepted) + 1)  # the last one had no answer
     answers = tell(settings, [order(f"o{number}", customer) for number in everything])
     assert {answer.status for answer in answers[:-1]} == {"duplicate"}

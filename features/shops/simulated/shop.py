@@ -39,7 +39,9 @@ ACTIONS = [
     Action(
         name="staff_greeting",
         channel="staff",
-        words=Words("A personal greeting by her member of staff", "专属导购一对一问候"),
+        words=Words(
+            "A personal greeting by the member of staff who knows the customer", "专属导购一对一问候"
+        ),
         goal=_STAY,
         effect=_EFFECT,
         send_cost=0.5,
@@ -80,7 +82,7 @@ ACTIONS = [
     Action(
         name="group_offer",
         channel="group",
-        words=Words("An offer of 10 CNY in her group chat", "社群内发放10元优惠"),
+        words=Words("An offer of 10 CNY in the group chat", "社群内发放10元优惠"),
         goal=_ORDER,
         effect=_EFFECT,
         incentive=10.0,
