@@ -115,7 +115,7 @@ def take_decision(
     answerable(published, settings, as_of)
     if customer_id is None or rows.status[0] != PRESENT:
         raise UnknownCustomer(
-            "no such customer in the published features: check the id; a new customer is known from her "
+            "no such customer in the published features: check the id; a new customer is known from the "
             "first event, or from the next build on"
         )
     window = rules.policy.per_days * DAY

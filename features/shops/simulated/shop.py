@@ -40,7 +40,7 @@ ACTIONS = [
         name="staff_greeting",
         channel="staff",
         words=Words(
-            "A personal greeting by the member of staff who knows the customer", "专属导购一对一问候"
+            "A personal greeting by the member of staff in charge", "专属导购一对一问候"
         ),
         goal=_STAY,
         effect=_EFFECT,
