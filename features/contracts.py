@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import reference
-from features.definitions import UNITS, Feature
+from features.definitions import CHANNELS, UNITS, Feature
 from features.engine import compute
 from features.log import Log
 from features.shop import Shop
@@ -40,6 +40,8 @@ def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
             problems.append(f"feature {name}: its Chinese words are {feature.words.zh!r}")
         if feature.unit not in UNITS:
             problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
+        if feature.unit == "channel" and feature.vocabulary != tuple(CHANNELS):
+            problems.append(f"feature {name}: its unit is channel, so its vocabulary must be CHANNELS")
     return problems
 
 

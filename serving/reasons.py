@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from features.definitions.units import CODES
 from features.errors import ReleaseCorrupt
 from features.words import Words
 from serving.booster import Numbers
@@ -135,7 +136,7 @@ def strongest(card: ModelCard, values: Sequence[float], contributions: Numbers, 
 
 
 def _words(card: ModelCard, feature: FeatureCard, value: float | None, contribution: float) -> Words:
-    shown = _UNKNOWN if value is None else Words(*[_shown(value, feature.unit, card.currency)] * 2)
+    shown = _UNKNOWN if value is None else _shown(value, feature.unit, card.currency)
     what = card.target.score or _SCORE[card.target.higher_is]
     en, zh = ("raises", "提高") if contribution > 0 else ("lowers", "降低")
     return Words(
@@ -144,16 +145,27 @@ def _words(card: ModelCard, feature: FeatureCard, value: float | None, contribut
     )
 
 
-def _shown(value: float, unit: str, currency: str) -> str:
-    """A number as an operations person reads it.
+def _shown(value: float, unit: str, currency: str) -> Words:
+    """A value as an operations person reads it.
 
-    >>> _shown(41.37, "days", "USD"), _shown(0.237, "share", "USD"), _shown(2.25, "ratio", "USD")
+    >>> _shown(41.37, "days", "USD").en, _shown(0.237, "share", "USD").en, _shown(2.25, "ratio", "USD").en
     ('41', '24%', '2.2×')
-    >>> _shown(1234.5, "money", "USD"), _shown(3.14159, "days", "USD")
-    ('1,234.50 USD', '3.1')
+    >>> _shown(1234.5, "money", "USD").en, _shown(3.14159, "days", "USD").en, _shown(14.0, "hour", "USD").en
+    ('1,234.50 USD', '3.1', '14:00')
+    >>> _shown(1.0, "weekday", "USD"), _shown(3.0, "channel", "USD").en, _shown(0.0, "yes", "USD").zh
+    (Words(en='Monday', zh='周一'), 'mini program', '否')
     """
+    meaning = CODES.get(unit, {}).get(int(value)) if value.is_integer() else None
+    if meaning is not None:
+        return meaning
+    return Words(*[_number(value, unit, currency)] * 2)
+
+
+def _number(value: float, unit: str, currency: str) -> str:
     if unit == "share":
         return f"{100 * value:.0f}%"
+    if unit == "hour":
+        return f"{value:.0f}:00"
     if unit == "money":
         # A float32 holds 7 digits: cents beyond 10,000 would be invented.
         return f"{value:,.{0 if value.is_integer() or abs(value) >= 10_000 else 2}f} {currency}"

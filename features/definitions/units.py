@@ -67,3 +67,10 @@ WEEKDAYS = (
     ),
     *(Words("Friday", "周五"), Words("Saturday", "周六"), Words("Sunday", "周日")),
 )
+
+# Units whose values are codes -> what each means.
+CODES: dict[str, dict[int, Words]] = {
+    "channel": dict(enumerate(CHANNELS.values())),
+    "weekday": dict(enumerate(WEEKDAYS, start=1)),
+    "yes": {0: Words("no", "否"), 1: Words("yes", "是")},
+}

@@ -39,9 +39,7 @@ ACTIONS = [
     Action(
         name="staff_greeting",
         channel="staff",
-        words=Words(
-            "A personal greeting by the member of staff in charge", "专属导购一对一问候"
-        ),
+        words=Words("A personal greeting by the member of staff in charge", "专属导购一对一问候"),
         goal=_STAY,
         effect=_EFFECT,
         send_cost=0.5,
