@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from features.tables import Table, Type
 
 ROWS_A_GROUP = 131_072
+ROWS_A_BATCH = 8_192
 ORIGIN = pa.schema([("file", pa.string()), ("line", pa.int64()), ("note", pa.string())])
 REJECTS = pa.schema(
     [
@@ -71,13 +72,14 @@ def save(rows: duckdb.DuckDBPyRelation, *files: tuple[Path, pa.Schema], empty: b
         writers = [
             stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd")) for path, schema in files
         ]
-        for group in _groups(rows.to_arrow_reader(ROWS_A_GROUP)):
+        for group in _groups(rows.to_arrow_reader(ROWS_A_BATCH)):
             count += group.num_rows
             first = 0
             for writer, (_, schema) in zip(writers, files, strict=True):
                 part = group.select(range(first, first + len(schema))).rename_columns(schema.names)
                 writer.write_table(part.cast(schema), row_group_size=ROWS_A_GROUP)
                 first += len(schema)
+            del group, part
     if not count and not empty:
         for path, _ in files:
             path.unlink()
@@ -85,16 +87,21 @@ def save(rows: duckdb.DuckDBPyRelation, *files: tuple[Path, pa.Schema], empty: b
 
 
 def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Batches regrouped to a fixed size, so that the same rows give the same bytes."""
+    """Batches regrouped to a fixed size, so that the same rows give the same bytes.
+
+    A group is let go before the next one is gathered, for both are large.
+    """
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in reader:
         held.append(batch)
         count += batch.num_rows
-        if count >= ROWS_A_GROUP:
+        del batch
+        while count >= ROWS_A_GROUP:
             table = pa.Table.from_batches(held)
-            whole = count - count % ROWS_A_GROUP
-            yield table.slice(0, whole)
-            held, count = table.slice(whole).to_batches(), count - whole
+            held, count = table.slice(ROWS_A_GROUP).to_batches(), count - ROWS_A_GROUP
+            table = table.slice(0, ROWS_A_GROUP)
+            yield table
+            del table
     if count:
         yield pa.Table.from_batches(held)

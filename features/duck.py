@@ -1,8 +1,14 @@
 """DuckDB as we use it: in UTC, silent, within its memory."""
 
+import os
 from pathlib import Path
 
 import duckdb
+
+# Of a process's memory, what DuckDB does not count: the interpreter and its libraries (110 MB), rows on their
+# way to parquet and buffers of several writers.
+BESIDE = 190_000_000  # bytes
+A_THREAD = 50_000_000  # bytes: with less, threads starve one another
 
 
 def connect(
@@ -10,11 +16,14 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A connection of its own, with as many threads, or one a core.
 
-    memory: bytes that it may use; None: DuckDB's own default. folder: where its tables lie and what exceeds
-    the memory goes, for the caller to remove; None: tables are in memory.
+    memory: bytes that the process may use; None: DuckDB's own default. folder: where its tables lie and what
+    exceeds the memory goes, for the caller to remove; None: tables are in memory.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
+    own = None if memory is None else memory - BESIDE
+    if threads is None and own is not None:
+        threads = max(1, min(len(os.sched_getaffinity(0)), own // A_THREAD))
     connection = duckdb.connect(
         str(folder / "tables.duckdb") if folder else ":memory:",
         config={"threads": threads} if threads else {},
@@ -23,8 +32,8 @@ def connect(
     # Else a progress bar is drawn into our output. In a notebook it is off, and cannot even be set.
     if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
         connection.execute("SET enable_progress_bar = false")
-    if memory is not None:
-        connection.execute(f"SET memory_limit = '{memory}B'")
+    if own is not None:
+        connection.execute(f"SET memory_limit = '{own}B'")
     if folder is not None:
         connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
     return connection

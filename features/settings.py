@@ -13,6 +13,7 @@ from features.moments import parse_moment
 
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
 ENGINES = ("embedded", "spark")
+LEAST_MEMORY = 280_000_000  # bytes: of them DuckDB has 90 MB, with which it still sorts and joins on disk
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Settings:
     online:       where packed rows are: "sqlite", a file in the home, or redis://[user:password@]host:port/db,
                   rediss:// with TLS, a database of its own (PROPENSITY_ONLINE, sqlite)
     online_timeout: longest wait for an answer of Redis (PROPENSITY_ONLINE_TIMEOUT_MS, 250)
-    memory:       bytes that ingestion may use; what exceeds them goes to files (PROPENSITY_MEMORY, "2GB";
-                  default: half of the machine's)
+    memory:       bytes that ingestion may use, about; what exceeds them goes to files (PROPENSITY_MEMORY,
+                  "2GB"; 280MB or more; default: half of the machine's)
     engine:       what computes features: "embedded", this machine, or "spark" (PROPENSITY_ENGINE, embedded)
     spark_master: the cluster (PROPENSITY_SPARK_MASTER, default local[*], every core of this machine)
     database:     the team's PostgreSQL for Feast's registry and MLflow, postgresql://user:password@host:5432/name
@@ -46,7 +47,7 @@ class Settings:
     expire_after: timedelta = timedelta(days=14)
     online: str = field(default="sqlite", repr=False)  # may hold a password
     online_timeout: timedelta = timedelta(milliseconds=250)
-    memory: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    memory: int = max(LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     engine: str = "embedded"
     spark_master: str = "local[*]"
     database: str | None = field(default=None, repr=False)  # may hold a password
@@ -56,6 +57,11 @@ class Settings:
             raise SettingsError(f"PROPENSITY_HOME is {self.home}, a file: choose a folder")
         if self.engine not in ENGINES:
             raise SettingsError(f"PROPENSITY_ENGINE is {self.engine!r}: choose {' or '.join(ENGINES)}")
+        if self.memory < LEAST_MEMORY:
+            raise SettingsError(
+                f"PROPENSITY_MEMORY is {self.memory / 1e6:.0f}MB: "
+                f"expected {LEAST_MEMORY / 1e6:.0f}MB or more, with which files larger than it are taken in"
+            )
         odd = sorted(set(str(self.home)) & set("*?[]'\"="))
         if odd:  # DuckDB and Feast read such paths as patterns and partitions: other files, other values
             raise SettingsError(

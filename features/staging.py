@@ -22,6 +22,7 @@ from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
+KEPT = "_reason IS NULL AND _aside IS NULL"
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
 
 
@@ -61,7 +62,9 @@ def stage(
             (folder / "rejects.parquet", REJECTS),
             empty=True,
         )
-    except duckdb.OutOfMemoryException as error:
+    except (duckdb.OutOfMemoryException, OSError) as error:
+        if isinstance(error, OSError) and "Out of Memory" not in str(error):
+            raise  # while rows stream out of DuckDB, its errors come through Arrow
         raise SourceError(
             f"{source.name} cannot be taken in with {memory / 1e6:.0f} MB of memory, or its disk is full: "
             f"set PROPENSITY_MEMORY higher ({str(error).splitlines()[0]})"
@@ -88,32 +91,31 @@ def _table(
 ) -> None:
     """Write one table's accepted rows and their origins; keep its rejects; add to the account."""
     name = table.name
-    _judge(connection, table, sql, exponent)
-    kept = "_reason IS NULL AND _aside IS NULL"
-    connection.execute(f"CREATE TABLE {name} AS SELECT {names(table.columns)} FROM staged WHERE {kept}")
+    staged = f"{name}_staged"
+    _judge(connection, table, sql, exponent, staged)
+    connection.execute(f"CREATE VIEW {name} AS SELECT {names(table.columns)} FROM {staged} WHERE {KEPT}")
     save(
         connection.sql(
-            f"""SELECT {names(table.columns)}, _file, _line, _note FROM staged
-                WHERE {kept} ORDER BY {order(table)}"""
+            f"""SELECT {names(table.columns)}, _file, _line, _note FROM {staged}
+                WHERE {KEPT} ORDER BY {order(table)}"""
         ),
         (folder / f"{name}.parquet", arrow_schema(table, exponent)),
         (folder / "origins" / f"{name}.parquet", ORIGIN),
     )
     fates = connection.execute(
-        f"""SELECT _file, {kept}, coalesce(_reason, _aside, _note, ''), _aside IS NOT NULL, count(*)
-            FROM staged GROUP BY ALL ORDER BY ALL"""
+        f"""SELECT _file, {KEPT}, coalesce(_reason, _aside, _note, ''), _aside IS NOT NULL, count(*)
+            FROM {staged} GROUP BY ALL ORDER BY ALL"""
     ).fetchall()
     for file, accepted, what, aside, rows in fates:
         account[name, file, accepted, what, aside] += rows
     connection.execute(
         f"""INSERT INTO rejects SELECT _file, _line, _reason, _row, '{name}', {list(TABLES).index(name)}
-            FROM staged WHERE _reason IS NOT NULL"""
+            FROM {staged} WHERE _reason IS NOT NULL"""
     )
-    connection.execute("DROP TABLE staged")
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int) -> None:
-    """CREATE TABLE staged: cast columns, _file, _line, _note, _reason (null: accepted), _row (as given)."""
+def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int, staged: str) -> None:
+    """CREATE TABLE `staged`: cast columns, _file, _line, _note, _aside, _reason, _row (the given one)."""
     columns = table.columns.items()
     cast = [f'TRY_CAST(raw."{c}" AS {sql_type(column.type, exponent)}) AS "{c}"' for c, column in columns]
     given = connection.sql(sql).columns
@@ -128,24 +130,28 @@ def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
         f"WHEN coalesce(\"{c}\"::VARCHAR, '') = '' THEN 'no {c}'" for c, column in columns if column.required
     ]
     problems += [f"WHEN ({rule}) IS NOT TRUE THEN '{reason}'" for reason, rule in table.rules]
-    key, repeated = names(table.key), f"a second row with the same {', '.join(table.key)}"
+    judged = f"""(SELECT *, CASE {" ".join(problems)} END AS _reason
+                  FROM (SELECT raw, {", ".join(cast)}, raw._file::VARCHAR AS _file,
+                               raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note,
+                               {aside} AS _aside FROM ({sql}) raw))"""
+    given_row = "CASE WHEN _reason IS NOT NULL THEN to_json(raw)::VARCHAR END AS _row"
+    connection.execute(f"CREATE TABLE {staged} AS SELECT * EXCLUDE (raw), {given_row} FROM {judged}")
+    # Keys are long and seldom repeated: their hashes find the few rows that a window must compare.
+    key = names(table.key)
     connection.execute(
-        f"""
-        CREATE TABLE staged AS
-        WITH typed AS (SELECT raw, {", ".join(cast)}, raw._file::VARCHAR AS _file,
-                              raw._line::BIGINT AS _line, raw._note::VARCHAR AS _note,
-                              {aside} AS _aside FROM ({sql}) raw),
-             judged AS (SELECT *, CASE {" ".join(problems)} END AS _broken FROM typed),
-             unique_ AS (
-                 SELECT *, CASE WHEN _broken IS NULL AND _aside IS NULL AND _nth > 1
-                                THEN '{repeated}' ELSE _broken END AS _reason
-                 FROM (SELECT *, row_number() OVER
-                                 (PARTITION BY {key}, _broken IS NULL AND _aside IS NULL
-                                  ORDER BY _file, _line) AS _nth
-                       FROM judged))
-        SELECT * EXCLUDE (raw, _broken, _nth),
-               CASE WHEN _reason IS NOT NULL THEN to_json(raw)::VARCHAR END AS _row
-        FROM unique_"""
+        f"""CREATE OR REPLACE TABLE repeated AS SELECT hash({key}) AS h FROM {staged} WHERE {KEPT}
+            GROUP BY h HAVING count(*) > 1"""
+    )
+    if connection.execute("SELECT count(*) FROM repeated").fetchall() == [(0,)]:
+        return
+    suspect = f"{KEPT} AND hash({key}) IN (FROM repeated)"
+    reason = f"'a second row with the same {', '.join(table.key)}'"
+    connection.execute(f"DELETE FROM {staged} WHERE {suspect}")
+    connection.execute(
+        f"""INSERT INTO {staged} BY NAME SELECT * EXCLUDE (raw), {given_row}
+            FROM (SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY {key} ORDER BY _file, _line) > 1
+                                         THEN {reason} END AS _reason)
+                  FROM {judged} WHERE {suspect})"""
     )
 
 

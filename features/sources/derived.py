@@ -92,7 +92,7 @@ def _prepare(
     for macro in MACROS:
         connection.execute(macro)
     connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
-    connection.execute("CREATE OR REPLACE TEMP TABLE _zones AS SELECT name FROM pg_timezone_names()")
+    connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     raws: dict[object, str] = {}
     accounted: set[str] = set()  # whose unreadable records were told
     seen: set[str] = set()
@@ -112,7 +112,7 @@ def _prepare(
         first = reading.table not in seen
         seen.add(reading.table)
         how = (
-            f"CREATE OR REPLACE TEMP TABLE _{reading.table}_read AS"
+            f"CREATE OR REPLACE TABLE _{reading.table}_read AS"
             if first
             else f"INSERT INTO _{reading.table}_read BY NAME"
         )
@@ -124,13 +124,17 @@ def _prepare(
                 "Raw columns are text: in SQL, number(x) reads a number and TRY_CAST gives null where a cast would fail"
             ) from None
     if "orders" in seen:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE _orders AS {_orders(declared, whole_orders)}")
+        connection.execute(f"CREATE OR REPLACE TABLE _orders AS {_orders(declared, whole_orders)}")
+        connection.execute("DROP TABLE _orders_read")
+        connection.execute(_ORDER_OF_ID)
     if "order_lines" in seen:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE _lines AS {_lines('orders' in seen)}")
+        connection.execute(f"CREATE OR REPLACE TABLE _lines AS {_lines('orders' in seen)}")
+        connection.execute("DROP TABLE _order_lines_read")
+        connection.execute(_NUMBERS)
         connection.execute(_MATCHED_LINES)
     else:
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE _matched (return_id VARCHAR, amount DECIMAL(38, 10), ref VARCHAR)"
+            "CREATE OR REPLACE TABLE _matched (return_id VARCHAR, amount DECIMAL(38, 10), ref VARCHAR)"
         )
     if "orders" in seen:
         connection.execute(_MATCHED_ORDERS)
@@ -154,6 +158,7 @@ def _check_sql(connection: "duckdb.DuckDBPyConnection", reading: Reading, raw: s
 
 
 # Whether a row can be used at all: only such rows count in the sums of an order, and can be matched.
+_PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes before or after
 _OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
 
 
@@ -172,19 +177,27 @@ def _orders(declared: Declared, whole: bool) -> str:
                        CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
                        CASE WHEN _return THEN 0 ELSE discount END AS discount),
                    _unnamed OR {add_up} AS _adds FROM named),
-        ranked AS (SELECT *, row_number() OVER (PARTITION BY order_id, _ok ORDER BY "at", _file, _line) AS _nth,
-                          sum(amount) OVER o AS _amount, sum(discount) OVER o AS _discount,
-                          max(known_at) OVER o AS _known, count(*) OVER o AS _rows
-                   FROM signed WINDOW o AS (PARTITION BY order_id, _ok))
-        SELECT * EXCLUDE (_amount, _discount, _known, _nth, _rows, _adds) REPLACE (
+        sums AS (SELECT order_id AS _id, sum(amount) AS _amount, sum(discount) AS _discount, max(known_at) AS _known,
+                        min({_PLACE}) AS _first
+                 FROM signed WHERE _ok AND _adds GROUP BY order_id),
+        summed AS (SELECT s.*, _amount, _discount, _known, coalesce({_PLACE} <> _first, false) AS _later
+                   FROM signed s LEFT JOIN sums ON _ok AND _adds AND order_id = _id)
+        SELECT * EXCLUDE (_amount, _discount, _known, _later, _adds) REPLACE (
                    CASE WHEN _ok AND _adds THEN _amount ELSE amount END AS amount,
                    CASE WHEN _ok AND _adds THEN _discount ELSE discount END AS discount,
                    CASE WHEN _ok AND _adds THEN _known ELSE known_at END AS known_at,
-                   CASE WHEN _ok AND _adds AND _nth > 1 THEN 'added to the order that an earlier row began' ELSE _aside END AS _aside,
+                   CASE WHEN _later THEN 'added to the order that an earlier row began' ELSE _aside END AS _aside,
                    CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
                         ELSE _note END AS _note,
-                   _ok AND NOT (_adds AND _nth > 1) AS _ok)
-        FROM ranked"""
+                   _ok AND NOT _later AS _ok)
+        FROM summed"""
+
+
+# Of rows that give one order id, the one that lines belong to: the first that can be used.
+_ORDER_OF_ID = """
+    CREATE OR REPLACE VIEW _order_of_id AS
+    SELECT * FROM _orders WHERE rowid IN (
+        SELECT min(struct_pack(ok := NOT _ok, f := _file, l := _line, r := rowid)).r FROM _orders GROUP BY order_id)"""
 
 
 def _lines(has_orders: bool) -> str:
@@ -201,18 +214,17 @@ def _lines(has_orders: bool) -> str:
                         coalesce(l._reject, CASE WHEN l._aside IS NULL AND l.customer_id IS NULL
                             AND (o.order_id IS NULL OR o._reject IS NOT NULL) THEN 'its order is not among the orders' END) AS _reject)
                     FROM _order_lines_read l
-                    LEFT JOIN (SELECT * FROM _orders QUALIFY row_number() OVER (PARTITION BY order_id ORDER BY NOT _ok, _file, _line) = 1) o
-                    ON l.order_id = o.order_id)"""
+                    LEFT JOIN _order_of_id o ON l.order_id = o.order_id)"""
     return f"""
         WITH fated AS (
             SELECT *, {_OK} AND product_id IS NOT NULL AND amount IS NOT NULL AS _ok, order_id IS NULL AS _unnamed
             FROM (SELECT * REPLACE (_return OR coalesce(amount < 0 OR items < 0, false) AS _return) FROM {joined})),
-        named AS (SELECT * REPLACE (coalesce(order_id, customer_id || ':' || _day) AS order_id) FROM fated),
-        seen AS (SELECT *, coalesce(bool_or(NOT _return) FILTER (WHERE _ok) OVER o, false) AS _sold,
-                        coalesce(min(customer_id) FILTER (WHERE _ok) OVER o
-                                 <> max(customer_id) FILTER (WHERE _ok) OVER o, false) AS _shared
-                 FROM named WINDOW o AS (PARTITION BY order_id)),
-        signed AS (SELECT * REPLACE (
+        named AS NOT MATERIALIZED (SELECT * REPLACE (coalesce(order_id, customer_id || ':' || _day) AS order_id) FROM fated),
+        of_order AS (SELECT order_id AS _id, bool_or(NOT _return) AS _sells, min(customer_id) <> max(customer_id) AS _several
+                     FROM named WHERE _ok GROUP BY order_id),
+        seen AS (SELECT * EXCLUDE (_id, _sells, _several), coalesce(_sells, false) AS _sold, coalesce(_several, false) AS _shared
+                 FROM named LEFT JOIN of_order ON order_id = _id)
+        SELECT * REPLACE (
                 CASE WHEN _return AND _sold AND NOT {has_orders} THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
                 CASE WHEN _return AND _sold AND ref IS NULL AND NOT _unnamed THEN order_id ELSE ref END AS ref,
                 CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
@@ -224,24 +236,31 @@ def _lines(has_orders: bool) -> str:
                 _ok AND NOT _shared AS _ok,
                 CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
                      ELSE _note END AS _note)
-            FROM seen)
-        SELECT * REPLACE (coalesce(line, row_number() OVER (PARTITION BY order_id ORDER BY _file, _line)) AS line) FROM signed"""
+        FROM seen"""
 
+
+# Apart from the lines, which are wide: what a window sorts should be narrow.
+_NUMBERS = """
+    CREATE OR REPLACE TABLE _numbers AS
+    SELECT rowid AS _row, row_number() OVER (PARTITION BY order_id ORDER BY _file, _line) AS _nth FROM _lines
+    WHERE order_id IN (SELECT order_id FROM _lines WHERE line IS NULL)"""
 
 # The order that a return takes back: the latest earlier one of the same customer with as many of that product.
 _MATCHED_LINES = """
-    CREATE OR REPLACE TEMP TABLE _matched AS
-    WITH sold AS (SELECT order_id, customer_id, product_id, min("at") AS "at", sum(items) AS items
-                  FROM _lines WHERE _ok AND NOT _return GROUP BY ALL),
-    named AS (SELECT order_id, min("at") AS _at FROM sold GROUP BY ALL)
+    CREATE OR REPLACE TABLE _matched AS
+    WITH returned AS (FROM _lines WHERE _ok AND _return),
+    sold AS (SELECT order_id, customer_id, product_id, min("at") AS "at", sum(items) AS items
+             FROM _lines SEMI JOIN returned USING (customer_id, product_id) WHERE _ok AND NOT _return GROUP BY ALL),
+    named AS (SELECT order_id, min("at") AS _at FROM _lines
+              WHERE _ok AND NOT _return AND order_id IN (SELECT ref FROM returned) GROUP BY ALL)
     SELECT r._file, r._line, r.order_id AS return_id, r.amount, coalesce(any_value(r.ref), max(f).o, 'unknown') AS ref,
            coalesce(any_value(n._at), max(f).a) AS sold_at
-    FROM _lines r
+    FROM returned r
     LEFT JOIN named n ON n.order_id = r.ref
     LEFT JOIN (SELECT *, struct_pack(a := "at", o := order_id) AS f FROM sold) s
         ON r.ref IS NULL AND r.customer_id = s.customer_id AND r.product_id = s.product_id
         AND s."at" <= r."at" AND s.items >= -r.items
-    WHERE r._ok AND r._return GROUP BY r._file, r._line, r.order_id, r.amount"""
+    GROUP BY r._file, r._line, r.order_id, r.amount"""
 
 
 def _order_lines(has_products: bool) -> str:
@@ -251,12 +270,14 @@ def _order_lines(has_products: bool) -> str:
         if has_products
         else {}
     )
+    fallback["line"] = "coalesce(l.line, n._nth) AS line"
     columns = ", ".join(fallback.get(c, f"l.{quoted(c)}") for c in names if c != "ref")
     products = "LEFT JOIN products p ON p.product_id = l.product_id" if has_products else ""
     lines = f"""
         SELECT {columns}, coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
                l._cancelled, l._cancelled_at, m.sold_at AS _sold_at, l._note
-        FROM _lines l LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
+        FROM _lines l LEFT JOIN _numbers n ON n._row = l.rowid
+             LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
     return f"""
         WITH l AS ({lines})
         SELECT * EXCLUDE (_return, _ok, _cancelled, _cancelled_at, _sold_at) REPLACE ({_noted()} AS _note) FROM l
@@ -292,7 +313,7 @@ _ORDERS_OF_LINES = f"""
     LEFT JOIN ({_OF_ORDER}) c ON c.order_id = s.ref"""
 
 _MATCHED_ORDERS = """
-    CREATE OR REPLACE TEMP TABLE _matched_orders AS
+    CREATE OR REPLACE TABLE _matched_orders AS
     WITH sold AS (SELECT order_id, customer_id, "at", amount, struct_pack(a := "at", o := order_id) AS f
                   FROM _orders WHERE _ok AND NOT _return)
     SELECT r._file, r._line, coalesce(any_value(r.ref), any_value(l.ref), max(s.f).o, 'unknown') AS ref,

@@ -129,7 +129,12 @@ def _numbered(reading: Reading, raw: str) -> str:
     if not reading.once:
         return raw
     same = ", ".join(quoted(c) for c in reading.raw_columns)
-    return f"(SELECT *, row_number() OVER (PARTITION BY {same} ORDER BY _file, _line) AS _nth FROM {raw})"
+    # Only rows whose hash comes again are sorted, and without their texts.
+    return f"""
+        (SELECT r.*, coalesce(_n, 1) AS _nth FROM {raw} r LEFT JOIN
+                (SELECT rowid AS _id, row_number() OVER (PARTITION BY {same} ORDER BY _file, _line) AS _n FROM {raw}
+                 WHERE hash({same}) IN (SELECT hash({same}) AS h FROM {raw} GROUP BY h HAVING count(*) > 1))
+         ON r.rowid = _id)"""
 
 
 def _attributes(reading: Reading) -> str:

@@ -154,10 +154,10 @@ def load(
         columns.update(dict.fromkeys(columns_of(path, how)))
     wanted = ", ".join(f"{quoted(c)} VARCHAR" for c in columns)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} ({wanted}, _more VARCHAR, _file VARCHAR, _line BIGINT)"
+        f"CREATE OR REPLACE TABLE {table} ({wanted}, _more VARCHAR, _file VARCHAR, _line BIGINT)"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table}_broken (_file VARCHAR, _line BIGINT, _reject VARCHAR, _raw VARCHAR)"
+        f"CREATE OR REPLACE TABLE {table}_broken (_file VARCHAR, _line BIGINT, _reject VARCHAR, _raw VARCHAR)"
     )
     read = {"csv": _load_csv, "parquet": _load_parquet, "jsonl": _load_jsonl}
     for name, path in files:
@@ -223,7 +223,7 @@ def _load_csv(
     # The reader counts lines with the header and those that it could not read; we count records, from 0.
     first = how.skip + (2 if how.header is None else 1)
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE _unreadable AS
+        f"""CREATE OR REPLACE TABLE _unreadable AS
             SELECT *, line - nth + 1 AS before FROM (
                 SELECT line::BIGINT - {first} AS line, any_value(lower(error_type::VARCHAR)) AS what,
                        any_value(trim(csv_line, chr(10) || chr(13))) AS csv,
