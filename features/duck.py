@@ -8,7 +8,7 @@ import duckdb
 # Of a process's memory, what DuckDB does not count: the interpreter and its libraries (110 MB), rows on their
 # way to parquet and buffers of several writers.
 BESIDE = 190_000_000  # bytes
-A_THREAD = 50_000_000  # bytes: with less, threads starve one another
+A_THREAD = 90_000_000  # bytes: with less, threads starve one another
 
 
 def connect(

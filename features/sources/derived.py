@@ -86,7 +86,7 @@ def _prepare(
     declared: Declared, currency: str, whole_orders: bool, connection: "duckdb.DuckDBPyConnection"
 ) -> None:
     """Load the raw files, and parse them into `_<table>_read`. SourceError names the declaration that fails."""
-    from duckdb import Error
+    from duckdb import Error, OutOfMemoryException
 
     habits = declared.readings[0].habits
     for macro in MACROS:
@@ -118,6 +118,8 @@ def _prepare(
         )
         try:
             connection.execute(f"{how} {sql}")
+        except OutOfMemoryException:
+            raise  # no fault of the declaration
         except Error as error:
             raise SourceError(
                 f"{reading.where} cannot be read: {str(error).splitlines()[0]} "

@@ -147,7 +147,7 @@ def load(
 
     files: (name that the account shows, path). A column that a file lacks is null in its rows.
     """
-    from duckdb import Error
+    from duckdb import Error, OutOfMemoryException
 
     columns: dict[str, None] = {}
     for _, path in files:
@@ -163,6 +163,8 @@ def load(
     for name, path in files:
         try:
             read[how.kind_of(path)](connection, table, name, path, how)
+        except OutOfMemoryException:
+            raise  # no fault of the file
         except Error as error:
             raise SourceError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from None
 
