@@ -237,9 +237,9 @@ class Fold:
         """CREATE TABLE taken: the ids of the rejects whose mended rows are in the log."""
         self.connection.execute("CREATE TABLE taken (reject VARCHAR)")
         for part in self.parts:
-            if part.source != MENDED or not self.taken:
-                continue
             origins = [str(part.origins(table)) for table in part.tables]
+            if part.source != MENDED or not self.taken or not origins:  # no corrected row was accepted
+                continue
             self.connection.execute(
                 f"""INSERT INTO taken SELECT DISTINCT t.reject
                     FROM read_parquet({[str(path) for path in self.taken]}, filename = true,

@@ -89,9 +89,9 @@ class Inbox:
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
         """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
 
-        duplicate: the same event was kept before. event_conflict: its id was kept with another content, or
-        another event already says otherwise about the same thing. LogError if the disk refuses.
-        A time after `received_at` becomes it: the other clock runs ahead.
+        duplicate: the same was kept before, under this id or another. event_conflict: its id was kept with
+        another content, or another event already says otherwise about the same thing. LogError if the disk
+        refuses. A time after `received_at` becomes it: the other clock runs ahead.
         """
         with self._used(create=True) as db, _transaction(db):
             return [self._accept(db, arrival, received_at) for arrival in arrivals]
@@ -104,10 +104,15 @@ class Inbox:
             return ("duplicate" if found[0] == arrival.digest else "event_conflict"), found[1]
         common = {"customer_id": arrival.customer_id, "at": iso(min(arrival.at, received_at))}
         rows = [(table, _key(table, {**row, **common}), {**row, **common}) for table, row in arrival.rows]
-        for table, key, row in rows:
-            held = db.execute(f'{_BODY} WHERE "table" = ? AND key = ?', (table, key)).fetchone()
-            if table != "identities" and held is not None and json.loads(held[0]) != row:
-                return "event_conflict", arrival.customer_id
+        told = [(table, key, row) for table, key, row in rows if table != "identities"]
+        known = [
+            db.execute(f'{_BODY} WHERE "table" = ? AND key = ?', (table, key)).fetchone()
+            for table, key, _ in told
+        ]
+        if any(held and json.loads(held[0]) != row for held, (_, _, row) in zip(known, told, strict=True)):
+            return "event_conflict", arrival.customer_id
+        if all(known):  # by another id, or by another system
+            return "duplicate", arrival.customer_id
         (number,) = db.execute(
             "INSERT INTO events (source, id, customer_id, received_at, digest) VALUES (?, ?, ?, ?, ?) "
             "RETURNING number",

@@ -29,7 +29,7 @@ from features.staging import Progress as Progress
 from features.staging import stage
 from features.tombstones import Tombstones
 
-VERSION = 3  # raise whenever the same raw files would give another part
+VERSION = 4  # raise whenever the same raw files would give another part
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SUNDAY = datetime(1970, 1, 4, tzinfo=UTC)
 
 
 def parse_moment(text: str) -> datetime:
@@ -53,15 +54,23 @@ def midnight(moment: datetime) -> datetime:
 
 
 def grid(start: datetime, end: datetime, every: timedelta = 7 * DAY) -> list[datetime]:
-    """Moments from `end` backwards in steps of `every`, none before `start`; oldest first.
+    """Moments in steps of `every` counted from one Sunday, 1970-01-04, and `end`; oldest first.
 
-    >>> [m.day for m in grid(parse_moment("2017-12-01"), parse_moment("2017-12-31"), 14 * DAY)]
-    [3, 17, 31]
+    The same moments whatever `end` is, so that what was built for yesterday's serves today too. None lies
+    before `start`.
+
+    >>> [m.day for m in grid(parse_moment("2017-12-01"), parse_moment("2017-12-31"))]
+    [3, 10, 17, 24, 31]
+    >>> [m.day for m in grid(parse_moment("2017-12-10"), parse_moment("2017-12-27"))]
+    [10, 17, 24, 27]
     """
     if every <= timedelta(0):
         raise UsageError(f"a grid needs a positive step, not {every}")
-    steps = max((end - start) // every, -1)
-    return [end - k * every for k in range(steps, -1, -1)]
+    if start > end:
+        return []
+    first, last = -((_SUNDAY - start) // every), (end - _SUNDAY) // every
+    moments = [_SUNDAY + k * every for k in range(first, last + 1)]
+    return moments if moments and moments[-1] == end else [*moments, end]
 
 
 def iso(moment: datetime) -> str:

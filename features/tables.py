@@ -227,7 +227,8 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "consents",
-            ("customer_id", "channel", "purpose", "at"),
+            # Two words at one moment are two rows: whoever reads them takes the withdrawal.
+            ("customer_id", "channel", "purpose", "at", "status"),
             {
                 **_EVENT,
                 "channel": Column("text"),  # or `all`

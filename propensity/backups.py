@@ -102,11 +102,11 @@ def restore(
             if folder is not None:
                 after = after.union(Tombstones.read(folder).lists)
         since = after.digest != before.digest
-        if since:
+        if after:
             from propensity.erasing import obey
 
             after.write()
-            obey(restored)
+            obey(restored)  # also what was archived while an erasure had reached one online store only
         if dry_run:
             return Backup(path, count, size, since)
         durable(fresh)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from features import erasure, inbox, online
 from features.files import locked
@@ -61,7 +61,9 @@ def _finish(settings: Settings, tombstones: Tombstones, ids: set[str]) -> Counte
             gone = sorted({*gone, *tombstones.customers(ledger.customers())})
             removed["ledger keys"] = sum(ledger.erase(id) for id in gone)
     removed["inbox events"] = inbox.erase(settings, gone)
-    if settings.online != "sqlite" or (settings.home / "online" / "rows.sqlite").exists():
-        removed["online rows"] = online.erase(settings, gone)
+    if settings.online != "sqlite":
+        removed["online rows"] += online.erase(settings, gone)
+    if (settings.home / "online" / "rows.sqlite").exists():  # also what was served before Redis was chosen
+        removed["online rows"] += online.erase(replace(settings, online="sqlite"), gone)
     erasure.obey(settings, tombstones)
     return removed

@@ -26,7 +26,10 @@ MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
 ERASED = "this customer was erased: nothing of them is kept"
-CONFLICT = "this id, or what this event is about, was told before with another content: send a new id"
+CONFLICT = (
+    "this id, or what this event is about, was told before with another content: send a new id. An id names "
+    "one thing in the whole log: a system whose numbers are its own sends them with a prefix"
+)
 
 
 class EventRequest(Struct, frozen=True, forbid_unknown_fields=True):

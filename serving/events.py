@@ -177,15 +177,20 @@ class Contact(Event, frozen=True, kw_only=True, tag="contact"):
 
 
 class Response(Event, frozen=True, kw_only=True, tag="response"):
-    """An answer to a contact."""
+    """An answer to a contact. channel: what an opt-out is about; without it, every channel."""
 
     kind: Literal["open", "click", "redeem", "buy", "opt-out"]
     contact_id: Text | None = None
     campaign_id: Text | None = None
+    channel: Short | None = None
 
     def rows(self, exponent: int) -> Rows:
-        """One row of responses."""
-        yield "responses", {"response_id": self.id} | _given(self)
+        """One row of responses; an opt-out also withdraws the consent to marketing."""
+        row = _given(self)
+        channel = row.pop("channel", "all")
+        yield "responses", {"response_id": self.id} | row
+        if self.kind == "opt-out":
+            yield "consents", {"channel": channel, "purpose": "marketing", "status": "withdrawn"}
 
 
 class Consent(Event, frozen=True, kw_only=True, tag="consent"):

@@ -41,7 +41,8 @@ def measure(settings: Settings, progress: Progress | None = None) -> Facts:
         for done, (table, source) in enumerate(streams):
             if progress:
                 progress(f"{table} of {source}", done, len(streams) + 1)
-            until = parse_moment(manifest["sources"].get(source, manifest)["complete_until"])
+            told = manifest["sources"].get(source, {}).get("complete_until")  # null of a calendar, for one
+            until = parse_moment(told or manifest["complete_until"])
             part, found = counting.part(table, source, until)
             parts.append(part)
             # Orders and their lines mostly come together: then it is said once.

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from dirty import bring_in, write_shop
 
+from features.describe import measure
 from features.errors import SettingsError
+from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.sources.calendar import KNOWN_DAYS
@@ -61,6 +63,9 @@ def test_a_calendar_is_a_source_of_its_own_and_reaches_beyond_the_log(tmp_path: 
     ahead = [r["at"] - log.log.complete_until for r in rows.values()]
     assert max(ahead) > timedelta(days=400)
     assert sum(count for count in log.fates("calendar").values()) == len(rows), "every event is accounted for"
+    assert measure(made).complete_until == Log.open(made).complete_until, (
+        "it is described, though it ends nowhere"
+    )
 
 
 def test_nothing_is_known_before_it_could_be(tmp_path: Path) -> None:

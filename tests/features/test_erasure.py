@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, identity, order
+from servers import RedisServer
 
 from features import rejects
 from features.builds import Build
@@ -102,6 +105,21 @@ def test_she_is_nowhere_and_the_others_are_as_they_were(home: Settings) -> None:
     assert erase(home, HER).removed == {}, "twice is harmless"
     with pytest.raises(UnknownCustomer):
         erase(home, "nobody")
+
+
+def test_she_is_gone_from_the_store_that_was_served_before_too(
+    home: Settings, redis_of_all: RedisServer
+) -> None:
+    """Else a change of setting, or a backup restored elsewhere, serves her again."""
+    with redis_of_all.client() as client:
+        client.flushdb()
+    now = replace(home, online=redis_of_all.url, online_timeout=timedelta(seconds=30))
+    publish(now, Build.open(now), MOMENT)
+    assert erase(now, HER).removed["online rows"] == 2
+    assert _holds(home, "7531") == []
+    for settings in (home, now):
+        online = OnlineRows.open(settings)
+        assert online.read(online.current(), [HER, OTHER]).status.tolist() == [UNKNOWN, PRESENT]
 
 
 def test_the_old_files_do_not_bring_her_back(home: Settings, tmp_path: Path) -> None:

@@ -54,18 +54,29 @@ def test_the_same_event_is_kept_once_and_another_under_its_id_is_told(inbox: Inb
 
 def test_two_events_about_the_same_thing_must_say_the_same(inbox: Inbox) -> None:
     """Two rows with one key would be one in the log, and nobody could say which."""
-    row = {"channel": "mail", "purpose": "marketing", "status": "granted"}
 
-    def consent(id: str, status: str) -> Arrival:
-        return Arrival(SOURCE, id, id.encode(), "c1", NOW, [("consents", row | {"status": status})])
+    def case(id: str, kind: str) -> Arrival:
+        row = {"case_id": "7", "change": "opened", "kind": kind}
+        return Arrival(SOURCE, id, id.encode(), "c1", NOW, [("cases", row)])
 
-    arrivals = [consent("1", "granted"), consent("2", "granted"), consent("3", "withdrawn")]
+    arrivals = [case("1", "complaint"), case("2", "complaint"), case("3", "question")]
     assert [outcome for outcome, _ in inbox.accept(arrivals, NOW)] == [
         "accepted",
-        "accepted",
+        "duplicate",
         "event_conflict",
     ]
-    assert [kept.body["status"] for kept in inbox.rows(["c1"])] == ["granted"]
+    assert [kept.body["kind"] for kept in inbox.rows(["c1"])] == ["complaint"]
+
+
+def test_a_withdrawal_at_the_moment_of_a_grant_is_kept(inbox: Inbox) -> None:
+    """A preference centre saves both within one second: refused, she would be contacted all the same."""
+
+    def consent(id: str, status: str) -> Arrival:
+        row = {"channel": "mail", "purpose": "marketing", "status": status}
+        return Arrival(SOURCE, id, id.encode(), "c1", NOW, [("consents", row)])
+
+    told = inbox.accept([consent("1", "granted"), consent("2", "withdrawn")], NOW)
+    assert [outcome for outcome, _ in told] == ["accepted", "accepted"]
 
 
 def test_a_row_is_known_when_it_came_and_a_clock_that_runs_ahead_is_set_back(inbox: Inbox) -> None:

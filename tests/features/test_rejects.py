@@ -89,6 +89,21 @@ def test_the_last_correction_counts_and_the_shops_own_row_beats_it(shop: Setting
     assert _account(done, "mended")[False, "the same order_id as a row of till"] == 1
 
 
+def test_corrections_that_are_no_better_are_rejected_again_with_their_reason(
+    shop: Settings, tmp_path: Path
+) -> None:
+    """Else whoever mends in vain gets a traceback, and does not learn why."""
+    path = tmp_path / "rejects.csv"
+    rejects.export(shop, path)
+    _mend(path, amount="ten")
+    done = rejects.take_in(shop, path)
+    assert _account(done, "mended") == {
+        (False, "amount is not an amount of money"): 1,
+        (False, "negative money without a ref"): 1,
+    }
+    assert Log.open(shop).read("orders")["order_id"].to_pylist() == ["1"]
+
+
 def test_rows_that_nobody_rejected_are_refused(shop: Settings, tmp_path: Path) -> None:
     path = tmp_path / "rejects.csv"
     rejects.export(shop, path)
