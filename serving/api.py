@@ -282,6 +282,8 @@ class Body(Generic[T]):
             raise Problem(400, "malformed_json", f"the body is not valid JSON: {error}") from None
         except UnicodeDecodeError as error:
             raise Problem(400, "malformed_json", f"the body is not UTF-8: {error.reason}") from None
+        except RecursionError:
+            raise Problem(400, "malformed_json", "the body is nested too deeply") from None
 
 
 SCORES = Body(ScoreRequest)

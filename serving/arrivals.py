@@ -149,12 +149,15 @@ def _arrival(event: AnyEvent, rows: Sequence[Row], known: Mapping[Person, str | 
 
 def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEvent, list[Row]] | EventRefused:
     try:
-        event = _EVENT.decode(raw)
-    except msgspec.ValidationError as error:
-        path, expected = _explained(raw, str(error))
-        return EventRefused(None, None, EventFailure("invalid_event", place + path[1:], expected))
+        try:
+            event = _EVENT.decode(raw)
+        except msgspec.ValidationError as error:
+            path, expected = _explained(raw, str(error))
+            return EventRefused(None, None, EventFailure("invalid_event", place + path[1:], expected))
     except msgspec.DecodeError:  # half of a surrogate pair, for one
         return EventRefused(None, None, EventFailure("invalid_event", place, "expected text in Unicode"))
+    except RecursionError:
+        return EventRefused(None, None, EventFailure("invalid_event", place, "expected less nesting"))
     try:
         if event.at > now + AHEAD:
             raise ValueError(f"$.at: expected a time until now, {iso(now)}")

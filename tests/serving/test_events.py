@@ -187,6 +187,8 @@ def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
         (b'{"events": []}', 422),
         (b'{"events": [%s]}' % b",".join([b"1"] * 1001), 422),
         (b'{"events": [1], "extra": 1}', 422),
+        (b'{"events":' + b"[" * 5000, 400),
+        (b'{"events": [{"a":' + b"[" * 5000 + b"]" * 5000 + b"}]}", 400),
     ],
 )
 def test_a_body_that_is_no_list_of_events_is_a_problem(inbox: Inbox, body: bytes, status: int) -> None:
@@ -194,6 +196,21 @@ def test_a_body_that_is_no_list_of_events_is_a_problem(inbox: Inbox, body: bytes
         take(body, "0" * 32, settings_of(inbox), inbox, nobody)
     assert caught.value.status == status
     assert not inbox.path.exists()
+
+
+def test_an_event_of_any_depth_is_refused_and_never_an_internal_error(inbox: Inbox) -> None:
+    """Between what the whole body and what one event may nest, the service would answer 500."""
+    said = set()
+    for depth in range(800, 1000):
+        nested = b"[" * depth + b"]" * depth
+        try:
+            answer = take(b'{"events": [%s]}' % nested, "0" * 32, settings_of(inbox), inbox, nobody)
+            (refused,) = answer.results
+            assert isinstance(refused, EventRefused)
+            said.add(refused.error.code)
+        except Problem as problem:
+            said.add(problem.code)
+    assert said <= {"invalid_event", "malformed_json"}
 
 
 def test_nothing_is_kept_of_who_was_erased_under_whichever_name(inbox: Inbox) -> None:
