@@ -254,7 +254,19 @@ TITLES = {
 }
 
 T = TypeVar("T", bound=Struct)
+UNKNOWN_FIELD = "Object contains unknown field"
+_QUOTES = "Invalid value", "Invalid enum value"  # msgspec's messages that repeat what was sent
 _OF_IDENTITY = re.compile(r" - at `(\$\.customer|\$\.customers\[\d{1,3}\])`$")
+
+
+def worded(message: str) -> tuple[str, str]:
+    """(path, what was expected there) of msgspec's words; of an unknown field not to be shown as they are."""
+    if message.startswith(UNKNOWN_FIELD):
+        return "$", message
+    # The path is ours and comes last; a value that is quoted before may look like one.
+    expected, found, path = message.rpartition(" - at `")
+    expected, path = (expected, path.rstrip("`")) if found else (message, "$")
+    return path, "expected another value" if expected.startswith(_QUOTES) else expected
 
 
 class Body(Generic[T]):
@@ -269,9 +281,8 @@ class Body(Generic[T]):
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            expected, _, path = str(error).partition(" - at `")
-            path = path.rstrip("`") or "$"
-            if expected.startswith("Object contains unknown field"):
+            path, expected = worded(str(error))
+            if expected.startswith(UNKNOWN_FIELD):
                 # The field's name is the caller's and may look like a path: only ours are taken from it.
                 found = _OF_IDENTITY.search(str(error))
                 path, of = (found[1], Identity) if found else ("$", self._type)

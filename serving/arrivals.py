@@ -19,7 +19,7 @@ from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
 from features.tombstones import Tombstones
-from serving.api import Body, Problem
+from serving.api import UNKNOWN_FIELD, Body, Problem, worded
 from serving.events import AnyEvent, Goods, Line, Order, Person
 
 MAX_EVENTS = 1000  # in one request
@@ -172,20 +172,20 @@ def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEven
 
 def _explained(raw: bytes, message: str) -> tuple[str, str]:
     """(path, what was expected there): msgspec's words, where these repeat nothing that was sent."""
-    expected, _, path = message.partition(" - at `")
-    path = path.rstrip("`") or "$"
+    path, expected = worded(message)
     sent = msgspec.json.decode(raw)
     if not isinstance(sent, dict):
         return "$", "expected an object"
     kind = _TYPES.get(str(sent.get("type")))
-    if kind is None:
+    if kind is None or path == "$.type":
         return "$.type", f"expected one of {', '.join(_TYPES)}"
-    if expected.startswith("Object contains unknown field"):
+    if expected.startswith(UNKNOWN_FIELD):
         # The field's name is the caller's and may look like a path: only ours are taken from it.
         found = _INNER.search(message)
         path, inside = (found[1], found[2]) if found else ("$", "")
         of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
         return path, f"expected only the fields {', '.join(of.__struct_fields__)}"
-    if expected.startswith("Invalid enum value"):
-        return path, f"expected one of {', '.join(get_args(get_type_hints(kind)[path[2:]]))}"
+    choices = get_args(get_type_hints(kind).get(path[2:]))
+    if message.startswith("Invalid enum value") and choices:
+        return path, f"expected one of {', '.join(choices)}"
     return path, expected

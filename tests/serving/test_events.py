@@ -178,6 +178,28 @@ def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
 
 
 @pytest.mark.parametrize(
+    ("event", "place", "detail"),
+    [
+        ('{"type": "%s", "type": "visit"}', ".type", "expected one of visit, "),
+        ('{"type": "visit", "type": "%s"}', ".type", "expected one of visit, "),
+        ('{"type": "visit", "type": "%s` - at `$.id`"}', ".type", "expected one of visit, "),
+        ('{"type": "consent", "status": "%s` - at `$.id`"}', ".status", "expected one of granted, withdrawn"),
+        ('{"type": "consent", "status": "%s", "type": "visit"}', ".status", "expected another value"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_never_repeated(
+    inbox: Inbox, event: str, place: str, detail: str
+) -> None:
+    """A name in the wrong field would come to stand in the logs of whoever sent it."""
+    body = b'{"events": [%s]}' % (event % SECRET).encode()
+    (refused,) = take(body, "0" * 32, settings_of(inbox), inbox, nobody).results
+    assert isinstance(refused, EventRefused)
+    assert refused.error.place == f"$.events[0]{place}"
+    assert refused.error.detail.startswith(detail)
+    assert SECRET not in refused.error.detail
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),
