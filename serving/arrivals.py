@@ -20,7 +20,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.tombstones import Tombstones
 from serving.api import UNKNOWN_FIELD, Body, Problem, worded
-from serving.events import AnyEvent, Goods, Line, Order, Person
+from serving.events import MAX_ID, MAX_SOURCE, AnyEvent, Goods, Line, Order, Person
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
@@ -56,7 +56,7 @@ class EventAnswer(Struct, frozen=True):
 
 
 class EventRefused(Struct, frozen=True):
-    """One event that was not taken. source and id are null if they could not be read."""
+    """One event that was not taken. source and id are null if they are no text of the allowed length."""
 
     source: str | None
     id: str | None
@@ -153,7 +153,7 @@ def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEven
             event = _EVENT.decode(raw)
         except msgspec.ValidationError as error:
             path, expected = _explained(raw, str(error))
-            return EventRefused(None, None, EventFailure("invalid_event", place + path[1:], expected))
+            return EventRefused(*_named(raw), EventFailure("invalid_event", place + path[1:], expected))
     except msgspec.DecodeError:  # half of a surrogate pair, for one
         return EventRefused(None, None, EventFailure("invalid_event", place, "expected text in Unicode"))
     except RecursionError:
@@ -168,6 +168,17 @@ def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEven
         path, _, expected = str(error).partition(": ")
         failure = EventFailure("invalid_event", place + path[1:], expected)
         return EventRefused(event.source, event.id, failure)
+
+
+def _named(raw: bytes) -> tuple[str | None, str | None]:
+    """The source and id of an event that does not fit, so that its sender finds it; None if not readable."""
+    sent = msgspec.json.decode(raw)
+    given = [sent.get("source"), sent.get("id")] if isinstance(sent, dict) else [None, None]
+    lengths = MAX_SOURCE, MAX_ID
+    source, id = (
+        v if isinstance(v, str) and 1 <= len(v) <= n else None for v, n in zip(given, lengths, strict=True)
+    )
+    return source, id
 
 
 def _explained(raw: bytes, message: str) -> tuple[str, str]:

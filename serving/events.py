@@ -20,10 +20,11 @@ AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, no
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
 MOST_MONEY = 10**12  # of one amount, in shop currency
 MAX_LINES = 500
+MAX_SOURCE, MAX_ID = 64, 256  # characters
 
 # No control characters: an id has to survive files, SQL and JSON as it is.
-Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Short = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Short = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Whole = Annotated[int, Meta(ge=0, le=10**9)]
 
 _COMMON = ("source", "id", "customer", "at")  # of every event, and no column of a row

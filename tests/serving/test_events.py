@@ -200,6 +200,26 @@ def test_a_value_that_is_no_choice_is_never_repeated(
 
 
 @pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        (bad(seconds=-1), ("crm", "1")),
+        (bad("nothing"), ("crm", "1")),
+        (bad(source="x" * 65, seconds=-1), (None, "1")),
+        (bad(id=7), ("crm", None)),
+        (bad(id=""), ("crm", None)),
+        ([1], (None, None)),
+    ],
+)
+def test_a_refused_event_is_named_by_its_source_and_id(
+    inbox: Inbox, event: Any, named: tuple[str | None, str | None]
+) -> None:
+    """Else its sender has to count entries to find which of a thousand to mend."""
+    (refused,) = told(inbox, event).results
+    assert isinstance(refused, EventRefused)
+    assert (refused.source, refused.id) == named
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),
