@@ -79,12 +79,14 @@ class Settings:
                 as_of=parse_moment(environ["PROPENSITY_AS_OF"]) if environ.get("PROPENSITY_AS_OF") else None,
                 api_keys=_keys(environ.get("PROPENSITY_API_KEYS", "")),
                 host=environ.get("PROPENSITY_HOST", "127.0.0.1"),
-                port=int(_number(environ, "PROPENSITY_PORT", 3000)),
+                port=_port(environ.get("PROPENSITY_PORT") or "3000"),
                 stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 36)),
                 expire_after=timedelta(days=_number(environ, "PROPENSITY_EXPIRE_DAYS", 14)),
                 online=_online(environ.get("PROPENSITY_ONLINE", "")),
-                online_timeout=timedelta(milliseconds=_number(environ, "PROPENSITY_ONLINE_TIMEOUT_MS", 250)),
-                memory=_bytes(environ.get("PROPENSITY_MEMORY", "")) or cls.memory,
+                online_timeout=timedelta(
+                    milliseconds=_number(environ, "PROPENSITY_ONLINE_TIMEOUT_MS", 250, least=1)
+                ),
+                memory=_bytes(environ.get("PROPENSITY_MEMORY", ""), cls.memory),
                 engine=environ.get("PROPENSITY_ENGINE") or "embedded",
                 spark_master=environ.get("PROPENSITY_SPARK_MASTER") or "local[*]",
                 database=_database(environ.get("PROPENSITY_DATABASE", "")),
@@ -99,14 +101,21 @@ class Settings:
         return self.as_of or datetime.now(UTC)
 
 
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise SettingsError(f"PROPENSITY_PORT is {text!r}: expected a whole number from 1 to 65535")
+    return int(text)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, least: float = 0) -> float:
     text = environ.get(name, "")
     try:
         value = float(text) if text else default
     except ValueError:
         value = -1
-    if not 0 < value < 1e6:
-        raise SettingsError(f"{name} is {text!r}: expected a positive number such as {default}")
+    if not 0 < value < 1e6 or value < least:
+        wanted = f"a number from {least} on" if least else "a positive number"
+        raise SettingsError(f"{name} is {text!r}: expected {wanted}, such as {default}")
     return value
 
 
@@ -116,21 +125,24 @@ def _online(text: str) -> str:
     try:
         url = urlsplit(text)
         good = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
-        good = good and (url.path.strip("/") or "0").isdecimal()
+        good = good and bool(re.fullmatch("/?[0-9]{0,5}", url.path))
+        # The client would take options from a query, and an own time-out before ours.
+        good = good and not ("?" in text or "#" in text)
     except ValueError:
         good = False
     if not good:  # never shown: it may hold a password
         raise SettingsError(
-            "PROPENSITY_ONLINE must be sqlite or redis://[user:password@]host:port/db (rediss:// for TLS)"
+            "PROPENSITY_ONLINE must be sqlite or redis://[user:password@]host:port/db (rediss:// for TLS), "
+            "with nothing after it and with what is special in the password percent-encoded (? as %3F)"
         )
     return text
 
 
-def _bytes(text: str) -> int | None:
+def _bytes(text: str, default: int) -> int:
     found = re.fullmatch(r"(\d+) ?(MB|GB)", text)
     if text and not found:
         raise SettingsError(f"PROPENSITY_MEMORY is {text!r}: expected an amount such as 500MB or 4GB")
-    return int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2]] if found else None
+    return int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2]] if found else default
 
 
 def _database(text: str) -> str | None:
