@@ -250,6 +250,7 @@ TITLES = {
     "no_release": "Nothing is released",
     "release_corrupt": "The release is refused",
     "decision": "No decision can be taken",
+    "settings": "The service is set up wrongly",
     "internal": "Internal error",
 }
 

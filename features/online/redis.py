@@ -27,7 +27,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from features.errors import OnlineUnavailable
+from features.errors import OnlineUnavailable, SettingsError
 from features.moments import from_us, to_us
 from features.online.packed import AT_ONCE, Chunk, Content, IdentityRow, Publication, Published, Stored
 
@@ -294,7 +294,10 @@ class RedisStore:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """OnlineUnavailable, at once where another caller has just waited in vain: else requests queue up."""
+        """OnlineUnavailable, at once where another caller has just waited in vain: else requests queue up.
+
+        SettingsError if the server is there but takes neither this user nor this database.
+        """
         if time.monotonic() < self._paused_until:
             raise OnlineUnavailable(
                 f"{self.where} did not answer in time a moment ago: try again in a second"
@@ -302,6 +305,10 @@ class RedisStore:
         try:
             yield
         except redis.RedisError as error:
+            if wrong := _wrong_setting(error):
+                raise SettingsError(
+                    f"{self.where} refuses {wrong}: set PROPENSITY_ONLINE to one it takes, and start again"
+                ) from None
             if isinstance(error, redis.TimeoutError):
                 self._paused_until = time.monotonic() + self._pause
             # Of what the server says only the code, such as OOM: the rest may repeat what was sent.
@@ -310,6 +317,13 @@ class RedisStore:
                 f"{self.where} does not answer as it should ({type(error).__name__}{said}): check that it "
                 "runs and that PROPENSITY_ONLINE names it; reads go on by themselves once it does"
             ) from None
+
+
+def _wrong_setting(error: redis.RedisError) -> str | None:
+    """What of PROPENSITY_ONLINE the server will not have, however long we wait; None: that is not it."""
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+        return "the user or the password, or does not let that user do what is needed"
+    return "the number of the database" if "DB index" in str(error) else None
 
 
 def _name(number: int, part: str) -> str:

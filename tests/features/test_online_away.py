@@ -11,7 +11,7 @@ import pytest
 from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, weeks
 from servers import RedisServer, redis_server
 
-from features.errors import NoBuild, OnlineUnavailable
+from features.errors import NoBuild, OnlineUnavailable, SettingsError
 from features.online import PRESENT, OnlineRows, erase, publish
 from features.settings import Settings
 
@@ -124,7 +124,7 @@ def test_a_password_is_used_and_never_shown(
     publish(known, make_build(NAMES, {MOMENT: constant(1)}), MOMENT)
     assert OnlineRows.open(known).latest(["c000001"])[1].status[0] == PRESENT
     for wrong in (home, replace(home, online=server.url.replace("//", f"//:{SECRET}x@"))):
-        with pytest.raises(OnlineUnavailable, match="Authentication") as error:
+        with pytest.raises(SettingsError, match="refuses the user or the password") as error:
             OnlineRows.open(wrong).current()
         assert SECRET not in str(error.value)
     assert SECRET not in repr(known)
@@ -175,3 +175,26 @@ def test_a_file_that_was_put_back_is_read_at_once(embedded: Settings, make_build
         file.unlink()
     path.write_bytes(kept)
     assert (rows.latest(["c000001"])[1].matrix == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (f"redis://:{SECRET}@127.0.0.1:PORT/0", "the password"),
+        (f"redis://someone:{SECRET}@127.0.0.1:PORT/0", "the user"),
+        ("redis://127.0.0.1:PORT/99", "the number of the database"),
+    ],
+)
+def test_a_wrong_password_or_database_is_a_wrong_setting_and_no_outage(
+    home: Settings, server: RedisServer, make_build: MakeBuild, address: str, said: str
+) -> None:
+    """Else: someone waits for a server to come back that has been there all the time."""
+    wrong = replace(home, online=address.replace("PORT", str(server.port)))
+    for ask in (
+        lambda: publish(wrong, make_build(NAMES, {MOMENT: constant(1)}), MOMENT),
+        lambda: OnlineRows.open(wrong).latest(["c000001"]),
+    ):
+        with pytest.raises(SettingsError, match=f"127.0.0.1.* refuses .*{said}.*PROPENSITY_ONLINE") as error:
+            ask()
+        assert SECRET not in str(error.value)
+        assert "by themselves" not in str(error.value)
