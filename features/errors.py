@@ -16,7 +16,8 @@ PropensityError                 exit code 1
 ├── ReleaseError                a release is absent
 │   └── ReleaseCorrupt          its files were changed, or it re-scores its examples differently
 ├── DecisionError               no decision can be taken or replayed
-│   └── IdempotencyConflict     the same key with another body
+│   ├── IdempotencyConflict     the same key with another body
+│   └── CustomerErased          the key's decision was erased with its customer
 └── TrainingError               a model cannot be fitted, judged or registered
     └── NotEnoughData
 """
@@ -124,6 +125,12 @@ class IdempotencyConflict(DecisionError):
     """The same idempotency key came with another body."""
 
     code = "idempotency_conflict"
+
+
+class CustomerErased(DecisionError):
+    """The decision of this idempotency key was erased with its customer."""
+
+    code = "customer_erased"
 
 
 class TrainingError(PropensityError):

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from features.errors import (
+    CustomerErased,
     DecisionError,
     FeatureError,
     FeaturesExpired,
@@ -243,6 +244,7 @@ TITLES = {
     "idempotency_key": "An idempotency key is needed",
     "unknown_customer": "No such customer",
     "idempotency_conflict": "The key was used for another request",
+    "customer_erased": "The customer was erased",
     "no_build": "No features to answer from",
     "online_unavailable": "The features cannot be read now",
     "features_expired": "The features are too old",
@@ -316,6 +318,7 @@ _STATUS: tuple[tuple[type[PropensityError], int], ...] = (
     (ReleaseError, 503),
     (LogError, 503),
     (IdempotencyConflict, 409),
+    (CustomerErased, 410),
     (DecisionError, 503),
     (SettingsError, 503),
 )

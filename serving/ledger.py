@@ -27,7 +27,7 @@ from typing import Literal
 
 import msgspec
 
-from features.errors import DecisionError, IdempotencyConflict
+from features.errors import CustomerErased, DecisionError, IdempotencyConflict
 from features.files import locked
 from features.moments import from_us, to_us
 from features.settings import Settings
@@ -172,7 +172,7 @@ class Ledger:
     def stored_answer(self, client: str, idempotency_key: str, request: bytes) -> bytes | None:
         """The answer that this client got under this key, None if there is none yet.
 
-        IdempotencyConflict if that was another request; DecisionError if that customer was erased.
+        IdempotencyConflict if that was another request; CustomerErased if that customer was erased.
         """
         with self._used("read"):
             row = self._db.execute(
@@ -184,8 +184,9 @@ class Ledger:
             id, pseudonym, digest = row
             key = self._key(pseudonym)
             if key is None:
-                raise DecisionError(
-                    f"decision {id} was erased with its customer: use another idempotency key"
+                raise CustomerErased(
+                    f"decision {id} was erased with its customer: do not repeat it; for another customer "
+                    "use a new idempotency key"
                 )
             if not secrets.compare_digest(_digest(key, request), digest):
                 raise IdempotencyConflict(

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from features.errors import DecisionError, IdempotencyConflict
+from features.errors import CustomerErased, DecisionError, IdempotencyConflict
 from features.moments import DAY, parse_moment
 from features.settings import Settings
+from serving.api import problem_of
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 
 NOW = parse_moment("2017-12-31")
@@ -173,8 +174,10 @@ def test_after_erasure_nothing_tells_who_it_was(ledger: Ledger) -> None:
     assert (erased.action, erased.propensity) == ("campaign_a", 0.9625)
     assert ledger.damaged() == []
     assert ledger.read("d2").sealed is not None
-    with pytest.raises(DecisionError, match="erased"):
+    with pytest.raises(CustomerErased, match="erased") as error:
         ledger.stored_answer("tests", "k", REQUEST)
+    problem = problem_of(error.value, Settings())
+    assert (problem.status, problem.code) == (410, "customer_erased"), "else its caller asks again for ever"
     assert ledger.erase("marie") is False
 
 
