@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass
 
 from features.sources.raw import literal, quoted
-from features.sources.values import NULLS
+from features.sources.values import NULLS, parsed_time
 
 FORMATS = (
     "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y", "%m/%d/%Y",
     "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y", "%d-%m-%Y", "%d-%m-%Y %H:%M", "%d-%m-%Y %H:%M:%S",
     "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y年%m月%d日", "%Y年%m月%d日 %H:%M", "%d %b %Y", "%Y%m%d",
     "%Y%m%d%H%M%S", "%d-%b-%Y", "%m/%d/%Y %I:%M %p", "%b %d, %Y",
+    "%Y/%m/%d %p %I:%M", "%Y/%m/%d %p %I:%M:%S", "%Y/%m/%d %p%I:%M", "%Y/%m/%d %p%I:%M:%S", "%Y-%m-%d %p %I:%M",
+    "%Y-%m-%d %p %I:%M:%S", "%Y-%m-%d %p%I:%M", "%Y年%m月%d日 %p%I:%M", "%Y年%m月%d日 %p %I:%M",
 )  # fmt: skip
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$"
 POINT = (
@@ -52,14 +54,21 @@ class Column:
         return "," if self.comma > self.point else "."
 
 
+def local_time(x: str, format: str) -> str:
+    """SQL: a text read under one of FORMATS, or under "" as ISO; null if it cannot be."""
+    if format:
+        return parsed_time(x, format)
+    return f"CASE WHEN regexp_matches({x}, {literal(ISO)}) THEN TRY_CAST({x} AS TIMESTAMP) END"
+
+
 def profile(connection: object, table: str, name: str) -> Column:
     """Look at one column of a table of text."""
     x = quoted(name)
     given = f"trim({x}) NOT IN ({', '.join(literal(n) for n in NULLS)})"
-    parsed = [f"count(try_strptime({x}, {literal(f)}))" for f in FORMATS]
+    parsed = [f"count({local_time(x, f)})" for f in FORMATS]
     row = connection.execute(  # type: ignore[attr-defined]
         f"""SELECT count(*), count(DISTINCT {x}),
-                   count(*) FILTER (WHERE regexp_matches({x}, {literal(ISO)}) AND TRY_CAST({x} AS TIMESTAMP) IS NOT NULL),
+                   count({local_time(x, "")}),
                    bool_and(regexp_matches({x}, '[T ]00:00(:00(\\.0+)?)?$')), bool_or(regexp_matches({x}, '\\d\\d:\\d\\d.*(Z|[+-]\\d\\d(:?\\d\\d)?)$')),
                    count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(POINT)})),
                    count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(COMMA)})),

@@ -32,6 +32,13 @@ SIGNS = {  # how a currency is written beside an amount, in regular expressions
     "KRW": ("₩",), "INR": ("₹",), "BRL": (r"R\$",),
 }  # fmt: skip
 _TIME_OF_DAY = ("%H", "%I", "%c", "%X", "%T", "%R")
+_HALVES = (  # of the day
+    ("上午|凌晨|早上|清晨", "AM"),
+    ("下午|傍晚", "PM"),
+    (r"中午(\s*1[01]\D)", r"AM\1"),  # 中午 11:50 is before noon
+    (r"中午(\s*(12|0?[1-3])\D)", r"PM\1"),
+    (r"晚上(\s*(1[01]|0?[5-9])\D)", r"PM\1"),
+)
 _SPACE = "[ \u00a0\u202f]"
 
 
@@ -215,7 +222,7 @@ def moment(value: Value) -> tuple[str, str, str]:
                 (f"make_timestamptz(TRY_CAST(TRY_CAST({x} AS DECIMAL(28, 6)) * {factor} AS BIGINT))", "false")
             )
             continue
-        parsed = f"try_strptime({x}, {literal(f)})"
+        parsed = parsed_time(x, f)
         local = parsed if "%z" in f else f"{parsed} AT TIME ZONE {zone}"
         tried.append((local, str(not any(t in f for t in _TIME_OF_DAY)).lower()))
     if not tried:
@@ -231,6 +238,17 @@ def moment(value: Value) -> tuple[str, str, str]:
     at = f"coalesce({', '.join(m for m, _ in tried)})"
     day = " ".join(f"WHEN ({m}) IS NOT NULL THEN {d}" for m, d in tried)
     return at, f"coalesce(CASE {day} END, false)" if not value.day else "true", f"{x} IS NOT NULL"
+
+
+def parsed_time(x: str, format: str) -> str:
+    """SQL: a text as a local time under a format, or null. %p reads 上午, 下午 ... as Chinese spreadsheets write them.
+
+    晚上 12:05 stays unread: it is said of the midnight before and of the one after.
+    """
+    if "%p" in format:
+        for written, meant in _HALVES:
+            x = f"regexp_replace({x}, {literal(written)}, {literal(meant)})"
+    return f"try_strptime({x}, {literal(format)})"
 
 
 def known(at: str, day: str, habits: Habits) -> str:

@@ -14,7 +14,8 @@ from logs import real_data
 import propensity
 from features.errors import SourceError
 from features.settings import Settings
-from features.sources.propose import propose, sniff
+from features.sources.propose import propose
+from features.sources.samples import sniff
 
 
 def proposed(folder: Path, *files: Path, zone: str = "Europe/London", currency: str = "GBP") -> Brought:
@@ -124,7 +125,7 @@ def test_files_of_one_kind_are_one_reading_and_strangers_are_said(tmp_path: Path
     (tmp_path / "odd.csv").write_text("colour,shape\nred,round\n")
     proposal = propose(sorted(tmp_path.glob("*.csv")))
     assert proposal.toml.count("table = ") == 1
-    assert 'files = ["sales_01.csv", "sales_02.csv"]' in proposal.toml
+    assert 'files = ["sales_[0-9]*.csv"]' in proposal.toml
     assert any("not placed" in note for note in proposal.notes)
     with pytest.raises(SourceError, match="colour, shape"):
         propose([tmp_path / "odd.csv"])
@@ -145,3 +146,63 @@ def test_the_command_writes_a_shop_that_ingests_and_says_what_is_next(tmp_path: 
     again = CliRunner().invoke(propensity.main, command, env=home)
     assert (again.exit_code, "already" in again.output) == (2, True)
     assert Settings.from_env(home).shop == out.parent
+
+
+def test_tomorrows_file_is_found_and_another_kind_is_not(tmp_path: Path) -> None:
+    """Were the names fixed, every day's sales after the first mapping would be missing, and nobody told."""
+    text = "order_id,customer_id,date,total\n{n},a,2024-01-0{n},5\n"
+    pos = tmp_path / "raw" / "pos"
+    pos.mkdir(parents=True)
+    for n in (1, 2):
+        (pos / f"till2_2024-01-0{n}.csv").write_text(text.format(n=n))
+    (pos / ".hidden").write_text("")
+    (pos / "remarks.docx").write_text("")
+    proposal = propose([pos])
+    assert proposal.name == "pos"
+    assert 'files = ["till2_[0-9]*.csv"]' in proposal.toml
+    shop = write_shop(tmp_path, proposal.toml, {}, zone="Europe/London", currency="GBP")
+    assert len(bring_in(shop).rows("orders")) == 2
+    (pos / "till2_2024-01-03.csv").write_text(text.format(n=3))
+    assert len(bring_in(shop).rows("orders")) == 3
+    (pos / "till2_2024-01-04.csv").write_text("colour,shape\nred,round\n")
+    assert "till2_2024-01-03.csv" in propose([pos]).toml
+    assert "named alike" in propose([pos]).toml
+
+
+def test_files_that_are_written_otherwise_are_read_otherwise_and_that_is_said(tmp_path: Path) -> None:
+    """Looking at one file of three would lose the orders of the others, or put them into the wrong month."""
+    head = "order_id,customer_id,date,total,remark\n"
+    (tmp_path / "a1.csv").write_text(head + "".join(f"{n},c{n},{n}/01/2024,5,\n" for n in range(10, 30)))
+    (tmp_path / "a2.csv").write_text(
+        head + "".join(f"2{n},c{n},2024-02-{n},5,x\n" for n in range(30, 10, -1) if n < 29)
+    )
+    (tmp_path / "a3.csv").write_text(head + "".join(f",c{n},{n}/03/2024,5,\n" for n in range(10, 30)))
+    files = sorted(tmp_path.glob("*.csv"))
+    proposal = propose(files)
+    assert proposal.toml.count("table = ") == 3
+    assert "TODO: the same columns as another reading" in proposal.toml
+    log = proposed(tmp_path, *files)
+    assert not [fate for fate in log.fates("orders") if fate.startswith("rejected")], proposal.toml
+    months = [r["at"].strftime("%m") for r in log.rows("orders")]
+    assert {m: months.count(m) for m in sorted(set(months))} == {"01": 20, "02": 18, "03": 20}
+
+
+def test_a_column_that_only_some_files_fill_is_mapped_and_said(tmp_path: Path) -> None:
+    for n, store in ((1, ""), (2, "s1")):
+        (tmp_path / f"o_{n}.csv").write_text(
+            f"order_id,customer_id,date,total,store_id\n{n},a,2024-01-0{n},5,{store}\n"
+        )
+    proposal = propose(sorted(tmp_path.glob("o_*.csv")))
+    assert 'store_id = "store_id"' in proposal.toml
+    assert "# TODO: store_id is empty in 1 of 2 files: o_1.csv" in proposal.toml
+    assert any("store_id is empty in 1 of 2 files" in note for note in proposal.notes)
+
+
+def test_times_as_chinese_spreadsheets_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "订单.csv"
+    path.write_text(
+        "订单号,会员编号,支付时间,实付金额\n1,a,2024/3/5 下午 2:05,1\n2,b,2024/3/6 上午 12:30,2\n3,b,2024/3/16 中午 11:50,2\n",
+        "utf-8",
+    )
+    log = proposed(tmp_path, path, zone="Asia/Shanghai", currency="CNY")
+    assert [r["at"].strftime("%d %H:%M") for r in log.rows("orders")] == ["05 06:05", "05 16:30", "16 03:50"]
