@@ -37,6 +37,7 @@ MAPPING = """\
 # A [mapping.NAME] is a source; each [[mapping.NAME.read]] is one kind of file, and the table of its rows:
 # orders, order_lines, products, customers, identities, contacts, responses, interactions, memberships, cases,
 # surveys, tags, consents, scores, calendar. An error names the key, what was expected, the nearest column.
+# `propensity ingest --tables memberships` prints a table's columns, its words and rules.
 #
 # [mapping.web]
 # folder = "data/web"               # from this file's folder, if relative
@@ -88,6 +89,92 @@ MAPPING = """\
 # source_id = "member"
 # customer_id = { column = "card", prefix = "card:" }
 #
+# [[mapping.web.read]]              # orders in a file of their own, beside their lines or without
+# table = "orders"
+# files = "paid_*.txt"
+# format = "csv"                    # csv, parquet, jsonl; default by the file's name
+# header = ["till", "no", "day", "member", "paid"]  # where the files have none
+# skip = 2                          # lines before the header, or before the first row
+# quote = "'"                       # default ", and "" for none
+# optional = true                   # no such file is no error
+# add_up = true                     # an order id that comes several times is one order: its rows are added up
+# once = true                       # a row that is there again, the same in every column, counts once
+# known = "start"                   # of a day without a time: known when it begins; default "end"
+# [mapping.web.read.columns]
+# order_id = { join = ["till", "no"], separator = "-" }  # an id made of several columns
+# customer_id = "member"
+# at = { column = "day", day = true }  # its time means nothing (always 00:00): the day counts
+# amount = { sql = "number(paid) / 1.06" }  # any SQL over the raw columns, which are text
+# channel = { value = "store" }     # the same for every row
+#
+# [[mapping.web.read]]              # what is known of people
+# table = "customers"
+# files = "members.csv"
+# attributes = ["city", "level"]    # raw columns kept as they are
+# [mapping.web.read.columns]
+# customer_id = "member"
+# at = "since"
+#
+# [[mapping.web.read]]              # in a chat group, or with a member of staff: joining and leaving are rows
+# table = "memberships"
+# files = "groups.csv"
+# null = ["-", "0"]                 # texts that mean nothing, besides the empty one, NULL and NaN
+# [mapping.web.read.columns]
+# customer_id = "member"
+# at = "time"
+# kind = { value = "group" }        # group, staff
+# place_id = "group no"             # the group, or the member of staff
+# change = { column = "event", map = { "入群" = "joined", "退群" = "left" } }  # joined, left
+#
+# [[mapping.web.read]]              # complaints as they are opened ...
+# table = "cases"
+# files = "complaints.csv"
+# [mapping.web.read.columns]
+# case_id = "no"
+# customer_id = "member"
+# at = "opened at"
+# kind = { value = "complaint" }    # complaint, return, question
+# change = { value = "opened" }     # opened, closed
+#
+# [[mapping.web.read]]              # ... and, from the same file again, as they are closed
+# table = "cases"
+# files = "complaints.csv"
+# where = '"closed at" is not null'
+# [mapping.web.read.columns]
+# case_id = "no"
+# customer_id = "member"
+# at = "closed at"
+# kind = { value = "complaint" }
+# change = { value = "closed" }
+#
+# [[mapping.web.read]]              # who may be contacted, where and for what: the latest row holds
+# table = "consents"
+# files = "consents.csv"
+# [mapping.web.read.columns]
+# customer_id = "member"
+# at = "time"
+# channel = "how"                   # or { value = "all" }
+# purpose = { value = "marketing" } # marketing, service, automation (of decisions)
+# status = { column = "yes", map = { "1" = "granted", "0" = "withdrawn" } }  # granted, withdrawn
+#
+# [[mapping.web.read]]              # what people do without buying
+# table = "interactions"
+# files = "visits.jsonl"
+# [mapping.web.read.columns]
+# customer_id = "user"
+# at = { column = "ms", format = "epoch_ms" }  # or "epoch", seconds; several formats are tried in turn
+# kind = { column = "event", map = { "PV" = "view" } }  # visit, view, cart, comment, live, login
+# channel = { value = "app" }
+#
+# [[mapping.web.read]]              # answers to surveys
+# table = "surveys"
+# files = "nps.csv"
+# [mapping.web.read.columns]
+# customer_id = "member"
+# at = { column = "time", format = "%Y/%m/%d %p %I:%M" }  # %p reads AM, PM, 上午, 下午
+# kind = { value = "nps" }          # satisfaction: 1 to 5; nps: 0 to 10
+# score = "score"
+#
 # [calendar]                        # what lies ahead, each known from its own moment: a source by itself
 # countries = ["CN"]                # public holidays; "GB-ENG" is a part of a country
 # festivals = ["618", "11.11", "12.12"]
@@ -124,6 +211,27 @@ FEATURES: list[Feature] = [
 '''
 
 TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}
+
+
+def tables_text(name: str | None) -> str:
+    """The tables that a mapping can fill, or one with its columns and rules. UsageError if there is none."""
+    from features.sources.mapping import made
+    from features.tables import TABLES
+    from features.toml import nearest
+
+    if name is None:
+        return "\n".join(f"{table:14}{', '.join(TABLES[table].columns)}" for table in TABLES)
+    if name not in TABLES:
+        raise UsageError(f"there is no table {name!r}{nearest(name, TABLES)} There are: {', '.join(TABLES)}")
+    table = TABLES[name]
+    lines = [f"{name}: a row is named by {', '.join(table.key)}; another with the same is rejected", ""]
+    for column, of in table.columns.items():
+        need = "required" if of.required else "optional"
+        need = "made where a file lacks it" if of.required and column in made(name) else need
+        lines.append(f"  {column:14}{of.type:9}{need}")
+    lines += ["", "  a row is rejected as               unless"] if table.rules else []
+    lines += [f"  {reason:34} {' '.join(rule.split())}" for reason, rule in table.rules]
+    return "\n".join(lines)
 
 
 def write_proposal(files: list[Path], out: Path | None, dry_run: bool) -> None:

@@ -51,6 +51,11 @@ _ALWAYS_MADE = {
 _OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
 
 
+def made(table: str) -> tuple[str, ...]:
+    """Columns of a table that its files need not have."""
+    return ("known_at", *([MADE[table]] if table in MADE else []), *_ALWAYS_MADE.get(table, ()))
+
+
 @dataclass(frozen=True)
 class Match:
     """A condition on a raw row, as SQL; `columns` are the raw columns it names."""
@@ -296,7 +301,7 @@ def _check_required(declared: Declared) -> None:
     tables = {r.table for r in declared.readings}
     for reading in declared.readings:
         table, has = reading.table, set(reading.values)
-        spare = {"known_at", MADE.get(table, ""), *_ALWAYS_MADE.get(table, ())}
+        spare = set(made(table))
         if table == "orders" and "order_lines" not in tables:
             spare.remove("amount")
         if table == "order_lines" and "orders" not in tables:

@@ -48,6 +48,9 @@ def init(folder: Path, dry_run: bool) -> None:
 )
 @click.option("--propose", is_flag=True, help="Look at FILES and write a first mapping; ingest nothing.")
 @click.option(
+    "--tables", is_flag=True, help="Print the tables that a mapping can fill, or one with its rules."
+)
+@click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --propose: the shop.toml to write, or to add the mapping to.",
@@ -58,6 +61,7 @@ def ingest(
     files: tuple[str, ...],
     folder: Path | None,
     propose: bool,
+    tables: bool,
     out: Path | None,
     dry_run: bool,
 ) -> None:
@@ -69,7 +73,19 @@ def ingest(
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
     looks at the files of an unknown shop, says what it takes each column for and why, and writes a mapping.
+    FILES may be folders.
+
+    \b
+    propensity ingest --tables [TABLE]
+    prints the tables that a mapping can fill, or the columns of one, the words that they take, and its rules.
     """
+    if tables:
+        from propensity.shops import tables_text
+
+        if files or propose or out:
+            raise UsageError("--tables takes the name of one table, or nothing")
+        click.echo(tables_text(source))
+        return
     if propose:
         from propensity.shops import write_proposal
 

@@ -1,18 +1,22 @@
 """shop.toml is read strictly: a slip in it is named, never guessed away."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dirty import write_shop
 from logs import empty_shop
 
+import propensity
 from features.errors import SettingsError, UsageError
 from features.settings import BUNDLED_SHOPS
 from features.shop import Shop
 from features.sources import open_source
 from features.sources.calendar import events_of
 from features.sources.mapping import declaration
+from features.tables import TABLES
 from propensity.shops import HEAD, MAPPING, TEMPLATES
 
 
@@ -108,6 +112,22 @@ def test_the_commented_example_of_a_new_shop_is_true(tmp_path: Path) -> None:
     shop = Shop.load(tmp_path)
     assert shop.sources == ("web", "calendar")
     declared = declaration(shop, "web", find=False)
-    assert [r.table for r in declared.readings] == ["order_lines", "scores", "identities"]
+    mapped = {r.table for r in declared.readings}
+    assert mapped == TABLES.keys() - {"products", "contacts", "responses", "tags", "calendar"}
+    words = {w for name in mapped for _, rule in TABLES[name].rules for w in re.findall(r"'([a-z-]+)'", rule)}
+    assert [w for w in sorted(words) if w not in MAPPING] == [], "every word that a table takes is named"
     assert any("live evening" in event.name for event in events_of(shop))
     assert tomllib.loads(TEMPLATES["shop.toml"])["zone"] == "Asia/Shanghai"
+
+
+def test_a_rejection_is_understood_from_the_tables_that_are_printed() -> None:
+    """`neither joined nor left` alone does not say in which column, nor which words are right."""
+    run = CliRunner().invoke(propensity.main, ["ingest", "--tables", "memberships"])
+    assert "neither joined nor left" in run.output
+    assert "change in ('joined', 'left')" in run.output
+    assert re.search(r"place_id +text +required", run.output)
+    assert re.search(r"known_at +moment +made", run.output)
+    every = CliRunner().invoke(propensity.main, ["ingest", "--tables"])
+    assert all(name in every.output for name in TABLES)
+    wrong = CliRunner().invoke(propensity.main, ["ingest", "--tables", "membership"])
+    assert (wrong.exit_code, "did you mean 'memberships'" in wrong.output) == (2, True)
