@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,10 +26,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
     >>> nearest("Invoice", ["InvoiceNo", "Country"])
     "; did you mean 'InvoiceNo'?"
+    >>> nearest("onse", ["zone", "once"])  # as near; a slip is seldom in the first letter
+    "; did you mean 'once'?"
     """
     by_lower = {n.lower(): n for n in names}
-    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else "."
+    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    if not close:
+        return "."
+    near = [(SequenceMatcher(None, c, name.lower()).ratio(), c[0] == name[0].lower(), c) for c in close]
+    return f"; did you mean {by_lower[max(near)[-1]]!r}?"
 
 
 class Entry:

@@ -30,7 +30,7 @@ from pathlib import Path
 from features.errors import SettingsError, SourceError
 from features.shop import Shop
 from features.sources import Source
-from features.sources.raw import Format, columns_of, literal, quoted
+from features.sources.raw import UTF8, Format, columns_of, encoding_of, literal, quoted
 from features.sources.values import NULLS, Habits, Value, read_habits, read_value
 from features.tables import TABLES, Column
 from features.toml import Entry, nearest
@@ -330,6 +330,19 @@ def _check_required(declared: Declared) -> None:
             )
 
 
+def _check_encoding(reading: Reading, name: str, path: Path, there: tuple[str, ...], complete: bool) -> None:
+    """SourceError if the columns' names are no text of the declared encoding, or look like another one's."""
+    how = reading.format
+    torn = any("\ud800" <= letter <= "\udfff" for column in there for letter in column)
+    if how.kind_of(path) != "csv" or how.header is not None or (complete and not torn):
+        return
+    seen = encoding_of(path)
+    if codecs.lookup(seen).name != how.encoding and not {seen, how.encoding} <= set(UTF8):
+        raise SourceError(
+            f'{reading.where}: {name} is not {how.encoding}; it looks like {seen}: say `encoding = "{seen}"`'
+        )
+
+
 def _check_columns(reading: Reading) -> tuple[str, ...]:
     """All raw columns; those that are named must be in every file. SourceError with the nearest one."""
     found: dict[str, None] = {}
@@ -347,6 +360,8 @@ def _check_columns(reading: Reading) -> tuple[str, ...]:
         there = columns_of(path, reading.format)
         found.update(dict.fromkeys(there))
         lower = {c.lower() for c in there}
+        if not all(c.isascii() for c in there):
+            _check_encoding(reading, name, path, there, all(c.lower() in lower for _, c in named))
         for where, column in named:
             if column.lower() not in lower:
                 shown = ", ".join(there[:40])

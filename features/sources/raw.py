@@ -8,6 +8,7 @@ DuckDB cannot read itself (zip, encodings other than UTF-8) is first rewritten, 
 import codecs
 import csv
 import io
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ KINDS = {
     ".ndjson": "jsonl",
 }
 PACKED = (".gz", ".zst", ".zip")
+ENCODINGS = ("utf-8", "gb18030", "latin-1")  # tried in this order; latin-1 reads anything
 UTF8 = ("utf-8", "utf-8-sig", "ascii")
 
 
@@ -76,6 +78,25 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
         with pa.input_stream(str(path), compression=compression) as stream:
             yield stream
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding that a text file looks like, by its first block."""
+    with opened(path) as stream:
+        head = stream.read(BLOCK)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ENCODINGS:
+        try:
+            codecs.getincrementaldecoder(encoding)().decode(head)
+        except UnicodeDecodeError:
+            continue
+        runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"[\x81-\xfe]\d[\x81-\xfe]\d", b"", head))
+        alone = sum(len(run) == 1 for run in runs)  # as in Müller: a Chinese character is two such bytes
+        if encoding == "gb18030" and 2 * alone > len(runs):
+            continue
+        return encoding
+    raise AssertionError("latin-1 reads anything")
 
 
 def columns_of(path: Path, how: Format) -> tuple[str, ...]:

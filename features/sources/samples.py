@@ -1,6 +1,5 @@
 """Unknown files: which belong together, how they are written, a name for tomorrow's, and a sample of them all."""
 
-import codecs
 import glob
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from features.sources.raw import (
     PACKED,
     Format,
     columns_of,
+    encoding_of,
     first_records,
     literal,
     load,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SAMPLE = 20_000  # rows that are looked at, of all files of one kind together
 FEWEST = 200  # rows of each file, however many there are
 HEAD = 8 * BLOCK  # bytes of a text file, for those rows
-ENCODINGS = ("utf-8", "gb18030", "latin-1")  # tried in this order; latin-1 reads anything
 SEPARATORS = (",", ";", "\t", "|")
 _DIGITS = re.compile(r"\d{4}(?:[-_.年月]\d+)+|\d+(?:[-.年月]\d+)*")
 _DATE = 4  # digits that make a number in a name a date, of which tomorrow's file has another
@@ -95,7 +94,7 @@ def sniff(path: Path) -> Format:
         return Format(kind=None if suffix == ".parquet" else "parquet")
     if Format().kind_of(path) == "jsonl":
         return Format()
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     best = max(SEPARATORS, key=lambda s: _regular(path, Format(encoding=encoding, separator=s)))
     how = Format(encoding=encoding, separator=best)
     first = first_records(path, how, 1)[0]
@@ -106,24 +105,6 @@ def sniff(path: Path) -> Format:
             encoding=encoding, separator=best, header=tuple(f"column_{n}" for n in range(1, len(first) + 1))
         )
     return how
-
-
-def _encoding(path: Path) -> str:
-    with opened(path) as stream:
-        head = stream.read(BLOCK)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding in ENCODINGS:
-        try:
-            codecs.getincrementaldecoder(encoding)().decode(head)
-        except UnicodeDecodeError:
-            continue
-        runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"[\x81-\xfe]\d[\x81-\xfe]\d", b"", head))
-        alone = sum(len(run) == 1 for run in runs)  # as in Müller: a Chinese character is two such bytes
-        if encoding == "gb18030" and 2 * alone > len(runs):
-            continue
-        return encoding
-    raise AssertionError("latin-1 reads anything")
 
 
 def _regular(path: Path, how: Format) -> float:

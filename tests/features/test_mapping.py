@@ -564,6 +564,7 @@ def test_another_mapping_of_the_same_files_is_ingested_again(tmp_path: Path) -> 
         ('"orders*"', '"order_*.csv"', r"files: .*order_\*\.csv matches no file"),
         ('table = "orders"', 'table = "order"', r"table is 'order': expected one of .*; did you mean 'orders'\?"),
         ('table = "orders"', 'table = "orders"\nseperator = ";"', r"unknown key 'seperator'; did you mean 'separator'\?"),
+        ('table = "orders"', 'table = "orders"\nonse = true', r"unknown key 'onse'; did you mean 'once'\?"),
         ('table = "orders"', 'table = "orders"\nzone = "London"', r"zone is 'London': expected an IANA time zone"),
         ('table = "orders"', 'table = "orders"\nwhere = "whoo = 1"', r"where is .*whoo"),
         ('at = "when"', 'at = { column = "when", format = "dd/mm" }', r"at\.format is 'dd/mm': expected"),
@@ -584,6 +585,18 @@ def test_what_is_wrong_in_a_mapping_is_named_with_the_remedy(
         bring_in(made)
     assert "mapping.web" in str(caught.value)
     assert isinstance(caught.value, SettingsError | SourceError)
+
+
+@pytest.mark.parametrize(("declared", "written"), [("utf-8", "gb18030"), ("gb18030", "utf-8")])
+def test_a_wrong_encoding_is_said_and_not_shown_as_broken_names(
+    tmp_path: Path, declared: str, written: str
+) -> None:
+    mapping = ORDERS.format(more=f'encoding = "{declared}"').replace('"no"', '"订单号"')
+    text = "订单号,who,when,paid,备注说明\n1,a,2024-01-01,1,张三来过\n".encode(written)
+    made = write_shop(tmp_path, mapping, {"orders.csv": ""})
+    (made.shop / "orders.csv").write_bytes(text)
+    with pytest.raises(SourceError, match=rf"orders\.csv is not {declared}; it looks like {written}"):
+        bring_in(made)
 
 
 def test_a_cast_that_fails_in_the_middle_of_a_file_says_where_and_what_to_do(tmp_path: Path) -> None:
