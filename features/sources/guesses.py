@@ -115,7 +115,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "discount": (r"disc|优惠|折扣|减免",),
     "store_id": (r"^(store|shop|branch|outlet).?(id|no|code|name)?$|门店|店铺",),
     "channel": (r"^channel$|渠道",),
-    "category": (r"^(product.?)?category$|类目|品类", r"category"),
+    "category": (r"^(product.?)?category$|类目|品类|类别", r"category"),
     "department": (r"^department$|部门",),
     "brand": (r"^brand$|品牌",),
     "currency": (r"^currency(.?code)?$|币种",),

@@ -12,6 +12,7 @@ from features.shop import BUNDLED_SOURCES, CALENDAR
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
 from features.sources.raw import Format, columns_of, quoted
 from features.sources.samples import alike, empty_in, files_in, look, patterns, sniff
+from features.sources.skeletons import resembled, skeleton
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,7 +59,8 @@ def propose(given: list[Path]) -> Proposal:
                 readings += [*lines, ""]
     if not any(line.startswith("table = ") for line in readings):
         raise SourceError(
-            f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join(notes)
+            f"nothing in {', '.join(p.name for p in files)} could be placed:\n"
+            + "\n".join([*notes, *readings])
         )
     head = [
         f"[mapping.{name}]",
@@ -148,10 +150,16 @@ def _placed(
     values, said, table = _values(connection, roles, columns)
     if table is None:
         lacking = [role for role in ("customer_id", "at", "amount") if role not in roles]
-        return [], [
+        said = [
             f"  not placed: neither orders, nor products, nor customers were seen in it (no {', '.join(lacking)}).",
             f"  Its columns: {', '.join(c.name for c in columns)}",
         ]
+        like = resembled(columns, " ".join(files))
+        if like is None:
+            return [], said
+        at = _time(roles["at"].column)[0] if "at" in roles else None
+        said.append(f"  It is like {like}: a reading to fill in is written as a comment")
+        return skeleton(name, like, lines[2:], roles, columns, at), said
     lines[1] = f"table = {_text(table)}"
     if table == "customers":
         rest = [c.name for c in columns if c is not roles["customer_id"].column]

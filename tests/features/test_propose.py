@@ -1,5 +1,6 @@
 """A first mapping, by looking: what it writes must bring the files in as it stands, and say why."""
 
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
@@ -206,3 +207,27 @@ def test_times_as_chinese_spreadsheets_write_them(tmp_path: Path) -> None:
     )
     log = proposed(tmp_path, path, zone="Asia/Shanghai", currency="CNY")
     assert [r["at"].strftime("%d %H:%M") for r in log.rows("orders")] == ["05 06:05", "05 16:30", "16 03:50"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "table", "line"),
+    [
+        ("groups.csv", "会员编号,时间,群名称,入群退群\na,2024-01-01 10:00,g,入群\nb,2024-01-01 11:00,g,退群\n", "memberships",
+         '# change = { column = "入群退群", map = { "入群" = "...", "退群" = "..." } }  # joined, left'),
+        ("optin.csv", "customer_id,date,channel,consent\na,2024-01-01,sms,1\nb,2024-01-01,sms,0\n", "consents", '# at = "date"'),
+        ("工单.csv", "工单号,客户编号,受理时间,原因\nk1,a,2024-01-01 10:00,late\n", "cases", '# case_id = "工单号"'),
+        ("visits.csv", "user_id,time,event,duration\na,2024-01-01 10:00,PV,3\n", "interactions", '# seconds = "duration"'),
+    ],
+)  # fmt: skip
+def test_a_file_of_other_things_gets_a_reading_to_fill_in(
+    tmp_path: Path, file: str, text: str, table: str, line: str
+) -> None:
+    """Told only that it was not placed, a first user would have to guess at tables, columns and words."""
+    (tmp_path / file).write_text(text, "utf-8")
+    (tmp_path / "sales.csv").write_text("order_id,customer_id,date,total\n1,a,2024-01-01,5\n")
+    proposal = propose([tmp_path / "sales.csv", tmp_path / file])
+    assert f'# table = "{table}"' in proposal.toml
+    assert line in proposal.toml
+    filled = proposal.toml[proposal.toml.index("# [[mapping") : proposal.toml.index("# Its columns")]
+    tomllib.loads("\n".join(row.removeprefix("# ") for row in filled.splitlines()))
+    assert len(bring_in(write_shop(tmp_path, proposal.toml, {})).rows("orders")) == 1

@@ -1,0 +1,81 @@
+"""For a file that could not be placed: the table that it resembles, and a reading of it to fill in."""
+
+import json
+import re
+
+from features.sources.guesses import Column, Guess
+from features.sources.mapping import made
+from features.tables import TABLES
+
+# What names of columns and files have, in English and Chinese, column of the table by column: a person decides.
+_SIGNS: dict[str, dict[str, str]] = {
+    "memberships": {
+        "change": r"join|leave|left|入群|退群|进群|加入|退出|入会|退会",
+        "place_id": r"group|staff|advisor|guide|群|导购|店员|顾问",
+    },
+    "consents": {
+        "status": r"consent|opt.?(in|out)|subscri|同意|授权|退订|订阅",
+        "channel": r"channel|渠道",
+        "purpose": r"purpose|用途|目的",
+    },
+    "cases": {
+        "case_id": r"(case|ticket|complaint).?(id|no|number)|工单|投诉",
+        "reason": r"reason|原因",
+        "change": r"opened|closed|resolved|complaint|处理|结案|客诉|受理",
+    },
+    "surveys": {"score": r"nps|rating|satisf|满意|打分", "survey_id": r"survey|问卷"},
+    "responses": {"kind": r"click|redeem|opened.?at|点击|打开|核销"},
+    "contacts": {"action": r"campaign|coupon|sms|message|活动|短信|触达|群发"},
+    "interactions": {
+        "kind": r"^(event|page|action|url)|visit|view|行为|事件|页面|浏览|访问",
+        "seconds": r"duration|seconds|时长|停留",
+    },
+    "identities": {"source_id": r"unionid|openid|external|phone|mobile|device|card|手机|卡号|设备"},
+    "scores": {"value": r"score|risk|churn|评分|得分|分数|风险"},
+}
+
+
+def resembled(columns: list[Column], file: str) -> str | None:
+    """The table that a file of other things is most like, by its columns' names and its own; None if like none."""
+    points = {
+        table: sum(any(re.search(p, c.name, re.I) for c in columns) for p in signs.values())
+        + any(re.search(p, file, re.I) for p in signs.values())
+        for table, signs in _SIGNS.items()
+    }
+    best = max(points, key=lambda table: points[table])
+    return best if points[best] else None
+
+
+def skeleton(
+    name: str, table: str, head: list[str], roles: dict[str, Guess], columns: list[Column], at: str | None
+) -> list[str]:
+    """A reading as comments. head: its files and format; at: the declaration of its time, if one was seen."""
+    taken = {g.column.name for role, g in roles.items() if role in ("customer_id", "at")}
+    lines = [
+        f"TODO: not placed, but like {table}: fill this in and take off the #;",
+        f"`propensity ingest --tables {table}` says what each column takes.",
+        f"[[mapping.{name}.read]]", f"table = {json.dumps(table)}", *head, f"[mapping.{name}.read.columns]",
+    ]  # fmt: skip
+    rules = " ".join(rule for _, rule in TABLES[table].rules)
+    for column, of in TABLES[table].columns.items():
+        sign = _SIGNS[table].get(column)
+        seen = next(
+            (c for c in columns if sign and c.name not in taken and re.search(sign, c.name, re.I)), None
+        )
+        words = re.search(rf"\b{column} in \(([^)]*)\)", rules)
+        note = f"  # {words[1].replace(chr(39), '')}" if words else ""
+        if column == "at" and at:
+            lines.append(f"at = {at}")
+        elif column == "customer_id" and "customer_id" in roles:
+            lines.append(f"customer_id = {json.dumps(roles['customer_id'].column.name, ensure_ascii=False)}")
+        elif seen and words:
+            values = ", ".join(f'{json.dumps(v, ensure_ascii=False)} = "..."' for v, _ in seen.top[:6])
+            lines.append(
+                f"{column} = {{ column = {json.dumps(seen.name, ensure_ascii=False)}, map = {{ {values} }} }}{note}"
+            )
+        elif seen:
+            lines.append(f"{column} = {json.dumps(seen.name, ensure_ascii=False)}")
+        elif of.required and column not in made(table):
+            lines.append(f'{column} = {{ value = "..." }}{note}')
+    lines.append(f"Its columns: {', '.join(c.name for c in columns)}")
+    return [f"# {line}" for line in lines]
