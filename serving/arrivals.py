@@ -20,7 +20,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.tombstones import Tombstones
 from serving.api import UNKNOWN_FIELD, Body, Problem, worded
-from serving.events import MAX_ID, MAX_SOURCE, AnyEvent, Goods, Line, Order, Person
+from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
@@ -74,6 +74,7 @@ class EventsAnswer(Struct, frozen=True):
 _REQUEST = Body(EventRequest)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 _TYPES = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
+_PATTERNS = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERNS.items()}
 _INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
 
 Row = tuple[str, dict[str, Any]]
@@ -199,4 +200,4 @@ def _explained(raw: bytes, message: str) -> tuple[str, str]:
     choices = get_args(get_type_hints(kind).get(path[2:]))
     if message.startswith("Invalid enum value") and choices:
         return path, f"expected one of {', '.join(choices)}"
-    return path, expected
+    return path, _PATTERNS.get(expected, expected)

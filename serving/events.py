@@ -22,9 +22,24 @@ MOST_MONEY = 10**12  # of one amount, in shop currency
 MAX_LINES = 500
 MAX_SOURCE, MAX_ID = 64, 256  # characters
 
-# No control characters: an id has to survive files, SQL and JSON as it is.
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Short = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# A text has to survive files, SQL and JSON, and to be told from another by eye: no control characters
+# and none that reverse what follows (U+202E, for one); what names something has no blanks at its ends.
+_ODD = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+_TEXT = rf"\A[^{_ODD}]+\Z"
+_NAME = rf"\A(?!\s)[^{_ODD}]+(?<!\s)\Z"
+_AMOUNT = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\Z"
+PATTERNS = {
+    _TEXT: "expected text without control characters",
+    _NAME: "expected text without control characters, and without blanks at its ends",
+    _AMOUNT: "expected an amount in digits such as 12.50",
+}
+"""Pattern -> what it expects, in words."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_NAME)]
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_TEXT)]
+Short = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE, pattern=_NAME)]
+# Not Decimal: that reads 1_000 and digits of other scripts too.
+Amount = Annotated[str, Meta(max_length=64, pattern=_AMOUNT)] | int | float
 Whole = Annotated[int, Meta(ge=0, le=10**9)]
 
 _COMMON = ("source", "id", "customer", "at")  # of every event, and no column of a row
@@ -36,7 +51,7 @@ class Person(Struct, frozen=True, forbid_unknown_fields=True):
     """A customer as another system names her; whom we do not know yet becomes known by this."""
 
     source: Short
-    id: Text
+    id: Id
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
@@ -47,8 +62,8 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_
     """
 
     source: Short
-    id: Text
-    customer: Text | Person
+    id: Id
+    customer: Id | Person
     at: Annotated[datetime, Meta(tz=True)]
 
 
@@ -56,7 +71,7 @@ class Interaction(Event, frozen=True, kw_only=True):
     """Something that a customer did on a channel. seconds: how long it lasted."""
 
     channel: Short
-    product_id: Text | None = None
+    product_id: Id | None = None
     category: Text | None = None
     seconds: Whole | None = None
 
@@ -92,8 +107,8 @@ class Login(Interaction, frozen=True, kw_only=True, tag="login"):
 class Goods(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Goods that come back. items: pieces; goods sold by measure count as one, and have their measure."""
 
-    product_id: Text
-    amount: Decimal
+    product_id: Id
+    amount: Amount
     items: Whole = 1
     measure: Whole | None = None
     category: Text | None = None
@@ -104,17 +119,17 @@ class Goods(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Line(Goods, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of an order. amount: after discounts. coupon: the part of the discount that a coupon gave."""
 
-    discount: Decimal = Decimal(0)
-    coupon: Decimal = Decimal(0)
+    discount: Amount = 0
+    coupon: Amount = 0
 
 
 class Order(Event, frozen=True, kw_only=True, tag="order"):
     """An order; `id` is its number. amount: paid to the shop; discount: taken off the price before."""
 
     channel: Short
-    amount: Decimal
-    discount: Decimal = Decimal(0)
-    store_id: Text | None = None
+    amount: Amount
+    discount: Amount = 0
+    store_id: Id | None = None
     lines: Annotated[list[Line], Meta(max_length=MAX_LINES)] = []
 
     def rows(self, exponent: int) -> Rows:
@@ -136,9 +151,9 @@ class Refund(Event, frozen=True, kw_only=True, tag="refund"):
     """Money given back, and the goods that came back with it: positive numbers. ref: the order."""
 
     channel: Short
-    ref: Text
-    amount: Decimal
-    store_id: Text | None = None
+    ref: Id
+    amount: Amount
+    store_id: Id | None = None
     lines: Annotated[list[Goods], Meta(max_length=MAX_LINES)] = []
 
     def rows(self, exponent: int) -> Rows:
@@ -149,7 +164,7 @@ class Refund(Event, frozen=True, kw_only=True, tag="refund"):
                 "order_id": self.id,
                 "channel": self.channel,
                 "amount": _money("$.amount", self.amount, exponent, sign=-1),
-                "discount": _money("$.discount", Decimal(0), exponent),
+                "discount": _money("$.discount", 0, exponent),
                 "ref": self.ref,
             }
             | ({} if self.store_id is None else {"store_id": self.store_id}),
@@ -162,9 +177,9 @@ class Contact(Event, frozen=True, kw_only=True, tag="contact"):
 
     channel: Short
     action: Short
-    campaign_id: Text | None = None
+    campaign_id: Id | None = None
     until: Annotated[datetime, Meta(tz=True)] | None = None
-    cost: Decimal | None = None
+    cost: Amount | None = None
     propensity: Annotated[float, Meta(gt=0, le=1)] | None = None
 
     def rows(self, exponent: int) -> Rows:
@@ -181,8 +196,8 @@ class Response(Event, frozen=True, kw_only=True, tag="response"):
     """An answer to a contact. channel: what an opt-out is about; without it, every channel."""
 
     kind: Literal["open", "click", "redeem", "buy", "opt-out"]
-    contact_id: Text | None = None
-    campaign_id: Text | None = None
+    contact_id: Id | None = None
+    campaign_id: Id | None = None
     channel: Short | None = None
 
     def rows(self, exponent: int) -> Rows:
@@ -209,11 +224,11 @@ class Consent(Event, frozen=True, kw_only=True, tag="consent"):
 class Case(Event, frozen=True, kw_only=True, tag="case"):
     """A complaint, return or question, opened or closed: two events with one case_id. ref: the order."""
 
-    case_id: Text
+    case_id: Id
     kind: Literal["complaint", "return", "question"]
     change: Literal["opened", "closed"]
     channel: Short | None = None
-    ref: Text | None = None
+    ref: Id | None = None
     reason: Text | None = None
 
     def rows(self, exponent: int) -> Rows:
@@ -225,7 +240,7 @@ class Membership(Event, frozen=True, kw_only=True, tag="membership"):
     """A group, or a contact among the staff, joined or left."""
 
     kind: Literal["group", "staff"]
-    place_id: Text
+    place_id: Id
     change: Literal["joined", "left"]
     channel: Short | None = None
 
@@ -239,7 +254,7 @@ class Survey(Event, frozen=True, kw_only=True, tag="survey"):
 
     kind: Literal["satisfaction", "nps"]
     score: Annotated[int, Meta(ge=0, le=10)]
-    ref: Text | None = None
+    ref: Id | None = None
 
     def rows(self, exponent: int) -> Rows:
         """One row of surveys."""
@@ -259,10 +274,8 @@ def _lines(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for n, line in enumerate(lines):
         place = f"$.lines[{n}]"
-        discount, coupon = (
-            (line.discount, line.coupon) if isinstance(line, Line) else (Decimal(0), Decimal(0))
-        )
-        if not (line.items or line.measure or line.amount or discount):
+        discount, coupon = (line.discount, line.coupon) if isinstance(line, Line) else (0, 0)
+        if not (line.items or line.measure or _exact(line.amount) or _exact(discount)):
             raise ValueError(f"{place}: expected items, a measure, an amount or a discount")
         yield (
             "order_lines",
@@ -280,12 +293,17 @@ def _lines(
         )
 
 
-def _money(place: str, amount: Decimal, exponent: int, sign: int = 1) -> str:
+def _exact(amount: Amount) -> Decimal:
+    return Decimal(str(amount) if isinstance(amount, float) else amount)
+
+
+def _money(place: str, amount: Amount, exponent: int, sign: int = 1) -> str:
     """The amount with the currency's decimals; ValueError unless it is a positive amount of that currency."""
-    if not amount.is_finite() or not 0 <= amount < MOST_MONEY:
+    given = _exact(amount)
+    if not 0 <= given < MOST_MONEY:
         raise ValueError(f"{place}: expected an amount from 0 to {MOST_MONEY:,}")
-    exact = round(amount, exponent)
-    if exact != amount:
+    exact = round(given, exponent)
+    if exact != given:
         raise ValueError(f"{place}: expected at most {exponent} decimals, as the shop's currency has")
     return str(sign * exact)
 

@@ -220,6 +220,45 @@ def test_a_refused_event_is_named_by_its_source_and_id(
 
 
 @pytest.mark.parametrize(
+    "id",
+    ["abc\n", " a", "a ", "\u3000a", "\ufeffa", "a\u202eb", "a\u200f", "\u2067a", "a\x85b", "a\x9f", "\x7f"],
+)
+def test_an_id_that_cannot_be_told_from_another_by_eye_is_refused_in_words(inbox: Inbox, id: str) -> None:
+    """Two rows of one order, and a person who looks at both and sees no difference."""
+    for of in ({"id": id}, {"customer": id}, {"customer": {"source": "web", "id": id}}, {"channel": id}):
+        (refused,) = told(inbox, bad(**of)).results
+        assert isinstance(refused, EventRefused), of
+        assert refused.error.detail.startswith("expected text without control characters")
+
+
+def test_ids_of_every_script_and_words_with_blanks_are_taken(inbox: Inbox) -> None:
+    for id in ("订单 7", "a b", "Zoë", "👩\u200d👧"):
+        (answer,) = told(inbox, bad(id=id, category=" shoes ")).results
+        assert isinstance(answer, EventAnswer), answer
+
+
+@pytest.mark.parametrize(
+    "amount", ["1_000", " 1", "1\n", "\u0661", "0x10", "", "infinity", "1" * 65, True, None]
+)
+def test_an_amount_is_a_plain_number_or_is_refused(inbox: Inbox, amount: Any) -> None:
+    """What one system writes as 1_000 by mistake must not become money."""
+    for of in ({"amount": amount}, {"lines": [LINE | {"coupon": amount}]}):
+        (refused,) = told(inbox, bad("order", **of)).results
+        assert isinstance(refused, EventRefused), of
+        assert "regex" not in refused.error.detail
+
+
+@pytest.mark.parametrize(
+    ("amount", "kept"),
+    [("1e3", "1000.00"), ("+.5", "0.50"), (7, "7.00"), (0.1, "0.10"), ("0E+999", "0.00")],
+)
+def test_an_amount_is_the_same_money_however_it_is_written(inbox: Inbox, amount: Any, kept: str) -> None:
+    (answer,) = told(inbox, bad("order", amount=amount)).results
+    assert isinstance(answer, EventAnswer), answer
+    assert [row.body["amount"] for row in inbox.rows(["c1"]) if row.table == "orders"] == [kept]
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),
