@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from benchmarks.measure import journey
-from features import engine, online
+from features import online
+from features.compute import engine
 from features.moments import iso, parse_moment, to_us
 from features.settings import Settings
 

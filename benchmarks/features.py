@@ -24,8 +24,10 @@ import pyarrow.parquet as pq
 
 from benchmarks import orders
 from benchmarks.measure import journey, stated
-from features import digests, duck, engine
+from features import duck
+from features.compute import engine
 from features.files import write_atomically
+from features.ingestion import digests
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
@@ -97,7 +99,7 @@ def _cluster(seconds_an_order: float) -> Iterator[dict[str, Any]]:
     """
     if not shutil.which("java"):
         return
-    from features import spark
+    from features.compute import spark
 
     with journey() as here:
         settings = replace(here, engine="spark")

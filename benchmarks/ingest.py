@@ -44,7 +44,7 @@ PEAK = """
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 OURS = f"""
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.settings import Settings
 ingest(Settings.from_env()){PEAK}"""
 THEIRS = f"import sys, pandas; pandas.read_csv(sys.argv[1]){PEAK}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.settings import Settings
 
 

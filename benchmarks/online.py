@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import redis_server
-from features.builds import Build
+from features.compute.builds import Build
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 

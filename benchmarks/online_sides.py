@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.settings import Settings
 
 TIMES = {1: 500, 100: 60, 1000: 12}  # reads that are timed, by customers in one

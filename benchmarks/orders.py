@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import duck
-from features.canonical import ROWS_A_GROUP, arrow_schema
 from features.definitions import WINDOWS, Feature, Measure
+from features.ingestion.canonical import ROWS_A_GROUP, arrow_schema
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features import reference
+from features.compute import reference
+from features.compute.engine import compute
 from features.definitions import CHANNELS, UNITS, Feature
-from features.engine import compute
 from features.log import Log
 from features.shop import Shop
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureMismatch, NoBuild, PropensityError
 from features.inbox import Inbox, Kept
@@ -140,7 +140,7 @@ def rows_of(
     log = _log_of(settings, published)
     import pyarrow as pa
 
-    from features.engine import compute
+    from features.compute.engine import compute
 
     shop, now = shop_of(settings), settings.now()
     features = _features(shop, published)
@@ -187,8 +187,8 @@ def _part(log: Log, shop: Shop, customer_ids: Sequence[str], kept: Sequence[Kept
     import pyarrow.parquet as pq
 
     from features import duck
-    from features.folding import OWNED
-    from features.ingest import arrow_schema
+    from features.ingestion.folding import OWNED
+    from features.ingestion.ingest import arrow_schema
 
     fresh = _by_table(kept)
     files: dict[str, dict[str, dict[str, object]]] = {}

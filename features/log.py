@@ -89,7 +89,7 @@ class Log:
         Equal digests: the same rows, in whatever order and files. Empty if another version wrote them.
         Read from disk at every call. What has no known_at (products) has the one day "".
         """
-        from features import digests  # loads DuckDB, which the service must not
+        from features.ingestion import digests  # loads DuckDB, which the service must not
 
         return digests.of_log(self.folder / "digests.json")
 

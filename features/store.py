@@ -28,8 +28,9 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
 from feast.repo_config import RegistryConfig
 from feast.types import Float32, String
 
-from features import database, spark
-from features.builds import KEYS, Build
+from features import database
+from features.compute import spark
+from features.compute.builds import KEYS, Build
 from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
 from features.files import locked

@@ -49,7 +49,7 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "identities",
-            # A source's id given to two customers says that the two are one person: see features/people.py.
+            # A source's id given to two customers says that the two are one person (ingestion/people.py).
             ("source", "source_id", "customer_id"),
             {"source": Column("text"), "source_id": Column("text"), **_EVENT},
             (_KNOWN,),

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import tags
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.files import locked, write_atomically
-from features.ingest import take
+from features.ingestion.ingest import take
 from features.log import DERIVED_TAGS, Log
 from features.moments import iso, parse_moment
 from features.settings import Settings

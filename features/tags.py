@@ -17,9 +17,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from features.compute.expressions import evaluate
 from features.definitions import FUNCTIONS
 from features.errors import FeatureError
-from features.expressions import evaluate
 from features.words import Words
 
 Bools = NDArray[np.bool_]

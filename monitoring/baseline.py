@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import Feature
 from features.errors import FeatureMismatch, NoBuild
 from features.moments import DAY, iso

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.files import write_atomically
 from features.settings import Settings
 from monitoring.baseline import Rows, read, thin, training_build, training_moments

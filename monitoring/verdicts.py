@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import FeatureMismatch, ReleaseError
 from features.files import write_atomically

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import PropensityError
 from features.moments import iso, parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
@@ -34,7 +34,7 @@ def run(quick: bool = False) -> None:
     settings = replace(Settings.from_env(), shop=BUNDLED_SHOPS / "complete_journey", as_of=TODAY)
 
     _step("1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017")
-    from features.ingest import ingest
+    from features.ingestion.ingest import ingest
 
     with tables.progress_bar("Ingesting") as progress:
         done = ingest(settings, "complete_journey", progress=progress)

@@ -6,8 +6,9 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from features import erasure, inbox, online
+from features import inbox, online
 from features.files import locked
+from features.ingestion import erasure
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.ledger import Ledger

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureMismatch, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 
 if TYPE_CHECKING:
-    from features.backfill import Backfill
+    from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
 
@@ -59,7 +59,7 @@ def build_features(
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
     span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
-    from features import engine
+    from features.compute import engine
 
     if dry_run:
         _, lacking = engine.missing(settings, moments)
@@ -91,7 +91,7 @@ def take_inbox(settings: Settings, progress: Progress = None) -> Log:
     Events that come meanwhile stay in the overlay, for the build after this one.
     """
     from features.inbox import Inbox
-    from features.ingest import take
+    from features.ingestion.ingest import take
     from features.sources.inbox import source
 
     log, inbox = Log.open(settings), Inbox(settings)
@@ -110,7 +110,7 @@ def backfill_features(
     settings: Settings, names: Sequence[str], publish: bool, dry_run: bool, progress: Progress = None
 ) -> Built:
     """Compute new features at every snapshot of the current build; put the new build to use as any other."""
-    from features import backfill
+    from features.compute import backfill
 
     if dry_run:
         plan = backfill.planned(settings, names)
@@ -215,7 +215,7 @@ def score_everyone(
         more = "" if moment in build.moments else ", after building that snapshot"
         return f"would score everyone with {release.name} {release.version} as of {iso(moment)}{more}"
     if moment not in build.moments:
-        from features import engine
+        from features.compute import engine
 
         build, _ = engine.build(settings, [moment], progress, current=False)
         build.require(release.model.card.needs, f"release {release.name} {release.version}")
@@ -232,7 +232,8 @@ def score_everyone(
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
     """Problems, and what was checked."""
-    from features import contracts, engine, tags
+    from features import contracts, tags
+    from features.compute import engine
     from features.definitions import WINDOWS, catalogue
     from monitoring import checks
     from serving import actions

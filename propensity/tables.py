@@ -15,8 +15,8 @@ from features.moments import iso
 from features.settings import Settings
 
 if TYPE_CHECKING:
-    from features.ingest import Count, Ingested
-    from features.rejects import Reason
+    from features.ingestion.ingest import Count, Ingested
+    from features.ingestion.rejects import Reason
     from features.sources.simulated.world import World
     from features.sources.simulated.writing import Simulated
     from propensity.erasing import Erased

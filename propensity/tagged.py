@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.text import Text
 
 from features import tagging
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import NoBuild, UsageError
 from features.files import write_atomically
 from features.moments import iso

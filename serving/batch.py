@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.files import write_atomically
 from features.settings import Settings
 from serving.booster import Numbers

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import NoBuild
 from features.inbox import Inbox, Kept
 from features.online import Consents, Published

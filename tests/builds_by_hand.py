@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 

@@ -8,8 +8,8 @@ from logs import TODAY, real_data
 from servers import RedisServer, redis_server
 from servers_postgres import PostgresServer, postgres_server
 
-from features.engine import build
-from features.ingest import ingest
+from features.compute.engine import build
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, grid
 from features.settings import Settings

@@ -13,9 +13,9 @@ import numpy as np
 from logs import write_log
 from random_logs import Rows
 
-from features import reference
+from features.compute import reference
+from features.compute.engine import compute
 from features.definitions import Feature
-from features.engine import compute
 from features.log import Log
 from features.moments import DAY
 from features.shop import Shop

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.ingest import Count, Ingested, ingest
+from features.ingestion.ingest import Count, Ingested, ingest
 from features.log import Log
 from features.settings import Settings
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.files import write_atomically
-from features.ingest import arrow_schema
+from features.ingestion.ingest import arrow_schema
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import BUNDLED_SHOPS, Settings

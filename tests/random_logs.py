@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from features import duck
 from features.definitions import FEATURES, WINDOWS
-from features.ingest import arrow_schema
+from features.ingestion.ingest import arrow_schema
 from features.moments import parse_moment
 from features.tables import TABLES, Table
 

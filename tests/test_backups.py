@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from deliveries import deliver, order
 
-from features.builds import Build
-from features.engine import build
+from features.compute.builds import Build
+from features.compute.engine import build
 from features.errors import PropensityError, UsageError
-from features.ingest import take
+from features.ingestion.ingest import take
 from features.log import Log
 from features.moments import parse_moment
 from features.online import OnlineRows, publish

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import store
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import WINDOWS, Feature
 from features.errors import FeatureError, NotEnoughData
 from features.log import Log

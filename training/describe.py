@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import Feature
 from features.shop import Shop
 from features.words import Words

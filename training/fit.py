@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue as feature_catalogue
 from features.definitions import feature_hash
 from features.errors import TrainingError, UsageError

@@ -23,7 +23,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from features import database, store
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
 from features.online import OnlineRows

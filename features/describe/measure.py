@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from features import duck
+from features.compute.engine import available
 from features.definitions import Feature, catalogue
 from features.describe.facts import EVENTS, Absent, Account, Consent, Facts, Month, Part
 from features.describe.gaps import Gap, find_gaps
-from features.engine import available
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings

@@ -19,7 +19,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, UsageError
 from features.files import locked
 from features.moments import to_us

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from features.builds import KEYS, Build
+from features.compute.builds import KEYS, Build
 from features.errors import FeatureError, NoBuild
 from features.moments import to_us
 from features.settings import Settings

@@ -95,7 +95,7 @@ def ingest(
         return
     if files or out:
         raise UsageError("one source at a time; several files, and --out, go with --propose")
-    from features.ingest import ingest as run
+    from features.ingestion.ingest import ingest as run
     from propensity.tables import progress_bar, show_ingested
 
     with progress_bar("Ingesting") as progress:
@@ -198,7 +198,7 @@ def rejects() -> None:
 @rejects.command("list")
 def rejects_list() -> None:
     """List why rows were rejected, and how many of them were mended since."""
-    from features.rejects import reasons
+    from features.ingestion.rejects import reasons
     from propensity.tables import show_rejects
 
     show_rejects(reasons(settings_of()))
@@ -213,7 +213,7 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
 
     Correct what stands after the column `reason`; the columns before it say which row it is.
     """
-    from features.rejects import export
+    from features.ingestion.rejects import export
 
     count = export(settings_of(), file, source, table)
     click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
@@ -224,7 +224,7 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
 @DRY_RUN
 def rejects_take(file: Path, dry_run: bool) -> None:
     """Take the corrected rows of FILE into the log, under the same contracts. Again changes nothing."""
-    from features.rejects import take_in
+    from features.ingestion.rejects import take_in
     from propensity.tables import show_ingested
 
     show_ingested(take_in(settings_of(), file, dry_run), dry_run)

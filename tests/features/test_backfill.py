@@ -7,9 +7,10 @@ import pytest
 from copies import copy_of
 from logs import empty_shop
 
-from features import engine, tagging
-from features.backfill import backfill, planned
-from features.builds import Build
+from features import tagging
+from features.compute import engine
+from features.compute.backfill import backfill, planned
+from features.compute.builds import Build
 from features.errors import LogError, UsageError
 from features.files import write_atomically
 from features.settings import Settings

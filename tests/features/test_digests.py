@@ -5,7 +5,8 @@ from pathlib import Path
 
 from logs import write_log
 
-from features import digests, duck
+from features import duck
+from features.ingestion import digests
 from features.moments import DAY, iso, parse_moment
 from features.tables import TABLES
 

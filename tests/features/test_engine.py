@@ -16,9 +16,9 @@ from contracts import answers, same
 from logs import OF_LOG, empty_shop, write_log
 from random_logs import MOMENTS, START, with_customers
 
-from features.builds import Build
+from features.compute.builds import Build
+from features.compute.engine import available, build, compute
 from features.definitions import Feature, catalogue, feature_hash
-from features.engine import available, build, compute
 from features.errors import FeatureError, LogError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment, to_us
@@ -157,7 +157,7 @@ def test_a_snapshot_that_is_gone_or_cut_short_is_built_again(journey: Settings) 
 
 def test_two_builders_at_once_lose_nothing(journey: Settings) -> None:
     days = [parse_moment(f"2017-12-{day:02}") for day in (12, 13, 14, 15)]
-    code = "import sys; from features.engine import build; from features.settings import Settings;"
+    code = "import sys; from features.compute.engine import build; from features.settings import Settings;"
     code += "from features.moments import parse_moment; from pathlib import Path;"
     code += "build(Settings(home=Path(sys.argv[1])), [parse_moment(d) for d in sys.argv[2:]])"
     halves = [["2017-12-12", "2017-12-13"], ["2017-12-13", "2017-12-14", "2017-12-15"]]

@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from deliveries import deliver, identity, order
 from servers import RedisServer
 
-from features import rejects
-from features.builds import Build
-from features.engine import build
+from features.compute.builds import Build
+from features.compute.engine import build
 from features.errors import UnknownCustomer
-from features.ingest import take
+from features.ingestion import rejects
+from features.ingestion.ingest import take
 from features.log import Log
 from features.moments import parse_moment
 from features.online import PRESENT, UNKNOWN, OnlineRows, publish

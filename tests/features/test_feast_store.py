@@ -14,7 +14,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from numpy.typing import NDArray
 
 from features import store
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureError, FeatureMismatch, NoBuild, UsageError
 from features.moments import DAY, iso, to_us
 from features.online import Fresh, OnlineRows, publish, write_overlay

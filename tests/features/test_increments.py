@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from logs import OF_LOG, write_log
 
-from features import digests, duck
-from features.builds import Build, first_difference
-from features.engine import build, missing
+from features import duck
+from features.compute.builds import Build, first_difference
+from features.compute.engine import build, missing
 from features.files import write_atomically
+from features.ingestion import digests
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.settings import Settings

@@ -19,7 +19,7 @@ from logs import empty_shop, real_data
 
 from features.errors import SettingsError, SourceError, UsageError
 from features.files import read_pointer
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import kernel
+from features.compute import kernel
 
 Case = dict[str, Any]
 

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import write_log
 
-from features import kernel, reference
+from features.compute import kernel, reference
+from features.compute.engine import compute
+from features.compute.expressions import evaluate
 from features.contracts import _part
 from features.definitions import Feature
-from features.engine import compute
 from features.errors import FeatureError
-from features.expressions import evaluate
 from features.log import Log
 from features.moments import from_us, offsets_of, parse_moment, to_us
 from features.settings import Settings

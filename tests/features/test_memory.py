@@ -12,7 +12,7 @@ from dirty import write_shop
 from logs import real_data
 
 from features.errors import SettingsError
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.settings import LEAST_MEMORY, Settings
 
@@ -37,7 +37,7 @@ LINES = 120_000
 
 # Ingests in a process of its own, whose peak is then its own too.
 PROGRAM = """
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.settings import Settings
 ingest(Settings.from_env())
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

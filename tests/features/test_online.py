@@ -25,7 +25,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, UsageError
 from features.moments import DAY
 from features.online import EXPIRED, PRESENT, UNKNOWN, OnlineRows, Published, publish
@@ -337,7 +337,7 @@ def test_forked_workers_read_through_an_object_opened_before_the_fork(
 
 
 PUBLISH = """
-from features.builds import Build
+from features.compute.builds import Build
 from features.online import publish
 from features.settings import Settings
 settings = Settings.from_env()

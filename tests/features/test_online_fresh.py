@@ -177,7 +177,7 @@ def test_an_overlay_does_not_wait_for_a_publication_that_is_being_written(tmp_pa
     publish(settings, build, MOMENT)
     rows = OnlineRows.open(settings)
     code = (
-        "import sys; from features.builds import Build; from features.online import publish; "
+        "import sys; from features.compute.builds import Build; from features.online import publish; "
         "from features.settings import Settings; s = Settings.from_env(); b = Build.open(s); "
         "publish(s, b, b.moments[-1])"
     )

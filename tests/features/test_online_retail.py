@@ -7,7 +7,7 @@ import pytest
 from dirty import Brought, fate
 from logs import real_data
 
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import BUNDLED_SHOPS, Settings

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from deliveries import deliver, identity, order
 
-from features import people
-from features.engine import build
+from features.compute.engine import build
 from features.errors import SourceError
-from features.ingest import Ingested, take
+from features.ingestion import people
+from features.ingestion.ingest import Ingested, take
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.online import OnlineRows, publish

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from deliveries import deliver, order
 
-from features import rejects
 from features.errors import UsageError
-from features.ingest import Ingested, take
+from features.ingestion import rejects
+from features.ingestion.ingest import Ingested, take
 from features.log import Log
 from features.settings import Settings
 from propensity import main

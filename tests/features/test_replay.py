@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from logs import real_data
 
-from features.engine import build
-from features.ingest import take
+from features.compute.engine import build
+from features.ingestion.ingest import take
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings

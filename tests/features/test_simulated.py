@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import propensity
 from features.errors import SourceError, UsageError
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.settings import BUNDLED_SHOPS, Settings
 from features.sources.simulated import campaigns, purchases

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features import engine, spark, store
-from features.builds import Build
+from features import store
+from features.compute import engine, spark
+from features.compute.builds import Build
 from features.errors import FeatureError, SettingsError
 from features.moments import parse_moment
 from features.settings import Settings

@@ -19,7 +19,7 @@ from logs import OF_LOG
 from numpy.typing import NDArray
 
 from features import store
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
 from features.moments import DAY, parse_moment
@@ -248,7 +248,7 @@ import sys
 from pathlib import Path
 import pyarrow as pa
 from features import store
-from features.builds import Build
+from features.compute.builds import Build
 from features.settings import Settings
 settings = Settings(home=Path(sys.argv[1]))
 build = Build.open(settings)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from logs import empty_shop
 
 from features import tagging, tags
-from features.builds import Build
+from features.compute.builds import Build
+from features.compute.engine import build
 from features.definitions import catalogue
-from features.engine import build
 from features.errors import FeatureError
 from features.log import DERIVED_TAGS, Log
 from features.moments import DAY, parse_moment

@@ -11,7 +11,7 @@ from logs import OF_LOG
 from numpy.typing import NDArray
 
 from features import online
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.moments import DAY, parse_moment
 from features.settings import Settings

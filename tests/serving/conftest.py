@@ -12,7 +12,7 @@ import pytest
 from logs import OF_LOG
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_model, tiny_rows
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.settings import Settings
 from serving import releases

@@ -17,7 +17,7 @@ import numpy as np
 from builds_by_hand import write_build
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_card, tiny_model, tiny_rows
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.moments import iso
 from features.settings import Settings
 from serving import releases

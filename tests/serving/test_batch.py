@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import TINY_FEATURES, TINY_MOMENT
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureMismatch, NoBuild
 from serving import batch, models
 

@@ -18,7 +18,7 @@ from logs import OF_LOG
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
 from features.errors import (
     DecisionError,

@@ -22,10 +22,10 @@ from running import Running, release, running
 from servers import RedisServer
 
 from features import duck, fresh, online
-from features.builds import Build
-from features.engine import build
+from features.compute.builds import Build
+from features.compute.engine import build
 from features.inbox import Inbox
-from features.ingest import ingest
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.online import UNKNOWN, OnlineRows

@@ -11,7 +11,7 @@ from running import CUSTOMERS, release, settings_of, small_build
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_card, tiny_model, tiny_rows
 
 from features import online
-from features.builds import Build
+from features.compute.builds import Build
 from features.settings import Settings
 from serving import batch, releases
 from serving.api import Answered, Identity, NoScore, Score, ScoreRequest, Unanswered

@@ -35,7 +35,7 @@ from running import (
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import NoBuild
 from features.files import write_atomically
 from features.moments import DAY

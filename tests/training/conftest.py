@@ -3,7 +3,7 @@
 import pytest
 from homes import copy_of
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.online import publish
 from features.settings import Settings
 from training.fit import Trained, train

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import NotEnoughData
 from features.log import Log

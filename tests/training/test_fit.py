@@ -7,7 +7,7 @@ import pytest
 from homes import copy_of
 from sklearn.metrics import roc_auc_score
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureMismatch, NotEnoughData, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment

@@ -9,7 +9,7 @@ import pytest
 from homes import copy_of
 from mlflow import MlflowClient
 
-from features.builds import Build
+from features.compute.builds import Build
 from features.errors import FeatureMismatch, ReleaseCorrupt, TrainingError, UsageError
 from features.files import sha256
 from features.online import OnlineRows

@@ -14,8 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import plan, shard
-from features.builds import Build, Digests
+from features.compute import plan, shard
+from features.compute.builds import Build, Digests
+from features.compute.snapshots import Snapshot
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import LogError, UsageError
 from features.files import locked, write_atomically
@@ -23,7 +24,6 @@ from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.snapshots import Snapshot
 from features.tables import TABLES
 
 BUCKET = 50_000  # customers computed at once by a core, and
@@ -150,7 +150,7 @@ def _write(
     """Compute the snapshots of these moments and put each in its place once all are whole."""
     arguments = (planned.log, planned.shop, planned.features, moments)
     if settings.engine == "spark":
-        from features import spark
+        from features.compute import spark
 
         scratch = planned.build.folder.parent / ".spark"
         tables = spark.compute(spark.session(settings), scratch, *arguments, _bucket(moments), progress)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import plan, shard
+from features.compute import plan, shard
 from features.definitions import Feature
 from features.errors import FeatureError, SettingsError
 from features.log import Log
@@ -26,7 +26,7 @@ from features.settings import Settings
 from features.shop import Shop
 
 if TYPE_CHECKING:
-    from features.engine import Progress
+    from features.compute.engine import Progress
 
 _MOMENT = "_moment"  # of a result: its place among the moments
 _TABLE = "_table"  # of a row of the log

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import duck
-from features.canonical import ORIGIN, REJECTS, names, save
-from features.parts import Account, Part, moved, place_of
+from features.ingestion.canonical import ORIGIN, REJECTS, names, save
+from features.ingestion.parts import Account, Part, moved, place_of
 from features.tables import TABLES
 from features.tombstones import Tombstones
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from features.parts import Part, holders
+from features.ingestion.parts import Part, holders
 
 MERGES = pa.schema(
     [("customer_id", pa.string()), ("canonical_id", pa.string()), ("since", pa.timestamp("us", "UTC"))]

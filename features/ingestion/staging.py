@@ -12,10 +12,10 @@ from typing import Any
 import duckdb
 
 from features import duck
-from features.canonical import ORIGIN, REJECTS, arrow_schema, names, order, save, sql_type
 from features.errors import SourceError
+from features.ingestion.canonical import ORIGIN, REJECTS, arrow_schema, names, order, save, sql_type
+from features.ingestion.parts import Account, Part
 from features.moments import from_us, iso
-from features.parts import Account, Part
 from features.shop import Shop
 from features.sources import Source
 from features.tables import TABLES, Table

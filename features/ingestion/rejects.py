@@ -17,8 +17,8 @@ import duckdb
 from features import duck
 from features.errors import UsageError
 from features.files import locked, sha256
-from features.folding import MENDED, REJECT_ID
-from features.ingest import Ingested, manifest_of, take, taken_of
+from features.ingestion.folding import MENDED, REJECT_ID
+from features.ingestion.ingest import Ingested, manifest_of, take, taken_of
 from features.settings import Settings
 from features.sources import Source
 from features.tables import TABLES

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features import duck, kernel, plan
-from features.builds import KEYS
+from features import duck
+from features.compute import kernel, plan
+from features.compute.builds import KEYS
+from features.compute.expressions import Float64, evaluate
+from features.compute.plan import Input
 from features.definitions import CALENDAR, Feature
-from features.expressions import Float64, evaluate
 from features.moments import DAY_US, offsets_of, to_us
-from features.plan import Input
 from features.shop import Shop
 
 BLOCK = 50_000  # customers x moments whose results are held in float64 at once: they stay in the caches

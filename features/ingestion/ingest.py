@@ -14,19 +14,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from features.canonical import arrow_schema as arrow_schema
 from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
-from features.folding import INBOX, Fold, ranked, write_digests
+from features.ingestion.canonical import arrow_schema as arrow_schema
+from features.ingestion.folding import INBOX, Fold, ranked, write_digests
+from features.ingestion.parts import Part, place_of
+from features.ingestion.pruning import prune
+from features.ingestion.scrubbing import erased_in, obeying
+from features.ingestion.staging import Progress as Progress
+from features.ingestion.staging import stage
 from features.log import Log
-from features.parts import Part, place_of
-from features.pruning import prune
-from features.scrubbing import erased_in, obeying
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source, open_source
-from features.staging import Progress as Progress
-from features.staging import stage
 from features.tombstones import Tombstones
 
 VERSION = 4  # raise whenever the same raw files would give another part

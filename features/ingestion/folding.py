@@ -17,9 +17,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from features import digests, duck, people
-from features.canonical import REJECTS, arrow_schema, names, order, save
-from features.parts import Account, Part, holders, listed, moved, rows_and_sum
+from features import duck
+from features.ingestion import digests, people
+from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
+from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]

@@ -13,8 +13,9 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import engine, plan, shard
-from features.builds import Build, first_difference
+from features.compute import engine, plan, shard
+from features.compute.builds import Build, first_difference
+from features.compute.snapshots import Snapshot
 from features.definitions import Feature, catalogue, feature_hash, tables_of
 from features.errors import FeatureError, LogError, UsageError
 from features.files import locked, write_atomically
@@ -22,7 +23,6 @@ from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.snapshots import Snapshot
 
 Progress = Callable[[str, int, int], None]
 

@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 from features import duck
 from features.errors import UnknownCustomer
 from features.files import locked, sha256, write_atomically
-from features.ingest import fold, manifest_of, taken_of, text_of
+from features.ingestion.ingest import fold, manifest_of, taken_of, text_of
+from features.ingestion.parts import Part
+from features.ingestion.pruning import prune
+from features.ingestion.scrubbing import OF_WHOM
 from features.log import Log
-from features.parts import Part
-from features.pruning import prune
-from features.scrubbing import OF_WHOM
 from features.settings import Settings
 from features.shop import shop_of
 from features.tombstones import Tombstones
