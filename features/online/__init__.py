@@ -250,10 +250,11 @@ def nothing_before(where: str, current: Published) -> NoBuild:
 
 
 def _keys(ids: Sequence[str]) -> list[bytes]:
-    for place, id in enumerate(ids):
-        if not isinstance(id, str):
-            raise UsageError(f"customer ids are text, and compared exactly; number {place} is not text")
-    return [key_of(id) for id in ids]
+    try:
+        return [key_of(id) for id in ids]
+    except AttributeError:
+        place = next(place for place, id in enumerate(ids) if not isinstance(id, str))
+        raise UsageError(f"customer ids are text, and compared exactly; number {place} is not text") from None
 
 
 def _store(settings: Settings) -> "SqliteStore | RedisStore":

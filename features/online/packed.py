@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ from features.tombstones import Tombstones
 PRESENT, EXPIRED, UNKNOWN = 0, 1, 2  # status of a customer in an answer of `read`
 PACKED = np.dtype("<f4")
 _NAN = np.array(np.nan, PACKED).tobytes()
+_OPENS = ord("[")  # consents, behind the values
 AT_ONCE = 5_000  # rows that are written, or read back, together
 _COLUMNS = 10  # that are read together: few, for memory; some, since a row-wise matrix is filled faster so
 
@@ -165,6 +167,9 @@ def key_of(id: str) -> bytes:
     return id.encode("utf-8", "surrogatepass")
 
 
+_to_us = lru_cache(maxsize=64)(to_us)  # of publications: few, and asked for with every read
+
+
 def unpack(
     published: Published, keys: Sequence[bytes], stored: Stored, oldest: datetime | None, where: str
 ) -> Rows:
@@ -176,12 +181,15 @@ def unpack(
     rows = stored.rows
     if stored.overlays:
         rows = {**rows, **{key: row for key, (_, row) in stored.overlays.items()}}
-    if any(len(row) < width or row[width : width + 1] not in (b"", b"[") for row in rows.values()):
-        raise FeatureError(
-            f"{where}: rows of {published.id} are not {width} bytes long, as they were published: something "
-            "else changed them; take what is there away and publish again (`propensity features build`)"
-        )
-    known_at = np.full(count, to_us(published.moment), dtype=np.int64)
+    for row in rows.values():
+        if len(row) != width and (len(row) < width or row[width] != _OPENS):
+            raise FeatureError(
+                f"{where}: rows of {published.id} are not {width} bytes long, as they were published: "
+                "something else changed them; take what is there away and publish again "
+                "(`propensity features build`)"
+            )
+    known_at = np.empty(count, dtype=np.int64)
+    known_at.fill(_to_us(published.moment))  # `np.full` takes five times as long for one customer
     for place, key in enumerate(keys) if stored.overlays else ():
         if key in stored.overlays:
             known_at[place] = stored.overlays[key][0]

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -94,21 +94,28 @@ class SqliteStore:
 
     def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys, at one moment; None: it is not kept."""
+        if len(keys) > _KEYS:  # several statements need one view, which one statement has by itself
+            with self._reading() as connection, _transaction(connection, "begin"):
+                found = []
+                for start in range(0, len(keys), _KEYS):
+                    some = keys[start : start + _KEYS]
+                    found += connection.execute(_reading_of(len(some)), (published.number, *some)).fetchall()
+        else:  # not through `_reading`: its context manager would be a tenth of the time of one customer
+            try:
+                statement = _reading_of(len(keys))
+                found = self._connection().execute(statement, (published.number, *keys)).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._unreadable(error) from None
         pointer: int | None = None
         alive, rows, overlays = False, dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
-        several = len(keys) > _KEYS  # statements: then they need one view, which one statement has by itself
-        with self._reading() as connection, _transaction(connection, "begin") if several else nullcontext():
-            for start in range(0, max(len(keys), 1), _KEYS):
-                some = keys[start : start + _KEYS]
-                found = connection.execute(_reading_of(len(some)), (published.number, *some))
-                for key, row, moment, fresh in found:
-                    if key is None:
-                        pointer, alive = row, bool(moment)
-                        continue
-                    if row is not None:
-                        rows[key] = row
-                    if moment is not None:
-                        overlays[key] = (moment, fresh)
+        for key, row, moment, fresh in found:
+            if key is None:
+                pointer, alive = row, bool(moment)
+                continue
+            if row is not None:
+                rows[key] = row
+            if moment is not None:
+                overlays[key] = (moment, fresh)
         return pointer, Stored(rows, overlays) if alive else None
 
     def resolve(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
@@ -262,10 +269,14 @@ class SqliteStore:
         try:
             yield self._connection()
         except sqlite3.DatabaseError as error:
-            opened = self._opened()  # what replaces a damaged file is read without a restart
-            for mine in [of for of in opened if of[0] == os.getpid()]:
-                opened.pop(mine).close()
-            raise _unavailable(self._path, error) from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: sqlite3.DatabaseError) -> OnlineUnavailable:
+        """The error to raise; closes the connection: what replaces a damaged file is read without a restart."""
+        opened = self._opened()
+        for mine in [of for of in opened if of[0] == os.getpid()]:
+            opened.pop(mine).close()
+        return _unavailable(self._path, error)
 
     def _connection(self) -> sqlite3.Connection:
         """Of this thread and process, to the file that is there now: a restored one has another inode."""
