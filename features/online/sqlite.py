@@ -272,7 +272,7 @@ class SqliteStore:
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: sqlite3.DatabaseError) -> OnlineUnavailable:
-        """The error to raise; closes the connection: what replaces a damaged file is read without a restart."""
+        """The error to raise. The connection is closed, so that what replaces a damaged file is read."""
         opened = self._opened()
         for mine in [of for of in opened if of[0] == os.getpid()]:
             opened.pop(mine).close()
