@@ -1,11 +1,11 @@
 """One pass over each customer's events: every window at every moment.
 
 Events lie by customer (`offsets`), within a customer by the time they entered what is known (`enter`).
-An event enters a window of w microseconds at `enter` and leaves it at `at + w`. Two pointers move over the
-events, one in order of `enter`, one in order of `at` (`by_at`, positions; the same order when nothing was
-late). At every moment first those leave that had entered by the moment before; then those enter that have
-not left already. Moments lie by customer (`spine`), ascending: a dense grid or an irregular spine; `places`
-says where a moment's results go. All times are int64 microseconds; sums are exact int64.
+An event enters a window of w microseconds at `enter` and leaves it at `at + w`. Pointers move over the
+events, one in order of `enter`, one a window in order of `at` (`by_at`, positions; the same order when
+nothing was late). At every moment first those leave that had entered by the moment before; then those enter
+that have not left already. Moments lie by customer (`spine`), ascending: a dense grid or an irregular spine;
+`places` says where a moment's results go. All times are int64 microseconds; sums are exact int64.
 
 Shapes: n events, r rows (customer x moment), w windows, c columns computed side by side.
 """
@@ -64,36 +64,91 @@ def _longest(offsets: Int64) -> int:
 
 
 @_jit
-def sums(
+def edges(
     offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
-    windows: Int64, values: Int64, divisors: Float64,
-) -> Float64:  # fmt: skip
-    """Sums of values [n, c] in each window, exact in int64, then over the column's divisor: [w, c, r]."""
-    columns = values.shape[1]
-    out = np.empty((len(windows), columns, len(moments)), np.float64)
-    total = np.zeros(columns, np.int64)
+    windows: Int64,
+) -> tuple[Int32, Int32, Int64]:  # fmt: skip
+    """Where the events end that are known at each moment [r], in order of `enter`; where those begin that a
+    window still holds, in order of `at` [w, r]; how late each customer's latest was known [customers].
+    """
+    known = np.empty(len(moments), np.int32)
+    gone = np.empty((len(windows), len(moments)), np.int32)
+    late = np.zeros(len(offsets) - 1, np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
+        for event in range(first, end):
+            late[customer] = max(late[customer], enter[event] - at[event])
+        edge = first
+        for row in range(spine[customer], spine[customer + 1]):
+            while edge < end and enter[edge] <= moments[row]:
+                edge += 1
+            known[places[row]] = edge
         for w in range(len(windows)):
-            window = windows[w]
-            entering, leaving = first, first
-            total[:] = 0
+            edge = first
             for row in range(spine[customer], spine[customer + 1]):
-                moment = moments[row]
-                while leaving < end and at[by_at[leaving]] + window <= moment:
-                    event = by_at[leaving]
-                    if event < entering:
-                        for c in range(columns):
-                            total[c] -= values[event, c]
-                    leaving += 1
-                while entering < end and enter[entering] <= moment:
-                    if at[entering] + window > moment:
-                        for c in range(columns):
-                            total[c] += values[entering, c]
-                    entering += 1
-                for c in range(columns):
-                    out[w, c, places[row]] = total[c] / divisors[c]
+                while edge < end and at[by_at[edge]] + windows[w] <= moments[row]:
+                    edge += 1
+                gone[w, places[row]] = edge
+    return known, gone, late
+
+
+@_jit
+def sums(
+    offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
+    windows: Int64, known: Int32, gone: Int32, late: Int64, values: Int64, divisors: Float64,
+) -> Float64:  # fmt: skip
+    """Sums of values [c, n] in each window, exact in int64, then over the column's divisor: [w, c, r].
+
+    All that is known less all that is gone (`edges`): two prefix sums. Only where an event was known too
+    late for a window, gone before it was known, they are followed one by one.
+    """
+    first, end = offsets[0], offsets[-1]
+    out = np.empty((len(windows), len(values), len(moments)), np.float64)
+    entered, left = np.zeros(end - first + 1, np.int64), np.zeros(end - first + 1, np.int64)
+    for c in range(len(values)):
+        total, total_left = np.int64(0), np.int64(0)
+        for event in range(first, end):
+            total += values[c, event]
+            entered[event - first + 1] = total
+            total_left += values[c, by_at[event]]
+            left[event - first + 1] = total_left
+        for w in range(len(windows)):
+            if divisors[c] == 1:
+                for place in range(len(moments)):
+                    out[w, c, place] = entered[known[place] - first] - left[gone[w, place] - first]
+            else:
+                for place in range(len(moments)):
+                    total = entered[known[place] - first] - left[gone[w, place] - first]
+                    out[w, c, place] = total / divisors[c]
+    for customer in range(len(offsets) - 1):
+        for w in range(len(windows)):
+            if late[customer] > windows[w]:
+                for c in range(len(values)):
+                    _followed(
+                        offsets[customer], offsets[customer + 1], enter, at, by_at, spine[customer],
+                        spine[customer + 1], moments, places, windows[w], values[c], divisors[c], out[w, c],
+                    )  # fmt: skip
     return out
+
+
+@_jit
+def _followed(
+    first: int, end: int, enter: Int64, at: Int64, by_at: Int64, start: int, stop: int, moments: Int64,
+    places: Int64, window: int, values: Int64, divisor: float, out: Float64,
+) -> None:  # fmt: skip
+    """One customer's sums in one window, event by event."""
+    entering, leaving, total = first, first, np.int64(0)
+    for row in range(start, stop):
+        moment = moments[row]
+        while leaving < end and at[by_at[leaving]] + window <= moment:
+            if by_at[leaving] < entering:
+                total -= values[by_at[leaving]]
+            leaving += 1
+        while entering < end and enter[entering] <= moment:
+            if at[entering] + window > moment:
+                total += values[entering]
+            entering += 1
+        out[places[row]] = total / divisor
 
 
 @_jit
@@ -101,42 +156,53 @@ def distinct(
     offsets: Int64, enter: Int64, at: Int64, by_at: Int64, spine: Int64, moments: Int64, places: Int64,
     windows: Int64, codes: Int32, levels: int,
 ) -> Float64:  # fmt: skip
-    """Different codes [n, c] in each window: [w, c, r]. Codes are below `levels`; -1 is left out."""
-    columns = codes.shape[1]
+    """Different codes [c, n] in each window: [w, c, r]. Codes are below `levels`; -1 is left out.
+
+    Of the events of one code only the latest stands for it: any window that holds another holds this one.
+    """
+    columns = len(codes)
     out = np.empty((len(windows), columns, len(moments)), np.float64)
-    times = np.zeros((columns, levels), np.int32)
-    number = np.zeros(columns, np.int64)
+    latest = np.full((columns, levels), -1, np.int64)  # of each code that is known
+    stands = np.zeros((columns, _longest(offsets)), np.bool_)
+    number = np.zeros((len(windows), columns), np.int64)
+    leaving = np.zeros(len(windows), np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
-        for w in range(len(windows)):
-            window = windows[w]
-            entering, leaving = first, first
-            number[:] = 0
-            for row in range(spine[customer], spine[customer + 1]):
-                moment = moments[row]
-                while leaving < end and at[by_at[leaving]] + window <= moment:
-                    event = by_at[leaving]
-                    if event < entering:
-                        for c in range(columns):
-                            code = codes[event, c]
-                            if code >= 0:
-                                times[c, code] -= 1
-                                number[c] -= times[c, code] == 0
-                    leaving += 1
-                while entering < end and enter[entering] <= moment:
-                    if at[entering] + window > moment:
-                        for c in range(columns):
-                            code = codes[entering, c]
-                            if code >= 0:
-                                number[c] += times[c, code] == 0
-                                times[c, code] += 1
-                    entering += 1
+        entering = first
+        leaving[:] = first
+        number[:] = 0
+        for row in range(spine[customer], spine[customer + 1]):
+            moment = moments[row]
+            for w in range(len(windows)):
+                while leaving[w] < end and at[by_at[leaving[w]]] + windows[w] <= moment:
+                    for c in range(columns):
+                        number[w, c] -= stands[c, by_at[leaving[w]] - first]
+                    leaving[w] += 1
+            while entering < end and enter[entering] <= moment:
                 for c in range(columns):
-                    out[w, c, places[row]] = number[c]
-            for k in range(leaving, end):  # what is in the window still leaves no trace for the next
+                    code = codes[c, entering]
+                    if code < 0:
+                        continue
+                    before = latest[c, code]
+                    if before >= 0:
+                        if at[before] >= at[entering]:
+                            continue
+                        stands[c, before - first] = False
+                        for w in range(len(windows)):
+                            number[w, c] -= at[before] + windows[w] > moment
+                    latest[c, code] = entering
+                    stands[c, entering - first] = True
+                    for w in range(len(windows)):
+                        number[w, c] += at[entering] + windows[w] > moment
+                entering += 1
+            for w in range(len(windows)):
                 for c in range(columns):
-                    if codes[by_at[k], c] >= 0:
-                        times[c, codes[by_at[k], c]] = 0
+                    out[w, c, places[row]] = number[w, c]
+        for event in range(first, entering):
+            for c in range(columns):
+                stands[c, event - first] = False
+                if codes[c, event] >= 0:
+                    latest[c, codes[c, event]] = -1
     return out
 
 
@@ -145,48 +211,51 @@ def maxima(
     offsets: Int64, enter: Int64, at: Int64, spine: Int64, moments: Int64, places: Int64,
     windows: Int64, values: Int64, divisors: Float64,
 ) -> Float64:  # fmt: skip
-    """Largest of values [n, c] in each window over the column's divisor, NaN where there is none: [w, c, r].
+    """Largest of values [c, n] in each window over the column's divisor, NaN where there is none: [w, c, r].
 
     A queue of candidates by leaving time, values falling: one that leaves sooner and is not larger than a
-    later one can never be the maximum again. A late event is put in its place by leaving time.
+    later one can never be the maximum again. A late event is put in its place by leaving time. The first
+    candidate that has not left a window (`heads`) is its maximum.
     """
-    columns = values.shape[1]
+    columns = len(values)
     out = np.empty((len(windows), columns, len(moments)), np.float64)
     queue = np.zeros(_longest(offsets) + 1, np.int64)
+    heads = np.zeros(len(windows), np.int64)
     for customer in range(len(offsets) - 1):
         first, end = offsets[customer], offsets[customer + 1]
-        for w in range(len(windows)):
-            window = windows[w]
-            for c in range(columns):
-                entering, head, tail = first, 0, 0
-                for row in range(spine[customer], spine[customer + 1]):
-                    moment = moments[row]
-                    while head < tail and at[queue[head]] + window <= moment:
+        for c in range(columns):
+            entering, tail = first, 0
+            heads[:] = 0
+            for row in range(spine[customer], spine[customer + 1]):
+                moment = moments[row]
+                while entering < end and enter[entering] <= moment:
+                    value = values[c, entering]
+                    place = tail
+                    while value != NOTHING and place > 0 and at[queue[place - 1]] > at[entering]:
+                        place -= 1
+                    if value != NOTHING and (place == tail or values[c, queue[place]] < value):
+                        keep = place
+                        while keep > 0 and values[c, queue[keep - 1]] <= value:
+                            keep -= 1
+                        if keep == place:  # nothing gives way: make room
+                            for k in range(tail, place, -1):
+                                queue[k] = queue[k - 1]
+                            tail += 1
+                        else:
+                            for k in range(place, tail):
+                                queue[keep + 1 + k - place] = queue[k]
+                            tail -= place - keep - 1
+                        queue[keep] = entering
+                        for w in range(len(windows)):
+                            heads[w] = min(heads[w], keep)
+                    entering += 1
+                for w in range(len(windows)):
+                    head = heads[w]
+                    while head < tail and at[queue[head]] + windows[w] <= moment:
                         head += 1
-                    if head == tail:
-                        head, tail = 0, 0
-                    while entering < end and enter[entering] <= moment:
-                        value = values[entering, c]
-                        if value != NOTHING and at[entering] + window > moment:
-                            place = tail
-                            while place > head and at[queue[place - 1]] > at[entering]:
-                                place -= 1
-                            if place == tail or values[queue[place], c] < value:
-                                keep = place
-                                while keep > head and values[queue[keep - 1], c] <= value:
-                                    keep -= 1
-                                if keep == place:  # nothing gives way: make room
-                                    for k in range(tail, place, -1):
-                                        queue[k] = queue[k - 1]
-                                    tail += 1
-                                else:
-                                    for k in range(place, tail):
-                                        queue[keep + 1 + k - place] = queue[k]
-                                    tail -= place - keep - 1
-                                queue[keep] = entering
-                        entering += 1
+                    heads[w] = head
                     found = head < tail
-                    out[w, c, places[row]] = values[queue[head], c] / divisors[c] if found else np.nan
+                    out[w, c, places[row]] = values[c, queue[head]] / divisors[c] if found else np.nan
     return out
 
 

@@ -24,7 +24,7 @@ from features.definitions import CALENDAR, Feature
 from features.moments import DAY_US, offsets_of, to_us
 from features.shop import Shop
 
-BLOCK = 50_000  # customers x moments whose results are held in float64 at once: they stay in the caches
+BLOCK = 12_000  # customers x moments whose results are held in float64 at once: they stay in the caches
 _NEVER = np.iinfo(np.int64).max
 Int64 = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ def compute(
     """
     ids = customers["customer_id"].combine_chunks()
     grid = np.array([to_us(m) for m in moments], np.int64)
-    out = np.empty((len(features), len(grid), len(ids)), np.float32)
+    out = _reused((len(features), len(grid), len(ids)))
     same: dict[str, Float64] = {}  # for every customer
     parts: list[_Events] = []
     for table in plan.tables(features):
@@ -71,6 +71,12 @@ def compute(
             out[place, :, start:end] = values[name].reshape(len(grid), number)
     since = customers["known_at"].cast(pa.int64()).to_numpy()
     return [_table(ids, since, int(moment), out[:, m], features) for m, moment in enumerate(grid)]
+
+
+def _reused(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array in memory of Arrow's pool, which the next shard has again: fresh pages would cost a tenth."""
+    buffer = pa.allocate_buffer(4 * int(np.prod(shape)))
+    return np.frombuffer(buffer, np.float32).reshape(shape)
 
 
 def known_customers(rows: pa.Table) -> pa.Table:
@@ -135,9 +141,9 @@ class _Events:
         for kind, type in (("count", np.uint8), ("sum", np.int64), ("max", np.int64), ("distinct", np.int32)):
             keys = [key for key in self.wanted if key.kind == kind]
             if keys:
-                data = np.empty((len(self.at), len(keys)), type)
+                data = np.empty((len(keys), len(self.at)), type)
                 for c, key in enumerate(keys):
-                    data[:, c] = getattr(self, f"_{kind}")(key)
+                    data[c] = getattr(self, f"_{kind}")(key)
                 if kind == "distinct":
                     self._add(keys, data, int(data.max(initial=0)) + 1)
                 else:
@@ -163,6 +169,7 @@ class _Events:
         result: dict[str, Float64] = {}
         events = (self.offsets[start : end + 1], self.enter, self.at)
         rows = (spine, np.tile(grid, end - start), places)
+        edges: dict[tuple[int | None, ...], Any] = {}
         for keys, windows, spans, data, more in self.passes:
             kind = keys[0].kind
             if kind == "history":
@@ -172,11 +179,13 @@ class _Events:
                     result[name] = _from_history(feature.measure, out, moments)
                 continue
             if kind in ("count", "sum"):
-                values = kernel.sums(*events, self.by_at, *rows, windows, data, more)
-            elif kind == "max":
-                values = kernel.maxima(*events, *rows, windows, data, more)
+                if tuple(spans) not in edges:
+                    edges[tuple(spans)] = kernel.edges(*events, self.by_at, *rows, windows)
+                values = kernel.sums(*events, self.by_at, *rows, windows, *edges[tuple(spans)], data, more)
             elif kind == "distinct":
                 values = kernel.distinct(*events, self.by_at, *rows, windows, data, more)
+            elif kind == "max":
+                values = kernel.maxima(*events, *rows, windows, data, more)
             elif kind == "last":
                 values = kernel.lasts(*events, *rows, windows, data)[:, None]
             else:
