@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from features.moments import iso
 from features.settings import Settings
@@ -92,6 +94,8 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
             for count in sorted(counts, key=lambda c: (not c.accepted, -c.rows)):
                 shown.add_row("", "", f"{count.rows:,}", _fate(count))
     console().print(shown)
+    if done.samples:
+        _show_samples(done, several)
     rejected = sum(c.rows for c in done.account if not c.accepted and not c.aside)
     console().print(
         f"log {done.generation}: orders from {iso(done.starts_at)}, complete until "
@@ -101,8 +105,29 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
     )
     if done.merged:
         say(f"{done.merged:,} customer ids are other ids of the same people: their history is one")
+    for (source, name), (lost, of) in done.lost.items():
+        out = console()
+        out.print(
+            f"[bold red]WARNING[/bold red]: {lost:,} of the {of:,} rows of {escape(source)} for {name} were "
+            f"rejected ({lost / of:.0%}). The log has the others; look at the values above, and mend the "
+            "mapping or the files before you build on it.",
+            soft_wrap=True,
+        )
     if dry_run:
         console().print("dry run: nothing was kept")
+
+
+def _show_samples(done: Ingested, several: bool) -> None:
+    """The value at fault of one row of each reason. Text: a file may hold [red]."""
+    head = ("file", "row", "why it was rejected", "as given", "expected")
+    shown = table(
+        "One rejected row of each kind (rows count from 1, a header left out)", *head, right=("row",)
+    )
+    for one in done.samples:
+        place = f"{one.source}: {one.file or one.table}" if several else one.file or one.table
+        cells = (place, f"{one.row or ''}", one.reason, one.value, one.expected)
+        shown.add_row(*map(Text, cells))
+    console().print(shown)
 
 
 def show_simulated(done: Simulated, world: World, dry_run: bool) -> None:

@@ -8,6 +8,7 @@ kept as a part (`parts.py`); a generation is folded from the parts of all source
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
+from features.ingestion.offenders import Sample, repeated, samples
 from features.ingestion.parts import Part, place_of
 from features.ingestion.pruning import prune
 from features.ingestion.scrubbing import erased_in, obeying
@@ -30,6 +32,7 @@ from features.sources import Source, open_source
 from features.tombstones import Tombstones
 
 VERSION = 4  # raise whenever the same raw files would give another part
+LOSS = 0.2  # of a table's rows: stray ones are far fewer, a wrong format takes nearly all
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingestion did. `changed`: False if the log already held exactly this."""
+    """What an ingestion did. `changed`: False if the log already held exactly this.
+
+    samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
+    """
 
     generation: str
     changed: bool
@@ -60,6 +66,22 @@ class Ingested:
     starts_at: datetime
     complete_until: datetime
     merged: int  # customer ids that are another's
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def lost(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(source, table) -> (rows rejected, rows read) where more than `LOSS` of them are: to be looked at.
+
+        A row that the log has already, from an earlier file or another source, is not lost.
+        """
+        read: Counter[tuple[str, str]] = Counter()
+        rejected: Counter[tuple[str, str]] = Counter()
+        for count in self.account:
+            if count.file is not None:
+                of = (count.source, count.table)
+                read[of] += count.rows
+                rejected[of] += 0 if count.accepted or count.aside or repeated(count.what) else count.rows
+        return {of: (n, read[of]) for of, n in rejected.items() if n > LOSS * read[of]}
 
 
 def ingest(
@@ -109,15 +131,19 @@ def take(
         told = {name: facts["stamp"] for name, facts in before["sources"].items()}
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
         if obeys and stamps.items() <= told.items() and not Log.open(settings).damaged():
-            return _ingested(Log.open(settings), before, changed=False)
+            return _ingested(
+                Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
+            )
         try:
             parts = [_part(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
             if dry_run:
-                return _ingested(Log.at(scratch / "log"), generation, changed=True)
+                here = scratch / "log"
+                return _ingested(Log.at(here), generation, here / "rejects", changed=True)
             publish(settings, scratch / "log", generation)
             prune(settings)
-            return _ingested(Log.open(settings), generation, changed=True)
+            log = Log.open(settings)
+            return _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -187,13 +213,13 @@ def fold(
             for part in folding.parts
         },
     }
-    manifest |= _span(manifest["sources"])
+    manifest |= _span(manifest["sources"], scratch / "log" / "rejects")
     write_digests(folding, manifest["files"], settings.home / "log" / str(before.get("generation")), before)
     (scratch / "log" / "manifest.json").write_text(text_of(manifest), "utf-8")
     return manifest
 
 
-def _span(sources: dict[str, Any]) -> dict[str, str]:
+def _span(sources: dict[str, Any], rejects: Path) -> dict[str, str]:
     """When the log starts, and until when it is complete: when every source has told all it knows."""
     lacking = {
         "starts_at": "an order that keeps the contract",
@@ -204,7 +230,9 @@ def _span(sources: dict[str, Any]) -> dict[str, str]:
         # What is told late, of any time past, neither begins the log nor completes it.
         stated = [f[key] for name, f in sources.items() if name != INBOX and f[key] is not None]
         if not stated:
-            raise SourceError(f"no source gave {what} ({', '.join(sources)}): nothing was ingested")
+            why = next(iter(samples(rejects)), None)
+            most = f". Most rows were rejected like this one: {why}" if why else ""
+            raise SourceError(f"no source gave {what} ({', '.join(sources)}): nothing was ingested{most}")
         span[key] = min(stated)
     return span
 
@@ -235,7 +263,7 @@ def publish(settings: Settings, written: Path, manifest: dict[str, Any]) -> None
     generation = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     root = settings.home / "log"
     durable(written)
-    rejects = settings.home / "rejects" / generation
+    rejects = _rejects(settings, generation)
     shutil.rmtree(rejects, ignore_errors=True)
     rejects.parent.mkdir(parents=True, exist_ok=True)
     (written / "rejects").rename(rejects)
@@ -255,7 +283,11 @@ def _whole(folder: Path, manifest: dict[str, Any]) -> bool:
     return log.files == manifest["files"] and not log.damaged()
 
 
-def _ingested(log: Log, manifest: dict[str, Any], changed: bool) -> Ingested:
+def _rejects(settings: Settings, generation: str) -> Path:
+    return settings.home / "rejects" / generation
+
+
+def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) -> Ingested:
     account = [
         Count(table, file, accepted, what, rows, aside, source)
         for source, facts in manifest["sources"].items()
@@ -269,4 +301,5 @@ def _ingested(log: Log, manifest: dict[str, Any], changed: bool) -> Ingested:
         starts_at=log.starts_at,
         complete_until=log.complete_until,
         merged=manifest["merges"]["rows"],
+        samples=samples(rejects),
     )

@@ -108,6 +108,8 @@ def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
     declared = declaration(shop, name, folder)
     readings = []
     for reading in declared.readings:
+        if not reading.files:  # optional
+            continue
         checked = replace(reading, raw_columns=_check_columns(reading))
         wide = checked.table == "scores" and len(checked.lists) > 1
         readings += (
@@ -115,6 +117,8 @@ def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
             if wide
             else [checked]
         )
+    if not readings:
+        raise SourceError(f"{declared.where}: none of its files is there, and all of them are optional")
     return derived.source(shop, replace(declared, readings=tuple(readings)))
 
 

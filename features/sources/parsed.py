@@ -1,8 +1,9 @@
 """SQL of one reading: raw text -> the columns of its table, and why a row is put aside or rejected.
 
 Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` (in order, but not for the log),
-`_reject` (why it cannot be used), `_given` (a rejected row as it stood in the file), `_return`, `_cancelled`,
-`_cancelled_at` and `_day` (its date in the source's zone).
+`_reject` (why it cannot be used), `_given` (of a rejected row, as JSON: `file`, the record as it stood there, and
+`unread`, the text of each column that could not be read), `_return`, `_cancelled`, `_cancelled_at` and `_day`
+(its date in the source's zone).
 """
 
 from features.sources.mapping import Match, Reading
@@ -26,6 +27,7 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
     texts: dict[str, str] = {}  # of the raw row, each computed once
     made: list[str] = []  # of those
     bad: list[str] = []
+    unread: dict[str, str] = {}  # column -> its text, where that could not be read
     for column, type in columns.items():
         value, x = reading.values.get(column), f"_v_{column}"
         if type == "map":
@@ -52,7 +54,11 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
             x = f"CASE WHEN _has_{column} THEN {x} ELSE 0 END"
         made.append(f"TRY_CAST({x} AS {SQL_TYPES[type]}) AS {quoted(column)}")
         if value and type not in ("text", "map"):
-            bad.append(f"WHEN _has_{column} AND {quoted(column)} IS NULL THEN '{column} is not {A[type]}'")
+            fails = f"_has_{column} AND {quoted(column)} IS NULL"
+            bad.append(f"WHEN {fails} THEN '{column} is not {A[type]}'")
+            if value.form == "sql":
+                texts[f"_text_{column}"] = f"({value.given})::VARCHAR"
+            unread[column] = f"CASE WHEN {fails} THEN {_as_given(value, column)} END"
     happened = reading.values.get("at")
     made.append(
         f"{known('_v_at', '_day_at', happened.habits) if happened else 'NULL::TIMESTAMPTZ'} AS _known"
@@ -63,6 +69,7 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
             f"WHEN _currency IS DISTINCT FROM {literal(reading.habits.currency)} "
             f"THEN 'not in {reading.habits.currency}, the currency of the shop'"
         )
+        unread["currency"] = "_currency"
     texts |= {
         "_reject_rule": _first(reading.conditions["reject"]),
         "_aside_rule": _first(_asides(reading)),
@@ -75,13 +82,15 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
     delivered = _delivered(reading, zone)
     at = "at" in columns
     anonymous = "customer_id" in columns and "customer_id" in reading.values
+    fields = ", ".join(f"{quoted(c)} := {x}" for c, x in unread.items()) or "none := NULL"
     early = f"""WHEN "at" < {literal(first_day)}::TIMESTAMP AT TIME ZONE {zone} THEN 'before the first day of the source'"""
     moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
                        coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
     return f"""
         SELECT {", ".join(quoted(c) for c in columns)}, _file, _line, _note, _aside, _reject, _return, _cancelled, _cancelled_at,
                {f'''strftime("at" AT TIME ZONE {zone}, '%Y-%m-%d')''' if at else "NULL"} AS _day,
-               CASE WHEN _reject IS NOT NULL THEN to_json(_r)::VARCHAR END AS _given
+               CASE WHEN _reject IS NOT NULL THEN
+                    to_json(struct_pack(file := _r, unread := struct_pack({fields})))::VARCHAR END AS _given
         FROM (SELECT *,
                      CASE WHEN _reject_rule IS NOT NULL THEN NULL
                           WHEN _aside_rule IS NOT NULL THEN _aside_rule
@@ -96,6 +105,17 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
                     FROM (SELECT {", ".join(made)}, * EXCLUDE ({", ".join(v for v in texts if v.startswith("_v_"))})
                           FROM (SELECT r AS _r, _file, _line, {", ".join(f"{sql} AS {name}" for name, sql in texts.items())}
                                 FROM {_numbered(reading, raw)} r))))"""
+
+
+def _as_given(value: Value, column: str) -> str:
+    """SQL over a parsed row: what the file has for a column, as it stands there."""
+    if value.form == "sql":
+        return f"_text_{column}"
+    if value.form == "value":
+        return literal(value.given)
+    names = (value.given,) if value.form == "column" else value.given
+    between = literal(" * " if value.form == "product_of" else value.separator)
+    return f"concat_ws({between}, {', '.join(f'_r.{quoted(c)}' for c in names)})"
 
 
 def _holds(condition: Match | bool | None) -> str:

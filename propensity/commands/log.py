@@ -67,8 +67,10 @@ def ingest(
 ) -> None:
     """Take the raw files of every source of shop.toml into the customer log, or those of one SOURCE.
 
-    Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason.
-    Ingesting the same files again changes nothing.
+    Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason; one
+    of each kind is shown, with the value at fault. Ingesting the same files again changes nothing.
+
+    Exit code 3 warns that more than a fifth of a table's rows were rejected: the log holds the others.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
@@ -101,6 +103,7 @@ def ingest(
     with progress_bar("Ingesting") as progress:
         done = run(settings_of(), source, folder, dry_run, progress)
     show_ingested(done, dry_run)
+    sys.exit(3 if done.lost else 0)
 
 
 @main.group()

@@ -1,0 +1,115 @@
+"""Of the rows rejected for one reason, the first with the value at fault: for whoever brings files in.
+
+Read from the rejects when it is shown, and kept nowhere else: a value may be of a person. So it is one field,
+the one that the reason speaks of, never the row, and cut short.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features import duck
+from features.tables import TABLES
+
+LONGEST = 40  # characters of a value: enough to see how it is written
+MOST = 20  # reasons: of more, nobody reads the rest
+_KEYS = re.compile(r"(?:a second row with|) ?the same (.+?)(?:, of one person| as a row of \w+)?$")
+_OF_OTHERS = {
+    "before the first day of the source": ("at",),
+    "an order of two customers": ("order_id",),
+    "its order is not among the orders": ("order_id",),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first row that was rejected for a reason; `rows` of them were.
+
+    file, row: where it stands, from 1, a header left out; None if the row was derived. value: the field at
+    fault as the file gives it, '' if that is empty or no single one. expected: the words that it may be.
+    """
+
+    source: str
+    table: str
+    reason: str
+    rows: int
+    file: str | None
+    row: int | None
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, row {self.row}" if self.file else self.source
+        value = f" = {self.value}" if self.value else ""
+        return f"{where}: {self.reason}{value}" + (f"; expected {self.expected}" if self.expected else "")
+
+
+def repeated(reason: str) -> bool:
+    """Whether a row was rejected because the log has it already."""
+    return _KEYS.match(reason) is not None
+
+
+def samples(rejects: Path) -> tuple[Sample, ...]:
+    """One row of each reason in a folder of rejects, the most frequent first; mended rows are none."""
+    if not any(rejects.glob("*.parquet")):  # a home that was restored without them
+        return ()
+    connection = duck.connect()
+    found = connection.execute(
+        f"""SELECT source, "table", reason, count(*), arg_min(struct_pack(f := file, l := line, r := row),
+                                                              struct_pack(f := file, l := line))
+            FROM read_parquet('{rejects}/*.parquet', hive_partitioning = false) WHERE NOT mended
+            GROUP BY ALL ORDER BY 4 DESC, source, "table", reason LIMIT {MOST}"""
+    ).fetchall()
+    connection.close()
+    return tuple(
+        Sample(
+            source, table, reason, rows, first["f"], None if first["l"] is None else first["l"] + 1,
+            _shown(table, reason, json.loads(first["r"])), _expected(table, reason),
+        )
+        for source, table, reason, rows, first in found
+    )  # fmt: skip
+
+
+def at_fault(table: str, reason: str) -> tuple[str, ...]:
+    """The columns that a reason of a rejection speaks of.
+
+    >>> at_fault("orders", "at is not a moment"), at_fault("orders", "the same order_id as a row of till")
+    (('at',), ('order_id',))
+    >>> at_fault("responses", "unknown kind of response"), at_fault("orders", "no customer_id")
+    (('kind',), ())
+    """
+    if keys := _KEYS.match(reason):
+        return tuple(keys[1].split(", "))
+    if unread := re.match(r"(\w+) is not an? ", reason):
+        return (unread[1],)
+    if re.match(r"not in \w+, the currency", reason):
+        return ("currency",)
+    rule = re.sub(r"'[^']*'", "", dict(TABLES[table].rules).get(reason, ""))
+    return _OF_OTHERS.get(reason) or tuple(c for c in TABLES[table].columns if re.search(rf"\b{c}\b", rule))
+
+
+def as_given(row: dict[str, Any], column: str) -> str:
+    """What a file has for a column of a rejected row: its text if that was not read, else what was read."""
+    try:
+        unread = json.loads(row.get("_given") or "{}").get("unread", {})
+    except (ValueError, AttributeError):  # a record that is none: `_given` is its line
+        unread = {}
+    value = unread.get(column)
+    value = row.get(column) if value is None else value
+    return "" if value is None else str(value)
+
+
+def _shown(table: str, reason: str, row: dict[str, Any]) -> str:
+    columns = at_fault(table, reason)
+    values = [as_given(row, column) for column in columns]
+    if not any(values):
+        return ""
+    text = values[0] if len(values) == 1 else ", ".join(map(" = ".join, zip(columns, values, strict=True)))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _expected(table: str, reason: str) -> str:
+    words = re.search(r"^\w+ in \(([^)]*)\)$", dict(TABLES[table].rules).get(reason, ""))
+    return words[1].replace("'", "") if words else ""

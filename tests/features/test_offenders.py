@@ -1,0 +1,114 @@
+"""Whoever brings files in must see what is wrong with them, and a scheduler that something is."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from deliveries import deliver, order
+from dirty import bring_in, write_shop
+
+from features.errors import SourceError
+from features.ingestion.ingest import take
+from features.settings import Settings
+from propensity import main
+
+SHOP = """
+[mapping.web]
+[[mapping.web.read]]
+table = "orders"
+files = "orders.csv"
+[mapping.web.read.columns]
+order_id = "no"
+customer_id = "who"
+at = { column = "when", format = "%d/%m/%Y" }
+amount = "paid"
+channel = { value = "web" }
+[[mapping.web.read]]
+table = "interactions"
+files = "visits.csv"
+optional = true
+[mapping.web.read.columns]
+customer_id = "who"
+at = "when"
+kind = "what"
+channel = { value = "web" }
+"""
+HEAD = "no,who,when,paid\n"
+
+
+def _ingest(settings: Settings, *more: str) -> Result:
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    return CliRunner().invoke(main, ["ingest", *more], env=here)
+
+
+def _rows(first: int, last: int, day: str) -> str:
+    return "".join(f"{n},c{n},{day},5\n" for n in range(first, last))
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_more_than_a_fifth_rejected_is_a_warning_with_a_value_as_it_was_given(
+    tmp_path: Path, more: list[str]
+) -> None:
+    """A wrong format took 98 of 100 rows and exited 0: a scheduler went on, and nobody saw a value."""
+    text = HEAD + _rows(0, 8, "13/01/2024") + _rows(8, 100, "2024-01-13 [red]" + "x" * 60)
+    settings = write_shop(tmp_path, SHOP, {"orders.csv": text})
+    result = _ingest(settings, *more)
+    assert result.exit_code == 3, result.output
+    flat = " ".join(result.output.split())
+    assert "WARNING: 92 of the 100 rows of web for orders were rejected (92%)" in flat
+    assert "2024-01-13 [red]" + "x" * 23 + "…" in flat, "as given, cut short, and no markup"
+    assert "x" * 24 not in flat
+    assert "orders.csv 9 at is not a moment" in flat, "the ninth row below the header"
+    assert settings.home.joinpath("log/CURRENT").exists() is (not more), "the rest is in the log"
+    if not more:
+        assert _ingest(settings).exit_code == 3, "the same files again are no better"
+        kept = [p for p in settings.home.rglob("*.json") if "[red]" in p.read_text("utf-8")]
+        assert kept == [], "a value of a person stays in the rejects"
+
+
+def test_a_file_that_may_lack_is_no_error_where_it_does(tmp_path: Path) -> None:
+    log = bring_in(write_shop(tmp_path, SHOP, {"orders.csv": HEAD + _rows(0, 3, "13/01/2024")}))
+    assert "interactions" not in log.log.tables
+    optional = SHOP.replace('"orders.csv"', '"orders.csv"\noptional = true')
+    with pytest.raises(SourceError, match="all of them are optional"):
+        bring_in(write_shop(tmp_path / "none", optional, {}))
+
+
+def test_a_few_rejected_rows_and_repeated_ones_are_no_warning(tmp_path: Path) -> None:
+    """A shop that sends all its orders every day would be warned every day."""
+    text = HEAD + _rows(0, 10, "13/01/2024") * 3 + _rows(10, 12, "no day")
+    settings = write_shop(tmp_path, SHOP, {"orders.csv": text})
+    result = _ingest(settings)
+    assert (result.exit_code, "WARNING" in result.output) == (0, False), result.output
+    assert "no day" in result.output
+
+
+def test_when_every_row_is_rejected_the_error_shows_one(tmp_path: Path) -> None:
+    settings = write_shop(tmp_path, SHOP, {"orders.csv": HEAD + _rows(0, 3, "2024-01-13")})
+    with pytest.raises(SourceError, match="orders.csv, row 1: at is not a moment = 2024-01-13"):
+        bring_in(settings)
+
+
+def test_each_reason_shows_the_field_that_it_speaks_of_and_the_words_that_are_known(tmp_path: Path) -> None:
+    files = {
+        "orders.csv": HEAD + _rows(0, 10, "13/01/2024") + "5,c5,14/01/2024,5\n11,c1,14/01/2024,one\n,c2,,7\n",
+        "visits.csv": "who,when,what\n" + "c1,2024-01-14 10:00,view\n" * 9 + "c1,2024-01-14 10:00,PV\n",
+    }
+    log = bring_in(write_shop(tmp_path, SHOP, files))
+    shown = {(s.reason, s.file, s.row): (s.value, s.expected) for s in log.done.samples}
+    assert shown == {
+        ("a second row with the same order_id", "orders.csv", 11): ("5", ""),
+        ("amount is not an amount of money", "orders.csv", 12): ("one", ""),
+        ("no order_id", "orders.csv", 13): ("", ""),
+        ("unknown kind of interaction", "visits.csv", 10): ("PV", "visit, view, cart, comment, live, login"),
+    }
+    assert log.done.lost == {}
+
+
+def test_what_two_fields_say_together_is_shown_together(tmp_path: Path) -> None:
+    rows = [order(str(n), "a", "2017-01-02") for n in range(5)]
+    rows += [order("9", "a", "2017-01-09", known_at="2017-01-08T00:00:00Z")]
+    done = take(Settings(home=tmp_path / "home"), [deliver(tmp_path / "till", "till", {"orders": rows})])
+    (sample,) = done.samples
+    assert sample.reason == "known before it happened"
+    assert sample.value == "at = 2017-01-09T12:00:00Z, known_at = 2…"
