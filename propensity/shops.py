@@ -162,7 +162,7 @@ MAPPING = """\
 # files = "visits.jsonl"
 # [mapping.web.read.columns]
 # customer_id = "user"
-# at = { column = "ms", format = "epoch_ms" }  # or "epoch", seconds; several formats are tried in turn
+# at = { column = "ms", format = "epoch_ms" }  # "epoch": seconds; ["iso", "%d/%m/%Y"]: tried in turn
 # kind = { column = "event", map = { "PV" = "view" } }  # visit, view, cart, comment, live, login
 # channel = { value = "app" }
 #

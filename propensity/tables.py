@@ -178,7 +178,8 @@ def _fate(count: Count) -> str:
     if count.accepted:
         return f"accepted, {count.what}" if count.what else "accepted"
     if count.aside:
-        return count.what if count.what.startswith(("mended", "erased")) else f"left out: {count.what}"
+        told = count.what.startswith(("mended", "not mended", "erased"))
+        return count.what if told else f"left out: {count.what}"
     return f"[red]rejected: {count.what}[/red]"
 
 

@@ -208,13 +208,13 @@ def fates(facts: Facts) -> Sheet:
         Words("Rows that were rejected, left out or special", "被拒绝、剔除或特殊的行"),
         (
             Words("fate", "处理"), Words("why", "原因"), Words("rows", "行数"), Words("of the file", "占该文件"),
-            Words("file", "文件"), Words("source", "来源"), Words("first line", "首行"),
+            Words("file", "文件"), Words("source", "来源"), Words("first row", "首行"),
         ),
         tuple(map(row, told)),
         right=(2, 3, 6),
         note=words(
             "{n} of {of} raw rows were rejected ({s}): they broke a contract, and are kept in rejects/, each with its reason. Left out is "
-            "what is not for a log of customers. Lines count from 1, a header left out.",
+            "what is not for a log of customers. Rows count from 1, a header left out.",
             "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行。行号从1起，不含表头。",
             n=facts.rejected, of=facts.raw, s=say.share(facts.rejected, facts.raw),
         ),

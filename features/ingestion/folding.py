@@ -25,6 +25,7 @@ from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
+NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
 MENDED, INBOX = "mended", "inbox"  # sources of our own, which yield to every other, in this order
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
@@ -223,6 +224,10 @@ class Fold:
             for table, file, reason, count in marked:
                 account = self.accounts[part.source]
                 moved(account, (table, file, False, reason, False), f"mended: {reason}", count, aside=True)
+            if part.source == MENDED:  # its reject waits still: that is one row that is wrong, and not two
+                for fate in [f for f in self.accounts[MENDED] if not (f[2] or f[4])]:
+                    rows_of = self.accounts[MENDED][fate]
+                    moved(self.accounts[MENDED], fate, NOT_MENDED + fate[3], rows_of, aside=True)
             if marked or self._one(f"SELECT count(*) FROM extra WHERE source = '{part.source}'"):
                 save(
                     self.connection.sql(

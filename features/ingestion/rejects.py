@@ -3,13 +3,21 @@
     rejects/<generation>/<source>.parquet   what the log in force did not take in; `mended` once it was
     rejects/taken/<number>-<sha>.parquet    mended rows as a person gave them back, each with its reject's id
 
+Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
+time may be written either way; a number that could not be read is one of its file (its decimal sign, its
+scale). Rows that come back as they went out are no corrections.
+
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
 of the shop, so a row that the shop's own files bring after all is there once. Its origin leads back to the
-reject, and from there to the file and line. Of several corrections of one reject the last one counts.
+reject, and from there to the file and row. Of several corrections of one reject the last one counts; one that
+is no better leaves the reject waiting, and makes no other.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -17,19 +25,27 @@ import duckdb
 from features import duck
 from features.errors import UsageError
 from features.files import locked, sha256
-from features.ingestion.folding import MENDED, REJECT_ID
+from features.ingestion.folding import MENDED, NOT_MENDED, REJECT_ID
 from features.ingestion.ingest import Ingested, manifest_of, take, taken_of
+from features.ingestion.offenders import repeated
 from features.settings import Settings
+from features.shop import Shop, shop_of
 from features.sources import Source
+from features.sources.corrected import corrected
+from features.sources.raw import literal, load
+from features.sources.samples import sniff
+from features.sources.values import MACROS
 from features.tables import TABLES
 
-# Of a row handed out: what says which one it is. The columns of its table follow.
-HEAD = ("reject", "source", "table", "file", "line", "reason")
+# Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
+HEAD = ("reject", "source", "table", "file", "row", "reason")
+RECORD = "as in the file"
+_UNREAD = """(TRY_CAST(row->>'$._given' AS JSON)->'unread')"""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """How many rows of a table a source could not bring for a reason, and how many of them were mended."""
+    """How many rows of a table a source could not bring for a reason, and how many were mended."""
 
     source: str
     table: str
@@ -50,24 +66,22 @@ def reasons(settings: Settings) -> list[Reason]:
 
 
 def export(settings: Settings, path: Path, source: str | None = None, table: str | None = None) -> int:
-    """Write the rows that wait for mending as CSV, with the columns as they were given; return how many.
+    """Write the rows that wait for mending as CSV; return how many.
 
-    Correct the columns after `reason`, leave those before, and give the file to `take_in`.
+    Correct the columns after `reason`, leave those before, and give the file to `take_in`. `row` is that of
+    the source's file, from 1, a header left out.
     """
     connection = duck.connect()
     where = "NOT mended"
     for column, value in (("source", source), ("table", table)):
         if value is not None:
-            where += f" AND \"{column}\" = '{value.replace(chr(39), chr(39) * 2)}'"
-    rows = f"(SELECT *, {REJECT_ID} AS reject FROM {_files(settings)} WHERE {where})"
-    present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
-    columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
-    given = "".join(f", row->>'$.{c}' AS {_own(c)}" for c in columns)
-    head = ", ".join(f'"{c}"' for c in HEAD)
+            where += f' AND "{column}" = {literal(value)}'
+    exported, columns = _exported(connection, settings, where)
+    names = ", ".join(f'"{c}"' for c in (*HEAD, *map(_own, columns), RECORD))
     path.parent.mkdir(parents=True, exist_ok=True)
     (count,) = connection.execute(
-        f"""COPY (SELECT {head}{given} FROM {rows} ORDER BY source, "table", file, line)
-            TO '{str(path).replace(chr(39), chr(39) * 2)}' (HEADER, DELIMITER ',')"""
+        f"""COPY (SELECT {names} FROM {exported} ORDER BY source, "table", file, "row")
+            TO {literal(path)} (HEADER, DELIMITER ',')"""
     ).fetchall()[0]
     connection.close()
     return int(count)
@@ -79,17 +93,18 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
     UsageError if the file is not one that `export` wrote, or if a row in it belongs to no reject.
     """
     folder = settings.home / "rejects" / "taken"
+    shop = shop_of(settings)
     with locked(folder / ".lock"):
         before = taken_of(settings)
         sha = sha256(path)[:16]
         if any(one.stem.endswith(sha) for one in before):
-            return take(settings, [_source(before)])
+            return take(settings, [_source(shop, before)])
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
             _read(settings, path, before, writing)
             writing.rename(fresh)
-            done = take(settings, [_source([*before, fresh])], dry_run=dry_run)
+            done = take(settings, [_source(shop, [*before, fresh])], dry_run=dry_run)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -97,7 +112,17 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
             writing.unlink(missing_ok=True)
         if dry_run:
             fresh.unlink()
-        return done
+        named = (replace(s, file=path.name) if s.file == fresh.stem else s for s in done.samples)
+        return replace(done, samples=tuple(named))
+
+
+def in_vain(done: Ingested) -> int:
+    """How many corrections were no better; not those whose row the shop's own files brought meanwhile."""
+    return sum(
+        count.rows
+        for count in done.account
+        if count.what.startswith(NOT_MENDED) and not repeated(count.what.removeprefix(NOT_MENDED))
+    )
 
 
 def _files(settings: Settings) -> str:
@@ -106,66 +131,96 @@ def _files(settings: Settings) -> str:
     if "generation" not in manifest:
         raise UsageError("there is no customer log, so nothing was rejected: run `propensity ingest`")
     folder = settings.home / "rejects" / manifest["generation"]
-    return f"read_parquet('{folder}/*.parquet', hive_partitioning = false)"
+    rows = f"read_parquet('{folder}/*.parquet', hive_partitioning = false)"
+    return f"(SELECT * FROM {rows} WHERE source <> '{MENDED}')"
+
+
+def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: str) -> tuple[str, list[str]]:
+    """SQL of rejects as they are handed out, with `unread` (the columns given in that way); their columns."""
+    rows = f"(SELECT *, {REJECT_ID} AS reject FROM {_files(settings)} WHERE {where})"
+    present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
+    columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
+    given = [
+        f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}') AS \"{_own(c)}\"" for c in columns if c != "known_at"
+    ]
+    if "known_at" in columns:  # where it is `at`, it follows a correction of that
+        given.append("nullif(row->>'$.known_at', row->>'$.at') AS known_at")
+    record = """coalesce(json_merge_patch(TRY_CAST(row->>'$._given' AS JSON)->'file',
+                '{"_file": null, "_line": null, "_more": null}')::VARCHAR, row->>'$._given')"""
+    select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {", ".join(given)},
+                         {record} AS "{RECORD}", array_to_string(json_keys({_UNREAD}), ',') AS unread
+                  FROM {rows})"""
+    return select, list(columns)
 
 
 def _own(column: str) -> str:
-    """A table's column in the CSV, apart from ours."""
-    return f'"given {column}"' if column in HEAD else f'"{column}"'
+    """A table's column in the CSV, apart from ours. `line` was one of ours."""
+    return f"given {column}" if column in (*HEAD, "line") else column
 
 
 def _read(settings: Settings, path: Path, before: Sequence[Path], fresh: Path) -> None:
-    """The CSV as parquet, text as it is; an empty cell is null."""
+    """The CSV, in whichever dialect a spreadsheet left it, as parquet: text as it is; an empty cell is null.
+
+    Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it.
+    """
     connection = duck.connect()
-    name = str(path).replace("'", "''")
-    try:
-        connection.execute(
-            f"CREATE TABLE mended AS FROM read_csv('{name}', header = true, all_varchar = true, nullstr = '')"
-        )
-    except duckdb.Error as error:
-        raise UsageError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from None
-    columns = [name for name, *_ in connection.execute("DESCRIBE mended").fetchall()]
-    if columns[: len(HEAD)] != list(HEAD):
+    load(connection, "mended", [(path.name, path)], sniff(path))
+    broken = connection.execute("SELECT _line + 1, _reject FROM mended_broken ORDER BY 1").fetchall()
+    if broken:
+        raise UsageError(f"{path}, row {broken[0][0]}: {broken[0][1]}")
+    have = {name for name, *_ in connection.execute("DESCRIBE mended").fetchall()}
+    if not {"reject", "source", "table"} <= have:
         raise UsageError(
-            f"{path} does not begin with the columns {', '.join(HEAD)}: "
-            "correct a file that `propensity rejects export` wrote, and leave those as they are"
+            f"{path} lacks the columns reject, source and table: correct a file that "
+            "`propensity rejects export` wrote, and leave those as they are"
         )
     known = f"SELECT {REJECT_ID} FROM {_files(settings)}"
     if before:
         known += f" UNION ALL SELECT reject FROM read_parquet({[str(one) for one in before]})"
-    line, unknown = connection.execute(
-        f"""SELECT min(n), count(*) FROM (SELECT *, row_number() OVER () AS n FROM mended)
-            WHERE reject IS NULL OR reject NOT IN ({known})"""
+    row, unknown = connection.execute(
+        f"SELECT min(_line) + 1, count(*) FROM mended WHERE reject IS NULL OR reject NOT IN ({known})"
     ).fetchall()[0]
     if unknown:
         raise UsageError(
-            f"{path}: {unknown} rows, the first of them row {line}, belong to no row that was rejected: "
+            f"{path}: {unknown} rows, the first of them row {row}, belong to no row that was rejected: "
             "export again; rows of your own come in through a source"
         )
+    exported, columns = _exported(connection, settings, "true")
+    same = " AND ".join(
+        f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(_own, columns) if c in have
+    )
     fresh.parent.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"COPY mended TO '{fresh}' (FORMAT parquet)")
+    connection.execute(
+        f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
+                         e.reject IS NOT NULL AND {same or "true"} AS unchanged
+                  FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
+            TO {literal(fresh)} (FORMAT parquet)"""
+    )
     connection.close()
 
 
-def _source(files: Sequence[Path]) -> Source:
+def _source(shop: Shop, files: Sequence[Path]) -> Source:
     """The mended rows as a source: its line is a row of a taken file, which names the reject."""
-    rows = f"""(SELECT *, parse_filename(filename, true) AS _file, file_row_number AS _line, NULL AS _note
-                FROM read_parquet({[str(path) for path in files]}, union_by_name = true, filename = true,
-                                  file_row_number = true)
-                QUALIFY row_number() OVER
-                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1)"""
+    rows = f"""read_parquet({[str(path) for path in files]}, union_by_name = true, filename = true,
+                            file_row_number = true)"""
     connection = duck.connect()
     have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
-    tables = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
+    changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
+    unread = "" if "unread" in have else "NULL AS unread,"
+    mended = f"""SELECT *, {unread} parse_filename(filename, true) AS _file, file_row_number AS _line
+                 FROM {rows} WHERE {changed} QUALIFY row_number() OVER
+                       (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
+    kinds = connection.execute(f'SELECT DISTINCT source, "table" FROM ({mended}) ORDER BY ALL').fetchall()
     connection.close()
-    sql = {}
-    for name in sorted(tables & set(TABLES), key=list(TABLES).index):
-        given = {c: _own(c) if _own(c).strip('"') in have else "NULL" for c in TABLES[name].columns}
-        for column, of in TABLES[name].columns.items():
-            if of.type == "map":  # written as JSON
-                given[column] = f"CAST(TRY_CAST({given[column]} AS JSON) AS MAP(VARCHAR, VARCHAR))"
-        select = ", ".join(f'{value} AS "{column}"' for column, value in given.items())
-        sql[name] = f"""SELECT {select}, _file, _line, _note FROM {rows} WHERE "table" = '{name}'"""
+    sql: dict[str, str] = {}
+    for table in TABLES:
+        selects = [
+            corrected(shop, source, table, {c: _own(c) for c in TABLES[table].columns if _own(c) in have})
+            for source, of in kinds
+            if of == table
+        ]
+        if selects:
+            sql[table] = " UNION ALL BY NAME ".join(selects)
     events = [t for t in sql if {"customer_id", "known_at"} <= set(TABLES[t].columns) and t != "customers"]
     if events:  # who has no row but a mended one is a customer too
         who = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {t}" for t in events)
@@ -178,4 +233,14 @@ def _source(files: Sequence[Path]) -> Source:
             if own
             else derived
         )
-    return Source(MENDED, tuple(files), sql, "SELECT NULL::TIMESTAMPTZ")
+    version = hashlib.sha256(json.dumps(shop.mappings, default=str, sort_keys=True).encode()).hexdigest()
+    return Source(
+        MENDED, tuple(files), sql, "SELECT NULL::TIMESTAMPTZ", partial(_prepare, mended), version=version
+    )
+
+
+def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:
+    """CREATE TABLE _mended: the corrections that count."""
+    for macro in MACROS:
+        connection.execute(macro)
+    connection.execute(f"CREATE OR REPLACE TABLE _mended AS {mended}")

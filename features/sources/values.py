@@ -98,8 +98,8 @@ def read_value(where: str, raw: object, type: Type, habits: Habits) -> Value:
     if type == "moment":
         formats = entry.take("format", "texts", ())
         for f in formats:
-            if "%" not in f and f not in ("epoch", "epoch_ms"):
-                raise entry.error("format", '"epoch", "epoch_ms", or one such as "%d/%m/%Y %H:%M"')
+            if "%" not in f and f not in ("iso", "epoch", "epoch_ms"):
+                raise entry.error("format", '"iso", "epoch", "epoch_ms", or one such as "%d/%m/%Y %H:%M"')
         more = {"formats": formats, "day": entry.take("day", "boolean", False)}
         habits = read_habits(entry, habits)
     elif type in ("money", "integer", "real"):
@@ -215,7 +215,14 @@ def moment(value: Value) -> tuple[str, str, str]:
         return at, f"(typeof({x}) = 'DATE' OR {value.day})", f"{x} IS NOT NULL"
     x = text(value)
     tried: list[tuple[str, str]] = []  # the moment, whether it is a day
-    for f in value.formats:
+    for f in value.formats or ("iso",):
+        if f == "iso":
+            has_offset = rf"regexp_matches({x}, '\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$')"
+            iso = rf"regexp_matches({x}, '^\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d|$)')"
+            local = f"TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone}"
+            absolute = f"WHEN {has_offset} THEN TRY_CAST({x} AS TIMESTAMPTZ)"
+            tried.append((f"CASE WHEN NOT {iso} THEN NULL {absolute} ELSE {local} END", f"length({x}) = 10"))
+            continue
         if f in ("epoch", "epoch_ms"):
             factor = 1_000_000 if f == "epoch" else 1_000
             tried.append(
@@ -225,16 +232,6 @@ def moment(value: Value) -> tuple[str, str, str]:
         parsed = parsed_time(x, f)
         local = parsed if "%z" in f else f"{parsed} AT TIME ZONE {zone}"
         tried.append((local, str(not any(t in f for t in _TIME_OF_DAY)).lower()))
-    if not tried:
-        has_offset = rf"regexp_matches({x}, '\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$')"
-        iso = rf"regexp_matches({x}, '^\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d|$)')"
-        tried = [
-            (
-                f"CASE WHEN NOT {iso} THEN NULL WHEN {has_offset} THEN TRY_CAST({x} AS TIMESTAMPTZ) "
-                f"ELSE TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone} END",
-                f"length({x}) = 10",
-            )
-        ]
     at = f"coalesce({', '.join(m for m, _ in tried)})"
     day = " ".join(f"WHEN ({m}) IS NOT NULL THEN {d}" for m, d in tried)
     return at, f"coalesce(CASE {day} END, false)" if not value.day else "true", f"{x} IS NOT NULL"

@@ -212,9 +212,11 @@ def rejects_list() -> None:
 @click.option("--source", help="Of one source only.")
 @click.option("--table", help="Of one table only.")
 def rejects_export(file: Path, source: str | None, table: str | None) -> None:
-    """Write the rejected rows to FILE as CSV, as they were given, to be corrected.
+    """Write the rejected rows to FILE as CSV, to be corrected.
 
-    Correct what stands after the column `reason`; the columns before it say which row it is.
+    Correct what stands after the column `reason`; the columns before it say which row it is (rows count from
+    1, a header left out). What could not be read stands as the file gives it. The last column is the record
+    as it is in the file, to look at. Rows that you do not correct may stay as they are.
     """
     from features.ingestion.rejects import export
 
@@ -226,11 +228,20 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @DRY_RUN
 def rejects_take(file: Path, dry_run: bool) -> None:
-    """Take the corrected rows of FILE into the log, under the same contracts. Again changes nothing."""
-    from features.ingestion.rejects import take_in
-    from propensity.tables import show_ingested
+    """Take the corrected rows of FILE into the log, under the same contracts. Again changes nothing.
 
-    show_ingested(take_in(settings_of(), file, dry_run), dry_run)
+    Times may be written as 2024-01-31 10:00 or as the row's own file writes them; without `known_at`, a row
+    is known when it happened. Exit code 3 warns of corrections that are no better: they are shown, and their
+    rows wait as before.
+    """
+    from features.ingestion.rejects import in_vain, take_in
+    from propensity.tables import say, show_ingested
+
+    done = take_in(settings_of(), file, dry_run)
+    show_ingested(done, dry_run)
+    if vain := in_vain(done):
+        say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
+    sys.exit(3 if vain else 0)
 
 
 @main.command()

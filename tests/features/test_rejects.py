@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, order
+from dirty import bring_in, write_shop
 
 from features.errors import UsageError
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested, take
 from features.log import Log
+from features.moments import parse_moment
 from features.settings import Settings
 from propensity import main
 
@@ -66,13 +68,11 @@ def test_a_mended_row_comes_in_once_and_the_account_adds_up(shop: Settings, tmp_
         (False, "mended: amount is not an amount of money"): 1,
         (False, "negative money without a ref"): 1,
     }
-    assert _account(done, "mended") == {(True, ""): 1, (False, "negative money without a ref"): 1}
+    assert _account(done, "mended") == {(True, ""): 1}, "a row that came back as it went out is no correction"
     found = {(r.source, r.reason): (r.rows, r.mended) for r in rejects.reasons(shop)}
     assert found["till", "amount is not an amount of money"] == (1, 1)
     assert not rejects.take_in(shop, path).changed, "the same file again is nothing new"
-    assert rejects.export(shop, tmp_path / "rest.csv") == 2, (
-        "what waits: the till's row, and its bad correction"
-    )
+    assert rejects.export(shop, tmp_path / "rest.csv") == 1, "what waits: the till's other row"
 
 
 def test_the_last_correction_counts_and_the_shops_own_row_beats_it(shop: Settings, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_the_last_correction_counts_and_the_shops_own_row_beats_it(shop: Setting
     done = take(shop, [_till(tmp_path / "again", "1.70")])
     amounts = {r["order_id"]: str(r["amount"]) for r in Log.open(shop).read("orders").to_pylist()}
     assert amounts == {"1": "10.00", "2": "1.70"}
-    assert _account(done, "mended")[False, "the same order_id as a row of till"] == 1
+    assert _account(done, "mended")[False, "not mended: the same order_id as a row of till"] == 1
 
 
-def test_corrections_that_are_no_better_are_rejected_again_with_their_reason(
+def test_corrections_that_are_no_better_leave_their_rows_waiting_and_say_why(
     shop: Settings, tmp_path: Path
 ) -> None:
     """Else whoever mends in vain gets a traceback, and does not learn why."""
@@ -97,11 +97,17 @@ def test_corrections_that_are_no_better_are_rejected_again_with_their_reason(
     rejects.export(shop, path)
     _mend(path, amount="ten")
     done = rejects.take_in(shop, path)
-    assert _account(done, "mended") == {
-        (False, "amount is not an amount of money"): 1,
-        (False, "negative money without a ref"): 1,
-    }
-    assert Log.open(shop).read("orders")["order_id"].to_pylist() == ["1"]
+    assert _account(done, "mended") == {(False, "not mended: amount is not an amount of money"): 1}
+    told = {(s.file, s.row, s.value) for s in done.samples if s.source == "mended"}
+    assert told == {("rejects.csv", 1, "ten")}, "the row of the file that was given back"
+    assert rejects.in_vain(done) == 1
+    found = [(r.source, r.rows, r.mended) for r in rejects.reasons(shop)]
+    assert found == [("till", 1, 0), ("till", 1, 0)], "one row that is wrong is one reject"
+    rejects.export(shop, tmp_path / "again.csv")
+    _mend(tmp_path / "again.csv", amount="2.50")
+    done = rejects.take_in(shop, tmp_path / "again.csv")
+    assert (rejects.in_vain(done), _account(done, "mended")) == (0, {(True, ""): 1})
+    assert sorted(Log.open(shop).read("orders")["order_id"].to_pylist()) == ["1", "2"]
 
 
 def test_rows_that_nobody_rejected_are_refused(shop: Settings, tmp_path: Path) -> None:
@@ -111,7 +117,7 @@ def test_rows_that_nobody_rejected_are_refused(shop: Settings, tmp_path: Path) -
     with pytest.raises(UsageError, match="row 1, belong to no row"):
         rejects.take_in(shop, path)
     (tmp_path / "own.csv").write_text("order_id,amount\n7,1.00\n")
-    with pytest.raises(UsageError, match="does not begin with the columns"):
+    with pytest.raises(UsageError, match="lacks the columns"):
         rejects.take_in(shop, tmp_path / "own.csv")
     assert rejects.reasons(shop)[0].mended == 0
 
@@ -126,3 +132,80 @@ def test_the_commands(shop: Settings, tmp_path: Path) -> None:
     assert "2 rows" in run("export", str(tmp_path / "r.csv"), "--table", "orders", "--source", "till")
     _mend(tmp_path / "r.csv", amount="2.00")
     assert "mended: amount is not an amount of money" in run("take", str(tmp_path / "r.csv"))
+
+
+GERMAN = """
+[mapping.kasse]
+zone = "Europe/Berlin"
+decimal = ","
+[[mapping.kasse.read]]
+table = "orders"
+files = "kasse.csv"
+separator = ";"
+[mapping.kasse.read.columns]
+order_id = "Bon"
+customer_id = "Kunde"
+at = { column = "Tag", format = "%d.%m.%Y %H:%M" }
+amount = { column = "Cent", scale = 100 }
+discount = "Rabatt"
+channel = { value = "store" }
+[mapping.kasse.read.reject]
+"a test" = "Kunde = 'test'"
+"""
+RECEIPTS = (
+    "Bon;Kunde;Tag;Cent;Rabatt\n"
+    + "".join(f"{n};k{n};01.02.2024 10:00;1250;0,50\n" for n in range(1, 8))
+    + '8;"k8";32.02.2024 10:00;1.250;0,75\n9;007;03.02.2024 10:00;12S0;0,25\n10;test;03.02.2024 10:00;100;0\n'
+)
+
+
+def _spreadsheet(path: Path, corrections: dict[str, dict[str, str]], encoding: str, separator: str) -> None:
+    """Order id -> column -> value, saved as a spreadsheet of another country saves it."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=separator)
+        writer.writeheader()
+        writer.writerows(row | corrections.get(row["order_id"], {}) for row in rows)
+
+
+@pytest.mark.parametrize(("encoding", "separator"), [("utf-8", ","), ("gb18030", ";"), ("utf-16", "\t")])
+def test_what_is_handed_out_comes_back_exactly_however_it_is_written(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    """12,50 handed out as nothing, or taken back as 1250.00, is money that nobody paid."""
+    settings = write_shop(tmp_path, GERMAN, {"kasse.csv": RECEIPTS}, "Europe/London", "EUR")
+    bring_in(settings)
+    path = tmp_path / "out.csv"
+    assert rejects.export(settings, path) == 3
+    out = {r["order_id"]: r for r in csv.DictReader(path.read_text("utf-8").splitlines())}
+    assert (out["8"]["at"], out["8"]["known_at"], out["8"]["row"]) == ("32.02.2024 10:00", "", "8")
+    assert (out["9"]["amount"], out["9"]["customer_id"]) == ("12S0", "007")
+    assert '"Cent":"12S0"' in out["9"]["as in the file"]
+    assert float(out["8"]["amount"]) == 12.5
+    corrections = {"8": {"at": "02.02.2024 10:00", "channel": "网"}, "9": {"amount": "1250"}}
+    _spreadsheet(path, corrections, encoding, separator)
+    done = rejects.take_in(settings, path)
+    assert rejects.in_vain(done) == 0
+    rows = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    assert sorted(rows) == sorted(map(str, range(1, 10))), "the test order came back as it was: it stays out"
+    eighth, ninth = rows["8"], rows["9"]
+    assert eighth["at"] == eighth["known_at"] == parse_moment("2024-02-02T09:00:00Z"), "the time of the file"
+    assert (str(eighth["amount"]), str(eighth["discount"]), eighth["channel"]) == ("12.50", "0.75", "网")
+    assert ninth["at"] == parse_moment("2024-02-03T09:00:00Z")
+    assert (str(ninth["amount"]), str(ninth["discount"]), ninth["customer_id"]) == ("12.50", "0.25", "007")
+
+
+def test_a_correction_may_be_written_as_the_log_writes_it_and_a_day_is_known_at_its_end(
+    tmp_path: Path,
+) -> None:
+    settings = write_shop(tmp_path, GERMAN, {"kasse.csv": RECEIPTS}, "Europe/London", "EUR")
+    bring_in(settings)
+    path = tmp_path / "out.csv"
+    rejects.export(settings, path)
+    _spreadsheet(path, {"8": {"at": "2024-02-02", "discount": "1.25"}}, "utf-8", ",")
+    rejects.take_in(settings, path)
+    (row,) = (r for r in Log.open(settings).read("orders").to_pylist() if r["order_id"] == "8")
+    assert row["at"] == parse_moment("2024-02-01T23:00:00Z")
+    assert row["known_at"] == parse_moment("2024-02-02T23:00:00Z")
+    assert str(row["discount"]) == "1.25"
