@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -235,6 +236,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features import contracts, tags
     from features.compute import engine
     from features.definitions import WINDOWS, catalogue
+    from features.describe.absent import absent, in_short
+    from features.unread import held, unread
     from monitoring import checks
     from serving import actions
     from training import targets
@@ -287,13 +290,18 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         problems += contracts.value_problems(log, shop, known, moments, some)
     except duckdb.Error as error:
         problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
-    absent = sorted(set(features) - set(known))
-    text = (
+    lines = [
         f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
-    )
-    return problems, text + (
-        f"; absent, because the log lacks their table: {', '.join(absent)}" if absent else ""
-    )
+    ]
+    lacking = [a for a in absent(log, features) if a.column is None]
+    if lacking:
+        number = sum(len(a.features) for a in lacking)
+        lines.append(f"{number} features are absent, because the log lacks their table:")
+        for a in lacking:
+            named = fill(in_short(a.features), 96, break_long_words=False, break_on_hyphens=False)
+            lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
+    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), features)]
+    return problems, "\n".join(lines)
 
 
 def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progress = None) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from features.ingestion.rejects import Reason
     from features.sources.simulated.world import World
     from features.sources.simulated.writing import Simulated
+    from features.unread import Unread
     from propensity.erasing import Erased
     from training.fit import Trained
 
@@ -74,8 +75,8 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     return made
 
 
-def show_ingested(done: Ingested, dry_run: bool) -> None:
-    """What became of every row of every raw file."""
+def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) -> None:
+    """What became of every row of every raw file; and what of the log no feature reads."""
     title = "What became of every row" + (
         "" if done.changed else " (nothing new: the log already holds these files)"
     )
@@ -113,6 +114,8 @@ def show_ingested(done: Ingested, dry_run: bool) -> None:
             "mapping or the files before you build on it.",
             soft_wrap=True,
         )
+    for one in unread:
+        say(f"note: {one.what.en} {one.do.en}")
     if dry_run:
         console().print("dry run: nothing was kept")
 

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from features.describe.gaps import Gap
+from features.unread import Unread
 
 EVENTS = ("orders", "contacts", "responses", "interactions", "memberships", "cases", "surveys", "consents")
 REPEATED = "a second row with the same"  # how ingestion's reason begins
@@ -102,10 +103,11 @@ class Facts:
     accounts: tuple[Account, ...]
     features: int  # declared
     absent: tuple[Absent, ...]
+    unread: tuple[Unread, ...]  # what of the log no feature reads
     customers: int
     buyers: int
     one_time: int
-    several_ids: int  # customers known under more than one id
+    several_ids: int  # customers known under more than one id; the same id in two systems is one
     shared_ids: int  # ids given to more than one customer
     orders: int
     sales: Decimal

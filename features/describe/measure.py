@@ -1,7 +1,6 @@
 """The counting behind `facts.py`: DuckDB over the log's parquet; what exceeds `MEMORY` goes to the disk."""
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -11,18 +10,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from features import duck
-from features.compute.engine import available
-from features.definitions import Feature, catalogue
-from features.describe.facts import EVENTS, Absent, Account, Consent, Facts, Month, Part
+from features.definitions import catalogue
+from features.describe.absent import absent
+from features.describe.facts import EVENTS, Account, Consent, Facts, Month, Part
 from features.describe.gaps import Gap, find_gaps
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.tables import TABLES
+from features.unread import held, unread
 
 MEMORY = "2GB"
 Progress = Callable[[str, int, int], None]
@@ -77,7 +76,8 @@ def _facts(
         gaps=tuple(sorted(gaps, key=lambda gap: (gap.first, gap.table, gap.source))),
         accounts=_accounts(settings, log, manifest),
         features=len(features),
-        absent=_absent(log, features),
+        absent=absent(log, features),
+        unread=tuple(unread(held(log), features)),
         orders=sum(month.orders for month in months),
         sales=sum((month.sales for month in months), Decimal()),
         returns=sum(month.returns for month in months),
@@ -236,7 +236,7 @@ class _Counting:
             ids = self.table("identities")
             ((several,),) = self.rows(
                 f"""SELECT count(*) FROM (SELECT customer_id FROM
-                    (SELECT DISTINCT customer_id, source, source_id FROM {ids})
+                    (SELECT DISTINCT customer_id, source_id FROM {ids})  -- one id in two systems is one
                     GROUP BY customer_id HAVING count(*) > 1)"""
             )
             ((shared,),) = self.rows(
@@ -322,41 +322,3 @@ def _accounts(settings: Settings, log: Log, manifest: dict[str, Any]) -> tuple[A
             line = None if accepted else first.get((table, file, what))
             found.append(Account(source, table, file, accepted, what, rows, any(aside), line))
     return tuple(found)
-
-
-def _absent(log: Log, features: dict[str, Feature]) -> tuple[Absent, ...]:
-    """Which features will be missing or empty, each under the first table or column that it lacks."""
-    known = available(log, features)
-    empty = {table: _empty_columns(log, table) for table in log.tables}
-    groups: dict[tuple[str, str | None], list[str]] = {}
-
-    def lacks(feature: Feature) -> tuple[str, str | None] | None:
-        if feature.table is None:
-            return next(filter(None, (lacks(features[name]) for name in feature.inputs)), None)
-        if feature.table not in log.tables:
-            return feature.table, None
-        # What is only asked to be null (`ref is null`: no return) may be so in every row, and nothing is lost.
-        where = re.sub(r"'[^']*'|\w+ is null", "", feature.where or "")
-        lacking = ({feature.column or ""} | set(re.findall(r"\w+", where))) & empty[feature.table]
-        return (feature.table, min(lacking)) if lacking else None
-
-    for name, feature in features.items():
-        lacking = lacks(feature)
-        if lacking is not None:
-            groups.setdefault(lacking, []).append(name)
-    assert all(name not in known for (_, column), names in groups.items() if column is None for name in names)
-    return tuple(Absent(table, column, tuple(names)) for (table, column), names in groups.items())
-
-
-def _empty_columns(log: Log, table: str) -> set[str]:
-    """Columns without a value in any row, by the files' own statistics."""
-    filled: set[str] = set()
-    for path in log.paths(table):
-        metadata = pq.ParquetFile(path).metadata
-        for group in range(metadata.num_row_groups):
-            for place in range(metadata.num_columns):
-                column = metadata.row_group(group).column(place)
-                statistics = column.statistics
-                if statistics is None or statistics.null_count < metadata.row_group(group).num_rows:
-                    filled.add(column.path_in_schema.split(".")[0])
-    return set(TABLES[table].columns) - filled

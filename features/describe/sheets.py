@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from features.describe import say
+from features.describe.absent import in_short
 from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
+from features.tables import TABLES
 from features.words import Words
 
 Cell = Words | str | int | None
@@ -127,7 +129,7 @@ def customers(facts: Facts) -> Sheet:
             (Words("with an order (buyers)", "有订单（买家）"), facts.buyers),
             (Words("known, without an order", "已识别但无订单"), max(0, facts.customers - facts.buyers)),
             (Words("buyers with one order only", "只下过一单的买家"), _and_share(facts.one_time, facts.buyers)),
-            (Words("known under several ids (merged)", "拥有多个标识（已合并）"), facts.several_ids),
+            (Words("known under more than one id", "拥有多个标识"), facts.several_ids),
             (Words("ids given to several customers", "属于多位客户的标识"), facts.shared_ids),
         ),
         right=(1,),
@@ -235,8 +237,14 @@ def absent(facts: Facts) -> Sheet:
     return Sheet(
         Words("Features that will be missing", "将缺失的特征"),
         (Words("the log has no", "日志中没有"), Words("number", "数量"), Words("features", "特征")),
-        tuple((say.lacking(a.table, a.column), len(a.features), ", ".join(a.features)) for a in facts.absent),
+        tuple(
+            (say.lacking(a.table, a.column), len(a.features), in_short(a.features))
+            for a in sorted(facts.absent, key=lambda a: (list(TABLES).index(a.table), a.column or ""))
+        ),
         right=(1,),
+        note=Words(
+            "orders_{7,30}d: orders_7d and orders_30d.", "orders_{7,30}d 即 orders_7d 和 orders_30d。"
+        ),
         empty=words("None: all {n} can be computed.", "无：全部{n}个均可计算。", n=facts.features),
     )
 

@@ -212,6 +212,9 @@ def _looks(facts: Facts) -> Iterator[Finding]:
                 "请导入授权记录，或在 shop.toml 中写明条款所允许的范围。",
             ),
         )
+    for one in facts.unread:
+        if one.table != "scores":
+            yield Finding("look", one.what, one.do)
     if facts.shared_ids:
         yield Finding(
             "look",
@@ -225,6 +228,9 @@ def _looks(facts: Facts) -> Iterator[Finding]:
 
 
 def _knows(facts: Facts) -> Iterator[Finding]:
+    for one in facts.unread:
+        if one.table == "scores":
+            yield Finding("know", one.what, one.do)
     lacking = sum(len(absent.features) for absent in facts.absent)
     if lacking:
         yield Finding(

@@ -30,6 +30,7 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source, open_source
 from features.tombstones import Tombstones
+from features.unread import Held, held
 
 VERSION = 4  # raise whenever the same raw files would give another part
 LOSS = 0.2  # of a table's rows: stray ones are far fewer, a wrong format takes nearly all
@@ -57,6 +58,7 @@ class Ingested:
     """What an ingestion did. `changed`: False if the log already held exactly this.
 
     samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
+    held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
     """
 
     generation: str
@@ -67,6 +69,7 @@ class Ingested:
     complete_until: datetime
     merged: int  # customer ids that are another's
     samples: tuple[Sample, ...] = ()
+    held: tuple[Held, ...] = ()
 
     @property
     def lost(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -302,4 +305,5 @@ def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) 
         complete_until=log.complete_until,
         merged=manifest["merges"]["rows"],
         samples=samples(rejects),
+        held=held(log),
     )

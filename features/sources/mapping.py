@@ -327,7 +327,7 @@ def _check_required(declared: Declared) -> None:
         if table == "order_lines" and "orders" not in tables:
             required.add("channel")
         for column in sorted(required - has - spare):
-            known = f'{{ value = "{"shop" if column == "channel" else "..."}" }}'
+            known = f'{{ value = "{"store" if column == "channel" else "..."}" }}'
             raise SettingsError(
                 f"{reading.where}.columns lacks {column}, which {table} must have: name its raw column, "
                 f"or give every row the same: {column} = {known}"

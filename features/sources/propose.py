@@ -249,7 +249,7 @@ def _values(
             lines += _discount(columns)
         elif role == "channel" and guess is None:
             lines.append(
-                'channel = { value = "shop" }  # TODO: where these orders were placed: "web", "store" ...'
+                'channel = { value = "store" }  # TODO: where these orders were placed: "web", "store" ...'
             )
         elif role == "order_id" and guess is None:
             lines.append("# no order id was seen: all that a customer buys on one day is one order")

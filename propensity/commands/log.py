@@ -97,12 +97,17 @@ def ingest(
         return
     if files or out:
         raise UsageError("one source at a time; several files, and --out, go with --propose")
+    from features.definitions import catalogue
     from features.ingestion.ingest import ingest as run
+    from features.shop import shop_of
+    from features.unread import unread
     from propensity.tables import progress_bar, show_ingested
 
+    settings = settings_of()
     with progress_bar("Ingesting") as progress:
-        done = run(settings_of(), source, folder, dry_run, progress)
-    show_ingested(done, dry_run)
+        done = run(settings, source, folder, dry_run, progress)
+    shop = shop_of(settings)
+    show_ingested(done, dry_run, unread(done.held, catalogue(shop.declared("FEATURES"))))
     sys.exit(3 if done.lost else 0)
 
 

@@ -223,6 +223,8 @@ def test_contacts_consents_and_merged_ids_are_counted_as_they_are_in_force(home:
         for source, id, customer in [
             ("crm", "1", "c1"),
             ("web", "9", "c1"),
+            ("crm", "4", "c4"),
+            ("web", "4", "c4"),
             ("crm", "2", "c2"),
             ("crm", "2", "c3"),
         ]
@@ -233,7 +235,7 @@ def test_contacts_consents_and_merged_ids_are_counted_as_they_are_in_force(home:
     }  # fmt: skip
     facts = described(home, tables, 30)
     assert (facts.contacts, facts.with_propensity) == (8, 3)
-    assert (facts.several_ids, facts.shared_ids) == (1, 1)
+    assert (facts.several_ids, facts.shared_ids) == (1, 1), "c4 has the same id in both systems"
     told = {c.channel: (c.granted, c.withdrawn, c.unknown, c.default) for c in facts.consents}
     assert told == {"mail": (0, 0, 10, True), "sms": (2, 1, 7, None)}
 

@@ -560,7 +560,7 @@ def test_another_mapping_of_the_same_files_is_ingested_again(tmp_path: Path) -> 
         ('"no"', '"Number"', r"columns\.order_id: orders\.csv has no column 'Number'.*It has: no, who, when, paid"),
         ('"when"', '"wehn"', r"columns\.at: .*'wehn'; did you mean 'when'\?"),
         ('order_id = "no"', 'orderid = "no"', r"has 'orderid', which orders has not; did you mean 'order_id'\?"),
-        ('channel = { value = "web" }', "", r'columns lacks channel.*channel = \{ value = "shop" \}'),
+        ('channel = { value = "web" }', "", r'columns lacks channel.*channel = \{ value = "store" \}'),
         ('"orders*"', '"order_*.csv"', r"files: .*order_\*\.csv matches no file"),
         ('table = "orders"', 'table = "order"', r"table is 'order': expected one of .*; did you mean 'orders'\?"),
         ('table = "orders"', 'table = "orders"\nseperator = ";"', r"unknown key 'seperator'; did you mean 'separator'\?"),

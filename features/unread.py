@@ -1,0 +1,118 @@
+"""What a log holds and no feature reads: channels of other names than ours, scores that nobody declared."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.definitions import CHANNELS, Feature
+from features.tables import TABLES
+from features.words import Words
+
+if TYPE_CHECKING:
+    from features.log import Log
+
+NAMED = 8  # values in one sentence
+
+
+@dataclass(frozen=True)
+class Held:
+    """A channel of a table, or the name of an external score, and the rows that have it."""
+
+    table: str
+    column: str  # channel, name
+    value: str
+    rows: int
+    labels: tuple[str, ...] = ()  # of a score that is a category; empty if it is a number
+
+
+@dataclass(frozen=True)
+class Unread:
+    """what: is there and feeds no feature. do: how it would."""
+
+    table: str
+    what: Words
+    do: Words
+
+
+def held(log: "Log") -> tuple[Held, ...]:
+    """Every channel and every score of a log, the most frequent first."""
+    from features import duck
+
+    found: list[Held] = []
+    with duck.connect() as connection:
+        for table in (t for t, of in TABLES.items() if t in log.tables and "channel" in of.columns):
+            files = f"read_parquet({[str(p) for p in log.paths(table)]}, hive_partitioning = false)"
+            rows = connection.execute(
+                f"""SELECT channel, count(*) FROM {files} WHERE channel IS NOT NULL
+                    GROUP BY ALL ORDER BY 2 DESC, 1"""
+            ).fetchall()
+            found += [Held(table, "channel", value, count) for value, count in rows]
+        if "scores" in log.tables:
+            files = f"read_parquet({[str(p) for p in log.paths('scores')]}, hive_partitioning = false)"
+            rows = connection.execute(
+                f"""SELECT name, count(*),
+                           list_sort(list(DISTINCT label) FILTER (label IS NOT NULL))[:{NAMED}]
+                    FROM {files} GROUP BY ALL ORDER BY 2 DESC, 1"""
+            ).fetchall()
+            found += [Held("scores", "name", name, count, tuple(of or ())) for name, count, of in rows]
+    return tuple(found)
+
+
+def unread(there: Iterable[Held], features: Mapping[str, Feature]) -> list[Unread]:
+    """What of it no feature reads, a sentence a table, or a score."""
+    strange: dict[str, list[Held]] = {}
+    for one in there:
+        read = {*CHANNELS} if one.column == "channel" else set()
+        read |= {"all"} if one.table == "consents" else set()
+        if one.value not in read | _named(one.table, features):
+            strange.setdefault(one.table, []).append(one)
+    return [
+        *(_channels(table, values) for table, values in strange.items() if table != "scores"),
+        *(_score(one) for one in strange.get("scores", ())),
+    ]
+
+
+def _named(table: str, features: Mapping[str, Feature]) -> set[str]:
+    """The texts that a feature of the table names."""
+    texts: set[str] = set()
+    for feature in features.values():
+        if feature.table == table:
+            texts.update(feature.vocabulary or (), re.findall(r"'([^']*)'", feature.where or ""))
+    return texts
+
+
+def _channels(table: str, values: list[Held]) -> Unread:
+    shown = ", ".join(f'"{one.value}" ({one.rows:,})' for one in values[:NAMED])
+    more = " ..." if len(values) > NAMED else ""
+    rows, known, first = sum(one.rows for one in values), ", ".join(CHANNELS), values[0].value
+    mapped = f'{{ column = "...", map = {{ "{first}" = "web" }} }}'
+    return Unread(
+        table,
+        Words(
+            f"{rows:,} rows of {table} have a channel that no feature knows: {shown}{more}. Known: {known}.",
+            f"{table} 中有 {rows:,} 行的渠道不被任何特征识别：{shown}{more}。已知渠道：{known}。",
+        ),
+        Words(
+            f"Translate it where the mapping reads it: channel = {mapped}",
+            f"请在映射中翻译：channel = {mapped}",
+        ),
+    )
+
+
+def _score(one: Held) -> Unread:
+    name = re.sub(r"[^a-z0-9]+", "_", one.value.lower()).strip("_")
+    name = name if re.match("[a-z]", name) else f"score_{name}".rstrip("_")
+    measured = f'column="label", vocabulary={one.labels!r}' if one.labels else 'column="value"'
+    line = (
+        f'Feature(name="{name}", words=Words("{name}", "外部评分{name}"), unit="score", measure="last", '
+        f'table="scores", {measured}, where="name = \'{one.value}\'"),'
+    )
+    return Unread(
+        "scores",
+        Words(
+            f'No feature reads the external score "{one.value}" ({one.rows:,} rows).',
+            f"没有特征使用外部评分“{one.value}”（{one.rows:,} 行）。",
+        ),
+        Words(f"Declare it in FEATURES of shop.py: {line}", f"请在 shop.py 的 FEATURES 中声明：{line}"),
+    )
