@@ -28,9 +28,9 @@ class Held:
 
 @dataclass(frozen=True)
 class Unread:
-    """what: is there and feeds no feature. do: how it would."""
+    """what: is there and feeds no feature. do: how it would. kind: channel, score."""
 
-    table: str
+    kind: str
     what: Words
     do: Words
 
@@ -60,42 +60,48 @@ def held(log: "Log") -> tuple[Held, ...]:
 
 
 def unread(there: Iterable[Held], features: Mapping[str, Feature]) -> list[Unread]:
-    """What of it no feature reads, a sentence a table, or a score."""
-    strange: dict[str, list[Held]] = {}
-    for one in there:
-        read = {*CHANNELS} if one.column == "channel" else set()
-        read |= {"all"} if one.table == "consents" else set()
-        if one.value not in read | _named(one.table, features):
-            strange.setdefault(one.table, []).append(one)
+    """What of it no feature reads: a sentence on channels, one on each score."""
+    channels = {table: read for table in TABLES if (read := _read(table, "channel", features))}
+    scores = _read("scores", "name", features)
+    strange = [
+        one
+        for one in there
+        if one.column == "channel"
+        and one.value not in {*CHANNELS, *channels.get(one.table, {one.value})}
+        and (one.table, one.value) != ("consents", "all")
+    ]
     return [
-        *(_channels(table, values) for table, values in strange.items() if table != "scores"),
-        *(_score(one) for one in strange.get("scores", ())),
+        *([_channels(strange)] if strange else []),
+        *(_score(one) for one in there if one.column == "name" and one.value not in scores),
     ]
 
 
-def _named(table: str, features: Mapping[str, Feature]) -> set[str]:
-    """The texts that a feature of the table names."""
-    texts: set[str] = set()
+def _read(table: str, column: str, features: Mapping[str, Feature]) -> set[str]:
+    """The values of a column that a table's features name; empty if none of them looks at it."""
+    values: set[str] = set()
     for feature in features.values():
-        if feature.table == table:
-            texts.update(feature.vocabulary or (), re.findall(r"'([^']*)'", feature.where or ""))
-    return texts
+        if feature.table == table and feature.column == column:
+            values.update(feature.vocabulary or ())
+        if feature.table == table and re.search(rf"\b{column}\b", feature.where or ""):
+            values.update(re.findall(r"'([^']*)'", feature.where or ""))
+    return values
 
 
-def _channels(table: str, values: list[Held]) -> Unread:
-    shown = ", ".join(f'"{one.value}" ({one.rows:,})' for one in values[:NAMED])
+def _channels(values: list[Held]) -> Unread:
+    """Of the tables whose features tell channels apart."""
+    shown = ", ".join(f'"{one.value}" ({one.rows:,} × {one.table})' for one in values[:NAMED])
     more = " ..." if len(values) > NAMED else ""
-    rows, known, first = sum(one.rows for one in values), ", ".join(CHANNELS), values[0].value
+    known, first = ", ".join(CHANNELS), values[0].value
     mapped = f'{{ column = "...", map = {{ "{first}" = "web" }} }}'
     return Unread(
-        table,
+        "channel",
         Words(
-            f"{rows:,} rows of {table} have a channel that no feature knows: {shown}{more}. Known: {known}.",
-            f"{table} 中有 {rows:,} 行的渠道不被任何特征识别：{shown}{more}。已知渠道：{known}。",
+            f"No feature knows these channels: {shown}{more}. Known: {known}.",
+            f"没有特征识别这些渠道：{shown}{more}。已知渠道：{known}。",
         ),
         Words(
-            f"Translate it where the mapping reads it: channel = {mapped}",
-            f"请在映射中翻译：channel = {mapped}",
+            f"Where one of them is meant, translate it in the mapping: channel = {mapped}",
+            f"如指已知渠道之一，请在映射中翻译：channel = {mapped}",
         ),
     )
 
@@ -109,7 +115,7 @@ def _score(one: Held) -> Unread:
         f'table="scores", {measured}, where="name = \'{one.value}\'"),'
     )
     return Unread(
-        "scores",
+        "score",
         Words(
             f'No feature reads the external score "{one.value}" ({one.rows:,} rows).',
             f"没有特征使用外部评分“{one.value}”（{one.rows:,} 行）。",

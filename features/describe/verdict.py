@@ -213,7 +213,7 @@ def _looks(facts: Facts) -> Iterator[Finding]:
             ),
         )
     for one in facts.unread:
-        if one.table != "scores":
+        if one.kind == "channel":
             yield Finding("look", one.what, one.do)
     if facts.shared_ids:
         yield Finding(
@@ -229,7 +229,7 @@ def _looks(facts: Facts) -> Iterator[Finding]:
 
 def _knows(facts: Facts) -> Iterator[Finding]:
     for one in facts.unread:
-        if one.table == "scores":
+        if one.kind == "score":
             yield Finding("know", one.what, one.do)
     lacking = sum(len(absent.features) for absent in facts.absent)
     if lacking:

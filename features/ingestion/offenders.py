@@ -105,10 +105,8 @@ def as_given(row: dict[str, Any], column: str) -> str:
 
 def _shown(table: str, reason: str, row: dict[str, Any]) -> str:
     columns = at_fault(table, reason)
-    values = [as_given(row, column) for column in columns]
-    if not any(values):
-        return ""
-    text = values[0] if len(values) == 1 else ", ".join(map(" = ".join, zip(columns, values, strict=True)))
+    values = {column: value for column in columns if (value := as_given(row, column))}
+    text = "".join(values.values()) if len(columns) == 1 else ", ".join(map(" = ".join, values.items()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
