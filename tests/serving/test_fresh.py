@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -273,6 +274,16 @@ def test_two_services_of_one_home_see_each_others_events_by_one_companion(world:
     until(lambda: "scores" in one.scores({"source": "web", "id": "42"}).json()["results"][0])
     assert one.scores(new).json()["results"][0]["known_at"] == iso(LATER)
     assert len(companions(one) + companions(other)) == 1
+
+
+def test_the_companion_says_when_it_is_ready_and_has_loaded_nothing_for_nobodys_use(pair: Pair) -> None:
+    """The first event after a start waits for what is not loaded yet: pandas and scipy took half of it."""
+    _, *services = pair
+    until(lambda: any(re.search(r"fresh rows ready in \d+\.\d s", service.log) for service in services))
+    (pid,) = [pid for service in services for pid in companions(service)]
+    loaded = Path(f"/proc/{pid}/maps").read_text()
+    assert "llvmlite" in loaded, "or this test could not fail"
+    assert [name for name in ("/pandas/", "/scipy/") if name in loaded] == []
 
 
 def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice(
