@@ -8,6 +8,7 @@ its index page are off: they show raw paths, which hold customers' ids, and load
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 
 import bentoml
@@ -64,9 +65,23 @@ class Propensity:
 svc: Fronted = Propensity  # type: ignore[assignment]  # the decorator made it one
 
 
-def serve(settings: Settings) -> None:
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+
+def serve(settings: Settings, listening: Callable[[], None] = lambda: None) -> None:
     """Answer on settings.host and port until SIGTERM or SIGINT, then finish what is in flight and return.
 
+    listening: called once a caller can connect.
     SettingsError without a key, UsageError if the port is taken. Call it from the main thread.
     """
     clients(settings)
@@ -82,7 +97,7 @@ def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, listening).run(sockets=[listener])
     except _Stopped:
         service.info("stopped")
     finally:

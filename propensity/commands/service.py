@@ -24,8 +24,9 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
     from serving.service import serve as run
 
-    click.echo(f"serving on http://{settings.host}:{settings.port} until stopped (Ctrl-C)", err=True)
-    run(settings)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    said = f"serving on http://{host}:{settings.port} until stopped (Ctrl-C)"
+    run(settings, lambda: click.echo(said, err=True))
 
 
 @main.command()
