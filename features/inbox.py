@@ -14,15 +14,15 @@ neither a killed process nor a power cut loses it. A row is known from the momen
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
 from features.errors import LogError
-from features.files import locked
+from features.inbox_file import make, opened, transaction
 from features.moments import from_us, iso, to_us
 from features.settings import Settings
 from features.tables import TABLES
@@ -31,27 +31,8 @@ _BODY = "SELECT body FROM rows"
 # Whose an id is; a merge of two ids is the log's to say, and holds from its next publication on.
 _PERSON = """coalesce((SELECT canonical_id FROM aliases WHERE aliases.customer_id = {0}.customer_id),
                       {0}.customer_id)"""
-BUSY_SECONDS = 5.0  # a request of 1,000 events holds the write lock for some 20 ms
 
 Outcome = Literal["accepted", "duplicate", "event_conflict"]
-
-_SCHEMA = """
-CREATE TABLE events (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, id TEXT NOT NULL, customer_id TEXT NOT NULL,
-  received_at INTEGER NOT NULL, digest BLOB NOT NULL, UNIQUE (source, id)
-);
-CREATE INDEX events_by_customer ON events (customer_id);
-CREATE TABLE rows (
-  "table" TEXT NOT NULL, key TEXT NOT NULL, event INTEGER NOT NULL REFERENCES events,
-  customer_id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY ("table", key)
-) WITHOUT ROWID;
-CREATE INDEX rows_by_customer ON rows (customer_id, "table");
-CREATE TABLE taken (log TEXT PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE aliases (customer_id TEXT PRIMARY KEY, canonical_id TEXT NOT NULL);
-CREATE INDEX aliases_by_canonical ON aliases (canonical_id);
-CREATE TABLE overlaid (customer_id TEXT PRIMARY KEY, publication TEXT NOT NULL, number INTEGER NOT NULL);
-PRAGMA user_version = 1;
-"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ class Inbox:
         another content, or another event already says otherwise about the same thing. LogError if the disk
         refuses. A time after `received_at` becomes it: the other clock runs ahead.
         """
-        with self._used(create=True) as db, _transaction(db):
+        with self._used(create=True) as db, transaction(db):
             return [self._accept(db, arrival, received_at) for arrival in arrivals]
 
     def _accept(self, db: sqlite3.Connection, arrival: Arrival, received_at: datetime) -> tuple[Outcome, str]:
@@ -114,9 +95,12 @@ class Inbox:
         if all(known):  # by another id, or by another system
             return "duplicate", arrival.customer_id
         (number,) = db.execute(
-            "INSERT INTO events (source, id, customer_id, received_at, digest) VALUES (?, ?, ?, ?, ?) "
-            "RETURNING number",
-            (arrival.source, arrival.id, arrival.customer_id, to_us(received_at), arrival.digest),
+            "INSERT INTO events (source, id, customer_id, received_at, digest, told_at) "
+            "VALUES (?, ?, ?, ?, ?, ?) RETURNING number",
+            (
+                *(arrival.source, arrival.id, arrival.customer_id, to_us(received_at), arrival.digest),
+                to_us(datetime.now(UTC)),
+            ),
         ).fetchone()
         db.executemany(
             "INSERT INTO rows VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -144,6 +128,24 @@ class Inbox:
             after, late, late,
         )  # fmt: skip
         return dict(found)
+
+    def waiting(
+        self, publication: str, taken: int, since: datetime, start: int = 0
+    ) -> tuple[int, datetime] | None:
+        """(number, when it came by the machine's clock) of the first event, from number `start` on, that
+        neither that publication nor an overlay row of it has.
+
+        taken, since: the publication has events up to that number that came by then.
+        """
+        found = self._read(
+            f"""SELECT number, coalesce(told_at, received_at) FROM events
+            WHERE number >= ? AND (number > ? OR received_at > ?) AND number > coalesce((
+              SELECT o.number FROM overlaid o
+              WHERE o.customer_id = {_PERSON.format("events")} AND o.publication = ?
+            ), 0) ORDER BY number LIMIT 1""",
+            start, taken, to_us(since), publication,
+        )  # fmt: skip
+        return (int(found[0][0]), from_us(found[0][1])) if found else None
 
     def rows(self, customer_ids: Sequence[str], tables: Sequence[str] = tuple(TABLES)) -> list[Kept]:
         """Every row of these customers, under each of their ids, in these tables, in the order in which they
@@ -179,7 +181,7 @@ class Inbox:
 
     def note_overlaid(self, publication: str, numbers: Mapping[str, int]) -> None:
         """These customers' overlay rows of that publication have their events up to those numbers."""
-        with self._used() as db, _transaction(db):
+        with self._used() as db, transaction(db):
             db.executemany(
                 "INSERT OR REPLACE INTO overlaid VALUES (?, ?, ?)",
                 ((customer_id, publication, number) for customer_id, number in numbers.items()),
@@ -189,7 +191,7 @@ class Inbox:
         """These ids are another's, and no others."""
         if canonical == dict(self._read("SELECT customer_id, canonical_id FROM aliases")):
             return
-        with self._used(create=True) as db, _transaction(db):
+        with self._used(create=True) as db, transaction(db):
             db.execute("DELETE FROM aliases")
             db.executemany("INSERT INTO aliases VALUES (?, ?)", canonical.items())
 
@@ -208,7 +210,7 @@ class Inbox:
         ids = json.dumps(list(customer_ids))
         of = "WHERE customer_id IN (SELECT value FROM json_each(?))"
         with self._used() as db:
-            with _transaction(db):
+            with transaction(db):
                 for table in ("rows", "overlaid", "aliases"):
                     db.execute(f"DELETE FROM {table} {of}", (ids,))
                 gone = db.execute(f"DELETE FROM events {of}", (ids,)).rowcount
@@ -227,7 +229,7 @@ class Inbox:
         """
         folder = self.folder / "rows"
         folder.mkdir(parents=True, exist_ok=True)
-        with self._used(create=True) as db, _transaction(db, "BEGIN"):  # one view of all tables
+        with self._used(create=True) as db, transaction(db, "BEGIN"):  # one view of all tables
             last = db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0]
             for table in TABLES:
                 path = folder / f"{table}.jsonl"
@@ -270,13 +272,9 @@ class Inbox:
         with self._lock:
             try:
                 if create:
-                    _create(self.path)
+                    make(self.path)
                 if self._open is None:
-                    self._open = sqlite3.connect(
-                        self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-                    )
-                    self._open.execute("PRAGMA synchronous = FULL")
-                    self._open.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
+                    self._open = opened(self.path)
                 yield self._open
             except sqlite3.Error as error:
                 raise LogError(
@@ -305,29 +303,3 @@ def named(source: str, source_id: str) -> str:
 
 def _key(table: str, row: Mapping[str, Any]) -> str:
     return json.dumps([row[column] for column in TABLES[table].key])
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
-def _create(path: Path) -> None:
-    """Make an empty inbox unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
-    if path.exists():
-        return
-    with locked(path.parent / ".lock"):
-        if path.exists():
-            return
-        fresh = path.with_name(".fresh.sqlite")
-        fresh.unlink(missing_ok=True)
-        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
-        fresh.replace(path)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
@@ -28,6 +28,7 @@ from serving.arrivals import EventsAnswer, outcomes, take
 from serving.companion import Companion
 from serving.decisions import DecisionContext, take_decision
 from serving.events import Person
+from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.scores import Scorer
 
@@ -37,10 +38,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
+T = TypeVar("T")
 
 HANDED_ON = frozenset(("/docs.json",))
 INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
-THREADS = 2  # beside the event loop, for long lists and for decisions, which wait for the disk
+THREADS = 2  # beside the event loop, for long lists, for decisions, which wait for the disk, and for Redis
 BODY_SECONDS = 10  # to send a body
 
 MAX_KEY = 200  # characters of an idempotency key
@@ -73,7 +75,11 @@ class Dispatch:
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
         self._companion = Companion(settings)
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="propensity")
+        self._lag = Lag(settings, self._inbox)
+        # What waits for a slow store may not keep events from the disk, nor an operator from what is wrong.
+        self._pool, self._disk, self._looks = (
+            ThreadPoolExecutor(threads, thread_name_prefix="propensity") for threads in (THREADS, 1, 1)
+        )
         self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +91,8 @@ class Dispatch:
             self._companion.start()
             await self._behind(scope, receive, send)
             self._companion.stop()
-            self._pool.shutdown()
+            for pool in (self._pool, self._disk, self._looks):
+                pool.shutdown()
         else:
             await send({"type": "websocket.close", "code": 1000})
 
@@ -175,18 +182,21 @@ class Dispatch:
             return await self._decision(await _body(headers, receive), headers, client)
         if route == "/v1/events":
             return await self._events(await _body(headers, receive), request_id)
-        if route == "/v1/models":
-            return Answer(200, api.encode(self._scorer.models(request_id)))
-        if route == "/readyz":
-            self._scorer.ready()
-            return Answer(
-                200, api.encode(ReadyAnswer("ready", [r for r in self._scorer.refused().values() if r]))
-            )
-        if route == "/metrics":
-            return Answer(200, self._exposition(), CONTENT_TYPE)
+        if route in ("/v1/models", "/readyz", "/metrics"):
+            return await _beside(self._looks, lambda: self._look(route, request_id))
         if route == "/":
             return Answer(200, self._index)
         return Answer(200, b'{"status":"alive"}')
+
+    def _look(self, route: str, request_id: str) -> Answer:
+        """What an operator asks; it reads the store of rows."""
+        if route == "/v1/models":
+            return Answer(200, api.encode(self._scorer.models(request_id)))
+        if route == "/metrics":
+            return Answer(200, self._exposition(), CONTENT_TYPE)
+        self._scorer.ready()
+        refused = [refused for refused in self._scorer.refused().values() if refused]
+        return Answer(200, api.encode(ReadyAnswer("ready", refused)))
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = api.SCORES.decode(body)
@@ -202,7 +212,7 @@ class Dispatch:
         if len(request.customers) <= INLINE and self._settings.online == "sqlite":
             encoded, outcomes = scored()
         else:
-            encoded, outcomes = await asyncio.get_running_loop().run_in_executor(self._pool, scored)
+            encoded, outcomes = await _beside(self._pool, scored)
         for outcome, number in outcomes.items():
             self._metrics.customers(outcome, number)
         return Answer(200, encoded)
@@ -214,7 +224,7 @@ class Dispatch:
         def decided() -> DecisionAnswer:
             return take_decision(self._deciding(), request, client=client, idempotency_key=key)
 
-        answer = await asyncio.get_running_loop().run_in_executor(self._pool, decided)
+        answer = await _beside(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
         return Answer(200, api.encode(answer))
 
@@ -222,7 +232,7 @@ class Dispatch:
         def taken() -> EventsAnswer:
             return take(body, request_id, self._settings, self._inbox, self._resolve)
 
-        answer = await asyncio.get_running_loop().run_in_executor(self._pool, taken)
+        answer = await _beside(self._disk, taken)
         for outcome, number in outcomes(answer).items():
             self._metrics.events(outcome, number)
         return Answer(200, api.encode(answer))
@@ -240,9 +250,18 @@ class Dispatch:
             self._metrics.features_age((self._settings.now() - moment).total_seconds())
         except PropensityError:
             self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
+        self._metrics.fresh_lag(self._waiting())
         for name, refused in self._scorer.refused().items():
             self._metrics.release_refused(name, refused is not None)
         return self._metrics.render()
+
+    def _waiting(self) -> float:
+        try:
+            return self._lag.seconds(self._scorer.rows.current())
+        except NoBuild:
+            return self._lag.seconds(None)
+        except PropensityError:  # the store, or the inbox: nobody can say
+            return float("nan")
 
 
 def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
@@ -254,6 +273,11 @@ def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
             '`python -c "import secrets; print(secrets.token_urlsafe(24))"` prints'
         )
     return tuple((hashlib.sha256(key.encode()).digest(), name) for name, key in settings.api_keys.items())
+
+
+async def _beside(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """The result of work that waits, in a thread, while the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

@@ -49,6 +49,12 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
+        self._lag = Gauge(
+            "propensity_fresh_lag_seconds",
+            "Age of the oldest event told that no score shows yet; 0 when none waits",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
         self._refused = Gauge(
             "propensity_release_refused",
             "1 if the version in force does not answer, and an older one or none does in its place",
@@ -86,6 +92,10 @@ class Metrics:
     def features_age(self, seconds: float) -> None:
         """Note how old the published features are."""
         self._age.set(seconds)
+
+    def fresh_lag(self, seconds: float) -> None:
+        """Note how long the oldest event waits that no score shows yet; NaN if it cannot be known."""
+        self._lag.set(seconds)
 
     def release_refused(self, model: str, refused: bool) -> None:
         """Note whether a model's version in force is refused; model: a released name."""

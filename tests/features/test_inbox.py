@@ -5,7 +5,7 @@ import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -160,3 +160,42 @@ def test_several_processes_write_and_nothing_is_lost_or_twice(home: Settings, in
         assert worker.exitcode == 0
     assert len(inbox.rows(["c1"])) == 90
     assert inbox.customers(0) == {"c1": 90}
+
+
+def test_what_waits_is_what_neither_the_publication_nor_an_overlay_has(inbox: Inbox) -> None:
+    """An operator who is told 0 believes that every score knows of every event."""
+    moment, never = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+
+    def first(publication: str, taken: int = 0, since: datetime = moment, start: int = 0) -> int | None:
+        found = inbox.waiting(publication, taken, since, start)
+        return None if found is None else found[0]
+
+    assert first("a") is None
+    before = datetime.now(UTC)
+    inbox.accept([visit("1"), visit("2", "c2"), visit("3", "c9")], NOW)
+    inbox.note_aliases({"c9": "c1"})
+    assert first("a") == 1
+    number, told_at = inbox.waiting("a", 0, moment) or (0, before)
+    assert before - timedelta(seconds=1) < told_at <= datetime.now(UTC), "not by a clock that stands still"
+    assert first("a", taken=3, since=never) is None, "the log has them, and had them by that moment"
+    assert first("a", taken=3, since=moment) == 1, "the log has them, but what is published is of before"
+    inbox.note_overlaid("a", {"c1": 1})
+    assert first("a") == 2
+    assert first("b") == 1, "an overlay row is of one publication"
+    inbox.note_overlaid("a", {"c2": 2})
+    assert first("a") == first("a", start=3) == 3
+    inbox.note_overlaid("a", {"c1": 3})
+    assert first("a") is None
+
+
+def test_a_file_of_before_goes_on(home: Settings, inbox: Inbox) -> None:
+    """A home that is a version old must take events as it did."""
+    inbox.accept([visit("1")], NOW)
+    inbox.close()
+    with closing(sqlite3.connect(inbox.path)) as db:
+        db.execute("ALTER TABLE events DROP COLUMN told_at")
+        db.execute("PRAGMA user_version = 1")
+    assert inbox.waiting("a", 0, NOW - timedelta(hours=1)) == (1, NOW)
+    assert inbox.accept([visit("2")], NOW) == [("accepted", "c1")]
+    with closing(Inbox(home)) as other:
+        assert other.last() == 2

@@ -286,6 +286,31 @@ def test_the_companion_says_when_it_is_ready_and_has_loaded_nothing_for_nobodys_
     assert [name for name in ("/pandas/", "/scipy/") if name in loaded] == []
 
 
+def test_an_operator_sees_how_long_events_wait_for_their_fresh_row(pair: Pair) -> None:
+    """Scores that are silently of yesterday look like any others."""
+    settings, *services = pair
+
+    def waits(service: Running) -> float:
+        (line,) = re.findall(
+            r"^propensity_fresh_lag_seconds (.+)$", service.client.get("/metrics").text, re.M
+        )
+        return float(line)
+
+    until(lambda: [waits(service) for service in services] == [0, 0])
+    (pid,) = [pid for service in services for pid in companions(service)]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        post(services[0], [order("waits", "who waits")])
+        first = waits(services[1])
+        assert first > 0
+        until(lambda: waits(services[1]) > first + 0.1)
+        assert waits(services[0]) > first
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: [waits(service) for service in services] == [0, 0])
+    assert OnlineRows.open(settings).latest(["who waits"])[1].status[0] != UNKNOWN
+
+
 def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice(
     world: World, tmp_path: Path
 ) -> None:
