@@ -60,7 +60,7 @@ def _finish(settings: Settings, tombstones: Tombstones, ids: set[str]) -> Counte
     if (settings.home / "ledger" / "ledger.sqlite").exists():
         with closing(Ledger(settings)) as ledger:
             gone = sorted({*gone, *tombstones.customers(ledger.customers())})
-            removed["ledger keys"] = sum(ledger.erase(id) for id in gone)
+            ledger.erase(gone)
     removed["inbox events"] = inbox.erase(settings, gone)
     if settings.online != "sqlite":
         removed["online rows"] += online.erase(settings, gone)

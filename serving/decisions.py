@@ -93,8 +93,7 @@ def take_decision(
     """Decide, and record it with its contact reserved; a preview records and reserves nothing.
 
     The same key with the same request gives the stored answer, whatever has changed since; another request
-    under it raises IdempotencyConflict, and CustomerErased once that customer is erased. The key must name no
-    person: it outlives an erasure.
+    under it raises IdempotencyConflict, and CustomerErased once that customer is erased.
     Raises UnknownCustomer, FeaturesExpired, UsageError for a candidate that is no action, NoBuild,
     FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
     """

@@ -3,8 +3,8 @@
     pseudonyms    customer_id -> a random pseudonym and a random key; erasure deletes the row
     contexts      what a decision was taken under (policy, actions, feature names), once, by its hash
     decisions     one row a decision. What could tell who it was (feature row, answer) is sealed with the
-                  customer's key: after erasure nobody can read it, while counts and propensities remain.
-                  An idempotency key is stored as it came and must name no person.
+                  customer's key. Erasure deletes the key, then what was sealed, and keeps of an idempotency
+                  key a hash that knows a repeat; counts and propensities remain.
     deliveries    what became of a decision; the last row counts
     outcomes      what the customer then did
 
@@ -17,57 +17,31 @@ import hashlib
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from threading import RLock
 from typing import Literal
 
 import msgspec
 
 from features.errors import CustomerErased, DecisionError, IdempotencyConflict
-from features.files import locked
 from features.moments import from_us, to_us
 from features.settings import Settings
+from features.tombstones import Tombstones
+from serving.ledger_file import VERSION, append_only, make
 
-VERSION = 1  # of the schema
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
 
 Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
 FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
 
-_SCHEMA = f"""
-CREATE TABLE pseudonyms (customer_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, key BLOB NOT NULL);
-CREATE TABLE contexts (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE decisions (
-  id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, client TEXT NOT NULL, idempotency_key TEXT,
-  request BLOB NOT NULL, as_of INTEGER NOT NULL, action TEXT NOT NULL, channel TEXT, propensity REAL NOT NULL,
-  explored INTEGER NOT NULL, holdout INTEGER NOT NULL, reserves INTEGER NOT NULL, policy TEXT NOT NULL,
-  context TEXT NOT NULL, features TEXT NOT NULL, build TEXT NOT NULL, releases BLOB NOT NULL,
-  seed INTEGER NOT NULL, sealed BLOB NOT NULL, crc INTEGER NOT NULL, UNIQUE (client, idempotency_key)
-);
-CREATE INDEX decisions_by_customer ON decisions (pseudonym, as_of);
-CREATE TABLE deliveries (
-  decision_id TEXT NOT NULL REFERENCES decisions, status TEXT NOT NULL, at INTEGER NOT NULL, blocked_by TEXT
-);
-CREATE INDEX deliveries_by_decision ON deliveries (decision_id);
-CREATE TABLE outcomes (
-  decision_id TEXT NOT NULL REFERENCES decisions, type TEXT NOT NULL, value REAL NOT NULL,
-  at INTEGER NOT NULL, window_end INTEGER NOT NULL, matured INTEGER NOT NULL
-);
-PRAGMA user_version = {VERSION};
-""" + "".join(
-    f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} "
-    f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;\n"
-    for table in ("contexts", "decisions", "deliveries", "outcomes")
-    for verb in ("UPDATE", "DELETE")
-)
 _COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
 )  # fmt: skip
+_SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -119,9 +93,10 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.home / "ledger" / "ledger.sqlite"
+        self._settings = settings
         self._lock = RLock()
         with self._used("opened"):
-            _create(self.path)
+            make(self.path)
             self._db = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -176,8 +151,8 @@ class Ledger:
         """
         with self._used("read"):
             row = self._db.execute(
-                "SELECT id, pseudonym, request FROM decisions WHERE client = ? AND idempotency_key = ?",
-                (client, idempotency_key),
+                "SELECT id, pseudonym, request FROM decisions WHERE client = ? AND idempotency_key IN (?, ?)",
+                (client, idempotency_key, self._erased_key(client, idempotency_key)),
             ).fetchone()
             if row is None:
                 return None
@@ -264,24 +239,58 @@ class Ledger:
         """Record what followed, e.g. ("order", amount). matured: the window is over, the log complete."""
         self._add("outcomes", decision_id, type, value, to_us(at), to_us(window_end), int(matured))
 
-    def erase(self, customer_id: str) -> bool:
-        """Forget who a customer's decisions were about; True if there were any. They stay, unreadable."""
+    def erase(self, customer_ids: Collection[str]) -> None:
+        """Forget who these customers' decisions were about, with what was sealed; the decisions stay."""
         with self.deciding():
-            found = (
-                self._db.execute("DELETE FROM pseudonyms WHERE customer_id = ?", (customer_id,)).rowcount > 0
+            self._db.executemany(
+                "DELETE FROM pseudonyms WHERE customer_id = ?", [(id,) for id in customer_ids]
             )
+            self._forget()
         with self._used("cleared of the copies of a key that is deleted"):
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise DecisionError(
                 f"the key is deleted, but a reader keeps a copy of it in {self.path}-wal: erase again later"
             )
-        return found
 
-    def customers(self) -> set[str]:
-        """Everybody of whom a decision can still be read."""
+    def _forget(self) -> None:
+        """Take from the decisions of which nobody has the key what only the key's owner could be known by."""
+        found = self._db.execute(
+            f"{_SELECT} WHERE pseudonym NOT IN (SELECT pseudonym FROM pseudonyms) AND length(sealed) > 0"
+        ).fetchall()
+        if not found:
+            return
+        self._db.execute(
+            "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (_SALT, secrets.token_bytes(32))
+        )
+        self._db.execute("DROP TRIGGER IF EXISTS decisions_no_UPDATE")  # the one change that the ledger knows
+        for row in found:
+            of = dict(zip(_COLUMNS, row[:-1], strict=True))
+            if of["idempotency_key"] is not None:
+                of["idempotency_key"] = self._erased_key(of["client"], of["idempotency_key"])
+            of["request"] = of["sealed"] = b""
+            crc = _crc(tuple(of.values())) if _crc(row[:-1]) == row[-1] else row[-1]  # damaged stays damaged
+            self._db.execute(
+                "UPDATE decisions SET idempotency_key = ?, request = ?, sealed = ?, crc = ? WHERE id = ?",
+                (of["idempotency_key"], of["request"], of["sealed"], crc, of["id"]),
+            )
+        self._db.execute(append_only("decisions", "UPDATE"))
+
+    def _erased_key(self, client: str, idempotency_key: str) -> str | None:
+        """What stands for an idempotency key once its customer is erased; None if nobody was."""
+        salt = self._db.execute("SELECT body FROM contexts WHERE hash = ?", (_SALT,)).fetchone()
+        if salt is None:
+            return None
+        return "erased:" + _digest(salt[0], msgspec.json.encode([client, idempotency_key])).hex()
+
+    def customers(self) -> dict[str, int]:
+        """Everybody of whom a decision can still be read, and how many."""
         with self._used("read"):
-            return {id for (id,) in self._db.execute("SELECT customer_id FROM pseudonyms")}
+            return dict(
+                self._db.execute(
+                    "SELECT customer_id, count(*) FROM pseudonyms JOIN decisions USING (pseudonym) GROUP BY 1"
+                )
+            )
 
     def releases_named(self) -> set[tuple[str, str]]:
         """(name, version) of every release that a decision was taken with: never to be pruned."""
@@ -308,30 +317,21 @@ class Ledger:
         return None if row is None else row[0]
 
     def _pseudonym(self, customer_id: str) -> tuple[str, bytes]:
-        fresh = (customer_id, secrets.token_hex(16), secrets.token_bytes(32))
-        self._db.execute("INSERT INTO pseudonyms VALUES (?, ?, ?) ON CONFLICT DO NOTHING", fresh)
-        pseudonym, key = self._db.execute(
+        known = self._db.execute(
             "SELECT pseudonym, key FROM pseudonyms WHERE customer_id = ?", (customer_id,)
         ).fetchone()
-        return pseudonym, key
+        if known is not None:
+            return known[0], known[1]
+        if Tombstones.of(self._settings).customers([customer_id]):  # since this decision began
+            raise CustomerErased("this customer was erased: nothing is decided about them")
+        fresh = (customer_id, secrets.token_hex(16), secrets.token_bytes(32))
+        self._db.execute("INSERT INTO pseudonyms VALUES (?, ?, ?)", fresh)
+        return fresh[1], fresh[2]
 
     def _context(self, body: bytes) -> str:
         hash = hashlib.sha256(body).hexdigest()[:32]
         self._db.execute("INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (hash, body))
         return hash
-
-
-def _create(path: Path) -> None:
-    """Make an empty ledger unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
-    with locked(path.parent / ".lock"):
-        if path.exists():
-            return
-        fresh = path.with_name(".fresh.sqlite")
-        fresh.unlink(missing_ok=True)
-        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
-        fresh.replace(path)
 
 
 def _seal(key: bytes, id: str, data: bytes) -> bytes:

@@ -355,7 +355,7 @@ def test_after_erasure_a_decision_is_not_replayed_but_says_so(settings: Settings
     publish()
     id = decided(settings, key="k").decision_id or ""
     with closing(Ledger(settings)) as ledger:
-        ledger.erase("c0001")
+        ledger.erase(["c0001"])
     assert replay(settings, id) == Replay(id, "erased", [])
     with pytest.raises(DecisionError, match="erased"):
         decided(settings, key="k")

@@ -14,8 +14,10 @@ import pytest
 from features.errors import CustomerErased, DecisionError, IdempotencyConflict
 from features.moments import DAY, parse_moment
 from features.settings import Settings
+from features.tombstones import Tombstones
 from serving.api import problem_of
 from serving.ledger import Entry, Ledger, Reserved, Sealed
+from serving.ledger_file import append_only
 
 NOW = parse_moment("2017-12-31")
 REQUEST = b'{"customer":"marie"}'
@@ -157,17 +159,22 @@ def test_a_contact_that_did_not_happen_is_given_back(ledger: Ledger, status: Any
 
 def test_after_erasure_nothing_tells_who_it_was(ledger: Ledger) -> None:
     """The right to be forgotten: neither rows, nor free pages of the file, nor its write-ahead log."""
-    write(ledger, entry(idempotency_key="k"), entry("d2", "paul"))
+    write(ledger, entry(idempotency_key="marie's journey"), entry("d2", "paul", idempotency_key="k"))
     with closing(sqlite3.connect(ledger.path)) as db:
         (key,) = db.execute("SELECT key FROM pseudonyms WHERE customer_id = 'marie'").fetchone()
+        (sealed,) = db.execute("SELECT sealed FROM decisions WHERE id = 'd1'").fetchone()
 
     def on_disk() -> bytes:
         return b"".join(path.read_bytes() for path in sorted(ledger.path.parent.iterdir()))
 
     assert key in on_disk()
+    assert sealed in on_disk()
     assert b'"customer_id":"marie"' not in on_disk(), "what is sealed cannot be read even before"
-    assert ledger.erase("marie") is True
+    assert ledger.customers() == {"marie": 1, "paul": 1}
+    ledger.erase(["marie", "nobody"])
+    assert ledger.customers() == {"paul": 1}
     assert key not in on_disk()
+    assert sealed not in on_disk()
     assert b"marie" not in on_disk()
     erased = ledger.read("d1")
     assert erased.sealed is None
@@ -175,10 +182,38 @@ def test_after_erasure_nothing_tells_who_it_was(ledger: Ledger) -> None:
     assert ledger.damaged() == []
     assert ledger.read("d2").sealed is not None
     with pytest.raises(CustomerErased, match="erased") as error:
-        ledger.stored_answer("tests", "k", REQUEST)
+        ledger.stored_answer("tests", "marie's journey", REQUEST)
     problem = problem_of(error.value, Settings())
     assert (problem.status, problem.code) == (410, "customer_erased"), "else its caller asks again for ever"
-    assert ledger.erase("marie") is False
+    assert ledger.stored_answer("tests", "another", REQUEST) is None
+    assert ledger.stored_answer("tests", "k", REQUEST) == b'{"customer_id":"marie"}'
+    ledger.erase(["marie"])
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        tamper(ledger, "UPDATE decisions SET propensity = 0.5")
+
+
+def test_an_erasure_finishes_what_an_older_one_left(ledger: Ledger) -> None:
+    """Version 0.1 deleted the key alone; a damaged record must not look whole for being erased."""
+    write(ledger, entry(idempotency_key="marie's journey"), entry("d2"), entry("d3", "paul"))
+    tamper(ledger, "DROP TRIGGER decisions_no_UPDATE")
+    tamper(ledger, "UPDATE decisions SET propensity = 0.5 WHERE id = 'd2'")
+    tamper(ledger, append_only("decisions", "UPDATE"))
+    tamper(ledger, "DELETE FROM pseudonyms WHERE customer_id = 'marie'")
+    ledger.erase([])
+    with closing(sqlite3.connect(ledger.path)) as db:
+        assert db.execute("SELECT length(sealed) FROM decisions WHERE id < 'd3'").fetchall() == [(0,), (0,)]
+    assert b"marie" not in ledger.path.read_bytes()
+    assert ledger.damaged() == ["d2"]
+
+
+def test_who_was_erased_meanwhile_gets_no_decision(settings: Settings, ledger: Ledger) -> None:
+    """A decision that began before an erasure must not write the customer's name again after it."""
+    write(ledger, entry())
+    Tombstones.of(settings).having(["marie"]).write()
+    ledger.erase(["marie"])
+    with pytest.raises(CustomerErased):
+        write(ledger, entry("d2"))
+    assert ledger.customers() == {}
 
 
 def test_one_customer_has_one_pseudonym_and_two_have_two(ledger: Ledger) -> None:
@@ -279,7 +314,7 @@ def test_a_damaged_file_is_said_at_every_door(settings: Settings) -> None:
             lambda: ledger.read("d1"),
             lambda: ledger.releases_named(),
             lambda: ledger.damaged(),
-            lambda: ledger.erase("marie"),
+            lambda: ledger.erase(["marie"]),
             lambda: write(ledger, entry("d2")),
         ):
             with pytest.raises(DecisionError, match=r"ledger\.sqlite could not be .*restore its backup"):
