@@ -43,6 +43,10 @@ def build_tags(
         began, ended = done.changes[name]
         lines.append(f"{name}: {number:,} customers have it ({began:,} set, {ended:,} removed)")
     lines += [f"absent: {name}, the build lacks {', '.join(lacks)}" for name, lacks in done.absent.items()]
+    if any(map(sum, done.changes.values())) and not dry_run:
+        lines.append(
+            "The changes are in the log already, as tags of origin `derived`, which no feature reads."
+        )
     return "\n".join(lines)
 
 

@@ -139,6 +139,8 @@ TAGS = [Tag(name="big_spender", portrait=True, words=Words("Big spender", "大�
     assert run("features", "backfill", "--no-publish", **here).exit_code == 0
     tagged = run("tags", "build", **here)
     assert (tagged.exit_code, "48 snapshots evaluated" in tagged.output) == (0, True), tagged.output
+    assert "The changes are in the log already" in tagged.output
+    assert "already" not in run("tags", "build", **here).output, "again, nothing changes"
     assert "大客户" in run("portraits", "--language", "zh", **here).output
     out = tmp_path / "big.csv"
     listed = run("portraits", "--list", "big_spender", "--out", str(out), **here)
