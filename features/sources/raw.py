@@ -107,6 +107,8 @@ def columns_of(path: Path, how: Format) -> tuple[str, ...]:
 
         return tuple(pq.read_schema(path).names)
     if kind == "jsonl":
+        from duckdb import Error
+
         from features import duck
 
         with duck.connect() as connection:
@@ -116,7 +118,7 @@ def columns_of(path: Path, how: Format) -> tuple[str, ...]:
                         FROM read_ndjson_objects({literal(path)}, ignore_errors = true))
                         GROUP BY key ORDER BY key"""
                 ).fetchall()
-            except Exception as error:
+            except Error as error:
                 raise SourceError(f"{path.name} cannot be read as JSON lines: {error}") from None
         return tuple(str(key) for (key,) in rows)
     if how.header is not None:

@@ -1,5 +1,6 @@
 """Unknown files: which belong together, how they are written, a name for tomorrow's, and a sample of them all."""
 
+import csv
 import glob
 import re
 from collections.abc import Iterable
@@ -111,7 +112,7 @@ def _regular(path: Path, how: Format) -> float:
     """How regular the records are under a separator: the share with the usual number of fields, 0 for one field."""
     try:
         widths = [len(record) for record in first_records(path, how, 200)]
-    except Exception:  # the csv module's word for "not this dialect"
+    except (csv.Error, UnicodeError, SourceError):  # not this dialect, no text, or nothing in it
         return 0.0
     usual = max(set(widths), key=widths.count)
     return 0.0 if usual < 2 else widths.count(usual) / len(widths) + usual / 1000

@@ -149,6 +149,16 @@ def test_the_command_writes_a_shop_that_ingests_and_says_what_is_next(tmp_path: 
     assert Settings.from_env(home).shop == out.parent
 
 
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"", "is empty"), (b"\xff\xfe\x00", "is empty"), (b'"a\nb', "could be placed")]
+)
+def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=says):
+        propose([path])
+
+
 def test_tomorrows_file_is_found_and_another_kind_is_not(tmp_path: Path) -> None:
     """Were the names fixed, every day's sales after the first mapping would be missing, and nobody told."""
     text = "order_id,customer_id,date,total\n{n},a,2024-01-0{n},5\n"
