@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 from features.errors import SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
-from features.sources.raw import Format, columns_of, quoted
+from features.sources.proposed import format_lines, returns, text, time, values
+from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, empty_in, files_in, look, patterns, sniff
 from features.sources.skeletons import resembled, skeleton
 
 if TYPE_CHECKING:
     import duckdb
-
-CANCELLED = r"cancel|void|取消|关闭|作废"
-RETURNED = r"refund|return|退"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def propose(given: list[Path]) -> Proposal:
         )
     head = [
         f"[mapping.{name}]",
-        f"folder = {_text(str(folder))}",
+        f"folder = {text(str(folder))}",
         '# zone = "Europe/London"   # TODO: of the times without an offset; without this line, the shop\'s own zone',
         "",
     ]
@@ -82,10 +80,6 @@ def _name(path: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", path.name.split(".")[0].lower()).strip("_")
     name = name if re.match(r"[a-z]", name) else f"files_{name}".rstrip("_")
     return f"{name}_log" if name in (*BUNDLED_SOURCES, CALENDAR) else name
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # a TOML basic string is one of JSON's
 
 
 def _reading(
@@ -145,9 +139,9 @@ def _placed(
         f"[[mapping.{name}.read]]",
         "",
         f"files = {json.dumps(files, ensure_ascii=False)}",
-        *_format(how),
+        *format_lines(how),
     ]
-    values, said, table = _values(connection, roles, columns)
+    found, said, table = values(connection, roles, columns)
     if table is None:
         lacking = [role for role in ("customer_id", "at", "amount") if role not in roles]
         said = [
@@ -157,10 +151,10 @@ def _placed(
         like = resembled(columns, " ".join(files))
         if like is None:
             return [], said
-        at = _time(roles["at"].column)[0] if "at" in roles else None
+        at = time(roles["at"].column)[0] if "at" in roles else None
         said.append(f"  It is like {like}: a reading to fill in is written as a comment")
         return skeleton(name, like, lines[2:], roles, columns, at), said
-    lines[1] = f"table = {_text(table)}"
+    lines[1] = f"table = {text(table)}"
     if table == "customers":
         rest = [c.name for c in columns if c is not roles["customer_id"].column]
         lines.append(f"attributes = {json.dumps(rest, ensure_ascii=False)}")
@@ -173,9 +167,9 @@ def _placed(
         and roles["order_id"].column.distinct < roles["order_id"].column.rows
     ):
         lines.append("add_up = true               # an order id comes several times: its rows are added up")
-    lines += [f"[mapping.{name}.read.columns]", *values, *_returns(connection, name, roles, columns)]
+    lines += [f"[mapping.{name}.read.columns]", *found, *returns(connection, name, roles, columns)]
     written = "\n".join(lines)
-    left = [c.name for c in columns if _text(c.name) not in written]
+    left = [c.name for c in columns if text(c.name) not in written]
     said = [f"  {role:12} <- {g.why}" for role, g in roles.items() if g.column.name not in left] + said
     if left:
         lines.append(f"# Not placed: {', '.join(left)}")
@@ -192,166 +186,3 @@ def _roles(columns: list[Column]) -> dict[str, Guess]:
         if guesses:
             roles[role] = max(guesses, key=lambda g: (g.points, g.column.filled))
     return roles
-
-
-def _format(how: Format) -> list[str]:
-    lines = []
-    if how.kind:
-        lines.append(f"format = {_text(how.kind)}")
-    if how.encoding != "utf-8":
-        lines.append(f"encoding = {_text(how.encoding)}")
-    if how.separator != ",":
-        lines.append(f"separator = {_text(how.separator)}")
-    if how.header:
-        lines.append(
-            f"header = {json.dumps(how.header)}     # TODO: the files have none; give the columns their names"
-        )
-    return lines
-
-
-def _values(
-    connection: "duckdb.DuckDBPyConnection", roles: dict[str, Guess], columns: list[Column]
-) -> tuple[list[str], list[str], str | None]:
-    """Lines of [columns], what to say of them, and the table; None if the rows are none that we know."""
-    amount = "amount" in roles or {"price", "items"} <= set(roles)
-    if {"customer_id", "at"} <= set(roles) and amount:
-        table = "order_lines" if "product_id" in roles else "orders"
-        wanted = [
-            "order_id",
-            "customer_id",
-            "at",
-            "product_id",
-            "items",
-            "amount",
-            "discount",
-            "store_id",
-            "channel",
-        ]
-        wanted += ["category", "department", "brand"]
-    elif "product_id" in roles and "at" not in roles and "customer_id" not in roles:
-        table, wanted = "products", ["product_id", "category", "department", "brand"]
-    elif (
-        "customer_id" in roles
-        and "at" not in roles
-        and roles["customer_id"].column.distinct == roles["customer_id"].column.rows
-    ):
-        return [f"customer_id = {_id(roles['customer_id'].column)}"], [], "customers"
-    else:
-        return [], [], None
-    lines, said = [], []
-    if table == "orders":
-        wanted = [w for w in wanted if w not in ("product_id", "items", "category", "department", "brand")]
-    for role in wanted:
-        guess = roles.get(role)
-        if role == "amount":
-            lines.append(f"amount = {_amount(connection, roles)}")
-        elif role == "discount":
-            lines += _discount(columns)
-        elif role == "channel" and guess is None:
-            lines.append(
-                'channel = { value = "store" }  # TODO: where these orders were placed: "web", "store" ...'
-            )
-        elif role == "order_id" and guess is None:
-            lines.append("# no order id was seen: all that a customer buys on one day is one order")
-            said.append("  no order id was seen: all that a customer buys on one day is one order")
-        elif guess is None:
-            continue
-        elif role == "at":
-            value, note = _time(guess.column)
-            lines.append(f"at = {value}{note}")
-            said += [f"  {note.strip(' #')}"] if note else []
-            if not guess.column.offset:
-                said.append(
-                    f"  {guess.column.name} has no offset: say `zone` if its times are not the shop's local ones"
-                )
-        elif role == "items":
-            if guess.column.whole + guess.column.dot_zero > 0.999:
-                lines.append(f"items = {_text(guess.column.name)}")
-            else:
-                said.append(f"  {guess.column.name} has fractions: not taken as pieces")
-        else:
-            lines.append(f"{role} = {_id(guess.column)}")
-    if "currency" in roles:
-        said.append(
-            f"  amounts may be in several currencies: `currency = {{ column = {_text(roles['currency'].column.name)} }}`"
-        )
-    return lines, said, table
-
-
-def _id(column: Column) -> str:
-    """An id as given; made one only where the values themselves ask for it."""
-    clean = (["trim"] if column.blanks else []) + (["whole"] if column.dot_zero else [])
-    return (
-        f"{{ column = {_text(column.name)}, clean = {json.dumps(clean)} }}" if clean else _text(column.name)
-    )
-
-
-def _amount(connection: "duckdb.DuckDBPyConnection", roles: dict[str, Guess]) -> str:
-    if "amount" in roles:
-        return _text(roles["amount"].column.name)
-    return f"{{ product_of = [{_text(roles['items'].column.name)}, {_text(roles['price'].column.name)}] }}"
-
-
-def _discount(columns: list[Column]) -> list[str]:
-    """All discounts together; those that are given as negative numbers are made positive."""
-    found = [
-        c
-        for c in columns
-        if (g := rate("discount", c)) and g and not re.search(r"pct|percent|rate|率|%", c.name, re.I)
-    ]
-    if not found:
-        return []
-    if len(found) == 1 and not found[0].negative:
-        return [f"discount = {_text(found[0].name)}"]
-    parts = " + ".join(f"coalesce(abs(number({quoted(c.name)})), 0)" for c in found)
-    return [f"discount = {{ sql = '{parts}' }}"]
-
-
-def _time(column: Column) -> tuple[str, str]:
-    """The declaration of a time, and what a person must decide."""
-    format, share = column.times[0]
-    name = _text(column.name)
-    rivals = [f for f, s in column.times[1:] if f and format and s == share and len(f) == len(format)]
-    if rivals:
-        return (
-            f"{{ column = {name}, format = {_text(format)} }}",
-            f"  # TODO: {rivals[0]} reads every value as well",
-        )
-    if format:
-        return f"{{ column = {name}, format = {_text(format)} }}", ""
-    if column.midnight:
-        return f"{{ column = {name}, day = true }}", "  # always 00:00, so days: known when the day is over"
-    return name, ""
-
-
-def _returns(
-    connection: "duckdb.DuckDBPyConnection", name: str, roles: dict[str, Guess], columns: list[Column]
-) -> list[str]:
-    """Returns by a letter before the order id, or by a status; negative rows are returns by themselves."""
-    amount = roles.get("items") or roles.get("amount")
-    if "order_id" in roles and amount:
-        id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
-        found = connection.execute(
-            f"""SELECT regexp_extract({id}, '^[A-Za-z]+') AS letters, count(*) AS n,
-                       avg((starts_with(trim({x}), '-'))::INT) AS negative FROM sample
-                WHERE regexp_matches({id}, '^[A-Za-z]+\\d') GROUP BY ALL
-                HAVING n >= 3 AND negative > 0.98 ORDER BY n DESC LIMIT 1"""
-        ).fetchall()
-        if found:
-            return [
-                f"[mapping.{name}.read.returns]  # ids that begin so have negative rows only",
-                f"column = {_text(roles['order_id'].column.name)}", f"prefix = {_text(found[0][0])}",
-            ]  # fmt: skip
-    if "status" in roles and amount:
-        values = [str(v) for v, _ in roles["status"].column.top]
-        back = [v for v in values if re.search(RETURNED, v, re.I)]
-        gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
-        lines = []
-        for key, some in (("returns", back), ("cancelled", gone)):
-            if some:
-                lines += [
-                    f"[mapping.{name}.read.{key}]",
-                    f"column = {_text(roles['status'].column.name)}", f"values = {json.dumps(some, ensure_ascii=False)}",
-                ]  # fmt: skip
-        return lines
-    return []
