@@ -237,9 +237,11 @@ def tables_text(name: str | None) -> str:
 def write_proposal(files: list[Path], out: Path | None, dry_run: bool) -> None:
     """Print a mapping of the files, or write it into `out`: a new shop, or one without such a mapping."""
     from features.files import write_atomically
+    from features.shop import Shop
     from features.sources.propose import propose
 
-    proposal = propose(files)
+    shop = Shop.load(out.parent) if out is not None and out.exists() and out.name == "shop.toml" else None
+    proposal = propose(files, shop)
     for line in proposal.notes:
         click.echo(line, err=out is None)
     if out is None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import SourceError
-from features.shop import BUNDLED_SOURCES, CALENDAR
+from features.errors import PropensityError, SourceError
+from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
+from features.sources.mapping import declaration
 from features.sources.proposed import format_lines, returns, text, time, values
 from features.sources.raw import Format, columns_of
-from features.sources.samples import alike, empty_in, files_in, look, patterns, sniff
-from features.sources.skeletons import resembled, skeleton
+from features.sources.samples import alike, empty_in, files_in, look, matched, patterns, sniff
+from features.sources.skeletons import beside_people, resembled, skeleton
+from features.sources.strangers import apart, customers, ids, meet_nobody
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,10 +30,14 @@ class Proposal:
     notes: tuple[str, ...]
 
 
-def propose(given: list[Path]) -> Proposal:
-    """Look at files, and those in folders, and write a mapping that reads them. SourceError if none can be placed."""
+def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
+    """Look at files, those in folders and those that patterns find, and write a mapping that reads them.
+
+    shop: whose mappings the new one will stand beside. SourceError if no file can be placed.
+    """
     from features import duck
 
+    given = matched(given)
     files = files_in(given)
     folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
     kinds: dict[tuple[Format, tuple[str, ...]], list[Path]] = {}
@@ -41,7 +47,10 @@ def propose(given: list[Path]) -> Proposal:
     notes: list[str] = []
     readings: list[str] = []
     name = _name(given[0].resolve())
+    head = [f"[mapping.{name}]", f"folder = {text(str(folder))}"]
+    seen: dict[str, frozenset[str]] = {}  # the customers of each reading
     with duck.connect() as connection:
+        others = _customers_of(connection, shop) if shop else {}
         for (how, _), paths in kinds.items():
             columns = look(connection, paths, how)
             named = _roles([profile(connection, "sample", c) for c in columns]).get("order_id")
@@ -53,20 +62,43 @@ def propose(given: list[Path]) -> Proposal:
                 if len(groups) > 1:
                     columns = look(connection, some, how)
                 lines, said = _reading(connection, name, folder, some, how, len(groups) > 1)
+                if any(line.startswith("customer_id = ") for line in lines):
+                    here = customers(connection, _roles([profile(connection, "sample", c) for c in columns]))
+                    if strangers := apart(here, seen):
+                        lines.insert(0, f"# TODO: {meet_nobody(strangers)}")
+                        said.append(f"  {meet_nobody(strangers)}")
+                    seen[some[0].name] = here
                 notes += said
                 readings += [*lines, ""]
+        everyone = frozenset().union(*seen.values())
+        if strangers := apart(everyone, others):
+            head.append(f'# customer_prefix = "{name}:"   # TODO: {meet_nobody(strangers)}')
+            notes.append(meet_nobody(strangers))
     if not any(line.startswith("table = ") for line in readings):
         raise SourceError(
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n"
             + "\n".join([*notes, *readings])
         )
-    head = [
-        f"[mapping.{name}]",
-        f"folder = {text(str(folder))}",
+    head += [
         '# zone = "Europe/London"   # TODO: of the times without an offset; without this line, the shop\'s own zone',
         "",
     ]
     return Proposal(name, "\n".join([*head, *readings]), tuple(notes))
+
+
+def _customers_of(connection: "duckdb.DuckDBPyConnection", shop: Shop) -> dict[str, frozenset[str]]:
+    """Of each mapping of a shop, the customers in its files, as far as they can be read."""
+    found: dict[str, frozenset[str]] = {}
+    for name in shop.mappings:
+        try:
+            for reading in declaration(shop, name).readings:
+                value = reading.values.get("customer_id")
+                if value and value.form == "column" and not value.prefix and reading.files:
+                    look(connection, [path for _, path in reading.files], reading.format)
+                    found[name] = found.get(name, frozenset()) | ids(connection, value.given)
+        except PropensityError:  # of another mapping: that is said when it is used
+            continue
+    return found
 
 
 def _common(parts: list[tuple[str, ...]]) -> Iterator[str]:
@@ -142,6 +174,14 @@ def _placed(
         *format_lines(how),
     ]
     found, said, table = values(connection, roles, columns)
+    if table == "customers" and (
+        like := beside_people(columns, roles["customer_id"].column, " ".join(files))
+    ):
+        said = [
+            f"  one row a customer, but it is like {like}: a reading to fill in is written as a comment",
+            f"  Its columns: {', '.join(c.name for c in columns)}",
+        ]
+        return skeleton(name, like, lines[2:], roles, columns, None), said
     if table is None:
         lacking = [role for role in ("customer_id", "at", "amount") if role not in roles]
         said = [

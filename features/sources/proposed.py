@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from features.sources.guesses import Column, Guess, rate
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 CANCELLED = r"cancel|void|取消|关闭|作废"
 RETURNED = r"refund|return|退"
 # What tills and shops write where they do not know the customer.
-NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|0+|-+|\?+"
+NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
+OFTEN = 3  # times as often as other ids: then 0 is nobody's; 00000 may be one of 00000 to 99999
 
 
 def text(text: str) -> str:
@@ -63,7 +65,7 @@ def values(
         and "at" not in roles
         and roles["customer_id"].column.distinct == roles["customer_id"].column.rows
     ):
-        return [f"customer_id = {_id(roles['customer_id'].column)}"], [], "customers"
+        return [f"customer_id = {_customer(roles['customer_id'].column)}"], [], "customers"
     else:
         return [], [], None
     lines, said = [], []
@@ -98,7 +100,10 @@ def values(
             else:
                 said.append(f"  {guess.column.name} has fractions: not taken as pieces")
         else:
-            lines.append(f"{role} = {_id(guess.column)}")
+            customer = role == "customer_id"
+            lines.append(f"{role} = {_customer(guess.column) if customer else _id(guess.column)}")
+            if customer and (nobody := _nobody(guess.column)):
+                said.append(f"  taken for no customer: {', '.join(nobody)}")
     if "currency" in roles:
         said.append(
             f"  amounts may be in several currencies: `currency = {{ column = {text(roles['currency'].column.name)} }}`"
@@ -106,10 +111,28 @@ def values(
     return lines, said, table
 
 
-def _id(column: Column) -> str:
+def _nobody(column: Column) -> list[str]:
+    """Of the most frequent ids those that mean that the customer is not known."""
+    words = [v for v, n in column.top if n > 1 and re.fullmatch(NOBODY, str(v).strip(), re.IGNORECASE)]
+    others = [n for v, n in column.top if v not in words and v.strip("0 ")]
+    zeros = [v for v, n in column.top if not v.strip("0 ") and n > OFTEN * max(others, default=n)]
+    return words + zeros
+
+
+def _customer(column: Column) -> str:
+    """A customer's id; what means nobody is null."""
+    nobody = _nobody(column)
+    if not nobody:
+        return _id(column)
+    return f"{_id(column, nobody)}  # TODO: taken for no customer; else all of them would be one"
+
+
+def _id(column: Column, nulls: Sequence[str] = ()) -> str:
     """An id as given; made one only where the values themselves ask for it."""
     clean = (["trim"] if column.blanks else []) + (["whole"] if column.dot_zero else [])
-    return f"{{ column = {text(column.name)}, clean = {json.dumps(clean)} }}" if clean else text(column.name)
+    more = [f"clean = {json.dumps(clean)}"] if clean else []
+    more += [f"null = {json.dumps(nulls, ensure_ascii=False)}"] if nulls else []
+    return f"{{ column = {', '.join([text(column.name), *more])} }}" if more else text(column.name)
 
 
 def _amount(connection: "duckdb.DuckDBPyConnection", roles: dict[str, Guess]) -> str:

@@ -35,6 +35,21 @@ _DIGITS = re.compile(r"\d{4}(?:[-_.年月]\d+)+|\d+(?:[-.年月]\d+)*")
 _DATE = 4  # digits that make a number in a name a date, of which tomorrow's file has another
 
 
+def matched(given: Iterable[Path]) -> list[Path]:
+    """Paths as given, and what patterns such as data/*.csv find. SourceError if one finds nothing."""
+    found: dict[Path, None] = {}
+    for path in given:
+        if path.exists() or not glob.has_magic(str(path)):
+            found[path] = None
+            continue
+        base = Path(path.anchor)
+        files = sorted(base.glob(str(path.relative_to(base))))
+        if not files:
+            raise SourceError(f"no file is named like {path}")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
 def files_in(given: Iterable[Path]) -> list[Path]:
     """Files as given, and those of folders that are of a kind that is read. SourceError if one is not there."""
     files: dict[Path, None] = {}

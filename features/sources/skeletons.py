@@ -7,6 +7,8 @@ from features.sources.guesses import Column, Guess
 from features.sources.mapping import made
 from features.tables import TABLES
 
+CATEGORIES = 20  # different values of a score that is none of numbers
+
 # What names of columns and files have, in English and Chinese, column of the table by column: a person decides.
 _SIGNS: dict[str, dict[str, str]] = {
     "memberships": {
@@ -46,6 +48,30 @@ def resembled(columns: list[Column], file: str) -> str | None:
     return best if points[best] else None
 
 
+def beside_people(columns: list[Column], customer: Column, file: str) -> str | None:
+    """`identities` or `scores`, if a file of one row a customer holds nothing else; None: it describes people."""
+    others = [c for c in columns if c is not customer and c.rows]
+
+    def named(table: str) -> bool:
+        names = [*(c.name for c in others), file]
+        return any(re.search(p, n, re.I) for p in _SIGNS[table].values() for n in names)
+
+    if others and named("identities") and all(c.distinct > 0.9 * c.rows and not c.times for c in others):
+        return "identities"
+    if others and named("scores") and all(c.number > 0.95 or c.distinct <= CATEGORIES for c in others):
+        return "scores"
+    return None
+
+
+def _wide_scores(columns: list[Column], customer: str) -> list[str]:
+    """A column a score, known since its file came."""
+    names = [c.name for c in columns if c.name != customer]
+    return [
+        'delivered = 2024-01-31  # TODO: when the file came; or { file_name = "scores_%Y%m%d.csv" }',
+        f"scores = {json.dumps(names, ensure_ascii=False)}",
+    ]
+
+
 def skeleton(
     name: str, table: str, head: list[str], roles: dict[str, Guess], columns: list[Column], at: str | None
 ) -> list[str]:
@@ -54,10 +80,16 @@ def skeleton(
     lines = [
         f"TODO: not placed, but like {table}: fill this in and take off the #;",
         f"`propensity ingest --tables {table}` says what each column takes.",
-        f"[[mapping.{name}.read]]", f"table = {json.dumps(table)}", *head, f"[mapping.{name}.read.columns]",
+        f"[[mapping.{name}.read]]", f"table = {json.dumps(table)}", *head,
     ]  # fmt: skip
+    wide = table == "scores" and "customer_id" in roles and at is None
+    if wide:
+        lines += _wide_scores(columns, roles["customer_id"].column.name)
+    lines.append(f"[mapping.{name}.read.columns]")
     rules = " ".join(rule for _, rule in TABLES[table].rules)
     for column, of in TABLES[table].columns.items():
+        if wide and column in ("name", "value", "label"):
+            continue
         sign = _SIGNS[table].get(column)
         seen = next(
             (c for c in columns if sign and c.name not in taken and re.search(sign, c.name, re.I)), None

@@ -75,7 +75,7 @@ def ingest(
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
     looks at the files of an unknown shop, says what it takes each column for and why, and writes a mapping.
-    FILES may be folders.
+    FILES may be folders, or patterns in quotes: "data/pos_*.csv".
 
     \b
     propensity ingest --tables [TABLE]

@@ -241,3 +241,81 @@ def test_a_file_of_other_things_gets_a_reading_to_fill_in(
     filled = proposal.toml[proposal.toml.index("# [[mapping") : proposal.toml.index("# Its columns")]
     tomllib.loads("\n".join(row.removeprefix("# ") for row in filled.splitlines()))
     assert len(bring_in(write_shop(tmp_path, proposal.toml, {})).rows("orders")) == 1
+
+
+SALES = "order_id,customer_id,date,total\n"
+
+
+def _sales(first: int, last: int, who: str = "c{n}") -> str:
+    return "".join(f"{first}{n},{who.format(n=n)},2024-01-{1 + n % 28:02},5\n" for n in range(first, last))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "table", "lines"),
+    [
+        ("links.csv", "member_id,openid\n" + "".join(f"m{n},o{n}\n" for n in range(30)), "identities",
+         ['# source_id = "openid"', '# customer_id = "member_id"']),
+        ("risk_20240131.csv", "customer_id,churn_score,segment\n" + "".join(f"m{n},0.{n},{'ab'[n % 2]}\n" for n in range(30)), "scores",
+         ['# scores = ["churn_score", "segment"]', "# delivered = "]),
+    ],
+)  # fmt: skip
+def test_links_and_scores_are_not_taken_for_what_people_are(
+    tmp_path: Path, file: str, text: str, table: str, lines: list[str]
+) -> None:
+    """As attributes of customers, ids would link nobody, and a score would be no feature, and known forever."""
+    (tmp_path / file).write_text(text)
+    (tmp_path / "people.csv").write_text("customer_id,city,churn_risk\nm1,Ulm,1\nm2,Bonn and more,2\n" + "".join(f"p{n},town {n},1\n" for n in range(30)))  # fmt: skip
+    (tmp_path / "sales.csv").write_text(SALES + _sales(0, 30, "m{n}"))
+    proposal = propose([tmp_path])
+    assert f'# table = "{table}"' in proposal.toml
+    assert all(line in proposal.toml for line in lines), proposal.toml
+    assert 'attributes = ["city", "churn_risk"]' in proposal.toml, "people with a city stay people"
+    assert any(f"it is like {table}" in note for note in proposal.notes)
+    begins = proposal.toml.index("# [[mapping")
+    commented = proposal.toml[begins : proposal.toml.index("# Its columns")].splitlines()
+    filled = "\n".join(line.removeprefix("# ") for line in commented)
+    tomllib.loads(filled)
+    ready = filled.replace('value = "..."', 'value = "wechat"')
+    log = bring_in(write_shop(tmp_path / "new", f"{proposal.toml}\n{ready}", {}))
+    assert len([r for r in log.rows(table) if r.get("source", "wechat") == "wechat"]) in (30, 60)
+
+
+def test_ids_of_two_systems_that_never_meet_are_asked_about(tmp_path: Path) -> None:
+    """Else number 17 of the till and number 17 of the web shop are one person one day."""
+    for name, who in (("till", "t{n}"), ("web", "w{n}"), ("again", "t{n}")):
+        head = SALES if name != "web" else "order_no,user_id,paid_time,paid\n"
+        (tmp_path / f"{name}.csv").write_text(head + _sales(len(name), 40, who))
+    alike = propose([tmp_path / "till.csv", tmp_path / "again.csv"])
+    assert "customer_prefix" not in alike.toml
+    both = propose([tmp_path / "till.csv", tmp_path / "web.csv"])
+    assert both.toml.count("none of these customer ids is in till.csv") == 1
+    out = tmp_path / "shop" / "shop.toml"
+    for name in ("till", "web", "again"):
+        result = CliRunner().invoke(
+            propensity.main, ["ingest", "--propose", str(tmp_path / f"{name}.csv"), "--out", str(out)]
+        )
+        assert result.exit_code == 0, result.output
+    text = out.read_text("utf-8")
+    assert '# customer_prefix = "web:"   # TODO: none of these customer ids is in till.' in text
+    assert '# customer_prefix = "again:"   # TODO: none of these customer ids is in web.' in text
+
+
+@pytest.mark.parametrize("nobody", ["散客", "guest", "Anonymous", "0", "0000"])
+def test_ids_that_mean_nobody_are_no_customer(tmp_path: Path, nobody: str) -> None:
+    (tmp_path / "sales.csv").write_text(SALES + _sales(0, 20) + _sales(100, 110, nobody))
+    proposal = propose([tmp_path / "sales.csv"])
+    assert f"taken for no customer: {nobody}" in " ".join(proposal.notes)
+    log = proposed(tmp_path, tmp_path / "sales.csv")
+    assert log.fates("orders") == {"accepted": 20, "aside: anonymous: no customer id": 10}
+
+
+def test_files_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
+    for n in (1, 2):
+        (tmp_path / f"pos_{n}.csv").write_text(SALES + _sales(n * 10, n * 10 + 5))
+    (tmp_path / "odd.csv").write_text("colour,shape\nred,round\n")
+    proposal = propose([tmp_path / "pos_*.csv"])
+    assert 'files = ["pos_[0-9]*.csv"]' in proposal.toml
+    assert not any("colour" in note for note in proposal.notes)
+    assert propose([tmp_path]).toml.count("table = ") == 1
+    with pytest.raises(SourceError, match="no file is named like"):
+        propose([tmp_path / "nothing_*.csv"])
