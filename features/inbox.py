@@ -26,18 +26,22 @@ from features.inbox_file import make, opened, transaction
 from features.moments import from_us, iso, to_us
 from features.settings import Settings
 from features.tables import TABLES
+from features.tombstones import Tombstones
 
 _BODY = "SELECT body FROM rows"
 # Whose an id is; a merge of two ids is the log's to say, and holds from its next publication on.
 _PERSON = """coalesce((SELECT canonical_id FROM aliases WHERE aliases.customer_id = {0}.customer_id),
                       {0}.customer_id)"""
 
-Outcome = Literal["accepted", "duplicate", "event_conflict"]
+Outcome = Literal["accepted", "duplicate", "event_conflict", "customer_erased"]
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One event that came in. digest: of what it says. rows: (table, columns but the customer and times)."""
+    """One event that came in. digest: of what it says. rows: (table, columns but the customer and times).
+
+    told_as: (source, source id), if it named its customer so.
+    """
 
     source: str
     id: str
@@ -45,6 +49,13 @@ class Arrival:
     customer_id: str
     at: datetime
     rows: Sequence[tuple[str, Mapping[str, Any]]]
+    told_as: tuple[str, str] | None = None
+
+    def erased(self, tombstones: Tombstones) -> bool:
+        """Whether it is about somebody erased, under whichever name."""
+        pairs = [self.told_as] if self.told_as else []
+        names = {self.customer_id, *(named(*pair) for pair in pairs)}
+        return bool(tombstones.customers(names) or tombstones.identities(pairs))
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Inbox:
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.home / "log" / "inbox"
         self.path = self.folder / "events.sqlite"
+        self._settings = settings
         self._lock = RLock()
         self._open: sqlite3.Connection | None = None
 
@@ -71,13 +83,20 @@ class Inbox:
         """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
 
         duplicate: the same was kept before, under this id or another. event_conflict: its id was kept with
-        another content, or another event already says otherwise about the same thing. LogError if the disk
-        refuses. A time after `received_at` becomes it: the other clock runs ahead.
+        another content, or another event already says otherwise about the same thing. customer_erased:
+        nothing of it is kept. LogError if the disk refuses. A time after `received_at` becomes it: the other
+        clock runs ahead.
         """
         with self._used(create=True) as db, transaction(db):
-            return [self._accept(db, arrival, received_at) for arrival in arrivals]
+            # Read here: an erasure writes them first, and clears the inbox of what was accepted until then.
+            tombstones = Tombstones.of(self._settings)
+            return [self._accept(db, arrival, received_at, tombstones) for arrival in arrivals]
 
-    def _accept(self, db: sqlite3.Connection, arrival: Arrival, received_at: datetime) -> tuple[Outcome, str]:
+    def _accept(
+        self, db: sqlite3.Connection, arrival: Arrival, received_at: datetime, tombstones: Tombstones
+    ) -> tuple[Outcome, str]:
+        if arrival.erased(tombstones):
+            return "customer_erased", arrival.customer_id
         found = db.execute(
             "SELECT digest, customer_id FROM events WHERE source = ? AND id = ?", (arrival.source, arrival.id)
         ).fetchone()
@@ -199,27 +218,40 @@ class Inbox:
         """No overlay row is certain to be there: all will be written anew."""
         self._write("DELETE FROM overlaid")
 
+    def people(self) -> dict[str, int]:
+        """Everybody of whom the inbox has anything, under each of their ids, and how many events."""
+        found = self._read(
+            "SELECT customer_id, count(*) FROM events GROUP BY 1 UNION ALL SELECT customer_id, 0 FROM rows "
+            "UNION ALL SELECT customer_id, 0 FROM overlaid UNION ALL SELECT customer_id, 0 FROM aliases"
+        )
+        return dict(sorted(found, key=lambda of: of[1]))  # the count comes last
+
+    def identities(self) -> list[tuple[str, str, str]]:
+        """(source, source id, customer) of everybody whom an event first named so."""
+        bodies = [json.loads(body) for (body,) in self._read(f"{_BODY} WHERE \"table\" = 'identities'")]
+        return [(body["source"], body["source_id"], body["customer_id"]) for body in bodies]
+
     def changes(self) -> int:
         """A number that changes whenever another process has written."""
         return int((self._read("PRAGMA data_version") or [(0,)])[0][0])
 
-    def erase(self, customer_ids: Sequence[str]) -> int:
-        """Remove these customers' events and rows, and return how many events went."""
+    def erase(self, customer_ids: Sequence[str]) -> None:
+        """Remove these customers' events and rows, also from what ingestion reads."""
         if not self.path.exists():
-            return 0
+            return
         ids = json.dumps(list(customer_ids))
         of = "WHERE customer_id IN (SELECT value FROM json_each(?))"
         with self._used() as db:
             with transaction(db):
-                for table in ("rows", "overlaid", "aliases"):
+                for table in ("rows", "overlaid", "aliases", "events"):
                     db.execute(f"DELETE FROM {table} {of}", (ids,))
-                gone = db.execute(f"DELETE FROM events {of}", (ids,)).rowcount
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if (self.folder / "rows").exists():
+            self.write_rows()
         if busy:
             raise LogError(
                 f"they are deleted, but a reader keeps a copy in {self.path}-wal: erase again later"
             )
-        return gone
 
     def write_rows(self) -> tuple[Path, int]:
         """Write all rows as ingestion reads them; return their folder and the number of the last event.
@@ -281,18 +313,6 @@ class Inbox:
                     f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
                     "restore its backup if the file is damaged"
                 ) from error
-
-
-def erase(settings: Settings, customer_ids: Sequence[str]) -> int:
-    """Remove customers from the inbox and from what ingestion reads of it; return how many events went."""
-    inbox = Inbox(settings)
-    try:
-        gone = inbox.erase(customer_ids)
-        if gone:
-            inbox.write_rows()
-    finally:
-        inbox.close()
-    return gone
 
 
 def named(source: str, source_id: str) -> str:

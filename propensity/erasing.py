@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from features import inbox, online
+from features import online
 from features.files import locked
+from features.inbox import Inbox
 from features.ingestion import erasure
+from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.ledger import Ledger
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -28,21 +33,23 @@ def erase(
     customer: str | None = None,
     identity: tuple[str, str] | None = None,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Erased:
     """Remove one person, under all her ids, and leave tombstones that ingestion, builds and publishing obey.
 
     customer: a customer id, also one that was merged into another; or identity: (source, source id). Running
     it again is harmless, and finishes what a kill left. UnknownCustomer if nobody is known by that id.
     """
+    told = progress or _silent
     with locked(settings.home / "erased" / ".lock"):
         person = erasure.find(settings, customer, identity)
-        tombstones = Tombstones.of(settings).having(person.ids, person.identities)
-        removed = erasure.count(settings, tombstones)
-        if dry_run:
-            return Erased({place: rows for place, rows in removed.items() if rows}, len(person.ids), True)
-        tombstones.write()  # from here on she is not taken in again, whatever happens
-        removed += _finish(settings, tombstones, set(person.ids))
-        return Erased({place: rows for place, rows in removed.items() if rows}, len(person.ids), False)
+        tombstones = Tombstones.of(settings).having(person.names, person.identities)
+        known = {*person.names, *erasure.erased_of(settings, tombstones, told)}
+        removed = _count(settings, tombstones, known, told)
+        if not dry_run:
+            tombstones.write()  # from here on she is not taken in again, whatever happens
+            _finish(settings, tombstones, known, told)
+    return Erased({place: rows for place, rows in removed.items() if rows}, len(person.ids), dry_run)
 
 
 def obey(settings: Settings) -> None:
@@ -50,21 +57,59 @@ def obey(settings: Settings) -> None:
     with locked(settings.home / "erased" / ".lock"):
         tombstones = Tombstones.of(settings)
         if tombstones:
-            _finish(settings, tombstones, set())
+            _finish(settings, tombstones, erasure.erased_of(settings, tombstones, _silent), _silent)
 
 
-def _finish(settings: Settings, tombstones: Tombstones, ids: set[str]) -> Counter[str]:
-    """Everything but the log first: as long as the log knows her ids, they can be found again."""
-    removed: Counter[str] = Counter()
-    gone = sorted(ids | erasure.erased_of(settings, tombstones))
-    if (settings.home / "ledger" / "ledger.sqlite").exists():
-        with closing(Ledger(settings)) as ledger:
-            gone = sorted({*gone, *tombstones.customers(ledger.customers())})
-            ledger.erase(gone)
-    removed["inbox events"] = inbox.erase(settings, gone)
-    if settings.online != "sqlite":
-        removed["online rows"] += online.erase(settings, gone)
-    if (settings.home / "online" / "rows.sqlite").exists():  # also what was served before Redis was chosen
-        removed["online rows"] += online.erase(replace(settings, online="sqlite"), gone)
-    erasure.obey(settings, tombstones)
+def _count(
+    settings: Settings, tombstones: Tombstones, known: Collection[str], progress: Progress
+) -> Counter[str]:
+    """What `_finish` would remove, place by place; writes nothing."""
+    removed = erasure.count(settings, tombstones, progress)
+    with closing(Inbox(settings)) as inbox:
+        told = inbox.people()
+    decided = _decided(settings)
+    removed["inbox events"] = sum(told[id] for id in tombstones.customers(told))
+    removed["decisions"] = sum(decided[id] for id in tombstones.customers(decided))
+    gone = sorted({*known, *tombstones.customers(told)})
+    for store in _stores(settings):
+        rows = OnlineRows.open(store)
+        for kept, _ in rows.publications():
+            removed["online rows"] += int((rows.read(kept.published, gone).status != UNKNOWN).sum())
     return removed
+
+
+def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], progress: Progress) -> None:
+    """Everything but the log first: as long as the log knows her ids, they can be found again.
+
+    known: ids of erased people that the log, snapshots and scores hold.
+    """
+    with closing(Inbox(settings)) as inbox:
+        gone = sorted({*known, *tombstones.customers({*inbox.people(), *_decided(settings)})})
+        progress("ledger, inbox and online rows", 0, 1)
+        if (settings.home / "ledger" / "ledger.sqlite").exists():
+            with closing(Ledger(settings)) as ledger:
+                ledger.erase(gone)
+        inbox.erase(gone)
+    for store in _stores(settings):
+        online.erase(store, gone)
+    erasure.obey(settings, tombstones, progress)
+
+
+def _decided(settings: Settings) -> dict[str, int]:
+    """Customer -> decisions, of the ledger if there is one."""
+    if not (settings.home / "ledger" / "ledger.sqlite").exists():
+        return {}
+    with closing(Ledger(settings)) as ledger:
+        return ledger.customers()
+
+
+def _stores(settings: Settings) -> Iterator[Settings]:
+    """Every online store that may hold rows: also what was served before Redis was chosen."""
+    if settings.online != "sqlite":
+        yield settings
+    if (settings.home / "online" / "rows.sqlite").exists():
+        yield replace(settings, online="sqlite")
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress."""

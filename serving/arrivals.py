@@ -18,7 +18,6 @@ from features.inbox import Arrival, Inbox, named
 from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
-from features.tombstones import Tombstones
 from serving.api import UNKNOWN_FIELD, Body, Problem, worded
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
 
@@ -97,18 +96,13 @@ def take(
         body.decode()
     except UnicodeDecodeError as error:
         raise Problem(400, "malformed_json", f"the body is not UTF-8: {error.reason}") from None
-    now, exponent, tombstones = settings.now(), shop_of(settings).exponent, Tombstones.of(settings)
+    now, exponent = settings.now(), shop_of(settings).exponent
     raws = [bytes(raw) for raw in _REQUEST.decode(body).events]
     read = [_read(raw, f"$.events[{place}]", exponent, now) for place, raw in enumerate(raws)]
     fit = [found for found in read if not isinstance(found, EventRefused)]
     people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
     known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
-    gone: set[str | Person] = set(
-        tombstones.customers(e.customer for e, _ in fit if isinstance(e.customer, str))
-    )
-    pairs = tombstones.identities((person.source, person.id) for person in people)
-    gone |= {person for person in people if (person.source, person.id) in pairs}
-    arrivals = [_arrival(event, rows, known) for event, rows in fit if event.customer not in gone]
+    arrivals = [_arrival(event, rows, known) for event, rows in fit]
     kept = iter(inbox.accept(arrivals, now) if arrivals else ())
     results: list[EventAnswer | EventRefused] = []
     for place, found in enumerate(read):
@@ -116,12 +110,11 @@ def take(
             results.append(found)
             continue
         event = found[0]
-        if event.customer in gone:
-            failure = EventFailure("customer_erased", f"$.events[{place}].customer", ERASED)
-            results.append(EventRefused(event.source, event.id, failure))
-            continue
         outcome, customer_id = next(kept)
-        if outcome == "event_conflict":
+        if outcome == "customer_erased":
+            failure = EventFailure(outcome, f"$.events[{place}].customer", ERASED)
+            results.append(EventRefused(event.source, event.id, failure))
+        elif outcome == "event_conflict":
             failure = EventFailure(outcome, f"$.events[{place}]", CONFLICT)
             results.append(EventRefused(event.source, event.id, failure))
         else:
@@ -145,7 +138,8 @@ def _arrival(event: AnyEvent, rows: Sequence[Row], known: Mapping[Person, str | 
     if found is None:  # her id there is a fact of its own: a later file may say who she is
         rows = [*rows, ("identities", {"source": customer.source, "source_id": customer.id})]
         found = named(customer.source, customer.id)
-    return Arrival(event.source, event.id, digest, found, event.at, rows)
+    told_as = (customer.source, customer.id)
+    return Arrival(event.source, event.id, digest, found, event.at, rows, told_as)
 
 
 def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEvent, list[Row]] | EventRefused:

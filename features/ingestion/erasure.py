@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.errors import UnknownCustomer
 from features.files import locked, sha256, write_atomically
+from features.inbox import Inbox, named
 from features.ingestion.ingest import fold, manifest_of, taken_of, text_of
 from features.ingestion.parts import Part
 from features.ingestion.pruning import prune
@@ -33,6 +34,7 @@ from features.shop import shop_of
 from features.tombstones import Tombstones
 
 Removed = Counter[str]  # where -> rows
+Progress = Callable[[str, int, int], None]  # what, done, total
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,23 @@ class Person:
     ids: frozenset[str]
     identities: frozenset[tuple[str, str]]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Every customer id that events of this person have, or may have later."""
+        return self.ids | {named(*pair) for pair in self.identities}
+
 
 def find(settings: Settings, customer: str | None, identity: tuple[str, str] | None = None) -> Person:
     """Who that is, by a customer id or by a source's id; also of somebody whose erasure was interrupted.
 
-    UnknownCustomer if neither the log nor a tombstone knows of her.
+    UnknownCustomer if neither the log, nor the inbox, nor a tombstone knows of her.
     """
     ids = {customer} if customer is not None else set()
     pairs = {identity} if identity is not None else set()
-    named = parts_of(settings)
-    rows = []
-    for part in named:
+    parts = parts_of(settings)
+    with closing(Inbox(settings)) as inbox:
+        rows, told = inbox.identities(), inbox.people()
+    for part in parts:
         if "identities" in part.tables:
             table = pq.read_table(part.path("identities"), columns=["source", "source_id", "customer_id"])
             rows += list(zip(*(table[c].to_pylist() for c in table.column_names), strict=True))
@@ -62,7 +70,9 @@ def find(settings: Settings, customer: str | None, identity: tuple[str, str] | N
         pairs |= {(source, id) for source, id, owner in rows if owner in ids}
         ids |= {owner for source, id, owner in rows if (source, id) in pairs}
     tombstones = Tombstones.of(settings)
-    known = pairs or any(ids & set(_customers(part.path(t))) for part in named for t in _personal(part))
+    names = Person(frozenset(ids), frozenset(pairs)).names
+    known = not names.isdisjoint(told) or any(pair[:2] in pairs for pair in rows)
+    known = known or any(ids & set(_customers(part.path(t))) for part in parts for t in _personal(part))
     if not known and not tombstones.customers(ids) and not tombstones.identities(pairs):
         raise UnknownCustomer("nobody of that id is in the customer log, and nobody of that id was erased")
     return Person(frozenset(ids), frozenset(pairs))
@@ -74,17 +84,21 @@ def parts_of(settings: Settings) -> list[Part]:
     return [Part.open(settings.home / "parts" / name / facts["part"]) for name, facts in sources.items()]
 
 
-def erased_of(settings: Settings, tombstones: Tombstones) -> set[str]:
+def erased_of(settings: Settings, tombstones: Tombstones, progress: Progress) -> set[str]:
     """The customer ids of erased people that parts, snapshots or scores still hold."""
     files = [part.path(table) for part in parts_of(settings) for table in _personal(part)]
-    found: set[str] = set()
-    for path in [*files, *_derived(settings)]:
-        found |= tombstones.customers(_customers(path))
+    files += _derived(settings)
+    seen, found = set[str](), set[str]()
+    for number, path in enumerate(files):
+        progress("looking for their rows", number, len(files))
+        new = set(_customers(path)) - seen  # hashed once, and not once a file
+        found |= tombstones.customers(new)
+        seen |= new
     return found
 
 
-def count(settings: Settings, tombstones: Tombstones) -> Removed:
-    """What obeying those tombstones would remove, table by table. Writes nothing."""
+def count(settings: Settings, tombstones: Tombstones, progress: Progress) -> Removed:
+    """What obeying those tombstones would remove from the log and what was computed; writes nothing."""
     removed: Removed = Counter()
     manifest = manifest_of(settings)
     if "generation" in manifest:
@@ -94,20 +108,24 @@ def count(settings: Settings, tombstones: Tombstones) -> Removed:
                 removed[table] += _without(path, tombstones, keep=True)
         for path in (settings.home / "rejects" / log.fingerprint).glob("*.parquet"):
             removed["rejects"] += _rejects(path, tombstones, keep=True)
-    for path in _derived(settings):
+    derived = _derived(settings)
+    for number, path in enumerate(derived):
+        progress("counting their rows", number, len(derived))
         removed[_kind(settings, path)] += _without(path, tombstones, keep=True)
     return removed
 
 
-def obey(settings: Settings, tombstones: Tombstones) -> None:
+def obey(settings: Settings, tombstones: Tombstones, progress: Progress) -> None:
     """Make snapshots, scores, Feast's rows and at last the log hold nobody who was erased."""
     with locked(settings.home / "snapshots" / ".lock"):
-        for path in _derived(settings):
+        derived = _derived(settings)
+        for number, path in enumerate(derived):
+            progress("snapshots and scores", number, len(derived))
             _without(path, tombstones)
     _feast(settings, tombstones)
     with locked(settings.home / "log" / ".lock"):
         if "generation" in manifest_of(settings):
-            _log(settings, tombstones)
+            _log(settings, tombstones, progress)
         for folder in (settings.home / "rejects").glob("*/"):
             for path in folder.glob("*.parquet"):
                 if folder.name != "taken":
@@ -117,7 +135,7 @@ def obey(settings: Settings, tombstones: Tombstones) -> None:
             _build(settings, manifest)
 
 
-def _log(settings: Settings, tombstones: Tombstones) -> None:
+def _log(settings: Settings, tombstones: Tombstones, progress: Progress) -> None:
     """Fold the log in force anew, under its name; take her out of the other generations."""
     root, shop = settings.home / "log", shop_of(settings)
     scratch = root / ".scratch"
@@ -127,7 +145,7 @@ def _log(settings: Settings, tombstones: Tombstones) -> None:
     before = manifest_of(settings)
     if before["erased"] != tombstones.digest:
         try:
-            manifest = fold(settings, shop, [], before, scratch)
+            manifest = fold(settings, shop, [], before, scratch, progress=progress)
             _replace(scratch / "log", root / before["generation"], manifest)
             rejects = settings.home / "rejects" / before["generation"]
             for path in (scratch / "log" / "rejects").glob("*.parquet"):

@@ -262,12 +262,14 @@ def erase(customer: str | None, source: str | None, source_id: str | None, dry_r
     if it was interrupted. Backups that were made before are yours to remove.
     """
     from propensity.erasing import erase as run
-    from propensity.tables import show_erased
+    from propensity.tables import progress_bar, show_erased
 
     if (customer is None) == (source is None or source_id is None):
         raise click.UsageError("name a CUSTOMER, or --source and --id")
     identity = (source, source_id) if source is not None and source_id is not None else None
-    show_erased(run(settings_of(), customer, identity, dry_run))
+    with progress_bar("Erasing") as progress:
+        done = run(settings_of(), customer, identity, dry_run, progress)
+    show_erased(done)
 
 
 @main.command()

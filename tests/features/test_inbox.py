@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from features.errors import LogError
-from features.inbox import Arrival, Inbox, erase
+from features.inbox import Arrival, Inbox
 from features.moments import iso, parse_moment
 from features.settings import Settings
 
@@ -34,7 +34,7 @@ def visit(id: str, customer: str = "c1", digest: bytes = b"d", minutes: int = -6
 def test_an_inbox_that_nothing_came_into_reads_as_empty(home: Settings, inbox: Inbox) -> None:
     """Most homes have none; a decision must not make one, nor fail for want of it."""
     assert (inbox.last(), inbox.customers(0), inbox.rows(["c1"])) == (0, {}, [])
-    assert erase(home, ["c1"]) == 0
+    inbox.erase(["c1"])
     assert not inbox.path.exists()
 
 
@@ -123,15 +123,30 @@ def test_the_rows_as_ingestion_reads_them_are_the_same_bytes_again(inbox: Inbox)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
-def test_an_erased_customer_leaves_nothing_in_any_file(home: Settings, inbox: Inbox) -> None:
+def test_an_erased_customer_leaves_nothing_in_any_file(inbox: Inbox) -> None:
     """Neither the database's free pages nor its log may still name her."""
     inbox.accept([visit("1", "zoe-1987", product_id="zoes-shoes"), visit("2", "c2")], NOW)
     inbox.write_rows()
-    assert erase(home, ["zoe-1987"]) == 1
+    assert inbox.people() == {"zoe-1987": 1, "c2": 1}
+    inbox.erase(["zoe-1987"])
     left = b"".join(path.read_bytes() for path in inbox.folder.rglob("*") if path.is_file())
     assert b"zoe" not in left
     assert len(inbox.rows(["c2"])) == 1
     assert inbox.accept([visit("2", "c2")], NOW) == [("duplicate", "c2")]
+    inbox.erase([])
+    assert len(inbox.rows(["c2"])) == 1
+
+
+def test_what_ingestion_reads_of_an_erased_customer_goes_also_after_a_kill(inbox: Inbox) -> None:
+    """The database was cleared, the files beside it were not: the next run must not take it for done."""
+    inbox.accept([visit("1", "zoe-1987"), visit("2", "c2")], NOW)
+    folder, _ = inbox.write_rows()
+    files = {path: path.read_bytes() for path in folder.iterdir()}
+    inbox.erase(["zoe-1987"])
+    for path, body in files.items():
+        path.write_bytes(body)
+    inbox.erase(["zoe-1987"])
+    assert b"zoe" not in b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def test_a_disk_that_refuses_is_an_error_and_keeps_what_was(inbox: Inbox) -> None:

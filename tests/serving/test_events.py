@@ -296,10 +296,10 @@ def test_an_event_of_any_depth_is_refused_and_never_an_internal_error(inbox: Inb
 
 def test_nothing_is_kept_of_who_was_erased_under_whichever_name(inbox: Inbox) -> None:
     """Other systems go on telling of her; her row must not come back by that."""
-    Tombstones.of(settings_of(inbox)).having(["gone"], [("web", "42")]).write()
-    named = ["gone", {"source": "web", "id": "42"}, "c1"]
+    Tombstones.of(settings_of(inbox)).having(["gone", "web:43"], [("web", "42")]).write()
+    named = ["gone", {"source": "web", "id": "42"}, {"source": "web", "id": "43"}, "c1"]
     results = told(inbox, *(bad(id=str(i), customer=customer) for i, customer in enumerate(named))).results
     assert [r.error.code if isinstance(r, EventRefused) else r.status for r in results] == [
-        "customer_erased", "customer_erased", "accepted",
+        "customer_erased", "customer_erased", "customer_erased", "accepted",
     ]  # fmt: skip
     assert list(inbox.customers(0)) == ["c1"]

@@ -1,0 +1,147 @@
+"""Who is erased while the service runs: a real person of the log, of events, of decisions, of online rows."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from deliveries import deliver, identity, order
+from running import Running, release, running, settings_of
+
+from features import online
+from features.compute.engine import build
+from features.ingestion.ingest import take
+from features.log import Log
+from features.moments import iso, parse_moment
+from features.settings import Settings
+from features.tombstones import Tombstones
+from propensity import main
+from propensity.erasing import erase
+from propensity.steps import take_inbox
+from serving import batch
+
+MOMENT = parse_moment("2017-02-10")
+HER, OLD, CARD, OTHER = "anna-zmbq", "anna-old-zmbq", "card-zmbq", "c1"
+KEY = f"journey 7 of {HER}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """She has two customer ids and a card; thirty others are there."""
+    settings = replace(settings_of(tmp_path / "home"), as_of=MOMENT)
+    days = range(1, 29)
+    till = [order(f"{day}", f"c{day % 30}", f"2017-01-{day:02}", day) for day in days]
+    till += [order(f"her {day}", (OLD, HER)[day % 2], f"2017-01-{day:02}", day) for day in days]
+    who = [identity("crm", CARD, HER, "2017-01-02"), identity("crm", CARD, OLD, "2017-01-02")]
+    take(settings, [deliver(tmp_path / "till", "till", {"orders": till, "identities": who})])
+    made, _ = build(settings, [MOMENT])
+    online.publish(settings, made, MOMENT)
+    batch.score(settings, release(settings, tmp_path, made, "churn_28d"), made, MOMENT)
+    return replace(settings, as_of=MOMENT + timedelta(hours=6))
+
+
+@pytest.fixture
+def service(home: Settings) -> Iterator[Running]:
+    with running(home) as service:
+        yield service
+
+
+def visit(id: str, customer: Any) -> dict[str, Any]:
+    return {
+        "type": "visit",
+        "source": "web",
+        "id": id,
+        "customer": customer,
+        "channel": "app",
+        "at": iso(MOMENT),
+    }
+
+
+def told(service: Running, *events: dict[str, Any]) -> list[str]:
+    """What became of each event."""
+    results = service.client.post("/v1/events", json={"events": events}).json()["results"]
+    return [result["error"]["code"] if "error" in result else result["status"] for result in results]
+
+
+def decide(service: Running, customer: Any, key: str) -> tuple[int, str]:
+    body, headers = {"customer": customer}, {"idempotency-key": key}
+    asked = service.client.post("/v1/decisions", json=body, headers=headers)
+    return asked.status_code, asked.json().get("code", "")
+
+
+def scored(service: Running, *customers: Any) -> list[str]:
+    """`known_at` of each customer's scores, or the code of the error."""
+    results = service.scores(*customers).json()["results"]
+    return [result["error"]["code"] if "error" in result else result["known_at"] for result in results]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def holding(home: Settings, text: str) -> list[str]:
+    """Files of the home in which a text can be read, compressed pages opened."""
+    found = []
+    for path in sorted(p for p in home.home.rglob("*") if p.is_file()):
+        body = path.read_bytes()
+        if path.suffix == ".parquet":
+            body += repr(pq.read_table(path, partitioning=None).to_pylist()).encode()
+        if text.encode() in body:
+            found.append(str(path.relative_to(home.home)))
+    return found
+
+
+def test_nothing_is_left_of_her_and_nothing_comes_back(home: Settings, service: Running) -> None:
+    her: list[Any] = [HER, OLD, {"source": "crm", "id": CARD}, f"crm:{CARD}"]
+    assert told(service, *(visit(f"v{n}", name) for n, name in enumerate(her))) == ["accepted"] * 4
+    assert told(service, visit("of another", OTHER)) == ["accepted"]
+    until(lambda: scored(service, HER, OTHER) == [iso(home.now())] * 2)
+    assert (decide(service, HER, KEY), decide(service, OTHER, "k")) == ((200, ""), (200, ""))
+    take_inbox(home)  # so that the files which ingestion reads, and a generation, have her too
+    assert {"ledger", "log", "online", "parts", "snapshots", "scores"} <= {
+        name.split("/")[0] for name in holding(home, "zmbq")
+    }, "or this test could not fail"
+
+    dry = erase(home, HER, dry_run=True)
+    assert dry.removed.items() >= {"inbox events": 4, "decisions": 1, "orders": 28}.items()
+    assert dry.removed["online rows"] >= 1
+    assert decide(service, HER, KEY) == (200, ""), "a dry run changes nothing"
+    done = CliRunner().invoke(main, ["erase", HER], env={"PROPENSITY_HOME": str(home.home)})
+    assert done.exit_code == 0, done.output
+    assert "zmbq" not in done.output
+
+    assert scored(service, *her, OTHER) == ["unknown_customer"] * 4 + [iso(home.now())]
+    assert decide(service, HER, KEY) == (410, "customer_erased")
+    assert decide(service, HER, "another key") == (404, "unknown_customer")
+    assert told(service, *(visit(f"w{n}", name) for n, name in enumerate(her))) == ["customer_erased"] * 4
+    assert told(service, visit("of another", OTHER)) == ["duplicate"]
+    assert decide(service, OTHER, "k") == (200, "")
+    assert service.stop() == 0
+    assert holding(home, "zmbq") == []
+    assert "zmbq" not in service.log
+    assert Log.open(home).damaged() == []
+    assert erase(home, HER).removed == {}
+
+
+def test_who_is_known_by_events_alone_can_be_erased_too(home: Settings) -> None:
+    """A visitor of the mini-program, before any file says who it is."""
+    with running(home) as service:
+        assert told(service, visit("1", {"source": "web", "id": "guest-zmbq"})) == ["accepted"]
+        until(lambda: scored(service, "web:guest-zmbq") == [iso(home.now())])
+    assert erase(home, None, ("web", "guest-zmbq"), dry_run=True).removed == {
+        "inbox events": 1,
+        "online rows": 1,
+    }
+    erase(home, "web:guest-zmbq")
+    assert holding(home, "guest-zmbq") == []
+    tombstones = Tombstones.of(home)
+    assert tombstones.identities([("web", "guest-zmbq")])
+    assert tombstones.customers(["web:guest-zmbq"])
