@@ -1,0 +1,40 @@
+"""What README shows of the API is what the API answers."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from logs import ROOT
+from running import release, settings_of, small_build
+from tiny import TINY_MOMENT
+
+from features import online
+from serving import api, batch
+from serving.scores import Scorer
+
+
+def shape(value: Any) -> Any:
+    """The same with the types of values in their place."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value]
+    return type(value).__name__
+
+
+def test_the_score_in_readme_has_the_fields_of_a_real_answer(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Who copies the example into a client must not find other names in the answers."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (sent,) = re.findall(r"curl localhost:3000/v1/scores .*?-d '(.*?)'", readme, re.DOTALL)
+    (shown,) = [of for of in re.findall(r"```json\n(.*?)```", readme, re.DOTALL) if '"scores"' in of]
+    folder = tmp_path_factory.mktemp("readme")
+    settings = settings_of(folder / "home")
+    build = small_build(settings)
+    online.publish(settings, build, TINY_MOMENT)
+    batch.score(settings, release(settings, folder, build, "churn_28d"), build, TINY_MOMENT)
+    request = api.SCORES.decode(sent.replace('"662"', '"c0001"').encode())
+    real = json.loads(api.encode(Scorer(settings).answer(request, "0" * 32)))
+    assert json.dumps(shape(json.loads(shown))) == json.dumps(shape(real))
