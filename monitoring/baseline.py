@@ -131,7 +131,7 @@ def read(build: Build, card: ModelCard, moment: datetime) -> Rows:
     population = card.target.members
     snapshot = build.read(moment, [name for name, _ in card.needs])
     if population is not None:
-        inside = np.flatnonzero(snapshot[population.feature].to_numpy() > 0)
+        inside = np.flatnonzero(population.holds(snapshot[population.feature].to_numpy()))
     else:
         inside = np.arange(snapshot.num_rows)
     some = thin(inside, SAMPLE)

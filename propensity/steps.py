@@ -150,7 +150,7 @@ def score_releases(
 def train_targets(
     settings: Settings, names: Sequence[str], seed: int, progress: Progress = None
 ) -> list[Trained]:
-    """Train the named targets, or all."""
+    """Train the named targets, or those that are trained by default."""
     from training.fit import train
 
     as_of = as_of_of(settings, Log.open(settings))
@@ -175,14 +175,14 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
-    """The declared targets of those names, or all. UsageError names what is not declared."""
+    """The declared targets of those names, or the default ones. UsageError names what is not declared."""
     from training.targets import catalogue
 
     declared = catalogue(shop_of(settings).declared("TARGETS"))
     unknown = [name for name in names if name not in declared]
     if unknown:
         raise UsageError(f"no target {', '.join(unknown)}; there are: {', '.join(declared)}")
-    return [declared[name] for name in names or declared]
+    return [declared[name] for name in names or (n for n, target in declared.items() if target.default)]
 
 
 def promote_target(settings: Settings, target: str, version: str | None, dry_run: bool) -> str:
@@ -260,7 +260,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     numbers = [f"{len(features)} features"]
     for kind, declared in (
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
-        ("targets", lambda: targets.catalogue(shop.declared("TARGETS"))),
+        ("targets", lambda: targets.catalogue(shop.declared("TARGETS"), features)),
         ("actions", own_actions),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):

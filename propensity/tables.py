@@ -278,7 +278,7 @@ def show_targets(settings: Settings) -> None:
 
     shown = table("Targets", "name", "what is predicted", "for whom", "why")
     for target in catalogue(shop_of(settings).declared("TARGETS")).values():
-        shown.add_row(target.name, target.words.en, target.population, target.reason)
+        shown.add_row(target.name, target.words.en, target.population.words.en, target.reason)
     console().print(shown)
 
 

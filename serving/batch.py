@@ -43,7 +43,9 @@ def score(
         matrix = np.column_stack([part[name].to_numpy() for name in names])
         probability[first : first + _CHUNK] = release.model.score(matrix)
     members = card.target.members
-    outside = ~(snapshot[members.feature].to_numpy() > 0) if members else np.zeros(len(snapshot), bool)
+    outside = (
+        ~members.holds(snapshot[members.feature].to_numpy()) if members else np.zeros(len(snapshot), bool)
+    )
     quantiles = _quantiles(probability[~outside])
     n = len(snapshot)
     table = pa.table(

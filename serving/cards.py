@@ -1,9 +1,12 @@
 """What a model says of itself: card.json of every release."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -23,11 +26,38 @@ class FeatureCard(msgspec.Struct, frozen=True):
     zh: str
 
 
-class Members(msgspec.Struct, frozen=True):
-    """Whom a model may speak of: the customers for whom this feature is above 0 at the moment."""
+Op = Literal[">", ">=", "==", "<=", "<", "unknown"]
+
+
+class Members(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whom a model may speak of: the customers of whom `feature op value` holds at the moment.
+
+    A feature that is not known (null) meets no comparison; `unknown` holds for exactly those customers, such
+    as those without any order.
+    """
 
     feature: str
     hash: str
+    op: Op = ">"
+    value: float = 0.0
+
+    def holds(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Of whom the condition holds: bool [n], from the feature's values float32 [n], NaN for null.
+
+        >>> Members("orders_90d", "").holds(np.array([2, 0, np.nan], np.float32)).tolist()
+        [True, False, False]
+        """
+        return np.asarray(_HOLDS[self.op](values, self.value))
+
+
+_HOLDS: dict[Op, Callable[[NDArray[np.float32], float], NDArray[np.bool_]]] = {
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "<=": np.less_equal,
+    "<": np.less,
+    "unknown": lambda values, _: np.isnan(values),
+}
 
 
 class TargetCard(msgspec.Struct, frozen=True):

@@ -251,8 +251,7 @@ def members_of(release: Release, rows: np.ndarray, features: Mapping[str, str]) 
     members = release.model.card.target.members
     if members is None:
         return np.ones(len(rows), bool)
-    inside: np.ndarray = rows[:, list(features).index(members.feature)] > 0
-    return inside
+    return members.holds(rows[:, list(features).index(members.feature)])
 
 
 def _outside(release: Release) -> str:

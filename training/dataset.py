@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import store
@@ -24,6 +23,7 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.settings import Settings
 from serving.booster import Rows
+from training.labels import events, labels, members
 from training.targets import Target
 
 STEP = 7 * DAY  # denser snapshots repeat nearly the same row and label
@@ -95,7 +95,7 @@ def plan(target: Target, build: Build, as_of: datetime) -> Plan:
     """
     horizon = target.horizon_days * DAY
     known_by = min(as_of, build.complete_until)
-    first = build.log_starts_at + max(target.population_days or 0, WARM_UP) * DAY
+    first = build.log_starts_at + max(target.population.days, WARM_UP) * DAY
     weekly = _apart([m for m in build.moments if m >= first and m + horizon <= known_by], STEP)
     if weekly:
         test = weekly[-1]
@@ -149,38 +149,13 @@ def reach(feature: Feature, features: Mapping[str, Feature]) -> int:
     return feature.window or (max(WINDOWS) if feature.measure == "since_first" else 0)
 
 
-def labels(
-    orders: pa.Table, spine: pa.Table, target: Target, known_by: Mapping[datetime, datetime]
-) -> NDArray[np.float64]:
-    """The label of each row of the spine (customer_id, moment): 0 or 1, float64 [n].
-
-    orders: customer_id, at, known_at, ref. An order counts if moment < at <= moment + horizon, if it was
-    known by `known_by[moment]`, and if it is no return or correction of another.
-    """
-    orders = orders.filter(pc.is_null(orders["ref"]))
-    result = np.zeros(len(spine))
-    for moment, by in known_by.items():
-        until = moment + target.horizon_days * DAY
-        if until > by:
-            raise NotEnoughData(f"the label of {iso(moment)} is known at {iso(until)}, not by {iso(by)}")
-        inside = pc.and_(
-            pc.and_(pc.greater(orders["at"], moment), pc.less_equal(orders["at"], until)),
-            pc.less_equal(orders["known_at"], by),
-        )
-        here = pc.equal(spine["moment"], moment)
-        bought = pc.is_in(spine["customer_id"], pc.unique(orders["customer_id"].filter(inside)))
-        result[pc.and_(here, bought).to_numpy()] = 1.0
-    return result if target.label == "order" else 1.0 - result
-
-
 def read(
     settings: Settings, log: Log, build: Build, target: Target, plan: Plan, names: Sequence[str]
 ) -> Dataset:
     """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
     spine = pa.concat_tables([members(build, target, moment) for moment in plan.moments])
-    orders = log.read("orders", ["customer_id", "at", "known_at", "ref"])
     known_by = dict.fromkeys((*plan.fit, *plan.calibration), plan.test) | {plan.test: plan.known_by}
-    label = labels(orders, spine, target, known_by)
+    label = labels(events(log, target), spine, target, known_by)
     table = store.historical(settings, build, spine, names)
     if len(table) != len(spine) or not table.select(spine.column_names).equals(spine):
         raise FeatureError(f"{len(table)} rows came back for a spine of {len(spine)}, or in another order")
@@ -200,12 +175,3 @@ def read(
                 f"among {inside.sum()} labels: {LEAST_OF_A_LABEL} of each kind are needed; use a longer log"
             )
     return Dataset(tuple(names), **parts)
-
-
-def members(build: Build, target: Target, moment: datetime) -> pa.Table:
-    """The population at a moment, from the snapshot, as serving sees it: customer_id, moment."""
-    names = [target.members] if target.members else []
-    snapshot = build.read(moment, ["customer_id", "moment", *names])
-    if target.members:
-        snapshot = snapshot.filter(pc.greater(snapshot[target.members], 0))
-    return snapshot.select(["customer_id", "moment"])

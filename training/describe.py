@@ -8,7 +8,7 @@ from features.compute.builds import Build
 from features.definitions import Feature
 from features.shop import Shop
 from features.words import Words
-from serving.cards import FeatureCard, Members, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from training import evaluate
 from training.dataset import Dataset, Plan
 from training.targets import Target, text
@@ -26,7 +26,6 @@ def card_of(
 ) -> ModelCard:  # fmt: skip
     """The card before the model was judged."""
     known = data.known
-    members = target.members
     notes = [
         Text(
             f"Fitted on {len(plan.fit)} moments to {plan.fit[-1]:%Y-%m-%d} ({len(data.fit):,} rows), "
@@ -54,12 +53,12 @@ def card_of(
         target=TargetCard(
             name=target.name,
             horizon_days=target.horizon_days,
-            population=target.population,
+            population=target.population.words.en,
             label=target.label,
             words=text(target.words),
             higher_is=target.higher_is,
             score=text(target.score),
-            members=Members(members, build.features[members]) if members else None,
+            members=target.population.members(build.features),
         ),
         features=tuple(
             FeatureCard(

@@ -4,55 +4,47 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 (`problems`), the registry and the service pick it up by themselves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from features.definitions import WINDOWS
+from features.definitions import Feature
 from features.errors import TrainingError
 from features.words import Words
 from serving.cards import Text
+from training import populations
+from training.populations import Population, buyers
 
 Label = Literal["no_order", "order"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One target. At a moment m the label looks at orders with m < at <= m + horizon_days x 24 h.
+    """One target. At a moment m the label looks at events with m < at <= m + horizon_days x 24 h.
 
-    label: what counts as 1. population_days: only customers with an order in that many days before the
-    moment (one of the features' windows); None: everyone known. higher_is: what a high probability means
-    for the shop. score: what the probability is called, after "raises the". reason: why this target, with
-    this horizon and population.
+    population: whom it speaks of. label: what counts as 1. returned: whether an order counts that came back
+    in full within the horizon. higher_is: what a high probability means for the shop. score: what the
+    probability is called, after "raises the". reason: why this target, with this horizon and population.
+    default: whether `propensity train` without names trains it.
     """
 
     name: str
     horizon_days: int
-    population_days: int | None
+    population: Population
     label: Label
     words: Words
     score: Words
     higher_is: Literal["bad", "good"]
     reason: str
-
-    @property
-    def members(self) -> str | None:
-        """The feature that is above 0 for those in the population; None: everyone."""
-        return None if self.population_days is None else f"orders_{self.population_days}d"
-
-    @property
-    def population(self) -> str:
-        """The population in words."""
-        if self.population_days is None:
-            return "every customer known"
-        return f"customers with an order in the last {self.population_days} days"
+    returned: bool = True
+    default: bool = True
 
 
 TARGETS: tuple[Target, ...] = (
     Target(
         name="churn_28d",
         horizon_days=28,
-        population_days=90,
+        population=buyers(90),
         label="no_order",
         words=Words("No order in the next 28 days", "未来28天内不下单"),
         score=Words("churn risk", "流失风险"),
@@ -63,7 +55,7 @@ TARGETS: tuple[Target, ...] = (
     Target(
         name="repurchase_7d",
         horizon_days=7,
-        population_days=90,
+        population=buyers(90),
         label="order",
         words=Words("An order in the next 7 days", "未来7天内下单"),
         score=Words("chance of another order", "复购可能性"),
@@ -73,7 +65,7 @@ TARGETS: tuple[Target, ...] = (
     Target(
         name="repurchase_14d",
         horizon_days=14,
-        population_days=90,
+        population=buyers(90),
         label="order",
         words=Words("An order in the next 14 days", "未来14天内下单"),
         score=Words("chance of another order", "复购可能性"),
@@ -83,27 +75,29 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def catalogue(own: Iterable[Target] = ()) -> dict[str, Target]:
-    """Built-in targets and a shop's own, by name. TrainingError for a name twice or a broken contract."""
+def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None = None) -> dict[str, Target]:
+    """Built-in targets and a shop's own, by name. TrainingError for a name twice or a broken contract.
+
+    features: all that are declared, if populations are to be held against them too.
+    """
     by_name: dict[str, Target] = {}
     for target in (*TARGETS, *own):
         if target.name in by_name:
             raise TrainingError(f"target {target.name} is declared twice: give one of them another name")
-        if wrong := problems(target):
+        if wrong := problems(target, features):
             raise TrainingError(f"{wrong[0]}: correct it in the shop's shop.py")
         by_name[target.name] = target
     return by_name
 
 
-def problems(target: Target) -> list[str]:
-    """The contract that every target must pass; empty when it does."""
+def problems(target: Target, features: Mapping[str, Feature] | None = None) -> list[str]:
+    """The contract that every target must pass; empty when it does. features: all that are declared."""
     found = []
     if not target.name.endswith(f"_{target.horizon_days}d") or not target.name.isidentifier():
         found.append(f"the name must end in its horizon, _{target.horizon_days}d, and be an identifier")
     if not 1 <= target.horizon_days <= 365:
         found.append(f"a horizon of {target.horizon_days} days is not within 1 to 365")
-    if target.population_days is not None and target.population_days not in WINDOWS:
-        found.append(f"population_days must be None or one of the features' windows {WINDOWS}")
+    found += populations.problems(target.population, features)
     if target.label not in ("no_order", "order"):
         found.append(f"the label {target.label!r} is neither 'no_order' nor 'order'")
     if target.higher_is != ("bad" if target.label == "no_order" else "good"):

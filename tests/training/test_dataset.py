@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +16,10 @@ from features.moments import DAY, grid, parse_moment
 from features.settings import Settings
 from training import dataset
 from training.targets import TARGETS, Target
+from training.targets import catalogue as targets
 
-CHURN, WEEK, FORTNIGHT = TARGETS
+CHURN, WEEK, FORTNIGHT = (targets()[name] for name in ("churn_28d", "repurchase_7d", "repurchase_14d"))
 M = parse_moment("2017-12-03")
-STAMP = pa.timestamp("us", "UTC")
-MICRO = timedelta(microseconds=1)
 
 
 def build_of(starts: datetime, moments: list[datetime], until: datetime | None = None) -> Build:
@@ -65,7 +63,7 @@ def test_no_label_looks_into_the_next_part(
 def test_the_demo_is_judged_at_the_last_moment_whose_label_is_mature(journey: Settings) -> None:
     """Else: the printed figures are of another moment than the published comparators."""
     build = Build.open(journey)
-    tests = [dataset.plan(target, build, journey.now()).test for target in TARGETS]
+    tests = [dataset.plan(target, build, journey.now()).test for target in (CHURN, WEEK, FORTNIGHT)]
     assert [f"{test:%m-%d}" for test in tests] == ["12-03", "12-24", "12-17"]
 
 
@@ -81,58 +79,6 @@ def test_a_short_log_is_told_in_numbers() -> None:
     moments = grid(parse_moment("2017-07-01"), M)
     with pytest.raises(NotEnoughData, match=r"154 days or more .* These 64 days hold 6 usable snapshots"):
         dataset.plan(CHURN, build_of(moments[0], moments), M)
-
-
-def label_of(target: Target, at: datetime, known: datetime | None = None, ref: str | None = None) -> float:
-    orders = pa.table(
-        {
-            "customer_id": ["c"],
-            "at": pa.array([at], STAMP),
-            "known_at": pa.array([known or at], STAMP),
-            "ref": pa.array([ref], pa.string()),
-        }
-    )
-    spine = pa.table({"customer_id": ["c", "d"], "moment": pa.array([M, M], STAMP)})
-    bought, never = dataset.labels(orders, spine, target, {M: M + 28 * DAY})
-    assert never == (target.label == "no_order")
-    return float(bought)
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_a_label_covers_exactly_the_horizon(target: Target) -> None:
-    """Else: an order that was known at the moment counts as the future, or one after the horizon does."""
-    bought = 1.0 if target.label == "order" else 0.0
-    end = M + target.horizon_days * DAY
-    assert [label_of(target, at) == bought for at in (M, M + MICRO, end, end + MICRO)] == [
-        False, True, True, False,
-    ]  # fmt: skip
-
-
-def test_what_was_not_known_in_time_is_not_learnt() -> None:
-    """Else: a replay of the past learns from rows that arrived after it."""
-    at = M + DAY
-    assert label_of(CHURN, at, known=M + 28 * DAY) == 0
-    assert label_of(CHURN, at, known=M + 28 * DAY + MICRO) == 1
-
-
-def test_a_return_is_no_order() -> None:
-    """Else: who brings everything back counts as a loyal customer."""
-    assert label_of(CHURN, M + DAY, ref="an order") == 1
-
-
-def test_an_immature_label_is_refused() -> None:
-    """Else: the last four weeks are full of customers who look lost."""
-    nothing = pa.table(
-        {
-            "customer_id": pa.array([], pa.string()),
-            "at": pa.array([], STAMP),
-            "known_at": pa.array([], STAMP),
-            "ref": pa.array([], pa.string()),
-        }
-    )
-    spine = pa.table({"customer_id": ["c"], "moment": pa.array([M], STAMP)})
-    with pytest.raises(NotEnoughData, match="2017-12-31"):
-        dataset.labels(nothing, spine, CHURN, {M: M + 28 * DAY - MICRO})
 
 
 def test_features_that_grow_with_the_log_are_left_out() -> None:

@@ -1,0 +1,69 @@
+"""Whom a target speaks of, decided from one feature of the snapshot: the service can check it without a log.
+
+A shop's own population is a `Population` over any feature, built-in or from its shop.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from features.definitions import Feature
+from features.errors import FeatureError
+from features.words import Words
+from serving.cards import Members, Op
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """The customers of whom `feature op value` holds at the moment; without a feature, everyone known.
+
+    words: in the plural, as in "speaks only of ...". days: of log that the condition needs before it means
+    what it says; a window that reaches back beyond the log's start would be another population each week.
+    """
+
+    words: Words
+    feature: str | None = None
+    op: Op = ">"
+    value: float = 0.0
+    days: int = 0
+
+    def members(self, hashes: Mapping[str, str]) -> Members | None:
+        """The condition, for a build's or release's features (name -> hash); None: everyone.
+
+        FeatureError if the feature is not among them.
+        """
+        if self.feature is None:
+            return None
+        if self.feature not in hashes:
+            raise FeatureError(
+                f"{self.words.en} are known by {self.feature}, which is not built: the log lacks its table, "
+                "or `propensity features build` has not run since it was declared"
+            )
+        return Members(self.feature, hashes[self.feature], self.op, self.value)
+
+
+EVERYONE = Population(words=Words("every customer known", "所有已知客户"))
+
+
+def buyers(days: int) -> Population:
+    """Customers with an order in that many days before the moment, one of the features' windows."""
+    words = Words(f"customers with an order in the last {days} days", f"近{days}天有订单的客户")
+    return Population(words=words, feature=f"orders_{days}d", days=days)
+
+
+def problems(population: Population, features: Mapping[str, Feature] | None = None) -> list[str]:
+    """The contract that every population must pass; empty when it does. features: all that are declared."""
+    found = []
+    if not all(population.words):
+        found.append("the population needs words in English and Chinese")
+    if population.op not in get_args(Op):
+        found.append(f"the population's op {population.op!r} is none of {', '.join(get_args(Op))}")
+    if not 0 <= population.days <= 3660:
+        found.append(f"the population's {population.days} days are not within 0 to 3660")
+    if features is not None and population.feature is not None:
+        feature = features.get(population.feature)
+        if feature is None:
+            found.append(f"the population is known by {population.feature}, which is no declared feature")
+        elif population.days < (feature.window or 0):
+            found.append(f"the population needs days={feature.window}: {feature.name} looks back so far")
+    return found
