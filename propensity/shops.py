@@ -215,7 +215,7 @@ TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}
 
 def tables_text(name: str | None) -> str:
     """The tables that a mapping can fill, or one with its columns and rules. UsageError if there is none."""
-    from features.sources.mapping import made
+    from features.sources.declared import made
     from features.tables import TABLES
     from features.toml import nearest
 

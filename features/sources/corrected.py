@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from features.shop import Shop
-from features.sources.mapping import Reading, declaration
+from features.sources.declared import Reading
+from features.sources.mapping import declaration
 from features.sources.parsed import parsed
 from features.sources.raw import Format, literal, quoted
 from features.sources.values import Habits, Value, number

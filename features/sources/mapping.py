@@ -22,83 +22,20 @@ module reads and checks the declarations; `parsed.py` makes SQL of one reading, 
 """
 
 import codecs
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 from features.errors import SettingsError, SourceError
 from features.shop import Shop
 from features.sources import Source
+from features.sources.declared import Declared, Match, Reading, made
 from features.sources.raw import UTF8, Format, columns_of, encoding_of, literal, quoted
 from features.sources.values import NULLS, Habits, Value, read_habits, read_value
 from features.tables import TABLES, Column
 from features.toml import Entry, nearest
 
-# What a file need not say, a column of the table: the id of an event is then its file and line.
-MADE = {
-    "contacts": "contact_id", "responses": "response_id", "interactions": "interaction_id", "cases": "case_id",
-    "surveys": "survey_id", "calendar": "event_id",
-}  # fmt: skip
-_ALWAYS_MADE = {
-    "orders": ("order_id", "discount", "amount"),
-    "order_lines": ("order_id", "line", "items", "discount", "coupon", "customer_id", "at"),
-    "customers": ("at",),
-    "identities": ("at",),
-    "scores": ("at", "name"),
-    "tags": ("origin",),
-}
 _OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
-
-
-def made(table: str) -> tuple[str, ...]:
-    """Columns of a table that its files need not have."""
-    return ("known_at", *([MADE[table]] if table in MADE else []), *_ALWAYS_MADE.get(table, ()))
-
-
-@dataclass(frozen=True)
-class Match:
-    """A condition on a raw row, as SQL; `columns` are the raw columns it names."""
-
-    where: str
-    sql: str
-    columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One `[[mapping.NAME.read]]`: files, their format, and what each column of the table reads from."""
-
-    where: str
-    table: str
-    files: tuple[tuple[str, Path], ...]  # the name that the account shows, path
-    format: Format
-    values: Mapping[str, Value]
-    habits: Habits
-    currency: Value | None
-    conditions: Mapping[str, tuple[tuple[str, Match], ...]]  # aside, reject, note -> (reason, condition)
-    returns: Match | bool  # True: what is negative
-    cancelled: Match | None
-    cancelled_at: Value | None
-    add_up: bool
-    once: bool  # exact repetitions of a row are put aside
-    lists: tuple[str, ...]  # attributes of customers; scores: raw columns that each become a row
-    delivered: tuple[str, str] | None  # ("day", date) or ("file_name", format)
-    prefix: str
-    raw_columns: tuple[str, ...] = ()  # of all its files
-    accounts: bool = True  # False for the second score and on of a wide table: the first tells its rows' fate
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A whole `[mapping.NAME]`."""
-
-    name: str
-    where: str
-    zone: str
-    readings: tuple[Reading, ...]
-    complete_until: str | None  # RFC 3339
-    first_day: str | None
 
 
 def source(shop: Shop, name: str, folder: Path | None = None) -> Source:

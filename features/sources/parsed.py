@@ -6,7 +6,7 @@ Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` 
 (its date in the source's zone).
 """
 
-from features.sources.mapping import Match, Reading
+from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
 from features.sources.values import Value, known, moment, number, read, text
 from features.tables import TABLES, Type

@@ -3,8 +3,8 @@
 import json
 import re
 
+from features.sources.declared import made
 from features.sources.guesses import Column, Guess
-from features.sources.mapping import made
 from features.tables import TABLES
 
 CATEGORIES = 20  # different values of a score that is none of numbers

@@ -1,0 +1,203 @@
+"""SQL of orders and their lines, over what was read: sums, returns and the orders that they take back."""
+
+from features.sources.declared import Declared
+from features.sources.raw import quoted
+from features.tables import TABLES
+
+AT_ONCE = "INTERVAL 1 HOUR"  # a return this soon is a cancellation: nothing can have been shipped
+RETURNED = (
+    f"CASE WHEN ref = 'unknown' THEN 'a return without an earlier order that it fits' "
+    f"WHEN \"at\" - _sold_at <= {AT_ONCE} THEN 'a return within the hour: cancelled at once' "
+    "ELSE 'a return, matched to its order' END"
+)
+
+
+# Whether a row can be used at all: only such rows count in the sums of an order, and can be matched.
+_PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes before or after
+_OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
+
+
+def read_orders(declared: Declared, whole: bool) -> str:
+    """Orders as they were read: named, several rows of one added up, returns with negative money."""
+    add_up = any(r.add_up for r in declared.readings)
+    automatic = any(r.returns is not False for r in declared.readings if r.table == "orders")
+    ok = f"{_OK} {'AND amount IS NOT NULL' if whole else ''}"
+    return f"""
+        WITH named AS (
+            SELECT * REPLACE (_return {"OR coalesce(amount < 0, false)" if automatic else ""} AS _return),
+                   {ok} AS _ok, order_id IS NULL AS _unnamed FROM _orders_read),
+        signed AS (
+            SELECT * REPLACE (
+                       coalesce(order_id, customer_id || ':' || _day || CASE WHEN _return THEN ':return' ELSE '' END) AS order_id,
+                       CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
+                       CASE WHEN _return THEN 0 ELSE discount END AS discount),
+                   _unnamed OR {add_up} AS _adds FROM named),
+        sums AS (SELECT order_id AS _id, sum(amount) AS _amount, sum(discount) AS _discount, max(known_at) AS _known,
+                        min({_PLACE}) AS _first
+                 FROM signed WHERE _ok AND _adds GROUP BY order_id),
+        summed AS (SELECT s.*, _amount, _discount, _known, coalesce({_PLACE} <> _first, false) AS _later
+                   FROM signed s LEFT JOIN sums ON _ok AND _adds AND order_id = _id)
+        SELECT * EXCLUDE (_amount, _discount, _known, _later, _adds) REPLACE (
+                   CASE WHEN _ok AND _adds THEN _amount ELSE amount END AS amount,
+                   CASE WHEN _ok AND _adds THEN _discount ELSE discount END AS discount,
+                   CASE WHEN _ok AND _adds THEN _known ELSE known_at END AS known_at,
+                   CASE WHEN _later THEN 'added to the order that an earlier row began' ELSE _aside END AS _aside,
+                   CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
+                        ELSE _note END AS _note,
+                   _ok AND NOT _later AS _ok)
+        FROM summed"""
+
+
+# Of rows that give one order id, the one that lines belong to: the first that can be used.
+ORDER_OF_ID = """
+    CREATE OR REPLACE VIEW _order_of_id AS
+    SELECT * FROM _orders WHERE rowid IN (
+        SELECT min(struct_pack(ok := NOT _ok, f := _file, l := _line, r := rowid)).r FROM _orders GROUP BY order_id)"""
+
+
+def read_lines(has_orders: bool) -> str:
+    """Lines as they were read: with their order, numbered, returns with negative money and goods."""
+    joined = "_order_lines_read"
+    if has_orders:
+        joined = """(SELECT l.* REPLACE (
+                        coalesce(l.customer_id, o.customer_id) AS customer_id, coalesce(l."at", o."at") AS "at",
+                        coalesce(l.known_at, o.known_at) AS known_at, coalesce(l._day, o._day) AS _day,
+                        coalesce(l.ref, CASE WHEN o._return THEN o.ref END) AS ref,
+                        l._return OR coalesce(o._return, false) AS _return,
+                        coalesce(l._aside, CASE WHEN l._reject IS NULL AND o.customer_id IS NULL AND l.customer_id IS NULL
+                            THEN CASE WHEN o._aside IS NOT NULL THEN 'its order: ' || o._aside END END) AS _aside,
+                        coalesce(l._reject, CASE WHEN l._aside IS NULL AND l.customer_id IS NULL
+                            AND (o.order_id IS NULL OR o._reject IS NOT NULL) THEN 'its order is not among the orders' END) AS _reject)
+                    FROM _order_lines_read l
+                    LEFT JOIN _order_of_id o ON l.order_id = o.order_id)"""
+    return f"""
+        WITH fated AS (
+            SELECT *, {_OK} AND product_id IS NOT NULL AND amount IS NOT NULL AS _ok, order_id IS NULL AS _unnamed
+            FROM (SELECT * REPLACE (_return OR coalesce(amount < 0 OR items < 0, false) AS _return) FROM {joined})),
+        named AS NOT MATERIALIZED (SELECT * REPLACE (coalesce(order_id, customer_id || ':' || _day) AS order_id) FROM fated),
+        of_order AS (SELECT order_id AS _id, bool_or(NOT _return) AS _sells, min(customer_id) <> max(customer_id) AS _several
+                     FROM named WHERE _ok GROUP BY order_id),
+        seen AS (SELECT * EXCLUDE (_id, _sells, _several), coalesce(_sells, false) AS _sold, coalesce(_several, false) AS _shared
+                 FROM named LEFT JOIN of_order ON order_id = _id)
+        SELECT * REPLACE (
+                CASE WHEN _return AND _sold AND NOT {has_orders} THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
+                CASE WHEN _return AND _sold AND ref IS NULL AND NOT _unnamed THEN order_id ELSE ref END AS ref,
+                CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
+                CASE WHEN _return THEN -abs(items) ELSE items END AS items,
+                CASE WHEN _return THEN -abs(measure) ELSE measure END AS measure,
+                CASE WHEN _return THEN 0 ELSE discount END AS discount,
+                CASE WHEN _return THEN 0 ELSE coupon END AS coupon,
+                CASE WHEN _ok AND _shared THEN 'an order of two customers' ELSE _reject END AS _reject,
+                _ok AND NOT _shared AS _ok,
+                CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
+                     ELSE _note END AS _note)
+        FROM seen"""
+
+
+# Apart from the lines, which are wide: what a window sorts should be narrow.
+NUMBERS = """
+    CREATE OR REPLACE TABLE _numbers AS
+    SELECT rowid AS _row, row_number() OVER (PARTITION BY order_id ORDER BY _file, _line) AS _nth FROM _lines
+    WHERE order_id IN (SELECT order_id FROM _lines WHERE line IS NULL)"""
+
+# The order that a return takes back: the latest earlier one of the same customer with as many of that product.
+MATCHED_LINES = """
+    CREATE OR REPLACE TABLE _matched AS
+    WITH returned AS (FROM _lines WHERE _ok AND _return),
+    sold AS (SELECT order_id, customer_id, product_id, min("at") AS "at", sum(items) AS items
+             FROM _lines SEMI JOIN returned USING (customer_id, product_id) WHERE _ok AND NOT _return GROUP BY ALL),
+    named AS (SELECT order_id, min("at") AS _at FROM _lines
+              WHERE _ok AND NOT _return AND order_id IN (SELECT ref FROM returned) GROUP BY ALL)
+    SELECT r._file, r._line, r.order_id AS return_id, r.amount, coalesce(any_value(r.ref), max(f).o, 'unknown') AS ref,
+           coalesce(any_value(n._at), max(f).a) AS sold_at
+    FROM returned r
+    LEFT JOIN named n ON n.order_id = r.ref
+    LEFT JOIN (SELECT *, struct_pack(a := "at", o := order_id) AS f FROM sold) s
+        ON r.ref IS NULL AND r.customer_id = s.customer_id AND r.product_id = s.product_id
+        AND s."at" <= r."at" AND s.items >= -r.items
+    GROUP BY r._file, r._line, r.order_id, r.amount"""
+
+
+def order_lines(has_products: bool) -> str:
+    """Lines of the log: numbered, with the order that a return takes back and what the catalogue says."""
+    names = list(TABLES["order_lines"].columns)
+    fallback = (
+        {c: f"coalesce(l.{c}, p.{c}) AS {c}" for c in ("category", "department", "brand")}
+        if has_products
+        else {}
+    )
+    fallback["line"] = "coalesce(l.line, n._nth) AS line"
+    columns = ", ".join(fallback.get(c, f"l.{quoted(c)}") for c in names if c != "ref")
+    products = "LEFT JOIN products p ON p.product_id = l.product_id" if has_products else ""
+    lines = f"""
+        SELECT {columns}, coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
+               l._cancelled, l._cancelled_at, m.sold_at AS _sold_at, l._note
+        FROM _lines l LEFT JOIN _numbers n ON n._row = l.rowid
+             LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
+    return f"""
+        WITH l AS ({lines})
+        SELECT * EXCLUDE (_return, _ok, _cancelled, _cancelled_at, _sold_at) REPLACE ({_noted()} AS _note) FROM l
+        UNION ALL BY NAME
+        SELECT * EXCLUDE (_return, _ok, _cancelled, _cancelled_at, _sold_at, _file, _line, _given) REPLACE (
+               {_taken_back()}, -items AS items, -measure AS measure, 0 AS coupon)
+        FROM l WHERE _ok AND _cancelled AND NOT _return"""
+
+
+def _taken_back() -> str:
+    """Of an order that was cancelled: the row that takes it back."""
+    return """order_id || ':cancelled' AS order_id, order_id AS ref, -amount AS amount, 0 AS discount,
+              greatest(coalesce(_cancelled_at, "at"), "at") AS "at", greatest(coalesce(_cancelled_at, known_at), known_at) AS known_at,
+              NULL AS _note"""
+
+
+def _noted() -> str:
+    return f"""nullif(concat_ws('; ', CASE WHEN _ok AND _return THEN {RETURNED}
+                          WHEN _ok AND _cancelled AND _cancelled_at IS NULL THEN 'cancelled, and nothing says when: taken back at once'
+                          WHEN _ok AND _cancelled THEN 'cancelled later' END, _note), '')"""
+
+
+_OF_ORDER = """
+    SELECT order_id, min(channel) AS channel, min(store_id) AS store_id FROM _lines WHERE _ok GROUP BY order_id"""
+_SUMS = """
+    SELECT order_id, customer_id, min("at") AS "at", max(known_at) AS known_at, sum(amount) AS amount, sum(discount) AS discount,
+           CASE WHEN bool_and(ref IS NOT NULL) THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
+    FROM order_lines GROUP BY order_id, customer_id"""
+NOWHERE = "NULL AS _file, NULL AS _line, NULL AS _note"
+ORDERS_OF_LINES = f"""
+    SELECT s.*, coalesce(o.channel, c.channel) AS channel, coalesce(o.store_id, c.store_id) AS store_id, {NOWHERE}
+    FROM ({_SUMS}) s LEFT JOIN ({_OF_ORDER}) o USING (order_id)
+    LEFT JOIN ({_OF_ORDER}) c ON c.order_id = s.ref"""
+
+MATCHED_ORDERS = """
+    CREATE OR REPLACE TABLE _matched_orders AS
+    WITH sold AS (SELECT order_id, customer_id, "at", amount, struct_pack(a := "at", o := order_id) AS f
+                  FROM _orders WHERE _ok AND NOT _return)
+    SELECT r._file, r._line, coalesce(any_value(r.ref), any_value(l.ref), max(s.f).o, 'unknown') AS ref,
+           coalesce(any_value(n."at"), max(s.f).a) AS sold_at
+    FROM _orders r
+    LEFT JOIN (SELECT return_id, max(struct_pack(a := abs(amount), r := ref)).r AS ref
+               FROM _matched WHERE ref <> 'unknown' GROUP BY return_id) l ON l.return_id = r.order_id
+    LEFT JOIN (SELECT order_id, min("at") AS "at" FROM sold GROUP BY ALL) n ON n.order_id = coalesce(r.ref, l.ref)
+    LEFT JOIN sold s ON r.ref IS NULL AND l.ref IS NULL AND r.customer_id = s.customer_id AND s."at" <= r."at" AND s.amount >= -r.amount
+    WHERE r._ok AND r._return GROUP BY r._file, r._line"""
+
+
+def _orders_read(amount: str, discount: str, joined: str) -> str:
+    hidden = "_return, _ok, _unnamed, _cancelled, _cancelled_at, _day"
+    return f"""
+        WITH o AS (SELECT o.* REPLACE (coalesce(m.ref, o.ref) AS ref, {amount} AS amount, {discount} AS discount), m.sold_at AS _sold_at
+                   FROM _orders o LEFT JOIN _matched_orders m ON m._file = o._file AND m._line = o._line {joined})
+        SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note) FROM o
+        UNION ALL BY NAME
+        SELECT * EXCLUDE ({hidden}, _sold_at, _file, _line, _given) REPLACE ({_taken_back()})
+        FROM o WHERE _ok AND _cancelled AND NOT _return"""
+
+
+ORDERS = _orders_read("o.amount", "o.discount", "")
+ORDERS_AMOUNTS_OF_LINES = _orders_read(
+    "s.amount", "s.discount", f"LEFT JOIN ({_SUMS}) s ON s.order_id = o.order_id"
+)
+CASES = f"""
+    SELECT order_id AS case_id, customer_id, "at", known_at, 'return' AS kind, 'opened' AS change, channel, ref,
+           NULL AS reason, {NOWHERE}
+    FROM orders WHERE ref IS NOT NULL AND amount <= 0"""
