@@ -1,4 +1,9 @@
-"""From the answer of `POST /v1/events` to the first read, by another process, that shows the event."""
+"""Freshness: from the answer `accepted` of `POST /v1/events` to the first read that has the event in it.
+
+The service and its companion run as `propensity serve` starts them, over the demo's log (1.5 million lines).
+The reader is another process, as a second worker would be: it reads packed rows in SQLite every 2 ms. An
+event is an order with one line; all published features of its customer are computed anew.
+"""
 
 import os
 import socket
@@ -27,7 +32,7 @@ TOGETHER = 50  # customers in one request, once
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """One order after another, each of another customer; then many in one request."""
+    """The first order once callers can connect; one after another, each of another customer; many at once."""
     with journey() as settings:
         moment = parse_moment("2017-12-31")
         build, _ = engine.build(settings, [moment])
@@ -36,12 +41,14 @@ def figures() -> Iterator[dict[str, Any]]:
         rows = online.OnlineRows.open(settings)
         ids = build.read(moment, ["customer_id"])["customer_id"].to_pylist()
         with _service(settings) as client:
-            _seconds(client, rows, settings, ids[:1])  # the first waits for whatever is not warm yet
+            first = _seconds(client, rows, settings, ids[:1])
             alone = [_seconds(client, rows, settings, [id]) for id in ids[1 : EVENTS + 1]]
             together = _seconds(client, rows, settings, ids[EVENTS + 1 : EVENTS + 1 + TOGETHER])
-    yield _figure(f"event to read: median of {EVENTS}", statistics.median(alone))
-    yield _figure(f"event to read: 99th percentile of {EVENTS}", sorted(alone)[int(EVENTS * 0.99)])
+    yield _figure(f"event to read, p50 of {EVENTS}", statistics.median(alone))
+    yield _figure(f"event to read, p99 of {EVENTS}", sorted(alone)[int(EVENTS * 0.99)])
     yield _figure(f"events of {TOGETHER} customers in one request, to the read that shows all", together)
+    # It waits until what computes features is loaded: "fresh rows ready" in the service's log.
+    yield _figure("event to read, told as soon as a new service listens", first, goal=None)
 
 
 def _seconds(client: httpx.Client, rows: online.OnlineRows, settings: Settings, ids: list[str]) -> float:
@@ -97,13 +104,14 @@ def _service(settings: Settings) -> Iterator[httpx.Client]:
         process.wait(30)
 
 
-def _figure(name: str, value: float) -> dict[str, Any]:
+def _figure(name: str, value: float, goal: float | None = GOAL) -> dict[str, Any]:
     return {
         "name": name,
         "value": value,
         "unit": "s",
         "peer": None,
         "ratio": None,
-        "goal": GOAL,
-        "holds": value <= GOAL,
+        "goal": goal,
+        "at": "most",
+        "holds": None if goal is None else value <= goal,
     }
