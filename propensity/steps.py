@@ -165,11 +165,12 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     lines = []
     for target in declared:
-        plan = dataset.plan(target, build, as_of)
-        fit, calibration = (f"{m[0]:%Y-%m-%d} to {m[-1]:%Y-%m-%d}" for m in (plan.fit, plan.calibration))
+        when = dataset.timeline(target, build, as_of)
+        known = when.known(when.test)
         lines.append(
-            f"would train {target.name}: fitted on {len(plan.fit)} snapshots of {fit}, calibrated on "
-            f"{len(plan.calibration)} of {calibration}, judged as of {plan.test:%Y-%m-%d}"
+            f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "
+            f"{known[-1]:%Y-%m-%d}, judged as of {when.test:%Y-%m-%d}, and by a backtest at "
+            f"{len(when.origins)} origins from {when.origins[0]:%Y-%m-%d} on"
         )
     return "\n".join(lines)
 

@@ -102,8 +102,9 @@ class TestedOn(msgspec.Struct, frozen=True):
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is. `features` is the order of the columns that it scores.
 
-    metrics, baselines: name -> figure, as training wrote them. notes: caveats for people, such as
-    windows that reach back beyond the start of the log.
+    metrics, baselines: name -> figure, as training wrote them, of the test's moment. backtest: the same
+    recipe at several origins, the test last. notes: caveats for people, such as windows that reach back
+    beyond the start of the log.
     """
 
     name: str
@@ -116,6 +117,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     tested_on: TestedOn
     metrics: dict[str, Any]
     baselines: dict[str, Any]
+    backtest: dict[str, Any] = msgspec.field(default_factory=dict)
     notes: tuple[Text, ...] = ()
 
     @property

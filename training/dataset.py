@@ -1,14 +1,15 @@
 """Training sets: who was in the population at which moment, what was known of them, what came true.
 
-    log's start ... first    fit ....... | H | calibration ... | H | test | H | as-of
-                    (every moment of one part is a horizon H, the embargo, before the first of the next)
+    log's start ... first   known, as of an origin ........ | H | origin
+                            (every week whose label has matured by then)
 
-A label of moment m is known at m + H. So no label that a model is fitted on looks at a day on which a
-calibration score is made, and none of either looks beyond the moment at which the model is judged.
+A label of moment m is known at m + H. At an origin, a model may learn from the moments whose labels are
+known by then, and is judged by the labels that follow it: so nothing that it learns looks at a day on which
+it is judged. A backtest repeats this at several origins; the last of them is the test.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -20,44 +21,51 @@ from features.compute.builds import Build
 from features.definitions import WINDOWS, Feature
 from features.errors import FeatureError, NotEnoughData
 from features.log import Log
-from features.moments import DAY, iso
+from features.moments import DAY, iso, to_us
 from features.settings import Settings
 from serving.booster import Rows
 from training.labels import events, labels, members
 from training.targets import Target
+from training.treatment import treated
 
 STEP = 7 * DAY  # denser snapshots repeat nearly the same row and label
-# Labels of successive weeks overlap: eight weeks hold two independent months of a 28-day label. On the
-# demo's log, over six earlier origins, slopes were nearer to 1 than with four weeks (by .07 against .09 on
-# average), at a cost of .001 in log-loss, because the fit ends earlier.
-CALIBRATION_MOMENTS = 8
-FIT_MOMENTS = (4, 52)  # fewer is no season at all; more than a year repeats the season at a cost
-WARM_UP = 90  # days of log before the first moment: without a quarter's windows there is little to learn from
-LEAST_OF_A_LABEL = 50  # in each part: with fewer, figures are noise
+ORIGINS = 6  # fewer say little about how figures vary with the season
+BETWEEN = 28 * DAY  # origins: months apart if the log allows, so that they are different times
+FIT_MOMENTS = (8, 52)  # fewer is no season at all; more than a year repeats the season at a cost
+# Days of log before the first moment, and moments that every origin must have to learn from. A year's windows
+# are worth waiting for if half a year is left; without a quarter's there is little to learn from.
+WARM_UPS = ((365, 26), (90, FIT_MOMENTS[0]))
+LEAST_OF_A_LABEL = 50  # known at an origin, and of the test: with fewer, figures are noise
 
 
 @dataclass(frozen=True)
-class Plan:
-    """When. Each part ascends; `known_by` is the as-of, or the log's end if that is earlier."""
+class Timeline:
+    """When. `moments` and `origins` ascend; `known_by` is the as-of, or the log's end if that is earlier."""
 
-    fit: tuple[datetime, ...]
-    calibration: tuple[datetime, ...]
-    test: datetime
+    moments: tuple[datetime, ...]
+    origins: tuple[datetime, ...]
+    horizon: timedelta
     known_by: datetime
 
     @property
-    def moments(self) -> tuple[datetime, ...]:
-        """All of them, ascending."""
-        return (*self.fit, *self.calibration, self.test)
+    def test(self) -> datetime:
+        """The last origin."""
+        return self.origins[-1]
+
+    def known(self, origin: datetime) -> tuple[datetime, ...]:
+        """The moments that a model may learn from at an origin: the last year of those known by then."""
+        return tuple(m for m in self.moments if m + self.horizon <= origin)[-FIT_MOMENTS[1] :]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one part, by moment, then customer. matrix: float32 [n, features], NaN where not known;
-    label: float64 [n] of 0 and 1."""
+    """Rows by moment, then customer. matrix: float32 [n, features], NaN where not known; label: float64 [n]
+    of 0 and 1; customer: int64 [n], a number each; treated: bool [n], contacted within the horizon."""
 
     matrix: Rows
     label: NDArray[np.float64]
+    customer: NDArray[np.int64]
+    treated: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -73,46 +81,65 @@ class Dataset:
     """What a model is learnt from and judged on. `features`: the columns' names."""
 
     features: tuple[str, ...]
-    fit: Part
-    calibration: Part
-    test: Part
+    timeline: Timeline
+    ids: tuple[str, ...]  # of the customers' numbers
+    _rows: Part  # of all moments and origins; its labels as known by `known_by`
+    _at: NDArray[np.int64]  # us, ascending
+    _learnt: Mapping[datetime, NDArray[np.float64]]  # by origin: labels as they were known then
 
-    @property
-    def known(self) -> Part:
-        """Fit and calibration together: every label that is known at the test's moment."""
-        return Part(
-            np.concatenate([self.fit.matrix, self.calibration.matrix]),
-            np.concatenate([self.fit.label, self.calibration.label]),
-        )
+    def known(self, origin: datetime) -> Part:
+        """What a model may learn from at an origin."""
+        moments = self.timeline.known(origin)
+        wanted = np.isin(self._at, [to_us(m) for m in moments])
+        first, end = np.searchsorted(self._at, [to_us(moments[0]), to_us(moments[-1]) + 1])
+        rows: slice | NDArray[np.bool_] = slice(first, end)  # a view, unless origins lie between
+        if not wanted[rows].all():
+            rows = wanted
+        part = self._part(rows)
+        return Part(part.matrix, self._learnt[origin], part.customer, part.treated)
+
+    def at(self, origin: datetime) -> Part:
+        """What a model is judged on at an origin."""
+        first, end = np.searchsorted(self._at, [to_us(origin), to_us(origin) + 1])
+        return self._part(slice(first, end))
+
+    def _part(self, rows: "slice | NDArray[np.bool_]") -> Part:
+        of = self._rows
+        return Part(of.matrix[rows], of.label[rows], of.customer[rows], of.treated[rows])
 
 
-def plan(target: Target, build: Build, as_of: datetime) -> Plan:
-    """The split, from the build's moments. NotEnoughData says how much log is lacking.
+def timeline(target: Target, build: Build, as_of: datetime) -> Timeline:
+    """The moments and origins, from the build's. NotEnoughData says how much log is lacking.
 
-    The model is judged at the last moment whose label is mature by the as-of. From there back, moments at
-    least a week apart count, as long as the log holds a quarter before them, and the whole window that
-    defines the population.
+    The test is the last moment whose label is mature by the as-of. From there back, moments at least a week
+    apart count, as long as the log holds a quarter before them, and the whole window that defines the
+    population. Origins lie a month apart, or the horizon if that is longer; closer if there would be less
+    than six.
     """
     horizon = target.horizon_days * DAY
     known_by = min(as_of, build.complete_until)
-    first = build.log_starts_at + max(target.population.days, WARM_UP) * DAY
-    weekly = _apart([m for m in build.moments if m >= first and m + horizon <= known_by], STEP)
-    if weekly:
-        test = weekly[-1]
-        calibration_end = test - horizon
-        calibration_start = calibration_end - (CALIBRATION_MOMENTS - 1) * STEP
-        calibration = [m for m in weekly if calibration_start <= m <= calibration_end]
-        fit = [m for m in weekly if m <= calibration_start - horizon][-FIT_MOMENTS[1] :]
-        if len(fit) >= FIT_MOMENTS[0] and len(calibration) >= CALIBRATION_MOMENTS // 2:
-            return Plan(tuple(fit), tuple(calibration), test, known_by)
-    needed = 3 * horizon + (CALIBRATION_MOMENTS + FIT_MOMENTS[0] - 2) * STEP
-    raise NotEnoughData(
-        f"{target.name} needs snapshots over {needed.days} days or more between {iso(first)} (the log's "
-        f"start and {(first - build.log_starts_at).days} days) and {iso(known_by)}: two embargoes and "
-        f"the last label take {target.horizon_days} days each. These {(known_by - first).days} days hold "
-        f"{len(weekly)} usable snapshots of build {build.id}: ingest a longer log, train a target with a "
-        "shorter horizon, or run `propensity features build` for earlier moments"
-    )
+    usable = [m for m in build.moments if m + horizon <= known_by]
+    for warm_up, least in WARM_UPS:
+        first = build.log_starts_at + max(target.population.days, warm_up) * DAY
+        weekly = _apart([m for m in usable if m >= first], STEP)
+        able = [m for m in weekly if sum(k + horizon <= m for k in weekly) >= least]
+        step = max(BETWEEN, horizon)
+        while len(origins := _apart(able, step)[-ORIGINS:]) < ORIGINS and step > STEP:
+            step -= STEP
+        if len(origins) == ORIGINS:
+            break
+    if not origins:
+        needed = 2 * horizon + (FIT_MOMENTS[0] - 1) * STEP
+        raise NotEnoughData(
+            f"{target.name} needs snapshots over {needed.days} days or more between {iso(first)} (the log's "
+            f"start and {(first - build.log_starts_at).days} days) and {iso(known_by)}: "
+            f"{FIT_MOMENTS[0]} weeks to learn from, whose labels take {target.horizon_days} days, as does "
+            f"the one to be judged by. These {(known_by - first).days} days hold {len(weekly)} usable "
+            f"snapshots of build {build.id}: ingest a longer log, train a target with a shorter horizon, or "
+            "run `propensity features build` for earlier moments"
+        )
+    when = Timeline(tuple(m for m in weekly if m + horizon <= origins[-1]), tuple(origins), horizon, known_by)
+    return replace(when, moments=tuple(m for m in when.moments if m >= when.known(origins[0])[0]))
 
 
 def _apart(moments: Sequence[datetime], step: timedelta) -> list[datetime]:
@@ -125,7 +152,7 @@ def _apart(moments: Sequence[datetime], step: timedelta) -> list[datetime]:
 
 
 def columns(
-    build: Build, features: Mapping[str, Feature], plan: Plan
+    build: Build, features: Mapping[str, Feature], when: Timeline
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(the features to learn from, those left out), in the build's order.
 
@@ -133,7 +160,7 @@ def columns(
     what it meant when the model was fitted is not what it means later. Left out, unless the log holds the
     whole window at the first moment that is fitted on.
     """
-    held = (plan.fit[0] - build.log_starts_at) / DAY
+    held = (when.moments[0] - build.log_starts_at) / DAY
     learnt = tuple(name for name in build.features if reach(features[name], features) <= held)
     return learnt, tuple(name for name in build.features if name not in learnt)
 
@@ -150,28 +177,42 @@ def reach(feature: Feature, features: Mapping[str, Feature]) -> int:
 
 
 def read(
-    settings: Settings, log: Log, build: Build, target: Target, plan: Plan, names: Sequence[str]
+    settings: Settings, log: Log, build: Build, target: Target, when: Timeline, names: Sequence[str]
 ) -> Dataset:
     """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
-    spine = pa.concat_tables([members(build, target, moment) for moment in plan.moments])
-    known_by = dict.fromkeys((*plan.fit, *plan.calibration), plan.test) | {plan.test: plan.known_by}
-    label = labels(events(log, target), spine, target, known_by)
+    moments = sorted({*when.moments, *when.origins})
+    spine = pa.concat_tables([members(build, target, moment) for moment in moments])
+    tables = events(log, target)
+    label = labels(tables, spine, target, dict.fromkeys(moments, when.known_by))
     table = store.historical(settings, build, spine, names)
     if len(table) != len(spine) or not table.select(spine.column_names).equals(spine):
         raise FeatureError(f"{len(table)} rows came back for a spine of {len(spine)}, or in another order")
     matrix = np.empty((len(table), len(names)), np.float32)
     for place, name in enumerate(names):
         matrix[:, place] = table[name].to_numpy()
-    moment = table["moment"].to_numpy()
-    parts = {}
-    for part, moments in {"fit": plan.fit, "calibration": plan.calibration, "test": (plan.test,)}.items():
-        wanted = pa.array(moments, spine.schema.field("moment").type).to_numpy(zero_copy_only=False)
-        inside = np.isin(moment, wanted)
-        parts[part] = Part(matrix[inside], label[inside])
-        ones = int(label[inside].sum())
-        if min(ones, int(inside.sum()) - ones) < LEAST_OF_A_LABEL:
-            raise NotEnoughData(
-                f"the {part} part of {target.name}, {iso(moments[0])} to {iso(moments[-1])}, has {ones} ones "
-                f"among {inside.sum()} labels: {LEAST_OF_A_LABEL} of each kind are needed; use a longer log"
-            )
-    return Dataset(tuple(names), **parts)
+    coded = spine["customer_id"].combine_chunks().dictionary_encode()
+    learnt = {}
+    for origin in when.origins:
+        of = when.known(origin)
+        here = pa.concat_tables([spine.filter(pa.compute.equal(spine["moment"], pa.scalar(m))) for m in of])
+        learnt[origin] = labels(tables, here, target, dict.fromkeys(of, origin))
+        _enough(learnt[origin], f"known on {iso(origin)}", target)
+    rows = Part(
+        matrix,
+        label,
+        coded.indices.to_numpy().astype(np.int64),
+        treated(log, spine, when.horizon, when.known_by),
+    )
+    at = spine["moment"].cast(pa.int64()).to_numpy()
+    data = Dataset(tuple(names), when, tuple(coded.dictionary.to_pylist()), rows, at, learnt)
+    _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
+    return data
+
+
+def _enough(label: NDArray[np.float64], when: str, target: Target) -> None:
+    ones = int(label.sum())
+    if min(ones, len(label) - ones) < LEAST_OF_A_LABEL:
+        raise NotEnoughData(
+            f"{target.name} has {ones} ones among {len(label)} labels {when}: {LEAST_OF_A_LABEL} of each "
+            "kind are needed; use a longer log"
+        )

@@ -1,42 +1,53 @@
 """What a trained model says of itself: its card, its figures, the verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from features.compute.builds import Build
 from features.definitions import Feature
+from features.moments import iso
 from features.shop import Shop
 from features.words import Words
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
-from training import evaluate
-from training.dataset import Dataset, Plan
+from training import baselines, evaluate, pooled
+from training.backtest import Step
+from training.dataset import Dataset
 from training.targets import Target, text
 
-BASELINES = {
-    "recency": Words("recency alone", "仅看最近一次下单"),
-    "logistic_rfm": Words("logistic regression on recency, frequency, money", "RFM逻辑回归"),
-    "untuned_lightgbm": Words("untuned LightGBM", "未调参LightGBM"),
+KINDS = {
+    "trees": Words("small trees", "小型提升树"),
+    "spline": Words("a spline-logistic regression", "样条逻辑回归"),
+    "blend": Words("trees and spline-logistic regression, half each", "提升树与样条逻辑回归各半"),
+}
+CALIBRATIONS = {
+    "identity": Words("as it is", "不作校准"),
+    "slope": Words("slope alone", "仅校正斜率"),
+    "platt": Words("Platt's scaling", "Platt缩放"),
+    "isotonic": Words("isotonic", "保序回归"),
+    "venn_abers": Words("Venn-Abers", "Venn-Abers"),
 }
 
 
 def card_of(
-    shop: Shop, target: Target, build: Build, plan: Plan, data: Dataset, version: str, seed: int,
+    shop: Shop, target: Target, build: Build, data: Dataset, step: Step, version: str, seed: int,
     features: Mapping[str, Feature], left_out: tuple[str, ...],
 ) -> ModelCard:  # fmt: skip
     """The card before the model was judged."""
-    known = data.known
+    when = data.timeline
+    known, moments = data.known(when.test), when.known(when.test)
+    kind, calibration = KINDS[step.candidate], CALIBRATIONS[step.kind]
     notes = [
         Text(
-            f"Fitted on {len(plan.fit)} moments to {plan.fit[-1]:%Y-%m-%d} ({len(data.fit):,} rows), "
-            f"calibrated on {len(plan.calibration)} later ones to {plan.calibration[-1]:%Y-%m-%d}; "
-            "labels overlap.",
-            f"用截至{plan.fit[-1]:%Y-%m-%d}的{len(plan.fit)}个时点（{len(data.fit):,}行）训练，"
-            f"用之后至{plan.calibration[-1]:%Y-%m-%d}的{len(plan.calibration)}个时点校准；标签窗口有重叠。",
+            f"Fitted on {len(moments)} moments to {moments[-1]:%Y-%m-%d} ({len(known):,} rows; labels "
+            f"overlap): {kind.en}. Calibration: {calibration.en}.",
+            f"用截至{moments[-1]:%Y-%m-%d}的{len(moments)}个时点（{len(known):,}行，标签窗口有重叠）训练："
+            f"{kind.zh}。校准：{calibration.zh}。",
         )
     ]
     if left_out:
-        days = (plan.fit[0] - build.log_starts_at).days
+        days = (moments[0] - build.log_starts_at).days
         notes.append(
             Text(
                 f"Left out, because the log held only {days} days when the first row was fitted, and windows "
@@ -48,7 +59,7 @@ def card_of(
     return ModelCard(
         name=target.name,
         version=version,
-        kind="lightgbm",
+        kind=step.candidate,
         currency=shop.currency,
         target=TargetCard(
             name=target.name,
@@ -73,14 +84,14 @@ def card_of(
         trained_on=TrainedOn(
             build=build.id,
             log=build.log,
-            start=plan.fit[0],
-            end=plan.calibration[-1],
+            start=moments[0],
+            end=moments[-1],
             rows=len(known),
             base_rate=round(known.base_rate, evaluate.DIGITS),
             seed=seed,
         ),
         tested_on=TestedOn(
-            moment=plan.test, rows=len(data.test), base_rate=round(data.test.base_rate, evaluate.DIGITS)
+            moment=when.test, rows=len(step.part), base_rate=round(step.part.base_rate, evaluate.DIGITS)
         ),
         metrics={},
         baselines={},
@@ -88,16 +99,51 @@ def card_of(
     )
 
 
-def with_figures(card: ModelCard, judged: Mapping[str, evaluate.Judged]) -> ModelCard:
+def with_figures(
+    card: ModelCard, judged: Mapping[str, evaluate.Judged], backtest: Mapping[str, Any]
+) -> ModelCard:
     """The card with figures of "model" and of each baseline, the gains over it, and the verdict first."""
     model = judged["model"]
-    baselines = {
+    others = {
         name: {**one.figures, **evaluate.gains(model, one)} for name, one in judged.items() if name != "model"
     }
-    card = msgspec.structs.replace(card, metrics=model.figures, baselines=baselines)
+    card = msgspec.structs.replace(card, metrics=model.figures, baselines=others, backtest=dict(backtest))
     return msgspec.structs.replace(card, notes=(text(verdict_of(card)), *card.notes))
+
+
+def backtest_of(steps: Sequence[Step]) -> dict[str, Any]:
+    """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin."""
+    names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
+    metrics, gains = pooled.figures(
+        [step.part.label for step in steps],
+        [step.part.customer for step in steps],
+        {name: [step.scores[name] for step in steps] for name in names},
+    )
+    return {"metrics": metrics, "gains": gains, "origins": [_origin(step) for step in steps]}
+
+
+def _origin(step: Step) -> dict[str, Any]:
+    label, score, treated = step.part.label, step.scores["model"], step.part.treated
+    told = {
+        "moment": iso(step.origin),
+        "rows": len(label),
+        "base_rate": round(step.part.base_rate, evaluate.DIGITS),
+        "model": step.candidate,
+        "calibration": step.kind,
+        "auc": round(pooled.auc(label, score)[0], evaluate.DIGITS),
+        "log_loss": round(pooled.log_loss(label, score)[0], evaluate.DIGITS),
+        **pooled.level(label, score),
+        "effect_of_contacts": round(step.fitted[step.candidate].effect, evaluate.DIGITS),
+    }
+    for name, rows in (("untreated", ~treated), ("treated", treated)):
+        if treated.any() and 0 < label[rows].sum() < rows.sum():
+            told[name] = {"rows": int(rows.sum()), **pooled.level(label[rows], score[rows])}
+    return told
 
 
 def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
-    return evaluate.verdict(card.name, card.metrics, card.baselines, BASELINES)
+    gains = card.backtest.get("gains") or card.baselines
+    return evaluate.verdict(
+        card.name, card.metrics, gains, baselines.WORDS, len(card.backtest.get("origins", ()))
+    )

@@ -88,8 +88,7 @@ class _Measured:
         self.groups = np.flatnonzero(np.r_[True, np.diff(self.p) > 0])  # starts of equal scores
         self.z = log_odds(self.p)
         self.start = recalibration(self.y, self.p)
-        inside = np.clip(self.p, _CLIP, 1 - _CLIP)
-        self.loss = -(self.y * np.log(inside) + (1 - self.y) * np.log(1 - inside))
+        self.loss = losses(self.y, self.p)
         edges = np.linspace(0, len(self.p), min(_BINS, len(self.p)) + 1).astype(int)[:-1]
         self.bins = np.unique(np.searchsorted(self.p, self.p[edges]))  # equal scores share a bin
 
@@ -159,6 +158,13 @@ def _newton(w: Numbers, z: Numbers, residual: Numbers, curvature: Numbers) -> tu
         return (hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant
 
 
+def losses(label: Numbers, score: Numbers) -> Numbers:
+    """Negative log-likelihood of each row [n], probabilities held within 1e-9 of 0 and 1."""
+    inside = np.clip(score, _CLIP, 1 - _CLIP)
+    each: Numbers = -(label * np.log(inside) + (1 - label) * np.log(1 - inside))
+    return each
+
+
 def log_odds(score: Numbers) -> Numbers:
     """Probability -> log-odds, held within 1e-9 of 0 and 1."""
     inside = np.clip(score, _CLIP, 1 - _CLIP)
@@ -180,11 +186,12 @@ def verdict(
     metrics: Mapping[str, Figure],
     baselines: Mapping[str, Mapping[str, Figure]],
     words: Mapping[str, Words],
+    origins: int = 0,
 ) -> Words:
     """The comparison as a person can act on it: what the model beats, and whether to believe its level.
 
     A gain counts when its whole paired interval lies above 0. words: the baselines' names, in the order
-    in which they are told.
+    in which they are told. origins: over how many the gains are means; 0: of the test alone.
 
     >>> auc, fine = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.8, 1.02))
     >>> none = {"auc_gain": {"value": 0.0, "low": -0.01, "high": 0.01}}
@@ -197,6 +204,8 @@ def verdict(
     """
     told: dict[bool, list[Words]] = {True: [], False: []}
     for baseline, here in words.items():
+        if baseline not in baselines:
+            continue
         gain = baselines[baseline]["auc_gain"]
         shown = f"AUC {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
         told[gain["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
@@ -206,6 +215,9 @@ def verdict(
     auc = f"{metrics['auc']['value']:.3f}"
     en = [f"{'beats' if b else 'does not beat'} {', '.join(w.en for w in t)}" for b, t in told.items() if t]
     zh = [f"{'优于' if b else '未优于'}{'、'.join(w.zh for w in t)}" for b, t in told.items() if t]
+    if origins > 1:
+        en[-1] += f", over {origins} origins"
+        zh[-1] += f"（{origins}个时点的平均）"
     return Words(
         f"{name} (AUC {auc}) {' and '.join(en)}. "
         f"Its level {'holds' if holds else 'is off'}: observed/expected {level}.",

@@ -36,10 +36,10 @@ def build_of(starts: datetime, moments: list[datetime], until: datetime | None =
     early=st.integers(0, 60),
     hour=st.integers(0, 23),
 )
-def test_no_label_looks_into_the_next_part(
+def test_nothing_that_is_learnt_looks_beyond_its_origin(
     target: Target, days: int, every: int, extra: set[int], early: int, hour: int
 ) -> None:
-    """Else: the calibration, or the figures, are made on days that the fit has seen."""
+    """Else: the figures are made on days that the fit has seen."""
     starts = parse_moment("2017-01-01") + timedelta(hours=hour)
     end = parse_moment("2017-01-01") + days * DAY
     moments = sorted({*grid(starts, end, every * DAY), *(starts + d * DAY for d in extra if d <= days)})
@@ -47,45 +47,51 @@ def test_no_label_looks_into_the_next_part(
     horizon = target.horizon_days * DAY
     if days - early < 400:  # more than any of these needs
         try:
-            plan = dataset.plan(target, build, as_of)
+            when = dataset.timeline(target, build, as_of)
         except NotEnoughData:
             return
     else:
-        plan = dataset.plan(target, build, as_of)
-    assert plan.fit[-1] + horizon <= plan.calibration[0]
-    assert plan.calibration[-1] + horizon <= plan.test
-    assert plan.test + horizon <= as_of
-    assert plan.fit[0] >= starts + 90 * DAY
-    assert set(plan.moments) <= set(moments)
-    assert all(b - a >= 7 * DAY for a, b in zip(plan.moments, plan.moments[1:], strict=False))
+        when = dataset.timeline(target, build, as_of)
+        assert len(when.origins) == dataset.ORIGINS
+    for origin in when.origins:
+        known = when.known(origin)
+        assert len(known) >= dataset.FIT_MOMENTS[0]
+        assert known[-1] + horizon <= origin
+        assert origin + horizon <= as_of
+        assert known[0] >= starts + 90 * DAY
+    assert {*when.moments, *when.origins} <= set(moments)
+    for each in (when.moments, when.origins):
+        assert all(b - a >= 7 * DAY for a, b in zip(each, each[1:], strict=False))
 
 
 def test_the_demo_is_judged_at_the_last_moment_whose_label_is_mature(journey: Settings) -> None:
     """Else: the printed figures are of another moment than the published comparators."""
     build = Build.open(journey)
-    tests = [dataset.plan(target, build, journey.now()).test for target in (CHURN, WEEK, FORTNIGHT)]
-    assert [f"{test:%m-%d}" for test in tests] == ["12-03", "12-24", "12-17"]
+    whens = [dataset.timeline(target, build, journey.now()) for target in (CHURN, WEEK, FORTNIGHT)]
+    assert [f"{when.test:%m-%d}" for when in whens] == ["12-03", "12-24", "12-17"]
+    months = ["07-16", "08-13", "09-10", "10-08", "11-05", "12-03"]
+    assert [f"{origin:%m-%d}" for origin in whens[0].origins] == months
 
 
 def test_an_as_of_after_the_logs_end_does_not_make_labels_mature() -> None:
     """Else: whoever is not in the log yet counts as lost."""
     moments = grid(parse_moment("2017-01-01"), M)
-    plan = dataset.plan(CHURN, build_of(moments[0], moments, until=M), parse_moment("2030-01-01"))
-    assert plan.test + 28 * DAY <= M
+    when = dataset.timeline(CHURN, build_of(moments[0], moments, until=M), parse_moment("2030-01-01"))
+    assert when.test + 28 * DAY <= M
 
 
 def test_a_short_log_is_told_in_numbers() -> None:
     """Else: somebody with half a year of data sees a stack trace, or a model of nothing."""
     moments = grid(parse_moment("2017-07-01"), M)
-    with pytest.raises(NotEnoughData, match=r"154 days or more .* These 64 days hold 6 usable snapshots"):
-        dataset.plan(CHURN, build_of(moments[0], moments), M)
+    with pytest.raises(NotEnoughData, match=r"105 days or more .* These 64 days hold 6 usable snapshots"):
+        dataset.timeline(CHURN, build_of(moments[0], moments), M)
 
 
 def test_features_that_grow_with_the_log_are_left_out() -> None:
     """Else: the model learns what 200 known days look like, and is asked about 330."""
     starts, known = parse_moment("2017-01-01"), catalogue()
     build = build_of(starts, grid(starts, starts + 900 * DAY))
-    young, old = (dataset.plan(CHURN, build, starts + days * DAY) for days in (364, 896))
+    young, old = (dataset.timeline(CHURN, build, starts + days * DAY) for days in (364, 896))
     learnt, left_out = dataset.columns(build, known, young)
     assert {"orders_365d", "tenure", "orders_trend_year", "response_rate"} <= set(left_out)
     assert {"orders_90d", "days_since_order", "gap_median", "overdue", "orders_trend"} <= set(learnt)
@@ -93,34 +99,51 @@ def test_features_that_grow_with_the_log_are_left_out() -> None:
     assert dataset.columns(build, known, old)[1] == ()
 
 
+def two_origins() -> dataset.Timeline:
+    """Of which one is learnt from too; the other's labels are known four weeks later."""
+    moments = tuple(M - weeks * 7 * DAY for weeks in (9, 8, 4))
+    return dataset.Timeline(moments, (M - 28 * DAY, M), 28 * DAY, M + 28 * DAY)
+
+
+def test_an_origin_learns_from_what_had_matured(journey: Settings) -> None:
+    """Else: a backtest is told what the customers after its origin did."""
+    when = two_origins()
+    data = dataset.read(journey, Log.open(journey), Build.open(journey), CHURN, when, ("spend_90d",))
+    early, late = (data.known(origin) for origin in when.origins)
+    assert when.known(M - 28 * DAY) == (M - 63 * DAY, M - 56 * DAY)
+    assert len(early) + len(data.at(M - 28 * DAY)) == len(late)
+    np.testing.assert_array_equal(late.matrix[: len(early)], early.matrix)
+    np.testing.assert_array_equal(late.label[: len(early)], early.label)
+    both = np.intersect1d(early.customer, late.customer)
+    assert len(both) == len(np.unique(early.customer))
+    assert 0 < late.treated.mean() < 1
+
+
 def test_the_rows_are_the_population_and_its_features(journey: Settings) -> None:
     """Else: customers are lost, doubled or given another's features between log, Feast and model."""
     build, log = Build.open(journey), Log.open(journey)
-    moments = (M - 21 * DAY, M - 14 * DAY, M)
-    plan = dataset.Plan((moments[0],), (moments[1],), M, M + 28 * DAY)
     names = ("spend_90d", "overdue")
-    week = dataset.read(journey, log, build, WEEK, plan, names)
-    data = dataset.read(
-        journey, log, build, CHURN, dataset.Plan((M - 56 * DAY,), (M - 28 * DAY,), M, M + 28 * DAY), names
+    week = dataset.read(
+        journey, log, build, WEEK, dataset.Timeline((M - 14 * DAY,), (M,), 7 * DAY, M + 28 * DAY), names
     )
-    assert len(data.test) == len(week.test) == 2318
+    data = dataset.read(journey, log, build, CHURN, two_origins(), names)
+    assert len(data.at(M)) == len(week.at(M)) == 2318
     snapshot = build.read(M)
     inside = snapshot["orders_90d"].to_numpy() > 0
-    for part in (data.test, week.test):
+    for part in (data.at(M), week.at(M)):
         for place, name in enumerate(names):
             np.testing.assert_array_equal(part.matrix[:, place], snapshot[name].to_numpy()[inside])
     orders = log.read("orders", ["customer_id", "at"]).to_pandas()
     later = orders[(orders["at"] > M) & (orders["at"] <= M + 28 * DAY)]["customer_id"].unique()
     ids = snapshot["customer_id"].to_pandas()[inside]
-    np.testing.assert_array_equal(data.test.label, (~ids.isin(later)).to_numpy().astype(float))
-    assert round(data.test.base_rate, 3) == 0.148
+    np.testing.assert_array_equal(data.at(M).label, (~ids.isin(later)).to_numpy().astype(float))
+    assert round(data.at(M).base_rate, 3) == 0.148
 
 
 def test_a_part_with_one_kind_of_label_is_refused(journey: Settings) -> None:
     """Else: a model of ten lost customers is judged to three digits."""
     build, log = Build.open(journey), Log.open(journey)
-    plan = dataset.Plan((M - 56 * DAY,), (M - 28 * DAY,), M, M + 28 * DAY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "LEAST_OF_A_LABEL", 330)
-        with pytest.raises(NotEnoughData, match="330 of each kind"):
-            dataset.read(journey, log, build, CHURN, plan, ("spend_90d",))
+        patch.setattr(dataset, "LEAST_OF_A_LABEL", 345)
+        with pytest.raises(NotEnoughData, match="345 of each kind"):
+            dataset.read(journey, log, build, CHURN, two_origins(), ("spend_90d",))

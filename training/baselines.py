@@ -1,0 +1,48 @@
+"""What a sceptic would do instead, fitted on every label known at the origin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from features.words import Words
+from serving.booster import Rows
+from training.candidates import boosted
+from training.dataset import Part
+
+Numbers = NDArray[np.float64]
+
+UNTUNED_ROUNDS = 100  # LightGBM's own default, as are all its parameters there
+REGRESSIONS = {
+    "recency": ("days_since_order",),
+    "logistic_rfm": ("days_since_order", "orders_90d", "spend_90d"),
+}
+WORDS = {
+    "recency": Words("recency alone", "仅看最近一次下单"),
+    "logistic_rfm": Words("logistic regression on recency, frequency, money", "RFM逻辑回归"),
+    "untuned_lightgbm": Words("untuned LightGBM", "未调参LightGBM"),
+}
+
+
+def scores(known: Part, test: Part, names: Sequence[str], seed: int) -> dict[str, Numbers]:
+    """Probabilities [n] of each baseline for the test's rows; without one whose features are not built."""
+    found = {}
+    for name, columns in REGRESSIONS.items():
+        if not set(columns) <= set(names):
+            continue
+        places = [names.index(column) for column in columns]
+        train, later = (_logs(part.matrix[:, places]) for part in (known, test))
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        scale[scale == 0] = 1.0
+        model = LogisticRegression().fit((train - mean) / scale, known.label)
+        found[name] = model.predict_proba((later - mean) / scale)[:, 1]
+    booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
+    found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
+    return found
+
+
+def _logs(rows: Rows) -> Numbers:
+    """log(1 + x), since counts, money and days are skewed; 0 for what is not known, and for negative sums."""
+    logs: Numbers = np.log1p(np.maximum(np.nan_to_num(rows.astype(np.float64)), 0))
+    return logs

@@ -1,0 +1,145 @@
+"""What competes to be the model: small trees, a spline-logistic regression, and their blend.
+
+All learn from every label known at an origin. Small trees on few features each are worth .01 to .02 of AUC
+over LightGBM's defaults on a few thousand customers; the regression is what trees must beat where there is
+little to learn from. A component's raw score is a log-odds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from serving import models
+from serving.booster import Rows
+from serving.formulas import LogisticScorer
+from training.dataset import Part
+from training.treatment import adjustable
+
+Numbers = NDArray[np.float64]
+Component = models.Trees | models.Logistic
+
+DETERMINISTIC = {
+    "objective": "binary",
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,  # the same sums everywhere; and on busy cores several threads are slower than one
+    "verbosity": -1,
+}
+ROUNDS = 200
+TREES: Mapping[str, Any] = {
+    "learning_rate": 0.03,
+    "num_leaves": 7,
+    "min_data_in_leaf": 200,  # some ten customers at all their moments
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 10.0,
+    "max_bin": 254,  # with the number of leaves: within the compiled scorer's limits
+}
+SCREENING = 60  # rounds that show which features matter
+SPLINE_FEATURES = 40  # those that the trees gain most from: the rest costs time and adds noise
+KNOTS = 5  # of a feature's piecewise linear term, at quantiles
+STRENGTH = 0.001  # of the data against the penalty, scikit-learn's C, on standardised parts
+SPLINE_ROWS = 200_000  # more do not change a few hundred coefficients
+_UNPENALISED = 10.0  # scale of the treatment's column: its coefficient is hardly shrunk
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A candidate at one origin: what would be released, and its log-odds. effect: of treatment on them,
+    taken out; 0 where there was nothing to adjust. gain: of the trees, [features]."""
+
+    components: tuple[Component, ...]
+    raw: Callable[[Rows], Numbers]
+    effect: float
+    gain: Numbers
+
+
+def fit(
+    part: Part, names: Sequence[str], seed: int, parameters: Mapping[str, Any] = TREES
+) -> dict[str, Fitted]:
+    """Every candidate, by name, the simplest first."""
+    own = {k: v for k, v in parameters.items() if k != "rounds"} | {"seed": seed}
+    rounds = int(parameters.get("rounds", ROUNDS))
+    # Which features matter shows early; where contacts are adjusted for, the trees are grown again anyway.
+    booster = boosted(part, names, own, SCREENING if adjustable(part.treated) else rounds)
+    gain = np.asarray(booster.feature_importance("gain"), np.float64)
+    spline, effect = _spline(part, names, gain, seed)
+    if adjustable(part.treated):  # what the contacts explain of the labels is no part of the model
+        booster = boosted(part, names, own, rounds, effect * part.treated.astype(np.float64))
+        gain = np.asarray(booster.feature_importance("gain"), np.float64)
+    scorer = LogisticScorer(spline, names)
+
+    def trees(rows: Rows) -> Numbers:
+        return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), np.float64)
+
+    text = booster.model_to_string()
+    half = (models.Trees(text, 0.5), models.Logistic(spline.intercept, spline.terms, 0.5))
+    return {
+        "spline": Fitted((spline,), scorer.raw, effect, gain),
+        "trees": Fitted((models.Trees(text),), trees, effect, gain),
+        "blend": Fitted(half, lambda rows: 0.5 * trees(rows) + 0.5 * scorer.raw(rows), effect, gain),
+    }
+
+
+def boosted(
+    part: Part, names: Sequence[str], parameters: Mapping[str, Any], rounds: int, start: Numbers | None = None
+) -> Any:
+    """A LightGBM booster. start: log-odds [n] that are explained already, and are no part of the model."""
+    rows = lightgbm.Dataset(
+        part.matrix, part.label, init_score=start, feature_name=list(names), free_raw_data=True
+    )
+    return lightgbm.train({**DETERMINISTIC, **parameters}, rows, rounds)
+
+
+def _spline(part: Part, names: Sequence[str], gain: Numbers, seed: int) -> tuple[models.Logistic, float]:
+    """A ridge logistic regression on piecewise linear terms, and the effect of treatment beside them."""
+    some = np.arange(len(part))
+    if len(some) > SPLINE_ROWS:
+        some = np.sort(np.random.default_rng(seed).choice(some, SPLINE_ROWS, replace=False))
+    matrix, treated = part.matrix[some], part.treated[some]
+    chosen = np.sort(np.argsort(-gain, kind="stable")[:SPLINE_FEATURES])
+    specs: list[tuple[int, Numbers, Numbers, Numbers, bool]] = []  # column, knots, mean, scale, nulls
+    columns: list[Numbers] = []
+    for place in chosen:
+        x = matrix[:, place].astype(np.float64)
+        null = np.isnan(x)
+        if null.all():
+            continue
+        quantiles = np.quantile(x[~null], np.linspace(0.01, 0.99, KNOTS))
+        knots = np.unique(quantiles.astype(np.float32)).astype(np.float64)
+        if len(knots) < 2:
+            continue
+        parts = np.maximum(np.minimum(x, knots[-1])[:, None] - knots[:-1], 0.0)
+        mean, scale = np.nanmean(parts, axis=0), np.nanstd(parts, axis=0)
+        scale[scale == 0] = 1.0
+        columns.append(np.nan_to_num((parts - mean) / scale))
+        if null.any():
+            columns.append(null[:, None].astype(np.float64))
+        specs.append((int(place), knots, mean, scale, bool(null.any())))
+    adjusted = adjustable(treated)
+    if adjusted:
+        columns.append(_UNPENALISED * treated[:, None].astype(np.float64))
+    design = np.concatenate(columns, axis=1).astype(np.float32)
+    model = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-5).fit(design, part.label[some])
+    coefficients = [round(float(c), 9) for c in model.coef_[0]]  # beyond, another processor may differ
+    terms, at = [], 0
+    for place, knots, mean, scale, nulls in specs:
+        own = len(mean)
+        coefficient = tuple(coefficients[at : at + own])
+        missing = coefficients[at + own] if nulls else 0.0
+        at += own + nulls
+        terms.append(
+            models.Term(names[place], _digits(knots), _digits(mean), _digits(scale), coefficient, missing)
+        )
+    effect = _UNPENALISED * coefficients[-1] if adjusted else 0.0
+    return models.Logistic(round(float(model.intercept_[0]), 9), tuple(terms)), effect
+
+
+def _digits(values: Numbers) -> tuple[float, ...]:
+    return tuple(float(f"{value:.9g}") for value in values)
