@@ -56,6 +56,7 @@ class Shop:
         default_factory=dict
     )  # a source's name -> its [mapping.NAME], as it stands
     calendar: Mapping[str, Any] | None = None  # [calendar], as it stands
+    targets: tuple[str, ...] = ()  # what is trained without being named; none: the default ones
 
     @classmethod
     def load(cls, folder: Path) -> "Shop":
@@ -91,6 +92,7 @@ class Shop:
             policies=tuple(sorted(policies, key=lambda p: p.starts)),
             mappings=mappings,
             calendar=calendar,
+            targets=top.take("targets", "texts", ()),
         )
         value.close()
         top.close()

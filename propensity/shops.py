@@ -12,6 +12,7 @@ name = "My shop"
 zone = "Asia/Shanghai"      # IANA time zone: a "day" is a date here; the log itself is UTC
 currency = "CNY"
 exponent = 2                # minor units: 2 means cents
+# targets = ["churn_28d"]   # what `propensity train` trains by itself; `propensity targets list` shows all
 
 [value]
 margin_rate = 0.25          # gross margin as a share of sales
@@ -207,7 +208,38 @@ FEATURES: list[Feature] = [
     #     where="amount > 50",
     #     window=90,
     # ),
+    # Feature(
+    #     name="tea_lines_90d",
+    #     words=Words("Lines of tea in the last 90 days", "近90天茶叶购买行数"),
+    #     unit="lines",
+    #     measure="count",
+    #     table="order_lines",
+    #     where="category = 'tea' and ref is null",
+    #     window=90,
+    # ),
 ]
+
+# from training.populations import Population
+# from training.targets import Target
+#
+# TARGETS = [  # `propensity targets suggest` proposes some from the log; `targets list` shows all
+#     Target(
+#         name="tea_again_28d",
+#         horizon_days=28,
+#         population=Population(
+#             words=Words("customers who bought tea in the last 90 days", "近90天购买过茶叶的客户"),
+#             feature="tea_lines_90d",
+#             days=90,  # that the log must reach back
+#         ),
+#         label="category_order",
+#         categories=("tea",),
+#         words=Words("Tea again in the next 28 days", "未来28天内再次购买茶叶"),
+#         score=Words("chance of buying tea again", "茶叶复购可能性"),
+#         higher_is="good",
+#         returned=False,  # goods that came back in full do not count
+#         reason="A packet lasts a month.",
+#     ),
+# ]
 '''
 
 TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}

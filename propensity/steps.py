@@ -13,7 +13,7 @@ import duckdb
 import msgspec
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, PropensityError, UsageError
+from features.errors import FeatureMismatch, NotEnoughData, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -161,10 +161,10 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
     """When each target would be fitted, calibrated and judged."""
     from training import dataset
 
-    declared = _targets(settings, names)
+    wanted = _targets(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     lines = []
-    for target in declared:
+    for target in wanted:
         when = dataset.timeline(target, build, as_of)
         known = when.known(when.test)
         lines.append(
@@ -176,14 +176,18 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
-    """The declared targets of those names, or the default ones. UsageError names what is not declared."""
-    from training.targets import catalogue
+    """The declared targets of those names, or those that are trained by default and that the log holds.
 
-    declared = catalogue(shop_of(settings).declared("TARGETS"))
-    unknown = [name for name in names if name not in declared]
-    if unknown:
-        raise UsageError(f"no target {', '.join(unknown)}; there are: {', '.join(declared)}")
-    return [declared[name] for name in names or (n for n, target in declared.items() if target.default)]
+    UsageError names what is not declared, NotEnoughData what is asked for and absent.
+    """
+    from training import targets
+
+    shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
+    wanted = targets.chosen(targets.catalogue(shop.declared("TARGETS")), names, shop.targets)
+    absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
+    if absent and (names or len(absent) == len(wanted)):
+        raise NotEnoughData("; ".join(f"{name} cannot be told: {why}" for name, why in absent.items()))
+    return [target for target in wanted if target.name not in absent]
 
 
 def promote_target(settings: Settings, target: str, version: str | None, dry_run: bool) -> str:
@@ -252,6 +256,11 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         actions.require_features(declared.values(), features)
         return declared
 
+    def own_targets() -> dict[str, targets.Target]:
+        declared = targets.catalogue(shop.declared("TARGETS"), features)
+        targets.chosen(declared, (), shop.targets)
+        return declared
+
     place = shop.folder / "shop.py"
     problems = [
         f"{place}: {problem}" if name in own else problem
@@ -261,7 +270,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     numbers = [f"{len(features)} features"]
     for kind, declared in (
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
-        ("targets", lambda: targets.catalogue(shop.declared("TARGETS"), features)),
+        ("targets", own_targets),
         ("actions", own_actions),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):

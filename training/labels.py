@@ -5,7 +5,7 @@ is no earlier than its end: what arrived later cannot change it. Rows with a `re
 order; they are no orders.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -17,12 +17,17 @@ from features.compute.builds import Build
 from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, iso, to_us
-from training.targets import Target
+from training.happened import Tables, happened, ints, places
+from training.targets import LABELS, Target
 
-Ints = NDArray[np.int64]
-# (moment, end of the horizon), both in us -> codes of the customers to whom it happened, in any order
-Happened = Callable[[int, int], Ints]
-Tables = Mapping[str, pa.Table]
+_COLUMNS = {  # that labels read, besides whose and when
+    "orders": ("ref",),
+    "order_lines": ("ref", "category"),
+    "memberships": ("kind", "change"),
+    "responses": ("kind",),
+    "consents": ("purpose", "status"),
+}
+_OF_RETURNS = ("order_id", "amount")
 
 
 def members(build: Build, target: Target, moment: datetime) -> pa.Table:
@@ -36,9 +41,26 @@ def members(build: Build, target: Target, moment: datetime) -> pa.Table:
 
 
 def events(log: Log, target: Target) -> dict[str, pa.Table]:
-    """The tables and columns of the log that the target's labels are made of. LogError if one is absent."""
-    returns = () if target.returned else ("order_id", "amount")
-    return {"orders": log.read("orders", ["customer_id", "at", "known_at", "ref", *returns])}
+    """The tables of the log that the target's labels are made of. LogError if it has none of them.
+
+    Each has customer_id, at, known_at and the columns that the label reads; for `overdue` also `day`, the
+    days since 1970-01-01 in the shop's zone.
+    """
+    tables = LABELS[target.label].tables
+    more = () if target.returned else _OF_RETURNS
+    found = {
+        name: log.read(name, ["customer_id", "at", "known_at", *_COLUMNS[name], *more])
+        for name in [name for name in tables if name in log.tables] or tables[:1]
+    }
+    if target.label == "overdue":
+        return {name: with_days(table, str(log.shop["zone"])) for name, table in found.items()}
+    return found
+
+
+def with_days(table: pa.Table, zone: str) -> pa.Table:
+    """The table with `day`: days since 1970-01-01 at its `at`, in a zone, int32."""
+    local = pc.local_timestamp(table["at"].cast(pa.timestamp("us", zone)))
+    return table.append_column("day", local.cast(pa.date32()).cast(pa.int32()))
 
 
 def labels(
@@ -49,83 +71,41 @@ def labels(
     tables: what `events` gives. An event of moment m counts if m < at <= m + horizon, and if it was known by
     `known_by[m]`. NotEnoughData if that is before the horizon's end: the label is not mature.
     """
+    horizon = target.horizon_days * DAY
     for moment, by in known_by.items():
-        until = moment + target.horizon_days * DAY
-        if until > by:
-            raise NotEnoughData(f"the label of {iso(moment)} is known at {iso(until)}, not by {iso(by)}")
-    ids = pc.unique(pa.chunked_array([c for table in tables.values() for c in table["customer_id"].chunks]))
+        if moment + horizon > by:
+            raise NotEnoughData(
+                f"the label of {iso(moment)} is known at {iso(moment + horizon)}, not by {iso(by)}"
+            )
+    ids = _ids(tables.values())
     coded = {name: _coded(table, ids) for name, table in tables.items()}
-    customer = _places(spine["customer_id"], ids)
-    at = _us(spine["moment"])
+    customer, at = places(spine["customer_id"], ids), ints(spine["moment"])
     result = np.zeros(len(spine))
     for by in sorted(set(known_by.values())):
-        happened = _orders(coded["orders"], target, to_us(by))
-        for moment in (m for m, known in known_by.items() if known == by):
+        known = {
+            name: table.filter(pc.less_equal(table["known_at"], to_us(by))) for name, table in coded.items()
+        }
+        to_whom = happened(known, target)
+        for moment in (m for m, known_at in known_by.items() if known_at == by):
+            marked = np.zeros(len(ids) + 1, bool)  # the last is of those without any event, place -1
+            marked[to_whom(to_us(moment), to_us(moment + horizon))] = True
             rows = np.flatnonzero(at == to_us(moment))
-            marked = np.zeros(len(ids) + 1, bool)  # the last: who has no event at all, place -1
-            marked[happened(to_us(moment), to_us(moment + target.horizon_days * DAY))] = True
             result[rows] = marked[customer[rows]]
     return 1.0 - result if target.label == "no_order" else result
 
 
-def _orders(orders: pa.Table, target: Target, by: int) -> Happened:
-    """Orders; none of those that came back in full by the horizon's end, if the target says so."""
-    known = orders.filter(pc.less_equal(orders["known_at"], by))
-    bought = known.filter(pc.is_null(known["ref"])).sort_by("at")
-    at, customer = _ints(bought["at"]), _ints(bought["customer"])
-    if target.returned:
-        return lambda moment, until: customer[_window(at, moment, until)]
-    amount = _minor_units(bought["amount"])
-    back = known.filter(pc.is_valid(known["ref"])).sort_by("at")
-    place = _places(back["ref"], bought["order_id"])
-    of_one = place >= 0
-    place, back_at = place[of_one], _ints(back["at"])[of_one]
-    back_amount = _minor_units(back["amount"])[of_one]
-
-    def kept(moment: int, until: int) -> Ints:
-        window = _window(at, moment, until)
-        first, size = window.start, window.stop - window.start
-        by_end = place[: np.searchsorted(back_at, until, side="right")]
-        money = back_amount[: len(by_end)]
-        inside = (by_end >= first) & (by_end < window.stop)
-        returned = np.zeros(size, np.int64)
-        np.add.at(returned, by_end[inside] - first, money[inside])
-        all_of_it = (returned < 0) & (amount[window] + returned <= 0)
-        kept_by: Ints = customer[window][~all_of_it]
-        return kept_by
-
-    return kept
-
-
-def _window(at: Ints, moment: int, until: int) -> slice:
-    """Where, among ascending times, those lie with moment < at <= until."""
-    first, end = np.searchsorted(at, [moment, until], side="right")
-    return slice(int(first), int(end))
+def _ids(tables: Iterable[pa.Table]) -> pa.Array:
+    """Every customer of the tables, once."""
+    chunks = [chunk for table in tables for chunk in table["customer_id"].chunks]
+    return pc.unique(pa.chunked_array(chunks, pa.string()))
 
 
 def _coded(table: pa.Table, ids: pa.Array) -> pa.Table:
-    """The table with `customer`, a customer's place among ids, and its times as int64 in us."""
-    table = table.append_column("customer", pa.array(_places(table["customer_id"], ids)))
-    for name in ("at", "known_at"):
-        table = table.set_column(table.column_names.index(name), name, pa.array(_us(table[name])))
-    return table.drop_columns(["customer_id"])
-
-
-def _places(values: pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> Ints:
-    """The place of each value among others, int64 [n]; -1 if it is not there."""
-    among = among.combine_chunks() if isinstance(among, pa.ChunkedArray) else among
-    return _ints(pc.fill_null(pc.index_in(values, among), -1))
-
-
-def _us(times: pa.ChunkedArray) -> Ints:
-    return _ints(times)
-
-
-def _minor_units(money: pa.ChunkedArray) -> Ints:
-    """Decimals as whole minor units."""
-    return _ints(pc.multiply(money, 10**money.type.scale))
-
-
-def _ints(values: pa.ChunkedArray) -> Ints:
-    ints: Ints = values.cast(pa.int64()).to_numpy()
-    return ints
+    """The table by `at`, with `customer`, a place among ids, for customer_id; times in us, minor units."""
+    columns: dict[str, object] = {name: table[name] for name in table.column_names}
+    columns |= {"at": ints(table["at"]), "known_at": ints(table["known_at"])}
+    columns["customer"] = places(columns.pop("customer_id"), ids)
+    if "amount" in columns:
+        amount = table["amount"]
+        columns["amount"] = ints(pc.multiply(amount, 10**amount.type.scale))
+    return pa.table(columns).sort_by("at")

@@ -43,12 +43,40 @@ class Population:
 
 
 EVERYONE = Population(words=Words("every customer known", "所有已知客户"))
+NON_BUYERS = Population(
+    words=Words("identified customers without an order", "尚未下单的已识别客户"),
+    feature="days_since_order",
+    op="unknown",
+)
+IN_A_GROUP = Population(words=Words("customers in a group", "在社群中的客户"), feature="groups")
+WITH_STAFF = Population(
+    words=Words("customers with a member of staff as contact", "已添加导购的客户"), feature="staff_contacts"
+)
+REGULARS = Population(  # four days are three gaps, the fewest that say what is usual for a customer
+    words=Words("customers with orders on 4 days or more in the last 90", "近90天有4天及以上下单的客户"),
+    feature="order_days_90d",
+    op=">=",
+    value=4,
+    days=90,
+)
 
 
 def buyers(days: int) -> Population:
     """Customers with an order in that many days before the moment, one of the features' windows."""
     words = Words(f"customers with an order in the last {days} days", f"近{days}天有订单的客户")
     return Population(words=words, feature=f"orders_{days}d", days=days)
+
+
+def contacted(days: int) -> Population:
+    """Customers with a campaign contact in that many days before the moment, one of the features' windows."""
+    words = Words(f"customers contacted in the last {days} days", f"近{days}天收到过营销触达的客户")
+    return Population(words=words, feature=f"contacts_{days}d", days=days)
+
+
+def consenting(channel: str, words: Words) -> Population:
+    """Customers whose last word on marketing through a channel is yes; words: for the channel."""
+    said = Words(f"customers who allow marketing by {words.en}", f"同意{words.zh}营销的客户")
+    return Population(words=said, feature=f"{channel}_consent", op="==", value=1)
 
 
 def problems(population: Population, features: Mapping[str, Feature] | None = None) -> list[str]:

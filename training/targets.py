@@ -4,28 +4,67 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 (`problems`), the registry and the service pick it up by themselves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from features.compute.builds import Build
 from features.definitions import Feature
-from features.errors import TrainingError
+from features.errors import TrainingError, UsageError
+from features.log import Log
 from features.words import Words
 from serving.cards import Text
 from training import populations
-from training.populations import Population, buyers
+from training.populations import (
+    IN_A_GROUP,
+    NON_BUYERS,
+    REGULARS,
+    WITH_STAFF,
+    Population,
+    buyers,
+    contacted,
+)
 
-Label = Literal["no_order", "order"]
+Label = Literal[
+    "order",  # an order, also the first
+    "no_order",
+    "category_order",  # goods of one of `categories`; without any, of a category that this customer bought
+    "left_group",  # left a group
+    "left_staff",  # removed a member of staff from the contacts
+    "opt_out",  # opted out, or withdrew a consent to marketing
+    "overdue",  # silent at the horizon's end for longer than nine of ten of the customer's own gaps
+]
+Tone = Literal["bad", "good"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means."""
+
+    tables: tuple[str, ...]
+    higher_is: Tone
+
+
+LABELS: dict[Label, Kind] = {
+    "order": Kind(("orders",), "good"),
+    "no_order": Kind(("orders",), "bad"),
+    "category_order": Kind(("order_lines",), "good"),
+    "left_group": Kind(("memberships",), "bad"),
+    "left_staff": Kind(("memberships",), "bad"),
+    "opt_out": Kind(("responses", "consents"), "bad"),
+    "overdue": Kind(("orders",), "bad"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """One target. At a moment m the label looks at events with m < at <= m + horizon_days x 24 h.
 
-    population: whom it speaks of. label: what counts as 1. returned: whether an order counts that came back
-    in full within the horizon. higher_is: what a high probability means for the shop. score: what the
-    probability is called, after "raises the". reason: why this target, with this horizon and population.
-    default: whether `propensity train` without names trains it.
+    population: whom it speaks of. label: what counts as 1. categories: for `category_order`, of which goods.
+    returned: whether an order, or a category's goods, counts that came back in full within the horizon.
+    higher_is: what a high probability means for the shop. score: what the probability is called, after
+    "raises the". reason: why this target, with this horizon and population. default: whether `propensity
+    train` without names trains it, if shop.toml names no `targets`.
     """
 
     name: str
@@ -34,8 +73,9 @@ class Target:
     label: Label
     words: Words
     score: Words
-    higher_is: Literal["bad", "good"]
+    higher_is: Tone
     reason: str
+    categories: tuple[str, ...] = ()
     returned: bool = True
     default: bool = True
 
@@ -72,6 +112,113 @@ TARGETS: tuple[Target, ...] = (
         higher_is="good",
         reason="The validity of a short offer: who buys within it with or without the offer.",
     ),
+    Target(
+        name="churn_90d",
+        horizon_days=90,
+        population=buyers(90),
+        label="no_order",
+        words=Words("No order in the next 90 days", "未来90天内不下单"),
+        score=Words("churn risk", "流失风险"),
+        higher_is="bad",
+        reason="For a shop where a month between orders is usual: a quarter of silence is a season missed.",
+        default=False,
+    ),
+    Target(
+        name="overdue_28d",
+        horizon_days=28,
+        population=REGULARS,
+        label="overdue",
+        words=Words(
+            "28 days on, a pause longer than nine of ten of their own", "28天后停购时间超过自身九成购物间隔"
+        ),
+        score=Words("risk of an unusual pause", "异常停购风险"),
+        higher_is="bad",
+        reason="A pause is long or short by the customer's own rhythm: ten days are news of who comes every "
+        "other day, and none of who comes monthly. Three gaps at least, for a rhythm to be known.",
+        default=False,
+    ),
+    Target(
+        name="repurchase_28d",
+        horizon_days=28,
+        population=buyers(90),
+        label="order",
+        words=Words("An order in the next 28 days", "未来28天内下单"),
+        score=Words("chance of another order", "复购可能性"),
+        higher_is="good",
+        reason="The month that plans and budgets are made for; where most shop weekly, churn_28d says it.",
+        default=False,
+    ),
+    Target(
+        name="repurchase_90d",
+        horizon_days=90,
+        population=buyers(90),
+        label="order",
+        words=Words("An order in the next 90 days", "未来90天内下单"),
+        score=Words("chance of another order", "复购可能性"),
+        higher_is="good",
+        reason="For a shop where a season between orders is usual; shorter, hardly anybody would come again.",
+        default=False,
+    ),
+    Target(
+        name="first_order_28d",
+        horizon_days=28,
+        population=NON_BUYERS,
+        label="order",
+        words=Words("A first order in the next 28 days", "未来28天内首次下单"),
+        score=Words("chance of a first order", "首购可能性"),
+        higher_is="good",
+        reason="Whoever is known by visits or a membership, and has not bought, is the cheapest to win; a "
+        "first order that comes back in full has won nobody.",
+        returned=False,
+        default=False,
+    ),
+    Target(
+        name="category_repurchase_28d",
+        horizon_days=28,
+        population=buyers(90),
+        label="category_order",
+        words=Words("Goods of a category bought before, in the next 28 days", "未来28天内复购已购品类"),
+        score=Words("chance of buying a category again", "品类复购可能性"),
+        higher_is="good",
+        reason="Whether a customer comes back for what was bought in the last 90 days, or only for something "
+        "else: what came back in full was not wanted.",
+        returned=False,
+        default=False,
+    ),
+    Target(
+        name="leave_group_28d",
+        horizon_days=28,
+        population=IN_A_GROUP,
+        label="left_group",
+        words=Words("Leaves a group in the next 28 days", "未来28天内退出社群"),
+        score=Words("risk of leaving a group", "退群风险"),
+        higher_is="bad",
+        reason="Whoever leaves can no longer be reached there at no cost; a month leaves time to post less.",
+        default=False,
+    ),
+    Target(
+        name="leave_staff_28d",
+        horizon_days=28,
+        population=WITH_STAFF,
+        label="left_staff",
+        words=Words("Removes a staff contact in the next 28 days", "未来28天内删除导购"),
+        score=Words("risk of removing a staff contact", "删除导购风险"),
+        higher_is="bad",
+        reason="A contact that is removed does not come back by itself; a month leaves time to write less.",
+        default=False,
+    ),
+    Target(
+        name="opt_out_28d",
+        horizon_days=28,
+        population=contacted(90),
+        label="opt_out",
+        words=Words("Opts out of marketing in the next 28 days", "未来28天内退订营销"),
+        score=Words("risk of opting out", "退订风险"),
+        higher_is="bad",
+        reason="Only who is contacted opts out, and an opt-out ends every later contact: it is the price of "
+        "one message too many.",
+        default=False,
+    ),
 )
 
 
@@ -98,13 +245,52 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
     if not 1 <= target.horizon_days <= 365:
         found.append(f"a horizon of {target.horizon_days} days is not within 1 to 365")
     found += populations.problems(target.population, features)
-    if target.label not in ("no_order", "order"):
-        found.append(f"the label {target.label!r} is neither 'no_order' nor 'order'")
-    if target.higher_is != ("bad" if target.label == "no_order" else "good"):
-        found.append("an order is good, no order is bad: higher_is says otherwise")
+    if target.label not in LABELS:
+        found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}")
+    elif target.higher_is != LABELS[target.label].higher_is:
+        found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
+    if target.categories and target.label != "category_order":
+        found.append(f"categories go with the label category_order, not with {target.label}")
+    if target.label == "category_order" and not (target.categories or target.population.days):
+        found.append("without categories, the population must look back some days: what was bought in them")
     if not all((*target.words, *target.score, target.reason)):
         found.append("words and score in English and Chinese, and a reason, are needed")
     return [f"target {target.name}: {problem}" for problem in found]
+
+
+def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> str | None:
+    """Why a target is absent from a log with those tables and a build with those features; None if it is not.
+
+    No features: none are built yet, and only the tables are looked at.
+    """
+    wanted = LABELS[target.label].tables
+    if not set(wanted) & set(tables):
+        return f"the log has no table {' or '.join(wanted)}"
+    if features and target.population.feature is not None and target.population.feature not in features:
+        return f"the build has no feature {target.population.feature}"
+    return None
+
+
+def available(targets: Mapping[str, Target], log: Log, build: Build) -> dict[str, Target]:
+    """The targets whose labels and populations the log and the build hold; others are absent, by name."""
+    return {
+        name: target
+        for name, target in targets.items()
+        if lacking(target, log.tables, build.features) is None
+    }
+
+
+def chosen(targets: Mapping[str, Target], names: Sequence[str], of_shop: Sequence[str] = ()) -> list[Target]:
+    """The targets of those names; without any, of the shop's (`targets` in shop.toml), else the default ones.
+
+    UsageError names what is not declared.
+    """
+    wanted = names or of_shop or [name for name, target in targets.items() if target.default]
+    unknown = [name for name in wanted if name not in targets]
+    if unknown:
+        where = "" if names else " (shop.toml names it)"
+        raise UsageError(f"no target {', '.join(unknown)}{where}; there are: {', '.join(targets)}")
+    return [targets[name] for name in wanted]
 
 
 def text(words: Words) -> Text:

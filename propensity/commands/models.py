@@ -26,7 +26,7 @@ from propensity.cli import AS_OF, DRY_RUN, main, settings_of
 def train(
     targets: tuple[str, ...], as_of: datetime | None, seed: int, list_targets: bool, dry_run: bool
 ) -> None:
-    """Fit, calibrate and judge a model for each of TARGETS (default: all).
+    """Fit, calibrate and judge a model for each of TARGETS (default: see `propensity targets list`).
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.

@@ -45,7 +45,7 @@ def test_nothing_that_is_learnt_looks_beyond_its_origin(
     moments = sorted({*grid(starts, end, every * DAY), *(starts + d * DAY for d in extra if d <= days)})
     build, as_of = build_of(starts, moments, end), end - early * DAY
     horizon = target.horizon_days * DAY
-    if days - early < 400:  # more than any of these needs
+    if days - early < 500:  # more than any of these needs
         try:
             when = dataset.timeline(target, build, as_of)
         except NotEnoughData:

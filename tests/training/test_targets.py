@@ -1,18 +1,23 @@
 """Declarations of targets. If they are wrong, a model answers another question than people think."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import msgspec
 import numpy as np
 import pytest
+from logs import empty_shop
 
 from features.definitions import catalogue as features
-from features.errors import FeatureError, TrainingError
+from features.errors import FeatureError, TrainingError, UsageError
+from features.shop import Shop
 from features.words import Words
+from propensity.shops import PYTHON
 from serving.cards import Members, Op
 from training.populations import EVERYONE, buyers
-from training.targets import TARGETS, Target, catalogue, problems
+from training.targets import TARGETS, Target, catalogue, chosen, lacking, problems
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -33,6 +38,12 @@ def test_every_target_keeps_the_contract(target: Target) -> None:
         ({"label": "order"}, "higher_is"),
         ({"words": Words("No order", "")}, "words"),
         ({"reason": ""}, "reason"),
+        ({"label": "silence"}, "none of order, no_order"),
+        ({"categories": ("tea",)}, "categories go with"),
+        (
+            {"label": "category_order", "higher_is": "good", "population": EVERYONE},
+            "the population must look back",
+        ),
     ],
 )
 def test_a_broken_declaration_is_named(change: dict[str, object], told: str) -> None:
@@ -78,3 +89,47 @@ def test_a_condition_of_old_is_written_as_it_was() -> None:
     members = msgspec.json.decode(plain, type=Members)
     assert members == Members("orders_90d", "h", ">", 0)
     assert msgspec.json.encode(members) == plain
+
+
+def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
+    """Else: a shop without groups sees a stack trace, or a model of nobody who leaves."""
+    every = catalogue()
+    group, out, first = (every[name] for name in ("leave_group_28d", "opt_out_28d", "first_order_28d"))
+    assert lacking(group, {"orders"}, {"groups"}) == "the log has no table memberships"
+    assert lacking(group, {"memberships"}, {"orders_90d"}) == "the build has no feature groups"
+    assert lacking(group, {"memberships"}, ()) is None  # nothing is built yet
+    assert lacking(out, {"orders"}, {"contacts_90d"}) == "the log has no table responses or consents"
+    assert lacking(out, {"consents"}, {"contacts_90d"}) is None
+    assert lacking(first, {"orders"}, {"days_since_order"}) is None
+
+
+def test_what_is_trained_is_what_was_asked_for_or_what_the_shop_says() -> None:
+    """Else: every new target makes everybody's training longer, or a shop's wish is not heard."""
+    every = catalogue()
+    default = ["churn_28d", "repurchase_7d", "repurchase_14d"]
+    assert [target.name for target in chosen(every, ())] == default
+    assert [target.name for target in chosen(every, (), ("churn_90d",))] == ["churn_90d"]
+    assert [target.name for target in chosen(every, ("churn_28d",), ("churn_90d",))] == ["churn_28d"]
+    with pytest.raises(UsageError, match=r"no target churn; there are: churn_28d"):
+        chosen(every, ("churn",))
+    with pytest.raises(UsageError, match=r"no target churn \(shop.toml names it\)"):
+        chosen(every, (), ("churn",))
+
+
+def test_the_commented_targets_of_a_new_shop_keep_the_contract(tmp_path: Path) -> None:
+    """Else: the example that everybody begins with is refused."""
+    text = re.sub(r"^( *)# ?", r"\1", PYTHON, flags=re.MULTILINE)
+    shop = Shop.load(empty_shop(tmp_path, shop_py=text))
+    known = features(shop.declared("FEATURES"))
+    own = shop.declared("TARGETS")
+    assert [target.name for target in own] == ["tea_again_28d"]
+    assert list(catalogue(own, known))[-1] == "tea_again_28d"
+
+
+def test_a_shop_says_what_is_trained(tmp_path: Path) -> None:
+    """Else: what shop.toml asks for is refused as an unknown key."""
+    folder = empty_shop(tmp_path)
+    text = (folder / "shop.toml").read_text("utf-8")
+    (folder / "shop.toml").write_text(f'targets = ["churn_90d", "repurchase_90d"]\n{text}', "utf-8")
+    assert Shop.load(folder).targets == ("churn_90d", "repurchase_90d")
+    assert Shop.load(empty_shop(tmp_path / "silent")).targets == ()
