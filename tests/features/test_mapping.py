@@ -636,3 +636,34 @@ def test_the_bundled_mapping_reads(tmp_path: Path) -> None:
     assert declaration(shop, "online_retail", find=False).readings[0].table == "order_lines"
     with pytest.raises(SourceError, match=r"--from FOLDER"):
         open_source(shop, "online_retail", tmp_path)
+
+
+def test_what_means_nothing_in_one_column_may_be_an_id_in_another(tmp_path: Path) -> None:
+    """A till writes 0 for no customer, and has an order 0, too."""
+    mapping = ORDERS.format(more="").replace('"who"', '{ column = "who", null = ["0", "散客"] }')
+    text = "no,who,when,paid\n0,a,2024-01-01,5\n1,0,2024-01-01,5\n2,散客,2024-01-01,5\n"
+    log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": text}))
+    assert log.fates("orders") == {"accepted": 1, "aside: anonymous: no customer id": 2}
+    assert [r["order_id"] for r in log.rows("orders")] == ["0"]
+
+
+def test_a_prefix_of_one_column_stands_in_place_of_the_sources(tmp_path: Path) -> None:
+    """A file of links names the other system's customers: with the wrong prefix nobody is found again."""
+    links = """
+[[mapping.web.read]]
+table = "identities"
+files = "links.csv"
+[mapping.web.read.columns]
+source = { value = "web" }
+source_id = "who"
+customer_id = { column = "card", prefix = "card:" }
+"""
+    mapping = (
+        ORDERS.format(more="").replace("[mapping.web]", '[mapping.web]\ncustomer_prefix = "web:"') + links
+    )
+    files = {"orders.csv": "no,who,when,paid\n1,a,2024-01-01,5\n", "links.csv": "who,card\na,77\nb,78\n"}
+    log = bring_in(write_shop(tmp_path, mapping, files))
+    told = {(r["source_id"], r["customer_id"]) for r in log.rows("identities")}
+    assert told >= {("b", "card:78")}
+    merged = log.log.merges().to_pylist()
+    assert {m["customer_id"] for m in merged} | {m["canonical_id"] for m in merged} == {"web:a", "card:77"}
