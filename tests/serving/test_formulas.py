@@ -16,6 +16,7 @@ from serving.formulas import (
     LogisticScorer,
     Term,
     exp,
+    log,
     sigmoid,
 )
 
@@ -36,6 +37,15 @@ def test_exp_is_e_to_the_x_within_two_units_in_the_last_place():
     x = ANYTHING[np.abs(ANYTHING) < 700]
     true = np.array([math.exp(v) for v in x])
     assert np.max(np.abs(exp(x) - true) / np.spacing(true)) <= 2
+
+
+def test_log_is_the_natural_logarithm_within_two_units_in_the_last_place():
+    x = np.concatenate(
+        [np.exp(ANYTHING[np.abs(ANYTHING) < 700]), [1.0, np.nextafter(1, 2), 0.5, 2.0, 1e-300]]
+    )
+    true = np.array([math.log(v) for v in x])
+    assert np.max(np.abs(log(x) - true) / np.spacing(np.abs(true))) <= 2
+    assert log(x).tobytes() == np.concatenate([log(v[None]) for v in x]).tobytes()
 
 
 def test_the_logistic_function_gives_these_bits_on_every_machine():
