@@ -190,14 +190,20 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     return [target for target in wanted if target.name not in absent]
 
 
-def promote_target(settings: Settings, target: str, version: str | None, dry_run: bool) -> str:
-    """Release a version, score everyone with it, and say so."""
+def promote_target(
+    settings: Settings, target: str, version: str | None, dry_run: bool, force: str | None = None
+) -> str:
+    """Release a version that the gate lets pass, score everyone with it, and say so."""
     from training import registry
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
-        return f"would release {target} version {chosen}"
-    release = registry.promote(settings, target, version)
+        against = registry.objections(settings, target, chosen)
+        if not against:
+            return f"would release {target} version {chosen}"
+        listed = "".join(f"\n  {words.en}" for words in against)
+        return f"would not release {target} version {chosen} without --force:{listed}"
+    release = registry.promote(settings, target, version, force)
     return f"released {release.name} version {release.version}"
 
 

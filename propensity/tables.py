@@ -296,11 +296,11 @@ def show_trained(trained: Trained) -> None:
         gain = figures.get("auc_gain")
         shown.add_row(
             name.replace("_", " "),
-            _figure(figures["auc"]),
-            _figure(gain, sign="+") if gain else "",
+            figure(figures["auc"]),
+            figure(gain, sign="+") if gain else "",
             f"{figures['average_precision']['value']:.3f}",
             f"{figures['log_loss']['value']:.3f}",
-            _figure(figures["observed_over_expected"], digits=2),
+            figure(figures["observed_over_expected"], digits=2),
             f"{figures['calibration_slope']['value']:.2f}",
             style="bold" if name == "model" else "",
         )
@@ -309,7 +309,7 @@ def show_trained(trained: Trained) -> None:
     say(trained.verdict.en)
 
 
-def _figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:
+def figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:
     """Value and interval: `.872 [.852 .888]`."""
     value, low, high = (f"{figure[part]:{sign}.{digits}f}" for part in ("value", "low", "high"))
     return f"{value} [{low} {high}]"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
@@ -37,18 +38,31 @@ class Step:
 
 
 def walk(
-    data: Dataset, seed: int, parameters: Mapping[str, Any] = TREES, said: Callable[[int], None] | None = None
+    data: Dataset,
+    seed: int,
+    parameters: Mapping[str, Any] = TREES,
+    said: Callable[[int], None] | None = None,
+    untuned: bool = False,
 ) -> list[Step]:
-    """A step for every origin, in their order; they are fitted side by side, one a core."""
+    """A step for every origin, in their order; they are fitted side by side, one a core.
+
+    untuned: with the untuned LightGBM at every origin, not at the test alone.
+    """
 
     def one(origin: datetime) -> tuple[Part, dict[str, Fitted], dict[str, Numbers], dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
         fitted = candidates.fit(known, data.features, seed, parameters)
         raws = {name: candidate.raw(part.matrix) for name, candidate in fitted.items()}
-        return part, fitted, raws, baselines.scores(known, part, data.features, seed)
+        return (
+            part,
+            fitted,
+            raws,
+            baselines.scores(known, part, data.features, seed, untuned or origin == data.timeline.test),
+        )
 
     steps: list[Step] = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    # The origins take the cores; a linear algebra of several threads would only wait for itself.
+    with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         done = pool.map(one, data.timeline.origins)
         for number, (origin, (part, fitted, raws, sceptics)) in enumerate(
             zip(data.timeline.origins, done, strict=True)

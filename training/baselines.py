@@ -25,8 +25,13 @@ WORDS = {
 }
 
 
-def scores(known: Part, test: Part, names: Sequence[str], seed: int) -> dict[str, Numbers]:
-    """Probabilities [n] of each baseline for the test's rows; without one whose features are not built."""
+def scores(
+    known: Part, test: Part, names: Sequence[str], seed: int, untuned: bool = True
+) -> dict[str, Numbers]:
+    """Probabilities [n] of each baseline for the test's rows; without one whose features are not built.
+
+    untuned: with the untuned LightGBM, which takes longer than all the others.
+    """
     found = {}
     for name, columns in REGRESSIONS.items():
         if not set(columns) <= set(names):
@@ -37,8 +42,9 @@ def scores(known: Part, test: Part, names: Sequence[str], seed: int) -> dict[str
         scale[scale == 0] = 1.0
         model = LogisticRegression().fit((train - mean) / scale, known.label)
         found[name] = model.predict_proba((later - mean) / scale)[:, 1]
-    booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
-    found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
+    if untuned:
+        booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
+        found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
     return found
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import store
@@ -181,9 +182,41 @@ def read(
 ) -> Dataset:
     """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
     moments = sorted({*when.moments, *when.origins})
-    spine = pa.concat_tables([members(build, target, moment) for moment in moments])
+    spine, rows, ids = _rows(settings, log, build, target, moments, when.known_by, names)
     tables = events(log, target)
-    label = labels(tables, spine, target, dict.fromkeys(moments, when.known_by))
+    learnt = {}
+    for origin in when.origins:
+        of = when.known(origin)
+        here = pa.concat_tables([spine.filter(pc.equal(spine["moment"], pa.scalar(m))) for m in of])
+        learnt[origin] = labels(tables, here, target, dict.fromkeys(of, origin))
+        _enough(learnt[origin], f"known on {iso(origin)}", target)
+    at = spine["moment"].cast(pa.int64()).to_numpy()
+    data = Dataset(tuple(names), when, ids, rows, at, learnt)
+    _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
+    return data
+
+
+def judged(
+    settings: Settings, log: Log, build: Build, target: Target, moment: datetime, names: Sequence[str]
+) -> tuple[Part, tuple[str, ...]]:
+    """Everybody of the population at one moment, with the labels as known today, and their ids [n]."""
+    _, part, ids = _rows(settings, log, build, target, [moment], log.complete_until, names)
+    _enough(part.label, f"after {iso(moment)}", target)
+    return part, tuple(ids[number] for number in part.customer)
+
+
+def _rows(
+    settings: Settings,
+    log: Log,
+    build: Build,
+    target: Target,
+    moments: Sequence[datetime],
+    known_by: datetime,
+    names: Sequence[str],
+) -> tuple[pa.Table, Part, tuple[str, ...]]:
+    """(customer_id and moment of every row, the rows, the ids of their customers' numbers)."""
+    spine = pa.concat_tables([members(build, target, moment) for moment in moments])
+    label = labels(events(log, target), spine, target, dict.fromkeys(moments, known_by))
     table = store.historical(settings, build, spine, names)
     if len(table) != len(spine) or not table.select(spine.column_names).equals(spine):
         raise FeatureError(f"{len(table)} rows came back for a spine of {len(spine)}, or in another order")
@@ -191,22 +224,9 @@ def read(
     for place, name in enumerate(names):
         matrix[:, place] = table[name].to_numpy()
     coded = spine["customer_id"].combine_chunks().dictionary_encode()
-    learnt = {}
-    for origin in when.origins:
-        of = when.known(origin)
-        here = pa.concat_tables([spine.filter(pa.compute.equal(spine["moment"], pa.scalar(m))) for m in of])
-        learnt[origin] = labels(tables, here, target, dict.fromkeys(of, origin))
-        _enough(learnt[origin], f"known on {iso(origin)}", target)
-    rows = Part(
-        matrix,
-        label,
-        coded.indices.to_numpy().astype(np.int64),
-        treated(log, spine, when.horizon, when.known_by),
-    )
-    at = spine["moment"].cast(pa.int64()).to_numpy()
-    data = Dataset(tuple(names), when, tuple(coded.dictionary.to_pylist()), rows, at, learnt)
-    _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
-    return data
+    customer = coded.indices.to_numpy().astype(np.int64)
+    flags = treated(log, spine, target.horizon_days * DAY, known_by)
+    return spine, Part(matrix, label, customer, flags), tuple(coded.dictionary.to_pylist())
 
 
 def _enough(label: NDArray[np.float64], when: str, target: Target) -> None:

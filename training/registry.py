@@ -26,16 +26,22 @@ from features import database, store
 from features.compute.builds import Build
 from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
+from features.log import Log
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import Words
 from serving import batch, models, releases
 from serving.cards import ModelCard
+from serving.models import Model
 from serving.releases import Release
+from training import gate
+from training.compare import compare
 from training.targets import catalogue
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 _KEY, _SUMS = "recipe_key", "sha256_of_sums"  # tags of a version
+_FORCED, _OVERRULED = "forced_because", "gate_objected"  # of one that was released against the gate
 
 
 @dataclass(frozen=True)
@@ -146,12 +152,13 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
     raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
 
 
-def promote(settings: Settings, name: str, version: str | None = None) -> Release:
+def promote(settings: Settings, name: str, version: str | None = None, force: str | None = None) -> Release:
     """Release a version (default: the challenger), score everyone with it, and make it the champion.
 
     The champion before becomes `rollback`; promoting `rollback` goes back. What is champion already stays
-    as it is. FeatureMismatch if today's build, or what is published to the service, lacks a feature of the
-    model as it was; then nothing changes.
+    as it is. TrainingError with the gate's objections; force: why it is released nevertheless, which is
+    recorded with the version. FeatureMismatch if today's build, or what is published to the service, lacks a
+    feature of the model as it was; then nothing changes.
     """
     version = resolve(settings, name, version)
     with locked(settings.home / "mlflow.lock"), _client(settings, alone=True) as client:
@@ -162,6 +169,8 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
             return releases.publish(settings, folder, name, version)  # puts right what was changed since
         release = Release(name, version, models.load(folder))
         card = release.model.card
+        if named.get(ROLLBACK) != version:
+            _pass(settings, client, release, folder, named.get(CHAMPION), force)
         build = Build.open(settings)
         build.require(card.needs, by=f"{name} {version}")
         try:
@@ -182,6 +191,58 @@ def promote(settings: Settings, name: str, version: str | None = None) -> Releas
         if named.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
         return release
+
+
+def objections(settings: Settings, name: str, version: str) -> list[Words]:
+    """What the gate has against releasing that version now."""
+    with _client(settings) as client:
+        named = _aliases(client, name)
+        if version in (named.get(CHAMPION), named.get(ROLLBACK)):
+            return []
+        folder = _verified(settings, client.get_model_version(name, version))
+        return _objections(
+            settings, client, Release(name, version, models.load(folder)), folder, named.get(CHAMPION)
+        )
+
+
+def model_of(settings: Settings, name: str, version: str | None = None) -> Model:
+    """A registered version, verified: by number or alias; None: the challenger, else the champion."""
+    version = resolve(settings, name, version)
+    with _client(settings) as client:
+        return models.load(_verified(settings, client.get_model_version(name, version)))
+
+
+def _pass(
+    settings: Settings, client: Any, release: Release, folder: Path, champion: str | None, force: str | None
+) -> None:
+    """TrainingError if the gate objects and nobody says why it is released nevertheless."""
+    against = _objections(settings, client, release, folder, champion)
+    if against and not force:
+        listed = "; ".join(words.en for words in against)
+        raise TrainingError(
+            f"{release.name} {release.version} is not released: {listed}. Keep what is in force, train on "
+            f"more, or say why it is right nevertheless: `propensity promote {release.name} --version "
+            f"{release.version} --force REASON`"
+        )
+    if against and force:
+        client.set_model_version_tag(release.name, release.version, _FORCED, force)
+        overruled = "; ".join(words.en for words in against)
+        client.set_model_version_tag(release.name, release.version, _OVERRULED, overruled)
+
+
+def _objections(
+    settings: Settings, client: Any, release: Release, folder: Path, champion: str | None
+) -> list[Words]:
+    compared = None
+    card = release.model.card
+    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    if champion is not None and card.target.name in declared:
+        before = models.load(_verified(settings, client.get_model_version(release.name, champion)))
+        compared = compare(
+            settings, Log.open(settings), Build.open(settings), declared[card.target.name],
+            (release.model, before), card.tested_on.moment,
+        )  # fmt: skip
+    return gate.objections(release.model, folder, compared)
 
 
 @contextmanager

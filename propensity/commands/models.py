@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
 
 
 @main.command()
@@ -31,6 +31,7 @@ def train(
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     """
+    from propensity.compared import show_origins
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar, show_targets, show_trained
 
@@ -44,21 +45,52 @@ def train(
     with progress_bar("Training") as progress:
         trained = train_targets(settings, targets, seed, progress)
     for one in trained:
+        show_origins(one.card)
         show_trained(one)
 
 
 @main.command()
 @click.argument("target")
 @click.option("--version", help="Which version [default: the challenger].")
+@click.option("--force", metavar="REASON", help="Release it although the gate objects; recorded.")
 @DRY_RUN
-def promote(target: str, version: str | None, dry_run: bool) -> None:
+def promote(target: str, version: str | None, force: str | None, dry_run: bool) -> None:
     """Release a version of TARGET's model: from now on the service answers with it.
 
-    The one before stays as `rollback`; running services follow within a second, without a restart.
+    It must beat recency alone and a logistic regression on recency, frequency and money, and be better than
+    what is in force in something, without harm elsewhere. The one before stays as `rollback`; running
+    services follow within a second, without a restart.
     """
     from propensity.steps import promote_target
 
-    click.echo(promote_target(settings_of(), target, version, dry_run))
+    click.echo(promote_target(settings_of(), target, version, dry_run, force))
+
+
+@main.command()
+@click.argument("target")
+@DRY_RUN
+def rollback(target: str, dry_run: bool) -> None:
+    """Go back to the version of TARGET's model that was released before. Running services follow."""
+    from propensity.compared import roll_back
+
+    click.echo(roll_back(settings_of(), target, dry_run))
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--target", help="What two score files speak of.")
+@click.option("--at", type=Moment(), help="The moment to judge at [default: the last that can be].")
+@AS_OF
+def compare(first: str, second: str, target: str | None, at: datetime | None, as_of: datetime | None) -> None:
+    """Judge FIRST against SECOND on the same customers, with paired intervals.
+
+    Each is a model (NAME, NAME:VERSION, NAME:champion, ...) or a file of scores from elsewhere: parquet or
+    CSV with customer_id and probability.
+    """
+    from propensity.compared import compare_sides, show_comparison
+
+    show_comparison(compare_sides(settings_of(as_of), first, second, target, at), first, second)
 
 
 @main.command()

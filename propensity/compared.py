@@ -1,0 +1,119 @@
+"""Going back to a release, and one side judged against another: what the commands do, and how it is shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.compute.builds import Build
+from features.errors import UsageError
+from features.log import Log
+from features.settings import Settings
+from features.shop import shop_of
+from propensity.steps import as_of_of
+from propensity.tables import console, figure, say, table
+
+if TYPE_CHECKING:
+    from serving.cards import ModelCard
+    from serving.models import Model
+    from training.compare import Comparison
+
+
+def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
+    """Release the champion before the present one; the present one becomes the way back."""
+    from training import registry
+
+    named = registry.aliases(settings, target)
+    if registry.ROLLBACK not in named:
+        raise UsageError(f"{target} has no version before the present one to go back to")
+    version = named[registry.ROLLBACK]
+    if dry_run:
+        return f"would go back from {target} version {named.get(registry.CHAMPION)} to {version}"
+    release = registry.promote(settings, target, version)
+    return f"{release.name} is back at version {release.version}; `propensity rollback` again undoes it"
+
+
+def compare_sides(
+    settings: Settings, first: str, second: str, target: str | None, at: datetime | None
+) -> Comparison:
+    """Two models (NAME[:VERSION or alias]) or score files, at a moment: by default the last that can be."""
+    from training import dataset, registry
+    from training.compare import compare
+    from training.targets import catalogue
+
+    def side(text: str) -> Model | Path:
+        path = Path(text)
+        if path.suffix in (".parquet", ".csv") or path.exists():
+            return path
+        name, _, version = text.partition(":")
+        return registry.model_of(settings, name, version or None)
+
+    sides = side(first), side(second)
+    named = {s.card.target.name for s in sides if not isinstance(s, Path)} | ({target} if target else set())
+    if len(named) != 1:
+        what = f"speak of {' and '.join(sorted(named))}" if named else "are files"
+        raise UsageError(f"both sides {what}: name one target (--target NAME)")
+    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    if (wanted := named.pop()) not in declared:
+        raise UsageError(f"no target {wanted}; there are: {', '.join(declared)}")
+    log, build = Log.open(settings), Build.open(settings)
+    moment = at or dataset.timeline(declared[wanted], build, as_of_of(settings, log)).test
+    return compare(settings, log, build, declared[wanted], sides, moment)
+
+
+def show_comparison(compared: Comparison, first: str, second: str) -> None:
+    """Both sides, what the first has more, and where."""
+    out = console()
+    title = (
+        f"{compared.target} as of {compared.moment:%Y-%m-%d}: {compared.rows:,} customers, "
+        f"{compared.base_rate:.1%} of them 1"
+    )
+    numbers = ("AUC", "log-loss", "observed/expected", "slope")
+    shown = table(title, "", *numbers, right=numbers)
+    for name, figures, level in zip((first, second), compared.figures, compared.levels, strict=True):
+        shown.add_row(
+            name,
+            figure(figures["auc"]),
+            figure(figures["log_loss"], digits=4),
+            f"{level['observed_over_expected']:.2f}",
+            f"{level['calibration_slope']:.2f}",
+        )
+    gains = (compared.gains["auc_gain"], compared.gains["log_loss_gain"])
+    shown.add_row("gain of the first", *(figure(gain, digits=4, sign="+") for gain in gains), "", "")
+    out.print(shown)
+    if compared.segments:
+        by = table("AUC gain of the first, by group", "feature", "from", "to", "customers", "gain")
+        for one in compared.segments:
+            by.add_row(
+                one.feature, f"{one.low:g}", f"{one.high:g}", f"{one.rows:,}", figure(one.auc_gain, sign="+")
+            )
+        out.print(by)
+    words = {
+        name: "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "not different beyond chance"
+        for name, gain in zip(("ranking", "log-loss"), gains, strict=True)
+    }
+    say(f"{first} against {second}: " + ", ".join(f"{name} {word}" for name, word in words.items()) + ".")
+
+
+def show_origins(card: ModelCard) -> None:
+    """The backtest, an origin a row; a level that is off is marked."""
+    from training import pooled
+
+    numbers = ("customers", "1", "AUC", "log-loss", "observed/expected", "z", "slope")
+    columns = ("judged as of", "model", "calibration", *numbers)
+    shown = table(f"{card.name}: the same recipe at earlier times", *columns, right=numbers)
+    for one in card.backtest["origins"]:
+        shown.add_row(
+            one["moment"][:10],
+            one["model"],
+            one["calibration"].replace("_", " "),
+            f"{one['rows']:,}",
+            f"{one['base_rate']:.1%}",
+            f"{one['auc']:.3f}",
+            f"{one['log_loss']:.3f}",
+            f"{one['observed_over_expected']:.2f}",
+            f"{one['z']:+.1f}",
+            f"{one['calibration_slope']:.2f}" + (" off" if pooled.off(one) else ""),
+        )
+    console().print(shown)

@@ -1,0 +1,103 @@
+"""May a version be released? It must beat what a sceptic would do, and not harm what is in force.
+
+Against the champion: no worse by more than a margin, and better in something: in loss or ranking beyond the
+paired interval, or in its level where the champion's is off. Whoever knows better says why (`--force`), and
+that is recorded.
+"""
+
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.words import Words
+from serving.cards import ModelCard
+from serving.models import Model
+from training import baselines, pooled
+from training.compare import Comparison
+
+SCEPTICS = ("recency", "logistic_rfm")  # that a release must beat; the untuned LightGBM is a tool, no sceptic
+MARGIN = 0.005  # of AUC, that a challenger's paired lower bound may lie below the champion's
+SEGMENT = 0.02  # of AUC, that no segment may lose beyond its interval
+BYTES, SECONDS = 50_000_000, 0.01  # of a release, and to score one customer, median
+
+
+def objections(model: Model, folder: Path, champion: Comparison | None) -> list[Words]:
+    """Why it may not be released; empty: it may. champion: the model against what is in force, if any."""
+    found = against_sceptics(model.card)
+    if champion is not None:
+        found += against_champion(champion)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if size > BYTES:
+        found.append(Words(f"it takes {size / 1e6:.0f} MB", f"体积达 {size / 1e6:.0f} MB"))
+    took = _seconds(model)
+    if took > SECONDS:
+        found.append(
+            Words(f"scoring one customer takes {took * 1e3:.0f} ms", f"单客户评分耗时 {took * 1e3:.0f} 毫秒")
+        )
+    return found
+
+
+def against_sceptics(card: ModelCard) -> list[Words]:
+    """The baselines that it does not beat: whose paired interval of the log-loss does not lie above 0."""
+    gains: Mapping[str, Any] = {**card.baselines, **card.backtest.get("gains", {})}
+    found = []
+    for name in SCEPTICS:
+        gain = gains.get(name, {}).get("log_loss_gain")
+        words = baselines.WORDS[name]
+        if gain is not None and not gain["low"] > 0:
+            shown = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+            found.append(
+                Words(
+                    f"it does not beat {words.en}: log-loss gain {shown}",
+                    f"未优于{words.zh}：对数损失改善 {shown}",
+                )
+            )
+    return found
+
+
+def against_champion(compared: Comparison) -> list[Words]:
+    """What the comparison with the champion (the second side) says against the first."""
+    auc, loss = compared.gains["auc_gain"], compared.gains["log_loss_gain"]
+    shown = f"AUC {auc['value']:+.4f} [{auc['low']:+.4f}, {auc['high']:+.4f}]"
+    if not auc["low"] > -MARGIN:
+        return [
+            Words(
+                f"it may rank worse than the champion by more than {MARGIN}: {shown}",
+                f"排序能力可能比现行冠军差超过 {MARGIN}：{shown}",
+            )
+        ]
+    found = []
+    repaired = pooled.off(compared.levels[1]) and not pooled.off(compared.levels[0])
+    if not (loss["low"] > 0 or auc["low"] > 0 or repaired):
+        shown += f", log-loss {loss['value']:+.4f} [{loss['low']:+.4f}, {loss['high']:+.4f}]"
+        found.append(
+            Words(
+                f"it is not better than the champion beyond chance, nor does it mend its level: {shown}",
+                f"与现行冠军相比没有超出偶然的改善，也未修正其概率水平：{shown}",
+            )
+        )
+    for segment in compared.segments:
+        gain = segment.auc_gain
+        if gain["value"] < -SEGMENT and gain["high"] < 0:
+            where = f"{segment.feature} {segment.low:g} to {segment.high:g}"
+            found.append(
+                Words(
+                    f"it ranks worse where {where}: AUC {gain['value']:+.3f}",
+                    f"在 {where} 的客户中排序变差：AUC {gain['value']:+.3f}",
+                )
+            )
+    return found
+
+
+def _seconds(model: Model) -> float:
+    row = np.zeros((1, len(model.card.features)), np.float32)
+    taken = []
+    for _ in range(15):
+        started = time.perf_counter()
+        model.score(row)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
