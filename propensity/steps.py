@@ -186,7 +186,7 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     wanted = targets.chosen(targets.catalogue(shop.declared("TARGETS")), names, shop.targets)
     absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
     if absent and (names or len(absent) == len(wanted)):
-        raise NotEnoughData("; ".join(f"{name} cannot be told: {why}" for name, why in absent.items()))
+        raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
     return [target for target in wanted if target.name not in absent]
 
 

@@ -271,17 +271,6 @@ def _why_not(action: dict[str, Any], chosen: str) -> str:
     return f"{action['reject_text']['en']}{condition}"
 
 
-def show_targets(settings: Settings) -> None:
-    """Every declared target."""
-    from features.shop import shop_of
-    from training.targets import catalogue
-
-    shown = table("Targets", "name", "what is predicted", "for whom", "why")
-    for target in catalogue(shop_of(settings).declared("TARGETS")).values():
-        shown.add_row(target.name, target.words.en, target.population.words.en, target.reason)
-    console().print(shown)
-
-
 def show_trained(trained: Trained) -> None:
     """A model's figures beside its baselines', all on the same later moment, with 95 % intervals."""
     card, out = trained.card, console()

@@ -43,16 +43,17 @@ class Kind:
 
     tables: tuple[str, ...]
     higher_is: Tone
+    words: Words
 
 
 LABELS: dict[Label, Kind] = {
-    "order": Kind(("orders",), "good"),
-    "no_order": Kind(("orders",), "bad"),
-    "category_order": Kind(("order_lines",), "good"),
-    "left_group": Kind(("memberships",), "bad"),
-    "left_staff": Kind(("memberships",), "bad"),
-    "opt_out": Kind(("responses", "consents"), "bad"),
-    "overdue": Kind(("orders",), "bad"),
+    "order": Kind(("orders",), "good", Words("an order", "有订单")),
+    "no_order": Kind(("orders",), "bad", Words("no order", "无订单")),
+    "category_order": Kind(("order_lines",), "good", Words("goods of a category", "购买某品类")),
+    "left_group": Kind(("memberships",), "bad", Words("left a group", "退出社群")),
+    "left_staff": Kind(("memberships",), "bad", Words("removed a staff contact", "删除导购")),
+    "opt_out": Kind(("responses", "consents"), "bad", Words("an opt-out", "退订")),
+    "overdue": Kind(("orders",), "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
 }
 
 
@@ -78,6 +79,14 @@ class Target:
     categories: tuple[str, ...] = ()
     returned: bool = True
     default: bool = True
+
+    @property
+    def counts(self) -> Words:
+        """What counts as 1, and whether what came back does."""
+        words = LABELS[self.label].words
+        if self.returned:
+            return words
+        return Words(f"{words.en}, unless it came back in full", f"{words.zh}（全部退货不计）")
 
 
 TARGETS: tuple[Target, ...] = (
@@ -258,16 +267,17 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
     return [f"target {target.name}: {problem}" for problem in found]
 
 
-def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> str | None:
+def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> Words | None:
     """Why a target is absent from a log with those tables and a build with those features; None if it is not.
 
     No features: none are built yet, and only the tables are looked at.
     """
     wanted = LABELS[target.label].tables
     if not set(wanted) & set(tables):
-        return f"the log has no table {' or '.join(wanted)}"
-    if features and target.population.feature is not None and target.population.feature not in features:
-        return f"the build has no feature {target.population.feature}"
+        return Words(f"the log has no table {' or '.join(wanted)}", f"日志中没有表{'或'.join(wanted)}")
+    feature = target.population.feature
+    if features and feature is not None and feature not in features:
+        return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
     return None
 
 

@@ -33,11 +33,13 @@ def train(
     """
     from propensity.compared import show_origins
     from propensity.steps import plan_targets, train_targets
-    from propensity.tables import progress_bar, show_targets, show_trained
+    from propensity.tables import progress_bar, show_trained
 
     settings = settings_of(as_of)
     if list_targets:
-        show_targets(settings)
+        from propensity import targeted
+
+        targeted.list_targets(settings, "en", as_json=False)
         return
     if dry_run:
         click.echo(plan_targets(settings, targets))

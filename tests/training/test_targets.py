@@ -95,12 +95,17 @@ def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
     """Else: a shop without groups sees a stack trace, or a model of nobody who leaves."""
     every = catalogue()
     group, out, first = (every[name] for name in ("leave_group_28d", "opt_out_28d", "first_order_28d"))
-    assert lacking(group, {"orders"}, {"groups"}) == "the log has no table memberships"
-    assert lacking(group, {"memberships"}, {"orders_90d"}) == "the build has no feature groups"
-    assert lacking(group, {"memberships"}, ()) is None  # nothing is built yet
-    assert lacking(out, {"orders"}, {"contacts_90d"}) == "the log has no table responses or consents"
-    assert lacking(out, {"consents"}, {"contacts_90d"}) is None
-    assert lacking(first, {"orders"}, {"days_since_order"}) is None
+
+    def why(target: Target, tables: set[str], features: set[str]) -> str | None:
+        words = lacking(target, tables, features)
+        return words and words.en
+
+    assert why(group, {"orders"}, {"groups"}) == "the log has no table memberships"
+    assert why(group, {"memberships"}, {"orders_90d"}) == "the build has no feature groups"
+    assert why(group, {"memberships"}, set()) is None  # nothing is built yet
+    assert why(out, {"orders"}, {"contacts_90d"}) == "the log has no table responses or consents"
+    assert why(out, {"consents"}, {"contacts_90d"}) is None
+    assert why(first, {"orders"}, {"days_since_order"}) is None
 
 
 def test_what_is_trained_is_what_was_asked_for_or_what_the_shop_says() -> None:
