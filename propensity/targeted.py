@@ -39,6 +39,7 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
         return
     head = ("name", "what is predicted", "for whom", "counts as 1", "days", "trained", "in the log")
     shown = table(f"{len(declared)} targets", *head, right=("days",))
+    shown.columns[0].no_wrap = True
     for name, target in declared.items():
         trained = Words("by itself", "默认") if name in by_itself else Words("by name", "按名称")
         cells = (name, target.words, target.population.words, target.counts, target.horizon_days, trained)
@@ -99,6 +100,7 @@ def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run
 def _show(sheet: Sheet, language: str) -> None:
     names = [_tell(name, language) for name in sheet.head]
     shown = table(_tell(sheet.title, language), *names, right=tuple(names[place] for place in sheet.right))
+    shown.columns[0].no_wrap = True
     for row in sheet.rows:
         shown.add_row(*(Text(_tell(cell, language)) for cell in row))
     console().print(shown)

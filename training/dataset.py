@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features import store
 from features.compute.builds import Build
 from features.definitions import WINDOWS, Feature
 from features.errors import FeatureError, NotEnoughData
@@ -181,6 +180,8 @@ def read(
     settings: Settings, log: Log, build: Build, target: Target, when: Timeline, names: Sequence[str]
 ) -> Dataset:
     """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
+    from features import store  # loads Feast, which takes longer than a timeline does
+
     moments = sorted({*when.moments, *when.origins})
     spine, rows, ids = _rows(settings, log, build, target, moments, when.known_by, names)
     tables = events(log, target)

@@ -56,6 +56,10 @@ class Rhythm:
         """The share of gaps that are longer."""
         return float((self.gaps > days).mean())
 
+    def usually_longer(self, days: float) -> float:
+        """The share of repeat customers whose median gap is longer."""
+        return float((self.own > days).mean())
+
     def back(self, days: int) -> float:
         """Of silences that lasted so many days, the share that ended within `followed` more; nan if none did.
 

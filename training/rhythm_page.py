@@ -17,26 +17,23 @@ _COLOURS = ("var(--accent)", "#d9822b", "#2e8b57")
 
 def verdict(rhythm: Rhythm, found: Sequence[Proposal]) -> Words:
     """What an operator should know first."""
-    ready = [proposal for proposal in found if proposal.needed_days <= rhythm.days]
-    days = rhythm.days
-    if len(ready) == len(found):
-        names = ", ".join(proposal.target.name for proposal in found)
-        return words(
-            "The log's own rhythm suggests {names}.", "按日志自身的购物节奏，建议目标：{names}。", names=names
-        )
-    needed = min(proposal.needed_days for proposal in found)
-    if ready:
-        later = next(proposal for proposal in found if proposal not in ready)
-        return words(
-            "{ready} can be trained; {later} needs {needed} days of log, this one has {days}.",
-            "{ready}可以训练；{later}需要{needed}天日志，目前有{days}天。",
-            ready=ready[0].target.name, later=later.target.name, needed=later.needed_days, days=days,
-        )  # fmt: skip
-    return words(
-        "The log is too short: it has {days} days, and the first of the proposals needs {needed}.",
-        "日志过短：目前有{days}天，最先可训练的目标需要{needed}天。",
-        days=days, needed=needed,
-    )  # fmt: skip
+    ready = [one.target.name for one in found if one.needed_days <= rhythm.days]
+    late = [one for one in found if one.needed_days > rhythm.days]
+    told = words(
+        "The log's own rhythm suggests {names}.",
+        "按日志自身的购物节奏，建议目标：{names}。",
+        names=Words(", ".join(ready), "、".join(ready)),
+    )
+    if not late:
+        return told
+    short = words(
+        "The log is too short for {name}: it has {days} days, and {needed} are needed.",
+        "日志过短，无法训练{name}：目前有{days}天，需要{needed}天。",
+        name=", ".join(one.target.name for one in late),
+        days=rhythm.days,
+        needed=max(one.needed_days for one in late),
+    )
+    return Words(f"{told.en} {short.en}", told.zh + short.zh) if ready else short
 
 
 def gaps(rhythm: Rhythm) -> Sheet:
@@ -91,12 +88,11 @@ def proposed(rhythm: Rhythm, found: Sequence[Proposal]) -> Sheet:
         Words("Proposed targets", "建议目标"),
         (
             Words("name", "名称"), Words("for whom", "适用客户"), Words("how many", "人数"),
-            Words("of them 1", "其中为1"), Words("state", "状态"), Words("why", "理由"),
+            Words("of them 1", "其中为1"), Words("state", "状态"),
         ),
         tuple(
             (
                 one.target.name, one.target.population.words, one.members, _share(one.base_rate), state(one),
-                one.reason,
             )
             for one in found
         ),
@@ -108,6 +104,13 @@ def proposed(rhythm: Rhythm, found: Sequence[Proposal]) -> Sheet:
     )  # fmt: skip
 
 
+def reasons(found: Sequence[Proposal]) -> Sheet:
+    """Why each is proposed."""
+    head = (Words("name", "名称"), Words("why", "理由"))
+    rows = tuple((one.target.name, one.reason) for one in found)
+    return Sheet(Words("Why", "理由"), head, rows)
+
+
 def declarations(found: Sequence[Proposal]) -> str:
     """What to write into shop.py for the proposals that nobody declared; empty if there are none."""
     return "\n".join(source(one.target) for one in found if not one.declared)
@@ -115,7 +118,7 @@ def declarations(found: Sequence[Proposal]) -> str:
 
 def sheets(rhythm: Rhythm, found: Sequence[Proposal]) -> tuple[Sheet, ...]:
     """All of it, in the order in which it is read."""
-    return gaps(rhythm), silences(rhythm), proposed(rhythm, found)
+    return gaps(rhythm), silences(rhythm), proposed(rhythm, found), reasons(found)
 
 
 def render(shop: str, rhythm: Rhythm, found: Sequence[Proposal], language: str = "en") -> str:
@@ -140,7 +143,7 @@ def _plot(rhythm: Rhythm, found: Sequence[Proposal]) -> Html:
         (Words("gaps that are longer", "更长的间隔占比"), rhythm.longer),
         (
             Words("customers whose usual gap is longer", "通常间隔更长的客户占比"),
-            lambda days: float((rhythm.own > days).mean()),
+            rhythm.usually_longer,
         ),
         (
             words("silences that end within {n} more days", "沉默后{n}天内回归占比", n=rhythm.followed),

@@ -20,9 +20,10 @@ from training.rhythm import Rhythm
 from training.targets import TARGETS, Target
 
 HORIZONS = (7, 14, 28, 56, 90, 180)  # days that people plan in: weeks, a month, two, a season, half a year
-UNUSUAL = 0.1  # of gaps: a silence that fewer outlast is news
+UNUSUAL = 0.1  # of gaps, and of repeat customers: a silence that so few outlast is news
 USUAL = 0.5  # of repeat customers: what half of them usually keep to is the shop's rhythm
 LOST = 0.5  # of silences: if fewer end, whoever was silent so long is more likely lost than late
+SELDOM = 0.01  # of gaps: whoever was silent for longer is not missed in a population
 COLUMNS = ("customer_id", "at", "known_at", "ref")
 
 
@@ -46,47 +47,70 @@ class Proposal:
 def proposals(
     rhythm: Rhythm, orders: pa.Table, until: datetime, declared: Mapping[str, Target]
 ) -> list[Proposal]:
-    """Churn and repurchase at the horizons that the rhythm suggests. orders: the log's, COLUMNS."""
-    return [
-        _proposal("churn", *_churn(rhythm), rhythm, orders, until, declared),
-        _proposal("repurchase", *_repurchase(rhythm), rhythm, orders, until, declared),
-    ]
+    """Churn and repurchase at the horizons that the rhythm suggests. orders: the log's, COLUMNS.
+
+    Where a log is too short to train one, the longest horizon that it can train follows.
+    """
+    found = []
+    for kind, horizon, reason in (("churn", *_churn(rhythm)), ("repurchase", *_repurchase(rhythm))):
+        best = _proposal(kind, horizon, reason, rhythm, orders, until, declared)
+        found.append(best)
+        if best.needed_days > rhythm.days:
+            shorter = (
+                _proposal(kind, h, _at_most(rhythm, h), rhythm, orders, until, declared)
+                for h in reversed(HORIZONS)
+                if h < horizon
+            )
+            found += [one for one in shorter if one.needed_days <= rhythm.days][:1]
+    return found
 
 
 def _churn(rhythm: Rhythm) -> tuple[int, Words]:
-    """The shortest horizon whose silence is unusual."""
-    horizon = next((h for h in HORIZONS if rhythm.longer(h) <= UNUSUAL), HORIZONS[-1])
-    longer = f"{rhythm.longer(horizon):.0%}"
+    """The shortest horizon whose silence is unusual, of gaps and of customers."""
+
+    def unusual(days: int) -> bool:
+        return rhythm.longer(days) <= UNUSUAL and rhythm.usually_longer(days) <= UNUSUAL
+
+    horizon = next((h for h in HORIZONS if unusual(h)), HORIZONS[-1])
+    longer, usually = f"{rhythm.longer(horizon):.0%}", f"{rhythm.usually_longer(horizon):.0%}"
     return horizon, Words(
-        f"{longer} of the gaps between days with an order are longer than {horizon} days: such a silence is "
-        "news.",
-        f"仅{longer}的购物间隔超过{horizon}天：沉默如此之久属于异常。",
+        f"A silence of {horizon} days is news: {longer} of the gaps are longer, and {usually} of repeat "
+        "customers usually stay away longer.",
+        f"沉默{horizon}天属于异常：仅{longer}的间隔更长，仅{usually}的复购客户通常间隔更长。",
     )
 
 
 def _repurchase(rhythm: Rhythm) -> tuple[int, Words]:
     """The shortest horizon within which half of the repeat customers usually come."""
-    horizon = next((h for h in HORIZONS if (rhythm.own <= h).mean() >= USUAL), HORIZONS[-1])
-    usual = f"{(rhythm.own <= horizon).mean():.0%}"
+    horizon = next((h for h in HORIZONS if 1 - rhythm.usually_longer(h) >= USUAL), HORIZONS[-1])
+    usual = f"{1 - rhythm.usually_longer(horizon):.0%}"
     return horizon, Words(
-        f"{usual} of repeat customers usually come again within {horizon} days: it is the shop's rhythm.",
-        f"{usual}的复购客户通常在{horizon}天内再次下单：这是本店的购物节奏。",
+        f"The shop's rhythm: {usual} of repeat customers usually come again within {horizon} days.",
+        f"本店的购物节奏：{usual}的复购客户通常在{horizon}天内再次下单。",
     )
 
 
-def _population(rhythm: Rhythm, horizon: int) -> tuple[int, Words]:
-    """Days: the shortest of the features' windows after which a silence seldom ends."""
-    windows = [w for w in WINDOWS if w >= horizon]
-    window = next((w for w in windows if not rhythm.back(w) >= LOST), windows[-1])
-    back = rhythm.back(window)
-    if isnan(back):
-        return window, Words(
-            f"The log shows no silence of {window} days and what followed.",
-            f"日志中没有沉默{window}天及之后的记录。",
-        )
+def _at_most(rhythm: Rhythm, horizon: int) -> Words:
+    longer = f"{rhythm.longer(horizon):.0%}"
+    return Words(
+        f"The longest horizon that this log can train; {longer} of the gaps are longer.",
+        f"此日志可训练的最长预测期；{longer}的间隔更长。",
+    )
+
+
+def _population(rhythm: Rhythm) -> tuple[int, Words]:
+    """Days: the shortest of the features' windows after which hardly anybody, or no half, comes back."""
+
+    def lost(days: int) -> bool:
+        return rhythm.longer(days) <= SELDOM or rhythm.back(days) < LOST
+
+    window = next((w for w in WINDOWS if lost(w)), WINDOWS[-1])
+    longer, back = f"{rhythm.longer(window):.1%}", rhythm.back(window)
+    after = "" if isnan(back) else f"，沉默{window}天后{back:.0%}在之后{rhythm.followed}天内回归"
+    told = "" if isnan(back) else f", after which {back:.0%} come back within {rhythm.followed} days more"
     return window, Words(
-        f"After {window} days of silence {back:.0%} come back within {rhythm.followed} more.",
-        f"沉默{window}天后，{back:.0%}的客户在之后{rhythm.followed}天内回归。",
+        f"Buyers of the last {window} days: {longer} of the gaps are longer{told}.",
+        f"近{window}天的买家：{longer}的间隔更长{after}。",
     )
 
 
@@ -99,7 +123,7 @@ def _proposal(
     until: datetime,
     declared: Mapping[str, Target],
 ) -> Proposal:
-    days, about = _population(rhythm, horizon)
+    days, about = _population(rhythm)
     reason = Words(f"{reason.en} {about.en}", reason.zh + about.zh)
     like = next(target for target in TARGETS if target.name.startswith(kind))
     target = replace(
@@ -119,9 +143,9 @@ def _proposal(
 
 
 def _needed_days(target: Target) -> int:
-    """Of log, for `dataset.plan`: what lies before the first moment, two embargoes, the parts, a label."""
-    parts = (dataset.CALIBRATION_MOMENTS + dataset.FIT_MOMENTS[0] - 2) * dataset.STEP // DAY
-    return max(target.population.days, dataset.WARM_UP) + 3 * target.horizon_days + parts
+    """Of log, for `dataset.timeline`: what lies before the first moment, weeks to learn from, two labels."""
+    weeks = (dataset.FIT_MOMENTS[0] - 1) * dataset.STEP // DAY
+    return max(target.population.days, dataset.WARM_UPS[-1][0]) + weeks + 2 * target.horizon_days
 
 
 def _asks(target: Target) -> tuple[object, ...]:

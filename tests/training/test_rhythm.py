@@ -105,10 +105,10 @@ def test_a_proposal_tells_what_it_would_learn_from() -> None:
     assert churn.target.population == buyers(30)
     assert (churn.moment, churn.members, churn.base_rate) == (START + 986 * DAY, 30, 0)
     assert again.base_rate == 1
-    assert churn.needed_days == 90 + 3 * 14 + 70
+    assert churn.needed_days == 90 + 7 * 7 + 2 * 14
     early = suggested(shop_of(10, lost=5), 530)[0]
     assert (early.members, early.base_rate) == (60, 0.5)
-    assert "after 30 days" in churn.reason.en.lower()
+    assert "Buyers of the last 30 days: 0.0% of the gaps are longer" in churn.reason.en
 
 
 def test_a_declared_target_is_proposed_by_its_name_and_never_shadowed() -> None:
@@ -135,15 +135,21 @@ def test_what_is_printed_for_shop_py_is_the_target(tmp_path: Path) -> None:
     assert list(shop.declared("TARGETS")) == [one.target for one in found]
 
 
-def test_a_short_log_is_called_so() -> None:
-    """Else: half a year of data is promised a model."""
+def test_a_short_log_is_called_so_and_gets_what_it_can_train() -> None:
+    """Else: half a year of data is promised a model, or a year of a slow shop gets none."""
     orders = shop_of(10, days=150)
-    found = suggested(orders, 150)
-    told = rhythm_page.verdict(rhythm_of(orders, 150), found)
-    assert told.en.startswith(
-        "The log is too short: it has 150 days, and the first of the proposals needs 202."
-    )
+    told = rhythm_page.verdict(rhythm_of(orders, 150), suggested(orders, 150))
+    assert told.en.startswith("The log is too short for churn_14d, ")
+    assert told.en.endswith(": it has 150 days, and 167 are needed.")
     assert "150天" in told.zh
+    slow = shop_of(80, days=300)
+    found = suggested(slow, 300)
+    assert [one.target.horizon_days for one in found] == [90, 56, 90, 56]
+    told = rhythm_page.verdict(rhythm_of(slow, 300), found)
+    assert told.en.startswith(
+        "The log's own rhythm suggests churn_56d, repurchase_56d. The log is too short for"
+    )
+    assert "The longest horizon that this log can train; 100% of the gaps are longer." in found[1].reason.en
 
 
 def test_the_page_holds_the_plot_and_asks_nothing_of_the_network() -> None:
