@@ -25,7 +25,8 @@ def run(*arguments: str, **environment: str) -> Result:
 COMMANDS = [
     ("init",), ("simulate",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"),
     ("features", "list"), ("features", "page"), ("features", "backfill"), ("tags",), ("tags", "list"),
-    ("tags", "build"), ("portraits",), ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
+    ("tags", "build"), ("portraits",), ("targets",), ("targets", "list"), ("targets", "suggest"),
+    ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
     ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The rhythm of a log and what it suggests. If it is wrong, a shop predicts what is decided or hopeless."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isnan
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner, Result
 from logs import empty_shop
 
+import propensity
 from features.errors import NotEnoughData
 from features.moments import DAY, parse_moment
+from features.settings import Settings
 from features.shop import Shop
 from training import rhythm_page
 from training.populations import buyers
@@ -163,3 +167,27 @@ def test_the_page_holds_the_plot_and_asks_nothing_of_the_network() -> None:
     assert "nan" not in text
     assert "name=&quot;churn_14d&quot;" in text
     assert "name=&quot;churn_14d&quot;" in text
+
+
+def test_the_demos_log_suggests_what_the_demo_trains(journey: Settings) -> None:
+    """Else: the command disagrees with the figures that README prints, or a dry run writes."""
+    where = {"PROPENSITY_HOME": str(journey.home), "PROPENSITY_AS_OF": "2017-12-31"}
+    page = journey.home / "reports" / "targets.html"
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(propensity.main, ["targets", *arguments], env=where)
+
+    dry = run("suggest", "--dry-run")
+    assert dry.exit_code == 0
+    assert dry.output.startswith("The log's own rhythm suggests churn_28d, repurchase_7d.")
+    assert "2,318      14.8%" in dry.output
+    assert f"would write: {page}" in dry.output
+    assert not page.exists()
+    assert "近90天的买家" in run("suggest", "--language", "zh").output
+    assert "<polyline" in page.read_text("utf-8")
+    rows = {row["name"]: row for row in map(json.loads, run("list", "--json").output.splitlines())}
+    assert [name for name, row in rows.items() if row["by_itself"]] == [
+        "churn_28d", "repurchase_7d", "repurchase_14d",
+    ]  # fmt: skip
+    assert {name for name, row in rows.items() if row["absent"]} == {"leave_group_28d", "leave_staff_28d"}
+    assert "the log has no" in run("list").output
