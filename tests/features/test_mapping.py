@@ -667,3 +667,10 @@ customer_id = { column = "card", prefix = "card:" }
     assert told >= {("b", "card:78")}
     merged = log.log.merges().to_pylist()
     assert {m["customer_id"] for m in merged} | {m["canonical_id"] for m in merged} == {"web:a", "card:77"}
+
+
+def test_where_leaves_out_what_it_cannot_say_of_as_sql_does(tmp_path: Path) -> None:
+    mapping = ORDERS.format(more="where = \"state <> 'test'\"")
+    text = "no,who,when,paid,state\n1,a,2024-01-01,5,paid\n2,a,2024-01-02,5,test\n3,a,2024-01-03,5,\n"
+    log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": text}))
+    assert log.fates("orders") == {"accepted": 1, "aside: left out by `where`": 2}
