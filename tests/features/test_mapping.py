@@ -674,3 +674,10 @@ def test_where_leaves_out_what_it_cannot_say_of_as_sql_does(tmp_path: Path) -> N
     text = "no,who,when,paid,state\n1,a,2024-01-01,5,paid\n2,a,2024-01-02,5,test\n3,a,2024-01-03,5,\n"
     log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": text}))
     assert log.fates("orders") == {"accepted": 1, "aside: left out by `where`": 2}
+
+
+def test_files_that_systems_hide_are_not_read(tmp_path: Path) -> None:
+    """A file on its way, or a Mac's ._orders.csv, holds half a row or none."""
+    mapping = ORDERS.format(more="").replace('"orders*"', '"*.csv"')
+    files = {"orders.csv": "no,who,when,paid\n1,a,2024-01-01,5\n", "._orders.csv": "\x00\x05"}
+    assert bring_in(write_shop(tmp_path, mapping, files)).fates("orders") == {"accepted": 1}
