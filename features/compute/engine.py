@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -220,6 +222,7 @@ class _Reader:
     """Reads the columns that the features need, of a range of customers, as far as files allow a range.
 
     Ingestion writes every table by customer, so the rows of a range of customers are few groups of the file.
+    A group at the edge of two ranges is read once.
     """
 
     def __init__(self, log: Log, features: Mapping[str, Feature]) -> None:
@@ -228,21 +231,37 @@ class _Reader:
         for table in plan.tables(features):
             self.columns[table] = plan.columns(table, plan.of_table(features, table))
             self.files[table] = [(path, pq.read_metadata(path)) for path in log.paths(table)]
+        self.left: dict[tuple[Path, int], pa.Table] = {}
+        self.locks: dict[tuple[Path, int], Lock] = {}
 
     def read(self, customers: pa.Table) -> dict[str, pa.Table]:
         """The events of these customers, ascending by customer_id, and perhaps of others; the calendar."""
         first, last = (customers["customer_id"][place].as_py() for place in (0, -1))
         result = {}
         for table, files in self.files.items():
-            columns = self.columns[table]
-            text = [c for c in columns if TABLES[table].columns[c].type == "text"]
             parts = []
             for path, metadata in files:
-                with pq.ParquetFile(path, metadata=metadata, read_dictionary=text) as file:
-                    groups = _groups(metadata, first, last)
-                    parts.append(file.read_row_groups(groups, columns=columns, use_threads=False))
+                groups = _groups(metadata, first, last)
+                cut = [some for some in (groups[:1], groups[1:-1], groups[1:][-1:]) if some]
+                for some in cut or [[]]:
+                    read = partial(self._rows, table, path, metadata, some)
+                    parts.append(self._shared((path, some[0]), read) if len(some) == 1 else read())
             result[table] = pa.concat_tables(parts)
         return result
+
+    def _shared(self, edge: tuple[Path, int], read: Callable[[], pa.Table]) -> pa.Table:
+        """A group at the edge of a range: read, and left for the other side, which takes it away."""
+        with self.locks.setdefault(edge, Lock()):
+            if edge in self.left:
+                return self.left.pop(edge)
+            self.left[edge] = table = read()
+            return table
+
+    def _rows(self, table: str, path: Path, metadata: pq.FileMetaData, groups: list[int]) -> pa.Table:
+        columns = self.columns[table]
+        text = [c for c in columns if TABLES[table].columns[c].type == "text"]
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=text) as file:
+            return file.read_row_groups(groups, columns=columns, use_threads=False)
 
 
 def _groups(metadata: pq.FileMetaData, first: str, last: str) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -220,6 +221,24 @@ def test_a_measure_of_a_column_that_has_no_such_thing_is_refused(
     features = declared((measure, table, column, {}))
     with pytest.raises(FeatureError, match=column):
         list(compute(log, SHOP, features, MOMENTS, bucket=1))
+
+
+def test_rows_that_two_buckets_share_are_read_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a build would decode a fifth of a large log twice."""
+    rows = [{"customer_id": c, "at": START, "known_at": START} for c in CUSTOMERS]
+    log = write_log(tmp_path, {"customers": rows, "contacts": rows})
+    reads: list[int] = []
+    whole = pq.ParquetFile.read_row_groups
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        reads.append(1)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    features = declared(("count", "contacts", None, {}))
+    tables = [table for _, table in compute(log, SHOP, features, MOMENTS[:1], bucket=2)]
+    assert [table["f0"].to_pylist() for table in tables] == [[1, 1], [1]]
+    assert len(reads) == 1
 
 
 @settings(deadline=None)
