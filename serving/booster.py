@@ -7,6 +7,7 @@ milliseconds and gives the same numbers to the last bit. Signatures: LightGBM's 
 import ctypes
 import importlib.util
 import weakref
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -73,22 +74,28 @@ def header(text: str) -> dict[str, str]:
     return {key: value for key, _, value in (line.partition("=") for line in head.splitlines() if line)}
 
 
+# Only these give log-odds as their raw score.
+LOG_ODDS = (["binary", "sigmoid:1"], ["cross_entropy"])
+LOG_MEAN = (["poisson"],)  # the logarithm of what is expected
+
+
 class Booster:
-    """A binary LightGBM model: raw scores (log-odds) and leaves, on float32 rows.
+    """A LightGBM model of one output: raw scores (log-odds, or `objectives`') and leaves, on float32 rows.
 
     Safe to call from several threads at once: a booster is never changed after loading, the library takes
     a shared lock for a batch and a lock of its own for a single row, and ctypes releases the GIL.
     The library's memory is freed with the object.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, objectives: Sequence[list[str]] = LOG_ODDS) -> None:
         head = header(text)
         objective = head.get("objective", "absent").split()
-        # Only these give log-odds as their raw score, and only a plain sum of trees can be explained.
-        if objective not in (["binary", "sigmoid:1"], ["cross_entropy"]) or "average_output" in head:
+        # Only a plain sum of trees can be explained.
+        if objective not in objectives or "average_output" in head:
+            expected = " or ".join(f"`{' '.join(one)}`" for one in objectives)
             raise ReleaseCorrupt(
-                f"a booster has the objective {' '.join(objective)!r}: expected boosting on `binary` "
-                "(sigmoid 1) or `cross_entropy`, whose raw score is the log-odds"
+                f"a booster has the objective {' '.join(objective)!r}: expected boosting on {expected}, "
+                f"whose raw score is the {'log-odds' if objectives is LOG_ODDS else 'logarithm of a mean'}"
             )
         self.features = tuple(head["feature_names"].split())
         lib = library()

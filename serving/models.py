@@ -14,16 +14,17 @@ scores its examples differently in a single bit, does not load.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from features.errors import ReleaseCorrupt, ReleaseError
-from features.files import sha256
+from serving import folders
 from serving.booster import Booster, Numbers, Rows
 from serving.cards import FeatureCard, Members, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.examples import synthetic_examples
+from serving.folders import SUMS
 from serving.formulas import (
     Calibration,
     IdentityCalibration,
@@ -37,12 +38,10 @@ from serving.reasons import Paths, Reason, paths_of, strongest
 
 __all__ = [
     "Calibration", "FeatureCard", "IdentityCalibration", "IsotonicCalibration", "Logistic",
-    "LogisticCalibration", "Members", "Model", "ModelCard", "Reason", "TargetCard", "Term", "TestedOn",
-    "Text", "TrainedOn", "Trees", "load", "save", "synthetic_examples",
+    "LogisticCalibration", "Members", "Model", "ModelCard", "Reason", "SUMS", "TargetCard", "Term",
+    "TestedOn", "Text", "TrainedOn", "Trees", "load", "save", "synthetic_examples",
 ]  # fmt: skip
 
-SUMS = "SHA256SUMS"
-T = TypeVar("T")
 FORMAT = 1  # of model.json; raise when an older reader would misread it
 
 
@@ -155,12 +154,11 @@ def save(
             paths |= {f"{i}_{field}": array for field, array in table._asdict().items()}
         else:
             written.append(component)
-    _write_json(folder / "model.json", ModelFile(FORMAT, card.kind, tuple(written), calibration))
-    _write_json(folder / "card.json", card)
+    folders.write_json(folder / "model.json", ModelFile(FORMAT, card.kind, tuple(written), calibration))
+    folders.write_json(folder / "card.json", card)
     np.savez(folder / "reasons.npz", allow_pickle=False, **paths)
     _write_examples(folder / "examples.parquet", _assemble(folder), examples)
-    sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
-    (folder / SUMS).write_bytes(sums.encode())  # last: without it, nothing loads
+    folders.sign(folder)
     return load(folder)
 
 
@@ -169,7 +167,7 @@ def load(folder: Path) -> Model:
     if not (folder / SUMS).is_file():
         raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
     try:
-        _verify_sums(folder)
+        folders.verify(folder)
         model = _assemble(folder)
         _verify_examples(folder, model)
     except OSError as error:
@@ -179,8 +177,8 @@ def load(folder: Path) -> Model:
 
 def _assemble(folder: Path) -> Model:
     """Read the parts and check that they fit together."""
-    card = _read_json(folder / "card.json", ModelCard)
-    file = _read_json(folder / "model.json", ModelFile)
+    card = folders.read_json(folder / "card.json", ModelCard)
+    file = folders.read_json(folder / "model.json", ModelFile)
     names = tuple(feature.name for feature in card.features)
     if file.format != FORMAT or file.kind != card.kind:
         raise ReleaseCorrupt(
@@ -250,34 +248,3 @@ def _verify_examples(folder: Path, model: Model) -> None:
                 f"was saved (example {wrong[0]}: {now[wrong[0]]!r}, expected {then[wrong[0]]!r}): it is "
                 "not the model that was judged, or LightGBM changed. Promote it again, or retrain"
             )
-
-
-def _verify_sums(folder: Path) -> None:
-    listed = {}
-    for line in (folder / SUMS).read_text("utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        listed[name] = digest
-    present = {path.name for path in folder.iterdir()} - {SUMS}
-    wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
-    wrong += [f"{name} was added" for name in sorted(present - listed.keys())]
-    wrong += [
-        f"{name} was changed"
-        for name in sorted(present & listed.keys())
-        if sha256(folder / name) != listed[name]
-    ]
-    if wrong:
-        raise ReleaseCorrupt(
-            f"{folder} is not what was saved: {', '.join(wrong)}. Promote the version again from the registry"
-        )
-
-
-def _write_json(path: Path, value: msgspec.Struct) -> None:
-    text = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1)
-    path.write_bytes(text + b"\n")
-
-
-def _read_json(path: Path, type: type[T]) -> T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=type)
-    except msgspec.DecodeError as error:
-        raise ReleaseCorrupt(f"{path} cannot be read as a {type.__name__}: {error}") from None

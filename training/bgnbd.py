@@ -36,9 +36,10 @@ def fit(of: Histories) -> tuple[BgNbd, float]:
     if best is None:
         raise TrainingError("the BG/NBD likelihood has no optimum for these orders: look at their times")
     r, alpha, a, b = (float(v) for v in np.exp(best.x))
-    # The likelihood of the histories as given: a density in time, one factor `unit` a repeat order.
+    # Of the histories as given: a density in time, one factor `unit` a repeat order.
     likelihood = -best.fun * counts.sum() - float((x * counts).sum()) * np.log(unit)
-    return BgNbd(r, alpha * unit, a, b), float(likelihood)
+    # Nine digits: beyond, another processor may differ.
+    return BgNbd(*(float(f"{v:.9g}") for v in (r, alpha * unit, a, b))), float(likelihood)
 
 
 def _check(of: Histories) -> None:

@@ -40,7 +40,9 @@ def fit(orders: Numbers, mean: Numbers) -> tuple[GammaGamma, float]:
     if best is None:
         raise TrainingError("the Gamma-Gamma likelihood has no optimum for these orders: look at their money")
     p, q, gamma = (float(v) for v in np.exp(best.x))
-    return GammaGamma(p, q, gamma * unit), float(-best.fun * len(x) - len(x) * np.log(unit))
+    # Nine digits: beyond, another processor may differ.
+    model = GammaGamma(*(float(f"{v:.9g}") for v in (p, q, gamma * unit)))
+    return model, float(-best.fun * len(x) - len(x) * np.log(unit))
 
 
 def _loss(theta: Numbers, x: Numbers, z: Numbers) -> tuple[float, Numbers]:

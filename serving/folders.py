@@ -1,0 +1,52 @@
+"""Folders of plain files that are verified when they are read: SHA256SUMS, JSON of a declared shape."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from features.errors import ReleaseCorrupt
+from features.files import sha256
+
+SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
+T = TypeVar("T")
+
+
+def sign(folder: Path) -> None:
+    """Write the sums of what is there; last, since without them nothing loads."""
+    sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
+    (folder / SUMS).write_bytes(sums.encode())
+
+
+def verify(folder: Path) -> None:
+    """ReleaseCorrupt, naming each file, unless the folder holds what was signed."""
+    listed = {}
+    for line in (folder / SUMS).read_text("utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    present = {path.name for path in folder.iterdir()} - {SUMS}
+    wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
+    wrong += [f"{name} was added" for name in sorted(present - listed.keys())]
+    wrong += [
+        f"{name} was changed"
+        for name in sorted(present & listed.keys())
+        if sha256(folder / name) != listed[name]
+    ]
+    if wrong:
+        raise ReleaseCorrupt(
+            f"{folder} is not what was saved: {', '.join(wrong)}. Promote the version again from the registry"
+        )
+
+
+def write_json(path: Path, value: msgspec.Struct) -> None:
+    """The same value, the same bytes."""
+    text = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1)
+    path.write_bytes(text + b"\n")
+
+
+def read_json(path: Path, type: type[T]) -> T:
+    """ReleaseCorrupt if it is not of that shape."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type)
+    except msgspec.DecodeError as error:
+        raise ReleaseCorrupt(f"{path} cannot be read as a {type.__name__}: {error}") from None

@@ -1,0 +1,106 @@
+"""How good a value model is: on orders and money that came after the moment it was fitted as of."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from serving.booster import Numbers
+from serving.value import LEVELS, ValueModel
+from training.evaluate import REPLICATES, Figure, figure, judge
+from training.past import Past, losses
+
+_CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
+_CHUNK = 4_096  # customers simulated at a time
+Figures = dict[str, Figure]
+
+
+def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str, Figures]]:
+    """Figures of the model and of each baseline, with 95 % bootstrap intervals over customers.
+
+    past: a moment at which the model was fitted or later, and what came. Baselines: `bgnbd` is BG/NBD fitted
+    as of the moment, times Gamma-Gamma; `run_rate` has everybody go on as in as many days before, half as
+    the customer did and half as the average.
+    orders_ratio, money_ratio: came over expected. gains: what the baseline's Poisson deviance has more.
+    """
+    known, days = past.known, past.days
+    money = model.money_per_order(known)
+    expected = {
+        "model": model.orders(known, days),
+        "bgnbd": past.expected,
+        "run_rate": (past.before + past.before.mean()) / 2,
+    }
+    columns: dict[str, Numbers] = {"one": np.ones(len(known)), "orders": past.came, "money": past.money}
+    for name, orders in expected.items():
+        columns |= {
+            f"{name} orders": orders,
+            f"{name} money": orders * money,
+            f"{name} deviance": losses(past.came, orders),
+            f"{name} error": np.abs(past.came - orders),
+        }
+    columns |= {f"below {level}": below for level, below in _below(model, past, seed).items()}
+    wait = model.next_order(known)
+    dated = wait <= days
+    columns["dated"] = dated.astype(np.float64)
+    columns["dated came"] = (dated & (past.wait <= np.where(dated, wait, 0.0))).astype(np.float64)
+    names = list(columns)
+    table = np.column_stack([columns[name] for name in names])
+    sums = np.concatenate(
+        [table.sum(axis=0, keepdims=True), *(w @ table for w in _resamples(len(table), seed))]
+    )
+
+    def of(name: str) -> Numbers:
+        return sums[:, names.index(name)]
+
+    def ratio(a: str, b: str) -> Figure:
+        values = np.divide(of(a), of(b), out=np.ones(len(sums)), where=of(b) > 0)
+        return figure(float(values[0]), values[1:])
+
+    def figures(name: str) -> Figures:
+        return {
+            "orders_ratio": ratio("orders", f"{name} orders"),
+            "money_ratio": ratio("money", f"{name} money"),
+            "poisson_deviance": ratio(f"{name} deviance", "one"),
+            "mean_absolute_error": ratio(f"{name} error", "one"),
+        }
+
+    result, baselines = figures("model"), {}
+    for name in ("bgnbd", "run_rate"):
+        gain = (of(f"{name} deviance") - of("model deviance")) / of("one")
+        baselines[name] = figures(name) | {"poisson_deviance_gain": figure(float(gain[0]), gain[1:])}
+    for level in LEVELS:
+        result[f"below_p{level * 100:.0f}"] = ratio(f"below {level}", "one")
+    result["came_by_next_order_date"] = ratio("dated came", "dated")
+    chances = {
+        "model": model.chance(known, days),
+        "bgnbd": past.purchases.any(known.histories, np.full(len(known), float(days))),
+    }
+    by_chance = judge((past.came > 0).astype(np.float64), chances, seed)
+    for name, into in (("model", result), ("bgnbd", baselines["bgnbd"])):
+        into |= {metric: by_chance[name].figures[metric] for metric in ("auc", "log_loss")}
+    return result, baselines
+
+
+def _below(model: ValueModel, past: Past, seed: int) -> dict[float, Numbers]:
+    """Whether a customer's money lay below each level of the distribution simulated for it, [n] of 0 and 1.
+
+    Where much of a distribution is exactly nothing, its place in it is drawn: so a level of .9 is right if
+    .9 of customers lie below, whatever share has nothing at all.
+    """
+    random, places = np.random.default_rng(seed), []
+    for first in range(0, len(past.known), _CHUNK):
+        rows = slice(first, first + _CHUNK)
+        drawn = model.simulated(past.known.part(rows), past.days)
+        came = np.maximum(past.money[rows], 0.0)[:, None]
+        under, up_to = (drawn < came).mean(axis=1), (drawn <= came).mean(axis=1)
+        places.append(under + random.random(len(under)) * (up_to - under))
+    place = np.concatenate(places)
+    return {level: (place <= level).astype(np.float64) for level in LEVELS}
+
+
+def _resamples(n: int, seed: int) -> Iterator[Numbers]:
+    """Blocks of weights [replicates, n]: how often each customer is drawn."""
+    random, left = np.random.default_rng(seed), REPLICATES
+    while left:
+        block = min(left, max(1, _CELLS // n))
+        yield random.multinomial(n, np.full(n, 1 / n), size=block).astype(np.float64)
+        left -= block
