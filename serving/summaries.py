@@ -83,8 +83,8 @@ class Orders:
         return _counts(pairs >> 32, n), _counts(late.customer, n, late.money), wait
 
     def today(self, moment: int) -> int:
-        """The day of a moment."""
-        return int(days_of(np.array([moment]), self.zone)[0])
+        """The last day that began before a moment: at midnight the day that ends."""
+        return int(days_of(np.array([moment - 1]), self.zone)[0])
 
     def where(self, rows: NDArray[np.bool_]) -> "Orders":
         """Those rows."""
@@ -140,13 +140,14 @@ def summarise(orders: Orders, moment: datetime) -> Summaries:
     person, customer = np.cumsum(first) - 1, who[start]
     n = len(customer)
     repeats = (end - start).astype(np.float64)
-    last, age = (day[end] - day[start]).astype(np.float64), (today - day[start]).astype(np.float64)
+    last = (day[end] - day[start]).astype(np.float64)
+    age = np.maximum((today - day[start]).astype(np.float64), last)  # an order at this very midnight
     net = np.bincount(known.customer, known.money, minlength=len(orders.ids))[customer]
     mean = np.maximum(net / (repeats + 1), 0.0)
     gap, repeat = np.diff(day, prepend=day[:1]).astype(np.float64), ~first
     gaps = np.bincount(person[repeat], gap[repeat], minlength=n)
     squares = np.bincount(person[repeat], gap[repeat] ** 2, minlength=n)
-    since = (today - day) / np.maximum(age[person], 1)  # 1 at the first order, 0 at the moment
+    since = np.maximum(today - day, 0) / np.maximum(age[person], 1)  # 1 at the first order, 0 at the moment
     with np.errstate(divide="ignore", invalid="ignore"):  # without a gap there is none to speak of: NaN
         mean_gap = gaps / repeats
         spread = np.sqrt(np.maximum(squares / repeats - mean_gap * mean_gap, 0.0))

@@ -97,9 +97,9 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class ValueModel:
-    """A loaded value model; never changes, safe to use from several threads."""
+    """A value model; never changes, safe to use from several threads. card: None before it was judged."""
 
-    card: ModelCard
+    card: ModelCard | None
     file: ValueFile
     draws: Draws
     booster: Booster | None

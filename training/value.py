@@ -49,7 +49,7 @@ class Fitted:
     file: ValueFile
     booster: str | None
 
-    def model(self, card: ModelCard, seed: int) -> ValueModel:
+    def model(self, card: ModelCard | None, seed: int) -> ValueModel:
         """Ready to score, without a folder."""
         booster = None if self.booster is None else Booster(self.booster, LOG_MEAN)
         return ValueModel(card, self.file, Draws.of(self.file.money, seed), booster)

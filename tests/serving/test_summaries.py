@@ -20,7 +20,7 @@ ANNA = [
 
 def test_orders_count_once_a_day_and_times_are_days_since_the_first():
     of = summarise(orders(ANNA), END)
-    assert [float(v[0]) for v in of.histories] == [2, 20, 31]
+    assert [float(v[0]) for v in of.histories] == [2, 20, 30]
     assert of.orders[0] == 3
     assert of.mean[0] == pytest.approx(100 / 3)
 
@@ -29,7 +29,7 @@ def test_goods_that_came_back_are_no_order_but_less_money():
     rows = [*ANNA, ("anna", "2020-01-25T10:00:00+00:00", -25.0), ("bob", "2020-01-05T10:00:00+00:00", -9.0)]
     of = summarise(orders(rows, back=[4, 5]), END)
     assert of.customer.tolist() == [0]  # bob has no order
-    assert [float(v[0]) for v in of.histories] == [2, 20, 31]
+    assert [float(v[0]) for v in of.histories] == [2, 20, 30]
     assert of.mean[0] == pytest.approx(75 / 3)
 
 
@@ -55,13 +55,19 @@ def test_a_day_is_one_of_the_shops_zone():
 
 def test_signs_are_what_their_words_say():
     signs = dict(zip(SIGNS, summarise(orders(ANNA), END).signs[0].tolist(), strict=True))
-    assert signs["silence"] == pytest.approx(11 / 31)
-    assert signs["last_gap"] == pytest.approx(10 / 31)
+    assert signs["silence"] == pytest.approx(10 / 30)
+    assert signs["last_gap"] == pytest.approx(10 / 30)
     assert signs["gap_variation"] == 0
-    assert signs["overdue"] == pytest.approx(1.1)
+    assert signs["overdue"] == pytest.approx(1.0)
     assert (signs["later_half"], signs["last_quarter"]) == (1, 0)
     assert signs["first_money"] == pytest.approx(np.log(21))
     assert signs["last_money"] == pytest.approx(np.log(41))
+
+
+def test_an_order_at_the_very_midnight_of_the_moment_is_known_and_takes_no_time():
+    of = summarise(orders([*ANNA, ("anna", "2020-02-01T00:00:00+00:00", 1.0)]), END)
+    assert [float(v[0]) for v in of.histories] == [3, 31, 31]
+    assert of.signs[0, 1] == 0
 
 
 def test_without_a_gap_what_speaks_of_gaps_is_not_known():
@@ -79,7 +85,7 @@ def test_what_came_after_is_days_net_money_and_the_wait():
     then = datetime.fromisoformat("2020-01-10T00:00:00+00:00")
     of = orders(rows, back=[4])
     came, money, wait = of.ahead(to_us(then), 20, to_us(END))
-    assert (came.tolist(), money.tolist(), wait.tolist()) == ([2, 0], [75, 0], [1, np.inf])
+    assert (came.tolist(), money.tolist(), wait.tolist()) == ([2, 0], [75, 0], [2, np.inf])
     came, money, _ = of.ahead(to_us(then), 20, to_us(then + 2 * DAY))  # known by then
     assert (came[0], money[0]) == (1, 40)
 
