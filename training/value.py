@@ -2,9 +2,10 @@
 
 The pace is learnt within the past: as of earlier moments BG/NBD is fitted anew, and boosted trees learn, from
 orders that came after, by which factor it misses a customer. Only differences between customers are learnt:
-each moment's own total is divided out. How high the total will be is left to BG/NBD, because what an earlier
-quarter had more or less than expected says nothing of the next: over 24 origins of four logs, carrying it
-forward, whole or by half, or continuing the curve of orders by age, gave totals no nearer than BG/NBD's own.
+each moment's own total is divided out. How high the total will be is left to BG/NBD: as of 18 moments of
+three logs its totals were 8.6 % off (root mean square). Carrying forward what the latest quarter had over or
+under what was expected made that 10.3 %, half of it 7.5 %; continuing the orders by age as a power law, 20 %
+and more.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 """Value models as folders: what was judged is what is served; figures that belong together."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -212,3 +214,21 @@ def test_hundreds_of_orders_and_nobody_at_all_are_scored(model):
     assert all(np.isfinite(column).all() for column in scored[:7])
     assert scored.orders[0] > 100
     assert all(len(column) == 0 for column in model.score(KNOWN.part(slice(0, 0))))
+
+
+def test_loading_and_scoring_load_none_of_the_heavy_packages(tmp_path):
+    """The service starts at once, and nothing that trains can change what it serves."""
+    saved(tmp_path / "m", trees=booster())
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from serving import value, value_scores
+from serving.value import _examples
+model = value.load(Path({str(tmp_path / "m")!r}))
+assert len(model.score(_examples(model.file, 5)).value) == 64
+heavy = "lightgbm pandas sklearn scipy duckdb numba feast mlflow evidently training".split()
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

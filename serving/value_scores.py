@@ -1,0 +1,93 @@
+"""What everyone is worth at a moment, as files.
+
+scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, each figure of `Values`,
+                                           value_percentile; sorted by customer_id; null for a customer
+                                           without an order
+"""
+
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from features.compute.builds import Build
+from features.files import write_atomically
+from features.log import Log
+from features.settings import Settings
+from serving.booster import Numbers
+from serving.summaries import Orders, summarise
+from serving.value import ValueModel, Values
+
+
+def score(
+    settings: Settings, model: ValueModel, build: Build, moment: datetime, out: Path | None = None
+) -> Path:
+    """Score every customer of a build's snapshot, from the orders of the log that it was built from.
+
+    Written to `out`, or to the score store; running again writes the same bytes. NoBuild if that moment was
+    not built, LogError if the build's log is gone.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    assert model.card is not None
+    snapshot = build.read(moment, ["customer_id", "moment"])
+    log = Log.at(settings.home / "log" / build.log)
+    orders = Orders.of(log, ZoneInfo(str(log.shop["zone"])))
+    known = summarise(orders, moment)
+    scored = model.score(known)
+    place = pc.index_in(snapshot["customer_id"], pa.array(orders.ids).take(pa.array(known.customer)))
+    columns: dict[str, Any] = {
+        "customer_id": snapshot["customer_id"],
+        "moment": snapshot["moment"],
+        "model_version": pa.array([model.card.version] * len(snapshot), pa.string()),
+    }
+    for name, figures in scored._asdict().items():
+        columns[name] = pa.array(figures, mask=np.isnan(figures)).take(place)
+    columns["value_percentile"] = pa.array(_percentiles(scored.value)).take(place)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    out = path(settings, model.card.name, model.card.version, moment) if out is None else out
+    write_atomically(out, sink.getvalue())
+    return out
+
+
+def read(
+    settings: Settings, name: str, version: str, moment: datetime, ids: Sequence[str]
+) -> list[dict[str, float | None] | None]:
+    """The figures of some customers, by name, in the order asked; None for whom there are none.
+
+    None for all if that moment was not scored.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    file = path(settings, name, version, moment)
+    if not file.exists():
+        return [None] * len(ids)
+    table = pq.ParquetFile(file, memory_map=True).read()
+    places = pc.index_in(pa.array(ids, pa.string()), table["customer_id"])
+    rows = table.select([*Values._fields, "value_percentile"]).take(places).to_pylist()
+    return [row if row["orders"] is not None else None for row in rows]
+
+
+def path(settings: Settings, name: str, version: str, moment: datetime) -> Path:
+    """Where the scores of that moment are, or would be."""
+    return settings.home / "scores" / name / version / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
+
+
+def _percentiles(value: Numbers) -> Numbers:
+    """Share of customers with a lower or equal value, in percent, down to a tenth.
+
+    >>> _percentiles(np.array([5.0, 1.0, 3.0])).tolist()
+    [100.0, 33.3, 66.6]
+    """
+    at_most = np.searchsorted(np.sort(value), value, side="right")
+    ranks: Numbers = at_most * 1000 // max(len(value), 1) / 10
+    return ranks

@@ -1,0 +1,138 @@
+"""Train, judge and register a value model: `propensity train value`."""
+
+import json
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import lightgbm
+import msgspec
+import numpy as np
+
+from features.compute.builds import Build
+from features.errors import NotEnoughData
+from features.log import Log
+from features.moments import DAY, iso, midnight
+from features.settings import Settings
+from features.shop import Shop, shop_of
+from features.words import Words
+from serving import value as served
+from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.summaries import Orders
+from training import registry, value
+from training.evaluate import DIGITS
+from training.fit import Progress, Trained
+from training.past import Past
+from training.targets import text
+from training.value_figures import Figures, judged
+
+NAME = "value"
+HORIZON_DAYS = 365
+RECIPE = 1  # raise when the same settings would give another model
+LEAST_DAYS = 28  # that a model is judged on: a quarter of the log, or this
+STEPS = 3
+
+
+def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress = None) -> Trained:
+    """A value model as of a moment, judged on the last quarter of the log; it becomes the challenger.
+
+    What is registered is what was judged: fitted on the three quarters before. The same data, recipe and
+    seed are the same version. NotEnoughData if the log is too short or too small.
+    """
+    shop, build = shop_of(settings), Build.open(settings)
+    log = Log.at(settings.home / "log" / build.log)
+    known_by = min(as_of, log.complete_until)
+    days = min(HORIZON_DAYS, (known_by - log.starts_at) // DAY // 4)
+    if days < LEAST_DAYS:
+        raise NotEnoughData(
+            f"the log holds {(known_by - log.starts_at) // DAY} days by {iso(known_by)}: a value model needs "
+            f"{4 * LEAST_DAYS}, of which the last quarter judges it"
+        )
+    moment = midnight(known_by - days * DAY)
+    recipe = {
+        "recipe": RECIPE, "log": log.fingerprint, "build": build.id, "seed": seed, "test": iso(moment),
+        "known_by": iso(known_by), "days": days, "horizon_days": HORIZON_DAYS, "trees": value.TREES,
+        "rounds": value.ROUNDS, "discount": value.DISCOUNT, "margin": shop.margin_rate,
+        "currency": shop.currency, "lightgbm": lightgbm.__version__, "numpy": np.__version__,
+    }  # fmt: skip
+    key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    with registry.registering(settings, NAME) as door:
+        if (found := door.find(key)) is not None:
+            card = served.load(found.folder).card
+            assert card is not None
+            return Trained(found.run_id, found.version, card, found.folder, verdict(card), True)
+        _say(progress, "fitting", 0)
+        orders = Orders.of(log, shop.zone)
+        fitted = value.fit(orders, moment, HORIZON_DAYS, shop.margin_rate, seed=seed)
+        past = Past.of(orders, moment, days, known_by)
+        _say(progress, f"judging on {len(past.known):,} customers", 1)
+        figures, baselines = judged(fitted.model(None, seed), past, seed)
+        card = card_of(shop, log, build, past, moment, figures, baselines, door.next_version(), seed)
+        with TemporaryDirectory(prefix="propensity-") as scratch:
+            folder = Path(scratch) / "model"
+            served.save(folder, card, fitted.file, fitted.booster, seed)
+            _say(progress, f"registering version {card.version}", 2)
+            kept = door.register(folder, [], card, key, recipe)
+    _say(progress, f"version {card.version} registered", STEPS)
+    return Trained(kept.run_id, kept.version, card, kept.folder, verdict(card))
+
+
+def card_of(
+    shop: Shop, log: Log, build: Build, past: Past, moment: datetime, figures: Figures,
+    baselines: dict[str, Figures], version: str, seed: int,
+) -> ModelCard:  # fmt: skip
+    """The card of a judged model. It reads no feature, only orders of the build's log."""
+    card = ModelCard(
+        name=NAME,
+        version=version,
+        kind=served.KIND,
+        currency=shop.currency,
+        target=TargetCard(
+            name=NAME,
+            horizon_days=HORIZON_DAYS,
+            population="customers with an order",
+            label="profit",
+            words=Text(f"Profit of the next {HORIZON_DAYS} days", f"未来{HORIZON_DAYS}天的利润"),
+            higher_is="good",
+            score=Text("value", "价值"),
+        ),
+        features=(),
+        trained_on=TrainedOn(
+            build=build.id, log=log.fingerprint, start=log.starts_at, end=moment, rows=len(past.known),
+            base_rate=round(float((past.known.histories.repeats > 0).mean()), DIGITS), seed=seed,
+        ),
+        tested_on=TestedOn(
+            moment=moment, rows=len(past.known), base_rate=round(float((past.came > 0).mean()), DIGITS)
+        ),
+        metrics=figures,
+        baselines=baselines,
+        notes=(
+            Text(
+                f"Judged on the {past.days} days after {moment:%Y-%m-%d}; what lies beyond them, up to "
+                f"{HORIZON_DAYS} days, is extrapolated. P(alive) is to be read, never to be ranked by.",
+                f"用{moment:%Y-%m-%d}之后的{past.days}天评估；其后至{HORIZON_DAYS}天为外推。"
+                "存活概率仅供参考，不可用于排序。",
+            ),
+        ),
+    )  # fmt: skip
+    return msgspec.structs.replace(card, notes=(text(verdict(card)), *card.notes))
+
+
+def verdict(card: ModelCard) -> Words:
+    """What the figures of a judged card say: whether the total holds, and whether the pace helps."""
+    ratio, gain = card.metrics["orders_ratio"], card.baselines["bgnbd"]["poisson_deviance_gain"]
+    came = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    less = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    holds, beats = ratio["low"] <= 1 <= ratio["high"], gain["low"] > 0
+    return Words(
+        f"{card.name} {'beats' if beats else 'does not beat'} BG/NBD (Poisson deviance lower by {less}). "
+        f"Its total {'holds' if holds else 'is off'}: orders that came / expected {came}.",
+        f"{card.name}{'优于' if beats else '未优于'}BG/NBD（泊松偏差降低 {less}）。"
+        f"总量{'可信' if holds else '有偏差'}：实际订单/预期 {came}。",
+    )
+
+
+def _say(progress: Progress, what: str, done: int) -> None:
+    if progress:
+        progress(f"{NAME}: {what}", done, STEPS)
