@@ -84,6 +84,11 @@ def paragraph(*parts: Content) -> Html:
     return Html(f"<p>{' '.join(map(html, parts))}</p>")
 
 
+def bullets(items: Iterable[Content]) -> Html:
+    """A list without an order."""
+    return Html(f"<ul>{''.join(f'<li>{html(item)}</li>' for item in items)}</ul>")
+
+
 def code(text: str) -> Html:
     """Names, commands, expressions."""
     return Html(f"<code>{escape(text)}</code>")
@@ -103,7 +108,7 @@ def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], right: Seq
             for where, name, cell in zip(side, names, row, strict=True)
         )
 
-    header = "".join(f"<th{where}>{name}</th>" for where, name in zip(side, names, strict=True))
+    header = "".join(f'<th scope="col"{where}>{name}</th>' for where, name in zip(side, names, strict=True))
     lines = "\n".join(f"<tr>{cells(row)}</tr>" for row in rows)
     return Html(f"<table><thead><tr>{header}</tr></thead><tbody>\n{lines}\n</tbody></table>")
 
@@ -231,9 +236,17 @@ th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding:
 .label { display: none; }
 figure { margin: .6rem 0; } svg { width: 100%; height: 8rem; fill: var(--accent); display: block; }
 polyline { fill: none; stroke: var(--accent); stroke-width: 2; vector-effect: non-scaling-stroke; }
+.chart { height: auto; max-width: 42rem; } .chart text { fill: var(--ink); font-size: 14px; }
+.chart .rule { stroke: var(--soft); stroke-dasharray: 4 3; } .chart .span { stroke: var(--accent);
+  stroke-width: 3; }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem; }
 @media (max-width: 40rem) { thead { display: none; } table, tbody, tr, td { display: block; }
   tr { background: var(--card); border-radius: .6rem; padding: .5rem .8rem; margin: .5rem 0; }
   td { border: 0; padding: .1rem 0; text-align: left; display: flex; gap: .6rem; }
   td .label { display: block; flex: 0 0 6.5rem; color: var(--soft); font-weight: 400; } }
+@media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff;
+    --card: #fff; --accent: #0b6e99; }
+  nav, .search { display: none; } details::details-content { content-visibility: visible; height: auto; }
+  tr, figure, .banner, .tiles div { break-inside: avoid; } h2 { break-after: avoid; }
+  body { font-size: 10pt; } td, th { padding: .15rem .4rem .15rem 0; } }
 """

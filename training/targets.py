@@ -56,6 +56,27 @@ LABELS: dict[Label, Kind] = {
     "overdue": Kind(("orders",), "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
 }
 
+# What no target's score may be used for, whatever it predicts: every card says so.
+NEVER: tuple[Words, ...] = (
+    Words(
+        "Never as a reason to refuse service, or to price differently between like customers.",
+        "不得据此拒绝服务，也不得对条件相同的客户差别定价。",
+    ),
+    Words(
+        "Never as a cause: what moves a score goes with what happens, it need not bring it about.",
+        "不得当作原因：影响分数的特征只是与结果相关，未必导致结果。",
+    ),
+    Words(
+        "Never outside its population, and never for another shop than the one whose log it learned from.",
+        "不得用于适用人群之外的客户，也不得用于日志来源以外的其他商家。",
+    ),
+    Words(
+        "Never as an uplift: it says who will, not whom a message or a coupon would change. "
+        "Only contacts drawn by lot can say that.",
+        "不得当作增益：它预测谁会这样做，而不是触达或优惠券会改变谁；后者只能由随机触达得出。",
+    ),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:

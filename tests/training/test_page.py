@@ -1,0 +1,230 @@
+"""The page of a model's card. If it fails, somebody decides by a page that leaves out what was measured."""
+
+import doctest
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from cards_by_hand import WHOM, figures_by_hand, model_by_hand
+
+from features.words import Words
+from serving import models
+from training import figures, page, targets
+
+_VOID = {"meta", "input", "line", "circle", "polyline"}
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+class Reader(HTMLParser):
+    """The text of a page by language (None: the same in both), its sections and its tables' headers."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[tuple[str, str | None]] = []
+        self.said: list[tuple[str | None, str]] = []
+        self.sections: list[str] = []
+        self.addresses: list[str] = []
+        self.tables: list[int] = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.addresses += [
+            str(given[name]) for name in ("src", "href", "action", "xlink:href") if name in given
+        ]
+        if tag == "table":
+            self.tables.append(0)
+        if tag == "th":
+            assert given["scope"] == "col"
+            self.tables[-1] += 1
+        if tag not in _VOID:
+            self.stack.append((tag, given.get("lang")))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        tags = [tag for tag, _ in self.stack]
+        if not data.strip() or {"style", "title", "nav"} & set(tags):
+            return
+        language = next((lang for tag, lang in reversed(self.stack) if lang and tag != "html"), None)
+        self.said.append((language, data))
+        if "h2" in tags and language == "en":
+            self.sections.append(data)
+
+    def text(self, language: str) -> str:
+        """What a reader of that language sees."""
+        return " | ".join(data for lang, data in self.said if lang in (None, language))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_by_hand(tmp_path_factory.mktemp("card") / "model")
+
+
+@pytest.fixture(scope="module")
+def read(folder: Path) -> Reader:
+    out = page.write(folder.parent / "card.html", folder, WHOM)
+    return Reader(out.read_text("utf-8"))
+
+
+def numbers(told: Any) -> Iterator[float]:
+    """Every number under metrics, baselines, backtest."""
+    if isinstance(told, dict):
+        for value in told.values():
+            yield from numbers(value)
+    elif isinstance(told, list | tuple):
+        for value in told:
+            yield from numbers(value)
+    elif isinstance(told, int | float):
+        yield told
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+def test_every_figure_of_the_card_is_on_the_page_in_both_languages(
+    folder: Path, read: Reader, language: str
+) -> None:
+    """Else: the figure that speaks against a model is the one that nobody reads."""
+    card, text = models.load(folder).card, read.text(language)
+    found = list(numbers([card.metrics, card.baselines, card.backtest]))
+    assert len(found) > 200
+    for number in found:
+        spellings = {f"{number:,}", f"{number:.3f}", f"{number:+.3f}", f"{number:+.2f}", f"{number:.1%}"}
+        assert any(spelling in text for spelling in spellings), number
+    learnt = card.trained_on
+    for given in ("43,210", "12.3%", "2,345", "23.4%", learnt.build, learnt.log, "2017-04-01", "2017-11-05"):
+        assert given in text
+
+
+def test_both_languages_say_the_same_things(read: Reader) -> None:
+    """Else: a reader of Chinese gets half of the warnings, or English in between."""
+    english = [data for lang, data in read.said if lang == "en"]
+    chinese = [data for lang, data in read.said if lang == "zh-Hans"]
+    assert len(english) == len(chinese)
+    assert not [data for data in english if _CHINESE.search(data)]
+    same = {"AUC", "Venn-Abers"} | {f"2017-{month}-03" for month in (10, 11, 12)}
+    plain = [data for data in chinese if not _CHINESE.search(data) and data.split(":")[0] not in same]
+    assert plain == []
+    words = [data for lang, data in read.said if lang is None and re.search("[a-z]{3} [a-z]{3}", data)]
+    assert words == [], "a sentence that is in neither language"
+
+
+def test_the_page_is_told_in_the_order_of_what_matters(read: Reader) -> None:
+    """Else: the reader finds an AUC first, and what the model must not be used for never."""
+    starts = [
+        "What it predicts", "What it must not be used for", "What it learned from",
+        "How good it is: at the test", "How good it is: over all", "Every moment", "Left alone and contacted",
+        "What it looks at", "Notes",
+    ]  # fmt: skip
+    assert len(read.sections) == len(starts)
+    assert all(title.startswith(start) for title, start in zip(read.sections, starts, strict=True))
+    for language, place in (("en", 0), ("zh-Hans", 1)):
+        text = read.text(language)
+        assert WHOM[place] in text
+        assert all(never[place] in text for never in targets.NEVER)
+
+
+def test_it_stands_alone_and_every_table_has_headers(folder: Path, read: Reader) -> None:
+    """Else: it is broken where there is no internet, or cannot be read aloud; or a name runs as a script."""
+    text = (folder.parent / "card.html").read_text("utf-8")
+    assert read.addresses == []
+    assert "http" not in text.replace("http-equiv", "")
+    assert "<in words>" not in text
+    assert "<in words>" in read.text("en")
+    assert len(read.tables) > 6
+    assert min(read.tables) > 1
+    assert "@media print" in text
+
+
+def test_a_moment_whose_level_is_off_is_flagged_by_words(read: Reader) -> None:
+    """Else: who cannot tell red from green, or prints in grey, takes its probabilities at their word."""
+    text = read.text("en")
+    assert "Level off at 1 of 3 moments." in text
+    assert text.count("⚠ off") == 1 + 3, "the last moment, and the contacted at each"
+    assert text.count("holds") == 2 + 3
+    assert read.text("zh-Hans").count("⚠ 有偏差") == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "well", "said"),
+    [
+        ({}, True, "better than every baseline tried; at its test, its probabilities held"),
+        ({"untuned_lightgbm": -0.05}, False, "but is not shown to rank them better than untuned LightGBM;"),
+        (
+            {"recency": -0.1, "logistic_rfm": -0.1, "untuned_lightgbm": -0.1},
+            False,
+            "not shown to rank customers better than any baseline",
+        ),
+        ({"level": 1.3}, False, "it came true more often than it said."),
+        ({"level": 0.7}, False, "it came true less often than it said."),
+    ],
+)
+def test_the_first_sentence_is_what_the_figures_say(
+    folder: Path, changes: dict[str, float], well: bool, said: str
+) -> None:
+    """Else: a model that beats nothing is praised in the one sentence that everybody reads."""
+    card = msgspec.structs.replace(models.load(folder).card, **figures_by_hand(1, **changes))
+    good, sentence = figures.verdict(card)
+    assert good is well
+    assert said in sentence.en
+    text = page.render(card, np.ones(3))
+    assert f'<p class="banner {"good" if well else "bad"}">' in text
+    assert sentence.zh in Reader(text).text("zh-Hans")
+
+
+def test_the_best_baseline_is_the_one_that_leaves_the_least(folder: Path) -> None:
+    """Else: the gain is told over a baseline that nobody would have used."""
+    card = models.load(folder).card
+    changes = figures_by_hand(1, recency=0.3, logistic_rfm=0.02, untuned_lightgbm=0.05)
+    head = figures.headline(msgspec.structs.replace(card, **changes))
+    assert head.best == "logistic_rfm"
+    assert head.gain == changes["backtest"]["gains"]["logistic_rfm"]["auc_gain"]
+    assert head.auc == changes["backtest"]["metrics"]["model"]["auc"]
+    older = figures.headline(msgspec.structs.replace(card, **{**changes, "backtest": {}}))
+    assert older.auc == changes["metrics"]["auc"], "without a backtest: of the test"
+    assert (older.best, older.origins) == ("logistic_rfm", 0)
+
+
+def test_features_stand_by_what_they_move_the_score(folder: Path, read: Reader) -> None:
+    """Else: the page says that a model looks at what it does not look at."""
+    found = page.importance(folder)
+    model = models.load(folder)
+    rows = np.random.default_rng(0).uniform(0, 90, (20, 3)).astype(np.float32)
+    assert found == pytest.approx(np.abs(model.contributions(rows)[0]).mean(axis=0))
+    assert found.argsort()[::-1].tolist() == [0, 2, 1]
+    text = read.text("en")
+    places = [text.index(f"{name} <in words>") for name in ("days_since_order", "spend_90d", "orders_90d")]
+    assert places == sorted(places)
+    assert f"{found[0]:.4f}" in text
+
+
+def test_a_card_without_backtest_or_figures_has_a_page_all_the_same(folder: Path) -> None:
+    """Else: an older version, or one that was never judged, cannot be read."""
+    card = models.load(folder).card
+    older = msgspec.structs.replace(card, backtest={})
+    bare = msgspec.structs.replace(older, metrics={}, baselines={}, notes=())
+    assert "The card does not say." in Reader(page.render(older, np.ones(3))).text("en")
+    text = Reader(page.render(bare, np.zeros(3))).text("en")
+    assert "It was compared with nothing; nothing is known of its level." in text
+    strange = {"mae": {"value": 0.4321, "low": 0.4, "high": 0.5}}
+    odd = msgspec.structs.replace(bare, metrics=strange, baselines={"last_year": strange})
+    assert "0.432 [0.400, 0.500]" in Reader(page.render(odd, np.ones(3))).text("en")
+
+
+def test_the_language_that_is_asked_for_is_shown_first(folder: Path) -> None:
+    card = models.load(folder).card
+    assert 'id="zh" checked' in page.render(card, np.ones(3), Words("a", "乙"), language="zh")
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(figures).failed == 0

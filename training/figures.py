@@ -1,0 +1,131 @@
+"""A card's figures for people: how a figure is written, what it is called, and what the figures say."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from features.pages import Content
+from features.words import Words
+from serving.cards import ModelCard
+from training import baselines
+
+Figure = Mapping[str, float]  # value, low, high
+
+METRICS = {
+    "auc": Words(
+        "AUC: how often one of whom it came true is scored above one of whom it did not; 0.5 is chance",
+        "AUC：命中客户的得分高于未命中客户的概率；0.5为随机",
+    ),
+    "average_precision": Words(
+        "Average precision: of those scored highest, how many it came true of; chance is the share above",
+        "平均精确率：得分最高者中命中的比例；随机水平为命中比例",
+    ),
+    "log_loss": Words(
+        "Log-loss: how far the probabilities miss; lower is better", "对数损失：概率误差，越低越好"
+    ),
+    "brier": Words("Brier score: mean squared miss; lower is better", "Brier分数：概率的均方误差，越低越好"),
+    "calibration_error": Words(
+        "Calibration error: mean distance between said and come true, in tenths of the customers",
+        "校准误差：按得分分为十组，预测与实际的平均差距",
+    ),
+    "observed_over_expected": Words(
+        "Observed / expected: above 1 it came true more often than said, below 1 less often",
+        "实际/预期：大于1表示实际多于预测，小于1表示少于预测",
+    ),
+    "calibration_slope": Words(
+        "Slope: 1 is right; below, probabilities are too extreme; above, too timid",
+        "校准斜率：1为准确；小于1表示概率过于极端，大于1表示过于保守",
+    ),
+    "calibration_intercept": Words("Intercept of that slope; 0 is right", "校准截距：0为准确"),
+}
+MODEL = Words("this model", "本模型")
+
+
+class Headline(NamedTuple):
+    """The figures that stand for a model: over all origins where it has a backtest, else of its test.
+
+    gain: in AUC, over `best`, the baseline that leaves the model the least. None: the card does not say.
+    """
+
+    auc: Figure | None
+    gain: Figure | None
+    best: str | None
+    origins: int
+
+
+def headline(card: ModelCard) -> Headline:
+    """What one row of a table says of a model."""
+    gains = auc_gains(card)
+    best = min(gains, key=lambda name: gains[name]["value"], default=None)
+    own = card.backtest.get("metrics", {}).get("model") or card.metrics
+    origins = len(card.backtest.get("origins", ()))
+    return Headline(own.get("auc"), gains[best] if best else None, best, origins)
+
+
+def auc_gains(card: ModelCard) -> dict[str, Figure]:
+    """By baseline, the model's gain in AUC: over all origins where there is a backtest, else at the test."""
+    given = card.backtest.get("gains") or card.baselines
+    return {name: figures["auc_gain"] for name, figures in given.items() if "auc_gain" in figures}
+
+
+def baseline(name: str) -> Words:
+    """What a baseline is called."""
+    plain = name.replace("_", " ")
+    return baselines.WORDS.get(name, Words(plain, plain))
+
+
+def metric(name: str) -> Content:
+    """What a figure is called, with what is better."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def shown(figure: Figure | None, sign: str = "") -> str:
+    """A figure with its interval, such as `0.870 [0.852, 0.888]`; a dash without one. sign: "+" for gains.
+
+    >>> shown({"value": 0.0123, "low": -0.002, "high": 0.03}, "+")
+    '+0.012 [-0.002, +0.030]'
+    """
+    if figure is None:
+        return "–"
+    value, low, high = (f"{figure[part]:{sign}.3f}" for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def verdict(card: ModelCard) -> tuple[bool, Words]:
+    """(whether all is well, one sentence for people): what the model beats, and whether its level holds."""
+    gains = auc_gains(card)
+    beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
+    level = card.metrics.get("observed_over_expected")
+    ranks, ranked = _ranks(beaten, [baseline(name) for name, gain in gains.items() if gain["low"] <= 0])
+    holds, said = _level(level)
+    return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
+
+
+def _ranks(beaten: list[Words], others: list[Words]) -> tuple[Words, bool]:
+    if not beaten and not others:
+        return Words("It was compared with nothing", "未与任何基准比较"), False
+    if not others:
+        return Words("It ranks customers better than every baseline tried", "对客户的排序优于所有基准"), True
+    en, zh = ", ".join(w.en for w in others), "、".join(w.zh for w in others)
+    if not beaten:
+        return Words(
+            f"It is not shown to rank customers better than any baseline tried ({en})",
+            f"未能证明其排序优于任何基准（{zh}）",
+        ), False
+    well_en, well_zh = ", ".join(w.en for w in beaten), "、".join(w.zh for w in beaten)
+    return Words(
+        f"It ranks customers better than {well_en}, but is not shown to rank them better than {en}",
+        f"对客户的排序优于{well_zh}，但未能证明优于{zh}",
+    ), False
+
+
+def _level(level: Mapping[str, Any] | None) -> tuple[bool, Words]:
+    if level is None:
+        return False, Words("nothing is known of its level", "概率水平未知")
+    if level["low"] <= 1 <= level["high"]:
+        return True, Words("at its test, its probabilities held", "在测试时点，其概率水平可信")
+    more = level["value"] > 1
+    return False, Words(
+        f"do not take its probabilities at their word: at its test it came true {'more' if more else 'less'} "
+        "often than it said",
+        f"其概率不可直接采信：在测试时点，实际发生{'多于' if more else '少于'}预测",
+    )

@@ -1,0 +1,233 @@
+"""The parts of a model's page that say how good it is: at the test, over the origins, and at each of them."""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Any
+
+import numpy as np
+
+from features.charts import Dot, curve, dots
+from features.pages import Content, Html, paragraph, section, table
+from features.words import Words
+from serving.cards import ModelCard
+from serving.formulas import sigmoid
+from training import pooled
+from training.describe import CALIBRATIONS, KINDS
+from training.evaluate import log_odds
+from training.figures import MODEL, auc_gains, baseline, metric, shown
+
+_FIGURE = Words("Figure", "指标")
+_AGAINST = Words("Against", "对比基准")
+_SAYS = Words("Says", "结论")
+_LEVEL = (
+    Words("Observed / expected", "实际/预期"), Words("z", "z值"), Words("Slope", "校准斜率"),
+    Words("Level", "概率水平"),
+)  # fmt: skip
+_HOLDS, _OFF = Words("holds", "可信"), Words("⚠ off", "⚠ 有偏差")
+_NOT_JUDGED = Words("The card does not say.", "卡片中没有记录。")
+
+
+def at_the_test(card: ModelCard) -> Html:
+    """Every figure of the model and of each baseline at the test, the gains, and the calibration."""
+    moment = f"{card.tested_on.moment:%Y-%m-%d}"
+    title = Words(f"How good it is: at the test, {moment}", f"效果：测试时点 {moment}")
+    if not card.metrics:
+        return section(title, paragraph(_NOT_JUDGED))
+    own = [
+        (metric(name), shown(card.metrics[name]), *(shown(f.get(name)) for f in card.baselines.values()))
+        for name in card.metrics
+    ]
+    head = (_FIGURE, MODEL, *map(baseline, card.baselines))
+    return section(
+        title,
+        table(head, own),
+        *_gains(card.baselines),
+        *_calibration(card),
+        note=Words(
+            "On a later moment than anything it was fitted on, beside what a sceptic would do instead.",
+            "在晚于全部训练数据的时点上评估，并与简单做法对比。",
+        ),
+    )
+
+
+def over_the_origins(card: ModelCard) -> Html:
+    """The mean figures over all origins, and the gain over each baseline."""
+    title = Words("How good it is: over all moments of the backtest", "效果：回测各时点平均")
+    metrics = card.backtest.get("metrics", {})
+    if not metrics:
+        return section(title, paragraph(_NOT_JUDGED))
+    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
+    rows: list[tuple[Content, ...]] = [
+        (MODEL if who == "model" else baseline(who), *(shown(figures.get(name)) for name in names))
+        for who, figures in metrics.items()
+    ]
+    head = (Words("Who", "模型"), *(_short(name) for name in names))
+    gains = [
+        Dot(baseline(name), g["value"], g["low"], g["high"], shown(g, "+"))
+        for name, g in auc_gains(card).items()
+    ]
+    return section(
+        title,
+        table(head, rows),
+        *_gains(card.backtest.get("gains", {})),
+        dots(gains, Words("AUC gained over each baseline; dashed: none", "AUC提升（虚线为零）"), 0),
+        note=Words(
+            "The same recipe, fitted anew at each of several moments on what was known then, judged on what "
+            "came. A gain whose whole interval is above 0 is shown.",
+            "在多个时点上用同一方法、仅用当时已知的数据重新训练，再以之后的实际结果评估。整个区间大于0的提升才算得到证明。",
+        ),
+    )
+
+
+def each_origin(card: ModelCard) -> Html:
+    """A row a moment, with its level, flagged where off."""
+    origins: Sequence[Mapping[str, Any]] = card.backtest.get("origins", ())
+    title = Words(f"Every moment that it was judged at ({len(origins)})", f"各评估时点（{len(origins)}个）")
+    if not origins:
+        return section(title, paragraph(_NOT_JUDGED))
+    head = (
+        Words("Moment", "时点"), Words("Customers", "客户数"), Words("Came true", "命中比例"),
+        Words("AUC", "AUC"), Words("Log-loss", "对数损失"), *_LEVEL,
+    )  # fmt: skip
+    rows = [
+        (
+            one["moment"][:10], one["rows"], f"{one['base_rate']:.1%}", f"{one['auc']:.3f}",
+            f"{one['log_loss']:.3f}", *_level(one),
+        )
+        for one in origins
+    ]  # fmt: skip
+    points = [
+        Dot(Words(o["moment"][:10], o["moment"][:10]), o["auc"], shown=f"{o['auc']:.3f}") for o in origins
+    ]
+    off = sum(pooled.off(one) for one in origins)
+    return section(
+        title,
+        paragraph(
+            Words(
+                f"Level off at {off} of {len(origins)} moments.",
+                f"{len(origins)}个时点中有{off}个概率水平有偏差。",
+            )
+        ),
+        table(head, rows, right=range(1, 8)),
+        dots(
+            points, Words("AUC at each moment (the axis does not start at 0)", "各时点AUC（坐标轴不从0开始）")
+        ),
+        note=Words(
+            "Level: whether the probabilities may be taken at their word. It is off where observed and "
+            "expected differ by more than two standard errors (z), or the slope is outside 0.9 to 1.1.",
+            "概率水平：概率能否直接采信。实际与预期之差超过两个标准误（z值），或斜率不在0.9至1.1之间，即为有偏差。",
+        ),
+    )
+
+
+def contacts(card: ModelCard) -> Html:
+    """What was chosen at each moment, what contacts were taken to do, and the level with and without them."""
+    origins: Sequence[Mapping[str, Any]] = card.backtest.get("origins", ())
+    title = Words("Left alone and contacted", "未触达与已触达客户")
+    if not origins:
+        return section(title, paragraph(_NOT_JUDGED))
+    chosen_head = (
+        Words("Moment", "时点"), Words("Kind of model", "模型类型"), Words("Calibration", "校准"),
+        Words("Effect of contacts", "触达影响"), Words("As odds", "几率倍数"),
+    )  # fmt: skip
+    chosen = [
+        (
+            o["moment"][:10], KINDS.get(o["model"], o["model"]),
+            CALIBRATIONS.get(o["calibration"], o["calibration"]), f"{o['effect_of_contacts']:+.3f}",
+            f"× {exp(o['effect_of_contacts']):.2f}" if o["effect_of_contacts"] else _NOT_ADJUSTED,
+        )
+        for o in origins
+    ]  # fmt: skip
+    apart = [
+        (o["moment"][:10], words, o[group]["rows"], *_level(o[group]))
+        for o in origins
+        for group, words in _GROUPS.items()
+        if group in o
+    ]
+    head = (Words("Moment", "时点"), Words("Customers", "客户"), Words("Rows", "行数"), *_LEVEL)
+    return section(
+        title,
+        table(chosen_head, chosen, right=(3, 4)),
+        table(head, apart, right=range(2, 6)) if apart else "",
+        note=Words(
+            "The model speaks of customers whom the shop leaves alone for the horizon. Effect of contacts: "
+            "by how much a contact within the horizon goes with another outcome, in log-odds, beside all "
+            "features; it is taken out. Contacts that were not drawn by lot prove no effect: whoever was "
+            "chosen for them may differ. So the level of the contacted may be off, and that of those left "
+            "alone is what counts.",
+            "模型预测的是商家在预测期内不触达的客户。触达影响：控制全部特征后，预测期内的触达与结果变化的关联"
+            "（对数几率），已从预测中剔除。非随机触达不能证明效果：被选中的客户可能本来就不同。"
+            "因此已触达客户的水平可能有偏差，应以未触达客户为准。",
+        ),
+    )
+
+
+_GROUPS = {"untreated": Words("left alone", "未触达"), "treated": Words("contacted", "已触达")}
+_NOT_ADJUSTED = Words("not adjusted for", "未作调整")
+
+
+def _level(told: Mapping[str, Any]) -> tuple[Content, ...]:
+    return (
+        f"{told['observed_over_expected']:.3f}", f"{told['z']:+.2f}", f"{told['calibration_slope']:.3f}",
+        _OFF if pooled.off(told) else _HOLDS,
+    )  # fmt: skip
+
+
+def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    """What the model has more than each baseline, by metric; none of a card without gains."""
+    found = [name for figures in by_baseline.values() for name in figures if name.endswith("_gain")]
+    names = list(dict.fromkeys(found))
+    if not names:
+        return []
+    rows = [
+        (baseline(who), *(shown(figures.get(name), "+") for name in names), _says(figures.get("auc_gain")))
+        for who, figures in by_baseline.items()
+    ]
+    return [table((_AGAINST, *(_gain(name) for name in names), _SAYS), rows)]
+
+
+def _says(gain: Mapping[str, float] | None) -> Content:
+    if gain is None:
+        return None
+    if gain["low"] > 0:
+        return Words("✓ ranks better", "✓ 排序更优")
+    return Words("✗ worse", "✗ 更差") if gain["high"] < 0 else Words("– no better shown", "– 未证明更优")
+
+
+def _gain(name: str) -> Words:
+    short = _short(name.removesuffix("_gain"))
+    return Words(f"Gain in {short.en}", f"{short.zh}提升")
+
+
+def _short(name: str) -> Words:
+    """A figure's name without what is better."""
+    words = metric(name)
+    if isinstance(words, Words):
+        return Words(words.en.partition(":")[0].partition(";")[0], words.zh.partition("：")[0])
+    return Words(str(words), str(words))
+
+
+def _calibration(card: ModelCard) -> list[Html]:
+    """The straight line in log-odds that the outcomes say: the card holds it, and no tenths of customers."""
+    parts = [card.metrics.get(f"calibration_{part}") for part in ("slope", "intercept")]
+    level = card.metrics.get("observed_over_expected")
+    if None in parts or level is None:
+        return []
+    slope, intercept = (part["value"] for part in parts if part)
+    said = np.linspace(0.005, 0.995, 67)
+    came = sigmoid(slope * log_odds(said) + intercept)
+    rate = card.tested_on.base_rate
+    title = Words(
+        "Calibration at the test, as slope and intercept tell it. Dashed: said is what comes. "
+        "Point: the mean of all.",
+        "测试时点的校准曲线（由斜率与截距得出）。虚线：预测与实际一致。圆点：全体平均。",
+    )
+    return [
+        curve(
+            list(zip(said.tolist(), came.tolist(), strict=True)),
+            title,
+            across=Words("said", "预测"),
+            up=Words("came true", "实际"),
+            mark=(min(rate / level["value"], 1.0), rate) if level["value"] else None,
+        )
+    ]

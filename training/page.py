@@ -1,0 +1,175 @@
+"""The card of a model as one page for people: what it is for, what it must not be used for, how good it is.
+
+The page holds every figure of card.json. It asks nothing of the network, and reads nothing but the folder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.definitions import UNITS
+from features.files import write_atomically
+from features.moments import iso
+from features.pages import Content, Html, banner, bullets, code, page, section, table, tiles
+from features.words import Words
+from serving import models
+from serving.booster import Numbers
+from serving.cards import ModelCard, Text
+from training import judged, targets
+from training.describe import KINDS
+from training.figures import baseline, headline, shown, verdict
+
+
+def write(out: Path, folder: Path, population: Words | None = None) -> Path:
+    """Write the page of a model's folder; return `out`.
+
+    population: whom the model speaks of, in both languages; without it, as the card says it, in English.
+    ReleaseError if the folder holds no model, ReleaseCorrupt if it was changed.
+    """
+    write_atomically(out, render(models.load(folder).card, importance(folder), population).encode())
+    return out
+
+
+def importance(folder: Path) -> Numbers:
+    """Of each feature, its mean absolute contribution to the log-odds over the folder's examples: [F]."""
+    model = models.load(folder)
+    names = [feature.name for feature in model.card.features]
+    examples = pq.ParquetFile(folder / "examples.parquet").read(columns=names)
+    rows = np.column_stack([examples[name].to_numpy() for name in names])
+    contributions, _ = model.contributions(rows)
+    mean: Numbers = np.abs(contributions).mean(axis=0)
+    return mean
+
+
+def render(
+    card: ModelCard, importance: Numbers, population: Words | None = None, language: str = "en"
+) -> str:
+    """The page, with the importance [F] of the card's features. `language`: en or zh, what it shows first."""
+    well, sentence = verdict(card)
+    whom = population or Words(card.target.population, card.target.population)
+    return page(
+        Words(
+            f"{card.name}, version {card.version}: {card.target.words.en}",
+            f"{card.name}，版本{card.version}：{card.target.words.zh}",
+        ),
+        banner("good" if well else "bad", sentence),
+        tiles(_tiles(card)),
+        section(
+            Words("What it predicts, and for whom", "预测什么，针对哪些客户"),
+            table(_TWO, _about(card, whom)),
+            note=Words(
+                "A score is a probability: of 100 customers with 30 %, about 30 are expected to come true.",
+                "分数是概率：100名得分为30%的客户中，预计约有30名会发生。",
+            ),
+        ),
+        section(Words("What it must not be used for", "不得用于"), bullets(targets.NEVER)),
+        section(Words("What it learned from", "训练数据"), table(_TWO, _data(card))),
+        judged.at_the_test(card),
+        judged.over_the_origins(card),
+        judged.each_origin(card),
+        judged.contacts(card),
+        _features(card, importance),
+        section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
+        note=Words(
+            "The card of a model, written from what training measured. Brackets are 95 % intervals.",
+            "模型卡片，内容均来自训练时的实测结果。方括号内为95%置信区间。",
+        ),
+        language=language,
+    )
+
+
+_TWO = (Words("What", "项目"), Words("Value", "内容"))
+
+
+def _words(text: Text) -> Words:
+    return Words(text.en, text.zh)
+
+
+def _tiles(card: ModelCard) -> list[tuple[Content, Content]]:
+    head = headline(card)
+    over = baseline(head.best) if head.best else Words("baselines", "基准")
+    at = Words("at the test", "测试时点")
+    if head.origins:
+        at = Words(f"mean of {head.origins} moments", f"{head.origins}个时点平均")
+    return [
+        (Words(f"AUC, {at.en}", f"AUC（{at.zh}）"), shown(head.auc)),
+        (Words(f"AUC gained over {over.en}", f"AUC提升（对比{over.zh}）"), shown(head.gain, "+")),
+        (
+            Words("Observed / expected at the test", "测试时点 实际/预期"),
+            shown(card.metrics.get("observed_over_expected")),
+        ),
+        (Words("Customers at the test", "测试客户数"), card.tested_on.rows),
+    ]
+
+
+def _about(card: ModelCard, population: Words) -> list[tuple[Content, Content]]:
+    target = card.target
+    bad = target.higher_is == "bad"
+    rows: list[tuple[Content, Content]] = [
+        (Words("Predicts", "预测"), _words(target.words)),
+        (Words("For whom", "适用人群"), population),
+        (Words("Horizon", "预测期"), Words(f"{target.horizon_days} days", f"{target.horizon_days}天")),
+        (
+            Words("A high score is", "分数高表示"),
+            Words("bad news", "不利") if bad else Words("good news", "有利"),
+        ),
+        (Words("Kind of model", "模型类型"), KINDS.get(card.kind, card.kind)),
+        (Words("Label", "标签"), code(target.label)),
+    ]
+    if target.score is not None:
+        rows.insert(3, (Words("The score is called", "分数名称"), _words(target.score)))
+    if target.members is not None:
+        of = target.members
+        value = "" if of.op == "unknown" else f"{of.value:g}"
+        rows.append((Words("Told by", "判定条件"), code(f"{of.feature} {of.op} {value}".rstrip())))
+    return rows
+
+
+def _data(card: ModelCard) -> list[tuple[Content, Content]]:
+    learnt, tested = card.trained_on, card.tested_on
+    return [
+        (
+            Words("Fitted on moments", "训练时点"),
+            Words(f"{iso(learnt.start)} to {iso(learnt.end)}", f"{iso(learnt.start)} 至 {iso(learnt.end)}"),
+        ),
+        (Words("Rows fitted on", "训练行数"), learnt.rows),
+        (Words("Came true among them", "其中命中比例"), f"{learnt.base_rate:.1%}"),
+        (Words("Judged as of", "测试时点"), iso(tested.moment)),
+        (Words("Customers judged on", "测试客户数"), tested.rows),
+        (Words("Came true among them", "其中命中比例"), f"{tested.base_rate:.1%}"),
+        (Words("Currency", "货币"), card.currency),
+        (Words("Seed", "随机种子"), code(str(learnt.seed))),
+        (Words("Fingerprint of the features' build", "特征构建指纹"), code(learnt.build)),
+        (Words("Fingerprint of the customer log", "客户日志指纹"), code(learnt.log)),
+    ]
+
+
+def _features(card: ModelCard, importance: Numbers) -> Html:
+    total = float(importance.sum()) or 1.0
+    rows = [
+        (
+            place + 1,
+            Words(card.features[i].en, card.features[i].zh),
+            code(card.features[i].name),
+            UNITS.get(card.features[i].unit, card.features[i].unit),
+            f"{importance[i]:.4f}",
+            f"{importance[i] / total:.1%}",
+        )
+        for place, i in enumerate(np.argsort(-importance, kind="stable"))
+    ]
+    head = (
+        Words("Rank", "排名"), Words("Feature", "特征"), Words("Name", "名称"), Words("Unit", "单位"),
+        Words("Importance", "重要性"), Words("Share", "占比"),
+    )  # fmt: skip
+    return section(
+        Words(
+            f"What it looks at: {len(rows)} features by importance", f"使用的{len(rows)}个特征（按重要性）"
+        ),
+        table(head, rows, right=(0, 4, 5)),
+        note=Words(
+            "Importance: how far a feature moves the log-odds, up or down, on average over the made-up rows "
+            "that the model is verified by. It says what the model looks at, not what causes anything.",
+            "重要性：特征在模型校验用的合成样本上对对数几率的平均绝对影响。它说明模型看重什么，不代表因果。",
+        ),
+    )
