@@ -5,9 +5,10 @@ evaluates the declarations' conditions, the kernel does the windows, expressions
 its results, and everything is cast once to float32, which training and serving read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -50,27 +51,49 @@ def compute(
     for table in plan.tables(features):
         here = plan.of_table(features, table)
         if table == "calendar":
-            same = _calendar(events[table], here, grid, shop)
+            same = {n: column[:, None] for n, column in _calendar(events[table], here, grid, shop).items()}
         else:
             parts.append(_Events(table, events[table], here, ids, shop))
+    place = {name: number for number, name in enumerate(features)}
+    expressions = _expressions(features)
     block = max(1, BLOCK // max(1, len(grid)))
     for start in range(0, len(ids), block):
         end = min(start + block, len(ids))
-        number = end - start
-        values = {name: np.repeat(column, number) for name, column in same.items()}
-        spine = np.arange(number + 1, dtype=np.int64) * len(grid)
-        places = np.arange(number * len(grid), dtype=np.int64).reshape(len(grid), number).T.ravel()
-        for part in parts:
-            values |= part.values(start, end, spine, grid, places)
-        while len(values) < len(features):  # expressions, in the order that their inputs become known
-            for name, feature in features.items():
-                if name not in values and all(i in values for i in feature.inputs):
-                    assert feature.expression is not None
-                    values[name] = evaluate(feature.expression, values)
-        for place, name in enumerate(features):
-            out[place, :, start:end] = values[name].reshape(len(grid), number)
+        measured = chain(same.items(), *(part.values(start, end, grid) for part in parts))
+        for name, values in _with_expressions(measured, expressions):
+            out[place[name], :, start:end] = values
     since = customers["known_at"].cast(pa.int64()).to_numpy()
     return [_table(ids, since, int(moment), out[:, m], features) for m, moment in enumerate(grid)]
+
+
+def _expressions(features: Mapping[str, Feature]) -> dict[str, Feature]:
+    """Those that are expressions, in the order in which their inputs become known."""
+    known = {name for name, feature in features.items() if feature.expression is None}
+    result: dict[str, Feature] = {}
+    while len(known) < len(features):
+        for name, feature in features.items():
+            if name not in known and all(i in known for i in feature.inputs):
+                result[name] = feature
+                known.add(name)
+    return result
+
+
+def _with_expressions(
+    measured: Iterable[tuple[str, Float64]], expressions: Mapping[str, Feature]
+) -> Iterator[tuple[str, Float64]]:
+    """What is measured, then the expressions. Only what these read is kept: the rest stays in the caches."""
+    inputs = {name for feature in expressions.values() for name in feature.inputs}
+    exact: dict[str, Float64] = {}
+    for name, values in measured:
+        if name in inputs:
+            exact[name] = values
+        yield name, values
+    for name, feature in expressions.items():
+        assert feature.expression is not None
+        values = evaluate(feature.expression, exact)
+        if name in inputs:
+            exact[name] = values
+        yield name, values
 
 
 def _reused(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -113,6 +136,7 @@ class _Events:
         self.wanted: dict[Input, dict[str, Feature]] = {}
         for name, feature in features.items():
             self.wanted.setdefault(plan.input_of(feature), {})[name] = feature
+        self.windows = np.array(sorted(set(map(_length, features.values()))), np.int64)
         who, dictionary = _codes(rows["customer_id"])
         code = _taken(pc.fill_null(pc.index_in(dictionary, ids), -1).to_numpy(), who)
         rows, code = _of_shard(rows.drop_columns("customer_id"), code)
@@ -136,65 +160,66 @@ class _Events:
         self._prepare()
 
     def _prepare(self) -> None:
-        """The arrays that the kernel's passes read: columns of one kind side by side."""
-        self.passes: list[tuple[list[Input], Int64, list[int | None], Any, Any]] = []
-        for kind, type in (("count", np.uint8), ("sum", np.int64), ("max", np.int64), ("distinct", np.int32)):
-            keys = [key for key in self.wanted if key.kind == kind]
-            if keys:
-                data = np.empty((len(keys), len(self.at)), type)
-                for c, key in enumerate(keys):
-                    data[c] = getattr(self, f"_{kind}")(key)
-                if kind == "distinct":
-                    self._add(keys, data, int(data.max(initial=0)) + 1)
-                else:
-                    self._add(keys, data, np.array([self._divisor(key) for key in keys]))
+        """What the kernel's passes read: of each input an array, and a number or values beside it."""
+        self.passes: dict[Input, tuple[Any, Any]] = {}
         for key in self.wanted:
-            if key.kind == "last":
-                self._add([key], self._numbers(key), None)
-            elif key.kind == "mode":
-                numbers = self._numbers(key)
-                known, codes = np.unique(numbers, return_inverse=True)
-                codes = np.where(np.isnan(numbers), -1, codes).astype(np.int32)
-                self._add([key], codes, np.append(known, np.nan))  # code -1: none
-            elif key.kind == "history":
-                self._add([key], self._where(key), None)
-
-    def _add(self, keys: list[Input], data: Any, levels: Any) -> None:
-        spans = list(dict.fromkeys(f.window for key in keys for f in self.wanted[key].values()))
-        windows = np.array([kernel.FOREVER if s is None else s * DAY_US for s in spans], np.int64)
-        self.passes.append((keys, windows, spans, data, levels))
-
-    def values(self, start: int, end: int, spine: Int64, grid: Int64, places: Int64) -> dict[str, Float64]:
-        """The features of customers start..end: rows by moment, then customer."""
-        result: dict[str, Float64] = {}
-        events = (self.offsets[start : end + 1], self.enter, self.at)
-        rows = (spine, np.tile(grid, end - start), places)
-        edges: dict[tuple[int | None, ...], Any] = {}
-        for keys, windows, spans, data, more in self.passes:
-            kind = keys[0].kind
-            if kind == "history":
-                out = kernel.history(*events, self.days, *rows, data)
-                moments = np.repeat(grid, end - start)
-                for name, feature in self.wanted[keys[0]].items():
-                    result[name] = _from_history(feature.measure, out, moments)
-                continue
-            if kind in ("count", "sum"):
-                if tuple(spans) not in edges:
-                    edges[tuple(spans)] = kernel.edges(*events, self.by_at, *rows, windows)
-                values = kernel.sums(*events, self.by_at, *rows, windows, *edges[tuple(spans)], data, more)
-            elif kind == "distinct":
-                values = kernel.distinct(*events, self.by_at, *rows, windows, data, more)
-            elif kind == "max":
-                values = kernel.maxima(*events, *rows, windows, data, more)
-            elif kind == "last":
-                values = kernel.lasts(*events, *rows, windows, data)[:, None]
+            data: Any
+            beside: Any = None
+            if key.kind in ("count", "history"):
+                data, beside = self._where(key), 1.0
+            elif key.kind in ("sum", "max"):
+                data, beside = getattr(self, f"_{key.kind}")(key), self._divisor(key)
+            elif key.kind == "distinct":
+                data = self._distinct(key)
+                beside = int(data.max(initial=0)) + 1
             else:
-                codes = kernel.modes(*events, self.by_at, *rows, windows, data, len(more))
-                values = more[codes][:, None]
-            for c, key in enumerate(keys):
-                for name, feature in self.wanted[key].items():
-                    result[name] = values[spans.index(feature.window), c]
-        return result
+                data = self._numbers(key)
+                if key.kind == "mode":
+                    known, codes = np.unique(data, return_inverse=True)
+                    data = np.where(np.isnan(data), -1, codes).astype(np.int32)
+                    beside = np.append(known, np.nan)  # code -1: none
+            self.passes[key] = data, beside
+
+    def values(self, start: int, end: int, grid: Int64) -> Iterator[tuple[str, Float64]]:
+        """The features of customers start..end, [moments, customers] each."""
+        offsets = self.offsets[start : end + 1]
+        events = (offsets, self.enter, self.at)
+        spans = kernel.spans(*events, grid, self.windows)
+        edges = kernel.edges(offsets, spans, len(grid))
+        for key, (data, beside) in self.passes.items():
+            here, m = self.wanted[key], len(grid)
+            if key.kind == "history":
+                yield from self._history(key, offsets, spans, grid)
+                continue
+            lengths = list(dict.fromkeys(map(_length, here.values())))
+            which = np.searchsorted(self.windows, lengths)
+            windows = self.windows[which]
+            if key.kind in ("count", "sum"):
+                values = kernel.sums(offsets, spans, *edges, which, data, beside)
+            elif key.kind == "distinct":
+                values = kernel.distinct(offsets, spans, m, which, data, beside)
+            elif key.kind == "max":
+                values = kernel.maxima(*events, grid, windows, data, beside)
+            elif key.kind == "last":
+                values = kernel.lasts(*events, grid, windows, data)
+            else:
+                values = beside[kernel.modes(*events, self.by_at, grid, windows, data, len(beside))]
+            for name, feature in here.items():
+                yield name, values[lengths.index(_length(feature))]
+
+    def _history(
+        self, key: Input, offsets: Int64, spans: NDArray[np.uint32], grid: Int64
+    ) -> Iterator[tuple[str, Float64]]:
+        features, matching = self.wanted[key], self._where(key)
+        last, first = kernel.times(offsets, spans, self.at, len(grid), matching)
+        if any(feature.measure.startswith("gap") for feature in features.values()):
+            gaps = kernel.gaps(offsets, self.enter, self.days, grid, matching)
+        for name, feature in features.items():
+            if feature.measure.startswith("gap"):
+                yield name, _of_gaps(feature.measure, gaps)
+            else:
+                at = last if feature.measure == "since_last" else first
+                yield name, _null(at, (grid[:, None] - at) / DAY_US)
 
     def _divisor(self, key: Input) -> float:
         """Minor units in a unit of the column: what the kernel's integers are divided by."""
@@ -261,6 +286,11 @@ class _Events:
         if values.null_count:
             exact = np.where(values.is_null().to_numpy(zero_copy_only=False), null, exact)
         return exact
+
+
+def _length(feature: Feature) -> int:
+    """Of its window, in microseconds."""
+    return int(kernel.FOREVER) if feature.window is None else feature.window * DAY_US
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
@@ -352,13 +382,9 @@ def _null(raw: Int64, value: Float64) -> Float64:
     return np.where(raw == kernel.NOTHING, np.nan, value)
 
 
-def _from_history(measure: str, out: Int64, moments: Int64) -> Float64:
-    """Kernel's [7, r] -> one measure. Standard deviation of the gaps: population, from exact sums."""
-    last, first, number, total, squares, median2, longest = out
-    if measure == "since_last":
-        return _null(last, (moments - last) / DAY_US)
-    if measure == "since_first":
-        return _null(first, (moments - first) / DAY_US)
+def _of_gaps(measure: str, gaps: Int64) -> Float64:
+    """Of the kernel's `gaps` one measure. Standard deviation: population, from exact sums."""
+    number, total, squares, median2, longest = gaps
     if measure == "gap_median":
         return _null(median2, median2 / 2)
     if measure == "gap_max":
