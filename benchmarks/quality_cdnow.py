@@ -1,10 +1,11 @@
 """How good value models are on CDNOW: one cohort of music buyers, the log on which BG/NBD was published.
 
-Every figure is of time later than anything that was fitted. One has no honest cure, and says so: the total of
-the second 39 weeks. BG/NBD expects a seventh less than came, and nothing in the first 39 weeks tells: as of
-moments within them its totals are too high more often than too low (`level within the calibration`). What
-does come within 5 % of it (a power law of the age, through the later half of the ages) is 2 to 13 % off as of
-those moments, and 26 to 76 % on other logs. So the total is left to BG/NBD; learnt is how customers differ.
+Every figure is of time later than anything that was fitted. One goal is missed, and nothing honest was
+found that reaches it: the total of the second 39 weeks within 5 %. BG/NBD expects a seventh less than came,
+the value model half as much less. Nothing in the first 39 weeks tells of the rest: as of moments within
+them BG/NBD's totals are too high more often than too low (`level within the calibration`). What does come
+within 5 % (a power law of the age, through the later half of the ages) is 2 to 13 % off as of those
+moments, and up to 76 % on other logs.
 """
 
 import os

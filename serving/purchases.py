@@ -39,24 +39,32 @@ class Histories(NamedTuple):
 
 
 class BgNbd(msgspec.Struct, frozen=True):
-    """How often customers order, and when they are lost. `alpha` has the unit of the histories' times."""
+    """How often customers order, and when they are lost. `alpha` has the unit of the histories' times.
+
+    returns: the share of those held for lost who come back all the same. BG/NBD has none, and is too sure: to
+    it, a weekly shopper who was away for two months is gone for good.
+    """
 
     r: float
     alpha: float
     a: float
     b: float
+    returns: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_positive(self)
+        _require_positive(self, ("r", "alpha", "a", "b"))
+        if not 0 <= self.returns <= 1:
+            raise ReleaseCorrupt(f"BgNbd has returns = {self.returns}: expected a share, 0 to 1")
 
     def alive(self, of: Histories) -> Numbers:
-        """Chance of not being lost yet, [n]. Not for ranking: see below."""
+        """Chance of not being lost, or not for good, [n]. Not for ranking: see below."""
         # It is 1 for whoever ordered once, however long ago, since nobody is lost but after a repeat order.
         # Ranked by it, the coldest customers come first: its AUC for another order on CDNOW is .32.
         x, last, age = of
         odds = self.a / (self.b + np.maximum(x, 1) - 1)
         odds = odds * exp((self.r + x) * log((self.alpha + age) / (self.alpha + last)))
-        return 1 / (1 + np.where(x > 0, odds, 0.0))
+        stays = 1 / (1 + np.where(x > 0, odds, 0.0))
+        return stays + self.returns * (1 - stays)
 
     def expected(self, of: Histories, ahead: Numbers) -> Numbers:
         """Orders to expect within the time `ahead` [n], [n]."""
@@ -119,7 +127,7 @@ class GammaGamma(msgspec.Struct, frozen=True):
     gamma: float
 
     def __post_init__(self) -> None:
-        _require_positive(self)
+        _require_positive(self, ("p", "q", "gamma"))
 
     def expected(self, orders: Numbers, mean: Numbers) -> Numbers:
         """Money to expect of an order, [n], from `orders` seen and their mean.
@@ -132,7 +140,7 @@ class GammaGamma(msgspec.Struct, frozen=True):
         return self.p * (self.gamma + spent) / np.where(left > 0, left, self.p * orders + self.q)
 
 
-def _require_positive(parameters: BgNbd | GammaGamma) -> None:
-    wrong = {k: v for k, v in msgspec.structs.asdict(parameters).items() if not 0 < v < math.inf}
+def _require_positive(of: BgNbd | GammaGamma, names: tuple[str, ...]) -> None:
+    wrong = {name: getattr(of, name) for name in names if not 0 < getattr(of, name) < math.inf}
     if wrong:
-        raise ReleaseCorrupt(f"{type(parameters).__name__} has {wrong}: every parameter must be positive")
+        raise ReleaseCorrupt(f"{type(of).__name__} has {wrong}: each must be positive")

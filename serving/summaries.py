@@ -20,16 +20,16 @@ from serving.purchases import Histories
 
 Integers = NDArray[np.int64]
 
-# What the learned part of a value model reads. All but the money are shares and ratios: they mean the same
-# for a customer of a month and of three years, so what is learnt at one age of a log holds at another.
+# What the learned part of a value model reads. All but money and repeats are shares and ratios: they mean the
+# same for a customer of a month and of three years, so what is learnt at one age of a log holds at another.
 SIGNS = {
     "repeats": ("days", "Days with an order, after the first", "首单之后有订单的天数"),
     "silence": ("share", "Time since the last order over the time since the first", "距末单与距首单时间之比"),
     "last_gap": ("share", "Last gap between orders over that time", "最近间隔与距首单时间之比"),
     "gap_variation": ("ratio", "Spread of the gaps over their mean", "购买间隔的离散程度"),
     "overdue": ("ratio", "Time since the last order over the mean gap", "距末单时间与平均间隔之比"),
-    "later_half": ("days", "Repeat order days, later half of that time", "后半段复购天数"),
-    "last_quarter": ("days", "Repeat order days, last quarter of that time", "最后四分之一时段复购天数"),
+    "later_half": ("share", "Share of repeat order days in the later half", "后半段复购占比"),
+    "last_quarter": ("share", "Share of repeat order days in the last quarter", "最后四分之一复购占比"),
     "money": ("log of money", "Money an order day, less what came back", "每个下单日的净金额"),
     "first_money": ("log of money", "Money of the first order day", "首个下单日的金额"),
     "last_money": ("log of money", "Money of the last order day", "最近下单日的金额"),
@@ -157,8 +157,8 @@ def summarise(orders: Orders, moment: datetime) -> Summaries:
             "last_gap": np.where(repeats > 0, gap[end], np.nan) / np.maximum(age, 1),
             "gap_variation": np.where(repeats > 1, spread / mean_gap, np.nan),
             "overdue": (age - last) / mean_gap,
-            "later_half": np.bincount(person[repeat & (since < 0.5)], minlength=n),
-            "last_quarter": np.bincount(person[repeat & (since < 0.25)], minlength=n),
+            "later_half": np.bincount(person[repeat & (since < 0.5)], minlength=n) / repeats,
+            "last_quarter": np.bincount(person[repeat & (since < 0.25)], minlength=n) / repeats,
             "money": log(1 + mean),
             "first_money": log(1 + np.maximum(paid[start], 0)),
             "last_money": log(1 + np.maximum(paid[end], 0)),

@@ -1,5 +1,6 @@
 """BG/NBD and Gamma-Gamma as they are scored: against the papers' formulas and against simulation."""
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.special import hyp2f1
@@ -92,6 +93,20 @@ def test_nobody_is_lost_before_a_repeat_order():
     assert CDNOW.alive(cold) == 1
     assert CDNOW.alive(warm) < 1
     assert CDNOW.expected(cold, np.array([39.0])) < CDNOW.expected(warm, np.array([39.0]))
+
+
+def test_a_share_of_those_held_for_lost_comes_back():
+    """A weekly shopper who was away for two months is not gone for certain."""
+    away = Histories(np.array([60.0]), np.array([20.0]), np.array([39.0]))
+    sure, doubt = CDNOW, msgspec.structs.replace(CDNOW, returns=0.4)
+    assert sure.alive(away)[0] < 1e-3
+    assert doubt.alive(away)[0] == pytest.approx(0.4, abs=1e-3)
+    never_lost = msgspec.structs.replace(CDNOW, returns=1.0)
+    of, ahead = histories(), np.full(300, 39.0)
+    between = 0.6 * sure.expected(of, ahead) + 0.4 * never_lost.expected(of, ahead)
+    assert doubt.expected(of, ahead) == pytest.approx(between, rel=1e-6, abs=1e-9)
+    with pytest.raises(ReleaseCorrupt, match="returns = 1.5"):
+        msgspec.structs.replace(CDNOW, returns=1.5)
 
 
 def test_the_next_order_is_when_its_chance_is_reached_or_never():

@@ -59,7 +59,7 @@ def test_signs_are_what_their_words_say():
     assert signs["last_gap"] == pytest.approx(10 / 30)
     assert signs["gap_variation"] == 0
     assert signs["overdue"] == pytest.approx(1.0)
-    assert (signs["later_half"], signs["last_quarter"]) == (1, 0)
+    assert (signs["later_half"], signs["last_quarter"]) == (0.5, 0)
     assert signs["first_money"] == pytest.approx(np.log(21))
     assert signs["last_money"] == pytest.approx(np.log(41))
 
@@ -76,6 +76,8 @@ def test_without_a_gap_what_speaks_of_gaps_is_not_known():
         "last_gap",
         "gap_variation",
         "overdue",
+        "later_half",
+        "last_quarter",
     ]
     assert signs["repeats"] == 0
 

@@ -105,7 +105,7 @@ def test_other_parameters_or_draws_with_right_sums_are_refused_by_the_examples(t
         ({"discount": 1.0}, "discount"),
         ({"horizon_days": 0}, "1 to 3,650 days"),
         ({"margin": 0.0}, "margin"),
-        ({"purchases": {"r": 0, "alpha": 1, "a": 1, "b": 1}}, "every parameter must be positive"),
+        ({"purchases": {"r": 0, "alpha": 1, "a": 1, "b": 1}}, "each must be positive"),
         ({"money": {"p": 1, "q": 1}}, "cannot be read as a ValueFile"),
     ],
 )

@@ -12,7 +12,7 @@ from features.moments import DAY_US, to_us
 from serving.purchases import BgNbd
 from serving.summaries import Orders, summarise
 from training import value
-from training.past import Past, deviance
+from training.past import Past, deviance, returns
 from training.value_figures import judged
 
 CARD = None  # nothing here reads it
@@ -76,6 +76,18 @@ def test_a_pace_is_learnt_where_money_tells_what_gaps_do_not(frugal, fitted):
     low = first < np.median(first)
     pace = model.pace(past.known)
     assert pace[low].mean() < 0.9 * pace[~low].mean()
+
+
+def test_the_share_that_comes_back_is_found_where_some_do_and_is_none_where_nobody_is_held_for_lost(plain):
+    past = Past.of(plain, moment(240), 100, moment(340))
+    assert returns([past]) < 0.1  # its own world: lost is lost
+    alive = past.purchases.alive(past.known.histories)
+    back = np.random.default_rng(0).random(len(alive)) < 0.4 * (1 - alive)
+    again = past.returning(1.0).expected
+    some = replace(past, came=np.where(back, np.random.default_rng(1).poisson(again), past.came))
+    assert returns([some]) == pytest.approx(0.4, abs=0.1)
+    nobody = replace(past, purchases=BgNbd(0.8, 20.0, 1e-9, 10.0))
+    assert returns([nobody]) == 0
 
 
 def test_figures_say_by_how_much_with_intervals(frugal, fitted):
