@@ -46,7 +46,7 @@ SPLINE_FEATURES = 40  # those that the trees gain most from: the rest costs time
 KNOTS = 5  # of a feature's piecewise linear term, at quantiles
 STRENGTH = 0.001  # of the data against the penalty, scikit-learn's C, on standardised parts
 SPLINE_ROWS = 100_000  # more do not change a few hundred coefficients
-_UNPENALISED = 10.0  # scale of the treatment's column: its coefficient is hardly shrunk
+_UNPENALISED = 30.0  # scale of the treatment's column: its coefficient is hardly shrunk
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,13 @@ class Dataset:
         return Part(of.matrix[rows], of.label[rows], of.customer[rows], of.treated[rows])
 
 
-def timeline(target: Target, build: Build, as_of: datetime) -> Timeline:
+def timeline(target: Target, build: Build, as_of: datetime, origins: int = ORIGINS) -> Timeline:
     """The moments and origins, from the build's. NotEnoughData says how much log is lacking.
 
     The test is the last moment whose label is mature by the as-of. From there back, moments at least a week
     apart count, as long as the log holds a quarter before them, and the whole window that defines the
-    population. Origins lie a month apart, or the horizon if that is longer; closer if there would be less
-    than six.
+    population. Origins (at most so many) lie a month apart, or the horizon if that is longer; closer if there
+    would be less of them.
     """
     horizon = target.horizon_days * DAY
     known_by = min(as_of, build.complete_until)
@@ -124,11 +124,11 @@ def timeline(target: Target, build: Build, as_of: datetime) -> Timeline:
         weekly = _apart([m for m in usable if m >= first], STEP)
         able = [m for m in weekly if sum(k + horizon <= m for k in weekly) >= least]
         step = max(BETWEEN, horizon)
-        while len(origins := _apart(able, step)[-ORIGINS:]) < ORIGINS and step > STEP:
+        while len(found := _apart(able, step)[-origins:]) < origins and step > STEP:
             step -= STEP
-        if len(origins) == ORIGINS:
+        if len(found) == origins:
             break
-    if not origins:
+    if not found:
         needed = 2 * horizon + (FIT_MOMENTS[0] - 1) * STEP
         raise NotEnoughData(
             f"{target.name} needs snapshots over {needed.days} days or more between {iso(first)} (the log's "
@@ -138,8 +138,8 @@ def timeline(target: Target, build: Build, as_of: datetime) -> Timeline:
             f"snapshots of build {build.id}: ingest a longer log, train a target with a shorter horizon, or "
             "run `propensity features build` for earlier moments"
         )
-    when = Timeline(tuple(m for m in weekly if m + horizon <= origins[-1]), tuple(origins), horizon, known_by)
-    return replace(when, moments=tuple(m for m in when.moments if m >= when.known(origins[0])[0]))
+    when = Timeline(tuple(m for m in weekly if m + horizon <= found[-1]), tuple(found), horizon, known_by)
+    return replace(when, moments=tuple(m for m in when.moments if m >= when.known(found[0])[0]))
 
 
 def _apart(moments: Sequence[datetime], step: timedelta) -> list[datetime]:
@@ -180,8 +180,6 @@ def read(
     settings: Settings, log: Log, build: Build, target: Target, when: Timeline, names: Sequence[str]
 ) -> Dataset:
     """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
-    from features import store  # loads Feast, which takes longer than a timeline does
-
     moments = sorted({*when.moments, *when.origins})
     spine, rows, ids = _rows(settings, log, build, target, moments, when.known_by, names)
     tables = events(log, target)
@@ -218,6 +216,8 @@ def _rows(
     """(customer_id and moment of every row, the rows, the ids of their customers' numbers)."""
     spine = pa.concat_tables([members(build, target, moment) for moment in moments])
     label = labels(events(log, target), spine, target, dict.fromkeys(moments, known_by))
+    from features import store  # loads Feast, which plans need not
+
     table = store.historical(settings, build, spine, names)
     if len(table) != len(spine) or not table.select(spine.column_names).equals(spine):
         raise FeatureError(f"{len(table)} rows came back for a spine of {len(spine)}, or in another order")

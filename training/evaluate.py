@@ -20,6 +20,7 @@ REPLICATES = 1_000
 _CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
 _BINS = 10  # of the calibration error and plot: customers in equal parts, by score
 _CLIP = 1e-9
+_FAR = 500.0  # log-odds beyond which a probability is 0 or 1
 DIGITS = 6  # a figure's; beyond, another processor may differ
 
 # Smaller is better for these; a gain is then what the baseline has more.
@@ -135,12 +136,13 @@ def recalibration(label: Numbers, score: Numbers) -> tuple[float, float]:
     z, w = log_odds(score), np.ones((1, len(score)))
     a, b = 1.0, 0.0
     for _ in range(50):
-        p = 1 / (1 + np.exp(-(a * z + b)))
-        da, db = _newton(w, z, (label - p)[None, :], (p * (1 - p))[None, :])
-        a, b = a + float(da[0]), b + float(db[0])
+        p = 1 / (1 + np.exp(-np.clip(a * z + b, -_FAR, _FAR)))
+        steps = _newton(w, z, (label - p)[None, :], (p * (1 - p))[None, :])
+        da, db = (float(np.clip(step[0], -1, 1)) for step in steps)  # from afar, a whole step would overshoot
+        a, b = a + da, b + db
         if not abs(a) + abs(b) < 1e6:
             break
-        if abs(float(da[0])) + abs(float(db[0])) < 1e-10:
+        if abs(da) + abs(db) < 1e-10:
             return a, b
     raise TrainingError(
         "scores cannot be calibrated: they are all equal, or they separate the labels entirely. Look for a "

@@ -49,9 +49,16 @@ class Trained:
 
 
 def train(
-    settings: Settings, target_name: str, as_of: datetime, seed: int = 1, progress: Progress = None
+    settings: Settings,
+    target_name: str,
+    as_of: datetime,
+    seed: int = 1,
+    progress: Progress = None,
+    origins: int = dataset.ORIGINS,
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
+
+    origins: of the backtest, at most; with fewer it is known less well, and candidates cannot compete.
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
@@ -65,7 +72,7 @@ def train(
     features = feature_catalogue(shop.declared("FEATURES"))
     here = {name: feature for name, feature in features.items() if name in build.features}
     build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
-    when = dataset.timeline(target, build, as_of)
+    when = dataset.timeline(target, build, as_of, origins)
     learnt, left_out = dataset.columns(build, features, when)
     recipe = {
         "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
@@ -75,8 +82,7 @@ def train(
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    origins = len(when.origins)
-    steps = origins + 4
+    steps = len(when.origins) + 4
 
     def say(what: str, done: int) -> None:
         if progress:
@@ -89,8 +95,10 @@ def train(
             return Trained(found.run_id, found.version, card, found.folder, describe.verdict_of(card), True)
         say("reading features through Feast", 0)
         data = dataset.read(settings, log, build, target, when, learnt)
-        say(f"fitting at {origins} origins, {len(learnt)} features", 1)
-        walked = backtest.walk(data, seed, said=lambda n: say(f"origin {n} of {origins} is judged", 1 + n))
+        say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
+        walked = backtest.walk(
+            data, seed, said=lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
+        )
         last = walked[-1]
         fitted = last.fitted[last.candidate]
         version = door.next_version()
@@ -100,14 +108,14 @@ def train(
             # Saved once to be judged: what is judged is the very score that is served.
             model = models.save(Path(scratch) / "judged", card, fitted.components, last.calibration, examples)
             scores = {**last.scores, "model": model.score(last.part.matrix)}
-            say(f"judging on {len(last.part):,} customers", origins + 2)
+            say(f"judging on {len(last.part):,} customers", steps - 2)
             judged = evaluate.judge(last.part.label, scores, seed)
             card = describe.with_figures(card, judged, describe.backtest_of(walked))
             folder = Path(scratch) / "model"
             model = models.save(folder, card, fitted.components, last.calibration, examples)
             assert np.array_equal(model.score(last.part.matrix), scores["model"])
             drawn = plots.draw(Path(scratch) / "plots", last.part.label, scores, learnt, fitted.gain)
-            say(f"registering version {version}", origins + 3)
+            say(f"registering version {version}", steps - 1)
             kept = door.register(folder, drawn, card, key, recipe)
     say(f"version {version} registered", steps)
     return Trained(kept.run_id, kept.version, model.card, kept.folder, describe.verdict_of(model.card))

@@ -18,6 +18,8 @@ from serving import batch, models, releases
 from training import registry
 from training.fit import Trained, train
 
+WHY = "a test of the door, not of the gate"
+
 
 @pytest.fixture(scope="module")
 def home(trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -26,7 +28,7 @@ def home(trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPa
     for name in ("online", "mlartifacts"):
         shutil.copytree(trained_home.home / name, settings.home / name)
     shutil.copyfile(trained_home.home / "mlflow.db", settings.home / "mlflow.db")
-    train(settings, "churn_28d", settings.now(), seed=2)
+    train(settings, "churn_28d", settings.now(), seed=2, origins=1)
     return settings
 
 
@@ -84,7 +86,7 @@ def test_versions_go_from_challenger_to_champion_and_back(either: Settings) -> N
 
     assert registry.promote(either, name, "1").version == "1"
     assert registry.aliases(either, name) == {"champion": "1", "challenger": newest}
-    released = registry.promote(either, name)
+    released = registry.promote(either, name, force=WHY)
     assert released.version == releases.current(either, name) == newest
     assert registry.aliases(either, name) == {"champion": newest, "rollback": "1"}
     assert registry.promote(either, name).version == newest
@@ -133,7 +135,7 @@ def test_before_anything_is_published_a_model_can_be_released(home: Settings) ->
     aside = (home.home / "online").rename(home.home / "aside")
     try:
         newest = str(max(int(v) for v in registry.aliases(home, "churn_28d").values()))
-        assert registry.promote(home, "churn_28d", newest).version == newest
+        assert registry.promote(home, "churn_28d", newest, force=WHY).version == newest
     finally:
         aside.rename(home.home / "online")
     registry.promote(home, "churn_28d", "1")
@@ -216,3 +218,24 @@ def test_a_release_keeps_what_was_judged_of_it(home: Settings, churn: Trained) -
     card = registry.promote(home, "churn_28d", "1").model.card
     assert (card.notes[0].en, card.notes[0].zh) == tuple(churn.verdict)
     assert (card.metrics, card.baselines) == (churn.card.metrics, churn.card.baselines)
+
+
+def test_the_gate_keeps_out_what_is_no_better_unless_somebody_says_why(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else: chance decides what the service answers with, or nobody knows who overruled the figures."""
+    settings = copy_of(home, tmp_path / "gate")
+    for name in ("online", "mlartifacts"):
+        shutil.copytree(home.home / name, settings.home / name)
+    shutil.copyfile(home.home / "mlflow.db", settings.home / "mlflow.db")
+    registry.promote(settings, "churn_28d", "1")
+    assert registry.objections(settings, "churn_28d", "2")
+    assert registry.objections(settings, "churn_28d", "1") == []  # in force
+    with pytest.raises(TrainingError, match="churn_28d 2 is not released: .*champion.*--force REASON"):
+        registry.promote(settings, "churn_28d", "2")
+    assert releases.current(settings, "churn_28d") == "1"
+    registry.promote(settings, "churn_28d", "2", force="the level of 1 is off since the move")
+    tags = client_of(settings).get_model_version("churn_28d", "2").tags
+    assert tags["forced_because"] == "the level of 1 is off since the move"
+    assert "champion" in tags["gate_objected"]
+    assert registry.promote(settings, "churn_28d", "rollback").version == "1"  # the way back has no gate

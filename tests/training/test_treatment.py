@@ -1,0 +1,71 @@
+"""Contacts bend the labels. If these fail, a model learns that whoever is sent coupons is safe."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from logs import write_log
+
+from features.log import Log
+from features.moments import DAY, parse_moment
+from training import candidates
+from training.dataset import Part
+from training.treatment import treated
+
+M = parse_moment("2017-06-01")
+
+
+def contact(customer: str, at: timedelta, known: timedelta | None = None) -> dict[str, object]:
+    when = M + at
+    return {
+        "contact_id": f"{customer}{at}", "customer_id": customer, "at": when,
+        "known_at": M + (known or at), "action": "coupon", "channel": "sms",
+    }  # fmt: skip
+
+
+def log_of(folder: Path) -> Log:
+    rows = [
+        contact("a", DAY),
+        contact("b", timedelta(0)),  # at the moment: before the horizon
+        contact("c", 28 * DAY),  # at its very end
+        contact("d", 28 * DAY + timedelta(microseconds=1)),
+        contact("e", DAY, known=90 * DAY),  # nobody knew of it when the label was read
+    ]
+    return write_log(folder, {"contacts": rows, "orders": []})
+
+
+def test_a_contact_counts_within_the_horizon_and_if_it_was_known(tmp_path: Path) -> None:
+    """Else: the treated and the untouched are mixed up, and neither level means anything."""
+    log = log_of(tmp_path)
+    ids = ["a", "b", "c", "d", "e", "f"]
+    spine = pa.table(
+        {"customer_id": ids * 2, "moment": pa.array([M] * 6 + [M - 28 * DAY] * 6, pa.timestamp("us", "UTC"))}
+    )
+    flags = treated(log, spine, 28 * DAY, M + 60 * DAY)
+    assert flags.tolist() == [True, False, True, False, False, False] + [False, True] + [False] * 4
+    lacking = replace(log, files={k: v for k, v in log.files.items() if k != "contacts"})
+    assert not treated(lacking, spine, 28 * DAY, M + 60 * DAY).any()
+
+
+def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:
+    """Else: those whom the shop saves today are called safe, and get no coupon tomorrow.
+
+    The risky are contacted more often, and a contact lowers their odds to a quarter: a known truth.
+    """
+    rng = np.random.default_rng(1)
+    n, effect = 20_000, np.log(0.25)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    z = -1 + 1.2 * x[:, 0]
+    contacted = rng.random(n) < 1 / (1 + np.exp(-2 * x[:, 0]))
+    label = (rng.random(n) < 1 / (1 + np.exp(-(z + effect * contacted)))).astype(float)
+    names = ("a", "b", "c")
+    rows = Part(x, label, np.arange(n), contacted)
+    adjusted = candidates.fit(rows, names, 1)
+    naive = candidates.fit(replace(rows, treated=np.zeros(n, bool)), names, 1)
+    for name in ("spline", "trees", "blend"):
+        error, bent = (np.abs(f[name].raw(x) - z)[np.abs(x[:, 0]) < 2].mean() for f in (adjusted, naive))
+        assert error < 0.5 * bent
+        assert abs(adjusted[name].effect - effect) < 0.3  # towards none: the penalty
+        assert naive[name].effect == 0
