@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-NAMES = ("features", "online", "events", "simulated", "ingest")
+NAMES = ("features", "online", "events", "simulated", "ingest", "quality")
 
 
 @click.command()
