@@ -27,6 +27,7 @@ COMMANDS = [
     ("features", "list"), ("features", "page"), ("features", "backfill"), ("tags",), ("tags", "list"),
     ("tags", "build"), ("portraits",), ("targets",), ("targets", "list"), ("targets", "suggest"),
     ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
+    ("models", "list"), ("models", "card"),
     ("serve",), ("score",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
 ]  # fmt: skip
 

@@ -95,6 +95,42 @@ def compare(first: str, second: str, target: str | None, at: datetime | None, as
     show_comparison(compare_sides(settings_of(as_of), first, second, target, at), first, second)
 
 
+@main.group()
+def models() -> None:
+    """What was trained and released: every version, and the card of each."""
+
+
+@models.command("list")
+def models_list() -> None:
+    """List every registered version: its aliases, how well it ranks, and whether it is in force.
+
+    The gain is over the baseline that leaves the model the least, with its paired interval.
+    """
+    from propensity.cards import list_models
+
+    list_models(settings_of())
+
+
+@models.command("card")
+@click.argument("wanted", metavar="NAME[:VERSION]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write [default: NAME-VERSION.html].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print card.json instead.")
+def models_card(wanted: str, out: Path | None, as_json: bool) -> None:
+    """Write the card of a model as a page for people, in English and Chinese, and print its path.
+
+    What it predicts, for whom, what it must not be used for, every figure beside its baselines, what it
+    looks at. VERSION is a number or an alias [default: the one in force, else the challenger]. One file that
+    asks nothing of the network.
+    """
+    from propensity.cards import show_card
+
+    show_card(settings_of(), wanted, out, as_json)
+
+
 @main.command()
 @click.option("--release", "wanted", required=True, metavar="NAME[:VERSION]", help="Which released model.")
 @AS_OF

@@ -1,0 +1,73 @@
+"""What `propensity models list` and `models card` show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from features.errors import PropensityError, UsageError
+from features.settings import Settings
+from features.shop import shop_of
+from features.words import Words
+from propensity.tables import console, say, table
+from serving.models import load
+from training import figures, page, targets, versions
+from training.versions import Version
+
+
+def list_models(settings: Settings) -> None:
+    """A table a model, a row a registered version, the newest first."""
+    found = versions.versions(settings)
+    if not found:
+        say("no model is registered: run `propensity train`")
+        return
+    for name, group in groupby(found, key=lambda one: one.name):
+        console().print(_versions(name, list(group)))
+    for one in found:
+        if one.wrong:
+            say(f"WARNING: {one.name} {one.version}: {one.wrong}")
+    say("AUC, and its gain over the best baseline: means over the moments of the backtest, 95 % intervals.")
+
+
+def _versions(name: str, found: Sequence[Version]) -> Table:
+    predicts = next((f": {one.card.target.words.en}" for one in found if one.card), "")
+    numbers = ("version", "AUC", "gain")
+    columns = ("version", "aliases", "AUC", "gain", "over", "trained", "released")
+    shown = table(f"{name}{predicts}", *columns, right=numbers)
+    for one in found:
+        cells = ["not readable", "", ""]
+        if one.card is not None:
+            head = figures.headline(one.card)
+            over = (head.best or "").replace("_", " ")
+            cells = [figures.shown(head.auc), figures.shown(head.gain, "+"), over]
+        day = f"{one.trained:%Y-%m-%d}"
+        shown.add_row(one.version, ", ".join(one.aliases), *cells, day, one.released)
+    return shown
+
+
+def show_card(settings: Settings, wanted: str, out: Path | None, as_json: bool) -> None:
+    """Write the page of NAME[:VERSION] and say where; or print its card.json."""
+    if as_json and out is not None:
+        raise UsageError("--json prints the card and writes no page: leave out --out")
+    name, _, version = wanted.partition(":")
+    folder = versions.folder_of(settings, name, version or None)
+    card = load(folder).card
+    if as_json:
+        click.echo((folder / "card.json").read_text("utf-8"), nl=False)
+        return
+    out = out or Path(f"{card.name}-{card.version}.html")
+    click.echo(page.write(out, folder, _population(settings, card.name, card.target.population)))
+
+
+def _population(settings: Settings, name: str, en: str) -> Words | None:
+    """A card's population in both languages: as its target is declared, if it still says the same."""
+    try:
+        declared = targets.catalogue(shop_of(settings).declared("TARGETS"))
+    except PropensityError:  # a shop whose declarations are broken today: the card is readable all the same
+        return None
+    words = declared[name].population.words if name in declared else None
+    return words if words is not None and words.en == en else None

@@ -1,0 +1,110 @@
+"""`propensity models`: what is trained and released, and the card of each."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from cards_by_hand import WHOM, figures_by_hand, model_by_hand, registered
+from click.testing import CliRunner, Result
+
+import propensity
+from features.settings import Settings
+from serving import releases
+from training import registry, versions
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Versions 1, 2 and 3 of churn_28d; 1 was in force before 2, 3 is the challenger."""
+    folder = tmp_path_factory.mktemp("models")
+    settings = Settings(home=folder / "home")
+    for version in ("1", "2", "3"):
+        changes = figures_by_hand(int(version), logistic_rfm=0.0125)
+        kept = registered(settings, model_by_hand(folder / version, version, **changes))
+        if version != "3":
+            releases.publish(settings, kept.folder, "churn_28d", version)
+    return settings
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    environment = {"PROPENSITY_HOME": str(settings.home)}
+    return CliRunner().invoke(propensity.main, ["models", *arguments], env=environment)
+
+
+def test_list_says_of_every_version_how_good_it_is_and_whether_it_is_in_force(home: Settings) -> None:
+    """Else: nobody can tell which version answers, or whether the next one is better."""
+    done = run(home, "list")
+    assert done.exit_code == 0, done.output
+    title, _, newest, second, first = done.output.splitlines()[:5]
+    assert title.strip() == "churn_28d: No order in the next 28 days"
+    assert re.match(r" +3 +challenger +", newest)
+    assert "in force" in second
+    assert "earlier" in first
+    assert not any(released in newest for released in ("in force", "earlier"))
+    for version, row in zip("321", (newest, second, first), strict=True):
+        figures = figures_by_hand(int(version), logistic_rfm=0.0125)["backtest"]
+        auc, gain = figures["metrics"]["model"]["auc"], figures["gains"]["logistic_rfm"]["auc_gain"]
+        assert f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]" in row
+        assert f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]  logistic rfm " in row
+        assert re.search(r"\d{4}-\d\d-\d\d", row)
+
+
+def test_card_writes_the_page_of_what_is_asked_for_and_prints_its_path(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: the page that is handed on is that of another version."""
+    monkeypatch.chdir(tmp_path)
+    done = run(home, "card", "churn_28d")
+    assert (done.exit_code, done.output) == (0, "churn_28d-2.html\n"), "the one in force"
+    assert WHOM.zh in Path("churn_28d-2.html").read_text("utf-8"), "its population, as declared, in Chinese"
+    for wanted, version in (("churn_28d:1", "1"), ("churn_28d:challenger", "3")):
+        done = run(home, "card", wanted, "--out", str(tmp_path / "page.html"))
+        assert done.output == f"{tmp_path / 'page.html'}\n"
+        assert f"churn_28d, version {version}:" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_json_is_the_card_as_it_was_registered(home: Settings, tmp_path: Path) -> None:
+    done = run(home, "card", "churn_28d:3", "--json")
+    assert json.loads(done.output)["version"] == "3"
+    assert done.output == (versions.folder_of(home, "churn_28d", "3") / "card.json").read_text("utf-8")
+    both = run(home, "card", "churn_28d:3", "--json", "--out", str(tmp_path / "no.html"))
+    assert both.exit_code == 2
+    assert not (tmp_path / "no.html").exists()
+
+
+def test_what_is_not_there_is_told(home: Settings, tmp_path: Path) -> None:
+    """Else: a typo ends in a stack trace, or asking writes a database."""
+    done = run(home, "card", "churn_28d:9")
+    assert (done.exit_code, "it has 1, 2, 3" in done.output) == (1, True)
+    assert run(home, "card", "churn").exit_code == 2
+    empty = Settings(home=tmp_path / "empty")
+    assert "run `propensity train`" in run(empty, "list").output
+    assert run(empty, "card", "churn_28d").exit_code == 1
+    assert not empty.home.exists()
+
+
+def test_a_version_that_was_edited_is_named_and_its_figures_are_not_shown(home: Settings) -> None:
+    """Else: better numbers than were measured stand in the table; or one bad folder hides all the others."""
+    card = versions.folder_of(home, "churn_28d", "1") / "card.json"
+    before = card.read_bytes()
+    try:
+        card.write_bytes(before.replace(b"0.8", b"0.9"))
+        done = run(home, "list")
+        assert done.exit_code == 0
+        assert re.search(r" 1 +not readable", done.output)
+        assert re.search(r"WARNING: churn_28d 1: .*card.json was changed", done.output)
+        assert run(home, "card", "churn_28d:1").exit_code == 1
+    finally:
+        card.write_bytes(before)
+
+
+def test_before_anything_is_released_the_card_is_the_challengers(home: Settings) -> None:
+    elsewhere = home.home / "releases"
+    aside = elsewhere.rename(home.home / "aside")
+    try:
+        assert registry.resolve(home, "churn_28d") == "3"
+        assert json.loads(run(home, "card", "churn_28d", "--json").output)["version"] == "3"
+        assert {one.released for one in versions.versions(home)} == {""}
+    finally:
+        aside.rename(elsewhere)

@@ -1,0 +1,71 @@
+"""What is registered and released of every model: its versions, their aliases, their cards."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from features.errors import PropensityError, ReleaseError
+from features.settings import Settings
+from serving import models, releases
+from serving.cards import ModelCard
+from training import registry
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version. card: None if its folder is not what was registered; `wrong` says why.
+
+    trained: when it was registered. released: "in force", "earlier", or "" if it never was.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    trained: datetime
+    released: str
+    card: ModelCard | None
+    wrong: str = ""
+
+
+def versions(settings: Settings) -> list[Version]:
+    """Every registered version: models by name, the newest version first. Empty if nothing was trained."""
+    if not registry._exists(settings):
+        return []
+    found = []
+    with registry._client(settings) as client:
+        registered = client.search_model_versions()
+        named = {name: registry._aliases(client, name) for name in {one.name for one in registered}}
+    for one in sorted(registered, key=lambda one: (one.name, -int(one.version))):
+        name, version = one.name, str(one.version)
+        card, wrong = None, ""
+        try:
+            card = models.load(registry._verified(settings, one)).card
+        except PropensityError as error:
+            wrong = str(error)
+        aliases = tuple(sorted(alias for alias, of in named[name].items() if of == version))
+        trained = datetime.fromtimestamp(one.creation_timestamp / 1000, UTC)
+        found.append(
+            Version(name, version, aliases, trained, _released(settings, name, version), card, wrong)
+        )
+    return found
+
+
+def folder_of(settings: Settings, name: str, version: str | None = None) -> Path:
+    """The verified folder of a version or alias; None: the one in force, else the challenger.
+
+    TrainingError or UsageError if there is none, as `registry.resolve` says it.
+    """
+    if version is None and name in releases.names(settings):
+        version = releases.current(settings, name)
+    number = registry.resolve(settings, name, version)
+    with registry._client(settings) as client:
+        return registry._verified(settings, client.get_model_version(name, number))
+
+
+def _released(settings: Settings, name: str, version: str) -> str:
+    try:
+        if releases.current(settings, name) == version:
+            return "in force"
+    except ReleaseError:
+        return ""
+    return "earlier" if (settings.home / "releases" / name / version).is_dir() else ""
