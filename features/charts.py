@@ -84,6 +84,6 @@ def _text(x: float, y: float, words: Words) -> str:
 def _chart(shapes: str, title: Words, width: int, height: int) -> Html:
     return Html(
         f"<figure><figcaption>{html(title)}</figcaption>"
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+        f'<svg class="chart" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(f"{title.en} · {title.zh}")}">{shapes}</svg></figure>'
     )

@@ -236,7 +236,7 @@ th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding:
 .label { display: none; }
 figure { margin: .6rem 0; } svg { width: 100%; height: 8rem; fill: var(--accent); display: block; }
 polyline { fill: none; stroke: var(--accent); stroke-width: 2; vector-effect: non-scaling-stroke; }
-.chart { height: auto; max-width: 42rem; } .chart text { fill: var(--ink); font-size: 14px; }
+.chart { width: auto; max-width: 100%; height: auto; } .chart text { fill: var(--ink); font-size: 14px; }
 .chart .rule { stroke: var(--soft); stroke-dasharray: 4 3; } .chart .span { stroke: var(--accent);
   stroke-width: 3; }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem; }

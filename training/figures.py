@@ -1,12 +1,12 @@
 """A card's figures for people: how a figure is written, what it is called, and what the figures say."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from features.pages import Content
 from features.words import Words
 from serving.cards import ModelCard
-from training import baselines
+from training import baselines, pooled
 
 Figure = Mapping[str, float]  # value, low, high
 
@@ -64,13 +64,19 @@ def headline(card: ModelCard) -> Headline:
 def auc_gains(card: ModelCard) -> dict[str, Figure]:
     """By baseline, the model's gain in AUC: over all origins where there is a backtest, else at the test."""
     given = card.backtest.get("gains") or card.baselines
-    return {name: figures["auc_gain"] for name, figures in given.items() if "auc_gain" in figures}
+    return {name: given[name]["auc_gain"] for name in in_order(given) if "auc_gain" in given[name]}
 
 
 def baseline(name: str) -> Words:
     """What a baseline is called."""
     plain = name.replace("_", " ")
     return baselines.WORDS.get(name, Words(plain, plain))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of figures, or of baselines, as they are told; card.json has them by the alphabet."""
+    places = {name: place for place, name in enumerate(("model", *METRICS, *baselines.WORDS))}
+    return sorted(names, key=lambda name: (places.get(name.removesuffix("_gain"), len(places)), name))
 
 
 def metric(name: str) -> Content:
@@ -96,7 +102,7 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
     ranks, ranked = _ranks(beaten, [baseline(name) for name, gain in gains.items() if gain["low"] <= 0])
-    holds, said = _level(level)
+    holds, said = _level(level, card.backtest.get("origins", ()))
     return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
 
 
@@ -118,11 +124,19 @@ def _ranks(beaten: list[Words], others: list[Words]) -> tuple[Words, bool]:
     ), False
 
 
-def _level(level: Mapping[str, Any] | None) -> tuple[bool, Words]:
+def _level(level: Figure | None, origins: Sequence[Mapping[str, Any]]) -> tuple[bool, Words]:
+    """It holds if it did at the test, and at more than half of the origins."""
     if level is None:
         return False, Words("nothing is known of its level", "概率水平未知")
+    off = sum(pooled.off(one) for one in origins)
     if level["low"] <= 1 <= level["high"]:
-        return True, Words("at its test, its probabilities held", "在测试时点，其概率水平可信")
+        if not off:
+            return True, Words("its probabilities held", "其概率水平可信")
+        return 2 * off < len(origins), Words(
+            f"at its test as many came true as it said, but its level was off at {off} of {len(origins)} "
+            "moments",
+            f"在测试时点实际与预测相符，但{len(origins)}个时点中有{off}个概率水平有偏差",
+        )
     more = level["value"] > 1
     return False, Words(
         f"do not take its probabilities at their word: at its test it came true {'more' if more else 'less'} "

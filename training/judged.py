@@ -14,7 +14,7 @@ from serving.formulas import sigmoid
 from training import pooled
 from training.describe import CALIBRATIONS, KINDS
 from training.evaluate import log_odds
-from training.figures import MODEL, auc_gains, baseline, metric, shown
+from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
@@ -33,11 +33,12 @@ def at_the_test(card: ModelCard) -> Html:
     title = Words(f"How good it is: at the test, {moment}", f"效果：测试时点 {moment}")
     if not card.metrics:
         return section(title, paragraph(_NOT_JUDGED))
+    others = in_order(card.baselines)
     own = [
-        (metric(name), shown(card.metrics[name]), *(shown(f.get(name)) for f in card.baselines.values()))
-        for name in card.metrics
+        (metric(name), _cell(card.metrics[name]), *(_cell(card.baselines[who].get(name)) for who in others))
+        for name in in_order(card.metrics)
     ]
-    head = (_FIGURE, MODEL, *map(baseline, card.baselines))
+    head = (_FIGURE, MODEL, *map(baseline, others))
     return section(
         title,
         table(head, own),
@@ -56,10 +57,10 @@ def over_the_origins(card: ModelCard) -> Html:
     metrics = card.backtest.get("metrics", {})
     if not metrics:
         return section(title, paragraph(_NOT_JUDGED))
-    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
+    names = in_order({name for figures in metrics.values() for name in figures})
     rows: list[tuple[Content, ...]] = [
-        (MODEL if who == "model" else baseline(who), *(shown(figures.get(name)) for name in names))
-        for who, figures in metrics.items()
+        (MODEL if who == "model" else baseline(who), *(_cell(metrics[who].get(name)) for name in names))
+        for who in in_order(metrics)
     ]
     head = (Words("Who", "模型"), *(_short(name) for name in names))
     gains = [
@@ -173,15 +174,24 @@ def _level(told: Mapping[str, Any]) -> tuple[Content, ...]:
     )  # fmt: skip
 
 
+def _cell(figure: Figure | None, sign: str = "") -> str:
+    """A figure as it stands in a table: a line may break before its interval, not in it."""
+    return shown(figure, sign).replace(", ", ",\u00a0")
+
+
 def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     """What the model has more than each baseline, by metric; none of a card without gains."""
-    found = [name for figures in by_baseline.values() for name in figures if name.endswith("_gain")]
-    names = list(dict.fromkeys(found))
+    found = {name for figures in by_baseline.values() for name in figures if name.endswith("_gain")}
+    names = in_order(found)
     if not names:
         return []
     rows = [
-        (baseline(who), *(shown(figures.get(name), "+") for name in names), _says(figures.get("auc_gain")))
-        for who, figures in by_baseline.items()
+        (
+            baseline(who),
+            *(_cell(by_baseline[who].get(name), "+") for name in names),
+            _says(by_baseline[who].get("auc_gain")),
+        )
+        for who in in_order(by_baseline)
     ]
     return [table((_AGAINST, *(_gain(name) for name in names), _SAYS), rows)]
 
@@ -196,7 +206,7 @@ def _says(gain: Mapping[str, float] | None) -> Content:
 
 def _gain(name: str) -> Words:
     short = _short(name.removesuffix("_gain"))
-    return Words(f"Gain in {short.en}", f"{short.zh}提升")
+    return Words(f"Gain in {short.en}", f"{short.zh}改善")
 
 
 def _short(name: str) -> Words:

@@ -158,7 +158,7 @@ def test_a_moment_whose_level_is_off_is_flagged_by_words(read: Reader) -> None:
 @pytest.mark.parametrize(
     ("changes", "well", "said"),
     [
-        ({}, True, "better than every baseline tried; at its test, its probabilities held"),
+        ({}, True, "better than every baseline tried; at its test as many came true as it said"),
         ({"untuned_lightgbm": -0.05}, False, "but is not shown to rank them better than untuned LightGBM;"),
         (
             {"recency": -0.1, "logistic_rfm": -0.1, "untuned_lightgbm": -0.1},
@@ -195,6 +195,28 @@ def test_the_best_baseline_is_the_one_that_leaves_the_least(folder: Path) -> Non
     assert (older.best, older.origins) == ("logistic_rfm", 0)
 
 
+def test_a_level_that_is_off_at_most_moments_is_no_good_news(folder: Path) -> None:
+    """Else: a model that was right at its last moment by luck stands there in green."""
+    card = models.load(folder).card
+    origins = [dict(one, z=5.0) for one in card.backtest["origins"]]
+    changed = msgspec.structs.replace(card, backtest={**card.backtest, "origins": origins})
+    good, sentence = figures.verdict(changed)
+    assert not good
+    assert "off at 3 of 3 moments" in sentence.en
+    origins = [dict(one, z=0.5) for one in origins]
+    changed = msgspec.structs.replace(card, backtest={**card.backtest, "origins": origins})
+    assert figures.verdict(changed)[1].en.endswith("; its probabilities held.")
+
+
+def test_figures_and_baselines_stand_in_the_order_of_what_matters(read: Reader) -> None:
+    """Else: card.json's alphabet puts the model between its baselines."""
+    text = read.text("en").replace("\u00a0", " ")
+    table = text[text.index("How good it is: over all") :]
+    places = [table.index(who) for who in ("this model", "recency alone", "logistic", "untuned LightGBM")]
+    assert places == sorted(places)
+    assert figures.in_order({"b", "a", "brier_gain", "auc_gain"}) == ["auc_gain", "brier_gain", "a", "b"]
+
+
 def test_features_stand_by_what_they_move_the_score(folder: Path, read: Reader) -> None:
     """Else: the page says that a model looks at what it does not look at."""
     found = page.importance(folder)
@@ -218,7 +240,7 @@ def test_a_card_without_backtest_or_figures_has_a_page_all_the_same(folder: Path
     assert "It was compared with nothing; nothing is known of its level." in text
     strange = {"mae": {"value": 0.4321, "low": 0.4, "high": 0.5}}
     odd = msgspec.structs.replace(bare, metrics=strange, baselines={"last_year": strange})
-    assert "0.432 [0.400, 0.500]" in Reader(page.render(odd, np.ones(3))).text("en")
+    assert "0.432 [0.400,\u00a00.500]" in Reader(page.render(odd, np.ones(3))).text("en")
 
 
 def test_the_language_that_is_asked_for_is_shown_first(folder: Path) -> None:
