@@ -14,7 +14,6 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.tables import console, say, table
-from serving.models import load
 from training import figures, page, targets, versions
 from training.versions import Version
 
@@ -55,7 +54,7 @@ def show_card(settings: Settings, wanted: str, out: Path | None, as_json: bool) 
         raise UsageError("--json prints the card and writes no page: leave out --out")
     name, _, version = wanted.partition(":")
     folder = versions.folder_of(settings, name, version or None)
-    card = load(folder).card
+    card = versions.card_of(folder)
     if as_json:
         click.echo((folder / "card.json").read_text("utf-8"), nl=False)
         return

@@ -63,7 +63,7 @@ def headline(card: ModelCard) -> Headline:
 
 def auc_gains(card: ModelCard) -> dict[str, Figure]:
     """By baseline, the model's gain in AUC: over all origins where there is a backtest, else at the test."""
-    given = card.backtest.get("gains") or card.baselines
+    given = {**card.baselines, **card.backtest.get("gains", {})}
     return {name: given[name]["auc_gain"] for name in in_order(given) if "auc_gain" in given[name]}
 
 
@@ -99,6 +99,11 @@ def shown(figure: Figure | None, sign: str = "") -> str:
 def verdict(card: ModelCard) -> tuple[bool, Words]:
     """(whether all is well, one sentence for people): what the model beats, and whether its level holds."""
     gains = auc_gains(card)
+    if not gains and card.notes:  # no model that ranks: its training says what it does, first
+        lows = [
+            f["low"] for who in card.baselines.values() for name, f in who.items() if name.endswith("_gain")
+        ]
+        return min(lows, default=0) > 0, Words(card.notes[0].en, card.notes[0].zh)
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
     ranks, ranked = _ranks(beaten, [baseline(name) for name, gain in gains.items() if gain["low"] <= 0])

@@ -13,7 +13,7 @@ from features.files import write_atomically
 from features.moments import iso
 from features.pages import Content, Html, banner, bullets, code, page, section, table, tiles
 from features.words import Words
-from serving import models
+from serving import folders, models
 from serving.booster import Numbers
 from serving.cards import ModelCard, Text
 from training import judged, targets
@@ -27,7 +27,10 @@ def write(out: Path, folder: Path, population: Words | None = None) -> Path:
     population: whom the model speaks of, in both languages; without it, as the card says it, in English.
     ReleaseError if the folder holds no model, ReleaseCorrupt if it was changed.
     """
-    write_atomically(out, render(models.load(folder).card, importance(folder), population).encode())
+    folders.verify(folder)
+    card = folders.read_json(folder / "card.json", ModelCard)
+    moved = importance(folder) if card.features else np.zeros(0)
+    write_atomically(out, render(card, moved, population).encode())
     return out
 
 
@@ -58,7 +61,9 @@ def render(
         section(
             Words("What it predicts, and for whom", "预测什么，针对哪些客户"),
             table(_TWO, _about(card, whom)),
-            note=Words(
+            note=""
+            if "calibration_slope" not in card.metrics
+            else Words(
                 "A score is a probability: of 100 customers with 30 %, about 30 are expected to come true.",
                 "分数是概率：100名得分为30%的客户中，预计约有30名会发生。",
             ),
@@ -69,7 +74,7 @@ def render(
         judged.over_the_origins(card),
         judged.each_origin(card),
         judged.contacts(card),
-        _features(card, importance),
+        _features(card, importance) if card.features else "",
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
         note=Words(
             "The card of a model, written from what training measured. Brackets are 95 % intervals.",

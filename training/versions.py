@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.errors import PropensityError, ReleaseError
 from features.settings import Settings
-from serving import models, releases
+from serving import folders, releases
 from serving.cards import ModelCard
 from training import registry
 
@@ -39,7 +39,7 @@ def versions(settings: Settings) -> list[Version]:
         name, version = one.name, str(one.version)
         card, wrong = None, ""
         try:
-            card = models.load(registry._verified(settings, one)).card
+            card = card_of(registry._verified(settings, one))
         except PropensityError as error:
             wrong = str(error)
         aliases = tuple(sorted(alias for alias, of in named[name].items() if of == version))
@@ -60,6 +60,12 @@ def folder_of(settings: Settings, name: str, version: str | None = None) -> Path
     number = registry.resolve(settings, name, version)
     with registry._client(settings) as client:
         return registry._verified(settings, client.get_model_version(name, number))
+
+
+def card_of(folder: Path) -> ModelCard:
+    """The card of a model's folder of any kind. ReleaseCorrupt if anything in it was changed."""
+    folders.verify(folder)
+    return folders.read_json(folder / "card.json", ModelCard)
 
 
 def _released(settings: Settings, name: str, version: str) -> str:

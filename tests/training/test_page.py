@@ -243,6 +243,17 @@ def test_a_card_without_backtest_or_figures_has_a_page_all_the_same(folder: Path
     assert "0.432 [0.400,\u00a00.500]" in Reader(page.render(odd, np.ones(3))).text("en")
 
 
+def test_a_model_that_reads_no_features_and_ranks_nobody_is_told_by_its_own_verdict(folder: Path) -> None:
+    """Else: a value model's page says that it was compared with nothing."""
+    gain = {"poisson_deviance_gain": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    card = msgspec.structs.replace(
+        models.load(folder).card, features=(), metrics={}, baselines={"bgnbd": gain}, backtest={}
+    )
+    text = page.render(card, np.zeros(0))
+    assert '<p class="banner good"><span lang="en">A note on what was left out.' in text
+    assert "What it looks at" not in text
+
+
 def test_the_language_that_is_asked_for_is_shown_first(folder: Path) -> None:
     card = models.load(folder).card
     assert 'id="zh" checked' in page.render(card, np.ones(3), Words("a", "乙"), language="zh")
