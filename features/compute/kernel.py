@@ -95,12 +95,12 @@ def _row(time: int, ends: Int64, begin: UInt32, shift: int) -> Any:
 
 
 @_jit
-def edges(offsets: Int64, spans: UInt32, moments: int) -> tuple[Int32, NDArray[np.bool_]]:
+def edges(offsets: Int64, spans: UInt32, moments: int) -> tuple[UInt32, NDArray[np.bool_]]:
     """Where the events end that are known at each moment, and those that have left each window
     [1 + w, m, customers]; whether events leave it in another order than they enter [1 + w, customers].
     """
     first, customers = offsets[0], len(offsets) - 1
-    out = np.zeros((len(spans), moments + 1, customers), np.int32)
+    out = np.zeros((len(spans), moments + 1, customers), np.uint32)
     astray = np.zeros((len(spans), customers), np.bool_)
     for s in range(len(spans)):
         for k in range(customers):
@@ -119,7 +119,7 @@ def edges(offsets: Int64, spans: UInt32, moments: int) -> tuple[Int32, NDArray[n
 
 @_jit
 def sums(
-    offsets: Int64, spans: UInt32, edges: Int32, astray: NDArray[np.bool_], which: Int64, values: Int64,
+    offsets: Int64, spans: UInt32, edges: UInt32, astray: NDArray[np.bool_], which: Int64, values: Int64,
     divisor: float,
 ) -> Float64:  # fmt: skip
     """Sums of values [n] in `which` windows, exact in int64, then over the divisor: [which, m, customers].
@@ -158,24 +158,28 @@ def distinct(
     A code counts in the union of its events' rows: each event adds those that none before has `reached`.
     """
     first, customers = offsets[0], len(offsets) - 1
-    reached = np.zeros((levels, len(which)), np.uint32)
-    more = np.zeros((len(which), moments + 1, customers), np.int32)
+    reached = np.zeros((levels, len(which)), np.uint32)  # counted on from customer to customer
+    more = np.zeros((len(which), customers * (moments + 1)), np.int32)
     for k in range(customers):
-        for event in range(offsets[k], offsets[k + 1]):
-            code = codes[event]
+        base = np.uint32(k * (moments + 1))
+        for event in range(offsets[k] - first, offsets[k + 1] - first):
+            code = codes[first + event]
             if code >= 0:
+                known = base + spans[0, event]
                 for place in range(len(which)):
-                    begin = max(spans[0, event - first], reached[code, place])
-                    end = max(spans[1 + which[place], event - first], begin)
-                    more[place, begin, k] += 1
-                    more[place, end, k] -= 1
+                    begin = max(known, reached[code, place])
+                    end = max(base + spans[1 + which[place], event], begin)
+                    more[place, begin] += 1
+                    more[place, end] -= 1
                     reached[code, place] = end
-        for event in range(offsets[k], offsets[k + 1]):
-            if codes[event] >= 0:
-                reached[codes[event]] = 0
-    for m in range(1, moments):
-        more[:, m] += more[:, m - 1]
-    return more[:, :moments].astype(np.float64)
+    out = np.empty((len(which), moments, customers), np.float64)
+    for place in range(len(which)):
+        for k in range(customers):
+            number = 0
+            for m in range(moments):
+                number += more[place, k * (moments + 1) + m]
+                out[place, m, k] = number
+    return out
 
 
 @_jit

@@ -149,7 +149,7 @@ class _Events:
             _, happened_in_order = kernel.ordered(code, enter, at)
         self.rows, self.at, self.enter = rows, at, enter
         self.by_at = np.arange(len(at)) if happened_in_order else np.lexsort((at, code))
-        self.offsets = np.searchsorted(code, np.arange(len(ids) + 1)).astype(np.int64)
+        self.offsets = np.append(0, np.cumsum(np.bincount(code, minlength=len(ids))))
         self.days = np.zeros(len(at), np.int32)
         if plan.needs_local(features):
             self.local = _local(at, shop)
@@ -249,7 +249,7 @@ class _Events:
             codes = self._exact(key.column, 0).astype(np.int32)
         else:
             codes, _ = _codes(self.rows[key.column])
-        return np.where(self._where(key), codes, -1).astype(np.int32)
+        return np.where(self._where(key), codes, -1).astype(np.int32, copy=False)
 
     def _numbers(self, key: Input) -> Float64:
         """A column as numbers, of a vocabulary its codes; NaN where it does not count."""
@@ -304,7 +304,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
 
 def _taken(values: NDArray[Any], codes: NDArray[np.int32], missing: float = -1) -> NDArray[Any]:
     """values[codes], `missing` for code -1."""
-    return np.append(values, np.asarray(missing, values.dtype))[codes]
+    return np.append(values, np.asarray(missing, values.dtype)).take(codes, mode="wrap")
 
 
 def _of_shard(rows: pa.Table, code: NDArray[np.int32]) -> tuple[pa.Table, NDArray[np.int32]]:
