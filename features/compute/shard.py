@@ -57,7 +57,7 @@ def compute(
     place = {name: number for number, name in enumerate(features)}
     expressions = _expressions(features)
     block = max(1, BLOCK // max(1, len(grid)))
-    for start in range(0, len(ids), block):
+    for start in range(0, len(ids) if moments else 0, block):
         end = min(start + block, len(ids))
         measured = chain(same.items(), *(part.values(start, end, grid) for part in parts))
         for name, values in _with_expressions(measured, expressions):

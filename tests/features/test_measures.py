@@ -223,6 +223,13 @@ def test_a_measure_of_a_column_that_has_no_such_thing_is_refused(
         list(compute(log, SHOP, features, MOMENTS, bucket=1))
 
 
+def test_no_moments_make_no_tables(tmp_path: Any) -> None:
+    """Else the kernel would look for rows in a grid that has none."""
+    rows = [{"customer_id": c, "at": START, "known_at": START} for c in CUSTOMERS]
+    log = write_log(tmp_path, {"customers": rows, "contacts": rows})
+    assert list(compute(log, SHOP, declared(("count", "contacts", None, {})), [])) == []
+
+
 def test_rows_that_two_buckets_share_are_read_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a build would decode a fifth of a large log twice."""
     rows = [{"customer_id": c, "at": START, "known_at": START} for c in CUSTOMERS]
