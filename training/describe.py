@@ -143,7 +143,7 @@ def _origin(step: Step) -> dict[str, Any]:
 
 def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
-    gains = {**card.baselines, **card.backtest.get("gains", {})}
-    return evaluate.verdict(
-        card.name, card.metrics, gains, baselines.WORDS, len(card.backtest.get("origins", ()))
-    )
+    gains = card.backtest.get("gains") or card.baselines
+    off = [one["moment"][:10] for one in card.backtest.get("origins", ()) if pooled.off(one)]
+    origins = len(card.backtest.get("origins", ()))
+    return evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, origins, off)

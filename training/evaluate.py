@@ -4,7 +4,7 @@ Everything is computed on one later moment that nothing was fitted on. Intervals
 intervals over customers: the same drawn customers for every model, so that differences are paired.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,11 +189,13 @@ def verdict(
     baselines: Mapping[str, Mapping[str, Figure]],
     words: Mapping[str, Words],
     origins: int = 0,
+    off: Sequence[str] = (),
 ) -> Words:
     """The comparison as a person can act on it: what the model beats, and whether to believe its level.
 
     A gain counts when its whole paired interval lies above 0. words: the baselines' names, in the order
     in which they are told. origins: over how many the gains are means; 0: of the test alone.
+    off: the days of those at which the level was off.
 
     >>> auc, fine = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.8, 1.02))
     >>> none = {"auc_gain": {"value": 0.0, "low": -0.01, "high": 0.01}}
@@ -220,8 +222,15 @@ def verdict(
     if origins > 1:
         en[-1] += f", over {origins} origins"
         zh[-1] += f"（{origins}个时点的平均）"
+    often = Words("", "")
+    if off:
+        often = Words(
+            f" Level or slope was off at {len(off)} of {origins} origins: {', '.join(off)}.",
+            f"{origins}个时点中有{len(off)}个的概率水平或斜率有偏差：{'、'.join(off)}。",
+        )
     return Words(
         f"{name} (AUC {auc}) {' and '.join(en)}. "
-        f"Its level {'holds' if holds else 'is off'}: observed/expected {level}.",
-        f"{name}（AUC {auc}）{'，'.join(zh)}。概率水平{'可信' if holds else '有偏差'}：实际/预期 {level}。",
+        f"Its level {'holds' if holds else 'is off'}: observed/expected {level}.{often.en}",
+        f"{name}（AUC {auc}）{'，'.join(zh)}。"
+        f"概率水平{'可信' if holds else '有偏差'}：实际/预期 {level}。{often.zh}",
     )

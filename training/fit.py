@@ -28,7 +28,7 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, candidates, dataset, describe, evaluate, plots, registry
+from training import backtest, candidates, dataset, describe, evaluate, page, plots, registry
 from training.targets import catalogue
 
 Progress = Callable[[str, int, int], None] | None
@@ -115,6 +115,7 @@ def train(
             model = models.save(folder, card, fitted.components, last.calibration, examples)
             assert np.array_equal(model.score(last.part.matrix), scores["model"])
             drawn = plots.draw(Path(scratch) / "plots", last.part.label, scores, learnt, fitted.gain)
+            drawn.append(page.write(Path(scratch) / "card.html", folder, target.population.words))
             say(f"registering version {version}", steps - 1)
             kept = door.register(folder, drawn, card, key, recipe)
     say(f"version {version} registered", steps)

@@ -73,8 +73,9 @@ def test_a_version_is_tracked_with_what_made_it(trained_home: Settings, churn: T
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.digest == churn.card.trained_on.build
     plots = trained_home.home / "mlartifacts" / churn.run_id / "artifacts" / "plots"
-    assert sorted(path.stem for path in plots.iterdir()) == ["calibration", "gain", "importance"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
+    assert sorted(path.stem for path in plots.iterdir()) == ["calibration", "card", "gain", "importance"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.glob("*.png"))
+    assert "churn_28d" in (plots / "card.html").read_text("utf-8")
 
 
 def test_versions_go_from_challenger_to_champion_and_back(either: Settings) -> None:
