@@ -148,13 +148,15 @@ def score_releases(
 
 
 def train_targets(
-    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None
+    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
 ) -> list[Trained]:
     """Train the named targets, or those that are trained by default."""
     from training.fit import train
 
     as_of = as_of_of(settings, Log.open(settings))
-    return [train(settings, target.name, as_of, seed, progress) for target in _targets(settings, names)]
+    return [
+        train(settings, target.name, as_of, seed, progress, origins) for target in _targets(settings, names)
+    ]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:
@@ -196,6 +198,8 @@ def promote_target(
     """Release a version that the gate lets pass, score everyone with it, and say so."""
     from training import registry
 
+    if target == "value":
+        raise UsageError("a value model is not served yet: `propensity value` writes everyone's to a file")
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         against = registry.objections(settings, target, chosen)

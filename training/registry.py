@@ -205,11 +205,15 @@ def objections(settings: Settings, name: str, version: str) -> list[Words]:
         )
 
 
+def folder_of(settings: Settings, name: str, version: str) -> Path:
+    """The verified folder of a registered version."""
+    with _client(settings) as client:
+        return _verified(settings, client.get_model_version(name, version))
+
+
 def model_of(settings: Settings, name: str, version: str | None = None) -> Model:
     """A registered version, verified: by number or alias; None: the challenger, else the champion."""
-    version = resolve(settings, name, version)
-    with _client(settings) as client:
-        return models.load(_verified(settings, client.get_model_version(name, version)))
+    return models.load(folder_of(settings, name, resolve(settings, name, version)))
 
 
 def _pass(

@@ -21,16 +21,31 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     show_default=True,
     help="Same data and seed: the same model, byte for byte.",
 )
+@click.option(
+    "--origins",
+    type=click.IntRange(1, 24),
+    default=6,
+    show_default=True,
+    help="Moments of the backtest; with fewer, candidates hardly compete.",
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
 def train(
-    targets: tuple[str, ...], as_of: datetime | None, seed: int, list_targets: bool, dry_run: bool
+    targets: tuple[str, ...],
+    as_of: datetime | None,
+    seed: int,
+    origins: int,
+    list_targets: bool,
+    dry_run: bool,
 ) -> None:
     """Fit, calibrate and judge a model for each of TARGETS (default: see `propensity targets list`).
+
+    `value` among TARGETS is a model of what customers are worth: see `propensity value`.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     """
+    from propensity import valued
     from propensity.compared import show_origins
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar, show_trained
@@ -41,11 +56,18 @@ def train(
 
         targeted.list_targets(settings, "en", as_json=False)
         return
+    wanted = tuple(target for target in targets if target != valued.NAME)
     if dry_run:
-        click.echo(plan_targets(settings, targets))
+        if wanted or not targets:
+            click.echo(plan_targets(settings, wanted))
+        if valued.NAME in targets:
+            click.echo("would train value on three quarters of the log, judged on the last")
         return
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, targets, seed, progress)
+        trained = train_targets(settings, wanted, seed, progress, origins) if wanted or not targets else []
+        worth = valued.train_value(settings, seed, progress) if valued.NAME in targets else None
+    if worth:
+        valued.show_value(worth.card)
     for one in trained:
         show_origins(one.card)
         show_trained(one)
@@ -147,6 +169,22 @@ def score(wanted: str, as_of: datetime | None, out: Path | None, dry_run: bool) 
     with progress_bar("Scoring") as progress:
         text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress)
     click.echo(text)
+
+
+@main.command()
+@click.option("--version", help="Which registered version [default: the one trained last].")
+@AS_OF
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file to write.")
+@DRY_RUN
+def value(version: str | None, as_of: datetime | None, out: Path | None, dry_run: bool) -> None:
+    """Everyone's worth as of a snapshot: orders and profit of a year, with p10, p50, p90, and the next order.
+
+    By a model that `propensity train value` made: BG/NBD and Gamma-Gamma, corrected by what came after
+    earlier moments. Rank by orders or value, never by the chance of being alive.
+    """
+    from propensity.valued import value_everyone
+
+    click.echo(value_everyone(settings_of(as_of), version, out, dry_run))
 
 
 @main.group()

@@ -1,5 +1,6 @@
 """`train value` on the real log: registered, the same again, and scored for everyone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from homes import copy_of
 
 from features.compute.builds import Build
-from features.errors import NotEnoughData
+from features.errors import NotEnoughData, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
+from propensity import steps, valued
 from serving import value, value_scores
 from serving.summaries import Orders, summarise
 from serving.value import ValueModel, Values
@@ -108,3 +110,16 @@ def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, mode
 def test_a_log_too_short_to_be_judged_is_refused_with_what_it_needs(home):
     with pytest.raises(NotEnoughData, match="a value model needs 112, of which the last quarter judges it"):
         train(home, Log.open(home).starts_at + 100 * DAY)
+
+
+def test_everyones_worth_is_a_command_away(home, trained, scored, tmp_path):
+    """Else: the model is registered, and nobody can ask it."""
+    out = tmp_path / "value.parquet"
+    said = valued.value_everyone(home, None, out, dry_run=False)
+    assert f"valued with version {trained.version}" in said
+    assert out.read_bytes() == scored.read_bytes()
+    assert valued.value_everyone(home, None, None, dry_run=True).startswith("would value everyone")
+    with pytest.raises(UsageError, match="no snapshot of 2017-12-30"):
+        valued.value_everyone(replace(home, as_of=home.now() - DAY), None, out, dry_run=False)
+    with pytest.raises(UsageError, match="not served yet"):
+        steps.promote_target(home, "value", None, dry_run=True)
