@@ -229,6 +229,8 @@ def test_the_gate_keeps_out_what_is_no_better_unless_somebody_says_why(
     for name in ("online", "mlartifacts"):
         shutil.copytree(home.home / name, settings.home / name)
     shutil.copyfile(home.home / "mlflow.db", settings.home / "mlflow.db")
+    for alias in registry.aliases(settings, "churn_28d"):
+        client_of(settings).delete_registered_model_alias("churn_28d", alias)
     registry.promote(settings, "churn_28d", "1")
     assert registry.objections(settings, "churn_28d", "2")
     assert registry.objections(settings, "churn_28d", "1") == []  # in force
