@@ -4,9 +4,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 
@@ -77,3 +78,19 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_database(path: Path, script: str) -> None:
+    """Make a WAL database by a script unless there is one. Switching a shared file to WAL can fail; a new one
+    cannot."""
+    if path.exists():
+        return
+    with locked(path.parent / ".lock"):
+        if path.exists():
+            return
+        fresh = path.with_name(".fresh.sqlite")
+        fresh.unlink(missing_ok=True)
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(script)
+        fresh.replace(path)

@@ -114,7 +114,7 @@ class _Part:
         import pyarrow.parquet as pq
 
         text = [field.name for field in schema if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=text) as file:  # twice as fast as text itself
+        with pq.ParquetFile(path, read_dictionary=text) as file:  # faster than text itself
             groups = list(range(file.num_row_groups))
             if "customer_id" in schema.names:
                 place = file.metadata.schema.names.index("customer_id")

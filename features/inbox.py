@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from typing import Any, Literal
 from features.errors import LogError
 from features.inbox_file import make, opened, transaction
 from features.moments import from_us, iso, to_us
-from features.settings import Settings
+from features.settings import Settings, clock
 from features.tables import TABLES
 from features.tombstones import Tombstones
 
@@ -118,7 +118,7 @@ class Inbox:
             "VALUES (?, ?, ?, ?, ?, ?) RETURNING number",
             (
                 *(arrival.source, arrival.id, arrival.customer_id, to_us(received_at), arrival.digest),
-                to_us(datetime.now(UTC)),
+                to_us(clock()),
             ),
         ).fetchone()
         db.executemany(

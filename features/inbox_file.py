@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from features.files import locked
+from features.files import make_database
 
 BUSY_SECONDS = 5.0  # a request of 1,000 events holds the write lock for some 20 ms
 
@@ -32,18 +32,8 @@ _SINCE_2 = "ALTER TABLE events ADD COLUMN told_at INTEGER"
 
 
 def make(path: Path) -> None:
-    """Make an empty inbox unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
-    if path.exists():
-        return
-    with locked(path.parent / ".lock"):
-        if path.exists():
-            return
-        fresh = path.with_name(".fresh.sqlite")
-        fresh.unlink(missing_ok=True)
-        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
-        fresh.replace(path)
+    """Make an empty inbox unless there is one."""
+    make_database(path, _SCHEMA)
 
 
 def opened(path: Path) -> sqlite3.Connection:

@@ -16,6 +16,11 @@ ENGINES = ("embedded", "spark")
 LEAST_MEMORY = 280_000_000  # bytes: of them DuckDB has 90 MB, with which it still sorts and joins on disk
 
 
+def clock() -> datetime:
+    """The machine's time, read nowhere else: for how long something has waited, no as-of tells."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where state lives, which shop this is, and what the service may do.
@@ -98,7 +103,7 @@ class Settings:
 
     def now(self) -> datetime:
         """The moment that "now" means here: `as_of` for a log of the past, else the clock."""
-        return self.as_of or datetime.now(UTC)
+        return self.as_of or clock()
 
 
 def _port(text: str) -> int:

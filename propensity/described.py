@@ -15,14 +15,7 @@ def show(facts: Facts, verdict: Verdict, language: str) -> None:
     out = console()
 
     def tell(cell: Cell) -> str:
-        match cell:
-            case Words(en, zh):
-                return zh if language == "zh" else en
-            case int():
-                return f"{cell:,}"
-            case None:
-                return "–"
-        return cell
+        return told(cell, language)
 
     def tabulate(sheet: Sheet) -> None:
         names = [tell(name) for name in sheet.head]
@@ -42,3 +35,15 @@ def show(facts: Facts, verdict: Verdict, language: str) -> None:
         sheets.absent, sheets.consents,
     ):  # fmt: skip
         tabulate(sheet(facts))
+
+
+def told(cell: Cell, language: str) -> str:
+    """A cell in one language, numbers with separators, nothing as a dash."""
+    match cell:
+        case Words(en, zh):
+            return zh if language == "zh" else en
+        case int():
+            return f"{cell:,}"
+        case None:
+            return "–"
+    return cell

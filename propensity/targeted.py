@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.text import Text
 
 from features.compute.builds import Build
-from features.describe.sheets import Cell, Sheet
+from features.describe.sheets import Sheet
 from features.errors import LogError, NoBuild
 from features.files import write_atomically
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
+from propensity.described import told
 from propensity.steps import as_of_of
 from propensity.tables import console, say, table
 from training import rhythm_page, suggest
@@ -43,7 +44,7 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
     for name, target in declared.items():
         trained = Words("by itself", "默认") if name in by_itself else Words("by name", "按名称")
         cells = (name, target.words, target.population.words, target.counts, target.horizon_days, trained)
-        shown.add_row(*(Text(_tell(cell, language)) for cell in (*cells, why[name] or Words("yes", "有"))))
+        shown.add_row(*(Text(told(cell, language)) for cell in (*cells, why[name] or Words("yes", "有"))))
     console().print(shown)
 
 
@@ -84,11 +85,11 @@ def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run
     orders = log.read("orders", suggest.COLUMNS)
     rhythm = measure(orders, str(log.shop["zone"]), until)
     found = suggest.proposals(rhythm, orders, until, catalogue(shop.declared("TARGETS")))
-    say(_tell(rhythm_page.verdict(rhythm, found), language))
+    say(told(rhythm_page.verdict(rhythm, found), language))
     for sheet in rhythm_page.sheets(rhythm, found):
         _show(sheet, language)
     if own := rhythm_page.declarations(found):
-        say(_tell(Words("For TARGETS in shop.py:", "写入shop.py的TARGETS："), language))
+        say(told(Words("For TARGETS in shop.py:", "写入shop.py的TARGETS："), language))
         say(own)
     path = out or settings.home / "reports" / "targets.html"
     if not dry_run:
@@ -98,22 +99,11 @@ def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run
 
 
 def _show(sheet: Sheet, language: str) -> None:
-    names = [_tell(name, language) for name in sheet.head]
-    shown = table(_tell(sheet.title, language), *names, right=tuple(names[place] for place in sheet.right))
+    names = [told(name, language) for name in sheet.head]
+    shown = table(told(sheet.title, language), *names, right=tuple(names[place] for place in sheet.right))
     shown.columns[0].no_wrap = True
     for row in sheet.rows:
-        shown.add_row(*(Text(_tell(cell, language)) for cell in row))
+        shown.add_row(*(Text(told(cell, language)) for cell in row))
     console().print(shown)
     if sheet.note:
-        console().print(Text(_tell(sheet.note, language), style="dim"), soft_wrap=True)
-
-
-def _tell(cell: Cell, language: str) -> str:
-    match cell:
-        case Words(en, zh):
-            return zh if language == "zh" else en
-        case int():
-            return f"{cell:,}"
-        case None:
-            return "–"
-    return cell
+        console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)

@@ -6,7 +6,7 @@ from features.compute.builds import Build
 from features.errors import NoBuild
 from features.inbox import Inbox
 from features.online import Published
-from features.settings import Settings
+from features.settings import Settings, clock
 
 
 class Lag:
@@ -33,7 +33,7 @@ class Lag:
             self._start = last + 1
             return 0.0
         self._start, told_at = found
-        return max(0.0, (datetime.now(UTC) - told_at).total_seconds())
+        return max(0.0, (clock() - told_at).total_seconds())
 
     def _taken_by(self, published: Published) -> int:
         try:

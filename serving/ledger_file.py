@@ -1,10 +1,8 @@
 """The ledger's file: its schema, and how it is made. What its tables hold: `ledger.py`."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from features.files import locked
+from features.files import make_database
 
 VERSION = 1  # of the schema
 
@@ -41,16 +39,6 @@ def append_only(table: str, verb: str) -> str:
 
 
 def make(path: Path) -> None:
-    """Make an empty ledger unless there is one. Switching a shared file to WAL can fail; a new one cannot."""
-    with locked(path.parent / ".lock"):
-        if path.exists():
-            return
-        fresh = path.with_name(".fresh.sqlite")
-        fresh.unlink(missing_ok=True)
-        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
-            for table in _IMMUTABLE:
-                for verb in ("UPDATE", "DELETE"):
-                    db.execute(append_only(table, verb))
-        fresh.replace(path)
+    """Make an empty ledger unless there is one."""
+    triggers = [append_only(table, verb) for table in _IMMUTABLE for verb in ("UPDATE", "DELETE")]
+    make_database(path, _SCHEMA + "".join(triggers))

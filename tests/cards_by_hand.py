@@ -74,7 +74,13 @@ def figures_by_hand(seed: int, **changes: float) -> dict[str, Any]:
     return {"metrics": metrics, "baselines": baselines, "backtest": backtest}
 
 
-def model_by_hand(folder: Path, version: str = "1", build: str = "b" * 16, **changes: Any) -> Path:
+def model_by_hand(
+    folder: Path,
+    version: str = "1",
+    build: str = "b" * 16,
+    end: datetime = datetime(2017, 11, 5, tzinfo=UTC),
+    **changes: Any,
+) -> Path:
     """Save a model that scores by three features, the first most; its card is judged by hand. The folder."""
     card = models.ModelCard(
         name="churn_28d", version=version, kind="spline", currency="USD",
@@ -90,7 +96,7 @@ def model_by_hand(folder: Path, version: str = "1", build: str = "b" * 16, **cha
         ),
         trained_on=models.TrainedOn(
             build=build, log="l" * 16, start=datetime(2017, 4, 1, tzinfo=UTC),
-            end=datetime(2017, 11, 5, tzinfo=UTC), rows=43_210, base_rate=0.123, seed=7,
+            end=end, rows=43_210, base_rate=0.123, seed=7,
         ),
         tested_on=models.TestedOn(moment=datetime(2017, 12, 3, tzinfo=UTC), rows=2_345, base_rate=0.234),
         notes=(models.Text("A note on what was left out.", "关于未使用特征的说明。"),),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
 from training import baselines, calibrate, candidates, evaluate
-from training.candidates import TREES, Fitted
+from training.candidates import Fitted
 from training.dataset import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
@@ -40,7 +39,6 @@ class Step:
 def walk(
     data: Dataset,
     seed: int,
-    parameters: Mapping[str, Any] = TREES,
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
 ) -> list[Step]:
@@ -51,7 +49,7 @@ def walk(
 
     def one(origin: datetime) -> tuple[Part, dict[str, Fitted], dict[str, Numbers], dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
-        fitted = candidates.fit(known, data.features, seed, parameters)
+        fitted = candidates.fit(known, data.features, seed)
         raws = {name: candidate.raw(part.matrix) for name, candidate in fitted.items()}
         return (
             part,

@@ -70,6 +70,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.label)
 
+    def rows(self, some: "slice | NDArray[np.bool_]") -> "Part":
+        """Those rows; of a slice views, without a copy."""
+        return Part(self.matrix[some], self.label[some], self.customer[some], self.treated[some])
+
     @property
     def base_rate(self) -> float:
         """Share of ones."""
@@ -95,17 +99,12 @@ class Dataset:
         rows: slice | NDArray[np.bool_] = slice(first, end)  # a view, unless origins lie between
         if not wanted[rows].all():
             rows = wanted
-        part = self._part(rows)
-        return Part(part.matrix, self._learnt[origin], part.customer, part.treated)
+        return replace(self._rows.rows(rows), label=self._learnt[origin])
 
     def at(self, origin: datetime) -> Part:
         """What a model is judged on at an origin."""
         first, end = np.searchsorted(self._at, [to_us(origin), to_us(origin) + 1])
-        return self._part(slice(first, end))
-
-    def _part(self, rows: "slice | NDArray[np.bool_]") -> Part:
-        of = self._rows
-        return Part(of.matrix[rows], of.label[rows], of.customer[rows], of.treated[rows])
+        return self._rows.rows(slice(first, end))
 
 
 def timeline(target: Target, build: Build, as_of: datetime, origins: int = ORIGINS) -> Timeline:
@@ -226,7 +225,9 @@ def _rows(
         matrix[:, place] = table[name].to_numpy()
     coded = spine["customer_id"].combine_chunks().dictionary_encode()
     customer = coded.indices.to_numpy().astype(np.int64)
-    flags = treated(log, spine, target.horizon_days * DAY, known_by)
+    flags = np.zeros(len(spine), np.bool_)
+    if target.adjusted:
+        flags = treated(log, spine, target.horizon_days * DAY, known_by)
     return spine, Part(matrix, label, customer, flags), tuple(coded.dictionary.to_pylist())
 
 

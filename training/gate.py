@@ -42,13 +42,20 @@ def objections(model: Model, folder: Path, champion: Comparison | None) -> list[
 
 
 def against_sceptics(card: ModelCard) -> list[Words]:
-    """The baselines that it does not beat: whose paired interval of the log-loss does not lie above 0."""
+    """The baselines that it does not beat: whose paired interval of the log-loss does not lie above 0.
+
+    One that cannot be fitted, because the log lacks its features, is no baseline; without any, nothing is
+    known of the model.
+    """
     gains: Mapping[str, Any] = {**card.baselines, **card.backtest.get("gains", {})}
+    known = {name: gains.get(name, {}).get("log_loss_gain") for name in SCEPTICS}
+    judged = {name: gain for name, gain in known.items() if gain is not None}
+    if not judged:
+        return [Words("it was judged against no baseline of a sceptic", "没有与任何怀疑者会选的基线比较过")]
     found = []
-    for name in SCEPTICS:
-        gain = gains.get(name, {}).get("log_loss_gain")
+    for name, gain in judged.items():
         words = baselines.WORDS[name]
-        if gain is not None and not gain["low"] > 0:
+        if not gain["low"] > 0:
             shown = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
             found.append(
                 Words(

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 
 from features import database, store
 from features.compute.builds import Build
-from features.errors import NoBuild, TrainingError, UsageError
+from features.errors import FeatureMismatch, NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
 from features.log import Log
 from features.online import OnlineRows
@@ -63,8 +63,8 @@ class Door:
         """The version of that recipe, verified; it becomes the challenger unless it is the champion."""
         for version in self._client.search_model_versions(f"name = '{self._name}'"):
             if version.tags.get(_KEY) == key:
-                kept = Kept(version.run_id, str(version.version), _verified(self._settings, version))
-                if _aliases(self._client, self._name).get(CHAMPION) != kept.version:
+                kept = Kept(version.run_id, str(version.version), verified(self._settings, version))
+                if aliases_of(self._client, self._name).get(CHAMPION) != kept.version:
                     self._client.set_registered_model_alias(self._name, CHALLENGER, kept.version)
                 return kept
         return None
@@ -114,16 +114,16 @@ class Door:
 @contextmanager
 def registering(settings: Settings, name: str) -> Iterator[Door]:
     """The door to one model's versions; others wait."""
-    with locked(settings.home / "mlflow.lock"), _client(settings, alone=True) as client:
+    with locked(settings.home / "mlflow.lock"), opened(settings, alone=True) as client:
         yield Door(settings, client, name)
 
 
 def aliases(settings: Settings, name: str) -> dict[str, str]:
     """Alias -> version; empty if nothing was trained."""
-    if not _exists(settings):
+    if not exists(settings):
         return {}
-    with _client(settings) as client:
-        return _aliases(client, name)
+    with opened(settings) as client:
+        return aliases_of(client, name)
 
 
 def resolve(settings: Settings, name: str, version: str | None = None) -> str:
@@ -132,9 +132,9 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
     TrainingError, with what there is, if it names none; UsageError if there is no such target.
     """
     # A target that is declared no more may still have versions. MLflow's queries choke on odd characters.
-    if name.isidentifier() and _exists(settings):
-        with _client(settings) as client:
-            named = _aliases(client, name)
+    if name.isidentifier() and exists(settings):
+        with opened(settings) as client:
+            named = aliases_of(client, name)
             known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
         if version is None:
             version = named.get(CHALLENGER) or named.get(CHAMPION)
@@ -161,16 +161,15 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
     feature of the model as it was; then nothing changes.
     """
     version = resolve(settings, name, version)
-    with locked(settings.home / "mlflow.lock"), _client(settings, alone=True) as client:
-        named = _aliases(client, name)
+    with locked(settings.home / "mlflow.lock"), opened(settings, alone=True) as client:
+        named = aliases_of(client, name)
         in_force = name in releases.names(settings) and releases.current(settings, name) == version
-        folder = _verified(settings, client.get_model_version(name, version))
+        folder = verified(settings, client.get_model_version(name, version))
         if in_force and named.get(CHAMPION) == version:
             return releases.publish(settings, folder, name, version)  # puts right what was changed since
         release = Release(name, version, models.load(folder))
         card = release.model.card
-        if named.get(ROLLBACK) != version:
-            _pass(settings, client, release, folder, named.get(CHAMPION), force)
+        _pass(settings, client, release, folder, named, force)
         build = Build.open(settings)
         build.require(card.needs, by=f"{name} {version}")
         try:
@@ -195,20 +194,16 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
 
 def objections(settings: Settings, name: str, version: str) -> list[Words]:
     """What the gate has against releasing that version now."""
-    with _client(settings) as client:
-        named = _aliases(client, name)
-        if version in (named.get(CHAMPION), named.get(ROLLBACK)):
-            return []
-        folder = _verified(settings, client.get_model_version(name, version))
-        return _objections(
-            settings, client, Release(name, version, models.load(folder)), folder, named.get(CHAMPION)
-        )
+    with opened(settings) as client:
+        named = aliases_of(client, name)
+        folder = verified(settings, client.get_model_version(name, version))
+        return _objections(settings, client, Release(name, version, models.load(folder)), folder, named)
 
 
 def folder_of(settings: Settings, name: str, version: str) -> Path:
     """The verified folder of a registered version."""
-    with _client(settings) as client:
-        return _verified(settings, client.get_model_version(name, version))
+    with opened(settings) as client:
+        return verified(settings, client.get_model_version(name, version))
 
 
 def model_of(settings: Settings, name: str, version: str | None = None) -> Model:
@@ -217,10 +212,15 @@ def model_of(settings: Settings, name: str, version: str | None = None) -> Model
 
 
 def _pass(
-    settings: Settings, client: Any, release: Release, folder: Path, champion: str | None, force: str | None
+    settings: Settings,
+    client: Any,
+    release: Release,
+    folder: Path,
+    named: Mapping[str, str],
+    force: str | None,
 ) -> None:
     """TrainingError if the gate objects and nobody says why it is released nevertheless."""
-    against = _objections(settings, client, release, folder, champion)
+    against = _objections(settings, client, release, folder, named)
     if against and not force:
         listed = "; ".join(words.en for words in against)
         raise TrainingError(
@@ -235,22 +235,29 @@ def _pass(
 
 
 def _objections(
-    settings: Settings, client: Any, release: Release, folder: Path, champion: str | None
+    settings: Settings, client: Any, release: Release, folder: Path, named: Mapping[str, str]
 ) -> list[Words]:
-    compared = None
-    card = release.model.card
+    """The gate's, with the champion as it would score today. What was champion before passed it then."""
+    if release.version in (named.get(CHAMPION), named.get(ROLLBACK)):
+        return []
+    card, compared, against = release.model.card, None, list[Words]()
     declared = catalogue(shop_of(settings).declared("TARGETS"))
-    if champion is not None and card.target.name in declared:
-        before = models.load(_verified(settings, client.get_model_version(release.name, champion)))
-        compared = compare(
-            settings, Log.open(settings), Build.open(settings), declared[card.target.name],
-            (release.model, before), card.tested_on.moment,
-        )  # fmt: skip
-    return gate.objections(release.model, folder, compared)
+    if CHAMPION in named and card.target.name in declared:
+        champion = models.load(verified(settings, client.get_model_version(release.name, named[CHAMPION])))
+        sides, moment = (release.model, champion), card.tested_on.moment
+        log, build = Log.open(settings), Build.open(settings)
+        try:
+            compared = compare(settings, log, build, declared[card.target.name], sides, moment)
+        except FeatureMismatch:
+            pass  # the champion answers nobody any more (or the version does not, which `promote` says)
+        except TrainingError as error:  # one of them has learnt what it would be judged by
+            en, zh = "it cannot be compared with the champion", "无法与现行冠军比较"
+            against = [Words(f"{en}: {error}", f"{zh}：{error}")]
+    return against + gate.objections(release.model, folder, compared)
 
 
 @contextmanager
-def _client(settings: Settings, alone: bool = False) -> Iterator[Any]:
+def opened(settings: Settings, alone: bool = False) -> Iterator[Any]:
     """MLflow's client; `alone`: one process at a time, also on other machines of a team's database."""
     for noisy in ("alembic", "mlflow.store.db.utils"):  # they tell every table they create
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -272,12 +279,12 @@ def _file(settings: Settings) -> Path:
     return settings.home / "mlflow.db"
 
 
-def _exists(settings: Settings) -> bool:
+def exists(settings: Settings) -> bool:
     """Whether anything can have been registered: asking must not write a database."""
     return settings.database is not None or _file(settings).exists()
 
 
-def _verified(settings: Settings, version: Any) -> Path:
+def verified(settings: Settings, version: Any) -> Path:
     """The folder of a registered version. TrainingError if it is not what was registered."""
     folder = _folder(settings, version.run_id)
     sums = folder / models.SUMS
@@ -311,7 +318,8 @@ def _known_model(client: Any, name: str) -> None:
         client.create_registered_model(name)
 
 
-def _aliases(client: Any, name: str) -> dict[str, str]:
+def aliases_of(client: Any, name: str) -> dict[str, str]:
+    """Alias -> version of that model; empty if there is none."""
     try:
         return {alias: str(v) for alias, v in client.get_registered_model(name).aliases.items()}
     except MlflowException as error:

@@ -86,7 +86,8 @@ class Target:
     returned: whether an order, or a category's goods, counts that came back in full within the horizon.
     higher_is: what a high probability means for the shop. score: what the probability is called, after
     "raises the". reason: why this target, with this horizon and population. default: whether `propensity
-    train` without names trains it, if shop.toml names no `targets`.
+    train` without names trains it, if shop.toml names no `targets`. adjusted: whether it is meant as if
+    nobody were contacted (treatment.py); not where contacts are what brings it about.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Target:
     categories: tuple[str, ...] = ()
     returned: bool = True
     default: bool = True
+    adjusted: bool = True
 
     @property
     def counts(self) -> Words:
@@ -248,6 +250,7 @@ TARGETS: tuple[Target, ...] = (
         reason="Only who is contacted opts out, and an opt-out ends every later contact: it is the price of "
         "one message too many.",
         default=False,
+        adjusted=False,
     ),
 )
 

@@ -29,17 +29,17 @@ class Version:
 
 def versions(settings: Settings) -> list[Version]:
     """Every registered version: models by name, the newest version first. Empty if nothing was trained."""
-    if not registry._exists(settings):
+    if not registry.exists(settings):
         return []
     found = []
-    with registry._client(settings) as client:
+    with registry.opened(settings) as client:
         registered = client.search_model_versions()
-        named = {name: registry._aliases(client, name) for name in {one.name for one in registered}}
+        named = {name: registry.aliases_of(client, name) for name in {one.name for one in registered}}
     for one in sorted(registered, key=lambda one: (one.name, -int(one.version))):
         name, version = one.name, str(one.version)
         card, wrong = None, ""
         try:
-            card = card_of(registry._verified(settings, one))
+            card = card_of(registry.verified(settings, one))
         except PropensityError as error:
             wrong = str(error)
         aliases = tuple(sorted(alias for alias, of in named[name].items() if of == version))
@@ -57,9 +57,7 @@ def folder_of(settings: Settings, name: str, version: str | None = None) -> Path
     """
     if version is None and name in releases.names(settings):
         version = releases.current(settings, name)
-    number = registry.resolve(settings, name, version)
-    with registry._client(settings) as client:
-        return registry._verified(settings, client.get_model_version(name, number))
+    return registry.folder_of(settings, name, registry.resolve(settings, name, version))
 
 
 def card_of(folder: Path) -> ModelCard:

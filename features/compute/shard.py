@@ -97,7 +97,7 @@ def _with_expressions(
 
 
 def _reused(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array in memory of Arrow's pool, which the next shard has again: fresh pages would cost a tenth."""
+    """An array in memory of Arrow's pool, which the next shard has again: fresh pages would cost time."""
     buffer = pa.allocate_buffer(4 * int(np.prod(shape)))
     return np.frombuffer(buffer, np.float32).reshape(shape)
 

@@ -100,7 +100,7 @@ class SqliteStore:
                 for start in range(0, len(keys), _KEYS):
                     some = keys[start : start + _KEYS]
                     found += connection.execute(_reading_of(len(some)), (published.number, *some)).fetchall()
-        else:  # not through `_reading`: its context manager would be a tenth of the time of one customer
+        else:  # not through `_reading`, whose context manager one customer would feel
             try:
                 statement = _reading_of(len(keys))
                 found = self._connection().execute(statement, (published.number, *keys)).fetchall()

@@ -65,14 +65,14 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
                 if any(line.startswith("customer_id = ") for line in lines):
                     here = customers(connection, _roles([profile(connection, "sample", c) for c in columns]))
                     if strangers := apart(here, seen):
-                        lines.insert(0, f"# TODO: {meet_nobody(strangers)}")
+                        lines.insert(0, f"# DECIDE: {meet_nobody(strangers)}")
                         said.append(f"  {meet_nobody(strangers)}")
                     seen[some[0].name] = here
                 notes += said
                 readings += [*lines, ""]
         everyone = frozenset().union(*seen.values())
         if strangers := apart(everyone, others):
-            head.append(f'# customer_prefix = "{name}:"   # TODO: {meet_nobody(strangers)}')
+            head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers)}')
             notes.append(meet_nobody(strangers))
     if not any(line.startswith("table = ") for line in readings):
         raise SourceError(
@@ -80,7 +80,7 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
             + "\n".join([*notes, *readings])
         )
     head += [
-        '# zone = "Europe/London"   # TODO: of the times without an offset; without this line, the shop\'s own zone',
+        '# zone = "Europe/London"   # DECIDE: of the times without an offset; without this line, the shop\'s own zone',
         "",
     ]
     return Proposal(name, "\n".join([*head, *readings]), tuple(notes))
@@ -137,16 +137,16 @@ def _reading(
     todo = []
     if split:
         todo.append(
-            "# TODO: the same columns as another reading, but times written otherwise, or no order ids: see the files"
+            "# DECIDE: the same columns as another reading, but times written otherwise, or no order ids: see the files"
         )
     if fixed:
         todo.append(
-            "# TODO: files of another kind are named alike: name tomorrow's files here, or move them apart"
+            "# DECIDE: files of another kind are named alike: name tomorrow's files here, or move them apart"
         )
     for column in columns:
         if column.rows and (empty := empty_in(connection, column.name)):
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
-            todo.append(f"# TODO: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
+            todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
     lines, more = _placed(connection, name, found, how, columns)
     return [*todo, *lines] if lines else [], [
         *said,

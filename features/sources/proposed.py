@@ -34,7 +34,7 @@ def format_lines(how: Format) -> list[str]:
         lines.append(f"separator = {text(how.separator)}")
     if how.header:
         lines.append(
-            f"header = {json.dumps(how.header)}     # TODO: the files have none; give the columns their names"
+            f"header = {json.dumps(how.header)}     # DECIDE: the files have none; give the columns their names"
         )
     return lines
 
@@ -79,7 +79,7 @@ def values(
             lines += _discount(columns)
         elif role == "channel" and guess is None:
             lines.append(
-                'channel = { value = "store" }  # TODO: where these orders were placed: "web", "store" ...'
+                'channel = { value = "store" }  # DECIDE: where these orders were placed: "web", "store" ...'
             )
         elif role == "order_id" and guess is None:
             lines.append("# no order id was seen: all that a customer buys on one day is one order")
@@ -124,7 +124,7 @@ def _customer(column: Column) -> str:
     nobody = _nobody(column)
     if not nobody:
         return _id(column)
-    return f"{_id(column, nobody)}  # TODO: taken for no customer; else all of them would be one"
+    return f"{_id(column, nobody)}  # DECIDE: taken for no customer; else all of them would be one"
 
 
 def _id(column: Column, nulls: Sequence[str] = ()) -> str:
@@ -164,7 +164,7 @@ def time(column: Column) -> tuple[str, str]:
     if rivals:
         return (
             f"{{ column = {name}, format = {text(format)} }}",
-            f"  # TODO: {rivals[0]} reads every value as well",
+            f"  # DECIDE: {rivals[0]} reads every value as well",
         )
     if format:
         return f"{{ column = {name}, format = {text(format)} }}", ""

@@ -67,7 +67,7 @@ def _wide_scores(columns: list[Column], customer: str) -> list[str]:
     """A column a score, known since its file came."""
     names = [c.name for c in columns if c.name != customer]
     return [
-        'delivered = 2024-01-31  # TODO: when the file came; or { file_name = "scores_%Y%m%d.csv" }',
+        'delivered = 2024-01-31  # DECIDE: when the file came; or { file_name = "scores_%Y%m%d.csv" }',
         f"scores = {json.dumps(names, ensure_ascii=False)}",
     ]
 
@@ -78,7 +78,7 @@ def skeleton(
     """A reading as comments. head: its files and format; at: the declaration of its time, if one was seen."""
     taken = {g.column.name for role, g in roles.items() if role in ("customer_id", "at")}
     lines = [
-        f"TODO: not placed, but like {table}: fill this in and take off the #;",
+        f"DECIDE: not placed, but like {table}: fill this in and take off the #;",
         f"`propensity ingest --tables {table}` says what each column takes.",
         f"[[mapping.{name}.read]]", f"table = {json.dumps(table)}", *head,
     ]  # fmt: skip

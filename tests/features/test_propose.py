@@ -114,7 +114,7 @@ def test_dirty_ids_and_ambiguous_days_are_said(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("order_id,customer_id,date,total\n" + rows)
     proposal = propose([tmp_path / "o.csv"])
     assert 'customer_id = { column = "customer_id", clean = ["whole"] }' in proposal.toml
-    assert "TODO: %m/%d/%Y reads every value as well" in proposal.toml
+    assert "DECIDE: %m/%d/%Y reads every value as well" in proposal.toml
     assert any("different values, each" in note for note in proposal.notes), "how sure, and why"
 
 
@@ -191,7 +191,7 @@ def test_files_that_are_written_otherwise_are_read_otherwise_and_that_is_said(tm
     files = sorted(tmp_path.glob("*.csv"))
     proposal = propose(files)
     assert proposal.toml.count("table = ") == 3
-    assert "TODO: the same columns as another reading" in proposal.toml
+    assert "DECIDE: the same columns as another reading" in proposal.toml
     log = proposed(tmp_path, *files)
     assert not [fate for fate in log.fates("orders") if fate.startswith("rejected")], proposal.toml
     months = [r["at"].strftime("%m") for r in log.rows("orders")]
@@ -205,7 +205,7 @@ def test_a_column_that_only_some_files_fill_is_mapped_and_said(tmp_path: Path) -
         )
     proposal = propose(sorted(tmp_path.glob("o_*.csv")))
     assert 'store_id = "store_id"' in proposal.toml
-    assert "# TODO: store_id is empty in 1 of 2 files: o_1.csv" in proposal.toml
+    assert "# DECIDE: store_id is empty in 1 of 2 files: o_1.csv" in proposal.toml
     assert any("store_id is empty in 1 of 2 files" in note for note in proposal.notes)
 
 
@@ -296,8 +296,8 @@ def test_ids_of_two_systems_that_never_meet_are_asked_about(tmp_path: Path) -> N
         )
         assert result.exit_code == 0, result.output
     text = out.read_text("utf-8")
-    assert '# customer_prefix = "web:"   # TODO: none of these customer ids is in till.' in text
-    assert '# customer_prefix = "again:"   # TODO: none of these customer ids is in web.' in text
+    assert '# customer_prefix = "web:"   # DECIDE: none of these customer ids is in till.' in text
+    assert '# customer_prefix = "again:"   # DECIDE: none of these customer ids is in web.' in text
 
 
 @pytest.mark.parametrize("nobody", ["散客", "guest", "Anonymous", "0", "0000"])

@@ -33,10 +33,7 @@ def test_churn_on_the_real_log_reaches_its_published_figures(churn: Trained) -> 
     assert (
         card.metrics["observed_over_expected"]["low"] <= 1 <= card.metrics["observed_over_expected"]["high"]
     )
-    # A slope outside .9 to 1.1 is told, with the day.
-    slope = card.metrics["calibration_slope"]["value"]
-    assert 0.85 <= slope <= 1.15
-    assert (0.9 <= slope <= 1.1) == ("2017-12-03" not in churn.verdict.en)
+    assert 0.9 <= card.metrics["calibration_slope"]["value"] <= 1.1
     assert card.backtest["gains"]["logistic_rfm"]["log_loss_gain"]["low"] > 0
     assert len(card.backtest["origins"]) == 6
     assert card.metrics["log_loss"]["value"] < 0.300

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cards_by_hand import model_by_hand, registered
 from homes import copy_of
 from mlflow import MlflowClient
 
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, ReleaseCorrupt, TrainingError, UsageError
 from features.files import sha256
+from features.moments import parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
 from serving import batch, models, releases
@@ -57,7 +59,7 @@ def either(
 
 
 def client_of(settings: Settings) -> MlflowClient:
-    with registry._client(settings) as client:
+    with registry.opened(settings) as client:
         assert isinstance(client, MlflowClient)
         return client
 
@@ -225,12 +227,7 @@ def test_the_gate_keeps_out_what_is_no_better_unless_somebody_says_why(
     home: Settings, tmp_path: Path
 ) -> None:
     """Else: chance decides what the service answers with, or nobody knows who overruled the figures."""
-    settings = copy_of(home, tmp_path / "gate")
-    for name in ("online", "mlartifacts"):
-        shutil.copytree(home.home / name, settings.home / name)
-    shutil.copyfile(home.home / "mlflow.db", settings.home / "mlflow.db")
-    for alias in registry.aliases(settings, "churn_28d"):
-        client_of(settings).delete_registered_model_alias("churn_28d", alias)
+    settings = gateless(home, tmp_path)
     registry.promote(settings, "churn_28d", "1")
     assert registry.objections(settings, "churn_28d", "2")
     assert registry.objections(settings, "churn_28d", "1") == []  # in force
@@ -242,3 +239,33 @@ def test_the_gate_keeps_out_what_is_no_better_unless_somebody_says_why(
     assert tags["forced_because"] == "the level of 1 is off since the move"
     assert "champion" in tags["gate_objected"]
     assert registry.promote(settings, "churn_28d", "rollback").version == "1"  # the way back has no gate
+
+
+def test_a_champion_that_cannot_be_compared_does_not_lock_the_door(home: Settings, tmp_path: Path) -> None:
+    """Else: after a feature's definition changed nothing can ever be released again, not even by force."""
+    settings = gateless(home, tmp_path)
+    with registry.opened(settings) as client:
+        number = 1 + max(int(v.version) for v in client.search_model_versions("name = 'churn_28d'"))
+    registered(
+        settings, model_by_hand(tmp_path / "starved", str(number))
+    )  # of features that are built no more
+    learnt = parse_moment("2017-12-01")
+    registered(settings, model_by_hand(tmp_path / "later", str(number + 1), end=learnt))
+    client = client_of(settings)
+    client.set_registered_model_alias("churn_28d", "champion", str(number))
+    assert registry.objections(settings, "churn_28d", "1") == []
+    client.set_registered_model_alias("churn_28d", "champion", str(number + 1))
+    (against,) = registry.objections(settings, "churn_28d", "1")
+    assert "cannot be compared with the champion" in against.en
+    assert registry.promote(settings, "churn_28d", "1", force=WHY).version == "1"
+
+
+def gateless(home: Settings, folder: Path) -> Settings:
+    """A copy of the home in which nothing is released and no version has an alias."""
+    settings = copy_of(home, folder / "copy")
+    for name in ("online", "mlartifacts"):
+        shutil.copytree(home.home / name, settings.home / name)
+    shutil.copyfile(home.home / "mlflow.db", settings.home / "mlflow.db")
+    for alias in registry.aliases(settings, "churn_28d"):
+        client_of(settings).delete_registered_model_alias("churn_28d", alias)
+    return settings

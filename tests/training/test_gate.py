@@ -1,0 +1,105 @@
+"""The gate. If it is too wide, chance is released; if it cannot be opened, nobody can mend a shop's model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cards_by_hand import model_by_hand
+
+from features.compute.builds import Build
+from features.errors import TrainingError, UsageError
+from features.log import Log
+from features.moments import parse_moment
+from features.settings import Settings
+from serving import models
+from serving.models import Model
+from training import gate
+from training.compare import Comparison, Segment, compare
+from training.evaluate import Figure
+from training.fit import Trained
+from training.targets import catalogue
+
+M = parse_moment("2017-12-03")
+
+
+def gain(value: float, margin: float = 0.002) -> Figure:
+    return {"value": value, "low": value - margin, "high": value + margin}
+
+
+def compared(auc: float, loss: float, **changes: object) -> Comparison:
+    """A challenger against the champion, both of whose levels hold."""
+    holds = {"observed_over_expected": 1.0, "z": 0.0, "calibration_slope": 1.0}
+    gains = {"auc_gain": gain(auc), "log_loss_gain": gain(loss)}
+    return replace(Comparison("churn_28d", M, 2_000, 0.1, ({}, {}), (holds, holds), gains, ()), **changes)
+
+
+OFF = {"observed_over_expected": 1.3, "z": 6.0, "calibration_slope": 1.0}
+HOLDS = {"observed_over_expected": 1.0, "z": 0.0, "calibration_slope": 1.0}
+LOSER = Segment("orders_90d", 0, 3, 600, gain(-0.03))
+
+
+@pytest.mark.parametrize(
+    ("comparison", "said"),
+    [
+        (compared(0.004, 0.004), ()),
+        (compared(0.0, 0.004), ()),
+        (compared(0.0, 0.0), ("not better than the champion",)),
+        (compared(-0.004, 0.004), ("may rank worse",)),  # its lower bound is below the margin
+        (compared(0.0, 0.0, levels=(HOLDS, OFF)), ()),  # a repair
+        (compared(0.0, 0.0, levels=(OFF, OFF)), ("not better",)),
+        (compared(0.004, 0.004, segments=(LOSER,)), ("ranks worse where orders_90d 0 to 3",)),
+        (compared(0.004, 0.004, segments=(replace(LOSER, auc_gain=gain(-0.03, 0.05)),)), ()),  # chance
+        (compared(0.004, 0.004, segments=(replace(LOSER, auc_gain=gain(-0.01)),)), ()),  # little
+    ],
+)
+def test_a_challenger_must_be_better_in_something_and_worse_in_nothing(
+    comparison: Comparison, said: tuple[str, ...]
+) -> None:
+    found = gate.against_champion(comparison)
+    assert len(found) == len(said)
+    assert all(part in words.en and words.zh for part, words in zip(said, found, strict=True))
+
+
+def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: Path) -> None:
+    """Else: a model that recency alone beats is released, or one of which nothing is known."""
+    folder = model_by_hand(tmp_path / "good")
+    good = models.load(folder)
+    assert gate.objections(good, folder, None) == []
+    (found,) = gate.against_sceptics(models.load(model_by_hand(tmp_path / "bad", recency=-0.01)).card)
+    assert "does not beat recency alone" in found.en
+    unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
+    assert "no baseline" in gate.against_sceptics(unknown)[0].en
+
+
+@pytest.fixture(scope="module")
+def judged(trained_home: Settings, churn: Trained) -> tuple[Model, Log, Build]:
+    return models.load(churn.folder), Log.open(trained_home), Build.open(trained_home)
+
+
+def test_scores_from_elsewhere_are_judged_on_the_same_customers(
+    trained_home: Settings, judged: tuple[Model, Log, Build], tmp_path: Path
+) -> None:
+    """Else: a vendor's model is compared on customers of its own choice."""
+    model, log, build = judged
+    target = catalogue()["churn_28d"]
+    snapshot = build.read(M)
+    inside = snapshot["orders_90d"].to_numpy() > 0
+    rows = np.column_stack([snapshot[f.name].to_numpy() for f in model.card.features])[inside]
+    ids = snapshot["customer_id"].filter(pa.array(inside))
+    shuffled = pa.array(np.random.default_rng(1).permutation(len(ids)))
+    theirs = tmp_path / "same.parquet"
+    pq.write_table(pa.table({"customer_id": ids, "probability": model.score(rows)}).take(shuffled), theirs)
+    same = compare(trained_home, log, build, target, (model, theirs), M)
+    assert same.rows == 2318
+    assert same.gains["auc_gain"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert same.figures[0]["auc"]["value"] == pytest.approx(model.card.metrics["auc"]["value"], abs=1e-6)
+    assert {segment.feature for segment in same.segments} >= {"orders_90d", "days_since_order"}
+    (tmp_path / "few.csv").write_text("customer_id,probability\n1,0.5\n")
+    with pytest.raises(UsageError, match="no probability for 2,317 of the 2,318"):
+        compare(trained_home, log, build, target, (model, tmp_path / "few.csv"), M)
+    with pytest.raises(TrainingError, match="has learnt from labels that were known on 2017-12-03"):
+        compare(trained_home, log, build, target, (model, model), parse_moment("2017-11-26"))
