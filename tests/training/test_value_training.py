@@ -72,7 +72,8 @@ def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, release, s
     assert table["customer_id"].to_pylist() == Build.open(home).read(home.now())["customer_id"].to_pylist()
     orders = Orders.of(Log.open(home), shop_of(home).zone)
     known = summarise(orders, home.now())
-    values = dict(zip(orders.ids.take(known.customer).to_pylist(), release.model.score(known).value, strict=True))
+    worth = release.model.score(known).value
+    values = dict(zip(orders.ids.take(known.customer).to_pylist(), worth, strict=True))
     given = dict(zip(table["customer_id"].to_pylist(), table["value"].to_pylist(), strict=True))
     assert {id: v for id, v in given.items() if v is not None} == values
     best = max(values, key=lambda id: values[id])
