@@ -33,7 +33,7 @@ from training.targets import catalogue
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 2  # raise when the same settings would give another model
+RECIPE = 3  # raise when the same settings would give another model
 
 
 @dataclass(frozen=True)
