@@ -217,7 +217,8 @@ def promote_target(
         listed = "".join(f"\n  {words.en}" for words in against)
         return f"would not release {target} version {chosen} without --force:{listed}"
     release = registry.promote(settings, target, version, force)
-    return f"released {release.name} version {release.version}"
+    said = "".join(f"\n{note.en}" for note in release.model.card.notes[:1])  # the verdict, with its level
+    return f"released {release.name} version {release.version}{said}"
 
 
 def score_everyone(
