@@ -246,11 +246,9 @@ def test_a_champion_that_cannot_be_compared_does_not_lock_the_door(home: Setting
     settings = gateless(home, tmp_path)
     with registry.opened(settings) as client:
         number = 1 + max(int(v.version) for v in client.search_model_versions("name = 'churn_28d'"))
-    registered(
-        settings, model_by_hand(tmp_path / "starved", str(number))
-    )  # of features that are built no more
-    learnt = parse_moment("2017-12-01")
-    registered(settings, model_by_hand(tmp_path / "later", str(number + 1), end=learnt))
+    build, learnt = Build.open(settings).id, parse_moment("2017-12-01")
+    registered(settings, model_by_hand(tmp_path / "starved", str(number), build))  # by features of old
+    registered(settings, model_by_hand(tmp_path / "later", str(number + 1), build, learnt))
     client = client_of(settings)
     client.set_registered_model_alias("churn_28d", "champion", str(number))
     assert registry.objections(settings, "churn_28d", "1") == []
