@@ -28,7 +28,7 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, candidates, dataset, describe, evaluate, page, plots, registry
+from training import backtest, candidates, dataset, describe, evaluate, leaks, page, plots, registry
 from training.targets import catalogue
 
 Progress = Callable[[str, int, int], None] | None
@@ -62,7 +62,7 @@ def train(
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
-    today's declarations.
+    today's declarations, TrainingError if a feature looks ahead.
     """
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
     declared = catalogue(shop.declared("TARGETS"))
@@ -95,6 +95,8 @@ def train(
             return Trained(found.run_id, found.version, card, found.folder, describe.verdict_of(card), True)
         say("reading features through Feast", 0)
         data = dataset.read(settings, log, build, target, when, learnt)
+        say("looking for features that look ahead", 0)
+        leaks.require_none(log, build, shop, here, target, data)
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
             data, seed, said=lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
