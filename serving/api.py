@@ -62,11 +62,15 @@ Customer = Id | Identity
 
 
 class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/scores`. targets: names of released models, default all. reasons: how many a score."""
+    """`POST /v1/scores`. targets: names of released models, default all. reasons: how many a score.
+
+    exact: reasons by exact Shapley values, which take longer, instead of the approximation.
+    """
 
     customers: Annotated[list[Customer], Meta(min_length=1, max_length=MAX_CUSTOMERS)]
     targets: Annotated[list[Name], Meta(min_length=1, max_length=64)] | None = None
     reasons: Annotated[int, Meta(ge=0, le=MAX_REASONS)] = 3
+    exact: bool = False
 
 
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +95,10 @@ class Failure(Struct, frozen=True):
 
 
 class ReasonAnswer(Struct, frozen=True):
-    """value: in the feature's unit, null if not known. contribution: log-odds, approximate."""
+    """What the model looks at, not what causes anything: a topic, named by its strongest feature.
+
+    value: of that feature, in its unit, null if not known. contribution: of the topic, in log-odds.
+    """
 
     feature: str
     value: float | None

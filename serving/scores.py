@@ -135,7 +135,7 @@ class Scorer:
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
         _require_one(targets)
         found = rows.status == PRESENT
-        scored = self._scored(rows.matrix[found], published, targets, request.reasons)
+        scored = self._scored(rows.matrix[found], published, targets, request)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
         places, moments = np.array(named, np.intp)[found].tolist(), rows.known_at[found].tolist()
         for place, moment, scores in zip(places, moments, scored, strict=True):
@@ -175,7 +175,7 @@ class Scorer:
         rows: np.ndarray,
         published: Published,
         targets: Mapping[str, Target | PropensityError],
-        reasons: int,
+        request: ScoreRequest,
     ) -> list[list[Score | NoScore]]:
         by_customer: list[list[Score | NoScore]] = [[] for _ in range(len(rows))]
         if not by_customer:
@@ -191,7 +191,8 @@ class Scorer:
             chances = model.score(matrix)
             if not np.isfinite(chances).all():
                 raise ReleaseError(f"release {name} {version} gave no finite score: promote another version")
-            why = model.explain(matrix, k=reasons) if reasons else [[]] * len(rows)
+            k = request.reasons
+            why = model.explain(matrix, k, request.exact) if k else [[]] * len(rows)
             quantiles = target.quantiles
             places: Sequence[float | None] = (
                 [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
