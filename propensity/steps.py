@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
+    from training.tune import Search
 
 Progress = Callable[[str, int, int], None] | None
 FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to learn from
@@ -148,14 +149,20 @@ def score_releases(
 
 
 def train_targets(
-    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
+    settings: Settings,
+    names: Sequence[str],
+    seed: int,
+    progress: Progress = None,
+    origins: int = 6,
+    search: Search | None = None,
 ) -> list[Trained]:
-    """Train the named targets, or those that are trained by default."""
+    """Train the named targets, or those that are trained by default. search: for each one's parameters."""
     from training.fit import train
 
     as_of = as_of_of(settings, Log.open(settings))
     return [
-        train(settings, target.name, as_of, seed, progress, origins) for target in _targets(settings, names)
+        train(settings, target.name, as_of, seed, progress, origins, search)
+        for target in _targets(settings, names)
     ]
 
 

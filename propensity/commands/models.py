@@ -28,6 +28,19 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     show_default=True,
     help="Moments of the backtest; with fewer, candidates hardly compete.",
 )
+@click.option(
+    "--tune",
+    "minutes",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=10.0,
+    metavar="[MINUTES]",
+    help="First search for parameters, each target's so long [10 minutes]; the next search goes on from it. "
+    "Put it after TARGETS.",
+)
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Search until so many sets of parameters were tried in all."
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
 def train(
@@ -35,6 +48,8 @@ def train(
     as_of: datetime | None,
     seed: int,
     origins: int,
+    minutes: float | None,
+    trials: int | None,
     list_targets: bool,
     dry_run: bool,
 ) -> None:
@@ -44,6 +59,7 @@ def train(
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
+    Nothing is trained on a feature that looks ahead of its moment: it is named.
     """
     from propensity import valued
     from propensity.compared import show_origins
@@ -63,14 +79,23 @@ def train(
         if valued.NAME in targets:
             click.echo("would train value on three quarters of the log, judged on the last")
         return
+    search = None
+    if minutes is not None or trials is not None:
+        from training.tune import Search
+
+        search = Search(minutes, trials)
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, wanted, seed, progress, origins) if wanted or not targets else []
+        trained = []
+        if wanted or not targets:
+            trained = train_targets(settings, wanted, seed, progress, origins, search)
         worth = valued.train_value(settings, seed, progress) if valued.NAME in targets else None
     if worth:
         valued.show_value(worth.card)
     for one in trained:
         show_origins(one.card)
         show_trained(one)
+        if one.found:
+            click.echo(f"{one.card.name}: {one.found}")
 
 
 @main.command()
