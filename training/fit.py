@@ -5,16 +5,16 @@ weeks since then are not learnt from, and so its figures are its own.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import lightgbm
+import msgspec
 import numpy as np
 
 from features.compute.builds import Build
@@ -30,7 +30,7 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, dataset, describe, evaluate, leaks, page, plots, registry
+from training import backtest, dataset, describe, evaluate, leaks, page, plots, registry, segments
 from training.candidates import Parameters
 from training.targets import catalogue
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 2  # raise when the same settings would give another model
+RECIPE = 3  # raise when the same settings would give another model
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,26 @@ def train(
         if progress:
             progress(f"{target.name}: {what}", done, steps)
 
-    @cache
-    def data() -> dataset.Dataset:
+    def read() -> dataset.Dataset:
         say("reading features through Feast", 0)
-        read = dataset.read(settings, log, build, target, when, learnt)
+        data = dataset.read(settings, log, build, target, when, learnt)
         say("looking for features that look ahead", 0)
-        leaks.require_none(log, build, shop, here, target, read)
-        return read
+        leaks.require_none(log, build, shop, here, target, data)
+        return data
 
     recipe = {
         "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
         "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
         "known_by": iso(when.known_by), "lightgbm": lightgbm.__version__, "features": learnt,
-        "currency": shop.currency,
+        "currency": shop.currency, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
-    parameters, found = Parameters(), None
+    parameters, data, found = Parameters(), None, None
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
-        found = tune.search(settings, data(), recipe, search, progress)
+        data = read()
+        found = tune.search(settings, data, recipe, search, progress)
         parameters = found.parameters
     recipe |= asdict(parameters)
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -119,25 +119,29 @@ def train(
             card = models.load(kept.folder).card
             verdict = describe.verdict_of(card)
             return Trained(kept.run_id, kept.version, card, kept.folder, verdict, True, found)
-        data()
+        data = data or read()
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
-            data(), seed, parameters, lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
+            data, seed, parameters, lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
         )
         last = walked[-1]
         fitted = last.fitted[last.candidate]
         version = door.next_version()
-        card = describe.card_of(shop, target, build, data(), last, version, seed, features, left_out)
-        if parameters != Parameters():
-            card = describe.with_search(card, tune.chosen_at(data()))
+        card = describe.card_of(shop, target, build, data, last, version, seed, features, left_out)
+        if found and parameters != Parameters():
+            card = describe.with_search(card, found.origins)
         with TemporaryDirectory(prefix="propensity-") as scratch:
-            examples = _examples(data().known(when.test).matrix, seed)
+            examples = _examples(data.known(when.test).matrix, seed)
             # Saved once to be judged: what is judged is the very score that is served.
             model = models.save(Path(scratch) / "judged", card, fitted.components, last.calibration, examples)
             scores = {**last.scores, "model": model.score(last.part.matrix)}
             say(f"judging on {len(last.part):,} customers", steps - 2)
             judged = evaluate.judge(last.part.label, scores, seed)
             card = describe.with_figures(card, judged, describe.backtest_of(walked))
+            card = describe.with_details(card, model, last.part, scores)
+            units = {name: features[name].unit for name in learnt}
+            groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
+            card = msgspec.structs.replace(card, **groups)
             folder = Path(scratch) / "model"
             model = models.save(folder, card, fitted.components, last.calibration, examples)
             assert np.array_equal(model.score(last.part.matrix), scores["model"])
@@ -149,6 +153,19 @@ def train(
     say(f"version {version} registered", steps)
     verdict = describe.verdict_of(model.card)
     return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found)
+
+
+def _judged(data: dataset.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
+    parts = [step.part for step in walked]
+    customer = np.concatenate([part.customer for part in parts])
+    return segments.Judged(
+        np.concatenate([part.matrix for part in parts]),
+        np.concatenate([step.scores["model"] for step in walked]),
+        np.concatenate([part.label for part in parts]),
+        customer,
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        [data.ids[number] for number in customer],
+    )
 
 
 def _examples(rows: Rows, seed: int) -> Rows:

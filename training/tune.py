@@ -43,12 +43,22 @@ class Search:
     minutes: float | None = MINUTES
     trials: int | None = None
 
+    def reached(self, trials: int, minutes: float) -> bool:
+        """Whether either limit is reached."""
+        return (self.trials is not None and trials >= self.trials) or (
+            self.minutes is not None and minutes >= self.minutes
+        )
+
 
 @dataclass(frozen=True)
 class Found:
-    """The best parameters of so many trials, and their log-loss beside that of the defaults."""
+    """The best parameters of so many trials, and their log-loss beside that of the defaults.
+
+    origins: that decided.
+    """
 
     parameters: Parameters
+    origins: tuple[datetime, ...]
     trials: int
     loss: float
     of_defaults: float
@@ -100,7 +110,13 @@ def search(
     of: what decides data and fit, such as build, log, target and seed. NotEnoughData without an origin whose
     outcomes were known at the test. KeyboardInterrupt passes; finished trials are kept.
     """
-    before, seed = chosen_at(data), int(of["seed"])
+    when, seed = data.timeline, int(of["seed"])
+    before = tuple(origin for origin in when.origins if origin + when.horizon <= when.test)
+    if not before:
+        raise NotEnoughData(
+            "parameters are searched for at origins whose outcomes were known at the test, and there are "
+            "none: allow more --origins, ingest a longer log, or train without --tune"
+        )
 
     def loss(parameters: Parameters) -> float:
         tried = backtest.side_by_side(lambda origin: backtest.try_all(data, origin, seed, parameters), before)
@@ -113,61 +129,45 @@ def search(
     with locked(file.with_suffix(".lock")):  # side by side they would try the same
         storage = JournalStorage(JournalFileBackend(str(file)))
         study = optuna.create_study(storage=storage, study_name=key, load_if_exists=True)
-        return _found(_searched(study, loss, seed, limits, said))
+        started = time.monotonic()
+        while True:
+            # Not the trials' numbers: an interrupted one keeps its number.
+            done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            found = _found(done, before) if done else None
+            spent = (time.monotonic() - started) / 60
+            if said:
+                text = str(found) if found else "trying the default parameters"
+                share = (
+                    (len(done), limits.trials) if limits.trials else (spent * 60, (limits.minutes or 0) * 60)
+                )
+                said(text, round(share[0]), round(share[1]))
+            if found and limits.reached(len(done), spent):
+                return found
+            _try_one(study, loss, seed, len(done))
 
 
-def _found(done: Sequence[FrozenTrial]) -> Found:
+def _found(done: Sequence[FrozenTrial], origins: tuple[datetime, ...]) -> Found:
+    """done: every finished trial, the defaults first."""
     best = min(done, key=_value)
     parameters = Parameters() if best is done[0] else drawn(FixedTrial(best.params))
-    return Found(parameters, len(done), _value(best), _value(done[0]))
+    return Found(parameters, origins, len(done), _value(best), _value(done[0]))
 
 
-def chosen_at(data: Dataset) -> list[datetime]:
-    """The origins that decide: their outcomes were known at the test. NotEnoughData if there are none."""
-    when = data.timeline
-    if before := [origin for origin in when.origins if origin + when.horizon <= when.test]:
-        return before
-    raise NotEnoughData(
-        "parameters are searched for at origins whose outcomes were known at the test, and there are none: "
-        "allow more --origins, ingest a longer log, or train without --tune"
-    )
-
-
-def _searched(
-    study: Study, loss: Callable[[Parameters], float], seed: int, limits: Search, said: Said | None
-) -> Sequence[FrozenTrial]:
-    """Every finished trial, the defaults first."""
-    started = time.monotonic()
-    while True:
-        # Not the trials' numbers: an interrupted one keeps its number.
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        spent = (time.monotonic() - started) / 60
-        if said:
-            text = str(_found(done)) if done else "trying the default parameters"
-            if limits.trials is not None:
-                said(text, len(done), limits.trials)
-            else:
-                said(text, round(60 * spent), round(60 * (limits.minutes or 0)))
-        if done and (
-            (limits.trials is not None and len(done) >= limits.trials)
-            or (limits.minutes is not None and spent >= limits.minutes)
-        ):
-            return done
-        if not done:
-            first = of_defaults()
-            value = loss(Parameters())
-            trial = optuna.trial.create_trial(
-                params=first.params, distributions=first.distributions, value=value
-            )
-            study.add_trial(trial)
-            continue
-        study.sampler = optuna.samplers.TPESampler(seed=(seed * 100_003 + len(done)) % 2**32)
-        trial = study.ask()
-        try:
-            study.tell(trial, loss(drawn(trial)))
-        except BaseException:
-            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            raise
+def _try_one(study: Study, loss: Callable[[Parameters], float], seed: int, done: int) -> None:
+    """One more trial; of none before, that of the defaults."""
+    if not done:
+        first = of_defaults()
+        value = loss(Parameters())
+        trial = optuna.trial.create_trial(params=first.params, distributions=first.distributions, value=value)
+        study.add_trial(trial)
+        return
+    study.sampler = optuna.samplers.TPESampler(seed=(seed * 100_003 + done) % 2**32)
+    asked = study.ask()
+    try:
+        study.tell(asked, loss(drawn(asked)))
+    except BaseException:  # also Ctrl-C
+        study.tell(asked, state=TrialState.FAIL, skip_if_finished=True)
+        raise
 
 
 def _value(trial: FrozenTrial) -> float:
