@@ -31,7 +31,6 @@ from training.candidates import TREES, Parameters
 from training.dataset import Dataset
 
 SPACE = 1  # raise when `drawn` draws something else
-MINUTES = 10.0  # of a search that is not told for how long
 
 Said = Callable[[str, int, int], None]  # what, how much of all, all
 
@@ -40,7 +39,7 @@ Said = Callable[[str, int, int], None]  # what, how much of all, all
 class Search:
     """For how long to search: minutes from now, and trials in all, earlier ones included; None: no limit."""
 
-    minutes: float | None = MINUTES
+    minutes: float | None
     trials: int | None = None
 
     def reached(self, trials: int, minutes: float) -> bool:
@@ -64,11 +63,8 @@ class Found:
     of_defaults: float
 
     def __str__(self) -> str:
-        said = (
-            f"{self.trials} sets of parameters tried: log-loss {self.loss:.5f} at the origins before the test"
-        )
-        better = self.loss < self.of_defaults
-        return said + (f", the defaults' {self.of_defaults:.5f}" if better else ", by the defaults")
+        whose = f"the defaults' {self.of_defaults:.5f}" if self.loss < self.of_defaults else "by the defaults"
+        return f"best of {self.trials} trials: log-loss before the test {self.loss:.5f}, {whose}"
 
 
 def drawn(trial: BaseTrial) -> Parameters:

@@ -39,7 +39,9 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     "Put it after TARGETS.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), help="Search until so many sets of parameters were tried in all."
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Search until so many trials were made, earlier ones included.",
 )
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
@@ -76,6 +78,8 @@ def train(
     if dry_run:
         if wanted or not targets:
             click.echo(plan_targets(settings, wanted))
+            if minutes is not None or trials is not None:
+                click.echo("would first search for the parameters of each")
         if valued.NAME in targets:
             click.echo("would train value on three quarters of the log, judged on the last")
         return

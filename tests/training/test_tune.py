@@ -99,7 +99,8 @@ def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> Non
     assert tune.drawn(FixedTrial(tune.of_defaults().params)) == Parameters()
     found = by_trials(home, 1)
     assert (found.parameters, found.loss) == (Parameters(), found.of_defaults)
-    assert "1 sets" in str(found)
+    assert "best of 1 trials" in str(found)
+    assert "by the defaults" in str(found)
 
 
 def test_no_time_still_gives_the_defaults(home: Settings) -> None:
