@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
+    from training.tune import Search
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,23 @@ def _backfilled(made: Backfill, what: str) -> str:
 
 
 def train_targets(
-    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
+    settings: Settings,
+    names: Sequence[str],
+    seed: int,
+    progress: Progress = None,
+    origins: int = 6,
+    search: Search | None = None,
 ) -> list[Trained]:
-    """Train the named models, or those of the targets that are trained by default."""
+    """Train the named models, or those of the targets that are trained by default. search: for each target's
+    parameters.
+    """
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
     as_of = as_of_of(settings, Log.open(settings))
     targets, others = _wanted(settings, names)
     trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
-    return trained + [train(settings, of.name, as_of, seed, progress, origins) for of in targets]
+    return trained + [train(settings, of.name, as_of, seed, progress, origins, search) for of in targets]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:

@@ -28,6 +28,21 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     show_default=True,
     help="Moments of the backtest; with fewer, candidates hardly compete.",
 )
+@click.option(
+    "--tune",
+    "minutes",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=10.0,
+    metavar="[MINUTES]",
+    help="First search for parameters, each target's so long [10 minutes]; the next search goes on from it. "
+    "Put it after TARGETS.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Search until so many trials were made, earlier ones included.",
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
 def train(
@@ -35,6 +50,8 @@ def train(
     as_of: datetime | None,
     seed: int,
     origins: int,
+    minutes: float | None,
+    trials: int | None,
     list_targets: bool,
     dry_run: bool,
 ) -> None:
@@ -46,6 +63,7 @@ def train(
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
+    Nothing is trained on a feature that looks ahead of its moment: it is named.
     """
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
@@ -59,11 +77,20 @@ def train(
         return
     if dry_run:
         click.echo(plan_targets(settings, targets))
+        if minutes is not None or trials is not None:
+            click.echo("would first search for the parameters of each target's models")
         return
+    search = None
+    if minutes is not None or trials is not None:
+        from training.tune import Search
+
+        search = Search(minutes, trials)
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, targets, seed, progress, origins)
+        trained = train_targets(settings, targets, seed, progress, origins, search)
     for one in trained:
         show(one)
+        if one.found:
+            click.echo(f"{one.card.name}: {one.found}")
 
 
 @main.command()
