@@ -150,14 +150,14 @@ def train_targets(
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:
     """When each model would be fitted, calibrated and judged."""
-    from training import dataset
+    from training import samples
     from training.trainers import OF_NO_TARGET
 
     wanted, others = _wanted(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     lines = [OF_NO_TARGET[name].plan(settings, as_of) for name in others]
     for target in wanted:
-        when = dataset.timeline(target, build, as_of)
+        when = samples.timeline(target, build, as_of)
         known = when.known(when.test)
         lines.append(
             f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "

@@ -17,7 +17,7 @@ from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
 from training import baselines, calibrate, candidates, evaluate
 from training.candidates import Fitted, Parameters
-from training.dataset import Dataset, Part, Timeline
+from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from serving import models
 from serving.booster import Rows
 from serving.formulas import LogisticScorer
-from training.dataset import Part
+from training.samples import Part
 from training.treatment import adjustable
 
 Numbers = NDArray[np.float64]

@@ -17,8 +17,8 @@ from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, Tr
 from serving.models import Model
 from training import baselines, evaluate, pooled
 from training.backtest import Step
-from training.dataset import Dataset, Part
 from training.evaluate import Numbers
+from training.samples import Dataset, Part
 from training.targets import Target, text
 
 KINDS = {

@@ -30,7 +30,7 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, dataset, describe, evaluate, leaks, page, plots, registry, segments
+from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
 from training.candidates import Parameters
 from training.targets import catalogue
 
@@ -62,7 +62,7 @@ def train(
     as_of: datetime,
     seed: int = 1,
     progress: Progress = None,
-    origins: int = dataset.ORIGINS,
+    origins: int = samples.ORIGINS,
     search: "Search | None" = None,
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
@@ -82,17 +82,17 @@ def train(
     features = feature_catalogue(shop.declared("FEATURES"))
     here = {name: feature for name, feature in features.items() if name in build.features}
     build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
-    when = dataset.timeline(target, build, as_of, origins)
-    learnt, left_out = dataset.columns(build, features, when)
+    when = samples.timeline(target, build, as_of, origins)
+    learnt, left_out = samples.columns(build, features, when)
     steps = len(when.origins) + 4
 
     def say(what: str, done: int) -> None:
         if progress:
             progress(f"{target.name}: {what}", done, steps)
 
-    def read() -> dataset.Dataset:
+    def read() -> samples.Dataset:
         say("reading features through Feast", 0)
-        data = dataset.read(settings, log, build, target, when, learnt)
+        data = samples.read(settings, log, build, target, when, learnt)
         say("looking for features that look ahead", 0)
         leaks.require_none(log, build, shop, here, target, data)
         return data
@@ -155,7 +155,7 @@ def train(
     return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found)
 
 
-def _judged(data: dataset.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
+def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
     parts = [step.part for step in walked]
     customer = np.concatenate([part.customer for part in parts])
     return segments.Judged(

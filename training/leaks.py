@@ -31,8 +31,8 @@ from features.moments import DAY
 from features.shop import Shop
 from serving.booster import Rows
 from training import pooled
-from training.dataset import Dataset, Part
 from training.labels import events, labels
+from training.samples import Dataset, Part
 from training.targets import Target
 
 Numbers = NDArray[np.float64]

@@ -28,7 +28,7 @@ from features.files import locked
 from features.settings import Settings
 from training import backtest
 from training.candidates import TREES, Parameters
-from training.dataset import Dataset
+from training.samples import Dataset
 
 SPACE = 1  # raise when `drawn` draws something else
 

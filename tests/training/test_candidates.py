@@ -5,7 +5,7 @@ import numpy as np
 from serving.formulas import sigmoid
 from training import candidates
 from training.candidates import Parameters
-from training.dataset import Part
+from training.samples import Part
 
 NAMES = ("a", "b", "c")
 

@@ -17,9 +17,9 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
-from training import dataset, leaks
-from training.dataset import Dataset
+from training import leaks, samples
 from training.fit import train
+from training.samples import Dataset
 from training.targets import catalogue as targets
 
 CHURN = targets()["churn_28d"]
@@ -38,9 +38,9 @@ class World:
     @classmethod
     def of(cls, settings: Settings) -> "World":
         log, build = Log.open(settings), Build.open(settings)
-        when = dataset.timeline(CHURN, build, settings.now(), origins=1)
-        names, _ = dataset.columns(build, catalogue(), when)
-        return cls(settings, log, build, dataset.read(settings, log, build, CHURN, when, names))
+        when = samples.timeline(CHURN, build, settings.now(), origins=1)
+        names, _ = samples.columns(build, catalogue(), when)
+        return cls(settings, log, build, samples.read(settings, log, build, CHURN, when, names))
 
     def recomputed(self) -> list[str]:
         known = {name: feature for name, feature in catalogue().items() if name in self.build.features}

@@ -11,7 +11,7 @@ from logs import write_log
 from features.log import Log
 from features.moments import DAY, parse_moment
 from training import candidates
-from training.dataset import Part
+from training.samples import Part
 from training.treatment import treated
 
 M = parse_moment("2017-06-01")

@@ -14,8 +14,8 @@ from features.moments import DAY, parse_moment
 from features.settings import Settings
 from training import tune
 from training.candidates import Parameters
-from training.dataset import Dataset, Part, Timeline
 from training.fit import Trained, train
+from training.samples import Dataset, Part, Timeline
 from training.tune import Search
 
 M = parse_moment("2017-12-03")
