@@ -134,13 +134,13 @@ def score_releases(
     settings: Settings, build: Build, moment: datetime
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Score everyone with every release; return those that were, and why each other one could not be."""
-    from serving import batch, releases
+    from serving import kinds, releases
 
     scored, starved = [], []
     for name in releases.names(settings):
         release = releases.load(settings, name)
         try:
-            batch.score(settings, release, build, moment)
+            kinds.score(settings, release, build, moment)
             scored.append(f"{name} {release.version}")
         except FeatureMismatch as error:
             starved.append(str(error))
@@ -150,22 +150,24 @@ def score_releases(
 def train_targets(
     settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
 ) -> list[Trained]:
-    """Train the named targets, or those that are trained by default."""
+    """Train the named models, or those of the targets that are trained by default."""
     from training.fit import train
+    from training.trainers import OF_NO_TARGET
 
     as_of = as_of_of(settings, Log.open(settings))
-    return [
-        train(settings, target.name, as_of, seed, progress, origins) for target in _targets(settings, names)
-    ]
+    targets, others = _wanted(settings, names)
+    trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
+    return trained + [train(settings, of.name, as_of, seed, progress, origins) for of in targets]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:
-    """When each target would be fitted, calibrated and judged."""
+    """When each model would be fitted, calibrated and judged."""
     from training import dataset
+    from training.trainers import OF_NO_TARGET
 
-    wanted = _targets(settings, names)
+    wanted, others = _wanted(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
-    lines = []
+    lines = [OF_NO_TARGET[name].plan(settings, as_of) for name in others]
     for target in wanted:
         when = dataset.timeline(target, build, as_of)
         known = when.known(when.test)
@@ -175,6 +177,15 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
             f"{len(when.origins)} origins from {when.origins[0]:%Y-%m-%d} on"
         )
     return "\n".join(lines)
+
+
+def _wanted(settings: Settings, names: Sequence[str]) -> tuple[list[Target], list[str]]:
+    """The targets, and the names of what is of no target."""
+    from training.trainers import OF_NO_TARGET
+
+    others = [name for name in names if name in OF_NO_TARGET]
+    of_targets = [name for name in names if name not in OF_NO_TARGET]
+    return (_targets(settings, of_targets) if of_targets or not names else []), others
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
@@ -198,8 +209,6 @@ def promote_target(
     """Release a version that the gate lets pass, score everyone with it, and say so."""
     from training import registry
 
-    if target == "value":
-        raise UsageError("a value model is not served yet: `propensity value` writes everyone's to a file")
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         against = registry.objections(settings, target, chosen)
@@ -215,7 +224,7 @@ def score_everyone(
     settings: Settings, wanted: str, out: Path | None, dry_run: bool, progress: Progress = None
 ) -> str:
     """Score everyone as of `settings.as_of`, or of the last snapshot; build that snapshot if need be."""
-    from serving import batch, releases
+    from serving import kinds, releases
 
     name, _, version = wanted.partition(":")
     release = releases.load(settings, name, version or None)
@@ -235,10 +244,10 @@ def score_everyone(
 
         build, _ = engine.build(settings, [moment], progress, current=False)
         build.require(release.model.card.needs, f"release {release.name} {release.version}")
-    path = batch.score(settings, release, build, moment, out)
+    path = kinds.score(settings, release, build, moment, out)
     import pyarrow.parquet as pq
 
-    scores = pq.read_table(path, columns=["probability"])["probability"]
+    scores = pq.read_table(path, columns=[kinds.of(release.model.card).figure])[0]
     inside = len(scores) - scores.null_count
     return (
         f"{inside:,} of {len(scores):,} customers scored with {release.name} {release.version} as of "

@@ -9,6 +9,7 @@ scores/<name>/<version>/<moment>.<build>.npy    float64 [1001], the probabilitie
 import io
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +17,16 @@ from features.compute.builds import Build
 from features.files import write_atomically
 from features.settings import Settings
 from serving.booster import Numbers
-from serving.releases import Release
+
+if TYPE_CHECKING:
+    from serving.releases import Release
 
 _CHUNK = 16_384  # rows scored at a time: 100 features are 6.5 MB
 _POINTS = 1001
 
 
 def score(
-    settings: Settings, release: Release, build: Build, moment: datetime, out: Path | None = None
+    settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
 ) -> Path:
     """Score every customer of a build's snapshot, with the `score` that the service calls.
 
@@ -33,7 +36,8 @@ def score(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    card = release.model.card
+    model = release.classifier
+    card = model.card
     build.require(card.needs, by=f"release {release.name} {release.version}")
     names = [feature.name for feature in card.features]
     snapshot = build.read(moment, ["customer_id", "moment", *(name for name, _ in card.needs)])
@@ -41,7 +45,7 @@ def score(
     for first in range(0, len(snapshot), _CHUNK):
         part = snapshot.slice(first, _CHUNK)
         matrix = np.column_stack([part[name].to_numpy() for name in names])
-        probability[first : first + _CHUNK] = release.model.score(matrix)
+        probability[first : first + _CHUNK] = model.score(matrix)
     members = card.target.members
     outside = (
         ~members.holds(snapshot[members.feature].to_numpy()) if members else np.zeros(len(snapshot), bool)
@@ -69,7 +73,7 @@ def score(
     return out
 
 
-def percentile(settings: Settings, release: Release, build: str, moment: datetime) -> Numbers | None:
+def percentile(settings: Settings, release: "Release", build: str, moment: datetime) -> Numbers | None:
     """The quantiles of the batch score of that build (its id) and moment; None if it was not scored."""
     path = _quantiles_path(_path(settings, release, moment), build)
     if not path.exists():
@@ -98,7 +102,7 @@ def _quantiles(probability: Numbers) -> Numbers:
     return points
 
 
-def _path(settings: Settings, release: Release, moment: datetime) -> Path:
+def _path(settings: Settings, release: "Release", moment: datetime) -> Path:
     folder = settings.home / "scores" / release.name / release.version
     return folder / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
 

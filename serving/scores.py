@@ -32,6 +32,7 @@ from serving.api import (
     detail_of,
 )
 from serving.cards import Text
+from serving.models import Model
 from serving.reasons import Reason
 from serving.releases import Release, Releases, names
 
@@ -43,6 +44,7 @@ class Target:
     """A released model fitted to the published rows. columns: where its features are in a packed row."""
 
     release: Release
+    model: Model
     columns: np.ndarray[tuple[int], np.dtype[np.intp]]
     quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None  # of the batch score of the same moment
 
@@ -72,11 +74,11 @@ class Scorer:
         Problem 422 for a name that was never released, ReleaseError if none was.
         """
         found: dict[str, Target | PropensityError] = {}
-        for place, name in enumerate(names(self.settings) if wanted is None else wanted):
+        for place, name in enumerate(self.releases.targets() if wanted is None else wanted):
             try:
                 found[name] = self._target(published, self.releases.get(name))
             except PropensityError as error:
-                released = names(self.settings)
+                released = self.releases.targets()
                 if released and name not in released:
                     path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
                     raise Problem(
@@ -84,16 +86,17 @@ class Scorer:
                     ) from None
                 found[name] = error
         if not found:
-            raise ReleaseError("nothing is released: run `propensity train`, then `propensity promote`")
+            raise ReleaseError("no target is released: run `propensity train`, then `propensity promote`")
         return found
 
     def _target(self, published: Published, release: Release) -> Target:
         key = (published.id, release.name, release.version)
         target = self._targets.get(key)
         if target is None or target.quantiles is None:
+            model = release.classifier
             columns = columns_of(release, published.features, published.build)
             quantiles = batch.percentile(self.settings, release, published.build, published.moment)
-            target = Target(release, columns, quantiles)
+            target = Target(release, model, columns, quantiles)
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
@@ -110,7 +113,7 @@ class Scorer:
             try:
                 release = self.releases.get(name)
                 if published is not None:
-                    self._target(published, release)
+                    columns_of(release, published.features, published.build)
                 serving, error = release.version, self.releases.errors.get(name)
             except PropensityError as caught:
                 error = caught
@@ -152,7 +155,7 @@ class Scorer:
             try:
                 release = self.releases.get(name)
                 if published is not None:
-                    self._target(published, release)
+                    columns_of(release, published.features, published.build)
                 models.append(ReleasedModel(name, release.version, release.model.card))
             except PropensityError as error:
                 models.append(BrokenModel(name, Failure(error.code, detail_of(error, self.settings))))
@@ -186,7 +189,7 @@ class Scorer:
                 for scores in by_customer:
                     scores.append(failed)
                 continue
-            model, version = target.release.model, target.release.version
+            model, version = target.model, target.release.version
             matrix = np.ascontiguousarray(rows[:, target.columns])
             chances = model.score(matrix)
             if not np.isfinite(chances).all():

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -22,9 +22,12 @@ from serving.booster import Numbers
 from serving.summaries import Orders, summarise
 from serving.value import ValueModel, Values
 
+if TYPE_CHECKING:
+    from serving.releases import Release
+
 
 def score(
-    settings: Settings, model: ValueModel, build: Build, moment: datetime, out: Path | None = None
+    settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
 ) -> Path:
     """Score every customer of a build's snapshot, from the orders of the log that it was built from.
 
@@ -35,7 +38,8 @@ def score(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    assert model.card is not None
+    model = release.model
+    assert isinstance(model, ValueModel)
     snapshot = build.read(moment, ["customer_id", "moment"])
     log = Log.at(settings.home / "log" / build.log)
     orders = Orders.of(log, ZoneInfo(str(log.shop["zone"])))
@@ -45,14 +49,14 @@ def score(
     columns: dict[str, Any] = {
         "customer_id": snapshot["customer_id"],
         "moment": snapshot["moment"],
-        "model_version": pa.array([model.card.version] * len(snapshot), pa.string()),
+        "model_version": pa.array([release.version] * len(snapshot), pa.string()),
     }
     for name, figures in scored._asdict().items():
         columns[name] = pa.array(figures, mask=np.isnan(figures)).take(place)
     columns["value_percentile"] = pa.array(_percentiles(scored.value)).take(place)
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
-    out = path(settings, model.card.name, model.card.version, moment) if out is None else out
+    out = path(settings, release.name, release.version, moment) if out is None else out
     write_atomically(out, sink.getvalue())
     return out
 

@@ -1,6 +1,5 @@
 """`train value` on the real log: registered, the same again, and scored for everyone."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,15 @@ import pytest
 from homes import copy_of
 
 from features.compute.builds import Build
-from features.errors import NotEnoughData, UsageError
+from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from propensity import steps, valued
 from serving import value, value_scores
+from serving.releases import Release
 from serving.summaries import Orders, summarise
-from serving.value import ValueModel, Values
+from serving.value import Values
 from training import registry
 from training.fit import Trained
 from training.value_training import train
@@ -34,13 +33,13 @@ def trained(home: Settings) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def model(trained: Trained) -> ValueModel:
-    return value.load(trained.folder)
+def release(trained: Trained) -> Release:
+    return Release("value", trained.version, value.load(trained.folder))
 
 
 @pytest.fixture(scope="module")
-def scored(home: Settings, model: ValueModel) -> Path:
-    return value_scores.score(home, model, Build.open(home), home.now())
+def scored(home: Settings, release: Release) -> Path:
+    return value_scores.score(home, release, Build.open(home), home.now())
 
 
 def test_a_version_is_registered_as_the_challenger_with_its_figures(home, trained):
@@ -65,7 +64,7 @@ def test_a_card_reads_no_feature_so_every_build_has_what_it_needs(home, trained)
     Build.open(home).require(trained.card.needs, by="value")
 
 
-def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, model, scored):
+def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, release, scored):
     table = pq.read_table(scored)
     assert table.column_names == [
         "customer_id", "moment", "model_version", *Values._fields, "value_percentile",
@@ -73,7 +72,7 @@ def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, model, sco
     assert table["customer_id"].to_pylist() == Build.open(home).read(home.now())["customer_id"].to_pylist()
     orders = Orders.of(Log.open(home), shop_of(home).zone)
     known = summarise(orders, home.now())
-    values = dict(zip(orders.ids.take(known.customer).to_pylist(), model.score(known).value, strict=True))
+    values = dict(zip(orders.ids.take(known.customer).to_pylist(), release.model.score(known).value, strict=True))
     given = dict(zip(table["customer_id"].to_pylist(), table["value"].to_pylist(), strict=True))
     assert {id: v for id, v in given.items() if v is not None} == values
     best = max(values, key=lambda id: values[id])
@@ -81,15 +80,15 @@ def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, model, sco
 
 
 def test_scoring_again_writes_the_same_bytes_and_elsewhere_leaves_the_store_alone(
-    home, model, scored, tmp_path
+    home, release, scored, tmp_path
 ):
     before = scored.read_bytes()
     out = tmp_path / "elsewhere.parquet"
-    assert value_scores.score(home, model, Build.open(home), home.now(), out) == out
+    assert value_scores.score(home, release, Build.open(home), home.now(), out) == out
     assert out.read_bytes() == before == scored.read_bytes()
 
 
-def test_figures_of_some_customers_are_read_back_by_id(home, model, scored, trained):
+def test_figures_of_some_customers_are_read_back_by_id(home, scored, trained):
     table = pq.read_table(scored).to_pylist()
     one = next(row for row in table if row["orders"] is not None)
     given = value_scores.read(home, "value", trained.version, home.now(), ["nobody", one["customer_id"]])
@@ -98,10 +97,10 @@ def test_figures_of_some_customers_are_read_back_by_id(home, model, scored, trai
     assert value_scores.read(home, "value", "99", home.now(), ["nobody"]) == [None]
 
 
-def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, model):
+def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, release):
     """A snapshot of the log's first weeks: customers are known, most have not ordered."""
     moment = min(Build.open(home).moments)
-    table = pq.read_table(value_scores.score(home, model, Build.open(home), moment))
+    table = pq.read_table(value_scores.score(home, release, Build.open(home), moment))
     known = summarise(Orders.of(Log.open(home), shop_of(home).zone), moment)
     assert len(table) - table["value"].null_count == len(known)
     assert np.isfinite(table["orders"].drop_null().to_numpy()).all()
@@ -110,16 +109,3 @@ def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, mode
 def test_a_log_too_short_to_be_judged_is_refused_with_what_it_needs(home):
     with pytest.raises(NotEnoughData, match="a value model needs 112, of which the last quarter judges it"):
         train(home, Log.open(home).starts_at + 100 * DAY)
-
-
-def test_everyones_worth_is_a_command_away(home, trained, scored, tmp_path):
-    """Else: the model is registered, and nobody can ask it."""
-    out = tmp_path / "value.parquet"
-    said = valued.value_everyone(home, None, out, dry_run=False)
-    assert f"valued with version {trained.version}" in said
-    assert out.read_bytes() == scored.read_bytes()
-    assert valued.value_everyone(home, None, None, dry_run=True).startswith("would value everyone")
-    with pytest.raises(UsageError, match="no snapshot of 2017-12-30"):
-        valued.value_everyone(replace(home, as_of=home.now() - DAY), None, out, dry_run=False)
-    with pytest.raises(UsageError, match="not served yet"):
-        steps.promote_target(home, "value", None, dry_run=True)
