@@ -67,7 +67,7 @@ class Silences(msgspec.Struct, frozen=True):
         """Days of silence, [n], after so many days with an order; NaN without one, or where it is None."""
         days = np.array([np.nan, *self.days, np.nan], float)
         gaps = np.nan if self.gaps is None else self.gaps
-        few = days[np.minimum(order_days, REGULAR).astype(int)]
+        few = days[np.clip(np.nan_to_num(order_days), 0, REGULAR).astype(int)]
         return np.where(order_days >= REGULAR, gaps * gap_mean, few)
 
 
@@ -122,10 +122,11 @@ class Segmentation:
             values[name].astype(np.float64)
             for name in ("days_since_order", "gap_mean", "order_days_365d", "tenure")
         )
-        # Before a year has passed, the year's days are all; then the gaps' mean tells how many there were.
-        ever = np.where(tenure < _YEAR, year, 1 + np.rint(np.nan_to_num((tenure - silent) / gap)))
         bought = ~np.isnan(silent)
-        order_days = np.where(bought, ever, 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            more = np.where(gap > 0, np.rint((tenure - silent) / gap), 0.0)
+        # Before a year has passed, the year's days are all; then the gaps' mean tells how many there were.
+        order_days = np.where(bought, np.where(tenure < _YEAR, year, 1 + more), 0.0)
         figures = {name: values[feature].astype(np.float64) for name, feature in RFM.items()}
         figures["r"] = -figures["r"]  # the more recent, the better
         made = {n: np.where(bought, file.rfm[n].of(figure), np.nan) for n, figure in figures.items()}

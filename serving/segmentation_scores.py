@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from features.compute.builds import Build
 from features.files import write_atomically
 from features.settings import Settings
+from serving import value, value_scores
 from serving.segment_rules import Table
 from serving.segmentation import RFM, Places, Segmentation, Segments
 from serving.value_scores import path
@@ -27,32 +28,31 @@ from serving.value_scores import path
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from serving.releases import Release
+
 
 def score(
-    settings: Settings,
-    model: Segmentation,
-    build: Build,
-    moment: datetime,
-    out: Path | None = None,
-    value_version: str | None = None,
+    settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
 ) -> Path:
     """Segment every customer of a build's snapshot; written to `out`, or to the score store.
 
-    value_version: of the value model whose scores of that moment, from the score store, are the potential;
-    without, nobody has a quadrant. Running again writes the same bytes. NoBuild if that moment was not
-    built, FeatureMismatch if the build is not what the model needs.
+    The potential is what the value model in force says of that moment; without one, nobody has a quadrant.
+    Running again writes the same bytes. NoBuild if that moment was not built, FeatureMismatch if the build
+    is not what the model needs.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    card = model.card
-    build.require(card.needs, by=f"release {card.name} {card.version}")
-    ids, segments = at(model, build, moment, _potential(settings, value_version, moment))
+    model = release.model
+    assert isinstance(model, Segmentation)
+    build.require(model.card.needs, by=f"release {release.name} {release.version}")
+    valued = _valued(settings, build, moment) if model.file.potential is not None else None
+    ids, segments = at(model, build, moment, valued)
     n, tables = len(ids), model.file.tables
     columns: dict[str, Any] = {
         "customer_id": ids,
         "moment": pa.array([moment] * n, pa.timestamp("us", "UTC")),
-        "model_version": pa.array([card.version] * n, pa.string()),
+        "model_version": pa.array([release.version] * n, pa.string()),
     }
     for name in RFM:
         figure = getattr(segments, name)
@@ -67,7 +67,7 @@ def score(
             columns["churn_reason_rule"] = _named([entry.name for entry in table.entries], places)
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
-    out = path(settings, card.name, card.version, moment) if out is None else out
+    out = path(settings, release.name, release.version, moment) if out is None else out
     write_atomically(out, sink.getvalue())
     return out
 
@@ -134,12 +134,17 @@ def _since(
     return pa.array(since, mask=going).cast(pa.timestamp("us", "UTC"))
 
 
-def _potential(settings: Settings, version: str | None, moment: datetime) -> "pa.Table | None":
+def _valued(settings: Settings, build: Build, moment: datetime) -> "pa.Table | None":
+    """Everyone's value at the moment, by the value model in force; computed now if that was not done yet."""
     import pyarrow.parquet as pq
 
-    file = path(settings, "value", version or "", moment)
-    if version is None or not file.exists():
+    from serving import releases  # which knows this kind, as any other
+
+    if value.KIND not in releases.names(settings):
         return None
+    file = path(settings, value.KIND, releases.current(settings, value.KIND), moment)
+    if not file.exists():
+        value_scores.score(settings, releases.load(settings, value.KIND), build, moment)
     return pq.ParquetFile(file).read(["customer_id", "value"])
 
 

@@ -11,28 +11,26 @@ import msgspec
 import numpy as np
 
 from features.compute.builds import Build
-from features.definitions import catalogue
 from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, iso, to_us
 from features.settings import Settings
-from features.shop import Shop, shop_of
-from features.words import Words
+from features.shop import shop_of
 from serving import segmentation as served
 from serving import segmentation_scores, value
-from serving.booster import Numbers
-from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.cards import ModelCard
 from serving.segment_tables import TABLES
 from serving.segmentation import Segmentation, SegmentationFile
 from serving.summaries import Integers, Orders, summarise
 from training import registry, transitions
-from training.evaluate import DIGITS, Figure
+from training.evaluate import Figure
 from training.fit import Progress, Trained
-from training.segmentation import YEAR, Spans, learn
+from training.segmentation import Spans, learn
+from training.segmentation_card import card_of
 from training.targets import text
 from training.transitions import STEP, Moves
 
-NAME = "segmentation"
+NAME = served.KIND
 RECIPE = 1  # raise when the same settings would give another model
 LATER = 3 * STEP  # that a segmentation is judged on: so long, or a quarter of a shorter log
 STEPS = 3
@@ -59,7 +57,9 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     with registry.registering(settings, NAME) as door:
         if (found := door.find(key)) is not None:
             card = served.load(found.folder).card
-            return Trained(found.run_id, found.version, card, found.folder, verdict(card), True)
+            return Trained(
+                found.run_id, found.version, card, found.folder, transitions.verdict(card.metrics), True
+            )
         _say(progress, f"learning as of {moment:%Y-%m-%d}", 0)
         orders = Orders.of(log, shop.zone)
         file = _learned(build, orders, moment, valued)
@@ -72,14 +72,19 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             _say(progress, f"registering version {card.version}", 2)
             kept = door.register(folder, [], card, key, {k: v for k, v in recipe.items() if k != "rules"})
     _say(progress, f"version {card.version} registered", STEPS)
-    return Trained(kept.run_id, kept.version, card, kept.folder, verdict(card))
+    return Trained(kept.run_id, kept.version, card, kept.folder, transitions.verdict(card.metrics))
 
 
-def verdict(card: ModelCard) -> Words:
-    """What the figures of a judged card say."""
-    stages = {label.name: Words(label.words.en, label.words.zh) for label in TABLES["stage"].labels}
-    said = transitions.said(card.metrics, stages, card.target.horizon_days)
-    return Words(" ".join(words.en for words in said), "".join(words.zh for words in said))
+def plan(settings: Settings, as_of: datetime) -> str:
+    """When it would be learnt and judged, in words."""
+    build = Build.open(settings)
+    known_by = min(as_of, build.complete_until)
+    moment = _cut_off(build, known_by)
+    along = transitions.steps(build.moments, moment, known_by)
+    return (
+        f"would train {NAME}: learnt as of {moment:%Y-%m-%d}, judged by who moves and orders after it, on "
+        f"{len(along)} snapshots to {along[-1]:%Y-%m-%d}"
+    )
 
 
 def _cut_off(build: Build, known_by: datetime) -> datetime:
@@ -87,8 +92,9 @@ def _cut_off(build: Build, known_by: datetime) -> datetime:
     built = [m for m in build.moments if m <= known_by - later and m >= build.log_starts_at + 2 * STEP]
     if not built:
         raise NotEnoughData(
-            f"no snapshot lies {(2 * STEP).days} days or more after the log's start, {iso(build.log_starts_at)}, "
-            f"and {later.days} or more before {iso(known_by)}: ingest a longer log, or build earlier snapshots"
+            f"no snapshot lies {(2 * STEP).days} days or more after the log's start, "
+            f"{iso(build.log_starts_at)}, and {later.days} or more before {iso(known_by)}: "
+            "ingest a longer log, or build earlier snapshots"
         )
     return built[-1]
 
@@ -123,7 +129,7 @@ def _learned(
 def _judged(
     model: Segmentation, build: Build, orders: Orders, along: Sequence[datetime], by: datetime, seed: int
 ) -> ModelCard:
-    """The card with what came after the cut-off beside what came before it."""
+    """The card with what came after the cut-off, and as a baseline what came before it."""
     table = model.file.tables["stage"]
     names = [label.name for label in table.labels]
     at: list[dict[str, int]] = []
@@ -133,21 +139,21 @@ def _judged(
         at.append(dict(zip(ids.to_pylist(), stage.tolist(), strict=True)))
 
     def figures(place: int) -> dict[str, Figure]:
-        before, after = _of_all(at[place : place + 2])
         here = list(at[place])
         came = orders.ahead(to_us(along[place]), STEP.days, to_us(by))[0]
         ordered = np.append(came > 0, False)[_places(orders, here)].astype(float)
         shares = transitions.ordering(names, np.array([at[place][id] for id in here]), ordered)
+        before, after = _of_all(at[place : place + 2])
         return {**shares, **Moves.of(names, before, after).figures()}
 
-    cut_off = along.index(model.card.trained_on.end) if model.card.trained_on.end in along else 0
+    cut_off = along.index(model.card.trained_on.end)
     metrics = figures(cut_off) if len(along) > cut_off + 1 else {}
-    drift = [transitions.moved(len(names), _of_all(at[i : i + 3]), seed) for i in range(len(at) - 2)]
-    if drift:
-        metrics["moved_otherwise"] = max(drift, key=lambda one: one["value"])
+    apart = [transitions.moved(len(names), _of_all(at[i : i + 3]), seed) for i in range(len(at) - 2)]
+    if apart:
+        metrics["moved_otherwise"] = max(apart, key=lambda one: one["value"])
     baselines = {"before": figures(0)} if cut_off else {}
-    card = msgspec.structs.replace(model.card, metrics=metrics, baselines=baselines)
-    return msgspec.structs.replace(card, notes=(text(verdict(card)), *card.notes))
+    notes = (text(transitions.verdict(metrics)), *model.card.notes)
+    return msgspec.structs.replace(model.card, metrics=metrics, baselines=baselines, notes=notes)
 
 
 def _of_all(at: Sequence[dict[str, int]]) -> list[Integers]:
@@ -160,84 +166,6 @@ def _places(orders: Orders, ids: Sequence[str]) -> Integers:
     """Of customers among the orders' own; -1, the last, for whoever has no order at all."""
     place = {id: i for i, id in enumerate(orders.ids.to_pylist())}
     return np.array([place.get(id, -1) for id in ids], np.int64)
-
-
-def card_of(
-    shop: Shop, log: Log, build: Build, file: SegmentationFile, moment: datetime, version: str, seed: int
-) -> ModelCard:
-    """The card before the model was judged."""
-    features = catalogue(shop.declared("FEATURES"))
-    names = served.features_of(file.tables)
-    rows = len(build.read(moment, ["customer_id"]))
-    return ModelCard(
-        name=NAME,
-        version=version,
-        kind=served.KIND,
-        currency=shop.currency,
-        target=TargetCard(
-            name=NAME,
-            horizon_days=STEP.days,
-            population="every customer known",
-            label="order",
-            words=Text("RFM tier, value quadrant, life cycle stage", "RFM分层、价值象限、生命周期阶段"),
-            higher_is="good",
-        ),
-        features=tuple(
-            FeatureCard(
-                n, build.features[n], features[n].unit, features[n].words.en, features[n].words.zh
-            )
-            for n in names
-        ),
-        trained_on=TrainedOn(
-            build=build.id, log=log.fingerprint, start=log.starts_at, end=moment, rows=rows, base_rate=0.0,
-            seed=seed,
-        ),
-        tested_on=TestedOn(moment=moment, rows=rows, base_rate=0.0),
-        metrics={},
-        baselines={},
-        notes=tuple(_notes(file, (moment - log.starts_at) // DAY)),
-    )  # fmt: skip
-
-
-def _notes(file: SegmentationFile, days: int) -> list[Text]:
-    """What the model cannot tell, and why."""
-    notes = []
-    lost = [
-        entry.name for n, t in TABLES.items() for entry in t.entries if entry not in file.tables[n].entries
-    ]
-    if lost:
-        notes.append(
-            Text(
-                f"Rules left out, because the log lacks what they read: {', '.join(lost)}.",
-                f"因日志缺少所需数据而未使用的规则：{'、'.join(lost)}。",
-            )
-        )
-    after = [*file.gone.days, file.gone.gaps]
-    if None in after:
-        whom = [f"{n}" for n, limit in enumerate(after, 1) if limit is None]
-        notes.append(
-            Text(
-                f"After {', '.join(whom)} days with an order ({len(after)}: or more) nobody is in the stage exit: at "
-                f"no length of silence that the log shows did fewer than one in five come back within {file.horizon_days} days.",
-                f"下单日数为{'、'.join(whom)}（{len(after)}表示及以上）的客户不会进入流失阶段：在日志可见的任何沉默长度上，"
-                f"{file.horizon_days}天内返回的比例都不低于五分之一。",
-            )
-        )
-    if days < YEAR:
-        notes.append(
-            Text(
-                f"The log held only {days} days: frequency and money of 365 days still grow. Train again after a year.",
-                f"日志仅有{days}天：365天的频率与金额仍在增长，满一年后请重新训练。",
-            )
-        )
-    if file.potential is None:
-        notes.append(
-            Text(
-                "Nobody has a value quadrant: there is no value model (`propensity train value`, then train this again).",
-                "暂无价值象限：没有价值模型（先运行 `propensity train value`，再重新训练）。",
-            )
-        )
-    return notes
 
 
 def _say(progress: Progress, what: str, done: int) -> None:

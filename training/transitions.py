@@ -1,4 +1,4 @@
-"""Do life cycle stages hold: who moves where in four weeks, is it so again later, and who orders afterwards?"""
+"""Do life cycle stages hold: who moves where in four weeks, is it so again, and who orders afterwards?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from features.moments import DAY
 from features.words import Words
 from serving.booster import Numbers
+from serving.segment_tables import STAGES
 from serving.summaries import Integers
 from training.evaluate import DIGITS, Figure, figure
 
@@ -17,6 +18,7 @@ STEADY = 0.1  # of the customers may move otherwise than before
 FEWEST = 30  # customers of a stage: of fewer, a share is off by more than a sixth too often
 # Of two that stand beside each other, the later orders more often; who has bought, and who has not.
 RISING = (("contact", "awareness", "interest"), ("exit", "purchase", "use", "maintenance"))
+WORDS = {label.name: Words(label.words.en, label.words.zh) for label in STAGES.labels}
 _REPLICATES = 1_000
 _Z = 1.959964  # of a 95 % interval
 
@@ -114,38 +116,52 @@ def steps(moments: Sequence[datetime], cut_off: datetime, until: datetime) -> li
     return [cut_off - STEP, *found] if cut_off - STEP in built else found
 
 
-def said(figures: Mapping[str, Figure], words: Mapping[str, Words], days: int) -> list[Words]:
-    """What the figures say: whether stages mean what they say, and whether customers move as before."""
-    wrong = against(figures)
-    shares = {name: figures[key] for name in words if (key := f"orders_after_{name}") in figures}
-    en = ", ".join(f"{words[name].en.lower()} {one['value']:.0%}" for name, one in shares.items())
-    zh = "，".join(f"{words[name].zh}{one['value']:.0%}" for name, one in shares.items())
-    told = [
-        Words(
-            f"Stages {'do not mean' if wrong else 'mean'} what they say: within {days} days, {en} ordered.",
-            f"阶段{'与后续购买不符' if wrong else '与后续购买相符'}：{days}天内下单比例为{zh}。",
-        )
-        if shares
-        else Words("No stage has customers enough to be judged.", "各阶段客户数均不足，无法评估。")
-    ]
-    told += [
-        Words(
-            f"{words[more].en} is followed by fewer orders than {words[less].en.lower()}: do not rank by them.",
-            f"{words[more].zh}的后续下单少于{words[less].zh}：请勿据此排序。",
-        )
-        for less, more in wrong
-    ]
-    off = figures.get("moved_otherwise")
-    if off is None:
-        unknown = "Whether customers move as before cannot be told: too few snapshots lie 28 days apart."
-        return [*told, Words(unknown, "相隔28天的快照不足，无法判断阶段转移是否稳定。")]
-    steady, seen = off["value"] <= STEADY, f"{off['value']:.1%} [{off['low']:.1%}, {off['high']:.1%}]"
+def objections(figures: Mapping[str, Figure]) -> list[Words]:
+    """What the figures say against the stages."""
     return [
-        *told,
         Words(
-            f"Customers move between stages {'as before' if steady else 'otherwise than before'}: at most {seen} "
-            f"of them went elsewhere than four weeks earlier; {STEADY:.0%} is the limit.",
-            f"阶段转移{'稳定' if steady else '不稳定'}：与四周前相比，转移去向不同的客户最多占{seen}，"
-            f"上限为{STEADY:.0%}。",
-        ),
+            f"{WORDS[more].en} is followed by fewer orders than {WORDS[less].en.lower()}",
+            f"{WORDS[more].zh}的后续下单少于{WORDS[less].zh}",
+        )
+        for less, more in against(figures)
     ]
+
+
+def verdict(figures: Mapping[str, Figure]) -> Words:
+    """Whether stages mean what they say, and whether customers move between them as before."""
+    said = [*_ordered(figures), _steady(figures.get("moved_otherwise"))]
+    return Words(" ".join(words.en for words in said), "".join(words.zh for words in said))
+
+
+def _ordered(figures: Mapping[str, Figure]) -> list[Words]:
+    shares = {
+        words: figures[key] for name, words in WORDS.items() if (key := f"orders_after_{name}") in figures
+    }
+    if not shares:
+        return [Words("No stage has customers enough to be judged.", "各阶段客户数均不足，无法评估。")]
+    wrong = objections(figures)
+    en = ", ".join(f"{words.en.lower()} {one['value']:.0%}" for words, one in shares.items())
+    zh = "，".join(f"{words.zh}{one['value']:.0%}" for words, one in shares.items())
+    return [
+        Words(
+            f"Stages {'do not mean' if wrong else 'mean'} what they say. "
+            f"Ordered within {STEP.days} days: {en}.",
+            f"阶段{'与后续购买不符' if wrong else '与后续购买相符'}。{STEP.days}天内下单比例：{zh}。",
+        ),
+        *(Words(f"{words.en}: do not rank by them.", f"{words.zh}：请勿据此排序。") for words in wrong),
+    ]
+
+
+def _steady(off: Figure | None) -> Words:
+    if off is None:
+        return Words(
+            "Whether customers move as before cannot be told: too few snapshots lie 28 days apart.",
+            "相隔28天的快照不足，无法判断阶段转移是否稳定。",
+        )
+    holds, seen = off["value"] <= STEADY, f"{off['value']:.1%} [{off['low']:.1%}, {off['high']:.1%}]"
+    return Words(
+        f"Customers move between stages {'as before' if holds else 'otherwise than before'}: at most {seen} "
+        f"of them went elsewhere than those of four weeks earlier; {STEADY:.0%} is the limit.",
+        f"阶段转移{'稳定' if holds else '不稳定'}：与四周前相比，"
+        f"去向不同的客户最多占{seen}，上限为{STEADY:.0%}。",
+    )
