@@ -13,7 +13,7 @@ from serving.cards import Text
 _BUYING = ("days_since_order", "gap_mean", "order_days_365d", "tenure")
 MADE = {  # what rules may read beside features -> the features that it is made of
     "order_days": _BUYING,  # days with an order, ever; 0 without
-    "usual_gap": _BUYING,  # days within which nine of ten such customers who came again did
+    "usual_gap": _BUYING,  # days within which nine of ten who came again did; never more than the next
     "gone_after": _BUYING,  # days of silence from which on hardly any came back; null if none was seen
     "r": ("days_since_order",),  # scores 1 to 5, null without an order
     "f": ("order_days_365d",),

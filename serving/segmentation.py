@@ -131,8 +131,8 @@ class Segmentation:
         figures["r"] = -figures["r"]  # the more recent, the better
         made = {n: np.where(bought, file.rfm[n].of(figure), np.nan) for n, figure in figures.items()}
         made["order_days"] = order_days
-        made["usual_gap"] = file.usual.after(order_days, gap)
         made["gone_after"] = file.gone.after(order_days, gap)
+        made["usual_gap"] = np.fmin(file.usual.after(order_days, gap), made["gone_after"])
         made["present"] = np.where(bought, figures["m"] - file.present, np.nan)
         made["potential"] = np.full(len(silent), np.nan)
         if potential is not None and file.potential is not None:

@@ -22,23 +22,22 @@ FIFTHS = (0.2, 0.4, 0.6, 0.8)
 HIGH = 0.5  # of the buyers lie at or below what parts low from high
 YEAR = 365
 FEWEST = 50  # silences, or buyers: a share of fewer is off by more than a tenth too often
-_STEP, _LONGEST = 0.5, 50.0  # own gaps: lengths of a regular's silence that are tried
+_WEEK = 7.0  # days, and a regular's own gaps: lengths of silence that are tried
+_STEP, _LONGEST = 0.5, 50.0
 
 
 @dataclass(frozen=True)
 class Spans:
     """Silences known at a moment, each after a customer's day with an order: [m].
 
-    number: of that day among the customer's, from 1. gap: mean of the gaps before it. start: days since
-    1970-01-01. length: days until the next, or so far. over: whether it ended. today: of the moment.
+    number: of that day among the customer's, from 1. gap: mean of the gaps before it. length: days
+    until the next, or so far. over: whether it ended.
     """
 
     number: Integers
     gap: Numbers
-    start: Integers
     length: Integers
     over: NDArray[np.bool_]
-    today: int
 
     @classmethod
     def of(cls, orders: Orders, moment: datetime) -> "Spans":
@@ -52,7 +51,7 @@ class Spans:
         number = np.arange(len(day)) - first + 1
         over = np.append(~new[1:], False)[: len(day)]
         length = np.where(over, np.diff(day, append=0), np.maximum(today - day, 0))
-        return cls(number, (day - day[first]) / np.maximum(number - 1, 1), day, length, over, today)
+        return cls(number, (day - day[first]) / np.maximum(number - 1, 1), length, over)
 
     def usual(self) -> Silences:
         """Within how long USUAL of those came again who did."""
@@ -66,25 +65,41 @@ class Spans:
         return Silences(few, quantile(self.length[regular] / self.gap[regular]))
 
     def gone(self, horizon: int) -> Silences:
-        """The shortest silences from which fewer than BACK came back within `horizon` days more."""
+        """The shortest silences from which fewer than BACK come back within `horizon` days more."""
 
         def shortest(which: NDArray[np.bool_], lengths: Numbers, unit: Numbers) -> float | None:
-            start, length, over = self.start[which], self.length[which], self.over[which]
+            length, over = self.length[which], self.over[which]
             for tried in lengths:
-                after = tried * unit[which]
-                # What the log does not show for so long is not asked: the latest would all look gone.
-                seen = (length > after) & (start + after + horizon <= self.today)
-                if seen.sum() < FEWEST:
+                back = came_back(length - tried * unit[which], over, horizon)
+                if np.isnan(back):
                     return None
-                if (over & (length <= after + horizon))[seen].mean() < BACK:
+                if back < BACK:
                     return float(tried)
             return None
 
-        days = np.arange(0.0, self.today - int(self.start.min(initial=self.today)))
-        one = np.ones(len(self.gap))
+        days, one = np.arange(_WEEK, YEAR + horizon, _WEEK), np.ones(len(self.gap))
         few = tuple(shortest(self.number == n, days, one) for n in range(1, REGULAR))
         gaps = np.arange(_STEP, _LONGEST, _STEP)
         return Silences(few, shortest(self.number >= REGULAR, gaps, self.gap))
+
+
+def came_back(left: Numbers, over: NDArray[np.bool_], horizon: int) -> float:
+    """The share of silences that ended within `horizon` days, of those that had lasted so long (left > 0).
+
+    left: days from then until the end, or until nothing more is known, [n]; over: whether it ended. By
+    Kaplan and Meier (1958), so that the latest, of which the log has not seen the end, do not look lost. NaN
+    with fewer than FEWEST, or if none was watched for so long.
+
+    >>> came_back(np.repeat([5.0, 20.0, 20.0, 20.0], 25), np.repeat([True, True, False, False], 25), 10)
+    0.25
+    """
+    lasted = left > 0
+    day, n = np.ceil(left[lasted]).astype(int), int(lasted.sum())
+    if n < FEWEST or day.max() < horizon:
+        return float("nan")
+    ended, gone = (np.bincount(which, minlength=horizon + 1) for which in (day[over[lasted]], day))
+    watched = n - np.cumsum(gone) + gone  # at the beginning of that day
+    return float(1 - np.prod(1 - ended[: horizon + 1] / watched[: horizon + 1]))
 
 
 def learn(
