@@ -34,7 +34,7 @@ from serving.formulas import (
     LogisticScorer,
     Term,
 )
-from serving.reasons import Paths, Reason, paths_of, strongest
+from serving.reasons import Paths, Reason, Teller, paths_of
 
 __all__ = [
     "Calibration", "FeatureCard", "IdentityCalibration", "IsotonicCalibration", "Logistic",
@@ -77,6 +77,7 @@ class _Part:
     base: float
     raw: Callable[[Rows], Numbers]
     contributions: Callable[[Rows], Numbers]
+    exact: Callable[[Rows], Numbers]
 
 
 class Model:
@@ -85,6 +86,7 @@ class Model:
 
     def __init__(self, card: ModelCard, parts: Sequence[_Part], calibration: Calibration) -> None:
         self.card = card
+        self.teller = Teller(card)
         self._parts = tuple(parts)
         self._calibration = calibration
 
@@ -100,22 +102,23 @@ class Model:
         """Calibrated probabilities, float64 [n]: the same bits for one row or a thousand."""
         return self._calibration.probability(self.raw(matrix))
 
-    def contributions(self, matrix: Rows) -> tuple[Numbers, float]:
-        """What each feature adds to the log-odds, approximate, [n, F], and the base that they add to.
+    def contributions(self, matrix: Rows, exact: bool = False) -> tuple[Numbers, float]:
+        """What each feature adds to the log-odds, [n, F], and the base that they add to.
 
-        Base and contributions of a row sum to its `raw`.
+        Approximate, at the cost of a look-up, or exact Shapley values. Base and contributions of a row sum
+        to its `raw`.
         """
         matrix = self._checked(matrix)
         total = np.zeros(matrix.shape)
         for part in self._parts:
-            total += part.weight * part.contributions(matrix)
+            total += part.weight * (part.exact if exact else part.contributions)(matrix)
         return total, sum(part.weight * part.base for part in self._parts)
 
-    def explain(self, matrix: Rows, k: int = 3) -> list[list[Reason]]:
+    def explain(self, matrix: Rows, k: int = 3, exact: bool = False) -> list[list[Reason]]:
         """Up to k reasons a row, strongest first."""
-        contributions, _ = self.contributions(matrix)
+        contributions, _ = self.contributions(matrix, exact)
         rows = matrix.tolist()
-        return [strongest(self.card, row, c, k) for row, c in zip(rows, contributions, strict=True)]
+        return [self.teller.strongest(row, c, k) for row, c in zip(rows, contributions, strict=True)]
 
     def _checked(self, matrix: Rows) -> Rows:
         if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != len(self.card.features):
@@ -195,7 +198,8 @@ def _assemble(folder: Path) -> Model:
         for i, component in enumerate(file.components):
             if isinstance(component, Logistic):
                 scorer = LogisticScorer(component, names)
-                parts.append(_Part(component.weight, scorer.base, scorer.raw, scorer.contributions))
+                own = scorer.contributions  # of a sum they are exact: each feature less its mean
+                parts.append(_Part(component.weight, scorer.base, scorer.raw, own, own))
             elif f"{i}_base" not in tables:
                 raise ReleaseCorrupt(f"{folder / 'reasons.npz'} does not explain {component.file}")
             else:
@@ -218,7 +222,10 @@ def _trees(path: Path, weight: float, names: tuple[str, ...], table: Paths) -> _
     def contributions(matrix: Rows) -> Numbers:
         return table.contributions(booster.leaves(matrix), len(names))
 
-    return _Part(weight, float(table.base[0]), booster.raw, contributions)
+    def exact(matrix: Rows) -> Numbers:
+        return booster.shapley(matrix)[:, :-1]
+
+    return _Part(weight, float(table.base[0]), booster.raw, contributions, exact)
 
 
 def _write_examples(path: Path, model: Model, examples: Rows) -> None:

@@ -4,7 +4,10 @@ Trees are explained by Saabas' method: the mean of a tree changes at every split
 leaf, and the change belongs to the feature that was split on. A node's mean is that of its leaves, weighted
 by their training rows, as in TreeSHAP. The changes of a leaf's path are summed per feature once, when the
 model is saved, so that explaining costs a look-up of the leaf. It is an approximation of Shapley values (it
-depends on the order of splits), and is called that wherever it is shown. http://blog.datadive.net/interpreting-random-forests/
+depends on the order of splits), and is called that wherever it is shown; LightGBM's own TreeSHAP answers
+those who ask for exact ones. http://blog.datadive.net/interpreting-random-forests/
+
+Neither says what causes anything: a reason is what the model looks at.
 """
 
 import re
@@ -14,22 +17,24 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from features.definitions.topics import named, topics
 from features.definitions.units import CODES
 from features.errors import ReleaseCorrupt
 from features.words import Words
 from serving.booster import Numbers
-from serving.cards import FeatureCard, ModelCard
+from serving.cards import ModelCard
 
 _SCORE = {"bad": Words("risk", "风险"), "good": Words("chance", "可能性")}
 _UNKNOWN = Words("not known", "未知")
-_WINDOW = re.compile(r"_\d+d$")
+_ONE_DAY = re.compile(r"\b1 days\b")
 
 
 class Reason(NamedTuple):
-    """One feature's part in one score.
+    """One topic's part in one score.
 
-    value: in the feature's unit; None where it is not known. contribution: log-odds before calibration,
-    approximate; positive raises the probability.
+    feature: the one of the topic with the largest contribution. value: in the feature's unit; None where it
+    is not known. contribution: of the whole topic, in log-odds before calibration; positive raises the
+    probability.
     """
 
     feature: str
@@ -113,36 +118,64 @@ def _leaves(block: str, width: int) -> tuple[float, list[dict[int, float]]]:
     return mean[0], paths
 
 
-def strongest(card: ModelCard, values: Sequence[float], contributions: Numbers, k: int) -> list[Reason]:
-    """The k features with the largest contributions of one row, strongest first.
+class Teller:
+    """Tells the reasons of a card's scores, topic by topic (features/definitions/topics.py)."""
 
-    Of one measure over several windows (orders_30d, orders_90d) only the strongest is told, since the
-    others say the same; and nothing that adds nothing. So there may be fewer than k.
-    """
-    reasons: list[Reason] = []
-    told: set[str] = set()
-    for i in np.argsort(-np.abs(contributions), kind="stable"):
-        feature, contribution = card.features[i], float(contributions[i])
-        family = _WINDOW.sub("", feature.name)
-        if len(reasons) == k or contribution == 0:
-            break
-        if family not in told:
-            told.add(family)
-            value = None if np.isnan(values[i]) else float(values[i])
-            reasons.append(
-                Reason(feature.name, value, contribution, _words(card, feature, value, contribution))
-            )
-    return reasons
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        self._at = {feature.name: place for place, feature in enumerate(card.features)}
+        self._topics = [
+            (places, tuple(one for one in sentences if all(name in self._at for name in named(one))))
+            for places, sentences in topics(list(self._at))
+        ]
+        self._column = np.array([place for places, _ in self._topics for place in places], np.intp)
+        self._starts = np.cumsum([0, *(len(places) for places, _ in self._topics)])[:-1]
 
+    def sums(self, contributions: Numbers) -> Numbers:
+        """Contributions of features [n, F] -> of topics [n, topics]."""
+        summed: Numbers = np.add.reduceat(contributions[:, self._column], self._starts, axis=1)
+        return summed
 
-def _words(card: ModelCard, feature: FeatureCard, value: float | None, contribution: float) -> Words:
-    shown = _UNKNOWN if value is None else _shown(value, feature.unit, card.currency)
-    what = card.target.score or _SCORE[card.target.higher_is]
-    en, zh = ("raises", "提高") if contribution > 0 else ("lowers", "降低")
-    return Words(
-        f"{feature.en}: {shown.en} ({en} the {what.en})",
-        f"{feature.zh}：{shown.zh}（{zh}{what.zh}）",
-    )
+    def strongest(self, values: Sequence[float], contributions: Numbers, k: int) -> list[Reason]:
+        """The k topics with the largest contributions of one row [F], strongest first.
+
+        What adds nothing is no reason, so there may be fewer than k.
+        """
+        summed, reasons = self.sums(contributions[None])[0], []
+        for topic in np.argsort(-np.abs(summed), kind="stable")[:k]:
+            total = float(summed[topic])
+            if total == 0:
+                break
+            places, sentences = self._topics[topic]
+            own = contributions[places] * np.sign(total)  # of those that pull the topic's way
+            place = places[int(own.argmax())]
+            value = None if np.isnan(values[place]) else float(values[place])
+            what = self._sentence(sentences, values) or self._named(place, value)
+            reasons.append(Reason(self._card.features[place].name, value, total, self._told(what, total)))
+        return reasons
+
+    def _sentence(self, sentences: Sequence[Words], values: Sequence[float]) -> Words | None:
+        for sentence in sentences:
+            places = {name: self._at[name] for name in named(sentence)}
+            if not any(np.isnan(values[place]) for place in places.values()):
+                shown = {
+                    name: _shown(values[place], self._card.features[place].unit, self._card.currency)
+                    for name, place in places.items()
+                }
+                en = sentence.en.format_map({name: words.en for name, words in shown.items()})
+                zh = sentence.zh.format_map({name: words.zh for name, words in shown.items()})
+                return Words(_ONE_DAY.sub("1 day", en), zh)
+        return None
+
+    def _named(self, place: int, value: float | None) -> Words:
+        feature = self._card.features[place]
+        shown = _UNKNOWN if value is None else _shown(value, feature.unit, self._card.currency)
+        return Words(f"{feature.en}: {shown.en}", f"{feature.zh}：{shown.zh}")
+
+    def _told(self, what: Words, contribution: float) -> Words:
+        score = self._card.target.score or _SCORE[self._card.target.higher_is]
+        en, zh = ("raises", "提高") if contribution > 0 else ("lowers", "降低")
+        return Words(f"{what.en} ({en} the {score.en})", f"{what.zh}（{zh}{score.zh}）")
 
 
 def _shown(value: float, unit: str, currency: str) -> Words:

@@ -6,10 +6,17 @@ from datetime import datetime
 
 import numpy as np
 
-from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
+from features.errors import (
+    FeatureMismatch,
+    FeaturesExpired,
+    NoBuild,
+    PropensityError,
+    ReleaseError,
+    UnknownCustomer,
+)
 from features.inbox import Inbox
 from features.moments import from_us, iso
-from features.online import PRESENT, OnlineRows, Published
+from features.online import PRESENT, OnlineRows, Published, Rows
 from features.settings import Settings
 from serving import batch
 from serving.api import (
@@ -71,7 +78,7 @@ class Scorer:
     ) -> dict[str, Target | PropensityError]:
         """Each wanted target, or all, or why one cannot be answered.
 
-        Problem 422 for a name that was never released, ReleaseError if none was.
+        Problem 422 for a name that was never released; empty if none was.
         """
         found: dict[str, Target | PropensityError] = {}
         for place, name in enumerate(self.releases.targets() if wanted is None else wanted):
@@ -85,8 +92,6 @@ class Scorer:
                         422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)]
                     ) from None
                 found[name] = error
-        if not found:
-            raise ReleaseError("no target is released: run `propensity train`, then `propensity promote`")
         return found
 
     def _target(self, published: Published, release: Release) -> Target:
@@ -134,18 +139,48 @@ class Scorer:
         as_of = self.settings.now()
         ids = self.resolve(request.customers)
         named = [place for place, id in enumerate(ids) if id is not None]
-        published, rows = self.rows.latest([id for id in ids if id is not None])
+        known = [id for id in ids if id is not None]
+        published, rows = self.rows.latest(known)
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
         _require_one(targets)
-        found = rows.status == PRESENT
-        scored = self._scored(rows.matrix[found], published, targets, request.reasons)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
-        places, moments = np.array(named, np.intp)[found].tolist(), rows.known_at[found].tolist()
-        for place, moment, scores in zip(places, moments, scored, strict=True):
+        answered = self._answered(known, published, rows, targets, request, as_of)
+        places = np.array(named, np.intp)[rows.status == PRESENT].tolist()
+        for place, one in zip(places, answered, strict=True):
+            results[place] = one
+        return ScoreAnswer(request_id, iso(as_of), results)
+
+    def one(self, customer: Customer) -> tuple[Published, Answered]:
+        """One customer's scores of every released target, none of them required, and what they are of.
+
+        UnknownCustomer, NoBuild or FeaturesExpired.
+        """
+        as_of, ids = self.settings.now(), [id for id in self.resolve([customer]) if id is not None]
+        published, rows = self.rows.latest(ids)
+        targets = self.targets(answerable(published, self.settings, as_of))
+        found = self._answered(ids, published, rows, targets, ScoreRequest([customer]), as_of)
+        if not found:
+            raise UnknownCustomer(UNKNOWN.detail)
+        return published, found[0]
+
+    def _answered(
+        self,
+        ids: Sequence[str],
+        published: Published,
+        rows: Rows,
+        targets: Mapping[str, Target | PropensityError],
+        request: ScoreRequest,
+        as_of: datetime,
+    ) -> list[Answered]:
+        """The answers of those customers whose rows are present, in their order."""
+        found = np.flatnonzero(rows.status == PRESENT)
+        scored = self._scored(rows.matrix[found], published, targets, request)
+        answered = []
+        for place, moment, scores in zip(found.tolist(), rows.known_at[found].tolist(), scored, strict=True):
             known_at = from_us(moment)
             stale = as_of - known_at > self.settings.stale_after
-            results[place] = Answered(ids[place] or "", iso(known_at), stale, scores)
-        return ScoreAnswer(request_id, iso(as_of), results)
+            answered.append(Answered(ids[place], iso(known_at), stale, scores))
+        return answered
 
     def models(self, request_id: str) -> ModelsAnswer:
         """Every released model with its card, or why it is not in service."""
@@ -178,7 +213,7 @@ class Scorer:
         rows: np.ndarray,
         published: Published,
         targets: Mapping[str, Target | PropensityError],
-        reasons: int,
+        request: ScoreRequest,
     ) -> list[list[Score | NoScore]]:
         by_customer: list[list[Score | NoScore]] = [[] for _ in range(len(rows))]
         if not by_customer:
@@ -194,7 +229,8 @@ class Scorer:
             chances = model.score(matrix)
             if not np.isfinite(chances).all():
                 raise ReleaseError(f"release {name} {version} gave no finite score: promote another version")
-            why = model.explain(matrix, k=reasons) if reasons else [[]] * len(rows)
+            k = request.reasons
+            why = model.explain(matrix, k, request.exact) if k else [[]] * len(rows)
             quantiles = target.quantiles
             places: Sequence[float | None] = (
                 [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
@@ -225,7 +261,9 @@ def answerable(published: Published, settings: Settings, as_of: datetime) -> Pub
 
 
 def _require_one(targets: Mapping[str, Target | PropensityError]) -> None:
-    """Raise the first target's reason if none can be answered."""
+    """ReleaseError without any target; the first one's reason if none can be answered."""
+    if not targets:
+        raise ReleaseError("no target is released: run `propensity train`, then `propensity promote`")
     broken = [error for error in targets.values() if isinstance(error, PropensityError)]
     if len(broken) == len(targets):
         raise broken[0]

@@ -44,7 +44,7 @@ TREES: Mapping[str, Any] = {
 SCREENED = 4  # one customer in so many shows which features matter
 SPLINE_FEATURES = 40  # those that the trees gain most from: the rest costs time and adds noise
 KNOTS = 5  # of a feature's piecewise linear term, at quantiles
-STRENGTH = 0.001  # of the data against the penalty, scikit-learn's C, on standardised parts
+STRENGTH = 0.03  # of the data against the penalty, scikit-learn's C, on standardised parts
 SPLINE_ROWS = 100_000  # more do not change a few hundred coefficients
 _UNPENALISED = 30.0  # scale of the treatment's column: its coefficient is hardly shrunk
 

@@ -7,7 +7,7 @@ from tiny import tiny_booster, tiny_card, tiny_model, tiny_rows
 
 from serving import models
 from serving.models import IdentityCalibration, Logistic, Term, Trees
-from serving.reasons import paths_of, strongest
+from serving.reasons import Reason, Teller, paths_of
 
 ROWS = tiny_rows(400, seed=21)
 
@@ -69,18 +69,50 @@ def test_reasons_are_the_customers_own_strongest_first(model):
         assert sizes == sorted(sizes, reverse=True)
 
 
-def test_one_measure_over_two_windows_is_told_once(model):
-    """orders_30d beside orders_90d tells an operator nothing more."""
-    card = tiny_card()
-    names = [r.feature for r in strongest(card, [1.0] * 8, np.arange(8.0, 0, -1), k=8)]
-    assert "orders_30d" in names
-    assert "orders_90d" not in names
-    assert len(names) == 7
+def strongest(values: list[float], contributions: list[float], k: int = 8) -> list[Reason]:
+    return Teller(tiny_card()).strongest(values, np.array(contributions), k)
+
+
+def test_what_tells_the_same_story_is_one_reason():
+    """Else the three reasons of an operator are one: orders_30d beside orders_90d says nothing more."""
+    names = [feature.name for feature in tiny_card().features]
+    told = strongest([1.0] * 8, [0.1] * 8)
+    assert len(told) == 5
+    orders = [c if "orders" in name else 0.0 for name, c in zip(names, np.arange(8.0, 0, -1), strict=True)]
+    (one,) = strongest([1.0] * 8, orders)
+    assert one.feature == "orders_30d"
+    assert one.contribution == sum(orders)
+    opposed = [0.5 if name == "orders_30d" else -0.5 * (name == "orders_90d") for name in names]
+    assert strongest([1.0] * 8, opposed) == []  # together they say nothing
 
 
 def test_a_feature_that_adds_nothing_is_no_reason():
-    reasons = strongest(tiny_card(), [1.0] * 8, np.array([0.0, 0, 0, -0.3, 0, 0, 0, 0]), k=3)
+    reasons = strongest([1.0] * 8, [0.0, 0, 0, -0.3, 0, 0, 0, 0], k=3)
     assert [r.feature for r in reasons] == ["spend_90d"]
+
+
+def test_a_topic_is_told_in_a_sentence_when_all_that_it_names_is_known():
+    """Else an operator reads one number where the other makes its sense."""
+    names = [feature.name for feature in tiny_card().features]
+    values = [2.0 if name == "orders_30d" else 7.0 for name in names]
+    contributions = [-0.4 * (name == "orders_30d") for name in names]
+    (reason,) = strongest(values, contributions)
+    assert reason.text.en == "Orders: 2 in the last 30 days, 7 in the last 90 (lowers the churn risk)"
+    assert reason.text.zh == "近30天2单，近90天7单（降低流失风险）"
+    values[names.index("orders_90d")] = np.nan
+    (reason,) = strongest(values, contributions)
+    assert reason.text.en == "Orders in the last 30 days: 2 (lowers the churn risk)"
+
+
+def test_exact_reasons_are_treeshaps(model):
+    """Else who asks for exact ones is given the approximation under another name."""
+    import lightgbm
+
+    contributions, base = model.contributions(ROWS, exact=True)
+    expected = lightgbm.Booster(model_str=tiny_booster()).predict(ROWS, pred_contrib=True)
+    assert contributions == pytest.approx(expected[:, :-1], abs=1e-12)
+    assert contributions.sum(axis=1) + base == pytest.approx(model.raw(ROWS), abs=1e-9)
+    assert not np.allclose(contributions, model.contributions(ROWS)[0])
 
 
 def said(value: float, contribution: float, at: int, **target: object) -> tuple[str, str]:
@@ -88,7 +120,7 @@ def said(value: float, contribution: float, at: int, **target: object) -> tuple[
     card = msgspec.structs.replace(card, target=msgspec.structs.replace(card.target, **target))
     contributions = np.zeros(8)
     contributions[at] = contribution
-    (reason,) = strongest(card, [value] * 8, contributions, k=3)
+    (reason,) = Teller(card).strongest([float(value)] * 8, contributions, k=3)
     return reason.text.en, reason.text.zh
 
 
@@ -113,8 +145,8 @@ def test_a_value_that_is_not_known_is_said_to_be_not_known_never_zero():
 
 
 def test_a_target_without_words_for_its_score_says_risk_or_chance():
-    assert said(5, 0.2, 1, score=None)[0] == "Orders in the last 30 days: 5 (raises the risk)"
-    assert said(5, -0.2, 1, score=None, higher_is="good") == (
-        "Orders in the last 30 days: 5 (lowers the chance)",
-        "近30天订单数：5（降低可能性）",
+    assert said(5, 0.2, 3, score=None)[0] == "Money spent in the last 90 days: 5 USD (raises the risk)"
+    assert said(5, -0.2, 3, score=None, higher_is="good") == (
+        "Money spent in the last 90 days: 5 USD (lowers the chance)",
+        "近90天消费金额：5 USD（降低可能性）",
     )

@@ -119,6 +119,18 @@ def test_an_answer_says_what_was_known_when_and_why(service: Running) -> None:
         assert reason["text"]["zh"]
 
 
+def test_exact_reasons_are_given_on_request(service: Running) -> None:
+    """Else who must justify one decision has only an approximation to show."""
+    quick, exact = (
+        service.scores("c0001", reasons=10, exact=wanted).json()["results"][0]["scores"][0]
+        for wanted in (False, True)
+    )
+    assert quick["probability"] == exact["probability"]
+    sums = [sum(reason["contribution"] for reason in score["reasons"]) for score in (quick, exact)]
+    assert sums[0] == pytest.approx(sums[1], abs=1e-9)  # both add up to the score
+    assert quick["reasons"] != exact["reasons"]
+
+
 def test_order_and_duplicates_are_kept_and_an_unknown_customer_has_her_own_error(service: Running) -> None:
     """A caller joins answers by place; one unknown id must not cost the others theirs."""
     results = service.scores("c0002", "nobody", "c0001", "c0002", reasons=0).json()["results"]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cards_by_hand import model_by_hand
+from cards_by_hand import figures_by_hand, model_by_hand
 
 from features.compute.builds import Build
 from features.errors import TrainingError, UsageError
@@ -69,7 +69,8 @@ def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: P
     folder = model_by_hand(tmp_path / "good")
     good = models.load(folder)
     assert gate.objections(good, folder, None) == []
-    (found,) = gate.against_sceptics(models.load(model_by_hand(tmp_path / "bad", recency=-0.01)).card)
+    bad = model_by_hand(tmp_path / "bad", **figures_by_hand(1, recency=-0.01))
+    (found,) = gate.against_sceptics(models.load(bad).card)
     assert "does not beat recency alone" in found.en
     unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
     assert "no baseline" in gate.against_sceptics(unknown)[0].en

@@ -66,6 +66,6 @@ def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:
     naive = candidates.fit(replace(rows, treated=np.zeros(n, bool)), names, 1)
     for name in ("spline", "trees", "blend"):
         error, bent = (np.abs(f[name].raw(x) - z)[np.abs(x[:, 0]) < 2].mean() for f in (adjusted, naive))
-        assert error < 0.5 * bent
-        assert abs(adjusted[name].effect - effect) < 0.3  # towards none: the penalty
+        assert error < 0.3 * bent
+        assert abs(adjusted[name].effect - effect) < 0.1
         assert naive[name].effect == 0

@@ -68,11 +68,13 @@ def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, release, s
     table = pq.read_table(scored)
     assert table.column_names == [
         "customer_id", "moment", "model_version", *Values._fields, "value_percentile",
+        "next_order_date",
     ]  # fmt: skip
     assert table["customer_id"].to_pylist() == Build.open(home).read(home.now())["customer_id"].to_pylist()
     orders = Orders.of(Log.open(home), shop_of(home).zone)
     known = summarise(orders, home.now())
-    values = dict(zip(orders.ids.take(known.customer).to_pylist(), release.model.score(known).value, strict=True))
+    worth = release.model.score(known).value
+    values = dict(zip(orders.ids.take(known.customer).to_pylist(), worth, strict=True))
     given = dict(zip(table["customer_id"].to_pylist(), table["value"].to_pylist(), strict=True))
     assert {id: v for id, v in given.items() if v is not None} == values
     best = max(values, key=lambda id: values[id])
@@ -86,15 +88,6 @@ def test_scoring_again_writes_the_same_bytes_and_elsewhere_leaves_the_store_alon
     out = tmp_path / "elsewhere.parquet"
     assert value_scores.score(home, release, Build.open(home), home.now(), out) == out
     assert out.read_bytes() == before == scored.read_bytes()
-
-
-def test_figures_of_some_customers_are_read_back_by_id(home, scored, trained):
-    table = pq.read_table(scored).to_pylist()
-    one = next(row for row in table if row["orders"] is not None)
-    given = value_scores.read(home, "value", trained.version, home.now(), ["nobody", one["customer_id"]])
-    assert given[0] is None
-    assert given[1] == {name: one[name] for name in (*Values._fields, "value_percentile")}
-    assert value_scores.read(home, "value", "99", home.now(), ["nobody"]) == [None]
 
 
 def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, release):
