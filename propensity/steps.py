@@ -137,11 +137,10 @@ def score_releases(
     from serving import kinds, releases
 
     scored, starved = [], []
-    for name in releases.names(settings):
-        release = releases.load(settings, name)
+    for release in kinds.in_order(releases.load(settings, name) for name in releases.names(settings)):
         try:
             kinds.score(settings, release, build, moment)
-            scored.append(f"{name} {release.version}")
+            scored.append(f"{release.name} {release.version}")
         except FeatureMismatch as error:
             starved.append(str(error))
     return tuple(scored), tuple(starved)

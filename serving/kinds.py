@@ -1,11 +1,11 @@
 """Every kind of model that a release can be: how it is loaded, and how everyone is scored with it.
 
-To add a kind, add it to KINDS; publishing, promotion, builds and `propensity score` then know it. A model
-that is of no target is named as its kind, and has a trainer (`training/trainers.py`) and a gate
-(`training/gates.py`).
+To add a kind, add it to KINDS, after those whose scores it reads; publishing, promotion, builds and
+`propensity score` then know it. A model that is of no target is named as its kind, and has a trainer
+(`training/trainers.py`) and a gate (`training/gates.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -81,6 +81,12 @@ def score(
 ) -> Path:
     """Score every customer of a build's snapshot; return the file. NoBuild, FeatureMismatch or LogError."""
     return of(release.model.card).score(settings, release, build, moment, out)
+
+
+def in_order(loaded: Iterable["Release"]) -> list["Release"]:
+    """Releases such that what one reads of another's scores is written before."""
+    places = list(KINDS)
+    return sorted(loaded, key=lambda release: places.index(release.model.card.kind))
 
 
 class _Said(msgspec.Struct):

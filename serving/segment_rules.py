@@ -61,6 +61,11 @@ class Table(msgspec.Struct, frozen=True):
         kept = tuple(entry for entry in self.entries if entry.features <= set(features))
         return msgspec.structs.replace(self, entries=kept)
 
+    def told(self, rule: str) -> tuple[Label, Entry]:
+        """The label that a rule gives, and the rule. KeyError if it is none of the table's."""
+        entry = {entry.name: entry for entry in self.entries}[rule]
+        return {label.name: label for label in self.labels}[entry.gives], entry
+
     def first(self, values: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.int8]:
         """The place of the first rule that holds for each of `rows` customers; -1 if none does."""
         places = np.full(rows, -1, np.int8)

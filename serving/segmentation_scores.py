@@ -1,14 +1,13 @@
 """Which segments everyone is in at a moment, as files.
 
 scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version; r, f, m (1 to 5), tier,
-                                           quadrant, stage, stage_rule, since, churn_reason,
-                                           churn_reason_rule: null for none; sorted by customer_id
+                                           quadrant, stage, churn_reason and the rule of each; since;
+                                           null for none; sorted by customer_id
 
 `*_rule` names the rule that decided. `since` is the first of the build's snapshots from which on the customer
 was in the stage without a break; null if that is the build's first, as nobody knows for how long before.
 """
 
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.files import write_atomically
 from features.settings import Settings
-from serving import value, value_scores
+from serving import score_store, value, value_scores
 from serving.segment_rules import Table
 from serving.segmentation import RFM, Places, Segmentation, Segments
-from serving.value_scores import path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +38,6 @@ def score(
     is not what the model needs.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     model = release.model
     assert isinstance(model, Segmentation)
@@ -60,36 +56,9 @@ def score(
     for name, table in tables.items():
         places = getattr(segments, name)
         columns[name] = _named([entry.gives for entry in table.entries], places)
-        if name == "stage":
-            columns["stage_rule"] = _named([entry.name for entry in table.entries], places)
-            columns["since"] = _since(model, build, moment, ids, places)
-        elif name == "churn_reason":
-            columns["churn_reason_rule"] = _named([entry.name for entry in table.entries], places)
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    out = path(settings, release.name, release.version, moment) if out is None else out
-    write_atomically(out, sink.getvalue())
-    return out
-
-
-def read(
-    settings: Settings, name: str, version: str, moment: datetime, ids: Sequence[str]
-) -> list[dict[str, Any] | None]:
-    """The segments of some customers, in the order asked; None for whoever is not in the snapshot.
-
-    None for all if that moment was not scored.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    file = path(settings, name, version, moment)
-    if not file.exists():
-        return [None] * len(ids)
-    table = pq.ParquetFile(file, memory_map=True).read()
-    places = pc.index_in(pa.array(ids, pa.string()), table["customer_id"])
-    rows = table.drop_columns(["moment", "model_version"]).take(places).to_pylist()
-    return [row if row.pop("customer_id") is not None else None for row in rows]
+        columns[f"{name}_rule"] = _named([entry.name for entry in table.entries], places)
+    columns["since"] = _since(model, build, moment, ids, segments.stage)
+    return score_store.write(settings, release, moment, pa.table(columns), out)
 
 
 def at(
@@ -142,7 +111,7 @@ def _valued(settings: Settings, build: Build, moment: datetime) -> "pa.Table | N
 
     if value.KIND not in releases.names(settings):
         return None
-    file = path(settings, value.KIND, releases.current(settings, value.KIND), moment)
+    file = score_store.path(settings, value.KIND, releases.current(settings, value.KIND), moment)
     if not file.exists():
         value_scores.score(settings, releases.load(settings, value.KIND), build, moment)
     return pq.ParquetFile(file).read(["customer_id", "value"])

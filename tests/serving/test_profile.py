@@ -15,7 +15,7 @@ from features import online
 from features.compute.builds import Build
 from features.moments import DAY, iso
 from features.settings import Settings
-from serving import kinds, releases, value_scores
+from serving import kinds, releases, score_store, value_scores
 
 NEWCOMER, BUYER = "c0007", "c0042"
 
@@ -67,7 +67,7 @@ def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home
     (score,) = told["scores"]
     assert score["target"] == "churn_28d"
     assert score["reasons"]
-    rows = pq.read_table(value_scores.path(home, "value", "1", TINY_MOMENT)).to_pylist()
+    rows = pq.read_table(score_store.path(home, "value", "1", TINY_MOMENT)).to_pylist()
     row = next(row for row in rows if row["customer_id"] == BUYER)
     worth = told["value"]
     assert (worth["model_version"], worth["known_at"]) == ("1", iso(TINY_MOMENT))
@@ -151,9 +151,9 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
 
 def test_the_file_of_everyone_is_read_by_parts(home: Settings, tmp_path: Path, monkeypatch) -> None:
     """Else: in a shop of a million customers each look at one of them reads all."""
-    monkeypatch.setattr(value_scores, "_GROUP", 100)
+    monkeypatch.setattr(score_store, "GROUP", 100)
     one = releases.load(home, "value")
-    out = value_scores.path(home, "value", "1", TINY_MOMENT)
+    out = score_store.path(home, "value", "1", TINY_MOMENT)
     whole = out.read_bytes()
     kinds.score(home, one, Build.open(home), TINY_MOMENT)
     try:
