@@ -30,6 +30,7 @@ KIND = "segmentation"
 FORMAT = 1
 RFM = {"r": "days_since_order", "f": "order_days_365d", "m": "spend_365d"}
 _YEAR = 365
+_TOLD = "told."  # before the names of segments in examples.npz
 
 Values = Mapping[str, NDArray[np.float32]]  # feature -> [n], NaN is null
 Places = NDArray[np.int8]
@@ -203,14 +204,14 @@ def _verify_examples(folder: Path, model: Segmentation) -> None:
             if now.tobytes() != saved[name].tobytes():
                 wrong = int(np.flatnonzero(now != saved[name])[0])
                 raise ReleaseCorrupt(
-                    f"{folder} gives another {name} for example {wrong} than when it was saved: it is not "
-                    "what was judged; promote it again, or train again"
+                    f"{folder} gives another {name.removeprefix(_TOLD)} for example {wrong} than when it was "
+                    "saved: it is not what was judged; promote it again, or train again"
                 )
 
 
 def _told(segments: Segments) -> dict[str, Places]:
     """Segments by name, beside features of any name."""
-    return {f"told.{name}": places for name, places in segments._asdict().items()}
+    return {f"{_TOLD}{name}": places for name, places in segments._asdict().items()}
 
 
 def _examples(features: list[str], seed: int, n: int = 256) -> tuple[dict[str, NDArray[np.float32]], Numbers]:
