@@ -117,7 +117,7 @@ def test_whoever_is_told_to_be_gone_seldom_comes_back_and_regulars_do(monkeypatc
 
 
 def test_who_comes_back_from_a_silence_is_what_the_truth_says():
-    """Gamma-distributed rates: (1 + H / (alpha + t)) ** -r stay away, while nobody is lost at the first order."""
+    """Of gamma-distributed rates (1 + H / (alpha + t)) ** -r stay away; nobody is lost at the first order."""
     spans = Spans.of(made_up(8_000, 500), moment(500))
     first = spans.number == 1
     for silent in (30.0, 90.0, 150.0):
