@@ -18,8 +18,8 @@ REGULAR = 4  # days with an order: three gaps, the fewest that say what is usual
 NEAR = 30  # days before the last order from which on a complaint may have to do with the silence after it
 
 
-def _label(name: str, en: str, zh: str, means: str, heisst: str) -> Label:
-    return Label(name, Text(en, zh), Text(means, heisst))
+def _label(name: str, en: str, zh: str, means: str, means_zh: str) -> Label:
+    return Label(name, Text(en, zh), Text(means, means_zh))
 
 
 def _entry(name: str, gives: str, when: str, en: str, zh: str) -> Entry:

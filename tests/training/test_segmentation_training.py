@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from homes import copy_of
@@ -15,10 +16,14 @@ from features.log import Log
 from features.moments import DAY, parse_moment
 from features.online import publish
 from features.settings import Settings
+from features.shop import shop_of
 from propensity import steps
-from serving import kinds, releases, score_store, segmentation, segmentation_scores
+from serving import kinds, releases, score_store, segmentation, segmentation_scores, value
+from serving.purchases import BgNbd, GammaGamma
 from serving.releases import Release
-from training import gates, page, registry
+from serving.summaries import Orders, summarise
+from serving.value import Draws, ValueFile, ValueModel
+from training import gates, page, registry, segmentation_training
 from training.fit import Trained
 from training.segmentation_training import plan, train
 
@@ -142,3 +147,18 @@ def test_a_build_that_lacks_a_feature_is_refused(home, release):
 def test_a_log_too_short_to_be_judged_is_refused_with_what_it_needs(home):
     with pytest.raises(NotEnoughData, match="no snapshot lies 56 days or more after the log's start"):
         train(home, Log.open(home).starts_at + timedelta(days=80))
+
+
+def test_the_potential_is_what_the_value_model_says_at_the_cut_off(home):
+    """Else: high and low are parted by another day's value, and quadrants tip by themselves."""
+    build, log = Build.open(home), Log.open(home)
+    orders = Orders.of(log, shop_of(home).zone)
+    file = ValueFile(
+        value.FORMAT, value.KIND, 365, 0.1, 0.3, BgNbd(0.8, 20.0, 0.8, 4.0), GammaGamma(6.0, 4.0, 15.0), False
+    )
+    model = ValueModel(None, file, Draws.of(file.money, 1), None)
+    learnt = segmentation_training._learned(build, orders, CUT_OFF, ("7", model))
+    worth = model.score(summarise(orders, CUT_OFF)).value
+    assert learnt.potential == np.quantile(worth, 0.5, method="inverted_cdf")
+    assert learnt.value_version == "7"
+    assert (worth > learnt.potential).mean() == pytest.approx(0.5, abs=0.01)
