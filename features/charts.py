@@ -49,9 +49,9 @@ def dots(rows: Sequence[Dot], title: Words, reference: float | None = None) -> H
 
 def curve(
     points: Sequence[tuple[float, float]], title: Words, across: Words, up: Words,
-    mark: tuple[float, float] | None = None,
+    dotted: bool = False,
 ) -> Html:  # fmt: skip
-    """A curve of shares (x, y), each 0 to 1, beside the diagonal; `mark`: one point that stands out.
+    """A curve of shares (x, y), each 0 to 1, beside the diagonal; `dotted`: with its points.
 
     across, up: what the axes are.
     """
@@ -70,9 +70,8 @@ def curve(
         _text(edge, y1 + 40, Words(f"→ {across.en}", f"→ {across.zh}")),
         _text(edge + 8, y2 + 14, Words(f"↑ {up.en}", f"↑ {up.zh}")),
     ]
-    if mark is not None:
-        x, y = at(*mark)
-        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+    for x, y in (at(*point) for point in points) if dotted else ():
+        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return _chart("".join(shapes), title, side + 2 * edge, side + 60 + _MARGIN)
 
 

@@ -57,6 +57,8 @@ class Shop:
     )  # a source's name -> its [mapping.NAME], as it stands
     calendar: Mapping[str, Any] | None = None  # [calendar], as it stands
     targets: tuple[str, ...] = ()  # what is trained without being named; none: the default ones
+    segments: tuple[str, ...] = ()  # attributes of customers that models are judged by apart
+    protected: tuple[str, ...] = ()  # those of them whose groups must be treated alike
 
     @classmethod
     def load(cls, folder: Path) -> "Shop":
@@ -93,6 +95,8 @@ class Shop:
             mappings=mappings,
             calendar=calendar,
             targets=top.take("targets", "texts", ()),
+            segments=top.take("segments", "texts", ()),
+            protected=top.take("protected", "texts", ()),
         )
         value.close()
         top.close()

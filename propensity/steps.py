@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,17 @@ import duckdb
 import msgspec
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NotEnoughData, PropensityError, UsageError
+from features.errors import NotEnoughData, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
 from features.shop import shop_of
+from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
-
-Progress = Callable[[str, int, int], None] | None
-FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to learn from
 
 
 @dataclass(frozen=True)
@@ -130,22 +127,6 @@ def _backfilled(made: Backfill, what: str) -> str:
     return f"{what} {columns}" + (f": {', '.join(made.new)}" if made.new else "")
 
 
-def score_releases(
-    settings: Settings, build: Build, moment: datetime
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Score everyone with every release; return those that were, and why each other one could not be."""
-    from serving import kinds, releases
-
-    scored, starved = [], []
-    for release in kinds.in_order(releases.load(settings, name) for name in releases.names(settings)):
-        try:
-            kinds.score(settings, release, build, moment)
-            scored.append(f"{release.name} {release.version}")
-        except FeatureMismatch as error:
-            starved.append(str(error))
-    return tuple(scored), tuple(starved)
-
-
 def train_targets(
     settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
 ) -> list[Trained]:
@@ -216,42 +197,8 @@ def promote_target(
         listed = "".join(f"\n  {words.en}" for words in against)
         return f"would not release {target} version {chosen} without --force:{listed}"
     release = registry.promote(settings, target, version, force)
-    return f"released {release.name} version {release.version}"
-
-
-def score_everyone(
-    settings: Settings, wanted: str, out: Path | None, dry_run: bool, progress: Progress = None
-) -> str:
-    """Score everyone as of `settings.as_of`, or of the last snapshot; build that snapshot if need be."""
-    from serving import kinds, releases
-
-    name, _, version = wanted.partition(":")
-    release = releases.load(settings, name, version or None)
-    build = Build.open(settings)
-    moment = settings.as_of or build.moments[-1]
-    build.require(release.model.card.needs, f"release {release.name} {release.version}")
-    if moment < build.log_starts_at + FIRST_SNAPSHOT:
-        raise UsageError(
-            f"as of {iso(moment)} the log, which starts {iso(build.log_starts_at)}, knows too little: "
-            f"ask for {iso(midnight(build.log_starts_at + FIRST_SNAPSHOT + DAY))} or later"
-        )
-    if dry_run:
-        more = "" if moment in build.moments else ", after building that snapshot"
-        return f"would score everyone with {release.name} {release.version} as of {iso(moment)}{more}"
-    if moment not in build.moments:
-        from features.compute import engine
-
-        build, _ = engine.build(settings, [moment], progress, current=False)
-        build.require(release.model.card.needs, f"release {release.name} {release.version}")
-    path = kinds.score(settings, release, build, moment, out)
-    import pyarrow.parquet as pq
-
-    scores = pq.read_table(path, columns=[kinds.of(release.model.card).figure])[0]
-    inside = len(scores) - scores.null_count
-    return (
-        f"{inside:,} of {len(scores):,} customers scored with {release.name} {release.version} as of "
-        f"{iso(moment)}, the rest are outside its population: {path}"
-    )
+    said = "".join(f"\n{note.en}" for note in release.model.card.notes[:1])  # the verdict, with its level
+    return f"released {release.name} version {release.version}{said}"
 
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:

@@ -103,8 +103,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is. `features` is the order of the columns that it scores.
 
     metrics, baselines: name -> figure, as training wrote them, of the test's moment. backtest: the same
-    recipe at several origins, the test last. notes: caveats for people, such as windows that reach back
-    beyond the start of the log.
+    recipe at several origins, the test last. curves: reliability by tenths of the test's customers, and gain.
+    segments: how it does in groups of the test's customers. fairness: gaps between groups of protected
+    attributes. reasons: how well approximate ones agree with exact ones. notes: caveats for people, such as
+    windows that reach back beyond the start of the log.
     """
 
     name: str
@@ -118,6 +120,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     baselines: dict[str, Any]
     backtest: dict[str, Any] = msgspec.field(default_factory=dict)
+    curves: dict[str, Any] = msgspec.field(default_factory=dict)
+    segments: tuple[dict[str, Any], ...] = ()
+    fairness: tuple[dict[str, Any], ...] = ()
+    reasons: dict[str, float] = msgspec.field(default_factory=dict)
     notes: tuple[Text, ...] = ()
 
     @property

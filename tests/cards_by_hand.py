@@ -71,7 +71,25 @@ def figures_by_hand(seed: int, **changes: float) -> dict[str, Any]:
         "gains": {name: {"auc_gain": gain(name), "log_loss_gain": gain(name)} for name in names},
         "origins": origins,
     }
-    return {"metrics": metrics, "baselines": baselines, "backtest": backtest}
+    tenths = [
+        {"expected": e, "observed": e * random.uniform(0.8, 1.2), "error": 0.01} for e in (0.1, 0.3, 0.6)
+    ]
+    gains = {name: np.linspace(0, 1, 51).tolist() for name in ("model", *names)}
+    told = {"auc": figure(0.7), "observed_over_expected": 1.07, "z": random.uniform(-2, 2), "off": False}
+    channel = {"by": "channel", "words": {"en": "Channel", "zh": "渠道"}}
+    city = {"by": "city", "words": {"en": "city", "zh": "city"}}
+    few = {"group": {"en": "not known", "zh": "未知"}, "rows": 17, "base_rate": 0.3}
+    segments = (
+        {**channel, "group": {"en": "store", "zh": "门店"}, "rows": 987, "base_rate": 0.2, **told},
+        {**city, "group": {"en": "Basel", "zh": "Basel"}, "rows": 654, "base_rate": 0.1, **told, "off": True},
+        {**city, **few},
+    )  # fmt: skip
+    gaps = {name: figure(0.1) for name in ("chosen", "found", "wrongly")}
+    return {
+        "metrics": metrics, "baselines": baselines, "backtest": backtest, "segments": segments,
+        "curves": {"reliability": tenths, "gain": gains}, "fairness": ({**city, "groups": 2, **gaps},),
+        "reasons": {"first": 0.91, "first_three": 0.82, "correlation": 0.97},
+    }  # fmt: skip
 
 
 def model_by_hand(

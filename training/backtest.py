@@ -51,12 +51,9 @@ def walk(
         known, part = data.known(origin), data.at(origin)
         fitted = candidates.fit(known, data.features, seed)
         raws = {name: candidate.raw(part.matrix) for name, candidate in fitted.items()}
-        return (
-            part,
-            fitted,
-            raws,
-            baselines.scores(known, part, data.features, seed, untuned or origin == data.timeline.test),
-        )
+        untuned_too = untuned or origin == data.timeline.test
+        sceptics = baselines.scores(known, part, data.features, seed, untuned_too)
+        return part, fitted, raws, sceptics | baselines.of_orders(data, origin, part)
 
     steps: list[Step] = []
     # The origins take the cores; a linear algebra of several threads would only wait for itself.

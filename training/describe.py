@@ -4,16 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from features.compute.builds import Build
 from features.definitions import Feature
 from features.moments import iso
 from features.shop import Shop
 from features.words import Words
+from serving.booster import Rows
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.models import Model
 from training import baselines, evaluate, pooled
 from training.backtest import Step
-from training.dataset import Dataset
+from training.dataset import Dataset, Part
+from training.evaluate import Numbers
 from training.targets import Target, text
 
 KINDS = {
@@ -21,6 +25,7 @@ KINDS = {
     "spline": Words("a spline-logistic regression", "样条逻辑回归"),
     "blend": Words("trees and spline-logistic regression, half each", "提升树与样条逻辑回归各半"),
 }
+_ASKED = 2_000  # customers whose exact reasons are computed
 CALIBRATIONS = {
     "identity": Words("as it is", "不作校准"),
     "slope": Words("slope alone", "仅校正斜率"),
@@ -109,6 +114,28 @@ def with_figures(
     }
     card = msgspec.structs.replace(card, metrics=model.figures, baselines=others, backtest=dict(backtest))
     return msgspec.structs.replace(card, notes=(text(verdict_of(card)), *card.notes))
+
+
+def with_details(card: ModelCard, model: Model, part: Part, scores: Mapping[str, Numbers]) -> ModelCard:
+    """The card with the test's curves, and how well its approximate reasons agree with exact ones."""
+    return msgspec.structs.replace(
+        card, curves=evaluate.curves(part.label, scores), reasons=agreement(model, part.matrix)
+    )
+
+
+def agreement(model: Model, matrix: Rows) -> dict[str, float]:
+    """Approximate against exact reasons of up to _ASKED customers, evenly drawn: the share whose first topic
+    is the same, the mean overlap of the first three, and the correlation of all topics' contributions."""
+    rows = matrix[:: max(len(matrix) // _ASKED, 1)][:_ASKED]
+    quick, exact = (model.teller.sums(model.contributions(rows, wanted)[0]) for wanted in (False, True))
+    first, firsts = (np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :3] for sums in (quick, exact))
+    shared = [len(set(a) & set(b)) / len(a) for a, b in zip(first.tolist(), firsts.tolist(), strict=True)]
+    told = {
+        "first": float((first[:, 0] == firsts[:, 0]).mean()),
+        "first_three": float(np.mean(shared)),
+        "correlation": float(np.corrcoef(quick.ravel(), exact.ravel())[0, 1]),
+    }
+    return {name: round(value, evaluate.DIGITS) for name, value in told.items()}
 
 
 def backtest_of(steps: Sequence[Step]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ intervals over customers: the same drawn customers for every model, so that diff
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ Figure = dict[str, float]  # value, low, high: a 95 % interval
 
 REPLICATES = 1_000
 _CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
+_GAIN = 51  # points of a gain curve
 _BINS = 10  # of the calibration error and plot: customers in equal parts, by score
 _CLIP = 1e-9
 _FAR = 500.0  # log-odds beyond which a probability is 0 or 1
@@ -181,6 +183,25 @@ def reliability(label: Numbers, score: Numbers) -> tuple[Numbers, Numbers, Numbe
     observed = np.array([label[part].mean() for part in parts])
     size = np.array([len(part) for part in parts])
     return expected, observed, np.sqrt(np.maximum(observed * (1 - observed), 1 / size) / size)
+
+
+def curves(label: Numbers, scores: Mapping[str, Numbers]) -> dict[str, Any]:
+    """What plots need: reliability of "model" by tenths, gain of each: share of the ones among the share of
+    customers with the highest scores, at 0, 2, ... 100 %."""
+    places = np.linspace(0, len(label), _GAIN).astype(int)
+    gain = {}
+    for name, score in scores.items():
+        found = np.r_[0, np.cumsum(label[np.argsort(-score, kind="stable")])] / label.sum()
+        gain[name] = [_short(share) for share in found[places]]
+    tenths = [
+        {"expected": _short(said), "observed": _short(came), "error": _short(error)}
+        for said, came, error in zip(*reliability(label, scores["model"]), strict=True)
+    ]
+    return {"reliability": tenths, "gain": gain}
+
+
+def _short(value: float) -> float:
+    return round(float(value), DIGITS)
 
 
 def verdict(

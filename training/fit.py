@@ -5,7 +5,7 @@ weeks since then are not learnt from, and so its figures are its own.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import lightgbm
+import msgspec
 import numpy as np
 
 from features.compute.builds import Build
@@ -28,12 +29,12 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, candidates, dataset, describe, evaluate, page, plots, registry
+from training import backtest, candidates, dataset, describe, evaluate, page, plots, registry, segments
 from training.targets import catalogue
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 2  # raise when the same settings would give another model
+RECIPE = 3  # raise when the same settings would give another model
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def train(
         "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
         "known_by": iso(when.known_by), "trees": dict(candidates.TREES), "rounds": candidates.ROUNDS,
         "lightgbm": lightgbm.__version__, "features": learnt, "currency": shop.currency,
+        "strength": candidates.STRENGTH, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -111,6 +113,10 @@ def train(
             say(f"judging on {len(last.part):,} customers", steps - 2)
             judged = evaluate.judge(last.part.label, scores, seed)
             card = describe.with_figures(card, judged, describe.backtest_of(walked))
+            card = describe.with_details(card, model, last.part, scores)
+            units = {name: features[name].unit for name in learnt}
+            groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
+            card = msgspec.structs.replace(card, **groups)
             folder = Path(scratch) / "model"
             model = models.save(folder, card, fitted.components, last.calibration, examples)
             assert np.array_equal(model.score(last.part.matrix), scores["model"])
@@ -120,6 +126,19 @@ def train(
             kept = door.register(folder, drawn, card, key, recipe)
     say(f"version {version} registered", steps)
     return Trained(kept.run_id, kept.version, model.card, kept.folder, describe.verdict_of(model.card))
+
+
+def _judged(data: dataset.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
+    parts = [step.part for step in walked]
+    customer = np.concatenate([part.customer for part in parts])
+    return segments.Judged(
+        np.concatenate([part.matrix for part in parts]),
+        np.concatenate([step.scores["model"] for step in walked]),
+        np.concatenate([part.label for part in parts]),
+        customer,
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        [data.ids[number] for number in customer],
+    )
 
 
 def _examples(rows: Rows, seed: int) -> Rows:

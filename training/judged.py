@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
-import numpy as np
-
 from features.charts import Dot, curve, dots
 from features.pages import Content, Html, paragraph, section, table
 from features.words import Words
 from serving.cards import ModelCard
-from serving.formulas import sigmoid
 from training import pooled
 from training.describe import CALIBRATIONS, KINDS
-from training.evaluate import log_odds
 from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
 
 _FIGURE = Words("Figure", "指标")
@@ -23,8 +19,8 @@ _LEVEL = (
     Words("Observed / expected", "实际/预期"), Words("z", "z值"), Words("Slope", "校准斜率"),
     Words("Level", "概率水平"),
 )  # fmt: skip
-_HOLDS, _OFF = Words("holds", "可信"), Words("⚠ off", "⚠ 有偏差")
-_NOT_JUDGED = Words("The card does not say.", "卡片中没有记录。")
+HOLDS, OFF = Words("holds", "可信"), Words("⚠ off", "⚠ 有偏差")
+NOT_JUDGED = Words("The card does not say.", "卡片中没有记录。")
 
 
 def at_the_test(card: ModelCard) -> Html:
@@ -32,10 +28,10 @@ def at_the_test(card: ModelCard) -> Html:
     moment = f"{card.tested_on.moment:%Y-%m-%d}"
     title = Words(f"How good it is: at the test, {moment}", f"效果：测试时点 {moment}")
     if not card.metrics:
-        return section(title, paragraph(_NOT_JUDGED))
+        return section(title, paragraph(NOT_JUDGED))
     others = in_order(card.baselines)
     own = [
-        (metric(name), _cell(card.metrics[name]), *(_cell(card.baselines[who].get(name)) for who in others))
+        (metric(name), cell(card.metrics[name]), *(cell(card.baselines[who].get(name)) for who in others))
         for name in in_order(card.metrics)
     ]
     head = (_FIGURE, MODEL, *map(baseline, others))
@@ -56,10 +52,10 @@ def over_the_origins(card: ModelCard) -> Html:
     title = Words("How good it is: over all moments of the backtest", "效果：回测各时点平均")
     metrics = card.backtest.get("metrics", {})
     if not metrics:
-        return section(title, paragraph(_NOT_JUDGED))
+        return section(title, paragraph(NOT_JUDGED))
     names = in_order({name for figures in metrics.values() for name in figures})
     rows: list[tuple[Content, ...]] = [
-        (MODEL if who == "model" else baseline(who), *(_cell(metrics[who].get(name)) for name in names))
+        (MODEL if who == "model" else baseline(who), *(cell(metrics[who].get(name)) for name in names))
         for who in in_order(metrics)
     ]
     head = (Words("Who", "模型"), *(_short(name) for name in names))
@@ -85,7 +81,7 @@ def each_origin(card: ModelCard) -> Html:
     origins: Sequence[Mapping[str, Any]] = card.backtest.get("origins", ())
     title = Words(f"Every moment that it was judged at ({len(origins)})", f"各评估时点（{len(origins)}个）")
     if not origins:
-        return section(title, paragraph(_NOT_JUDGED))
+        return section(title, paragraph(NOT_JUDGED))
     head = (
         Words("Moment", "时点"), Words("Customers", "客户数"), Words("Came true", "命中比例"),
         Words("AUC", "AUC"), Words("Log-loss", "对数损失"), *_LEVEL,
@@ -126,7 +122,7 @@ def contacts(card: ModelCard) -> Html:
     origins: Sequence[Mapping[str, Any]] = card.backtest.get("origins", ())
     title = Words("Left alone and contacted", "未触达与已触达客户")
     if not origins:
-        return section(title, paragraph(_NOT_JUDGED))
+        return section(title, paragraph(NOT_JUDGED))
     chosen_head = (
         Words("Moment", "时点"), Words("Kind of model", "模型类型"), Words("Calibration", "校准"),
         Words("Effect of contacts", "触达影响"), Words("As odds", "几率倍数"),
@@ -170,11 +166,11 @@ _NOT_ADJUSTED = Words("not adjusted for", "未作调整")
 def _level(told: Mapping[str, Any]) -> tuple[Content, ...]:
     return (
         f"{told['observed_over_expected']:.3f}", f"{told['z']:+.2f}", f"{told['calibration_slope']:.3f}",
-        _OFF if pooled.off(told) else _HOLDS,
+        OFF if pooled.off(told) else HOLDS,
     )  # fmt: skip
 
 
-def _cell(figure: Figure | None, sign: str = "") -> str:
+def cell(figure: Figure | None, sign: str = "") -> str:
     """A figure as it stands in a table: a line may break before its interval, not in it."""
     return shown(figure, sign).replace(", ", ",\u00a0")
 
@@ -188,7 +184,7 @@ def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     rows = [
         (
             baseline(who),
-            *(_cell(by_baseline[who].get(name), "+") for name in names),
+            *(cell(by_baseline[who].get(name), "+") for name in names),
             _says(by_baseline[who].get("auc_gain")),
         )
         for who in in_order(by_baseline)
@@ -218,26 +214,46 @@ def _short(name: str) -> Words:
 
 
 def _calibration(card: ModelCard) -> list[Html]:
-    """The straight line in log-odds that the outcomes say: the card holds it, and no tenths of customers."""
-    parts = [card.metrics.get(f"calibration_{part}") for part in ("slope", "intercept")]
-    level = card.metrics.get("observed_over_expected")
-    if None in parts or level is None:
+    """What was said against what came, by tenths of the customers."""
+    tenths = card.curves.get("reliability", ())
+    if not tenths:
         return []
-    slope, intercept = (part["value"] for part in parts if part)
-    said = np.linspace(0.005, 0.995, 67)
-    came = sigmoid(slope * log_odds(said) + intercept)
-    rate = card.tested_on.base_rate
     title = Words(
-        "Calibration at the test, as slope and intercept tell it. Dashed: said is what comes. "
-        "Point: the mean of all.",
-        "测试时点的校准曲线（由斜率与截距得出）。虚线：预测与实际一致。圆点：全体平均。",
+        "Calibration at the test: a point is a tenth of the customers. Dashed: said is what comes.",
+        "测试时点的校准曲线：每点为十分之一客户。虚线：预测与实际一致。",
     )
-    return [
-        curve(
-            list(zip(said.tolist(), came.tolist(), strict=True)),
-            title,
-            across=Words("said", "预测"),
-            up=Words("came true", "实际"),
-            mark=(min(rate / level["value"], 1.0), rate) if level["value"] else None,
+    points = [(one["expected"], one["observed"]) for one in tenths]
+    return [curve(points, title, across=Words("said", "预测"), up=Words("came true", "实际"), dotted=True)]
+
+
+def gain(card: ModelCard) -> Html:
+    """Of whom it came true, how many are among those scored highest: of the model and of each baseline."""
+    curves = card.curves.get("gain", {})
+    title = Words("Who is found first", "优先找到的客户")
+    if not curves:
+        return section(title, paragraph(NOT_JUDGED))
+    points = len(curves["model"]) - 1
+    shares = (0.1, 0.2, 0.3, 0.5)
+    rows: list[tuple[Content, ...]] = [
+        (
+            MODEL if who == "model" else baseline(who),
+            *(f"{curves[who][round(share * points)]:.0%}" for share in shares),
         )
+        for who in in_order(curves)
     ]
+    head = [Words(f"Among the first {share:.0%}", f"前{share:.0%}") for share in shares]
+    drawn = [(place / points, found) for place, found in enumerate(curves["model"])]
+    return section(
+        title,
+        table((Words("Ranked by", "排序依据"), *head), rows, right=range(1, len(shares) + 1)),
+        curve(
+            drawn,
+            Words("Gain at the test. Dashed: drawn by lot.", "测试时点的增益曲线。虚线：随机抽取。"),
+            across=Words("share of customers, highest score first", "客户占比（得分从高到低）"),
+            up=Words("share of those found", "找到的占比"),
+        ),
+        note=Words(
+            "Of all of whom it came true, the share among the customers with the highest scores.",
+            "在全部命中客户中，得分最高的客户所占比例。",
+        ),
+    )

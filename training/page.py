@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from features.definitions import UNITS
 from features.files import write_atomically
 from features.moments import iso
-from features.pages import Content, Html, banner, bullets, code, page, section, table, tiles
+from features.pages import Content, Html, banner, bullets, code, page, paragraph, section, table, tiles
 from features.words import Words
 from serving import folders, kinds, models
 from serving.booster import Numbers
 from serving.cards import ModelCard, Text
-from training import judged, targets
+from training import judged, segments_page, targets
 from training.describe import KINDS
 from training.figures import baseline, headline, shown, verdict
 
@@ -73,6 +73,8 @@ def render(
         judged.at_the_test(card),
         judged.over_the_origins(card),
         judged.each_origin(card),
+        segments_page.by_segment(card),
+        judged.gain(card),
         judged.contacts(card),
         _features(card, importance) if len(importance) else "",
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
@@ -171,6 +173,7 @@ def _features(card: ModelCard, importance: Numbers) -> Html:
         Words(
             f"What it looks at: {len(rows)} features by importance", f"使用的{len(rows)}个特征（按重要性）"
         ),
+        *_agreement(card),
         table(head, rows, right=(0, 4, 5)),
         note=Words(
             "Importance: how far a feature moves the log-odds, up or down, on average over the made-up rows "
@@ -178,3 +181,21 @@ def _features(card: ModelCard, importance: Numbers) -> Html:
             "重要性：特征在模型校验用的合成样本上对对数几率的平均绝对影响。它说明模型看重什么，不代表因果。",
         ),
     )
+
+
+def _agreement(card: ModelCard) -> list[Html]:
+    if not card.reasons:
+        return []
+    first, three = (f"{card.reasons[name]:.0%}" for name in ("first", "first_three"))
+    correlation = f"{card.reasons['correlation']:.2f}"
+    return [
+        paragraph(
+            Words(
+                "Reasons given with scores are approximate, unless exact ones are asked for. At the test the "
+                f"first reason is that of exact Shapley values (TreeSHAP) for {first} of the customers, "
+                f"{three} of the first three are the same, and contributions correlate by {correlation}.",
+                f"随分数给出的原因默认为近似值，可要求精确值。在测试时点，{first}的客户首要原因与精确Shapley值"
+                f"（TreeSHAP）一致，前三个原因有{three}相同，贡献值的相关系数为{correlation}。",
+            )
+        )
+    ]

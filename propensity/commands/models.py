@@ -149,20 +149,34 @@ def models_card(wanted: str, out: Path | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--release", "wanted", required=True, metavar="NAME[:VERSION]", help="Which released model.")
+@click.option(
+    "--release",
+    "wanted",
+    required=True,
+    metavar="NAME[:VERSION]",
+    help="Which model: a released version, or a registered one such as NAME:challenger [default: in force].",
+)
 @AS_OF
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file to write.")
+@click.option(
+    "--reasons",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    help="Reasons a customer, by exact Shapley values.",
+)
 @DRY_RUN
-def score(wanted: str, as_of: datetime | None, out: Path | None, dry_run: bool) -> None:
+def score(wanted: str, as_of: datetime | None, out: Path | None, reasons: int, dry_run: bool) -> None:
     """Score every customer as of a moment: parquet in, parquet out, the very function that the service uses.
 
-    Features of a moment that was not built yet are built first.
+    Features of a moment that was not built yet are built first. A version that is not in force, such as the
+    challenger, is told beside the one that is: how far they agree about everybody.
     """
-    from propensity.steps import score_everyone
+    from propensity.scoring import score_everyone
     from propensity.tables import progress_bar
 
     with progress_bar("Scoring") as progress:
-        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress)
+        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress, reasons)
     click.echo(text)
 
 

@@ -79,14 +79,14 @@ def read(folder: Path) -> Reader:
 
 
 def numbers(told: Any) -> Iterator[float]:
-    """Every number under metrics, baselines, backtest."""
+    """Every number in it."""
     if isinstance(told, dict):
         for value in told.values():
             yield from numbers(value)
     elif isinstance(told, list | tuple):
         for value in told:
             yield from numbers(value)
-    elif isinstance(told, int | float):
+    elif isinstance(told, int | float) and not isinstance(told, bool):
         yield told
 
 
@@ -96,10 +96,11 @@ def test_every_figure_of_the_card_is_on_the_page_in_both_languages(
 ) -> None:
     """Else: the figure that speaks against a model is the one that nobody reads."""
     card, text = models.load(folder).card, read.text(language)
-    found = list(numbers([card.metrics, card.baselines, card.backtest]))
+    found = list(numbers([card.metrics, card.baselines, card.backtest, card.segments, card.fairness]))
     assert len(found) > 200
     for number in found:
-        spellings = {f"{number:,}", f"{number:.3f}", f"{number:+.3f}", f"{number:+.2f}", f"{number:.1%}"}
+        styles = (",", ".3f", ".2f", "+.1f", "+.3f", "+.2f", ".1%")
+        spellings = {f"{number:{style}}" for style in styles}
         assert any(spelling in text for spelling in spellings), number
     learnt = card.trained_on
     for given in ("43,210", "12.3%", "2,345", "23.4%", learnt.build, learnt.log, "2017-04-01", "2017-11-05"):
@@ -123,8 +124,8 @@ def test_the_page_is_told_in_the_order_of_what_matters(read: Reader) -> None:
     """Else: the reader finds an AUC first, and what the model must not be used for never."""
     starts = [
         "What it predicts", "What it must not be used for", "What it learned from",
-        "How good it is: at the test", "How good it is: over all", "Every moment", "Left alone and contacted",
-        "What it looks at", "Notes",
+        "How good it is: at the test", "How good it is: over all", "Every moment", "Customers of each kind",
+        "Who is found first", "Left alone and contacted", "What it looks at", "Notes",
     ]  # fmt: skip
     assert len(read.sections) == len(starts)
     assert all(title.startswith(start) for title, start in zip(read.sections, starts, strict=True))
@@ -150,9 +151,9 @@ def test_a_moment_whose_level_is_off_is_flagged_by_words(read: Reader) -> None:
     """Else: who cannot tell red from green, or prints in grey, takes its probabilities at their word."""
     text = read.text("en")
     assert "Level off at 1 of 3 moments." in text
-    assert text.count("⚠ off") == 1 + 3, "the last moment, and the contacted at each"
-    assert text.count("holds") == 2 + 3
-    assert read.text("zh-Hans").count("⚠ 有偏差") == 4
+    assert text.count("⚠ off") == 1 + 3 + 1, "the last moment, the contacted at each, a segment"
+    assert text.count("holds") == 2 + 3 + 1
+    assert read.text("zh-Hans").count("⚠ 有偏差") == 5
 
 
 @pytest.mark.parametrize(

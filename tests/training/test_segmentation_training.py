@@ -11,13 +11,13 @@ import pytest
 from homes import copy_of
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NotEnoughData
+from features.errors import FeatureMismatch, NotEnoughData, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.online import publish
 from features.settings import Settings
 from features.shop import shop_of
-from propensity import steps
+from propensity import scoring, steps
 from serving import kinds, releases, score_store, segmentation, segmentation_scores, value
 from serving.purchases import BgNbd, GammaGamma
 from serving.releases import Release
@@ -117,8 +117,14 @@ def test_released_it_is_in_force_and_everyone_of_the_published_snapshot_was_told
     assert "released segmentation" in steps.promote_target(home, "segmentation", None, dry_run=False)
     assert releases.current(home, "segmentation") == trained.version
     assert score_store.path(home, "segmentation", trained.version, home.now()).is_file()
-    said = steps.score_everyone(home, "segmentation", tmp_path / "all.parquet", dry_run=False)
+    said = scoring.score_everyone(home, "segmentation", tmp_path / "all.parquet", dry_run=False)
     assert said.startswith("2,469 of 2,469 customers scored with segmentation")
+    # Another version is told beside it, by the names that it gives.
+    train(home, home.now(), seed=2)
+    said = scoring.score_everyone(home, "segmentation:challenger", tmp_path / "two.parquet", dry_run=False)
+    assert f"beside segmentation {trained.version}, which is in force: 100% of the customers have" in said
+    with pytest.raises(UsageError, match="gives no probability, so it has no reasons"):
+        scoring.score_everyone(home, "segmentation", None, dry_run=True, reasons=2)
     scored, starved = steps.score_releases(home, Build.open(home), home.now())
     assert (scored, starved) == ((f"segmentation {trained.version}",), ())
 

@@ -1,24 +1,31 @@
 """`train value` on the real log: registered, the same again, and scored for everyone."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from homes import copy_of
 
+import monitoring
+from features import online
 from features.compute.builds import Build
-from features.errors import NotEnoughData
+from features.errors import NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from serving import value, value_scores
+from propensity import steps
+from propensity.compared import roll_back
+from serving import releases, value, value_scores
 from serving.releases import Release
 from serving.summaries import Orders, summarise
 from serving.value import Values
-from training import registry
+from training import registry, value_gate
 from training.fit import Trained
+from training.value_figures import Paired
 from training.value_training import train
 
 
@@ -102,3 +109,105 @@ def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, rele
 def test_a_log_too_short_to_be_judged_is_refused_with_what_it_needs(home):
     with pytest.raises(NotEnoughData, match="a value model needs 112, of which the last quarter judges it"):
         train(home, Log.open(home).starts_at + 100 * DAY)
+
+
+@pytest.fixture(scope="module")
+def served(home: Settings, trained: Trained) -> Settings:
+    """The home with its features published, and the model released."""
+    online.publish(home, Build.open(home), home.now())
+    said = steps.promote_target(home, "value", None, dry_run=False)
+    assert said.startswith(f"released value version {trained.version}")
+    return home
+
+
+def test_it_is_promoted_like_any_other_and_everyone_is_scored_at_once(served, trained, scored):
+    """Else: the first answer after a promotion knows nobody's value."""
+    assert registry.aliases(served, "value") == {"champion": trained.version}
+    assert releases.load(served, "value").model.card == trained.card
+    kept = value_scores.path(served, "value", trained.version, served.now())
+    assert kept.read_bytes() == scored.read_bytes()
+    again = steps.score_releases(served, Build.open(served), served.now())  # what a build does
+    assert again == ((f"value {trained.version}",), ())
+
+
+def test_everyones_worth_is_a_command_away(served, trained, scored, tmp_path):
+    out = tmp_path / "value.parquet"
+    said = steps.score_everyone(served, "value", out, dry_run=False)
+    assert f"customers scored with value {trained.version}" in said
+    assert out.read_bytes() == scored.read_bytes()
+
+
+def test_what_is_no_better_than_the_champion_needs_a_reason_and_there_is_a_way_back(served, trained):
+    """Else: chance decides what customers are worth, or nobody knows who overruled the figures."""
+    (other,) = steps.train_targets(served, ["value"], seed=2)
+    refused = steps.promote_target(served, "value", other.version, dry_run=True)
+    assert "not better than the champion beyond chance" in refused
+    assert "orders that came / expected" in refused
+    with pytest.raises(TrainingError, match="--force REASON"):
+        registry.promote(served, "value", other.version)
+    registry.promote(served, "value", other.version, force="a change of seed is to be tried")
+    with registry.opened(served) as client:
+        tags = client.get_model_version("value", other.version).tags
+    assert tags["forced_because"] == "a change of seed is to be tried"
+    assert "champion" in tags["gate_objected"]
+    assert f"back at version {trained.version}" in roll_back(served, "value", dry_run=False)
+    assert releases.current(served, "value") == trained.version
+
+
+def test_it_is_not_compared_as_if_it_were_a_probability(served):
+    with pytest.raises(UsageError, match="gives no probability"):
+        registry.model_of(served, "value")
+    verdict = monitoring.run(served, html=False, keep=False)
+    assert (verdict.status, [f.check for f in verdict.findings]) == ("ok", ["readable"])
+    assert "not compared" in verdict.words.en
+
+
+def card_with(trained, gain, total):
+    alone = trained.card.baselines["bgnbd"]
+    changed = {"bgnbd": {**alone, "poisson_deviance_gain": gain}}
+    figures = {**trained.card.metrics, "orders_ratio": total}
+    return msgspec.structs.replace(trained.card, baselines=changed, metrics=figures)
+
+
+def figure(low: float, high: float) -> dict[str, float]:
+    return {"value": (low + high) / 2, "low": low, "high": high}
+
+
+HOLDS, OFF = figure(0.98, 1.02), figure(1.05, 1.09)
+
+
+def test_the_gate_keeps_out_what_loses_to_bgnbd_and_tells_the_total(trained):
+    """Else: whatever was trained last says what customers are worth, though four parameters say it better."""
+    assert value_gate.against_bgnbd(trained.card) == []
+    no_worse = card_with(trained, figure(-0.01, 0.02), OFF)
+    assert value_gate.against_bgnbd(no_worse) == [], "its total is told, and does not refuse it"
+    (found,) = value_gate.against_bgnbd(card_with(trained, figure(-0.2, 0.3), OFF))
+    assert "may do worse than BG/NBD" in found.en
+    assert "1.07 [1.05, 1.09]" in found.en
+    assert "1.07 [1.05, 1.09]" in found.zh
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (Paired((HOLDS, HOLDS), (2.9, 3.0), figure(0.01, 0.2)), None),
+        (Paired((HOLDS, HOLDS), (3.0, 3.0), figure(-0.01, 0.02)), "nor does it mend its total"),
+        (Paired((HOLDS, OFF), (3.0, 3.0), figure(-0.01, 0.02)), None),  # a repair
+        (Paired((OFF, OFF), (3.0, 3.0), figure(-0.01, 0.02)), "nor does it mend its total"),
+        (Paired((HOLDS, OFF), (3.1, 3.0), figure(-0.3, 0.02)), "may do worse than the champion"),
+    ],
+)
+def test_a_challenger_is_better_in_something_and_worse_in_nothing(pair: Paired, said: str | None) -> None:
+    found = value_gate.against_champion(pair)
+    assert [said in words.en for words in found] == ([] if said is None else [True])
+
+
+def test_models_that_cannot_be_compared_yet_need_a_reason(served, release):
+    """Else: the door is locked, or a champion of yesterday is compared with what it learnt from."""
+    learnt = msgspec.structs.replace(
+        release.model.card.tested_on, moment=Log.open(served).complete_until - 7 * DAY
+    )
+    young = replace(release.model, own=msgspec.structs.replace(release.model.card, tested_on=learnt))
+    champion = replace(release, model=young)
+    (found,) = value_gate.objections(served, release, Path(), champion)
+    assert "cannot be compared with the champion: the log holds 7 days" in found.en

@@ -1,0 +1,123 @@
+"""Figures by group. If these fail, a model that fails one kind of customer hides behind its mean."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
+from logs import write_log
+from sklearn.metrics import roc_auc_score
+
+from features.moments import DAY, parse_moment
+from features.words import Words
+from training import segments
+from training.segments import Grouped, Judged, by_attribute, by_feature, fairness, figures
+
+M = parse_moment("2017-06-01")
+UNITS = {"spend_90d": "money", "tenure": "days", "last_order_channel": "channel"}
+
+
+def rows_of(n: int = 3_000, origins: int = 1, seed: int = 1) -> Judged:
+    """Honest probabilities of n customers at each origin."""
+    random = np.random.default_rng(seed)
+    score = random.uniform(0.05, 0.6, n * origins)
+    label = (random.random(n * origins) < score).astype(np.float64)
+    matrix = np.column_stack(
+        [
+            random.gamma(2, 50, n * origins),
+            random.uniform(0, 700, n * origins),
+            random.integers(0, 2, n * origins),
+        ]
+    ).astype(np.float32)
+    customer = np.tile(np.arange(n), origins)
+    origin = np.repeat(np.arange(origins), n)
+    return Judged(matrix, score, label, customer, origin, [str(c) for c in customer])
+
+
+def halves(rows: Judged) -> Grouped:
+    at = (rows.customer % 2).astype(np.int64)
+    return Grouped("half", Words("half", "半"), [Words("even", "偶"), Words("odd", "奇")], at)
+
+
+def test_a_group_that_the_model_fails_is_named_and_the_others_are_not() -> None:
+    """Else: the mean level holds, and one half is promised too little, the other too much."""
+    rows = rows_of()
+    assert not any(one["off"] for one in figures(rows, [halves(rows)]))
+    wrong = rows._replace(score=np.where(rows.customer % 2, rows.score * 0.7, rows.score))
+    even, odd = figures(wrong, [halves(rows)])
+    assert (even["off"], odd["off"]) == (False, True)
+    assert odd["observed_over_expected"] == pytest.approx(1 / 0.7, abs=0.15)
+    inside = rows.customer % 2 == 1
+    assert odd["auc"]["value"] == pytest.approx(
+        roc_auc_score(rows.label[inside], rows.score[inside]), abs=1e-6
+    )
+    assert (odd["rows"], odd["group"]) == (1_500, {"en": "odd", "zh": "奇"})
+
+
+def test_a_customer_who_comes_back_at_every_origin_is_no_new_evidence() -> None:
+    """Else: six copies of the same accident look like a proof."""
+    one = rows_of(400)
+    six = Judged(*(np.concatenate([part] * 6) for part in one[:4]), np.repeat(np.arange(6), 400), one.ids * 6)
+    once, often = (figures(rows, [halves(rows)])[0] for rows in (one, six))
+    assert often["z"] == pytest.approx(once["z"])
+    assert often["auc"] == pytest.approx(once["auc"])
+
+
+def test_groups_with_few_labels_are_counted_and_not_judged() -> None:
+    """Else: the figures of five customers are taken for a finding."""
+    rows = rows_of(60)
+    told = figures(rows, [halves(rows)])
+    assert [one["rows"] for one in told] == [30, 30]
+    assert not any("auc" in one or "off" in one for one in told)
+    assert fairness(rows, [halves(rows)], 1) == []
+
+
+def test_gaps_are_fairlearns_and_a_planted_one_is_found() -> None:
+    """Else: a model that never chooses one group is called fair."""
+    rows = rows_of()
+    (fair,) = fairness(rows, [halves(rows)], 1)
+    chosen = rows.score >= np.quantile(rows.score, 1 - segments.TOP)
+    of = {"y_true": rows.label, "y_pred": chosen, "sensitive_features": halves(rows).at}
+    assert fair["chosen"]["value"] == pytest.approx(demographic_parity_difference(**of), abs=1e-6)
+    odds = max(fair["found"]["value"], fair["wrongly"]["value"])
+    assert odds == pytest.approx(equalized_odds_difference(**of), abs=1e-6)
+    assert fair["chosen"]["value"] < 0.03
+    (unfair,) = fairness(rows._replace(score=rows.score * (1 - 0.5 * (rows.customer % 2))), [halves(rows)], 1)
+    assert unfair["chosen"]["low"] > 0.1
+
+
+def test_features_tell_thirds_codes_and_edges_and_what_is_not_known_is_in_no_group() -> None:
+    """Else: customers of whom nothing is known are counted as the smallest."""
+    rows = rows_of()
+    rows.matrix[:300, 0] = np.nan
+    tier, tenure, channel = by_feature(rows, UNITS)
+    assert (tier.name, tenure.name, channel.name) == ("tier", "tenure", "channel")
+    assert (tier.at[:300] == -1).all()
+    assert np.bincount(tier.at[300:]) == pytest.approx(np.full(3, 900), abs=2)
+    assert [words.en for words in tenure.groups] == ["up to 90", "90 to 365", "above 365"]
+    assert {channel.groups[number].en for number in np.unique(channel.at)} == {"store", "web shop"}
+    assert [kind.name for kind in by_feature(rows, {"a": "days", "b": "days", "c": "days"})] == []
+    told = [one["group"]["en"] for one in figures(rows, [tier])]
+    assert told[0] == "not known"
+
+
+def test_an_attribute_counts_from_when_it_was_known(tmp_path: Path) -> None:
+    """Else: the card judges by what nobody knew then."""
+    log = write_log(
+        tmp_path,
+        {
+            "customers": [
+                {"customer_id": "0", "at": M, "known_at": M, "attributes": [("region", "north")]},
+                {"customer_id": "1", "at": M, "known_at": M + 30 * DAY, "attributes": [("region", "south")]},
+            ],
+            "orders": [],
+        },
+    )
+    rows = rows_of(3, origins=2)
+    (region,) = by_attribute(log, rows, [M, M + 40 * DAY], ["region", "unheard_of"])
+    assert [words.en for words in region.groups] == ["north", "south"]
+    assert region.at.tolist() == [0, -1, -1, 0, 1, -1]
+    lacking = replace(log, files={k: v for k, v in log.files.items() if k != "customers"})
+    assert list(by_attribute(lacking, rows, [M, M + timedelta(days=40)], ["region"])) == []

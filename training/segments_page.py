@@ -1,0 +1,69 @@
+"""The part of a model's page that says how it does among customers of each kind."""
+
+from collections.abc import Mapping
+
+from features.pages import Content, Html, code, paragraph, section, table
+from features.words import Words
+from serving.cards import ModelCard
+from training.judged import HOLDS, NOT_JUDGED, OFF, cell
+
+
+def by_segment(card: ModelCard) -> Html:
+    """A row a group of customers, flagged where its level is off; and the gaps between protected groups."""
+    title = Words("Customers of each kind", "各类客户")
+    if not card.segments:
+        return section(title, paragraph(NOT_JUDGED))
+    rows = [
+        (
+            _said(one["words"]), _said(one["group"]),
+            one["rows"], f"{one['base_rate']:.1%}", cell(one.get("auc")),
+            *(
+                (f"{one['observed_over_expected']:.2f}", f"{one['z']:+.1f}", OFF if one["off"] else HOLDS)
+                if "z" in one else ("–", "–", _TOO_FEW)
+            ),
+        )
+        for one in card.segments
+    ]  # fmt: skip
+    head = (
+        Words("By", "维度"), Words("Group", "分组"), Words("Rows", "行数"), Words("Came true", "命中比例"),
+        Words("AUC", "AUC"), Words("Observed / expected", "实际/预期"), Words("z", "z值"),
+        Words("Level", "概率水平"),
+    )  # fmt: skip
+    return section(
+        title,
+        table(head, rows, right=range(2, 7)),
+        *_fairness(card),
+        note=Words(
+            "Over all moments of the backtest, a customer counted at each. The level is off where observed "
+            "and expected differ by more than the worst of so many groups shows by chance. Groups with fewer "
+            "than 30 of each outcome are not judged.",
+            "覆盖回测的全部时点，客户在每个时点各计一次。若实际与预期之差超过同样多分组中偶然可见的最大差距，"
+            "即为水平有偏差。两种结果各不足30例的分组不作评估。",
+        ),
+    )
+
+
+_TOO_FEW = Words("too few to say", "样本不足")
+_GAPS = {
+    "chosen": Words("Gap in the share chosen", "入选比例差距"),
+    "found": Words("Gap among those it came true of", "命中客户入选差距"),
+    "wrongly": Words("Gap among the others", "未命中客户入选差距"),
+}
+
+
+def _fairness(card: ModelCard) -> list[Html]:
+    if not card.fairness:
+        return []
+    rows = [(_said(one["words"]), one["groups"], *(cell(one[gap]) for gap in _GAPS)) for one in card.fairness]
+    head = (Words("Protected attribute", "受保护属性"), Words("Groups", "分组数"), *_GAPS.values())
+    said = Words(
+        "Were the tenth with the highest scores chosen, how far the groups of a protected attribute would be "
+        "apart. Chance alone makes a gap, so look at the lower end.",
+        "若选取得分最高的十分之一客户，受保护属性各分组之间的最大差距。偶然也会产生差距，请看区间下限。",
+    )
+    return [paragraph(said), table(head, rows, right=range(1, 5))]
+
+
+def _said(told: Mapping[str, str]) -> Content:
+    """Words; or an attribute of customers, as the shop writes it."""
+    return Words(told["en"], told["zh"]) if told["en"] != told["zh"] else code(told["en"])
