@@ -112,6 +112,12 @@ def test_segments_are_told_in_words_as_everyone_was_segmented(service: Running, 
     assert told["stage"]["since"] is None, "of one snapshot, nobody knows since when"
 
 
+def test_what_segments_read_of_values_is_written_before(home: Settings) -> None:
+    """Else: a build of new orders parts customers by the values of the old ones."""
+    loaded = [releases.load(home, name) for name in releases.names(home)]
+    assert [release.name for release in kinds.in_order(loaded)] == ["churn_28d", "value", "segmentation"]
+
+
 def test_without_a_value_there_is_no_quadrant_and_without_a_silence_no_reason(
     service: Running, home: Settings
 ) -> None:
