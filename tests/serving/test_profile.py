@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from logs import OF_LOG, write_log
 from running import CUSTOMERS, Running, release, running, settings_of, small_build
+from test_openapi import answer_of
 from tiny import TINY_MOMENT, tiny_value
 
 from features import online
@@ -16,6 +17,7 @@ from features.compute.builds import Build
 from features.moments import DAY, iso
 from features.settings import Settings
 from serving import kinds, releases, value_scores
+from serving.openapi import document
 
 NEWCOMER, BUYER = "c0007", "c0042"
 
@@ -165,3 +167,15 @@ def test_the_file_of_everyone_is_read_by_parts(home: Settings, tmp_path: Path, m
         assert value_scores.read(home, one, TINY_MOMENT, NEWCOMER) is None
     finally:
         out.write_bytes(whole)
+
+
+def test_answers_are_as_the_document_says(service: Running) -> None:
+    """Else: a client that is generated from it fails on the first answer."""
+    assert service.client.get("/openapi.json").json() == document()
+    for id in (BUYER, NEWCOMER):
+        answer_of("/v1/customers/{id}", "get").validate(service.client.get(f"/v1/customers/{id}").json())
+    answer_of("/v1/scores", "post").validate(service.scores(BUYER, "nobody").json())
+    answer_of("/v1/models", "get").validate(service.client.get("/v1/models").json())
+    answer_of("/readyz", "get").validate(service.client.get("/readyz").json())
+    decided = service.client.post("/v1/decisions", json={"customer": BUYER, "preview": True}).json()
+    answer_of("/v1/decisions", "post").validate(decided)
