@@ -44,6 +44,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/livez": ("GET", "HEAD"),
     "/readyz": ("GET", "HEAD"),
     "/metrics": ("GET", "HEAD"),
+    "/openapi.json": ("GET", "HEAD"),
     "/": ("GET", "HEAD"),
 }
 """Path -> methods. What is not here is 404 before anything else sees it; `/v1/` needs a key."""
@@ -315,7 +316,7 @@ class Problem(Exception):  # noqa: N818  the standard's word for it
     def document(self, request_id: str) -> bytes:
         """The `application/problem+json` body."""
         return encode(
-            _Document(
+            ProblemDocument(
                 type=f"urn:propensity:problem:{self.code}",
                 title=TITLES.get(self.code, "Error"),
                 status=self.status,
@@ -328,7 +329,9 @@ class Problem(Exception):  # noqa: N818  the standard's word for it
         )
 
 
-class _Document(Struct, frozen=True):
+class ProblemDocument(Struct, frozen=True):
+    """What went wrong, as RFC 9457 has it. errors: where in the body."""
+
     type: str
     title: str
     status: int

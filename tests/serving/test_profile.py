@@ -10,6 +10,7 @@ import pytest
 from logs import OF_LOG, write_log
 from running import CUSTOMERS, Running, release, running, settings_of, small_build
 from segments_by_hand import FEATURES, saved
+from test_openapi import answer_of
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_value
 
 from features import online
@@ -17,6 +18,7 @@ from features.compute.builds import Build
 from features.moments import DAY, iso
 from features.settings import Settings
 from serving import kinds, releases, score_store, value_scores
+from serving.openapi import document
 from serving.segment_tables import TABLES
 
 NEWCOMER, BUYER = "c0007", "c0042"
@@ -93,7 +95,9 @@ def test_segments_are_told_in_words_as_everyone_was_segmented(service: Running, 
     quadrants = {row["quadrant"] for row in rows}
     assert quadrants == {"core", "rising", "fading", "basic", None}
     late = next(row for row in rows if row["churn_reason"] and row["quadrant"])
-    told = service.client.get(f"/v1/customers/{late['customer_id']}").json()["segments"]
+    answer = service.client.get(f"/v1/customers/{late['customer_id']}").json()
+    answer_of("/v1/customers/{id}", "get").validate(answer)
+    told = answer["segments"]
     assert (told["model_version"], told["known_at"]) == ("1", iso(TINY_MOMENT))
     scores = (told["tier"]["recency"], told["tier"]["frequency"], told["tier"]["money"])
     assert scores == (late["r"], late["f"], late["m"])
@@ -213,3 +217,15 @@ def test_the_file_of_everyone_is_read_by_parts(home: Settings, tmp_path: Path, m
         assert value_scores.read(home, one, TINY_MOMENT, NEWCOMER) is None
     finally:
         out.write_bytes(whole)
+
+
+def test_answers_are_as_the_document_says(service: Running) -> None:
+    """Else: a client that is generated from it fails on the first answer."""
+    assert service.client.get("/openapi.json").json() == document()
+    for id in (BUYER, NEWCOMER):
+        answer_of("/v1/customers/{id}", "get").validate(service.client.get(f"/v1/customers/{id}").json())
+    answer_of("/v1/scores", "post").validate(service.scores(BUYER, "nobody").json())
+    answer_of("/v1/models", "get").validate(service.client.get("/v1/models").json())
+    answer_of("/readyz", "get").validate(service.client.get("/readyz").json())
+    decided = service.client.post("/v1/decisions", json={"customer": BUYER, "preview": True}).json()
+    answer_of("/v1/decisions", "post").validate(decided)
