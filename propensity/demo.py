@@ -52,7 +52,8 @@ def run(quick: bool = False) -> None:
 
     _step("4/7 Release", "to the service, and score everyone")
     for one in trained:
-        tables.say(steps.promote_target(settings, one.card.name, one.version, False))
+        said = steps.promote_target(settings, one.card.name, one.version, False)
+        tables.say(said.partition("\n")[0])  # its verdict was told above
 
     key = secrets.token_urlsafe(24)
     port = _free_port()

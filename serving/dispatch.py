@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api
+from serving import api, openapi
 from serving.answers import DecisionAnswer
 from serving.api import Customer, Problem, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
@@ -86,6 +86,7 @@ class Dispatch:
             ThreadPoolExecutor(threads, thread_name_prefix="propensity") for threads in (THREADS, 1, 1)
         )
         self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
+        self._document = api.encode(openapi.document())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: a request, or the life of the application."""
@@ -194,6 +195,8 @@ class Dispatch:
             return await _beside(self._looks, lambda: self._look(route, request_id))
         if route == "/":
             return Answer(200, self._index)
+        if route == "/openapi.json":
+            return Answer(200, self._document)
         return Answer(200, b'{"status":"alive"}')
 
     def _look(self, route: str, request_id: str) -> Answer:

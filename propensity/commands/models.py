@@ -59,7 +59,8 @@ def train(
 
     `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
-    moments.
+    moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
+    model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
@@ -102,8 +103,9 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
     """Release a version of TARGET's model: from now on the service answers with it.
 
     It must beat recency alone and a logistic regression on recency, frequency and money (`value`: not lose
-    to BG/NBD), and be better than what is in force in something, without harm elsewhere. The one before
-    stays as `rollback`; running services follow within a second, without a restart.
+    to BG/NBD), and be better than what is in force in something, without harm elsewhere. (`segmentation`: no
+    stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
+    within a second, without a restart.
     """
     from propensity.steps import promote_target
 

@@ -17,7 +17,7 @@ from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from propensity import steps
+from propensity import scoring, steps
 from propensity.compared import roll_back
 from serving import releases, value, value_scores
 from serving.releases import Release
@@ -126,13 +126,13 @@ def test_it_is_promoted_like_any_other_and_everyone_is_scored_at_once(served, tr
     assert releases.load(served, "value").model.card == trained.card
     kept = value_scores.path(served, "value", trained.version, served.now())
     assert kept.read_bytes() == scored.read_bytes()
-    again = steps.score_releases(served, Build.open(served), served.now())  # what a build does
+    again = scoring.score_releases(served, Build.open(served), served.now())  # what a build does
     assert again == ((f"value {trained.version}",), ())
 
 
 def test_everyones_worth_is_a_command_away(served, trained, scored, tmp_path):
     out = tmp_path / "value.parquet"
-    said = steps.score_everyone(served, "value", out, dry_run=False)
+    said = scoring.score_everyone(served, "value", out, dry_run=False)
     assert f"customers scored with value {trained.version}" in said
     assert out.read_bytes() == scored.read_bytes()
 

@@ -1,0 +1,173 @@
+"""The API as an OpenAPI 3.1 document, from the very types that requests are decoded to and answers made of.
+
+A route is documented by adding it to OPERATIONS.
+"""
+
+import datetime
+import inspect
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
+
+from serving.answers import DecisionAnswer
+from serving.api import (
+    CustomerAnswer,
+    DecisionRequest,
+    ModelsAnswer,
+    ProblemDocument,
+    ReadyAnswer,
+    ScoreAnswer,
+    ScoreRequest,
+)
+from serving.arrivals import EventRequest, EventsAnswer
+from serving.events import AnyEvent
+
+Schema = dict[str, Any]
+
+
+class Operation(NamedTuple):
+    """What one method of a route takes and gives. body: None without one. parameters: name -> (in, what)."""
+
+    summary: str
+    answer: type[Struct] | None
+    body: type[Struct] | None = None
+    parameters: Mapping[str, tuple[Literal["path", "query", "header"], str]] = {}
+
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("/v1/scores", "post"): Operation("Scores of a list of customers", ScoreAnswer, ScoreRequest),
+    ("/v1/decisions", "post"): Operation(
+        "One decision for one customer",
+        DecisionAnswer,
+        DecisionRequest,
+        {"Idempotency-Key": ("header", "The same key gets the same decision; not needed for a preview.")},
+    ),
+    ("/v1/events", "post"): Operation("What happened, for the log", EventsAnswer, EventRequest),
+    ("/v1/models", "get"): Operation("What is released, with its cards", ModelsAnswer),
+    ("/v1/customers/{id}", "get"): Operation(
+        "One customer's scores, value and segments",
+        CustomerAnswer,
+        None,
+        {
+            "id": ("path", "A customer id, percent-encoded."),
+            "source": ("query", "If the id is another system's: which."),
+        },
+    ),
+    ("/readyz", "get"): Operation("Whether customers can be answered now", ReadyAnswer),
+    ("/livez", "get"): Operation("Whether the process lives", None),
+    ("/healthz", "get"): Operation("As /livez", None),
+    ("/metrics", "get"): Operation("Prometheus' text", None),
+    ("/openapi.json", "get"): Operation("This document", None),
+    ("/", "get"): Operation("The routes", None),
+}
+
+
+def document() -> Schema:
+    """The whole document, ready for JSON."""
+    found: dict[str, Schema] = {}
+    paths: dict[str, Schema] = {}
+    for (path, method), operation in OPERATIONS.items():
+        paths.setdefault(path, {})[method] = _operation(path, operation, found)
+    key = {"bearer": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Propensity", "version": "1", "description": "Version 1 only ever adds."},
+        "paths": paths,
+        "components": {"schemas": dict(sorted(found.items())), "securitySchemes": key},
+    }
+
+
+def _operation(path: str, of: Operation, found: dict[str, Schema]) -> Schema:
+    def content(type: Any, media: str = "application/json") -> Schema:
+        return {"content": {media: {"schema": _schema(type, found)}}}
+
+    said: Schema = {"summary": of.summary, "responses": {"200": {"description": "Answered"}}}
+    if of.answer is not None:
+        said["responses"]["200"] |= content(of.answer)
+    problem = content(ProblemDocument, "application/problem+json")
+    said["responses"]["default"] = {"description": "A problem (RFC 9457); `code` is stable"} | problem
+    if of.body is not None:
+        said["requestBody"] = {"required": True} | content(of.body)
+    if of.parameters:
+        said["parameters"] = [
+            {
+                "name": name, "in": place, "description": what, "required": place == "path",
+                "schema": {"type": "string"},
+            }
+            for name, (place, what) in of.parameters.items()
+        ]  # fmt: skip
+    if path.startswith("/v1/"):
+        said["security"] = [{"bearer": []}]
+    return said
+
+
+_PLAIN: Mapping[Any, Schema] = {
+    str: {"type": "string"}, int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"},
+    types.NoneType: {"type": "null"}, Any: {},
+    datetime.datetime: {"type": "string", "format": "date-time"},
+    datetime.date: {"type": "string", "format": "date"},
+}  # fmt: skip
+_BOUNDS = {
+    "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
+    "pattern": "pattern",
+}  # fmt: skip
+
+
+def _schema(type: Any, found: dict[str, Schema]) -> Schema:
+    """JSON Schema of a type; what is a Struct goes to `found`, by its name. TypeError for an unknown type."""
+    if type in _PLAIN:
+        return dict(_PLAIN[type])
+    if type is Raw:  # events are decoded one by one
+        return _schema(AnyEvent, found)
+    origin, arguments = get_origin(type), get_args(type)
+    if origin is Annotated:
+        inner, *metas = arguments
+        schema = _schema(inner, found)
+        for meta in metas:
+            schema |= _bounds(meta, schema)
+        return schema
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema(one, found) for one in arguments if one is not UnsetType]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (list, tuple):
+        return {"type": "array", "items": _schema(arguments[0], found)}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
+    if inspect.isclass(type) and issubclass(type, Struct):
+        return _ref(type, found)
+    raise TypeError(f"no JSON Schema is known for {type}")
+
+
+def _ref(type: type[Struct], found: dict[str, Schema]) -> Schema:
+    name = type.__name__.lstrip("_")
+    if name not in found:
+        found[name] = {}  # it may hold itself
+        found[name] = _object(type, found)
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(type: type[Struct], found: dict[str, Schema]) -> Schema:
+    hints, config = get_type_hints(type, include_extras=True), type.__struct_config__
+    fields = msgspec.structs.fields(type)
+    properties = {field.encode_name: _schema(hints[field.name], found) for field in fields}
+    required = [f.encode_name for f in fields if f.default is NODEFAULT and f.default_factory is NODEFAULT]
+    if config.tag is not None:
+        properties = {str(config.tag_field): {"const": config.tag}} | properties
+        required = [str(config.tag_field), *required]
+    schema: Schema = {"type": "object", "properties": properties, "required": required}
+    if config.forbid_unknown_fields:
+        schema["additionalProperties"] = False
+    if type.__doc__:
+        schema["description"] = inspect.cleandoc(type.__doc__)
+    return schema
+
+
+def _bounds(meta: Meta, schema: Schema) -> Schema:
+    what = {"array": "Items", "object": "Properties"}.get(schema.get("type", ""), "Length")
+    lengths = {f"{end}{what}": getattr(meta, f"{end}_length") for end in ("min", "max")}
+    bounds = {name: getattr(meta, attribute) for attribute, name in _BOUNDS.items()} | lengths
+    return {name: value for name, value in bounds.items() if value is not None}
