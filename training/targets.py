@@ -5,7 +5,7 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from features.compute.builds import Build
@@ -39,11 +39,16 @@ Tone = Literal["bad", "good"]
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means."""
+    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means.
+
+    monotone: feature -> 1 if its chance can only rise with it, all else equal, -1 if only fall: for what is
+    known, not for what is likely.
+    """
 
     tables: tuple[str, ...]
     higher_is: Tone
     words: Words
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
 
 LABELS: dict[Label, Kind] = {

@@ -40,7 +40,7 @@ def world(test_label: float | None = None) -> Dataset:
 
 
 def by_trials(home: Settings, trials: int, data: Dataset | None = None, **of: Any) -> tune.Found:
-    return tune.search(home, data or world(), {**OF, **of}, Search(None, trials))
+    return tune.search(home, data or world(), {**OF, **of}, Parameters(), Search(None, trials))
 
 
 def test_the_same_seed_and_trials_are_the_same_parameters_also_after_an_interruption(home: Settings) -> None:
@@ -57,7 +57,7 @@ def test_the_same_seed_and_trials_are_the_same_parameters_also_after_an_interrup
 
     while stops:
         with pytest.raises(KeyboardInterrupt):
-            tune.search(other, world(), OF, Search(None, 6), impatient)
+            tune.search(other, world(), OF, Parameters(), Search(None, 6), impatient)
     assert by_trials(other, 6) == at_once
     assert by_trials(other, 6) == at_once, "nothing is left to try"
     assert at_once.loss <= at_once.of_defaults
@@ -80,7 +80,7 @@ def test_a_search_that_dies_in_the_middle_of_a_trial_goes_on(home: Settings) -> 
 
     failing = Failing(data.features, data.timeline, data.ids, data._rows, data._at, data._learnt)
     with pytest.raises(MemoryError):
-        tune.search(other, failing, OF, Search(None, 4))
+        tune.search(other, failing, OF, Parameters(), Search(None, 4))
     assert by_trials(other, 4) == by_trials(home, 4)
 
 
@@ -96,7 +96,8 @@ def test_the_test_has_no_part_in_the_choice(home: Settings) -> None:
 
 def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> None:
     """Else: a search may end with less than what nobody had to search for."""
-    assert tune.drawn(FixedTrial(tune.of_defaults().params)) == Parameters()
+    defaults = Parameters(monotone={"days_since_order": 1})
+    assert tune.drawn(FixedTrial(tune.drawing(defaults).params), defaults) == defaults
     found = by_trials(home, 1)
     assert (found.parameters, found.loss) == (Parameters(), found.of_defaults)
     assert "best of 1 trials" in str(found)
@@ -105,7 +106,7 @@ def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> Non
 
 def test_no_time_still_gives_the_defaults(home: Settings) -> None:
     """Else: a deadline leaves no model."""
-    found = tune.search(home, world(), OF, Search(minutes=0))
+    found = tune.search(home, world(), OF, Parameters(), Search(minutes=0))
     assert found.parameters == Parameters()
 
 
