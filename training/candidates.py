@@ -153,7 +153,7 @@ def _spline(
         own = len(mean)
         coefficient = tuple(coefficients[at : at + own])
         if direction := parameters.monotone.get(names[place]):
-            coefficient = _one_way(coefficient, scale, direction)
+            coefficient = _one_way(coefficient, _digits(scale), direction)
         missing = coefficients[at + own] if nulls else 0.0
         at += own + nulls
         terms.append(
@@ -163,9 +163,9 @@ def _spline(
     return models.Logistic(round(float(model.intercept_[0]), 9), tuple(terms)), effect
 
 
-def _one_way(coefficient: tuple[float, ...], scale: Numbers, direction: int) -> tuple[float, ...]:
+def _one_way(coefficient: tuple[float, ...], scale: tuple[float, ...], direction: int) -> tuple[float, ...]:
     """The coefficients of a term that is flat where it had gone against its direction."""
-    slopes = np.cumsum(np.asarray(coefficient) / scale)  # of the pieces between knots
+    slopes = np.cumsum(np.divide(coefficient, scale))  # of the pieces between knots
     kept = np.where(slopes * direction > 0, slopes, 0.0)
     if np.array_equal(kept, slopes):
         return coefficient

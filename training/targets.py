@@ -53,7 +53,7 @@ class Kind:
 
 LABELS: dict[Label, Kind] = {
     "order": Kind(("orders",), "good", Words("an order", "有订单")),
-    "no_order": Kind(("orders",), "bad", Words("no order", "无订单")),
+    "no_order": Kind(("orders",), "bad", Words("no order", "无订单"), {"days_since_order": 1}),
     "category_order": Kind(("order_lines",), "good", Words("goods of a category", "购买某品类")),
     "left_group": Kind(("memberships",), "bad", Words("left a group", "退出社群")),
     "left_staff": Kind(("memberships",), "bad", Words("removed a staff contact", "删除导购")),

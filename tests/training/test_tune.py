@@ -12,10 +12,10 @@ from optuna.trial import FixedTrial
 from features.errors import NotEnoughData
 from features.moments import DAY, parse_moment
 from features.settings import Settings
-from training import tune
+from training import describe, tune
 from training.candidates import Parameters
 from training.dataset import Dataset, Part, Timeline
-from training.fit import Trained, train
+from training.fit import train
 from training.tune import Search
 
 M = parse_moment("2017-12-03")
@@ -110,16 +110,17 @@ def test_no_time_still_gives_the_defaults(home: Settings) -> None:
     assert found.parameters == Parameters()
 
 
-def test_a_searched_model_says_so_and_is_another_version(
-    trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPathFactory
+def test_a_searched_model_says_so_and_is_found_again(
+    journey: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Else: a reader takes the mean over the origins that chose the parameters for a fair figure."""
-    settings = copy_of(trained_home, tmp_path_factory.mktemp("searched") / "home")
+    settings = copy_of(journey, tmp_path_factory.mktemp("searched") / "home")
     as_of, limits = settings.now(), Search(None, 2)
     searched = train(settings, "repurchase_7d", as_of, origins=2, search=limits)
     assert searched.found is not None
-    told = " ".join(note.en for note in searched.card.notes)
-    assert ("parameters were searched for" in told) == (searched.found.parameters != Parameters())
+    note = describe.with_search(searched.card, searched.found.origins).notes[-1]
+    assert "the 1 origins of 2017-11-26 to 2017-11-26 decided" in note.en
+    assert "2017-11-26" in note.zh
+    assert (note in searched.card.notes) == (searched.found.parameters != Parameters())
     again = train(settings, "repurchase_7d", as_of, origins=2, search=limits)
-    assert again.reused
-    assert again.version == searched.version
+    assert (again.reused, again.version, again.found) == (True, searched.version, searched.found)
