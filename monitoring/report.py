@@ -35,7 +35,9 @@ def write(settings: Settings, path: Path, models: Sequence[Model], build: Build,
     """Write the page of all released models to `path`, replacing an older one. PageError if it fails."""
     path.unlink(missing_ok=True)
     if not models:
-        raise PageError("no release can be read, so there is nothing to compare: see the verdict's findings")
+        raise PageError(
+            "no target's release can be read, so nothing can be compared: see the verdict's findings"
+        )
     reference: dict[str, list[NDArray[np.float64]]] = {}
     current: dict[str, list[NDArray[np.float64]]] = {}
     for model in models:

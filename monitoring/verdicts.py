@@ -27,6 +27,7 @@ from serving import releases
 from serving.models import Model
 
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
+_NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
 
@@ -77,8 +78,8 @@ def run(
     keep: False judges and writes nothing.
 
     Raises NoBuild if nothing is published or a training window's snapshots are gone, ReleaseError if
-    nothing is released. A release that cannot be read at all pages; a failure of the page never changes
-    the verdict, and is in it.
+    nothing is released. A model of no target is read, and not compared. A release that cannot be read at
+    all pages; a failure of the page never changes the verdict, and is in it.
     """
     from monitoring import report  # here, so that `python -m monitoring.report` finds itself not imported yet
 
@@ -98,6 +99,9 @@ def run(
             progress("monitoring", number, len(names) + html)
         try:
             model = releases.load(settings, name).model
+            if not isinstance(model, Model):
+                findings.append(Finding(name, "readable", "ok", 0.0, _NOT_COMPARED))
+                continue
             seen = gather(settings, model, build, moment, declared)
         except (ReleaseError, FeatureMismatch) as error:
             words = Words(f"nothing can be answered: {error}", f"无法作答：{error}")
@@ -135,14 +139,17 @@ def _line(
 ) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
     wrong = [finding for finding in findings if finding.status != "ok"]
-    names = ", ".join(dict.fromkeys(finding.release for finding in findings))
+    names = ", ".join(seen.card.name for seen in evidence)
+    others = ", ".join(f.release for f in findings if f.words == _NOT_COMPARED)
     counted = {drift.name for seen in evidence for drift in seen.features if not drift.filling}
     filling = {drift.name for seen in evidence for drift in seen.features if drift.filling} - counted
-    en = (
-        "; ".join(f"{f.release}: {f.words.en}" for f in wrong)
-        or f"{names}: inputs and predictions as in training"
-    )
-    zh = "；".join(f"{f.release}：{f.words.zh}" for f in wrong) or f"{names}：输入与预测均与训练时一致"
+    said = [Words(f"{f.release}: {f.words.en}", f"{f.release}：{f.words.zh}") for f in wrong]
+    if names and not wrong:
+        as_then = Words("inputs and predictions as in training", "输入与预测均与训练时一致")
+        said.append(Words(f"{names}: {as_then.en}", f"{names}：{as_then.zh}"))
+    if others:
+        said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
+    en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if filling:
         since = iso(build.log_starts_at)[:10]
         en += f"; features not counted, as their windows still fill (the log starts {since}): {len(filling)}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,18 @@ import duckdb
 import msgspec
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NotEnoughData, PropensityError, UsageError
+from features.errors import NotEnoughData, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
 from features.shop import shop_of
+from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
     from training.tune import Search
-
-Progress = Callable[[str, int, int], None] | None
-FIRST_SNAPSHOT = 28 * DAY  # before that a log knows too little of anybody to learn from
 
 
 @dataclass(frozen=True)
@@ -131,23 +128,6 @@ def _backfilled(made: Backfill, what: str) -> str:
     return f"{what} {columns}" + (f": {', '.join(made.new)}" if made.new else "")
 
 
-def score_releases(
-    settings: Settings, build: Build, moment: datetime
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Score everyone with every release; return those that were, and why each other one could not be."""
-    from serving import batch, releases
-
-    scored, starved = [], []
-    for name in releases.names(settings):
-        release = releases.load(settings, name)
-        try:
-            batch.score(settings, release, build, moment)
-            scored.append(f"{name} {release.version}")
-        except FeatureMismatch as error:
-            starved.append(str(error))
-    return tuple(scored), tuple(starved)
-
-
 def train_targets(
     settings: Settings,
     names: Sequence[str],
@@ -156,23 +136,26 @@ def train_targets(
     origins: int = 6,
     search: Search | None = None,
 ) -> list[Trained]:
-    """Train the named targets, or those that are trained by default. search: for each one's parameters."""
+    """Train the named models, or those of the targets that are trained by default. search: for each target's
+    parameters.
+    """
     from training.fit import train
+    from training.trainers import OF_NO_TARGET
 
     as_of = as_of_of(settings, Log.open(settings))
-    return [
-        train(settings, target.name, as_of, seed, progress, origins, search)
-        for target in _targets(settings, names)
-    ]
+    targets, others = _wanted(settings, names)
+    trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
+    return trained + [train(settings, of.name, as_of, seed, progress, origins, search) for of in targets]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:
-    """When each target would be fitted, calibrated and judged."""
+    """When each model would be fitted, calibrated and judged."""
     from training import dataset
+    from training.trainers import OF_NO_TARGET
 
-    wanted = _targets(settings, names)
+    wanted, others = _wanted(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
-    lines = []
+    lines = [OF_NO_TARGET[name].plan(settings, as_of) for name in others]
     for target in wanted:
         when = dataset.timeline(target, build, as_of)
         known = when.known(when.test)
@@ -182,6 +165,15 @@ def plan_targets(settings: Settings, names: Sequence[str]) -> str:
             f"{len(when.origins)} origins from {when.origins[0]:%Y-%m-%d} on"
         )
     return "\n".join(lines)
+
+
+def _wanted(settings: Settings, names: Sequence[str]) -> tuple[list[Target], list[str]]:
+    """The targets, and the names of what is of no target."""
+    from training.trainers import OF_NO_TARGET
+
+    others = [name for name in names if name in OF_NO_TARGET]
+    of_targets = [name for name in names if name not in OF_NO_TARGET]
+    return (_targets(settings, of_targets) if of_targets or not names else []), others
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
@@ -205,8 +197,6 @@ def promote_target(
     """Release a version that the gate lets pass, score everyone with it, and say so."""
     from training import registry
 
-    if target == "value":
-        raise UsageError("a value model is not served yet: `propensity value` writes everyone's to a file")
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         against = registry.objections(settings, target, chosen)
@@ -215,42 +205,8 @@ def promote_target(
         listed = "".join(f"\n  {words.en}" for words in against)
         return f"would not release {target} version {chosen} without --force:{listed}"
     release = registry.promote(settings, target, version, force)
-    return f"released {release.name} version {release.version}"
-
-
-def score_everyone(
-    settings: Settings, wanted: str, out: Path | None, dry_run: bool, progress: Progress = None
-) -> str:
-    """Score everyone as of `settings.as_of`, or of the last snapshot; build that snapshot if need be."""
-    from serving import batch, releases
-
-    name, _, version = wanted.partition(":")
-    release = releases.load(settings, name, version or None)
-    build = Build.open(settings)
-    moment = settings.as_of or build.moments[-1]
-    build.require(release.model.card.needs, f"release {release.name} {release.version}")
-    if moment < build.log_starts_at + FIRST_SNAPSHOT:
-        raise UsageError(
-            f"as of {iso(moment)} the log, which starts {iso(build.log_starts_at)}, knows too little: "
-            f"ask for {iso(midnight(build.log_starts_at + FIRST_SNAPSHOT + DAY))} or later"
-        )
-    if dry_run:
-        more = "" if moment in build.moments else ", after building that snapshot"
-        return f"would score everyone with {release.name} {release.version} as of {iso(moment)}{more}"
-    if moment not in build.moments:
-        from features.compute import engine
-
-        build, _ = engine.build(settings, [moment], progress, current=False)
-        build.require(release.model.card.needs, f"release {release.name} {release.version}")
-    path = batch.score(settings, release, build, moment, out)
-    import pyarrow.parquet as pq
-
-    scores = pq.read_table(path, columns=["probability"])["probability"]
-    inside = len(scores) - scores.null_count
-    return (
-        f"{inside:,} of {len(scores):,} customers scored with {release.name} {release.version} as of "
-        f"{iso(moment)}, the rest are outside its population: {path}"
-    )
+    said = "".join(f"\n{note.en}" for note in release.model.card.notes[:1])  # the verdict, with its level
+    return f"released {release.name} version {release.version}{said}"
 
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:

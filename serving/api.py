@@ -39,6 +39,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/v1/decisions": ("POST",),
     "/v1/events": ("POST",),
     "/v1/models": ("GET", "HEAD"),
+    "/v1/customers/{id}": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
     "/livez": ("GET", "HEAD"),
     "/readyz": ("GET", "HEAD"),
@@ -145,6 +146,55 @@ class ScoreAnswer(Struct, frozen=True):
     request_id: str
     as_of: str
     results: list[Answered | Unanswered]
+
+
+class Profit(Struct, frozen=True):
+    """Discounted, over the horizon, in the answer's currency: expected, and levels of its distribution."""
+
+    expected: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class Value(Struct, frozen=True, kw_only=True):
+    """What a customer is worth over `horizon_days`, from the orders that were known at `known_at`.
+
+    orders: expected days with an order. order_chance: of one or more. percentile: share of customers whose
+    expected profit is at most this one's. next_order_date: by which an order has come with a chance of one
+    half, in the shop's zone; null if that is not within a year.
+    """
+
+    model_version: str
+    known_at: str
+    horizon_days: int
+    currency: str
+    orders: float
+    order_chance: float
+    profit: Profit
+    percentile: float
+    next_order_date: str | None
+
+
+class NoValue(Struct, frozen=True):
+    """Why nothing is said of a customer's value."""
+
+    error: Failure
+
+
+class CustomerAnswer(Struct, frozen=True):
+    """`GET /v1/customers/{id}`: one customer's scores of every released target, with reasons, and value.
+
+    As in ScoreAnswer; scores: empty if no target is released.
+    """
+
+    request_id: str
+    as_of: str
+    customer_id: str
+    known_at: str
+    stale: bool
+    scores: list[Score | NoScore]
+    value: Value | NoValue
 
 
 class ReleasedModel(Struct, frozen=True):
@@ -257,6 +307,7 @@ TITLES = {
     "features_expired": "The features are too old",
     "feature_mismatch": "The release needs other features",
     "no_release": "Nothing is released",
+    "no_order": "No order yet",
     "release_corrupt": "The release is refused",
     "decision": "No decision can be taken",
     "settings": "The service is set up wrongly",

@@ -2,13 +2,15 @@
 
 scores/<name>/<version>/<moment>.parquet        customer_id, moment, target, model_version,
                                                 probability, percentile (null for a customer outside
-                                                the target's population); sorted by customer_id
+                                                the target's population); sorted by customer_id; if
+                                                asked for, reasons: feature, value, contribution, en, zh
 scores/<name>/<version>/<moment>.<build>.npy    float64 [1001], the probabilities at 0, .1, ... 100 %
 """
 
 import io
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,36 +18,49 @@ from features.compute.builds import Build
 from features.files import write_atomically
 from features.settings import Settings
 from serving.booster import Numbers
-from serving.releases import Release
+from serving.reasons import Reason
+
+if TYPE_CHECKING:
+    from serving.releases import Release
 
 _CHUNK = 16_384  # rows scored at a time: 100 features are 6.5 MB
 _POINTS = 1001
 
 
 def score(
-    settings: Settings, release: Release, build: Build, moment: datetime, out: Path | None = None
+    settings: Settings,
+    release: "Release",
+    build: Build,
+    moment: datetime,
+    out: Path | None = None,
+    reasons: int = 0,
 ) -> Path:
     """Score every customer of a build's snapshot, with the `score` that the service calls.
 
-    Written to `out`, or to the score store together with its quantiles; running again writes the same
-    bytes. NoBuild if that moment was not built, FeatureMismatch if the build is not what the release needs.
+    reasons: how many a customer, by exact Shapley values. Written to `out`, or to the score store together
+    with its quantiles; running again writes the same bytes. NoBuild if that moment was not built,
+    FeatureMismatch if the build is not what the release needs.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    card = release.model.card
+    model = release.classifier
+    card = model.card
     build.require(card.needs, by=f"release {release.name} {release.version}")
     names = [feature.name for feature in card.features]
     snapshot = build.read(moment, ["customer_id", "moment", *(name for name, _ in card.needs)])
-    probability = np.empty(len(snapshot))
-    for first in range(0, len(snapshot), _CHUNK):
-        part = snapshot.slice(first, _CHUNK)
-        matrix = np.column_stack([part[name].to_numpy() for name in names])
-        probability[first : first + _CHUNK] = release.model.score(matrix)
     members = card.target.members
     outside = (
         ~members.holds(snapshot[members.feature].to_numpy()) if members else np.zeros(len(snapshot), bool)
     )
+    probability, why = np.empty(len(snapshot)), list[list[Reason] | None]()
+    for first in range(0, len(snapshot), _CHUNK):
+        part = snapshot.slice(first, _CHUNK)
+        matrix = np.column_stack([part[name].to_numpy() for name in names])
+        probability[first : first + _CHUNK] = model.score(matrix)
+        if reasons:
+            inside = iter(model.explain(matrix[~outside[first : first + _CHUNK]], reasons, exact=True))
+            why += [None if out_here else next(inside) for out_here in outside[first : first + _CHUNK]]
     quantiles = _quantiles(probability[~outside])
     n = len(snapshot)
     table = pa.table(
@@ -58,6 +73,8 @@ def score(
             "percentile": pa.array(percentiles(probability, quantiles), mask=outside),
         }
     )
+    if reasons:
+        table = table.append_column("reasons", pa.array([_told(one) for one in why], _reasons()))
     if out is None:
         out = _path(settings, release, moment)
         file = io.BytesIO()
@@ -69,7 +86,22 @@ def score(
     return out
 
 
-def percentile(settings: Settings, release: Release, build: str, moment: datetime) -> Numbers | None:
+def _told(reasons: list[Reason] | None) -> list[dict[str, Any]] | None:
+    if reasons is None:
+        return None
+    told = (one._asdict() | {"en": one.text.en, "zh": one.text.zh} for one in reasons)
+    return [{name: one[name] for name in ("feature", "value", "contribution", "en", "zh")} for one in told]
+
+
+def _reasons() -> Any:
+    import pyarrow as pa
+
+    number, words = pa.float64(), pa.string()
+    told = {"feature": words, "value": number, "contribution": number, "en": words, "zh": words}
+    return pa.list_(pa.struct(told))
+
+
+def percentile(settings: Settings, release: "Release", build: str, moment: datetime) -> Numbers | None:
     """The quantiles of the batch score of that build (its id) and moment; None if it was not scored."""
     path = _quantiles_path(_path(settings, release, moment), build)
     if not path.exists():
@@ -98,7 +130,7 @@ def _quantiles(probability: Numbers) -> Numbers:
     return points
 
 
-def _path(settings: Settings, release: Release, moment: datetime) -> Path:
+def _path(settings: Settings, release: "Release", moment: datetime) -> Path:
     folder = settings.home / "scores" / release.name / release.version
     return folder / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
 

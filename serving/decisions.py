@@ -223,7 +223,7 @@ def _order_probability(
     columns = columns_of(release, features, "in force")
     if not members_of(release, matrix, features)[0]:
         return None
-    score = float(release.model.score(np.ascontiguousarray(matrix[:, columns]))[0])
+    score = float(release.classifier.score(np.ascontiguousarray(matrix[:, columns]))[0])
     if not math.isfinite(score):
         raise ReleaseError(
             f"release {release.name} {release.version} gave no finite score: promote another version"

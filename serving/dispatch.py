@@ -13,39 +13,44 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
 from serving import api
 from serving.answers import DecisionAnswer
-from serving.api import Problem, ReadyAnswer, Unanswered
+from serving.api import Customer, Problem, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
 from serving.companion import Companion
 from serving.decisions import DecisionContext, take_decision
 from serving.events import Person
+from serving.incoming import (
+    CUSTOMER,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    body,
+    customer_of,
+    idempotency_key,
+    route_of,
+)
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
+from serving.profile import profile
 from serving.scores import Scorer
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = Mapping[bytes, bytes]
 T = TypeVar("T")
 
 HANDED_ON = frozenset(("/docs.json",))
 INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
 THREADS = 2  # beside the event loop, for long lists, for decisions, which wait for the disk, and for Redis
-BODY_SECONDS = 10  # to send a body
-
-MAX_KEY = 200  # characters of an idempotency key
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -114,8 +119,8 @@ class Dispatch:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = uuid.uuid4().hex
-        path, method = scope["path"], scope["method"]
-        route = path if path in api.ROUTES or path in HANDED_ON else UNMATCHED
+        asked, method = route_of(scope), scope["method"]
+        route = asked if asked in api.ROUTES or asked in HANDED_ON else UNMATCHED
         client = NO_CLIENT
         try:
             allowed = ("GET", "HEAD") if route in HANDED_ON else api.ROUTES.get(route)
@@ -131,7 +136,7 @@ class Dispatch:
             headers: Headers = dict(scope["headers"])
             if route.startswith("/v1/"):
                 client = self._client(headers)
-            answer = await self._answer(route, headers, receive, client, request_id)
+            answer = await self._answer(route, scope, receive, client, request_id)
         except Problem as problem:
             answer = _problem(problem, request_id)
         except PropensityError as error:
@@ -174,14 +179,17 @@ class Dispatch:
         return found[0]
 
     async def _answer(
-        self, route: str, headers: Headers, receive: Receive, client: str, request_id: str
+        self, route: str, scope: Scope, receive: Receive, client: str, request_id: str
     ) -> Answer:
+        headers: Headers = dict(scope["headers"])
+        if route == CUSTOMER:
+            return await self._customer(customer_of(scope), request_id)
         if route == "/v1/scores":
-            return await self._scores(await _body(headers, receive), request_id)
+            return await self._scores(await body(headers, receive), request_id)
         if route == "/v1/decisions":
-            return await self._decision(await _body(headers, receive), headers, client)
+            return await self._decision(await body(headers, receive), headers, client)
         if route == "/v1/events":
-            return await self._events(await _body(headers, receive), request_id)
+            return await self._events(await body(headers, receive), request_id)
         if route in ("/v1/models", "/readyz", "/metrics"):
             return await _beside(self._looks, lambda: self._look(route, request_id))
         if route == "/":
@@ -217,9 +225,13 @@ class Dispatch:
             self._metrics.customers(outcome, number)
         return Answer(200, encoded)
 
+    async def _customer(self, customer: Customer, request_id: str) -> Answer:
+        answer = await _beside(self._pool, lambda: profile(self._scorer, customer, request_id))
+        return Answer(200, api.encode(answer))
+
     async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
         request = api.DECISIONS.decode(body)
-        key = None if request.preview else _idempotency_key(headers)
+        key = None if request.preview else idempotency_key(headers)
 
         def decided() -> DecisionAnswer:
             return take_decision(self._deciding(), request, client=client, idempotency_key=key)
@@ -278,43 +290,6 @@ def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
 async def _beside(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """The result of work that waits, in a thread, while the event loop goes on."""
     return await asyncio.get_running_loop().run_in_executor(pool, work)
-
-
-async def _body(headers: Headers, receive: Receive) -> bytes:
-    """A JSON body of at most MAX_BODY bytes, which arrives within BODY_SECONDS; Problem otherwise."""
-    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
-        raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
-    close = {"connection": "close"}  # the rest of the body is not worth reading
-    too_large = Problem(413, "body_too_large", f"a body has at most {api.MAX_BODY} bytes", headers=close)
-    if int(headers.get(b"content-length", b"0")) > api.MAX_BODY:
-        raise too_large
-    body, more = bytearray(), True
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ConnectionResetError
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > api.MAX_BODY:
-                    raise too_large
-    except TimeoutError:
-        detail = f"the body did not arrive within {BODY_SECONDS} s"
-        raise Problem(408, "body_timeout", detail, headers=close) from None
-    return bytes(body)
-
-
-def _idempotency_key(headers: Headers) -> str:
-    """The key under which a repeated request gets the first one's answer; Problem 400 without one."""
-    key = headers.get(b"idempotency-key", b"")
-    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.decode().isprintable():
-        detail = (
-            f"send `Idempotency-Key` with 1 to {MAX_KEY} printable ASCII characters, the same when you "
-            "repeat this request; or ask for a preview"
-        )
-        raise Problem(400, "idempotency_key", detail)
-    return key.decode()
 
 
 def _problem(problem: Problem, request_id: str) -> Answer:

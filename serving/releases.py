@@ -14,7 +14,8 @@ from pathlib import Path
 from features.errors import PropensityError, ReleaseCorrupt, ReleaseError, UsageError
 from features.files import new_folder, read_pointer, write_atomically
 from features.settings import Settings
-from serving import models
+from serving import folders, kinds
+from serving.kinds import Loaded
 from serving.models import Model
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,14 @@ class Release:
 
     name: str
     version: str
-    model: Model
+    model: Loaded
+
+    @property
+    def classifier(self) -> Model:
+        """The model, if it gives the probability of a target; ReleaseError of any other kind."""
+        if not isinstance(self.model, Model):
+            raise ReleaseError(f"release {self.name} {self.version} gives no probability: it is no target's")
+        return self.model
 
 
 def publish(settings: Settings, folder: Path, name: str, version: str) -> Release:
@@ -64,7 +72,7 @@ def _same(folder: Path, target: Path) -> bool:
         other = target / path.name
         return other.is_file() and other.read_bytes() == path.read_bytes()
 
-    sums = folder / models.SUMS
+    sums = folder / folders.SUMS
     return same(sums) or all(same(path) for path in folder.iterdir() if path != sums)
 
 
@@ -146,6 +154,18 @@ class Releases:
         assert followed.error is not None
         raise type(followed.error)(str(followed.error))
 
+    def targets(self) -> list[str]:
+        """Names of the models in force that give a target's probability, also of those that are broken."""
+        return [name for name in names(self._settings) if self._is_of_target(name)]
+
+    def _is_of_target(self, name: str) -> bool:
+        try:
+            return isinstance(self.get(name).model, Model)
+        except PropensityError:  # nothing of it loads; its card may still say what it is
+            pointer = _pointer(self._settings, name)
+            version = read_pointer(pointer)
+            return version is None or kinds.said(pointer.parent / version) not in kinds.OF_NO_TARGET
+
     def _follow(self, name: str, followed: "_Followed") -> None:
         try:
             version = current(self._settings, name)
@@ -171,7 +191,7 @@ class _Followed:
 
 
 def _open(folder: Path, name: str, version: str) -> Release:
-    model = models.load(folder)
+    model = kinds.load(folder)
     if (model.card.name, model.card.version) != (name, version):
         raise ReleaseCorrupt(
             f"{folder} holds {model.card.name} {model.card.version} by its card, not {name} {version}: "

@@ -6,10 +6,17 @@ from datetime import datetime
 
 import numpy as np
 
-from features.errors import FeatureMismatch, FeaturesExpired, NoBuild, PropensityError, ReleaseError
+from features.errors import (
+    FeatureMismatch,
+    FeaturesExpired,
+    NoBuild,
+    PropensityError,
+    ReleaseError,
+    UnknownCustomer,
+)
 from features.inbox import Inbox
 from features.moments import from_us, iso
-from features.online import PRESENT, OnlineRows, Published
+from features.online import PRESENT, OnlineRows, Published, Rows
 from features.settings import Settings
 from serving import batch
 from serving.api import (
@@ -32,6 +39,7 @@ from serving.api import (
     detail_of,
 )
 from serving.cards import Text
+from serving.models import Model
 from serving.reasons import Reason
 from serving.releases import Release, Releases, names
 
@@ -43,6 +51,7 @@ class Target:
     """A released model fitted to the published rows. columns: where its features are in a packed row."""
 
     release: Release
+    model: Model
     columns: np.ndarray[tuple[int], np.dtype[np.intp]]
     quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None  # of the batch score of the same moment
 
@@ -69,31 +78,30 @@ class Scorer:
     ) -> dict[str, Target | PropensityError]:
         """Each wanted target, or all, or why one cannot be answered.
 
-        Problem 422 for a name that was never released, ReleaseError if none was.
+        Problem 422 for a name that was never released; empty if none was.
         """
         found: dict[str, Target | PropensityError] = {}
-        for place, name in enumerate(names(self.settings) if wanted is None else wanted):
+        for place, name in enumerate(self.releases.targets() if wanted is None else wanted):
             try:
                 found[name] = self._target(published, self.releases.get(name))
             except PropensityError as error:
-                released = names(self.settings)
+                released = self.releases.targets()
                 if released and name not in released:
                     path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
                     raise Problem(
                         422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)]
                     ) from None
                 found[name] = error
-        if not found:
-            raise ReleaseError("nothing is released: run `propensity train`, then `propensity promote`")
         return found
 
     def _target(self, published: Published, release: Release) -> Target:
         key = (published.id, release.name, release.version)
         target = self._targets.get(key)
         if target is None or target.quantiles is None:
+            model = release.classifier
             columns = columns_of(release, published.features, published.build)
             quantiles = batch.percentile(self.settings, release, published.build, published.moment)
-            target = Target(release, columns, quantiles)
+            target = Target(release, model, columns, quantiles)
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
@@ -110,7 +118,7 @@ class Scorer:
             try:
                 release = self.releases.get(name)
                 if published is not None:
-                    self._target(published, release)
+                    columns_of(release, published.features, published.build)
                 serving, error = release.version, self.releases.errors.get(name)
             except PropensityError as caught:
                 error = caught
@@ -131,18 +139,48 @@ class Scorer:
         as_of = self.settings.now()
         ids = self.resolve(request.customers)
         named = [place for place, id in enumerate(ids) if id is not None]
-        published, rows = self.rows.latest([id for id in ids if id is not None])
+        known = [id for id in ids if id is not None]
+        published, rows = self.rows.latest(known)
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
         _require_one(targets)
-        found = rows.status == PRESENT
-        scored = self._scored(rows.matrix[found], published, targets, request)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
-        places, moments = np.array(named, np.intp)[found].tolist(), rows.known_at[found].tolist()
-        for place, moment, scores in zip(places, moments, scored, strict=True):
+        answered = self._answered(known, published, rows, targets, request, as_of)
+        places = np.array(named, np.intp)[rows.status == PRESENT].tolist()
+        for place, one in zip(places, answered, strict=True):
+            results[place] = one
+        return ScoreAnswer(request_id, iso(as_of), results)
+
+    def one(self, customer: Customer) -> tuple[Published, Answered]:
+        """One customer's scores of every released target, none of them required, and what they are of.
+
+        UnknownCustomer, NoBuild or FeaturesExpired.
+        """
+        as_of, ids = self.settings.now(), [id for id in self.resolve([customer]) if id is not None]
+        published, rows = self.rows.latest(ids)
+        targets = self.targets(answerable(published, self.settings, as_of))
+        found = self._answered(ids, published, rows, targets, ScoreRequest([customer]), as_of)
+        if not found:
+            raise UnknownCustomer(UNKNOWN.detail)
+        return published, found[0]
+
+    def _answered(
+        self,
+        ids: Sequence[str],
+        published: Published,
+        rows: Rows,
+        targets: Mapping[str, Target | PropensityError],
+        request: ScoreRequest,
+        as_of: datetime,
+    ) -> list[Answered]:
+        """The answers of those customers whose rows are present, in their order."""
+        found = np.flatnonzero(rows.status == PRESENT)
+        scored = self._scored(rows.matrix[found], published, targets, request)
+        answered = []
+        for place, moment, scores in zip(found.tolist(), rows.known_at[found].tolist(), scored, strict=True):
             known_at = from_us(moment)
             stale = as_of - known_at > self.settings.stale_after
-            results[place] = Answered(ids[place] or "", iso(known_at), stale, scores)
-        return ScoreAnswer(request_id, iso(as_of), results)
+            answered.append(Answered(ids[place], iso(known_at), stale, scores))
+        return answered
 
     def models(self, request_id: str) -> ModelsAnswer:
         """Every released model with its card, or why it is not in service."""
@@ -152,7 +190,7 @@ class Scorer:
             try:
                 release = self.releases.get(name)
                 if published is not None:
-                    self._target(published, release)
+                    columns_of(release, published.features, published.build)
                 models.append(ReleasedModel(name, release.version, release.model.card))
             except PropensityError as error:
                 models.append(BrokenModel(name, Failure(error.code, detail_of(error, self.settings))))
@@ -186,7 +224,7 @@ class Scorer:
                 for scores in by_customer:
                     scores.append(failed)
                 continue
-            model, version = target.release.model, target.release.version
+            model, version = target.model, target.release.version
             matrix = np.ascontiguousarray(rows[:, target.columns])
             chances = model.score(matrix)
             if not np.isfinite(chances).all():
@@ -223,7 +261,9 @@ def answerable(published: Published, settings: Settings, as_of: datetime) -> Pub
 
 
 def _require_one(targets: Mapping[str, Target | PropensityError]) -> None:
-    """Raise the first target's reason if none can be answered."""
+    """ReleaseError without any target; the first one's reason if none can be answered."""
+    if not targets:
+        raise ReleaseError("no target is released: run `propensity train`, then `propensity promote`")
     broken = [error for error in targets.values() if isinstance(error, PropensityError)]
     if len(broken) == len(targets):
         raise broken[0]

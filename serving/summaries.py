@@ -64,7 +64,7 @@ class Orders:
             for name in ("at", "known_at")
         )
         money = np.from_dlpack(table["amount"].combine_chunks().cast(pa.float64())).astype(np.float64)
-        back = np.array(pc.is_valid(table["ref"]).to_pylist(), bool)
+        back = np.from_dlpack(pc.is_valid(table["ref"]).combine_chunks().cast(pa.uint8())).astype(bool)
         return cls(ids, customer, at, known, days_of(at, zone), money, back, zone)
 
     def by(self, moment: int) -> "Orders":

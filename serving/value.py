@@ -97,12 +97,18 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class ValueModel:
-    """A value model; never changes, safe to use from several threads. card: None before it was judged."""
+    """A value model; never changes, safe to use from several threads. own: its card, None until judged."""
 
-    card: ModelCard | None
+    own: ModelCard | None
     file: ValueFile
     draws: Draws
     booster: Booster | None
+
+    @property
+    def card(self) -> ModelCard:
+        """What it says of itself, once it was judged."""
+        assert self.own is not None
+        return self.own
 
     def pace(self, of: Summaries) -> Numbers:
         """How much faster than by BG/NBD a customer lives, [n]."""

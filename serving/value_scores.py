@@ -1,30 +1,36 @@
 """What everyone is worth at a moment, as files.
 
 scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, each figure of `Values`,
-                                           value_percentile; sorted by customer_id; null for a customer
-                                           without an order
+                                           value_percentile, next_order_date (in the shop's zone); sorted by
+                                           customer_id; null for a customer without an order
 """
 
 import io
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from features.compute.builds import Build
+from features.errors import NoBuild
 from features.files import write_atomically
 from features.log import Log
+from features.moments import iso, to_us
 from features.settings import Settings
 from serving.booster import Numbers
 from serving.summaries import Orders, summarise
-from serving.value import ValueModel, Values
+from serving.value import ValueModel
+
+if TYPE_CHECKING:
+    from serving.releases import Release
+
+_GROUP = 4_096  # customers of a part of the file: what an answer about one of them reads
 
 
 def score(
-    settings: Settings, model: ValueModel, build: Build, moment: datetime, out: Path | None = None
+    settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
 ) -> Path:
     """Score every customer of a build's snapshot, from the orders of the log that it was built from.
 
@@ -35,7 +41,8 @@ def score(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    assert model.card is not None
+    model = release.model
+    assert isinstance(model, ValueModel)
     snapshot = build.read(moment, ["customer_id", "moment"])
     log = Log.at(settings.home / "log" / build.log)
     orders = Orders.of(log, ZoneInfo(str(log.shop["zone"])))
@@ -45,36 +52,46 @@ def score(
     columns: dict[str, Any] = {
         "customer_id": snapshot["customer_id"],
         "moment": snapshot["moment"],
-        "model_version": pa.array([model.card.version] * len(snapshot), pa.string()),
+        "model_version": pa.array([release.version] * len(snapshot), pa.string()),
     }
     for name, figures in scored._asdict().items():
         columns[name] = pa.array(figures, mask=np.isnan(figures)).take(place)
     columns["value_percentile"] = pa.array(_percentiles(scored.value)).take(place)
+    wait = scored.next_order_days
+    dates = orders.today(to_us(moment)) + np.ceil(np.nan_to_num(wait)).astype(np.int32)
+    columns["next_order_date"] = (
+        pa.array(dates, pa.int32(), mask=np.isnan(wait)).cast(pa.date32()).take(place)
+    )
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    out = path(settings, model.card.name, model.card.version, moment) if out is None else out
+    pq.write_table(pa.table(columns), sink, row_group_size=_GROUP)
+    out = path(settings, release.name, release.version, moment) if out is None else out
     write_atomically(out, sink.getvalue())
     return out
 
 
-def read(
-    settings: Settings, name: str, version: str, moment: datetime, ids: Sequence[str]
-) -> list[dict[str, float | None] | None]:
-    """The figures of some customers, by name, in the order asked; None for whom there are none.
+def read(settings: Settings, release: "Release", moment: datetime, customer_id: str) -> dict[str, Any] | None:
+    """One customer's columns as everyone was scored at a moment; None for a customer without an order.
 
-    None for all if that moment was not scored.
+    NoBuild if that moment was not scored. Reads one part of the file, whatever its size.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = path(settings, name, version, moment)
-    if not file.exists():
-        return [None] * len(ids)
-    table = pq.ParquetFile(file, memory_map=True).read()
-    places = pc.index_in(pa.array(ids, pa.string()), table["customer_id"])
-    rows = table.select([*Values._fields, "value_percentile"]).take(places).to_pylist()
-    return [row if row["orders"] is not None else None for row in rows]
+    file = path(settings, release.name, release.version, moment)
+    try:
+        scores = pq.ParquetFile(file, memory_map=True)
+    except FileNotFoundError:
+        raise NoBuild(
+            f"nobody was scored with {release.name} {release.version} as of {iso(moment)}: run `propensity "
+            f"features build`, or promote {release.name} again"
+        ) from None
+    for number in range(scores.num_row_groups):
+        ids = scores.metadata.row_group(number).column(0).statistics
+        if ids.min <= customer_id <= ids.max:
+            part = scores.read_row_group(number)
+            place = part["customer_id"].index(customer_id).as_py()
+            row: dict[str, Any] = part.slice(place, 1).to_pylist()[0] if place >= 0 else {"value": None}
+            return row if row["value"] is not None else None
+    return None
 
 
 def path(settings: Settings, name: str, version: str, moment: datetime) -> Path:

@@ -139,6 +139,6 @@ def registered(settings: Settings, folder: Path) -> Kept:
     )  # fmt: skip
     if not build.folder.exists():
         build.folder.mkdir(parents=True)
-        build.write_manifest()
+        build.write_manifest(current=False)
     with registering(settings, card.name) as door:
         return door.register(folder, [], card, f"key of {card.version}", {"seed": card.trained_on.seed})

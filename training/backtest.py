@@ -66,7 +66,8 @@ def walk(
         known, part = data.known(origin), data.at(origin)
         tried = try_all(data, origin, seed, parameters)
         with_untuned = untuned or origin == data.timeline.test
-        return tried, baselines.scores(known, part, data.features, seed, with_untuned)
+        sceptics = baselines.scores(known, part, data.features, seed, with_untuned)
+        return tried, sceptics | baselines.of_orders(data, origin, part)
 
     steps: list[Step] = []
     origins = data.timeline.origins

@@ -1,6 +1,7 @@
 """What a sceptic would do instead, fitted on every label known at the origin."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from features.words import Words
 from serving.booster import Rows
 from training.candidates import boosted
-from training.dataset import Part
+from training.dataset import Dataset, Part
 
 Numbers = NDArray[np.float64]
 
@@ -21,6 +22,7 @@ REGRESSIONS = {
 WORDS = {
     "recency": Words("recency alone", "仅看最近一次下单"),
     "logistic_rfm": Words("logistic regression on recency, frequency, money", "RFM逻辑回归"),
+    "bgnbd": Words("BG/NBD", "BG/NBD模型"),
     "untuned_lightgbm": Words("untuned LightGBM", "未调参LightGBM"),
 }
 
@@ -46,6 +48,16 @@ def scores(
         booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
         found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
     return found
+
+
+def of_orders(data: Dataset, origin: datetime, test: Part) -> dict[str, Numbers]:
+    """BG/NBD's probabilities [n] for the test's rows, by the orders known at the origin; empty where it has
+    nothing to say.
+    """
+    if data.buying is None:
+        return {}
+    chances = data.buying.chances(origin, [data.ids[number] for number in test.customer])
+    return {} if chances is None else {"bgnbd": chances}
 
 
 def _logs(rows: Rows) -> Numbers:

@@ -24,6 +24,7 @@ from features.log import Log
 from features.moments import DAY, iso, to_us
 from features.settings import Settings
 from serving.booster import Rows
+from training.buying import Buying
 from training.labels import events, labels, members
 from training.targets import Target
 from training.treatment import treated
@@ -90,6 +91,7 @@ class Dataset:
     _rows: Part  # of all moments and origins; its labels as known by `known_by`
     _at: NDArray[np.int64]  # us, ascending
     _learnt: Mapping[datetime, NDArray[np.float64]]  # by origin: labels as they were known then
+    buying: Buying | None = None  # where the target's event is an order
 
     def known(self, origin: datetime) -> Part:
         """What a model may learn from at an origin."""
@@ -189,7 +191,7 @@ def read(
         learnt[origin] = labels(tables, here, target, dict.fromkeys(of, origin))
         _enough(learnt[origin], f"known on {iso(origin)}", target)
     at = spine["moment"].cast(pa.int64()).to_numpy()
-    data = Dataset(tuple(names), when, ids, rows, at, learnt)
+    data = Dataset(tuple(names), when, ids, rows, at, learnt, Buying.of(log, target))
     _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
     return data
 

@@ -1,8 +1,8 @@
 """The only door to MLflow: runs, versions, aliases, and promotion of a version to a release.
 
-    home/mlflow.db                            runs and versions; one registered model a target
+    home/mlflow.db                            runs and versions; one registered model a name
                                               (or the schema propensity_mlflow of PROPENSITY_DATABASE)
-    home/mlartifacts/<run>/artifacts/model    a version's folder of plain files, as serving.models wrote it
+    home/mlartifacts/<run>/artifacts/model    a version's folder of plain files: see serving.kinds
 
 Aliases of a model: `challenger`, trained last and not released; `champion`, released; `rollback`, the
 champion before. MLflow serves nothing and unpickles nothing here: it keeps and names folders.
@@ -24,19 +24,17 @@ from mlflow.exceptions import MlflowException
 
 from features import database, store
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NoBuild, TrainingError, UsageError
+from features.errors import NoBuild, TrainingError, UsageError
 from features.files import locked, sha256
-from features.log import Log
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from serving import batch, models, releases
+from serving import folders, kinds, releases
 from serving.cards import ModelCard
 from serving.models import Model
 from serving.releases import Release
-from training import gate
-from training.compare import compare
+from training import gates
 from training.targets import catalogue
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
@@ -97,7 +95,7 @@ class Door:
             client.log_artifact(id, str(path), "plots")
         client.log_artifacts(id, str(folder), "model")
         kept = _folder(self._settings, id)
-        tags = {_KEY: key, _SUMS: sha256(kept / models.SUMS), "log": build.log}
+        tags = {_KEY: key, _SUMS: sha256(kept / folders.SUMS), "log": build.log}
         _known_model(client, name)
         made = client.create_model_version(name, source=str(kept.absolute()), run_id=id, tags=tags)
         client.set_terminated(id)
@@ -146,7 +144,7 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
                 f"{name} has no version {version or CHALLENGER}: it has {', '.join(sorted(known, key=int))}"
                 + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
             )
-    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    declared = [*catalogue(shop_of(settings).declared("TARGETS")), *kinds.OF_NO_TARGET]
     if name not in declared:
         raise UsageError(f"no target {name!r}; there are: {', '.join(declared)}")
     raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
@@ -167,7 +165,7 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         folder = verified(settings, client.get_model_version(name, version))
         if in_force and named.get(CHAMPION) == version:
             return releases.publish(settings, folder, name, version)  # puts right what was changed since
-        release = Release(name, version, models.load(folder))
+        release = Release(name, version, kinds.load(folder))
         card = release.model.card
         _pass(settings, client, release, folder, named, force)
         build = Build.open(settings)
@@ -180,8 +178,9 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
             served = Build.open(settings, published.build)
             served.require(card.needs, by=f"{name} {version}")
             # Before it is in force: its percentiles are there with its first answer.
-            batch.score(settings, release, served, published.moment)
-        store.add_service(settings, build, name, version, [feature.name for feature in card.features])
+            kinds.score(settings, release, served, published.moment)
+        if card.features:
+            store.add_service(settings, build, name, version, [feature.name for feature in card.features])
         release = releases.publish(settings, folder, name, version)
         before = named.get(CHAMPION)
         if before is not None and before != version:
@@ -197,7 +196,7 @@ def objections(settings: Settings, name: str, version: str) -> list[Words]:
     with opened(settings) as client:
         named = aliases_of(client, name)
         folder = verified(settings, client.get_model_version(name, version))
-        return _objections(settings, client, Release(name, version, models.load(folder)), folder, named)
+        return _objections(settings, client, Release(name, version, kinds.load(folder)), folder, named)
 
 
 def folder_of(settings: Settings, name: str, version: str) -> Path:
@@ -207,8 +206,14 @@ def folder_of(settings: Settings, name: str, version: str) -> Path:
 
 
 def model_of(settings: Settings, name: str, version: str | None = None) -> Model:
-    """A registered version, verified: by number or alias; None: the challenger, else the champion."""
-    return models.load(folder_of(settings, name, resolve(settings, name, version)))
+    """A registered classifier, verified: by number or alias; None: the challenger, else the champion.
+
+    UsageError for a model of another kind.
+    """
+    model = kinds.load(folder_of(settings, name, resolve(settings, name, version)))
+    if not isinstance(model, Model):
+        raise UsageError(f"{name} gives no probability, so nothing can be compared: `promote` judges it")
+    return model
 
 
 def _pass(
@@ -240,20 +245,11 @@ def _objections(
     """The gate's, with the champion as it would score today. What was champion before passed it then."""
     if release.version in (named.get(CHAMPION), named.get(ROLLBACK)):
         return []
-    card, compared, against = release.model.card, None, list[Words]()
-    declared = catalogue(shop_of(settings).declared("TARGETS"))
-    if CHAMPION in named and card.target.name in declared:
-        champion = models.load(verified(settings, client.get_model_version(release.name, named[CHAMPION])))
-        sides, moment = (release.model, champion), card.tested_on.moment
-        log, build = Log.open(settings), Build.open(settings)
-        try:
-            compared = compare(settings, log, build, declared[card.target.name], sides, moment)
-        except FeatureMismatch:
-            pass  # the champion answers nobody any more (or the version does not, which `promote` says)
-        except TrainingError as error:  # one of them has learnt what it would be judged by
-            en, zh = "it cannot be compared with the champion", "无法与现行冠军比较"
-            against = [Words(f"{en}: {error}", f"{zh}：{error}")]
-    return against + gate.objections(release.model, folder, compared)
+    champion = None
+    if CHAMPION in named:
+        kept = verified(settings, client.get_model_version(release.name, named[CHAMPION]))
+        champion = Release(release.name, named[CHAMPION], kinds.load(kept))
+    return gates.objections(settings, release, folder, champion)
 
 
 @contextmanager
@@ -287,7 +283,7 @@ def exists(settings: Settings) -> bool:
 def verified(settings: Settings, version: Any) -> Path:
     """The folder of a registered version. TrainingError if it is not what was registered."""
     folder = _folder(settings, version.run_id)
-    sums = folder / models.SUMS
+    sums = folder / folders.SUMS
     if not sums.is_file() or sha256(sums) != version.tags.get(_SUMS):  # None: registered by others' hands
         raise TrainingError(
             f"{folder} is not what {version.name} {version.version} was registered with: "

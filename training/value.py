@@ -1,13 +1,12 @@
 """Fit what customers are worth: BG/NBD and Gamma-Gamma, corrected by what came after earlier moments.
 
 As of moments within the past BG/NBD is fitted anew, and two corrections are learnt from the orders that
-came after. Which share of those held for lost come back: BG/NBD is too sure of loss, and on weekly shoppers
-that one number took a quarter off its deviance. And, by boosted trees, by which factor a customer lives
-faster than expected. Both learn how customers differ: each moment's own total is divided out.
+came after. Which share of those held for lost come back: BG/NBD is too sure of loss, above all of weekly
+shoppers. And, by boosted trees, by which factor a customer lives faster than expected. Both learn how
+customers differ: each moment's own total is divided out.
 
-How high the total will be is left to that. As of 18 moments of three logs BG/NBD's totals were 8.6 % off
-(root mean square). Carrying forward what the latest quarter had over or under what was expected made that
-10.3 %, half of it 7.5 %; continuing the orders by age as a power law, 20 % and more.
+How high the total will be is left to BG/NBD. What the latest quarter had over or under what was expected is
+not carried forward, nor are orders continued by age as a power law: neither makes totals surer.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,14 @@
 """How good a value model is: on orders and money that came after the moment it was fitted as of."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from serving.booster import Numbers
 from serving.value import LEVELS, ValueModel
 from training.evaluate import REPLICATES, Figure, figure, judge
-from training.past import Past, losses
+from training.past import LEAST, Past, losses
 
 _CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
 _CHUNK = 4_096  # customers simulated at a time
@@ -78,6 +79,33 @@ def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str,
     for name, into in (("model", result), ("bgnbd", baselines["bgnbd"])):
         into |= {metric: by_chance[name].figures[metric] for metric in ("auc", "log_loss")}
     return result, baselines
+
+
+class Paired(NamedTuple):
+    """Two models on the same customers. totals: orders that came over expected. deviances: mean, of Poisson.
+    gain: what the second's deviance has more than the first's, with a paired interval."""
+
+    totals: tuple[Figure, Figure]
+    deviances: tuple[float, float]
+    gain: Figure
+
+
+def paired(first: ValueModel, second: ValueModel, past: Past, seed: int = 1) -> Paired:
+    """Judge both by the orders that came, with 95 % bootstrap intervals over customers."""
+    expected = [model.orders(past.known, past.days) for model in (first, second)]
+    lost = [losses(past.came, orders) for orders in expected]
+    table = np.column_stack([np.ones(len(past.known)), past.came, *expected, *lost])
+    sums = np.concatenate(
+        [table.sum(axis=0, keepdims=True), *(w @ table for w in _resamples(len(table), seed))]
+    )
+    n, came, ours, theirs, own, other = sums.T
+    gain = (other - own) / n
+    totals = [came / np.maximum(orders, LEAST) for orders in (ours, theirs)]
+    return Paired(
+        (figure(float(totals[0][0]), totals[0][1:]), figure(float(totals[1][0]), totals[1][1:])),
+        (float(own[0] / n[0]), float(other[0] / n[0])),
+        figure(float(gain[0]), gain[1:]),
+    )
 
 
 def _below(model: ValueModel, past: Past, seed: int) -> dict[float, Numbers]:

@@ -42,14 +42,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     """
     shop, build = shop_of(settings), Build.open(settings)
     log = Log.at(settings.home / "log" / build.log)
-    known_by = min(as_of, log.complete_until)
-    days = min(HORIZON_DAYS, (known_by - log.starts_at) // DAY // 4)
-    if days < LEAST_DAYS:
-        raise NotEnoughData(
-            f"the log holds {(known_by - log.starts_at) // DAY} days by {iso(known_by)}: a value model needs "
-            f"{4 * LEAST_DAYS}, of which the last quarter judges it"
-        )
-    moment = midnight(known_by - days * DAY)
+    known_by, days, moment = _timeline(log, as_of)
     recipe = {
         "recipe": RECIPE, "log": log.fingerprint, "build": build.id, "seed": seed, "test": iso(moment),
         "known_by": iso(known_by), "days": days, "horizon_days": HORIZON_DAYS, "trees": value.TREES,
@@ -60,7 +53,6 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     with registry.registering(settings, NAME) as door:
         if (found := door.find(key)) is not None:
             card = served.load(found.folder).card
-            assert card is not None
             return Trained(found.run_id, found.version, card, found.folder, verdict(card), True)
         _say(progress, "fitting", 0)
         orders = Orders.of(log, shop.zone)
@@ -76,6 +68,28 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             kept = door.register(folder, [], card, key, recipe)
     _say(progress, f"version {card.version} registered", STEPS)
     return Trained(kept.run_id, kept.version, card, kept.folder, verdict(card))
+
+
+def plan(settings: Settings, as_of: datetime) -> str:
+    """When it would be fitted and judged, in words. NotEnoughData as `train`."""
+    log = Log.at(settings.home / "log" / Build.open(settings).log)
+    _, days, moment = _timeline(log, as_of)
+    return (
+        f"would train {NAME}: fitted on the orders of {log.starts_at:%Y-%m-%d} to {moment:%Y-%m-%d}, judged "
+        f"on the {days} days after"
+    )
+
+
+def _timeline(log: Log, as_of: datetime) -> tuple[datetime, int, datetime]:
+    """(what is known by when, the days that judge, the moment before them)."""
+    known_by = min(as_of, log.complete_until)
+    days = min(HORIZON_DAYS, (known_by - log.starts_at) // DAY // 4)
+    if days < LEAST_DAYS:
+        raise NotEnoughData(
+            f"the log holds {(known_by - log.starts_at) // DAY} days by {iso(known_by)}: a value model needs "
+            f"{4 * LEAST_DAYS}, of which the last quarter judges it"
+        )
+    return known_by, days, midnight(known_by - days * DAY)
 
 
 def card_of(

@@ -57,16 +57,17 @@ def train(
 ) -> None:
     """Fit, calibrate and judge a model for each of TARGETS (default: see `propensity targets list`).
 
-    `value` among TARGETS is a model of what customers are worth: see `propensity value`.
+    `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
+    and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
+    moments.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named.
     """
-    from propensity import valued
-    from propensity.compared import show_origins
     from propensity.steps import plan_targets, train_targets
-    from propensity.tables import progress_bar, show_trained
+    from propensity.tables import progress_bar
+    from propensity.trained import show
 
     settings = settings_of(as_of)
     if list_targets:
@@ -74,14 +75,10 @@ def train(
 
         targeted.list_targets(settings, "en", as_json=False)
         return
-    wanted = tuple(target for target in targets if target != valued.NAME)
     if dry_run:
-        if wanted or not targets:
-            click.echo(plan_targets(settings, wanted))
-            if minutes is not None or trials is not None:
-                click.echo("would first search for the parameters of each")
-        if valued.NAME in targets:
-            click.echo("would train value on three quarters of the log, judged on the last")
+        click.echo(plan_targets(settings, targets))
+        if minutes is not None or trials is not None:
+            click.echo("would first search for the parameters of each target's models")
         return
     search = None
     if minutes is not None or trials is not None:
@@ -89,15 +86,9 @@ def train(
 
         search = Search(minutes, trials)
     with progress_bar("Training") as progress:
-        trained = []
-        if wanted or not targets:
-            trained = train_targets(settings, wanted, seed, progress, origins, search)
-        worth = valued.train_value(settings, seed, progress) if valued.NAME in targets else None
-    if worth:
-        valued.show_value(worth.card)
+        trained = train_targets(settings, targets, seed, progress, origins, search)
     for one in trained:
-        show_origins(one.card)
-        show_trained(one)
+        show(one)
         if one.found:
             click.echo(f"{one.card.name}: {one.found}")
 
@@ -110,9 +101,9 @@ def train(
 def promote(target: str, version: str | None, force: str | None, dry_run: bool) -> None:
     """Release a version of TARGET's model: from now on the service answers with it.
 
-    It must beat recency alone and a logistic regression on recency, frequency and money, and be better than
-    what is in force in something, without harm elsewhere. The one before stays as `rollback`; running
-    services follow within a second, without a restart.
+    It must beat recency alone and a logistic regression on recency, frequency and money (`value`: not lose
+    to BG/NBD), and be better than what is in force in something, without harm elsewhere. The one before
+    stays as `rollback`; running services follow within a second, without a restart.
     """
     from propensity.steps import promote_target
 
@@ -183,37 +174,35 @@ def models_card(wanted: str, out: Path | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--release", "wanted", required=True, metavar="NAME[:VERSION]", help="Which released model.")
+@click.option(
+    "--release",
+    "wanted",
+    required=True,
+    metavar="NAME[:VERSION]",
+    help="Which model: a released version, or a registered one such as NAME:challenger [default: in force].",
+)
 @AS_OF
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file to write.")
+@click.option(
+    "--reasons",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    help="Reasons a customer, by exact Shapley values.",
+)
 @DRY_RUN
-def score(wanted: str, as_of: datetime | None, out: Path | None, dry_run: bool) -> None:
+def score(wanted: str, as_of: datetime | None, out: Path | None, reasons: int, dry_run: bool) -> None:
     """Score every customer as of a moment: parquet in, parquet out, the very function that the service uses.
 
-    Features of a moment that was not built yet are built first.
+    Features of a moment that was not built yet are built first. A version that is not in force, such as the
+    challenger, is told beside the one that is: how far they agree about everybody.
     """
-    from propensity.steps import score_everyone
+    from propensity.scoring import score_everyone
     from propensity.tables import progress_bar
 
     with progress_bar("Scoring") as progress:
-        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress)
+        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress, reasons)
     click.echo(text)
-
-
-@main.command()
-@click.option("--version", help="Which registered version [default: the one trained last].")
-@AS_OF
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file to write.")
-@DRY_RUN
-def value(version: str | None, as_of: datetime | None, out: Path | None, dry_run: bool) -> None:
-    """Everyone's worth as of a snapshot: orders and profit of a year, with p10, p50, p90, and the next order.
-
-    By a model that `propensity train value` made: BG/NBD and Gamma-Gamma, corrected by what came after
-    earlier moments. Rank by orders or value, never by the chance of being alive.
-    """
-    from propensity.valued import value_everyone
-
-    click.echo(value_everyone(settings_of(as_of), version, out, dry_run))
 
 
 @main.group()

@@ -372,6 +372,7 @@ def test_logs_hold_no_id_no_path_no_key_and_no_body(service: Running) -> None:
     """Logs go further than data may."""
     service.scores("c0777", SECRET)
     service.client.get(f"/customers/{SECRET}?q={SECRET}")
+    service.client.get(f"/v1/customers/{SECRET}")
     decide(service, f"key-{SECRET}", customer="c0778")
     service.client.post("/v1/scores", content=SECRET.encode(), headers={"content-type": "application/json"})
     with httpx.Client(base_url=service.client.base_url) as anybody:
@@ -383,7 +384,7 @@ def test_logs_hold_no_id_no_path_no_key_and_no_body(service: Running) -> None:
     assert "route=/v1/scores method=POST status=200" in log
     assert "route=unmatched method=GET status=404" in log
     for never in (SECRET, "c0777", "c0778", KEY, "customers/"):
-        assert never not in log
+        assert never not in log.replace("route=/v1/customers/{id} ", "")
     assert "Traceback" not in log
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from logs import OF_LOG
 
 from features.definitions import catalogue, feature_hash
-from serving import models
+from serving import models, value
+from serving.purchases import BgNbd, GammaGamma
 
 # The first column decides most, the rest a little, so that tests know what to expect of an explanation.
 TINY_FEATURES = (
@@ -94,4 +95,15 @@ def tiny_model(
         models.LogisticCalibration(a=1.1, b=-0.05),
         examples,
     )
+    return folder
+
+
+def tiny_value(folder: Path, version: str = "1") -> Path:
+    """Save a value model of made-up parameters into `folder`; returns it."""
+    file = value.ValueFile(
+        value.FORMAT, value.KIND, 365, 0.1, 0.3, BgNbd(0.8, 20.0, 0.8, 4.0), GammaGamma(6.0, 4.0, 15.0), False
+    )
+    card = tiny_card("value", version, kind="value", features=())
+    card = msgspec.structs.replace(card, target=msgspec.structs.replace(card.target, horizon_days=365))
+    value.save(folder, card, file, None, seed=1)
     return folder

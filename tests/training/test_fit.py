@@ -30,6 +30,11 @@ def test_churn_on_the_real_log_reaches_its_published_figures(churn: Trained) -> 
     assert card.metrics["auc"]["value"] >= 0.867
     assert card.metrics["auc"]["value"] >= card.baselines["untuned_lightgbm"]["auc"]["value"] - 0.005
     assert card.baselines["logistic_rfm"]["auc_gain"]["low"] > 0
+    # BG/NBD ranks weekly shoppers better than recency does, and is told beside it.
+    assert card.baselines["bgnbd"]["auc"]["value"] == pytest.approx(0.853, abs=0.003)
+    assert card.baselines["bgnbd"]["log_loss_gain"]["low"] > 0
+    assert "bgnbd" in card.backtest["gains"]
+    assert "BG/NBD" in churn.verdict.en
     assert (
         card.metrics["observed_over_expected"]["low"] <= 1 <= card.metrics["observed_over_expected"]["high"]
     )

@@ -72,6 +72,12 @@ def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: P
     bad = model_by_hand(tmp_path / "bad", **figures_by_hand(1, recency=-0.01))
     (found,) = gate.against_sceptics(models.load(bad).card)
     assert "does not beat recency alone" in found.en
+    lost = good.card.backtest["gains"]
+    lost = {**lost, "bgnbd": {"log_loss_gain": gain(-0.001)}}
+    losing = msgspec.structs.replace(good.card, backtest={**good.card.backtest, "gains": lost})
+    assert [words.en.partition(":")[0] for words in gate.against_sceptics(losing)] == [
+        "it does not beat BG/NBD"
+    ]
     unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
     assert "no baseline" in gate.against_sceptics(unknown)[0].en
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from cards_by_hand import model_by_hand, registered
 from homes import copy_of
@@ -16,6 +17,7 @@ from features.files import sha256
 from features.moments import parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
+from propensity.scoring import score_everyone
 from serving import batch, models, releases
 from training import registry
 from training.fit import Trained, train
@@ -246,11 +248,9 @@ def test_a_champion_that_cannot_be_compared_does_not_lock_the_door(home: Setting
     settings = gateless(home, tmp_path)
     with registry.opened(settings) as client:
         number = 1 + max(int(v.version) for v in client.search_model_versions("name = 'churn_28d'"))
-    registered(
-        settings, model_by_hand(tmp_path / "starved", str(number))
-    )  # of features that are built no more
-    learnt = parse_moment("2017-12-01")
-    registered(settings, model_by_hand(tmp_path / "later", str(number + 1), end=learnt))
+    build, learnt = Build.open(settings).id, parse_moment("2017-12-01")
+    registered(settings, model_by_hand(tmp_path / "starved", str(number), build))  # by features of old
+    registered(settings, model_by_hand(tmp_path / "later", str(number + 1), build, learnt))
     client = client_of(settings)
     client.set_registered_model_alias("churn_28d", "champion", str(number))
     assert registry.objections(settings, "churn_28d", "1") == []
@@ -258,6 +258,23 @@ def test_a_champion_that_cannot_be_compared_does_not_lock_the_door(home: Setting
     (against,) = registry.objections(settings, "churn_28d", "1")
     assert "cannot be compared with the champion" in against.en
     assert registry.promote(settings, "churn_28d", "1", force=WHY).version == "1"
+
+
+def test_a_challenger_is_scored_beside_the_champion_with_its_reasons(home: Settings, tmp_path: Path) -> None:
+    """Else: what a promotion would change is known only after it."""
+    settings = gateless(home, tmp_path)
+    registry.promote(settings, "churn_28d", "1", force=WHY)
+    client_of(settings).set_registered_model_alias("churn_28d", "challenger", "2")
+    out = tmp_path / "everyone.parquet"
+    told = score_everyone(settings, "churn_28d:challenger", out, dry_run=False, reasons=2)
+    assert "scored with churn_28d 2" in told
+    assert "beside churn_28d 1, which is in force: rank correlation" in told
+    rows = pq.read_table(out).to_pylist()
+    inside = [row for row in rows if row["probability"] is not None]
+    assert all(row["reasons"] is None for row in rows if row["probability"] is None)
+    assert all(len(row["reasons"]) == 2 and row["reasons"][0]["zh"] for row in inside)
+    assert len(inside) < len(rows)
+    assert "beside" not in score_everyone(settings, "churn_28d", out, dry_run=False)
 
 
 def gateless(home: Settings, folder: Path) -> Settings:

@@ -3,23 +3,29 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from homes import copy_of
 
+import monitoring
+from features import online
 from features.compute.builds import Build
-from features.errors import NotEnoughData, UsageError
+from features.errors import NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from propensity import steps, valued
-from serving import value, value_scores
+from propensity import steps
+from propensity.compared import roll_back
+from serving import releases, value, value_scores
+from serving.releases import Release
 from serving.summaries import Orders, summarise
-from serving.value import ValueModel, Values
-from training import registry
+from serving.value import Values
+from training import registry, value_gate
 from training.fit import Trained
+from training.value_figures import Paired
 from training.value_training import train
 
 
@@ -34,13 +40,13 @@ def trained(home: Settings) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def model(trained: Trained) -> ValueModel:
-    return value.load(trained.folder)
+def release(trained: Trained) -> Release:
+    return Release("value", trained.version, value.load(trained.folder))
 
 
 @pytest.fixture(scope="module")
-def scored(home: Settings, model: ValueModel) -> Path:
-    return value_scores.score(home, model, Build.open(home), home.now())
+def scored(home: Settings, release: Release) -> Path:
+    return value_scores.score(home, release, Build.open(home), home.now())
 
 
 def test_a_version_is_registered_as_the_challenger_with_its_figures(home, trained):
@@ -65,15 +71,17 @@ def test_a_card_reads_no_feature_so_every_build_has_what_it_needs(home, trained)
     Build.open(home).require(trained.card.needs, by="value")
 
 
-def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, model, scored):
+def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, release, scored):
     table = pq.read_table(scored)
     assert table.column_names == [
         "customer_id", "moment", "model_version", *Values._fields, "value_percentile",
+        "next_order_date",
     ]  # fmt: skip
     assert table["customer_id"].to_pylist() == Build.open(home).read(home.now())["customer_id"].to_pylist()
     orders = Orders.of(Log.open(home), shop_of(home).zone)
     known = summarise(orders, home.now())
-    values = dict(zip(orders.ids.take(known.customer).to_pylist(), model.score(known).value, strict=True))
+    worth = release.model.score(known).value
+    values = dict(zip(orders.ids.take(known.customer).to_pylist(), worth, strict=True))
     given = dict(zip(table["customer_id"].to_pylist(), table["value"].to_pylist(), strict=True))
     assert {id: v for id, v in given.items() if v is not None} == values
     best = max(values, key=lambda id: values[id])
@@ -81,27 +89,18 @@ def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, model, sco
 
 
 def test_scoring_again_writes_the_same_bytes_and_elsewhere_leaves_the_store_alone(
-    home, model, scored, tmp_path
+    home, release, scored, tmp_path
 ):
     before = scored.read_bytes()
     out = tmp_path / "elsewhere.parquet"
-    assert value_scores.score(home, model, Build.open(home), home.now(), out) == out
+    assert value_scores.score(home, release, Build.open(home), home.now(), out) == out
     assert out.read_bytes() == before == scored.read_bytes()
 
 
-def test_figures_of_some_customers_are_read_back_by_id(home, model, scored, trained):
-    table = pq.read_table(scored).to_pylist()
-    one = next(row for row in table if row["orders"] is not None)
-    given = value_scores.read(home, "value", trained.version, home.now(), ["nobody", one["customer_id"]])
-    assert given[0] is None
-    assert given[1] == {name: one[name] for name in (*Values._fields, "value_percentile")}
-    assert value_scores.read(home, "value", "99", home.now(), ["nobody"]) == [None]
-
-
-def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, model):
+def test_whoever_has_no_order_yet_has_no_value_rather_than_an_average(home, release):
     """A snapshot of the log's first weeks: customers are known, most have not ordered."""
     moment = min(Build.open(home).moments)
-    table = pq.read_table(value_scores.score(home, model, Build.open(home), moment))
+    table = pq.read_table(value_scores.score(home, release, Build.open(home), moment))
     known = summarise(Orders.of(Log.open(home), shop_of(home).zone), moment)
     assert len(table) - table["value"].null_count == len(known)
     assert np.isfinite(table["orders"].drop_null().to_numpy()).all()
@@ -112,14 +111,103 @@ def test_a_log_too_short_to_be_judged_is_refused_with_what_it_needs(home):
         train(home, Log.open(home).starts_at + 100 * DAY)
 
 
-def test_everyones_worth_is_a_command_away(home, trained, scored, tmp_path):
-    """Else: the model is registered, and nobody can ask it."""
+@pytest.fixture(scope="module")
+def served(home: Settings, trained: Trained) -> Settings:
+    """The home with its features published, and the model released."""
+    online.publish(home, Build.open(home), home.now())
+    said = steps.promote_target(home, "value", None, dry_run=False)
+    assert said.startswith(f"released value version {trained.version}")
+    return home
+
+
+def test_it_is_promoted_like_any_other_and_everyone_is_scored_at_once(served, trained, scored):
+    """Else: the first answer after a promotion knows nobody's value."""
+    assert registry.aliases(served, "value") == {"champion": trained.version}
+    assert releases.load(served, "value").model.card == trained.card
+    kept = value_scores.path(served, "value", trained.version, served.now())
+    assert kept.read_bytes() == scored.read_bytes()
+    again = steps.score_releases(served, Build.open(served), served.now())  # what a build does
+    assert again == ((f"value {trained.version}",), ())
+
+
+def test_everyones_worth_is_a_command_away(served, trained, scored, tmp_path):
     out = tmp_path / "value.parquet"
-    said = valued.value_everyone(home, None, out, dry_run=False)
-    assert f"valued with version {trained.version}" in said
+    said = steps.score_everyone(served, "value", out, dry_run=False)
+    assert f"customers scored with value {trained.version}" in said
     assert out.read_bytes() == scored.read_bytes()
-    assert valued.value_everyone(home, None, None, dry_run=True).startswith("would value everyone")
-    with pytest.raises(UsageError, match="no snapshot of 2017-12-30"):
-        valued.value_everyone(replace(home, as_of=home.now() - DAY), None, out, dry_run=False)
-    with pytest.raises(UsageError, match="not served yet"):
-        steps.promote_target(home, "value", None, dry_run=True)
+
+
+def test_what_is_no_better_than_the_champion_needs_a_reason_and_there_is_a_way_back(served, trained):
+    """Else: chance decides what customers are worth, or nobody knows who overruled the figures."""
+    (other,) = steps.train_targets(served, ["value"], seed=2)
+    refused = steps.promote_target(served, "value", other.version, dry_run=True)
+    assert "not better than the champion beyond chance" in refused
+    assert "orders that came / expected" in refused
+    with pytest.raises(TrainingError, match="--force REASON"):
+        registry.promote(served, "value", other.version)
+    registry.promote(served, "value", other.version, force="a change of seed is to be tried")
+    with registry.opened(served) as client:
+        tags = client.get_model_version("value", other.version).tags
+    assert tags["forced_because"] == "a change of seed is to be tried"
+    assert "champion" in tags["gate_objected"]
+    assert f"back at version {trained.version}" in roll_back(served, "value", dry_run=False)
+    assert releases.current(served, "value") == trained.version
+
+
+def test_it_is_not_compared_as_if_it_were_a_probability(served):
+    with pytest.raises(UsageError, match="gives no probability"):
+        registry.model_of(served, "value")
+    verdict = monitoring.run(served, html=False, keep=False)
+    assert (verdict.status, [f.check for f in verdict.findings]) == ("ok", ["readable"])
+    assert "not compared" in verdict.words.en
+
+
+def card_with(trained, gain, total):
+    alone = trained.card.baselines["bgnbd"]
+    changed = {"bgnbd": {**alone, "poisson_deviance_gain": gain}}
+    figures = {**trained.card.metrics, "orders_ratio": total}
+    return msgspec.structs.replace(trained.card, baselines=changed, metrics=figures)
+
+
+def figure(low: float, high: float) -> dict[str, float]:
+    return {"value": (low + high) / 2, "low": low, "high": high}
+
+
+HOLDS, OFF = figure(0.98, 1.02), figure(1.05, 1.09)
+
+
+def test_the_gate_keeps_out_what_loses_to_bgnbd_and_tells_the_total(trained):
+    """Else: whatever was trained last says what customers are worth, though four parameters say it better."""
+    assert value_gate.against_bgnbd(trained.card) == []
+    no_worse = card_with(trained, figure(-0.01, 0.02), OFF)
+    assert value_gate.against_bgnbd(no_worse) == [], "its total is told, and does not refuse it"
+    (found,) = value_gate.against_bgnbd(card_with(trained, figure(-0.2, 0.3), OFF))
+    assert "may do worse than BG/NBD" in found.en
+    assert "1.07 [1.05, 1.09]" in found.en
+    assert "1.07 [1.05, 1.09]" in found.zh
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (Paired((HOLDS, HOLDS), (2.9, 3.0), figure(0.01, 0.2)), None),
+        (Paired((HOLDS, HOLDS), (3.0, 3.0), figure(-0.01, 0.02)), "nor does it mend its total"),
+        (Paired((HOLDS, OFF), (3.0, 3.0), figure(-0.01, 0.02)), None),  # a repair
+        (Paired((OFF, OFF), (3.0, 3.0), figure(-0.01, 0.02)), "nor does it mend its total"),
+        (Paired((HOLDS, OFF), (3.1, 3.0), figure(-0.3, 0.02)), "may do worse than the champion"),
+    ],
+)
+def test_a_challenger_is_better_in_something_and_worse_in_nothing(pair: Paired, said: str | None) -> None:
+    found = value_gate.against_champion(pair)
+    assert [said in words.en for words in found] == ([] if said is None else [True])
+
+
+def test_models_that_cannot_be_compared_yet_need_a_reason(served, release):
+    """Else: the door is locked, or a champion of yesterday is compared with what it learnt from."""
+    learnt = msgspec.structs.replace(
+        release.model.card.tested_on, moment=Log.open(served).complete_until - 7 * DAY
+    )
+    young = replace(release.model, own=msgspec.structs.replace(release.model.card, tested_on=learnt))
+    champion = replace(release, model=young)
+    (found,) = value_gate.objections(served, release, Path(), champion)
+    assert "cannot be compared with the champion: the log holds 7 days" in found.en

@@ -1,0 +1,39 @@
+"""What is shown of a model that was just trained, whatever its kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from propensity.compared import show_origins
+from propensity.tables import console, figure, say, show_trained, table
+
+if TYPE_CHECKING:
+    from serving.cards import ModelCard
+    from training.fit import Trained
+
+
+def show(one: Trained) -> None:
+    """Figures on later time beside the baselines', with 95 % intervals, and the verdict."""
+    if one.card.backtest:
+        show_origins(one.card)
+        show_trained(one)
+    else:
+        _show_figures(one.card)
+
+
+def _show_figures(card: ModelCard) -> None:
+    """Every figure of a model of no target, a row each; what it gains over a baseline is in the verdict."""
+    others = list(card.baselines)
+    shown = table(
+        f"{card.name} version {card.version}: {card.target.words.en}, judged as of "
+        f"{card.tested_on.moment:%Y-%m-%d} on {card.tested_on.rows:,} {card.target.population}",
+        "",
+        "model",
+        *(name.replace("_", " ") for name in others),
+    )
+    for name, own in card.metrics.items():
+        cells = (card.baselines[other].get(name) for other in others)
+        shown.add_row(name.replace("_", " "), figure(own), *(figure(cell) if cell else "" for cell in cells))
+    console().print(shown)
+    for note in card.notes:
+        say(note.en)

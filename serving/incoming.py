@@ -1,0 +1,87 @@
+"""What a request brings, checked: its route, its body, its key, the customer that its path names."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from serving import api
+from serving.api import Customer, Offender, Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Headers = Mapping[bytes, bytes]
+
+CUSTOMER = "/v1/customers/{id}"
+_OF_CUSTOMER = CUSTOMER.removesuffix("{id}")
+BODY_SECONDS = 10  # to send a body
+MAX_KEY = 200  # characters of an idempotency key
+
+
+def route_of(scope: Scope) -> str:
+    """The path, or the template of routes that it belongs to: what may be logged and counted."""
+    path: str = scope["path"]
+    # A `/` within an id is `%2F`, which only the raw path tells from one between parts.
+    id = _raw(scope).removeprefix(_OF_CUSTOMER)
+    return CUSTOMER if path.startswith(_OF_CUSTOMER) and id and "/" not in id else path
+
+
+def customer_of(scope: Scope) -> Customer:
+    """Whom the path names: a customer id, or another system's with `?source=`. Problem 422."""
+    named: dict[str, str] = {"id": unquote(_raw(scope).removeprefix(_OF_CUSTOMER))}
+    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if len(given) > 1 or any(name != "source" for name, _ in given):
+        raise Problem(
+            422, "invalid_request", "$.query: expected only `source`, once", [Offender("$.query", "source")]
+        )
+    try:
+        customer: Customer = msgspec.convert(named | dict(given) if given else named["id"], Customer)
+    except msgspec.ValidationError as error:
+        path, expected = api.worded(str(error))
+        raise Problem(422, "invalid_request", f"{path}: {expected}", [Offender(path, expected)]) from None
+    return customer
+
+
+def _raw(scope: Scope) -> str:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+async def body(headers: Headers, receive: Receive) -> bytes:
+    """A JSON body of at most MAX_BODY bytes, which arrives within BODY_SECONDS; Problem otherwise."""
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+        raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
+    close = {"connection": "close"}  # the rest of the body is not worth reading
+    too_large = Problem(413, "body_too_large", f"a body has at most {api.MAX_BODY} bytes", headers=close)
+    if int(headers.get(b"content-length", b"0")) > api.MAX_BODY:
+        raise too_large
+    got, more = bytearray(), True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionResetError
+                got += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(got) > api.MAX_BODY:
+                    raise too_large
+    except TimeoutError:
+        detail = f"the body did not arrive within {BODY_SECONDS} s"
+        raise Problem(408, "body_timeout", detail, headers=close) from None
+    return bytes(got)
+
+
+def idempotency_key(headers: Headers) -> str:
+    """The key under which a repeated request gets the first one's answer; Problem 400 without one."""
+    key = headers.get(b"idempotency-key", b"")
+    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.decode().isprintable():
+        detail = (
+            f"send `Idempotency-Key` with 1 to {MAX_KEY} printable ASCII characters, the same when you "
+            "repeat this request; or ask for a preview"
+        )
+        raise Problem(400, "idempotency_key", detail)
+    return key.decode()

@@ -1,0 +1,86 @@
+"""Every kind of model that a release can be: how it is loaded, and how everyone is scored with it.
+
+To add a kind, add it to KINDS; publishing, promotion, builds and `propensity score` then know it. A model
+that is of no target is named as its kind, and has a trainer (`training/trainers.py`) and a gate
+(`training/gates.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from features.compute.builds import Build
+from features.errors import ReleaseCorrupt
+from features.settings import Settings
+from serving import batch, models, value, value_scores
+from serving.cards import ModelCard
+
+if TYPE_CHECKING:
+    from serving.releases import Release
+
+
+class Loaded(Protocol):
+    """A model of any kind."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it says of itself."""
+
+
+class Kind(NamedTuple):
+    """What differs between kinds.
+
+    load: a verified model of a folder; ReleaseError if there is none, ReleaseCorrupt with the reason.
+    score: writes everyone's figures at a build's moment to a parquet file, by default of the score store.
+    figure: the column of that file that is null for whom the model does not speak of.
+    """
+
+    load: Callable[[Path], Loaded]
+    score: Callable[[Settings, "Release", Build, datetime, Path | None], Path]
+    figure: str
+
+
+CLASSIFIER = Kind(models.load, batch.score, "probability")  # of a target: what /v1/scores answers
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("blend", "lightgbm", "logistic", "spline", "trees"), CLASSIFIER),
+    value.KIND: Kind(value.load, value_scores.score, "value"),
+}
+OF_NO_TARGET = tuple(name for name, kind in KINDS.items() if kind is not CLASSIFIER)
+
+
+def of(card: ModelCard) -> Kind:
+    """The kind of a loaded model."""
+    return KINDS[card.kind]
+
+
+def load(folder: Path) -> Loaded:
+    """The model of a folder, verified as its kind does. ReleaseError, ReleaseCorrupt."""
+    name = said(folder)
+    if name and name not in KINDS:
+        raise ReleaseCorrupt(
+            f"{folder} is a model of kind {name!r}: this version of Propensity knows {', '.join(KINDS)}. "
+            "Update it, or promote a version that it trained"
+        )
+    return KINDS.get(name, CLASSIFIER).load(folder)  # without a card, any says what is wrong
+
+
+def said(folder: Path) -> str:
+    """The kind that a folder's card names, not verified; empty if it cannot be read."""
+    try:
+        return msgspec.json.decode((folder / "card.json").read_bytes(), type=_Said).kind
+    except (OSError, msgspec.DecodeError):
+        return ""
+
+
+def score(
+    settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
+) -> Path:
+    """Score every customer of a build's snapshot; return the file. NoBuild, FeatureMismatch or LogError."""
+    return of(release.model.card).score(settings, release, build, moment, out)
+
+
+class _Said(msgspec.Struct):
+    kind: str

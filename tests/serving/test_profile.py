@@ -1,0 +1,167 @@
+"""`GET /v1/customers/{id}`: what an operator reads of one customer, from a real service."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from logs import OF_LOG, write_log
+from running import CUSTOMERS, Running, release, running, settings_of, small_build
+from tiny import TINY_MOMENT, tiny_value
+
+from features import online
+from features.compute.builds import Build
+from features.moments import DAY, iso
+from features.settings import Settings
+from serving import kinds, releases, value_scores
+
+NEWCOMER, BUYER = "c0007", "c0042"
+
+
+def small_log(settings: Settings, name: str = "hand") -> None:
+    """The log of `small_build`: everybody but NEWCOMER ordered on the last days, some more often."""
+    rows = [
+        {
+            "order_id": f"{id}-{n}", "customer_id": id, "at": at, "known_at": at, "amount": 5 + n + place % 7,
+        }
+        for place, id in enumerate(CUSTOMERS)
+        if id != NEWCOMER
+        for n in range(1 + place % 9)
+        for at in [TINY_MOMENT - (3 + place % 30 + n * (5 + place % 4)) * DAY]
+    ]  # fmt: skip
+    folder = settings.home / "log" / name
+    log = write_log(folder, {"orders": rows})
+    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(TINY_MOMENT), "shop": OF_LOG}
+    manifest["files"] = log.files
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Released: churn_28d and value, whose scores of everyone are there."""
+    folder = tmp_path_factory.mktemp("profile")
+    settings = settings_of(folder / "home")
+    build = small_build(settings)
+    small_log(settings, build.log)
+    release(settings, folder, build, "churn_28d")
+    valued = releases.publish(settings, tiny_value(folder / "value"), "value", "1")
+    kinds.score(settings, valued, build, TINY_MOMENT)
+    online.publish(settings, build, TINY_MOMENT)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def service(home: Settings) -> Iterator[Running]:
+    with running(home) as service:
+        yield service
+
+
+def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home: Settings) -> None:
+    """Else: an operator reads other figures than the file that a campaign was planned with."""
+    answer = service.client.get(f"/v1/customers/{BUYER}")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["customer_id"], told["as_of"], told["stale"]) == (BUYER, iso(TINY_MOMENT), False)
+    (score,) = told["scores"]
+    assert score["target"] == "churn_28d"
+    assert score["reasons"]
+    rows = pq.read_table(value_scores.path(home, "value", "1", TINY_MOMENT)).to_pylist()
+    row = next(row for row in rows if row["customer_id"] == BUYER)
+    worth = told["value"]
+    assert (worth["model_version"], worth["known_at"]) == ("1", iso(TINY_MOMENT))
+    assert (worth["horizon_days"], worth["currency"]) == (365, "USD")
+    assert (worth["orders"], worth["order_chance"]) == (row["orders"], row["chance"])
+    levels = {name: row[f"value_{name}"] for name in ("p10", "p50", "p90")}
+    assert worth["profit"] == {"expected": row["value"], **levels}
+    assert levels["p10"] < levels["p50"] < levels["p90"]
+    assert worth["percentile"] == row["value_percentile"]
+    # At midnight in UTC the shop, in New York, still has the day before.
+    days = timedelta(-(-row["next_order_days"] // 1))
+    assert date.fromisoformat(worth["next_order_date"]) == TINY_MOMENT.date() - DAY + days
+
+
+def test_who_never_ordered_has_no_value_rather_than_an_average(service: Running) -> None:
+    told = service.client.get(f"/v1/customers/{NEWCOMER}").json()
+    assert told["value"]["error"]["code"] == "no_order"
+    assert told["scores"][0]["probability"] > 0, "what can be said is said"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/customers/nobody", 404, "unknown_customer"),
+        ("/v1/customers/c0042%2F", 404, "unknown_customer"),  # an id may hold a slash
+        ("/v1/customers/c0042?source=till", 404, "unknown_customer"),
+        ("/v1/customers/c0042?sauce=till", 422, "invalid_request"),
+        (f"/v1/customers/{'c' * 300}", 422, "invalid_request"),
+        ("/v1/customers/", 404, "not_found"),
+        ("/v1/customers/c0042/orders", 404, "not_found"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_problem(service: Running, path: str, status: int, code: str) -> None:
+    answer = service.client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_whom_an_operator_asked_for_is_in_no_log_and_no_metric(service: Running) -> None:
+    """Else: whoever reads logs learns who is looked at."""
+    service.client.get("/v1/customers/c0043")
+    assert "route=/v1/customers/{id}" in service.log
+    assert "c0043" not in service.log + service.client.get("/metrics").text
+
+
+def test_value_is_no_target_of_scores(service: Running) -> None:
+    """Else: an amount of money is taken for a probability."""
+    scores = service.scores(BUYER).json()["results"][0]["scores"]
+    assert [score["target"] for score in scores] == ["churn_28d"]
+    refused = service.scores(BUYER, targets=["value"])
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_target")
+    named = {
+        model["name"]: model["card"]["kind"] for model in service.client.get("/v1/models").json()["models"]
+    }
+    assert named == {"churn_28d": "lightgbm", "value": "value"}
+
+
+def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
+    """Else: an old figure, or another customer's, stands where there is none. Nor may value be needed."""
+    settings = settings_of(tmp_path / "home")
+    build = small_build(settings)
+    online.publish(settings, build, TINY_MOMENT)
+    with running(settings) as service:
+
+        def code() -> str:
+            told = service.client.get(f"/v1/customers/{BUYER}").json()
+            assert told["scores"] == []
+            return str(told["value"]["error"]["code"])
+
+        assert code() == "no_release"
+        releases.publish(settings, tiny_value(tmp_path / "value"), "value", "1")
+        assert code() == "no_build", "released, and nobody was scored yet"
+        assert service.client.get("/readyz").json()["code"] == "no_release", "no target can be answered"
+        broken = settings.home / "releases" / "value" / "2"
+        releases.publish(settings, tiny_value(tmp_path / "two", "2"), "value", "2")
+        (broken / "draws.npz").write_bytes(b"nothing")
+    with running(settings) as service:
+        assert code() == "release_corrupt"
+        scores = service.scores(BUYER)
+        assert (scores.status_code, scores.json()["code"]) == (503, "no_release"), "still no target"
+
+
+def test_the_file_of_everyone_is_read_by_parts(home: Settings, tmp_path: Path, monkeypatch) -> None:
+    """Else: in a shop of a million customers each look at one of them reads all."""
+    monkeypatch.setattr(value_scores, "_GROUP", 100)
+    one = releases.load(home, "value")
+    out = value_scores.path(home, "value", "1", TINY_MOMENT)
+    whole = out.read_bytes()
+    kinds.score(home, one, Build.open(home), TINY_MOMENT)
+    try:
+        assert pq.ParquetFile(out).num_row_groups == 12
+        rows = pq.read_table(out).to_pylist()
+        for row in (rows[0], rows[99], rows[100], rows[-1]):
+            assert value_scores.read(home, one, TINY_MOMENT, row["customer_id"]) == row
+        assert value_scores.read(home, one, TINY_MOMENT, "c0099x") is None
+        assert value_scores.read(home, one, TINY_MOMENT, NEWCOMER) is None
+    finally:
+        out.write_bytes(whole)

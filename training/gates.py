@@ -1,0 +1,49 @@
+"""What stands before a release, by the kind of model: its own gate, with the champion as it would do today.
+
+To add a kind's, add it to GATES.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from features.compute.builds import Build
+from features.errors import FeatureMismatch, TrainingError
+from features.log import Log
+from features.settings import Settings
+from features.shop import shop_of
+from features.words import Words
+from serving import value
+from serving.releases import Release
+from training import gate, value_gate
+from training.compare import Comparison, compare
+from training.targets import catalogue
+
+Gate = Callable[[Settings, Release, Path, Release | None], list[Words]]
+
+
+def objections(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
+    """Why a model of a folder may not be released; empty: it may. champion: what is in force, if any."""
+    return GATES.get(release.model.card.kind, of_target)(settings, release, folder, champion)
+
+
+def of_target(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
+    """Of a classifier."""
+    card, compared, against = release.model.card, None, list[Words]()
+    declared = catalogue(shop_of(settings).declared("TARGETS"))
+    if champion is not None and card.target.name in declared:
+        try:
+            compared = _compared(settings, release, champion)
+        except FeatureMismatch:
+            pass  # the champion answers nobody any more (or the version does not, which `promote` says)
+        except TrainingError as error:  # one of them has learnt what it would be judged by
+            against = [value_gate.incomparable(error)]
+    return against + gate.objections(release.classifier, folder, compared)
+
+
+def _compared(settings: Settings, release: Release, champion: Release) -> Comparison:
+    card, sides = release.model.card, (release.classifier, champion.classifier)
+    target = catalogue(shop_of(settings).declared("TARGETS"))[card.target.name]
+    return compare(settings, Log.open(settings), Build.open(settings), target, sides, card.tested_on.moment)
+
+
+GATES: Mapping[str, Gate] = {value.KIND: value_gate.objections}
