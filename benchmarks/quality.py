@@ -22,7 +22,7 @@ from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import shop_of
 from training import backtest, describe, pooled, samples
 from training.candidates import Parameters
-from training.targets import catalogue
+from training.targets import LABELS, catalogue
 
 SEED = 1
 SETS = {
@@ -52,7 +52,8 @@ def _gains(settings: Settings, log: Log, name: str, target_name: str) -> Iterato
     when = samples.timeline(target, made, AS_OF.get(name, log.complete_until))
     names, _ = samples.columns(made, feature_catalogue(shop.declared("FEATURES")), when)
     data = samples.read(settings, log, made, target, when, names)
-    walked = backtest.walk(data, SEED, Parameters(), untuned=True)
+    parameters = Parameters(monotone=LABELS[target.label].monotone)
+    walked = backtest.walk(data, SEED, parameters, untuned=True)
     told = describe.backtest_of(walked)
     what = f"{name} {target_name}, {len(when.origins)} origins to {when.test:%Y-%m-%d}"
     own = told["metrics"]["model"]

@@ -51,11 +51,15 @@ _UNPENALISED = 30.0  # scale of the treatment's column: its coefficient is hardl
 
 @dataclass(frozen=True)
 class Parameters:
-    """What candidates are fitted with: LightGBM's parameters, its rounds, the spline's STRENGTH."""
+    """What candidates are fitted with: LightGBM's parameters, its rounds, the spline's STRENGTH.
+
+    monotone: feature -> 1 if the chance can only rise with it, all else equal, -1 if only fall.
+    """
 
     trees: Mapping[str, Any] = field(default_factory=lambda: dict(TREES))
     rounds: int = ROUNDS
     strength: float = STRENGTH
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,16 @@ class Fitted:
 def fit(part: Part, names: Sequence[str], seed: int, parameters: Parameters) -> dict[str, Fitted]:
     """Every candidate, by name, the simplest first."""
     of_trees, rounds = {**parameters.trees, "seed": seed}, parameters.rounds
+    directions = [parameters.monotone.get(name, 0) for name in names]
+    if any(directions):
+        of_trees["monotone_constraints"] = directions
     if adjustable(part.treated):  # what the contacts explain of the labels is no part of the model
         screen = boosted(part.rows(part.customer % SCREENED == 0), names, of_trees, rounds)
-        spline, effect = _spline(part, names, _gain(screen), seed, parameters.strength)
+        spline, effect = _spline(part, names, _gain(screen), seed, parameters)
         booster = boosted(part, names, of_trees, rounds, effect * part.treated.astype(np.float64))
     else:
         booster = boosted(part, names, of_trees, rounds)
-        spline, effect = _spline(part, names, _gain(booster), seed, parameters.strength)
+        spline, effect = _spline(part, names, _gain(booster), seed, parameters)
     gain = _gain(booster)
     scorer = LogisticScorer(spline, names)
 
@@ -109,7 +116,7 @@ def _gain(booster: Any) -> Numbers:
 
 
 def _spline(
-    part: Part, names: Sequence[str], gain: Numbers, seed: int, strength: float
+    part: Part, names: Sequence[str], gain: Numbers, seed: int, parameters: Parameters
 ) -> tuple[models.Logistic, float]:
     """A ridge logistic regression on piecewise linear terms, and the effect of treatment beside them."""
     some = np.arange(len(part))
@@ -139,12 +146,14 @@ def _spline(
     if adjusted:
         columns.append(_UNPENALISED * treated[:, None].astype(np.float64))
     design = np.concatenate(columns, axis=1)
-    model = LogisticRegression(C=strength, solver="newton-cholesky").fit(design, part.label[some])
+    model = LogisticRegression(C=parameters.strength, solver="newton-cholesky").fit(design, part.label[some])
     coefficients = [round(float(c), 9) for c in model.coef_[0]]  # beyond, another processor may differ
     terms, at = [], 0
     for place, knots, mean, scale, nulls in specs:
         own = len(mean)
         coefficient = tuple(coefficients[at : at + own])
+        if direction := parameters.monotone.get(names[place]):
+            coefficient = _one_way(coefficient, _digits(scale), direction)
         missing = coefficients[at + own] if nulls else 0.0
         at += own + nulls
         terms.append(
@@ -152,6 +161,15 @@ def _spline(
         )
     effect = _UNPENALISED * coefficients[-1] if adjusted else 0.0
     return models.Logistic(round(float(model.intercept_[0]), 9), tuple(terms)), effect
+
+
+def _one_way(coefficient: tuple[float, ...], scale: tuple[float, ...], direction: int) -> tuple[float, ...]:
+    """The coefficients of a term that is flat where it had gone against its direction."""
+    slopes = np.cumsum(np.divide(coefficient, scale))  # of the pieces between knots
+    kept = np.where(slopes * direction > 0, slopes, 0.0)
+    if np.array_equal(kept, slopes):
+        return coefficient
+    return tuple((np.diff(kept, prepend=0.0) * scale).tolist())  # unrounded: rounding would tilt the flat
 
 
 def _digits(values: Numbers) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ from serving.cards import ModelCard
 from serving.examples import synthetic_examples
 from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
 from training.candidates import Parameters
-from training.targets import catalogue
+from training.targets import LABELS, catalogue
 
 if TYPE_CHECKING:
     from training.tune import Found, Search
@@ -104,12 +104,13 @@ def train(
         "currency": shop.currency, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
-    parameters, data, found = Parameters(), None, None
+    defaults = Parameters(monotone=LABELS[target.label].monotone)
+    parameters, data, found = defaults, None, None
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
         data = read()
-        found = tune.search(settings, data, recipe, search, progress)
+        found = tune.search(settings, data, recipe, defaults, search, progress)
         parameters = found.parameters
     recipe |= asdict(parameters)
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -128,7 +129,7 @@ def train(
         fitted = last.fitted[last.candidate]
         version = door.next_version()
         card = describe.card_of(shop, target, build, data, last, version, seed, features, left_out)
-        if found and parameters != Parameters():
+        if found and parameters != defaults:
             card = describe.with_search(card, found.origins)
         with TemporaryDirectory(prefix="propensity-") as scratch:
             examples = _examples(data.known(when.test).matrix, seed)

@@ -5,7 +5,7 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from features.compute.builds import Build
@@ -39,16 +39,21 @@ Tone = Literal["bad", "good"]
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means."""
+    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means.
+
+    monotone: feature -> 1 if its chance can only rise with it, all else equal, -1 if only fall: for what is
+    known, not for what is likely.
+    """
 
     tables: tuple[str, ...]
     higher_is: Tone
     words: Words
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
 
 LABELS: dict[Label, Kind] = {
     "order": Kind(("orders",), "good", Words("an order", "有订单")),
-    "no_order": Kind(("orders",), "bad", Words("no order", "无订单")),
+    "no_order": Kind(("orders",), "bad", Words("no order", "无订单"), {"days_since_order": 1}),
     "category_order": Kind(("order_lines",), "good", Words("goods of a category", "购买某品类")),
     "left_group": Kind(("memberships",), "bad", Words("left a group", "退出社群")),
     "left_staff": Kind(("memberships",), "bad", Words("removed a staff contact", "删除导购")),

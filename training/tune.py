@@ -12,7 +12,7 @@ moment, goes on as if it had not been.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -27,7 +27,7 @@ from features.errors import NotEnoughData
 from features.files import locked
 from features.settings import Settings
 from training import backtest
-from training.candidates import TREES, Parameters
+from training.candidates import Parameters
 from training.samples import Dataset
 
 SPACE = 1  # raise when `drawn` draws something else
@@ -67,8 +67,8 @@ class Found:
         return f"best of {self.trials} trials: log-loss before the test {self.loss:.5f}, {whose}"
 
 
-def drawn(trial: BaseTrial) -> Parameters:
-    """Parameters as a trial draws them: trees within the compiled scorer's limits."""
+def drawn(trial: BaseTrial, defaults: Parameters) -> Parameters:
+    """Parameters as a trial draws them, within the compiled scorer's limits; the rest are the defaults'."""
     trees = {
         "learning_rate": _digits(trial.suggest_float("learning_rate", 0.01, 0.2, log=True)),
         "num_leaves": trial.suggest_int("num_leaves", 3, 64, log=True),
@@ -79,14 +79,13 @@ def drawn(trial: BaseTrial) -> Parameters:
     }
     rounds = trial.suggest_int("rounds", 40, 400, log=True)
     strength = _digits(trial.suggest_float("strength", 1e-4, 1.0, log=True))
-    return Parameters({**TREES, **trees}, rounds, strength)
+    return replace(defaults, trees={**defaults.trees, **trees}, rounds=rounds, strength=strength)
 
 
-def of_defaults() -> FixedTrial:
+def drawing(defaults: Parameters) -> FixedTrial:
     """A trial that draws the defaults."""
-    defaults = Parameters()
     trial = FixedTrial({**defaults.trees, "rounds": defaults.rounds, "strength": defaults.strength})
-    drawn(trial)
+    drawn(trial, defaults)
     return trial
 
 
@@ -98,6 +97,7 @@ def search(
     settings: Settings,
     data: Dataset,
     of: Mapping[str, Any],
+    defaults: Parameters,
     limits: Search,
     said: Said | None = None,
 ) -> Found:
@@ -119,7 +119,7 @@ def search(
         return min(backtest.mean_losses(list(tried)).values())
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    about = {**of, "space": SPACE, "defaults": asdict(Parameters())}
+    about = {**of, "space": SPACE, "defaults": asdict(defaults)}
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     file = settings.home / "tuning" / f"{key}.journal"
     with locked(file.with_suffix(".lock")):  # side by side they would try the same
@@ -129,7 +129,7 @@ def search(
         while True:
             # Not the trials' numbers: an interrupted one keeps its number.
             done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            found = _found(done, before) if done else None
+            found = _found(done, defaults, before) if done else None
             spent = (time.monotonic() - started) / 60
             if said:
                 text = str(found) if found else "trying the default parameters"
@@ -139,28 +139,29 @@ def search(
                 said(text, round(share[0]), round(share[1]))
             if found and limits.reached(len(done), spent):
                 return found
-            _try_one(study, loss, seed, len(done))
+            _try_one(study, loss, seed, defaults, len(done))
 
 
-def _found(done: Sequence[FrozenTrial], origins: tuple[datetime, ...]) -> Found:
+def _found(done: Sequence[FrozenTrial], defaults: Parameters, origins: tuple[datetime, ...]) -> Found:
     """done: every finished trial, the defaults first."""
     best = min(done, key=_value)
-    parameters = Parameters() if best is done[0] else drawn(FixedTrial(best.params))
+    parameters = defaults if best is done[0] else drawn(FixedTrial(best.params), defaults)
     return Found(parameters, origins, len(done), _value(best), _value(done[0]))
 
 
-def _try_one(study: Study, loss: Callable[[Parameters], float], seed: int, done: int) -> None:
+def _try_one(
+    study: Study, loss: Callable[[Parameters], float], seed: int, defaults: Parameters, done: int
+) -> None:
     """One more trial; of none before, that of the defaults."""
     if not done:
-        first = of_defaults()
-        value = loss(Parameters())
+        first, value = drawing(defaults), loss(defaults)
         trial = optuna.trial.create_trial(params=first.params, distributions=first.distributions, value=value)
         study.add_trial(trial)
         return
     study.sampler = optuna.samplers.TPESampler(seed=(seed * 100_003 + done) % 2**32)
     asked = study.ask()
     try:
-        study.tell(asked, loss(drawn(asked)))
+        study.tell(asked, loss(drawn(asked, defaults)))
     except BaseException:  # also Ctrl-C
         study.tell(asked, state=TrialState.FAIL, skip_if_finished=True)
         raise

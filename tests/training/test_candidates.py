@@ -1,13 +1,18 @@
 """What competes to be the model."""
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+from cards_by_hand import FEATURES, model_by_hand
+
+from serving import models
 from serving.formulas import sigmoid
-from training import candidates
+from training import calibrate, candidates
 from training.candidates import Parameters
 from training.samples import Part
 
-NAMES = ("a", "b", "c")
+NAMES = tuple(name for name, _ in FEATURES)
 
 
 def rows(n: int, rate: float, seed: int) -> Part:
@@ -25,3 +30,33 @@ def test_a_rare_label_keeps_its_rate() -> None:
         said = sigmoid(fitted.raw(later.matrix))
         assert abs(said.mean() / later.base_rate - 1) < 0.1, name
         assert abs(sigmoid(fitted.raw(known.matrix)).mean() / known.base_rate - 1) < 0.02, name
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_released_chance_goes_only_the_way_that_is_known(tmp_path: Path, direction: int) -> None:
+    """Else: whoever stays away longer is called safer, since a few rows happened to say so.
+
+    The rows say the opposite over a part of the range, so that the direction is felt.
+    """
+    rng = np.random.default_rng(1)
+    x = rng.exponential(20, (8_000, len(NAMES))).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    hump = np.nan_to_num(np.sin(x[:, 0].astype(float) / 6) - x[:, 1] / 20)
+    label = (rng.random(len(x)) < sigmoid(hump)).astype(float)
+    part = Part(x, label, np.arange(len(x)), np.zeros(len(x), np.bool_))
+    free = candidates.fit(part, NAMES, 1, Parameters())
+    held = candidates.fit(part, NAMES, 1, Parameters(monotone={NAMES[0]: direction}))
+    rows = np.repeat(x[:200], 60, axis=0)
+    rows[:, 0] = np.tile(np.linspace(0, 120, 60), 200)
+
+    def most_against(score: np.ndarray) -> float:
+        steps = np.diff(score.reshape(200, 60), axis=1)
+        return float((steps * direction).min())
+
+    card = models.load(model_by_hand(tmp_path / "by hand")).card
+    for name, fitted in held.items():
+        calibration = calibrate.isotonic(fitted.raw(x), label)
+        model = models.save(tmp_path / name, card, fitted.components, calibration, x[:20])
+        assert most_against(model.raw(rows)) > -1e-12, name
+        assert most_against(model.score(rows)) > -1e-6, name  # a steep calibration magnifies the last bits
+        assert most_against(free[name].raw(rows)) < -0.01, name

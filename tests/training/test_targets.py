@@ -17,7 +17,7 @@ from features.words import Words
 from propensity.shops import PYTHON
 from serving.cards import Members, Op
 from training.populations import EVERYONE, buyers
-from training.targets import TARGETS, Target, catalogue, chosen, lacking, problems
+from training.targets import LABELS, TARGETS, Target, catalogue, chosen, lacking, problems
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -138,3 +138,10 @@ def test_a_shop_says_what_is_trained(tmp_path: Path) -> None:
     (folder / "shop.toml").write_text(f'targets = ["churn_90d", "repurchase_90d"]\n{text}', "utf-8")
     assert Shop.load(folder).targets == ("churn_90d", "repurchase_90d")
     assert Shop.load(empty_shop(tmp_path / "silent")).targets == ()
+
+
+def test_known_directions_are_of_declared_features() -> None:
+    """Else: a feature is renamed, and nobody notices that its direction is no longer kept."""
+    directions = {name: way for kind in LABELS.values() for name, way in kind.monotone.items()}
+    assert set(directions) <= set(features())
+    assert set(directions.values()) <= {1, -1}

@@ -12,9 +12,9 @@ from optuna.trial import FixedTrial
 from features.errors import NotEnoughData
 from features.moments import DAY, parse_moment
 from features.settings import Settings
-from training import tune
+from training import describe, tune
 from training.candidates import Parameters
-from training.fit import Trained, train
+from training.fit import train
 from training.samples import Dataset, Part, Timeline
 from training.tune import Search
 
@@ -40,7 +40,7 @@ def world(test_label: float | None = None) -> Dataset:
 
 
 def by_trials(home: Settings, trials: int, data: Dataset | None = None, **of: Any) -> tune.Found:
-    return tune.search(home, data or world(), {**OF, **of}, Search(None, trials))
+    return tune.search(home, data or world(), {**OF, **of}, Parameters(), Search(None, trials))
 
 
 def test_the_same_seed_and_trials_are_the_same_parameters_also_after_an_interruption(home: Settings) -> None:
@@ -57,7 +57,7 @@ def test_the_same_seed_and_trials_are_the_same_parameters_also_after_an_interrup
 
     while stops:
         with pytest.raises(KeyboardInterrupt):
-            tune.search(other, world(), OF, Search(None, 6), impatient)
+            tune.search(other, world(), OF, Parameters(), Search(None, 6), impatient)
     assert by_trials(other, 6) == at_once
     assert by_trials(other, 6) == at_once, "nothing is left to try"
     assert at_once.loss <= at_once.of_defaults
@@ -80,7 +80,7 @@ def test_a_search_that_dies_in_the_middle_of_a_trial_goes_on(home: Settings) -> 
 
     failing = Failing(data.features, data.timeline, data.ids, data._rows, data._at, data._learnt)
     with pytest.raises(MemoryError):
-        tune.search(other, failing, OF, Search(None, 4))
+        tune.search(other, failing, OF, Parameters(), Search(None, 4))
     assert by_trials(other, 4) == by_trials(home, 4)
 
 
@@ -96,7 +96,8 @@ def test_the_test_has_no_part_in_the_choice(home: Settings) -> None:
 
 def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> None:
     """Else: a search may end with less than what nobody had to search for."""
-    assert tune.drawn(FixedTrial(tune.of_defaults().params)) == Parameters()
+    defaults = Parameters(monotone={"days_since_order": 1})
+    assert tune.drawn(FixedTrial(tune.drawing(defaults).params), defaults) == defaults
     found = by_trials(home, 1)
     assert (found.parameters, found.loss) == (Parameters(), found.of_defaults)
     assert "best of 1 trials" in str(found)
@@ -105,20 +106,21 @@ def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> Non
 
 def test_no_time_still_gives_the_defaults(home: Settings) -> None:
     """Else: a deadline leaves no model."""
-    found = tune.search(home, world(), OF, Search(minutes=0))
+    found = tune.search(home, world(), OF, Parameters(), Search(minutes=0))
     assert found.parameters == Parameters()
 
 
-def test_a_searched_model_says_so_and_is_another_version(
-    trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPathFactory
+def test_a_searched_model_says_so_and_is_found_again(
+    journey: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Else: a reader takes the mean over the origins that chose the parameters for a fair figure."""
-    settings = copy_of(trained_home, tmp_path_factory.mktemp("searched") / "home")
+    settings = copy_of(journey, tmp_path_factory.mktemp("searched") / "home")
     as_of, limits = settings.now(), Search(None, 2)
     searched = train(settings, "repurchase_7d", as_of, origins=2, search=limits)
     assert searched.found is not None
-    told = " ".join(note.en for note in searched.card.notes)
-    assert ("parameters were searched for" in told) == (searched.found.parameters != Parameters())
+    note = describe.with_search(searched.card, searched.found.origins).notes[-1]
+    assert "the 1 origins of 2017-11-26 to 2017-11-26 decided" in note.en
+    assert "2017-11-26" in note.zh
+    assert (note in searched.card.notes) == (searched.found.parameters != Parameters())
     again = train(settings, "repurchase_7d", as_of, origins=2, search=limits)
-    assert again.reused
-    assert again.version == searched.version
+    assert (again.reused, again.version, again.found) == (True, searched.version, searched.found)
