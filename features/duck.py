@@ -1,6 +1,7 @@
 """DuckDB as we use it: in UTC, silent, within its memory."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -36,4 +37,19 @@ def connect(
         connection.execute(f"SET memory_limit = '{own}B'")
     if folder is not None:
         connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
+    return connection
+
+
+def shared() -> duckdb.DuckDBPyConnection:
+    """A cursor of one database a process, of one thread: for many short questions side by side.
+
+    Opening a database takes longer than asking it. Results have money as 64-bit decimals.
+    """
+    return _database().cursor()
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    connection = connect(threads=1)
+    connection.execute("SET arrow_output_version = '1.5'")
     return connection

@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features import duck
 from features.compute import plan, shard
 from features.compute.builds import Build, Digests
 from features.compute.snapshots import Snapshot
@@ -258,10 +259,32 @@ class _Reader:
             return table
 
     def _rows(self, table: str, path: Path, metadata: pq.FileMetaData, groups: list[int]) -> pa.Table:
-        columns = self.columns[table]
-        text = [c for c in columns if TABLES[table].columns[c].type == "text"]
+        types = {column: TABLES[table].columns[column].type for column in self.columns[table]}
+        text = [column for column, type in types.items() if type == "text"]
+        money = [column for column, type in types.items() if type == "money"]
+        others = [column for column in types if column not in money]
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=text) as file:
-            return file.read_row_groups(groups, columns=columns, use_threads=False)
+            rows = file.read_row_groups(groups, columns=others, use_threads=False)
+        if money:
+            read = _money(path, metadata, groups, money)
+            for column in money:
+                rows = rows.append_column(column, read[column])
+        return rows
+
+
+def _money(path: Path, metadata: pq.FileMetaData, groups: list[int], columns: list[str]) -> pa.Table:
+    """Columns of money of those row groups. DuckDB reads decimals in a third of pyarrow's time."""
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    starts = list(accumulate(sizes, initial=0))
+    within = [f"file_row_number BETWEEN {starts[g]} AND {starts[g + 1] - 1}" for g in groups]
+    names = ", ".join(f'"{column}"' for column in columns)
+    connection = duck.shared()
+    found = connection.sql(
+        f"""SELECT {names} FROM read_parquet('{path}', hive_partitioning = false, file_row_number = true)
+            WHERE {" OR ".join(within) or "false"}"""
+    ).to_arrow_table()
+    connection.close()
+    return found
 
 
 def _groups(metadata: pq.FileMetaData, first: str, last: str) -> list[int]:

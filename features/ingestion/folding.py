@@ -3,7 +3,8 @@
 * A key names one thing in the whole log: `order_id` 17 is one order, whoever says it. Where two sources have
   the same key, the source that shop.toml names first has the row; then mended rows; the inbox comes last, for
   its events arrive again with the nightly files. The other row is rejected, with its reason, and counted. A
-  source whose numbers are its own gives them a prefix of its own. An order's lines are all of one source.
+  source whose numbers are its own gives them a prefix of its own. An order's lines are all of one source;
+  a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
   one: known since the earliest of them, with the attributes of all, the canonical id's before the others'.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
@@ -18,24 +19,23 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features import duck
-from features.ingestion import digests, people
+from features.ingestion import digests, mended, people
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
+from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
-MENDED, INBOX = "mended", "inbox"  # sources of our own, which yield to every other, in this order
+INBOX = "inbox"  # a source of our own
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
-# A rejected row's name, as long as it stands where it stands: for mending.
-REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
 
 
 def ranked(names: Sequence[str], shop: Sequence[str]) -> list[str]:
     """Sources in the order in which they have the word."""
-    last = (MENDED, INBOX)
+    last = (MENDED, INBOX)  # of our own: they yield to every other
     return sorted(
         names,
         key=lambda n: (
@@ -68,6 +68,7 @@ class Fold:
         merged = people.merges(self.connection, self.parts)
         self.merged = len(merged) > 0
         self.connection.register("merged", merged)
+        mended.read(self.connection, self.parts, self.taken)
         pq.write_table(merged, self.scratch / "merges.parquet")
         files: dict[str, dict[str, dict[str, Any]]] = {}
         tables = [name for name in TABLES if holders(self.parts, name)]
@@ -75,10 +76,14 @@ class Fold:
             if progress:
                 progress(f"folding {name}", done, len(tables))
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])
-            for part in holders(self.parts, name):
+        if MENDED in self.accounts:
+            money = self.accounts[MENDED]
+            mended.add_money(self.connection, self.parts, self.scratch, self.exponent, money)
+        for name in tables:
+            for part in self.parts:
                 path = self._place(name, part)
                 if path.exists():
-                    same = path.samefile(part.path(name))
+                    same = name in part.tables and path.samefile(part.path(name))
                     facts = part.tables[name] if same else rows_and_sum(path)
                     files.setdefault(name, {})[part.source] = facts
         self._rejects()
@@ -105,17 +110,17 @@ class Fold:
     def _events(self, table: Table) -> None:
         """Drop what another source has already; rewrite what changes."""
         here = holders(self.parts, table.name)
-        owned = names(OWNED.get(table.name, table.key))
         for place, part in enumerate(here):
             view = self._view(table, part)
             self.connection.execute("CREATE OR REPLACE TEMP TABLE dropped (_row BIGINT, reason VARCHAR)")
             for earlier in here[:place]:
-                self.connection.execute(
-                    f"""INSERT INTO dropped
-                        SELECT _row, 'the same {owned.replace('"', "")} as a row of {earlier.source}'
-                        FROM {view} v SEMI JOIN {self._view(table, earlier)} e USING ({owned})
-                             ANTI JOIN dropped d USING (_row)"""
-                )
+                for key, which in self._same(table, part, earlier):
+                    self.connection.execute(
+                        f"""INSERT INTO dropped
+                            SELECT _row, 'the same {", ".join(key)} as a row of {earlier.source}'
+                            FROM {view} v SEMI JOIN {self._view(table, earlier)} e USING ({names(key)})
+                                 ANTI JOIN dropped d USING (_row) WHERE {which}"""
+                    )
             touched = 0
             if self.merged and "customer_id" in table.columns:
                 touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")
@@ -135,6 +140,15 @@ class Fold:
                 self._rewrite(table, part, f"{view} ANTI JOIN dropped USING (_row)")
             else:
                 self._link(table, part)
+
+    def _same(self, table: Table, part: Part, earlier: Part) -> list[tuple[tuple[str, ...], str]]:
+        """(columns, SQL of rows): what of an earlier part those rows must not repeat."""
+        owned = OWNED.get(table.name, table.key)
+        if part.source != MENDED or owned == table.key:
+            return [(owned, "true")]
+        its = f"""_row IN (SELECT _row FROM mended
+                           WHERE "table" = '{table.name}' AND source = '{earlier.source}')"""
+        return [(table.key, its), (owned, f"NOT {its}")]
 
     def _account_dropped(self, table: Table, part: Part) -> int:
         """Account the dropped rows of a part, and keep them with the rejects; return how many."""
@@ -212,10 +226,9 @@ class Fold:
         """Each source's rejects with what was dropped here; those that were mended are marked and counted."""
         folder = self.scratch / "rejects"
         folder.mkdir()
-        self._mended()
         for part in self.parts:
             place = folder / f"{part.source}.parquet"
-            rows = f"""(SELECT * REPLACE ({REJECT_ID} IN (FROM taken) AS mended)
+            rows = f"""(SELECT * REPLACE ({REJECT_ID} IN (SELECT reject FROM mended) AS mended)
                         FROM (SELECT *, 0 AS stage FROM read_parquet('{part.rejects}') UNION ALL
                               SELECT *, false, 1 FROM extra WHERE source = '{part.source}'))"""
             marked = self.connection.execute(
@@ -238,21 +251,6 @@ class Fold:
                 )
             else:
                 os.link(part.rejects, place)
-
-    def _mended(self) -> None:
-        """CREATE TABLE taken: the ids of the rejects whose mended rows are in the log."""
-        self.connection.execute("CREATE TABLE taken (reject VARCHAR)")
-        for part in self.parts:
-            origins = [str(part.origins(table)) for table in part.tables]
-            if part.source != MENDED or not self.taken or not origins:  # no corrected row was accepted
-                continue
-            self.connection.execute(
-                f"""INSERT INTO taken SELECT DISTINCT t.reject
-                    FROM read_parquet({[str(path) for path in self.taken]}, filename = true,
-                                      file_row_number = true) t
-                         JOIN read_parquet({origins}) o
-                         ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
-            )
 
     def _one(self, sql: str) -> int:
         return int(self.connection.execute(sql).fetchall()[0][0])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from features import duck
-from features.ingestion.folding import MENDED
+from features.ingestion.mended import MENDED
 from features.tables import TABLES
 
 LONGEST = 40  # characters of a value: enough to see how it is written

@@ -8,9 +8,10 @@ time may be written either way; a number that could not be read is one of its fi
 scale). Rows that come back as they went out are no corrections.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
-of the shop, so a row that the shop's own files bring after all is there once. Its origin leads back to the
-reject, and from there to the file and row. Of several corrections of one reject the last one counts; one that
-is no better leaves the reject waiting, and makes no other.
+of the shop, so a row that the shop's own files bring after all is there once. It is known when the file says,
+as if that had been right; `known_at` can be corrected too. Its origin leads back to the reject, and from
+there to the file and row. What a mended line does to its order: `mended.py`. Of several corrections of one
+reject the last one counts; one that is no better leaves the reject waiting, and makes no other.
 """
 
 import hashlib
@@ -25,8 +26,9 @@ import duckdb
 from features import duck
 from features.errors import UsageError
 from features.files import locked, sha256
-from features.ingestion.folding import MENDED, NOT_MENDED, REJECT_ID
+from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Ingested, manifest_of, take, taken_of
+from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.offenders import repeated
 from features.settings import Settings
 from features.shop import Shop, shop_of

@@ -76,6 +76,7 @@ def source(shop: Shop, folder: Path | None = None) -> Source:
                        CASE WHEN fuel THEN quantity END AS measure,
                        sales_value AS amount, retail_disc + coupon_disc + coupon_match_disc AS discount,
                        coupon_disc + coupon_match_disc AS coupon, NULL AS ref,
+                       struct_pack(channel := 'store', store_id := t.store_id) AS _order,
                        'transactions' AS _file, t.file_row_number AS _line,
                        CASE WHEN p.product_id IS NULL THEN 'of a product that the catalogue lacks'
                             WHEN fuel THEN 'sold by volume, counted as one item'

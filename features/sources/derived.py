@@ -59,7 +59,7 @@ def source(shop: Shop, declared: Declared) -> Source:
     if has_orders and amounts:
         made["orders"] = ORDERS
     if has_lines:
-        made["order_lines"] = order_lines("products" in tables)
+        made["order_lines"] = order_lines("products" in tables, summed=not (has_orders and amounts))
     if "orders" not in made and has_orders:
         made["orders"] = ORDERS_AMOUNTS_OF_LINES
     if "orders" not in made and has_lines:

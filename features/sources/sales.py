@@ -118,8 +118,11 @@ MATCHED_LINES = """
     GROUP BY r._file, r._line, r.order_id, r.amount"""
 
 
-def order_lines(has_products: bool) -> str:
-    """Lines of the log: numbered, with the order that a return takes back and what the catalogue says."""
+def order_lines(has_products: bool, summed: bool) -> str:
+    """Lines of the log: numbered, with the order that a return takes back and what the catalogue says.
+
+    summed: whether an order is the sum of its lines. A line then says what its order needs if it is mended.
+    """
     names = list(TABLES["order_lines"].columns)
     fallback = (
         {c: f"coalesce(l.{c}, p.{c}) AS {c}" for c in ("category", "department", "brand")}
@@ -129,8 +132,9 @@ def order_lines(has_products: bool) -> str:
     fallback["line"] = "coalesce(l.line, n._nth) AS line"
     columns = ", ".join(fallback.get(c, f"l.{quoted(c)}") for c in names if c != "ref")
     products = "LEFT JOIN products p ON p.product_id = l.product_id" if has_products else ""
+    of_order = "struct_pack(channel := l.channel, store_id := l.store_id) AS _order," if summed else ""
     lines = f"""
-        SELECT {columns}, coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
+        SELECT {columns}, {of_order} coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
                l._cancelled, l._cancelled_at, m.sold_at AS _sold_at, l._note
         FROM _lines l LEFT JOIN _numbers n ON n._row = l.rowid
              LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""

@@ -1,19 +1,25 @@
 """A row that was mended by hand must come in once, and the count of rows must still add up."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from contracts import Answers, answers, same
 from deliveries import deliver, order
 from dirty import bring_in, write_shop
 
+from features.compute.engine import available
+from features.compute.reference import compute
+from features.definitions import catalogue
 from features.errors import UsageError
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested, take
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
+from features.shop import Shop
 from propensity import main
 
 
@@ -209,3 +215,137 @@ def test_a_correction_may_be_written_as_the_log_writes_it_and_a_day_is_known_at_
     assert row["at"] == parse_moment("2024-02-01T23:00:00Z")
     assert row["known_at"] == parse_moment("2024-02-02T23:00:00Z")
     assert str(row["discount"]) == "1.25"
+
+
+RECEIPT_LINES = """
+[mapping.till]
+{total}[[mapping.till.read]]
+table = "order_lines"
+files = "lines.csv"
+[mapping.till.read.columns]
+order_id = "bon"
+customer_id = "who"
+at = "when"
+product_id = "item"
+amount = "paid"
+channel = {{ value = "store" }}
+"""
+LINES = """bon,who,when,item,paid
+1,ann,2024-01-05 10:00,tea,4.00
+1,ann,2024-01-05 10:00,cup,3x00
+1,ann,2024-01-05 10:00,pot,6.00
+2,ann,2024-01-06 10:00,tea,5z00
+2,ann,2024-01-06 10:00,cup,1x00
+3,bob,2024-03-01 10:00,tea,9.00
+"""
+TOTALS = """[[mapping.till.read]]
+table = "orders"
+files = "totals.csv"
+[mapping.till.read.columns]
+order_id = "bon"
+customer_id = "who"
+at = "when"
+amount = "total"
+channel = { value = "store" }
+"""
+STATED = """bon,who,when,total
+1,ann,2024-01-05 10:00,13.00
+2,ann,2024-01-06 10:00,6.00
+3,bob,2024-03-01 10:00,9.00
+"""
+
+
+def _lines_shop(folder: Path, total: str = "") -> Settings:
+    files = {"lines.csv": LINES, "totals.csv": STATED}
+    settings = write_shop(folder, RECEIPT_LINES.format(total=total), files)
+    bring_in(settings)
+    return settings
+
+
+def _mend_lines(settings: Settings, path: Path, amounts: dict[str, str], **more: str) -> Ingested:
+    """Product -> its amount, in rejected lines."""
+    rejects.export(settings, path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            name = f"{row['order_id']}:{row['product_id']}"
+            writer.writerow(row | ({"amount": amounts[name], **more} if name in amounts else {}))
+    return rejects.take_in(settings, path)
+
+
+def _money(settings: Settings, table: str) -> dict[str, float]:
+    """Order -> its money; of orders with what corrects them."""
+    found: Counter[str] = Counter()
+    for row in Log.open(settings).read(table).to_pylist():
+        found[row["ref"] or row["order_id"]] += float(row["amount"])
+    return dict(found)
+
+
+def test_a_mended_line_joins_its_order_and_the_total_follows_in_a_row_of_its_own(tmp_path: Path) -> None:
+    """Else goods that were bought are in no feature, or an order's total is not what its lines say."""
+    settings = _lines_shop(tmp_path)
+    before = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    done = _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    assert rejects.in_vain(done) == 0
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 13.0, "3": 9.0}
+    after = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    assert {id: after[id] for id in before} == before, "nothing is updated in place"
+    (more,) = after.keys() - before.keys()
+    assert (after[more]["ref"], str(after[more]["amount"]), after[more]["channel"]) == ("1", "3.00", "store")
+    told = {(c.what, c.rows) for c in done.account if (c.source, c.table) == ("mended", "orders")}
+    assert told == {("corrects the total of its order", 1)}
+    assert not rejects.take_in(settings, tmp_path / "a.csv").changed, "twice is once"
+    assert not bring_in(settings).done.changed
+
+
+def test_an_order_of_mended_lines_alone_is_an_order(tmp_path: Path) -> None:
+    """Else a purchase whose every price was misspelt stays lost although it was mended."""
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"2:tea": "5.00", "2:cup": "1.00"})
+    (row,) = (r for r in Log.open(settings).read("orders").to_pylist() if r["order_id"] == "2")
+    assert (str(row["amount"]), row["ref"], row["channel"]) == ("6.00", None, "store")
+    assert _money(settings, "order_lines") == _money(settings, "orders")
+
+
+def test_a_total_that_was_stated_has_the_lines_money_already(tmp_path: Path) -> None:
+    """Else it is counted twice."""
+    settings = _lines_shop(tmp_path, TOTALS)
+    stated = _money(settings, "orders")
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00", "2:tea": "5.00", "2:cup": "1.00"})
+    assert _money(settings, "order_lines") == _money(settings, "orders") == stated
+
+
+def test_the_shops_own_line_beats_the_mended_one_and_its_correction(tmp_path: Path) -> None:
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    (tmp_path / "shop" / "lines.csv").write_text(LINES.replace("3x00", "2.50"))
+    done = bring_in(settings).done
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 12.5, "3": 9.0}
+    told = {c.what for c in done.account if c.source == "mended" and not c.accepted}
+    assert told == {"not mended: the same order_id, line as a row of till"}
+
+
+def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path) -> None:
+    """Else a model learns from goods that nobody knew of; and engine and reference agree on what it adds."""
+    settings = _lines_shop(tmp_path)
+    shop = Shop.load(settings.shop)
+    moments = [parse_moment(f"2024-0{month}-01") for month in (2, 3)]
+
+    def values() -> Answers:
+        log = Log.open(settings)
+        features = available(log, catalogue())
+        found = answers(log, shop, features, moments)
+        slow = {(m, id): v for m in moments for id, v in compute(log, shop, features, m).items()}
+        same(found, {key: {name: v[name] for name in features} for key, v in slow.items()})
+        return found
+
+    before = values()
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"}, known_at="2024-02-15T00:00:00Z")
+    after = values()
+    then, now = ((moment, "ann") for moment in moments)
+    same({then: before[then]}, {then: after[then]})
+    assert [after[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [13, 1, 3]
+    assert [before[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [10, 1, 2]
