@@ -20,7 +20,8 @@ from features.log import Log
 from features.moments import DAY, grid, parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import shop_of
-from training import backtest, dataset, describe, pooled
+from training import backtest, describe, pooled, samples
+from training.candidates import Parameters
 from training.targets import catalogue
 
 SEED = 1
@@ -48,10 +49,10 @@ def figures() -> Iterator[dict[str, Any]]:
 def _gains(settings: Settings, log: Log, name: str, target_name: str) -> Iterator[dict[str, Any]]:
     shop, made = shop_of(settings), Build.open(settings)
     target = catalogue(shop.declared("TARGETS"))[target_name]
-    when = dataset.timeline(target, made, AS_OF.get(name, log.complete_until))
-    names, _ = dataset.columns(made, feature_catalogue(shop.declared("FEATURES")), when)
-    data = dataset.read(settings, log, made, target, when, names)
-    walked = backtest.walk(data, SEED, untuned=True)
+    when = samples.timeline(target, made, AS_OF.get(name, log.complete_until))
+    names, _ = samples.columns(made, feature_catalogue(shop.declared("FEATURES")), when)
+    data = samples.read(settings, log, made, target, when, names)
+    walked = backtest.walk(data, SEED, Parameters(), untuned=True)
     told = describe.backtest_of(walked)
     what = f"{name} {target_name}, {len(when.origins)} origins to {when.test:%Y-%m-%d}"
     own = told["metrics"]["model"]

@@ -21,6 +21,7 @@ from features.compute.engine import compute
 from features.definitions import CHANNELS, UNITS, Feature
 from features.log import Log
 from features.shop import Shop
+from features.tables import TABLES
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -55,12 +56,12 @@ def value_problems(
     """Features whose values differ from the reference, or change when the future is taken away."""
     problems: dict[str, str] = {}
     with TemporaryDirectory() as folder:
-        part = _part(log, Path(folder) / "all", customers, None)
+        part = part_of(log, Path(folder) / "all", customers, None)
         now = _values(part, shop, features, moments)
         for moment in moments:
             slow = reference.compute(part, shop, features, moment)
             past = _values(
-                _part(log, Path(folder) / f"{moment:%Y%m%d}", customers, moment), shop, features, [moment]
+                part_of(log, Path(folder) / f"{moment:%Y%m%d}", customers, moment), shop, features, [moment]
             )
             for (at, customer), values in now.items():
                 if at != moment:
@@ -87,15 +88,18 @@ def _values(
     }
 
 
-def _part(log: Log, folder: Path, customers: Sequence[str], known_by: datetime | None) -> Log:
+def part_of(log: Log, folder: Path, customers: Sequence[str], known_by: datetime | None) -> Log:
     """The log of some customers, as far as it was known by a moment."""
     files: dict[str, dict[str, dict[str, object]]] = {}
     for name in log.tables:
-        table = log.read(name)
-        if "customer_id" in table.column_names:
-            table = table.filter(pc.is_in(table["customer_id"], pa.array(customers)))
-        if known_by is not None and "known_at" in table.column_names:
-            table = table.filter(pc.less_equal(table["known_at"], pa.scalar(known_by)))
+        columns = TABLES[name].columns
+        wanted = pc.scalar(True)
+        if "customer_id" in columns:
+            wanted &= pc.field("customer_id").isin(pa.array(customers, pa.string()))
+        if known_by is not None and "known_at" in columns:
+            wanted &= pc.field("known_at") <= pa.scalar(known_by)
+        paths = log.paths(name)
+        table = pa.concat_tables(pq.read_table(path, filters=wanted, partitioning=None) for path in paths)
         path = folder / name / "part.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table, path)

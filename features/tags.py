@@ -9,7 +9,6 @@ of snapshots, or another rule, changes what comes and not what was. Features rea
 (`definitions`), so nothing that is derived comes back into what it is derived from.
 """
 
-import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,21 +16,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from features.compute.expressions import evaluate
-from features.definitions import FUNCTIONS
 from features.errors import FeatureError
+from features.rules import Bools, Rule
 from features.words import Words
-
-Bools = NDArray[np.bool_]
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
     """One tag. when: a rule over features, such as "overdue > 3 and orders_365d >= 3".
 
-    The rule is comparisons (< <= > >= == !=) of expressions as features have them, with and, or, not.
-    What is compared with null is not known; a tag is set only where its rule is known to hold.
+    What the rule compares with null is not known; a tag is set only where it is known to hold (`rules`).
     portrait: one of the few that together sketch who the customers are. meaning: what it says of one.
     """
 
@@ -46,81 +40,20 @@ class Tag:
             raise FeatureError(f"tag {self.name!r}: its name must be an identifier such as drifting_away")
         if not all(text.strip() for text in (*self.words, *self.meaning)):
             raise FeatureError(f"tag {self.name}: its words or its meaning lack English or Chinese")
-        self._check(self._tree)
+        self._rule  # noqa: B018  # refuses what is no rule
 
     @cached_property
-    def _tree(self) -> ast.expr:
-        try:
-            return ast.parse(self.when, mode="eval").body
-        except SyntaxError as error:
-            raise FeatureError(f"tag {self.name}: {self.when!r} is no rule: {error.msg}") from None
+    def _rule(self) -> Rule:
+        return Rule(self.when, f"tag {self.name}")
 
-    def _check(self, node: ast.expr) -> None:
-        """FeatureError unless the node is a condition: comparisons below and, or, not."""
-        if isinstance(node, ast.BoolOp):
-            for value in node.values:
-                self._check(value)
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            self._check(node.operand)
-        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
-            for side in (node.left, *node.comparators):
-                self._check_number(side)
-        else:
-            raise FeatureError(f"tag {self.name}: {ast.unparse(node)!r} is no condition in {self.when!r}")
-
-    def _check_number(self, node: ast.expr) -> None:
-        parts: list[ast.AST] = [node]
-        for part in parts:
-            match part:
-                case ast.BinOp(left, ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right):
-                    parts += (left, right)
-                case ast.UnaryOp(ast.USub(), operand):
-                    parts.append(operand)
-                case ast.Call(ast.Name(name), [a, b], []) if name in FUNCTIONS:
-                    parts += (a, b)
-                case ast.Name() | ast.Constant(int() | float()):
-                    pass
-                case _:
-                    raise FeatureError(
-                        f"tag {self.name}: {ast.unparse(part)!r} cannot stand in a rule: features, numbers, "
-                        f"+ - * /, min(a, b) and max(a, b) can, compared and joined by and, or, not"
-                    )
-
-    @cached_property
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the features that the rule reads, sorted."""
-        names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
-        return tuple(sorted(names - set(FUNCTIONS)))
+        return self._rule.inputs
 
     def holds(self, values: Mapping[str, NDArray[np.float32]], rows: int) -> Bools:
         """For whom the rule is known to hold, of `rows` customers; values: feature -> [rows], NaN is null."""
-        return _judge(self._tree, {n: values[n].astype(np.float64) for n in self.inputs}, rows)[0]
-
-
-_COMPARE = {
-    ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal,
-    ast.Eq: np.equal, ast.NotEq: np.not_equal,
-}  # fmt: skip
-
-
-def _judge(node: ast.expr, values: Mapping[str, Float64], rows: int) -> tuple[Bools, Bools]:
-    """(known to be true, known to be false): what is neither is not known."""
-    if isinstance(node, ast.BoolOp):
-        true, false = zip(*(_judge(value, values, rows) for value in node.values), strict=True)
-        if isinstance(node.op, ast.And):
-            return np.logical_and.reduce(true), np.logical_or.reduce(false)
-        return np.logical_or.reduce(true), np.logical_and.reduce(false)
-    if isinstance(node, ast.UnaryOp):
-        true_, false_ = _judge(node.operand, values, rows)
-        return false_, true_
-    assert isinstance(node, ast.Compare)
-    numbers = [
-        np.broadcast_to(evaluate(ast.unparse(side), values), rows) for side in (node.left, *node.comparators)
-    ]
-    known = ~np.isnan(numbers).any(axis=0)
-    links = zip(node.ops, numbers, numbers[1:], strict=False)
-    met = np.logical_and.reduce([_COMPARE[type(op)](a, b) for op, a, b in links])
-    return known & met, known & ~met
+        return self._rule.holds(values, rows)
 
 
 def catalogue(own: Iterable[Tag], features: Iterable[str]) -> dict[str, Tag]:

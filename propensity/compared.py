@@ -38,7 +38,7 @@ def compare_sides(
     settings: Settings, first: str, second: str, target: str | None, at: datetime | None
 ) -> Comparison:
     """Two models (NAME[:VERSION or alias]) or score files, at a moment: by default the last that can be."""
-    from training import dataset, registry
+    from training import registry, samples
     from training.compare import compare
     from training.targets import catalogue
 
@@ -58,7 +58,7 @@ def compare_sides(
     if (wanted := named.pop()) not in declared:
         raise UsageError(f"no target {wanted}; there are: {', '.join(declared)}")
     log, build = Log.open(settings), Build.open(settings)
-    moment = at or dataset.timeline(declared[wanted], build, as_of_of(settings, log)).test
+    moment = at or samples.timeline(declared[wanted], build, as_of_of(settings, log)).test
     return compare(settings, log, build, declared[wanted], sides, moment)
 
 

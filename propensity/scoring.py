@@ -27,11 +27,10 @@ def score_releases(
     from serving import kinds, releases
 
     scored, starved = [], []
-    for name in releases.names(settings):
-        release = releases.load(settings, name)
+    for release in kinds.in_order(releases.load(settings, name) for name in releases.names(settings)):
         try:
             kinds.score(settings, release, build, moment)
-            scored.append(f"{name} {release.version}")
+            scored.append(f"{release.name} {release.version}")
         except FeatureMismatch as error:
             starved.append(str(error))
     return tuple(scored), tuple(starved)
@@ -52,8 +51,8 @@ def score_everyone(
     from serving import batch, kinds, releases
 
     release = _version(settings, wanted)
-    if reasons and not release.model.card.features:
-        raise UsageError(f"{release.name} reads no features, so it has no reasons: leave out --reasons")
+    if reasons and kinds.of(release.model.card) is not kinds.CLASSIFIER:
+        raise UsageError(f"{release.name} gives no probability, so it has no reasons: leave out --reasons")
     build = Build.open(settings)
     moment = settings.as_of or build.moments[-1]
     build.require(release.model.card.needs, f"release {release.name} {release.version}")
@@ -121,6 +120,11 @@ def _beside(path: Path, other: Path, champion: Release) -> str:
 
     figure = kinds.of(champion.model.card).figure
     own, its = (pq.read_table(p, columns=[figure])[0].to_numpy() for p in (path, other))
+    if own.dtype == object:  # names, which have no order
+        return (
+            f"beside {champion.name} {champion.version}, which is in force: {(own == its).mean():.0%} of the "
+            f"customers have the same {figure}"
+        )
     both = ~np.isnan(own) & ~np.isnan(its)
     own, its = own[both], its[both]
     tenth = max(len(own) // 10, 1)

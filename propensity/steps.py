@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
     from training.targets import Target
+    from training.tune import Search
 
 
 @dataclass(frozen=True)
@@ -128,28 +129,35 @@ def _backfilled(made: Backfill, what: str) -> str:
 
 
 def train_targets(
-    settings: Settings, names: Sequence[str], seed: int, progress: Progress = None, origins: int = 6
+    settings: Settings,
+    names: Sequence[str],
+    seed: int,
+    progress: Progress = None,
+    origins: int = 6,
+    search: Search | None = None,
 ) -> list[Trained]:
-    """Train the named models, or those of the targets that are trained by default."""
+    """Train the named models, or those of the targets that are trained by default. search: for each target's
+    parameters.
+    """
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
     as_of = as_of_of(settings, Log.open(settings))
     targets, others = _wanted(settings, names)
     trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
-    return trained + [train(settings, of.name, as_of, seed, progress, origins) for of in targets]
+    return trained + [train(settings, of.name, as_of, seed, progress, origins, search) for of in targets]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:
     """When each model would be fitted, calibrated and judged."""
-    from training import dataset
+    from training import samples
     from training.trainers import OF_NO_TARGET
 
     wanted, others = _wanted(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     lines = [OF_NO_TARGET[name].plan(settings, as_of) for name in others]
     for target in wanted:
-        when = dataset.timeline(target, build, as_of)
+        when = samples.timeline(target, build, as_of)
         known = when.known(when.test)
         lines.append(
             f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "

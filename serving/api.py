@@ -183,8 +183,58 @@ class NoValue(Struct, frozen=True):
     error: Failure
 
 
+class Segment(Struct, frozen=True):
+    """What a customer is called among the others. meaning: what it says; why: the rule that decided."""
+
+    name: str
+    text: Text
+    meaning: Text
+    why: Text
+
+
+class Tier(Struct, frozen=True):
+    """The RFM tier, and the fifth of the buyers, 5 the best, in which recency, frequency and money lie."""
+
+    segment: Segment
+    recency: int
+    frequency: int
+    money: int
+
+
+class Stage(Struct, frozen=True):
+    """The life cycle stage. since: the first snapshot from which on the customer was in it without a break.
+
+    since is null if there is no snapshot from before.
+    """
+
+    segment: Segment
+    since: str | None
+
+
+class Segments(Struct, frozen=True, kw_only=True):
+    """Who a customer is among the others, from what was known at `known_at`.
+
+    tier: null without an order. quadrant: of spending in the last year and profit expected of the next; null
+    without an order, or without a value model. churn_reason: null for whoever is not silent for longer than
+    usual; its meaning is what to do, and it says what was recorded around then, which need not be a cause.
+    """
+
+    model_version: str
+    known_at: str
+    tier: Tier | None
+    quadrant: Segment | None
+    stage: Stage
+    churn_reason: Segment | None
+
+
+class NoSegments(Struct, frozen=True):
+    """Why nothing is said of a customer's segments."""
+
+    error: Failure
+
+
 class CustomerAnswer(Struct, frozen=True):
-    """`GET /v1/customers/{id}`: one customer's scores of every released target, with reasons, and value.
+    """`GET /v1/customers/{id}`: one customer's scores with reasons, value, and segments.
 
     As in ScoreAnswer; scores: empty if no target is released.
     """
@@ -196,6 +246,7 @@ class CustomerAnswer(Struct, frozen=True):
     stale: bool
     scores: list[Score | NoScore]
     value: Value | NoValue
+    segments: Segments | NoSegments
 
 
 class ReleasedModel(Struct, frozen=True):

@@ -1,11 +1,11 @@
 """Every kind of model that a release can be: how it is loaded, and how everyone is scored with it.
 
-To add a kind, add it to KINDS; publishing, promotion, builds and `propensity score` then know it. A model
-that is of no target is named as its kind, and has a trainer (`training/trainers.py`) and a gate
-(`training/gates.py`).
+To add a kind, add it to KINDS, after those whose scores it reads; publishing, promotion, builds and
+`propensity score` then know it. A model that is of no target is named as its kind, and has a trainer
+(`training/trainers.py`) and a gate (`training/gates.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -15,7 +15,7 @@ import msgspec
 from features.compute.builds import Build
 from features.errors import ReleaseCorrupt
 from features.settings import Settings
-from serving import batch, models, value, value_scores
+from serving import batch, models, segmentation, segmentation_scores, value, value_scores
 from serving.cards import ModelCard
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ CLASSIFIER = Kind(models.load, batch.score, "probability")  # of a target: what 
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("blend", "lightgbm", "logistic", "spline", "trees"), CLASSIFIER),
     value.KIND: Kind(value.load, value_scores.score, "value"),
+    segmentation.KIND: Kind(segmentation.load, segmentation_scores.score, "stage"),
 }
 OF_NO_TARGET = tuple(name for name, kind in KINDS.items() if kind is not CLASSIFIER)
 
@@ -80,6 +81,12 @@ def score(
 ) -> Path:
     """Score every customer of a build's snapshot; return the file. NoBuild, FeatureMismatch or LogError."""
     return of(release.model.card).score(settings, release, build, moment, out)
+
+
+def in_order(loaded: Iterable["Release"]) -> list["Release"]:
+    """Releases such that what one reads of another's scores is written before."""
+    places = list(KINDS)
+    return sorted(loaded, key=lambda release: places.index(release.model.card.kind))
 
 
 class _Said(msgspec.Struct):

@@ -48,7 +48,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/v1/events", "post"): Operation("What happened, for the log", EventsAnswer, EventRequest),
     ("/v1/models", "get"): Operation("What is released, with its cards", ModelsAnswer),
     ("/v1/customers/{id}", "get"): Operation(
-        "One customer's scores and value",
+        "One customer's scores, value and segments",
         CustomerAnswer,
         None,
         {

@@ -1,24 +1,32 @@
-"""What is known of one customer, for an operator: scores with reasons, and what the customer is worth."""
+"""What is known of one customer, for an operator: scores with reasons, worth, and place among the others."""
 
 from typing import Any
 
 from features.errors import PropensityError
 from features.moments import iso
 from features.online import Published
-from serving import value, value_scores
+from serving import score_store, segmentation, value, value_scores
 from serving.api import (
     Customer,
     CustomerAnswer,
     Failure,
+    NoSegments,
     NoValue,
     Profit,
+    Segment,
+    Segments,
+    Stage,
+    Tier,
     Value,
     detail_of,
 )
 from serving.cards import ModelCard
 from serving.scores import Scorer
+from serving.segmentation import Segmentation
 
 NO_ORDER = Failure("no_order", "the customer had no order yet, and a newcomer's value is not told")
+
+UNSEEN = Failure("no_build", "the customer is not among those who were segmented last; the next build tells")
 
 
 def profile(scorer: Scorer, customer: Customer, request_id: str) -> CustomerAnswer:
@@ -27,8 +35,9 @@ def profile(scorer: Scorer, customer: Customer, request_id: str) -> CustomerAnsw
     worth = _value(scorer, published, known.customer_id)
     as_of = iso(scorer.settings.now())
     return CustomerAnswer(
-        request_id, as_of, known.customer_id, known.known_at, known.stale, known.scores, worth
-    )
+        request_id, as_of, known.customer_id, known.known_at, known.stale, known.scores, worth,
+        _segments(scorer, published, known.customer_id),
+    )  # fmt: skip
 
 
 def _value(scorer: Scorer, published: Published, customer_id: str) -> Value | NoValue:
@@ -39,6 +48,36 @@ def _value(scorer: Scorer, published: Published, customer_id: str) -> Value | No
     except PropensityError as error:
         return NoValue(Failure(error.code, detail_of(error, scorer.settings)))
     return NoValue(NO_ORDER) if row is None else _told(row, release.model.card)
+
+
+def _segments(scorer: Scorer, published: Published, customer_id: str) -> Segments | NoSegments:
+    """As everyone was segmented with what is published, in the words of the release, or why not."""
+    try:
+        release = scorer.releases.get(segmentation.KIND)
+        row = score_store.row(scorer.settings, release, published.moment, customer_id)
+    except PropensityError as error:
+        return NoSegments(Failure(error.code, detail_of(error, scorer.settings)))
+    assert isinstance(release.model, Segmentation)
+    if row is None:
+        return NoSegments(UNSEEN)
+    tables = release.model.file.tables
+
+    def segment(kind: str) -> Segment | None:
+        if row[kind] is None:
+            return None
+        label, entry = tables[kind].told(row[f"{kind}_rule"])
+        return Segment(label.name, label.words, label.meaning, entry.words)
+
+    tier, stage, since = segment("tier"), segment("stage"), row["since"]
+    assert stage is not None
+    return Segments(
+        model_version=row["model_version"],
+        known_at=iso(row["moment"]),
+        tier=None if tier is None else Tier(tier, row["r"], row["f"], row["m"]),
+        quadrant=segment("quadrant"),
+        stage=Stage(stage, None if since is None else iso(since)),
+        churn_reason=segment("churn_reason"),
+    )
 
 
 def _told(row: dict[str, Any], card: ModelCard) -> Value:

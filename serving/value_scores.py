@@ -5,7 +5,6 @@ scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, e
                                            customer_id; null for a customer without an order
 """
 
-import io
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,16 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from features.compute.builds import Build
-from features.errors import NoBuild
-from features.files import write_atomically
 from features.log import Log
-from features.moments import iso, to_us
+from features.moments import to_us
 from features.settings import Settings
+from serving import score_store
 from serving.booster import Numbers
 from serving.summaries import Orders, summarise
 from serving.value import ValueModel
 
 if TYPE_CHECKING:
     from serving.releases import Release
-
-_GROUP = 4_096  # customers of a part of the file: what an answer about one of them reads
 
 
 def score(
@@ -39,7 +35,6 @@ def score(
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     model = release.model
     assert isinstance(model, ValueModel)
@@ -62,41 +57,16 @@ def score(
     columns["next_order_date"] = (
         pa.array(dates, pa.int32(), mask=np.isnan(wait)).cast(pa.date32()).take(place)
     )
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, row_group_size=_GROUP)
-    out = path(settings, release.name, release.version, moment) if out is None else out
-    write_atomically(out, sink.getvalue())
-    return out
+    return score_store.write(settings, release, moment, pa.table(columns), out)
 
 
 def read(settings: Settings, release: "Release", moment: datetime, customer_id: str) -> dict[str, Any] | None:
     """One customer's columns as everyone was scored at a moment; None for a customer without an order.
 
-    NoBuild if that moment was not scored. Reads one part of the file, whatever its size.
+    NoBuild if that moment was not scored.
     """
-    import pyarrow.parquet as pq
-
-    file = path(settings, release.name, release.version, moment)
-    try:
-        scores = pq.ParquetFile(file, memory_map=True)
-    except FileNotFoundError:
-        raise NoBuild(
-            f"nobody was scored with {release.name} {release.version} as of {iso(moment)}: run `propensity "
-            f"features build`, or promote {release.name} again"
-        ) from None
-    for number in range(scores.num_row_groups):
-        ids = scores.metadata.row_group(number).column(0).statistics
-        if ids.min <= customer_id <= ids.max:
-            part = scores.read_row_group(number)
-            place = part["customer_id"].index(customer_id).as_py()
-            row: dict[str, Any] = part.slice(place, 1).to_pylist()[0] if place >= 0 else {"value": None}
-            return row if row["value"] is not None else None
-    return None
-
-
-def path(settings: Settings, name: str, version: str, moment: datetime) -> Path:
-    """Where the scores of that moment are, or would be."""
-    return settings.home / "scores" / name / version / f"{moment:%Y%m%dT%H%M%S}Z.parquet"
+    row = score_store.row(settings, release, moment, customer_id)
+    return row if row is not None and row["value"] is not None else None
 
 
 def _percentiles(value: Numbers) -> Numbers:

@@ -175,6 +175,8 @@ def test_dry_runs_write_nothing(journey: Settings, tmp_path: Path) -> None:
     assert (late.exit_code, "complete until" in late.output) == (2, True), "a dry run must refuse as the run"
     planned = run("train", "churn_28d", "--dry-run", **here)
     assert "judged as of 2017-12-03" in planned.output
+    assert "search" in run("train", "churn_28d", "--tune", "--dry-run", **here).output
+    assert run("train", "--tune", "churn_28d", "--dry-run", **here).exit_code == 2, "no number of minutes"
     assert run("train", "nothing_28d", "--dry-run", **here).exit_code == 2
     assert sorted(str(p) for p in journey.home.rglob("*")) == before
 

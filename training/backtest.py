@@ -3,10 +3,11 @@ have chosen then. The figures are those of the choosing, not of the best that tu
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +16,34 @@ from threadpoolctl import threadpool_limits
 from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
 from training import baselines, calibrate, candidates, evaluate
-from training.candidates import Fitted
-from training.dataset import Dataset, Part, Timeline
+from training.candidates import Fitted, Parameters
+from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
+T = TypeVar("T")
 FIRST = "trees"  # the choice while there is nothing to choose by
 
 
 @dataclass(frozen=True)
-class Step:
-    """One origin: what was chosen there by what was known then, and every score of its customers."""
+class Tried:
+    """The candidates of one origin, and what they say of its customers."""
 
-    origin: datetime
     part: Part
     fitted: Mapping[str, Fitted]
     raws: Mapping[str, Numbers]  # log-odds, by candidate
+
+    @property
+    def untreated(self) -> NDArray[np.bool_]:
+        """Rows to learn from about candidates: of customers left alone, where contacts were adjusted for."""
+        adjusted = any(fitted.effect for fitted in self.fitted.values())
+        return ~self.part.treated if adjusted else np.ones(len(self.part), np.bool_)
+
+
+@dataclass(frozen=True)
+class Step(Tried):
+    """One origin: what was chosen there by what was known then, and every score of its customers."""
+
+    origin: datetime
     candidate: str
     kind: str  # of calibration
     calibration: Calibration
@@ -39,6 +53,7 @@ class Step:
 def walk(
     data: Dataset,
     seed: int,
+    parameters: Parameters,
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
 ) -> list[Step]:
@@ -47,30 +62,38 @@ def walk(
     untuned: with the untuned LightGBM at every origin, not at the test alone.
     """
 
-    def one(origin: datetime) -> tuple[Part, dict[str, Fitted], dict[str, Numbers], dict[str, Numbers]]:
+    def one(origin: datetime) -> tuple[Tried, dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
-        fitted = candidates.fit(known, data.features, seed)
-        raws = {name: candidate.raw(part.matrix) for name, candidate in fitted.items()}
-        untuned_too = untuned or origin == data.timeline.test
-        sceptics = baselines.scores(known, part, data.features, seed, untuned_too)
-        return part, fitted, raws, sceptics | baselines.of_orders(data, origin, part)
+        tried = try_all(data, origin, seed, parameters)
+        with_untuned = untuned or origin == data.timeline.test
+        sceptics = baselines.scores(known, part, data.features, seed, with_untuned)
+        return tried, sceptics | baselines.of_orders(data, origin, part)
 
     steps: list[Step] = []
+    origins = data.timeline.origins
+    for origin, (tried, sceptics) in zip(origins, side_by_side(one, origins), strict=True):
+        before = matured(steps, data.timeline, origin)
+        candidate = _candidate(before)
+        kind, calibration = _calibration(before, candidate, data.timeline)
+        model = calibration.probability(tried.raws[candidate])
+        scores = {"model": model, **sceptics}
+        steps.append(Step(tried.part, tried.fitted, tried.raws, origin, candidate, kind, calibration, scores))
+        if said:
+            said(len(steps))
+    return steps
+
+
+def try_all(data: Dataset, origin: datetime, seed: int, parameters: Parameters) -> Tried:
+    """Every candidate, fitted on what was known at an origin."""
+    part, fitted = data.at(origin), candidates.fit(data.known(origin), data.features, seed, parameters)
+    return Tried(part, fitted, {name: one.raw(part.matrix) for name, one in fitted.items()})
+
+
+def side_by_side(one: Callable[[datetime], T], origins: Sequence[datetime]) -> Iterator[T]:
+    """What `one` gives for each origin, in their order, one a core."""
     # The origins take the cores; a linear algebra of several threads would only wait for itself.
     with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        done = pool.map(one, data.timeline.origins)
-        for number, (origin, (part, fitted, raws, sceptics)) in enumerate(
-            zip(data.timeline.origins, done, strict=True)
-        ):
-            before = matured(steps, data.timeline, origin)
-            candidate = _candidate(before)
-            kind, calibration = _calibration(before, candidate, data.timeline)
-            model = calibration.probability(raws[candidate])
-            scores = {"model": model, **sceptics}
-            steps.append(Step(origin, part, fitted, raws, candidate, kind, calibration, scores))
-            if said:
-                said(number + 1)
-    return steps
+        yield from pool.map(one, origins)
 
 
 def matured(steps: Sequence[Step], when: Timeline, origin: datetime) -> list[Step]:
@@ -78,21 +101,20 @@ def matured(steps: Sequence[Step], when: Timeline, origin: datetime) -> list[Ste
     return [step for step in steps if step.origin + when.horizon <= origin]
 
 
-def untreated(step: Step) -> NDArray[np.bool_]:
-    """Rows that a calibration may learn from: of customers left alone, where contacts were adjusted for."""
-    adjusted = any(fitted.effect for fitted in step.fitted.values())
-    return ~step.part.treated if adjusted else np.ones(len(step.part), np.bool_)
-
-
 def _candidate(before: Sequence[Step]) -> str:
     """The candidate with the least mean log-loss at the steps before."""
     if not before:
         return FIRST
-    loss = {
-        name: np.mean([_loss(s.part.label, sigmoid(s.raws[name]), untreated(s)) for s in before])
-        for name in before[0].raws
-    }
+    loss = mean_losses(before)
     return min(loss, key=lambda name: loss[name])
+
+
+def mean_losses(tried: Sequence[Tried]) -> dict[str, float]:
+    """Candidate -> its log-loss before calibration, a mean over origins."""
+    return {
+        name: float(np.mean([_loss(j.part.label, sigmoid(j.raws[name]), j.untreated) for j in tried]))
+        for name in tried[0].raws
+    }
 
 
 def _calibration(before: Sequence[Step], candidate: str, when: Timeline) -> tuple[str, Calibration]:
@@ -108,7 +130,7 @@ def _calibration(before: Sequence[Step], candidate: str, when: Timeline) -> tupl
             except TrainingError:
                 kinds[kind].append(np.inf)
                 continue
-            kinds[kind].append(_loss(step.part.label, p, untreated(step)))
+            kinds[kind].append(_loss(step.part.label, p, step.untreated))
     tried = {kind: float(np.mean(losses)) for kind, losses in kinds.items() if losses}
     if not tried:
         return "identity", calibrate.identity(np.zeros(0), np.zeros(0))
@@ -117,7 +139,7 @@ def _calibration(before: Sequence[Step], candidate: str, when: Timeline) -> tupl
 
 
 def _learnt(kind: str, steps: Sequence[Step], candidate: str) -> Calibration:
-    rows = [untreated(step) for step in steps]
+    rows = [step.untreated for step in steps]
     return calibrate.fitted(
         kind,
         [step.raws[candidate][row] for step, row in zip(steps, rows, strict=True)],

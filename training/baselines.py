@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from features.words import Words
 from serving.booster import Rows
 from training.candidates import boosted
-from training.dataset import Dataset, Part
+from training.samples import Dataset, Part
 
 Numbers = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ is little to learn from. A component's raw score is a log-odds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm
@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from serving import models
 from serving.booster import Rows
 from serving.formulas import LogisticScorer
-from training.dataset import Part
+from training.samples import Part
 from training.treatment import adjustable
 
 Numbers = NDArray[np.float64]
@@ -50,6 +50,15 @@ _UNPENALISED = 30.0  # scale of the treatment's column: its coefficient is hardl
 
 
 @dataclass(frozen=True)
+class Parameters:
+    """What candidates are fitted with: LightGBM's parameters, its rounds, the spline's STRENGTH."""
+
+    trees: Mapping[str, Any] = field(default_factory=lambda: dict(TREES))
+    rounds: int = ROUNDS
+    strength: float = STRENGTH
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A candidate at one origin: what would be released, and its log-odds. effect: of treatment on them,
     taken out; 0 where there was nothing to adjust. gain: of the trees, [features]."""
@@ -60,16 +69,16 @@ class Fitted:
     gain: Numbers
 
 
-def fit(part: Part, names: Sequence[str], seed: int) -> dict[str, Fitted]:
+def fit(part: Part, names: Sequence[str], seed: int, parameters: Parameters) -> dict[str, Fitted]:
     """Every candidate, by name, the simplest first."""
-    parameters = {**TREES, "seed": seed}
+    of_trees, rounds = {**parameters.trees, "seed": seed}, parameters.rounds
     if adjustable(part.treated):  # what the contacts explain of the labels is no part of the model
-        screen = boosted(part.rows(part.customer % SCREENED == 0), names, parameters, ROUNDS)
-        spline, effect = _spline(part, names, _gain(screen), seed)
-        booster = boosted(part, names, parameters, ROUNDS, effect * part.treated.astype(np.float64))
+        screen = boosted(part.rows(part.customer % SCREENED == 0), names, of_trees, rounds)
+        spline, effect = _spline(part, names, _gain(screen), seed, parameters.strength)
+        booster = boosted(part, names, of_trees, rounds, effect * part.treated.astype(np.float64))
     else:
-        booster = boosted(part, names, parameters, ROUNDS)
-        spline, effect = _spline(part, names, _gain(booster), seed)
+        booster = boosted(part, names, of_trees, rounds)
+        spline, effect = _spline(part, names, _gain(booster), seed, parameters.strength)
     gain = _gain(booster)
     scorer = LogisticScorer(spline, names)
 
@@ -99,7 +108,9 @@ def _gain(booster: Any) -> Numbers:
     return np.asarray(booster.feature_importance("gain"), np.float64)
 
 
-def _spline(part: Part, names: Sequence[str], gain: Numbers, seed: int) -> tuple[models.Logistic, float]:
+def _spline(
+    part: Part, names: Sequence[str], gain: Numbers, seed: int, strength: float
+) -> tuple[models.Logistic, float]:
     """A ridge logistic regression on piecewise linear terms, and the effect of treatment beside them."""
     some = np.arange(len(part))
     if len(some) > SPLINE_ROWS:
@@ -128,7 +139,7 @@ def _spline(part: Part, names: Sequence[str], gain: Numbers, seed: int) -> tuple
     if adjusted:
         columns.append(_UNPENALISED * treated[:, None].astype(np.float64))
     design = np.concatenate(columns, axis=1)
-    model = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit(design, part.label[some])
+    model = LogisticRegression(C=strength, solver="newton-cholesky").fit(design, part.label[some])
     coefficients = [round(float(c), 9) for c in model.coef_[0]]  # beyond, another processor may differ
     terms, at = [], 0
     for place, knots, mean, scale, nulls in specs:

@@ -18,7 +18,7 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.settings import Settings
 from serving.models import Model
-from training import dataset, pooled
+from training import pooled, samples
 from training.evaluate import Figure, Numbers
 from training.targets import Target
 
@@ -69,7 +69,7 @@ def compare(
             _require_unseen(side, target, moment)
             build.require(side.card.needs, by=f"{side.card.name} {side.card.version}")
             names += [f.name for f in side.card.features if f.name not in names]
-    part, ids = dataset.judged(settings, log, build, target, moment, names)
+    part, ids = samples.judged(settings, log, build, target, moment, names)
 
     def scored(side: Side) -> Numbers:
         if isinstance(side, Path):
@@ -98,7 +98,7 @@ def _paired(
     return own, gains["other"]
 
 
-def _segments(part: dataset.Part, names: Sequence[str], first: Numbers, second: Numbers) -> Sequence[Segment]:
+def _segments(part: samples.Part, names: Sequence[str], first: Numbers, second: Numbers) -> Sequence[Segment]:
     found = []
     for feature in SEGMENTS:
         if feature not in names:

@@ -1,6 +1,7 @@
 """What a trained model says of itself: its card, its figures, the verdict."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,8 +17,8 @@ from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, Tr
 from serving.models import Model
 from training import baselines, evaluate, pooled
 from training.backtest import Step
-from training.dataset import Dataset, Part
 from training.evaluate import Numbers
+from training.samples import Dataset, Part
 from training.targets import Target, text
 
 KINDS = {
@@ -102,6 +103,19 @@ def card_of(
         baselines={},
         notes=tuple(notes),
     )
+
+
+def with_search(card: ModelCard, origins: Sequence[datetime]) -> ModelCard:
+    """The card of a model whose parameters were searched for, with the origins that decided."""
+    first, last, number = origins[0], origins[-1], len(origins)
+    note = Text(
+        f"Its parameters were searched for: the log-loss at the {number} origins of {first:%Y-%m-%d} to "
+        f"{last:%Y-%m-%d} decided. Figures at those are therefore too good, and so are means over all "
+        "origins; those of the test are not.",
+        f"参数经搜索得出：由{first:%Y-%m-%d}至{last:%Y-%m-%d}的{number}个时点的对数损失决定。"
+        "因此这些时点的指标以及各时点的平均值偏乐观；测试时点的指标不受影响。",
+    )
+    return msgspec.structs.replace(card, notes=(*card.notes, note))
 
 
 def with_figures(

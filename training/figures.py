@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from features.pages import Content
 from features.words import Words
 from serving.cards import ModelCard
-from training import baselines, pooled
+from training import baselines, pooled, transitions
 
 Figure = Mapping[str, float]  # value, low, high
 
@@ -103,7 +103,8 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
         lows = [
             f["low"] for who in card.baselines.values() for name, f in who.items() if name.endswith("_gain")
         ]
-        return min(lows, default=0) > 0, Words(card.notes[0].en, card.notes[0].zh)
+        well = min(lows, default=1) > 0 and not transitions.objections(card.metrics)
+        return well, Words(card.notes[0].en, card.notes[0].zh)
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
     ranks, ranked = _ranks(beaten, [baseline(name) for name, gain in gains.items() if gain["low"] <= 0])

@@ -6,11 +6,12 @@ weeks since then are not learnt from, and so its figures are its own.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import lightgbm
 import msgspec
@@ -29,8 +30,12 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, candidates, dataset, describe, evaluate, page, plots, registry, segments
+from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
+from training.candidates import Parameters
 from training.targets import catalogue
+
+if TYPE_CHECKING:
+    from training.tune import Found, Search
 
 Progress = Callable[[str, int, int], None] | None
 
@@ -39,7 +44,8 @@ RECIPE = 3  # raise when the same settings would give another model
 
 @dataclass(frozen=True)
 class Trained:
-    """A version of a model in the registry. `folder`: its files. `reused`: it was there, nothing fitted."""
+    """A version of a model in the registry. `folder`: its files. `reused`: it was there, nothing fitted.
+    `found`: by a search for parameters, if there was one."""
 
     run_id: str
     version: str
@@ -47,6 +53,7 @@ class Trained:
     folder: Path
     verdict: Words
     reused: bool = False
+    found: "Found | None" = None
 
 
 def train(
@@ -55,15 +62,17 @@ def train(
     as_of: datetime,
     seed: int = 1,
     progress: Progress = None,
-    origins: int = dataset.ORIGINS,
+    origins: int = samples.ORIGINS,
+    search: "Search | None" = None,
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
 
     origins: of the backtest, at most; with fewer it is known less well, and candidates cannot compete.
+    search: for parameters, before anything is judged; None: the defaults.
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
-    today's declarations.
+    today's declarations, TrainingError if a feature looks ahead.
     """
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
     declared = catalogue(shop.declared("TARGETS"))
@@ -73,38 +82,54 @@ def train(
     features = feature_catalogue(shop.declared("FEATURES"))
     here = {name: feature for name, feature in features.items() if name in build.features}
     build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
-    when = dataset.timeline(target, build, as_of, origins)
-    learnt, left_out = dataset.columns(build, features, when)
-    recipe = {
-        "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
-        "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
-        "known_by": iso(when.known_by), "trees": dict(candidates.TREES), "rounds": candidates.ROUNDS,
-        "lightgbm": lightgbm.__version__, "features": learnt, "currency": shop.currency,
-        "strength": candidates.STRENGTH, "attributes": [shop.segments, shop.protected],
-        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
-    }  # fmt: skip
-    key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    when = samples.timeline(target, build, as_of, origins)
+    learnt, left_out = samples.columns(build, features, when)
     steps = len(when.origins) + 4
 
     def say(what: str, done: int) -> None:
         if progress:
             progress(f"{target.name}: {what}", done, steps)
 
-    with registry.registering(settings, target.name) as door:
-        if (found := door.find(key)) is not None:
-            say(f"version {found.version} is this very model", steps)
-            card = models.load(found.folder).card
-            return Trained(found.run_id, found.version, card, found.folder, describe.verdict_of(card), True)
+    def read() -> samples.Dataset:
         say("reading features through Feast", 0)
-        data = dataset.read(settings, log, build, target, when, learnt)
+        data = samples.read(settings, log, build, target, when, learnt)
+        say("looking for features that look ahead", 0)
+        leaks.require_none(log, build, shop, here, target, data)
+        return data
+
+    recipe = {
+        "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
+        "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
+        "known_by": iso(when.known_by), "lightgbm": lightgbm.__version__, "features": learnt,
+        "currency": shop.currency, "attributes": [shop.segments, shop.protected],
+        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
+    }  # fmt: skip
+    parameters, data, found = Parameters(), None, None
+    if search is not None:
+        from training import tune  # loads Optuna, which only a search needs
+
+        data = read()
+        found = tune.search(settings, data, recipe, search, progress)
+        parameters = found.parameters
+    recipe |= asdict(parameters)
+    key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    with registry.registering(settings, target.name) as door:
+        if (kept := door.find(key)) is not None:
+            say(f"version {kept.version} is this very model", steps)
+            card = models.load(kept.folder).card
+            verdict = describe.verdict_of(card)
+            return Trained(kept.run_id, kept.version, card, kept.folder, verdict, True, found)
+        data = data or read()
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
-            data, seed, said=lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
+            data, seed, parameters, lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
         )
         last = walked[-1]
         fitted = last.fitted[last.candidate]
         version = door.next_version()
         card = describe.card_of(shop, target, build, data, last, version, seed, features, left_out)
+        if found and parameters != Parameters():
+            card = describe.with_search(card, found.origins)
         with TemporaryDirectory(prefix="propensity-") as scratch:
             examples = _examples(data.known(when.test).matrix, seed)
             # Saved once to be judged: what is judged is the very score that is served.
@@ -123,12 +148,14 @@ def train(
             drawn = plots.draw(Path(scratch) / "plots", last.part.label, scores, learnt, fitted.gain)
             drawn.append(page.write(Path(scratch) / "card.html", folder, target.population.words))
             say(f"registering version {version}", steps - 1)
-            kept = door.register(folder, drawn, card, key, recipe)
+            params = recipe | ({"trials": found.trials} if found else {})
+            kept = door.register(folder, drawn, card, key, params)
     say(f"version {version} registered", steps)
-    return Trained(kept.run_id, kept.version, model.card, kept.folder, describe.verdict_of(model.card))
+    verdict = describe.verdict_of(model.card)
+    return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found)
 
 
-def _judged(data: dataset.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
+def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:
     parts = [step.part for step in walked]
     customer = np.concatenate([part.customer for part in parts])
     return segments.Judged(

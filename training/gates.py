@@ -12,9 +12,9 @@ from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from serving import value
+from serving import segmentation, value
 from serving.releases import Release
-from training import gate, value_gate
+from training import gate, transitions, value_gate
 from training.compare import Comparison, compare
 from training.targets import catalogue
 
@@ -46,4 +46,11 @@ def _compared(settings: Settings, release: Release, champion: Release) -> Compar
     return compare(settings, Log.open(settings), Build.open(settings), target, sides, card.tested_on.moment)
 
 
-GATES: Mapping[str, Gate] = {value.KIND: value_gate.objections}
+def of_segmentation(
+    settings: Settings, release: Release, folder: Path, champion: Release | None
+) -> list[Words]:
+    """Of a segmentation: stages that promise the contrary of what came. It replaces whatever is in force."""
+    return transitions.objections(release.model.card.metrics)
+
+
+GATES: Mapping[str, Gate] = {value.KIND: value_gate.objections, segmentation.KIND: of_segmentation}

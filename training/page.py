@@ -13,7 +13,7 @@ from features.files import write_atomically
 from features.moments import iso
 from features.pages import Content, Html, banner, bullets, code, page, paragraph, section, table, tiles
 from features.words import Words
-from serving import folders, models
+from serving import folders, kinds, models
 from serving.booster import Numbers
 from serving.cards import ModelCard, Text
 from training import judged, segments_page, targets
@@ -29,7 +29,7 @@ def write(out: Path, folder: Path, population: Words | None = None) -> Path:
     """
     folders.verify(folder)
     card = folders.read_json(folder / "card.json", ModelCard)
-    moved = importance(folder) if card.features else np.zeros(0)
+    moved = importance(folder) if kinds.of(card) is kinds.CLASSIFIER else np.zeros(0)
     write_atomically(out, render(card, moved, population).encode())
     return out
 
@@ -76,7 +76,7 @@ def render(
         segments_page.by_segment(card),
         judged.gain(card),
         judged.contacts(card),
-        _features(card, importance) if card.features else "",
+        _features(card, importance) if len(importance) else "",
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
         note=Words(
             "The card of a model, written from what training measured. Brackets are 95 % intervals.",

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from features.definitions import WINDOWS
 from features.moments import DAY, midnight
 from features.words import Words
-from training import dataset
+from training import samples
 from training.labels import labels
 from training.populations import buyers
 from training.rhythm import Rhythm
@@ -143,9 +143,9 @@ def _proposal(
 
 
 def _needed_days(target: Target) -> int:
-    """Of log, for `dataset.timeline`: what lies before the first moment, weeks to learn from, two labels."""
-    weeks = (dataset.FIT_MOMENTS[0] - 1) * dataset.STEP // DAY
-    return max(target.population.days, dataset.WARM_UPS[-1][0]) + weeks + 2 * target.horizon_days
+    """Of log, for `samples.timeline`: what lies before the first moment, weeks to learn from, two labels."""
+    weeks = (samples.FIT_MOMENTS[0] - 1) * samples.STEP // DAY
+    return max(target.population.days, samples.WARM_UPS[-1][0]) + weeks + 2 * target.horizon_days
 
 
 def _asks(target: Target) -> tuple[object, ...]:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from features import duck
 from features.compute import kernel, plan
 from features.compute.builds import KEYS
-from features.compute.expressions import Float64, evaluate
+from features.compute.expressions import evaluate
 from features.compute.plan import Input
 from features.definitions import CALENDAR, Feature
 from features.moments import DAY_US, offsets_of, to_us
+from features.rules import Float64
 from features.shop import Shop
 
 BLOCK = 12_000  # customers x moments whose results are held in float64 at once: they stay in the caches

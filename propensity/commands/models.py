@@ -28,6 +28,21 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     show_default=True,
     help="Moments of the backtest; with fewer, candidates hardly compete.",
 )
+@click.option(
+    "--tune",
+    "minutes",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=10.0,
+    metavar="[MINUTES]",
+    help="First search for parameters, each target's so long [10 minutes]; the next search goes on from it. "
+    "Put it after TARGETS.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Search until so many trials were made, earlier ones included.",
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
 def train(
@@ -35,6 +50,8 @@ def train(
     as_of: datetime | None,
     seed: int,
     origins: int,
+    minutes: float | None,
+    trials: int | None,
     list_targets: bool,
     dry_run: bool,
 ) -> None:
@@ -42,10 +59,12 @@ def train(
 
     `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
-    moments.
+    moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
+    model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
+    Nothing is trained on a feature that looks ahead of its moment: it is named.
     """
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
@@ -59,11 +78,20 @@ def train(
         return
     if dry_run:
         click.echo(plan_targets(settings, targets))
+        if minutes is not None or trials is not None:
+            click.echo("would first search for the parameters of each target's models")
         return
+    search = None
+    if minutes is not None or trials is not None:
+        from training.tune import Search
+
+        search = Search(minutes, trials)
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, targets, seed, progress, origins)
+        trained = train_targets(settings, targets, seed, progress, origins, search)
     for one in trained:
         show(one)
+        if one.found:
+            click.echo(f"{one.card.name}: {one.found}")
 
 
 @main.command()
@@ -75,8 +103,9 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
     """Release a version of TARGET's model: from now on the service answers with it.
 
     It must beat recency alone and a logistic regression on recency, frequency and money (`value`: not lose
-    to BG/NBD), and be better than what is in force in something, without harm elsewhere. The one before
-    stays as `rollback`; running services follow within a second, without a restart.
+    to BG/NBD), and be better than what is in force in something, without harm elsewhere. (`segmentation`: no
+    stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
+    within a second, without a restart.
     """
     from propensity.steps import promote_target
 

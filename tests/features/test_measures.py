@@ -16,7 +16,7 @@ from logs import write_log
 from features.compute import kernel, reference
 from features.compute.engine import compute
 from features.compute.expressions import evaluate
-from features.contracts import _part
+from features.contracts import part_of
 from features.definitions import Feature
 from features.errors import FeatureError
 from features.log import Log
@@ -199,7 +199,7 @@ def test_every_measure_equals_the_slow_obvious_answer(tmp_path_factory: Any, row
 def test_nothing_known_later_changes_any_measure(tmp_path_factory: Any, rows: Rows, moment: datetime) -> None:
     """The calendar among them: what is announced later was not ahead."""
     log = write_log(tmp_path_factory.mktemp("log"), rows)
-    then = _part(log, tmp_path_factory.mktemp("then"), CUSTOMERS, moment)
+    then = part_of(log, tmp_path_factory.mktemp("then"), CUSTOMERS, moment)
     assert differing(values(log, [moment]), values(then, [moment])) == []
 
 

@@ -9,15 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 from logs import OF_LOG, write_log
 from running import CUSTOMERS, Running, release, running, settings_of, small_build
+from segments_by_hand import FEATURES, saved
 from test_openapi import answer_of
-from tiny import TINY_MOMENT, tiny_value
+from tiny import TINY_FEATURES, TINY_MOMENT, tiny_value
 
 from features import online
 from features.compute.builds import Build
 from features.moments import DAY, iso
 from features.settings import Settings
-from serving import kinds, releases, value_scores
+from serving import kinds, releases, score_store, value_scores
 from serving.openapi import document
+from serving.segment_tables import TABLES
 
 NEWCOMER, BUYER = "c0007", "c0042"
 
@@ -42,14 +44,17 @@ def small_log(settings: Settings, name: str = "hand") -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Released: churn_28d and value, whose scores of everyone are there."""
+    """Released: churn_28d, value and segmentation, whose scores of everyone are there."""
     folder = tmp_path_factory.mktemp("profile")
     settings = settings_of(folder / "home")
-    build = small_build(settings)
+    build = small_build(settings, names=sorted({*TINY_FEATURES, *FEATURES}))
     small_log(settings, build.log)
     release(settings, folder, build, "churn_28d")
     valued = releases.publish(settings, tiny_value(folder / "value"), "value", "1")
-    kinds.score(settings, valued, build, TINY_MOMENT)
+    made = saved(folder / "segmentation", hashes=build.features)
+    segmented = releases.publish(settings, made, "segmentation", "1")
+    for one in kinds.in_order([segmented, valued]):
+        kinds.score(settings, one, build, TINY_MOMENT)
     online.publish(settings, build, TINY_MOMENT)
     return settings
 
@@ -69,7 +74,7 @@ def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home
     (score,) = told["scores"]
     assert score["target"] == "churn_28d"
     assert score["reasons"]
-    rows = pq.read_table(value_scores.path(home, "value", "1", TINY_MOMENT)).to_pylist()
+    rows = pq.read_table(score_store.path(home, "value", "1", TINY_MOMENT)).to_pylist()
     row = next(row for row in rows if row["customer_id"] == BUYER)
     worth = told["value"]
     assert (worth["model_version"], worth["known_at"]) == ("1", iso(TINY_MOMENT))
@@ -82,6 +87,50 @@ def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home
     # At midnight in UTC the shop, in New York, still has the day before.
     days = timedelta(-(-row["next_order_days"] // 1))
     assert date.fromisoformat(worth["next_order_date"]) == TINY_MOMENT.date() - DAY + days
+
+
+def test_segments_are_told_in_words_as_everyone_was_segmented(service: Running, home: Settings) -> None:
+    """Else: an operator reads another stage than the campaign was planned with, or a name of ours."""
+    rows = pq.read_table(score_store.path(home, "segmentation", "1", TINY_MOMENT)).to_pylist()
+    quadrants = {row["quadrant"] for row in rows}
+    assert quadrants == {"core", "rising", "fading", "basic", None}
+    late = next(row for row in rows if row["churn_reason"] and row["quadrant"])
+    answer = service.client.get(f"/v1/customers/{late['customer_id']}").json()
+    answer_of("/v1/customers/{id}", "get").validate(answer)
+    told = answer["segments"]
+    assert (told["model_version"], told["known_at"]) == ("1", iso(TINY_MOMENT))
+    scores = (told["tier"]["recency"], told["tier"]["frequency"], told["tier"]["money"])
+    assert scores == (late["r"], late["f"], late["m"])
+    shown = {
+        "tier": told["tier"]["segment"], "quadrant": told["quadrant"], "stage": told["stage"]["segment"],
+        "churn_reason": told["churn_reason"],
+    }  # fmt: skip
+    for kind, segment in shown.items():
+        label, entry = TABLES[kind].told(late[f"{kind}_rule"])
+        assert segment == {
+            "name": late[kind],
+            "text": {"en": label.words.en, "zh": label.words.zh},
+            "meaning": {"en": label.meaning.en, "zh": label.meaning.zh},
+            "why": {"en": entry.words.en, "zh": entry.words.zh},
+        }
+    assert told["stage"]["since"] is None, "of one snapshot, nobody knows since when"
+
+
+def test_what_segments_read_of_values_is_written_before(home: Settings) -> None:
+    """Else: a build of new orders parts customers by the values of the old ones."""
+    loaded = [releases.load(home, name) for name in releases.names(home)]
+    assert [release.name for release in kinds.in_order(loaded)] == ["churn_28d", "value", "segmentation"]
+
+
+def test_without_a_value_there_is_no_quadrant_and_without_a_silence_no_reason(
+    service: Running, home: Settings
+) -> None:
+    newcomer = service.client.get(f"/v1/customers/{NEWCOMER}").json()["segments"]
+    assert newcomer["quadrant"] is None
+    assert newcomer["stage"]["segment"]["name"]
+    rows = pq.read_table(score_store.path(home, "segmentation", "1", TINY_MOMENT)).to_pylist()
+    here = next(row["customer_id"] for row in rows if row["churn_reason"] is None)
+    assert service.client.get(f"/v1/customers/{here}").json()["segments"]["churn_reason"] is None
 
 
 def test_who_never_ordered_has_no_value_rather_than_an_average(service: Running) -> None:
@@ -123,7 +172,7 @@ def test_value_is_no_target_of_scores(service: Running) -> None:
     named = {
         model["name"]: model["card"]["kind"] for model in service.client.get("/v1/models").json()["models"]
     }
-    assert named == {"churn_28d": "lightgbm", "value": "value"}
+    assert named == {"churn_28d": "lightgbm", "segmentation": "segmentation", "value": "value"}
 
 
 def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
@@ -136,6 +185,7 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
         def code() -> str:
             told = service.client.get(f"/v1/customers/{BUYER}").json()
             assert told["scores"] == []
+            assert told["segments"]["error"]["code"] == "no_release"
             return str(told["value"]["error"]["code"])
 
         assert code() == "no_release"
@@ -153,9 +203,9 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
 
 def test_the_file_of_everyone_is_read_by_parts(home: Settings, tmp_path: Path, monkeypatch) -> None:
     """Else: in a shop of a million customers each look at one of them reads all."""
-    monkeypatch.setattr(value_scores, "_GROUP", 100)
+    monkeypatch.setattr(score_store, "GROUP", 100)
     one = releases.load(home, "value")
-    out = value_scores.path(home, "value", "1", TINY_MOMENT)
+    out = score_store.path(home, "value", "1", TINY_MOMENT)
     whole = out.read_bytes()
     kinds.score(home, one, Build.open(home), TINY_MOMENT)
     try:

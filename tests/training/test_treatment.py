@@ -11,7 +11,7 @@ from logs import write_log
 from features.log import Log
 from features.moments import DAY, parse_moment
 from training import candidates
-from training.dataset import Part
+from training.samples import Part
 from training.treatment import treated
 
 M = parse_moment("2017-06-01")
@@ -62,8 +62,8 @@ def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:
     label = (rng.random(n) < 1 / (1 + np.exp(-(z + effect * contacted)))).astype(float)
     names = ("a", "b", "c")
     rows = Part(x, label, np.arange(n), contacted)
-    adjusted = candidates.fit(rows, names, 1)
-    naive = candidates.fit(replace(rows, treated=np.zeros(n, bool)), names, 1)
+    adjusted = candidates.fit(rows, names, 1, candidates.Parameters())
+    naive = candidates.fit(replace(rows, treated=np.zeros(n, bool)), names, 1, candidates.Parameters())
     for name in ("spline", "trees", "blend"):
         error, bent = (np.abs(f[name].raw(x) - z)[np.abs(x[:, 0]) < 2].mean() for f in (adjusted, naive))
         assert error < 0.3 * bent

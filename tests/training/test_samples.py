@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import TODAY
 
+import training
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import NotEnoughData
+from features.errors import NotEnoughData, UsageError
 from features.log import Log
 from features.moments import DAY, grid, parse_moment
 from features.settings import Settings
-from training import dataset
+from training import samples
 from training.targets import TARGETS, Target
 from training.targets import catalogue as targets
 
@@ -47,15 +49,15 @@ def test_nothing_that_is_learnt_looks_beyond_its_origin(
     horizon = target.horizon_days * DAY
     if days - early < 500:  # more than any of these needs
         try:
-            when = dataset.timeline(target, build, as_of)
+            when = samples.timeline(target, build, as_of)
         except NotEnoughData:
             return
     else:
-        when = dataset.timeline(target, build, as_of)
-        assert len(when.origins) == dataset.ORIGINS
+        when = samples.timeline(target, build, as_of)
+        assert len(when.origins) == samples.ORIGINS
     for origin in when.origins:
         known = when.known(origin)
-        assert len(known) >= dataset.FIT_MOMENTS[0]
+        assert len(known) >= samples.FIT_MOMENTS[0]
         assert known[-1] + horizon <= origin
         assert origin + horizon <= as_of
         assert known[0] >= starts + 90 * DAY
@@ -67,7 +69,7 @@ def test_nothing_that_is_learnt_looks_beyond_its_origin(
 def test_the_demo_is_judged_at_the_last_moment_whose_label_is_mature(journey: Settings) -> None:
     """Else: the printed figures are of another moment than the published comparators."""
     build = Build.open(journey)
-    whens = [dataset.timeline(target, build, journey.now()) for target in (CHURN, WEEK, FORTNIGHT)]
+    whens = [samples.timeline(target, build, journey.now()) for target in (CHURN, WEEK, FORTNIGHT)]
     assert [f"{when.test:%m-%d}" for when in whens] == ["12-03", "12-24", "12-17"]
     months = ["07-16", "08-13", "09-10", "10-08", "11-05", "12-03"]
     assert [f"{origin:%m-%d}" for origin in whens[0].origins] == months
@@ -76,7 +78,7 @@ def test_the_demo_is_judged_at_the_last_moment_whose_label_is_mature(journey: Se
 def test_an_as_of_after_the_logs_end_does_not_make_labels_mature() -> None:
     """Else: whoever is not in the log yet counts as lost."""
     moments = grid(parse_moment("2017-01-01"), M)
-    when = dataset.timeline(CHURN, build_of(moments[0], moments, until=M), parse_moment("2030-01-01"))
+    when = samples.timeline(CHURN, build_of(moments[0], moments, until=M), parse_moment("2030-01-01"))
     assert when.test + 28 * DAY <= M
 
 
@@ -84,31 +86,31 @@ def test_a_short_log_is_told_in_numbers() -> None:
     """Else: somebody with half a year of data sees a stack trace, or a model of nothing."""
     moments = grid(parse_moment("2017-07-01"), M)
     with pytest.raises(NotEnoughData, match=r"105 days or more .* These 64 days hold 6 usable snapshots"):
-        dataset.timeline(CHURN, build_of(moments[0], moments), M)
+        samples.timeline(CHURN, build_of(moments[0], moments), M)
 
 
 def test_features_that_grow_with_the_log_are_left_out() -> None:
     """Else: the model learns what 200 known days look like, and is asked about 330."""
     starts, known = parse_moment("2017-01-01"), catalogue()
     build = build_of(starts, grid(starts, starts + 900 * DAY))
-    young, old = (dataset.timeline(CHURN, build, starts + days * DAY) for days in (364, 896))
-    learnt, left_out = dataset.columns(build, known, young)
+    young, old = (samples.timeline(CHURN, build, starts + days * DAY) for days in (364, 896))
+    learnt, left_out = samples.columns(build, known, young)
     assert {"orders_365d", "tenure", "orders_trend_year", "response_rate"} <= set(left_out)
     assert {"orders_90d", "days_since_order", "gap_median", "overdue", "orders_trend"} <= set(learnt)
     assert set(learnt) | set(left_out) == set(known)
-    assert dataset.columns(build, known, old)[1] == ()
+    assert samples.columns(build, known, old)[1] == ()
 
 
-def two_origins() -> dataset.Timeline:
+def two_origins() -> samples.Timeline:
     """Of which one is learnt from too; the other's labels are known four weeks later."""
     moments = tuple(M - weeks * 7 * DAY for weeks in (9, 8, 4))
-    return dataset.Timeline(moments, (M - 28 * DAY, M), 28 * DAY, M + 28 * DAY)
+    return samples.Timeline(moments, (M - 28 * DAY, M), 28 * DAY, M + 28 * DAY)
 
 
 def test_an_origin_learns_from_what_had_matured(journey: Settings) -> None:
     """Else: a backtest is told what the customers after its origin did."""
     when = two_origins()
-    data = dataset.read(journey, Log.open(journey), Build.open(journey), CHURN, when, ("spend_90d",))
+    data = samples.read(journey, Log.open(journey), Build.open(journey), CHURN, when, ("spend_90d",))
     early, late = (data.known(origin) for origin in when.origins)
     assert when.known(M - 28 * DAY) == (M - 63 * DAY, M - 56 * DAY)
     assert len(early) + len(data.at(M - 28 * DAY)) == len(late)
@@ -123,10 +125,10 @@ def test_the_rows_are_the_population_and_its_features(journey: Settings) -> None
     """Else: customers are lost, doubled or given another's features between log, Feast and model."""
     build, log = Build.open(journey), Log.open(journey)
     names = ("spend_90d", "overdue")
-    week = dataset.read(
-        journey, log, build, WEEK, dataset.Timeline((M - 14 * DAY,), (M,), 7 * DAY, M + 28 * DAY), names
+    week = samples.read(
+        journey, log, build, WEEK, samples.Timeline((M - 14 * DAY,), (M,), 7 * DAY, M + 28 * DAY), names
     )
-    data = dataset.read(journey, log, build, CHURN, two_origins(), names)
+    data = samples.read(journey, log, build, CHURN, two_origins(), names)
     assert len(data.at(M)) == len(week.at(M)) == 2318
     snapshot = build.read(M)
     inside = snapshot["orders_90d"].to_numpy() > 0
@@ -144,6 +146,28 @@ def test_a_part_with_one_kind_of_label_is_refused(journey: Settings) -> None:
     """Else: a model of ten lost customers is judged to three digits."""
     build, log = Build.open(journey), Log.open(journey)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "LEAST_OF_A_LABEL", 345)
+        patch.setattr(samples, "LEAST_OF_A_LABEL", 345)
         with pytest.raises(NotEnoughData, match="345 of each kind"):
-            dataset.read(journey, log, build, CHURN, two_origins(), ("spend_90d",))
+            samples.read(journey, log, build, CHURN, two_origins(), ("spend_90d",))
+
+
+def test_a_data_scientist_gets_the_very_rows_that_models_are_fitted_on(journey: Settings) -> None:
+    """Else: what is found in a notebook is not what `propensity train` learns from."""
+    rows = training.dataset("churn_28d", journey)
+    log, build = Log.open(journey), Build.open(journey)
+    when = samples.timeline(CHURN, build, TODAY, origins=1)
+    names, _ = samples.columns(build, catalogue(), when)
+    data = samples.read(journey, log, build, CHURN, when, names)
+    for name, part, moments in (
+        ("train", data.known(when.test), when.known(when.test)),
+        ("test", data.at(when.test), (when.test,)),
+    ):
+        of = rows[rows["part"] == name]
+        assert of[list(names)].to_numpy(np.float32).tobytes() == part.matrix.tobytes()
+        assert of["label"].tolist() == part.label.tolist()
+        assert of["treated"].tolist() == part.treated.tolist()
+        assert of["customer_id"].tolist() == [data.ids[number] for number in part.customer]
+        assert sorted(of["moment"].unique()) == sorted(moments)
+    assert not rows.duplicated(["customer_id", "moment"]).any()
+    with pytest.raises(UsageError, match="no target nonsense; there are: churn_28d"):
+        training.dataset("nonsense", journey)

@@ -108,6 +108,11 @@ class Dataset:
         first, end = np.searchsorted(self._at, [to_us(origin), to_us(origin) + 1])
         return self._rows.rows(slice(first, end))
 
+    def moments(self, of: Sequence[datetime]) -> NDArray[np.datetime64]:
+        """The moment (UTC) of each row of a part that holds those moments: [n]."""
+        wanted = np.isin(self._at, [to_us(moment) for moment in of])
+        return self._at[wanted].astype("datetime64[us]")
+
 
 def timeline(target: Target, build: Build, as_of: datetime, origins: int = ORIGINS) -> Timeline:
     """The moments and origins, from the build's. NotEnoughData says how much log is lacking.

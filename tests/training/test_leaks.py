@@ -1,0 +1,115 @@
+"""Features that look ahead. If these fail, a model is praised for what nobody can know when it serves."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from homes import copy_of
+
+from features.compute.builds import Build
+from features.compute.engine import compute
+from features.definitions import catalogue
+from features.errors import TrainingError
+from features.log import Log
+from features.moments import DAY
+from features.settings import Settings
+from features.shop import shop_of
+from training import leaks, samples
+from training.fit import train
+from training.samples import Dataset
+from training.targets import catalogue as targets
+
+CHURN = targets()["churn_28d"]
+PLANTED = "orders_7d"
+
+
+@dataclass(frozen=True)
+class World:
+    """A home, and what a training of churn reads in it."""
+
+    settings: Settings
+    log: Log
+    build: Build
+    data: Dataset
+
+    @classmethod
+    def of(cls, settings: Settings) -> "World":
+        log, build = Log.open(settings), Build.open(settings)
+        when = samples.timeline(CHURN, build, settings.now(), origins=1)
+        names, _ = samples.columns(build, catalogue(), when)
+        return cls(settings, log, build, samples.read(settings, log, build, CHURN, when, names))
+
+    def recomputed(self) -> list[str]:
+        known = {name: feature for name, feature in catalogue().items() if name in self.build.features}
+        return leaks.recomputed(self.log, shop_of(self.settings), known, self.data)
+
+    def with_column(self, name: str, values: np.ndarray) -> Dataset:
+        """The data with other values in one column."""
+        matrix = self.data._rows.matrix.copy()
+        matrix[:, self.data.features.index(name)] = values
+        return replace(self.data, _rows=replace(self.data._rows, matrix=matrix))
+
+
+@pytest.fixture(scope="module")
+def honest(journey: Settings) -> World:
+    """The real log as it is."""
+    return World.of(journey)
+
+
+@pytest.fixture(scope="module")
+def leaky(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The same, but one column of every snapshot is that of the day after."""
+    settings = copy_of(journey, tmp_path_factory.mktemp("leaky") / "home")
+    build, log, known = Build.open(settings), Log.open(settings), catalogue()
+    moments = [m for m in build.moments if m + DAY <= log.complete_until]
+    later: dict[object, list[pa.Table]] = {}
+    for moment, table in compute(
+        log, shop_of(settings), {PLANTED: known[PLANTED]}, [m + DAY for m in moments]
+    ):
+        later.setdefault(moment - DAY, []).append(table)
+    for moment in moments:
+        stored, ahead = build.read(moment), pa.concat_tables(later[moment])
+        rows = pc.index_in(stored["customer_id"].combine_chunks(), ahead["customer_id"].combine_chunks())
+        place = stored.column_names.index(PLANTED)
+        path = build.path(moment)
+        path.unlink()
+        pq.write_table(stored.set_column(place, PLANTED, ahead[PLANTED].take(rows)), path)
+    build.write_manifest()
+    return World.of(settings)
+
+
+def test_training_names_a_feature_that_peeks_one_day_ahead(leaky: World) -> None:
+    """Else: a shop buys a model for figures that it has only in a backtest."""
+    with pytest.raises(TrainingError, match=rf"churn_28d is not trained.*: {PLANTED} had other values"):
+        train(leaky.settings, CHURN.name, leaky.settings.now(), origins=1)
+    assert leaky.recomputed() == [PLANTED]
+
+
+def test_a_peek_shows_in_its_power_where_no_log_can_tell(leaky: World) -> None:
+    """Else: rows that are made from what followed, but claim an earlier date, are never found out."""
+    assert list(leaks.powers(leaky.log, CHURN, leaky.data)) == [PLANTED]
+
+
+def test_a_feature_that_is_the_label_shows_in_its_power(honest: World) -> None:
+    """Else: an imported score that was made afterwards becomes the best feature of all."""
+    label = honest.data._rows.label
+    noise = np.random.default_rng(1).normal(size=len(label))
+    data = honest.with_column("spend_90d", label + noise)
+    assert list(leaks.powers(honest.log, CHURN, data)) == ["spend_90d"]
+
+
+def test_no_feature_of_the_real_log_is_blamed(honest: World) -> None:
+    """Else: a false alarm keeps a shop from training at all. Half of the bound would do here."""
+    assert honest.recomputed() == []
+    assert leaks.powers(honest.log, CHURN, honest.data, ahead=leaks.AHEAD / 2) == {}
+
+
+def test_a_build_is_judged_by_the_log_that_it_was_made_of(honest: World) -> None:
+    """Else: rows that arrived since, of days before, make every feature look like a peek."""
+    log, build = honest.log, honest.build
+    grown = replace(log, folder=log.folder.with_name("grown"), fingerprint="grown")
+    assert leaks.made_of(build, grown).folder == log.folder
+    assert leaks.made_of(build, log) is log
