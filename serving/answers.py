@@ -6,7 +6,7 @@ an action (`decide` has the formula) is made of:
     P(order)          inputs.order_probability, within the shop's value horizon. It bounds what an action can
                       add, and never ranks customers by risk. Not known: effects stay as declared.
     margin per order  her average order of the last 365 days x the shop's margin rate
-    lifetime value    0: no model estimates it yet, so retention and opt-out terms are listed and are 0
+    lifetime value    0: decisions use no value model yet, so retention and opt-out terms are listed and are 0
     contacts          contacts_<per_days>d of her features, plus what the ledger reserved in as many days,
                       plus those of other systems that her features do not have yet
     consent           what she said of channel and purpose, or of all channels; else the shop's default

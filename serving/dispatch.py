@@ -104,7 +104,11 @@ class Dispatch:
 
     def _warm(self) -> None:
         """Open what requests need before the first one, and say what is missing."""
-        for open in (self._scorer.ready, self._deciding):
+        for open in (
+            self._scorer.refused,
+            self._scorer.ready,
+            self._deciding,
+        ):  # the first loads all releases
             try:
                 open()
             except PropensityError as error:
