@@ -52,8 +52,12 @@ def run(quick: bool = False) -> None:
 
     _step("4/7 Release", "to the service, and score everyone")
     for one in trained:
-        said = steps.promote_target(settings, one.card.name, one.version, False)
-        tables.say(said.partition("\n")[0])  # its verdict was told above
+        _release(settings, one.card.name, one.version)
+    for name in () if quick else ("value", "segmentation"):  # the one reads what the other expects
+        with tables.progress_bar("Training") as progress:
+            (one,) = steps.train_targets(settings, (name,), seed=1, progress=progress)
+        tables.say(one.verdict.en)
+        _release(settings, name, one.version)
 
     key = secrets.token_urlsafe(24)
     port = _free_port()
@@ -65,6 +69,8 @@ def run(quick: bool = False) -> None:
         body = {"customers": [*ids[:4], known_elsewhere, "nobody"], "reasons": 2}
         answer = _asked(client.post("/v1/scores", json=body))
         tables.show_scores(answer)
+        if not quick:
+            tables.show_customer(_asked(client.get(f"/v1/customers/{ids[3]}")))
         _step("7/7 Decide", f"what to do for customer {ids[3]}, if anything: POST /v1/decisions")
         # The same key while models and features are the same: the demo repeated gives the same decision.
         version = releases.current(settings, "churn_28d")
@@ -83,6 +89,7 @@ What to type next (state is in {home}):
   export PATH=$PWD/.venv/bin:$PATH PROPENSITY_AS_OF=2017-12-31      # "today", for a log of the past
   propensity features list                                          # what is known about a customer
   propensity score --release churn_28d --out churn.parquet          # everyone's score, in a file
+  propensity models card churn_28d                                  # what the model is, on one page
   propensity decide {customer} --preview                                  # a decision that leaves no trace
   propensity decide --replay {decision}
   propensity monitor run                                            # does the model still hold?
@@ -92,6 +99,11 @@ The service, for you to call:
   curl localhost:3000/v1/scores -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
        -d '{{"customers": ["{customer}"]}}'
 """
+
+
+def _release(settings: Settings, name: str, version: str) -> None:
+    said = steps.promote_target(settings, name, version, False)
+    tables.say(said.partition("\n")[0])  # its verdict was told before
 
 
 def _step(name: str, what: str) -> None:

@@ -235,6 +235,26 @@ def show_scores(answer: dict[str, Any]) -> None:
     console().print(shown)
 
 
+def show_customer(answer: dict[str, Any]) -> None:
+    """What GET /v1/customers/{id} says beside the scores: worth and segments, or why nothing is said."""
+    value, segments = answer["value"], answer["segments"]
+    if "error" in value:
+        say(f"value: {value['error']['detail']}")
+    else:
+        profit = value["profit"]
+        say(
+            f"customer {answer['customer_id']} within {value['horizon_days']} days: {value['orders']:.1f} orders, "
+            f"{profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
+            f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
+        )
+    if "error" in segments:
+        say(f"segments: {segments['error']['detail']}")
+        return
+    tier, stage = segments["tier"], segments["stage"]
+    told = [tier and tier["segment"], segments["quadrant"], stage["segment"], segments["churn_reason"]]
+    say("; ".join(f"{one['text']['en']} ({one['why']['en']})" for one in told if one))
+
+
 def show_decision(answer: dict[str, Any], as_json: bool) -> None:
     """A decision, with why each other action was not taken."""
     if as_json:
