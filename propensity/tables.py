@@ -243,8 +243,8 @@ def show_customer(answer: dict[str, Any]) -> None:
     else:
         profit = value["profit"]
         say(
-            f"customer {answer['customer_id']} within {value['horizon_days']} days: {value['orders']:.1f} orders, "
-            f"{profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
+            f"customer {answer['customer_id']} within {value['horizon_days']} days: {value['orders']:.1f} "
+            f"orders, {profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
             f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
         )
     if "error" in segments:

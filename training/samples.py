@@ -108,6 +108,11 @@ class Dataset:
         first, end = np.searchsorted(self._at, [to_us(origin), to_us(origin) + 1])
         return self._rows.rows(slice(first, end))
 
+    def of(self, places: Sequence[int]) -> "Dataset":
+        """With those features alone, by their places."""
+        rows = replace(self._rows, matrix=np.ascontiguousarray(self._rows.matrix[:, places]))
+        return replace(self, features=tuple(self.features[place] for place in places), _rows=rows)
+
     def moments(self, of: Sequence[datetime]) -> NDArray[np.datetime64]:
         """The moment (UTC) of each row of a part that holds those moments: [n]."""
         wanted = np.isin(self._at, [to_us(moment) for moment in of])
