@@ -23,6 +23,8 @@ def main(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _line(figure: dict[str, Any]) -> str:
+    if "low" in figure:
+        return _gained(figure)
     goal = ""
     if figure["goal"] is not None:
         bound = f"at {figure['at']} " if "at" in figure else ""
@@ -32,6 +34,15 @@ def _line(figure: dict[str, Any]) -> str:
         how = "" if "at" in figure else f" {figure.get('better', 'faster')} than"
         peer = f", {figure['ratio']:.3g} times{how} {figure['peer']}"
     return f"{figure['name']}: {figure['value']:.4g} {figure['unit']}{peer}{goal}"
+
+
+def _gained(figure: dict[str, Any]) -> str:
+    """A difference, with its interval."""
+    span = f"{figure['value']:+.4f} [{figure['low']:+.4f} {figure['high']:+.4f}] over {figure['peer']}"
+    goal = ""
+    if figure["goal"] is not None:
+        goal = f", goal above {figure['goal']}: {'holds' if figure['holds'] else 'MISSED'}"
+    return f"{figure['name']}: {span}{goal}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,12 @@ def stated(
         "at": "most" if most else "least",
         "holds": None if goal is None else (ratio <= goal if most else ratio >= goal),
     }
+
+
+def gained(name: str, gain: Mapping[str, float], over: str, better: float | None = None) -> dict[str, Any]:
+    """A difference to a peer with its 95 % interval: value, low, high. better: what low must exceed."""
+    holds = None if better is None else gain["low"] > better
+    return {"name": name, **gain, "unit": "", "peer": over, "ratio": None, "goal": better, "holds": holds}
 
 
 def _seconds(work: Callable[[], object]) -> float:
