@@ -57,7 +57,9 @@ def figures() -> Iterator[dict[str, Any]]:
 
 def _home(home: Path, name: str, shop: Path) -> Settings:
     settings = Settings(home=home, shop=shop)
-    ingest(settings, folder=_data(name))
+    ingest(settings, name, _data(name))
+    if shop_of(settings).calendar:
+        ingest(settings, "calendar")
     log = Log.open(settings)
     build(settings, grid(log.starts_at + 28 * DAY, AS_OF.get(name, log.complete_until)))
     return settings
