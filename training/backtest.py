@@ -21,6 +21,7 @@ from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
 T = TypeVar("T")
+CELLS = 1_500_000_000  # rows x features that are fitted on at once: some 3 GB beside the rows themselves
 FIRST = "trees"  # the choice while there is nothing to choose by
 
 
@@ -57,7 +58,7 @@ def walk(
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
 ) -> list[Step]:
-    """A step for every origin, in their order; they are fitted side by side, one a core.
+    """A step for every origin, in their order; they are fitted side by side, as many as `side_by_side` lets.
 
     untuned: with the untuned LightGBM at every origin, not at the test alone.
     """
@@ -71,7 +72,7 @@ def walk(
 
     steps: list[Step] = []
     origins = data.timeline.origins
-    for origin, (tried, sceptics) in zip(origins, side_by_side(one, origins), strict=True):
+    for origin, (tried, sceptics) in zip(origins, side_by_side(one, origins, data.cells), strict=True):
         before = matured(steps, data.timeline, origin)
         candidate = _candidate(before)
         kind, calibration = _calibration(before, candidate, data.timeline)
@@ -89,10 +90,11 @@ def try_all(data: Dataset, origin: datetime, seed: int, parameters: Parameters) 
     return Tried(part, fitted, {name: one.raw(part.matrix) for name, one in fitted.items()})
 
 
-def side_by_side(one: Callable[[datetime], T], origins: Sequence[datetime]) -> Iterator[T]:
-    """What `one` gives for each origin, in their order, one a core."""
+def side_by_side(one: Callable[[datetime], T], origins: Sequence[datetime], cells: int) -> Iterator[T]:
+    """What `one` gives for each origin, in their order, one a core. cells: of the data, rows x features."""
+    cores = min(len(os.sched_getaffinity(0)), max(1, CELLS // cells))
     # The origins take the cores; a linear algebra of several threads would only wait for itself.
-    with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
         yield from pool.map(one, origins)
 
 

@@ -26,7 +26,7 @@ Component = models.Trees | models.Logistic
 DETERMINISTIC = {
     "objective": "binary",
     "deterministic": True,
-    "force_row_wise": True,
+    "force_col_wise": True,
     "num_threads": 1,  # the same sums everywhere; and on busy cores several threads are slower than one
     "verbosity": -1,
 }

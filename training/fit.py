@@ -171,8 +171,9 @@ def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.
 
 def _examples(rows: Rows, seed: int) -> Rows:
     """Made-up rows over what the columns look like; a column that is never known is never known here."""
-    missing = np.isnan(rows).mean(axis=0)
-    quantiles = np.zeros((11, rows.shape[1]))
-    known = missing < 1
-    quantiles[:, known] = np.nanquantile(rows[:, known], np.linspace(0.01, 0.99, 11), axis=0)
+    missing, quantiles = np.ones(rows.shape[1]), np.zeros((11, rows.shape[1]))
+    for place, column in enumerate(rows.T):  # all at once would copy all rows several times
+        missing[place] = np.isnan(column).mean()
+        if missing[place] < 1:
+            quantiles[:, place] = np.nanquantile(column, np.linspace(0.01, 0.99, 11))
     return synthetic_examples(quantiles, missing, seed)

@@ -115,7 +115,9 @@ def search(
         )
 
     def loss(parameters: Parameters) -> float:
-        tried = backtest.side_by_side(lambda origin: backtest.try_all(data, origin, seed, parameters), before)
+        tried = backtest.side_by_side(
+            lambda origin: backtest.try_all(data, origin, seed, parameters), before, data.cells
+        )
         return min(backtest.mean_losses(list(tried)).values())
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
