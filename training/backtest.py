@@ -17,6 +17,7 @@ from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
 from training import baselines, calibrate, candidates, evaluate
 from training.candidates import Fitted, Parameters
+from training.distributed import Cluster
 from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
@@ -57,17 +58,18 @@ def walk(
     parameters: Parameters,
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[Step]:
     """A step for every origin, in their order; they are fitted side by side, as many as `side_by_side` lets.
 
-    untuned: with the untuned LightGBM at every origin, not at the test alone.
+    untuned: with the untuned LightGBM at every origin, not at the test alone. cluster: that fits the trees.
     """
 
     def one(origin: datetime) -> tuple[Tried, dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
-        tried = try_all(data, origin, seed, parameters)
+        tried = try_all(data, origin, seed, parameters, cluster)
         with_untuned = untuned or origin == data.timeline.test
-        sceptics = baselines.scores(known, part, data.features, seed, with_untuned)
+        sceptics = baselines.scores(known, part, data.features, seed, with_untuned, cluster)
         return tried, sceptics | baselines.of_orders(data, origin, part)
 
     steps: list[Step] = []
@@ -84,9 +86,12 @@ def walk(
     return steps
 
 
-def try_all(data: Dataset, origin: datetime, seed: int, parameters: Parameters) -> Tried:
+def try_all(
+    data: Dataset, origin: datetime, seed: int, parameters: Parameters, cluster: Cluster | None = None
+) -> Tried:
     """Every candidate, fitted on what was known at an origin."""
-    part, fitted = data.at(origin), candidates.fit(data.known(origin), data.features, seed, parameters)
+    part = data.at(origin)
+    fitted = candidates.fit(data.known(origin), data.features, seed, parameters, cluster)
     return Tried(part, fitted, {name: one.raw(part.matrix) for name, one in fitted.items()})
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from features.words import Words
 from serving.booster import Rows
 from training.candidates import boosted
+from training.distributed import Cluster
 from training.samples import Dataset, Part
 
 Numbers = NDArray[np.float64]
@@ -28,7 +29,12 @@ WORDS = {
 
 
 def scores(
-    known: Part, test: Part, names: Sequence[str], seed: int, untuned: bool = True
+    known: Part,
+    test: Part,
+    names: Sequence[str],
+    seed: int,
+    untuned: bool = True,
+    cluster: Cluster | None = None,
 ) -> dict[str, Numbers]:
     """Probabilities [n] of each baseline for the test's rows; without one whose features are not built.
 
@@ -48,7 +54,7 @@ def scores(
         model = LogisticRegression().fit(train, known.label)
         found[name] = model.predict_proba(later)[:, 1]
     if untuned:
-        booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
+        booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS, cluster=cluster)
         found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
     return found
 

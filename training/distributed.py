@@ -2,12 +2,12 @@
 same trees from their added histograms.
 
 Rows are spread by customer, since a worker's bins are made of what lies there: spread by moment, they would
-be those of one season. The sums are added in another order than here, so trees differ in their last digits and,
-where two splits are nearly as good, in the split; and with the number of workers.
+be those of one season. Bins, drawn rows and sums are others than here, and others with another number of
+workers, so the trees are as good as those of one machine, but not the same.
 """
 
+import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import SettingsError, TrainingError
 
@@ -32,13 +33,12 @@ _NAMES = {
     "lambda_l2": "reg_lambda",
     "seed": "random_state",
 }
-_OURS_ALONE = ("num_threads",)  # a worker uses all of its own
 # Of a booster's text: who took part is no property of the model, and addresses are nobody's business.
-_WHO = re.compile(r"^\[(machines|machine_list_filename|local_listen_port|num_machines|time_out): .*\]\n", re.M)
+_WHO = re.compile(r"^\[(machines|machine_list_filename|local_listen_port|num_machines|time_out): .*\n", re.M)
 
 
 class Cluster:
-    """A Dask cluster that trees are fitted on, one booster at a time: two would wait for each other's workers."""
+    """A Dask cluster that fits trees, one booster at a time: two would wait for each other's workers."""
 
     def __init__(self, client: Any) -> None:
         self._client, self._lock = client, Lock()
@@ -50,38 +50,32 @@ class Cluster:
         names: Sequence[str],
         parameters: Mapping[str, Any],
         rounds: int,
-        start: np.ndarray | None = None,
+        start: NDArray[np.float64] | None = None,
     ) -> Any:
-        """A LightGBM booster, as `candidates.boosted` gives. TrainingError if a worker fails."""
+        """A LightGBM booster, as `candidates.boosted` gives. TrainingError if LightGBM fails on a worker."""
         import dask.array
+        from dask import delayed
         from lightgbm.dask import DaskLGBMClassifier
 
-        given = {_NAMES.get(name, name): value for name, value in parameters.items() if name not in _OURS_ALONE}
-        with self._lock, self._client.as_current(), warnings.catch_warnings():
-            # It is lightgbm.dask that gives it, and that ignores it.
-            warnings.filterwarnings("ignore", "Parameter n_jobs will be ignored", UserWarning)
-            columns: dict[str, list[Any]] = {"X": [], "y": []} | ({} if start is None else {"init_score": []})
+        columns: dict[str, list[Any]] = {}
+        with self._lock, self._client.as_current():
             for place, worker in enumerate(self.workers):
                 here = part.customer % len(self.workers) == place
                 sent = {"X": part.matrix[here], "y": part.label[here].astype(np.float32)}
                 if start is not None:
                     sent["init_score"] = start[here]
                 for name, rows in sent.items():
-                    there = self._client.scatter(rows, workers=[worker], hash=False)
-                    columns[name].append(dask.array.from_delayed(_as_delayed(there), rows.shape, rows.dtype))
-            whole = {name: dask.array.concatenate(parts) for name, parts in columns.items()}
+                    there = delayed(self._client.scatter(rows, workers=[worker], hash=False))
+                    array = dask.array.from_delayed(there, rows.shape, rows.dtype)
+                    columns.setdefault(name, []).append(array)
+            whole = {name: dask.array.concatenate(arrays) for name, arrays in columns.items()}
+            given = {_NAMES.get(name, name): value for name, value in parameters.items()}
             model = DaskLGBMClassifier(client=self._client, n_estimators=rounds, **given)
             try:
                 model.fit(**whole, feature_name=list(names))
             except lightgbm.basic.LightGBMError as error:
                 raise TrainingError(f"LightGBM failed on the Dask cluster: {error}") from error
         return lightgbm.Booster(model_str=_WHO.sub("", model.booster_.model_to_string()))
-
-
-def _as_delayed(future: Any) -> Any:
-    from dask import delayed
-
-    return delayed(future)
 
 
 @contextmanager
@@ -100,9 +94,9 @@ def cluster(scheduler: str) -> Iterator[Cluster]:
     with ExitStack() as stack:
         if scheduler == LOCAL:
             # No pages to be looked at, and nothing that another machine could reach.
-            quiet = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
-            stack.enter_context(dask.config.set(quiet))
-            here = LocalCluster(
+            none: dict[str, list[str]] = {"distributed.scheduler.http.routes": []}
+            stack.enter_context(dask.config.set(none | {"distributed.worker.http.routes": []}))
+            here = LocalCluster(  # type: ignore[no-untyped-call]
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address=None,
@@ -110,11 +104,22 @@ def cluster(scheduler: str) -> Iterator[Cluster]:
             )
             scheduler = stack.enter_context(here).scheduler_address
         try:
-            client = stack.enter_context(Client(scheduler, timeout=SECONDS, set_as_default=False))
+            client = Client(scheduler, timeout=SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+            stack.enter_context(client)
             client.wait_for_workers(1, timeout=SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise SettingsError(
                 f"no Dask cluster with a worker answers at {scheduler}: start `dask scheduler` and "
                 f"`dask worker`, or leave the address out for one of this machine ({error})"
             ) from None
+        # Else what LightGBM says of its network is printed here, and by the workers.
+        log = logging.getLogger("lightgbm")
+        log.addFilter(_worth_telling)
+        lightgbm.register_logger(log)
+        client.run(lightgbm.register_logger, log)
         yield Cluster(client)
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """lightgbm.dask warns of a parameter that it gave itself: a worker uses all of its threads."""
+    return "will be ignored" not in record.getMessage()

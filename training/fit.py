@@ -32,6 +32,7 @@ from serving.cards import ModelCard
 from serving.examples import synthetic_examples
 from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
 from training.candidates import Parameters
+from training.distributed import Cluster
 from training.targets import LABELS, catalogue
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ def train(
     progress: Progress = None,
     origins: int = samples.ORIGINS,
     search: "Search | None" = None,
+    cluster: Cluster | None = None,
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
 
     origins: of the backtest, at most; with fewer it is known less well, and candidates cannot compete.
     search: for parameters, before anything is judged; None: the defaults.
+    cluster: that fits the trees; None: this machine.
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
@@ -104,13 +107,15 @@ def train(
         "currency": shop.currency, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
+    if cluster:  # other sums than this machine's, and of so many parts
+        recipe["distributed"] = len(cluster.workers)
     defaults = Parameters(monotone=LABELS[target.label].monotone)
     parameters, data, found = defaults, None, None
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
         data = read()
-        found = tune.search(settings, data, recipe, defaults, search, progress)
+        found = tune.search(settings, data, recipe, defaults, search, progress, cluster)
         parameters = found.parameters
     recipe |= asdict(parameters)
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -123,7 +128,11 @@ def train(
         data = data or read()
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
-            data, seed, parameters, lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
+            data,
+            seed,
+            parameters,
+            lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n),
+            cluster=cluster,
         )
         last = walked[-1]
         fitted = last.fitted[last.candidate]
