@@ -29,6 +29,7 @@ CUSTOMERS = 230_000  # of whom some 195,000 belong to the population at each of 
 A_CUSTOMER = 24  # orders
 DAYS = 365 + (52 + 9) * 7  # a year before the first moment, a year of moments, the last labels' time
 GIGABYTES = 8
+ORIGINS = 1
 TARGET = "churn_28d"
 SHOP = """name = "Generated"
 zone = "America/New_York"
@@ -90,7 +91,7 @@ def _run(role: str, folder: Path) -> dict[str, Any]:
 def _role(role: str, folder: Path) -> None:
     settings = Settings(home=folder, shop=folder / "shop")
     log, build = Log.open(settings), Build.open(settings)
-    when = samples.timeline(targets.catalogue()[TARGET], build, log.complete_until)
+    when = samples.timeline(targets.catalogue()[TARGET], build, log.complete_until, ORIGINS)
     started = time.perf_counter()
     rows, columns = {"train": _train, "peer": _peer}[role](settings, build, when)
     told = {
@@ -107,7 +108,7 @@ def _train(settings: Settings, build: Build, when: samples.Timeline) -> tuple[in
     def say(what: str, done: int, steps: int) -> None:
         print(f"{time.perf_counter():.0f} {what}", file=sys.stderr)
 
-    card = fit.train(settings, TARGET, build.complete_until, progress=say).card
+    card = fit.train(settings, TARGET, build.complete_until, progress=say, origins=ORIGINS).card
     return card.trained_on.rows, len(card.features)
 
 
@@ -122,7 +123,7 @@ def _peer(settings: Settings, build: Build, when: samples.Timeline) -> tuple[int
     label = np.random.default_rng(1).random(len(rows)) < 0.3
     parameters = {**candidates.DETERMINISTIC, **candidates.TREES, "seed": 1}
     lightgbm.train(parameters, lightgbm.Dataset(matrix, label), candidates.ROUNDS)
-    return matrix.shape
+    return len(matrix), len(build.features)
 
 
 if __name__ == "__main__":

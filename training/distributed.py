@@ -53,8 +53,8 @@ class Cluster:
         start: NDArray[np.float64] | None = None,
     ) -> Any:
         """A LightGBM booster, as `candidates.boosted` gives. TrainingError if LightGBM fails on a worker."""
-        import dask.array
-        from dask import delayed
+        from dask.array import concatenate, from_delayed
+        from dask.delayed import delayed
         from lightgbm.dask import DaskLGBMClassifier
 
         columns: dict[str, list[Any]] = {}
@@ -66,9 +66,12 @@ class Cluster:
                     sent["init_score"] = start[here]
                 for name, rows in sent.items():
                     there = delayed(self._client.scatter(rows, workers=[worker], hash=False))
-                    array = dask.array.from_delayed(there, rows.shape, rows.dtype)
+                    array = from_delayed(there, rows.shape, rows.dtype)  # type: ignore[no-untyped-call]
                     columns.setdefault(name, []).append(array)
-            whole = {name: dask.array.concatenate(arrays) for name, arrays in columns.items()}
+            whole = {
+                name: concatenate(arrays)  # type: ignore[no-untyped-call]
+                for name, arrays in columns.items()
+            }
             given = {_NAMES.get(name, name): value for name, value in parameters.items()}
             model = DaskLGBMClassifier(client=self._client, n_estimators=rounds, **given)
             try:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from distributed import LocalCluster
 from homes import copy_of
 
+import propensity
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import SettingsError
@@ -79,10 +81,14 @@ def test_what_is_known_of_the_fit_reaches_every_worker(data: samples.Dataset, tw
     rows = np.repeat(known.matrix[:100], 50, axis=0)
     rows[:, place] = np.tile(np.linspace(0, 90, 50), 100)
     assert np.diff(booster.predict(rows, raw_score=True).reshape(100, 50)).min() >= 0
-    # All that there is to know is said already: nothing is left to be learnt.
-    told = np.where(known.label == 1, 8.0, -8.0)
-    nothing = two.boosted(known, names, {**candidates.DETERMINISTIC, **given}, 40, told)
-    assert np.abs(nothing.predict(known.matrix, raw_score=True)).max() < 0.5
+    # What is explained already is not learnt again, as on one machine.
+    explained = np.where(known.treated, 2.0, 0.0)
+    here, there, unaware = (
+        candidates.boosted(known, names, given, 40, start, where).predict(known.matrix, raw_score=True)
+        for start, where in ((explained, None), (explained, two), (None, two))
+    )
+    assert abs(here.mean() - there.mean()) < 0.05
+    assert abs(here.mean() - unaware.mean()) > 0.2
 
 
 def test_a_model_of_a_cluster_is_an_ordinary_release(
@@ -102,7 +108,7 @@ def test_a_model_of_a_cluster_is_an_ordinary_release(
     assert "machines" not in text
 
 
-def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_not_there_is_told(journey: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else: whoever mistypes an address waits for ever, or reads a stack trace."""
     monkeypatch.setattr(distributed, "SECONDS", 1)
     with socket.socket() as free:
@@ -110,5 +116,12 @@ def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(SettingsError, match=f"no Dask cluster .* {nobody}"), cluster(nobody):
             pass
+        told = CliRunner().invoke(
+            propensity.main,
+            ["train", "churn_28d", "--distributed"],
+            env={"PROPENSITY_HOME": str(journey.home), "PROPENSITY_DASK_SCHEDULER": nobody},
+        )
+    assert told.exit_code == 2
+    assert f"no Dask cluster with a worker answers at {nobody}" in told.output
     with pytest.raises(SettingsError, match="no Dask cluster"), cluster("no address"):
         pass
