@@ -7,6 +7,7 @@ workers, so the trees are as good as those of one machine, but not the same.
 """
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -94,6 +95,7 @@ def cluster(scheduler: str) -> Iterator[Cluster]:
         raise SettingsError(
             "Dask is not installed, so nothing can be distributed: `pip install 'propensity[dask]'`"
         ) from None
+    address = scheduler
     with ExitStack() as stack:
         if scheduler == LOCAL:
             # No pages to be looked at, and nothing that another machine could reach.
@@ -105,22 +107,27 @@ def cluster(scheduler: str) -> Iterator[Cluster]:
                 dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it takes, and may miss, 8787
             )
-            scheduler = stack.enter_context(here).scheduler_address
+            address = stack.enter_context(here).scheduler_address
         try:
-            client = Client(scheduler, timeout=SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+            client = Client(address, timeout=SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
             stack.enter_context(client)
             client.wait_for_workers(1, timeout=SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise SettingsError(
-                f"no Dask cluster with a worker answers at {scheduler}: start `dask scheduler` and "
+                f"no Dask cluster with a worker answers at {address}: start `dask scheduler` and "
                 f"`dask worker`, or leave the address out for one of this machine ({error})"
             ) from None
-        # Else what LightGBM says of its network is printed here, and by the workers.
-        log = logging.getLogger("lightgbm")
+        log = logging.getLogger("lightgbm")  # else it prints which ports it found
         log.addFilter(_worth_telling)
         lightgbm.register_logger(log)
-        client.run(lightgbm.register_logger, log)
+        if scheduler == LOCAL:
+            client.run(_mute)
         yield Cluster(client)
+
+
+def _mute() -> None:
+    """LightGBM's threads print that they listen, whatever its verbosity; here, on our own output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
