@@ -24,14 +24,9 @@ import pyarrow.parquet as pq
 
 from benchmarks import orders
 from benchmarks.measure import journey, stated
-from features import duck
 from features.compute import engine
-from features.files import write_atomically
-from features.ingestion import digests
-from features.log import Log
-from features.moments import DAY, iso, parse_moment
+from features.moments import DAY, parse_moment
 from features.settings import Settings
-from features.tables import TABLES
 
 CUSTOMERS, ORDERS = 200_000, 5_000_000
 CAPPED = 10_000  # customers in a bucket, for little memory
@@ -77,11 +72,11 @@ def _days() -> Iterator[dict[str, Any]]:
         whole = orders.make(Path(name) / "all", 10_000, 250_000)
         last = parse_moment("2018-12-01")
         days = [last - n * DAY for n in range(364, -1, -1)]
-        _known_by(settings, whole, last)
+        orders.known_by(settings, whole, last)
         _seconds(lambda: engine.build(settings, days[:1], current=False))  # the kernel is compiled once
         shutil.rmtree(settings.home / "snapshots")
         full = _seconds(lambda: engine.build(settings, days))
-        _known_by(settings, whole, last + DAY)
+        orders.known_by(settings, whole, last + DAY)
         computed: list[int] = []
         more = _seconds(lambda: computed.append(engine.build(settings, [*days, last + DAY])[1]))
         assert computed[0] <= 2
@@ -118,33 +113,6 @@ def _cluster(seconds_an_order: float) -> Iterator[dict[str, Any]]:
         least = (took - embedded) / seconds_an_order
         name = "features on Spark: orders below which this machine is faster than any cluster"
         yield stated(name, least / 1e6, "million orders of 12 moments", None, least, None)
-
-
-def _known_by(settings: Settings, log: Log, moment: datetime) -> None:
-    """Make the rows known before a moment the home's log, complete until then."""
-    folder = settings.home / "log" / f"{moment:%Y%m%d}"
-    connection = duck.connect()
-    files = {}
-    for table in log.tables:
-        path = folder / table / "made.parquet"
-        path.parent.mkdir(parents=True)
-        kept = pq.read_table(log.paths(table)[0], filters=[("known_at", "<", moment)])
-        pq.write_table(kept, path, compression="zstd", row_group_size=131_072)
-        files[table] = {"made": digests.of_file(connection, _written(table, kept.column_names), path)}
-    digests.write(folder / "digests.json", files)
-    manifest = {
-        "starts_at": iso(log.starts_at),
-        "complete_until": iso(moment),
-        "shop": log.shop,
-        "files": {table: {"made": {"rows": 0, "sha256": ""}} for table in log.tables},
-    }
-    write_atomically(folder / "manifest.json", json.dumps(manifest).encode())
-    write_atomically(settings.home / "log" / "CURRENT", folder.name.encode())
-
-
-def _written(table: str, columns: Sequence[str]) -> Any:
-    whole = TABLES[table]
-    return replace(whole, columns={c: whole.columns[c] for c in columns})
 
 
 def _run(role: str, folder: Path) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """A generated log of orders alone, and the same features of it by pandas and by SQL, as well as these can."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +14,11 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.definitions import WINDOWS, Feature, Measure
+from features.files import write_atomically
+from features.ingestion import digests
 from features.ingestion.canonical import ROWS_A_GROUP, arrow_schema
 from features.log import Log
-from features.moments import DAY, parse_moment
+from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
 from features.shop import Shop
 from features.tables import TABLES
@@ -75,10 +79,14 @@ def features() -> dict[str, Feature]:
     return {feature.name: feature for feature in found}
 
 
-def make(folder: Path, customers: int, orders: int, days: int = 730) -> Log:
-    """Orders spread evenly from 2017-01-01 on, 5 % of them returns, written as ingestion writes a log."""
+def make(folder: Path, customers: int, orders: int, days: int = 730, shares: np.ndarray | None = None) -> Log:
+    """Orders spread evenly from 2017-01-01 on, 5 % of them returns, written as ingestion writes a log.
+
+    shares: of the orders, of each customer; None: the same.
+    """
     draw = np.random.default_rng(1)
-    who = np.sort(draw.integers(0, customers, orders))
+    who = draw.integers(0, customers, orders) if shares is None else draw.choice(customers, orders, p=shares)
+    who = np.sort(who)
     at = 1_483_228_800_000_000 + draw.integers(0, days * 86_400, orders) * 1_000_000
     order = np.lexsort((at, who))
     who, at = who[order], pa.array(at[order]).cast(_STAMP)
@@ -111,6 +119,33 @@ def make(folder: Path, customers: int, orders: int, days: int = 730) -> Log:
         path.parent.mkdir(parents=True)
         pq.write_table(rows, path, compression="zstd", row_group_size=ROWS_A_GROUP)
     return opened(folder)
+
+
+def known_by(settings: Settings, log: Log, moment: datetime) -> None:
+    """Make the rows known before a moment the home's log, complete until then."""
+    folder = settings.home / "log" / f"{moment:%Y%m%d}"
+    connection = duck.connect()
+    files = {}
+    for table in log.tables:
+        path = folder / table / "made.parquet"
+        path.parent.mkdir(parents=True)
+        kept = pq.read_table(log.paths(table)[0], filters=[("known_at", "<", moment)])
+        pq.write_table(kept, path, compression="zstd", row_group_size=131_072)
+        files[table] = {"made": digests.of_file(connection, _written(table, kept.column_names), path)}
+    digests.write(folder / "digests.json", files)
+    manifest = {
+        "starts_at": iso(log.starts_at),
+        "complete_until": iso(moment),
+        "shop": log.shop,
+        "files": {table: {"made": {"rows": 0, "sha256": ""}} for table in log.tables},
+    }
+    write_atomically(folder / "manifest.json", json.dumps(manifest).encode())
+    write_atomically(settings.home / "log" / "CURRENT", folder.name.encode())
+
+
+def _written(table: str, columns: Sequence[str]) -> Any:
+    whole = TABLES[table]
+    return replace(whole, columns={c: whole.columns[c] for c in columns})
 
 
 def opened(folder: Path) -> Log:

@@ -38,6 +38,8 @@ class Settings:
                   "2GB"; 280MB or more; default: half of the machine's)
     engine:       what computes features: "embedded", this machine, or "spark" (PROPENSITY_ENGINE, embedded)
     spark_master: the cluster (PROPENSITY_SPARK_MASTER, default local[*], every core of this machine)
+    dask_scheduler: the cluster of `train --distributed` (PROPENSITY_DASK_SCHEDULER, tcp://host:8786; default
+                  "local", one of this machine's cores)
     database:     the team's PostgreSQL for Feast's registry and MLflow, postgresql://user:password@host:5432/name
                   (PROPENSITY_DATABASE); None: files in the home
     """
@@ -55,6 +57,7 @@ class Settings:
     memory: int = max(LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     engine: str = "embedded"
     spark_master: str = "local[*]"
+    dask_scheduler: str = "local"
     database: str | None = field(default=None, repr=False)  # may hold a password
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class Settings:
                 memory=_bytes(environ.get("PROPENSITY_MEMORY", ""), cls.memory),
                 engine=environ.get("PROPENSITY_ENGINE") or "embedded",
                 spark_master=environ.get("PROPENSITY_SPARK_MASTER") or "local[*]",
+                dask_scheduler=environ.get("PROPENSITY_DASK_SCHEDULER") or "local",
                 database=_database(environ.get("PROPENSITY_DATABASE", "")),
             )
         except SettingsError:

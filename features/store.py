@@ -42,6 +42,7 @@ from features.shop import shop_of
 PROJECT = "propensity"
 VIEW = "customer"
 MOMENT = pa.timestamp("us", "UTC")  # nanoseconds break Spark
+ROWS_AT_ONCE = 500_000  # of a retrieval
 # A row is of its moment and no other: an older snapshot must not stand in. Feast reads 0 as "for ever".
 _TTL = timedelta(seconds=1)
 _TAKEN = ("entity_row_id", "event_timestamp", "event_expire_timestamp", "rn", "spine_row", *KEYS)
@@ -63,8 +64,30 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
     Raises FeatureMismatch for a name that the build lacks, NoBuild for a moment without a snapshot, and
     FeatureError for a row whose customer is in no snapshot of that moment: nothing is filled silently.
     """
+    groups = list(retrieved(settings, build, spine, names))
+    if groups:
+        return pa.concat_tables(groups)
+    for name in names:
+        spine = spine.append_column(name, pa.array([], pa.float32()))
+    return spine
+
+
+def retrieved(settings: Settings, build: Build, spine: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
+    """What `historical` gives, ROWS_AT_ONCE after one another: memory is bounded, however long the spine."""
     _check_names(build, names, "a retrieval")
     _check_spine(build, spine, names)
+    if spine.num_rows == 0:
+        return
+    with opened(settings) as store:
+        _apply(settings, store, build)
+        if settings.engine == "spark":
+            spark.session(settings)  # which Feast's store then finds
+        for start in range(0, spine.num_rows, ROWS_AT_ONCE):
+            yield _retrieved(settings, store, spine.slice(start, ROWS_AT_ONCE), names, start)
+
+
+def _retrieved(settings: Settings, store: Any, spine: pa.Table, names: Sequence[str], start: int) -> pa.Table:
+    """A part of a spine, which begins at its row `start`, with its features."""
     keys = pa.table(
         {
             "customer_id": spine["customer_id"].cast(pa.string()),
@@ -72,16 +95,9 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
             "spine_row": pa.array(np.arange(spine.num_rows)),
         }
     )
-    if spine.num_rows == 0:
-        for name in names:
-            spine = spine.append_column(name, pa.array([], pa.float32()))
-        return spine
-    with opened(settings) as store, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # ibis calls DuckDB by a name that DuckDB 2.0 deprecates.
         warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
-        _apply(settings, store, build)
-        if settings.engine == "spark":
-            spark.session(settings)  # which Feast's store then finds
         job = store.get_historical_features(
             entity_df=keys.to_pandas(),
             features=[f"{VIEW}:{name}" for name in names],
@@ -105,7 +121,7 @@ def historical(settings: Settings, build: Build, spine: pa.Table, names: Sequenc
     if len(missing):
         raise FeatureError(
             f"{len(missing)} of {keys.num_rows} rows of the spine name a customer of whom nothing was known "
-            f"at that moment, the first of them row {missing[0]}: leave them out of the spine"
+            f"at that moment, the first of them row {start + missing[0]}: leave them out of the spine"
         )
     for name in names:
         spine = spine.append_column(name, found[name].cast(pa.float32()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from textwrap import fill, indent
@@ -135,17 +136,22 @@ def train_targets(
     progress: Progress = None,
     origins: int = 6,
     search: Search | None = None,
+    scheduler: str | None = None,
 ) -> list[Trained]:
     """Train the named models, or those of the targets that are trained by default. search: for each target's
-    parameters.
+    parameters. scheduler: of the Dask cluster that fits trees; None: this machine.
     """
+    from training.distributed import cluster
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
     as_of = as_of_of(settings, Log.open(settings))
     targets, others = _wanted(settings, names)
     trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
-    return trained + [train(settings, of.name, as_of, seed, progress, origins, search) for of in targets]
+    with cluster(scheduler) if scheduler and targets else nullcontext() as where:
+        return trained + [
+            train(settings, of.name, as_of, seed, progress, origins, search, where) for of in targets
+        ]
 
 
 def plan_targets(settings: Settings, names: Sequence[str]) -> str:

@@ -17,10 +17,12 @@ from features.errors import TrainingError
 from serving.formulas import Calibration, sigmoid
 from training import baselines, calibrate, candidates, evaluate
 from training.candidates import Fitted, Parameters
+from training.distributed import Cluster
 from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
 T = TypeVar("T")
+CELLS = 1_500_000_000  # rows x features that are fitted on at once: some 3 GB beside the rows themselves
 FIRST = "trees"  # the choice while there is nothing to choose by
 
 
@@ -56,22 +58,23 @@ def walk(
     parameters: Parameters,
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[Step]:
-    """A step for every origin, in their order; they are fitted side by side, one a core.
+    """A step for every origin, in their order; they are fitted side by side, as many as `side_by_side` lets.
 
-    untuned: with the untuned LightGBM at every origin, not at the test alone.
+    untuned: with the untuned LightGBM at every origin, not at the test alone. cluster: that fits the trees.
     """
 
     def one(origin: datetime) -> tuple[Tried, dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
-        tried = try_all(data, origin, seed, parameters)
+        tried = try_all(data, origin, seed, parameters, cluster)
         with_untuned = untuned or origin == data.timeline.test
-        sceptics = baselines.scores(known, part, data.features, seed, with_untuned)
+        sceptics = baselines.scores(known, part, data.features, seed, with_untuned, cluster)
         return tried, sceptics | baselines.of_orders(data, origin, part)
 
     steps: list[Step] = []
     origins = data.timeline.origins
-    for origin, (tried, sceptics) in zip(origins, side_by_side(one, origins), strict=True):
+    for origin, (tried, sceptics) in zip(origins, side_by_side(one, origins, data.cells), strict=True):
         before = matured(steps, data.timeline, origin)
         candidate = _candidate(before)
         kind, calibration = _calibration(before, candidate, data.timeline)
@@ -83,16 +86,20 @@ def walk(
     return steps
 
 
-def try_all(data: Dataset, origin: datetime, seed: int, parameters: Parameters) -> Tried:
+def try_all(
+    data: Dataset, origin: datetime, seed: int, parameters: Parameters, cluster: Cluster | None = None
+) -> Tried:
     """Every candidate, fitted on what was known at an origin."""
-    part, fitted = data.at(origin), candidates.fit(data.known(origin), data.features, seed, parameters)
+    part = data.at(origin)
+    fitted = candidates.fit(data.known(origin), data.features, seed, parameters, cluster)
     return Tried(part, fitted, {name: one.raw(part.matrix) for name, one in fitted.items()})
 
 
-def side_by_side(one: Callable[[datetime], T], origins: Sequence[datetime]) -> Iterator[T]:
-    """What `one` gives for each origin, in their order, one a core."""
+def side_by_side(one: Callable[[datetime], T], origins: Sequence[datetime], cells: int) -> Iterator[T]:
+    """What `one` gives for each origin, in their order, one a core. cells: of the data, rows x features."""
+    cores = min(len(os.sched_getaffinity(0)), max(1, CELLS // cells))
     # The origins take the cores; a linear algebra of several threads would only wait for itself.
-    with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
         yield from pool.map(one, origins)
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from features.words import Words
 from serving.booster import Rows
 from training.candidates import boosted
+from training.distributed import Cluster
 from training.samples import Dataset, Part
 
 Numbers = NDArray[np.float64]
@@ -28,7 +29,12 @@ WORDS = {
 
 
 def scores(
-    known: Part, test: Part, names: Sequence[str], seed: int, untuned: bool = True
+    known: Part,
+    test: Part,
+    names: Sequence[str],
+    seed: int,
+    untuned: bool = True,
+    cluster: Cluster | None = None,
 ) -> dict[str, Numbers]:
     """Probabilities [n] of each baseline for the test's rows; without one whose features are not built.
 
@@ -42,10 +48,13 @@ def scores(
         train, later = (_logs(part.matrix[:, places]) for part in (known, test))
         mean, scale = train.mean(axis=0), train.std(axis=0)
         scale[scale == 0] = 1.0
-        model = LogisticRegression().fit((train - mean) / scale, known.label)
-        found[name] = model.predict_proba((later - mean) / scale)[:, 1]
+        for logs in (train, later):
+            logs -= mean
+            logs /= scale
+        model = LogisticRegression().fit(train, known.label)
+        found[name] = model.predict_proba(later)[:, 1]
     if untuned:
-        booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS)
+        booster = boosted(known, names, {"seed": seed}, UNTUNED_ROUNDS, cluster=cluster)
         found["untuned_lightgbm"] = np.asarray(booster.predict(test.matrix, num_threads=1), np.float64)
     return found
 
@@ -62,5 +71,7 @@ def of_orders(data: Dataset, origin: datetime, test: Part) -> dict[str, Numbers]
 
 def _logs(rows: Rows) -> Numbers:
     """log(1 + x), since counts, money and days are skewed; 0 for what is not known, and for negative sums."""
-    logs: Numbers = np.log1p(np.maximum(np.nan_to_num(rows.astype(np.float64)), 0))
-    return logs
+    logs: Numbers = rows.astype(np.float64)  # the only copy
+    np.nan_to_num(logs, copy=False)
+    np.maximum(logs, 0, out=logs)
+    return np.log1p(logs, out=logs)

@@ -18,7 +18,7 @@ Numbers = NDArray[np.float64]
 Figure = dict[str, float]  # value, low, high: a 95 % interval
 
 REPLICATES = 1_000
-_CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
+_CELLS = 1_000_000  # of a block of bootstrap weights: with more, each pass waits for memory
 _GAIN = 51  # points of a gain curve
 _BINS = 10  # of the calibration error and plot: customers in equal parts, by score
 _CLIP = 1e-9

@@ -32,6 +32,7 @@ from serving.cards import ModelCard
 from serving.examples import synthetic_examples
 from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
 from training.candidates import Parameters
+from training.distributed import Cluster
 from training.targets import LABELS, catalogue
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ def train(
     progress: Progress = None,
     origins: int = samples.ORIGINS,
     search: "Search | None" = None,
+    cluster: Cluster | None = None,
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
 
     origins: of the backtest, at most; with fewer it is known less well, and candidates cannot compete.
     search: for parameters, before anything is judged; None: the defaults.
+    cluster: that fits the trees; None: this machine.
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
@@ -104,13 +107,15 @@ def train(
         "currency": shop.currency, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
+    if cluster:  # other sums than this machine's, and of so many parts
+        recipe["distributed"] = len(cluster.workers)
     defaults = Parameters(monotone=LABELS[target.label].monotone)
     parameters, data, found = defaults, None, None
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
         data = read()
-        found = tune.search(settings, data, recipe, defaults, search, progress)
+        found = tune.search(settings, data, recipe, defaults, search, progress, cluster)
         parameters = found.parameters
     recipe |= asdict(parameters)
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -123,7 +128,11 @@ def train(
         data = data or read()
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
-            data, seed, parameters, lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n)
+            data,
+            seed,
+            parameters,
+            lambda n: say(f"origin {n} of {len(when.origins)} is judged", 1 + n),
+            cluster=cluster,
         )
         last = walked[-1]
         fitted = last.fitted[last.candidate]
@@ -171,8 +180,9 @@ def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.
 
 def _examples(rows: Rows, seed: int) -> Rows:
     """Made-up rows over what the columns look like; a column that is never known is never known here."""
-    missing = np.isnan(rows).mean(axis=0)
-    quantiles = np.zeros((11, rows.shape[1]))
-    known = missing < 1
-    quantiles[:, known] = np.nanquantile(rows[:, known], np.linspace(0.01, 0.99, 11), axis=0)
+    missing, quantiles = np.ones(rows.shape[1]), np.zeros((11, rows.shape[1]))
+    for place, column in enumerate(rows.T):  # all at once would copy all rows several times
+        missing[place] = np.isnan(column).mean()
+        if missing[place] < 1:
+            quantiles[:, place] = np.nanquantile(column, np.linspace(0.01, 0.99, 11))
     return synthetic_examples(quantiles, missing, seed)

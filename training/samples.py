@@ -90,8 +90,13 @@ class Dataset:
     ids: tuple[str, ...]  # of the customers' numbers
     _rows: Part  # of all moments and origins; its labels as known by `known_by`
     _at: NDArray[np.int64]  # us, ascending
-    _learnt: Mapping[datetime, NDArray[np.float64]]  # by origin: labels as they were known then
+    _learnt: Mapping[datetime, NDArray[np.int8]]  # by origin: labels as they were known then
     buying: Buying | None = None  # where the target's event is an order
+
+    @property
+    def cells(self) -> int:
+        """Rows x features."""
+        return self._rows.matrix.size
 
     def known(self, origin: datetime) -> Part:
         """What a model may learn from at an origin."""
@@ -101,7 +106,7 @@ class Dataset:
         rows: slice | NDArray[np.bool_] = slice(first, end)  # a view, unless origins lie between
         if not wanted[rows].all():
             rows = wanted
-        return replace(self._rows.rows(rows), label=self._learnt[origin])
+        return replace(self._rows.rows(rows), label=self._learnt[origin].astype(np.float64))
 
     def at(self, origin: datetime) -> Part:
         """What a model is judged on at an origin."""
@@ -198,8 +203,9 @@ def read(
     for origin in when.origins:
         of = when.known(origin)
         here = pa.concat_tables([spine.filter(pc.equal(spine["moment"], pa.scalar(m))) for m in of])
-        learnt[origin] = labels(tables, here, target, dict.fromkeys(of, origin))
-        _enough(learnt[origin], f"known on {iso(origin)}", target)
+        known = labels(tables, here, target, dict.fromkeys(of, origin))
+        _enough(known, f"known on {iso(origin)}", target)
+        learnt[origin] = known.astype(np.int8)  # of six origins, an eighth of their memory
     at = spine["moment"].cast(pa.int64()).to_numpy()
     data = Dataset(tuple(names), when, ids, rows, at, learnt, Buying.of(log, target))
     _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
@@ -229,12 +235,15 @@ def _rows(
     label = labels(events(log, target), spine, target, dict.fromkeys(moments, known_by))
     from features import store  # loads Feast, which plans need not
 
-    table = store.historical(settings, build, spine, names)
-    if len(table) != len(spine) or not table.select(spine.column_names).equals(spine):
-        raise FeatureError(f"{len(table)} rows came back for a spine of {len(spine)}, or in another order")
-    matrix = np.empty((len(table), len(names)), np.float32)
-    for place, name in enumerate(names):
-        matrix[:, place] = table[name].to_numpy()
+    matrix, done = np.empty((len(spine), len(names)), np.float32), 0
+    for table in store.retrieved(settings, build, spine, names):
+        if not table.select(spine.column_names).equals(spine.slice(done, len(table))):
+            raise FeatureError(f"other rows came back than those of the spine from {done} on")
+        for place, name in enumerate(names):
+            matrix[done : done + len(table), place] = table[name].to_numpy()
+        done += len(table)
+    if done != len(spine):
+        raise FeatureError(f"{done} rows came back for a spine of {len(spine)}")
     coded = spine["customer_id"].combine_chunks().dictionary_encode()
     customer = coded.indices.to_numpy().astype(np.int64)
     flags = np.zeros(len(spine), np.bool_)

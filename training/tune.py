@@ -28,6 +28,7 @@ from features.files import locked
 from features.settings import Settings
 from training import backtest
 from training.candidates import Parameters
+from training.distributed import Cluster
 from training.samples import Dataset
 
 SPACE = 1  # raise when `drawn` draws something else
@@ -100,6 +101,7 @@ def search(
     defaults: Parameters,
     limits: Search,
     said: Said | None = None,
+    cluster: Cluster | None = None,
 ) -> Found:
     """Try parameters until a limit is reached, going on from what the same search has tried before.
 
@@ -115,7 +117,9 @@ def search(
         )
 
     def loss(parameters: Parameters) -> float:
-        tried = backtest.side_by_side(lambda origin: backtest.try_all(data, origin, seed, parameters), before)
+        tried = backtest.side_by_side(
+            lambda origin: backtest.try_all(data, origin, seed, parameters, cluster), before, data.cells
+        )
         return min(backtest.mean_losses(list(tried)).values())
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

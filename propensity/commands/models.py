@@ -43,6 +43,15 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     type=click.IntRange(min=1),
     help="Search until so many trials were made, earlier ones included.",
 )
+@click.option(
+    "--distributed",
+    "scheduler",
+    is_flag=False,
+    flag_value="",
+    metavar="[SCHEDULER]",
+    help="Fit trees on a Dask cluster: tcp://host:8786, or PROPENSITY_DASK_SCHEDULER, or one of this "
+    "machine's cores. Put it after TARGETS.",
+)
 @click.option("--list", "list_targets", is_flag=True, help="List the targets and stop.")
 @DRY_RUN
 def train(
@@ -52,6 +61,7 @@ def train(
     origins: int,
     minutes: float | None,
     trials: int | None,
+    scheduler: str | None,
     list_targets: bool,
     dry_run: bool,
 ) -> None:
@@ -86,8 +96,10 @@ def train(
         from training.tune import Search
 
         search = Search(minutes, trials)
+    if scheduler == "":
+        scheduler = settings.dask_scheduler
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, targets, seed, progress, origins, search)
+        trained = train_targets(settings, targets, seed, progress, origins, search, scheduler)
     for one in trained:
         show(one)
         if one.found:

@@ -89,6 +89,23 @@ def test_retrieval_keeps_the_spines_rows_order_and_columns(either: Settings, bui
     assert all(found[name].null_count == 0 for name in NAMES)  # NaN stays NaN, as in the snapshot
 
 
+def test_a_long_spine_is_retrieved_in_groups_as_at_once(
+    home: Settings, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: ten million rows need more memory than there is, or rows are lost where groups meet."""
+    rng = np.random.default_rng(4)
+    spine = spine_of([(IDS[n], moment) for moment in (EARLIER, LATER) for n in rng.integers(0, 50, 50)])
+    whole = store.historical(home, build, spine, NAMES)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 30)
+    groups = list(store.retrieved(home, build, spine, NAMES))
+    assert [len(group) for group in groups] == [30, 30, 30, 10]
+    assert pa.concat_tables(groups).select(spine.column_names).equals(spine)
+    np.testing.assert_array_equal(bits(matrix_of(pa.concat_tables(groups))), bits(matrix_of(whole)))
+    strangers = pa.concat_tables([spine.slice(0, 40), spine_of([("x", LATER)])])
+    with pytest.raises(FeatureError, match="the first of them row 40"):
+        list(store.retrieved(home, build, strangers, NAMES))
+
+
 def test_an_empty_spine_gives_an_empty_table_of_the_same_columns(home: Settings, build: Build) -> None:
     found = store.historical(home, build, spine_of([]), NAMES)
     assert found.num_rows == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from logs import TODAY
 
 import training
+from features import store
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import NotEnoughData, UsageError
@@ -140,6 +141,21 @@ def test_the_rows_are_the_population_and_its_features(journey: Settings) -> None
     ids = snapshot["customer_id"].to_pandas()[inside]
     np.testing.assert_array_equal(data.at(M).label, (~ids.isin(later)).to_numpy().astype(float))
     assert round(data.at(M).base_rate, 3) == 0.148
+
+
+def test_rows_that_come_in_groups_are_those_that_come_at_once(
+    journey: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: a long log trains on rows that stand beside other customers' labels."""
+    build, log, names = Build.open(journey), Log.open(journey), ("spend_90d", "overdue")
+    whole = samples.read(journey, log, build, CHURN, two_origins(), names)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 3_000)  # some moments and a part of the next
+    groups = samples.read(journey, log, build, CHURN, two_origins(), names)
+    for origin in whole.timeline.origins:
+        for a, b in ((whole.known(origin), groups.known(origin)), (whole.at(origin), groups.at(origin))):
+            assert a.matrix.tobytes() == b.matrix.tobytes()
+            assert a.label.tobytes() == b.label.tobytes()
+            assert a.customer.tobytes() == b.customer.tobytes()
 
 
 def test_a_part_with_one_kind_of_label_is_refused(journey: Settings) -> None:
