@@ -1,0 +1,304 @@
+"""Whom does an action move? Effects learned from decisions whose propensities are known, and a policy.
+
+    trial = Trial(matrix, names, arms, arm, propensity, {"spend": spend}, customer)
+    found = fit(trial, "spend", seed=1)
+    found.policy(matrix)  # the arm for each customer
+
+Everybody gets the best constant arm until a personal policy is proven better: its paired, doubly robust gain
+on customers that it was not learnt from has its lower bound above 0. In each fold, learner and shrinkage are
+chosen on the other folds, so what is judged is the whole procedure; it is one test at 2.5 %.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import NotEnoughData, TrainingError
+from serving.booster import Rows
+from training import uplift_learners as learners
+from training.uplift_learners import Ints, Learned, Numbers
+
+RECIPE = 1  # raise when the same trial and seed would give another policy
+FOLDS = 5
+LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
+_LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
+_DRAWS = 20_000  # of the widest of several intervals
+
+Evidence = Literal["randomised", "observational", "prior"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Logged decisions. arms[0] is the control, "nothing".
+
+    matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
+    propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
+    rows of one customer, which then count as one. evidence: where the propensities come from.
+    """
+
+    matrix: Rows
+    names: tuple[str, ...]
+    arms: tuple[str, ...]
+    arm: Ints
+    given: Numbers
+    outcomes: Mapping[str, Numbers]
+    customer: Ints
+    evidence: Evidence = "randomised"
+
+    def __post_init__(self) -> None:
+        n, width = self.matrix.shape
+        lengths = {len(self.arm), len(self.given), len(self.customer), *map(len, self.outcomes.values())}
+        if lengths != {n} or width != len(self.names) or self.matrix.dtype != np.float32:
+            raise TrainingError(f"a trial of float32 [{n}, {width}] needs as many names, arms and outcomes")
+        if not (np.all(self.given > 0) and np.all(self.given <= 1)):
+            raise TrainingError("the propensity of the arm that was given must lie in (0, 1] in every row")
+        if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
+            raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
+        counts = np.bincount(self.arm, minlength=len(self.arms))
+        few = [f"{name} has {count}" for name, count in zip(self.arms, counts, strict=True) if count < LEAST]
+        if len(self.arms) < 2 or few:
+            raise NotEnoughData(
+                f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    def part(self, rows: NDArray[np.bool_] | Ints) -> "Trial":
+        """Some rows of it."""
+        return Trial(
+            self.matrix[rows], self.names, self.arms, self.arm[rows], self.given[rows],
+            {name: y[rows] for name, y in self.outcomes.items()}, self.customer[rows], self.evidence,
+        )  # fmt: skip
+
+
+class Estimate(NamedTuple):
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def less(self, amount: float) -> "Estimate":
+        """The same less what is known for certain, such as a cost."""
+        return Estimate(self.value - amount, self.low - amount, self.high - amount)
+
+
+class Line(NamedTuple):
+    """An arm's effect, calibrated: mean + slope * (raw - centre). Errors are standard errors."""
+
+    mean: float
+    slope: float
+    centre: float
+    mean_error: float
+    slope_error: float
+
+    def effect(self, raw: Numbers) -> Numbers:
+        """Raw predictions [n] -> effects [n], shrunk to the arm's mean."""
+        return self.mean + self.slope * (raw - self.centre)
+
+
+@dataclass(frozen=True)
+class Uplift:
+    """What a trial taught. Arms are places in `arms`, 0 the control; money is net of `costs` in `values`.
+
+    means, effects: an arm's outcome, and its difference from the control's, before costs. best: the best
+    constant arm; over: its gain over each other arm after costs. The intervals of all differences between
+    arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt from.
+    personal: whether that is proven. out_of_fold: each row's effects by a model that has not seen it,
+    [n, K - 1]; chosen: the arm that such a model would give, [n].
+    """
+
+    arms: tuple[str, ...]
+    outcome: str
+    evidence: Evidence
+    rows: Ints
+    costs: Numbers
+    means: tuple[Estimate, ...]
+    effects: tuple[Estimate, ...]
+    best: int
+    over: tuple[Estimate, ...]
+    learner: str
+    learned: Learned
+    lines: tuple[Line, ...]
+    gain: Estimate
+    personal: bool
+    out_of_fold: Numbers
+    chosen: Ints
+
+    @property
+    def better(self) -> bool:
+        """Whether the best constant arm is proven better than nothing, after its cost."""
+        return bool(self.evidence == "randomised" and self.over[0].low > 0)
+
+    def estimated(self, matrix: Rows) -> Numbers:
+        """Effects of every arm against the control, before costs: [n, K], the control's 0."""
+        return effects_of(self.learned.raw(matrix), self.lines)
+
+    def policy(self, matrix: Rows) -> Ints:
+        """The arm for each row: the best constant arm unless a personal policy is proven."""
+        if not self.personal:
+            return np.full(len(matrix), self.best)
+        return _choice(self.estimated(matrix), self.costs, self.best)
+
+
+def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:
+    """Raw predictions [n, K - 1] -> effects [n, K]."""
+    return np.column_stack([np.zeros(len(raw)), *(line.effect(raw[:, k]) for k, line in enumerate(lines))])
+
+
+def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, seed: int = 1) -> Uplift:
+    """Effects on an outcome, and the policy. costs: of an arm, in the outcome's unit. The same data and seed
+    give the same figures. TrainingError, NotEnoughData."""
+    if unknown := (costs or {}).keys() - set(trial.arms):
+        raise TrainingError(f"a cost is given for {', '.join(sorted(unknown))}: the arms are {trial.arms}")
+    cost = np.array([(costs or {}).get(arm, 0.0) for arm in trial.arms])
+    y = trial.outcomes[outcome].astype(np.float64)
+    fold = folds(trial, seed)
+    scores, raw, final = _crossed(trial, y, fold, seed)
+    differences = scores[:, 1:] - scores[:, :1]
+    net = scores - cost
+    best = int(np.argmax(net.mean(axis=0)))
+    chosen = np.full(len(trial), best)
+    for part in range(FOLDS):
+        others = fold != part
+        name, lines = _preferred(
+            {each: one[others] for each, one in raw.items()},
+            differences[others], net[others], cost, best, trial.customer[others],
+        )  # fmt: skip
+        own = effects_of(raw[name][~others], lines)
+        chosen[~others] = _choice(own, cost, best)
+    gained = net[np.arange(len(trial)), chosen] - net[:, best]
+    gain = _estimate(gained, trial.customer)
+    name, lines = _preferred(raw, differences, net, cost, best, trial.customer)
+    pairs = _pairs(scores, trial.customer)
+    return Uplift(
+        trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)), cost,
+        tuple(_estimate(column, trial.customer) for column in scores.T),
+        tuple(pairs[k, 0] for k in range(len(cost))),
+        best,
+        tuple(pairs[best, k].less(cost[best] - cost[k]) for k in range(len(cost))),
+        name, final[name], lines, gain, bool(trial.evidence == "randomised" and gain.low > 0), raw[name], chosen,
+    )  # fmt: skip
+
+
+def folds(trial: Trial, seed: int) -> Ints:
+    """A fold for each row, the same for a customer's rows."""
+    _, who = np.unique(trial.customer, return_inverse=True)
+    return np.asarray(np.random.default_rng(seed).permutation(who.max() + 1)[who] % FOLDS)
+
+
+def _crossed(
+    trial: Trial, y: Numbers, fold: Ints, seed: int
+) -> tuple[Numbers, dict[str, Numbers], dict[str, Learned]]:
+    """(pseudo-outcomes [n, K], raw effects out of fold by learner [n, K - 1], learners of all rows)."""
+    n, arms = len(trial), len(trial.arms)
+    means, raw = np.empty((n, arms)), {name: np.empty((n, arms - 1)) for name in ("ridge", "trees", "s")}
+    gain = np.zeros(trial.matrix.shape[1])
+    for part in range(FOLDS):
+        out = fold == part
+        model = learners.outcome_model(trial.matrix[~out], trial.arm[~out], arms, y[~out], seed)
+        means[out], gain = model.means(trial.matrix[out]), gain + model.gain
+    raw["s"] = means[:, 1:] - means[:, :1]
+    scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
+    differences = scores[:, 1:] - scores[:, :1]
+    telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])
+    splines = learners.Splines(trial.matrix, telling)
+    for part in range(FOLDS):
+        out = fold == part
+        raw["ridge"][out] = splines.fit(~out, differences).raw(trial.matrix[out])
+        raw["trees"][out] = learners.trees(trial.matrix[~out], differences[~out], seed).raw(trial.matrix[out])
+    final = {
+        "ridge": splines.fit(np.ones(n, np.bool_), differences),
+        "trees": learners.trees(trial.matrix, differences, seed),
+        "s": learners.outcome_model(trial.matrix, trial.arm, arms, y, seed).learned(),
+    }
+    return scores, raw, final
+
+
+def _preferred(
+    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, best: int, customer: Ints
+) -> tuple[str, tuple[Line, ...]]:
+    """The learner whose shrunk effects would have earned most out of fold, and its lines."""
+    lines = {
+        name: tuple(_line(one[:, k], differences[:, k], customer) for k in range(one.shape[1]))
+        for name, one in raw.items()
+    }
+    worth = {
+        name: net[np.arange(len(net)), _choice(effects_of(raw[name], own), cost, best)].mean()
+        for name, own in lines.items()
+    }
+    name = max(worth, key=lambda each: worth[each])
+    return name, lines[name]
+
+
+def _line(raw: Numbers, effect: Numbers, customer: Ints) -> Line:
+    """Shrinks an arm's raw effects, out of fold, by how far the pseudo-outcomes follow them.
+
+    The slope of pseudo-outcomes on raw effects is what of their spread is real (Chernozhukov and others 2018,
+    best linear predictor); 0: nothing, all get the arm's mean; it is never taken to be more than 1.
+    """
+    mean, centre = float(effect.mean()), float(raw.mean())
+    spread = raw - centre
+    power = float((spread**2).sum())
+    own = _error(effect - mean, customer)
+    if power <= 1e-12 * len(raw):
+        return Line(mean, 0.0, centre, own, 0.0)
+    slope = float(spread @ effect) / power
+    left = (effect - mean - slope * spread) * spread
+    return Line(mean, min(max(slope, 0.0), 1.0), centre, own, _error(left, customer) * len(raw) / power)
+
+
+def _choice(effects: Numbers, cost: Numbers, best: int) -> Ints:
+    """The arm of the largest net effect, [n]; of equals the best constant arm."""
+    net = effects - cost
+    top = net.argmax(axis=1)
+    return np.where(net[np.arange(len(net)), top] > net[:, best], top, best)
+
+
+def _pairs(scores: Numbers, customer: Ints) -> dict[tuple[int, int], Estimate]:
+    """What each arm has more than each other, (more, less) -> estimate; all intervals hold together."""
+    arms = scores.shape[1]
+    pairs = [(k, j) for k in range(arms) for j in range(k)]
+    columns = np.column_stack([scores[:, k] - scores[:, j] for k, j in pairs])
+    found = dict(zip(pairs, together(columns, customer), strict=True))
+    turned = {(j, k): Estimate(-one.value, -one.high, -one.low) for (k, j), one in found.items()}
+    return found | turned | {(k, k): Estimate(0.0, 0.0, 0.0) for k in range(arms)}
+
+
+def together(columns: Numbers, customer: Ints) -> list[Estimate]:
+    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal)."""
+    mean = columns.mean(axis=0)
+    sums = np.column_stack([_summed(column, customer) for column in (columns - mean).T])
+    covariance = sums.T @ sums / len(columns) ** 2
+    error = np.sqrt(np.diag(covariance))
+    level = _LEVEL
+    if len(mean) > 1:
+        scale = np.where(error > 0, error, 1.0)
+        draws = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
+        values, basis = np.linalg.eigh(covariance / np.outer(scale, scale))
+        drawn = draws * np.sqrt(np.maximum(values, 0.0)) @ basis.T
+        level = max(level, float(np.quantile(np.abs(drawn).max(axis=1), 0.95)))
+    return [
+        Estimate(float(m), float(m - level * e), float(m + level * e))
+        for m, e in zip(mean, error, strict=True)
+    ]
+
+
+def _estimate(values: Numbers, customer: Ints) -> Estimate:
+    """A mean over rows, its interval over customers."""
+    mean, reach = float(values.mean()), _LEVEL * _error(values - values.mean(), customer)
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def _error(centred: Numbers, customer: Ints) -> float:
+    """The standard error of a mean of rows whose customers are independent."""
+    return float(np.sqrt((_summed(centred, customer) ** 2).sum()) / len(centred))
+
+
+def _summed(values: Numbers, customer: Ints) -> Numbers:
+    sums: Numbers = np.bincount(customer, weights=values)
+    return sums
