@@ -1,8 +1,8 @@
 """Are personal policies worth it, and does the product know when not? Against the best constant arm.
 
-Simulated worlds with known effects (PROPENSITY_WORLDS of each kind, by default 20), then Hillstrom's real trial
-in half-splits (PROPENSITY_SPLITS, 50). With PROPENSITY_BENCH_CACHE, a folder, a run goes on where an earlier one
-of the same recipe stopped.
+Simulated worlds with known effects (PROPENSITY_WORLDS of each kind, by default 20), then Hillstrom's real
+trial in half-splits (PROPENSITY_SPLITS, 50). With PROPENSITY_BENCH_CACHE, a folder, a run goes on where an
+earlier one of the same recipe stopped.
 """
 
 import json
@@ -18,7 +18,8 @@ from scipy.stats import binom
 from benchmarks import decisions_hillstrom
 from benchmarks.decisions_worlds import KINDS, ROWS, Kind, world
 from benchmarks.measure import stated
-from training.uplift import RECIPE, Estimate, fit
+from training.uplift import RECIPE, fit
+from training.uplift_estimates import Estimate
 
 WORLDS, SPLITS, SEED = 20, 50, 1
 
@@ -59,7 +60,7 @@ def _tried(kind: Kind, seed: int) -> dict[str, Any]:
     constant = made.nothing + float(made.net.mean(axis=0).max())
     costs = [made.costs.get(arm, 0.0) for arm in made.trial.arms]
     effects = made.net.mean(axis=0) + costs
-    gained = float((made.net[everyone, found.chosen] - made.net[:, found.best]).mean())
+    gained = float((made.net[everyone, found.chosen] - made.net[everyone, found.constant]).mean())
     return {
         "constant": constant,
         "oracle": made.nothing + float(made.net.max(axis=1).mean()),

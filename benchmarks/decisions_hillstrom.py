@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,10 @@ def _worth(trial: Trial, outcome: Numbers, arm: np.ndarray) -> float:
 def _against_none(trial: Trial, arm: int) -> Trial:
     """One mail against none, each with a chance of one half."""
     rows = (trial.arm == arm) | (trial.arm == 0)
-    part = trial.part(rows)
-    return Trial(
-        part.matrix, part.names, (ARMS[0], ARMS[arm]), (part.arm > 0).astype(np.int64),
-        np.full(len(part), 0.5), part.outcomes, part.customer,
+    return replace(
+        trial, arms=(ARMS[0], ARMS[arm]), matrix=trial.matrix[rows], arm=(trial.arm[rows] > 0).astype(np.int64),
+        given=np.full(rows.sum(), 0.5), customer=trial.customer[rows],
+        outcomes={name: y[rows] for name, y in trial.outcomes.items()},
     )  # fmt: skip
 
 

@@ -12,11 +12,11 @@ def qini(outcome: Numbers, score: Numbers, treated: NDArray[np.bool_]) -> float:
     outcome: 0 or 1, [n]. score: whom to act on first, [n]. treated: [n], by a lottery of equal shares.
     Radcliffe 2007; as scikit-uplift's `qini_auc_score`, of which the tests make sure.
     """
-    treated = treated.astype(np.float64)
-    # The best possible ranking: treated who bought, then everyone who tells nothing, then untreated who bought.
-    ideal = np.where(treated > 0, outcome, -outcome)
-    (acted, gain), best = _curve(outcome, score, treated), _curve(outcome, ideal, treated)
-    random = acted[-1] * gain[-1] / 2
+    acted_on = treated.astype(np.float64)
+    # The best possible: treated who bought, then whoever tells nothing, then untreated who bought.
+    ideal = np.where(treated, outcome, -outcome)
+    (acted, gain), best = _curve(outcome, score, acted_on), _curve(outcome, ideal, acted_on)
+    random = float(acted[-1] * gain[-1]) / 2
     return (_area(acted, gain) - random) / (_area(*best) - random)
 
 

@@ -10,24 +10,21 @@ chosen on the other folds, so what is judged is the whole procedure; it is one t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
+from serving.effects import EVIDENCE, Line
 from training import uplift_learners as learners
+from training.uplift_estimates import Estimate, error_of, estimate, pairs_of
 from training.uplift_learners import Ints, Learned, Numbers
 
 RECIPE = 1  # raise when the same trial and seed would give another policy
 FOLDS = 5
 LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
-_LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
-_DRAWS = 20_000  # of the widest of several intervals
-
-Evidence = Literal["randomised", "observational", "prior"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Trial:
 
     matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
-    rows of one customer, which then count as one. evidence: where the propensities come from.
+    rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
+    that nothing is learnt from.
     """
 
     matrix: Rows
@@ -46,7 +44,8 @@ class Trial:
     given: Numbers
     outcomes: Mapping[str, Numbers]
     customer: Ints
-    evidence: Evidence = "randomised"
+    evidence: EVIDENCE = "randomised"
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape
@@ -69,36 +68,10 @@ class Trial:
 
     def part(self, rows: NDArray[np.bool_] | Ints) -> "Trial":
         """Some rows of it."""
-        return Trial(
-            self.matrix[rows], self.names, self.arms, self.arm[rows], self.given[rows],
-            {name: y[rows] for name, y in self.outcomes.items()}, self.customer[rows], self.evidence,
+        return replace(
+            self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
+            outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
         )  # fmt: skip
-
-
-class Estimate(NamedTuple):
-    """A figure and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def less(self, amount: float) -> "Estimate":
-        """The same less what is known for certain, such as a cost."""
-        return Estimate(self.value - amount, self.low - amount, self.high - amount)
-
-
-class Line(NamedTuple):
-    """An arm's effect, calibrated: mean + slope * (raw - centre). Errors are standard errors."""
-
-    mean: float
-    slope: float
-    centre: float
-    mean_error: float
-    slope_error: float
-
-    def effect(self, raw: Numbers) -> Numbers:
-        """Raw predictions [n] -> effects [n], shrunk to the arm's mean."""
-        return self.mean + self.slope * (raw - self.centre)
 
 
 @dataclass(frozen=True)
@@ -107,14 +80,16 @@ class Uplift:
 
     means, effects: an arm's outcome, and its difference from the control's, before costs. best: the best
     constant arm; over: its gain over each other arm after costs. The intervals of all differences between
-    arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt from.
-    personal: whether that is proven. out_of_fold: each row's effects by a model that has not seen it,
-    [n, K - 1]; chosen: the arm that such a model would give, [n].
+    arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt
+    from. personal: whether that is proven. out_of_fold: each row's effects before shrinkage by a model that
+    has not seen it, [n, K - 1]; chosen: the arm that such a model would give, [n]; constant: the best arm for
+    all of those that it has seen, [n]. fifths: of each arm but
+    the control, customers in fifths by such effects, the least first: what was predicted, what came.
     """
 
     arms: tuple[str, ...]
     outcome: str
-    evidence: Evidence
+    evidence: EVIDENCE
     rows: Ints
     costs: Numbers
     means: tuple[Estimate, ...]
@@ -128,6 +103,8 @@ class Uplift:
     personal: bool
     out_of_fold: Numbers
     chosen: Ints
+    constant: Ints
+    fifths: tuple[tuple[tuple[float, Estimate], ...], ...]
 
     @property
     def better(self) -> bool:
@@ -140,9 +117,8 @@ class Uplift:
 
     def policy(self, matrix: Rows) -> Ints:
         """The arm for each row: the best constant arm unless a personal policy is proven."""
-        if not self.personal:
-            return np.full(len(matrix), self.best)
-        return _choice(self.estimated(matrix), self.costs, self.best)
+        best = np.full(len(matrix), self.best)
+        return _choice(self.estimated(matrix), self.costs, best) if self.personal else best
 
 
 def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:
@@ -161,27 +137,29 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
     scores, raw, final = _crossed(trial, y, fold, seed)
     differences = scores[:, 1:] - scores[:, :1]
     net = scores - cost
-    best = int(np.argmax(net.mean(axis=0)))
-    chosen = np.full(len(trial), best)
-    for part in range(FOLDS):
-        others = fold != part
+    lottery = trial.evidence == "randomised"
+    best = int(np.argmax(net.mean(axis=0))) if lottery else 0  # else nobody is sent anything on this evidence
+    chosen, constant = np.full(len(trial), best), np.full(len(trial), best)
+    for part in range(FOLDS) if lottery else ():
+        own, others = fold == part, fold != part
         name, lines = _preferred(
             {each: one[others] for each, one in raw.items()},
-            differences[others], net[others], cost, best, trial.customer[others],
+            differences[others], net[others], cost, trial.customer[others],
         )  # fmt: skip
-        own = effects_of(raw[name][~others], lines)
-        chosen[~others] = _choice(own, cost, best)
-    gained = net[np.arange(len(trial)), chosen] - net[:, best]
-    gain = _estimate(gained, trial.customer)
-    name, lines = _preferred(raw, differences, net, cost, best, trial.customer)
-    pairs = _pairs(scores, trial.customer)
+        constant[own] = np.argmax(net[others].mean(axis=0))
+        chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own])
+    everyone = np.arange(len(trial))
+    gain = estimate(net[everyone, chosen] - net[everyone, constant], trial.customer)
+    name, lines = _preferred(raw, differences, net, cost, trial.customer)
+    pairs = pairs_of(scores, trial.customer)
     return Uplift(
         trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)), cost,
-        tuple(_estimate(column, trial.customer) for column in scores.T),
+        tuple(estimate(column, trial.customer) for column in scores.T),
         tuple(pairs[k, 0] for k in range(len(cost))),
         best,
         tuple(pairs[best, k].less(cost[best] - cost[k]) for k in range(len(cost))),
-        name, final[name], lines, gain, bool(trial.evidence == "randomised" and gain.low > 0), raw[name], chosen,
+        name, final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
+        tuple(_fifths(raw[name][:, k], differences[:, k], line, trial.customer) for k, line in enumerate(lines)),
     )  # fmt: skip
 
 
@@ -220,9 +198,10 @@ def _crossed(
 
 
 def _preferred(
-    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, best: int, customer: Ints
+    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, customer: Ints
 ) -> tuple[str, tuple[Line, ...]]:
     """The learner whose shrunk effects would have earned most out of fold, and its lines."""
+    best = np.full(len(net), np.argmax(net.mean(axis=0)))
     lines = {
         name: tuple(_line(one[:, k], differences[:, k], customer) for k in range(one.shape[1]))
         for name, one in raw.items()
@@ -244,61 +223,24 @@ def _line(raw: Numbers, effect: Numbers, customer: Ints) -> Line:
     mean, centre = float(effect.mean()), float(raw.mean())
     spread = raw - centre
     power = float((spread**2).sum())
-    own = _error(effect - mean, customer)
+    own = error_of(effect - mean, customer)
     if power <= 1e-12 * len(raw):
         return Line(mean, 0.0, centre, own, 0.0)
     slope = float(spread @ effect) / power
     left = (effect - mean - slope * spread) * spread
-    return Line(mean, min(max(slope, 0.0), 1.0), centre, own, _error(left, customer) * len(raw) / power)
+    return Line(mean, min(max(slope, 0.0), 1.0), centre, own, error_of(left, customer) * len(raw) / power)
 
 
-def _choice(effects: Numbers, cost: Numbers, best: int) -> Ints:
+def _choice(effects: Numbers, cost: Numbers, best: Ints) -> Ints:
     """The arm of the largest net effect, [n]; of equals the best constant arm."""
-    net = effects - cost
+    net, rows = effects - cost, np.arange(len(effects))
     top = net.argmax(axis=1)
-    return np.where(net[np.arange(len(net)), top] > net[:, best], top, best)
+    return np.where(net[rows, top] > net[rows, best], top, best)
 
 
-def _pairs(scores: Numbers, customer: Ints) -> dict[tuple[int, int], Estimate]:
-    """What each arm has more than each other, (more, less) -> estimate; all intervals hold together."""
-    arms = scores.shape[1]
-    pairs = [(k, j) for k in range(arms) for j in range(k)]
-    columns = np.column_stack([scores[:, k] - scores[:, j] for k, j in pairs])
-    found = dict(zip(pairs, together(columns, customer), strict=True))
-    turned = {(j, k): Estimate(-one.value, -one.high, -one.low) for (k, j), one in found.items()}
-    return found | turned | {(k, k): Estimate(0.0, 0.0, 0.0) for k in range(arms)}
-
-
-def together(columns: Numbers, customer: Ints) -> list[Estimate]:
-    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal)."""
-    mean = columns.mean(axis=0)
-    sums = np.column_stack([_summed(column, customer) for column in (columns - mean).T])
-    covariance = sums.T @ sums / len(columns) ** 2
-    error = np.sqrt(np.diag(covariance))
-    level = _LEVEL
-    if len(mean) > 1:
-        scale = np.where(error > 0, error, 1.0)
-        draws = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
-        values, basis = np.linalg.eigh(covariance / np.outer(scale, scale))
-        drawn = draws * np.sqrt(np.maximum(values, 0.0)) @ basis.T
-        level = max(level, float(np.quantile(np.abs(drawn).max(axis=1), 0.95)))
-    return [
-        Estimate(float(m), float(m - level * e), float(m + level * e))
-        for m, e in zip(mean, error, strict=True)
-    ]
-
-
-def _estimate(values: Numbers, customer: Ints) -> Estimate:
-    """A mean over rows, its interval over customers."""
-    mean, reach = float(values.mean()), _LEVEL * _error(values - values.mean(), customer)
-    return Estimate(mean, mean - reach, mean + reach)
-
-
-def _error(centred: Numbers, customer: Ints) -> float:
-    """The standard error of a mean of rows whose customers are independent."""
-    return float(np.sqrt((_summed(centred, customer) ** 2).sum()) / len(centred))
-
-
-def _summed(values: Numbers, customer: Ints) -> Numbers:
-    sums: Numbers = np.bincount(customer, weights=values)
-    return sums
+def _fifths(raw: Numbers, effect: Numbers, line: Line, customer: Ints) -> tuple[tuple[float, Estimate], ...]:
+    order = np.argsort(raw, kind="stable")
+    parts = np.array_split(order, 5)
+    return tuple(
+        (float(line.effect(raw[part]).mean()), estimate(effect[part], customer[part])) for part in parts
+    )

@@ -43,6 +43,11 @@ def sample_ratio(trial: Trial) -> Check:
     if trial.evidence != "randomised":
         return Check(name, None, Words("no lottery to compare with", "无随机分配可比对"))
     weights = _weights(trial)
+    if np.abs(weights.mean(axis=0)).max() < 1e-9:
+        return Check(
+            name, None,
+            Words("shares were taken as found: say what they should be (--share)", "比例取自数据本身：请用--share说明应有比例"),
+        )  # fmt: skip
     p = _differ(weights)
     counts = np.bincount(trial.arm, minlength=len(trial.arms))
     found = ", ".join(

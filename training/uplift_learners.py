@@ -160,8 +160,10 @@ class Splines:
             if nulls:
                 intercept -= weights[at] * nulls
                 missing, at = weights[at], at + 1
-            terms.append(Term(name, *(_digits(v) for v in (knots, mean, scale, own)), *_digits([missing])))
-        return Logistic(*_digits([intercept]), tuple(terms))
+            terms.append(
+                Term(name, _digits(knots), _digits(mean), _digits(scale), _digits(own), _digit(missing))
+            )
+        return Logistic(_digit(intercept), tuple(terms))
 
 
 def _boosted(matrix: Rows, y: Numbers, parameters: dict[str, Any], rounds: int, least: int, seed: int) -> Any:
@@ -174,5 +176,9 @@ def _predicted(booster: Any, rows: Rows) -> Numbers:
     return np.asarray(booster.predict(rows, num_threads=1), np.float64)
 
 
-def _digits(values: Any) -> tuple[float, ...]:
-    return tuple(float(f"{value:.9g}") for value in values)  # beyond, another processor may differ
+def _digits(values: Numbers) -> tuple[float, ...]:
+    return tuple(map(_digit, values))
+
+
+def _digit(value: float) -> float:
+    return float(f"{value:.9g}")  # beyond, another processor may differ

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from features.errors import UsageError
 from serving.booster import Rows
+from serving.effects import EVIDENCE
 from training.uplift import Trial
 from training.uplift_checks import ENOUGH, estimated
 from training.uplift_learners import Ints, Numbers
@@ -50,19 +51,21 @@ def trial_of(
     given = table[arm].cast(pa.string())
     arms, place = _arms(given, arm, control)
     results = {name: _number(table, name) for name in outcomes}
-    matrix, names = _matrix(table.drop_columns(list(dict.fromkeys(named))))
+    matrix, names, unread = _matrix(table.drop_columns(list(dict.fromkeys(named))))
     if not names:
         raise UsageError("the table has no column to learn from besides the arm and the outcomes")
     who = np.arange(len(table))
     if customer:
         who = np.asarray(table[customer].combine_chunks().dictionary_encode().indices, np.int64)
     if propensity:
-        return Trial(matrix, names, arms, place, _number(table, propensity), results, who)
+        return Trial(matrix, names, arms, place, _number(table, propensity), results, who, unread=unread)
     if shares is not None or randomised:
-        return Trial(matrix, names, arms, place, _shares(arms, place, shares)[place], results, who)
+        return Trial(
+            matrix, names, arms, place, _shares(arms, place, shares)[place], results, who, unread=unread
+        )
     chances, reached = estimated(matrix, place, len(arms), seed)
-    evidence = "observational" if reached >= ENOUGH else "prior"
-    return Trial(matrix, names, arms, place, chances, results, who, evidence)
+    evidence: EVIDENCE = "observational" if reached >= ENOUGH else "prior"
+    return Trial(matrix, names, arms, place, chances, results, who, evidence, unread=unread)
 
 
 def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:
@@ -99,9 +102,10 @@ def _number(table: pa.Table, name: str) -> Numbers:
     return numbers
 
 
-def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...]]:
-    """(float32 [n, F], names): numbers as they are, dates as days, a column a value of a short text."""
+def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
+    """(float32 [n, F], names, what was left out): numbers as they are, dates as days, a column a value of text."""
     names: list[str] = []
+    unread = []
     columns: list[np.ndarray] = []
     for name in table.column_names:
         column = table[name]
@@ -115,6 +119,7 @@ def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...]]:
             text = column.cast(pa.string())
             levels = sorted(value for value in pc.unique(text).to_pylist() if value is not None)
             if len(levels) > LEVELS:
+                unread.append(name)
                 continue
             for level in levels[1:] if len(levels) == 2 else levels:
                 names.append(f"{name} = {level}")
@@ -123,7 +128,7 @@ def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...]]:
         names.append(name)
         columns.append(_floats(column))
     matrix = np.column_stack(columns) if columns else np.empty((len(table), 0), np.float32)
-    return matrix.astype(np.float32), tuple(names)
+    return matrix.astype(np.float32), tuple(names), tuple(unread)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
