@@ -67,8 +67,8 @@ def _against_none(trial: Trial, arm: int) -> Trial:
     """One mail against none, each with a chance of one half."""
     rows = (trial.arm == arm) | (trial.arm == 0)
     return replace(
-        trial, arms=(ARMS[0], ARMS[arm]), matrix=trial.matrix[rows], arm=(trial.arm[rows] > 0).astype(np.int64),
-        given=np.full(rows.sum(), 0.5), customer=trial.customer[rows],
+        trial, arms=(ARMS[0], ARMS[arm]), arm=(trial.arm[rows] > 0).astype(np.int64),
+        matrix=trial.matrix[rows], given=np.full(rows.sum(), 0.5), customer=trial.customer[rows],
         outcomes={name: y[rows] for name, y in trial.outcomes.items()},
     )  # fmt: skip
 

@@ -88,7 +88,7 @@ class EffectsFile(msgspec.Struct, frozen=True):
         for one in self.outcomes:
             if len(one.lines) != arms - 1 or len(one.parts) not in (1, arms - 1) or len(one.costs) != arms:
                 raise ReleaseCorrupt(
-                    f"the effects on {one.name} need a line for each of {arms - 1} arms, a cost for each of {arms}"
+                    f"the effects on {one.name} need a line for each of {arms - 1} arms, a cost for {arms}"
                 )
             if not 0 <= one.best < arms or (one.personal and self.evidence != "randomised"):
                 raise ReleaseCorrupt(
@@ -99,7 +99,7 @@ class EffectsFile(msgspec.Struct, frozen=True):
 
 
 class OutcomeToSave(NamedTuple):
-    """An outcome to save. parts: LightGBM's text, or a `Logistic` whose features are places ("0", "1", ...)."""
+    """An outcome to save. parts: LightGBM's text, or a `Logistic` of places ("0", "1", ...)."""
 
     name: str
     lines: tuple[Line, ...]
@@ -118,7 +118,7 @@ class Effects(NamedTuple):
 
 @dataclass(frozen=True)
 class EffectsModel:
-    """A model of effects; never changes, safe to use from several threads. Rows as `models.Model` takes them."""
+    """A model of effects; never changes, safe to use from several threads. Rows as `models.Model` has."""
 
     card: ModelCard
     file: EffectsFile

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
-from serving.effects import EVIDENCE, Line
+from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
 from training.uplift_estimates import Estimate, error_of, estimate, pairs_of
 from training.uplift_learners import Ints, Learned, Numbers
@@ -83,8 +83,8 @@ class Uplift:
     arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt
     from. personal: whether that is proven. out_of_fold: each row's effects before shrinkage by a model that
     has not seen it, [n, K - 1]; chosen: the arm that such a model would give, [n]; constant: the best arm for
-    all of those that it has seen, [n]. fifths: of each arm but
-    the control, customers in fifths by such effects, the least first: what was predicted, what came.
+    all of those that it has seen, [n]. fifths: of each arm but the control, customers in fifths by such
+    effects, the least first: what was predicted, what came.
     """
 
     arms: tuple[str, ...]
@@ -114,6 +114,12 @@ class Uplift:
     def estimated(self, matrix: Rows) -> Numbers:
         """Effects of every arm against the control, before costs: [n, K], the control's 0."""
         return effects_of(self.learned.raw(matrix), self.lines)
+
+    def to_save(self) -> OutcomeToSave:
+        """As a release keeps it."""
+        costs = tuple(float(cost) for cost in self.costs)
+        parts = self.learned.parts
+        return OutcomeToSave(self.outcome, self.lines, parts, costs, self.best, self.personal)
 
     def policy(self, matrix: Rows) -> Ints:
         """The arm for each row: the best constant arm unless a personal policy is proven."""
@@ -159,7 +165,10 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
         best,
         tuple(pairs[best, k].less(cost[best] - cost[k]) for k in range(len(cost))),
         name, final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
-        tuple(_fifths(raw[name][:, k], differences[:, k], line, trial.customer) for k, line in enumerate(lines)),
+        tuple(
+            _fifths(raw[name][:, k], differences[:, k], line, trial.customer)
+            for k, line in enumerate(lines)
+        ),
     )  # fmt: skip
 
 

@@ -46,7 +46,10 @@ def sample_ratio(trial: Trial) -> Check:
     if np.abs(weights.mean(axis=0)).max() < 1e-9:
         return Check(
             name, None,
-            Words("shares were taken as found: say what they should be (--share)", "比例取自数据本身：请用--share说明应有比例"),
+            Words(
+                "shares were taken as found: say what they should be (--share)",
+                "比例取自数据本身：请用--share说明应有比例",
+            ),
         )  # fmt: skip
     p = _differ(weights)
     counts = np.bincount(trial.arm, minlength=len(trial.arms))
@@ -59,8 +62,9 @@ def sample_ratio(trial: Trial) -> Check:
     return Check(
         name, False,
         Words(
-            f"sample ratio mismatch (p = {p:.1g}): rows against what the propensities promise: {found}. Rows were lost "
-            "or added after the lottery, or the propensities are not those that it used: find out before anything else",
+            f"sample ratio mismatch (p = {p:.1g}): rows against what the propensities promise: {found}. "
+            "Rows were lost or added after the lottery, or the propensities are not those that it used: "
+            "find out before anything else",
             f"样本比例不符（p = {p:.1g}）：实际行数与倾向概率的承诺之比：{found}。"
             "随机分配后有行丢失或增加，或倾向概率不是实际所用：请先查明原因",
         ),
@@ -84,9 +88,10 @@ def before_decision(trial: Trial) -> Check:
     return Check(
         name, False,
         Words(
-            f"differ between arms that were drawn by lot: {listed}. They were known only after the decision, so that "
-            "they hold its effect, or the lottery was not one. Leave such columns out (--ignore)",
-            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果），或分组并非随机。请用--ignore排除",
+            f"differ between arms that were drawn by lot: {listed}. They were known only after the decision, "
+            "so that they hold its effect, or the lottery was not one. Leave such columns out (--ignore)",
+            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果），或分组并非随机。"
+            "请用--ignore排除",
         ),
     )  # fmt: skip
 

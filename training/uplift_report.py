@@ -36,8 +36,8 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
             }[found.evidence]
         )
         return words(
-            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the columns only. "
-            "Explore: give a small share of customers an arm by lot.",
+            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the "
+            "columns only. Explore: give a small share of customers an arm by lot.",
             "不声称任何增益：未随机分配。证据等级：{kind}；数字仅按现有列调整。请探索：对一小部分客户随机分配。",
             kind=kind,
         )
@@ -82,13 +82,15 @@ def _personal(found: Uplift) -> Words:
     if found.personal:
         share = f"{np.mean(found.chosen != found.constant):.0%}"
         return words(
-            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer than that; "
-            "{share} of customers get another arm.",
-            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比上述多{gain}；{share}的客户得到其他方案。",
+            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer "
+            "than that; {share} of customers get another arm.",
+            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比上述多{gain}；"
+            "{share}的客户得到其他方案。",
             gain=gain, share=share, learner=LEARNERS[found.learner],
         )  # fmt: skip
     return words(
-        "Personal uplift is not proven (choosing for each customer would bring {gain} more): everyone gets {best}.",
+        "Personal uplift is not proven (choosing for each customer would bring {gain} more): "
+        "everyone gets {best}.",
         "个性化增益未证实（为每位客户分别选择将多{gain}）：所有人都得到{best}。",
         gain=gain, best=found.arms[found.best],
     )  # fmt: skip
@@ -124,8 +126,8 @@ def arms(found: Uplift) -> Sheet:
         ),
         tuple(rows), right=(1, 2, 3, 4, 5),
         note=Words(
-            "Means if everyone had the arm, doubly robust, with 95 % intervals. The intervals of all differences "
-            "between arms hold together.",
+            "Means if everyone had the arm, doubly robust, with 95 % intervals. The intervals of all "
+            "differences between arms hold together.",
             "“若所有人都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。",
         ),
     )  # fmt: skip
@@ -145,8 +147,8 @@ def fifths(found: Uplift) -> Sheet:
         ),
         tuple(rows), right=(1, 2, 3),
         note=words(
-            "Customers in fifths by predicted effect, by models that have not seen them ({learner}), shrunk to the arm's "
-            "mean as far as they proved right.",
+            "Customers in fifths by predicted effect, by models that have not seen them ({learner}), shrunk "
+            "to the arm's mean as far as they proved right.",
             "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。",
             learner=LEARNERS[found.learner],
         ),

@@ -103,7 +103,7 @@ def _number(table: pa.Table, name: str) -> Numbers:
 
 
 def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
-    """(float32 [n, F], names, what was left out): numbers as they are, dates as days, a column a value of text."""
+    """(float32 [n, F], names, what was left out): numbers as they are, dates as days, text by value."""
     names: list[str] = []
     unread = []
     columns: list[np.ndarray] = []
@@ -111,11 +111,7 @@ def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
         column = table[name]
         if pa.types.is_temporal(column.type):
             column = pc.divide(column.cast(pa.timestamp("s")).cast(pa.int64()), 86_400)
-        if not (
-            pa.types.is_integer(column.type)
-            or pa.types.is_floating(column.type)
-            or pa.types.is_boolean(column.type)
-        ):
+        if not _numeric(column.type):
             text = column.cast(pa.string())
             levels = sorted(value for value in pc.unique(text).to_pylist() if value is not None)
             if len(levels) > LEVELS:
@@ -129,6 +125,11 @@ def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
         columns.append(_floats(column))
     matrix = np.column_stack(columns) if columns else np.empty((len(table), 0), np.float32)
     return matrix.astype(np.float32), tuple(names), tuple(unread)
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    of = pa.types
+    return any(test(kind) for test in (of.is_integer, of.is_floating, of.is_decimal, of.is_boolean))
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

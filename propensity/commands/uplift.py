@@ -53,7 +53,7 @@ def uplift(
     shares: tuple[tuple[str, float], ...], control: str | None, costs: tuple[tuple[str, float], ...],
     ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Judge a trial: the best arm for everyone, and whether choosing for each customer is proven to bring more.
+    """Judge a trial: the best arm for everyone, and whether choosing for each customer brings more.
 
     Without --propensity, --share or --randomised, chances are estimated from the columns, and nothing is
     claimed. Exit code 3: a check fails (sample ratio, columns from after the decision, overlap).
