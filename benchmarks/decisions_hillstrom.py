@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import stated
 from training.qini import qini
 from training.uplift import Trial, fit
-from training.uplift_learners import Numbers, outcome_model
+from training.uplift_learners import Numbers, Outcomes
 from training.uplift_table import trial_of
 
 ARMS = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
@@ -48,7 +48,9 @@ def tried(seed: int) -> dict[str, Any]:
     for place, mail in ((1, "mens"), (2, "womens")):
         own, other = _against_none(known, place), _against_none(later, place)
         visits, one = other.outcomes["visit"], fit(own, "visit", seed=SEED)
-        response = outcome_model(own.matrix, np.zeros(len(own), np.int64), 1, own.outcomes["visit"], SEED)
+        everyone = np.ones(len(own), np.bool_)
+        nobody = np.zeros(len(own), np.int64)  # of several arms: it does not know of the mail
+        response = Outcomes(own.matrix, nobody, 1).fit(everyone, own.outcomes["visit"], SEED)
         for name, score in (
             ("uplift", one.estimated(other.matrix)),
             ("response", response.means(other.matrix)),

@@ -184,24 +184,25 @@ def _crossed(
     """(pseudo-outcomes [n, K], raw effects out of fold by learner [n, K - 1], learners of all rows)."""
     n, arms = len(trial), len(trial.arms)
     means, raw = np.empty((n, arms)), {name: np.empty((n, arms - 1)) for name in ("ridge", "trees", "s")}
-    gain = np.zeros(trial.matrix.shape[1])
+    gain, outcomes = np.zeros(trial.matrix.shape[1]), learners.Outcomes(trial.matrix, trial.arm, arms)
     for part in range(FOLDS):
         out = fold == part
-        model = learners.outcome_model(trial.matrix[~out], trial.arm[~out], arms, y[~out], seed)
+        model = outcomes.fit(~out, y, seed)
         means[out], gain = model.means(trial.matrix[out]), gain + model.gain
     raw["s"] = means[:, 1:] - means[:, :1]
     scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
     differences = scores[:, 1:] - scores[:, :1]
     telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])
-    splines = learners.Splines(trial.matrix, telling)
+    splines, trees = learners.Splines(trial.matrix, telling), learners.Trees(trial.matrix)
     for part in range(FOLDS):
         out = fold == part
         raw["ridge"][out] = splines.fit(~out, differences).raw(trial.matrix[out])
-        raw["trees"][out] = learners.trees(trial.matrix[~out], differences[~out], seed).raw(trial.matrix[out])
+        raw["trees"][out] = trees.fit(~out, differences, seed).raw(trial.matrix[out])
+    everyone = np.ones(n, np.bool_)
     final = {
-        "ridge": splines.fit(np.ones(n, np.bool_), differences),
-        "trees": learners.trees(trial.matrix, differences, seed),
-        "s": learners.outcome_model(trial.matrix, trial.arm, arms, y, seed).learned(),
+        "ridge": splines.fit(everyone, differences),
+        "trees": trees.fit(everyone, differences, seed),
+        "s": outcomes.fit(everyone, y, seed).learned(),
     }
     return scores, raw, final
 

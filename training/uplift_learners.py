@@ -6,7 +6,7 @@ propensities their mean is the effect whatever the outcome model says, which onl
 model is the S-learner itself: trees over the features and the arm, so that small arms borrow from large ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import lightgbm
@@ -61,18 +61,45 @@ class Outcome(NamedTuple):
         return Learned(raw, (self.text,))
 
 
-def outcome_model(matrix: Rows, arm: Ints, arms: int, y: Numbers, seed: int) -> Outcome:
+class Boosting:
+    """LightGBM on some rows of a matrix [n, F], which is put into bins once."""
+
+    def __init__(
+        self, matrix: Rows, parameters: Mapping[str, Any], rounds: int, share: int, least: int
+    ) -> None:
+        """A leaf holds one row in `share` of those trained on, and at least `least`."""
+        self._parameters, self._rounds, self._share, self._least = {**parameters}, rounds, share, least
+        names = [f"x{place}" for place in range(matrix.shape[1])]
+        data = lightgbm.Dataset(matrix, np.zeros(len(matrix)), feature_name=names, params=self._parameters)
+        self._data = data.construct()
+
+    def fit(self, rows: NDArray[np.bool_], y: Numbers, seed: int) -> Any:
+        """A booster of some rows [n], and the targets of all [n]."""
+        part = self._data.subset(np.flatnonzero(rows), params=self._parameters).construct()
+        part.set_label(y[rows])
+        least = max(self._least, int(rows.sum()) // self._share)
+        return lightgbm.train(
+            {**self._parameters, "min_data_in_leaf": least, "seed": seed}, part, self._rounds
+        )
+
+
+class Outcomes:
     """Trees over the features and the arm: columns after the features, one an arm but the control, 0 or 1."""
-    n, width = matrix.shape
-    flags = np.eye(arms, dtype=np.float32)[:, 1:]
-    booster = _boosted(np.hstack([matrix, flags[arm]]), y, OUTCOME, OUTCOME_ROUNDS, max(20, n // 200), seed)
 
-    def means(rows: Rows) -> Numbers:
-        under = [np.hstack([rows, np.broadcast_to(flag, (len(rows), arms - 1))]) for flag in flags]
-        return np.column_stack([_predicted(booster, each) for each in under])
+    def __init__(self, matrix: Rows, arm: Ints, arms: int) -> None:
+        self._width, self._flags = matrix.shape[1], np.eye(arms, dtype=np.float32)[:, 1:]
+        self._boosting = Boosting(np.hstack([matrix, self._flags[arm]]), OUTCOME, OUTCOME_ROUNDS, 200, 20)
 
-    gain = np.asarray(booster.feature_importance("gain"), np.float64)[:width]
-    return Outcome(means, booster.model_to_string(), gain)
+    def fit(self, rows: NDArray[np.bool_], y: Numbers, seed: int) -> Outcome:
+        """Of some rows [n], and the outcomes of all [n]."""
+        booster, flags = self._boosting.fit(rows, y, seed), self._flags
+
+        def means(x: Rows) -> Numbers:
+            under = [np.hstack([x, np.broadcast_to(flag, (len(x), flags.shape[1]))]) for flag in flags]
+            return np.column_stack([_predicted(booster, each) for each in under])
+
+        gain = np.asarray(booster.feature_importance("gain"), np.float64)[: self._width]
+        return Outcome(means, booster.model_to_string(), gain)
 
 
 def pseudo_outcomes(means: Numbers, arm: Ints, given: Numbers, y: Numbers) -> Numbers:
@@ -87,15 +114,20 @@ def pseudo_outcomes(means: Numbers, arm: Ints, given: Numbers, y: Numbers) -> Nu
     return scores
 
 
-def trees(matrix: Rows, effects: Numbers, seed: int) -> Learned:
-    """Small trees on the pseudo-outcomes' differences from the control's, [n, K - 1]."""
-    least = max(50, len(matrix) // 50)
-    boosters = [_boosted(matrix, column, EFFECT, EFFECT_ROUNDS, least, seed) for column in effects.T]
+class Trees:
+    """Small trees on pseudo-outcomes."""
 
-    def raw(rows: Rows) -> Numbers:
-        return np.column_stack([_predicted(booster, rows) for booster in boosters])
+    def __init__(self, matrix: Rows) -> None:
+        self._boosting = Boosting(matrix, EFFECT, EFFECT_ROUNDS, 50, 50)
 
-    return Learned(raw, tuple(booster.model_to_string() for booster in boosters))
+    def fit(self, rows: NDArray[np.bool_], effects: Numbers, seed: int) -> Learned:
+        """Of some rows [n], and all rows' pseudo-outcomes' differences from the control's, [n, K - 1]."""
+        boosters = [self._boosting.fit(rows, column, seed) for column in effects.T]
+
+        def raw(x: Rows) -> Numbers:
+            return np.column_stack([_predicted(booster, x) for booster in boosters])
+
+        return Learned(raw, tuple(booster.model_to_string() for booster in boosters))
 
 
 class Splines:
@@ -164,12 +196,6 @@ class Splines:
                 Term(name, _digits(knots), _digits(mean), _digits(scale), _digits(own), _digit(missing))
             )
         return Logistic(_digit(intercept), tuple(terms))
-
-
-def _boosted(matrix: Rows, y: Numbers, parameters: dict[str, Any], rounds: int, least: int, seed: int) -> Any:
-    names = [f"x{place}" for place in range(matrix.shape[1])]
-    data = lightgbm.Dataset(matrix, y, feature_name=names, free_raw_data=True)
-    return lightgbm.train({**parameters, "min_data_in_leaf": least, "seed": seed}, data, rounds)
 
 
 def _predicted(booster: Any, rows: Rows) -> Numbers:

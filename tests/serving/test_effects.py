@@ -14,7 +14,7 @@ from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, Tr
 from serving.effects import EffectsModel, OutcomeToSave
 from serving.examples import synthetic_examples
 from training.uplift import Trial, Uplift, fit
-from training.uplift_learners import outcome_model
+from training.uplift_learners import Learned, Outcomes
 
 MOMENT = datetime(2017, 12, 1, tzinfo=UTC)
 
@@ -36,11 +36,15 @@ def fitted() -> tuple[Trial, Uplift]:
     return trial, fit(trial, "profit", {"mail": 0.2})
 
 
+def s_learner(trial: Trial) -> Learned:
+    everyone = np.ones(len(trial), np.bool_)
+    return Outcomes(trial.matrix, trial.arm, 3).fit(everyone, trial.outcomes["profit"], 1).learned()
+
+
 def saved(folder: Path, fitted: tuple[Trial, Uplift]) -> EffectsModel:
     """Two outcomes, of a ridge or trees and of an S-learner."""
     trial, found = fitted
-    y = trial.outcomes["profit"]
-    s = outcome_model(trial.matrix, trial.arm, 3, y, 1).learned()
+    s = s_learner(trial)
     one = found.to_save()
     two = OutcomeToSave("retention", found.lines, s.parts, (0.0, 0.0, 0.0), 1, False)
     quantiles = np.nanquantile(trial.matrix, np.linspace(0, 1, 11), axis=0)
@@ -59,8 +63,7 @@ def test_what_is_served_is_what_was_learnt(tmp_path: Path, fitted: tuple[Trial, 
     assert not scored.effect[:, :, 0].any()
     alone = np.vstack([model.score(trial.matrix[[i]]).effect for i in range(40)])
     assert alone.tobytes() == scored.effect[:40].tobytes()
-    s = outcome_model(trial.matrix, trial.arm, 3, trial.outcomes["profit"], 1).learned()
-    raw = s.raw(trial.matrix)[:, 0]
+    raw = s_learner(trial).raw(trial.matrix)[:, 0]
     assert np.allclose(scored.effect[:, 1, 1], found.lines[0].effect(raw), atol=1e-9)
 
 
