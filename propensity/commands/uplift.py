@@ -1,0 +1,67 @@
+"""Trials: what an action does, to whom."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from propensity.cli import DRY_RUN, main
+
+
+class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """NAME=NUMBER on the command line."""
+
+    name = "pair"
+
+    def convert(
+        self, value: str | tuple[str, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, number = value.rpartition("=")
+        try:
+            return name, float(number) if equals and name else self.fail(f"{value!r}: expected ARM=NUMBER")
+        except ValueError:
+            self.fail(f"{value!r}: {number!r} is no number", param, ctx)
+
+
+@main.command()
+@click.option(
+    "--trial", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+    help="CSV or Parquet, a row a customer: columns known before, the arm, the outcome.",
+)  # fmt: skip
+@click.option("--arm", required=True, metavar="COLUMN", help="What the customer was given.")
+@click.option("--outcome", required=True, metavar="COLUMN", help="What came of it, a number.")
+@click.option("--propensity", metavar="COLUMN", help="The chance with which the customer was given that arm.")
+@click.option("--randomised", is_flag=True, help="Drawn by lot, with the same chances for everyone.")
+@click.option("--share", "shares", type=Pair(), multiple=True, metavar="ARM=SHARE",
+              help="An arm's chance in the lot, each once; then the sample ratio is checked.")  # fmt: skip
+@click.option("--control", metavar="NAME", help="The arm that means nothing was done.")
+@click.option("--cost", "costs", type=Pair(), multiple=True, metavar="ARM=AMOUNT",
+              help="What an arm costs a customer, in the outcome's unit.")  # fmt: skip
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that is not to be learnt from.")
+@click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="The page [default: beside FILE].")  # fmt: skip
+@DRY_RUN
+def uplift(
+    file: Path, arm: str, outcome: str, propensity: str | None, randomised: bool,
+    shares: tuple[tuple[str, float], ...], control: str | None, costs: tuple[tuple[str, float], ...],
+    ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None, dry_run: bool,
+) -> None:  # fmt: skip
+    """Judge a trial: the best arm for everyone, and whether choosing for each customer brings more.
+
+    Without --propensity, --share or --randomised, chances are estimated from the columns, and nothing is
+    claimed. Exit code 3: a check fails (sample ratio, columns from after the decision, overlap).
+    """
+    from propensity.uplifted import Asked, judge_trial
+
+    asked = Asked(
+        file, arm, outcome, control, propensity, dict(shares) or None, randomised, dict(costs), ignore,
+        customer, seed,
+    )  # fmt: skip
+    sys.exit(judge_trial(asked, language, out, dry_run))

@@ -1,0 +1,125 @@
+"""`propensity uplift`: a trial from a plain table, judged."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from trials import trial_by_hand
+
+import propensity
+from features.errors import UsageError
+from training.uplift_table import trial_of
+
+
+def table_by_hand(effects: str = "varies", rows: int = 4_000) -> pa.Table:
+    """The trial as a shop would export it: numbers with gaps, a region in words, ids, dates."""
+    trial, _ = trial_by_hand(effects, rows)
+    random = np.random.default_rng(5)
+    columns = {
+        name: pa.array(values, from_pandas=True)
+        for name, values in zip(trial.names, trial.matrix.T, strict=True)
+    }
+    columns["region"] = pa.array(random.choice(["north", "south", "west"], rows))
+    columns["email"] = pa.array([f"{i}@example.com" for i in range(rows)])
+    columns["since"] = pa.array(np.datetime64("2020-01-01") + random.integers(0, 900, rows))
+    columns["group"] = pa.array([trial.arms[place] for place in trial.arm])
+    columns["chance"] = pa.array(trial.given)
+    columns["profit"] = pa.array(trial.outcomes["profit"])
+    return pa.table(columns)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "trial.parquet"
+    pq.write_table(table_by_hand(), path)
+    return path
+
+
+def run(path: Path, *arguments: str) -> Result:
+    asked = ["uplift", "--trial", str(path), "--arm", "group", "--outcome", "profit", *arguments]
+    return CliRunner().invoke(propensity.main, asked)
+
+
+def test_a_trial_is_judged_in_one_command(file: Path) -> None:
+    """Else: a shop with a trial in a table has to learn our code to know what it says."""
+    done = run(file, "--propensity", "chance")
+    assert done.exit_code == 0, done.output
+    assert "Best for everyone: coupon" in done.output
+    assert "Personal uplift is proven" in done.output
+    assert "Columns left out, of too many values: email" in done.output
+    page = file.with_suffix(".uplift.html").read_text()
+    assert "个性化增益已证实" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert run(file, "--propensity", "chance").output == done.output
+
+
+def test_csv_says_the_same_and_a_dry_run_keeps_nothing(file: Path, tmp_path: Path) -> None:
+    """Else: the same table in another format gives another verdict."""
+    path = tmp_path / "as.csv"
+    pyarrow.csv.write_csv(pq.read_table(file), path)
+    done = run(path, "--propensity", "chance", "--dry-run")
+    assert done.exit_code == 0, done.output
+    verdict = done.output.splitlines()[0]
+    assert verdict == run(file, "--propensity", "chance").output.splitlines()[0]
+    assert not path.with_suffix(".uplift.html").exists()
+
+
+def test_a_broken_trial_exits_3_and_claims_nothing(tmp_path: Path) -> None:
+    """Else: a nightly job publishes the figures of a broken lottery."""
+    table = table_by_hand()
+    kept = np.random.default_rng(1).random(len(table)) > 0.2 * (np.array(table["group"]) == "mail")
+    path = tmp_path / "lost.parquet"
+    pq.write_table(table.filter(pa.array(kept)), path)
+    shares = [f"--share={arm}={share}" for arm, share in (("nothing", 0.4), ("mail", 0.3), ("coupon", 0.3))]
+    done = run(path, *shares, "--ignore", "chance", "--dry-run")
+    assert done.exit_code == 3, done.output
+    assert done.output.startswith("No uplift is claimed: the trial cannot be believed. sample ratio")
+    zh = run(path, *shares, "--ignore", "chance", "--dry-run", "--language", "zh")
+    assert "样本比例不符" in zh.output
+
+
+def test_without_a_lottery_the_evidence_is_named(file: Path) -> None:
+    """Else: whoever forgets --randomised, or has no trial at all, reads a claim."""
+    done = run(file, "--ignore", "chance", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "No uplift is claimed: nobody drew lots. The evidence is observational" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--randomised", "--ignore", "colour"), "no column colour"),
+        (("--randomised", "--control", "letter"), "--control with one of: coupon, mail, nothing"),
+        (("--share", "mail=0.5"), "--share must name each of"),
+        (("--share", "mail"), "expected ARM=NUMBER"),
+        (("--propensity", "region"), "the column region holds string"),
+    ],
+)
+def test_wrong_usage_says_what_is_expected(file: Path, arguments: tuple[str, ...], said: str) -> None:
+    """Else: a typo ends in a stack trace, or in another trial than was meant."""
+    done = run(file, *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_columns_become_numbers_without_guessing() -> None:
+    """Else: a missing value counts as 0, or an e-mail address is learnt from."""
+    table = pa.table({
+        "arm": ["control", "mail"] * 60,
+        "y": [0, 1] * 60,
+        "yes": [True, None] * 60,
+        "channel": ["web", "shop", None] * 40,
+        "city": [f"city {i}" for i in range(120)],
+    })  # fmt: skip
+    trial = trial_of(table, "arm", ["y"])
+    assert trial.names == ("yes", "channel = web")
+    assert trial.unread == ("city",)
+    assert trial.arms == ("control", "mail")
+    assert np.array_equal(trial.matrix[:3], np.array([[1, 1], [np.nan, 0], [1, np.nan]]), equal_nan=True)
+    with pytest.raises(UsageError, match="which arm of arm is the control"):
+        trial_of(table.set_column(0, "arm", pa.array(["a", "b"] * 60)), "arm", ["y"])

@@ -1,0 +1,80 @@
+"""Checks of a trial: what would make its figures wrong is named, and a sound trial passes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+from trials import trial_by_hand
+
+from training.qini import qini
+from training.uplift_checks import _differ, _weights, before_decision, estimated, overlap, sample_ratio
+
+
+def test_a_sound_trial_passes() -> None:
+    """Else: every trial is refused, and the check is switched off."""
+    wrong = 0
+    for seed in range(40):
+        trial, _ = trial_by_hand("varies", rows=1_000, seed=seed)
+        wrong += sum(check(trial).holds is not True for check in (sample_ratio, before_decision, overlap))
+    assert wrong <= 1
+
+
+def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
+    """Else: a mail whose bounced addresses were dropped looks better than it is."""
+    trial, _ = trial_by_hand("none", rows=8_000)
+    lost = (trial.arm == 1) & (np.random.default_rng(1).random(8_000) < 0.15)
+    found = sample_ratio(trial.part(~lost))
+    assert found.holds is False
+    assert "sample ratio mismatch" in found.words.en
+    assert "mail" in found.words.en
+    counts = np.bincount(trial.arm)
+    assert _differ(_weights(trial)) == pytest.approx(chisquare(counts, [3200, 2400, 2400]).pvalue, abs=0.02)
+
+
+def test_shares_that_were_taken_as_found_are_not_called_checked() -> None:
+    """Else: a mismatch that nobody could see is reported as absent."""
+    trial, _ = trial_by_hand("none", rows=2_000)
+    found = replace(trial, given=(np.bincount(trial.arm) / 2_000)[trial.arm])
+    assert sample_ratio(found).holds is None
+
+
+def test_a_column_from_after_the_decision_is_named() -> None:
+    """Else: 'opened the mail' predicts who buys, and the effect is explained away."""
+    trial, _ = trial_by_hand("varies", rows=4_000)
+    random = np.random.default_rng(2)
+    opened = ((trial.arm == 1) & (random.random(4_000) < 0.3)).astype(np.float32)
+    rated = np.where((trial.arm == 2) & (random.random(4_000) < 0.1), np.nan, 1.0).astype(np.float32)
+    names = (*trial.names, "opened", "rated")
+    found = before_decision(
+        replace(trial, names=names, matrix=np.column_stack([trial.matrix, opened, rated]))
+    )
+    assert found.holds is False
+    assert "opened" in found.words.en
+    assert "rated" in found.words.en
+    assert not any(name in found.words.en for name in trial.names)
+
+
+def test_estimated_propensities_come_near_the_true_and_no_overlap_is_seen() -> None:
+    """Else: an adjustment extrapolates to customers who never could have had the arm."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(6_000, 3)).astype(np.float32)
+    chance = 1 / (1 + np.exp(-x[:, 0]))
+    arm = (random.random(6_000) < chance).astype(np.int64)
+    given, reached = estimated(x, arm, 2, seed=1)
+    assert np.abs(given - np.where(arm == 1, chance, 1 - chance)).mean() < 0.03
+    assert reached > 0.9
+    assert estimated(x, (x[:, 0] > 0).astype(np.int64), 2, seed=1)[1] < 0.5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_qini_is_scikit_uplifts() -> None:
+    """Else: the coefficient cannot be compared with anybody else's."""
+    from sklift.metrics import qini_auc_score
+
+    random = np.random.default_rng(1)
+    for distinct in (5, 3_000):
+        treated = random.random(3_000) < 0.4
+        score = random.integers(0, distinct, 3_000).astype(np.float64)
+        bought = (random.random(3_000) < 0.2 + 0.1 * treated * score / distinct).astype(np.float64)
+        assert qini(bought, score, treated) == pytest.approx(qini_auc_score(bought, score, treated))

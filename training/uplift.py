@@ -1,0 +1,273 @@
+"""Whom does an action move? Effects learned from decisions whose propensities are known, and a policy.
+
+    trial = Trial(matrix, names, arms, arm, propensity, {"spend": spend}, customer)
+    found = fit(trial, "spend", seed=1)
+    found.policy(matrix)  # the arm for each customer
+
+Everybody gets the best constant arm until a personal policy is proven better: its paired, doubly robust gain
+on customers that it was not learnt from has its lower bound above 0. For each fold, learner and shrinkage are
+chosen on the other folds, by models that have not seen it either: else a fold that happens to agree with the
+others would vouch for itself. So what is judged is the whole procedure; it is one test at 2.5 %.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import NotEnoughData, TrainingError
+from serving.booster import Rows
+from serving.effects import EVIDENCE, Line, OutcomeToSave
+from training import uplift_learners as learners
+from training.uplift_estimates import Estimate, error_of, estimate, pairs_of
+from training.uplift_learners import Ints, Learned, Numbers
+
+RECIPE = 1  # raise when the same trial and seed would give another policy
+FOLDS = 4
+LEARNERS = ("ridge", "trees", "s")
+LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Logged decisions. arms[0] is the control, "nothing".
+
+    matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
+    propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
+    rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
+    that nothing is learnt from.
+    """
+
+    matrix: Rows
+    names: tuple[str, ...]
+    arms: tuple[str, ...]
+    arm: Ints
+    given: Numbers
+    outcomes: Mapping[str, Numbers]
+    customer: Ints
+    evidence: EVIDENCE = "randomised"
+    unread: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n, width = self.matrix.shape
+        lengths = {len(self.arm), len(self.given), len(self.customer), *map(len, self.outcomes.values())}
+        if lengths != {n} or width != len(self.names) or self.matrix.dtype != np.float32:
+            raise TrainingError(f"a trial of float32 [{n}, {width}] needs as many names, arms and outcomes")
+        if not (np.all(self.given > 0) and np.all(self.given <= 1)):
+            raise TrainingError("the propensity of the arm that was given must lie in (0, 1] in every row")
+        if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
+            raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
+        counts = np.bincount(self.arm, minlength=len(self.arms))
+        few = [f"{name} has {count}" for name, count in zip(self.arms, counts, strict=True) if count < LEAST]
+        if len(self.arms) < 2 or few:
+            raise NotEnoughData(
+                f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    def part(self, rows: NDArray[np.bool_] | Ints) -> "Trial":
+        """Some rows of it."""
+        return replace(
+            self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
+            outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Uplift:
+    """What a trial taught. Arms are places in `arms`, 0 the control; money is net of `costs` in `values`.
+
+    means, effects: an arm's outcome, and its difference from the control's, before costs. best: the best
+    constant arm; over: its gain over each other arm after costs. The intervals of all differences between
+    arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt
+    from. personal: whether that is proven. out_of_fold: each row's effects before shrinkage by a model that
+    has not seen it, [n, K - 1]; chosen: the arm that such a model would give, [n]; constant: the best arm for
+    all of those that it has seen, [n]. fifths: of each arm but the control, customers in fifths by such
+    effects, the least first: what was predicted, what came.
+    """
+
+    arms: tuple[str, ...]
+    outcome: str
+    evidence: EVIDENCE
+    rows: Ints
+    costs: Numbers
+    means: tuple[Estimate, ...]
+    effects: tuple[Estimate, ...]
+    best: int
+    over: tuple[Estimate, ...]
+    learner: str
+    learned: Learned
+    lines: tuple[Line, ...]
+    gain: Estimate
+    personal: bool
+    out_of_fold: Numbers
+    chosen: Ints
+    constant: Ints
+    fifths: tuple[tuple[tuple[float, Estimate], ...], ...]
+
+    @property
+    def better(self) -> bool:
+        """Whether the best constant arm is proven better than nothing, after its cost."""
+        return bool(self.evidence == "randomised" and self.over[0].low > 0)
+
+    def estimated(self, matrix: Rows) -> Numbers:
+        """Effects of every arm against the control, before costs: [n, K], the control's 0."""
+        return effects_of(self.learned.raw(matrix), self.lines)
+
+    def to_save(self) -> OutcomeToSave:
+        """As a release keeps it."""
+        costs = tuple(float(cost) for cost in self.costs)
+        parts = self.learned.parts
+        return OutcomeToSave(self.outcome, self.lines, parts, costs, self.best, self.personal)
+
+    def policy(self, matrix: Rows) -> Ints:
+        """The arm for each row: the best constant arm unless a personal policy is proven."""
+        best = np.full(len(matrix), self.best)
+        return _choice(self.estimated(matrix), self.costs, best) if self.personal else best
+
+
+def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:
+    """Raw predictions [n, K - 1] -> effects [n, K]."""
+    return np.column_stack([np.zeros(len(raw)), *(line.effect(raw[:, k]) for k, line in enumerate(lines))])
+
+
+def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, seed: int = 1) -> Uplift:
+    """Effects on an outcome, and the policy. costs: of an arm, in the outcome's unit. The same data and seed
+    give the same figures. TrainingError, NotEnoughData."""
+    if unknown := (costs or {}).keys() - set(trial.arms):
+        raise TrainingError(f"a cost is given for {', '.join(sorted(unknown))}: the arms are {trial.arms}")
+    cost = np.array([(costs or {}).get(arm, 0.0) for arm in trial.arms])
+    y = trial.outcomes[outcome].astype(np.float64)
+    fold = folds(trial, seed)
+    crossed = _crossed(trial, y, fold, seed)
+    scores, raw = crossed.scores, crossed.raw
+    differences = scores[:, 1:] - scores[:, :1]
+    net = scores - cost
+    lottery = trial.evidence == "randomised"
+    best = int(np.argmax(net.mean(axis=0))) if lottery else 0  # else nobody is sent anything on this evidence
+    chosen, constant = np.full(len(trial), best), np.full(len(trial), best)
+    for part in range(FOLDS) if lottery else ():
+        own, others = fold == part, fold != part
+        name, lines = _preferred(
+            {each: one[others] for each, one in crossed.held[part].items()},
+            differences[others], net[others], cost, trial.customer[others],
+        )  # fmt: skip
+        constant[own] = np.argmax(net[others].mean(axis=0))
+        chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own])
+    everyone = np.arange(len(trial))
+    gain = estimate(net[everyone, chosen] - net[everyone, constant], trial.customer)
+    name, lines = _preferred(raw, differences, net, cost, trial.customer)
+    pairs = pairs_of(scores, trial.customer)
+    return Uplift(
+        trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)), cost,
+        tuple(estimate(column, trial.customer) for column in scores.T),
+        tuple(pairs[k, 0] for k in range(len(cost))),
+        best,
+        tuple(pairs[best, k].less(cost[best] - cost[k]) for k in range(len(cost))),
+        name, crossed.final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
+        tuple(
+            _fifths(raw[name][:, k], differences[:, k], line, trial.customer)
+            for k, line in enumerate(lines)
+        ),
+    )  # fmt: skip
+
+
+def folds(trial: Trial, seed: int) -> Ints:
+    """A fold for each row, the same for a customer's rows."""
+    _, who = np.unique(trial.customer, return_inverse=True)
+    return np.asarray(np.random.default_rng(seed).permutation(who.max() + 1)[who] % FOLDS)
+
+
+@dataclass(frozen=True)
+class _Crossed:
+    """What models say of rows that they have not seen. scores: pseudo-outcomes, [n, K]. raw: learner ->
+    effects, [n, K - 1]. held: for each fold the same of all other rows, by models that have seen neither the
+    row's fold nor that one. final: learners of all rows."""
+
+    scores: Numbers
+    raw: dict[str, Numbers]
+    held: list[dict[str, Numbers]]
+    final: dict[str, Learned]
+
+
+def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
+    n, arms, rows = len(trial), len(trial.arms), trial.matrix
+    means, gain = np.empty((n, arms)), np.zeros(rows.shape[1])
+    outcomes = learners.Outcomes(rows, trial.arm, arms)
+    for part in range(FOLDS):
+        out = fold == part
+        model = outcomes.fit(~out, y, seed)
+        means[out], gain = model.means(rows[out]), gain + model.gain
+    scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
+    differences = scores[:, 1:] - scores[:, :1]
+    telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])
+    splines, trees = learners.Splines(rows, telling), learners.Trees(rows)
+
+    def fitted(on: NDArray[np.bool_], s: bool = True) -> dict[str, Learned]:
+        found = {"ridge": splines.fit(on, differences), "trees": trees.fit(on, differences, seed)}
+        return found | ({"s": outcomes.fit(on, y, seed).learned()} if s else {})
+
+    raw, *held = ({name: np.empty((n, arms - 1)) for name in LEARNERS} for _ in range(1 + FOLDS))
+    raw["s"] = means[:, 1:] - means[:, :1]  # the outcome model is the S-learner
+    for first in range(FOLDS):
+        one = fold == first
+        for name, learned in fitted(~one, s=False).items():
+            raw[name][one] = learned.raw(rows[one])
+        for second in range(first):
+            other = fold == second
+            for name, learned in fitted(~one & ~other).items():
+                held[first][name][other] = learned.raw(rows[other])
+                held[second][name][one] = learned.raw(rows[one])
+    return _Crossed(scores, raw, held, fitted(np.ones(n, np.bool_)))
+
+
+def _preferred(
+    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, customer: Ints
+) -> tuple[str, tuple[Line, ...]]:
+    """The learner whose shrunk effects would have earned most out of fold, and its lines."""
+    best = np.full(len(net), np.argmax(net.mean(axis=0)))
+    lines = {
+        name: tuple(_line(one[:, k], differences[:, k], customer) for k in range(one.shape[1]))
+        for name, one in raw.items()
+    }
+    worth = {
+        name: net[np.arange(len(net)), _choice(effects_of(raw[name], own), cost, best)].mean()
+        for name, own in lines.items()
+    }
+    name = max(worth, key=lambda each: worth[each])
+    return name, lines[name]
+
+
+def _line(raw: Numbers, effect: Numbers, customer: Ints) -> Line:
+    """Shrinks an arm's raw effects, out of fold, by how far the pseudo-outcomes follow them.
+
+    The slope of pseudo-outcomes on raw effects is what of their spread is real (Chernozhukov and others 2018,
+    best linear predictor); 0: nothing, all get the arm's mean; it is never taken to be more than 1.
+    """
+    mean, centre = float(effect.mean()), float(raw.mean())
+    spread = raw - centre
+    power = float((spread**2).sum())
+    own = error_of(effect - mean, customer)
+    if power <= 1e-12 * len(raw):
+        return Line(mean, 0.0, centre, own, 0.0)
+    slope = float(spread @ effect) / power
+    left = (effect - mean - slope * spread) * spread
+    return Line(mean, min(max(slope, 0.0), 1.0), centre, own, error_of(left, customer) * len(raw) / power)
+
+
+def _choice(effects: Numbers, cost: Numbers, best: Ints) -> Ints:
+    """The arm of the largest net effect, [n]; of equals the best constant arm."""
+    net, rows = effects - cost, np.arange(len(effects))
+    top = net.argmax(axis=1)
+    return np.where(net[rows, top] > net[rows, best], top, best)
+
+
+def _fifths(raw: Numbers, effect: Numbers, line: Line, customer: Ints) -> tuple[tuple[float, Estimate], ...]:
+    order = np.argsort(raw, kind="stable")
+    parts = np.array_split(order, 5)
+    return tuple(
+        (float(line.effect(raw[part]).mean()), estimate(effect[part], customer[part])) for part in parts
+    )

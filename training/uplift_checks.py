@@ -1,0 +1,178 @@
+"""Whether a trial can be believed: its sample ratio, columns from after the decision, overlap.
+
+All rest on one fact: with the right propensities, 1{arm = k} / p - 1 has mean 0 for every arm, also when
+multiplied with anything that was known before the decision.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2, rankdata
+from sklearn.linear_model import LogisticRegression
+
+from features.words import Words
+from serving.booster import Rows
+from training.uplift import LEAST, Trial
+from training.uplift_learners import Ints, Numbers, Splines
+
+LEVEL = 0.001  # of a false alarm: a check runs on every trial, and stops it
+FOLDS = 5
+FLOOR = 0.05  # a smaller estimated propensity is no overlap
+ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates
+_CLIP = 0.01  # of estimated propensities
+
+
+class Check(NamedTuple):
+    """What was looked at, whether it holds (None: it cannot be told), and what that means."""
+
+    name: Words
+    holds: bool | None
+    words: Words
+
+
+def checks(trial: Trial) -> list[Check]:
+    """Everything that is looked at, in the order in which it is read."""
+    return [sample_ratio(trial), before_decision(trial), overlap(trial)]
+
+
+def sample_ratio(trial: Trial) -> Check:
+    """Whether customers were given the arms as often as the propensities say (chi-square)."""
+    name = Words("sample ratio", "样本比例")
+    if trial.evidence != "randomised":
+        return Check(name, None, Words("no lottery to compare with", "无随机分配可比对"))
+    weights = _weights(trial)
+    if np.abs(weights.mean(axis=0)).max() < 1e-9:
+        return Check(
+            name, None,
+            Words(
+                "shares were taken as found: say what they should be (--share)",
+                "比例取自数据本身：请用--share说明应有比例",
+            ),
+        )  # fmt: skip
+    p = _differ(weights)
+    counts = np.bincount(trial.arm, minlength=len(trial.arms))
+    found = ", ".join(
+        f"{arm} {count:,} ({1 + mean:.1%})"
+        for arm, count, mean in zip(trial.arms, counts, weights.mean(axis=0), strict=True)
+    )
+    if p >= LEVEL:
+        return Check(name, True, Words(f"as assigned (p = {p:.2g})", f"与分配一致（p = {p:.2g}）"))
+    return Check(
+        name, False,
+        Words(
+            f"sample ratio mismatch (p = {p:.1g}): rows against what the propensities promise: {found}. "
+            "Rows were lost or added after the lottery, or the propensities are not those that it used: "
+            "find out before anything else",
+            f"样本比例不符（p = {p:.1g}）：实际行数与倾向概率的承诺之比：{found}。"
+            "随机分配后有行丢失或增加，或倾向概率不是实际所用：请先查明原因",
+        ),
+    )  # fmt: skip
+
+
+def before_decision(trial: Trial) -> Check:
+    """Whether any column differs between arms that were drawn by lot: then it is from after the decision."""
+    name = Words("columns known before", "决策前已知的列")
+    if trial.evidence != "randomised":
+        return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
+    found = list(post_treatment(trial))
+    if not found:
+        shown = f"{len(trial.names)}"
+        return Check(
+            name, True, Words(f"none of {shown} columns differs between arms", f"{shown}列在各组间均无差异")
+        )
+    listed = ", ".join(f"{column} (p = {p:.1g})" for column, p in found[:5])
+    more = len(found) - 5
+    listed += f" + {more}" if more > 0 else ""
+    return Check(
+        name, False,
+        Words(
+            f"differ between arms that were drawn by lot: {listed}. They were known only after the decision, "
+            "so that they hold its effect, or the lottery was not one. Leave such columns out (--ignore)",
+            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果），或分组并非随机。"
+            "请用--ignore排除",
+        ),
+    )  # fmt: skip
+
+
+def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
+    """(column, p) of each whose values, or whose being known, differ between the arms of a lottery.
+
+    By ranks, so that no outlier hides a difference; Bonferroni over the columns.
+    """
+    weights = _weights(trial)
+    for name, values in zip(trial.names, trial.matrix.T, strict=True):
+        null = np.isnan(values)
+        ranks = np.zeros(len(values))
+        if (~null).any():
+            ranks[~null] = rankdata(values[~null])
+            ranks[~null] -= ranks[~null].mean()
+        moments = [ranks, null - null.mean()]
+        tests = [_differ(weights * moment[:, None]) for moment in moments if np.ptp(moment) > 0]
+        p = min(1.0, len(tests) * min(tests, default=1.0))
+        if p < LEVEL / len(trial.names):
+            yield name, p
+
+
+def overlap(trial: Trial) -> Check:
+    """Whether each arm's customers stand for all: by the effective sample size, (sum w)^2 / sum w^2."""
+    sizes = effective(trial)
+    least = float(trial.given.min())
+    told = ", ".join(f"{arm} {size:,.0f}" for arm, size in zip(trial.arms, sizes, strict=True))
+    words = Words(
+        f"effective customers: {told}; smallest propensity given {least:.3f}",
+        f"有效样本量：{told}；实际给出的最小倾向概率 {least:.3f}",
+    )
+    holds = bool(sizes.min() >= LEAST)
+    if trial.evidence == "prior":
+        return Check(
+            Words("overlap", "重叠"), False,
+            Words(
+                f"too little: who got what was nearly decided by the columns. {words.en}",
+                f"不足：列几乎决定了谁得到什么。{words.zh}",
+            ),
+        )  # fmt: skip
+    return Check(Words("overlap", "重叠"), holds, words)
+
+
+def effective(trial: Trial) -> Numbers:
+    """Each arm's effective sample size, [K]."""
+    weight = 1 / trial.given
+    first = np.bincount(trial.arm, weight, len(trial.arms))
+    return np.asarray(first**2 / np.bincount(trial.arm, weight**2, len(trial.arms)))
+
+
+def estimated(matrix: Rows, arm: Ints, arms: int, seed: int) -> tuple[Numbers, float]:
+    """(propensity of the arm given [n], share of customers who could have had any arm).
+
+    By a cross-fitted logistic regression on splines. It knows only what the columns know: what else decided
+    who got what stays in the effect.
+    """
+    design = Splines(matrix, np.arange(matrix.shape[1])).design
+    fold = np.random.default_rng(seed).permutation(len(arm)) % FOLDS
+    chance = np.zeros((len(arm), arms))
+    for part in range(FOLDS):
+        out = fold == part
+        model = LogisticRegression(C=0.1, max_iter=500).fit(design[~out], arm[~out])
+        chance[np.ix_(out, model.classes_)] = model.predict_proba(design[out])
+    reached = float((chance.min(axis=1) >= FLOOR).mean())
+    return np.clip(chance[np.arange(len(arm)), arm], _CLIP, 1.0), reached
+
+
+def _weights(trial: Trial) -> Numbers:
+    flags = np.eye(len(trial.arms))[trial.arm]
+    return np.asarray(flags / trial.given[:, None] - 1)
+
+
+def _differ(columns: Numbers) -> float:
+    """The p-value of all means of [n, m] being 0 (Wald); columns may depend on each other."""
+    mean = columns.mean(axis=0)
+    covariance = (columns - mean).T @ (columns - mean) / len(columns) ** 2
+    values, basis = np.linalg.eigh(covariance)
+    kept: NDArray[np.bool_] = values > 1e-9 * values.max(initial=0.0)
+    if not kept.any():
+        return float(np.allclose(mean, 0))
+    # What cannot vary must be 0: a fixed sum of weights says nothing.
+    along = basis.T @ mean
+    return float(chi2.sf((along[kept] ** 2 / values[kept]).sum(), int(kept.sum())))

@@ -1,0 +1,66 @@
+"""Means of customers with their intervals: one figure, or several that hold together."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from training.uplift_learners import Ints, Numbers
+
+_LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
+_DRAWS = 10_000  # of the widest of several intervals
+
+
+class Estimate(NamedTuple):
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def less(self, amount: float) -> "Estimate":
+        """The same less what is known for certain, such as a cost."""
+        return Estimate(self.value - amount, self.low - amount, self.high - amount)
+
+
+def pairs_of(scores: Numbers, customer: Ints) -> dict[tuple[int, int], Estimate]:
+    """What each arm has more than each other, (more, less) -> estimate; all intervals hold together."""
+    arms = scores.shape[1]
+    places = [(k, j) for k in range(arms) for j in range(k)]
+    columns = np.column_stack([scores[:, k] - scores[:, j] for k, j in places])
+    found = dict(zip(places, together(columns, customer), strict=True))
+    turned = {(j, k): Estimate(-one.value, -one.high, -one.low) for (k, j), one in found.items()}
+    return found | turned | {(k, k): Estimate(0.0, 0.0, 0.0) for k in range(arms)}
+
+
+def together(columns: Numbers, customer: Ints) -> list[Estimate]:
+    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal)."""
+    mean = columns.mean(axis=0)
+    sums = np.column_stack([_summed(column, customer) for column in (columns - mean).T])
+    covariance = sums.T @ sums / len(columns) ** 2
+    error = np.sqrt(np.diag(covariance))
+    level = _LEVEL
+    if len(mean) > 1:
+        scale = np.where(error > 0, error, 1.0)
+        draws = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
+        values, basis = np.linalg.eigh(covariance / np.outer(scale, scale))
+        drawn = draws * np.sqrt(np.maximum(values, 0.0)) @ basis.T
+        level = max(level, float(np.quantile(np.abs(drawn).max(axis=1), 0.95)))
+    return [
+        Estimate(float(m), float(m - level * e), float(m + level * e))
+        for m, e in zip(mean, error, strict=True)
+    ]
+
+
+def estimate(values: Numbers, customer: Ints) -> Estimate:
+    """A mean over rows, its interval over customers."""
+    mean, reach = float(values.mean()), _LEVEL * error_of(values - values.mean(), customer)
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def error_of(centred: Numbers, customer: Ints) -> float:
+    """The standard error of a mean of rows whose customers are independent."""
+    return float(np.sqrt((_summed(centred, customer) ** 2).sum()) / len(centred))
+
+
+def _summed(values: Numbers, customer: Ints) -> Numbers:
+    return np.asarray(np.bincount(customer, weights=values), np.float64)

@@ -1,0 +1,228 @@
+"""What a trial says, for people: a verdict, tables in both languages, a page."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.charts import Dot, dots
+from features.describe.say import words
+from features.describe.sheets import Sheet
+from features.pages import Html, banner, page, section, table
+from features.words import Words
+from training.qini import qini
+from training.uplift import Trial, Uplift
+from training.uplift_checks import Check
+from training.uplift_estimates import Estimate
+
+LEARNERS = {
+    "ridge": Words("ridge regression on splines", "样条岭回归"),
+    "trees": Words("shallow trees", "浅层树"),
+    "s": Words("S-learner", "S-learner"),
+}
+
+
+def failed(checks: Sequence[Check]) -> list[Check]:
+    """Those that do not hold."""
+    return [check for check in checks if check.holds is False]
+
+
+def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
+    """What to do, and how sure that is; nothing is claimed without a lottery, or if a check fails."""
+    if found.evidence != "randomised":
+        kind = Words(
+            *{
+                "observational": ("observational", "观察性"),
+                "prior": ("prior: a guess", "先验：仅为猜测"),
+            }[found.evidence]
+        )
+        return words(
+            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the "
+            "columns only. Explore: give a small share of customers an arm by lot.",
+            "不声称任何增益：未随机分配。证据等级：{kind}；数字仅按现有列调整。请探索：对一小部分客户随机分配。",
+            kind=kind,
+        )
+    if wrong := failed(checks):
+        named = Words(
+            "; ".join(f"{check.name.en}: {check.words.en}" for check in wrong),
+            "；".join(f"{check.name.zh}：{check.words.zh}" for check in wrong),
+        )
+        return words(
+            "No uplift is claimed: the trial cannot be believed. {why}.",
+            "不声称任何增益：试验不可信。{why}。",
+            why=named,
+        )
+    first, second = _constant(found), _personal(found)
+    return Words(f"{first.en} {second.en}", first.zh + second.zh)
+
+
+def _constant(found: Uplift) -> Words:
+    best, control = found.arms[found.best], found.arms[0]
+    if found.best == 0:
+        return words(
+            "Best for everyone: {control}; no arm is worth its cost.",
+            "对所有人最好的是{control}；没有任何方案值其成本。",
+            control=control,
+        )
+    over = found.over[0]
+    close = [found.arms[k] for k, one in enumerate(found.over) if k not in (0, found.best) and one.low <= 0]
+    said = words(
+        "Best for everyone: {best}, {gain} {outcome} a customer over {control} after costs; {proven}.",
+        "对所有人最好的是{best}：扣除成本后，每位客户的{outcome}比{control}多{gain}；{proven}。",
+        best=best, control=control, gain=shown(over, sign=True), outcome=found.outcome,
+        proven=Words("that is proven", "已证实") if found.better else Words("that is not proven", "未证实"),
+    )  # fmt: skip
+    if not close:
+        return said
+    more = words("It is not told apart from {arms}.", "它与{arms}尚无法区分。", arms=", ".join(close))
+    return Words(f"{said.en} {more.en}", said.zh + more.zh)
+
+
+def _personal(found: Uplift) -> Words:
+    gain = shown(found.gain, sign=True)
+    if found.personal:
+        share = f"{np.mean(found.chosen != found.constant):.0%}"
+        return words(
+            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer "
+            "than that; {share} of customers get another arm.",
+            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比上述多{gain}；"
+            "{share}的客户得到其他方案。",
+            gain=gain, share=share, learner=LEARNERS[found.learner],
+        )  # fmt: skip
+    return words(
+        "Personal uplift is not proven (choosing for each customer would bring {gain} more): "
+        "everyone gets {best}.",
+        "个性化增益未证实（为每位客户分别选择将多{gain}）：所有人都得到{best}。",
+        gain=gain, best=found.arms[found.best],
+    )  # fmt: skip
+
+
+def shown(one: Estimate, sign: bool = False) -> str:
+    """A figure with its interval.
+
+    >>> shown(Estimate(0.68, 0.4512, 0.9), sign=True)
+    '+0.68 [+0.4512 +0.9]'
+    """
+    value, low, high = (f"{number:{'+' if sign else ''}.4g}" for number in one)
+    return f"{value} [{low} {high}]"
+
+
+def arms(found: Uplift) -> Sheet:
+    """Each arm, its effect and who would get it."""
+    shares = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
+    policy = shares if found.personal else np.eye(len(found.arms))[found.best]
+    rows = [
+        (
+            name, int(found.rows[k]), shown(found.means[k]), shown(found.effects[k], True) if k else None,
+            f"{found.costs[k]:g}", f"{policy[k]:.0%}",
+        )
+        for k, name in enumerate(found.arms)
+    ]  # fmt: skip
+    return Sheet(
+        Words("Arms", "方案"),
+        (
+            Words("arm", "方案"), Words("customers", "客户数"), words("mean {o}", "平均{o}", o=found.outcome),
+            words("over {c}", "比{c}多", c=found.arms[0]), Words("cost", "成本"),
+            Words("of the policy", "策略占比"),
+        ),
+        tuple(rows), right=(1, 2, 3, 4, 5),
+        note=Words(
+            "Means if everyone had the arm, doubly robust, with 95 % intervals. The intervals of all "
+            "differences between arms hold together.",
+            "“若所有人都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。",
+        ),
+    )  # fmt: skip
+
+
+def fifths(found: Uplift) -> Sheet:
+    """Whether those who are predicted to be moved more were moved more."""
+    rows = [
+        (found.arms[k], place + 1, f"{predicted:+.4g}", shown(came, True))
+        for k, parts in enumerate(found.fifths, start=1)
+        for place, (predicted, came) in enumerate(parts)
+    ]
+    return Sheet(
+        Words("Predicted effects, and what came", "预测效果与实际结果"),
+        (
+            Words("arm", "方案"), Words("fifth", "五分位"), Words("predicted", "预测"), Words("came", "实际"),
+        ),
+        tuple(rows), right=(1, 2, 3),
+        note=words(
+            "Customers in fifths by predicted effect, by models that have not seen them ({learner}), shrunk "
+            "to the arm's mean as far as they proved right.",
+            "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。",
+            learner=LEARNERS[found.learner],
+        ),
+    )  # fmt: skip
+
+
+def rankings(trial: Trial, found: Uplift) -> Sheet:
+    """The Qini coefficient of each arm, where it is defined: outcomes of 0 and 1, one propensity an arm."""
+    y, rows = trial.outcomes[found.outcome], []
+    constant = all(np.ptp(trial.given[trial.arm == k]) < 1e-9 for k in range(len(trial.arms)))
+    if constant and np.isin(y, (0.0, 1.0)).all():
+        for k, name in enumerate(found.arms[1:], start=1):
+            own = (trial.arm == k) | (trial.arm == 0)
+            rows.append((name, f"{qini(y[own], found.out_of_fold[own, k - 1], trial.arm[own] == k):.4f}"))
+    return Sheet(
+        Words("Ranking by effect", "按效果排序"),
+        (Words("arm", "方案"), Words("Qini coefficient", "Qini系数")),
+        tuple(rows), right=(1,),
+        note=Words(
+            "0: no better than chance. It is for comparison only; a policy is chosen by what it earns.",
+            "0：不优于随机。仅供比较；策略按其收益选择。",
+        ),
+        empty=Words(
+            "Only for outcomes of 0 and 1, in a lottery with one propensity an arm.",
+            "仅适用于0/1结果，且每个方案的概率恒定。",
+        ),
+    )  # fmt: skip
+
+
+def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
+    """What was looked at."""
+    state = {
+        True: Words("holds", "通过"),
+        False: Words("FAILS", "未通过"),
+        None: Words("cannot tell", "无法判断"),
+    }
+    rows = [(check.name, state[check.holds], check.words) for check in checks]
+    left = words(
+        "Columns left out, of too many values: {n}.", "因取值过多而未使用的列：{n}。", n=", ".join(unread)
+    )
+    return Sheet(
+        Words("Checks", "检查"),
+        (Words("check", "检查项"), Words("state", "状态"), Words("what", "说明")),
+        tuple(rows), note=left if unread else None,
+    )  # fmt: skip
+
+
+def sheets(trial: Trial, found: Uplift, checks: Sequence[Check]) -> tuple[Sheet, ...]:
+    """All of it, in the order in which it is read."""
+    return checked(checks, trial.unread), arms(found), fifths(found), rankings(trial, found)
+
+
+def render(name: str, trial: Trial, found: Uplift, checks: Sequence[Check], language: str = "en") -> str:
+    """One self-contained HTML document in both languages; `language`: the one that it shows at first."""
+    good = found.evidence == "randomised" and not failed(checks)
+    parts: list[Html] = [banner("good" if good else "bad", verdict(found, checks))]
+    for sheet in sheets(trial, found, checks):
+        body = table(sheet.head, sheet.rows, sheet.right) if sheet.rows else ""
+        extra = _effects(found) if sheet.title == arms(found).title else ""
+        note = sheet.note or "" if sheet.rows else sheet.empty
+        parts.append(section(sheet.title, Html(extra), Html(body), note=note))
+    title = words("Trial {name}: {outcome}", "试验{name}：{outcome}", name=name, outcome=found.outcome)
+    n = f"{len(trial):,}"
+    note = words("{n} customers, {k} arms.", "{n}位客户，{k}个方案。", n=n, k=len(found.arms))
+    return page(title, *parts, note=note, language=language)
+
+
+def _effects(found: Uplift) -> Html:
+    rows = [
+        Dot(Words(name, name), *found.effects[k], shown=shown(found.effects[k], True))
+        for k, name in enumerate(found.arms)
+        if k
+    ]
+    over = Words("personal policy over the best arm", "个性化策略比最佳方案多")
+    rows.append(Dot(over, *found.gain, shown=shown(found.gain, True)))
+    title = words("{o}: effects with 95 % intervals", "{o}：效果及95%区间", o=found.outcome)
+    return dots(rows, title, reference=0.0)

@@ -1,0 +1,138 @@
+"""A trial from a plain table: one row a customer, with columns, the arm that was given, what came of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features.errors import UsageError
+from serving.booster import Rows
+from serving.effects import EVIDENCE
+from training.uplift import Trial
+from training.uplift_checks import ENOUGH, estimated
+from training.uplift_learners import Ints, Numbers
+
+CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
+LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from
+
+
+def read(path: Path) -> pa.Table:
+    """A CSV or Parquet file. UsageError if it is neither, or cannot be read."""
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pq.read_table(path)
+        return pyarrow.csv.read_csv(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UsageError(f"{path} cannot be read as a CSV or Parquet file: {error}") from None
+
+
+def trial_of(
+    table: pa.Table, arm: str, outcomes: Sequence[str], *, control: str | None = None,
+    propensity: str | None = None, shares: Mapping[str, float] | None = None, randomised: bool = True,
+    ignore: Sequence[str] = (), customer: str | None = None, seed: int = 1,
+) -> Trial:  # fmt: skip
+    """The trial that a table tells.
+
+    propensity: the column with the propensity of the arm that was given. shares: of the arms in a lottery
+    for all alike; without both, `randomised`: shares as they were found. Not randomised: propensities are
+    estimated from the columns, and the evidence is observational, or prior where they do not overlap.
+    ignore: columns that are not to be learnt from. customer: a column; rows of one customer count as one.
+    UsageError for what the table does not have.
+    """
+    named = [arm, *outcomes, *ignore, *(name for name in (propensity, customer) if name)]
+    if absent := [name for name in named if name not in table.column_names]:
+        raise UsageError(
+            f"the table has no column {', '.join(absent)}: its columns are {', '.join(table.column_names)}"
+        )
+    given = table[arm].cast(pa.string())
+    arms, place = _arms(given, arm, control)
+    results = {name: _number(table, name) for name in outcomes}
+    matrix, names, unread = _matrix(table.drop_columns(list(dict.fromkeys(named))))
+    if not names:
+        raise UsageError("the table has no column to learn from besides the arm and the outcomes")
+    who = np.arange(len(table))
+    if customer:
+        who = np.asarray(table[customer].combine_chunks().dictionary_encode().indices, np.int64)
+    if propensity:
+        return Trial(matrix, names, arms, place, _number(table, propensity), results, who, unread=unread)
+    if shares is not None or randomised:
+        return Trial(
+            matrix, names, arms, place, _shares(arms, place, shares)[place], results, who, unread=unread
+        )
+    chances, reached = estimated(matrix, place, len(arms), seed)
+    evidence: EVIDENCE = "observational" if reached >= ENOUGH else "prior"
+    return Trial(matrix, names, arms, place, chances, results, who, evidence, unread=unread)
+
+
+def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:
+    """(the arms, the control first, [n] places)."""
+    if given.null_count:
+        raise UsageError(f"{given.null_count} rows have no {column}: leave them out, or name their arm")
+    names = sorted(pc.unique(given).to_pylist())
+    told = control or next((name for name in names if name.lower() in CONTROLS), None)
+    if told is None or told not in names:
+        raise UsageError(
+            f"which arm of {column} is the control? Say --control with one of: {', '.join(names)}"
+        )
+    names.remove(told)
+    arms = (told, *names)
+    return arms, np.asarray(pc.index_in(given, pa.array(arms)).to_numpy(), np.int64)
+
+
+def _shares(arms: Sequence[str], place: Ints, shares: Mapping[str, float] | None) -> Numbers:
+    if shares is None:
+        return np.asarray(np.bincount(place, minlength=len(arms)) / len(place), np.float64)
+    if set(shares) != set(arms) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
+        raise UsageError(f"--share must name each of {', '.join(arms)} once, with shares that sum to 1")
+    return np.array([shares[arm] for arm in arms])
+
+
+def _number(table: pa.Table, name: str) -> Numbers:
+    column = table[name]
+    if column.null_count:
+        raise UsageError(f"{column.null_count} rows have no {name}: leave them out, or say what it is")
+    try:
+        numbers: Numbers = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        raise UsageError(f"the column {name} holds {column.type}, where numbers are expected") from None
+    return numbers
+
+
+def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
+    """(float32 [n, F], names, what was left out): numbers as they are, dates as days, text by value."""
+    names: list[str] = []
+    unread = []
+    columns: list[np.ndarray] = []
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_temporal(column.type):
+            column = pc.divide(column.cast(pa.timestamp("s")).cast(pa.int64()), 86_400)
+        if not _numeric(column.type):
+            text = column.cast(pa.string())
+            levels = sorted(value for value in pc.unique(text).to_pylist() if value is not None)
+            if len(levels) > LEVELS:
+                unread.append(name)
+                continue
+            for level in levels[1:] if len(levels) == 2 else levels:
+                names.append(f"{name} = {level}")
+                columns.append(_floats(pc.equal(text, level)))
+            continue
+        names.append(name)
+        columns.append(_floats(column))
+    matrix = np.column_stack(columns) if columns else np.empty((len(table), 0), np.float32)
+    return matrix.astype(np.float32), tuple(names), tuple(unread)
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    of = pa.types
+    return any(test(kind) for test in (of.is_integer, of.is_floating, of.is_decimal, of.is_boolean))
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    numbers = column.cast(pa.float64() if not pa.types.is_boolean(column.type) else pa.int8())
+    found: np.ndarray = numbers.cast(pa.float64()).to_numpy()  # null becomes NaN
+    return found
