@@ -2,6 +2,6 @@
 
 from propensity.cli import main
 
-from propensity.commands import log, features, tags, targets, online, models, service  # isort: skip  # as one works
+from propensity.commands import log, features, tags, targets, online, models, service, proof  # isort: skip  # as one works
 
-__all__ = ["features", "log", "main", "models", "online", "service", "tags", "targets"]
+__all__ = ["features", "log", "main", "models", "online", "proof", "service", "tags", "targets"]
