@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-NAMES = ("features", "online", "events", "simulated", "ingest", "quality", "scale")
+NAMES = (
+    "features", "online", "events", "simulated", "ingest", "quality", "scale", "decisions", "allocation",
+)  # fmt: skip
 
 
 @click.command()

@@ -2,6 +2,9 @@
 
 from propensity.cli import main
 
-from propensity.commands import log, features, tags, targets, online, models, uplift, service  # isort: skip  # as one works
+# In the order in which one works.
+from propensity.commands import (  # isort: skip
+    log, features, tags, targets, online, models, uplift, service, proof,
+)  # fmt: skip
 
-__all__ = ["features", "log", "main", "models", "online", "service", "tags", "targets", "uplift"]
+__all__ = ["features", "log", "main", "models", "online", "proof", "service", "tags", "targets", "uplift"]

@@ -69,6 +69,11 @@ class Action:
     eligible: tuple[Condition, ...] = ()
     purpose: Literal["marketing", "service"] = "marketing"
 
+    @property
+    def cost(self) -> float:
+        """What it is expected to cost the shop: sending it, and the offer of those who redeem."""
+        return self.send_cost + self.redeem * self.incentive
+
     def __post_init__(self) -> None:
         problem = self._problem()
         if problem:

@@ -22,6 +22,7 @@ from datetime import datetime
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from features.moments import DAY, iso
 from features.shop import Policy
@@ -29,16 +30,21 @@ from features.words import Words
 from serving.actions import Action, Condition, Evidence
 from serving.cards import Text
 from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
+from serving.prices import Prices
 from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
 
+Numbers = NDArray[np.float64]
+
 ORDER_VALUE = "order_value_365d"
+PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
 class ActionAnswer(Struct, frozen=True, kw_only=True):
     """One action for this customer.
 
     slot: when to send; null, as nothing chooses it yet. score: expected net value in shop currency, the sum
-    of `terms` in their order; null if not known. interval: of the score, from the interval of the effect
+    of `terms` in their order; null if not known. price: what choosing it was charged, for money and a channel
+    that are short. interval: of the score, from the interval of the effect
     alone. condition: the one that the customer does not meet.
     """
 
@@ -49,6 +55,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     eligible: bool
     propensity: float
     score: float | None
+    price: float = 0.0
     interval: tuple[float, float] | None
     terms: dict[str, float] | None
     evidence: Evidence
@@ -66,7 +73,7 @@ class Scored(Struct, frozen=True):
 
 
 class Binding(Struct, frozen=True):
-    """The action that would have scored best, and the filter that kept it out."""
+    """The action that would have scored best, and the filter that kept it out, or its `price`."""
 
     action: str
     reject_reason: str
@@ -99,7 +106,8 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
     propensity: probability with which `action` was to be chosen. explore: drawn at random, whatever came out.
-    runner_up: the best other eligible action. duals: prices of budgets and capacities in force; none yet.
+    runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
+    currency) and of channels (a contact); empty where nothing is short.
     Times are RFC 3339 in UTC.
     """
 
@@ -138,6 +146,7 @@ class Rules(Struct, frozen=True):
     margin_rate: float
     horizon_days: int
     currency: str
+    prices: Prices = Prices()
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -161,15 +170,14 @@ class Inputs(Struct, frozen=True, kw_only=True):
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
     """The decision of one customer, from its recorded inputs alone: what `replay` runs again."""
     policy, actions = rules.policy, rules.actions
-    in_log = int(row.get(f"contacts_{policy.per_days}d", 0))
-    said = inputs.standing
-    complaint = said.open_complaint or row.get(OPEN_COMPLAINTS, 0.0) > 0
-    situation = _situation(rules, inputs, row, in_log, complaint)
-    made = decide(actions, Limits(policy.max_contacts, policy.explore), situation, inputs.candidates)
+    rows, said = {name: np.array([value], np.float64) for name, value in row.items()}, inputs.standing
+    situation = situation_of(rules, [inputs], rows)
+    limits, prices = Limits(policy.max_contacts, policy.explore), rules.prices.of(actions)
+    made = decide(actions, limits, situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
-    answers = [_action_answer(rules, made, j) for j in range(len(actions))]
+    answers = [_action_answer(rules, made, float(prices[j]), j) for j in range(len(actions))]
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
-    runner_up = max(others, key=lambda a: a.score or 0.0, default=None)
+    runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
     holdout = bool(situation.holdout[0])
     return DecisionAnswer(
@@ -187,7 +195,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
-        duals={},
+        duals=rules.prices.duals,
         interval=(float(made.low[0, made.chosen[0]]), float(made.high[0, made.chosen[0]])),
         evidence="prior" if any(a.effect.evidence == "prior" for a in actions) else "none",
         propensity=float(made.propensity[0, made.chosen[0]]),
@@ -203,7 +211,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             margin_rate=rules.margin_rate,
             horizon_days=rules.horizon_days,
             currency=rules.currency,
-            contacts_in_log=in_log,
+            contacts_in_log=int(_in_log(rules, rows, 1)[0]),
             contacts_decided=inputs.contacts_decided,
             max_contacts=policy.max_contacts,
             per_days=policy.per_days,
@@ -212,42 +220,54 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             },
             contacts_told=said.contacts,
             recorded_consent=said.consents,
-            open_complaint=complaint,
+            open_complaint=bool(situation.open_complaint[0]),
         ),
     )
 
 
-def _situation(
-    rules: Rules, inputs: Inputs, row: Mapping[str, float], in_log: int, complaint: bool
-) -> Situation:
-    def one(value: float | None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array([math.nan if value is None else value], dtype=np.float64)
-
-    since_log = row.get("days_since_contact", math.nan) + (inputs.as_of - inputs.known_at) / DAY
-    last = [moment for moment in (inputs.last_decided, inputs.standing.last_contact) if moment is not None]
-    since_last = (inputs.as_of - max(last)) / DAY if last else math.nan
-    policy, said = rules.policy, inputs.standing
+def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
+    """What is known about n customers. rows: features by name [n], as the build has them; NaN: not known."""
+    n, policy, said = len(inputs), rules.policy, [of.standing for of in inputs]
+    unknown = np.full(n, math.nan)
+    since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
+    since_last = np.array([_days_since_last(of) for of in inputs])
+    told = np.array([of.open_complaint for of in said], dtype=np.bool_)
+    uses = {(a.channel or "", a.purpose) for a in rules.actions}
     return Situation(
         features={
-            name: np.array([row.get(name, math.nan)], np.float32) for name in needed_features(rules.actions)
+            name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)
         },
-        order_probability=one(inputs.order_probability),
-        margin_per_order=one(row.get(ORDER_VALUE)) * rules.margin_rate,
-        lifetime_value=one(0.0),
-        contacts=np.array([in_log + inputs.contacts_decided + said.contacts], dtype=np.int64),
-        days_since_contact=np.fmin(one(since_log), one(since_last)),
+        order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
+        margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
+        lifetime_value=np.zeros(n),
+        contacts=_in_log(rules, rows, n)
+        + np.array([of.contacts_decided + of.standing.contacts for of in inputs], dtype=np.int64),
+        days_since_contact=np.fmin(rows.get("days_since_contact", unknown) + since_known, since_last),
         consent={
-            (a.channel or "", a.purpose): np.array([granted(rules.consent, said, a.channel or "", a.purpose)])
-            for a in rules.actions
+            use: np.array([granted(rules.consent, of, *use) for of in said], dtype=np.bool_) for use in uses
         },
-        automation=np.array([automation(said)]),
-        open_complaint=np.array([complaint]),
-        holdout=in_holdout([inputs.customer_id], policy.salt, policy.holdout),
-        seeds=np.array([inputs.seed], dtype=np.uint64),
+        automation=np.array([automation(of) for of in said], dtype=np.bool_),
+        open_complaint=told | (rows.get(OPEN_COMPLAINTS, unknown) > 0),
+        holdout=in_holdout([of.customer_id for of in inputs], policy.salt, policy.holdout),
+        seeds=np.array([of.seed for of in inputs], dtype=np.uint64),
     )
 
 
-def _action_answer(rules: Rules, made: Decisions, j: int) -> ActionAnswer:
+def _in_log(rules: Rules, rows: Mapping[str, Numbers], n: int) -> NDArray[np.int64]:
+    return rows.get(f"contacts_{rules.policy.per_days}d", np.zeros(n)).astype(np.int64)
+
+
+def _days_since_last(inputs: Inputs) -> float:
+    """Since the last marketing contact that her features do not know; NaN if there is none."""
+    last = [moment for moment in (inputs.last_decided, inputs.standing.last_contact) if moment is not None]
+    return (inputs.as_of - max(last)) / DAY if last else math.nan
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _action_answer(rules: Rules, made: Decisions, price: float, j: int) -> ActionAnswer:
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
     score = _known(float(made.net[0, j]))
     known = score is not None
@@ -260,6 +280,7 @@ def _action_answer(rules: Rules, made: Decisions, j: int) -> ActionAnswer:
         eligible=bool(made.eligible[0, j]),
         propensity=float(made.propensity[0, j]),
         score=score,
+        price=price,
         interval=(float(made.low[0, j]), float(made.high[0, j])) if known else None,
         terms={name: float(of[0, j]) for name, of in made.terms.items()} if known else None,
         evidence=action.effect.evidence,
@@ -272,14 +293,13 @@ def _action_answer(rules: Rules, made: Decisions, j: int) -> ActionAnswer:
 
 def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:
     kept_out = [
-        (a.score, a.action, a.reject_reason)
+        (a.score, a.action, a.reject_reason or PRICE)
         for a in answers
-        if a.reject_reason not in (None, "not_a_candidate") and a.score is not None and a.score > best
+        if a.reject_reason != "not_a_candidate" and a.score is not None and a.score > best
     ]
     if not kept_out:
         return None
     _, action, why = max(kept_out, key=lambda of: of[0])
-    assert why is not None
     return Binding(action, why)
 
 
@@ -302,6 +322,12 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None) ->
     elif explored:
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
+        )
+    elif chosen.name == "nothing" and rules.prices.duals:
+        why = Words(
+            f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
+            "other customers, under assumed effects",
+            f"按假设的效果，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
         )
     elif chosen.name == "nothing":
         why = Words(

@@ -10,9 +10,10 @@ order, add up to it exactly:
     d_optout     - effect on P(opts out) x lifetime value
     fatigue      - price of every contact that she already had in the policy's window
 
-The largest expected net among the eligible actions and "nothing" (0) is chosen; the earlier in the catalogue
-at a tie, so "nothing" wins every tie. With probability `explore` the choice is drawn instead, uniformly over
-the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come before exploration.
+The largest expected net less its price is chosen, among the eligible actions and "nothing" (0); the earlier
+in the catalogue at a tie, so "nothing" wins every tie. A price is what a short budget or channel earns
+elsewhere (`prices`); 0 where nothing is short. With probability `explore` the choice is drawn instead,
+uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first.
 """
 
 import hmac
@@ -125,11 +126,16 @@ def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
 
 
 def decide(
-    actions: Sequence[Action], limits: Limits, situation: Situation, candidates: Sequence[str] | None = None
+    actions: Sequence[Action],
+    limits: Limits,
+    situation: Situation,
+    candidates: Sequence[str] | None = None,
+    prices: Floats | None = None,
 ) -> Decisions:
     """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible.
 
-    candidates: names of the actions that may be chosen beside "nothing"; None for all.
+    candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
+    currency; None for none.
     """
     s, n, k = situation, len(situation.seeds), len(actions)
     terms, low, high = _value(actions, s)
@@ -159,7 +165,8 @@ def decide(
             reject[tests[name], j] = _CODES.index(name)
     eligible = reject == 0
 
-    best = np.where(eligible, net, -np.inf).argmax(axis=1)
+    worth = net if prices is None else net - prices
+    best = np.where(eligible, worth, -np.inf).argmax(axis=1)
     size = eligible.sum(axis=1)
     propensity = eligible * (limits.explore / size)[:, None]
     propensity[np.arange(n), best] += 1 - limits.explore

@@ -27,6 +27,7 @@ from serving.actions import Action, catalogue, require_features
 from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
 from serving.ledger import Entry, Ledger, Reserved, Sealed
+from serving.prices import in_force
 from serving.releases import Release, Releases, load, names
 from serving.scores import answerable, columns_of, members_of
 from serving.standing import Standings
@@ -70,7 +71,15 @@ class DecisionContext:
         channels = sorted({a.channel for a in self.actions.values() if a.channel is not None})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
         actions = tuple(self.actions.values())
-        return Rules(policy, actions, consent, shop.margin_rate, shop.value_horizon_days, shop.currency)
+        return Rules(
+            policy,
+            actions,
+            consent,
+            shop.margin_rate,
+            shop.value_horizon_days,
+            shop.currency,
+            in_force(self.settings, at),
+        )
 
 
 def problems_of(shop: Shop) -> list[str]:
@@ -120,7 +129,7 @@ def take_decision(
         )
     window = rules.policy.per_days * DAY
     matrix, known_at = rows.matrix, from_us(rows.known_at[0])
-    release, probability = _order_model(context, rules.horizon_days), None
+    release, probability = order_model(context, rules.horizon_days), None
     if release is not None:
         probability = _order_probability(release, matrix, published.features)
     found = Inputs(
@@ -211,24 +220,35 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     return Replay(decision_id, "differs" if differences else "equal", differences)
 
 
-def _order_model(context: DecisionContext, horizon_days: int) -> Release | None:
+def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
+    """What P(order) comes from; None if nothing of that horizon was released."""
     name = f"churn_{horizon_days}d"
     return context.releases.get(name) if name in names(context.settings) else None
+
+
+def order_probabilities(
+    release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Of rows [n, features]; NaN outside the model's population: it was not trained on anybody like them."""
+    columns = columns_of(release, features, "in force")
+    found = np.full(len(matrix), math.nan)
+    members = members_of(release, matrix, features)
+    if not members.any():
+        return found
+    scores = release.classifier.score(np.ascontiguousarray(matrix[members][:, columns]))
+    if not np.isfinite(scores).all():
+        raise ReleaseError(
+            f"release {release.name} {release.version} gave no finite score: promote another version"
+        )
+    found[members] = 1.0 - scores if release.model.card.target.label == "no_order" else scores
+    return found
 
 
 def _order_probability(
     release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
 ) -> float | None:
-    """None for a customer outside the model's population: it was not trained on anybody like her."""
-    columns = columns_of(release, features, "in force")
-    if not members_of(release, matrix, features)[0]:
-        return None
-    score = float(release.classifier.score(np.ascontiguousarray(matrix[:, columns]))[0])
-    if not math.isfinite(score):
-        raise ReleaseError(
-            f"release {release.name} {release.version} gave no finite score: promote another version"
-        )
-    return 1.0 - score if release.model.card.target.label == "no_order" else score
+    found = float(order_probabilities(release, matrix, features)[0])
+    return None if math.isnan(found) else found
 
 
 def _resolve(context: DecisionContext, customer: Customer) -> str | None:

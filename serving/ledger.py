@@ -42,6 +42,10 @@ _COLUMNS = (
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
 )  # fmt: skip
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
+_RESERVED = f"""SELECT {{}}count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
+FROM decisions d JOIN pseudonyms p USING (pseudonym) WHERE {{}} AND d.reserves AND coalesce((
+  SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY rowid DESC LIMIT 1
+), '') NOT IN ({", ".join("?" * len(FREED))})"""
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -177,15 +181,16 @@ class Ledger:
         `last` looks at all of them, for an action's rest may be longer than the policy's window.
         """
         with self._used("read"):
-            count, last = self._db.execute(
-                f"""SELECT count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
-                FROM decisions d JOIN pseudonyms p USING (pseudonym)
-                WHERE p.customer_id = ? AND d.reserves AND coalesce((
-                  SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY rowid DESC LIMIT 1
-                ), '') NOT IN ({", ".join("?" * len(FREED))})""",
-                (to_us(after), customer_id, *FREED),
-            ).fetchone()
+            query = _RESERVED.format("", "p.customer_id = ?")
+            count, last = self._db.execute(query, (to_us(after), customer_id, *FREED)).fetchone()
         return Reserved(count, None if last is None else from_us(last))
+
+    def reserved_by_all(self, after: datetime) -> dict[str, Reserved]:
+        """As `reserved`, of everybody who has any, by customer id."""
+        with self._used("read"):
+            found = self._db.execute(_RESERVED.format("p.customer_id, ", "TRUE") + " GROUP BY 1",
+                                     (to_us(after), *FREED)).fetchall()  # fmt: skip
+        return {who: Reserved(count, from_us(last)) for who, count, last in found}
 
     def append(self, entry: Entry, request: bytes) -> None:
         """Write one decision, inside `deciding`. `request`: what an idempotent repeat must equal."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, main, settings_of
 
 
 @main.command()
@@ -29,12 +30,40 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     run(settings, lambda: click.echo(said, err=True))
 
 
+class Capacity(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """CHANNEL=CONTACTS."""
+
+    name = "channel=contacts"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        channel, _, most = value.partition("=")
+        if not channel or not most.isdecimal():
+            self.fail(f"{value!r}: expected a channel and how many contacts, such as mail=500", param, ctx)
+        return channel, int(most)
+
+
 @main.command()
 @click.argument("customer", required=False)
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
 @click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
+@click.option("--all", "everyone", is_flag=True, help="Plan for everybody, within these limits:")
+@click.option("--budget", type=click.FloatRange(min=0), help="--all: what actions may cost, shop currency.")
+@click.option(
+    "--capacity",
+    type=Capacity(),
+    multiple=True,
+    help="--all: contacts that a channel has, such as mail=500; once a channel.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="--all: parquet file for the plan."
+)
+@DRY_RUN
 @AS_OF
 def decide(
     customer: str | None,
@@ -42,15 +71,31 @@ def decide(
     preview: bool,
     replay: str | None,
     as_json: bool,
+    everyone: bool,
+    budget: float | None,
+    capacity: tuple[tuple[str, int], ...],
+    out: Path | None,
+    dry_run: bool,
     as_of: datetime | None,
 ) -> None:
-    """Choose the next best action for CUSTOMER, or nothing, and record it in the ledger."""
+    """Choose the next best action for CUSTOMER, or nothing, and record it in the ledger.
+
+    With --all, plan for everybody who is published, worth as much as the budget and the channels allow. The
+    plan is not recorded; the prices that it finds for what is short steer every decision until the next run.
+    """
+    if (customer is not None) + (replay is not None) + everyone != 1:
+        raise click.UsageError("name a CUSTOMER, or --replay a decision's ID, or decide for --all")
+    if not everyone and (budget is not None or capacity or out is not None or dry_run):
+        raise click.UsageError("--budget, --capacity, --out and --dry-run are for --all")
+    settings = settings_of(as_of)
+    if everyone:
+        from propensity.planned import plan_everyone
+
+        plan_everyone(settings, budget, dict(capacity), out, dry_run)
+        return
     from propensity.steps import decide_for, replay_decision
     from propensity.tables import show_decision
 
-    if (customer is None) == (replay is None):
-        raise click.UsageError("name a CUSTOMER, or --replay a decision's ID")
-    settings = settings_of(as_of)
     if replay is not None:
         click.echo(replay_decision(settings, replay))
         return

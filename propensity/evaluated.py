@@ -1,0 +1,293 @@
+"""What `propensity evaluate policy` and `propensity experiment plan` read, show and write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.text import Text
+
+from features.describe.say import words
+from features.describe.sheets import Sheet
+from features.errors import UsageError
+from features.files import write_atomically
+from features.pages import banner, bullets, page, section, table
+from features.words import Words
+from propensity.described import told
+from propensity.tables import console, say
+from propensity.tables import table as tabulated
+from training.experiments import Outcome, customers_for, least_effect, looked_at, power
+from training.policy_value import SWITCH, Log, PolicyValue, evaluate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNSURE = 3  # exit code: a warning
+_HOLDOUTS = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def evaluate_policy(
+    file: Path,
+    arm: str,
+    propensity: str,
+    outcome: str,
+    policy: str,
+    customer: str | None,
+    predicted: str | None,
+    language: str,
+    out: Path | None,
+) -> int:
+    """Judge a policy on a table of logged decisions; the exit code: 3 if the data cannot carry a verdict."""
+    log, immature = read_log(file, arm, propensity, outcome, policy, customer, predicted)
+    found = evaluate(log)
+    say(told(found.verdict, language))
+    for warning in found.warnings:
+        say(f"- {told(warning, language)}")
+    sheets = policy_sheets(found, immature)
+    for sheet in sheets:
+        show(sheet, language)
+    if out is not None:
+        title = Words("What a policy would have earned", "策略的离线评估")
+        tone = banner("bad" if found.warnings else "good", found.verdict)
+        parts = [tone, bullets(found.warnings)] if found.warnings else [tone]
+        _write(out, title, parts, sheets, language)
+    return UNSURE if found.warnings else 0
+
+
+def read_log(
+    file: Path,
+    arm: str,
+    propensity: str,
+    outcome: str,
+    policy: str,
+    customer: str | None = None,
+    predicted: str | None = None,
+) -> tuple[Log, int]:
+    """A log from a CSV or parquet file, and how many decisions without an outcome were left out.
+
+    policy: a column with the arm that it would take, or the beginning of columns `<policy>_<arm>` with its
+    chances; predicted: of columns `<predicted>_<arm>`. UsageError for a column or a value that is not there.
+    """
+    rows = _table(file)
+    needed = [arm, propensity, outcome, *([customer] if customer else [])]
+    absent = [name for name in needed if name not in rows.column_names]
+    if absent:
+        raise UsageError(f"{file} has no column {', '.join(absent)}: it has {', '.join(rows.column_names)}")
+    has = np.array(rows[outcome].is_valid())
+    immature, rows = int((~has).sum()), rows.filter(rows[outcome].is_valid())
+    taken = [str(of) for of in rows[arm].to_pylist()]
+    start = f"{policy}_"
+    chances = [name.removeprefix(start) for name in rows.column_names if name.startswith(start)]
+    if policy in rows.column_names:
+        wanted = [str(of) for of in rows[policy].to_pylist()]
+        arms = sorted({*taken, *wanted})
+        target = (np.array(wanted)[:, None] == np.array(arms)[None, :]).astype(np.float64)
+    elif chances:
+        arms = sorted({*taken, *chances})
+        target = np.column_stack([
+            _numbers(rows, start + of) if of in chances else np.zeros(len(taken)) for of in arms
+        ])  # fmt: skip
+    else:
+        raise UsageError(
+            f"{file} has no column {policy} with the policy's arm, and none {start}<arm> with its chances"
+        )
+    places = {of: place for place, of in enumerate(arms)}
+    model = None
+    if predicted is not None:
+        lacking = [f"{predicted}_{of}" for of in arms if f"{predicted}_{of}" not in rows.column_names]
+        if lacking:
+            raise UsageError(f"{file} has no column {', '.join(lacking)} with the predicted outcome")
+        model = np.column_stack([_numbers(rows, f"{predicted}_{of}") for of in arms])
+    log = Log(
+        arm=np.array([places[of] for of in taken], np.intp),
+        propensity=_numbers(rows, propensity),
+        outcome=_numbers(rows, outcome),
+        target=target,
+        predicted=model,
+        customer=None if customer is None else [str(of) for of in rows[customer].to_pylist()],
+    )
+    return log, immature
+
+
+def _table(file: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UsageError(
+            f"{file} cannot be read ({error}): expected CSV, or parquet named .parquet"
+        ) from None
+
+
+def _numbers(rows: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    import pyarrow as pa
+
+    try:
+        return np.array(rows[name].cast(pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"column {name} holds what is no number ({error})") from None
+
+
+def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
+    """The estimates, what they rest on, and the clipping curve."""
+    estimates = Sheet(
+        Words("Mean outcome a decision, 95 % intervals", "每次决策的平均结果，95%区间"),
+        (Words("estimate", "估计方法"), Words("value", "值"), Words("interval", "区间"),
+         Words("over what was logged", "相对实际策略"), Words("interval", "区间")),
+        tuple(
+            (of.name, _number(of.value), _range(of.low, of.high),
+             f"{of.gain:+.4g}", _range(of.gain_low, of.gain_high))
+            for of in found.estimates
+        ),
+        right=(1, 2, 3, 4),
+        note=words(
+            "What was done earned {logged} a decision. Switch-DR leaves weights above {switch} to the "
+            "outcome model.",
+            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。",
+            logged=_number(found.logged), switch=f"{SWITCH:g}",
+        ),
+    )  # fmt: skip
+    rests = Sheet(
+        Words("What it rests on", "数据依据"),
+        (Words("what", "项目"), Words("number", "数量")),
+        (
+            (Words("decisions with an outcome", "有结果的决策"), found.decisions),
+            (Words("without one yet, left out", "尚无结果、未计入"), immature),
+            (Words("customers", "客户"), found.customers),
+            (Words("effective customers", "有效客户数"), round(found.effective)),
+            (Words("decisions that the policy could have taken", "该策略可能做出的决策占比"),
+             f"{found.matched:.1%}"),
+            (Words("largest weight", "最大权重"), f"{found.largest:,.1f}"),
+        ),
+        right=(1,),
+    )  # fmt: skip
+    clipping = Sheet(
+        Words("If weights are cut", "权重截断的影响"),
+        (Words("at", "上限"), Words("of the decisions", "受影响的决策"),
+         Words("SNIPS", "SNIPS"), Words("DR", "DR")),
+        tuple(
+            (Words("not at all", "不截断") if of.share == 0 and of.cap == np.inf else f"{of.cap:g}",
+             f"{of.share:.1%}", _number(of.snips), _number(of.dr))
+            for of in found.clipping
+        ),
+        right=(1, 2, 3),
+        note=Words(
+            "Steady figures mean that no few decisions decide.", "数值稳定说明结论不由少数决策左右。"
+        ),
+    )  # fmt: skip
+    return [estimates, rests, clipping]
+
+
+def plan_experiment(
+    base: float,
+    effect: float | None,
+    deviation: float | None,
+    holdout: float,
+    customers: int | None,
+    wanted: float,
+    language: str,
+    out: Path | None,
+) -> None:
+    """Say how large an experiment must be, or what one of that size shows."""
+    if effect is None and customers is None:
+        raise UsageError("nothing to plan: give --effect, --customers, or both")
+    outcome = Outcome(base, deviation)
+    headline = _headline(outcome, effect, holdout, customers, wanted)
+    sheet = plan_sheet(outcome, effect, sorted({*_HOLDOUTS, holdout}), customers, wanted)
+    say(told(headline, language))
+    show(sheet, language)
+    if out is not None:
+        _write(out, Words("Plan of an experiment", "实验方案"), [banner("good", headline)], [sheet], language)
+
+
+def _headline(
+    outcome: Outcome, effect: float | None, holdout: float, customers: int | None, wanted: float
+) -> Words:
+    if effect is not None and customers is not None:
+        chance = f"{power(outcome, effect, holdout, customers):.0%}"
+        return words(
+            "With {n} customers and {h} held out, an effect of {e} is shown with a probability of {p}.",
+            "共{n}位客户、{h}对照，检出效果{e}的概率为{p}。",
+            n=customers, h=f"{holdout:.1%}", e=f"{effect:g}", p=chance,
+        )  # fmt: skip
+    if effect is not None:
+        return words(
+            "{n} customers, {h} of them held out, show an effect of {e} with a probability of {p}.",
+            "需要{n}位客户（其中{h}对照），才能以{p}的概率检出效果{e}。",
+            n=customers_for(outcome, effect, holdout, wanted), h=f"{holdout:.1%}", e=f"{effect:g}",
+            p=f"{wanted:.0%}",
+        )  # fmt: skip
+    assert customers is not None
+    least = _shown(least_effect(outcome, holdout, customers, wanted))
+    return words(
+        "With {n} customers and {h} held out, the least effect that is shown with a probability of {p}: {e}.",
+        "共{n}位客户、{h}对照，能以{p}的概率检出的最小效果为{e}。",
+        n=customers, h=f"{holdout:.1%}", p=f"{wanted:.0%}", e=least,
+    )  # fmt: skip
+
+
+def plan_sheet(
+    outcome: Outcome, effect: float | None, holdouts: list[float], customers: int | None, wanted: float
+) -> Sheet:
+    """What each share of customers held out asks for, and shows."""
+    head, rows = [Words("held out", "对照比例")], [[f"{h:.1%}"] for h in holdouts]
+    if effect is not None:
+        head.append(words("customers for {p}", "达到{p}所需客户", p=f"{wanted:.0%}"))
+        for row, h in zip(rows, holdouts, strict=True):
+            row.append(f"{customers_for(outcome, effect, h, wanted):,}")
+    if customers is not None:
+        head += [Words("least effect, one look", "最小效果（只看一次）"),
+                 Words("least effect, looked at any day", "最小效果（可每日查看）")]  # fmt: skip
+        for row, h in zip(rows, holdouts, strict=True):
+            row += [
+                _shown(least_effect(outcome, h, customers, wanted)),
+                _shown(looked_at(outcome, h, customers, wanted)),
+            ]
+        if effect is not None:
+            head.append(Words("power", "检出概率"))
+            for row, h in zip(rows, holdouts, strict=True):
+                row.append(f"{power(outcome, effect, h, customers):.0%}")
+    return Sheet(
+        Words("By share held out", "按对照比例"), tuple(head), tuple(map(tuple, rows)),
+        right=tuple(range(len(head))),
+        note=Words(
+            "Two-sided test at 5 %, customers drawn at random. One look: at the end that was planned. Any "
+            "day: with a confidence sequence, which stays valid however often it is looked at.",
+            "双侧检验，显著性5%，客户随机分组。只看一次：仅在计划的结束时点查看。可每日查看：使用置信序列，查看多少次都有效。",
+        ),
+    )  # fmt: skip
+
+
+def show(sheet: Sheet, language: str) -> None:
+    """A sheet on the terminal."""
+    names = [told(name, language) for name in sheet.head]
+    shown = tabulated(told(sheet.title, language), *names)
+    for place in sheet.right:
+        shown.columns[place].justify = "right"
+    for row in sheet.rows:
+        shown.add_row(*(Text(told(cell, language)) for cell in row))
+    console().print(shown)
+    if sheet.note:
+        console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)
+
+
+def _write(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:
+    told_in = [section(of.title, table(of.head, of.rows, of.right), note=of.note or "") for of in sheets]
+    write_atomically(out, page(title, *parts, *told_in, language=language).encode())
+    say(str(out))
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _range(low: float, high: float) -> Words:
+    return words("{low} to {high}", "{low}至{high}", low=f"{low:.4g}", high=f"{high:.4g}")
+
+
+def _shown(effect: float | None) -> str:
+    return "–" if effect is None else f"{effect:.3g}"

@@ -1,0 +1,254 @@
+"""Decide for everybody at once within a budget and capacities, and put the prices found in force.
+
+Everybody is in the situation that an online decision would find: the published rows with fresh events, what
+they said since, what the ledger reserved. Those whose draw is to explore get what was drawn, and use up the
+limits first; the rest of the limits is allocated among the others. A plan records and reserves nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.compute.builds import Build
+from features.errors import UsageError
+from features.files import write_atomically
+from features.inbox import Kept
+from features.moments import DAY, from_us, iso
+from features.online import PRESENT, Published
+from features.settings import Settings
+from propensity.tables import console, say, table
+from serving.actions import Action
+from serving.answers import Inputs, Rules, situation_of
+from serving.decide import Decisions, Limits, decide, reason
+from serving.decisions import DecisionContext, order_model, order_probabilities
+from serving.ledger import Reserved
+from serving.prices import Prices, PriceSet, write
+from serving.scores import answerable
+from serving.standing import TABLES, Told
+from training.allocate import Allocation, allocate
+
+_CHUNK = 4_096  # customers read at a time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
+
+    explore: share that is drawn. found: limits, what they were used for, and the prices.
+    """
+
+    customers: list[str]
+    actions: Sequence[Action]
+    decisions: Decisions
+    chosen: NDArray[np.intp]
+    holdout: NDArray[np.bool_]
+    explore: float
+    allocation: Allocation
+    found: PriceSet
+
+
+def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
+    """Decide for everybody who is published. UsageError if exploration alone is above a limit."""
+    context = DecisionContext.open(settings)
+    with closing(context.ledger):
+        as_of = settings.now()
+        rules, published = context.rules(as_of), context.rows.current()
+        answerable(published, settings, as_of)
+        inputs, matrix = _everybody(context, rules, published, as_of)
+    rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
+    situation, actions = situation_of(rules, inputs, rows), rules.actions
+    limits = Limits(rules.policy.max_contacts, rules.policy.explore)
+    made = decide(actions, limits, situation)
+    cost, channels = np.array([a.cost for a in actions]), [a.channel for a in actions]
+    drawn = made.chosen[made.explored]
+    left = _left(budget, capacity, cost[drawn].sum(), [channels[a] for a in drawn.tolist()])
+    net = np.where(made.eligible & ~made.explored[:, None], made.net, -np.inf)
+    net[:, 0] = 0.0
+    allocation = allocate(net, cost, channels, *left)
+    prices = Prices(allocation.budget_price, allocation.channel_prices)
+    decisions = decide(actions, limits, situation, prices=prices.of(actions))
+    chosen = np.where(made.explored, made.chosen, allocation.chosen)
+    everyone = np.arange(len(chosen))
+    found = PriceSet(
+        as_of=as_of,
+        build=published.id,
+        policy=rules.policy.version,
+        customers=len(inputs),
+        budget=budget,
+        capacity=dict(capacity),
+        spent=float(cost[chosen].sum()),
+        value=float(decisions.net[everyone, chosen].sum()),
+        bound=float(decisions.net[everyone, chosen][made.explored].sum()) + allocation.bound,
+        prices=prices,
+    )
+    ids = [of.customer_id for of in inputs]
+    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found)
+
+
+def _left(
+    budget: float | None, capacity: Mapping[str, int], spent: float, channels: Sequence[str | None]
+) -> tuple[float | None, dict[str, float]]:
+    """What exploration leaves of the limits."""
+    short = [] if budget is None or spent <= budget else [f"costs {spent:,.2f} of a budget of {budget:,.2f}"]
+    used = {name: channels.count(name) for name in capacity}
+    short += [
+        f"takes {used[name]} of {most} on {name}" for name, most in capacity.items() if used[name] > most
+    ]
+    if short:
+        raise UsageError(
+            f"exploration alone {' and '.join(short)}: raise the limit, or lower `explore` in shop.toml"
+        )
+    remaining = {name: float(most - used[name]) for name, most in capacity.items()}
+    return None if budget is None else budget - spent, remaining
+
+
+def _everybody(
+    context: DecisionContext, rules: Rules, published: Published, as_of: datetime
+) -> tuple[list[Inputs], NDArray[np.float32]]:
+    """Inputs and rows of all who are in the published snapshot and can be answered, in the order of ids."""
+    snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
+    ids: list[str] = snapshot["customer_id"].to_pylist()
+    release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
+    reserved = context.ledger.reserved_by_all(as_of - window)
+    inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
+    for first in range(0, len(ids), _CHUNK):
+        some = ids[first : first + _CHUNK]
+        told = dict(_told(context, some))
+        now, rows = context.rows.latest(some)
+        if now.id != published.id:
+            raise UsageError("another snapshot was published meanwhile: run it again")
+        here = np.flatnonzero(rows.status == PRESENT)
+        matrix = rows.matrix[here]
+        chance = np.full(len(here), np.nan)
+        if release is not None:
+            chance = order_probabilities(release, matrix, published.features)
+        for place, p in zip(here.tolist(), chance.tolist(), strict=True):
+            who, known_at = some[place], from_us(int(rows.known_at[place]))
+            held = reserved.get(who, Reserved(0, None))
+            standing = context.standings.standing(
+                told.get(who, Told([], ("", 0))), published, rows.consents(place), as_of, window
+            )
+            inputs.append(
+                Inputs(
+                    customer_id=who,
+                    candidates=None,
+                    as_of=as_of,
+                    known_at=known_at,
+                    stale=as_of - known_at > context.settings.stale_after,
+                    order_probability=None if p != p else p,
+                    order_model=None if release is None else f"{release.name}@{release.version}",
+                    contacts_decided=held.count,
+                    last_decided=held.last,
+                    seed=_seed(rules.policy.salt, as_of, who),
+                    standing=standing,
+                )
+            )
+        parts.append(matrix)
+    return inputs, np.concatenate(parts)
+
+
+def _told(context: DecisionContext, ids: Sequence[str]) -> Iterator[tuple[str, Told]]:
+    """What the inbox has of each of them of whom it has anything."""
+    by_customer: dict[str, list[Kept]] = {}
+    for row in context.standings.inbox.rows(ids, TABLES):
+        by_customer.setdefault(row.body["customer_id"], []).append(row)
+    for who, rows in by_customer.items():
+        yield who, Told(rows, context.standings.inbox.overlaid(who))
+
+
+def _seed(salt: str, as_of: datetime, customer_id: str) -> int:
+    """63 bits, the same for the same run: planned twice, the same customers explore."""
+    digest = hmac.digest(f"plan:{salt}:{iso(as_of)}".encode(), customer_id.encode(), "sha256")
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def plan_everyone(
+    settings: Settings, budget: float | None, capacity: Mapping[str, int], out: Path | None, dry_run: bool
+) -> None:
+    """Plan, show it, write it to `out`, and put its prices in force; a dry run only shows it."""
+    made = plan(settings, budget, capacity)
+    _show(made)
+    if dry_run:
+        say("dry run: no price was changed, and nothing was written")
+        return
+    if out is not None:
+        _write(made, out)
+        say(f"plan: {out}")
+    say(f"prices, charged in decisions from now on: {write(settings, made.found)}")
+
+
+def _show(made: Plan) -> None:
+    found, prices = made.found, made.found.prices.of(made.actions)
+    numbers = ("customers", "cost", "expected net", "price")
+    shown = table(f"Plan as of {iso(found.as_of)}", "action", "channel", *numbers, right=numbers)
+    for j, action in enumerate(made.actions):
+        here = made.chosen == j
+        net = made.decisions.net[here, j].sum() if j else 0.0
+        cells = (f"{here.sum():,}", f"{here.sum() * action.cost:,.2f}", f"{net:,.2f}", f"{prices[j]:.4f}")
+        shown.add_row(action.name, action.channel or "", *cells)
+    console().print(shown)
+    of = "" if found.budget is None else f" of {found.budget:,.2f}"
+    limits = "".join(
+        f"; {sum(made.actions[j].channel == name for j in made.chosen.tolist()):,} of {most:,} on {name}"
+        for name, most in found.capacity.items()
+    )
+    say(
+        f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
+        f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
+    )
+
+
+def _write(made: Plan, out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n, d = len(made.chosen), made.decisions
+    everyone, prices = np.arange(n), made.found.prices.of(made.actions)
+
+    def named(names: Sequence[str | None], codes: NDArray[Any]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+
+    columns = {
+        "customer_id": pa.array(made.customers, pa.string()),
+        "action": named([a.name for a in made.actions], made.chosen),
+        "channel": named([a.channel for a in made.actions], made.chosen).cast(pa.string()),
+        "net": np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen]),
+        "cost": np.array([a.cost for a in made.actions])[made.chosen],
+        "price": prices[made.chosen],
+        "low": d.low[everyone, made.chosen],
+        "high": d.high[everyone, made.chosen],
+        "propensity": _propensity(made),
+        "explored": d.explored,
+        "holdout": made.holdout,
+    }
+    codes = [reason(code) for code in range(int(d.reject.max(initial=0)) + 1)]
+    columns |= {
+        f"rejected_{a.name}": named(codes, d.reject[:, j]).cast(pa.string())
+        for j, a in enumerate(made.actions)
+        if j
+    }
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    write_atomically(out, sink.getvalue())
+
+
+def _propensity(made: Plan) -> NDArray[np.float64]:
+    """Chance of what was chosen, over the draw to explore; what is allocated is not left to chance.
+
+    Whoever explored would else have got the best at the prices.
+    """
+    d = made.decisions
+    else_chosen = np.where(d.explored, d.best, made.chosen)
+    chance: NDArray[np.float64] = made.explore / d.eligible.sum(axis=1)
+    chance += (1 - made.explore) * (else_chosen == made.chosen)
+    return chance

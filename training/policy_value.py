@@ -1,0 +1,245 @@
+"""What a policy would have earned, from decisions that another one took by known chances.
+
+w = pi(a) / p, the new policy's probability of the arm that was taken over the logged one; r: the outcome;
+q: a model of the outcome of each arm.
+
+    IPS         mean(w r)                                       Horvitz and Thompson 1952
+    SNIPS       sum(w r) / sum(w)                               Swaminathan and Joachims 2015
+    DR          mean(sum_a pi(a) q(a) + w (r - q))              Dudik, Langford and Li 2011
+    Switch-DR   DR, with w = 0 in the last term where w > SWITCH    Wang, Agarwal and Dudik 2017
+
+IPS and DR are unbiased if the logged chances are right, SNIPS nearly; Switch-DR trades variance for the
+model's bias. Without predictions, q is the arm's mean outcome among the customers of the other fold.
+Intervals are normal, from the sums of each customer's influence: decisions about one customer are not
+independent. Gains over the policy that was logged are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import UsageError
+from features.words import Words
+
+Floats = NDArray[np.float64]
+
+SWITCH = 10.0
+CAPS = (np.inf, 100.0, 30.0, 10.0, 5.0, 2.0)  # of the clipping curve
+_FEW = 100.0  # effective customers under which an interval is not to be believed
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Log:
+    """n logged decisions among A arms.
+
+    arm: column number of what was done [n]; propensity: its logged chance, 0 < p <= 1; outcome: matured;
+    target: the judged policy's probability of every arm [n, A]; predicted: outcome of every arm [n, A], by a
+    model that has not seen these outcomes; customer: ids [n], None if each decision is of another.
+    """
+
+    arm: NDArray[np.intp]
+    propensity: Floats
+    outcome: Floats
+    target: Floats
+    predicted: Floats | None = None
+    customer: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.outcome)
+        if n < 2 or not np.isfinite(self.outcome).all():
+            raise UsageError(
+                f"{n} decisions: expected 2 or more, each with a matured outcome that is a number"
+            )
+        if not ((self.propensity > 0) & (self.propensity <= 1)).all():
+            row = int(np.flatnonzero(~((self.propensity > 0) & (self.propensity <= 1)))[0])
+            raise UsageError(
+                f"row {row + 1}: propensity {self.propensity[row]:g}; expected the chance with which the arm "
+                "was taken, above 0 and at most 1"
+            )
+        if self.target.shape[0] != n or not np.allclose(self.target.sum(axis=1), 1.0, atol=1e-6):
+            raise UsageError("the policy's probabilities of a decision's arms must add up to 1")
+        if (self.target < 0).any():
+            raise UsageError("the policy has a negative probability")
+        if self.predicted is not None and not np.isfinite(self.predicted).all():
+            raise UsageError("a predicted outcome is not a number: every arm of every row needs one")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """value with its 95 % interval; gain: over what was logged, paired."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """Estimates with weights cut at `cap`; share: of the decisions whose weight was cut."""
+
+    cap: float
+    share: float
+    snips: float
+    dr: float
+
+
+@dataclass(frozen=True)
+class PolicyValue:
+    """effective: size of a sample of equal weights that would be as sure, in customers. logged: its mean."""
+
+    decisions: int
+    customers: int
+    logged: float
+    effective: float
+    matched: float
+    largest: float
+    estimates: tuple[Estimate, ...]
+    clipping: tuple[Clipped, ...]
+    warnings: tuple[Words, ...]
+
+    @property
+    def verdict(self) -> Words:
+        """Better or worse only if DR and SNIPS both say so, and nothing speaks against believing them."""
+        sure = [of for of in self.estimates if of.name in ("SNIPS", "DR")]
+        if self.warnings:
+            return Words("The data cannot carry a verdict", "现有数据不足以得出结论")
+        if all(of.gain_low > 0 for of in sure):
+            return Words("Better than what was done", "优于实际执行的策略")
+        if all(of.gain_high < 0 for of in sure):
+            return Words("Worse than what was done", "劣于实际执行的策略")
+        return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
+
+
+def evaluate(log: Log) -> PolicyValue:
+    """Every estimate of the policy's mean outcome a decision, and what speaks against believing them."""
+    n = len(log.outcome)
+    who = np.arange(n) if log.customer is None else np.unique(np.array(log.customer), return_inverse=True)[1]
+    groups = int(who.max()) + 1
+    if groups < 2:
+        raise UsageError("all decisions are of one customer: nothing is known of how customers differ")
+    rows = np.arange(n)
+    weight = log.target[rows, log.arm] / log.propensity
+    predicted = _arm_means(log, who) if log.predicted is None else log.predicted
+    logged = float(log.outcome.mean())
+
+    def estimate(name: str, value: float, influence: Floats) -> Estimate:
+        half = _Z * _error(influence, who, groups)
+        apart = _Z * _error(influence - (log.outcome - logged), who, groups)
+        gain = value - logged
+        return Estimate(name, value, value - half, value + half, gain, gain - apart, gain + apart)
+
+    def robust(w: Floats) -> Floats:
+        model = (log.target * predicted).sum(axis=1)
+        each: Floats = model + w * (log.outcome - predicted[rows, log.arm])
+        return each
+
+    each = {
+        "IPS": weight * log.outcome,
+        "DR": robust(weight),
+        "Switch-DR": robust(np.where(weight > SWITCH, 0.0, weight)),
+    }
+    found = {name: estimate(name, float(of.mean()), of - of.mean()) for name, of in each.items()}
+    snips, normal = _snips(weight, log.outcome), weight.mean() if weight.any() else 1.0
+    of_snips = weight * (log.outcome - snips) / normal
+    found["SNIPS"] = estimate("SNIPS", snips, of_snips)
+    clipping = []
+    for cap in CAPS:
+        cut = np.minimum(weight, cap)
+        share = float((weight > cap).mean())
+        clipping.append(Clipped(cap, share, _snips(cut, log.outcome), float(robust(cut).mean())))
+    a_customer = np.bincount(who, weight, groups)
+    effective = float(a_customer.sum() ** 2 / (a_customer @ a_customer)) if weight.any() else 0.0
+    off = _error(weight - weight.mean(), who, groups)
+    apart = _error(of_snips - (each["DR"] - each["DR"].mean()), who, groups)
+    warnings = [
+        *_of_support(log, weight, effective, groups),
+        *_of_agreement(found, clipping, float(weight.mean()), off, apart),
+    ]
+    return PolicyValue(
+        decisions=n,
+        customers=groups,
+        logged=logged,
+        effective=effective,
+        matched=float((weight > 0).mean()),
+        largest=float(weight.max()),
+        estimates=tuple(found[name] for name in ("IPS", "SNIPS", "DR", "Switch-DR")),
+        clipping=tuple(clipping),
+        warnings=tuple(warnings),
+    )
+
+
+def _snips(weight: Floats, outcome: Floats) -> float:
+    return float(weight @ outcome / weight.sum()) if weight.any() else float("nan")
+
+
+def _error(influence: Floats, who: NDArray[np.intp], groups: int) -> float:
+    """Standard error of a mean over decisions, clustered by customer. influence: [n], of mean 0."""
+    sums = np.bincount(who, influence, groups)
+    return float(np.sqrt(groups / (groups - 1) * (sums @ sums)) / len(influence))
+
+
+def _arm_means(log: Log, who: NDArray[np.intp]) -> Floats:
+    """Mean outcome of each arm in the other half of customers [n, A]; of all there if nobody had the arm."""
+    fold = who % 2
+    predicted = np.empty(log.target.shape)
+    for side in (0, 1):
+        others = fold != side
+        others = others if others.any() else ~others
+        n = np.bincount(log.arm[others], minlength=log.target.shape[1])
+        sums = np.bincount(log.arm[others], log.outcome[others], log.target.shape[1])
+        predicted[fold == side] = np.where(n > 0, sums / np.maximum(n, 1), log.outcome[others].mean())
+    return predicted
+
+
+def _of_support(log: Log, weight: Floats, effective: float, groups: int) -> list[Words]:
+    """What the log does not show."""
+    found = []
+    if (log.propensity == 1).all():
+        found.append(Words(
+            "Every logged chance is 1: nothing was left to chance, so other choices cannot be judged",
+            "所有记录的概率均为1：没有随机性，无法推断其他选择的效果",
+        ))  # fmt: skip
+    taken = np.bincount(log.arm, minlength=log.target.shape[1]) > 0
+    unseen = float(log.target[:, ~taken].sum() / len(weight))
+    if unseen > 0:
+        found.append(Words(
+            f"{unseen:.1%} of the policy's choices are arms that were never taken",
+            f"该策略{unseen:.1%}的选择从未被执行过",
+        ))  # fmt: skip
+    if effective < _FEW:
+        found.append(Words(
+            f"The effective sample is {effective:,.0f} of {groups:,} customers: under {_FEW:.0f}, the "
+            "intervals are too narrow. Explore more, or wait",
+            f"有效样本仅为{groups:,}位客户中的{effective:,.0f}位：低于{_FEW:.0f}时区间过窄。请增加探索或继续等待",
+        ))  # fmt: skip
+    return found
+
+
+def _of_agreement(
+    found: dict[str, Estimate], clipping: Sequence[Clipped], mean_weight: float, off: float, apart: float
+) -> list[Words]:
+    """Signs that the logged chances are not those by which arms were taken, or that a few rows decide."""
+    told = []
+    if abs(mean_weight - 1) > 3 * off + 1e-9:
+        told.append(Words(
+            f"The mean weight is {mean_weight:.2f}, not 1: the logged chances are not those of what was "
+            "done, or some choices of the policy were never possible",
+            f"平均权重为{mean_weight:.2f}而非1：记录的概率与实际不符，或策略的部分选择从不可能被执行",
+        ))  # fmt: skip
+    snips, dr = found["SNIPS"], found["DR"]
+    if not abs(snips.value - dr.value) <= 3 * apart + 1e-9:
+        told.append(Words("SNIPS and DR disagree", "SNIPS与DR的估计不一致"))
+    for cut in clipping:
+        if cut.cap == SWITCH and not dr.low <= cut.dr <= dr.high:
+            told.append(Words(
+                f"Cutting weights at {cut.cap:g} moves DR out of its interval: a few decisions decide",
+                f"将权重截断至{cut.cap:g}后，DR估计超出原区间：结论由少数决策左右",
+            ))  # fmt: skip
+    return told
