@@ -11,6 +11,7 @@ import io
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,20 @@ class Format:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked. A zip must hold one file."""
+    """The bytes of a file, unpacked. A zip must hold one file. SourceError for one that is cut off or damaged."""
+    try:
+        with _unpacked(path) as stream:
+            yield stream
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        if getattr(error, "errno", None) is not None:  # of the machine, such as a full disk
+            raise
+        raise SourceError(
+            f"{path.name} cannot be unpacked, it may be cut off: {error}. Deliver it again"
+        ) from None
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     import pyarrow as pa
 
     if path.suffix.lower() == ".zip":
@@ -111,11 +125,11 @@ def columns_of(path: Path, how: Format) -> tuple[str, ...]:
 
         from features import duck
 
-        with duck.connect() as connection:
+        with duck.connect() as connection, _readable(path, how) as readable:
             try:
                 rows = connection.execute(
                     f"""SELECT key FROM (SELECT unnest(json_keys(json)) AS key
-                        FROM read_ndjson_objects({literal(path)}, ignore_errors = true))
+                        FROM read_ndjson_objects({literal(readable)}, ignore_errors = true))
                         GROUP BY key ORDER BY key"""
                 ).fetchall()
             except Error as error:
