@@ -25,11 +25,11 @@ from features.moments import DAY, grid
 from features.settings import Settings
 from training import candidates, fit, samples, targets
 
-CUSTOMERS = 230_000  # of whom some 195,000 belong to the population at each of 53 moments
+CUSTOMERS = 230_000  # most of whom belong to the population at each of 52 moments
 A_CUSTOMER = 24  # orders
 DAYS = 365 + (52 + 9) * 7  # a year before the first moment, a year of moments, the last labels' time
 GIGABYTES = 8
-ORIGINS = 1
+ORIGINS = 1  # each costs a fit of all rows
 TARGET = "churn_28d"
 SHOP = """name = "Generated"
 zone = "America/New_York"

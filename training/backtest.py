@@ -22,7 +22,7 @@ from training.samples import Dataset, Part, Timeline
 
 Numbers = NDArray[np.float64]
 T = TypeVar("T")
-CELLS = 1_500_000_000  # rows x features that are fitted on at once: some 3 GB beside the rows themselves
+CELLS = 1_000_000_000  # rows x features that are fitted on at once: what bounds memory beside the rows
 FIRST = "trees"  # the choice while there is nothing to choose by
 
 
