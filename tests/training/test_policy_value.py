@@ -19,7 +19,7 @@ def simulated(
     random = np.random.default_rng(seed)
     customers = n // per_customer
     who = np.repeat(np.arange(customers), per_customer)
-    x, own = random.normal(size=customers)[who], 0.3 * random.normal(size=customers)[who]
+    x, own = random.normal(size=customers)[who], per_customer * 0.3 * random.normal(size=customers)[who]
     expected = np.c_[1.0 + 0.2 * x, 1.2 - 0.3 * x, 0.8 + 0.5 * x]
     logged = np.full((n, ARMS), 0.2)
     logged[np.arange(n), np.where(x > 0, 0, 1)] = 0.6
