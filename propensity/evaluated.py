@@ -18,7 +18,7 @@ from propensity.described import told
 from propensity.tables import console, say
 from propensity.tables import table as tabulated
 from training.experiments import Outcome, customers_for, least_effect, looked_at, power
-from training.policy_value import SWITCH, Log, PolicyValue, evaluate
+from training.policy_value import SWITCH, LoggedDecisions, PolicyValue, evaluate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,7 @@ def evaluate_policy(
         title = Words("What a policy would have earned", "策略的离线评估")
         tone = banner("bad" if found.warnings else "good", found.verdict)
         parts = [tone, bullets(found.warnings)] if found.warnings else [tone]
-        _write(out, title, parts, sheets, language)
+        write_page(out, title, parts, sheets, language)
     return UNSURE if found.warnings else 0
 
 
@@ -63,7 +63,7 @@ def read_log(
     policy: str,
     customer: str | None = None,
     predicted: str | None = None,
-) -> tuple[Log, int]:
+) -> tuple[LoggedDecisions, int]:
     """A log from a CSV or parquet file, and how many decisions without an outcome were left out.
 
     policy: a column with the arm that it would take, or the beginning of columns `<policy>_<arm>` with its
@@ -99,7 +99,7 @@ def read_log(
         if lacking:
             raise UsageError(f"{file} has no column {', '.join(lacking)} with the predicted outcome")
         model = np.column_stack([_numbers(rows, f"{predicted}_{of}") for of in arms])
-    log = Log(
+    log = LoggedDecisions(
         arm=np.array([places[of] for of in taken], np.intp),
         propensity=_numbers(rows, propensity),
         outcome=_numbers(rows, outcome),
@@ -139,8 +139,8 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
         (Words("estimate", "估计方法"), Words("value", "值"), Words("interval", "区间"),
          Words("over what was logged", "相对实际策略"), Words("interval", "区间")),
         tuple(
-            (of.name, _number(of.value), _range(of.low, of.high),
-             f"{of.gain:+.4g}", _range(of.gain_low, of.gain_high))
+            (of.name, number(of.value), interval(of.low, of.high),
+             f"{of.gain:+.4g}", interval(of.gain_low, of.gain_high))
             for of in found.estimates
         ),
         right=(1, 2, 3, 4),
@@ -148,7 +148,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
             "What was done earned {logged} a decision. Switch-DR leaves weights above {switch} to the "
             "outcome model.",
             "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。",
-            logged=_number(found.logged), switch=f"{SWITCH:g}",
+            logged=number(found.logged), switch=f"{SWITCH:g}",
         ),
     )  # fmt: skip
     rests = Sheet(
@@ -171,7 +171,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
          Words("SNIPS", "SNIPS"), Words("DR", "DR")),
         tuple(
             (Words("not at all", "不截断") if of.share == 0 and of.cap == np.inf else f"{of.cap:g}",
-             f"{of.share:.1%}", _number(of.snips), _number(of.dr))
+             f"{of.share:.1%}", number(of.snips), number(of.dr))
             for of in found.clipping
         ),
         right=(1, 2, 3),
@@ -201,7 +201,9 @@ def plan_experiment(
     say(told(headline, language))
     show(sheet, language)
     if out is not None:
-        _write(out, Words("Plan of an experiment", "实验方案"), [banner("good", headline)], [sheet], language)
+        write_page(
+            out, Words("Plan of an experiment", "实验方案"), [banner("good", headline)], [sheet], language
+        )
 
 
 def _headline(
@@ -275,17 +277,20 @@ def show(sheet: Sheet, language: str) -> None:
         console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)
 
 
-def _write(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:
+def write_page(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:
+    """A page of parts and sheets, and its path on standard output."""
     told_in = [section(of.title, table(of.head, of.rows, of.right), note=of.note or "") for of in sheets]
     write_atomically(out, page(title, *parts, *told_in, language=language).encode())
     say(str(out))
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Four digits."""
     return f"{value:.4g}"
 
 
-def _range(low: float, high: float) -> Words:
+def interval(low: float, high: float) -> Words:
+    """Both ends, four digits."""
     return words("{low} to {high}", "{low}至{high}", low=f"{low:.4g}", high=f"{high:.4g}")
 
 

@@ -286,7 +286,9 @@ def _why_not(action: dict[str, Any], chosen: str) -> str:
     if action["action"] == chosen:
         return "chosen"
     if action["eligible"]:
-        return "a lower expected net value"
+        price = action["price"]
+        charged = f", less {price:.2f} for what it uses of a short budget or channel" if price else ""
+        return f"a lower expected net value{charged}"
     condition = f" ({action['condition']})" if action["condition"] else ""
     return f"{action['reject_text']['en']}{condition}"
 

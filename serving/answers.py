@@ -180,6 +180,8 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
     holdout = bool(situation.holdout[0])
+    binding = _binding(answers, float(made.net[0, made.best[0]]))
+    priced_out = binding is not None and binding.reject_reason == PRICE
     return DecisionAnswer(
         decision_id=decision_id,
         customer_id=inputs.customer_id,
@@ -191,7 +193,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation)),
+        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
@@ -202,7 +204,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         explore=bool(made.explored[0]),
         holdout=holdout,
         runner_up=None if runner_up is None else Scored(runner_up.action, runner_up.score or 0.0),
-        binding_constraint=_binding(answers, float(made.net[0, made.best[0]])),
+        binding_constraint=binding,
         actions=answers,
         used=Used(
             order_probability=inputs.order_probability,
@@ -315,7 +317,7 @@ def _withheld(situation: Situation) -> str | None:
     return None
 
 
-def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None) -> Text:
+def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool) -> Text:
     days = rules.horizon_days
     if withheld is not None and chosen.name == "nothing":
         why = REASONS[withheld]
@@ -323,7 +325,7 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None) ->
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
         )
-    elif chosen.name == "nothing" and rules.prices.duals:
+    elif chosen.name == "nothing" and priced_out:
         why = Words(
             f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
             "other customers, under assumed effects",

@@ -32,7 +32,7 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True)
-class Log:
+class LoggedDecisions:
     """n logged decisions among A arms.
 
     arm: column number of what was done [n]; propensity: its logged chance, 0 < p <= 1; outcome: matured;
@@ -117,7 +117,7 @@ class PolicyValue:
         return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
 
 
-def evaluate(log: Log) -> PolicyValue:
+def evaluate(log: LoggedDecisions) -> PolicyValue:
     """Every estimate of the policy's mean outcome a decision, and what speaks against believing them."""
     n = len(log.outcome)
     who = np.arange(n) if log.customer is None else np.unique(np.array(log.customer), return_inverse=True)[1]
@@ -185,7 +185,7 @@ def _error(influence: Floats, who: NDArray[np.intp], groups: int) -> float:
     return float(np.sqrt(groups / (groups - 1) * (sums @ sums)) / len(influence))
 
 
-def _arm_means(log: Log, who: NDArray[np.intp]) -> Floats:
+def _arm_means(log: LoggedDecisions, who: NDArray[np.intp]) -> Floats:
     """Mean outcome of each arm in the other half of customers [n, A]; of all there if nobody had the arm."""
     fold = who % 2
     predicted = np.empty(log.target.shape)
@@ -198,7 +198,7 @@ def _arm_means(log: Log, who: NDArray[np.intp]) -> Floats:
     return predicted
 
 
-def _of_support(log: Log, weight: Floats, effective: float, groups: int) -> list[Words]:
+def _of_support(log: LoggedDecisions, weight: Floats, effective: float, groups: int) -> list[Words]:
     """What the log does not show."""
     found = []
     if (log.propensity == 1).all():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from propensity.cli import main
+from propensity.cli import Moment, main, settings_of
 
 LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page (HTML).")
@@ -66,6 +67,21 @@ def evaluate_policy(
         file, arm, propensity, outcome, policy, customer, predicted, language, out
     )
     sys.exit(code)
+
+
+@evaluate.command("holdout")
+@click.option("--since", required=True, type=Moment(), help="Beginning of the window.")
+@click.option("--days", type=click.IntRange(min=1), help="Its length [default: the shop's value horizon].")
+@LANGUAGE
+@OUT
+def evaluate_holdout(since: datetime, days: int | None, language: str, out: Path | None) -> None:
+    """Compare what customers did with what those did whom marketing left alone, by intention to treat.
+
+    Only once the window is over and the log has all of it. Exit code 3: the groups cannot be compared.
+    """
+    from propensity import held_out
+
+    sys.exit(held_out.evaluate_holdout(settings_of(), since, days, language, out))
 
 
 @main.group()

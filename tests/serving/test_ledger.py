@@ -141,6 +141,8 @@ def test_reserved_contacts_are_counted_within_the_window(ledger: Ledger) -> None
     assert ledger.reserved("marie", NOW - 60 * DAY) == Reserved(3, NOW)
     assert ledger.reserved("marie", NOW) == Reserved(0, NOW), "a rest may be longer than the window"
     assert ledger.reserved("nobody", NOW - 30 * DAY) == Reserved(0, None)
+    for days in (0, 30, 60):
+        assert ledger.reserved_by_all(NOW - days * DAY)["marie"] == ledger.reserved("marie", NOW - days * DAY)
 
 
 @pytest.mark.parametrize(("status", "left"), [

@@ -7,17 +7,19 @@ import pytest
 from scipy.stats import norm
 
 from features.errors import UsageError
-from training.policy_value import Log, PolicyValue, evaluate
+from training.policy_value import LoggedDecisions, PolicyValue, evaluate
 
 ARMS = 3
 
 
-def simulated(n: int, seed: int, per_customer: int = 1, predict: bool = True) -> tuple[Log, float]:
+def simulated(
+    n: int, seed: int, per_customer: int = 1, predict: bool = True
+) -> tuple[LoggedDecisions, float]:
     """A log of an epsilon-greedy policy, and the true value of another one. Customers differ among them."""
     random = np.random.default_rng(seed)
     customers = n // per_customer
     who = np.repeat(np.arange(customers), per_customer)
-    x, own = random.normal(size=customers)[who], 0.3 * random.normal(size=customers)[who]
+    x, own = random.normal(size=customers)[who], per_customer * 0.3 * random.normal(size=customers)[who]
     expected = np.c_[1.0 + 0.2 * x, 1.2 - 0.3 * x, 0.8 + 0.5 * x]
     logged = np.full((n, ARMS), 0.2)
     logged[np.arange(n), np.where(x > 0, 0, 1)] = 0.6
@@ -28,7 +30,9 @@ def simulated(n: int, seed: int, per_customer: int = 1, predict: bool = True) ->
     above, mean = norm.sf(0.5), norm.pdf(0.5)  # P(x > 0.5), and E(x; x > 0.5) = -E(x; x <= 0.5)
     truth = above * 0.83 + mean * 0.445 + (1 - above) * 1.17 + mean * 0.235
     names = [f"c{j}" for j in who]
-    log = Log(arm, logged[np.arange(n), arm], outcome, target, expected if predict else None, names)
+    log = LoggedDecisions(
+        arm, logged[np.arange(n), arm], outcome, target, expected if predict else None, names
+    )
     return log, truth
 
 
@@ -39,7 +43,7 @@ def named(found: PolicyValue, name: str) -> tuple[float, float, float]:
 
 def test_every_estimate_is_its_formula_by_hand() -> None:
     """Four decisions on paper; the third arm's weight of 12 is the one that Switch-DR leaves to the model."""
-    log = Log(
+    log = LoggedDecisions(
         arm=np.array([0, 1, 1, 0]), propensity=np.array([0.5, 0.5, 1 / 12, 0.25]),
         outcome=np.array([1.0, 0.0, 2.0, 3.0]),
         target=np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.5, 0.5]]),
@@ -120,7 +124,7 @@ def test_data_that_cannot_carry_a_verdict_say_so() -> None:
     """Else a policy goes live on the word of three customers, or of chances that were not those."""
     log, _ = simulated(3_000, 1)
 
-    def told(changed: Log) -> str:
+    def told(changed: LoggedDecisions) -> str:
         found = evaluate(changed)
         assert found.warnings
         assert found.verdict.en == "The data cannot carry a verdict"
@@ -128,7 +132,7 @@ def test_data_that_cannot_carry_a_verdict_say_so() -> None:
 
     assert "mean weight" in told(replace(log, propensity=np.full(3_000, 0.9)))
     assert "nothing was left to chance" in told(replace(log, propensity=np.ones(3_000)))
-    few = Log(log.arm[:60], log.propensity[:60], log.outcome[:60], log.target[:60])
+    few = LoggedDecisions(log.arm[:60], log.propensity[:60], log.outcome[:60], log.target[:60])
     assert "effective sample" in told(few)
     wider = np.c_[log.target * 0.5, np.full(3_000, 0.5)]
     predicted = np.c_[log.predicted, np.ones(3_000)]

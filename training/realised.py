@@ -1,0 +1,147 @@
+"""What marketing brought, against those whom it left alone: once the window is over, and not before.
+
+Intention to treat: everybody known at a moment, treated or held out by the policy's keyed hash, whatever was
+sent to them since. The outcomes of a window of days that the log has in full are compared; a window that is
+not over tells nothing, for an outcome that has not come yet is no zero. Intervals are of the one look at its
+end: fixed, normal, 95 %.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import NotEnoughData
+from features.log import Log
+from features.moments import DAY, iso
+from features.shop import Policy
+from features.words import Words
+from serving.decide import in_holdout
+from training.sequential import LEAST, Difference, Group
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Bools = NDArray[np.bool_]
+
+_Z = 1.959964
+_SRM = 3.29  # standard errors: one sample ratio in a thousand is as far off by chance
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An outcome of both groups. `harm`: more of it is worse."""
+
+    name: Words
+    treated: Group
+    held_out: Group
+    harm: bool = False
+
+    @property
+    def difference(self) -> Difference:
+        value = self.treated.mean - self.held_out.mean
+        groups = (self.treated, self.held_out)
+        half = _Z * math.sqrt(sum(of.variance / of.n for of in groups))
+        return Difference(value, value - half, value + half)
+
+
+@dataclass(frozen=True)
+class Realised:
+    """until: end of the window."""
+
+    since: datetime
+    until: datetime
+    effects: tuple[Effect, ...]
+    warnings: tuple[Words, ...]
+
+
+def realised(log: Log, policy: Policy, since: datetime, days: int) -> Realised:
+    """Compare the groups over a window. NotEnoughData if it is not over, or a group too small."""
+    until = since + days * DAY
+    if until > log.complete_until:
+        raise NotEnoughData(
+            f"the window from {iso(since)} ends on {iso(until)}, and the log is complete until "
+            f"{iso(log.complete_until)}: nothing is known before. Ask again then, or about fewer --days"
+        )
+    customers = log.read("customers", ["customer_id", "known_at"])
+    known = np.array([at <= since for at in customers["known_at"].to_pylist()], np.bool_)
+    ids = sorted(
+        {id for id, is_known in zip(customers["customer_id"].to_pylist(), known, strict=True) if is_known}
+    )
+    held = in_holdout(ids, policy.salt, policy.holdout)
+    if min(held.sum(), (~held).sum()) < LEAST:
+        raise NotEnoughData(
+            f"{held.sum()} of {len(ids)} customers known on {iso(since)} are held out: {LEAST} are needed"
+        )
+    place = {id: number for number, id in enumerate(ids)}
+    orders = _within(log, "orders", ["amount", "ref"], since, until)
+    money, bought = np.zeros(len(ids)), np.zeros(len(ids))
+    for row in orders:
+        if row["customer_id"] in place:
+            money[place[row["customer_id"]]] += float(row["amount"])
+            bought[place[row["customer_id"]]] = max(bought[place[row["customer_id"]]], row["ref"] is None)
+    effects = [
+        _effect(Words("customers who ordered", "下单客户占比"), bought, held),
+        _effect(Words("order value a customer", "人均订单金额"), money, held),
+    ]
+    if "consents" in log.tables:
+        withdrew = [
+            r for r in _within(log, "consents", ["status"], since, until) if r["status"] == "withdrawn"
+        ]
+        left = _ones(withdrew, place)
+        effects.append(
+            _effect(Words("customers who withdrew a consent", "撤回授权的客户占比"), left, held, True)
+        )
+    contacted = np.zeros(len(ids))
+    if "contacts" in log.tables:
+        contacted = _ones(_within(log, "contacts", [], since, until), place)
+    return Realised(since, until, tuple(effects), tuple(_warnings(held, policy.holdout, contacted)))
+
+
+def _warnings(held: Bools, share: float, contacted: NDArray[np.float64]) -> list[Words]:
+    found, n = [], len(held)
+    off = (held.sum() - share * n) / math.sqrt(n * share * (1 - share))
+    if abs(off) > _SRM:
+        found.append(Words(
+            f"{held.mean():.2%} are held out where the policy says {share:.2%}: customers were lost or the "
+            "salt was changed, and the groups cannot be compared",
+            f"对照组占{held.mean():.2%}，而策略为{share:.2%}：可能有客户缺失或盐值被更改，两组不可比",
+        ))  # fmt: skip
+    reached = int(contacted[held].sum())
+    if reached:
+        found.append(Words(
+            f"{reached:,} of {held.sum():,} held out were contacted all the same: the difference is not what "
+            "marketing brings",
+            f"对照组{held.sum():,}人中有{reached:,}人仍被触达：差异不能代表营销的效果",
+        ))  # fmt: skip
+    return found
+
+
+def _effect(name: Words, outcome: NDArray[np.float64], held: Bools, harm: bool = False) -> Effect:
+    treated, control = (
+        Group(int(of.sum()), float(outcome[of].mean()), float(outcome[of].var(ddof=1)))
+        for of in (~held, held)
+    )
+    return Effect(name, treated, control, harm)
+
+
+def _ones(rows: Sequence[dict[str, Any]], place: dict[str, int]) -> NDArray[np.float64]:
+    ones = np.zeros(len(place))
+    ones[[place[row["customer_id"]] for row in rows if row["customer_id"] in place]] = 1.0
+    return ones
+
+
+def _within(
+    log: Log, name: str, columns: list[str], since: datetime, until: datetime
+) -> list[dict[str, Any]]:
+    """Rows of a table that happened from `since` on and before `until`."""
+    import pyarrow.compute as pc
+
+    rows: pa.Table = log.read(name, ["customer_id", "at", *columns])
+    inside = pc.and_(pc.greater_equal(rows["at"], since), pc.less(rows["at"], until))
+    found: list[dict[str, Any]] = rows.filter(inside).to_pylist()
+    return found
