@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-NAMES = ("features", "online", "events", "simulated", "ingest", "quality")
+NAMES = ("features", "online", "events", "simulated", "ingest", "quality", "decisions")
 
 
 @click.command()
