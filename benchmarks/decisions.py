@@ -68,6 +68,7 @@ def _tried(kind: Kind, seed: int) -> dict[str, Any]:
         "personal": found.personal,
         "better": found.better,
         "effects_covered": all(map(_covers, found.effects, effects)),
+        "gain": [found.gain.value, found.gain.low, found.gain.high, gained],
         "gain_covered": _covers(found.gain, gained),
     }
 

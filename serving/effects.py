@@ -17,12 +17,15 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import ReleaseCorrupt, ReleaseError
 from serving import folders
 from serving.booster import Booster, Numbers, Rows
 from serving.cards import ModelCard
 from serving.formulas import Logistic, LogisticScorer
+
+Places = NDArray[np.int64]
 
 KIND = "uplift"
 FORMAT = 1
@@ -137,6 +140,17 @@ class EffectsModel:
             for k, line in enumerate(one.lines):
                 effect[:, at, k + 1], error[:, at, k + 1] = line.effect(raw[:, k]), line.error(raw[:, k])
         return Effects(effect, error)
+
+    def policy(self, scored: Effects) -> Places:
+        """The place of the arm that the first outcome's policy gives, [n]: the best constant arm, unless a
+        personal policy was proven; then the arm of the largest effect after costs, of equals the best."""
+        one = self.file.outcomes[0]
+        best = np.full(len(scored.effect), one.best)
+        if not one.personal:
+            return best
+        net, rows = scored.effect[:, 0] - np.array(one.costs), np.arange(len(best))
+        top = net.argmax(axis=1)
+        return np.where(net[rows, top] > net[rows, best], top, best)
 
 
 def save(

@@ -15,7 +15,16 @@ import msgspec
 from features.compute.builds import Build
 from features.errors import ReleaseCorrupt
 from features.settings import Settings
-from serving import batch, models, segmentation, segmentation_scores, value, value_scores
+from serving import (
+    batch,
+    effects,
+    effects_scores,
+    models,
+    segmentation,
+    segmentation_scores,
+    value,
+    value_scores,
+)
 from serving.cards import ModelCard
 
 if TYPE_CHECKING:
@@ -48,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("blend", "lightgbm", "logistic", "spline", "trees"), CLASSIFIER),
     value.KIND: Kind(value.load, value_scores.score, "value"),
     segmentation.KIND: Kind(segmentation.load, segmentation_scores.score, "stage"),
+    effects.KIND: Kind(effects.load, effects_scores.score, "arm"),
 }
 OF_NO_TARGET = tuple(name for name, kind in KINDS.items() if kind is not CLASSIFIER)
 

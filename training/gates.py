@@ -12,7 +12,7 @@ from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from serving import segmentation, value
+from serving import effects, segmentation, value
 from serving.releases import Release
 from training import gate, transitions, value_gate
 from training.compare import Comparison, compare
@@ -53,4 +53,22 @@ def of_segmentation(
     return transitions.objections(release.model.card.metrics)
 
 
-GATES: Mapping[str, Gate] = {value.KIND: value_gate.objections, segmentation.KIND: of_segmentation}
+def of_effects(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
+    """Of a model of effects: guesses are not released. What was not proven gives everyone the best arm."""
+    model = release.model
+    assert isinstance(model, effects.EffectsModel)
+    if model.file.evidence != "prior":
+        return []
+    return [
+        Words(
+            "its evidence is prior: nobody drew lots, and who got what was decided by what is known of them",
+            "证据等级为先验：未随机分配，且谁得到什么几乎由已知信息决定",
+        )
+    ]
+
+
+GATES: Mapping[str, Gate] = {
+    value.KIND: value_gate.objections,
+    segmentation.KIND: of_segmentation,
+    effects.KIND: of_effects,
+}

@@ -20,7 +20,7 @@ from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
 from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
-from training.uplift_estimates import Estimate, error_of, estimate, pairs_of
+from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of
 from training.uplift_learners import Ints, Learned, Numbers
 
 RECIPE = 1  # raise when the same trial and seed would give another policy
@@ -158,7 +158,7 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
         constant[own] = np.argmax(net[others].mean(axis=0))
         chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own])
     everyone = np.arange(len(trial))
-    gain = estimate(net[everyone, chosen] - net[everyone, constant], trial.customer)
+    gain = crossed_gain(net[everyone, chosen] - net[everyone, constant], trial.customer)
     name, lines = _preferred(raw, differences, net, cost, trial.customer)
     pairs = pairs_of(scores, trial.customer)
     return Uplift(

@@ -1,15 +1,20 @@
 """Models of effects: plain files, read back to the bit, refused when they are not what was judged."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from tiny import TINY_FEATURES, TINY_MOMENT, tiny_card, tiny_rows
 from trials import trial_by_hand
 
+from features.compute.builds import Build
 from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import sha256
-from serving import effects
+from features.settings import Settings
+from serving import effects, kinds, releases
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.effects import EffectsModel, OutcomeToSave
 from serving.examples import synthetic_examples
@@ -92,3 +97,32 @@ def test_a_changed_folder_does_not_load(tmp_path: Path, fitted: tuple[Trial, Upl
         effects.load(folder)
     with pytest.raises(ReleaseError, match="holds no model"):
         effects.load(tmp_path)
+
+
+def test_everyone_is_scored_with_a_released_model(
+    tmp_path: Path, tiny_settings: Settings, tiny_build: Callable[..., Build]
+) -> None:
+    """Else: effects are known of those in the trial alone, and no campaign can use them."""
+    rows, random = tiny_rows(2_000), np.random.default_rng(1)
+    arm = random.integers(0, 2, 2_000)
+    y = np.where(rows[:, 0] > 10, 4.0, -3.0) * arm + random.normal(size=2_000)
+    trial = Trial(
+        rows, TINY_FEATURES, ("nothing", "mail"), arm, np.full(2_000, 0.5), {"margin": y}, np.arange(2_000)
+    )
+    found = fit(trial, "margin", {"mail": 0.1})
+    assert found.personal
+    examples = synthetic_examples(np.nanquantile(rows, np.linspace(0, 1, 11), axis=0), np.full(8, 0.05), 1)
+    folder = tmp_path / "model"
+    card = tiny_card("uplift", kind=effects.KIND)
+    effects.save(folder, card, trial.arms, "randomised", [found.to_save()], examples)
+    build = tiny_build(300)
+    release = releases.publish(tiny_settings, folder, "uplift", "1")
+    path = kinds.score(tiny_settings, release, build, TINY_MOMENT)
+    table = pq.read_table(path)
+    matrix = np.column_stack([build.read(TINY_MOMENT, [name])[name].to_numpy() for name in TINY_FEATURES])
+    assert table.column_names[-3:] == ["arm", "margin:mail", "margin:mail:error"]
+    assert np.allclose(table["margin:mail"].to_numpy(), found.estimated(matrix)[:, 1], atol=1e-9)
+    assert table["arm"].to_pylist() == [trial.arms[place] for place in found.policy(matrix)]
+    assert set(table["arm"].to_pylist()) == {"nothing", "mail"}
+    before = path.read_bytes()
+    assert kinds.score(tiny_settings, release, build, TINY_MOMENT).read_bytes() == before
