@@ -318,6 +318,13 @@ def show_trained(trained: Trained) -> None:
     out.print(shown)
     say(f"Fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}.")
     say(trained.verdict.en)
+    for note in card.notes[1:2] if any(one.get("off") for one in card.segments) else ():
+        say(note.en)
+    if trained.reused:
+        say(
+            f"{card.name} version {card.version} was there: the same log, features, recipe and seed. "
+            "Nothing was fitted or judged again."
+        )
 
 
 def figure(figure: dict[str, float], digits: int = 3, sign: str = "") -> str:

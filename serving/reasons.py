@@ -26,7 +26,7 @@ from serving.cards import ModelCard
 
 _SCORE = {"bad": Words("risk", "风险"), "good": Words("chance", "可能性")}
 _UNKNOWN = Words("not known", "未知")
-_ONE_DAY = re.compile(r"\b1 days\b")
+_ONE_DAY = re.compile(r"(?<![\d.,])1 days\b")
 
 
 class Reason(NamedTuple):

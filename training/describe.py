@@ -137,6 +137,26 @@ def with_details(card: ModelCard, model: Model, part: Part, scores: Mapping[str,
     )
 
 
+def with_segments(card: ModelCard, described: Mapping[str, Any]) -> ModelCard:
+    """The card with its figures by group; a note names the groups whose level is off, after the verdict."""
+    off = [one for one in described["segments"] if one.get("off")]
+    notes = card.notes
+    if off:
+        ratios = [f"({one['observed_over_expected']:.2f})" for one in off]
+        en, zh = (
+            sep.join(
+                f"{one['words'][lang]} {one['group'][lang]} {r}" for one, r in zip(off, ratios, strict=True)
+            )
+            for lang, sep in (("en", ", "), ("zh", "、"))
+        )
+        said = Text(
+            f"Its level is off in {len(off)} groups of customers (observed/expected): {en}.",
+            f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。",
+        )
+        notes = (*notes[:1], said, *notes[1:])
+    return msgspec.structs.replace(card, notes=notes, **described)
+
+
 def agreement(model: Model, matrix: Rows) -> dict[str, float]:
     """Approximate against exact reasons of up to _ASKED customers, evenly drawn: the share whose first topic
     is the same, the mean overlap of the first three, and the correlation of all topics' contributions."""

@@ -62,8 +62,9 @@ def headline(card: ModelCard) -> Headline:
 
 
 def auc_gains(card: ModelCard) -> dict[str, Figure]:
-    """By baseline, the model's gain in AUC: over all origins where there is a backtest, else at the test."""
-    given = {**card.baselines, **card.backtest.get("gains", {})}
+    """By baseline, the model's gain in AUC: over all origins, else at the test. Never of both: one moment is
+    not to be told beside a mean of several."""
+    given = card.backtest.get("gains") or card.baselines
     return {name: given[name]["auc_gain"] for name in in_order(given) if "auc_gain" in given[name]}
 
 

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import lightgbm
-import msgspec
 import numpy as np
 
 from features.compute.builds import Build
@@ -151,7 +150,7 @@ def train(
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
-            card = msgspec.structs.replace(card, **groups)
+            card = describe.with_segments(card, groups)
             folder = Path(scratch) / "model"
             model = models.save(folder, card, fitted.components, last.calibration, examples)
             assert np.array_equal(model.score(last.part.matrix), scores["model"])

@@ -99,6 +99,11 @@ def test_a_topic_is_told_in_a_sentence_when_all_that_it_names_is_known():
     (reason,) = strongest(values, contributions)
     assert reason.text.en == "Orders: 2 in the last 30 days, 7 in the last 90 (lowers the churn risk)"
     assert reason.text.zh == "近30天2单，近90天7单（降低流失风险）"
+    for days, told in ((1.0, "No order for 1 day;"), (6.1, "No order for 6.1 days;"), (21.0, "for 21 days;")):
+        gap = msgspec.structs.replace(tiny_card().features[0], name="gap_median")
+        card = msgspec.structs.replace(tiny_card(), features=(tiny_card().features[0], gap))
+        (reason,) = Teller(card).strongest([days, 12.0], np.array([0.3, 0.0]), 3)
+        assert told in reason.text.en
     values[names.index("orders_90d")] = np.nan
     (reason,) = strongest(values, contributions)
     assert reason.text.en == "Orders in the last 30 days: 2 (lowers the churn risk)"

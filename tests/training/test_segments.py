@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cards_by_hand import model_by_hand
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from logs import write_log
 from sklearn.metrics import roc_auc_score
 
 from features.moments import DAY, parse_moment
 from features.words import Words
-from training import segments
+from serving import models
+from training import describe, segments
 from training.segments import Grouped, Judged, by_attribute, by_feature, fairness, figures
 
 M = parse_moment("2017-06-01")
@@ -54,6 +56,20 @@ def test_a_group_that_the_model_fails_is_named_and_the_others_are_not() -> None:
         roc_auc_score(rows.label[inside], rows.score[inside]), abs=1e-6
     )
     assert (odd["rows"], odd["group"]) == (1_500, {"en": "odd", "zh": "奇"})
+
+
+def test_the_card_names_the_groups_that_it_fails_right_after_its_verdict(tmp_path: Path) -> None:
+    """Else: the mean holds, and nobody reads on to the table in which one group does not."""
+    card = models.load(model_by_hand(tmp_path / "model")).card
+    rows = rows_of()
+    wrong = rows._replace(score=np.where(rows.customer % 2, rows.score * 0.7, rows.score))
+    told = {"segments": tuple(figures(wrong, [halves(rows)])), "fairness": ()}
+    noted = describe.with_segments(card, told)
+    assert noted.notes[0] == card.notes[0]
+    assert "off in 1 groups of customers (observed/expected): half odd (1.4" in noted.notes[1].en
+    assert "半 奇" in noted.notes[1].zh
+    fine = {"segments": tuple(figures(rows, [halves(rows)])), "fairness": ()}
+    assert describe.with_segments(card, fine).notes == card.notes
 
 
 def test_a_customer_who_comes_back_at_every_origin_is_no_new_evidence() -> None:
