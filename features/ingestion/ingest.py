@@ -19,7 +19,7 @@ from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
-from features.ingestion.offenders import Sample, repeated, samples
+from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of
 from features.ingestion.pruning import prune
 from features.ingestion.scrubbing import erased_in, obeying
@@ -58,6 +58,7 @@ class Ingested:
     """What an ingestion did. `changed`: False if the log already held exactly this.
 
     samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
+    in_vain: corrections that are no better (see `rejects.py`).
     held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
     """
 
@@ -69,6 +70,7 @@ class Ingested:
     complete_until: datetime
     merged: int  # customer ids that are another's
     samples: tuple[Sample, ...] = ()
+    in_vain: tuple[InVain, ...] = ()
     held: tuple[Held, ...] = ()
 
     @property
@@ -305,5 +307,6 @@ def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) 
         complete_until=log.complete_until,
         merged=manifest["merges"]["rows"],
         samples=samples(rejects),
+        in_vain=in_vain(rejects),
         held=held(log),
     )

@@ -349,3 +349,68 @@ def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path
     same({then: before[then]}, {then: after[then]})
     assert [after[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [13, 1, 3]
     assert [before[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [10, 1, 2]
+
+
+def _rewrite(path: Path, corrections: dict[str, dict[str, str]]) -> None:
+    """Order:product -> column -> value, in a file of rejected lines."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | corrections.get(f"{row['order_id']}:{row['product_id']}", {}) for row in rows)
+
+
+def _taken(settings: Settings, path: Path) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["rejects", "take", str(path)], env=_env(settings))
+    return result.exit_code, result.output
+
+
+def _env(settings: Settings) -> dict[str, str]:
+    return {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+
+
+def test_a_later_correction_that_is_no_better_leaves_the_earlier_one_in_the_log(tmp_path: Path) -> None:
+    """Else a second, spoilt file takes out of the log what the first one had mended."""
+    settings = _lines_shop(tmp_path)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    out = path.read_bytes()
+    _rewrite(path, {"1:cup": {"amount": "3.00"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good, generation = _money(settings, "order_lines"), Log.open(settings).fingerprint
+    assert good == {"1": 13.0, "2": 5.0, "3": 9.0}
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(out)
+    _rewrite(bad, {"1:cup": {"amount": "three"}, "2:tea": {"amount": "five"}})
+    for _ in range(2):
+        code, text = _taken(settings, bad)
+        assert (code, "2 corrections are no better" in text) == (3, True), text
+        assert (_money(settings, "order_lines"), Log.open(settings).fingerprint) == (good, generation)
+        assert sum(r.mended for r in rejects.reasons(settings)) == 2
+    assert not bring_in(settings).done.changed
+    _rewrite(bad, {"1:cup": {"amount": "4.00"}})
+    assert _taken(settings, bad)[0] == 3, "one of two is no better still"
+    assert _money(settings, "order_lines")["1"] == 14.0, "the last good one counts"
+
+
+@pytest.mark.parametrize("total", ["", TOTALS])
+def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path: Path, total: str) -> None:
+    """Else a spreadsheet that makes 287 of 00287 brings a customer who does not exist into the log."""
+    lines = LINES.replace("ann", "00287")
+    files = {"lines.csv": lines, "totals.csv": STATED.replace("ann", "00287")}
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=total), files)
+    bring_in(settings)
+    generation, path = Log.open(settings).fingerprint, tmp_path / "a.csv"
+    rejects.export(settings, path)
+    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "287"}})
+    code, text = _taken(settings, path)
+    assert (code, "an order of two customers" in text) == (3, True), text
+    assert Log.open(settings).fingerprint == generation, "nothing else changes: no customer 287 either"
+    assert sum(r.mended for r in rejects.reasons(settings)) == 0
+    _rewrite(path, {"1:cup": {"customer_id": "00287"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good = _money(settings, "order_lines")
+    _rewrite(path, {"1:cup": {"customer_id": "287"}, "2:cup": {"amount": "1.00", "customer_id": "287"}})
+    assert _taken(settings, path)[0] == 3
+    assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
