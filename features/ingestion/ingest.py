@@ -20,8 +20,9 @@ from features.files import durable, locked, read_pointer, sha256, write_atomical
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
 from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
-from features.ingestion.parts import Part, place_of
+from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
+from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
@@ -122,6 +123,7 @@ def take(
 ) -> Ingested:
     """Make these sources' files the log's, in one generation; for callers that have a source at hand.
 
+    Another source whose part is gone or damaged is taken in anew with them.
     One process at a time; others wait. Errors as `ingest`.
     """
     shop = shop_of(settings)
@@ -132,10 +134,13 @@ def take(
         before = manifest_of(settings)
         if before.get("shop") != shop.of_log:
             before = {"sources": {}}  # of another zone or currency: nothing of it can stay
+        gone = {name for name, place in _places(settings, before).items() if not whole(place)}
+        unasked = sorted(gone - {source.name for source in sources})
+        sources = [*sources, *(reopened(settings, shop, name, scratch) for name in unasked)]
         stamps = {source.name: _stamp(shop, source) for source in sources}
         told = {name: facts["stamp"] for name, facts in before["sources"].items()}
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
-        if obeys and stamps.items() <= told.items() and not Log.open(settings).damaged():
+        if obeys and not gone and stamps.items() <= told.items() and not Log.open(settings).damaged():
             return _ingested(
                 Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
@@ -151,6 +156,12 @@ def take(
             return _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _places(settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Source -> the folder of its part in a manifest."""
+    parts = settings.home / "parts"
+    return {name: parts / name / facts["part"] for name, facts in manifest["sources"].items()}
 
 
 def _stamp(shop: Shop, source: Source) -> str:

@@ -144,6 +144,11 @@ def _refused(taken: Path) -> list[Count]:
     ]
 
 
+def taken_source(settings: Settings) -> Source:
+    """The mended rows that were taken in, as a source."""
+    return _source(shop_of(settings), taken_of(settings))
+
+
 def in_vain(done: Ingested) -> int:
     """How many corrections were no better; not those whose row the shop's own files brought meanwhile."""
     return sum(

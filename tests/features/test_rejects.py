@@ -1,6 +1,7 @@
 """A row that was mended by hand must come in once, and the count of rows must still add up."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -414,3 +415,19 @@ def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path:
     _rewrite(path, {"1:cup": {"customer_id": "287"}, "2:cup": {"amount": "1.00", "customer_id": "287"}})
     assert _taken(settings, path)[0] == 3
     assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
+
+
+def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended(tmp_path: Path) -> None:
+    """Else a home that lost its parts says "nothing new" and can never again be built on."""
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    generation = Log.open(settings).fingerprint
+    shutil.rmtree(settings.home / "parts")
+    done = bring_in(settings, "till").done
+    assert (done.changed, done.generation) == (True, generation)
+    shutil.rmtree(settings.home / "parts" / "till")
+    assert rejects.take_in(settings, tmp_path / "a.csv").generation == generation, "another source's, too"
+    (damaged,) = (settings.home / "parts" / "till").glob("*/order_lines.parquet")
+    damaged.unlink()
+    assert bring_in(settings).done.changed
+    assert not bring_in(settings).done.changed
