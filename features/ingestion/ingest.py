@@ -10,7 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
 from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
+from features.ingestion.shrinkage import Shrunk, shrunk
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
 from features.log import Log
@@ -60,6 +61,7 @@ class Ingested:
 
     samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
     in_vain: corrections that are no better (see `rejects.py`).
+    shrunk: what the log before had of these sources, and this one has not.
     held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
     """
 
@@ -72,6 +74,7 @@ class Ingested:
     merged: int  # customer ids that are another's
     samples: tuple[Sample, ...] = ()
     in_vain: tuple[InVain, ...] = ()
+    shrunk: tuple[Shrunk, ...] = ()
     held: tuple[Held, ...] = ()
 
     @property
@@ -147,13 +150,16 @@ def take(
         try:
             parts = [_part(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
+            fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
-                return _ingested(Log.at(here), generation, here / "rejects", changed=True)
+                done = _ingested(Log.at(here), generation, here / "rejects", changed=True)
+                return replace(done, shrunk=fewer)
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
-            return _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
+            done = _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
+            return replace(done, shrunk=fewer)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
