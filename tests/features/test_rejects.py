@@ -3,8 +3,11 @@
 import csv
 import shutil
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from contracts import Answers, answers, same
@@ -15,13 +18,16 @@ from features.compute.engine import available
 from features.compute.reference import compute
 from features.definitions import catalogue
 from features.errors import UsageError
+from features.inbox import Arrival, Inbox
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested, take
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import Shop
+from features.sources import derived_tags
 from propensity import main
+from propensity.steps import take_inbox
 
 
 def _till(folder: Path, amount: str = "1,50") -> object:
@@ -417,11 +423,20 @@ def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path:
     assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
 
 
-def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended(tmp_path: Path) -> None:
+def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended_told_and_derived(tmp_path: Path) -> None:
     """Else a home that lost its parts says "nothing new" and can never again be built on."""
     settings = _lines_shop(tmp_path)
     _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    at = parse_moment("2024-02-01")
+    row = {"interaction_id": "1", "kind": "visit", "channel": "web"}
+    with closing(Inbox(settings)) as inbox:
+        inbox.accept([Arrival("web", "1", b"d", "ann", at, [("interactions", row)])], at)
+    take_inbox(settings)
+    tag = {"customer_id": ["ann"], "at": [at], "tag": ["weekly"], "change": ["set"]}
+    pq.write_table(pa.table(tag), tmp_path / derived_tags.FILE)
+    take(settings, [derived_tags.source(tmp_path)])
     generation = Log.open(settings).fingerprint
+    assert {"interactions", "order_lines"} <= Log.open(settings).tables
     shutil.rmtree(settings.home / "parts")
     done = bring_in(settings, "till").done
     assert (done.changed, done.generation) == (True, generation)
