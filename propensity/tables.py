@@ -114,6 +114,14 @@ def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) 
             "mapping or the files before you build on it.",
             soft_wrap=True,
         )
+    for fewer in done.shrunk:
+        since = f", the earliest of {fewer.since}" if fewer.since else ""
+        console().print(
+            f"[bold red]WARNING[/bold red]: {fewer.rows:,} rows of {escape(fewer.source)} for {fewer.table} "
+            f"that the log had are in its files no more{since}. The log is what the files say; if a file is "
+            "gone or cut off, bring it back and ingest again.",
+            soft_wrap=True,
+        )
     for one in unread:
         say(f"note: {one.what.en} {one.do.en}")
     if dry_run:

@@ -121,6 +121,14 @@ class Fold:
                             FROM {view} v SEMI JOIN {self._view(table, earlier)} e USING ({names(key)})
                                  ANTI JOIN dropped d USING (_row) WHERE {which}"""
                     )
+            if part.source == MENDED and table.name in mended.OF_ONE_CUSTOMER:
+                others = [
+                    self._view(TABLES[name], other)
+                    for name in mended.OF_ONE_CUSTOMER
+                    for other in holders(self.parts, name)
+                    if other.source not in (MENDED, INBOX)
+                ]
+                mended.refuse_second_customers(self.connection, table.name, view, others)
             touched = 0
             if self.merged and "customer_id" in table.columns:
                 touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")

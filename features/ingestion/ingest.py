@@ -10,7 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
-from features.ingestion.offenders import Sample, repeated, samples
-from features.ingestion.parts import Part, place_of
+from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
+from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
+from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
+from features.ingestion.shrinkage import Shrunk, shrunk
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
 from features.log import Log
@@ -58,6 +60,8 @@ class Ingested:
     """What an ingestion did. `changed`: False if the log already held exactly this.
 
     samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
+    in_vain: corrections that are no better (see `rejects.py`).
+    shrunk: what the log before had of these sources, and this one has not.
     held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
     """
 
@@ -69,6 +73,8 @@ class Ingested:
     complete_until: datetime
     merged: int  # customer ids that are another's
     samples: tuple[Sample, ...] = ()
+    in_vain: tuple[InVain, ...] = ()
+    shrunk: tuple[Shrunk, ...] = ()
     held: tuple[Held, ...] = ()
 
     @property
@@ -120,6 +126,7 @@ def take(
 ) -> Ingested:
     """Make these sources' files the log's, in one generation; for callers that have a source at hand.
 
+    Another source whose part is gone or damaged is taken in anew with them.
     One process at a time; others wait. Errors as `ingest`.
     """
     shop = shop_of(settings)
@@ -130,25 +137,37 @@ def take(
         before = manifest_of(settings)
         if before.get("shop") != shop.of_log:
             before = {"sources": {}}  # of another zone or currency: nothing of it can stay
+        gone = {name for name, place in _places(settings, before).items() if not whole(place)}
+        unasked = sorted(gone - {source.name for source in sources})
+        sources = [*sources, *(reopened(settings, shop, name, scratch) for name in unasked)]
         stamps = {source.name: _stamp(shop, source) for source in sources}
         told = {name: facts["stamp"] for name, facts in before["sources"].items()}
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
-        if obeys and stamps.items() <= told.items() and not Log.open(settings).damaged():
+        if obeys and not gone and stamps.items() <= told.items() and not Log.open(settings).damaged():
             return _ingested(
                 Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
         try:
             parts = [_part(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
+            fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
-                return _ingested(Log.at(here), generation, here / "rejects", changed=True)
+                done = _ingested(Log.at(here), generation, here / "rejects", changed=True)
+                return replace(done, shrunk=fewer)
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
-            return _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
+            done = _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
+            return replace(done, shrunk=fewer)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _places(settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Source -> the folder of its part in a manifest."""
+    parts = settings.home / "parts"
+    return {name: parts / name / facts["part"] for name, facts in manifest["sources"].items()}
 
 
 def _stamp(shop: Shop, source: Source) -> str:
@@ -305,5 +324,6 @@ def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) 
         complete_until=log.complete_until,
         merged=manifest["merges"]["rows"],
         samples=samples(rejects),
+        in_vain=in_vain(rejects),
         held=held(log),
     )

@@ -23,6 +23,8 @@ from features.tables import TABLES
 MENDED = "mended"  # the source of mended rows
 CORRECTS = "corrects the total of its order"
 SUM = "an order that is the sum of mended lines"
+OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
+TWO_CUSTOMERS = "an order of two customers"  # as `sources/sales.py` says it of one source's lines
 # A rejected row's name, as long as it stands where it stands: for mending.
 REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
 
@@ -43,6 +45,33 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
                          JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
                          ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
             )
+
+
+def refuse_second_customers(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: str, others: Sequence[str]
+) -> None:
+    """Add to `dropped` the mended rows that give an order another customer than it has, or two; they mend
+    nothing.
+
+    rows: SQL of the mended rows of the table, with `_row`. others: of the other sources' orders and lines.
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE given AS SELECT * FROM {rows} ANTI JOIN dropped USING (_row)"
+    )
+    nothing = "SELECT order_id, customer_id FROM given WHERE false"
+    of = (f"SELECT order_id, customer_id FROM {each} SEMI JOIN given USING (order_id)" for each in others)
+    has = " UNION ".join([nothing, *of])
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE refused AS
+            WITH has AS ({has})
+            SELECT _row FROM given SEMI JOIN has USING (order_id) ANTI JOIN has USING (order_id, customer_id)
+            UNION ALL
+            SELECT _row FROM given ANTI JOIN has USING (order_id)
+            WHERE order_id IN (SELECT order_id FROM given GROUP BY order_id
+                               HAVING min(customer_id) <> max(customer_id))"""
+    )
+    connection.execute(f"INSERT INTO dropped SELECT _row, '{TWO_CUSTOMERS}' FROM refused")
+    connection.execute(f"""DELETE FROM mended WHERE "table" = '{table}' AND _row IN (FROM refused)""")
 
 
 def add_money(

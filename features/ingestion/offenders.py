@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from features import duck
 from features.ingestion.mended import MENDED
 from features.tables import TABLES
 
+InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
 LONGEST = 40  # characters of a value: enough to see how it is written
 MOST = 20  # reasons: of more, nobody reads the rest
 _KEYS = re.compile(r"(?:a second row with|) ?the same (.+?)(?:, of one person| as a row of \w+)?$")
@@ -72,6 +75,15 @@ def samples(rejects: Path) -> tuple[Sample, ...]:
         )
         for source, table, reason, rows, first in found
     )  # fmt: skip
+
+
+def in_vain(rejects: Path) -> tuple[InVain, ...]:
+    """The corrections that are no better; not those whose row the log has from elsewhere."""
+    path = rejects / f"{MENDED}.parquet"
+    if not path.exists():
+        return ()
+    rows = pq.read_table(path, columns=["file", "line", "reason"]).to_pylist()
+    return tuple((r["file"], r["line"], r["reason"]) for r in rows if not repeated(r["reason"]))
 
 
 def at_fault(table: str, reason: str) -> tuple[str, ...]:

@@ -99,6 +99,11 @@ def place_of(home: Path, source: str, stamp: str, erased: str) -> Path:
     return home / "parts" / source / f"{stamp[:16]}-{erased or 'none'}"
 
 
+def whole(folder: Path) -> bool:
+    """Whether a part lies there as it was written; reads all of it."""
+    return (folder / "part.json").exists() and not Part.open(folder).damaged()
+
+
 def listed(account: Account) -> list[list[Any]]:
     """As manifests write it."""
     return [

@@ -11,23 +11,27 @@ Mended rows are a source of their own, `mended`, under the same contracts; in th
 of the shop, so a row that the shop's own files bring after all is there once. It is known when the file says,
 as if that had been right; `known_at` can be corrected too. Its origin leads back to the reject, and from
 there to the file and row. What a mended line does to its order: `mended.py`. Of several corrections of one
-reject the last one counts; one that is no better leaves the reject waiting, and makes no other.
+reject the last one counts. One that is no better is `refused` where it was taken: it never counts, so its
+reject waits, or stays mended as an earlier correction has it.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features import duck
 from features.errors import UsageError
 from features.files import locked, sha256
 from features.ingestion.folding import NOT_MENDED
-from features.ingestion.ingest import Ingested, manifest_of, take, taken_of
+from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.offenders import repeated
 from features.settings import Settings
@@ -99,14 +103,23 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
     with locked(folder / ".lock"):
         before = taken_of(settings)
         sha = sha256(path)[:16]
-        if any(one.stem.endswith(sha) for one in before):
-            return take(settings, [_source(shop, before)])
+        if same := [one for one in before if one.stem.endswith(sha)]:
+            done = take(settings, [_source(shop, before)])
+            return replace(done, account=(*done.account, *_refused(same[0])))
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
             _read(settings, path, before, writing)
             writing.rename(fresh)
-            done = take(settings, [_source(shop, [*before, fresh])], dry_run=dry_run)
+            # Tried first: a correction that is no better must not push an earlier one out of the log.
+            done = tried = take(settings, [_source(shop, [*before, fresh])], dry_run=True)
+            if reasons := {line: why for file, line, why in tried.in_vain if file == fresh.stem}:
+                rows = pq.read_table(fresh)
+                column = pa.array([reasons.get(line) for line in range(len(rows))], pa.string())
+                pq.write_table(rows.append_column("refused", column), fresh)
+            if reasons or not dry_run:
+                done = take(settings, [_source(shop, [*before, fresh])], dry_run=dry_run)
+            account = (*done.account, *_refused(fresh))
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -114,8 +127,26 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
             writing.unlink(missing_ok=True)
         if dry_run:
             fresh.unlink()
-        named = (replace(s, file=path.name) if s.file == fresh.stem else s for s in done.samples)
-        return replace(done, samples=tuple(named))
+        others = (s for s in done.samples if s.file != fresh.stem)
+        named = (replace(s, file=path.name) for s in tried.samples if s.file == fresh.stem)
+        return replace(done, account=account, samples=(*named, *others))
+
+
+def _refused(taken: Path) -> list[Count]:
+    """The corrections of a taken file that were no better, as an account has them."""
+    rows = pq.read_table(taken)
+    if "refused" not in rows.column_names:
+        return []
+    kinds = Counter((r["table"], r["refused"]) for r in rows.to_pylist() if r["refused"])
+    return [
+        Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
+        for (table, why), n in sorted(kinds.items())
+    ]
+
+
+def taken_source(settings: Settings) -> Source:
+    """The mended rows that were taken in, as a source."""
+    return _source(shop_of(settings), taken_of(settings))
 
 
 def in_vain(done: Ingested) -> int:
@@ -208,6 +239,7 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
     connection = duck.connect()
     have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
+    changed += " AND refused IS NULL" if "refused" in have else ""
     unread = "" if "unread" in have else "NULL AS unread,"
     mended = f"""SELECT *, {unread} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER

@@ -70,7 +70,8 @@ def ingest(
     Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason; one
     of each kind is shown, with the value at fault. Ingesting the same files again changes nothing.
 
-    Exit code 3 warns that more than a fifth of a table's rows were rejected: the log holds the others.
+    Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others; or
+    that the log had rows that their source's files have no more.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
@@ -108,7 +109,7 @@ def ingest(
         done = run(settings, source, folder, dry_run, progress)
     shop = shop_of(settings)
     show_ingested(done, dry_run, unread(done.held, catalogue(shop.declared("FEATURES"))))
-    sys.exit(3 if done.lost else 0)
+    sys.exit(3 if done.lost or done.shrunk else 0)
 
 
 @main.group()

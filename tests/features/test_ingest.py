@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
+from dirty import write_shop
 from logs import empty_shop, real_data
 
 from features.errors import SettingsError, SourceError, UsageError
@@ -25,6 +27,7 @@ from features.moments import parse_moment
 from features.settings import Settings
 from features.sources.complete_journey import FILES
 from features.tables import TABLES
+from propensity import main
 
 
 def test_every_line_of_the_real_log_is_accounted_for(journey: Settings) -> None:
@@ -252,3 +255,53 @@ def test_a_home_whose_path_is_a_pattern_is_refused(tmp_path: Path, name: str) ->
     """DuckDB would read other homes' files too, and values would be wrong without a word."""
     with pytest.raises(SettingsError, match="PROPENSITY_HOME"):
         Settings(home=tmp_path / name)
+
+
+SALES = """
+[mapping.till]
+[[mapping.till.read]]
+table = "orders"
+files = "sales_*.csv"
+[mapping.till.read.columns]
+order_id = "bon"
+customer_id = "who"
+at = "when"
+amount = "paid"
+channel = { value = "store" }
+"""
+
+
+def test_rows_that_a_file_takes_with_it_are_told_and_a_corrected_row_is_none(tmp_path: Path) -> None:
+    """Else a delivery that was cut off empties half the log, and the night's run says that all is well."""
+    head = "bon,who,when,paid\n"
+    january = head + "1,ann,2024-01-04 00:30,4.00\n2,ann,2024-01-06 10:00,5.00\n"
+    february = head + "3,ann,2024-02-04 10:00,4.00\n4,ann,2024-02-06 10:00,5.00\n"
+    files = {"sales_1.csv": january, "sales_2.csv": february}
+    settings = write_shop(tmp_path, SALES, files, zone="America/New_York")
+    env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+
+    def run(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["ingest", *words], env=env)
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        return result.exit_code, result.output
+
+    shop = tmp_path / "shop"
+    assert run()[0] == 0
+    (shop / "sales_2.csv").write_text(february.replace("02-06", "02-05").replace("5.00", "6.00"))
+    assert run()[0] == 0, "a row that was corrected is not lost"
+    (shop / "sales_1.csv").rename(tmp_path / "kept.csv")
+    for words in (["--dry-run"], []):
+        code, text = run(*words)
+        told = (
+            "2 rows of till for orders that the log had are in its files no more, the earliest of 2024-01-04"
+        )
+        assert (code, told in text) == (3, True), text
+        assert text.count("are in its files no more") == 1
+    assert sorted(Log.open(settings).read("orders")["order_id"].to_pylist()) == ["3", "4"]
+    assert run()[0] == 0, "told once"
+    (tmp_path / "kept.csv").rename(shop / "sales_1.csv")
+    assert run()[0] == 0
+    (shop / "sales_1.csv").write_text(january.rsplit("2,ann", 1)[0])
+    (shop / "sales_3.csv").write_text(head + "5,ann,2024-03-04 10:00,4.00\n6,ann,2024-03-06 10:00,4.00\n")
+    code, text = run()
+    assert (code, "1 rows of till for orders" in text and "2024-01-06" in text) == (3, True), text

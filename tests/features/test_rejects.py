@@ -1,9 +1,13 @@
 """A row that was mended by hand must come in once, and the count of rows must still add up."""
 
 import csv
+import shutil
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from contracts import Answers, answers, same
@@ -14,13 +18,16 @@ from features.compute.engine import available
 from features.compute.reference import compute
 from features.definitions import catalogue
 from features.errors import UsageError
+from features.inbox import Arrival, Inbox
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested, take
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import Shop
+from features.sources import derived_tags
 from propensity import main
+from propensity.steps import take_inbox
 
 
 def _till(folder: Path, amount: str = "1,50") -> object:
@@ -349,3 +356,93 @@ def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path
     same({then: before[then]}, {then: after[then]})
     assert [after[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [13, 1, 3]
     assert [before[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [10, 1, 2]
+
+
+def _rewrite(path: Path, corrections: dict[str, dict[str, str]]) -> None:
+    """Order:product -> column -> value, in a file of rejected lines."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | corrections.get(f"{row['order_id']}:{row['product_id']}", {}) for row in rows)
+
+
+def _taken(settings: Settings, path: Path) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["rejects", "take", str(path)], env=_env(settings))
+    return result.exit_code, result.output
+
+
+def _env(settings: Settings) -> dict[str, str]:
+    return {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+
+
+def test_a_later_correction_that_is_no_better_leaves_the_earlier_one_in_the_log(tmp_path: Path) -> None:
+    """Else a second, spoilt file takes out of the log what the first one had mended."""
+    settings = _lines_shop(tmp_path)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    out = path.read_bytes()
+    _rewrite(path, {"1:cup": {"amount": "3.00"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good, generation = _money(settings, "order_lines"), Log.open(settings).fingerprint
+    assert good == {"1": 13.0, "2": 5.0, "3": 9.0}
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(out)
+    _rewrite(bad, {"1:cup": {"amount": "three"}, "2:tea": {"amount": "five"}})
+    for _ in range(2):
+        code, text = _taken(settings, bad)
+        assert (code, "2 corrections are no better" in text) == (3, True), text
+        assert (_money(settings, "order_lines"), Log.open(settings).fingerprint) == (good, generation)
+        assert sum(r.mended for r in rejects.reasons(settings)) == 2
+    assert not bring_in(settings).done.changed
+    _rewrite(bad, {"1:cup": {"amount": "4.00"}})
+    assert _taken(settings, bad)[0] == 3, "one of two is no better still"
+    assert _money(settings, "order_lines")["1"] == 14.0, "the last good one counts"
+
+
+@pytest.mark.parametrize("total", ["", TOTALS])
+def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path: Path, total: str) -> None:
+    """Else a spreadsheet that makes 287 of 00287 brings a customer who does not exist into the log."""
+    lines = LINES.replace("ann", "00287")
+    files = {"lines.csv": lines, "totals.csv": STATED.replace("ann", "00287")}
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=total), files)
+    bring_in(settings)
+    generation, path = Log.open(settings).fingerprint, tmp_path / "a.csv"
+    rejects.export(settings, path)
+    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "287"}})
+    code, text = _taken(settings, path)
+    assert (code, "an order of two customers" in text) == (3, True), text
+    assert Log.open(settings).fingerprint == generation, "nothing else changes: no customer 287 either"
+    assert sum(r.mended for r in rejects.reasons(settings)) == 0
+    _rewrite(path, {"1:cup": {"customer_id": "00287"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good = _money(settings, "order_lines")
+    _rewrite(path, {"1:cup": {"customer_id": "287"}, "2:cup": {"amount": "1.00", "customer_id": "287"}})
+    assert _taken(settings, path)[0] == 3
+    assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
+
+
+def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended_told_and_derived(tmp_path: Path) -> None:
+    """Else a home that lost its parts says "nothing new" and can never again be built on."""
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    at = parse_moment("2024-02-01")
+    row = {"interaction_id": "1", "kind": "visit", "channel": "web"}
+    with closing(Inbox(settings)) as inbox:
+        inbox.accept([Arrival("web", "1", b"d", "ann", at, [("interactions", row)])], at)
+    take_inbox(settings)
+    tag = {"customer_id": ["ann"], "at": [at], "tag": ["weekly"], "change": ["set"]}
+    pq.write_table(pa.table(tag), tmp_path / derived_tags.FILE)
+    take(settings, [derived_tags.source(tmp_path)])
+    generation = Log.open(settings).fingerprint
+    assert {"interactions", "order_lines"} <= Log.open(settings).tables
+    shutil.rmtree(settings.home / "parts")
+    done = bring_in(settings, "till").done
+    assert (done.changed, done.generation) == (True, generation)
+    shutil.rmtree(settings.home / "parts" / "till")
+    assert rejects.take_in(settings, tmp_path / "a.csv").generation == generation, "another source's, too"
+    (damaged,) = (settings.home / "parts" / "till").glob("*/order_lines.parquet")
+    damaged.unlink()
+    assert bring_in(settings).done.changed
+    assert not bring_in(settings).done.changed

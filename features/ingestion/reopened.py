@@ -1,0 +1,40 @@
+"""A source of the log, opened again from where its rows came, for its part is gone.
+
+The shop's own from their files; mended rows from what was taken in; events from the inbox; derived tags from
+the log itself, which holds them all.
+"""
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+from features.ingestion.folding import INBOX
+from features.ingestion.mended import MENDED
+from features.log import DERIVED_TAGS, Log
+from features.settings import Settings
+from features.shop import Shop
+from features.sources import Source, derived_tags, open_source
+
+
+def reopened(settings: Settings, shop: Shop, name: str, scratch: Path) -> Source:
+    """The source of that name; a file that it needs is written in `scratch`.
+
+    SourceError or UsageError if its files are not there any more.
+    """
+    # Each of these modules imports ingestion.
+    if name == MENDED:
+        from features.ingestion import rejects
+
+        return rejects.taken_source(settings)
+    if name == INBOX:
+        from features.inbox import Inbox
+        from features.sources import inbox
+
+        with closing(Inbox(settings)) as events:
+            return inbox.source(events.write_rows()[0])
+    if name == DERIVED_TAGS:
+        scratch.mkdir(parents=True, exist_ok=True)
+        of_log = Log.open(settings).folder / "tags" / f"{DERIVED_TAGS}.parquet"
+        shutil.copyfile(of_log, scratch / derived_tags.FILE)
+        return derived_tags.source(scratch)
+    return open_source(shop, name)
