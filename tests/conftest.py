@@ -15,6 +15,11 @@ from features.moments import DAY, grid
 from features.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The notebooks first: they take the longest, and at the end one worker would wait for the other."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a home with the Complete Journey log ingested and weekly features until 2017-12-31."""

@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from propensity import scoring, steps
 from propensity.compared import roll_back
-from serving import releases, value, value_scores
+from serving import releases, score_store, value
 from serving.releases import Release
 from serving.summaries import Orders, summarise
 from serving.value import Values
@@ -124,7 +124,7 @@ def test_it_is_promoted_like_any_other_and_everyone_is_scored_at_once(served, tr
     """Else: the first answer after a promotion knows nobody's value."""
     assert registry.aliases(served, "value") == {"champion": trained.version}
     assert releases.load(served, "value").model.card == trained.card
-    kept = value_scores.path(served, "value", trained.version, served.now())
+    kept = score_store.path(served, "value", trained.version, served.now())
     assert kept.read_bytes() == scored.read_bytes()
     again = scoring.score_releases(served, Build.open(served), served.now())  # what a build does
     assert again == ((f"value {trained.version}",), ())
