@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from propensity import scoring, steps
 from propensity.compared import roll_back
-from serving import releases, score_store, value
+from serving import releases, score_store, value, value_scores
 from serving.releases import Release
 from serving.summaries import Orders, summarise
 from serving.value import Values
