@@ -187,7 +187,7 @@ NUMBER = re.compile(r"[+-]?\d+\.\d+")
 def _figures(readme: str) -> list[str]:
     """The rows of the README's table of figures."""
     lines = readme.split("model's gain", 1)[1].split("```", 1)[0].splitlines()[1:]
-    assert len(lines) == 4
+    assert len(lines) == 5
     return lines
 
 
