@@ -29,6 +29,28 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs
         return value if isinstance(value, datetime) else parse_moment(value)
 
 
+class Named(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """NAME=NUMBER on the command line: (name, number), which must be 0 or more. whole: of things."""
+
+    def __init__(self, what: str, whole: bool = False) -> None:
+        self.name, self._whole = what, whole  # what: as help shows it, such as CHANNEL=CONTACTS
+
+    def convert(
+        self, value: str | tuple[str, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        name, _, given = value.rpartition("=")
+        try:
+            number = int(given) if self._whole else float(given)
+        except ValueError:
+            number = -1
+        if not name or not 0 <= number < float("inf"):
+            kind = "a whole number" if self._whole else "a number"
+            self.fail(f"{value!r}: expected {self.name} with {kind}, 0 or more", param, ctx)
+        return name, number
+
+
 AS_OF = click.option(
     "--as-of",
     type=Moment(),

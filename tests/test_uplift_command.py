@@ -96,7 +96,7 @@ def test_without_a_lottery_the_evidence_is_named(file: Path) -> None:
         (("--randomised", "--ignore", "colour"), "no column colour"),
         (("--randomised", "--control", "letter"), "--control with one of: coupon, mail, nothing"),
         (("--share", "mail=0.5"), "--share must name each of"),
-        (("--share", "mail"), "expected ARM=NUMBER"),
+        (("--share", "mail"), "expected ARM=SHARE with a number"),
         (("--propensity", "region"), "the column region holds string"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, Named, main, settings_of
 
 
 @main.command()
@@ -30,22 +30,6 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     run(settings, lambda: click.echo(said, err=True))
 
 
-class Capacity(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
-    """CHANNEL=CONTACTS."""
-
-    name = "channel=contacts"
-
-    def convert(
-        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        if isinstance(value, tuple):
-            return value
-        channel, _, most = value.partition("=")
-        if not channel or not most.isdecimal():
-            self.fail(f"{value!r}: expected a channel and how many contacts, such as mail=500", param, ctx)
-        return channel, int(most)
-
-
 @main.command()
 @click.argument("customer", required=False)
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
@@ -56,7 +40,7 @@ class Capacity(click.ParamType):  # type: ignore[type-arg]  # generic in its stu
 @click.option("--budget", type=click.FloatRange(min=0), help="--all: what actions may cost, shop currency.")
 @click.option(
     "--capacity",
-    type=Capacity(),
+    type=Named("CHANNEL=CONTACTS", whole=True),
     multiple=True,
     help="--all: contacts that a channel has, such as mail=500; once a channel.",
 )

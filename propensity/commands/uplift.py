@@ -7,24 +7,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import DRY_RUN, main
-
-
-class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
-    """NAME=NUMBER on the command line."""
-
-    name = "pair"
-
-    def convert(
-        self, value: str | tuple[str, float], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, number = value.rpartition("=")
-        try:
-            return name, float(number) if equals and name else self.fail(f"{value!r}: expected ARM=NUMBER")
-        except ValueError:
-            self.fail(f"{value!r}: {number!r} is no number", param, ctx)
+from propensity.cli import DRY_RUN, Named, main
 
 
 @main.command()
@@ -36,10 +19,10 @@ class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs o
 @click.option("--outcome", required=True, metavar="COLUMN", help="What came of it, a number.")
 @click.option("--propensity", metavar="COLUMN", help="The chance with which the customer was given that arm.")
 @click.option("--randomised", is_flag=True, help="Drawn by lot, with the same chances for everyone.")
-@click.option("--share", "shares", type=Pair(), multiple=True, metavar="ARM=SHARE",
+@click.option("--share", "shares", type=Named("ARM=SHARE"), multiple=True,
               help="An arm's chance in the lot, each once; then the sample ratio is checked.")  # fmt: skip
 @click.option("--control", metavar="NAME", help="The arm that means nothing was done.")
-@click.option("--cost", "costs", type=Pair(), multiple=True, metavar="ARM=AMOUNT",
+@click.option("--cost", "costs", type=Named("ARM=AMOUNT"), multiple=True,
               help="What an arm costs a customer, in the outcome's unit.")  # fmt: skip
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that is not to be learnt from.")
 @click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
