@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import ReleaseCorrupt, ReleaseError
+from features.errors import ReleaseCorrupt
 from serving import folders
 from serving.booster import Booster, Numbers, Rows
 from serving.cards import ModelCard
@@ -162,9 +162,7 @@ def save(
     examples: float32 [n, F] that belong to no customer. ReleaseCorrupt if the parts do not fit together,
     ReleaseError if the folder holds something.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+    folders.begin(folder)
     written, texts = [], 0
     for one in outcomes:
         parts: list[BoosterFile | Logistic] = []
@@ -187,21 +185,17 @@ def save(
 
 def load(folder: Path) -> EffectsModel:
     """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
-    if not (folder / folders.SUMS).is_file():
-        raise ReleaseError(f"{folder} holds no model: it has no {folders.SUMS}")
-    try:
-        folders.verify(folder)
-        model = _assemble(folder)
-        with np.load(folder / "examples.npz", allow_pickle=False) as saved:
-            for name, now in model.score(saved["rows"])._asdict().items():
-                if now.tobytes() != saved[name].tobytes():
-                    raise ReleaseCorrupt(
-                        f"{folder} gives its examples another {name} than when it was saved: it is not what "
-                        "was judged, or LightGBM changed. Promote it again, or retrain"
-                    )
-    except (OSError, KeyError) as error:
-        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
-    return model
+    return folders.load(folder, _assemble, _verify_examples)
+
+
+def _verify_examples(folder: Path, model: EffectsModel) -> None:
+    with np.load(folder / "examples.npz", allow_pickle=False) as saved:
+        for name, now in model.score(saved["rows"])._asdict().items():
+            if now.tobytes() != saved[name].tobytes():
+                raise ReleaseCorrupt(
+                    f"{folder} gives its examples another {name} than when it was saved: it is not what "
+                    "was judged, or LightGBM changed. Promote it again, or retrain"
+                )
 
 
 def _assemble(folder: Path) -> EffectsModel:

@@ -1,15 +1,40 @@
 """Folders of plain files that are verified when they are read: SHA256SUMS, JSON of a declared shape."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from features.errors import ReleaseCorrupt
+from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import sha256
 
 SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
 T = TypeVar("T")
+
+
+def begin(folder: Path) -> None:
+    """Make the folder of a new model. ReleaseError if it holds something."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+
+
+def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T], None]) -> T:
+    """The model of a folder, its sums and its examples verified.
+
+    assemble: reads the parts. check: that it answers its examples as when it was saved. ReleaseError if there
+    is no model, ReleaseCorrupt with the reason.
+    """
+    if not (folder / SUMS).is_file():
+        raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
+    try:
+        verify(folder)
+        model = assemble(folder)
+        check(folder, model)
+    except (OSError, KeyError) as error:
+        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
+    return model
 
 
 def sign(folder: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import ReleaseCorrupt, ReleaseError
+from features.errors import ReleaseCorrupt
 from serving import folders
 from serving.booster import Booster, Numbers, Rows
 from serving.cards import FeatureCard, Members, ModelCard, TargetCard, TestedOn, Text, TrainedOn
@@ -141,9 +141,7 @@ def save(
     examples: float32 [n, F] that belong to no customer (`synthetic_examples`). ReleaseCorrupt if the
     parts do not fit together, ReleaseError if the folder holds something.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+    folders.begin(folder)
     if not len(examples):
         raise ReleaseCorrupt("a model needs example rows to be verified by: see synthetic_examples")
     written: list[TreesFile | Logistic] = []
@@ -167,15 +165,7 @@ def save(
 
 def load(folder: Path) -> Model:
     """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
-    if not (folder / SUMS).is_file():
-        raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
-    try:
-        folders.verify(folder)
-        model = _assemble(folder)
-        _verify_examples(folder, model)
-    except OSError as error:
-        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
-    return model
+    return folders.load(folder, _assemble, _verify_examples)
 
 
 def _assemble(folder: Path) -> Model:

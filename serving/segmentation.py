@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import ReleaseCorrupt, ReleaseError
+from features.errors import ReleaseCorrupt
 from serving import folders
 from serving.booster import Numbers
 from serving.cards import ModelCard
@@ -163,9 +163,7 @@ def save(folder: Path, card: ModelCard, file: SegmentationFile, seed: int) -> Se
 
     ReleaseError if the folder holds something.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+    folders.begin(folder)
     folders.write_json(folder / "model.json", file)
     folders.write_json(folder / "card.json", card)
     model = Segmentation(card, file)
@@ -178,23 +176,18 @@ def save(folder: Path, card: ModelCard, file: SegmentationFile, seed: int) -> Se
 
 def load(folder: Path) -> Segmentation:
     """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
-    if not (folder / folders.SUMS).is_file():
-        raise ReleaseError(f"{folder} holds no model: it has no {folders.SUMS}")
-    try:
-        folders.verify(folder)
-        card = folders.read_json(folder / "card.json", ModelCard)
-        file = folders.read_json(folder / "model.json", SegmentationFile)
-        if (file.format, file.kind) != (FORMAT, KIND) or card.kind != KIND or {*file.tables} != {*TABLES}:
-            raise ReleaseCorrupt(
-                f"{folder / 'model.json'} is a {file.kind!r} of format {file.format}, its card a "
-                f"{card.kind!r}: expected {KIND!r} and format {FORMAT}; promote a release that this "
-                "Propensity trained"
-            )
-        model = Segmentation(card, file)
-        _verify_examples(folder, model)
-    except (OSError, KeyError) as error:
-        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
-    return model
+    return folders.load(folder, _assemble, _verify_examples)
+
+
+def _assemble(folder: Path) -> Segmentation:
+    card = folders.read_json(folder / "card.json", ModelCard)
+    file = folders.read_json(folder / "model.json", SegmentationFile)
+    if (file.format, file.kind) != (FORMAT, KIND) or card.kind != KIND or {*file.tables} != {*TABLES}:
+        raise ReleaseCorrupt(
+            f"{folder / 'model.json'} is a {file.kind!r} of format {file.format}, its card a {card.kind!r}: "
+            f"expected {KIND!r} and format {FORMAT}; promote a release that this Propensity trained"
+        )
+    return Segmentation(card, file)
 
 
 def _verify_examples(folder: Path, model: Segmentation) -> None:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from features.errors import ReleaseCorrupt, ReleaseError
+from features.errors import ReleaseCorrupt
 from serving import folders
 from serving.booster import LOG_MEAN, Booster, Numbers
 from serving.cards import ModelCard
@@ -212,9 +212,7 @@ def save(
     booster: LightGBM's text of a Poisson model of the pace, over SIGNS. ReleaseCorrupt if the parts do not
     fit together, ReleaseError if the folder holds something.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ReleaseError(f"{folder} is not empty: a saved model is never changed, save into a new folder")
+    folders.begin(folder)
     folders.write_json(folder / "model.json", file)
     folders.write_json(folder / "card.json", card)
     np.savez(folder / "draws.npz", allow_pickle=False, **Draws.of(file.money, seed)._asdict())
@@ -230,15 +228,7 @@ def save(
 
 def load(folder: Path) -> ValueModel:
     """The model of a folder, verified. ReleaseError if there is none, ReleaseCorrupt with the reason."""
-    if not (folder / folders.SUMS).is_file():
-        raise ReleaseError(f"{folder} holds no model: it has no {folders.SUMS}")
-    try:
-        folders.verify(folder)
-        model = _assemble(folder)
-        _verify_examples(folder, model)
-    except (OSError, KeyError) as error:
-        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
-    return model
+    return folders.load(folder, _assemble, _verify_examples)
 
 
 def _assemble(folder: Path) -> ValueModel:
