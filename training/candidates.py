@@ -19,6 +19,7 @@ from serving.booster import Rows
 from serving.formulas import LogisticScorer
 from training.distributed import Cluster
 from training.samples import Part
+from training.terms import digits, knots_of, spread
 from training.treatment import adjustable
 
 Numbers = NDArray[np.float64]
@@ -145,14 +146,11 @@ def _spline(
         null = np.isnan(x)
         if null.all():
             continue
-        quantiles = np.quantile(x[~null], np.linspace(0.01, 0.99, KNOTS))
-        knots = np.unique(quantiles.astype(np.float32)).astype(np.float64)
+        knots = knots_of(x, KNOTS)
         if len(knots) < 2:
             continue
-        parts = np.maximum(np.minimum(x, knots[-1])[:, None] - knots[:-1], 0.0)
-        mean, scale = np.nanmean(parts, axis=0), np.nanstd(parts, axis=0)
-        scale[scale == 0] = 1.0
-        columns.append(np.nan_to_num((parts - mean) / scale))
+        parts, mean, scale = spread(x, knots)
+        columns.append(parts)
         if null.any():
             columns.append(null[:, None].astype(np.float64))
         specs.append((int(place), knots, mean, scale, bool(null.any())))
@@ -167,11 +165,11 @@ def _spline(
         own = len(mean)
         coefficient = tuple(coefficients[at : at + own])
         if direction := parameters.monotone.get(names[place]):
-            coefficient = _one_way(coefficient, _digits(scale), direction)
+            coefficient = _one_way(coefficient, digits(scale), direction)
         missing = coefficients[at + own] if nulls else 0.0
         at += own + nulls
         terms.append(
-            models.Term(names[place], _digits(knots), _digits(mean), _digits(scale), coefficient, missing)
+            models.Term(names[place], digits(knots), digits(mean), digits(scale), coefficient, missing)
         )
     effect = _UNPENALISED * coefficients[-1] if adjusted else 0.0
     return models.Logistic(round(float(model.intercept_[0]), 9), tuple(terms)), effect
@@ -184,7 +182,3 @@ def _one_way(coefficient: tuple[float, ...], scale: tuple[float, ...], direction
     if np.array_equal(kept, slopes):
         return coefficient
     return tuple((np.diff(kept, prepend=0.0) * scale).tolist())  # unrounded: rounding would tilt the flat
-
-
-def _digits(values: Numbers) -> tuple[float, ...]:
-    return tuple(float(f"{value:.9g}") for value in values)

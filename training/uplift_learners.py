@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from serving.booster import Rows
 from serving.formulas import Logistic, LogisticScorer, Term
 from training.candidates import DETERMINISTIC
+from training.terms import digits, knots_of, spread
 
 Numbers = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -144,17 +145,14 @@ class Splines:
             null = np.isnan(x)
             if null.all():
                 continue
-            levels = np.quantile(x[~null], np.linspace(0.01, 0.99, KNOTS))
-            knots = np.unique(levels.astype(np.float32)).astype(np.float64)
+            knots = knots_of(x, KNOTS)
             if len(knots) < 2:  # nearly always one value: from the least to the largest, if there is more
                 knots = np.unique([x[~null].min(), x[~null].max()])
             if len(knots) < 2 and not null.any():
                 continue
             knots = knots if len(knots) > 1 else np.array([knots[0], knots[0] + 1.0])
-            own = np.maximum(np.minimum(x, knots[-1])[:, None] - knots[:-1], 0.0)
-            mean, scale = np.nanmean(own, axis=0), np.nanstd(own, axis=0)
-            scale[scale < 1e-12] = 1.0
-            parts.append(np.nan_to_num((own - mean) / scale))
+            own, mean, scale = spread(x, knots)
+            parts.append(own)
             if null.any():
                 parts.append((null - null.mean())[:, None])
             self._specs.append((str(place), knots, mean, scale, float(null.mean())))
@@ -193,18 +191,10 @@ class Splines:
                 intercept -= weights[at] * nulls
                 missing, at = weights[at], at + 1
             terms.append(
-                Term(name, _digits(knots), _digits(mean), _digits(scale), _digits(own), _digit(missing))
+                Term(name, digits(knots), digits(mean), digits(scale), digits(own), *digits([missing]))
             )
-        return Logistic(_digit(intercept), tuple(terms))
+        return Logistic(digits([intercept])[0], tuple(terms))
 
 
 def _predicted(booster: Any, rows: Rows) -> Numbers:
     return np.asarray(booster.predict(rows, num_threads=1), np.float64)
-
-
-def _digits(values: Numbers) -> tuple[float, ...]:
-    return tuple(map(_digit, values))
-
-
-def _digit(value: float) -> float:
-    return float(f"{value:.9g}")  # beyond, another processor may differ
