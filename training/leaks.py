@@ -39,7 +39,7 @@ Numbers = NDArray[np.float64]
 
 CUSTOMERS = 200  # at most, recomputed at each of three moments
 ROWS = 40_000  # at most, that powers are measured on
-AHEAD = 0.1  # of AUC: more than twice what any honest feature has on the public logs
+AHEAD = 0.1  # of AUC: far more than any honest feature of the public logs has
 SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
 FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
 LEAST = 50  # of each kind of outcome: with fewer there is no power to speak of
