@@ -1,0 +1,251 @@
+"""Mended lines of receipts. If these fail, goods that were bought are in no feature, or are counted twice."""
+
+import csv
+import shutil
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from contracts import Answers, answers, same
+from dirty import bring_in, write_shop
+
+from features.compute.engine import available
+from features.compute.reference import compute
+from features.definitions import catalogue
+from features.inbox import Arrival, Inbox
+from features.ingestion import rejects
+from features.ingestion.ingest import Ingested, take
+from features.log import Log
+from features.moments import parse_moment
+from features.settings import Settings
+from features.shop import Shop
+from features.sources import derived_tags
+from propensity import main
+from propensity.steps import take_inbox
+
+RECEIPT_LINES = """
+[mapping.till]
+{total}[[mapping.till.read]]
+table = "order_lines"
+files = "lines.csv"
+[mapping.till.read.columns]
+order_id = "bon"
+customer_id = "who"
+at = "when"
+product_id = "item"
+amount = "paid"
+channel = {{ value = "store" }}
+"""
+LINES = """bon,who,when,item,paid
+1,ann,2024-01-05 10:00,tea,4.00
+1,ann,2024-01-05 10:00,cup,3x00
+1,ann,2024-01-05 10:00,pot,6.00
+2,ann,2024-01-06 10:00,tea,5z00
+2,ann,2024-01-06 10:00,cup,1x00
+3,bob,2024-03-01 10:00,tea,9.00
+"""
+TOTALS = """[[mapping.till.read]]
+table = "orders"
+files = "totals.csv"
+[mapping.till.read.columns]
+order_id = "bon"
+customer_id = "who"
+at = "when"
+amount = "total"
+channel = { value = "store" }
+"""
+STATED = """bon,who,when,total
+1,ann,2024-01-05 10:00,13.00
+2,ann,2024-01-06 10:00,6.00
+3,bob,2024-03-01 10:00,9.00
+"""
+
+
+def _lines_shop(folder: Path, total: str = "") -> Settings:
+    files = {"lines.csv": LINES, "totals.csv": STATED}
+    settings = write_shop(folder, RECEIPT_LINES.format(total=total), files)
+    bring_in(settings)
+    return settings
+
+
+def _mend_lines(settings: Settings, path: Path, amounts: dict[str, str], **more: str) -> Ingested:
+    """Product -> its amount, in rejected lines."""
+    rejects.export(settings, path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            name = f"{row['order_id']}:{row['product_id']}"
+            writer.writerow(row | ({"amount": amounts[name], **more} if name in amounts else {}))
+    return rejects.take_in(settings, path)
+
+
+def _money(settings: Settings, table: str) -> dict[str, float]:
+    """Order -> its money; of orders with what corrects them."""
+    found: Counter[str] = Counter()
+    for row in Log.open(settings).read(table).to_pylist():
+        found[row["ref"] or row["order_id"]] += float(row["amount"])
+    return dict(found)
+
+
+def test_a_mended_line_joins_its_order_and_the_total_follows_in_a_row_of_its_own(tmp_path: Path) -> None:
+    """Else goods that were bought are in no feature, or an order's total is not what its lines say."""
+    settings = _lines_shop(tmp_path)
+    before = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    done = _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    assert rejects.in_vain(done) == 0
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 13.0, "3": 9.0}
+    after = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    assert {id: after[id] for id in before} == before, "nothing is updated in place"
+    (more,) = after.keys() - before.keys()
+    assert (after[more]["ref"], str(after[more]["amount"]), after[more]["channel"]) == ("1", "3.00", "store")
+    told = {(c.what, c.rows) for c in done.account if (c.source, c.table) == ("mended", "orders")}
+    assert told == {("corrects the total of its order", 1)}
+    assert not rejects.take_in(settings, tmp_path / "a.csv").changed, "twice is once"
+    assert not bring_in(settings).done.changed
+
+
+def test_an_order_of_mended_lines_alone_is_an_order(tmp_path: Path) -> None:
+    """Else a purchase whose every price was misspelt stays lost although it was mended."""
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"2:tea": "5.00", "2:cup": "1.00"})
+    (row,) = (r for r in Log.open(settings).read("orders").to_pylist() if r["order_id"] == "2")
+    assert (str(row["amount"]), row["ref"], row["channel"]) == ("6.00", None, "store")
+    assert _money(settings, "order_lines") == _money(settings, "orders")
+
+
+def test_a_total_that_was_stated_has_the_lines_money_already(tmp_path: Path) -> None:
+    """Else it is counted twice."""
+    settings = _lines_shop(tmp_path, TOTALS)
+    stated = _money(settings, "orders")
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00", "2:tea": "5.00", "2:cup": "1.00"})
+    assert _money(settings, "order_lines") == _money(settings, "orders") == stated
+
+
+def test_the_shops_own_line_beats_the_mended_one_and_its_correction(tmp_path: Path) -> None:
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    (tmp_path / "shop" / "lines.csv").write_text(LINES.replace("3x00", "2.50"))
+    done = bring_in(settings).done
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 12.5, "3": 9.0}
+    told = {c.what for c in done.account if c.source == "mended" and not c.accepted}
+    assert told == {"not mended: the same order_id, line as a row of till"}
+
+
+def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path) -> None:
+    """Else a model learns from goods that nobody knew of; and engine and reference agree on what it adds."""
+    settings = _lines_shop(tmp_path)
+    shop = Shop.load(settings.shop)
+    moments = [parse_moment(f"2024-0{month}-01") for month in (2, 3)]
+
+    def values() -> Answers:
+        log = Log.open(settings)
+        features = available(log, catalogue())
+        found = answers(log, shop, features, moments)
+        slow = {(m, id): v for m in moments for id, v in compute(log, shop, features, m).items()}
+        same(found, {key: {name: v[name] for name in features} for key, v in slow.items()})
+        return found
+
+    before = values()
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"}, known_at="2024-02-15T00:00:00Z")
+    after = values()
+    then, now = ((moment, "ann") for moment in moments)
+    same({then: before[then]}, {then: after[then]})
+    assert [after[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [13, 1, 3]
+    assert [before[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [10, 1, 2]
+
+
+def _rewrite(path: Path, corrections: dict[str, dict[str, str]]) -> None:
+    """Order:product -> column -> value, in a file of rejected lines."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | corrections.get(f"{row['order_id']}:{row['product_id']}", {}) for row in rows)
+
+
+def _taken(settings: Settings, path: Path) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["rejects", "take", str(path)], env=_env(settings))
+    return result.exit_code, result.output
+
+
+def _env(settings: Settings) -> dict[str, str]:
+    return {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+
+
+def test_a_later_correction_that_is_no_better_leaves_the_earlier_one_in_the_log(tmp_path: Path) -> None:
+    """Else a second, spoilt file takes out of the log what the first one had mended."""
+    settings = _lines_shop(tmp_path)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    out = path.read_bytes()
+    _rewrite(path, {"1:cup": {"amount": "3.00"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good, generation = _money(settings, "order_lines"), Log.open(settings).fingerprint
+    assert good == {"1": 13.0, "2": 5.0, "3": 9.0}
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(out)
+    _rewrite(bad, {"1:cup": {"amount": "three"}, "2:tea": {"amount": "five"}})
+    for _ in range(2):
+        code, text = _taken(settings, bad)
+        assert (code, "2 corrections are no better" in text) == (3, True), text
+        assert (_money(settings, "order_lines"), Log.open(settings).fingerprint) == (good, generation)
+        assert sum(r.mended for r in rejects.reasons(settings)) == 2
+    assert not bring_in(settings).done.changed
+    _rewrite(bad, {"1:cup": {"amount": "4.00"}})
+    assert _taken(settings, bad)[0] == 3, "one of two is no better still"
+    assert _money(settings, "order_lines")["1"] == 14.0, "the last good one counts"
+
+
+@pytest.mark.parametrize("total", ["", TOTALS])
+def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path: Path, total: str) -> None:
+    """Else a spreadsheet that makes 287 of 00287 brings a customer who does not exist into the log."""
+    lines = LINES.replace("ann", "00287")
+    files = {"lines.csv": lines, "totals.csv": STATED.replace("ann", "00287")}
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=total), files)
+    bring_in(settings)
+    generation, path = Log.open(settings).fingerprint, tmp_path / "a.csv"
+    rejects.export(settings, path)
+    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "287"}})
+    code, text = _taken(settings, path)
+    assert (code, "an order of two customers" in text) == (3, True), text
+    assert Log.open(settings).fingerprint == generation, "nothing else changes: no customer 287 either"
+    assert sum(r.mended for r in rejects.reasons(settings)) == 0
+    _rewrite(path, {"1:cup": {"customer_id": "00287"}, "2:tea": {"amount": "5.00"}})
+    assert _taken(settings, path)[0] == 0
+    good = _money(settings, "order_lines")
+    _rewrite(path, {"1:cup": {"customer_id": "287"}, "2:cup": {"amount": "1.00", "customer_id": "287"}})
+    assert _taken(settings, path)[0] == 3
+    assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
+
+
+def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended_told_and_derived(tmp_path: Path) -> None:
+    """Else a home that lost its parts says "nothing new" and can never again be built on."""
+    settings = _lines_shop(tmp_path)
+    _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
+    at = parse_moment("2024-02-01")
+    row = {"interaction_id": "1", "kind": "visit", "channel": "web"}
+    with closing(Inbox(settings)) as inbox:
+        inbox.accept([Arrival("web", "1", b"d", "ann", at, [("interactions", row)])], at)
+    take_inbox(settings)
+    tag = {"customer_id": ["ann"], "at": [at], "tag": ["weekly"], "change": ["set"]}
+    pq.write_table(pa.table(tag), tmp_path / derived_tags.FILE)
+    take(settings, [derived_tags.source(tmp_path)])
+    generation = Log.open(settings).fingerprint
+    assert {"interactions", "order_lines"} <= Log.open(settings).tables
+    shutil.rmtree(settings.home / "parts")
+    done = bring_in(settings, "till").done
+    assert (done.changed, done.generation) == (True, generation)
+    shutil.rmtree(settings.home / "parts" / "till")
+    assert rejects.take_in(settings, tmp_path / "a.csv").generation == generation, "another source's, too"
+    (damaged,) = (settings.home / "parts" / "till").glob("*/order_lines.parquet")
+    damaged.unlink()
+    assert bring_in(settings).done.changed
+    assert not bring_in(settings).done.changed
