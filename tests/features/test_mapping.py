@@ -1,6 +1,8 @@
 """A shop's unknown files come in by one mapping: nothing lost, nothing merged, nothing invented."""
 
 import gzip
+import sys
+import unicodedata
 import zipfile
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dirty import bring_in, write_shop
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features import duck
@@ -203,7 +205,21 @@ def test_money_written_and_read_is_the_same(cents: int, decimal: str, grouped: b
     assert _number(written, decimal) == Decimal(cents) / 100
 
 
+SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) == "Zs")
+
+
+@pytest.mark.parametrize("blank", [" ", "\xa0", "\u3000 \xa0", "\u2003null\xa0"])
+def test_an_id_of_spaces_alone_is_nobody_and_is_counted(tmp_path: Path, blank: str) -> None:
+    """Else all rows that a spreadsheet padded with no-break spaces are one big customer, or vanish unseen."""
+    text = f'no,who,when,paid\n1,a,2024-01-01,1\n2,"{blank}",2024-01-01,1\n3,"\xa0a",2024-01-01,1\n'
+    log = bring_in(write_shop(tmp_path, ORDERS.format(more=""), {"orders.csv": text}))
+    assert {r["customer_id"] for r in log.rows("orders")} == {"a", "\xa0a"}, "other ids stay as given"
+    assert log.fates("orders") == {"accepted": 2, "aside: anonymous: no customer id": 1}
+
+
 @settings(max_examples=4, deadline=None)
+@example(ids=["\xa0"])
+@example(ids=["\xa0a", "a", "a\u3000"])
 @given(
     ids=st.lists(
         st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8),
@@ -213,7 +229,7 @@ def test_money_written_and_read_is_the_same(cents: int, decimal: str, grouped: b
     )
 )
 def test_different_ids_stay_different(tmp_path_factory: pytest.TempPathFactory, ids: list[str]) -> None:
-    ids = [i for i in ids if i.strip(" ") not in NULLS]
+    ids = [i for i in ids if i.strip(SPACES) not in NULLS]
     rows = "".join(f'{n},"{i.replace(chr(34), chr(34) * 2)}",2024-01-01,1\n' for n, i in enumerate(ids))
     made = write_shop(
         tmp_path_factory.mktemp("ids"),
