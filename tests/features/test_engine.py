@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pytest
 from contracts import answers, same
+from homes import copy_of
 from logs import OF_LOG, empty_shop, write_log
 from random_logs import MOMENTS, START, with_customers
 
@@ -155,16 +156,17 @@ def test_a_snapshot_that_is_gone_or_cut_short_is_built_again(journey: Settings) 
     assert [whole.path(moment).read_bytes() for moment in moments] == before
 
 
-def test_two_builders_at_once_lose_nothing(journey: Settings) -> None:
+def test_two_builders_at_once_lose_nothing(journey: Settings, tmp_path: Path) -> None:
+    home = copy_of(journey, tmp_path / "home")
     days = [parse_moment(f"2017-12-{day:02}") for day in (12, 13, 14, 15)]
     code = "import sys; from features.compute.engine import build; from features.settings import Settings;"
     code += "from features.moments import parse_moment; from pathlib import Path;"
     code += "build(Settings(home=Path(sys.argv[1])), [parse_moment(d) for d in sys.argv[2:]])"
     halves = [["2017-12-12", "2017-12-13"], ["2017-12-13", "2017-12-14", "2017-12-15"]]
-    command = [sys.executable, "-c", code, str(journey.home)]
+    command = [sys.executable, "-c", code, str(home.home)]
     running = [subprocess.Popen([*command, *half]) for half in halves]
     assert [process.wait() for process in running] == [0, 0]
-    done = Build.open(journey)
+    done = Build.open(home)
     assert set(days) <= set(done.moments)
     assert all(done.read(day).num_rows > 2_000 for day in days)
 

@@ -129,7 +129,7 @@ def test_exploration_that_is_above_the_budget_is_refused(settings: Settings, pub
         ((), "name a CUSTOMER"),
         (("c0001", "--all"), "name a CUSTOMER"),
         (("c0001", "--budget", "3"), "are for --all"),
-        (("--all", "--capacity", "mail"), "such as mail=500"),
+        (("--all", "--capacity", "mail"), "expected CHANNEL=CONTACTS with a whole number"),
     ],
 )
 def test_wrong_usage_is_told(arguments: tuple[str, ...], says: str) -> None:
