@@ -13,7 +13,7 @@ from homes import copy_of
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, NotEnoughData, UsageError
 from features.log import Log
-from features.moments import DAY, parse_moment
+from features.moments import parse_moment
 from features.online import publish
 from features.settings import Settings
 from features.shop import shop_of
