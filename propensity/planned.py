@@ -28,12 +28,12 @@ from features.online import PRESENT, Published
 from features.settings import Settings
 from propensity.tables import console, say, table
 from serving.actions import Action
-from serving.answers import Inputs, Rules, situation_of
-from serving.decide import Decisions, Limits, decide, reason
+from serving.contacts import longest
+from serving.decide import Decisions, decide, reason
 from serving.decisions import DecisionContext, order_model, order_probabilities
-from serving.ledger import Reserved
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
+from serving.situation import Inputs, Rules, limits_of, situation_of
 from serving.standing import TABLES, Told
 from training.allocate import Allocation, allocate
 
@@ -67,7 +67,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         inputs, matrix = _everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     situation, actions = situation_of(rules, inputs, rows), rules.actions
-    limits = Limits(rules.policy.max_contacts, rules.policy.explore)
+    limits = limits_of(rules)
     made = decide(actions, limits, situation)
     cost, channels = np.array([a.cost for a in actions]), [a.channel for a in actions]
     drawn = made.chosen[made.explored]
@@ -118,8 +118,10 @@ def _everybody(
     """Inputs and rows of all who are in the published snapshot and can be answered, in the order of ids."""
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
     ids: list[str] = snapshot["customer_id"].to_pylist()
-    release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
-    reserved = context.ledger.reserved_by_all(as_of - window)
+    release, policy = order_model(context, rules.horizon_days), rules.policy
+    since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
+    held = context.ledger.held_by_all(since, as_of)
+    spent = context.ledger.spent(policy.budgets, as_of.astimezone(context.shop.zone).date(), as_of)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]
@@ -134,9 +136,8 @@ def _everybody(
             chance = order_probabilities(release, matrix, published.features)
         for place, p in zip(here.tolist(), chance.tolist(), strict=True):
             who, known_at = some[place], from_us(int(rows.known_at[place]))
-            held = reserved.get(who, Reserved(0, None))
             standing = context.standings.standing(
-                told.get(who, Told([], ("", 0))), published, rows.consents(place), as_of, window
+                told.get(who, Told([], ("", 0))), published, rows.consents(place)
             )
             inputs.append(
                 Inputs(
@@ -147,10 +148,10 @@ def _everybody(
                     stale=as_of - known_at > context.settings.stale_after,
                     order_probability=None if p != p else p,
                     order_model=None if release is None else f"{release.name}@{release.version}",
-                    contacts_decided=held.count,
-                    last_decided=held.last,
                     seed=_seed(rules.policy.salt, as_of, who),
                     standing=standing,
+                    held=held.get(who, ()),
+                    spent=spent,
                 )
             )
         parts.append(matrix)

@@ -32,10 +32,9 @@ from features.errors import (
 )
 from features.moments import DAY
 from features.settings import BUNDLED_SHOPS, Settings
-from features.shop import shop_of
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
-from serving.decisions import DecisionContext, Replay, problems_of, replay, take_decision
+from serving.decisions import DecisionContext, Replay, replay, take_decision
 from serving.ledger import Entry, Ledger
 
 # c0000 .. c0199: all active, an average order of 80, never contacted unless a test says otherwise.
@@ -286,15 +285,16 @@ def test_what_cannot_be_decided_is_refused_by_its_own_error(settings: Settings, 
         decided(replace(settings, as_of=TINY_MOMENT + 15 * DAY))
 
 
-def test_a_window_that_no_feature_has_is_refused(settings: Settings, publish: Publish) -> None:
-    """Contacts that cannot be counted must not count as none."""
-    publish()
-    assert problems_of(shop_of(settings)) == []
+def test_contacts_that_no_published_feature_counts_are_never_taken_for_none(
+    settings: Settings, publish: Publish
+) -> None:
+    """A wider window counts too many until the next build, never too few; without one nothing is decided."""
+    publish(contacts_30d=2)
     policy(settings, per_days="28")
-    with pytest.raises(SettingsError, match="28 days: expected one of the features' windows, 7, 30, 90, 365"):
+    assert rejected(decided(settings))["campaign_a"] == "contact_cap"
+    policy(settings, per_days="60")
+    with pytest.raises(SettingsError, match="60 days.*`propensity features build` adds contacts_60d"):
         decided(settings)
-    (problem,) = problems_of(shop_of(settings))
-    assert "28 days: expected one of" in problem, "a check says it before the first decision does"
 
 
 def test_a_release_of_other_features_is_refused(
@@ -403,7 +403,7 @@ def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publ
     publish()
     answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
     assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
-    assert (answer.duals, answer.actions[0].slot) == ({}, None)
+    assert answer.duals == {}
     assert decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 2}) == answer
     with pytest.raises(IdempotencyConflict):
         decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 3})
