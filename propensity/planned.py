@@ -26,6 +26,7 @@ from features.inbox import Kept
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
+from propensity.fair import gaps_of, refuse_unfair, show_gaps
 from propensity.tables import console, say, table
 from serving.actions import Action
 from serving.contacts import longest
@@ -44,7 +45,8 @@ _CHUNK = 4_096  # customers read at a time
 class Plan:
     """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
 
-    explore: share that is drawn. found: limits, what they were used for, and the prices.
+    explore: share that is drawn. found: limits, what they were used for, and the prices. block: unfair
+    differences between like customers forbid it.
     """
 
     customers: list[str]
@@ -55,6 +57,7 @@ class Plan:
     explore: float
     allocation: Allocation
     found: PriceSet
+    block: bool
 
 
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
@@ -78,6 +81,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     prices = Prices(allocation.budget_price, allocation.channel_prices)
     decisions = decide(actions, limits, situation, prices=prices.of(actions))
     chosen = np.where(made.explored, made.chosen, allocation.chosen)
+    ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
     found = PriceSet(
         as_of=as_of,
@@ -90,9 +94,10 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         value=float(decisions.net[everyone, chosen].sum()),
         bound=float(decisions.net[everyone, chosen][made.explored].sum()) + allocation.bound,
         prices=prices,
+        fairness=gaps_of(context, published, ids, matrix, made, chosen, rules),
     )
-    ids = [of.customer_id for of in inputs]
-    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found)
+    block = rules.policy.price_fairness == "block"
+    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found, block)
 
 
 def _left(
@@ -182,6 +187,8 @@ def plan_everyone(
     if dry_run:
         say("dry run: no price was changed, and nothing was written")
         return
+    if made.block:
+        refuse_unfair(made.found.fairness)
     if out is not None:
         _write(made, out)
         say(f"plan: {out}")
@@ -207,6 +214,7 @@ def _show(made: Plan) -> None:
         f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
         f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
     )
+    show_gaps(found.fairness)
 
 
 def _write(made: Plan, out: Path) -> None:
@@ -224,6 +232,7 @@ def _write(made: Plan, out: Path) -> None:
         "action": named([a.name for a in made.actions], made.chosen),
         "channel": named([a.channel for a in made.actions], made.chosen).cast(pa.string()),
         "net": np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen]),
+        "offer": np.array([a.incentive for a in made.actions])[made.chosen],
         "cost": np.array([a.cost for a in made.actions])[made.chosen],
         "price": prices[made.chosen],
         "low": d.low[everyone, made.chosen],

@@ -44,6 +44,19 @@ class Prices(Struct, frozen=True):
 NONE = Prices()
 
 
+class PriceGap(Struct, frozen=True, kw_only=True):
+    """How much more a group is offered than like customers, currency a customer (`training.fairness`)."""
+
+    attribute: str
+    group: str
+    customers: int
+    offer: float  # mean
+    gap: float
+    low: float
+    high: float
+    unfair: bool
+
+
 class PriceSet(Struct, frozen=True, kw_only=True):
     """One run. budget, capacity: the limits given. build: the publication that it was found on."""
 
@@ -57,6 +70,7 @@ class PriceSet(Struct, frozen=True, kw_only=True):
     value: float
     bound: float
     prices: Prices
+    fairness: list[PriceGap] = []
 
 
 def write(settings: Settings, found: PriceSet) -> Path:
