@@ -219,11 +219,12 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     """Problems, and what was checked."""
     from features import contracts, tags
     from features.compute import engine
-    from features.definitions import WINDOWS, catalogue
+    from features.definitions import catalogue
     from features.describe.absent import absent, in_short
     from features.unread import held, unread
     from monitoring import checks
     from serving import actions
+    from serving.decisions import policy_problems
     from training import targets
 
     shop = shop_of(settings)
@@ -257,11 +258,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
             problems.append(f"{place}: {error}")
-    problems += [
-        f"the policy from {policy.version} counts contacts per {policy.per_days} days, not one of {WINDOWS}"
-        for policy in shop.policies
-        if policy.per_days not in WINDOWS
-    ]
+    problems += policy_problems(shop, features)
     text = ", ".join(numbers)
     try:
         log = Log.open(settings)

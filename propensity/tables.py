@@ -288,6 +288,11 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
+    if answer["send_at"]:
+        held = f"; held until {answer['reserved_until']}" if answer["reserved_until"] else ""
+        say(f"send at {answer['send_at']} ({answer['send_text']['en']}){held}")
+    if answer["route"] == "person":
+        say(f"for a person to decide: {answer['route_text']['en']}")
 
 
 def _why_not(action: dict[str, Any], chosen: str) -> str:
@@ -297,8 +302,8 @@ def _why_not(action: dict[str, Any], chosen: str) -> str:
         price = action["price"]
         charged = f", less {price:.2f} for what it uses of a short budget or channel" if price else ""
         return f"a lower expected net value{charged}"
-    condition = f" ({action['condition']})" if action["condition"] else ""
-    return f"{action['reject_text']['en']}{condition}"
+    exactly = action["condition"] or action["limit"]
+    return f"{action['reject_text']['en']}" + (f" ({exactly})" if exactly else "")
 
 
 def show_trained(trained: Trained) -> None:

@@ -273,10 +273,11 @@ class Refused(Struct, frozen=True):
 
 
 class ReadyAnswer(Struct, frozen=True):
-    """`GET /readyz` of a service that can answer."""
+    """`GET /readyz` of a service that can answer. paused: what decisions do not do now -> the reason."""
 
     status: Literal["ready"]
     refused: list[Refused]
+    paused: dict[str, str] = {}
 
 
 class ModelsAnswer(Struct, frozen=True):

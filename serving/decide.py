@@ -17,14 +17,17 @@ uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is 
 """
 
 import hmac
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.policy import Cap, Cooldown
 from features.words import Words
-from serving.actions import Action
+from serving.actions import NOTHING, Action
+from serving.pauses import pauses_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,6 +37,7 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 # Why an action is not eligible; the first that applies, in this order.
 REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "paused": Words("Paused by the operators", "已被运营暂停"),
     "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
     "value_unknown": Words(
         "The margin of an order is not known: the customer had none in the last year",
@@ -46,6 +50,7 @@ REASONS: dict[str, Words] = {
     "open_complaint": Words("Marketing waits while a complaint is open", "投诉处理期间暂停营销"),
     "suppressed": Words("Too soon after the last marketing contact", "距上次营销触达时间过短"),
     "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
+    "budget": Words("What is left of the budget is less than its cost", "剩余预算不足以支付该行动的成本"),
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
@@ -55,10 +60,15 @@ _CODES = ("", *REASONS)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1."""
+    """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1.
 
-    max_contacts: int
+    paused: names of what is paused, as `pauses` has them.
+    """
+
     explore: float
+    caps: Sequence[Cap] = ()
+    cooldowns: Sequence[Cooldown] = ()
+    paused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class Situation:
     lifetime_value:     shop currency; 0 while no model estimates it
     contacts:           marketing contacts in the policy's window, received or reserved
     days_since_contact: days since the last of them; NaN if there never was one
+    capped:             [n, caps]: contacts that each cap counts, in its own window and on its channel
+    rested:             [n, cooldowns]: days since the last contact that each cooldown looks at; NaN for none
+    left:               shop currency that the budgets still allow to spend; infinite without one
     consent:            (channel, purpose) -> may be used; what is absent may not
     automation:         may be decided about without a person
     open_complaint:     waits for an answer to a complaint, and not for marketing
@@ -89,6 +102,9 @@ class Situation:
     open_complaint: Bools
     holdout: Bools
     seeds: NDArray[np.uint64]
+    capped: NDArray[np.int64]
+    rested: Floats
+    left: Floats
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,8 @@ class Decisions:
     eligible: Bools  # [n, A]
     reject: NDArray[np.int8]  # [n, A]; `reason(code)` names it
     failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that fails, -1 if none
+    cap: NDArray[np.int8]  # [n, A]; number of the first cap that is reached, -1 if none
+    cooldown: NDArray[np.int8]  # [n, A]; number of the first cooldown that is not over, -1 if none
     terms: Mapping[str, Floats]  # each [n, A]
     net: Floats  # [n, A]
     low: Floats  # [n, A]: net at the low end of the effect's interval
@@ -142,27 +160,40 @@ def decide(
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
     failed = np.full((n, k), -1, dtype=np.int8)
-    reject = np.zeros((n, k), dtype=np.int8)
     for j, action in enumerate(actions):
-        if action.name == "nothing":
-            continue
-        failed[:, j] = _first_failed(action, s.features, n)
-        marketing = action.purpose == "marketing"
-        wait = s.days_since_contact < action.suppress_days  # False where there never was a contact
-        consent = s.consent.get((action.channel or "", action.purpose), np.zeros(n, dtype=np.bool_))
-        tests = {
-            "not_a_candidate": np.full(n, candidates is not None and action.name not in candidates),
-            "not_eligible": failed[:, j] >= 0,
-            "value_unknown": np.isnan(net[:, j]),
-            "no_automation": ~s.automation,
-            "no_consent": ~consent,
-            "open_complaint": s.open_complaint & marketing,
-            "suppressed": wait & marketing,
-            "contact_cap": (s.contacts >= limits.max_contacts) & marketing,
-            "holdout": s.holdout & marketing,
-        }
-        for name in reversed(REASONS):  # so that the first in order is the one that stays
-            reject[tests[name], j] = _CODES.index(name)
+        if action.eligible:
+            failed[:, j] = _first_failed(action, s.features, n)
+    marketing = np.array(
+        [action.purpose == "marketing" and action.name != NOTHING.name for action in actions]
+    )
+    cap = _first(
+        [(_about(c, actions), s.capped[:, i] >= c.contacts) for i, c in enumerate(limits.caps)], n, k
+    )
+    with np.errstate(invalid="ignore"):  # False where there never was a contact
+        rest = [(_about(c, actions), s.rested[:, i] < c.days) for i, c in enumerate(limits.cooldowns)]
+        wait = s.days_since_contact[:, None] < np.array([action.suppress_days for action in actions])
+    cooldown = _first(rest, n, k)
+    use = [s.consent.get((action.channel or "", action.purpose), None) for action in actions]
+    never = np.zeros(n, dtype=np.bool_)
+    column = slice(None), None
+    tests = {
+        "not_a_candidate": np.array([candidates is not None and a.name not in candidates for a in actions]),
+        "paused": np.array([pauses_of(action, limits.paused) is not None for action in actions]),
+        "not_eligible": failed >= 0,
+        "value_unknown": np.isnan(net),
+        "no_automation": ~s.automation[column],
+        "no_consent": ~np.column_stack([never if granted is None else granted for granted in use]),
+        "open_complaint": s.open_complaint[column] & marketing,
+        "suppressed": (wait | (cooldown >= 0)) & marketing,
+        "contact_cap": (cap >= 0) & marketing,
+        "budget": (np.array([action.cost for action in actions]) > s.left[column]) & marketing,
+        "holdout": s.holdout[column] & marketing,
+    }
+    reject = np.zeros((n, k), dtype=np.int8)
+    for name in reversed(REASONS):  # so that the first in order is the one that stays
+        if tests[name].any():
+            reject[np.broadcast_to(tests[name], (n, k))] = _CODES.index(name)
+    reject[:, [action.name == NOTHING.name for action in actions]] = 0
     eligible = reject == 0
 
     worth = net if prices is None else net - prices
@@ -177,6 +208,8 @@ def decide(
         eligible=eligible,
         reject=reject,
         failed=failed,
+        cap=cap,
+        cooldown=cooldown,
         terms=terms,
         net=net,
         low=low,
@@ -223,6 +256,46 @@ def _total(terms: Mapping[str, Floats]) -> Floats:
     for name in TERMS[1:]:
         total = total + terms[name]
     return total
+
+
+def _about(limit: Cap | Cooldown, actions: Sequence[Action]) -> Bools:
+    """Which actions a limit is about, bool [A]."""
+    only = limit.action if isinstance(limit, Cooldown) else None
+    return np.array(
+        [limit.channel in (None, a.channel) and only in (None, a.name) for a in actions], dtype=np.bool_
+    )
+
+
+def _first(limits: Sequence[tuple[Bools, Bools]], n: int, k: int) -> NDArray[np.int8]:
+    """[n, A]: number of the first of the limits (about actions [A], holds customers back [n]), else -1."""
+    first = np.full((n, k), -1, dtype=np.int8)
+    for number, (about, back) in reversed(list(enumerate(limits))):
+        first[back[:, None] & about] = number
+    return first
+
+
+def expected_loss(made: Decisions, row: int) -> float:
+    """What the choice is expected to lose against the alternative that could most likely have been better.
+
+    The expected opportunity loss (Raiffa and Schlaifer 1961): E max(0, D), where D is what an eligible
+    alternative is worth more than what was chosen, net, and normal: each net's 95 % interval gives its
+    standard deviation, and the two are taken as independent. "Nothing" is worth 0 for certain. Shop currency.
+    """
+
+    def deviation(j: int) -> float:
+        return float(made.high[row, j] - made.low[row, j]) / (2 * 1.96)
+
+    chosen, loss = int(made.chosen[row]), 0.0
+    for j in np.flatnonzero(made.eligible[row]).tolist():
+        if j == chosen:
+            continue
+        more = float(made.net[row, j] - made.net[row, chosen])
+        spread = math.hypot(deviation(j), deviation(chosen))
+        z = more / spread if spread > 0 else 0.0
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        below = more * (1 + math.erf(z / math.sqrt(2))) / 2 + spread * density
+        loss = max(loss, below if spread > 0 else more)
+    return loss
 
 
 def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:

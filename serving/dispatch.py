@@ -41,6 +41,7 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
+from serving.pauses import Pauses
 from serving.profile import profile
 from serving.scores import Scorer
 
@@ -79,6 +80,7 @@ class Dispatch:
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
+        self._pauses = Pauses(settings)
         self._companion = Companion(settings)
         self._lag = Lag(settings, self._inbox)
         # What waits for a slow store may not keep events from the disk, nor an operator from what is wrong.
@@ -211,7 +213,7 @@ class Dispatch:
             return Answer(200, self._exposition(), CONTENT_TYPE)
         self._scorer.ready()
         refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(200, api.encode(ReadyAnswer("ready", refused)))
+        return Answer(200, api.encode(ReadyAnswer("ready", refused, self._pauses.paused())))
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = api.SCORES.decode(body)

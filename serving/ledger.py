@@ -8,8 +8,9 @@
     deliveries    what became of a decision; the last row counts
     outcomes      what the customer then did
 
-A decision for a marketing contact reserves the contact from the moment it is written. Counting and writing
-happen in one BEGIN IMMEDIATE transaction, so two workers never both take the last free contact.
+A decision for a marketing contact reserves the contact and its cost from the moment it is written
+(`reservations`). Counting and writing happen in one BEGIN IMMEDIATE transaction, so two workers never both
+take the last free contact, or the last of a budget.
 Every row of decisions has a CRC over all its columns. Times are microseconds since 1970, UTC.
 """
 
@@ -17,10 +18,9 @@ import hashlib
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from threading import RLock
 from typing import Literal
 
@@ -28,24 +28,22 @@ import msgspec
 
 from features.errors import CustomerErased, DecisionError, IdempotencyConflict
 from features.moments import from_us, to_us
+from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
+from serving import reservations
 from serving.ledger_file import VERSION, append_only, make
+from serving.reservations import Contact, Reservation
 
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
 
 Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
-FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
 
 _COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
 )  # fmt: skip
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
-_RESERVED = f"""SELECT {{}}count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
-FROM decisions d JOIN pseudonyms p USING (pseudonym) WHERE {{}} AND d.reserves AND coalesce((
-  SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY rowid DESC LIMIT 1
-), '') NOT IN ({", ".join("?" * len(FREED))})"""
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -84,14 +82,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sealed: Sealed | None  # None: the customer was erased
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """Marketing contacts that decisions reserved: how many, and when the last one was decided."""
-
-    count: int
-    last: datetime | None
-
-
 class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
@@ -113,6 +103,8 @@ class Ledger:
             raise DecisionError(
                 f"{self.path} has schema {found}, this program knows {VERSION}: run the one that wrote it"
             )
+        with self._used("opened"):
+            reservations.prepare(self._db)
 
     def close(self) -> None:
         """Close the connection."""
@@ -175,25 +167,26 @@ class Ledger:
             assert entry.sealed is not None
             return entry.sealed.answer
 
-    def reserved(self, customer_id: str, after: datetime) -> Reserved:
-        """Her marketing contacts decided after a moment; those blocked, cancelled or expired do not count.
+    def held(self, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
+        """Marketing contacts of a customer after a moment that decisions made or hold, the oldest first."""
+        with self._used("read"):
+            return reservations.held(self._db, customer_id, since, now)
 
-        `last` looks at all of them, for an action's rest may be longer than the policy's window.
+    def held_by_all(self, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
+        """As `held`, of everybody who has any, by customer id."""
+        with self._used("read"):
+            return reservations.held_by_all(self._db, since, now)
+
+    def spent(self, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
+        """What is spent or held of each budget in the period that a day is in, shop currency."""
+        with self._used("read"):
+            return reservations.spent(self._db, budgets, day, now)
+
+    def append(self, entry: Entry, request: bytes, reservation: Reservation | None = None) -> None:
+        """Write one decision, inside `deciding`, and hold what it reserves.
+
+        request: what an idempotent repeat must equal.
         """
-        with self._used("read"):
-            query = _RESERVED.format("", "p.customer_id = ?")
-            count, last = self._db.execute(query, (to_us(after), customer_id, *FREED)).fetchone()
-        return Reserved(count, None if last is None else from_us(last))
-
-    def reserved_by_all(self, after: datetime) -> dict[str, Reserved]:
-        """As `reserved`, of everybody who has any, by customer id."""
-        with self._used("read"):
-            found = self._db.execute(_RESERVED.format("p.customer_id, ", "TRUE") + " GROUP BY 1",
-                                     (to_us(after), *FREED)).fetchall()  # fmt: skip
-        return {who: Reserved(count, from_us(last)) for who, count, last in found}
-
-    def append(self, entry: Entry, request: bytes) -> None:
-        """Write one decision, inside `deciding`. `request`: what an idempotent repeat must equal."""
         sealed = entry.sealed
         assert sealed is not None
         pseudonym, key = self._pseudonym(sealed.customer_id)
@@ -209,6 +202,9 @@ class Ledger:
         values = tuple(int(value) if isinstance(value, bool) else value for value in of.values())
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
         self._db.execute(f"INSERT INTO decisions VALUES ({marks})", (*values, _crc(values)))
+        if reservation is not None:
+            reservations.sweep(self._db, entry.as_of)
+            reservations.reserve(self._db, entry.id, pseudonym, entry.action, entry.channel, reservation)
 
     def read(self, decision_id: str) -> Entry:
         """One decision. DecisionError if there is none, or if its row was changed since it was written."""
@@ -235,14 +231,17 @@ class Ledger:
         return msgspec.convert(of, Entry, strict=False)  # not strict: SQLite has no truth values
 
     def deliver(self, decision_id: str, status: Status, at: datetime, blocked_by: str | None = None) -> None:
-        """Say what became of a decision. DecisionError if there is none with that id."""
-        self._add("deliveries", decision_id, status, to_us(at), blocked_by)
+        """Say what became of a decision, and of what it holds. DecisionError if there is no such decision."""
+        with self.deciding():
+            self._add("deliveries", decision_id, status, to_us(at), blocked_by)
+            reservations.settle(self._db, decision_id, status, at)
 
     def outcome(
         self, decision_id: str, type: str, value: float, at: datetime, window_end: datetime, matured: bool
     ) -> None:
         """Record what followed, e.g. ("order", amount). matured: the window is over, the log complete."""
-        self._add("outcomes", decision_id, type, value, to_us(at), to_us(window_end), int(matured))
+        with self.deciding():
+            self._add("outcomes", decision_id, type, value, to_us(at), to_us(window_end), int(matured))
 
     def erase(self, customer_ids: Collection[str]) -> None:
         """Forget who these customers' decisions were about, with what was sealed; the decisions stay."""
@@ -310,12 +309,9 @@ class Ledger:
 
     def _add(self, table: str, decision_id: str, *values: str | float | None) -> None:
         marks = ", ".join("?" * (1 + len(values)))
-        with self.deciding():
-            if not self._db.execute("SELECT 1 FROM decisions WHERE id = ?", (decision_id,)).fetchone():
-                raise DecisionError(
-                    f"{self.path} has no such decision: look up the decision_id of the answer"
-                )
-            self._db.execute(f"INSERT INTO {table} VALUES ({marks})", (decision_id, *values))
+        if not self._db.execute("SELECT 1 FROM decisions WHERE id = ?", (decision_id,)).fetchone():
+            raise DecisionError(f"{self.path} has no such decision: look up the decision_id of the answer")
+        self._db.execute(f"INSERT INTO {table} VALUES ({marks})", (decision_id, *values))
 
     def _key(self, pseudonym: str) -> bytes | None:
         row = self._db.execute("SELECT key FROM pseudonyms WHERE pseudonym = ?", (pseudonym,)).fetchone()

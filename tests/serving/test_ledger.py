@@ -4,7 +4,7 @@ import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.api import problem_of
-from serving.ledger import Entry, Ledger, Reserved, Sealed
+from serving.ledger import Entry, Ledger, Sealed
 from serving.ledger_file import append_only
+from serving.reservations import Reservation
 
 NOW = parse_moment("2017-12-31")
 REQUEST = b'{"customer":"marie"}'
@@ -49,7 +50,12 @@ def entry(id: str = "d1", customer: str = "marie", as_of: datetime = NOW, **chan
 def write(ledger: Ledger, *entries: Entry, request: bytes = REQUEST) -> None:
     with ledger.deciding():
         for one in entries:
-            ledger.append(one, request)
+            ledger.append(one, request, held(one) if one.reserves else None)
+
+
+def held(one: Entry) -> Reservation:
+    """What a decision of these tests reserves: its contact, for ever."""
+    return Reservation(one.as_of, None, one.as_of.date(), "", 0.5)
 
 
 @pytest.fixture
@@ -123,40 +129,7 @@ def test_a_decision_that_fails_leaves_nothing_behind(ledger: Ledger) -> None:
         write(ledger, entry(), None)  # type: ignore[arg-type]
     with pytest.raises(DecisionError):
         ledger.read("d1")
-    assert ledger.reserved("marie", NOW - 30 * DAY) == Reserved(0, None)
-
-
-def test_reserved_contacts_are_counted_within_the_window(ledger: Ledger) -> None:
-    """The window is open at its start, as the features' are; a backdated question sees later ones too."""
-    second = timedelta(seconds=1)
-    write(
-        ledger,
-        entry("old", as_of=NOW - 30 * DAY),
-        entry("first", as_of=NOW - 30 * DAY + second),
-        entry("later", as_of=NOW),
-        entry("left alone", action="nothing", reserves=False),
-        entry("of another", "paul"),
-    )
-    assert ledger.reserved("marie", NOW - 30 * DAY) == Reserved(2, NOW)
-    assert ledger.reserved("marie", NOW - 60 * DAY) == Reserved(3, NOW)
-    assert ledger.reserved("marie", NOW) == Reserved(0, NOW), "a rest may be longer than the window"
-    assert ledger.reserved("nobody", NOW - 30 * DAY) == Reserved(0, None)
-    for days in (0, 30, 60):
-        assert ledger.reserved_by_all(NOW - days * DAY)["marie"] == ledger.reserved("marie", NOW - days * DAY)
-
-
-@pytest.mark.parametrize(("status", "left"), [
-    ("sent", 1), ("delivered", 1), ("blocked", 0), ("cancelled", 0), ("expired", 0)
-])  # fmt: skip
-def test_a_contact_that_did_not_happen_is_given_back(ledger: Ledger, status: Any, left: int) -> None:
-    """Else a campaign that the printer lost would keep the customer from every other."""
-    write(ledger, entry())
-    ledger.deliver("d1", status, NOW, "printer" if status == "blocked" else None)
-    assert ledger.reserved("marie", NOW - DAY).count == left
-    ledger.deliver("d1", "delivered", NOW + DAY)
-    assert ledger.reserved("marie", NOW - DAY).count == 1, "the last word counts"
-    with pytest.raises(DecisionError, match="no such decision"):
-        ledger.deliver("d9", "sent", NOW)
+    assert ledger.held("marie", NOW - 30 * DAY, NOW) == ()
 
 
 def test_after_erasure_nothing_tells_who_it_was(ledger: Ledger) -> None:
@@ -253,9 +226,9 @@ def _rush(home: Path, cap: int, tries: int, barrier: Any, taken: Any) -> None:
     with closing(Ledger(Settings(home=home, as_of=NOW))) as ledger:
         for number in range(tries):
             with ledger.deciding():
-                if ledger.reserved("marie", NOW - DAY).count < cap:
+                if len(ledger.held("marie", NOW - DAY, NOW)) < cap:
                     id = f"{multiprocessing.current_process().name}-{number}"
-                    ledger.append(entry(id), REQUEST)
+                    ledger.append(entry(id), REQUEST, held(entry(id)))
                     with taken.get_lock():
                         taken.value += 1
 
@@ -272,7 +245,7 @@ def test_workers_together_never_pass_the_cap(tmp_path: Path, settings: Settings)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert taken.value == 5
     with closing(Ledger(settings)) as ledger:
-        assert ledger.reserved("marie", NOW - DAY).count == 5
+        assert len(ledger.held("marie", NOW - DAY, NOW)) == 5
         assert ledger.damaged() == []
 
 
@@ -312,7 +285,7 @@ def test_a_damaged_file_is_said_at_every_door(settings: Settings) -> None:
     with closing(Ledger(settings)) as ledger:
         for ask in (
             lambda: ledger.stored_answer("tests", "k", REQUEST),
-            lambda: ledger.reserved("marie", NOW - DAY),
+            lambda: ledger.held("marie", NOW - DAY, NOW),
             lambda: ledger.read("d1"),
             lambda: ledger.releases_named(),
             lambda: ledger.damaged(),

@@ -441,7 +441,7 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
         assert "model.json was changed" in service.log
 
         write_atomically(broken.parent / "CURRENT", b"1")
-        assert service.client.get("/readyz").json() == {"status": "ready", "refused": []}
+        assert service.client.get("/readyz").json() == {"status": "ready", "refused": [], "paused": {}}
         assert 'propensity_release_refused{model="churn_28d"} 0.0' in service.client.get("/metrics").text
 
 
