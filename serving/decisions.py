@@ -182,6 +182,10 @@ def take_decision(
                 inputs=msgspec.json.encode(inputs),
                 answer=msgspec.json.encode(taken),
             ),
+            scenario=request.scenario,
+            cost=context.actions[taken.action].cost,
+            window_end=as_of + rules.horizon_days * DAY,
+            matures_at=as_of + (rules.horizon_days + context.shop.grace_days) * DAY,
         )
         ledger.append(entry, body)
     return taken
