@@ -35,7 +35,8 @@ class Shop:
     exponent: int
     sources: tuple[str, ...]
     margin_rate: float  # gross margin as a share of sales
-    value_horizon_days: int
+    value_horizon_days: int  # an action's effect is counted over so many days
+    grace_days: int  # and is final so many days later: until then an outcome may be told late, or revised
     consent_default: Mapping[str, bool]  # channel -> may be used where no consent is on record
     policies: tuple[Policy, ...]
     mappings: Mapping[str, Any] = field(
@@ -76,6 +77,7 @@ class Shop:
             sources=_sources(top, mappings, calendar is not None),
             margin_rate=value.share("margin_rate"),
             value_horizon_days=value.take("horizon_days", "whole", 28),
+            grace_days=value.take("grace_days", "whole", 7),
             consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
             policies=tuple(sorted(policies, key=lambda p: p.starts)),
             mappings=mappings,

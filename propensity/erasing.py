@@ -14,7 +14,7 @@ from features.ingestion import erasure
 from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving.ledger import Ledger
+from serving.ledger import Ledger, exists
 
 Progress = Callable[[str, int, int], None]
 
@@ -86,8 +86,8 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
     with closing(Inbox(settings)) as inbox:
         gone = sorted({*known, *tombstones.customers({*inbox.people(), *_decided(settings)})})
         progress("ledger, inbox and online rows", 0, 1)
-        if (settings.home / "ledger" / "ledger.sqlite").exists():
-            with closing(Ledger(settings)) as ledger:
+        for kept in _ledgers(settings):
+            with closing(Ledger(kept)) as ledger:
                 ledger.erase(gone)
         inbox.erase(gone)
     for store in _stores(settings):
@@ -97,10 +97,17 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
 
 def _decided(settings: Settings) -> dict[str, int]:
     """Customer -> decisions, of the ledger if there is one."""
-    if not (settings.home / "ledger" / "ledger.sqlite").exists():
-        return {}
-    with closing(Ledger(settings)) as ledger:
-        return ledger.customers()
+    found = Counter[str]()
+    for kept in _ledgers(settings):
+        with closing(Ledger(kept)) as ledger:
+            found.update(ledger.customers())
+    return found
+
+
+def _ledgers(settings: Settings) -> list[Settings]:
+    """Every ledger that there is: also the file from before PostgreSQL was chosen."""
+    both = dict.fromkeys((settings.ledger, "sqlite"))
+    return [kept for place in both if exists(kept := replace(settings, ledger=place))]
 
 
 def _stores(settings: Settings) -> Iterator[Settings]:

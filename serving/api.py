@@ -37,6 +37,8 @@ MAX_REASONS = 10
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/v1/scores": ("POST",),
     "/v1/decisions": ("POST",),
+    "/v1/deliveries": ("POST",),
+    "/v1/outcomes": ("POST",),
     "/v1/events": ("POST",),
     "/v1/models": ("GET", "HEAD"),
     "/v1/customers/{id}": ("GET", "HEAD"),

@@ -299,6 +299,10 @@ def _entry(
             inputs=msgspec.json.encode(inputs),
             answer=msgspec.json.encode(taken),
         ),
+        scenario=inputs.scenario,
+        cost=context.actions[taken.action].cost,
+        window_end=inputs.as_of + rules.horizon_days * DAY,
+        matures_at=inputs.as_of + (rules.horizon_days + context.shop.grace_days) * DAY,
     )
 
 

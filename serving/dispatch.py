@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api, openapi
+from serving import api, openapi, reports
 from serving.answers import DecisionAnswer
 from serving.api import Customer, Problem, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
@@ -195,6 +195,8 @@ class Dispatch:
             return await self._scores(await body(headers, receive), request_id)
         if route == "/v1/decisions":
             return await self._decision(await body(headers, receive), headers, client)
+        if route in ("/v1/deliveries", "/v1/outcomes"):
+            return await self._reports(route, await body(headers, receive), request_id)
         if route == "/v1/events":
             return await self._events(await body(headers, receive), request_id)
         if route in ("/v1/models", "/readyz", "/metrics"):
@@ -247,6 +249,17 @@ class Dispatch:
 
         answer = await _beside(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
+        return Answer(200, api.encode(answer))
+
+    async def _reports(self, route: str, body: bytes, request_id: str) -> Answer:
+        take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
+
+        def taken() -> reports.DeliveriesAnswer | reports.OutcomesAnswer:
+            return take(body, request_id, self._settings, self._deciding().ledger.report)
+
+        answer = await _beside(self._pool, taken)
+        for outcome, number in reports.outcomes(answer.results).items():
+            self._metrics.reports(route, outcome, number)
         return Answer(200, api.encode(answer))
 
     async def _events(self, body: bytes, request_id: str) -> Answer:

@@ -10,7 +10,6 @@ by `until`, it is free too. Both tables follow from decisions and deliveries; th
 takes no longer as the ledger grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
 """
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
@@ -19,31 +18,13 @@ from msgspec import Struct
 
 from features.moments import from_us, to_us
 from features.policy import Budget
+from serving.ledger_store import Store
 
 HELD, KEPT, FREE = 0, 1, 2
 SENT = ("sent", "delivered")  # statuses of a delivery by which the customer was contacted
 UNITS = 1_000_000  # of a unit of currency: sums of whole numbers never drift
 _SWEPT = 200  # reservations that one decision looks after, at most
 
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS reservations (
-  decision_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, action TEXT NOT NULL, channel TEXT,
-  at BIGINT NOT NULL, until BIGINT, day TEXT NOT NULL, scenario TEXT NOT NULL, cost BIGINT NOT NULL,
-  state INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS reservations_by_customer ON reservations (pseudonym, at);
-CREATE INDEX IF NOT EXISTS reservations_held ON reservations (until)
-  WHERE state = {HELD} AND until IS NOT NULL;
-CREATE TABLE IF NOT EXISTS spending (
-  day TEXT NOT NULL, scenario TEXT NOT NULL, amount BIGINT NOT NULL, PRIMARY KEY (day, scenario)
-);
-"""
-# Of ledgers from before there were reservations: every decision that reserved, by its last delivery.
-_TAKE_OVER = f"""INSERT INTO reservations SELECT id, pseudonym, action, channel, as_of, NULL, '', '', 0,
-CASE coalesce((
-  SELECT status FROM deliveries WHERE decision_id = decisions.id ORDER BY deliveries.rowid DESC LIMIT 1
-), '') WHEN '' THEN {HELD} WHEN 'sent' THEN {KEPT} WHEN 'delivered' THEN {KEPT} ELSE {FREE} END
-FROM decisions WHERE reserves = 1"""
 _COUNTS = f"(state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))"
 _EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
 
@@ -69,24 +50,8 @@ class Reservation(NamedTuple):
     cost: float
 
 
-def prepare(db: sqlite3.Connection) -> None:
-    """Make the tables unless they are there; a ledger from before them gets its reservations."""
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'spending'").fetchone():
-        return
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'spending'").fetchone():
-            for statement in SCHEMA.split(";\n"):
-                db.execute(statement)
-            db.execute(_TAKE_OVER)
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
 def reserve(
-    db: sqlite3.Connection,
+    store: Store,
     decision_id: str,
     pseudonym: str,
     action: str,
@@ -95,35 +60,40 @@ def reserve(
 ) -> None:
     """Hold it. What expired meanwhile is freed on this occasion."""
     of, cost = reservation, round(reservation.cost * UNITS)
-    db.execute(
+    store.execute(
         "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (decision_id, pseudonym, action, channel, to_us(of.at), None if of.until is None else to_us(of.until),
          of.day.isoformat(), of.scenario, cost, HELD),
     )  # fmt: skip
-    _spend(db, of.day.isoformat(), of.scenario, cost)
+    _spend(store, of.day.isoformat(), of.scenario, cost)
 
 
-def sweep(db: sqlite3.Connection, now: datetime) -> None:
+def sweep(store: Store, now: datetime) -> None:
     """Free what is held no longer, and its money; so that this is seldom more than a few."""
-    found = db.execute(
+    found = store.execute(
         f"SELECT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
     ).fetchall()
     for (decision_id,) in found:
-        _become(db, decision_id, FREE)
+        _become(store, decision_id, FREE)
 
 
-def settle(db: sqlite3.Connection, decision_id: str, status: str, at: datetime) -> None:
-    """What a delivery means for what its decision holds; the last word counts."""
+def settle(store: Store, decision_id: str) -> None:
+    """What its deliveries mean for what a decision holds: of these, what happened last counts."""
+    last = store.execute(
+        "SELECT status, at FROM deliveries WHERE decision_id = ? ORDER BY at DESC, number DESC LIMIT 1",
+        (decision_id,),
+    ).fetchone()
+    if last is None:
+        return
+    status, at = last
+    _become(store, decision_id, KEPT if status in SENT else FREE)
     if status in SENT:
-        _become(db, decision_id, KEPT)
-        db.execute("UPDATE reservations SET at = ? WHERE decision_id = ?", (to_us(at), decision_id))
-    else:
-        _become(db, decision_id, FREE)
+        store.execute("UPDATE reservations SET at = ? WHERE decision_id = ?", (at, decision_id))
 
 
-def held(db: sqlite3.Connection, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
+def held(store: Store, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
     """A customer's contacts after a moment, sent or held, the oldest first."""
-    found = db.execute(
+    found = store.execute(
         f"SELECT at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
         f"WHERE customer_id = ? AND at > ? AND {_COUNTS} ORDER BY at, decision_id",
         (customer_id, to_us(since), to_us(now)),
@@ -131,9 +101,9 @@ def held(db: sqlite3.Connection, customer_id: str, since: datetime, now: datetim
     return tuple(Contact(from_us(at), channel, action) for at, channel, action in found)
 
 
-def held_by_all(db: sqlite3.Connection, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
+def held_by_all(store: Store, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
     """As `held`, of everybody who has any, by customer id."""
-    found = db.execute(
+    found = store.execute(
         f"SELECT customer_id, at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
         f"WHERE at > ? AND {_COUNTS} ORDER BY at, decision_id",
         (to_us(since), to_us(now)),
@@ -144,36 +114,36 @@ def held_by_all(db: sqlite3.Connection, since: datetime, now: datetime) -> dict[
     return by_customer
 
 
-def spent(db: sqlite3.Connection, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
+def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
     """What is spent or held of each budget in the period that a day is in, shop currency."""
     amounts = []
     for budget in budgets:
         of = (budget.since(day).isoformat(), *(() if budget.scenario is None else (budget.scenario,)))
         only = "" if budget.scenario is None else " AND scenario = ?"
-        total = db.execute(f"SELECT coalesce(sum(amount), 0) FROM spending WHERE day >= ?{only}", of)
-        late = db.execute(
+        total = store.execute(f"SELECT coalesce(sum(amount), 0) FROM spending WHERE day >= ?{only}", of)
+        late = store.execute(
             f"SELECT coalesce(sum(cost), 0) FROM reservations WHERE {_EXPIRED} AND day >= ?{only}",
             (to_us(now), *of),
         )
-        amounts.append((total.fetchone()[0] - late.fetchone()[0]) / UNITS)
+        amounts.append(int(total.fetchone()[0] - late.fetchone()[0]) / UNITS)  # PostgreSQL: a Decimal
     return tuple(amounts)
 
 
-def _become(db: sqlite3.Connection, decision_id: str, state: int) -> None:
-    row = db.execute(
+def _become(store: Store, decision_id: str, state: int) -> None:
+    row = store.execute(
         "SELECT state, day, scenario, cost FROM reservations WHERE decision_id = ?", (decision_id,)
     ).fetchone()
     if row is None or row[0] == state:
         return
     before, day, scenario, cost = row
-    db.execute("UPDATE reservations SET state = ? WHERE decision_id = ?", (state, decision_id))
+    store.execute("UPDATE reservations SET state = ? WHERE decision_id = ?", (state, decision_id))
     if (before == FREE) != (state == FREE):
-        _spend(db, day, scenario, -cost if state == FREE else cost)
+        _spend(store, day, scenario, -cost if state == FREE else cost)
 
 
-def _spend(db: sqlite3.Connection, day: str, scenario: str, amount: int) -> None:
+def _spend(store: Store, day: str, scenario: str, amount: int) -> None:
     if amount:
-        db.execute(
+        store.execute(
             "INSERT INTO spending VALUES (?, ?, ?) ON CONFLICT (day, scenario) "
             "DO UPDATE SET amount = spending.amount + excluded.amount",
             (day, scenario, amount),
