@@ -4,7 +4,9 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, service, proof,
+    log, features, tags, targets, online, models, uplift, service, ledger, proof,
 )  # fmt: skip
 
-__all__ = ["features", "log", "main", "models", "online", "proof", "service", "tags", "targets", "uplift"]
+__all__ = [
+    "features", "ledger", "log", "main", "models", "online", "proof", "service", "tags", "targets", "uplift",
+]  # fmt: skip

@@ -31,6 +31,7 @@ from serving.actions import Action
 from serving.answers import Inputs, Rules, situation_of
 from serving.decide import Decisions, Limits, decide, reason
 from serving.decisions import DecisionContext, order_model, order_probabilities
+from serving.exported import seen
 from serving.ledger import Reserved
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
@@ -119,7 +120,7 @@ def _everybody(
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
     ids: list[str] = snapshot["customer_id"].to_pylist()
     release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
-    reserved = context.ledger.reserved_by_all(as_of - window)
+    reserved = context.ledger.reserved_by_all(as_of - window, seen(context.settings, published))
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]

@@ -1,8 +1,8 @@
 """Take one customer's next best action, record it in the ledger, and replay it from the record.
 
 Features and models come from what is published and released now; `answers.answer` does the rest. P(order)
-comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. The log holds no
-decision of this ledger, so the contacts of both add up and nothing counts twice.
+comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. What the log has of
+this ledger's contacts, its features count; the others count from the ledger: `exported.py`.
 """
 
 import math
@@ -26,6 +26,7 @@ from features.shop import Policy, Shop, shop_of
 from serving.actions import Action, catalogue, require_features
 from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
+from serving.exported import seen
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.prices import in_force
 from serving.releases import Release, Releases, load, names
@@ -147,16 +148,16 @@ def take_decision(
         context=request.context,
         standing=context.standings.standing(told, published, rows.consents(0), as_of, window),
     )
-    row = _by_name(published.features, matrix)
+    row, known = _by_name(published.features, matrix), seen(settings, published)
 
     if request.preview:
-        return answer(rules, _with(found, ledger.reserved(customer_id, as_of - window)), row, None)
+        return answer(rules, _with(found, ledger.reserved(customer_id, as_of - window, known)), row, None)
     with ledger.deciding():
         if idempotency_key is not None:  # another worker may have answered it since
             stored = ledger.stored_answer(client, idempotency_key, body)
             if stored is not None:
                 return msgspec.json.decode(stored, type=DecisionAnswer)
-        inputs = _with(found, ledger.reserved(customer_id, as_of - window))
+        inputs = _with(found, ledger.reserved(customer_id, as_of - window, known))
         taken = answer(rules, inputs, row, secrets.token_hex(16))
         assert taken.decision_id is not None
         entry = Entry(

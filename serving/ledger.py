@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,8 @@ from features.moments import from_us, to_us
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import ledger_reports
-from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported
+from serving.exported import NOTHING, Seen
+from serving.ledger_reports import FREED, USED, Delivery, Kept, Outcome, Reported, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 
 _COLUMNS = (
@@ -48,7 +50,10 @@ _SALT = "salt of erased keys"  # the hash under which contexts keep it: no conte
 _RESERVED = f"""SELECT {{}}count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
 FROM decisions d JOIN pseudonyms p USING (pseudonym) WHERE {{}} AND d.reserves = 1 AND coalesce((
   SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY at DESC, number DESC LIMIT 1
-), '') NOT IN ({", ".join("?" * len(FREED))})"""
+), '') NOT IN ({", ".join("?" * len(FREED))}) AND NOT EXISTS (
+  SELECT 1 FROM deliveries x WHERE x.decision_id = d.id AND {USED} AND x.number <= ? AND x.recorded_at <= ?
+)"""
+_FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -166,21 +171,23 @@ class Ledger:
             assert entry.sealed is not None
             return entry.sealed.answer
 
-    def reserved(self, customer_id: str, after: datetime) -> Reserved:
-        """Her marketing contacts decided after a moment; those blocked, cancelled or expired do not count.
+    def reserved(self, customer_id: str, after: datetime, seen: Seen = NOTHING) -> Reserved:
+        """Her marketing contacts decided after a moment; those blocked, cancelled or expired do not count,
+        nor those that her features know.
 
         `last` looks at all of them, for an action's rest may be longer than the policy's window.
         """
         with self._used("read"):
             query = _RESERVED.format("", "p.customer_id = ?")
-            count, last = self._db.execute(query, (to_us(after), customer_id, *FREED)).fetchone()
+            values = (to_us(after), customer_id, *FREED, *_known(seen))
+            count, last = self._db.execute(query, values).fetchone()
         return Reserved(count, None if last is None else from_us(last))
 
-    def reserved_by_all(self, after: datetime) -> dict[str, Reserved]:
+    def reserved_by_all(self, after: datetime, seen: Seen = NOTHING) -> dict[str, Reserved]:
         """As `reserved`, of everybody who has any, by customer id."""
         with self._used("read"):
-            found = self._db.execute(_RESERVED.format("p.customer_id, ", "TRUE") + " GROUP BY 1",
-                                     (to_us(after), *FREED)).fetchall()  # fmt: skip
+            query = _RESERVED.format("p.customer_id, ", "TRUE") + " GROUP BY 1"
+            found = self._db.execute(query, (to_us(after), *FREED, *_known(seen))).fetchall()
         return {who: Reserved(count, from_us(last)) for who, count, last in found}
 
     def append(self, entry: Entry, request: bytes) -> None:
@@ -232,6 +239,38 @@ class Ledger:
         """
         with self.deciding():
             return [ledger_reports.record(self._db, one, now) for one in told]
+
+    def sent(self) -> Iterator[dict[str, Any]]:
+        """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
+        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds."""
+        yield from self._rows(
+            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, d.channel, d.cost, d.propensity, "
+            "d.scenario",
+            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) WHERE d.reserves = 1",
+            "x.number",
+        )
+
+    def told(self, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
+        """Outcomes of some types, late or not: id, customer_id, key, type, at, recorded_at, scenario, sent.
+
+        sent: the number of the first delivery that says that the contact was sent, if there is one.
+        """
+        yield from self._rows(
+            f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
+            f"outcomes o ON o.decision_id = d.id WHERE o.type IN ({', '.join('?' * len(types))})",
+            "o.number",
+            types,
+        )
+
+    def _rows(
+        self, columns: str, of: str, order: str, values: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        with self._used("read"):
+            known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
+            query = f"SELECT {columns} FROM {known} JOIN {of} ORDER BY {order}"
+            found = self._db.execute(query, values)
+            names = [column[0] for column in found.description]
+            yield from (dict(zip(names, row, strict=True)) for row in found)
 
     def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
         """Outcomes that count, by decision: of one, or of all that have any."""
@@ -339,6 +378,10 @@ def _crc(values: tuple[object, ...]) -> int:
     """Of all columns. What is null at the end is as if it were not there: schema 1 did not have it."""
     known = len(values) - next(i for i, value in enumerate(reversed(values)) if value is not None)
     return zlib.crc32(msgspec.msgpack.encode(values[:known]))
+
+
+def _known(seen: Seen) -> tuple[int, int]:
+    return seen.number, 0 if seen.until is None else to_us(seen.until)
 
 
 def _us(moment: datetime | None) -> int | None:
