@@ -32,6 +32,7 @@ from serving.actions import Action
 from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
 from serving.decisions import DecisionContext, order_model, order_probabilities
+from serving.exported import seen
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
@@ -125,7 +126,7 @@ def _everybody(
     ids: list[str] = snapshot["customer_id"].to_pylist()
     release, policy = order_model(context, rules.horizon_days), rules.policy
     since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
-    held = context.ledger.held_by_all(since, as_of)
+    held = context.ledger.held_by_all(since, as_of, seen(context.settings, published))
     spent = context.ledger.spent(policy.budgets, as_of.astimezone(context.shop.zone).date(), as_of)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):

@@ -69,9 +69,9 @@ def in_log(cap: Cap, rows: Mapping[str, Numbers], n: int) -> NDArray[np.int64]:
 
 
 def within(cap: Cap, contacts: Iterable[Contact], now: datetime) -> int:
-    """How many of these a cap counts at a moment: what lies ahead, and in its window behind."""
+    """How many of these a cap counts at a moment beside the log's: those ahead, and in its window behind."""
     since = now - cap.days * DAY
-    return sum(_on(cap.channel, of.channel) and of.at > since for of in contacts)
+    return sum(_on(cap.channel, of.channel) and of.at > since and not of.in_log for of in contacts)
 
 
 def days_since(

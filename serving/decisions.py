@@ -1,8 +1,8 @@
 """Take one customer's next best action, record it in the ledger, and replay it from the record.
 
 Features and models come from what is published and released now; `answers.answer` does the rest. P(order)
-comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. The log holds no
-decision of this ledger, so the contacts of both add up and nothing counts twice.
+comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. What the log has of
+this ledger's contacts, its features count; the others count from the ledger: `exported.py`.
 
 What binds is read while the ledger is locked: pauses, what the customer said, what other decisions hold. So a
 pause or a withdrawal that was accepted before a decision is written binds it, on every worker.
@@ -33,6 +33,7 @@ from serving.actions import NOTHING, Action, catalogue, require_features
 from serving.answers import DecisionAnswer, answer
 from serving.api import Customer, DecisionRequest
 from serving.contacts import longest
+from serving.exported import seen
 from serving.ledger import Entry, Ledger, Sealed
 from serving.pauses import Pauses
 from serving.prices import Prices, in_force
@@ -241,7 +242,7 @@ class _Found:
             scenario=request.scenario,
             context=request.context,
             standing=context.standings.standing(told, self.published, self.rows.consents(0)),
-            held=context.ledger.held(who, since, as_of),
+            held=context.ledger.held(who, since, as_of, seen(settings, self.published)),
             spent=context.ledger.spent(policy.budgets, day, as_of) if policy.budgets else (),
         )
 

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from threading import RLock
+from typing import Any
 
 import msgspec
 
@@ -36,7 +37,8 @@ from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import ledger_reports, reservations
-from serving.ledger_reports import Delivery, Kept, Outcome, Reported
+from serving.exported import NOTHING, Seen
+from serving.ledger_reports import USED, Delivery, Kept, Outcome, Reported, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.reservations import Contact, Reservation
 
@@ -47,6 +49,7 @@ _COLUMNS = (
 )  # fmt: skip
 _TIMES = ("as_of", "window_end", "matures_at")
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
+_FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -156,15 +159,19 @@ class Ledger:
             assert entry.sealed is not None
             return entry.sealed.answer
 
-    def held(self, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
+    def held(
+        self, customer_id: str, since: datetime, now: datetime, seen: Seen = NOTHING
+    ) -> tuple[Contact, ...]:
         """Marketing contacts of a customer after a moment that decisions made or hold, the oldest first."""
         with self._used("read"):
-            return reservations.held(self._db, customer_id, since, now)
+            return reservations.held(self._db, customer_id, since, now, seen)
 
-    def held_by_all(self, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
+    def held_by_all(
+        self, since: datetime, now: datetime, seen: Seen = NOTHING
+    ) -> dict[str, tuple[Contact, ...]]:
         """As `held`, of everybody who has any, by customer id."""
         with self._used("read"):
-            return reservations.held_by_all(self._db, since, now)
+            return reservations.held_by_all(self._db, since, now, seen)
 
     def spent(self, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
         """What is spent or held of each budget in the period that a day is in, shop currency."""
@@ -229,6 +236,38 @@ class Ledger:
             for id in {one.decision_id for one in told if isinstance(one, Delivery)}:
                 reservations.settle(self._db, id)
             return found
+
+    def sent(self) -> Iterator[dict[str, Any]]:
+        """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
+        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds."""
+        yield from self._rows(
+            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, d.channel, d.cost, d.propensity, "
+            "d.scenario",
+            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) WHERE d.reserves = 1",
+            "x.number",
+        )
+
+    def told(self, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
+        """Outcomes of some types, late or not: id, customer_id, key, type, at, recorded_at, scenario, sent.
+
+        sent: the number of the first delivery that says that the contact was sent, if there is one.
+        """
+        yield from self._rows(
+            f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
+            f"outcomes o ON o.decision_id = d.id WHERE o.type IN ({', '.join('?' * len(types))})",
+            "o.number",
+            types,
+        )
+
+    def _rows(
+        self, columns: str, of: str, order: str, values: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        with self._used("read"):
+            known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
+            query = f"SELECT {columns} FROM {known} JOIN {of} ORDER BY {order}"
+            found = self._db.execute(query, values)
+            names = [column[0] for column in found.description]
+            yield from (dict(zip(names, row, strict=True)) for row in found)
 
     def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
         """Outcomes that count, by decision: of one, or of all that have any."""

@@ -26,6 +26,7 @@ from serving.ledger_store import Store
 
 Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
 FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
+USED = "x.status IN ('sent', 'delivered')"  # of a delivery x: the contact happened
 Type = Literal["order", "refund", "redeem", "open", "click", "opt_out", "complaint"]
 OLD_GRACE_DAYS = 7  # of decisions from before the ledger recorded when they mature
 _DAY = 86_400_000_000  # microseconds

@@ -10,7 +10,7 @@ by `until`, it is free too. Both tables follow from decisions and deliveries; th
 takes no longer as the ledger grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from features.moments import from_us, to_us
 from features.policy import Budget
+from serving.exported import Seen
+from serving.ledger_reports import USED
 from serving.ledger_store import Store
 
 HELD, KEPT, FREE = 0, 1, 2
@@ -26,15 +28,21 @@ UNITS = 1_000_000  # of a unit of currency: sums of whole numbers never drift
 _SWEPT = 200  # reservations that one decision looks after, at most
 
 _COUNTS = f"(state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))"
+_IN_LOG = f"""EXISTS (SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
+  AND x.number <= ? AND x.recorded_at <= ?)"""
 _EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
 
 
 class Contact(Struct, frozen=True):
-    """One marketing contact, sent or still to be: what caps and cooldowns count beside the features."""
+    """One marketing contact, sent or still to be: what caps and cooldowns count beside the features.
+
+    in_log: the features count it too.
+    """
 
     at: datetime
     channel: str | None
     action: str | None = None
+    in_log: bool = False
 
 
 class Reservation(NamedTuple):
@@ -91,27 +99,32 @@ def settle(store: Store, decision_id: str) -> None:
         store.execute("UPDATE reservations SET at = ? WHERE decision_id = ?", (at, decision_id))
 
 
-def held(store: Store, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
+def held(store: Store, customer_id: str, since: datetime, now: datetime, seen: Seen) -> tuple[Contact, ...]:
     """A customer's contacts after a moment, sent or held, the oldest first."""
-    found = store.execute(
-        f"SELECT at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
-        f"WHERE customer_id = ? AND at > ? AND {_COUNTS} ORDER BY at, decision_id",
-        (customer_id, to_us(since), to_us(now)),
-    ).fetchall()
-    return tuple(Contact(from_us(at), channel, action) for at, channel, action in found)
+    return tuple(
+        contact for _, contact in _held(store, "customer_id = ? AND", [customer_id], since, now, seen)
+    )
 
 
-def held_by_all(store: Store, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
+def held_by_all(store: Store, since: datetime, now: datetime, seen: Seen) -> dict[str, tuple[Contact, ...]]:
     """As `held`, of everybody who has any, by customer id."""
+    by_customer: dict[str, list[Contact]] = {}
+    for who, contact in _held(store, "", [], since, now, seen):
+        by_customer.setdefault(who, []).append(contact)
+    return {who: tuple(contacts) for who, contacts in by_customer.items()}
+
+
+def _held(
+    store: Store, whose: str, of: list[str], since: datetime, now: datetime, seen: Seen
+) -> Iterator[tuple[str, Contact]]:
+    known = (seen.number, 0 if seen.until is None else to_us(seen.until))
     found = store.execute(
-        f"SELECT customer_id, at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
-        f"WHERE at > ? AND {_COUNTS} ORDER BY at, decision_id",
-        (to_us(since), to_us(now)),
+        f"SELECT customer_id, at, channel, action, {_IN_LOG} FROM reservations "
+        f"JOIN pseudonyms USING (pseudonym) WHERE {whose} at > ? AND {_COUNTS} ORDER BY at, decision_id",
+        (*known, *of, to_us(since), to_us(now)),
     ).fetchall()
-    by_customer: dict[str, tuple[Contact, ...]] = {}
-    for who, at, channel, action in found:
-        by_customer[who] = (*by_customer.get(who, ()), Contact(from_us(at), channel, action))
-    return by_customer
+    for who, at, channel, action, in_log in found:
+        yield who, Contact(from_us(at), channel, action, bool(in_log))
 
 
 def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
