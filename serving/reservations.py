@@ -44,7 +44,14 @@ CASE coalesce((
   SELECT status FROM deliveries WHERE decision_id = decisions.id ORDER BY deliveries.rowid DESC LIMIT 1
 ), '') WHEN '' THEN {HELD} WHEN 'sent' THEN {KEPT} WHEN 'delivered' THEN {KEPT} ELSE {FREE} END
 FROM decisions WHERE reserves = 1"""
-_COUNTS = f"(state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))"
+# Those that count at a moment (given three times), after another. While it is held, a message may go at any
+# moment until then; without such a limit it is taken to go when it is due.
+_CONTACTS = f"""FROM (
+  SELECT CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
+    channel, action, customer_id, decision_id
+  FROM reservations JOIN pseudonyms USING (pseudonym)
+  WHERE (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
+) AS counted WHERE at > ?"""
 _EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
 
 
@@ -123,25 +130,23 @@ def settle(db: sqlite3.Connection, decision_id: str, status: str, at: datetime) 
 
 def held(db: sqlite3.Connection, customer_id: str, since: datetime, now: datetime) -> tuple[Contact, ...]:
     """A customer's contacts after a moment, sent or held, the oldest first."""
-    found = db.execute(
-        f"SELECT at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
-        f"WHERE customer_id = ? AND at > ? AND {_COUNTS} ORDER BY at, decision_id",
-        (customer_id, to_us(since), to_us(now)),
-    ).fetchall()
+    found = db.execute(f"SELECT at, channel, action {_CONTACTS} AND customer_id = ? ORDER BY at, decision_id",
+                       (*_moments(since, now), customer_id)).fetchall()  # fmt: skip
     return tuple(Contact(from_us(at), channel, action) for at, channel, action in found)
 
 
 def held_by_all(db: sqlite3.Connection, since: datetime, now: datetime) -> dict[str, tuple[Contact, ...]]:
     """As `held`, of everybody who has any, by customer id."""
-    found = db.execute(
-        f"SELECT customer_id, at, channel, action FROM reservations JOIN pseudonyms USING (pseudonym) "
-        f"WHERE at > ? AND {_COUNTS} ORDER BY at, decision_id",
-        (to_us(since), to_us(now)),
-    ).fetchall()
+    query = f"SELECT at, channel, action, customer_id {_CONTACTS} ORDER BY at, decision_id"
     by_customer: dict[str, tuple[Contact, ...]] = {}
-    for who, at, channel, action in found:
+    for at, channel, action, who in db.execute(query, _moments(since, now)).fetchall():
         by_customer[who] = (*by_customer.get(who, ()), Contact(from_us(at), channel, action))
     return by_customer
+
+
+def _moments(since: datetime, now: datetime) -> tuple[int, ...]:
+    at = to_us(now)
+    return at, at, at, to_us(since)
 
 
 def spent(db: sqlite3.Connection, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
