@@ -27,9 +27,17 @@ SENT = ("sent", "delivered")  # statuses of a delivery by which the customer was
 UNITS = 1_000_000  # of a unit of currency: sums of whole numbers never drift
 _SWEPT = 200  # reservations that one decision looks after, at most
 
-_COUNTS = f"(state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))"
-_IN_LOG = f"""EXISTS (SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
-  AND x.number <= ? AND x.recorded_at <= ?)"""
+# Those that count at a moment (given three times), after another. While it is held, a message may go at any
+# moment until then; without such a limit it is taken to go when it is due.
+_CONTACTS = f"""SELECT * FROM (
+  SELECT customer_id, CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
+    channel, action, decision_id, EXISTS (
+      SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
+      AND x.number <= ? AND x.recorded_at <= ?
+    ) AS in_log
+  FROM reservations JOIN pseudonyms USING (pseudonym)
+  WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
+) AS counted WHERE at > ? ORDER BY at, decision_id"""
 _EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
 
 
@@ -117,14 +125,12 @@ def held_by_all(store: Store, since: datetime, now: datetime, seen: Seen) -> dic
 def _held(
     store: Store, whose: str, of: list[str], since: datetime, now: datetime, seen: Seen
 ) -> Iterator[tuple[str, Contact]]:
-    known = (seen.number, 0 if seen.until is None else to_us(seen.until))
+    at, until = to_us(now), 0 if seen.until is None else to_us(seen.until)
     found = store.execute(
-        f"SELECT customer_id, at, channel, action, {_IN_LOG} FROM reservations "
-        f"JOIN pseudonyms USING (pseudonym) WHERE {whose} at > ? AND {_COUNTS} ORDER BY at, decision_id",
-        (*known, *of, to_us(since), to_us(now)),
+        _CONTACTS.format(whose), (at, at, seen.number, until, *of, at, to_us(since))
     ).fetchall()
-    for who, at, channel, action, in_log in found:
-        yield who, Contact(from_us(at), channel, action, bool(in_log))
+    for who, sent, channel, action, _, in_log in found:
+        yield who, Contact(from_us(sent), channel, action, bool(in_log))
 
 
 def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:

@@ -471,7 +471,7 @@ def test_a_server_that_was_restarted_is_asked_again(postgres: PostgresServer, tm
 def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger) -> None:
     """An update must not lose what was decided, nor take it for damaged, nor forget until when it counts."""
     old = entry(scenario=None, cost=None, window_end=None, matures_at=None, context=b'{"horizon_days":28}')
-    write(ledger, old)
+    write(ledger, old, *(msgspec.structs.replace(old, id=id) for id in ("sent", "held")))
     for table in ("deliveries", "outcomes", "reservations", "spending"):
         rows(settings, f"DROP TABLE {table}")
     for column in ("scenario", "cost", "window_end", "matures_at"):
@@ -480,12 +480,13 @@ def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger
     rows(settings, "CREATE INDEX deliveries_by_decision ON deliveries (decision_id)")
     rows(settings, "CREATE TABLE outcomes (decision_id TEXT, type TEXT, value REAL, at INTEGER, "
                    "window_end INTEGER, matured INTEGER)")  # fmt: skip
-    rows(settings, f"INSERT INTO deliveries VALUES ('d1', 'blocked', {to_us(NOW)}, 'printer')")
+    for id, status in (("d1", "blocked"), ("sent", "sent")):
+        rows(settings, f"INSERT INTO deliveries VALUES ('{id}', '{status}', {to_us(NOW)}, NULL)")
     rows(settings, "PRAGMA user_version = 1")
     with closing(Ledger(settings)) as again:
         assert again.read("d1") == old
         assert again.damaged() == []
-        assert again.held("marie", NOW - DAY, NOW) == ()
+        assert [one.at for one in again.held("marie", NOW - DAY, NOW + 999 * DAY)] == [NOW, NOW]
         (found,) = again.report([outcome("1", at=NOW + 28 * DAY)], NOW + 28 * DAY)
         assert found == Reported("accepted", "after_window", NOW + 28 * DAY, NOW + 35 * DAY)
         write(again, entry("d2"))
