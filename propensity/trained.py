@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propensity.compared import show_origins
+from propensity.compared import show_means, show_origins
 from propensity.tables import console, figure, say, show_trained, table
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ def show(one: Trained) -> None:
     """Figures on later time beside the baselines', with 95 % intervals, and the verdict."""
     if one.card.backtest:
         show_origins(one.card)
+        show_means(one.card, one.against)
         show_trained(one)
     else:
         _show_figures(one.card)

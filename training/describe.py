@@ -1,8 +1,10 @@
 """What a trained model says of itself: its card, its figures, the verdict."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,10 +18,12 @@ from serving.booster import Rows
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.models import Model
 from training import baselines, evaluate, pooled
-from training.backtest import Step
 from training.evaluate import Numbers
-from training.samples import Dataset, Part
 from training.targets import Target, text
+
+if TYPE_CHECKING:  # who reads a card need not load what fits models
+    from training.backtest import Step
+    from training.samples import Dataset, Part
 
 KINDS = {
     "trees": Words("small trees", "小型提升树"),
@@ -105,6 +109,21 @@ def card_of(
     )
 
 
+def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[str, Any]) -> ModelCard:
+    """The card with what its candidates are fitted with, and what was asked of its features before."""
+    moments = len(asked["recomputed_at"])
+    told = Text(
+        f"No feature looks ahead: all {asked['features']} were computed again for up to {asked['customers']} "
+        f"customers at {moments} moments from a log that ended there, and were the same; none tells what comes "
+        "next by so much better than what comes after that, as one that peeks would.",
+        f"没有特征窥视未来：{asked['features']}个特征在{moments}个时点、至多{asked['customers']}名客户上"
+        "用截止到该时点的日志重新计算，结果一致；也没有特征对近期的预测力异常高于其后时段。",
+    )
+    return msgspec.structs.replace(
+        card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)
+    )
+
+
 def with_search(card: ModelCard, origins: Sequence[datetime]) -> ModelCard:
     """The card of a model whose parameters were searched for, with the origins that decided."""
     first, last, number = origins[0], origins[-1], len(origins)
@@ -131,9 +150,15 @@ def with_figures(
 
 
 def with_details(card: ModelCard, model: Model, part: Part, scores: Mapping[str, Numbers]) -> ModelCard:
-    """The card with the test's curves, and how well its approximate reasons agree with exact ones."""
+    """The card with the test's curves, what the model looks at, and how well its approximate reasons agree
+    with exact ones, both over up to _ASKED of the test's customers."""
+    rows = part.matrix[:: max(len(part) // _ASKED, 1)][:_ASKED]
+    exact, _ = model.contributions(rows, exact=True)
     return msgspec.structs.replace(
-        card, curves=evaluate.curves(part.label, scores), reasons=agreement(model, part.matrix)
+        card,
+        curves=evaluate.curves(part.label, scores),
+        importance=importance(card, exact),
+        reasons=agreement(model, rows, exact),
     )
 
 
@@ -157,11 +182,17 @@ def with_segments(card: ModelCard, described: Mapping[str, Any]) -> ModelCard:
     return msgspec.structs.replace(card, notes=notes, **described)
 
 
-def agreement(model: Model, matrix: Rows) -> dict[str, float]:
-    """Approximate against exact reasons of up to _ASKED customers, evenly drawn: the share whose first topic
-    is the same, the mean overlap of the first three, and the correlation of all topics' contributions."""
-    rows = matrix[:: max(len(matrix) // _ASKED, 1)][:_ASKED]
-    quick, exact = (model.teller.sums(model.contributions(rows, wanted)[0]) for wanted in (False, True))
+def importance(card: ModelCard, exact: Numbers) -> dict[str, float]:
+    """Feature -> its mean absolute contribution to the log-odds. exact: Shapley values [n, F]."""
+    mean = np.abs(exact).mean(axis=0)
+    names = (feature.name for feature in card.features)
+    return {name: round(float(one), evaluate.DIGITS) for name, one in zip(names, mean, strict=True)}
+
+
+def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, float]:
+    """Approximate against exact contributions [n, F] of some rows: the share whose first topic is the same,
+    the mean overlap of the first three, and the correlation of all topics' contributions."""
+    quick, exact = (model.teller.sums(of) for of in (model.contributions(rows)[0], contributions))
     first, firsts = (np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :3] for sums in (quick, exact))
     shared = [len(set(a) & set(b)) / len(a) for a, b in zip(first.tolist(), firsts.tolist(), strict=True)]
     told = {

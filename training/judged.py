@@ -5,10 +5,11 @@ from math import exp
 from typing import Any
 
 from features.charts import Dot, curve, dots
-from features.pages import Content, Html, paragraph, section, table
+from features.pages import Content, Html, code, paragraph, section, table
 from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
+from training.comparison import Comparison, Contest
 from training.describe import CALIBRATIONS, KINDS
 from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
 
@@ -73,6 +74,49 @@ def over_the_origins(card: ModelCard) -> Html:
             "came. A gain whose whole interval is above 0 is shown.",
             "在多个时点上用同一方法、仅用当时已知的数据重新训练，再以之后的实际结果评估。整个区间大于0的提升才算得到证明。",
         ),
+    )
+
+
+def in_force(card: ModelCard, against: Contest | None) -> Html | str:
+    """How it does beside the version in force, over all origins: what the gate judges by."""
+    if against is None:
+        return ""
+    found, other = against.compared, Words(f"version {against.version}", f"版本{against.version}")
+    rows = [
+        (who, *(cell(own.get(name)) for name in ("auc", "log_loss")), *_level(level))
+        for who, own, level in zip((MODEL, other), found.figures, found.levels, strict=True)
+    ]
+    gained = (cell(found.gains["auc_gain"], "+"), cell(found.gains["log_loss_gain"], "+"))
+    head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *_LEVEL)
+    groups = [
+        (code(one.feature), f"{one.low:g}", f"{one.high:g}", one.rows, cell(one.auc_gain, "+"))
+        for one in found.segments
+    ]
+    by = (
+        Words("By", "维度"), Words("From", "起"), Words("To", "止"), Words("Rows", "行数"), _gain("auc_gain"),
+    )  # fmt: skip
+    return section(
+        Words(
+            f"Against version {against.version}, in force when it was compared: {found.origins} moments",
+            f"与当时在用的版本{against.version}对比：{found.origins}个时点",
+        ),
+        table(head, [*rows, (Words("gained", "提升"), *gained, None, None, None, None)], right=range(1, 6)),
+        table(by, groups, right=range(1, 5)) if groups else "",
+        note=contested(found),
+    )
+
+
+def contested(found: Comparison) -> Words:
+    """How a comparison with the version in force was made."""
+    anew = found.origins - found.itself
+    return Words(
+        f"Paired over the same customers at {found.origins} moments; intervals know that a customer comes "
+        f"back in each. At {found.itself} of them the version in force scored itself"
+        + (f"; at the {anew} before, its recipe was fitted anew on what was known then." if anew else ".")
+        + " Level: at the last moment.",
+        f"在{found.origins}个时点对同一批客户成对比较，区间已考虑同一客户重复出现。其中{found.itself}个时点由在用版本直接评分"
+        + (f"，之前的{anew}个时点用其方法和当时已知的数据重新训练。" if anew else "。")
+        + "概率水平：最后时点。",
     )
 
 
