@@ -59,9 +59,9 @@ def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping
         ),
         note=Words(
             "Trained by itself: by `propensity train` without names. `propensity targets suggest` reads "
-            "which horizons fit this log. `value` and `segmentation` are trained by name, and are no targets.",
+            "which horizons fit this log. `value` and `segmentation`, trained by name, are no targets.",
             "默认：运行`propensity train`且不指定名称时训练。`propensity targets suggest`给出适合此日志的"
-            "预测期。`value`与`segmentation`亦按名称训练，不属于目标。",
+            "预测期。`value`与`segmentation`亦按名称训练，不是目标。",
         ),
     )  # fmt: skip
 

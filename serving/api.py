@@ -109,13 +109,18 @@ class ReasonAnswer(Struct, frozen=True):
 
 
 class Score(Struct, frozen=True):
-    """percentile: share of the moment's customers with at most this probability; null if none were scored."""
+    """percentile: share of the moment's customers with at most this probability; null if none were scored.
+
+    reasons_exact: whether the contributions of `reasons` are Shapley values, as asked for by `exact` and of a
+    model that is a sum; false: an approximation, whose agreement with them the model's card tells.
+    """
 
     target: str
     probability: float
     percentile: float | None
     model_version: str
     reasons: list[ReasonAnswer]
+    reasons_exact: bool
 
 
 class NoScore(Struct, frozen=True):

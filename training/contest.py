@@ -54,7 +54,7 @@ def compared(settings: Settings, folder: Path, champion: Release) -> Comparison:
             f"{card.version} was judged: build it (`propensity features build --since`), or train again"
         )
     data = samples.read(settings, log, build, target, when, [feature.name for feature in card.features])
-    walked = backtest.walk(data, card.trained_on.seed, parameters_of(card), alone=True)
+    walked = backtest.walk(data, card.trained_on.seed, parameters_of(card, target), alone=True)
     return hold(settings, folder, model, champion, target, data, walked)
 
 
@@ -85,8 +85,8 @@ def hold(
     rows = [Rows.of(step.part, data.features) for step in walked]
     own = [step.scores["model"] for step in walked[:-1]] + [model.score(walked[-1].part.matrix)]
     names = tuple(feature.name for feature in theirs.card.features)
-    recipe = (names, theirs.card.trained_on.seed, parameters_of(theirs.card))
-    if recipe != (data.features, model.card.trained_on.seed, parameters_of(model.card)):
+    recipe = (names, theirs.card.trained_on.seed, parameters_of(theirs.card, target))
+    if recipe != (data.features, model.card.trained_on.seed, parameters_of(model.card, target)):
         data = samples.read(settings, Log.open(settings), build, target, data.timeline, names)
         walked = backtest.walk(data, *recipe[1:], cluster=cluster, alone=True)
     old = [step.origin >= known(theirs) for step in walked]
@@ -99,6 +99,6 @@ def hold(
     return found
 
 
-def parameters_of(card: ModelCard) -> Parameters:
+def parameters_of(card: ModelCard, target: Target) -> Parameters:
     """What its candidates were fitted with; the defaults of a card that does not say."""
-    return Parameters(**card.parameters or {"monotone": LABELS[card.target.label].monotone})
+    return Parameters(**card.parameters or {"monotone": LABELS[target.label].monotone})

@@ -105,7 +105,9 @@ def problems(population: Population, features: Mapping[str, Feature] | None = No
         feature = features.get(population.feature)
         if feature is None:
             meant = _meant(population.feature, features)
-            found.append(f"the population is known by {population.feature}, no declared feature{meant}")
+            found.append(
+                f"the population is known by {population.feature}, which is no declared feature{meant}"
+            )
         elif population.days < (feature.window or 0):
             found.append(f"the population needs days={feature.window}: {feature.name} looks back so far")
     return found

@@ -366,11 +366,7 @@ def lacking(target: Target, tables: Collection[str], features: Collection[str]) 
         return Words(f"the log has no table {' or '.join(wanted)}", f"日志中没有表{'或'.join(wanted)}")
     feature = target.population.feature
     if features and feature is not None and feature not in features:
-        return Words(
-            f"the build has no feature {feature}: the log lacks its table, or `propensity features build` "
-            "has not run since it was declared",
-            f"特征库中没有{feature}：日志缺少所需的表，或声明后尚未运行`propensity features build`",
-        )
+        return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
     return None
 
 
@@ -421,7 +417,9 @@ def require_known(name: str, known: Collection[str], where: str = "") -> None:
     """UsageError with what there is, and what was probably meant, if a name is none of the known."""
     if name not in known:
         close = nearest(name, known) if name else "."
-        raise UsageError(f"no target {name!r}{where}; there are: {', '.join(known)}{close.rstrip('.')}")
+        raise UsageError(
+            f"no target {name or repr(name)}{where}; there are: {', '.join(known)}{close.rstrip('.')}"
+        )
 
 
 def text(words: Words) -> Text:
