@@ -255,6 +255,8 @@ def show_customer(answer: dict[str, Any]) -> None:
             f"orders, {profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
             f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
         )
+        if against := value["contradicted_by"]:
+            say(f"{', '.join(against)} say the contrary of that date: trust them, they read more than orders")
     if "error" in segments:
         say(f"segments: {segments['error']['detail']}")
         return

@@ -168,7 +168,9 @@ class Value(Struct, frozen=True, kw_only=True):
 
     orders: expected days with an order. order_chance: of one or more. percentile: share of customers whose
     expected profit is at most this one's. next_order_date: by which an order has come with a chance of one
-    half, in the shop's zone; null if that is not within a year.
+    half, in the shop's zone; null if that is not within a year. contradicted_by: the targets among `scores`
+    that say the contrary of that date, such as repurchase_7d below one half where the date is within a week.
+    Trust those: they read more than the orders, and were judged by what came within just so many days.
     """
 
     model_version: str
@@ -180,6 +182,7 @@ class Value(Struct, frozen=True, kw_only=True):
     profit: Profit
     percentile: float
     next_order_date: str | None
+    contradicted_by: list[str]
 
 
 class NoValue(Struct, frozen=True):

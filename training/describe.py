@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.definitions import Feature
@@ -30,6 +31,7 @@ KINDS = {
     "spline": Words("a spline-logistic regression", "样条逻辑回归"),
     "blend": Words("trees and spline-logistic regression, half each", "提升树与样条逻辑回归各半"),
 }
+Bools = NDArray[np.bool_]
 _ASKED = 2_000  # customers whose exact reasons are computed
 CALIBRATIONS = {
     "identity": Words("as it is", "不作校准"),
@@ -114,11 +116,11 @@ def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[s
     moments = len(asked["recomputed_at"])
     told = Text(
         f"No feature looks ahead: all {asked['features']} were computed again for up to {asked['customers']} "
-        f"customers at {moments} moments from a log that ended there, and were the same; none tells what comes "
-        "next by so much better than what comes after that, as one that peeks would.",
+        f"customers at {moments} moments from a log that ended there, and were the same; none tells what "
+        "comes next by so much better than what comes after that, as one that peeks would.",
         f"没有特征窥视未来：{asked['features']}个特征在{moments}个时点、至多"
-        f"{asked['customers']}名客户上用截止到该时点的日志重新计算，结果一致；"
-        "也没有特征对近期的预测力异常高于其后时段。",
+        f"{asked['customers']}名客户上用截止到该时点的日志重新计算，"
+        "结果一致；也没有特征对近期的预测力异常高于其后时段。",
     )
     return msgspec.structs.replace(
         card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)
@@ -204,18 +206,54 @@ def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, flo
     return {name: round(value, evaluate.DIGITS) for name, value in told.items()}
 
 
-def backtest_of(steps: Sequence[Step]) -> dict[str, Any]:
-    """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin."""
+def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) -> dict[str, Any]:
+    """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin.
+
+    held_out: who of each origin's customers is in the policy's holdout, and was left alone.
+    """
+    held_out = held_out or [np.zeros(len(step.part), np.bool_) for step in steps]
     names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
     metrics, gains = pooled.figures(
         [step.part.label for step in steps],
         [step.part.customer for step in steps],
         {name: [step.scores[name] for step in steps] for name in names},
     )
-    return {"metrics": metrics, "gains": gains, "origins": [_origin(step) for step in steps]}
+    return {
+        "metrics": metrics,
+        "gains": gains,
+        "contacts": _groups(steps, held_out),
+        "origins": [_origin(step, held) for step, held in zip(steps, held_out, strict=True)],
+    }
 
 
-def _origin(step: Step) -> dict[str, Any]:
+def _groups(steps: Sequence[Step], held_out: Sequence[Bools]) -> dict[str, Any]:
+    """The level over all origins of those left alone, of the holdout among them, and of the contacted.
+
+    z knows that a customer comes back at every origin. A group that is not there is absent.
+    """
+    parts = [step.part for step in steps]
+    label = np.concatenate([part.label for part in parts])
+    score = np.concatenate([step.scores["model"] for step in steps])
+    customer = np.concatenate([part.customer for part in parts])
+    treated = np.concatenate([part.treated for part in parts])
+    told = {}
+    for name, rows in _apart(treated, np.concatenate(held_out)).items():
+        if not rows.any():
+            continue
+        missed = np.bincount(customer[rows], (label - score)[rows])
+        told[name] = {
+            "rows": int(rows.sum()),
+            "observed_over_expected": round(float(label[rows].sum() / score[rows].sum()), evaluate.DIGITS),
+            "z": round(float(missed.sum() / np.sqrt((missed**2).sum())), evaluate.DIGITS),
+        }
+    return told
+
+
+def _apart(treated: Bools, held: Bools) -> dict[str, Bools]:
+    return {"untreated": ~treated, "held_out": held, "treated": treated}
+
+
+def _origin(step: Step, held: Bools) -> dict[str, Any]:
     label, score, treated = step.part.label, step.scores["model"], step.part.treated
     told = {
         "moment": iso(step.origin),
@@ -228,7 +266,7 @@ def _origin(step: Step) -> dict[str, Any]:
         **pooled.level(label, score),
         "effect_of_contacts": round(step.fitted[step.candidate].effect, evaluate.DIGITS),
     }
-    for name, rows in (("untreated", ~treated), ("treated", treated)):
+    for name, rows in _apart(treated, held).items():
         if treated.any() and 0 < label[rows].sum() < rows.sum():
             told[name] = {"rows": int(rows.sum()), **pooled.level(label[rows], score[rows])}
     return told

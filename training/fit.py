@@ -44,6 +44,7 @@ from training import (
 from training.candidates import Parameters
 from training.distributed import Cluster
 from training.targets import LABELS, of_shop, require_known
+from training.treatment import held_out
 
 if TYPE_CHECKING:
     from training.tune import Found, Search
@@ -160,9 +161,13 @@ def train(
             # Saved once to be judged: what is judged is the very score that is served.
             model = models.save(Path(scratch) / "judged", card, fitted.components, last.calibration, examples)
             scores = {**last.scores, "model": model.score(last.part.matrix)}
+            held = [
+                held_out(shop, [data.ids[n] for n in step.part.customer], step.origin, step.part.treated)
+                for step in walked
+            ]
             say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            card = describe.with_figures(card, judged, describe.backtest_of(walked))
+            card = describe.with_figures(card, judged, describe.backtest_of(walked, held))
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)

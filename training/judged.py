@@ -189,6 +189,7 @@ def contacts(card: ModelCard) -> Html:
     return section(
         title,
         table(chosen_head, chosen, right=(3, 4)),
+        *_over_all(card),
         table(head, apart, right=range(2, 6)) if apart else "",
         note=Words(
             "The model speaks of customers whom the shop leaves alone for the horizon. Effect of contacts: "
@@ -203,7 +204,51 @@ def contacts(card: ModelCard) -> Html:
     )
 
 
-_GROUPS = {"untreated": Words("left alone", "未触达"), "treated": Words("contacted", "已触达")}
+_GROUPS = {
+    "untreated": Words("left alone", "未触达"),
+    "held_out": Words("of them the policy's holdout", "其中策略对照组"),
+    "treated": Words("contacted", "已触达"),
+}
+
+
+def _over_all(card: ModelCard) -> list[Html]:
+    """Observed over expected of each group over all moments, and whether there is a holdout to trust."""
+    groups = card.backtest.get("contacts")
+    if not groups:
+        return []
+    rows = [
+        (
+            words,
+            groups[name]["rows"],
+            f"{groups[name]['observed_over_expected']:.3f}",
+            f"{groups[name]['z']:+.2f}",
+        )
+        for name, words in _GROUPS.items()
+        if name in groups
+    ]
+    head = (Words("Over all moments", "全部时点"), Words("Rows", "行数"), *_LEVEL[:2])
+    return [table(head, rows, right=range(1, 4)), paragraph(holdout(groups))]
+
+
+def holdout(groups: Mapping[str, Any]) -> Words:
+    """What the groups of `backtest.contacts` may be taken for."""
+    if "treated" not in groups:
+        return Words(
+            "Nobody is known to have been contacted: the log has no contacts within these horizons.",
+            "没有触达记录：日志中这些预测期内没有触达。",
+        )
+    if "held_out" not in groups:
+        return Words(
+            "There is no holdout in this log: no policy left some customers alone by lot, so those left "
+            "alone are those whom somebody chose not to contact.",
+            "此日志中没有对照组：没有按策略随机保留不触达的客户，未触达者是被人为选择不触达的客户。",
+        )
+    return Words(
+        "The holdout was left alone by lot: its level is the one to trust.",
+        "对照组随机产生且未被触达：其概率水平最可信。",
+    )
+
+
 _NOT_ADJUSTED = Words("not adjusted for", "未作调整")
 
 

@@ -173,8 +173,8 @@ def _figures(rows: Judged, inside: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def fairness(rows: Judged, kinds: Sequence[Grouped], seed: int) -> list[dict[str, Any]]:
-    """Of each kind, how many groups have labels enough, those that have `few`, and the largest gap between two
-    of the groups, were the tenth with the highest scores chosen.
+    """Of each kind, how many groups have labels enough, those that have `few`, and the largest gap between
+    two of the groups, were the tenth with the highest scores chosen.
 
     chosen: gap of the shares that are chosen (demographic parity); found, wrongly: of the shares chosen of
     those whom it came true of, and of the others (equalised odds). Gaps are Fairlearn's; their intervals draw
