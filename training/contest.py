@@ -8,7 +8,7 @@ there by construction, and differ by their age alone.
 What came of it is kept beside the version (`comparison.keep`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from features.compute.builds import Build
@@ -53,7 +53,8 @@ def compared(settings: Settings, folder: Path, champion: Release) -> Comparison:
             f"build {build.id} has no snapshot of {iso(card.tested_on.moment)}, when {card.name} "
             f"{card.version} was judged: build it (`propensity features build --since`), or train again"
         )
-    data = samples.read(settings, log, build, target, when, [feature.name for feature in card.features])
+    names = [feature.name for feature in card.features]
+    data = samples.read(settings, log, build, target, when, names).without_events()
     walked = backtest.walk(data, card.trained_on.seed, parameters_of(card, target), alone=True)
     return hold(settings, folder, model, champion, target, data, walked)
 
@@ -78,25 +79,39 @@ def hold(
 
     Errors as those of `compared`.
     """
-    theirs = champion.classifier
-    require_unseen(theirs, target, data.timeline.test)
-    build = Build.open(settings)
+    theirs, build = champion.classifier, Build.open(settings)
     build.require(theirs.card.needs, by=f"{theirs.card.name} {theirs.card.version}")
-    rows = [Rows.of(step.part, data.features) for step in walked]
-    own = [step.scores["model"] for step in walked[:-1]] + [model.score(walked[-1].part.matrix)]
-    names = tuple(feature.name for feature in theirs.card.features)
-    recipe = (names, theirs.card.trained_on.seed, parameters_of(theirs.card, target))
-    if recipe != (data.features, model.card.trained_on.seed, parameters_of(model.card, target)):
-        data = samples.read(settings, Log.open(settings), build, target, data.timeline, names)
-        walked = backtest.walk(data, *recipe[1:], cluster=cluster, alone=True)
-    old = [step.origin >= known(theirs) for step in walked]
-    said = [
-        theirs.score(step.part.matrix) if itself else step.scores["model"]
-        for step, itself in zip(walked, old, strict=True)
-    ]
-    found = paired(target, data.timeline.origins, rows, own, said, sum(old))
+
+    def read(names: Sequence[str]) -> Dataset:
+        log = Log.open(settings)
+        return samples.read(settings, log, build, target, data.timeline, names).without_events()
+
+    found = fought(model, theirs, target, data, walked, read, cluster)
     keep(folder, Contest(champion.version, theirs.card.trained_on, found))
     return found
+
+
+def fought(
+    model: Model, champion: Model, target: Target, data: Dataset, walked: Sequence[Step],
+    read: Callable[[Sequence[str]], Dataset], cluster: Cluster | None = None,
+) -> Comparison:  # fmt: skip
+    """A model, by its walk over the origins of its data, against another. read: the same with its features.
+
+    TrainingError if the other has learnt from what both would be judged by.
+    """
+    require_unseen(champion, target, data.timeline.test)
+    rows = [Rows.of(step.part, data.features) for step in walked]
+    own = [step.scores["model"] for step in walked[:-1]] + [model.score(walked[-1].part.matrix)]
+    names = tuple(feature.name for feature in champion.card.features)
+    recipe = (names, champion.card.trained_on.seed, parameters_of(champion.card, target))
+    if recipe != (data.features, model.card.trained_on.seed, parameters_of(model.card, target)):
+        walked = backtest.walk(read(names), *recipe[1:], cluster=cluster, alone=True)
+    old = [step.origin >= known(champion) for step in walked]
+    said = [
+        champion.score(step.part.matrix) if itself else step.scores["model"]
+        for step, itself in zip(walked, old, strict=True)
+    ]
+    return paired(target, data.timeline.origins, rows, own, said, sum(old))
 
 
 def parameters_of(card: ModelCard, target: Target) -> Parameters:
