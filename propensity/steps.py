@@ -188,9 +188,12 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     UsageError names what is not declared, NotEnoughData what is asked for and absent.
     """
     from training import targets
+    from training.trainers import OF_NO_TARGET
 
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    wanted = targets.chosen(targets.catalogue(shop.declared("TARGETS")), names, shop.targets)
+    wanted = targets.chosen(targets.of_shop(shop), names, shop.targets, OF_NO_TARGET)
+    if strange := targets.strange_categories(wanted, log):
+        raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
     absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
     if absent and (names or len(absent) == len(wanted)):
         raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
@@ -237,7 +240,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return declared
 
     def own_targets() -> dict[str, targets.Target]:
-        declared = targets.catalogue(shop.declared("TARGETS"), features)
+        declared = targets.of_shop(shop)
         targets.chosen(declared, (), shop.targets)
         return declared
 
@@ -267,6 +270,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             problems,
             f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)",
         )
+    problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     known = engine.available(log, features)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]

@@ -226,9 +226,7 @@ def show_online(settings: Settings) -> None:
 def show_scores(answer: dict[str, Any]) -> None:
     """What POST /v1/scores answered: a row a customer and target, with its reasons."""
     right = ("probability", "higher than")
-    shown = table(
-        f"Scores as of {answer['as_of']}", "customer", "target", *right, "why (approximate)", right=right
-    )
+    shown = table(f"Scores as of {answer['as_of']}", "customer", "target", *right, "why", right=right)
     for result in answer["results"]:
         customer = result["customer_id"]
         for score in result.get("scores", [result]):
@@ -237,6 +235,8 @@ def show_scores(answer: dict[str, Any]) -> None:
                 shown.add_row(customer, score.get("target", ""), error["code"], "", error["detail"])
             else:
                 why = "; ".join(reason["text"]["en"] for reason in score["reasons"])
+                if why and not score["reasons_exact"]:
+                    why += " (approximate)"
                 probability, percentile = f"{score['probability']:.3f}", f"{score['percentile']:.0f} %"
                 shown.add_row(customer, score["target"], probability, percentile, why)
             customer = ""
@@ -255,6 +255,8 @@ def show_customer(answer: dict[str, Any]) -> None:
             f"orders, {profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
             f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
         )
+        if against := value["contradicted_by"]:
+            say(f"{', '.join(against)} say the contrary of that date: trust them, they read more than orders")
     if "error" in segments:
         say(f"segments: {segments['error']['detail']}")
         return

@@ -111,13 +111,18 @@ class ReasonAnswer(Struct, frozen=True):
 
 
 class Score(Struct, frozen=True):
-    """percentile: share of the moment's customers with at most this probability; null if none were scored."""
+    """percentile: share of the moment's customers with at most this probability; null if none were scored.
+
+    reasons_exact: whether the contributions of `reasons` are Shapley values, as asked for by `exact` and of a
+    model that is a sum; false: an approximation, whose agreement with them the model's card tells.
+    """
 
     target: str
     probability: float
     percentile: float | None
     model_version: str
     reasons: list[ReasonAnswer]
+    reasons_exact: bool
 
 
 class NoScore(Struct, frozen=True):
@@ -165,7 +170,9 @@ class Value(Struct, frozen=True, kw_only=True):
 
     orders: expected days with an order. order_chance: of one or more. percentile: share of customers whose
     expected profit is at most this one's. next_order_date: by which an order has come with a chance of one
-    half, in the shop's zone; null if that is not within a year.
+    half, in the shop's zone; null if that is not within a year. contradicted_by: the targets among `scores`
+    that say the contrary of that date, such as repurchase_7d below one half where the date is within a week.
+    Trust those: they read more than the orders, and were judged by what came within just so many days.
     """
 
     model_version: str
@@ -177,6 +184,7 @@ class Value(Struct, frozen=True, kw_only=True):
     profit: Profit
     percentile: float
     next_order_date: str | None
+    contradicted_by: list[str]
 
 
 class NoValue(Struct, frozen=True):

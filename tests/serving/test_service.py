@@ -126,6 +126,7 @@ def test_exact_reasons_are_given_on_request(service: Running) -> None:
         for wanted in (False, True)
     )
     assert quick["probability"] == exact["probability"]
+    assert (quick["reasons_exact"], exact["reasons_exact"]) == (False, True)
     sums = [sum(reason["contribution"] for reason in score["reasons"]) for score in (quick, exact)]
     assert sums[0] == pytest.approx(sums[1], abs=1e-9)  # both add up to the score
     assert quick["reasons"] != exact["reasons"]
