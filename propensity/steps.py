@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """What `build_features` did, in words, and what it made. starved: releases that it cannot feed."""
+    """What `build_features` did, in words, and what it made.
+
+    starved: releases that it cannot feed. withheld: its snapshot was rolled back, so it is not served.
+    """
 
     text: str
     build: Build | None
     computed: int
     starved: tuple[str, ...] = ()
+    withheld: bool = False
 
 
 def as_of_of(settings: Settings, log: Log) -> datetime:
@@ -49,9 +53,10 @@ def build_features(
     publish: bool,
     dry_run: bool,
     progress: Progress = None,
+    again: bool = False,
 ) -> Built:
     """Take the inbox into the log, build a grid of snapshots, tell Feast of them, and publish the last one
-    with every release's scores.
+    with every release's scores. again: also if that was rolled back.
     """
     log = Log.open(settings) if dry_run else take_inbox(settings, progress)
     as_of = as_of_of(settings, log)
@@ -67,21 +72,30 @@ def build_features(
         return Built(text + (", and publish the last" if publish else ""), None, 0)
     build, computed = engine.build(settings, moments, progress)
     text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
-    return _put_to_use(settings, build, as_of if publish else None, text, computed)
+    return _put_to_use(settings, build, as_of if publish else None, text, computed, again)
 
 
-def _put_to_use(settings: Settings, build: Build, moment: datetime | None, text: str, computed: int) -> Built:
+def _put_to_use(
+    settings: Settings, build: Build, moment: datetime | None, text: str, computed: int, again: bool = False
+) -> Built:
     """Tell Feast of a build; publish its snapshot of the moment, if one is given, with everyone's scores."""
     from features import online, store
 
     store.apply(settings, build)
     starved: tuple[str, ...] = ()
+    if moment is not None and not again and online.withdrawn(settings, build, moment):
+        current = online.OnlineRows.open(settings).current()
+        text += (
+            f"\nNOT PUBLISHED: the snapshot of {iso(moment)} was rolled back, and stays withdrawn until something "
+            f"newer is built; {current.id} is served. `propensity features build --again` publishes it nevertheless"
+        )
+        return Built(text, build, computed, withheld=True)
     if moment is not None:
         # Scores first: the service never answers with a percentile of other rows.
         scored, starved = score_releases(settings, build, moment)
         text += "".join(f"\nscored everyone with {name}" for name in scored)
         text += "".join(f"\nNOT SCORED: {why}" for why in starved)
-        text += f"\npublished {online.publish(settings, build, moment)}"
+        text += f"\npublished {online.publish(settings, build, moment, again)}"
     return Built(text, build, computed, starved)
 
 
