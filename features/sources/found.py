@@ -79,14 +79,17 @@ def find(
 
 
 def roles_of(columns: list[Column]) -> dict[str, Guess]:
-    """The best column for each role, none for two roles."""
+    """The best column for each role, none for two roles; what is called so before what only looks so."""
     roles: dict[str, Guess] = {}
-    for role in NAMES:
-        taken = {g.column.name for g in roles.values()}
-        guesses = [g for c in columns if c.name not in taken and (g := rate(role, c))]
-        if guesses:
-            roles[role] = max(guesses, key=lambda g: (g.points, g.column.filled))
-    return roles
+    for named in (True, False):
+        for role in NAMES:
+            taken = {g.column.name for g in roles.values()}
+            guesses = [
+                g for c in columns if c.name not in taken and (g := rate(role, c)) and g.named == named
+            ]
+            if guesses and role not in roles:
+                roles[role] = max(guesses, key=lambda g: (g.points, g.column.filled))
+    return {role: roles[role] for role in NAMES if role in roles}
 
 
 def ids(connection: "duckdb.DuckDBPyConnection", column: str) -> frozenset[str]:

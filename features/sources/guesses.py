@@ -157,11 +157,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Guess:
-    """A column for a role. `why` is for people; `points` orders guesses."""
+    """A column for a role. `why` is for people; `points` orders guesses. named: by its name, too."""
 
     column: Column
     points: float
     why: str
+    named: bool = True
 
 
 def rate(role: str, column: Column) -> Guess | None:
@@ -176,9 +177,8 @@ def rate(role: str, column: Column) -> Guess | None:
         if share < SURE or (format in ("%Y%m%d", "%Y%m%d%H%M%S") and not named):
             return None
         read = {"": "ISO times", "epoch": "seconds since 1970", "epoch_ms": "milliseconds since 1970"}
-        return Guess(
-            column, 1 + named + share, f"{share:.1%} of its values read as {read.get(format, format)}; {why}"
-        )
+        said = f"{share:.1%} of its values read as {read.get(format, format)}; {why}"
+        return Guess(column, 1 + named + share, said, bool(named))
     if role in ("items", "price", "amount", "discount"):
         if column.number < SURE or not named:
             return None
@@ -191,7 +191,8 @@ def rate(role: str, column: Column) -> Guess | None:
             role != "customer_id" or repeated < 1.2 or column.distinct < 20 or column.whole < SURE
         ):
             return None
-        return Guess(column, named, f"{column.distinct:,} different values, each {repeated:.1f} times; {why}")
+        said = f"{column.distinct:,} different values, each {repeated:.1f} times; {why}"
+        return Guess(column, named, said, bool(named))
     if not named:
         return None
     return Guess(column, named, why)
