@@ -86,8 +86,9 @@ def _put_to_use(
     if moment is not None and not again and online.withdrawn(settings, build, moment):
         current = online.OnlineRows.open(settings).current()
         text += (
-            f"\nNOT PUBLISHED: the snapshot of {iso(moment)} was rolled back, and stays withdrawn until something "
-            f"newer is built; {current.id} is served. `propensity features build --again` publishes it nevertheless"
+            f"\nNOT PUBLISHED: the snapshot of {iso(moment)} was rolled back, and stays withdrawn until "
+            f"something newer is built; {current.id} is served. "
+            "`propensity features build --again` publishes it nevertheless"
         )
         return Built(text, build, computed, withheld=True)
     if moment is not None:

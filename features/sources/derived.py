@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from features.errors import SourceError
 from features.shop import Shop
 from features.sources import Source
+from features.sources.bounds import bounds_of
 from features.sources.declared import MADE, Declared, Match, Reading
 from features.sources.parsed import WHERE_FROM, parsed
 from features.sources.raw import literal, load, quoted
@@ -41,7 +42,7 @@ from features.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 2  # raise whenever the same mapping would give another log
+VERSION = 3  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -102,16 +103,19 @@ def _prepare(
     connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
     connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     raws: dict[object, str] = {}
-    accounted: set[str] = set()  # whose unreadable records were told
-    seen: set[str] = set()
+    loaded: list[tuple[Reading, str]] = []
     for reading in declared.readings:
         key = (reading.files, reading.format)
         if key not in raws:
             raws[key] = f"_raw_{len(raws)}"
             load(connection, raws[key], list(reading.files), reading.format)
-        raw = raws[key]
-        _check_sql(connection, reading, raw)
-        sql = parsed(reading, raw, declared.first_day)
+        _check_sql(connection, reading, raws[key])
+        loaded.append((reading, raws[key]))
+    bounds = bounds_of(connection, declared, loaded)
+    accounted: set[str] = set()  # whose unreadable records were told
+    seen: set[str] = set()
+    for reading, raw in loaded:
+        sql = parsed(reading, raw, bounds[reading.table])
         if not reading.accounts:
             sql = f"SELECT * REPLACE (NULL AS _file, NULL AS _line) FROM ({sql}) WHERE _aside IS NULL"
         elif raw not in accounted:

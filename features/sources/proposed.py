@@ -19,6 +19,7 @@ CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
 NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|未知|inconnu|anonyme|unbekannt|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
+NEVER = r"^(1899-12-3[01]|1900-01-0[01]|1970-01-01|0001-01-01|9999-12-31)|^(1900|1970|9999)/0?1/0?1\b|^0?1[/.]0?1[/.](1900|1970|0001)\b|^31[/.]12[/.]9999\b"
 OFTEN = 3  # times as often as other ids: then 0 is nobody's; 00000 may be one of 00000 to 99999
 
 
@@ -211,6 +212,10 @@ def time(column: Column) -> tuple[str, str]:
     """The declaration of a time, and what a person must decide."""
     format, share = column.times[0]
     name = text(column.name)
+    if never := [str(v) for v, _ in column.top if re.search(NEVER, str(v))]:
+        how = f", format = {text(format)}" if format else ""
+        known = f"{{ column = {name}{how}, null = {json.dumps(never)} }}"
+        return known, "  # DECIDE: taken for no time, as databases write it"
     rivals = [f for f, s in column.times[1:] if f and format and s == share and len(f) == len(format)]
     if rivals:
         return (

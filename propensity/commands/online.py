@@ -25,8 +25,8 @@ def online_status() -> None:
 def online_rollback(dry_run: bool) -> None:
     """Serve what was published before the current snapshot, at once and without a restart.
 
-    What is withdrawn is never rolled back to, nor published by the next build of the same: something newer is,
-    and `propensity features build --again` if you say so.
+    What is withdrawn is never rolled back to, nor published by the next build of the same:
+    something newer is, and `propensity features build --again` publishes it nevertheless.
     """
     from features.online import OnlineRows, nothing_before
 
