@@ -100,6 +100,8 @@ def at_fault(table: str, reason: str) -> tuple[str, ...]:
     """
     if keys := _KEYS.match(reason):
         return tuple(keys[1].split(", "))
+    if other := re.match(r"another (customer|day)'s (.+) in \w+$", reason):
+        return (*other[2].split(", "), "customer_id" if other[1] == "customer" else "at")
     if unread := re.match(r"(\w+) is not an? ", reason):
         return (unread[1],)
     if re.match(r"not in \w+, the currency", reason):

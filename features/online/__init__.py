@@ -72,7 +72,11 @@ KEPT = 3  # publications that stay: the current one, and two to roll back to
 def withdrawn(settings: Settings, build: Build, moment: datetime) -> bool:
     """Whether that snapshot was rolled back from, and nothing has brought it back since."""
     id = Content.id_of(build, moment)
-    return any(p.published.id == id and p.turn == WITHDRAWN for p in _store(settings).publications())
+    try:
+        kept = _store(settings).publications()
+    except NoBuild:  # nothing was ever published
+        return False
+    return any(p.published.id == id and p.turn == WITHDRAWN for p in kept)
 
 
 def publish(settings: Settings, build: Build, moment: datetime, again: bool = False) -> str:

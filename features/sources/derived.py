@@ -36,7 +36,7 @@ from features.sources.sales import (
     read_lines,
     read_orders,
 )
-from features.sources.values import MACROS, number
+from features.sources.values import MACROS, Habits, number
 from features.tables import TABLES
 
 if TYPE_CHECKING:
@@ -97,10 +97,7 @@ def _prepare(
     """Load the raw files, and parse them into `_<table>_read`. SourceError names the declaration that fails."""
     from duckdb import Error, OutOfMemoryException
 
-    habits = declared.readings[0].habits
-    for macro in MACROS:
-        connection.execute(macro)
-    connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
+    _macros(connection, declared.readings[0].habits)
     connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     raws: dict[object, str] = {}
     loaded: list[tuple[Reading, str]] = []
@@ -152,6 +149,24 @@ def _prepare(
         )
     if "orders" in seen:
         connection.execute(MATCHED_ORDERS)
+
+
+def _macros(connection: "duckdb.DuckDBPyConnection", habits: Habits) -> None:
+    """What the SQL of a mapping may call."""
+    for macro in MACROS:
+        connection.execute(macro)
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
+
+
+def check_sql(reading: Reading) -> None:
+    """SourceError if any SQL of a reading cannot be said of its raw columns; reads no row."""
+    from features import duck
+
+    columns = ", ".join(f"{quoted(c)} VARCHAR" for c in reading.raw_columns)
+    with duck.connect() as connection:
+        _macros(connection, reading.habits)
+        connection.execute(f"CREATE TABLE raw ({columns}, _more VARCHAR, _file VARCHAR, _line BIGINT)")
+        _check_sql(connection, reading, "raw")
 
 
 def _check_sql(connection: "duckdb.DuckDBPyConnection", reading: Reading, raw: str) -> None:
