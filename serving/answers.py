@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from features.moments import DAY, iso
 from features.shop import Policy
 from features.words import Words
-from serving.actions import Action, Condition, Evidence
+from serving.actions import Action, Condition, Evidence, Reach
 from serving.cards import Text
 from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
 from serving.prices import Prices
@@ -39,13 +39,23 @@ ORDER_VALUE = "order_value_365d"
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
+class StepAnswer(Struct, frozen=True):
+    """One message of an action. after_hours: since the decision. reach: whom it addresses."""
+
+    channel: str
+    text: Text
+    after_hours: float
+    cost: float
+    reach: Reach
+
+
 class ActionAnswer(Struct, frozen=True, kw_only=True):
     """One action for this customer.
 
     slot: when to send; null, as nothing chooses it yet. score: expected net value in shop currency, the sum
     of `terms` in their order; null if not known. price: what choosing it was charged, for money and a channel
     that are short. interval: of the score, from the interval of the effect
-    alone. condition: the one that the customer does not meet.
+    alone. condition: the one that keeps the customer out. steps: every message in its order; none of nothing.
     """
 
     action: str
@@ -63,6 +73,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     reject_reason: str | None
     reject_text: Text | None
     condition: str | None
+    steps: list[StepAnswer] = []
 
 
 class Scored(Struct, frozen=True):
@@ -234,7 +245,7 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
     since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
     since_last = np.array([_days_since_last(of) for of in inputs])
     told = np.array([of.open_complaint for of in said], dtype=np.bool_)
-    uses = {(a.channel or "", a.purpose) for a in rules.actions}
+    uses = {(channel, a.purpose) for a in rules.actions for channel in a.channels}
     return Situation(
         features={
             name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)
@@ -289,7 +300,13 @@ def _action_answer(rules: Rules, made: Decisions, price: float, j: int) -> Actio
         evidence_text=_words(action.effect.reason),
         reject_reason=why,
         reject_text=None if why is None else _words(REASONS[why]),
-        condition=_condition(action.eligible[failed]) if why == "not_eligible" else None,
+        condition=_condition((*action.eligible, *action.suppressed_if)[failed])
+        if why in ("not_eligible", "excluded")
+        else None,
+        steps=[
+            StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
+            for step in action.steps
+        ],
     )
 
 

@@ -5,7 +5,7 @@ order, add up to it exactly:
 
     d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1]
     d_retention  effect on P(remains) x lifetime value
-    send_cost    - cost of sending
+    send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
     d_optout     - effect on P(opts out) x lifetime value
     fatigue      - price of every contact that she already had in the policy's window
@@ -13,7 +13,8 @@ order, add up to it exactly:
 The largest expected net less its price is chosen, among the eligible actions and "nothing" (0); the earlier
 in the catalogue at a tie, so "nothing" wins every tie. A price is what a short budget or channel earns
 elsewhere (`prices`); 0 where nothing is short. With probability `explore` the choice is drawn instead,
-uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first.
+uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first;
+and where an action for service is eligible, that is owed: E then holds such actions alone.
 """
 
 import hmac
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.words import Words
-from serving.actions import Action
+from serving.actions import Action, Reach
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,7 +35,12 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 # Why an action is not eligible; the first that applies, in this order.
 REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "not_personal": Words(
+        "Addresses a whole group or everyone: decided for them, not for one customer",
+        "面向整个社群或所有人：按群体而非按单个客户决策",
+    ),
     "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
+    "excluded": Words("A condition rules the customer out", "客户符合该行动的排除条件"),
     "value_unknown": Words(
         "The margin of an order is not known: the customer had none in the last year",
         "近一年没有订单，无法得知其单笔订单毛利",
@@ -49,6 +55,7 @@ REASONS: dict[str, Words] = {
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
+    "service_first": Words("What is owed to the customer comes first", "应先完成对客户的服务"),
 }
 _CODES = ("", *REASONS)
 
@@ -97,7 +104,7 @@ class Decisions:
 
     eligible: Bools  # [n, A]
     reject: NDArray[np.int8]  # [n, A]; `reason(code)` names it
-    failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that fails, -1 if none
+    failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that keeps it out, -1 if none
     terms: Mapping[str, Floats]  # each [n, A]
     net: Floats  # [n, A]
     low: Floats  # [n, A]: net at the low end of the effect's interval
@@ -115,7 +122,7 @@ def reason(code: int) -> str | None:
 
 def needed_features(actions: Sequence[Action]) -> list[str]:
     """Names of the features that the actions' conditions read, sorted."""
-    return sorted({c.feature for action in actions for c in action.eligible})
+    return sorted({c.feature for action in actions for c in (*action.eligible, *action.suppressed_if)})
 
 
 def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -131,11 +138,13 @@ def decide(
     situation: Situation,
     candidates: Sequence[str] | None = None,
     prices: Floats | None = None,
+    unit: Reach = "person",
 ) -> Decisions:
-    """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible.
+    """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible, but
+    where a service is owed.
 
     candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
-    currency; None for none.
+    currency; None for none. unit: whom the actions that may be chosen address.
     """
     s, n, k = situation, len(situation.seeds), len(actions)
     terms, low, high = _value(actions, s)
@@ -149,20 +158,26 @@ def decide(
         failed[:, j] = _first_failed(action, s.features, n)
         marketing = action.purpose == "marketing"
         wait = s.days_since_contact < action.suppress_days  # False where there never was a contact
-        consent = s.consent.get((action.channel or "", action.purpose), np.zeros(n, dtype=np.bool_))
+        nobody = np.zeros(n, dtype=np.bool_)
+        consents = [s.consent.get((channel, action.purpose), nobody) for channel in action.channels]
+        owned = len(action.eligible)
         tests = {
             "not_a_candidate": np.full(n, candidates is not None and action.name not in candidates),
-            "not_eligible": failed[:, j] >= 0,
+            "not_personal": np.full(n, action.unit != unit),
+            "not_eligible": (failed[:, j] >= 0) & (failed[:, j] < owned),
+            "excluded": failed[:, j] >= owned,
             "value_unknown": np.isnan(net[:, j]),
             "no_automation": ~s.automation,
-            "no_consent": ~consent,
+            "no_consent": ~np.logical_and.reduce(consents),
             "open_complaint": s.open_complaint & marketing,
             "suppressed": wait & marketing,
-            "contact_cap": (s.contacts >= limits.max_contacts) & marketing,
+            "contact_cap": (s.contacts + len(action.steps) > limits.max_contacts) & marketing,
             "holdout": s.holdout & marketing,
         }
-        for name in reversed(REASONS):  # so that the first in order is the one that stays
+        for name in reversed(tests):  # so that the first in order is the one that stays
             reject[tests[name], j] = _CODES.index(name)
+    owed = (reject == 0) & np.array([a.goal_kind == "service" for a in actions])
+    reject[(reject == 0) & ~owed & owed.any(axis=1)[:, None]] = _CODES.index("service_first")
     eligible = reject == 0
 
     worth = net if prices is None else net - prices
@@ -210,7 +225,7 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
         # Where it is not known how far it may be off, it is not known.
         "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
         "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
-        "send_cost": np.repeat(0.0 - declared([a.send_cost for a in actions]), n, axis=0),
+        "send_cost": np.repeat(0.0 - declared([a.sending for a in actions]), n, axis=0),
         "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
         "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
         "fatigue": 0.0 - fatigue,
@@ -226,15 +241,10 @@ def _total(terms: Mapping[str, Floats]) -> Floats:
 
 
 def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:
-    first = np.full(n, -1, dtype=np.int8)
-    for number, condition in reversed(list(enumerate(action.eligible))):
-        values = features[condition.feature]
-        holds = ~np.isnan(values)
-        if condition.at_least is not None:
-            holds &= values >= condition.at_least
-        if condition.at_most is not None:
-            holds &= values <= condition.at_most
-        first[~holds] = number
+    """Number of the first condition that keeps the action out, those that must not hold after the others."""
+    first, must = np.full(n, -1, dtype=np.int8), len(action.eligible)
+    for number, condition in reversed(list(enumerate((*action.eligible, *action.suppressed_if)))):
+        first[condition.holds(features[condition.feature]) == (number >= must)] = number
     return first
 
 

@@ -68,7 +68,7 @@ class DecisionContext:
         problem = _problem(shop, policy)
         if problem is not None:
             raise SettingsError(problem)
-        channels = sorted({a.channel for a in self.actions.values() if a.channel is not None})
+        channels = sorted({channel for a in self.actions.values() for channel in a.channels})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
         actions = tuple(self.actions.values())
         return Rules(
@@ -159,6 +159,7 @@ def take_decision(
         inputs = _with(found, ledger.reserved(customer_id, as_of - window))
         taken = answer(rules, inputs, row, secrets.token_hex(16))
         assert taken.decision_id is not None
+        chosen = context.actions[taken.action]
         entry = Entry(
             id=taken.decision_id,
             client=client,
@@ -169,7 +170,7 @@ def take_decision(
             propensity=taken.propensity,
             explored=taken.explore,
             holdout=taken.holdout,
-            reserves=taken.action != "nothing" and context.actions[taken.action].purpose == "marketing",
+            reserves=len(chosen.steps) if chosen.purpose == "marketing" else 0,
             policy=rules.policy.version,
             context=msgspec.json.encode(rules),
             features=msgspec.json.encode(dict(published.features)),

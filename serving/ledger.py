@@ -42,7 +42,7 @@ _COLUMNS = (
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
 )  # fmt: skip
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
-_RESERVED = f"""SELECT {{}}count(*) FILTER (WHERE d.as_of > ?), max(d.as_of)
+_RESERVED = f"""SELECT {{}}coalesce(sum(d.reserves) FILTER (WHERE d.as_of > ?), 0), max(d.as_of)
 FROM decisions d JOIN pseudonyms p USING (pseudonym) WHERE {{}} AND d.reserves AND coalesce((
   SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY rowid DESC LIMIT 1
 ), '') NOT IN ({", ".join("?" * len(FREED))})"""
@@ -62,7 +62,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One decision as it is written and read back.
 
     context, features: encoded; kept once by hash. features: the names and hashes of `row`, in its order.
-    reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
+    reserves: how many marketing contacts it is. seed: 63 bits. releases: (name, version) that it was taken
+    with.
     """
 
     id: str
@@ -74,7 +75,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     propensity: float
     explored: bool
     holdout: bool
-    reserves: bool
+    reserves: int
     policy: str
     context: bytes
     features: bytes
