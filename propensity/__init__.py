@@ -4,7 +4,19 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, service, proof,
+    log, features, tags, targets, online, models, uplift, service, due, proof,
 )  # fmt: skip
 
-__all__ = ["features", "log", "main", "models", "online", "proof", "service", "tags", "targets", "uplift"]
+__all__ = [
+    "due",
+    "features",
+    "log",
+    "main",
+    "models",
+    "online",
+    "proof",
+    "service",
+    "tags",
+    "targets",
+    "uplift",
+]

@@ -223,7 +223,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.describe.absent import absent, in_short
     from features.unread import held, unread
     from monitoring import checks
-    from serving import actions
+    from serving import actions, scenarios
     from training import targets
 
     shop = shop_of(settings)
@@ -234,6 +234,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         declared = actions.catalogue(shop.declared("ACTIONS"))
         actions.require_features(declared.values(), features)
         return declared
+
+    def own_scenarios() -> dict[str, scenarios.Scenario]:
+        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features)
 
     def own_targets() -> dict[str, targets.Target]:
         declared = targets.catalogue(shop.declared("TARGETS"), features)
@@ -251,6 +254,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
         ("targets", own_targets),
         ("actions", own_actions),
+        ("scenarios", own_scenarios),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):
         try:
@@ -301,7 +305,9 @@ def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progre
     return verdict.exit_code, str(verdict)
 
 
-def decide_for(settings: Settings, customer: str, key: str | None, preview: bool) -> dict[str, Any]:
+def decide_for(
+    settings: Settings, customer: str, key: str | None, preview: bool, scenario: str | None = None
+) -> dict[str, Any]:
     """The decision's answer as the API gives it. Without a key, one is drawn: asked twice, decided twice."""
     import secrets
 
@@ -309,7 +315,7 @@ def decide_for(settings: Settings, customer: str, key: str | None, preview: bool
     from serving.decisions import DecisionContext, take_decision
 
     key = None if preview else key or secrets.token_hex(16)
-    request = DecisionRequest(customer=customer, preview=preview)
+    request = DecisionRequest(customer=customer, preview=preview, scenario=scenario)
     context = DecisionContext.open(settings)
     answer = take_decision(context, request, client="command line", idempotency_key=key)
     decoded: dict[str, Any] = msgspec.to_builtins(answer)

@@ -34,9 +34,9 @@ def console() -> Console:
     return OUT if OUT.is_terminal else Console(width=WIDTH_ELSEWHERE, highlight=False)
 
 
-def say(text: str) -> None:
-    """A sentence on standard output: the terminal may wrap it, we do not."""
-    console().print(text, soft_wrap=True, markup=False)
+def say(text: str, err: bool = False) -> None:
+    """A sentence on standard output, or error: the terminal may wrap it, we do not."""
+    (Console(stderr=True, highlight=False) if err else console()).print(text, soft_wrap=True, markup=False)
 
 
 @contextmanager

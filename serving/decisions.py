@@ -29,6 +29,8 @@ from serving.api import Customer, DecisionRequest
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.prices import in_force
 from serving.releases import Release, Releases, load, names
+from serving.scenarios import Scenario
+from serving.scenarios import catalogue as scenario_catalogue
 from serving.scores import answerable, columns_of, members_of
 from serving.standing import Standings
 
@@ -52,15 +54,18 @@ class DecisionContext:
     releases: Releases
     ledger: Ledger
     standings: Standings
+    scenarios: Mapping[str, Scenario]
 
     @classmethod
     def open(cls, settings: Settings) -> "DecisionContext":
         """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
         shop = shop_of(settings)
         actions = catalogue(shop.declared("ACTIONS"))
-        require_features(actions.values(), feature_catalogue(shop.declared("FEATURES")))
+        features = feature_catalogue(shop.declared("FEATURES"))
+        require_features(actions.values(), features)
+        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
         rows, releases = OnlineRows.open(settings), Releases(settings)
-        return cls(settings, shop, actions, rows, releases, Ledger(settings), Standings(settings))
+        return cls(settings, shop, actions, rows, releases, Ledger(settings), Standings(settings), scenarios)
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. SettingsError if the policy counts contacts over days that no feature has."""
@@ -103,7 +108,7 @@ def take_decision(
 
     The same key with the same request gives the stored answer, whatever has changed since; another request
     under it raises IdempotencyConflict, and CustomerErased once that customer is erased.
-    Raises UnknownCustomer, FeaturesExpired, UsageError for a candidate that is no action, NoBuild,
+    Raises UnknownCustomer, FeaturesExpired, UsageError for a scenario or a candidate that is none, NoBuild,
     FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
     """
     body = msgspec.json.encode(request, order="deterministic")  # a context in another order is the same
@@ -114,9 +119,7 @@ def take_decision(
             return msgspec.json.decode(stored, type=DecisionAnswer)
 
     settings, as_of = context.settings, context.settings.now()
-    for place, name in enumerate(request.candidates or ()):
-        if name not in context.actions:
-            raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
+    candidates = _candidates(context, request)
     rules = context.rules(as_of)
     customer_id = _resolve(context, request.customer)
     told = context.standings.told(customer_id or "")
@@ -134,7 +137,7 @@ def take_decision(
         probability = _order_probability(release, matrix, published.features)
     found = Inputs(
         customer_id=customer_id,
-        candidates=None if request.candidates is None else tuple(request.candidates),
+        candidates=candidates,
         as_of=as_of,
         known_at=known_at,
         stale=as_of - known_at > settings.stale_after,
@@ -250,6 +253,25 @@ def _order_probability(
 ) -> float | None:
     found = float(order_probabilities(release, matrix, features)[0])
     return None if math.isnan(found) else found
+
+
+def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
+    """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about."""
+    allowed = tuple(context.actions)
+    if request.scenario is not None:
+        if request.scenario not in context.scenarios:
+            known = ", ".join(context.scenarios)
+            raise UsageError(
+                f"$.scenario: expected one of {known}" if known else "$.scenario: none is declared"
+            )
+        allowed = ("nothing", *context.scenarios[request.scenario].actions)
+    for place, name in enumerate(request.candidates or ()):
+        if name not in allowed:
+            of = "" if request.scenario is None else f", the actions of scenario {request.scenario}"
+            raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(allowed)}{of}")
+    if request.candidates is not None:
+        return tuple(request.candidates)
+    return None if request.scenario is None else allowed
 
 
 def _resolve(context: DecisionContext, customer: Customer) -> str | None:

@@ -32,6 +32,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 
 @main.command()
 @click.argument("customer", required=False)
+@click.option("--scenario", metavar="NAME", help="Choose among its actions, as `propensity due` gives it.")
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
 @click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
@@ -51,6 +52,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 @AS_OF
 def decide(
     customer: str | None,
+    scenario: str | None,
     key: str | None,
     preview: bool,
     replay: str | None,
@@ -69,6 +71,8 @@ def decide(
     """
     if (customer is not None) + (replay is not None) + everyone != 1:
         raise click.UsageError("name a CUSTOMER, or --replay a decision's ID, or decide for --all")
+    if customer is None and scenario is not None:
+        raise click.UsageError("--scenario is for one CUSTOMER")
     if not everyone and (budget is not None or capacity or out is not None or dry_run):
         raise click.UsageError("--budget, --capacity, --out and --dry-run are for --all")
     settings = settings_of(as_of)
@@ -84,7 +88,7 @@ def decide(
         click.echo(replay_decision(settings, replay))
         return
     assert customer is not None
-    show_decision(decide_for(settings, customer, key, preview), as_json)
+    show_decision(decide_for(settings, customer, key, preview, scenario), as_json)
 
 
 @main.command()
