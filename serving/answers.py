@@ -56,6 +56,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     of `terms` in their order; null if not known. price: what choosing it was charged, for money and a channel
     that are short. interval: of the score, from the interval of the effect
     alone. condition: the one that keeps the customer out. steps: every message in its order; none of nothing.
+    by_person: a member of staff is to do it.
     """
 
     action: str
@@ -74,6 +75,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     reject_text: Text | None
     condition: str | None
     steps: list[StepAnswer] = []
+    by_person: bool = False
 
 
 class Scored(Struct, frozen=True):
@@ -307,6 +309,7 @@ def _action_answer(rules: Rules, made: Decisions, price: float, j: int) -> Actio
             StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
             for step in action.steps
         ],
+        by_person=action.by_person,
     )
 
 
@@ -338,6 +341,8 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, pr
     days = rules.horizon_days
     if withheld is not None and chosen.name == "nothing":
         why = REASONS[withheld]
+    elif chosen.goal_kind == "service":
+        why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
     elif explored:
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"

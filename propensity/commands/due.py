@@ -25,8 +25,9 @@ def due(
     A line each: scenario, customer, until when, id; how many, on standard error. Whoever was told of does not
     fall due for the same scenario again until that is over. Killed and run again, it tells again of what it
     may not have told, under the same ids: give them as Idempotency-Key of the decision, and nothing is done
-    twice. Run it as often as the shortest scenario needs, such as every hour. Exit code 3: a scenario that was
-    named cannot be told, because the features or the log lack what it reads.
+    twice. Run it as often as the shortest scenario needs, such as every hour.
+
+    Exit code 3: a scenario that was named cannot be told, because the features or the log lack what it reads.
     """
     from propensity.falling import tell_due
     from propensity.tables import progress_bar

@@ -424,6 +424,12 @@ def test_nobody_is_decided_for_from_features_of_the_future(settings: Settings, p
 
 def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publish: Publish) -> None:
     """The record must say why the journey asked, or nobody can tell the scenarios apart afterwards."""
+    declare(
+        settings,
+        "from serving.scenarios import Scenario\n"
+        "SCENARIOS = [Scenario(name='win_back', words=Words('a', '甲'), when='tenure >= 0', due_days=7,\n"
+        "    actions=tuple(a.name for a in ACTIONS))]",
+    )
     publish()
     answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
     assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
