@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features import online
 from features.compute.builds import Build
 from features.errors import UsageError
 from features.files import write_atomically
@@ -65,7 +66,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         as_of = settings.now()
         rules, published = context.rules(as_of), context.rows.current()
         answerable(published, settings, as_of)
-        inputs, matrix = _everybody(context, rules, published, as_of)
+        inputs, matrix = everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     situation, actions = situation_of(rules, inputs, rows), rules.actions
     limits = Limits(rules.policy.max_contacts, rules.policy.explore)
@@ -115,12 +116,13 @@ def _left(
     return None if budget is None else budget - spent, remaining
 
 
-def _everybody(
+def everybody(
     context: DecisionContext, rules: Rules, published: Published, as_of: datetime
 ) -> tuple[list[Inputs], NDArray[np.float32]]:
-    """Inputs and rows of all who are in the published snapshot and can be answered, in the order of ids."""
+    """Inputs and rows of all who are published, or known since, and can be answered, in the order of ids."""
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
-    ids: list[str] = snapshot["customer_id"].to_pylist()
+    known_since = online.overlays(context.settings, published)
+    ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
     release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
     reserved = context.ledger.reserved_by_all(as_of - window)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]

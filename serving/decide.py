@@ -181,13 +181,7 @@ def decide(
     eligible = reject == 0
 
     worth = net if prices is None else net - prices
-    best = np.where(eligible, worth, -np.inf).argmax(axis=1)
-    size = eligible.sum(axis=1)
-    propensity = eligible * (limits.explore / size)[:, None]
-    propensity[np.arange(n), best] += 1 - limits.explore
-    explored = _uniform(s.seeds, 1) < limits.explore
-    rank = np.floor(_uniform(s.seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
-    drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    best, chosen, explored, propensity = draw(eligible, worth, limits.explore, s.seeds)
     return Decisions(
         eligible=eligible,
         reject=reject,
@@ -197,10 +191,24 @@ def decide(
         low=low,
         high=high,
         best=best,
-        chosen=np.where(explored, drawn, best),
+        chosen=chosen,
         explored=explored,
         propensity=propensity,
     )
+
+
+def draw(
+    eligible: Bools, worth: Floats, explore: float, seeds: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools, Floats]:
+    """(best, chosen, explored, propensity) of n customers or groups, among what is eligible [n, A]."""
+    best = np.where(eligible, worth, -np.inf).argmax(axis=1)
+    size = eligible.sum(axis=1)
+    propensity = eligible * (explore / size)[:, None]
+    propensity[np.arange(len(best)), best] += 1 - explore
+    explored = _uniform(seeds, 1) < explore
+    rank = np.floor(_uniform(seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
+    drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    return best, np.where(explored, drawn, best), explored, propensity
 
 
 def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:

@@ -38,6 +38,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 @click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
 @click.option("--all", "everyone", is_flag=True, help="Plan for everybody, within these limits:")
+@click.option("--groups", is_flag=True, help="Decide for every group, among the actions that address one.")
 @click.option("--budget", type=click.FloatRange(min=0), help="--all: what actions may cost, shop currency.")
 @click.option(
     "--capacity",
@@ -46,7 +47,9 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     help="--all: contacts that a channel has, such as mail=500; once a channel.",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="--all: parquet file for the plan."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="--all: parquet file for the plan; --groups: file of JSON lines.",
 )
 @DRY_RUN
 @AS_OF
@@ -58,6 +61,7 @@ def decide(
     replay: str | None,
     as_json: bool,
     everyone: bool,
+    groups: bool,
     budget: float | None,
     capacity: tuple[tuple[str, int], ...],
     out: Path | None,
@@ -68,14 +72,26 @@ def decide(
 
     With --all, plan for everybody who is published, worth as much as the budget and the channels allow. The
     plan is not recorded; the prices that it finds for what is short steer every decision until the next run.
+
+    With --groups, decide what is said in each chat group, if anything: one decision a group, which keeps a
+    share of the groups out. The round is kept, and `propensity evaluate groups` judges it.
     """
-    if (customer is not None) + (replay is not None) + everyone != 1:
-        raise click.UsageError("name a CUSTOMER, or --replay a decision's ID, or decide for --all")
+    if (customer is not None) + (replay is not None) + everyone + groups != 1:
+        raise click.UsageError(
+            "name a CUSTOMER, or --replay a decision's ID, or decide for --all or --groups"
+        )
     if customer is None and scenario is not None:
         raise click.UsageError("--scenario is for one CUSTOMER")
-    if not everyone and (budget is not None or capacity or out is not None or dry_run):
-        raise click.UsageError("--budget, --capacity, --out and --dry-run are for --all")
+    if not everyone and (budget is not None or capacity):
+        raise click.UsageError("--budget and --capacity are for --all")
+    if not (everyone or groups) and (out is not None or dry_run):
+        raise click.UsageError("--out and --dry-run are for --all and --groups")
     settings = settings_of(as_of)
+    if groups:
+        from propensity.grouped import decide_for_groups
+
+        decide_for_groups(settings, out, dry_run)
+        return
     if everyone:
         from propensity.planned import plan_everyone
 

@@ -17,8 +17,8 @@ from features.words import Words
 from propensity.shops import PYTHON
 from serving.actions import catalogue as action_catalogue
 from serving.actions import require_features
-from serving.scenarios import catalogue as scenario_catalogue
 from serving.cards import Members, Op
+from serving.scenarios import catalogue as scenario_catalogue
 from training.populations import EVERYONE, buyers
 from training.targets import LABELS, TARGETS, Target, catalogue, chosen, lacking, problems
 
