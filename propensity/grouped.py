@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -13,11 +14,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from features.describe.say import words
+from features.describe.sheets import Sheet
 from features.errors import UsageError
 from features.files import locked, write_atomically
 from features.log import Log
 from features.moments import DAY, iso
+from features.pages import bullets
 from features.settings import Settings
+from features.shop import shop_of
+from features.words import Words
+from propensity.described import told
+from propensity.evaluated import UNSURE, interval, number, show, write_page
 from propensity.planned import everybody
 from propensity.tables import console, say, table
 from serving.answers import situation_of
@@ -25,6 +33,7 @@ from serving.decide import REASONS, Limits
 from serving.decisions import DecisionContext
 from serving.groups import Members, Round, decide_groups, held_out, past, rounds, write
 from serving.scores import answerable
+from training.group_effects import GroupEffects, group_effects
 
 
 def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool) -> None:
@@ -57,9 +66,9 @@ def decided(settings: Settings) -> Round:
         answerable(published, settings, as_of)
         inputs, matrix = everybody(context, rules, published, as_of)
         inbox = context.standings.inbox
-        told = [row.body for row in inbox.rows(sorted(inbox.people()), ("memberships",))]
+        fresh = [row.body for row in inbox.rows(sorted(inbox.people()), ("memberships",))]
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
-    members = members_of(in_groups(settings, as_of, told), [of.customer_id for of in inputs])
+    members = members_of(in_groups(settings, as_of, fresh), [of.customer_id for of in inputs])
     policy, window = rules.policy, rules.policy.per_days * DAY
     contacts, days_since = past(rounds(settings, None, as_of), members.ids, as_of, window, rules.actions)
     decisions = decide_groups(
@@ -75,15 +84,66 @@ def decided(settings: Settings) -> Round:
     return Round(as_of=as_of, build=published.id, policy=policy.version, decisions=decisions)
 
 
+def evaluate(settings: Settings, since: datetime, days: int | None, language: str, out: Path | None) -> int:
+    """Show what messages to groups brought; the exit code: 3 if that cannot be told well."""
+    shop = shop_of(settings)
+    window = days or shop.value_horizon_days
+    sent = rounds(settings, since, since + window * DAY)
+    reached = {one.group for of in sent for one in of.decisions if one.action != "nothing"}
+    members = in_groups(settings, since)
+    found = group_effects(Log.open(settings), shop.policy(since), members, reached, since, window)
+    for warning in found.warnings:
+        say(f"- {told(warning, language)}")
+    sheet = _sheet(found)
+    show(sheet, language)
+    if out is not None:
+        parts = [bullets(found.warnings)] if found.warnings else []
+        write_page(
+            out, Words("Groups against held-out groups", "社群与对照社群比较"), parts, [sheet], language
+        )
+    return UNSURE if found.warnings else 0
+
+
+def _sheet(found: GroupEffects) -> Sheet:
+    """Both arms, the difference with its interval, and those reported apart."""
+    one = found.effects[0].found
+
+    def figure(value: float) -> str:
+        return "" if math.isnan(value) else number(value)
+
+    return Sheet(
+        words(
+            "{g} groups of {n} customers, {h} held out of {m}, {since} to {until}",
+            "社群{g}个{n}人，对照社群{h}个{m}人，{since}至{until}",
+            g=one.treated.clusters, n=one.treated.n, h=one.held_out.clusters, m=one.held_out.n,
+            since=f"{found.since:%Y-%m-%d}", until=f"{found.until:%Y-%m-%d}",
+        ),
+        (Words("outcome", "结果"), Words("treated", "处理组"), Words("held out", "对照组"),
+         Words("difference", "差异"), Words("interval", "区间"),
+         words("in several groups ({n})", "属于多个社群（{n}人）", n=found.several),
+         words("held out, yet exposed ({n})", "对照但被触达（{n}人）", n=found.exposed)),
+        tuple(
+            (of.name, number(of.found.treated.mean), number(of.found.held_out.mean), f"{of.found.value:+.4g}",
+             interval(of.found.low, of.found.high), figure(of.several), figure(of.exposed))
+            for of in found.effects
+        ),
+        right=(1, 2, 3, 4, 5, 6),
+        note=Words(
+            "By intention to treat, customers of one group each. 95 % intervals of one look count groups.",
+            "按意向处理，仅含属于单个社群的客户。95%区间以社群为单位，仅看一次。",
+        ),
+    )  # fmt: skip
+
+
 def in_groups(
-    settings: Settings, at: datetime, told: Iterable[Mapping[str, Any]] = ()
+    settings: Settings, at: datetime, fresh: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, list[str]]:
-    """group -> its members at a moment, as known then, both sorted. told: rows of the inbox.
+    """group -> its members at a moment, as known then, both sorted. fresh: rows of the inbox.
 
     UsageError if nobody was ever in a group.
     """
     log, known = Log.open(settings), list[tuple[datetime, bool, str, str]]()
-    rows = list(told)
+    rows = list(fresh)
     if "memberships" in log.tables:
         rows += log.read(
             "memberships", ["kind", "place_id", "change", "customer_id", "at", "known_at"]
@@ -127,9 +187,9 @@ def _show(made: Round) -> None:
         )  # fmt: skip
     console().print(shown)
     why = Counter((name, reason) for one in made.decisions for name, reason in one.rejected.items())
-    for (name, reason), number in sorted(why.items()):
+    for (name, reason), kept in sorted(why.items()):
         blocking = sum(
             one.blocking.get(name, 0) for one in made.decisions if one.rejected.get(name) == reason
         )
         by = f", because of {blocking:,} members in all" if blocking else ""
-        say(f"{name} is kept from {number:,} groups: {REASONS[reason].en}{by}")
+        say(f"{name} is kept from {kept:,} groups: {REASONS[reason].en}{by}")
