@@ -14,6 +14,7 @@ from features.ingestion import erasure
 from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
+from serving import due
 from serving.ledger import Ledger, exists
 
 Progress = Callable[[str, int, int], None]
@@ -67,9 +68,10 @@ def _count(
     removed = erasure.count(settings, tombstones, progress)
     with closing(Inbox(settings)) as inbox:
         told = inbox.people()
-    decided = _decided(settings)
+    decided, fallen = _decided(settings), _due(settings)
     removed["inbox events"] = sum(told[id] for id in tombstones.customers(told))
     removed["decisions"] = sum(decided[id] for id in tombstones.customers(decided))
+    removed["due"] = sum(fallen[id] for id in tombstones.customers(fallen))
     gone = sorted({*known, *tombstones.customers(told)})
     for store in _stores(settings):
         rows = OnlineRows.open(store)
@@ -84,11 +86,15 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
     known: ids of erased people that the log, snapshots and scores hold.
     """
     with closing(Inbox(settings)) as inbox:
-        gone = sorted({*known, *tombstones.customers({*inbox.people(), *_decided(settings)})})
+        elsewhere = {*inbox.people(), *_decided(settings), *_due(settings)}
+        gone = sorted({*known, *tombstones.customers(elsewhere)})
         progress("ledger, inbox and online rows", 0, 1)
         for kept in _ledgers(settings):
             with closing(Ledger(kept)) as ledger:
                 ledger.erase(gone)
+        if due.path(settings).exists():
+            with due.opened(settings) as fallen:
+                fallen.erase(gone)
         inbox.erase(gone)
     for store in _stores(settings):
         online.erase(store, gone)
@@ -108,6 +114,14 @@ def _ledgers(settings: Settings) -> list[Settings]:
     """Every ledger that there is: also the file from before PostgreSQL was chosen."""
     both = dict.fromkeys((settings.ledger, "sqlite"))
     return [kept for place in both if exists(kept := replace(settings, ledger=place))]
+
+
+def _due(settings: Settings) -> dict[str, int]:
+    """Customer -> scenarios that the customer fell due for, if anybody ever did."""
+    if not due.path(settings).exists():
+        return {}
+    with due.opened(settings) as fallen:
+        return fallen.customers()
 
 
 def _stores(settings: Settings) -> Iterator[Settings]:

@@ -1,8 +1,9 @@
 """Decide for everybody at once within a budget and capacities, and put the prices found in force.
 
 Everybody is in the situation that an online decision would find: the published rows with fresh events, what
-they said since, what the ledger reserved. Those whose draw is to explore get what was drawn, and use up the
-limits first; the rest of the limits is allocated among the others. A plan records and reserves nothing.
+they said since, what the ledger reserved. Whoever's draw is to explore gets what was drawn, whoever is owed a
+service gets it, and both use up the limits first; the rest is allocated among the others. A plan records and
+reserves nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features import online
 from features.compute.builds import Build
 from features.errors import UsageError
 from features.files import write_atomically
@@ -68,20 +70,21 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         as_of = settings.now()
         rules, published = context.rules(as_of), context.rows.current()
         answerable(published, settings, as_of)
-        inputs, matrix = _everybody(context, rules, published, as_of)
+        inputs, matrix = everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     situation, actions = situation_of(rules, inputs, rows), rules.actions
     limits = limits_of(rules)
     made = decide(actions, limits, situation)
-    cost, channels = np.array([a.cost for a in actions]), [a.channel for a in actions]
-    drawn = made.chosen[made.explored]
-    left = _left(budget, capacity, cost[drawn].sum(), [channels[a] for a in drawn.tolist()])
-    net = np.where(made.eligible & ~made.explored[:, None], made.net, -np.inf)
+    cost, channels = np.array([a.cost for a in actions]), [a.channels for a in actions]
+    settled = made.explored | ~made.eligible[:, 0]  # drawn, or owed
+    drawn = made.chosen[settled]
+    left = _left(budget, capacity, cost[drawn].sum(), [of for a in drawn.tolist() for of in channels[a]])
+    net = np.where(made.eligible & ~settled[:, None], made.net, -np.inf)
     net[:, 0] = 0.0
     allocation = allocate(net, cost, channels, *left)
     prices = Prices(allocation.budget_price, allocation.channel_prices)
     decisions = decide(actions, limits, situation, prices=prices.of(actions))
-    chosen = np.where(made.explored, made.chosen, allocation.chosen)
+    chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
     found = PriceSet(
@@ -93,7 +96,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         capacity=dict(capacity),
         spent=float(cost[chosen].sum()),
         value=float(decisions.net[everyone, chosen].sum()),
-        bound=float(decisions.net[everyone, chosen][made.explored].sum()) + allocation.bound,
+        bound=float(decisions.net[everyone, chosen][settled].sum()) + allocation.bound,
         prices=prices,
         fairness=gaps_of(context, published, ids, matrix, made, chosen, rules),
     )
@@ -102,9 +105,9 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
 
 
 def _left(
-    budget: float | None, capacity: Mapping[str, int], spent: float, channels: Sequence[str | None]
+    budget: float | None, capacity: Mapping[str, int], spent: float, channels: Sequence[str]
 ) -> tuple[float | None, dict[str, float]]:
-    """What exploration leaves of the limits."""
+    """What exploration and owed services leave of the limits. channels: of each of their contacts."""
     short = [] if budget is None or spent <= budget else [f"costs {spent:,.2f} of a budget of {budget:,.2f}"]
     used = {name: channels.count(name) for name in capacity}
     short += [
@@ -112,18 +115,20 @@ def _left(
     ]
     if short:
         raise UsageError(
-            f"exploration alone {' and '.join(short)}: raise the limit, or lower `explore` in shop.toml"
+            f"exploration and what is owed alone {' and '.join(short)}: raise the limit, or lower `explore` "
+            "in shop.toml"
         )
     remaining = {name: float(most - used[name]) for name, most in capacity.items()}
     return None if budget is None else budget - spent, remaining
 
 
-def _everybody(
+def everybody(
     context: DecisionContext, rules: Rules, published: Published, as_of: datetime
 ) -> tuple[list[Inputs], NDArray[np.float32]]:
-    """Inputs and rows of all who are in the published snapshot and can be answered, in the order of ids."""
+    """Inputs and rows of all who are published, or known since, and can be answered, in the order of ids."""
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
-    ids: list[str] = snapshot["customer_id"].to_pylist()
+    known_since = online.overlays(context.settings, published)
+    ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
     release, policy = order_model(context, rules.horizon_days), rules.policy
     since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
     held = context.ledger.held_by_all(since, as_of, seen(context.settings, published))
@@ -208,7 +213,7 @@ def _show(made: Plan) -> None:
     console().print(shown)
     of = "" if found.budget is None else f" of {found.budget:,.2f}"
     limits = "".join(
-        f"; {sum(made.actions[j].channel == name for j in made.chosen.tolist()):,} of {most:,} on {name}"
+        f"; {sum(made.actions[j].channels.count(name) for j in made.chosen.tolist()):,} of {most:,} on {name}"
         for name, most in found.capacity.items()
     )
     say(

@@ -240,6 +240,37 @@ FEATURES: list[Feature] = [
 #         reason="A packet lasts a month.",
 #     ),
 # ]
+
+# from serving import retail
+# from serving.actions import Action, Condition, Effect
+# from serving.scenarios import Scenario
+#
+# ACTIONS = [  # what may be done for a customer; without any, decisions are "nothing"
+#     *retail.ACTIONS,  # examples with made-up costs: put your own, or take single ones
+#     Action(
+#         name="tea_sample",
+#         channel="mail",
+#         words=Words("Mail a sample of the new tea", "邮寄新茶试用装"),
+#         goal=Words("One more order of tea", "促成再次购买茶叶"),
+#         effect=Effect(0.01, 0.0, 0.02, "prior", Words("An assumption, not measured", "仅为假设，尚未测量")),
+#         send_cost=1.2,
+#         validity_days=28,
+#         suppress_days=14,
+#         eligible=(Condition("tea_lines_90d", at_least=1),),  # who may get it
+#         suppressed_if=(Condition("days_since_order", at_most=7),),  # who must not
+#     ),
+# ]
+#
+# SCENARIOS = [  # when it is time: `propensity due` tells who falls due
+#     *retail.SCENARIOS,
+#     Scenario(
+#         name="tea_runs_out",
+#         words=Words("The tea runs out", "茶叶即将用完"),
+#         when="tea_lines_90d >= 1 and days_since_order >= 25 and days_since_order < 28",
+#         actions=("tea_sample",),
+#         due_days=3,
+#     ),
+# ]
 '''
 
 TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}

@@ -260,7 +260,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
-    from serving import actions
+    from serving import actions, scenarios
     from serving.decisions import policy_problems
     from training import targets
 
@@ -272,6 +272,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         declared = actions.catalogue(shop.declared("ACTIONS"))
         actions.require_features(declared.values(), features)
         return declared
+
+    def own_scenarios() -> dict[str, scenarios.Scenario]:
+        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features)
 
     def own_targets() -> dict[str, targets.Target]:
         declared = targets.of_shop(shop)
@@ -289,6 +292,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
         ("targets", own_targets),
         ("actions", own_actions),
+        ("scenarios", own_scenarios),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):
         try:
@@ -316,8 +320,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         problems += contracts.value_problems(log, shop, known, moments, some)
     except duckdb.Error as error:
         problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
+    values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
-        f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments",
+        f"checked {text}; {values}",
         *remarks,
     ]
     lacking = [a for a in absent(log, features) if a.column is None]
@@ -339,7 +344,9 @@ def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progre
     return verdict.exit_code, str(verdict)
 
 
-def decide_for(settings: Settings, customer: str, key: str | None, preview: bool) -> dict[str, Any]:
+def decide_for(
+    settings: Settings, customer: str, key: str | None, preview: bool, scenario: str | None = None
+) -> dict[str, Any]:
     """The decision's answer as the API gives it. Without a key, one is drawn: asked twice, decided twice."""
     import secrets
 
@@ -347,7 +354,7 @@ def decide_for(settings: Settings, customer: str, key: str | None, preview: bool
     from serving.decisions import DecisionContext, take_decision
 
     key = None if preview else key or secrets.token_hex(16)
-    request = DecisionRequest(customer=customer, preview=preview)
+    request = DecisionRequest(customer=customer, preview=preview, scenario=scenario)
     context = DecisionContext.open(settings)
     answer = take_decision(context, request, client="command line", idempotency_key=key)
     decoded: dict[str, Any] = msgspec.to_builtins(answer)

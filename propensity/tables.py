@@ -34,9 +34,9 @@ def console() -> Console:
     return OUT if OUT.is_terminal else Console(width=WIDTH_ELSEWHERE, highlight=False)
 
 
-def say(text: str) -> None:
-    """A sentence on standard output: the terminal may wrap it, we do not."""
-    console().print(text, soft_wrap=True, markup=False)
+def say(text: str, err: bool = False) -> None:
+    """A sentence on standard output, or error: the terminal may wrap it, we do not."""
+    (Console(stderr=True, highlight=False) if err else console()).print(text, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -275,7 +275,8 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
     shown = table(
         "", "action", "expected net", "interval", "chance", "why not", right=("expected net", "chance")
     )
-    for action in answer["actions"]:
+    asked = [action for action in answer["actions"] if action["reject_reason"] != "not_a_candidate"]
+    for action in asked:
         score, interval = action["score"], action["interval"]
         shown.add_row(
             action["action"],
@@ -285,6 +286,10 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
             _why_not(action, answer["action"]),
         )
     out.print(shown)
+    steps = next(action["steps"] for action in asked if action["action"] == answer["action"])
+    for number, step in enumerate(steps if len(steps) > 1 else (), start=1):
+        when = f"after {step['after_hours']:g} hours" if step["after_hours"] else "at once"
+        say(f"step {number}, {when}, by {step['channel']}: {step['text']['en']}")
     recorded = "a preview, not recorded" if answer["preview"] else f"recorded as {answer['decision_id']}"
     say(
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "

@@ -1,18 +1,25 @@
 """The catalogue of actions: what may be done for a customer, what it costs, and what we assume that it does.
 
-To add an action, add it to ACTIONS (or to ACTIONS in a shop's shop.py): decisions, answers and the tests'
-contracts pick it up by themselves. An effect here is an assumption with its reason (`evidence: "prior"`);
-it ranks actions, and nothing may claim that it happened.
+To add an action, add it to ACTIONS in the shop's shop.py: decisions, answers and the tests' contracts pick it
+up by themselves. `retail` has examples to take over. Of its own the catalogue has "nothing" alone, as every
+shop's actions, costs and terms are its own. A declared effect is an assumption with its reason (`evidence:
+"prior"`); it ranks actions, and nothing may claim that it happened.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import SettingsError
 from features.words import Words
 
 Evidence = Literal["prior", "none"]  # none: nothing is done, so nothing is assumed
+GoalKind = Literal["margin", "retention", "service"]
+Reach = Literal["person", "group", "everyone"]  # whom a message on a channel addresses, the narrowest first
+REACHES: tuple[Reach, ...] = ("person", "group", "everyone")
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,15 @@ class Condition:
     feature: str
     at_least: float | None = None
     at_most: float | None = None
+
+    def holds(self, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """For whom, of the feature's values [n]; NaN is not known."""
+        holds: NDArray[np.bool_] = ~np.isnan(values)
+        if self.at_least is not None:
+            holds &= values >= self.at_least
+        if self.at_most is not None:
+            holds &= values <= self.at_most
+        return holds
 
 
 @dataclass(frozen=True)
@@ -38,19 +54,39 @@ class Effect:
     reason: Words
 
 
+@dataclass(frozen=True)
+class Step:
+    """One message of an action. send_cost: shop currency, per customer. after_hours: since the decision."""
+
+    channel: str
+    words: Words
+    send_cost: float = 0.0
+    after_hours: float = 0.0
+    reach: Reach = "person"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One action on one channel. Costs are in shop currency, per customer.
+    """One action on one channel, or an ordered bundle of several. Costs are in shop currency, per customer.
 
+    goal_kind:        what it is for. An eligible action for service is owed: it goes before all others,
+                      whatever it earns, and is never left to chance
+    send_cost:        of the first message; those that follow have their own
+    then:             the messages that follow, in their order: a bundle is one action, decided as a whole,
+                      needs consent for the channel of every step, and is a contact on each
+    reach:            whom the channel addresses. What addresses a group is decided for the group
     incentive:        expected cost of the offer to the shop, for a customer who redeems it
     redeem:           assumed probability of redeeming
-    retention_effect: assumed change of the probability of remaining a customer, times her lifetime value
-    optout_effect:    assumed change of the probability of opting out, times her lifetime value
-    fatigue_cost:     charged for every contact that she already had in the policy's window
+    retention_effect: assumed change of the probability of remaining a customer, times the lifetime value
+    optout_effect:    assumed change of the probability of opting out, times the lifetime value
+    fatigue_cost:     charged for every contact that the customer already had in the policy's window
     validity_days:    days that the offer stands once decided
-    suppress_days:    not within so many days of her last marketing contact of any kind
+    suppress_days:    not within so many days of the last marketing contact of any kind
+    eligible:         who may get it: all of these conditions hold
+    suppressed_if:    who must not: any of these conditions holds. What is not known does not rule out
     purpose:          marketing, or a service message, exempt from cap, suppression and holdout; consent
                       for the channel is needed for both
+    by_person:        carried out by a member of staff, not by a machine
     """
 
     name: str
@@ -58,6 +94,7 @@ class Action:
     words: Words
     goal: Words
     effect: Effect
+    goal_kind: GoalKind = "margin"
     send_cost: float = 0.0
     incentive: float = 0.0
     redeem: float = 0.0
@@ -67,12 +104,38 @@ class Action:
     validity_days: int = 0
     suppress_days: int = 0
     eligible: tuple[Condition, ...] = ()
+    suppressed_if: tuple[Condition, ...] = ()
     purpose: Literal["marketing", "service"] = "marketing"
+    then: tuple[Step, ...] = ()
+    reach: Reach = "person"
+    by_person: bool = False
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every message in its order; none of "nothing"."""
+        if self.channel is None:
+            return ()
+        return (Step(self.channel, self.words, self.send_cost, 0.0, self.reach), *self.then)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channel of each step: a contact each, so one may come twice."""
+        return tuple(step.channel for step in self.steps)
+
+    @property
+    def unit(self) -> Reach:
+        """For whom it is decided: whoever the step of the widest reach addresses."""
+        return max((step.reach for step in self.steps), key=REACHES.index, default="person")
 
     @property
     def cost(self) -> float:
         """What it is expected to cost the shop: sending it, and the offer of those who redeem."""
-        return self.send_cost + self.redeem * self.incentive
+        return self.sending + self.redeem * self.incentive
+
+    @property
+    def sending(self) -> float:
+        """What sending all of its messages costs."""
+        return self.send_cost + sum(step.send_cost for step in self.then)
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -92,10 +155,37 @@ class Action:
             return "a cost or a number of days is negative"
         if not all((*self.words, *self.goal, *self.effect.reason)):
             return "it needs words, a goal and the reason of its effect, in English and Chinese"
-        for c in self.eligible:
-            if c.at_least is not None and c.at_most is not None and c.at_least > c.at_most:
-                return f"nobody can meet its condition on {c.feature}: at_least is above at_most"
+        weighed = (self.effect.low, self.effect.high) != (0, 0)
+        if self.goal_kind == "service" and (self.purpose != "service" or weighed):
+            return "its goal_kind is service: that is owed, so its purpose is service and its effect 0"
+        if isinstance(self.then, Step):
+            return "`then` is one step: write (Step(...),) with a comma"
+        return self._problem_of_steps() or _problem_of_conditions(self.eligible, self.suppressed_if)
+
+    def _problem_of_steps(self) -> str | None:
+        before = 0.0
+        for number, step in enumerate(self.then, start=2):
+            if self.channel is None or not step.channel:
+                return f"step {number} needs a channel"
+            if step.send_cost < 0:
+                return f"step {number} has a negative send_cost"
+            if step.after_hours < before:
+                return f"step {number} comes before step {number - 1}: after_hours counts from the decision"
+            if not all(step.words):
+                return f"step {number} needs words in English and Chinese"
+            before = step.after_hours
         return None
+
+
+def _problem_of_conditions(eligible: Iterable[Condition], suppressed_if: Iterable[Condition]) -> str | None:
+    for kind, conditions in (("eligible", eligible), ("suppressed_if", suppressed_if)):
+        if isinstance(conditions, Condition):
+            return f"`{kind}` is one condition: write (Condition(...),) with a comma"
+        for c in conditions:
+            if c.at_least is not None and c.at_most is not None and c.at_least > c.at_most:
+                who = "nobody can meet" if kind == "eligible" else "nobody is ruled out by"
+                return f"{who} its condition on {c.feature}: at_least is above at_most"
+    return None
 
 
 NOTHING = Action(
@@ -107,81 +197,34 @@ NOTHING = Action(
 )
 
 
-def _assumed(points: float) -> Effect:
-    """A prior for a coupon mailing, in points of order probability; interval 0 to 2 points.
-
-    The largest public randomised trial of a retailer's mailings (64,000 customers, two weeks) found .3 and
-    .7 points; coupons were not tested there, and these campaigns never were randomised.
-    """
-    reason = Words(
-        "An assumption: randomised mailings of other retailers moved orders by 0 to 2 points; "
-        "not measured on this shop's customers",
-        "仅为假设：其他零售商的随机试验中，邮寄触达对下单概率的影响在0到2个百分点之间；尚未在本店客户上测量",
-    )
-    return Effect(points / 100, 0.0, 0.02, "prior", reason)
-
-
-# The campaign types of the Complete Journey log, by the names that its contacts table uses.
-# redeem: share of mailed households that redeemed in that log (rounded). incentive: the shop's own share of
-# their coupons, makers pay the rest. send_cost: a page in a mailing that goes out anyway. The last two are
-# assumptions of the demo: a shop declares its own actions with its own costs.
-ACTIONS: tuple[Action, ...] = (
-    Action(
-        name="campaign_a",
-        channel="mail",
-        words=Words("Mail the large coupon booklet (campaign type A)", "邮寄大额优惠券手册（A类活动）"),
-        goal=Words("One more order from an active customer", "促使活跃客户再次下单"),
-        effect=_assumed(1.2),
-        send_cost=0.04,
-        incentive=0.60,
-        redeem=0.16,
-        validity_days=47,
-        suppress_days=7,
-        eligible=(Condition("days_since_order", at_most=90), Condition("orders_365d", at_least=2)),
-    ),
-    Action(
-        name="campaign_b",
-        channel="mail",
-        words=Words("Mail the coupons of one range (campaign type B)", "邮寄单一品类优惠券（B类活动）"),
-        goal=Words("One more order from an active customer", "促使活跃客户再次下单"),
-        effect=_assumed(0.8),
-        send_cost=0.02,
-        incentive=0.50,
-        redeem=0.065,
-        validity_days=32,
-        suppress_days=7,
-        eligible=(Condition("days_since_order", at_most=90),),
-    ),
-    Action(
-        name="campaign_c",
-        channel="mail",
-        words=Words("Mail the long-running coupons (campaign type C)", "邮寄长期优惠券（C类活动）"),
-        goal=Words("Bring back a customer who has paused", "唤回暂停购物的客户"),
-        effect=_assumed(0.7),
-        send_cost=0.02,
-        incentive=0.40,
-        redeem=0.06,
-        validity_days=64,
-        suppress_days=7,
-        eligible=(Condition("days_since_order", at_least=14, at_most=180),),
-    ),
-)
-
-
 def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
-    """The built-in actions, "nothing" first, and a shop's own, by name. SettingsError for a name twice."""
+    """ "Nothing" first, and a shop's own actions, by name.
+
+    SettingsError for what is no action, a name twice, or a channel that addresses a group here and a person
+    there: who is asked, who is held out and what a contact costs hang on it.
+    """
     by_name: dict[str, Action] = {}
-    for action in (NOTHING, *ACTIONS, *own):
+    reach: dict[str, tuple[Reach, str]] = {}
+    for action in (NOTHING, *own):
+        if not isinstance(action, Action):
+            raise SettingsError(f"ACTIONS holds {action!r}, which is no Action: declare it as Action(...)")
         if action.name in by_name:
             raise SettingsError(f"action {action.name!r} is declared twice: give one of them another name")
         by_name[action.name] = action
+        for step in action.steps:
+            first, where = reach.setdefault(step.channel, (step.reach, action.name))
+            if first != step.reach:
+                raise SettingsError(
+                    f"channel {step.channel!r} addresses {first} in action {where!r}, and {step.reach} in "
+                    f"{action.name!r}: give both the same reach, or one of them another channel"
+                )
     return by_name
 
 
 def require_features(actions: Iterable[Action], declared: Collection[str]) -> None:
     """SettingsError for a condition on a feature that nobody declares: nobody could ever meet it."""
     for action in actions:
-        for condition in action.eligible:
+        for condition in (*action.eligible, *action.suppressed_if):
             if condition.feature not in declared:
                 raise SettingsError(
                     f"action {action.name!r} has a condition on {condition.feature}, which is no feature: "

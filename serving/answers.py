@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from features.moments import DAY, iso
 from features.words import Words
-from serving.actions import Action, Condition, Evidence
+from serving.actions import Action, Condition, Evidence, Reach
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
@@ -49,13 +49,24 @@ from serving.standing import granted
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
+class StepAnswer(Struct, frozen=True):
+    """One message of an action. after_hours: since the decision. reach: whom it addresses."""
+
+    channel: str
+    text: Text
+    after_hours: float
+    cost: float
+    reach: Reach
+
+
 class ActionAnswer(Struct, frozen=True, kw_only=True):
     """One action for this customer.
 
     slot: when it would be sent. score: expected net value in shop currency, the sum of `terms` in their
     order; null if not known. price: what choosing it was charged, for money and a channel that are short.
-    interval: of the score, from the interval of the effect alone. condition: the one that the customer does
-    not meet. limit: the pause, cap, rest or budget that keeps the action back.
+    interval: of the score, from the interval of the effect alone. condition: the one that keeps the
+    customer out. steps: every message in its order; none of nothing. by_person: a member of staff is to do
+    it. limit: the pause, cap, rest or budget that keeps the action back.
     """
 
     action: str
@@ -73,6 +84,8 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     reject_reason: str | None
     reject_text: Text | None
     condition: str | None
+    steps: list[StepAnswer] = []
+    by_person: bool = False
     limit: str | None = None
 
 
@@ -280,7 +293,14 @@ def _action_answer(
         evidence_text=_words(action.effect.reason),
         reject_reason=why,
         reject_text=None if why is None else _words(REASONS[why]),
-        condition=_condition(action.eligible[failed]) if why == "not_eligible" else None,
+        condition=_condition((*action.eligible, *action.suppressed_if)[failed])
+        if why in ("not_eligible", "excluded")
+        else None,
+        steps=[
+            StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
+            for step in action.steps
+        ],
+        by_person=action.by_person,
         limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
     )
 
@@ -337,6 +357,8 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, pr
     days = rules.horizon_days
     if withheld is not None and chosen.name == "nothing":
         why = REASONS[withheld]
+    elif chosen.goal_kind == "service":
+        why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
     elif explored:
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"

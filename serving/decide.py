@@ -5,7 +5,7 @@ order, add up to it exactly:
 
     d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1]
     d_retention  effect on P(remains) x lifetime value
-    send_cost    - cost of sending
+    send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
     d_optout     - effect on P(opts out) x lifetime value
     fatigue      - price of every contact that she already had in the policy's window
@@ -13,20 +13,22 @@ order, add up to it exactly:
 The largest expected net less its price is chosen, among the eligible actions and "nothing" (0); the earlier
 in the catalogue at a tie, so "nothing" wins every tie. A price is what a short budget or channel earns
 elsewhere (`prices`); 0 where nothing is short. With probability `explore` the choice is drawn instead,
-uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first.
+uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first;
+and where an action for service is eligible, that is owed: E then holds such actions alone.
 """
 
 import hmac
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.policy import Cap, Cooldown
 from features.words import Words
-from serving.actions import NOTHING, Action
+from serving.actions import NOTHING, Action, Reach
 from serving.pauses import pauses_of
 
 Floats = NDArray[np.float64]
@@ -38,7 +40,12 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
     "paused": Words("Paused by the operators", "已被运营暂停"),
+    "not_personal": Words(
+        "Addresses a whole group or everyone: decided for them, not for one customer",
+        "面向整个社群或所有人：按群体而非按单个客户决策",
+    ),
     "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
+    "excluded": Words("A condition rules the customer out", "客户符合该行动的排除条件"),
     "value_unknown": Words(
         "The margin of an order is not known: the customer had none in the last year",
         "近一年没有订单，无法得知其单笔订单毛利",
@@ -54,6 +61,7 @@ REASONS: dict[str, Words] = {
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
+    "service_first": Words("What is owed to the customer comes first", "应先完成对客户的服务"),
 }
 _CODES = ("", *REASONS)
 
@@ -113,7 +121,7 @@ class Decisions:
 
     eligible: Bools  # [n, A]
     reject: NDArray[np.int8]  # [n, A]; `reason(code)` names it
-    failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that fails, -1 if none
+    failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that keeps it out, -1 if none
     cap: NDArray[np.int8]  # [n, A]; number of the first cap that is reached, -1 if none
     cooldown: NDArray[np.int8]  # [n, A]; number of the first cooldown that is not over, -1 if none
     terms: Mapping[str, Floats]  # each [n, A]
@@ -133,7 +141,7 @@ def reason(code: int) -> str | None:
 
 def needed_features(actions: Sequence[Action]) -> list[str]:
     """Names of the features that the actions' conditions read, sorted."""
-    return sorted({c.feature for action in actions for c in action.eligible})
+    return sorted({c.feature for action in actions for c in (*action.eligible, *action.suppressed_if)})
 
 
 def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -149,11 +157,13 @@ def decide(
     situation: Situation,
     candidates: Sequence[str] | None = None,
     prices: Floats | None = None,
+    unit: Reach = "person",
 ) -> Decisions:
-    """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible.
+    """Choose an action for each of n customers. `actions` contains "nothing", which is always eligible, but
+    where a service is owed.
 
     candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
-    currency; None for none.
+    currency; None for none. unit: whom the actions that may be chosen address.
     """
     s, n, k = situation, len(situation.seeds), len(actions)
     terms, low, high = _value(actions, s)
@@ -161,28 +171,27 @@ def decide(
 
     failed = np.full((n, k), -1, dtype=np.int8)
     for j, action in enumerate(actions):
-        if action.eligible:
+        if action.eligible or action.suppressed_if:
             failed[:, j] = _first_failed(action, s.features, n)
     marketing = np.array(
         [action.purpose == "marketing" and action.name != NOTHING.name for action in actions]
     )
-    cap = _first(
-        [(_about(c, actions), s.capped[:, i] >= c.contacts) for i, c in enumerate(limits.caps)], n, k
-    )
+    cap = _first([passes(c, s.capped[:, i], actions) for i, c in enumerate(limits.caps)], n, k)
     with np.errstate(invalid="ignore"):  # False where there never was a contact
-        rest = [(_about(c, actions), s.rested[:, i] < c.days) for i, c in enumerate(limits.cooldowns)]
+        rest = [rests(c, s.rested[:, i], actions) for i, c in enumerate(limits.cooldowns)]
         wait = s.days_since_contact[:, None] < np.array([action.suppress_days for action in actions])
     cooldown = _first(rest, n, k)
-    use = [s.consent.get((action.channel or "", action.purpose), None) for action in actions]
-    never = np.zeros(n, dtype=np.bool_)
+    conditions = np.array([len(action.eligible) for action in actions])
     column = slice(None), None
     tests = {
         "not_a_candidate": np.array([candidates is not None and a.name not in candidates for a in actions]),
         "paused": np.array([pauses_of(action, limits.paused) is not None for action in actions]),
-        "not_eligible": failed >= 0,
+        "not_personal": np.array([action.unit != unit for action in actions]),
+        "not_eligible": (failed >= 0) & (failed < conditions),
+        "excluded": failed >= conditions,
         "value_unknown": np.isnan(net),
         "no_automation": ~s.automation[column],
-        "no_consent": ~np.column_stack([never if granted is None else granted for granted in use]),
+        "no_consent": ~np.column_stack([consents(s, action) for action in actions]),
         "open_complaint": s.open_complaint[column] & marketing,
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
@@ -190,20 +199,17 @@ def decide(
         "holdout": s.holdout[column] & marketing,
     }
     reject = np.zeros((n, k), dtype=np.int8)
-    for name in reversed(REASONS):  # so that the first in order is the one that stays
+    for name in reversed(tests):  # so that the first in order is the one that stays
         if tests[name].any():
             reject[np.broadcast_to(tests[name], (n, k))] = _CODES.index(name)
     reject[:, [action.name == NOTHING.name for action in actions]] = 0
+    owed = (reject == 0) & np.array([action.goal_kind == "service" for action in actions])
+    if owed.any():
+        reject[(reject == 0) & ~owed & owed.any(axis=1)[:, None]] = _CODES.index("service_first")
     eligible = reject == 0
 
     worth = net if prices is None else net - prices
-    best = np.where(eligible, worth, -np.inf).argmax(axis=1)
-    size = eligible.sum(axis=1)
-    propensity = eligible * (limits.explore / size)[:, None]
-    propensity[np.arange(n), best] += 1 - limits.explore
-    explored = _uniform(s.seeds, 1) < limits.explore
-    rank = np.floor(_uniform(s.seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
-    drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    best, chosen, explored, propensity = draw(eligible, worth, limits.explore, s.seeds)
     return Decisions(
         eligible=eligible,
         reject=reject,
@@ -215,10 +221,24 @@ def decide(
         low=low,
         high=high,
         best=best,
-        chosen=np.where(explored, drawn, best),
+        chosen=chosen,
         explored=explored,
         propensity=propensity,
     )
+
+
+def draw(
+    eligible: Bools, worth: Floats, explore: float, seeds: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools, Floats]:
+    """(best, chosen, explored, propensity) of n customers or groups, among what is eligible [n, A]."""
+    best = np.where(eligible, worth, -np.inf).argmax(axis=1)
+    size = eligible.sum(axis=1)
+    propensity = eligible * (explore / size)[:, None]
+    propensity[np.arange(len(best)), best] += 1 - explore
+    explored = _uniform(seeds, 1) < explore
+    rank = np.floor(_uniform(seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
+    drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    return best, np.where(explored, drawn, best), explored, propensity
 
 
 def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
@@ -243,7 +263,7 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
         # Where it is not known how far it may be off, it is not known.
         "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
         "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
-        "send_cost": np.repeat(0.0 - declared([a.send_cost for a in actions]), n, axis=0),
+        "send_cost": np.repeat(0.0 - declared([a.sending for a in actions]), n, axis=0),
         "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
         "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
         "fatigue": 0.0 - fatigue,
@@ -258,19 +278,35 @@ def _total(terms: Mapping[str, Floats]) -> Floats:
     return total
 
 
-def _about(limit: Cap | Cooldown, actions: Sequence[Action]) -> Bools:
-    """Which actions a limit is about, bool [A]."""
-    only = limit.action if isinstance(limit, Cooldown) else None
-    return np.array(
-        [limit.channel in (None, a.channel) and only in (None, a.name) for a in actions], dtype=np.bool_
-    )
+def consents(s: Situation, action: Action) -> Bools:
+    """Who allows every channel that the action uses, bool [n]."""
+    granted, nobody = np.ones(len(s.seeds), dtype=np.bool_), np.zeros(len(s.seeds), dtype=np.bool_)
+    for channel in action.channels:
+        granted = granted & s.consent.get((channel, action.purpose), nobody)
+    return granted
 
 
-def _first(limits: Sequence[tuple[Bools, Bools]], n: int, k: int) -> NDArray[np.int8]:
-    """[n, A]: number of the first of the limits (about actions [A], holds customers back [n]), else -1."""
+def passes(cap: Cap, contacts: NDArray[Any], actions: Sequence[Action]) -> Bools:
+    """Which actions would pass a cap [n, A]. contacts: that it counts already [n]."""
+    more = np.array([sum(cap.channel in (None, of) for of in action.channels) for action in actions])
+    over: Bools = (more > 0) & (contacts[:, None] + more > cap.contacts)
+    return over
+
+
+def rests(rest: Cooldown, days: Floats, actions: Sequence[Action]) -> Bools:
+    """Which actions a cooldown keeps back [n, A]. days: since the contact that it looks at [n], NaN: none."""
+    about = [
+        (rest.channel is None or rest.channel in a.channels) and rest.action in (None, a.name)
+        for a in actions
+    ]
+    return (days < rest.days)[:, None] & np.array(about, dtype=np.bool_)
+
+
+def _first(limits: Sequence[Bools], n: int, k: int) -> NDArray[np.int8]:
+    """[n, A]: number of the first of the limits, each [n, A], that keeps an action back, else -1."""
     first = np.full((n, k), -1, dtype=np.int8)
-    for number, (about, back) in reversed(list(enumerate(limits))):
-        first[back[:, None] & about] = number
+    for number, back in reversed(list(enumerate(limits))):
+        first[back] = number
     return first
 
 
@@ -299,15 +335,10 @@ def expected_loss(made: Decisions, row: int) -> float:
 
 
 def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:
-    first = np.full(n, -1, dtype=np.int8)
-    for number, condition in reversed(list(enumerate(action.eligible))):
-        values = features[condition.feature]
-        holds = ~np.isnan(values)
-        if condition.at_least is not None:
-            holds &= values >= condition.at_least
-        if condition.at_most is not None:
-            holds &= values <= condition.at_most
-        first[~holds] = number
+    """Number of the first condition that keeps the action out, those that must not hold after the others."""
+    first, must = np.full(n, -1, dtype=np.int8), len(action.eligible)
+    for number, condition in reversed(list(enumerate((*action.eligible, *action.suppressed_if)))):
+        first[condition.holds(features[condition.feature]) == (number >= must)] = number
     return first
 
 

@@ -39,6 +39,8 @@ from serving.pauses import Pauses
 from serving.prices import Prices, in_force
 from serving.releases import Release, Releases, load, released
 from serving.reservations import Reservation
+from serving.scenarios import Scenario
+from serving.scenarios import catalogue as scenario_catalogue
 from serving.scores import answerable, columns_of, members_of
 from serving.situation import Inputs, Rules
 from serving.standing import TABLES, Standings, Told
@@ -68,6 +70,7 @@ class DecisionContext:
     standings: Standings
     pauses: Pauses
     zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
+    scenarios: Mapping[str, Scenario]
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
     @classmethod
@@ -84,9 +87,10 @@ class DecisionContext:
         for policy in shop.policies:
             if policy.send is not None and policy.send.zone is not None:
                 zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
+        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
         rows, releases = OnlineRows.open(settings), Releases(settings)
         ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
-        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones)
+        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios)
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force."""
@@ -95,7 +99,7 @@ class DecisionContext:
         for kept, _, of in self._kept:
             if all(a is b for a, b in zip(of, sources, strict=True)):
                 return kept
-        channels = sorted({a.channel for a in self.actions.values() if a.channel is not None})
+        channels = sorted({channel for a in self.actions.values() for channel in a.channels})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
         actions = tuple(self.actions.values())
         rules = Rules(
@@ -172,7 +176,7 @@ def take_decision(
 
     The same key with the same request gives the stored answer, whatever has changed since; another request
     under it raises IdempotencyConflict, and CustomerErased once that customer is erased.
-    Raises UnknownCustomer, FeaturesExpired, UsageError for a candidate that is no action, NoBuild,
+    Raises UnknownCustomer, FeaturesExpired, UsageError for a scenario or a candidate that is none, NoBuild,
     FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
     """
     body = msgspec.json.encode(request, order="deterministic")  # a context in another order is the same
@@ -182,10 +186,8 @@ def take_decision(
         if stored is not None:
             return msgspec.json.decode(stored, type=DecisionAnswer)
 
-    for place, name in enumerate(request.candidates or ()):
-        if name not in context.actions:
-            raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(context.actions)}")
-    found = _look(context, request)
+    candidates = _candidates(context, request)
+    found = _look(context, request, candidates)
     if request.preview:
         rules, inputs = found.inputs(context)
         return answer(rules, inputs, found.row, None)
@@ -206,6 +208,7 @@ class _Found:
     """What is known of a customer before the ledger is locked. What may bind later is read in `inputs`."""
 
     request: DecisionRequest
+    candidates: tuple[str, ...] | None
     customer_id: str
     published: Published
     rows: Rows
@@ -232,7 +235,7 @@ class _Found:
         day = as_of.astimezone(context.shop.zone).date()
         return rules, Inputs(
             customer_id=who,
-            candidates=None if request.candidates is None else tuple(request.candidates),
+            candidates=self.candidates,
             as_of=as_of,
             known_at=known_at,
             stale=as_of - known_at > settings.stale_after,
@@ -247,7 +250,7 @@ class _Found:
         )
 
 
-def _look(context: DecisionContext, request: DecisionRequest) -> _Found:
+def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[str, ...] | None) -> _Found:
     """Find the customer, the features and P(order)."""
     customer_id = _resolve(context, request.customer)
     last = context.standings.inbox.last()
@@ -262,7 +265,7 @@ def _look(context: DecisionContext, request: DecisionRequest) -> _Found:
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
         probability = _order_probability(release, rows.matrix, published.features)
-    return _Found(request, customer_id, published, rows, release, probability, told, last)
+    return _Found(request, candidates, customer_id, published, rows, release, probability, told, last)
 
 
 def _entry(
@@ -312,14 +315,15 @@ def _reservation(context: DecisionContext, inputs: Inputs, taken: DecisionAnswer
     if not _is_marketing(context, taken):
         return None
     assert taken.send_at is not None
-    until, cost = taken.reserved_until, context.actions[taken.action].cost
+    until, chosen = taken.reserved_until, context.actions[taken.action]
     day = inputs.as_of.astimezone(context.shop.zone).date()
     return Reservation(
         parse_moment(taken.send_at),
         None if until is None else parse_moment(until),
         day,
         inputs.scenario or "",
-        cost,
+        chosen.cost,
+        chosen.steps,
     )
 
 
@@ -354,9 +358,7 @@ def replay(settings: Settings, decision_id: str) -> Replay:
         inputs = msgspec.structs.replace(inputs, order_probability=probability)
     rules = msgspec.json.decode(entry.context, type=Rules)
     again = answer(rules, inputs, _by_name(features, matrix), decision_id)
-    # Through the type, so that a field younger than the record is no difference.
-    recorded = msgspec.json.decode(entry.sealed.answer, type=DecisionAnswer)
-    differences += _differences(msgspec.to_builtins(recorded), msgspec.to_builtins(again), "$")
+    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
 
 
@@ -391,6 +393,25 @@ def _order_probability(
     return None if math.isnan(found) else found
 
 
+def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
+    """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about."""
+    allowed = tuple(context.actions)
+    if request.scenario is not None:
+        if request.scenario not in context.scenarios:
+            known = ", ".join(context.scenarios)
+            raise UsageError(
+                f"$.scenario: expected one of {known}" if known else "$.scenario: none is declared"
+            )
+        allowed = ("nothing", *context.scenarios[request.scenario].actions)
+    for place, name in enumerate(request.candidates or ()):
+        if name not in allowed:
+            of = "" if request.scenario is None else f", the actions of scenario {request.scenario}"
+            raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(allowed)}{of}")
+    if request.candidates is not None:
+        return tuple(request.candidates)
+    return None if request.scenario is None else allowed
+
+
 def _resolve(context: DecisionContext, customer: Customer) -> str | None:
     if isinstance(customer, str):
         return customer
@@ -403,7 +424,8 @@ def _by_name(features: Mapping[str, str], matrix: np.ndarray[Any, np.dtype[np.fl
 
 
 def _differences(recorded: Any, again: Any, path: str) -> list[str]:
-    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() == again.keys():
+    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
+        # A field younger than the record is no difference.
         return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
     if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
         pairs = enumerate(zip(recorded, again, strict=True))

@@ -80,7 +80,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     propensity: float
     explored: bool
     holdout: bool
-    reserves: bool
+    reserves: int
     policy: str
     context: bytes
     features: bytes

@@ -35,9 +35,9 @@ CREATE INDEX outcomes_by_decision ON outcomes (decision_id, number);
 """
 _RESERVED = """
 CREATE TABLE reservations (
-  decision_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, action TEXT NOT NULL, channel TEXT,
-  at BIGINT NOT NULL, until BIGINT, day TEXT NOT NULL, scenario TEXT NOT NULL, cost BIGINT NOT NULL,
-  state BIGINT NOT NULL
+  decision_id TEXT NOT NULL, step BIGINT NOT NULL, pseudonym TEXT NOT NULL, action TEXT NOT NULL,
+  channel TEXT, at BIGINT NOT NULL, until BIGINT, day TEXT NOT NULL, scenario TEXT NOT NULL,
+  cost BIGINT NOT NULL, state BIGINT NOT NULL, PRIMARY KEY (decision_id, step)
 );
 CREATE INDEX reservations_by_customer ON reservations (pseudonym, at);
 CREATE INDEX reservations_held ON reservations (until) WHERE state = 0 AND until IS NOT NULL;
@@ -64,7 +64,7 @@ INSERT INTO outcomes SELECT rowid, decision_id, CAST('1:' || rowid AS BLOB), CAS
 DROP TABLE deliveries_1;
 DROP TABLE outcomes_1;
 {reserved}
-INSERT INTO reservations SELECT id, pseudonym, action, channel, as_of, NULL, '', '', 0, CASE coalesce((
+INSERT INTO reservations SELECT id, 0, pseudonym, action, channel, as_of, NULL, '', '', 0, CASE coalesce((
   SELECT status FROM deliveries WHERE decision_id = decisions.id ORDER BY at DESC, number DESC LIMIT 1
 ), '') WHEN '' THEN 0 WHEN 'sent' THEN 1 WHEN 'delivered' THEN 1 ELSE 2 END
 FROM decisions WHERE reserves = 1;

@@ -69,7 +69,7 @@ class Pauses:
 
     def pause(self, what: str, reason: str, actions: Collection[Action]) -> Pause:
         """Pause it. UsageError for what no action is, or what is paused already."""
-        known = [EVERYTHING, *sorted({f"{CHANNEL}{a.channel}" for a in actions if a.channel})]
+        known = [EVERYTHING, *sorted({f"{CHANNEL}{channel}" for a in actions for channel in a.channels})]
         known += [a.name for a in actions if a.channel]
         if what not in known:
             raise UsageError(
@@ -103,5 +103,5 @@ def pauses_of(action: Action, paused: Collection[str]) -> str | None:
     """Which of the pauses keeps an action back; None if none does. Doing nothing is never paused."""
     if action.name == NOTHING.name:
         return None
-    names = (EVERYTHING, f"{CHANNEL}{action.channel}", action.name)
+    names = (EVERYTHING, *(f"{CHANNEL}{channel}" for channel in action.channels), action.name)
     return next((name for name in names if name in paused), None)

@@ -32,7 +32,8 @@ class Prices(Struct, frozen=True):
 
     def of(self, actions: Sequence[Action]) -> NDArray[np.float64]:
         """What each action is charged, shop currency [A]."""
-        return np.array([self.budget * a.cost + self.channels.get(a.channel or "", 0.0) for a in actions])
+        channels = [sum(self.channels.get(channel, 0.0) for channel in a.channels) for a in actions]
+        return np.array([self.budget * a.cost for a in actions]) + channels
 
     @property
     def duals(self) -> dict[str, float]:

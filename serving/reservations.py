@@ -1,7 +1,7 @@
 """What decisions hold until it is known what became of them: a contact slot each, and a part of the budgets.
 
-    reservations  one row a decision for a marketing contact: when it is to be sent, until when it is held,
-                  what it is expected to cost
+    reservations  one row a marketing contact, so one a step of a bundle: when it is to be sent, until when it
+                  is held, what it is expected to cost
     spending      what a day's decisions hold or have spent, in millionths of the currency, by scenario
 
 A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
@@ -11,13 +11,14 @@ takes no longer as the ledger grows. What writes runs inside a transaction of th
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from features.moments import from_us, to_us
 from features.policy import Budget
+from serving.actions import Step
 from serving.exported import Seen
 from serving.ledger_reports import USED
 from serving.ledger_store import Store
@@ -31,13 +32,13 @@ _SWEPT = 200  # reservations that one decision looks after, at most
 # moment until then; without such a limit it is taken to go when it is due.
 _CONTACTS = f"""SELECT * FROM (
   SELECT customer_id, CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
-    channel, action, decision_id, EXISTS (
+    channel, action, decision_id, step, EXISTS (
       SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
       AND x.number <= ? AND x.recorded_at <= ?
     ) AS in_log
   FROM reservations JOIN pseudonyms USING (pseudonym)
   WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
-) AS counted WHERE at > ? ORDER BY at, decision_id"""
+) AS counted WHERE at > ? ORDER BY at, decision_id, step"""
 _EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
 
 
@@ -57,6 +58,7 @@ class Reservation(NamedTuple):
     """What a decision reserves. at: to be sent; until: held until then, None for ever.
 
     day: of the shop's zone, at which the money counts; scenario: "" for none; cost: expected, shop currency.
+    steps: a contact each, so many hours after `at`; none given: one, on the decision's channel.
     """
 
     at: datetime
@@ -64,6 +66,7 @@ class Reservation(NamedTuple):
     day: date
     scenario: str
     cost: float
+    steps: tuple[Step, ...] = ()
 
 
 def reserve(
@@ -75,19 +78,23 @@ def reserve(
     reservation: Reservation,
 ) -> None:
     """Hold it. What expired meanwhile is freed on this occasion."""
-    of, cost = reservation, round(reservation.cost * UNITS)
-    store.execute(
-        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (decision_id, pseudonym, action, channel, to_us(of.at), None if of.until is None else to_us(of.until),
-         of.day.isoformat(), of.scenario, cost, HELD),
-    )  # fmt: skip
-    _spend(store, of.day.isoformat(), of.scenario, cost)
+    day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
+    until = None if reservation.until is None else to_us(reservation.until)
+    steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
+        at, part = to_us(reservation.at + timedelta(hours=hours)), cost if number == 0 else 0
+        later = None if until is None else max(until, at)
+        store.execute(
+            "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),
+        )
+    _spend(store, day, reservation.scenario, cost)
 
 
 def sweep(store: Store, now: datetime) -> None:
     """Free what is held no longer, and its money; so that this is seldom more than a few."""
     found = store.execute(
-        f"SELECT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
+        f"SELECT DISTINCT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
     ).fetchall()
     for (decision_id,) in found:
         _become(store, decision_id, FREE)
@@ -103,8 +110,12 @@ def settle(store: Store, decision_id: str) -> None:
         return
     status, at = last
     _become(store, decision_id, KEPT if status in SENT else FREE)
-    if status in SENT:
-        store.execute("UPDATE reservations SET at = ? WHERE decision_id = ?", (at, decision_id))
+    if status in SENT:  # what follows moves with the first
+        store.execute(
+            "UPDATE reservations SET at = at + ? - (SELECT min(at) FROM reservations WHERE decision_id = ?) "
+            "WHERE decision_id = ?",
+            (at, decision_id, decision_id),
+        )
 
 
 def held(store: Store, customer_id: str, since: datetime, now: datetime, seen: Seen) -> tuple[Contact, ...]:
@@ -129,7 +140,7 @@ def _held(
     found = store.execute(
         _CONTACTS.format(whose), (at, at, seen.number, until, *of, at, to_us(since))
     ).fetchall()
-    for who, sent, channel, action, _, in_log in found:
+    for who, sent, channel, action, _, _, in_log in found:
         yield who, Contact(from_us(sent), channel, action, bool(in_log))
 
 
@@ -149,15 +160,13 @@ def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> 
 
 
 def _become(store: Store, decision_id: str, state: int) -> None:
-    row = store.execute(
+    rows = store.execute(
         "SELECT state, day, scenario, cost FROM reservations WHERE decision_id = ?", (decision_id,)
-    ).fetchone()
-    if row is None or row[0] == state:
-        return
-    before, day, scenario, cost = row
+    ).fetchall()
     store.execute("UPDATE reservations SET state = ? WHERE decision_id = ?", (state, decision_id))
-    if (before == FREE) != (state == FREE):
-        _spend(store, day, scenario, -cost if state == FREE else cost)
+    for before, day, scenario, cost in rows:
+        if (before == FREE) != (state == FREE):
+            _spend(store, day, scenario, -cost if state == FREE else cost)
 
 
 def _spend(store: Store, day: str, scenario: str, amount: int) -> None:

@@ -83,7 +83,7 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
     rested = [days_since(rest, rows, since_known, others, now) for rest in (Cooldown(0), *policy.cooldowns)]
     counts = {cap: counted(cap, rows, others, now) for cap in policy.caps}
     complained = np.array([of.open_complaint for of in said], dtype=np.bool_)
-    uses = {(a.channel or "", a.purpose) for a in rules.actions}
+    uses = {(channel, a.purpose) for a in rules.actions for channel in a.channels}
     return Situation(
         features={
             name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)

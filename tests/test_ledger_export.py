@@ -29,6 +29,15 @@ TODAY = parse_moment("2017-03-01")
 PEOPLE = ("anna", "bert", "carl")
 
 
+BIRTHDAY = """
+from serving.scenarios import Scenario
+SCENARIOS = [
+    Scenario(name="birthday", words=Words("x", "甲"), actions=tuple(a.name for a in ACTIONS), due_days=1,
+             when="days_since_order >= 0")
+]
+"""
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Three customers who order every week, of a shop that holds nobody out and draws nothing."""
@@ -37,6 +46,7 @@ def settings(tmp_path: Path) -> Settings:
     path = shop / "shop.toml"
     text = path.read_text("utf-8").replace("holdout = 0.05", "holdout = 0.0")
     path.write_text(text.replace("explore = 0.05", "explore = 0.0"), "utf-8")
+    (shop / "shop.py").write_text((shop / "shop.py").read_text("utf-8") + BIRTHDAY, "utf-8")
     settings = Settings(home=tmp_path / "home", shop=shop, as_of=TODAY)
     orders = [
         order(f"{who}{week}", who, f"{TODAY - (7 * week + 1) * DAY:%Y-%m-%d}", "80.00")

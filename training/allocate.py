@@ -56,22 +56,24 @@ class Allocation:
 def allocate(
     net: Floats,
     cost: Floats,
-    channels: Sequence[str | None],
+    channels: Sequence[str | Sequence[str] | None],
     budget: float | None = None,
     capacity: Mapping[str, float] | None = None,
 ) -> Allocation:
     """Choose the columns that together are worth most within the limits; the same input, the same choice.
 
     net: [n, A], shop currency; NaN or -inf where not eligible. Column 0 is "nothing": worth 0, free, without
-    a channel. cost: [A] or [n, A], >= 0. channels: [A]. A limit that is not given does not bind.
+    a channel. cost: [A] or [n, A], >= 0. channels: of each action one, or those of a bundle: each is a
+    contact. A limit that is not given does not bind.
     UsageError for a limit below 0, a channel that no action has, or a cost that is not a number >= 0.
     """
     limits = dict(capacity or {})
-    _require(net, cost, channels, budget, limits)
+    contacts = [() if of is None else (of,) if isinstance(of, str) else tuple(of) for of in channels]
+    _require(net, cost, contacts, budget, limits)
     values = np.where(np.isfinite(net), net, -np.inf).T.copy()  # [A, n]: a pass is A sweeps over memory
     costs = np.asarray(cost if cost.ndim == 1 else cost.T, np.float64).reshape(len(channels), -1)
     uses = [] if budget is None else [costs]
-    uses += [np.array([[float(of == name)] for of in channels]) for name in limits]
+    uses += [np.array([[float(of.count(name))] for of in contacts]) for name in limits]
     most = np.array(([] if budget is None else [budget]) + list(limits.values()), np.float64)
     problem = _Problem(values, uses, most)
     prices, bound, weights = problem.solve()
@@ -84,31 +86,30 @@ def allocate(
         budget_price=0.0 if budget is None else float(prices[0]),
         channel_prices=dict(zip(limits, on_channels.tolist(), strict=True)),
         spent=float(_at(costs, chosen).sum()),
-        used={
-            name: int(np.isin(chosen, [a for a, of in enumerate(channels) if of == name]).sum())
-            for name in limits
-        },
+        used={name: int(np.array([of.count(name) for of in contacts])[chosen].sum()) for name in limits},
     )
 
 
 def _require(
     net: Floats,
     cost: Floats,
-    channels: Sequence[str | None],
+    channels: Sequence[Sequence[str]],
     budget: float | None,
     capacity: Mapping[str, float],
 ) -> None:
-    known = ", ".join(sorted({of for of in channels if of is not None}))
+    known = sorted({name for of in channels for name in of})
     for name, most in capacity.items():
-        if name not in channels:
-            raise UsageError(f"capacity of {name}: no action uses that channel; expected one of {known}")
+        if name not in known:
+            raise UsageError(
+                f"capacity of {name}: no action uses that channel; expected one of {', '.join(known)}"
+            )
         if not 0 <= most < np.inf:
             raise UsageError(f"the capacity of {name} is {most:g}: expected a number of contacts, 0 or more")
     if budget is not None and not 0 <= budget < np.inf:
         raise UsageError(f"the budget is {budget:g}: expected an amount of 0 or more; leave it out for none")
     if not (np.isfinite(cost).all() and (cost >= 0).all()):
         raise UsageError("a cost is negative or not a number: mend the actions' declarations")
-    if channels[0] is not None or np.any(net[:, 0] != 0) or np.any(cost[..., 0] != 0):
+    if channels[0] or np.any(net[:, 0] != 0) or np.any(cost[..., 0] != 0):
         raise UsageError('the first action must be "nothing": worth 0, free and without a channel')
 
 

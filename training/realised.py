@@ -77,6 +77,18 @@ def realised(log: Log, policy: Policy, since: datetime, days: int) -> Realised:
         raise NotEnoughData(
             f"{held.sum()} of {len(ids)} customers known on {iso(since)} are held out: {LEAST} are needed"
         )
+    effects = [_effect(name, values, held, harm) for name, values, harm in outcomes(log, ids, since, until)]
+    contacted = np.zeros(len(ids))
+    if "contacts" in log.tables:
+        place = {id: number for number, id in enumerate(ids)}
+        contacted = _ones(_within(log, "contacts", [], since, until), place)
+    return Realised(since, until, tuple(effects), tuple(_warnings(held, policy.holdout, contacted)))
+
+
+def outcomes(
+    log: Log, ids: Sequence[str], since: datetime, until: datetime
+) -> list[tuple[Words, NDArray[np.float64], bool]]:
+    """(what, of each customer [n], whether more of it is worse), from `since` on and before `until`."""
     place = {id: number for number, id in enumerate(ids)}
     orders = _within(log, "orders", ["amount", "ref"], since, until)
     money, bought = np.zeros(len(ids)), np.zeros(len(ids))
@@ -84,22 +96,15 @@ def realised(log: Log, policy: Policy, since: datetime, days: int) -> Realised:
         if row["customer_id"] in place:
             money[place[row["customer_id"]]] += float(row["amount"])
             bought[place[row["customer_id"]]] = max(bought[place[row["customer_id"]]], row["ref"] is None)
-    effects = [
-        _effect(Words("customers who ordered", "下单客户占比"), bought, held),
-        _effect(Words("order value a customer", "人均订单金额"), money, held),
+    found = [
+        (Words("customers who ordered", "下单客户占比"), bought, False),
+        (Words("order value a customer", "人均订单金额"), money, False),
     ]
     if "consents" in log.tables:
-        withdrew = [
-            r for r in _within(log, "consents", ["status"], since, until) if r["status"] == "withdrawn"
-        ]
-        left = _ones(withdrew, place)
-        effects.append(
-            _effect(Words("customers who withdrew a consent", "撤回授权的客户占比"), left, held, True)
-        )
-    contacted = np.zeros(len(ids))
-    if "contacts" in log.tables:
-        contacted = _ones(_within(log, "contacts", [], since, until), place)
-    return Realised(since, until, tuple(effects), tuple(_warnings(held, policy.holdout, contacted)))
+        rows = _within(log, "consents", ["status"], since, until)
+        left = _ones([row for row in rows if row["status"] == "withdrawn"], place)
+        found.append((Words("customers who withdrew a consent", "撤回授权的客户占比"), left, True))
+    return found
 
 
 def _warnings(held: Bools, share: float, contacted: NDArray[np.float64]) -> list[Words]:

@@ -32,11 +32,13 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 
 @main.command()
 @click.argument("customer", required=False)
+@click.option("--scenario", metavar="NAME", help="Choose among its actions, as `propensity due` gives it.")
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
 @click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
 @click.option("--all", "everyone", is_flag=True, help="Plan for everybody, within these limits:")
+@click.option("--groups", is_flag=True, help="Decide for every group, among the actions that address one.")
 @click.option("--budget", type=click.FloatRange(min=0), help="--all: what actions may cost, shop currency.")
 @click.option(
     "--capacity",
@@ -45,17 +47,21 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     help="--all: contacts that a channel has, such as mail=500; once a channel.",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="--all: parquet file for the plan."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="--all: parquet file for the plan; --groups: file of JSON lines.",
 )
 @DRY_RUN
 @AS_OF
 def decide(
     customer: str | None,
+    scenario: str | None,
     key: str | None,
     preview: bool,
     replay: str | None,
     as_json: bool,
     everyone: bool,
+    groups: bool,
     budget: float | None,
     capacity: tuple[tuple[str, int], ...],
     out: Path | None,
@@ -66,12 +72,26 @@ def decide(
 
     With --all, plan for everybody who is published, worth as much as the budget and the channels allow. The
     plan is not recorded; the prices that it finds for what is short steer every decision until the next run.
+
+    With --groups, decide what is said in each chat group, if anything: one decision a group, which keeps a
+    share of the groups out. The round is kept, and `propensity evaluate groups` judges it.
     """
-    if (customer is not None) + (replay is not None) + everyone != 1:
-        raise click.UsageError("name a CUSTOMER, or --replay a decision's ID, or decide for --all")
-    if not everyone and (budget is not None or capacity or out is not None or dry_run):
-        raise click.UsageError("--budget, --capacity, --out and --dry-run are for --all")
+    if (customer is not None) + (replay is not None) + everyone + groups != 1:
+        raise click.UsageError(
+            "name a CUSTOMER, or --replay a decision's ID, or decide for --all or --groups"
+        )
+    if customer is None and scenario is not None:
+        raise click.UsageError("--scenario is for one CUSTOMER")
+    if not everyone and (budget is not None or capacity):
+        raise click.UsageError("--budget and --capacity are for --all")
+    if not (everyone or groups) and (out is not None or dry_run):
+        raise click.UsageError("--out and --dry-run are for --all and --groups")
     settings = settings_of(as_of)
+    if groups:
+        from propensity.grouped import decide_for_groups
+
+        decide_for_groups(settings, out, dry_run)
+        return
     if everyone:
         from propensity.planned import plan_everyone
 
@@ -84,7 +104,7 @@ def decide(
         click.echo(replay_decision(settings, replay))
         return
     assert customer is not None
-    show_decision(decide_for(settings, customer, key, preview), as_json)
+    show_decision(decide_for(settings, customer, key, preview, scenario), as_json)
 
 
 @main.command()

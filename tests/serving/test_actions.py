@@ -7,13 +7,14 @@ import pytest
 
 from features.definitions import catalogue as feature_catalogue
 from features.errors import SettingsError
-from features.settings import Settings
-from features.shop import Shop, shop_of
+from features.settings import BUNDLED_SHOPS
+from features.shop import Shop
 from features.words import Words
-from serving.actions import ACTIONS, NOTHING, Action, Condition, Effect, catalogue, require_features
+from serving.actions import NOTHING, Action, Condition, Effect, Step, catalogue, require_features
 
-SHOP = shop_of(Settings())
-EVERY = catalogue(SHOP.declared("ACTIONS"))
+SHOPS = {path.name: Shop.load(path) for path in BUNDLED_SHOPS.iterdir() if (path / "shop.toml").exists()}
+SHOP = SHOPS["complete_journey"]
+EVERY = [(name, a) for name, shop in SHOPS.items() for a in catalogue(shop.declared("ACTIONS")).values()]
 SOME_EFFECT = Effect(0.01, 0.0, 0.02, "prior", Words("assumed", "假设"))
 
 
@@ -25,16 +26,15 @@ def action(**changes: object) -> Action:
     return Action(**declared)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_every_action_keeps_its_contract(name: str) -> None:
+@pytest.mark.parametrize(("shop", "one"), EVERY, ids=lambda of: of if isinstance(of, str) else of.name)
+def test_every_action_keeps_its_contract(shop: str, one: Action) -> None:
     """Else the ledger could not replay it, or an answer would claim what nobody measured."""
-    one = EVERY[name]
-    assert one.name == name
     assert msgspec.json.decode(msgspec.json.encode(one), type=Action) == one
-    require_features([one], feature_catalogue(SHOP.declared("FEATURES")))
-    if name == "nothing":
+    require_features([one], feature_catalogue(SHOPS[shop].declared("FEATURES")))
+    if one.name == "nothing":
         assert one == NOTHING
         return
+    assert len(one.steps) == 1 + len(one.then)
     assert one.effect.evidence == "prior"
     assert 0 <= one.effect.low <= one.effect.high <= 0.02, "real trials of mailings found 0 to 2 points"
     assert one.validity_days > 0
@@ -44,13 +44,21 @@ def test_every_action_keeps_its_contract(name: str) -> None:
 
 def test_the_campaigns_have_the_names_of_the_log() -> None:
     """Else contacts in the log and decisions could not be told to be the same action."""
-    assert [a.name for a in ACTIONS] == ["campaign_a", "campaign_b", "campaign_c"]
-    assert {a.channel for a in ACTIONS} == {"mail"}
+    own = SHOP.declared("ACTIONS")
+    assert [a.name for a in own] == ["campaign_a", "campaign_b", "campaign_c"]
+    assert {a.channel for a in own} == {"mail"}
+
+
+def test_a_shop_gets_no_other_shops_campaigns() -> None:
+    """Else the customers of one shop are mailed the coupons of another."""
+    assert list(catalogue()) == ["nothing"]
+    assert list(catalogue(SHOPS["online_retail"].declared("ACTIONS"))) == ["nothing"]
 
 
 def test_nothing_comes_first_and_costs_nothing() -> None:
-    """At a tie the first is chosen: leaving her in peace must win it."""
-    assert next(iter(EVERY)) == "nothing"
+    """At a tie the first is chosen: leaving a customer in peace must win it."""
+    assert next(iter(catalogue(SHOP.declared("ACTIONS")))) == "nothing"
+    assert NOTHING.steps == NOTHING.channels == ()
     assert NOTHING.send_cost == NOTHING.incentive == NOTHING.fatigue_cost == NOTHING.effect.mean == 0
 
 
@@ -65,7 +73,19 @@ def test_nothing_comes_first_and_costs_nothing() -> None:
         ({"redeem": 1.5}, "between 0 and 1"),
         ({"send_cost": -0.1}, "negative"),
         ({"words": Words("Text her", "")}, "Chinese"),
-        ({"eligible": (Condition("tenure", at_least=9, at_most=3),)}, "tenure"),
+        ({"eligible": (Condition("tenure", at_least=9, at_most=3),)}, "nobody can meet .* tenure"),
+        ({"suppressed_if": (Condition("tenure", at_least=9, at_most=3),)}, "nobody is ruled out .* tenure"),
+        ({"eligible": Condition("tenure")}, "with a comma"),
+        ({"then": Step("mail", Words("a", "b"))}, "with a comma"),
+        ({"then": (Step("", Words("a", "b")),)}, "step 2 needs a channel"),
+        ({"then": (Step("mail", Words("a", "")),)}, "step 2 needs words"),
+        ({"then": (Step("mail", Words("a", "b"), send_cost=-1),)}, "step 2 has a negative"),
+        (
+            {"then": (Step("mail", Words("a", "b"), after_hours=5), Step("sms", Words("a", "b")))},
+            "step 3 comes",
+        ),
+        ({"goal_kind": "service"}, "that is owed"),
+        ({"goal_kind": "service", "purpose": "service"}, "its effect 0"),
     ],
 )
 def test_a_declaration_that_cannot_be_meant_is_refused_by_name(changes: dict[str, object], said: str) -> None:
@@ -91,11 +111,26 @@ def test_a_shop_adds_its_own_action(tmp_path: Path) -> None:
 
 def test_the_same_name_twice_is_refused() -> None:
     """Else one of two actions would be logged under the other's name."""
-    with pytest.raises(SettingsError, match="'campaign_a' is declared twice"):
-        catalogue([action(name="campaign_a")])
+    with pytest.raises(SettingsError, match="'win_back_sms' is declared twice"):
+        catalogue([action(), action()])
+
+
+def test_what_is_no_action_and_a_channel_of_two_reaches_are_refused() -> None:
+    """Else a chat group would be held out by customer, and all of it would read the message."""
+    with pytest.raises(SettingsError, match="no Action"):
+        catalogue(["win_back_sms"])  # type: ignore[list-item]
+    group = action(
+        name="b", channel="chat", reach="group", then=(Step("sms", Words("a", "b"), reach="group"),)
+    )
+    with pytest.raises(
+        SettingsError, match="'sms' addresses person in action 'win_back_sms', and group in 'b'"
+    ):
+        catalogue([action(), group])
 
 
 def test_a_condition_on_no_feature_is_refused() -> None:
     """A misspelt feature is never known: the action would silently never be eligible."""
     with pytest.raises(SettingsError, match="days_since_oder"):
         require_features([action(eligible=(Condition("days_since_oder"),))], feature_catalogue())
+    with pytest.raises(SettingsError, match="days_since_oder"):
+        require_features([action(suppressed_if=(Condition("days_since_oder"),))], feature_catalogue())

@@ -1,6 +1,7 @@
 """Decisions: the value adds up, filters hold for everyone, propensities are what chance really does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.policy import Cap, Cooldown
 from features.words import Words
-from serving.actions import NOTHING, Action, Condition, Effect, catalogue
+from serving.actions import NOTHING, Action, Condition, Effect, Step
 from serving.decide import (
     REASONS,
     TERMS,
@@ -113,6 +114,8 @@ def worlds(draw: st.DrawFn) -> tuple[list[Action], Limits, Situation, list[str] 
             channel=draw(st.sampled_from(["mail", "sms", "phone"])),
             purpose=draw(st.sampled_from(["marketing", "service"])),
             eligible=draw(st.sampled_from([(), (Condition("tenure"),), (Condition("tenure", at_least=50),)])),
+            suppressed_if=draw(st.sampled_from([(), (Condition("tenure", at_least=80),)])),
+            then=draw(st.sampled_from([(), (Step("sms", WORDS, 0.1), Step("mail", WORDS))])),
         )
         for j in range(draw(st.integers(0, 5)))
     ]
@@ -165,23 +168,25 @@ def test_in_any_world_the_terms_add_up_and_no_filter_is_passed(
             if not made.eligible[i, j] or a.name == "nothing":
                 continue
             assert np.isfinite(made.net[i, j])
-            assert s.consent[a.channel or "", a.purpose][i]
+            assert all(s.consent[channel, a.purpose][i] for channel in a.channels)
             assert s.automation[i]
             assert candidates is None or a.name in candidates
-            assert not limits.paused & {a.name, f"channel:{a.channel}", "everything"}
+            assert not limits.paused & {a.name, *(f"channel:{of}" for of in a.channels), "everything"}
             if a.purpose == "marketing":
                 assert not s.holdout[i]
                 assert not s.open_complaint[i]
                 for c, cap in enumerate(CAPS):
-                    assert cap.channel not in (None, a.channel) or s.capped[i, c] < cap.contacts
+                    more = sum(cap.channel in (None, of) for of in a.channels)
+                    assert more == 0 or s.capped[i, c] + more <= cap.contacts
                 for c, rest in enumerate(RESTS):
-                    about = rest.channel in (None, a.channel) and rest.action in (None, a.name)
+                    about = rest.channel in (None, *a.channels) and rest.action in (None, a.name)
                     assert not (about and s.rested[i, c] < rest.days)
                 assert a.cost <= s.left[i]
                 assert not s.days_since_contact[i] < a.suppress_days
             for condition in a.eligible:
                 value = s.features[condition.feature][i]
                 assert value >= (condition.at_least or -np.inf)
+            assert not any(s.features[c.feature][i] >= c.at_least for c in a.suppressed_if)
         assert made.eligible[i, 0]
         assert made.eligible[i, made.chosen[i]]
         assert made.propensity[i].sum() == pytest.approx(1, abs=1e-12)
@@ -308,9 +313,58 @@ def test_a_customer_of_no_known_value_may_still_be_left_alone() -> None:
     """Nothing is worth 0 whatever an order is worth; else such a customer would have no answer at all."""
     features = {name: np.array([20], np.float32) for name in ("days_since_order", "orders_365d")}
     unknown = situation(1, margin_per_order=np.array([np.nan]), features=features)
-    made = decide(list(catalogue().values()), GREEDY, unknown)
+    made = decide([NOTHING, action("a")], GREEDY, unknown)
     assert made.chosen.tolist() == [0]
-    assert set(reasons(made, 2)) == {"value_unknown"}
+    assert reasons(made, 1) == ["value_unknown"]
+
+
+def test_a_bundle_needs_every_consent_pays_every_message_and_is_a_contact_on_each() -> None:
+    """Else one consent opens three channels, and a cap of two lets four messages out."""
+    then = (Step("sms", WORDS, 0.04, after_hours=24), Step("mail", WORDS, 0.02, after_hours=48))
+    bundle = action("a", send_cost=0.01, then=then)
+    both = {("mail", "marketing"): np.ones(1, np.bool_), ("sms", "marketing"): np.ones(1, np.bool_)}
+    made = decide([NOTHING, bundle], Limits(0.0), situation(consent=both))
+    assert made.eligible[0, 1]
+    assert made.terms["send_cost"][0, 1] == pytest.approx(-0.07)
+    assert reasons(decide([NOTHING, bundle], GREEDY, situation(consent=both)), 1) == ["contact_cap"]
+    for missing in both:
+        less = {use: given for use, given in both.items() if use != missing}
+        assert reasons(decide([NOTHING, bundle], Limits(0.0), situation(consent=less)), 1) == ["no_consent"]
+
+
+def test_what_must_not_be_is_told_apart_from_what_may() -> None:
+    """Else an operator hears that the customer falls short of something, and loosens the wrong rule."""
+    a = action(
+        "a", eligible=(Condition("tenure", at_least=50),), suppressed_if=(Condition("tenure", at_least=90),)
+    )
+    features = {"tenure": np.array([10, 60, 100, np.nan], np.float32)}
+    made = decide([NOTHING, a], GREEDY, situation(4, features=features))
+    assert reasons(made, 1) == ["not_eligible", None, "excluded", "not_eligible"]
+    assert made.failed[:, 1].tolist() == [0, -1, 1, 0]
+    loose = decide([NOTHING, replace(a, eligible=())], GREEDY, situation(4, features=features))
+    assert reasons(loose, 1)[3] is None, "what is not known rules nobody out"
+
+
+def test_a_service_that_is_owed_goes_first_and_is_never_left_to_chance() -> None:
+    """Else a complaint stays unanswered because a coupon earns more, or because a die said so."""
+    owed = action("call", 0.0, purpose="service", goal_kind="service", send_cost=3.0, effect=NOTHING.effect,
+                  eligible=(Condition("tenure", at_least=50),))  # fmt: skip
+    features = {"tenure": np.array([10, 100] * 200, np.float32)}
+    made = decide([NOTHING, action("a"), owed], Limits(1.0), situation(400, features=features))
+    assert (made.chosen[1::2] == 2).all()
+    assert (made.propensity[1::2, 2] == 1).all()
+    assert set(reasons(made, 1)[1::2]) == {"service_first"}
+    assert set(made.chosen[::2].tolist()) == {0, 1}, "nothing is owed to the others, who are drawn"
+
+
+def test_what_addresses_a_group_is_not_decided_for_one_customer() -> None:
+    """Else whoever is held out reads the message in the group chat, and the comparison is void."""
+    chat = action("chat", reach="group")
+    assert reasons(decide([NOTHING, chat], GREEDY, situation()), 1) == ["not_personal"]
+    mixed = action("mixed", then=(Step("chat", WORDS, reach="group"),))
+    assert mixed.unit == "group"
+    made = decide([NOTHING, action("a"), chat], GREEDY, situation(), unit="group")
+    assert names([NOTHING, action("a"), chat], made) == ["chat"]
 
 
 def test_the_holdout_is_sticky_of_the_right_size_and_follows_the_salt() -> None:

@@ -62,6 +62,12 @@ def policy(settings: Settings, **values: str) -> None:
     path.write_text("\n".join(lines), "utf-8")
 
 
+def declare(settings: Settings, text: str) -> None:
+    """Add declarations to the shop.py, before it is first read."""
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(f"\nfrom dataclasses import replace\n\n{text}\n")
+
+
 @pytest.fixture
 def publish(settings: Settings) -> Publish:
     """Publish rows of 200 customers; a keyword names a feature and gives its value for everyone."""
@@ -364,10 +370,8 @@ def test_after_erasure_a_decision_is_not_replayed_but_says_so(settings: Settings
 
 def test_an_action_that_reads_no_feature_is_refused_before_the_first_request(settings: Settings) -> None:
     """A misspelt condition would silently never be met."""
-    (settings.shop / "shop.py").write_text(
-        "from dataclasses import replace\n"
-        "from serving.actions import ACTIONS, Condition\n"
-        "ACTIONS = [replace(ACTIONS[0], name='call', eligible=(Condition('days_since_oder'),))]\n"
+    declare(
+        settings, "ACTIONS += [replace(ACTIONS[0], name='call', eligible=(Condition('days_since_oder'),))]"
     )
     with pytest.raises(SettingsError, match="'call' has a condition on days_since_oder"):
         DecisionContext.open(settings)
@@ -377,11 +381,7 @@ def test_a_service_message_reaches_the_holdout_and_uses_up_no_contact(
     settings: Settings, publish: Publish
 ) -> None:
     """An order confirmation is not marketing: it neither waits for a free contact nor takes one."""
-    (settings.shop / "shop.py").write_text(
-        "from dataclasses import replace\n"
-        "from serving.actions import ACTIONS\n"
-        "ACTIONS = [replace(ACTIONS[0], name='recall', purpose='service', eligible=())]\n"
-    )
+    declare(settings, "ACTIONS += [replace(ACTIONS[0], name='recall', purpose='service', eligible=())]")
     policy(settings, holdout="1.0", max_contacts="0")
     publish()
     for day in range(3):
@@ -389,6 +389,30 @@ def test_a_service_message_reaches_the_holdout_and_uses_up_no_contact(
         assert answer.holdout
         assert answer.action == "recall"
         assert answer.used.contacts_decided == 0
+
+
+def test_a_bundle_lists_its_steps_and_every_one_of_them_is_a_contact(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else the sender does not know what to send when, and two messages count as one in the cap."""
+    declare(
+        settings,
+        "from serving.actions import Step\n"
+        "ACTIONS = [replace(ACTIONS[0], eligible=(), suppress_days=0, incentive=0.0,\n"
+        "    suppressed_if=(Condition('orders_365d', at_least=1000),),\n"
+        "    then=(Step('mail', Words('Remind', '提醒'), 0.01, after_hours=48),))]",
+    )
+    publish()
+    answer = decided(settings, key="k")
+    assert answer.action == "campaign_a"
+    (_, a) = answer.actions
+    assert [(s.channel, s.after_hours, s.cost) for s in a.steps] == [("mail", 0, 0.04), ("mail", 48, 0.01)]
+    assert replay(settings, answer.decision_id or "").verdict == "equal"
+    again = decided(replace(settings, as_of=TINY_MOMENT + timedelta(days=3)))
+    assert (again.used.contacts_decided, rejected(again)["campaign_a"]) == (2, "contact_cap")
+    publish(orders_365d=2000)
+    out = decided(settings, "c0002")
+    assert (rejected(out)["campaign_a"], out.actions[1].condition) == ("excluded", "orders_365d >= 1000")
 
 
 def test_nobody_is_decided_for_from_features_of_the_future(settings: Settings, publish: Publish) -> None:
@@ -401,6 +425,12 @@ def test_nobody_is_decided_for_from_features_of_the_future(settings: Settings, p
 
 def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publish: Publish) -> None:
     """The record must say why the journey asked, or nobody can tell the scenarios apart afterwards."""
+    declare(
+        settings,
+        "from serving.scenarios import Scenario\n"
+        "SCENARIOS = [Scenario(name='win_back', words=Words('a', '甲'), when='tenure >= 0', due_days=7,\n"
+        "    actions=tuple(a.name for a in ACTIONS))]",
+    )
     publish()
     answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
     assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
@@ -415,15 +445,7 @@ def test_an_action_of_unknown_worth_is_not_scored_and_the_answer_can_be_repeated
     settings: Settings, publish: Publish
 ) -> None:
     """Else: the repeat of an idempotent request is an internal error."""
-    (settings.shop / "shop.py").write_text(
-        """
-from features.words import Words
-from serving.actions import ACTIONS, Action, Effect
-from dataclasses import replace
-ACTIONS = [replace(ACTIONS[0], name="unsure", effect=replace(ACTIONS[0].effect, mean=0.0))]
-""",
-        "utf-8",
-    )
+    declare(settings, "ACTIONS += [replace(ACTIONS[0], name='unsure', effect=_assumed(0.0))]")
     publish(order_value_365d=np.nan)
     answer = decided(settings, key="k")
     assert rejected(answer)["unsure"] == "value_unknown"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builds_by_hand import write_build
-from test_decisions import Publish, decided, opened, publish, rejected, settings  # noqa: F401
+from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
 from features import online
@@ -27,12 +27,16 @@ from serving.ledger import Ledger
 from serving.ledger_reports import Delivery
 
 SMS = """
-from dataclasses import replace
-from serving.actions import ACTIONS
-ACTIONS = [
+from features.words import Words
+from serving.scenarios import Scenario
+ACTIONS += [
     replace(ACTIONS[0], name="text_a", channel="sms", eligible=(), suppress_days=0),
     replace(ACTIONS[1], name="text_b", channel="sms", eligible=(), suppress_days=0),
     replace(ACTIONS[1], name="order_news", channel="sms", purpose="service", eligible=()),
+]
+SCENARIOS = [
+    Scenario(name=name, words=Words("x", "甲"), actions=("text_b",), due_days=1, when="days_since_order >= 0")
+    for name in ("win_back", "birthday")
 ]
 """
 HOUR = timedelta(hours=1)
@@ -46,7 +50,7 @@ def limited(settings: Settings) -> Any:
         path = settings.shop / "shop.toml"
         text = path.read_text("utf-8").replace("mail = true", "mail = true\nsms = true")
         path.write_text(f"{text}\n{policy}", "utf-8")
-        (settings.shop / "shop.py").write_text(SMS)
+        declare(settings, SMS)
 
     return make
 

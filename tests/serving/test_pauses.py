@@ -9,6 +9,7 @@ from test_decisions import Publish, decided, opened, publish, rejected, settings
 
 from features.errors import DecisionError, UsageError
 from features.settings import Settings
+from features.shop import shop_of
 from propensity import main
 from serving.actions import catalogue
 from serving.api import DecisionRequest
@@ -16,7 +17,7 @@ from serving.decisions import replay, take_decision
 from serving.pauses import Pauses
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
-ACTIONS = catalogue().values()
+ACTIONS = catalogue(shop_of(Settings()).declared("ACTIONS")).values()
 
 
 def test_a_pause_binds_the_next_decision_of_a_worker_that_runs(settings: Settings, publish: Publish) -> None:

@@ -119,7 +119,7 @@ def test_exploration_that_is_above_the_budget_is_refused(settings: Settings, pub
     """Else either the budget or the logged chances would be a lie."""
     policy(settings, explore="1.0")
     publish()
-    with pytest.raises(UsageError, match="exploration alone costs .* takes .* of 3 on mail"):
+    with pytest.raises(UsageError, match="exploration and what is owed alone costs .* takes .* of 3 on mail"):
         plan(settings, 0.1, {"mail": 3})
 
 

@@ -17,7 +17,7 @@ from features import online
 from features.inbox import Inbox
 from features.moments import DAY, iso
 from features.online import Fresh, OnlineRows
-from features.settings import Settings
+from features.settings import BUNDLED_SHOPS, Settings
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
 from serving.arrivals import EventAnswer, take
@@ -28,13 +28,14 @@ USUAL = {
     "open_complaints": 0,
 }  # fmt: skip
 NAMES = (*TINY_FEATURES, *USUAL)
-SERVICE = """
-from features.words import Words
-from serving.actions import Action, Effect
+SERVICE = (
+    (BUNDLED_SHOPS / "complete_journey" / "shop.py").read_text("utf-8")
+    + """
 W = Words("Answer her", "回复")
-ACTIONS = [Action(name="answer", channel="mail", words=W, goal=W, purpose="service",
+ACTIONS += [Action(name="answer", channel="mail", words=W, goal=W, purpose="service",
                   effect=Effect(.02, .01, .03, "prior", W))]
 """
+)
 
 
 @pytest.fixture

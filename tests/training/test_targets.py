@@ -15,7 +15,10 @@ from features.errors import FeatureError, TrainingError, UsageError
 from features.shop import Shop
 from features.words import Words
 from propensity.shops import PYTHON
+from serving.actions import catalogue as action_catalogue
+from serving.actions import require_features
 from serving.cards import Members, Op
+from serving.scenarios import catalogue as scenario_catalogue
 from training.populations import EVERYONE, buyers
 from training.targets import LABELS, TARGETS, Target, catalogue, chosen, lacking, problems
 
@@ -126,7 +129,7 @@ def test_what_is_trained_is_what_was_asked_for_or_what_the_shop_says() -> None:
         chosen(every, ("valeu",), (), ("value", "segmentation"))
 
 
-def test_the_commented_targets_of_a_new_shop_keep_the_contract(tmp_path: Path) -> None:
+def test_the_commented_declarations_of_a_new_shop_keep_the_contracts(tmp_path: Path) -> None:
     """Else: the example that everybody begins with is refused."""
     text = re.sub(r"^( *)# ?", r"\1", PYTHON, flags=re.MULTILINE)
     shop = Shop.load(empty_shop(tmp_path, shop_py=text))
@@ -134,6 +137,10 @@ def test_the_commented_targets_of_a_new_shop_keep_the_contract(tmp_path: Path) -
     own = shop.declared("TARGETS")
     assert [target.name for target in own] == ["tea_again_28d"]
     assert list(catalogue(own, known))[-1] == "tea_again_28d"
+    actions = action_catalogue(shop.declared("ACTIONS"))
+    require_features(actions.values(), known)
+    assert list(actions)[-1] == "tea_sample"
+    assert list(scenario_catalogue(shop.declared("SCENARIOS"), actions, known))[-1] == "tea_runs_out"
 
 
 def test_a_shop_says_what_is_trained(tmp_path: Path) -> None:

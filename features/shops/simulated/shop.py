@@ -1,9 +1,11 @@
 """The actions of the simulated retailer's campaigns, so that decisions and the log speak of the same ones.
 
-What they truly do stands in the shop's truth tables. Here is what a shop would believe beforehand.
+What they truly do stands in the truth tables. Here is what a shop would believe beforehand. The examples
+of scenarios are taken over as they are, with their actions.
 """
 
 from features.words import Words
+from serving import retail
 from serving.actions import Action, Condition, Effect
 
 _REASON = Words(
@@ -80,6 +82,7 @@ ACTIONS = [
     Action(
         name="group_offer",
         channel="group",
+        reach="group",
         words=Words("An offer of 10 CNY in the group chat", "社群内发放10元优惠"),
         goal=_ORDER,
         effect=_EFFECT,
@@ -88,4 +91,6 @@ ACTIONS = [
         validity_days=14,
         suppress_days=7,
     ),
+    *retail.ACTIONS,
 ]
+SCENARIOS = retail.SCENARIOS

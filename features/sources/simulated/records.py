@@ -39,12 +39,17 @@ def customers(who: People) -> Rows:
     wealth = 0.5 * np.log(who.spend / SPEND_MEAN) + 0.8 * draws.normal("city", who.key)
     city = 2 - np.searchsorted((-0.5, 0.5), wealth)
     gender = np.searchsorted((0.6, 0.9), draws.uniform("gender", who.key))
+    birthday = [
+        f"{np.datetime64('2000-01-01') + day}"[5:]
+        for day in (draws.uniform("birthday", who.key) * 366).astype(int).tolist()
+    ]
     attributes = [
-        {"age": _AGES[a], "city": _CITIES[c], "gender": _GENDERS[g], "joined_by": "order" if o else "registration"}
+        {"age": _AGES[a], "city": _CITIES[c], "gender": _GENDERS[g], "joined_by": "order" if o else "registration",
+         "birthday": day}
         if stated
         else None
-        for a, c, g, o, stated in zip(
-            age, city, gender, who.first_by_order, draws.uniform("form", who.key) < 0.9, strict=True
+        for a, c, g, o, day, stated in zip(
+            age, city, gender, who.first_by_order, birthday, draws.uniform("form", who.key) < 0.9, strict=True
         )
     ]  # fmt: skip
     own, extra = np.arange(len(who.index)), np.flatnonzero(who.linked > -NEVER)

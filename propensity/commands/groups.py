@@ -1,0 +1,29 @@
+"""What messages to groups brought."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from propensity.cli import Moment, settings_of
+from propensity.commands.proof import LANGUAGE, OUT, evaluate
+
+
+@evaluate.command("groups")
+@click.option("--since", required=True, type=Moment(), help="Beginning of the window.")
+@click.option("--days", type=click.IntRange(min=1), help="Its length [default: the shop's value horizon].")
+@LANGUAGE
+@OUT
+def evaluate_groups(since: datetime, days: int | None, language: str, out: Path | None) -> None:
+    """Compare what members of chat groups did with what those of held-out groups did.
+
+    By intention to treat, with intervals that count groups, not customers: the groups were drawn. Customers
+    of several groups, and held-out customers whom a group's message reached, are reported apart. Exit code 3:
+    the groups cannot be compared, or are too few.
+    """
+    from propensity import grouped
+
+    sys.exit(grouped.evaluate(settings_of(), since, days, language, out))

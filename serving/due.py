@@ -1,0 +1,127 @@
+"""Who fell due for which scenario, until when, and whether somebody was told.
+
+due/due.sqlite   a row a customer and scenario that fell due; gone KEPT after it was over
+
+What falls due is written before anybody is told, and noted as told only when the telling is done: whoever is
+killed in between tells it again, under the same id, and nothing is lost.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from features.errors import DecisionError
+from features.files import make_database
+from features.moments import DAY, from_us, to_us
+from features.settings import Settings
+
+KEPT = 365 * DAY
+_SCHEMA = """
+CREATE TABLE due (
+  id TEXT PRIMARY KEY, scenario TEXT NOT NULL, customer_id TEXT NOT NULL, since INTEGER NOT NULL,
+  until INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX due_by_customer ON due (customer_id, scenario, until);
+PRAGMA user_version = 1;
+"""
+
+
+class Due(Struct, frozen=True):
+    """One customer who is due for a scenario. id: an idempotency key for what is decided about it."""
+
+    id: str
+    scenario: str
+    customer: str
+    since: datetime
+    until: datetime
+
+
+def path(settings: Settings) -> Path:
+    """Where the list is, or would be."""
+    return settings.home / "due" / "due.sqlite"
+
+
+class DueList:
+    """The list of a home, created when first opened. DecisionError if its file cannot be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = path(settings)
+        self.lock = self.path.with_name(".lock")  # of whoever tells
+        with self._used():
+            make_database(self.path, _SCHEMA)
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            self._db.execute("PRAGMA secure_delete = ON")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def new(self, scenario: str, customers: Iterable[str], at: datetime) -> list[str]:
+        """Those of the customers who are not due for it already."""
+        with self._used():
+            found = self._db.execute(
+                "SELECT customer_id FROM due WHERE scenario = ? AND until > ?", (scenario, to_us(at))
+            )
+            already = {row[0] for row in found}
+        return [id for id in customers if id not in already]
+
+    def add(self, scenario: str, customers: Iterable[str], at: datetime, until: datetime) -> None:
+        """Make them due, all at once; what is over for long is forgotten."""
+        rows = [(secrets.token_hex(16), scenario, id, to_us(at), to_us(until)) for id in customers]
+        with self._used(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "INSERT INTO due (id, scenario, customer_id, since, until) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            self._db.execute("DELETE FROM due WHERE until <= ?", (to_us(at - KEPT),))
+
+    def untold(self, scenarios: Collection[str], at: datetime) -> Iterator[Due]:
+        """Who is due at a moment and was not told of, by scenario and customer."""
+        with self._used():
+            rows = self._db.execute(
+                "SELECT id, scenario, customer_id, since, until FROM due WHERE NOT told AND until > ? "
+                "ORDER BY scenario, customer_id",
+                (to_us(at),),
+            ).fetchall()
+        for id, scenario, customer, since, until in rows:
+            if scenario in scenarios:
+                yield Due(id, scenario, customer, from_us(since), from_us(until))
+
+    def told(self, ids: Iterable[str]) -> None:
+        """Note that somebody was told of them."""
+        with self._used(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("UPDATE due SET told = 1 WHERE id = ?", [(id,) for id in ids])
+
+    def erase(self, customers: Collection[str]) -> None:
+        """Forget these customers."""
+        with self._used(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM due WHERE customer_id = ?", [(id,) for id in customers])
+
+    def customers(self) -> dict[str, int]:
+        """Customer -> rows."""
+        with self._used():
+            return dict(self._db.execute("SELECT customer_id, count(*) FROM due GROUP BY 1"))
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DecisionError(
+                f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
+                "backup, or delete it, and everybody who is due is told of again"
+            ) from error
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[DueList]:
+    """The list, closed afterwards."""
+    with closing(DueList(settings)) as of:
+        yield of

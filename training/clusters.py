@@ -1,0 +1,69 @@
+"""A difference of means where whole clusters were treated or held out, such as chat groups.
+
+Members of a group hear the same, and talk to each other: the groups were drawn, not the customers, so it is
+the groups that count. The variance of each arm's mean is the jackknife's over its G clusters (CR3; MacKinnon,
+Nielsen and Webb 2023), as the sandwich of Liang and Zeger is too small for few clusters of unlike sizes:
+
+    V = (G - 1) / G x sum over clusters g of (sum of g's residuals / (n - n_g))^2
+
+Treatment is the same within a cluster, so the variance of the difference is V of one arm plus V of the other;
+the interval is Student's with the degrees of freedom of Welch and Satterthwaite, and so as wide as it must be
+with few clusters held out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from features.errors import NotEnoughData
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Clusters of one arm: how many, their members, the members' mean and its variance."""
+
+    clusters: int
+    n: int
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Mean of the treated less mean of the held out, with its 95 % interval."""
+
+    treated: Arm
+    held_out: Arm
+    value: float
+    low: float
+    high: float
+
+
+def arm(outcome: Floats, cluster: NDArray[np.intp]) -> Arm:
+    """One arm from its members' outcomes [n] and clusters [n]. NotEnoughData for fewer than two clusters."""
+    _, places = np.unique(cluster, return_inverse=True)
+    g, n = int(places.max(initial=-1)) + 1, len(outcome)
+    if g < 2:
+        raise NotEnoughData(
+            f"one arm has {g} group with members: two are the least that show how groups differ"
+        )
+    mean = float(outcome.mean())
+    moved = np.bincount(places, outcome - mean) / (n - np.bincount(places))  # the mean, by leaving one out
+    return Arm(g, n, mean, float((g - 1) / g * (moved @ moved)))
+
+
+def difference(
+    outcome: Floats, treated: NDArray[np.bool_], cluster: NDArray[np.intp], level: float = 0.95
+) -> Clustered:
+    """Of members' outcomes [n]; `treated` [n] is the same for all of a cluster [n]."""
+    one, other = (arm(outcome[of], cluster[of]) for of in (treated, ~treated))
+    value, variance = one.mean - other.mean, one.variance + other.variance
+    if variance == 0:
+        return Clustered(one, other, value, value, value)
+    freedom = variance**2 / sum(of.variance**2 / (of.clusters - 1) for of in (one, other))
+    half = float(student.ppf((1 + level) / 2, freedom)) * variance**0.5
+    return Clustered(one, other, value, value - half, value + half)
