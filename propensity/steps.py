@@ -317,7 +317,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     except duckdb.Error as error:
         problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
     lines = [
-        f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments",
+        f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} "
+        "moments",
         *remarks,
     ]
     lacking = [a for a in absent(log, features) if a.column is None]

@@ -12,7 +12,7 @@ from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.found import Found, as_padded, find, ids, pad_alike, roles_of
 from features.sources.guesses import Guess, profile
 from features.sources.joins import Joined, join
-from features.sources.kinds import Reads, Sheet, attributes, propose_kind
+from features.sources.kinds import propose_kind
 from features.sources.mapping import declaration
 from features.sources.proposed import (
     customer,
@@ -20,12 +20,12 @@ from features.sources.proposed import (
     format_lines,
     repetitions,
     table_of,
-    text,
     time,
     values,
 )
 from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, files_in, look, matched, sniff
+from features.sources.sheet import Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
 from features.sources.strangers import apart, meet_nobody
 

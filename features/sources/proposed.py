@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from features.sources.guesses import EPOCHS, Column, Guess, rate
-from features.sources.kinds import meanings, translated
 from features.sources.raw import Format, quoted
+from features.sources.sheet import meanings, text, translated
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,11 +21,6 @@ RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|未知|inconnu|anonyme|unbekannt|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
 NEVER = r"^(1899-12-3[01]|1900-01-0[01]|1970-01-01|0001-01-01|9999-12-31)|^(1900|1970|9999)/0?1/0?1\b|^0?1[/.]0?1[/.](1900|1970|0001)\b|^31[/.]12[/.]9999\b"
 OFTEN = 3  # times as often as other ids: then 0 is nobody's; 00000 may be one of 00000 to 99999
-
-
-def text(text: str) -> str:
-    """A text in TOML: a basic string of it is one of JSON's."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def format_lines(how: Format) -> list[str]:

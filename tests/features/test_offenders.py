@@ -105,8 +105,8 @@ def test_each_reason_shows_the_field_that_it_speaks_of_and_the_words_that_are_kn
     assert log.done.lost == {}
 
 
-def test_a_key_that_is_none_is_a_loss_and_a_file_that_brings_the_same_again_is_not(tmp_path: Path) -> None:
-    """Else a mapping that takes the shop's number for the order's keeps one order of each shop, and exits 0."""
+def test_a_key_that_is_none_is_a_loss_and_the_same_again_is_not(tmp_path: Path) -> None:
+    """Else a mapping that takes the shop's number for the order's keeps one order a shop, and exits 0."""
     files = {
         "orders.csv": HEAD + _rows(0, 20, "13/01/2024"),
         "orders_2.csv": HEAD + _rows(0, 20, "13/01/2024"),

@@ -57,7 +57,7 @@ def build(home: Settings) -> Build:
 
 
 def test_feast_is_told_once_and_again_after_anybody_elses_word(home: Settings, build: Build) -> None:
-    """Else every nightly build with nothing new waits for Feast; or its clients read an older build for ever."""
+    """Else every build with nothing new waits for Feast; or its clients read an older build for ever."""
     assert not is_registered(home, build)
     store.apply(home, build)
     assert is_registered(home, build)
