@@ -24,7 +24,7 @@ from features.sources.proposed import (
     values,
 )
 from features.sources.raw import Format, columns_of
-from features.sources.samples import alike, files_in, look, matched, sniff
+from features.sources.samples import alike, files_in, left_out, look, matched, sniff
 from features.sources.sheet import Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
 from features.sources.strangers import apart, meet_nobody
@@ -62,7 +62,8 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
     with duck.connect() as connection:
         others = _customers_of(connection, shop) if shop else {}
-        found = _found(connection, files, folder)
+        notes: list[str] = []
+        found = _found(connection, files, folder, notes)
         padding = pad_alike(found)
         placed = {id(one): _table(one) for one in found}
         sales: dict[str, list[Found]] = {"orders": [], "order_lines": []}
@@ -79,7 +80,6 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     names: list[str] = []
     for some in sources:
         names.append(_name(some[0].paths[0] if names else given[0].resolve(), names))
-    notes: list[str] = []
     parts: list[str] = []
     seen: dict[str, frozenset[str]] = {}  # the customers of each reading
     for name, some in zip(names, sources, strict=True):
@@ -107,17 +107,30 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
         )
     notes += padding
+    if others_there := left_out(given):
+        notes.append(
+            f"left out, for they are of no kind that is read (save a workbook as CSV): {', '.join(others_there)}"
+        )
     if len(names) > 1:
         notes.append(f"{len(names)} sources, for their orders are not each other's: {', '.join(names)}")
     return Proposal(tuple(names), "\n".join(parts), tuple(notes))
 
 
-def _found(connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path) -> list[Found]:
-    """The files in groups that one reading can read, each looked at."""
+def _found(
+    connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path, notes: list[str]
+) -> list[Found]:
+    """The files in groups that one reading can read, each looked at; notes: of files among them that are none."""
     kinds: dict[tuple[Format, tuple[str, ...]], list[Path]] = {}
     for path in files:
-        how = sniff(path)
-        kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
+        try:
+            how = sniff(path)
+            kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
+        except SourceError as error:
+            if len(files) == 1:
+                raise
+            notes.append(f"left out: {error}")
+    if not kinds:
+        raise SourceError("; ".join(notes))
     found = []
     for (how, _), paths in kinds.items():
         groups: list[tuple[int, ...]] = []

@@ -134,10 +134,13 @@ def test_lines_whose_orders_are_not_there_are_another_systems(tmp_path: Path) ->
     assert len(orders) == 150
     assert set(orders) == {r["order_id"] for r in log.rows("order_lines")}
     assert {r["customer_id"] for r in log.rows("order_lines")} == {f"{s}{n}" for s in "wt" for n in range(25)}
-    (tmp_path / "raw" / "orders.csv").unlink()
+    (tmp_path / "raw" / "orders.csv").write_text("")
+    (tmp_path / "raw" / "more.xlsx").write_bytes(b"PK")
     alone = propose([tmp_path / "raw"])
     assert any("lines without a customer, and their orders are not found" in note for note in alone.notes)
     assert alone.toml.count("\ntable = ") == 1
+    assert "left out: orders.csv is empty: expected at least a header" in alone.notes
+    assert any("save a workbook as CSV): more.xlsx" in note for note in alone.notes)
 
 
 def test_two_systems_that_number_alike_do_not_take_each_others_orders(tmp_path: Path) -> None:
