@@ -5,12 +5,14 @@ A reading is proposed only if each column that its table must have is found, or 
 
 import re
 
+from features.sources.raw import literal, quoted
 from features.sources.sheet import (
     Reads,
     Sheet,
     always,
     channel_of,
     declared,
+    known_words,
     meanings,
     rows_with,
     text,
@@ -109,7 +111,7 @@ def _cases(sheet: Sheet) -> list[Reads]:
         else always(said or "complaint", "" if said else "or return, question")
     }
     case_id = sheet.named(
-        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no)[ _](case|ticket|dossier)",
+        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no|num|nr|n°)[ _.]?(de )?(case|ticket|complaint|claim|dossier|r[ée]clamation)",
         time=False,
     )
     if case_id is not None:
@@ -251,23 +253,29 @@ def _contacts(sheet: Sheet) -> list[Reads]:
 
 
 def _interactions(sheet: Sheet) -> list[Reads]:
-    kind = sheet.worded("interaction")
+    kind = sheet.worded("interaction", most=0.5)
     about = r"event|visit|view|action|page|session|log|behavi|track|行为|事件|浏览|访问|类型|[ée]v[ée]nement|ereignis|evento"
-    if (
-        kind is None
-        or sheet.main_time is None
-        or not (re.search(about, kind.name, re.I) or re.search(about, sheet.file, re.I))
-    ):
+    if kind is None or sheet.main_time is None:
+        return []
+    if not re.search(about, f"{kind.name} {sheet.file}", re.I):
         return []
     more = {
         "kind": translated(kind, "interaction"),
         "channel": channel_of(sheet, "web", "where this happened: web, app, store ...", (kind,)),
     }
-    for column, pattern in (("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"), ("seconds", r"duration|seconds|时长|停留|dur[ée]e|dauer")):  # fmt: skip
+    for column, pattern in (
+        ("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"),
+        ("seconds", r"duration(?!.*(ms|milli))|seconds|时长|停留|dur[ée]e|dauer"),
+    ):
         named = sheet.named(pattern, time=False, but=(kind,))
         if named is not None and (column != "seconds" or named.whole > 0.99):
             more[column] = text(named.name)
     id = sheet.named(r"^(event|visit|log|事件|行为).*(id|编号)$", time=False, but=(kind,))
     if id is not None and id.distinct == id.rows:
         more["interaction_id"] = text(id.name)
-    return [Reads("interactions", declared(sheet, sheet.main_time, **more))]
+    known = known_words(kind, "interaction")
+    tail: tuple[str, ...] = ()
+    if len(known) < kind.distinct:
+        sql = f"{quoted(kind.name)} NOT IN ({', '.join(literal(word) for word in known)})"
+        tail = ("aside", f'"another kind of event" = {text(sql)}')
+    return [Reads("interactions", declared(sheet, sheet.main_time, **more), tail=tail)]

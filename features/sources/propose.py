@@ -15,9 +15,11 @@ from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
 from features.sources.mapping import declaration
 from features.sources.proposed import (
+    REFUNDS,
     customer,
     decimals,
     format_lines,
+    refunded,
     repetitions,
     table_of,
     time,
@@ -218,10 +220,12 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
     files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
     if table is not None:
         prefix = f"{name}:" if one in joined.prefixed else ""
+        refunds = refunded(roles, columns, one.name) if table != "products" else None
+        specials = (one.returns if table != "products" else []) if refunds is None else [REFUNDS]
         found, notes = values(roles, columns, table, one.pads, prefix)
         lines = [*begin, f"table = {text(table)}", *files, *decimals(roles), *repetitions(table, one)]
-        lines += [f"[mapping.{name}.read.columns]", *found]
-        for key, remark, special in one.returns if table != "products" else ():
+        lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
+        for key, remark, special in specials:
             lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
         return _with_the_rest(lines, one, table, [*_why(roles, lines), *notes])
     if readings := _others(one) if "customer_id" in roles else []:
@@ -230,6 +234,7 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
             lines += [""] if lines else []
             lines += [*begin, f"table = {text(of.table)}", *files, *repetitions(of.table, one), *of.head]
             lines += [f"[mapping.{name}.read.columns]", *of.lines]
+            lines += [f"[mapping.{name}.read.{of.tail[0]}]", *of.tail[1:]] if of.tail else []
         return _with_the_rest(lines, one, " and ".join(dict.fromkeys(r.table for r in readings)), [])
     who = roles.get("customer_id")
     people = who is not None and who.column.distinct >= 0.99 * who.column.rows

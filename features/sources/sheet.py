@@ -9,17 +9,17 @@ from features.sources.guesses import Column
 from features.sources.raw import quoted
 from features.sources.vocabulary import WORDS
 
-FEW = 12  # different words in a column of words; Column.top has as many
 PERSONAL = r"^(first|last|full|sur|user|nick|customer|member|client)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|birth.?(day|date)|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|生日|出生|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|date.*naissance|geburtsdatum|telefon|nombre|direcci[óo]n"
 
 
 @dataclass(frozen=True)
 class Reads:
-    """One reading of a file: its table, lines of [columns], lines before those, and what a person must decide."""
+    """One reading of a file: its table, lines of [columns], lines before those, and a table after them."""
 
     table: str
     lines: tuple[str, ...]
     head: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()  # its key, its lines
 
 
 @dataclass
@@ -48,26 +48,31 @@ class Sheet:
         """Whether the file, or one of its columns, is called so."""
         return bool(re.search(pattern, self.file, re.IGNORECASE) or self.named(pattern))
 
-    def worded(self, words: str, but: tuple[Column, ...] = ()) -> Column | None:
-        """A column all of whose values are words of that set, and more than one of them if there are more."""
-        fits = [c for c in self.columns if c is not self.customer and c not in but and meanings(c, words)]
-        return max(fits, key=lambda c: c.distinct, default=None)
+    def worded(self, words: str, but: tuple[Column, ...] = (), most: float = 1) -> Column | None:
+        """The column whose values are words of that set, all or `most` of its rows; of several the richest."""
+        fits = {
+            c: known
+            for c in self.columns
+            if c is not self.customer and c not in but and (known := known_words(c, words))
+            and sum(n for v, n in c.top if str(v) in known) >= most * c.rows
+        }  # fmt: skip
+        return max(fits, key=lambda c: len(fits[c]), default=None)
+
+
+def known_words(column: Column, words: str) -> dict[str, str]:
+    """Of a column's most frequent values those that are words of that set, and what they say."""
+    found: dict[str, str] = {}
+    for value, _ in column.top:
+        for to, said in WORDS[words].items():
+            if re.fullmatch(said, str(value).strip(), re.IGNORECASE):
+                found.setdefault(str(value), to)
+    return found
 
 
 def meanings(column: Column, words: str) -> dict[str, str] | None:
     """What each value of a column says, if every one is a word of that set."""
-    if not column.rows or column.distinct > FEW:
-        return None
-    found = {}
-    for value, _ in column.top:
-        text = str(value).strip()
-        meant = next(
-            (to for to, said in WORDS[words].items() if re.fullmatch(said, text, re.IGNORECASE)), None
-        )
-        if meant is None:
-            return None
-        found[str(value)] = meant
-    return found
+    known = known_words(column, words)
+    return known if column.rows and 0 < column.distinct == len(known) else None
 
 
 def text(value: str) -> str:
@@ -77,7 +82,7 @@ def text(value: str) -> str:
 
 def translated(column: Column, words: str) -> str:
     """A column of words, with the log's word for each."""
-    means = meanings(column, words) or {}
+    means = known_words(column, words)
     if all(value == to for value, to in means.items()):
         return text(column.name)
     pairs = ", ".join(f"{text(value)} = {text(to)}" for value, to in means.items())
