@@ -75,7 +75,7 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     for one in joined.lacking:
         placed[id(one)] = None
     for one in sales["orders"]:  # without an amount, and no lines that say it
-        if not {"amount", "price"} & set(one.roles) and not any("are orders of" in s for _, s in joined.said):
+        if not {"amount", "price"} & set(one.roles) and one not in joined.summed:
             placed[id(one)] = None
     main = [one for one in found if not any(one in some for some in joined.apart)]
     sources = [main, *joined.apart]

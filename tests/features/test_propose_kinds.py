@@ -169,6 +169,7 @@ def test_one_id_written_in_three_ways_is_one_person(tmp_path: Path) -> None:
     proposal = propose([raw])
     assert 'customer_id = { column = "customer_id", clean = ["trim", "whole"], pad = 5 }' in proposal.toml
     assert any("which writes them with 5 digits" in note for note in proposal.notes)
+    assert "# looks like orders, as app.csv does, and no order id is in both" in proposal.toml
     log = ingested(tmp_path)
     assert Counter(r["customer_id"] for r in log.rows("orders")) == {f"{n:05d}": 3 for n in range(95, 125)}
 
@@ -188,3 +189,33 @@ def test_rows_that_are_there_again_are_counted_and_never_added_up(tmp_path: Path
     log = ingested(tmp_path)
     assert sum(r["amount"] for r in log.rows("orders") if r["order_id"].isdigit()) == 150
     assert log.fates("orders")["aside: the same row again"] == 12
+
+
+def test_files_as_other_programs_write_them_come_in_as_they_are_proposed(tmp_path: Path) -> None:
+    """Else refunds are sales, an object of JSON is a customer, and Windows' euro sign rejects its amount."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    orders = of_all(
+        lambda n, m: (f"F{n}", m, f"1{n % 9}/01/2024", f"{n + 1} 000,50 €", "Magasin"), separator=";"
+    )
+    write(raw, "commandes.csv", "N° commande;N° client;Date commande;Montant TTC;Canal", orders, "cp1252")
+    refunds = of_all(lambda n, m: (f"T{n}", f"F{n}", m, "2024-05-02 11:00:00", "5.00"))
+    write(raw, "退款.csv", "退款单号,原订单号,会员编号,退款时间,退款金额", refunds)
+    people = of_all(lambda n, m: (m, "1900-01-01" if n % 4 == 0 else "2022-01-02", "Lyon"))
+    write(raw, "clients.csv", "id_client,date_inscription,ville", people)
+    carts = [
+        {"id": f"J{n}", "customer": {"id": m}, "created_at": "2024-02-01T10:00:00Z", "total": 12.5}
+        for n, m in enumerate(MEMBERS)
+    ]
+    (raw / "orders.jsonl").write_text("\n".join(map(json.dumps, carts)), "utf-8")
+    events = of_all(lambda n, m: (m, (NEW_YEAR + n) * 1000, ("PV", "search", "加购")[n % 3], n))
+    write(raw, "page_events.csv", "uid,timestamp_ms,event_type,duration_ms", events)
+    log = ingested(tmp_path, zone="Europe/Paris", currency="EUR")
+    amounts = {r["order_id"]: (r["customer_id"], r["amount"], r["ref"]) for r in log.rows("orders")}
+    assert len(amounts) == 90
+    assert amounts["F1"] == ("00002", Decimal("2000.50"), None)
+    assert amounts["T1"] == ("00002", Decimal("-5.00"), "F1")
+    assert amounts["J1"] == ("00002", Decimal("12.50"), None)
+    since = {r["customer_id"]: r["at"].year for r in log.rows("customers")}
+    assert (since["00001"], since["00002"]) == (2024, 2022), "1900 is no time at which anybody came"
+    assert log.fates("interactions") == {"accepted": 20, "aside: another kind of event": 10}
