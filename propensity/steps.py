@@ -295,7 +295,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     wrong, remarks = mapping_problems(shop)
     problems += wrong
     if shop.mappings:
-        numbers.append(f"{len(shop.mappings)} mappings")
+        numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
     problems += [
         f"the policy from {policy.version} counts contacts per {policy.per_days} days, not one of {WINDOWS}"
         for policy in shop.policies
