@@ -303,7 +303,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     wrong, remarks = mapping_problems(shop)
     problems += wrong
     if shop.mappings:
-        numbers.append(f"{len(shop.mappings)} mappings")
+        numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
     text = ", ".join(numbers)
     try:
         log = Log.open(settings)
