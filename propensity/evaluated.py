@@ -287,14 +287,21 @@ def show(sheet: Sheet, language: str) -> None:
         shown.columns[place].justify = "right"
     for row in sheet.rows:
         shown.add_row(*(Text(told(cell, language)) for cell in row))
-    console().print(shown)
-    if sheet.note:
-        console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)
+    note = sheet.note if sheet.rows else sheet.empty
+    if sheet.rows:
+        console().print(shown)
+    if note:
+        console().print(Text(told(note, language), style="dim"), soft_wrap=True)
 
 
 def write_page(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:
     """A page of parts and sheets, and its path on standard output."""
-    told_in = [section(of.title, table(of.head, of.rows, of.right), note=of.note or "") for of in sheets]
+    told_in = [
+        section(of.title, table(of.head, of.rows, of.right), note=of.note or "")
+        if of.rows
+        else section(of.title, note=of.empty)
+        for of in sheets
+    ]
     write_atomically(out, page(title, *parts, *told_in, language=language).encode())
     say(str(out))
 

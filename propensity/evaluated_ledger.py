@@ -239,7 +239,7 @@ def credits_sheet(logged: Logged, credits: Sequence[attribution.Credit]) -> Shee
         tuple(rows), right=(1, 2, 3),
         note=Words(
             "Attribution (Markov chain) divides all orders of those who were contacted, also those that "
-            "would have come anyway. What a channel caused is in the last column, by the lots; decide by that.",
+            "would have come anyway. What a channel caused is in the last column, by the lots: decide by it.",
             "归因（马尔可夫链）会分配被触达客户的全部订单，包括本来就会发生的。"
             "渠道真正带来的见最后一列（依据随机抽取），请据此决策。",
         ),

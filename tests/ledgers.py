@@ -50,6 +50,9 @@ def write_ledger(
                         source="t", id=f"o{row}", decision_id=f"d{row:06}", type="order", value=value, at=at
                     )
                 )
+        for row in range(0, len(trial), 100):  # one in a hundred opts out, whatever was done
+            told_of = {"source": "t", "decision_id": f"d{row:06}", "value": 1.0, "at": at}
+            outcomes.append(Outcome(id=f"x{row}", type="opt_out", **told_of))  # type: ignore[arg-type]
         ledger.report(outcomes, at)
 
 

@@ -7,7 +7,8 @@ Outcomes come from one place for all decisions alike, whatever was done:
                complete until it matured
 
 margin: orders less refunds, times the shop's margin rate, before the costs of actions. retention: 1 with an
-order. opt_out: 1 with an opt-out. What is not final is NaN, and never a zero.
+order. opt_out, complaint: 1 with one; absent if nobody ever told of any. What is not final is NaN, and never
+a zero.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,8 @@ from serving.ledger_reports import Kept
 from training.uplift_learners import Ints, Numbers
 
 From = Literal["reported", "log"]
-OUTCOMES = ("margin", "retention", "opt_out", "complaint")
+HARMS = ("opt_out", "complaint")
+OUTCOMES = ("margin", "retention", *HARMS)
 Bools = NDArray[np.bool_]
 
 
@@ -192,6 +194,9 @@ def _reported(
                 found["retention"][row] = 1.0
             elif kept.type in found:
                 found[kept.type][row] = 1.0
+    for name in HARMS:  # of which nobody ever tells, nothing is known
+        if not found[name].any():
+            del found[name]
     return {name: np.where(final, y, np.nan) for name, y in found.items()}
 
 

@@ -33,11 +33,10 @@ def judged(logged: Logged, choice: Ints, outcome: str = "margin") -> PolicyValue
         y -= some.cost
     target = np.zeros((len(some), len(some.actions)))
     target[np.arange(len(some)), allowed(some, chosen)] = 1.0
-    found = evaluate(LoggedDecisions(
+    return evaluate(LoggedDecisions(
         arm=some.action, propensity=some.given, outcome=y, target=target, predicted=_predicted(some, y),
         customer=[str(of) for of in some.customer],
     ))  # fmt: skip
-    return found
 
 
 def warned(found: PolicyValue, more: Sequence[Words]) -> PolicyValue:

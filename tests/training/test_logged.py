@@ -61,7 +61,8 @@ def test_effects_and_a_policy_are_learnt_for_every_goal(logged: Logged) -> None:
     assert margin.personal
     assert margin.effects[1].low < true[:, 2].mean() < margin.effects[1].high
     assert "Personal uplift is proven" in taught.verdict.en
-    assert not taught.found[2].personal, "nobody opted out"
+    assert not taught.found[2].personal, "opting out has nothing to do with it"
+    assert "complaint" not in logged.outcomes, "nobody ever told of one: that is no zero"
 
 
 def test_what_is_not_final_is_not_known(settings: Settings) -> None:
