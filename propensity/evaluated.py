@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNSURE = 3  # exit code: a warning
+PAGE = 4  # exit code: a guardrail is broken
 _HOLDOUTS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 

@@ -17,7 +17,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.described import told
-from propensity.evaluated import UNSURE, interval, number, show, tell_policy, write_page
+from propensity.evaluated import PAGE, UNSURE, interval, number, show, tell_policy, write_page
 from propensity.tables import say
 from serving import effects
 from training import attribution, logged_policy, registry, roi
@@ -25,8 +25,6 @@ from training.logged import From, Logged, read
 from training.roi import Brought, Harm
 from training.sequential import Difference
 from training.uplift_logged import reported_of_all
-
-PAGE = 4  # exit code: a guardrail is broken
 
 
 @dataclass(frozen=True)

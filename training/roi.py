@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from features.words import Words
 from training.logged import Logged
-from training.sequential import LEAST, Difference, Guardrail
+from training.sequential import LEAST, Difference, Guardrail, rare
 from training.uplift_learners import Numbers, Outcomes
 
 Bools = NDArray[np.bool_]
@@ -106,16 +106,19 @@ def harms(logged: Logged) -> list[Harm]:
         for k, action in enumerate(logged.actions):
             if k and (usable & (logged.action == k)).any():
                 only = np.arange(len(logged.actions)) == k
-                effect = effect_on_treated(logged, usable, only, logged.outcomes[name], model=False)
+                effect = effect_on_treated(logged, usable, only, logged.outcomes[name], share=True)
                 mean = None if isinstance(effect, Words) else _scaled(effect, 1.0, _Z_ONE / _Z)
                 found.append(Harm(action, HARMS[name], mean))
     return found
 
 
 def effect_on_treated(
-    logged: Logged, rows: Bools, actions: Bools, outcome: Numbers, model: bool = True
+    logged: Logged, rows: Bools, actions: Bools, outcome: Numbers, share: bool = False
 ) -> Difference | Words:
-    """Mean effect of some actions [A] on those who got them, among rows [n]; or why it is not known."""
+    """Mean effect of some actions [A] on those who got them, among rows [n]; or why it is not known.
+
+    share: the outcome is 0 or 1 and may be rare: then no model of it, and an interval that knows this.
+    """
     e1, e0 = logged.chances[:, actions].sum(axis=1), logged.chances[:, 0]
     treated, nothing = actions[logged.action], logged.action == 0
     here = rows & (e1 > 0) & (e0 > 0) & (treated | nothing)
@@ -131,12 +134,17 @@ def effect_on_treated(
             f"too few: {customers[0]} contacted, {effective:.0f} effective left alone, {LEAST} are needed",
             f"过少：触达{customers[0]}人，未触达有效样本{effective:.0f}，至少需{LEAST}",
         )
-    y = outcome[here] - _left_alone(logged, here, nothing, outcome, model)
+    y = outcome[here] - _left_alone(logged, here, nothing, outcome, not share)
     total = float(treated[here].sum())
     value = float(weight @ y) / total
     influence = weight * y - value * treated[here]
     sums = np.bincount(np.unique(logged.customer[here], return_inverse=True)[1], influence)
-    half = _Z * float(np.sqrt(sums @ sums)) / total
+    power = float(sums @ sums)
+    for of in (treated[here], nothing[here]):  # that it came to none of them is no proof that it never will
+        if share and not outcome[here][of].any():
+            squares = weight[of] @ weight[of]
+            power += float(squares) * rare(0.0, float(np.abs(weight[of]).sum() ** 2 / squares))
+    half = _Z * float(np.sqrt(power)) / total
     return Difference(value, value - half, value + half)
 
 

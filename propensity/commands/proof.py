@@ -122,7 +122,9 @@ def evaluate_actions(source: From | None, language: str, out: Path | None) -> No
 def evaluate_holdout(since: datetime, days: int | None, language: str, out: Path | None) -> None:
     """Compare what customers did with what those did whom marketing left alone, by intention to treat.
 
-    Only once the window is over and the log has all of it. Exit code 3: the groups cannot be compared.
+    Only once the window is over and the log has all of it. How often an experiment was looked at is kept in
+    the home: intervals widen with each look, so that all hold together. Exit code 4: marketing does more harm
+    (withdrawn consents, complaints) than is tolerated; 3: the groups cannot be compared.
     """
     from propensity import held_out
 
