@@ -71,6 +71,7 @@ def train(
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
     moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
     model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
+    `uplift` says what actions do, and to whom, from the ledger's own decisions and what came of them.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
