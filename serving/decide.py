@@ -155,46 +155,43 @@ def decide(
     candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
     currency; None for none.
     """
-    s, n, k = situation, len(situation.seeds), len(actions)
-    terms, low, high = _value(actions, s)
+    s, n, k, declared = situation, len(situation.seeds), len(actions), _declared(actions)
+    terms, low, high = _value(declared, s)
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
-    failed = np.full((n, k), -1, dtype=np.int8)
-    for j, action in enumerate(actions):
-        if action.eligible:
-            failed[:, j] = _first_failed(action, s.features, n)
-    marketing = np.array(
-        [action.purpose == "marketing" and action.name != NOTHING.name for action in actions]
-    )
+    failed = _first_failed(declared, s.features, n)
     cap = _first(
         [(_about(c, actions), s.capped[:, i] >= c.contacts) for i, c in enumerate(limits.caps)], n, k
     )
-    with np.errstate(invalid="ignore"):  # False where there never was a contact
-        rest = [(_about(c, actions), s.rested[:, i] < c.days) for i, c in enumerate(limits.cooldowns)]
-        wait = s.days_since_contact[:, None] < np.array([action.suppress_days for action in actions])
+    # NaN, where there never was a contact, is below no number of days.
+    rest = [(_about(c, actions), s.rested[:, i] < c.days) for i, c in enumerate(limits.cooldowns)]
+    wait = s.days_since_contact[:, None] < declared.suppress_days
     cooldown = _first(rest, n, k)
-    use = [s.consent.get((action.channel or "", action.purpose), None) for action in actions]
-    never = np.zeros(n, dtype=np.bool_)
-    column = slice(None), None
+    consent = np.zeros((n, k), dtype=np.bool_)
+    for j, use in enumerate(declared.uses):
+        if use in s.consent:
+            consent[:, j] = s.consent[use]
+    marketing, paused = declared.marketing, limits.paused
     tests = {
-        "not_a_candidate": np.array([candidates is not None and a.name not in candidates for a in actions]),
-        "paused": np.array([pauses_of(action, limits.paused) is not None for action in actions]),
+        "not_a_candidate": candidates is not None and [a.name not in candidates for a in actions],
+        "paused": bool(paused) and [pauses_of(action, paused) is not None for action in actions],
         "not_eligible": failed >= 0,
         "value_unknown": np.isnan(net),
-        "no_automation": ~s.automation[column],
-        "no_consent": ~np.column_stack([never if granted is None else granted for granted in use]),
-        "open_complaint": s.open_complaint[column] & marketing,
+        "no_automation": ~s.automation[:, None],
+        "no_consent": ~consent,
+        "open_complaint": s.open_complaint[:, None] & marketing,
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
-        "budget": (np.array([action.cost for action in actions]) > s.left[column]) & marketing,
-        "holdout": s.holdout[column] & marketing,
+        "budget": (declared.cost > s.left[:, None]) & marketing,
+        "holdout": s.holdout[:, None] & marketing,
     }
-    reject = np.zeros((n, k), dtype=np.int8)
-    for name in reversed(REASONS):  # so that the first in order is the one that stays
-        if tests[name].any():
-            reject[np.broadcast_to(tests[name], (n, k))] = _CODES.index(name)
-    reject[:, [action.name == NOTHING.name for action in actions]] = 0
-    eligible = reject == 0
+    told = np.empty((len(_CODES), n, k), dtype=np.bool_)
+    for code, name in enumerate(REASONS, start=1):
+        told[code] = tests[name]
+    told[:, :, declared.nothing] = False
+    eligible = ~told[1:].any(axis=0)
+    told[0] = eligible
+    reject = told.argmax(axis=0).astype(np.int8)  # the first in order
 
     worth = net if prices is None else net - prices
     best = np.where(eligible, worth, -np.inf).argmax(axis=1)
@@ -221,32 +218,95 @@ def decide(
     )
 
 
-def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
+@dataclass(frozen=True)
+class _Declared:
+    """What a catalogue declares, as arrays [A], made once for it.
+
+    conditions: (feature, action, number among the action's, at least, at most), the actions in their order;
+    starts: of each action that has some, the place of its first.
+    """
+
+    actions: Sequence[Action]
+    effects: Mapping[str, Floats]  # mean, low, high
+    terms: Mapping[str, Floats]
+    cost: Floats
+    suppress_days: Floats
+    marketing: Bools
+    nothing: Bools
+    uses: Sequence[tuple[str, str]]
+    reads: Sequence[str]
+    numbers: NDArray[np.int8]
+    at_least: NDArray[np.float32]
+    at_most: NDArray[np.float32]
+    conditioned: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, actions: Sequence[Action]) -> "_Declared":
+        """Bounds are float32, as the features are."""
+        conditions = [(number, c) for action in actions for number, c in enumerate(action.eligible)]
+        sizes = [len(action.eligible) for action in actions]
+        conditioned = np.flatnonzero(sizes)
+        return cls(
+            actions=actions,
+            effects={
+                end: np.array([getattr(a.effect, end) for a in actions]) for end in ("mean", "low", "high")
+            },
+            terms={
+                "d_retention": np.array([a.retention_effect for a in actions]),
+                "send_cost": 0.0 - np.array([a.send_cost for a in actions]),
+                "incentive": 0.0 - np.array([a.redeem * a.incentive for a in actions]),
+                "d_optout": np.array([a.optout_effect for a in actions]),
+                "fatigue": np.array([a.fatigue_cost for a in actions]),
+            },
+            cost=np.array([a.cost for a in actions]),
+            suppress_days=np.array([a.suppress_days for a in actions], dtype=np.float64),
+            marketing=np.array([a.purpose == "marketing" and a.name != NOTHING.name for a in actions]),
+            nothing=np.array([a.name == NOTHING.name for a in actions]),
+            uses=[(a.channel or "", a.purpose) for a in actions],
+            reads=[c.feature for _, c in conditions],
+            numbers=np.array([number for number, _ in conditions], dtype=np.int8),
+            at_least=np.array(
+                [-np.inf if c.at_least is None else c.at_least for _, c in conditions], np.float32
+            ),
+            at_most=np.array([np.inf if c.at_most is None else c.at_most for _, c in conditions], np.float32),
+            conditioned=conditioned,
+            starts=np.cumsum([0, *sizes])[conditioned],
+        )
+
+
+_last = _Declared.of([NOTHING])
+
+
+def _declared(actions: Sequence[Action]) -> _Declared:
+    """Of the last catalogue it is kept: the service decides under one, again and again."""
+    global _last  # noqa: PLW0603
+    found = _last
+    if found.actions is not actions:
+        found = _last = _Declared.of(actions)
+    return found
+
+
+def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
     """The terms of each action [n, A], and d_margin at both ends of the effect's interval."""
-
-    def declared(of: Sequence[float]) -> Floats:
-        return np.array(of, dtype=np.float64)[None, :]
-
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(points: Sequence[float]) -> Floats:
-        moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
-        return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+    def margin(effect: Floats) -> Floats:
+        moved = np.minimum(np.maximum(effect, least), most) * s.margin_per_order[:, None]
+        return np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
-    low, high = (margin([getattr(a.effect, end) for a in actions]) for end in ("low", "high"))
-    mean = margin([a.effect.mean for a in actions])
-    n = len(s.seeds)
+    low, high, mean = (margin(declared.effects[end]) for end in ("low", "high", "mean"))
+    n, of = len(s.seeds), declared.terms
     lifetime = s.lifetime_value[:, None]
-    fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
         # Where it is not known how far it may be off, it is not known.
         "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
-        "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
-        "send_cost": np.repeat(0.0 - declared([a.send_cost for a in actions]), n, axis=0),
-        "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
-        "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
-        "fatigue": 0.0 - fatigue,
+        "d_retention": of["d_retention"] * lifetime,
+        "send_cost": np.repeat(of["send_cost"][None, :], n, axis=0),
+        "incentive": np.repeat(of["incentive"][None, :], n, axis=0),
+        "d_optout": 0.0 - of["d_optout"] * lifetime,
+        "fatigue": 0.0 - of["fatigue"] * s.contacts[:, None],
     }
     return terms, low, high
 
@@ -298,16 +358,18 @@ def expected_loss(made: Decisions, row: int) -> float:
     return loss
 
 
-def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:
-    first = np.full(n, -1, dtype=np.int8)
-    for number, condition in reversed(list(enumerate(action.eligible))):
-        values = features[condition.feature]
-        holds = ~np.isnan(values)
-        if condition.at_least is not None:
-            holds &= values >= condition.at_least
-        if condition.at_most is not None:
-            holds &= values <= condition.at_most
-        first[~holds] = number
+def _first_failed(
+    declared: _Declared, features: Mapping[str, NDArray[np.float32]], n: int
+) -> NDArray[np.int8]:
+    """[n, A]: number of the first condition that the customer does not meet, else -1."""
+    first = np.full((n, len(declared.actions)), -1, dtype=np.int8)
+    if not declared.reads:
+        return first
+    values = np.array([features[name] for name in declared.reads]).T
+    holds = (values >= declared.at_least) & (values <= declared.at_most)  # not where it is not known
+    none = np.int8(127)
+    found = np.minimum.reduceat(np.where(holds, none, declared.numbers), declared.starts, axis=1)
+    first[:, declared.conditioned] = np.where(found == none, -1, found)
     return first
 
 
