@@ -1,7 +1,7 @@
 """What may not be: a slow reference over the ledger and what was told, with definitions of its own.
 
-A contact is real if it was reported as sent, or if it may still be sent. Whatever was told before a decision was
-asked for must bind it; what was told while it was taken may. The order of decisions is the ledger's.
+A contact is real if it was reported as sent, or if it may still be sent. Whatever was told before a decision
+was asked for must bind it; what was told while it was taken may. The order of decisions is the ledger's.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from features.moments import parse_moment
 from features.shop import shop_of
 from serving.actions import Action, catalogue
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from benchmarks.breaches import World
 
 DAY = timedelta(days=1)
+START = parse_moment("2024-03-01T06:00:00+08:00")  # of the world
+ZONES = ("Asia/Shanghai", "America/New_York", "Asia/Kathmandu")  # by the codes of the feature `home`
+FEATURES = (
+    "days_since_order", "orders_365d", "order_value_365d", "order_hour_365d", "home", "open_complaints",
+    "contacts_7d", "contacts_30d", "contacts_sms_7d", "days_since_contact", "days_since_contact_mail",
+    "days_since_contact_by_text_a",
+)  # fmt: skip
 NEVER = 2**63
 # (channel, contacts, days, the feature that knows the log's), as the shop's policy has them
 CAPS = ((None, 4, 7, "contacts_7d"), ("sms", 2, 7, "contacts_sms_7d"), (None, 9, 30, "contacts_30d"))
@@ -55,7 +63,7 @@ def breaches(world: "World", told: Sequence[Mapping[str, Any]]) -> list[str]:
     actions = catalogue(shop_of(world.settings).declared("ACTIONS"))
     rows, found = _in_ledger(world), list[str]()
     decisions = _once(told, rows, actions, found)
-    end = max((one.as_of for one in decisions), default=datetime.min)
+    end = max((one.as_of for one in decisions), default=START)
     by_customer: dict[str, list[_Taken]] = defaultdict(list)
     for one in decisions:
         by_customer[one.customer].append(one)
@@ -64,17 +72,11 @@ def breaches(world: "World", told: Sequence[Mapping[str, Any]]) -> list[str]:
         if event["what"] in ("consent", "contact", "case"):
             said[event["customer"]].append(event)
     for customer, mine in by_customer.items():
-        log = dict(zip(_names(), world.rows[int(customer[1:])].tolist(), strict=True))
+        log = dict(zip(FEATURES, world.rows[int(customer[1:])].tolist(), strict=True))
         found += _of_a_customer(customer, log, mine, said[customer], end)
     found += _paused(decisions, told)
     found += _budgets(world, decisions)
     return found
-
-
-def _names() -> Sequence[str]:
-    from benchmarks.breaches import FEATURES
-
-    return FEATURES
 
 
 def _in_ledger(world: "World") -> dict[str, tuple[int, str, int, str]]:
@@ -135,8 +137,6 @@ def _of_a_customer(
     said: Sequence[Mapping[str, Any]],
     end: datetime,
 ) -> Iterator[str]:
-    from benchmarks.breaches import START, ZONES
-
     digest = hmac.new(b"holdout:breaches", customer.encode(), hashlib.sha256).digest()
     held_out = int.from_bytes(digest[:8], "big") < 0.1 * 2**64
     zone = ZoneInfo(ZONES[0 if np.isnan(log["home"]) else int(log["home"])])
@@ -262,9 +262,9 @@ def _budgets(world: "World", decisions: Sequence[_Taken]) -> Iterator[str]:
     for (per, period), those in spent.items():
         amount = day.amount if per == "day" else month.amount
         cost = np.array([one.action.cost for one in those])
+        freed = [one.reported for one in those]
         free_by_report = np.array([
-            one.reported["start"] if one.reported and one.reported["status"] in ("blocked", "cancelled") else NEVER - 1
-            for one in those
+            of["start"] if of and of["status"] in ("blocked", "cancelled") else NEVER - 1 for of in freed
         ])  # fmt: skip
         until = np.array([
             np.inf if one.reported or one.until is None else one.until.timestamp() for one in those

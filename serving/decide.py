@@ -189,7 +189,7 @@ def decide(
     for code, name in enumerate(REASONS, start=1):
         told[code] = tests[name]
     told[:, :, declared.nothing] = False
-    eligible = ~told[1:].any(axis=0)
+    eligible: Bools = np.logical_not(told[1:].any(axis=0))
     told[0] = eligible
     reject = told.argmax(axis=0).astype(np.int8)  # the first in order
 
