@@ -199,7 +199,7 @@ class World:
         if any(worker.exitcode for worker in workers):
             raise RuntimeError("a process of the benchmark failed: its error is above")
         journals = sorted(home.parent.glob("journal-*.jsonl"))
-        return [json.loads(line) for path in journals for line in path.open(encoding="utf-8")]
+        return [json.loads(line) for path in journals for line in path.read_text("utf-8").splitlines()]
 
 
 def _publish(settings: Settings, rows: np.ndarray[Any, Any], features: dict[str, str]) -> None:
@@ -282,17 +282,17 @@ class _Worker:
         self.note(type, started, customer=customer, at=iso(at), **of)
 
     def deliver(self) -> None:
-        """Send the oldest that is due, or say that it will not be; some are never reported and expire.
+        """Send one that is due, soon or late, or say that it will not be; some are never reported.
 
         What is reported in time arrives in time: the clock stands still meanwhile.
         """
         with self.passing:
             now = self.context.settings.now()
-            due = [of for of in self.sent[:20] if parse_moment(of[1]) <= now]
+            due = [of for of in self.sent[:40] if parse_moment(of[1]) <= now]
             if not due:
                 return
-            id, _, until = due[0]
-            self.sent.remove(due[0])
+            id, _, until = one = due[self.dice.integers(len(due))]
+            self.sent.remove(one)
             if until is not None and parse_moment(until) <= now:
                 return
             status = self.dice.choice(["sent", "delivered", "sent", "blocked", "cancelled"])
@@ -334,21 +334,22 @@ def _work(
                 taken.value += 1
             if number >= count:
                 return
-            worker.decide(number)
             chance = dice.random(7)
-            if chance[0] < 0.06:  # again, or at the same time as the other process
-                worker.decide(max(0, number - int(dice.integers(3))), again=True)
-            if chance[1] < 0.03:
+            if chance[0] < 0.05:
                 worker.preview()
+            elif chance[0] < 0.2:  # what was asked before, or is asked by the other process right now
+                worker.decide(max(0, number - int(dice.integers(4))), again=True)
+            else:
+                worker.decide(number)
             if chance[2] < 0.03:
                 status = "withdrawn" if dice.random() < 0.5 else "granted"
                 worker.tell("consent", channel=str(dice.choice(CHANNELS)), purpose="marketing", status=status)
             if chance[3] < 0.01:
                 worker.tell("contact", channel=str(dice.choice(CHANNELS[:2])), action="text_a")
-            if chance[4] < 0.01:
+            if chance[4] < 0.004:
                 case = f"case-{dice.integers(2**62)}"
                 worker.tell("case", case_id=case, kind="complaint", change="opened")
-            if chance[5] < 0.3:
+            if chance[5] < 0.15:
                 worker.deliver()
             if chance[6] < 0.003:
                 worker.pause()

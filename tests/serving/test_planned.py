@@ -155,8 +155,8 @@ UNEQUAL = """
 from dataclasses import replace
 from serving.actions import ACTIONS, Condition
 ACTIONS = [
-    replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01, effect=replace(ACTIONS[0].effect, mean=0.02),
-            eligible=(Condition("overdue", at_least=1),)),
+    replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01,
+            effect=replace(ACTIONS[0].effect, mean=0.02), eligible=(Condition("overdue", at_least=1),)),
 ]
 """
 
