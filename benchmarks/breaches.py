@@ -112,8 +112,8 @@ ACTIONS += [
     replace(ACTIONS[1], name="order_news", channel="sms", purpose="service", eligible=(), send_cost=0.05),
 ]
 SCENARIOS = [
-    Scenario(name=name, words=Words(name, "场景"), actions=tuple(a.name for a in ACTIONS if a.purpose == "marketing"), due_days=1,
-             when="days_since_order >= 0")
+    Scenario(name=name, words=Words(name, "场景"), due_days=1, when="days_since_order >= 0",
+             actions=tuple(a.name for a in ACTIONS if a.purpose == "marketing"))
     for name in ("win_back", "birthday")
 ]
 """
