@@ -60,6 +60,7 @@ def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping
             )
             for one in targets
         ),
+        right=(4,),
         note=Words(
             "Trained by itself: by `propensity train` without names. `propensity targets suggest` reads "
             "which horizons fit this log. `value` and `segmentation`, trained by name, are no targets.",
