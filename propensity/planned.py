@@ -32,7 +32,8 @@ from propensity.tables import console, say, table
 from serving.actions import Action
 from serving.answers import Inputs, Rules, situation_of
 from serving.decide import Decisions, Limits, decide, reason
-from serving.decisions import DecisionContext, order_model, order_probabilities
+from serving.decisions import DecisionContext, effects_model, order_model, order_probabilities
+from serving.evidence import Shown, shown
 from serving.ledger import Reserved
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
@@ -124,6 +125,7 @@ def everybody(
     known_since = online.overlays(context.settings, published)
     ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
     release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
+    learnt = effects_model(context)
     reserved = context.ledger.reserved_by_all(as_of - window)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
@@ -137,7 +139,10 @@ def everybody(
         chance = np.full(len(here), np.nan)
         if release is not None:
             chance = order_probabilities(release, matrix, published.features)
-        for place, p in zip(here.tolist(), chance.tolist(), strict=True):
+        effects: list[Shown] = [{} for _ in here]
+        if learnt is not None:
+            effects = shown(learnt, matrix, published.features, rules.actions, rules.horizon_days)
+        for place, p, effect in zip(here.tolist(), chance.tolist(), effects, strict=True):
             who, known_at = some[place], from_us(int(rows.known_at[place]))
             held = reserved.get(who, Reserved(0, None))
             standing = context.standings.standing(
@@ -156,6 +161,8 @@ def everybody(
                     last_decided=held.last,
                     seed=_seed(rules.policy.salt, as_of, who),
                     standing=standing,
+                    effects=effect,
+                    effects_model=None if learnt is None or not effect else f"{learnt.name}@{learnt.version}",
                 )
             )
         parts.append(matrix)

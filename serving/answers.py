@@ -12,8 +12,8 @@ an action (`decide` has the formula) is made of:
     consent           what she said of channel and purpose, or of all channels; else the shop's default
     open complaint    one that her features know of, or one that came in since
 
-A feature that the build lacks, because the shop has no such table, counts as not known. Effects are
-assumptions, and every answer says so: `evidence: "prior"`.
+A feature that the build lacks, because the shop has no such table, counts as not known. An effect is assumed
+(`evidence: "prior"`) until decisions drawn by lot showed another ("randomised"), and every answer says which.
 """
 
 import math
@@ -30,12 +30,14 @@ from features.words import Words
 from serving.actions import Action, Condition, Evidence, Reach
 from serving.cards import Text
 from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
+from serving.evidence import RANDOMISED, Shown
 from serving.prices import Prices
 from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
 
 Numbers = NDArray[np.float64]
 
 ORDER_VALUE = "order_value_365d"
+EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
@@ -113,12 +115,14 @@ class Used(Struct, frozen=True, kw_only=True):
     contacts_told: int = 0
     recorded_consent: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
+    effects_model: str | None = None
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
-    propensity: probability with which `action` was to be chosen. explore: drawn at random, whatever came out.
+    evidence: the weakest of the eligible actions'. propensity: probability with which `action` was to be
+    chosen. explore: drawn at random, whatever came out.
     runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
     currency) and of channels (a contact); empty where nothing is short.
     Times are RFC 3339 in UTC.
@@ -163,7 +167,10 @@ class Rules(Struct, frozen=True):
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
-    """What else one decision is taken from, beside the rules and her features."""
+    """What else one decision is taken from, beside the rules and her features.
+
+    effects: of the actions of which `effects_model` shows any.
+    """
 
     customer_id: str
     candidates: tuple[str, ...] | None
@@ -178,6 +185,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     scenario: str | None = None
     context: dict[str, str | int | float | bool | None] | None = None
     standing: Standing = Standing()
+    effects: Shown = {}
+    effects_model: str | None = None
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -188,7 +197,8 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     limits, prices = Limits(policy.max_contacts, policy.explore), rules.prices.of(actions)
     made = decide(actions, limits, situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
-    answers = [_action_answer(rules, made, float(prices[j]), j) for j in range(len(actions))]
+    answers = [_action_answer(rules, inputs, made, float(prices[j]), j) for j in range(len(actions))]
+    evidence = _weakest([a for a in answers if a.eligible])
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
@@ -206,13 +216,13 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out),
+        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out, evidence),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
         duals=rules.prices.duals,
         interval=(float(made.low[0, made.chosen[0]]), float(made.high[0, made.chosen[0]])),
-        evidence="prior" if any(a.effect.evidence == "prior" for a in actions) else "none",
+        evidence=evidence,
         propensity=float(made.propensity[0, made.chosen[0]]),
         explore=bool(made.explored[0]),
         holdout=holdout,
@@ -222,6 +232,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         used=Used(
             order_probability=inputs.order_probability,
             order_model=inputs.order_model,
+            effects_model=inputs.effects_model,
             order_value=_known(row.get(ORDER_VALUE)),
             margin_rate=rules.margin_rate,
             horizon_days=rules.horizon_days,
@@ -265,6 +276,10 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         open_complaint=told | (rows.get(OPEN_COMPLAINTS, unknown) > 0),
         holdout=in_holdout([of.customer_id for of in inputs], policy.salt, policy.holdout),
         seeds=np.array([of.seed for of in inputs], dtype=np.uint64),
+        effects={
+            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
+            for name in {name for of in inputs for name in of.effects}
+        },
     )
 
 
@@ -282,7 +297,11 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _action_answer(rules: Rules, made: Decisions, price: float, j: int) -> ActionAnswer:
+def _weakest(answers: Sequence[ActionAnswer]) -> Evidence:
+    return next((e for e in EVIDENCE if e in {a.evidence for a in answers}), "none")
+
+
+def _action_answer(rules: Rules, inputs: Inputs, made: Decisions, price: float, j: int) -> ActionAnswer:
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
     score = _known(float(made.net[0, j]))
     known = score is not None
@@ -298,8 +317,8 @@ def _action_answer(rules: Rules, made: Decisions, price: float, j: int) -> Actio
         price=price,
         interval=(float(made.low[0, j]), float(made.high[0, j])) if known else None,
         terms={name: float(of[0, j]) for name, of in made.terms.items()} if known else None,
-        evidence=action.effect.evidence,
-        evidence_text=_words(action.effect.reason),
+        evidence="randomised" if action.name in inputs.effects else action.effect.evidence,
+        evidence_text=RANDOMISED if action.name in inputs.effects else _words(action.effect.reason),
         reject_reason=why,
         reject_text=None if why is None else _words(REASONS[why]),
         condition=_condition((*action.eligible, *action.suppressed_if)[failed])
@@ -337,8 +356,13 @@ def _withheld(situation: Situation) -> str | None:
     return None
 
 
-def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool) -> Text:
+def _text(
+    chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool, evidence: Evidence
+) -> Text:
     days = rules.horizon_days
+    assumed = Words("under assumed effects", "按假设的效果")
+    if evidence == "randomised":
+        assumed = Words("by effects that decisions by lot showed", "按随机决策显示的效果")
     if withheld is not None and chosen.name == "nothing":
         why = REASONS[withheld]
     elif chosen.goal_kind == "service":
@@ -350,18 +374,18 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, pr
     elif chosen.name == "nothing" and priced_out:
         why = Words(
             f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
-            "other customers, under assumed effects",
-            f"按假设的效果，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
+            f"other customers, {assumed.en}",
+            f"{assumed.zh}，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
         )
     elif chosen.name == "nothing":
         why = Words(
-            f"Nothing eligible is expected to earn back its cost within {days} days, under assumed effects",
-            f"按假设的效果，符合条件的行动预计在{days}天内均无法收回成本",
+            f"Nothing eligible is expected to earn back its cost within {days} days, {assumed.en}",
+            f"{assumed.zh}，符合条件的行动预计在{days}天内均无法收回成本",
         )
     else:
         why = Words(
-            f"The largest expected net value over {days} days of what is eligible, under assumed effects",
-            f"按假设的效果，在符合条件的行动中{days}天预期净值最大",
+            f"The largest expected net value over {days} days of what is eligible, {assumed.en}",
+            f"{assumed.zh}，在符合条件的行动中{days}天预期净值最大",
         )
     return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
 

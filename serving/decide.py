@@ -19,7 +19,7 @@ and where an action for service is eligible, that is owed: E then holds such act
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,8 @@ class Situation:
     open_complaint:     waits for an answer to a complaint, and not for marketing
     holdout:            marketing leaves this customer alone
     seeds:              uint64, one a customer: all the chance that there is
+    effects:            action -> what was shown of its effect, in place of what it declares: mean, low and
+                        high, [n, 3]; NaN of whom nothing was shown
     """
 
     features: Mapping[str, NDArray[np.float32]]
@@ -96,6 +98,7 @@ class Situation:
     open_complaint: Bools
     holdout: Bools
     seeds: NDArray[np.uint64]
+    effects: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,13 +223,12 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(points: Sequence[float]) -> Floats:
-        moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
-        return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+    def margin(points: Floats) -> Floats:
+        moved = np.clip(points, least, most) * s.margin_per_order[:, None]
+        return np.where(points == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
-    low, high = (margin([getattr(a.effect, end) for a in actions]) for end in ("low", "high"))
-    mean = margin([a.effect.mean for a in actions])
     n = len(s.seeds)
+    mean, low, high = (margin(points) for points in _effects(actions, s))
     lifetime = s.lifetime_value[:, None]
     fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
@@ -239,6 +241,21 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
         "fatigue": 0.0 - fatigue,
     }
     return terms, low, high
+
+
+def _effects(actions: Sequence[Action], s: Situation) -> list[Floats]:
+    """(mean, low, high) of each action [n, A]: as it was shown, else as it is declared."""
+    found = []
+    for end, name in enumerate(("mean", "low", "high")):
+        points = np.repeat(
+            np.array([[getattr(a.effect, name) for a in actions]], np.float64), len(s.seeds), 0
+        )
+        for j, action in enumerate(actions):
+            if action.name in s.effects:
+                shown = s.effects[action.name][:, end]
+                points[:, j] = np.where(np.isnan(shown), points[:, j], shown)
+        found.append(points)
+    return found
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:

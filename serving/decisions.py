@@ -23,9 +23,11 @@ from features.moments import DAY, from_us
 from features.online import PRESENT, OnlineRows
 from features.settings import Settings
 from features.shop import Policy, Shop, shop_of
+from serving import evidence
 from serving.actions import Action, catalogue, require_features
 from serving.answers import DecisionAnswer, Inputs, Rules, answer
 from serving.api import Customer, DecisionRequest
+from serving.effects import KIND
 from serving.ledger import Entry, Ledger, Reserved, Sealed
 from serving.prices import in_force
 from serving.releases import Release, Releases, load, names
@@ -150,6 +152,13 @@ def take_decision(
         context=request.context,
         standing=context.standings.standing(told, published, rows.consents(0), as_of, window),
     )
+    shown = effects_model(context)
+    if shown is not None:
+        (effects,) = evidence.shown(shown, matrix, published.features, rules.actions, rules.horizon_days)
+        if effects:
+            model = f"{shown.name}@{shown.version}"
+            found = msgspec.structs.replace(found, effects=effects, effects_model=model)
+    used = [of for of in (release, shown if found.effects else None) if of is not None]
     row = _by_name(published.features, matrix)
 
     if request.preview:
@@ -178,7 +187,7 @@ def take_decision(
             context=msgspec.json.encode(rules),
             features=msgspec.json.encode(dict(published.features)),
             build=published.id,
-            releases=() if release is None else ((release.name, release.version),),
+            releases=tuple((of.name, of.version) for of in used),
             seed=inputs.seed,
             sealed=Sealed(
                 customer_id=customer_id,
@@ -207,16 +216,20 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     features = msgspec.json.decode(entry.features, type=dict[str, str])
     matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
     inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
+    rules = msgspec.json.decode(entry.context, type=Rules)
     differences: list[str] = []
     try:
-        probability = None
+        probability, effects = None, evidence.Shown()
         for name, version in entry.releases:
-            probability = _order_probability(load(settings, name, version), matrix, features)
+            release = load(settings, name, version)
+            if name == KIND:
+                (effects,) = evidence.shown(release, matrix, features, rules.actions, rules.horizon_days)
+            else:
+                probability = _order_probability(release, matrix, features)
     except ReleaseError as error:
         differences.append(str(error))
     else:
-        inputs = msgspec.structs.replace(inputs, order_probability=probability)
-    rules = msgspec.json.decode(entry.context, type=Rules)
+        inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
     again = answer(rules, inputs, _by_name(features, matrix), decision_id)
     # Through the type, so that a field younger than the record is no difference.
     recorded = msgspec.json.decode(entry.sealed.answer, type=DecisionAnswer)
@@ -228,6 +241,11 @@ def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
     """What P(order) comes from; None if nothing of that horizon was released."""
     name = f"churn_{horizon_days}d"
     return context.releases.get(name) if name in names(context.settings) else None
+
+
+def effects_model(context: DecisionContext) -> Release | None:
+    """What effects come from, in place of assumptions; None if nothing was released."""
+    return context.releases.get(KIND) if KIND in names(context.settings) else None
 
 
 def order_probabilities(
