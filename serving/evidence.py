@@ -2,8 +2,8 @@
 
 A released model of effects speaks of an action if the action's name is one of its arms, its first arm is
 "nothing", and one of its outcomes is ORDER over the shop's value horizon. Only randomised evidence counts:
-what was merely observed replaces no assumption. Where choosing by customer was proven to bring more, the effect
-is the customer's own; else it is the action's mean, the same for all.
+what was merely observed replaces no assumption. Where choosing by customer was proven to bring more, it is the
+customer's own effect; else the action's mean, the same for all.
 """
 
 from collections.abc import Mapping, Sequence

@@ -65,7 +65,7 @@ def test_an_effect_that_was_shown_replaces_the_one_assumed(
     assert b.terms["d_margin"] == pytest.approx(-0.01 * 80 * 0.25)
     assert b.interval is not None
     assert np.diff(b.interval)[0] == pytest.approx(2 * 1.959964 * 0.002 * 80 * 0.25)
-    assert (b.evidence, a.evidence, answer.action) == ("randomised", "prior", "campaign_c")
+    assert (b.evidence, a.evidence, answer.action) == ("randomised", "prior", "campaign_a")
     assert "by lot" in b.evidence_text.en
     assert answer.used.effects_model == "uplift@1"
     assert replay(settings, answer.decision_id or "").verdict == "equal"
