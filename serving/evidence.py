@@ -2,7 +2,7 @@
 
 A released model of effects speaks of an action if the action's name is one of its arms, its first arm is
 "nothing", and one of its outcomes is ORDER over the shop's value horizon. Only randomised evidence counts:
-what was merely observed replaces no assumption. Where choosing by customer was proven to bring more, it is the
+what was merely observed replaces no assumption. Where choosing by customer was proven to bring more, it is a
 customer's own effect; else the action's mean, the same for all.
 """
 

@@ -72,7 +72,7 @@ def test_an_effect_that_was_shown_replaces_the_one_assumed(
     tiny_release()  # P(order) as well: two releases in one record
     both = decided(settings, "c0002", key="two")
     assert replay(settings, both.decision_id or "").verdict == "equal"
-    only = decided(settings, candidates=["campaign_b"])
+    only = decided(settings, "c0003", candidates=["campaign_b"])
     assert (only.evidence, only.action) == ("randomised", "nothing")
     assert "by effects that decisions by lot showed" in only.text.en
 
