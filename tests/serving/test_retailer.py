@@ -34,9 +34,9 @@ NOW = parse_moment("2024-08-01")
 
 @pytest.fixture(scope="module")
 def retailer(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """400 customers whose shop takes over the examples; features of yesterday, published."""
+    """300 customers whose shop takes over the examples; features of yesterday, published."""
     folder = tmp_path_factory.mktemp("retailer")
-    shop = simulate(World(customers=400, days=240, seed=3), folder / "shop").folder
+    shop = simulate(World(customers=300, days=240, seed=3), folder / "shop").folder
     settings = Settings(home=folder / "home", shop=shop, as_of=NOW)
     ingest(settings)
     made, _ = build(settings, [NOW - DAY])
@@ -79,7 +79,7 @@ def test_due_decide_deliver_outcome(retailer: Settings) -> None:
     orders = log.read("orders", ["customer_id", "at", "amount"]).to_pylist()
     context = DecisionContext.open(retailer)
     with closing(context.ledger) as ledger:
-        for one in [o for o in told if o["scenario"] != "promotion" or o["customer"] < "00000060"]:
+        for one in [o for o in told if o["customer"] < "00000060" or o["scenario"] == "complaint"]:
             request = DecisionRequest(one["customer"], scenario=one["scenario"])
             answer = take_decision(context, request, client="journey", idempotency_key=one["id"])
             again = take_decision(context, request, client="journey", idempotency_key=one["id"])
