@@ -32,18 +32,19 @@ def opened(settings: Settings, schema: Schema, alone: bool = False) -> Iterator[
         raise SettingsError(
             "PROPENSITY_DATABASE needs the PostgreSQL driver: `pip install 'propensity[postgres]'`"
         ) from None
+    url = settings.database or ""
     try:
-        with psycopg.connect(_url(settings, "postgresql"), autocommit=True) as connection:
+        with psycopg.connect(url_of(url, "postgresql"), autocommit=True) as connection:
             _make(connection, schema)
             if alone:
                 connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (schema,))
-            yield _url(settings, "postgresql+psycopg", schema)
+            yield url_of(url, "postgresql+psycopg", schema)
     except Exception as error:
         if not _of_the_server(error):
             raise
         raise DatabaseError(
-            f"the PostgreSQL database {_name(settings)} does not answer, or refuses: check that it runs, and "
-            f"the address, user and password in PROPENSITY_DATABASE. It said: {_first_line(settings, error)}"
+            f"the PostgreSQL database {name_of(url)} does not answer, or refuses: check that it runs, and "
+            f"the address, user and password in PROPENSITY_DATABASE. It said: {said_of(url, error)}"
         ) from None
 
 
@@ -55,9 +56,9 @@ def _make(connection: Any, schema: Schema) -> None:
             connection.execute(f"CREATE SCHEMA {schema}")
 
 
-def _url(settings: Settings, scheme: str, schema: Schema | None = None) -> str:
-    """The setting with another scheme, our time limits and, for tables without one, the schema."""
-    given = urlsplit(settings.database or "")
+def url_of(database: str, scheme: str, schema: str | None = None) -> str:
+    """A setting's URL with another scheme, our time limits and, for tables without one, the schema."""
+    given = urlsplit(database)
     query = {name: values[-1] for name, values in parse_qs(given.query).items()}
     query.setdefault("connect_timeout", str(CONNECT))
     query.setdefault("application_name", "propensity")
@@ -83,19 +84,19 @@ def _of_the_server(error: BaseException) -> bool:
     return False
 
 
-def _name(settings: Settings) -> str:
+def name_of(database: str) -> str:
     """Where the database is, without user and password: `shop on db.example:5432`."""
-    given = urlsplit(settings.database or "")
+    given = urlsplit(database)
     query = parse_qs(given.query)
     host = given.hostname or "".join(query.get("host", ["the local socket"]))
-    database = given.path.strip("/") or "".join(query.get("dbname", ["(default)"]))
-    return f"{database} on {host}" + (f":{given.port}" if given.port else "")
+    name = given.path.strip("/") or "".join(query.get("dbname", ["(default)"]))
+    return f"{name} on {host}" + (f":{given.port}" if given.port else "")
 
 
-def _first_line(settings: Settings, error: Exception) -> str:
-    """What the driver said, without what is secret."""
+def said_of(database: str, error: Exception) -> str:
+    """The first line of what the driver said, without what is secret."""
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    given = urlsplit(settings.database or "")
+    given = urlsplit(database)
     secrets = [given.password or "", *parse_qs(given.query).get("password", [])]
     for secret in filter(None, {*secrets, *map(unquote, secrets)}):
         said = said.replace(secret, "***")

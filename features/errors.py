@@ -17,7 +17,9 @@ PropensityError                 exit code 1
 │   └── ReleaseCorrupt          its files were changed, or it re-scores its examples differently
 ├── DecisionError               no decision can be taken or replayed
 │   ├── IdempotencyConflict     the same key with another body
-│   └── CustomerErased          the key's decision was erased with its customer
+│   ├── CustomerErased          the key's decision was erased with its customer
+│   ├── UnknownDecision         the ledger has none with that id
+│   └── ReportConflict          what is reported of a decision cannot be of it
 └── TrainingError               a model cannot be fitted, judged or registered
     └── NotEnoughData
 """
@@ -131,6 +133,18 @@ class CustomerErased(DecisionError):
     """The decision of this idempotency key was erased with its customer."""
 
     code = "customer_erased"
+
+
+class UnknownDecision(DecisionError):
+    """The ledger has no decision with that id."""
+
+    code = "unknown_decision"
+
+
+class ReportConflict(DecisionError):
+    """What is reported of a decision cannot be of it."""
+
+    code = "report_conflict"
 
 
 class TrainingError(PropensityError):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DERIVED_TAGS = "derived_tags"  # the source of the tags that we derive ourselves: see `tagging.py`
+LEDGER = "propensity_ledger"  # the source of what became of our own decisions: `propensity ledger export`
 
 
 @dataclass(frozen=True)

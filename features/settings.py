@@ -13,6 +13,7 @@ from features.moments import parse_moment
 
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
 ENGINES = ("embedded", "spark")
+DURABILITIES = ("process", "power")
 LEAST_MEMORY = 280_000_000  # bytes: of them DuckDB has 90 MB, with which it still sorts and joins on disk
 
 
@@ -42,6 +43,10 @@ class Settings:
                   "local", one of this machine's cores)
     database:     the team's PostgreSQL for Feast's registry and MLflow, postgresql://user:password@host:5432/name
                   (PROPENSITY_DATABASE); None: files in the home
+    ledger:       where decisions are recorded: "sqlite", a file in the home, or a PostgreSQL,
+                  for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
+    durability:   what an acknowledged record outlives: "process", its end, however it comes; "power", that of
+                  the machine too, at the price of an fsync (PROPENSITY_DURABILITY, process)
     """
 
     home: Path = Path(".propensity")
@@ -59,12 +64,18 @@ class Settings:
     spark_master: str = "local[*]"
     dask_scheduler: str = "local"
     database: str | None = field(default=None, repr=False)  # may hold a password
+    ledger: str = field(default="sqlite", repr=False)  # may hold a password
+    durability: str = "process"
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
             raise SettingsError(f"PROPENSITY_HOME is {self.home}, a file: choose a folder")
         if self.engine not in ENGINES:
             raise SettingsError(f"PROPENSITY_ENGINE is {self.engine!r}: choose {' or '.join(ENGINES)}")
+        if self.durability not in DURABILITIES:
+            raise SettingsError(
+                f"PROPENSITY_DURABILITY is {self.durability!r}: choose {' or '.join(DURABILITIES)}"
+            )
         if self.memory < LEAST_MEMORY:
             raise SettingsError(
                 f"PROPENSITY_MEMORY is {self.memory / 1e6:.0f}MB: "
@@ -98,7 +109,9 @@ class Settings:
                 engine=environ.get("PROPENSITY_ENGINE") or "embedded",
                 spark_master=environ.get("PROPENSITY_SPARK_MASTER") or "local[*]",
                 dask_scheduler=environ.get("PROPENSITY_DASK_SCHEDULER") or "local",
-                database=_database(environ.get("PROPENSITY_DATABASE", "")),
+                database=_database("PROPENSITY_DATABASE", environ.get("PROPENSITY_DATABASE", "")),
+                ledger=_ledger(environ.get("PROPENSITY_LEDGER", "")),
+                durability=environ.get("PROPENSITY_DURABILITY") or "process",
             )
         except SettingsError:
             raise
@@ -154,7 +167,11 @@ def _bytes(text: str, default: int) -> int:
     return int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2]] if found else default
 
 
-def _database(text: str) -> str | None:
+def _ledger(text: str) -> str:
+    return "sqlite" if text == "sqlite" else _database("PROPENSITY_LEDGER", text) or "sqlite"
+
+
+def _database(variable: str, text: str) -> str | None:
     if not text:
         return None
     try:
@@ -165,7 +182,7 @@ def _database(text: str) -> str | None:
         good = False
     if not good:  # never shown: it may hold a password
         raise SettingsError(
-            "PROPENSITY_DATABASE must be postgresql://user:password@host:5432/name, with what is special in "
+            f"{variable} must be postgresql://user:password@host:5432/name, with what is special in "
             "the password percent-encoded (@ as %40)"
         )
     return text

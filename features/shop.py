@@ -5,37 +5,23 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from features import policy
+from features.definitions import FEATURES
 from features.errors import PropensityError, SettingsError
+from features.policy import Policy
 from features.settings import Settings
 from features.toml import Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 CALENDAR = "calendar"  # the source that [calendar] declares
 DECLARATIONS = ("FEATURES", "TAGS", "TARGETS", "ACTIONS", "SCENARIOS", "CHECKS")
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Limits on marketing contacts, in force from a date (shop.toml `[[policy]]`)."""
-
-    starts: date
-    max_contacts: int  # per customer, all channels, in the last `per_days` days
-    per_days: int
-    holdout: float  # share of customers, 0..1
-    explore: float  # share of decisions, 0..1
-    salt: str
-
-    @property
-    def version(self) -> str:
-        """Names this policy in every decision that it governed."""
-        return self.starts.isoformat()
 
 
 @dataclass(frozen=True)
@@ -49,7 +35,8 @@ class Shop:
     exponent: int
     sources: tuple[str, ...]
     margin_rate: float  # gross margin as a share of sales
-    value_horizon_days: int
+    value_horizon_days: int  # an action's effect is counted over so many days
+    grace_days: int  # and is final so many days later: until then an outcome may be told late, or revised
     consent_default: Mapping[str, bool]  # channel -> may be used where no consent is on record
     policies: tuple[Policy, ...]
     mappings: Mapping[str, Any] = field(
@@ -77,7 +64,7 @@ class Shop:
         mappings = {name: top.entry("mapping", {}).take(name, "table") for name in raw.get("mapping", {})}
         calendar = top.take("calendar", "table", None)
         consent = top.entry("consent", {})
-        policies = [_policy(entry) for entry in top.entries("policy", [])]
+        policies = [policy.read(entry) for entry in top.entries("policy", [])]
         exponent = top.take("exponent", "whole")
         if not 0 <= exponent <= 4:
             raise top.error("exponent", "0 to 4 decimal places: 2 where a minor unit is a cent")
@@ -90,6 +77,7 @@ class Shop:
             sources=_sources(top, mappings, calendar is not None),
             margin_rate=value.share("margin_rate"),
             value_horizon_days=value.take("horizon_days", "whole", 28),
+            grace_days=value.take("grace_days", "whole", 7),
             consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
             policies=tuple(sorted(policies, key=lambda p: p.starts)),
             mappings=mappings,
@@ -116,22 +104,16 @@ class Shop:
         return in_force[-1]
 
     def declared(self, kind: str) -> tuple[Any, ...]:
-        """The shop's own FEATURES, TAGS, TARGETS ..., from its shop.py; empty if it has none."""
+        """The shop's own FEATURES, TAGS, TARGETS ..., from its shop.py; empty if it has none.
+
+        Its features are also those that its policies count contacts by.
+        """
         assert kind in DECLARATIONS
-        return tuple(getattr(_module(self.folder / "shop.py"), kind, ()))
-
-
-def _policy(entry: Entry) -> Policy:
-    policy = Policy(
-        starts=entry.take("from", "day"),
-        max_contacts=entry.take("max_contacts", "whole"),
-        per_days=entry.take("per_days", "whole"),
-        holdout=entry.share("holdout"),
-        explore=entry.share("explore"),
-        salt=entry.take("salt", "text"),
-    )
-    entry.close()
-    return policy
+        own = tuple(getattr(_module(self.folder / "shop.py"), kind, ()))
+        if kind != "FEATURES":
+            return own
+        known = {feature.name for feature in (*FEATURES, *own)}
+        return (*own, *policy.features_of(self.policies, known))
 
 
 def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[str, ...]:

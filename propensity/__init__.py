@@ -4,20 +4,10 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, service, due, proof, groups,
+    log, features, tags, targets, online, models, uplift, service, pauses, due, groups, ledger, proof,
 )  # fmt: skip
 
 __all__ = [
-    "due",
-    "features",
-    "groups",
-    "log",
-    "main",
-    "models",
-    "online",
-    "proof",
-    "service",
-    "tags",
-    "targets",
-    "uplift",
-]
+    "due", "features", "groups", "ledger", "log", "main", "models", "online", "pauses", "proof", "service",
+    "tags", "targets", "uplift",
+]  # fmt: skip

@@ -14,7 +14,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.tables import console, say, table
-from training import figures, page, targets, versions
+from training import comparison, figures, page, registered, targets, versions
 from training.versions import Version
 
 
@@ -59,13 +59,22 @@ def show_card(settings: Settings, wanted: str, out: Path | None, as_json: bool) 
         click.echo((folder / "card.json").read_text("utf-8"), nl=False)
         return
     out = out or Path(f"{card.name}-{card.version}.html")
-    click.echo(page.write(out, folder, _population(settings, card.name, card.target.population)))
+    against = _contest(settings, folder, card.name)
+    click.echo(page.write(out, folder, _population(settings, card.name, card.target.population), against))
+
+
+def _contest(settings: Settings, folder: Path, name: str) -> comparison.Contest | None:
+    """How a version did beside the one in force, if they were compared."""
+    version = registered.aliases(settings, name).get(registered.CHAMPION)
+    if version is None:
+        return None
+    return comparison.kept(folder, versions.card_of(registered.folder_of(settings, name, version)))
 
 
 def _population(settings: Settings, name: str, en: str) -> Words | None:
     """A card's population in both languages: as its target is declared, if it still says the same."""
     try:
-        declared = targets.catalogue(shop_of(settings).declared("TARGETS"))
+        declared = targets.of_shop(shop_of(settings))
     except PropensityError:  # a shop whose declarations are broken today: the card is readable all the same
         return None
     words = declared[name].population.words if name in declared else None

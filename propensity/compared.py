@@ -17,7 +17,7 @@ from propensity.tables import console, figure, say, table
 if TYPE_CHECKING:
     from serving.cards import ModelCard
     from serving.models import Model
-    from training.compare import Comparison
+    from training.comparison import Comparison, Contest
 
 
 def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
@@ -38,25 +38,24 @@ def compare_sides(
     settings: Settings, first: str, second: str, target: str | None, at: datetime | None
 ) -> Comparison:
     """Two models (NAME[:VERSION or alias]) or score files, at a moment: by default the last that can be."""
-    from training import registry, samples
+    from training import registered, samples
     from training.compare import compare
-    from training.targets import catalogue
+    from training.targets import of_shop, require_known
 
     def side(text: str) -> Model | Path:
         path = Path(text)
         if path.suffix in (".parquet", ".csv") or path.exists():
             return path
         name, _, version = text.partition(":")
-        return registry.model_of(settings, name, version or None)
+        return registered.model_of(settings, name, version or None)
 
     sides = side(first), side(second)
     named = {s.card.target.name for s in sides if not isinstance(s, Path)} | ({target} if target else set())
     if len(named) != 1:
         what = f"speak of {' and '.join(sorted(named))}" if named else "are files"
         raise UsageError(f"both sides {what}: name one target (--target NAME)")
-    declared = catalogue(shop_of(settings).declared("TARGETS"))
-    if (wanted := named.pop()) not in declared:
-        raise UsageError(f"no target {wanted}; there are: {', '.join(declared)}")
+    declared = of_shop(shop_of(settings))
+    require_known(wanted := named.pop(), declared)
     log, build = Log.open(settings), Build.open(settings)
     moment = at or samples.timeline(declared[wanted], build, as_of_of(settings, log)).test
     return compare(settings, log, build, declared[wanted], sides, moment)
@@ -94,6 +93,33 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
         for name, gain in zip(("ranking", "log-loss"), gains, strict=True)
     }
     say(f"{first} against {second}: " + ", ".join(f"{name} {word}" for name, word in words.items()) + ".")
+
+
+def show_means(card: ModelCard, against: Contest | None) -> None:
+    """The model, each baseline and the version in force over all origins: what the gate judges by."""
+    from training.figures import in_order
+
+    origins = len(card.backtest["origins"])
+    numbers = ("AUC", "gain in AUC", "log-loss", "gain in log-loss")
+    shown = table(
+        f"{card.name} version {card.version}: means over {origins} origins", "", *numbers, right=numbers
+    )
+    means, gains = card.backtest["metrics"], card.backtest["gains"]
+    rows = [(name.replace("_", " "), means[name], gains.get(name)) for name in in_order(means)]
+    if against is not None:
+        rows.append(
+            (f"version {against.version}, in force", against.compared.figures[1], against.compared.gains)
+        )
+    for name, own, gain in rows:
+        auc, loss = (figure(gain[f"{of}_gain"], 4, "+") if gain else "" for of in ("auc", "log_loss"))
+        shown.add_row(
+            name, figure(own["auc"]), auc, figure(own["log_loss"]), loss, style="" if gain else "bold"
+        )
+    console().print(shown)
+    if against is not None:
+        from training.judged import contested
+
+        say(contested(against.compared).en)
 
 
 def show_origins(card: ModelCard) -> None:

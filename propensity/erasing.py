@@ -15,7 +15,7 @@ from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import due
-from serving.ledger import Ledger
+from serving.ledger import Ledger, exists
 
 Progress = Callable[[str, int, int], None]
 
@@ -89,8 +89,8 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
         elsewhere = {*inbox.people(), *_decided(settings), *_due(settings)}
         gone = sorted({*known, *tombstones.customers(elsewhere)})
         progress("ledger, inbox and online rows", 0, 1)
-        if (settings.home / "ledger" / "ledger.sqlite").exists():
-            with closing(Ledger(settings)) as ledger:
+        for kept in _ledgers(settings):
+            with closing(Ledger(kept)) as ledger:
                 ledger.erase(gone)
         if due.path(settings).exists():
             with due.opened(settings) as fallen:
@@ -103,10 +103,17 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
 
 def _decided(settings: Settings) -> dict[str, int]:
     """Customer -> decisions, of the ledger if there is one."""
-    if not (settings.home / "ledger" / "ledger.sqlite").exists():
-        return {}
-    with closing(Ledger(settings)) as ledger:
-        return ledger.customers()
+    found = Counter[str]()
+    for kept in _ledgers(settings):
+        with closing(Ledger(kept)) as ledger:
+            found.update(ledger.customers())
+    return found
+
+
+def _ledgers(settings: Settings) -> list[Settings]:
+    """Every ledger that there is: also the file from before PostgreSQL was chosen."""
+    both = dict.fromkeys((settings.ledger, "sqlite"))
+    return [kept for place in both if exists(kept := replace(settings, ledger=place))]
 
 
 def _due(settings: Settings) -> dict[str, int]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.text import Text
 
 from features.describe.say import words
 from features.describe.sheets import Sheet
@@ -14,9 +13,8 @@ from features.errors import UsageError
 from features.files import write_atomically
 from features.pages import banner, bullets, page, section, table
 from features.words import Words
-from propensity.described import told
-from propensity.tables import console, say
-from propensity.tables import table as tabulated
+from propensity.sheets import show, told
+from propensity.tables import say
 from training.experiments import Outcome, customers_for, least_effect, looked_at, power
 from training.policy_value import SWITCH, LoggedDecisions, PolicyValue, evaluate
 
@@ -262,19 +260,6 @@ def plan_sheet(
             "双侧检验，显著性5%，客户随机分组。只看一次：仅在计划的结束时点查看。可每日查看：使用置信序列，查看多少次都有效。",
         ),
     )  # fmt: skip
-
-
-def show(sheet: Sheet, language: str) -> None:
-    """A sheet on the terminal."""
-    names = [told(name, language) for name in sheet.head]
-    shown = tabulated(told(sheet.title, language), *names)
-    for place in sheet.right:
-        shown.columns[place].justify = "right"
-    for row in sheet.rows:
-        shown.add_row(*(Text(told(cell, language)) for cell in row))
-    console().print(shown)
-    if sheet.note:
-        console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)
 
 
 def write_page(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:

@@ -24,15 +24,15 @@ from features.pages import bullets
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.described import told
-from propensity.evaluated import UNSURE, interval, number, show, write_page
+from propensity.evaluated import UNSURE, interval, number, write_page
 from propensity.planned import everybody
+from propensity.sheets import show, told
 from propensity.tables import console, say, table
-from serving.answers import situation_of
-from serving.decide import REASONS, Limits
+from serving.decide import REASONS
 from serving.decisions import DecisionContext
 from serving.groups import Members, Round, decide_groups, held_out, past, rounds, write
 from serving.scores import answerable
+from serving.situation import limits_of, situation_of
 from training.group_effects import GroupEffects, group_effects
 
 
@@ -69,16 +69,16 @@ def decided(settings: Settings) -> Round:
         fresh = [row.body for row in inbox.rows(sorted(inbox.people()), ("memberships",))]
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     members = members_of(in_groups(settings, as_of, fresh), [of.customer_id for of in inputs])
-    policy, window = rules.policy, rules.policy.per_days * DAY
-    contacts, days_since = past(rounds(settings, None, as_of), members.ids, as_of, window, rules.actions)
+    policy, limits = rules.policy, limits_of(rules)
+    before = past(rounds(settings, None, as_of), members.ids, rules.actions)
     decisions = decide_groups(
         rules.actions,
-        Limits(policy.max_contacts, policy.explore),
+        limits,
         situation_of(rules, inputs, rows),
         members,
         held_out(members.ids, policy.salt, policy.holdout),
-        contacts,
-        days_since,
+        before,
+        as_of,
         np.array([_seed(policy.salt, as_of, id) for id in members.ids], np.uint64),
     )
     return Round(as_of=as_of, build=published.id, policy=policy.version, decisions=decisions)

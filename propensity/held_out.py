@@ -12,8 +12,8 @@ from features.pages import bullets
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.described import told
-from propensity.evaluated import UNSURE, interval, number, show, write_page
+from propensity.evaluated import UNSURE, interval, number, write_page
+from propensity.sheets import show, told
 from propensity.tables import say
 from training.realised import Effect, Realised, realised
 

@@ -28,15 +28,17 @@ from features.inbox import Kept
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
+from propensity.fair import gaps_of, refuse_unfair, show_gaps
 from propensity.tables import console, say, table
 from serving.actions import Action
-from serving.answers import Inputs, Rules, situation_of
-from serving.decide import Decisions, Limits, decide, reason
+from serving.contacts import longest
+from serving.decide import Decisions, decide, reason
 from serving.decisions import DecisionContext, effects_model, order_model, order_probabilities
 from serving.evidence import Shown, shown
-from serving.ledger import Reserved
+from serving.exported import seen
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
+from serving.situation import Inputs, Rules, limits_of, situation_of
 from serving.standing import TABLES, Told
 from training.allocate import Allocation, allocate
 
@@ -47,7 +49,8 @@ _CHUNK = 4_096  # customers read at a time
 class Plan:
     """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
 
-    explore: share that is drawn. found: limits, what they were used for, and the prices.
+    explore: share that is drawn. found: limits, what they were used for, and the prices. block: unfair
+    differences between like customers forbid it.
     """
 
     customers: list[str]
@@ -58,6 +61,7 @@ class Plan:
     explore: float
     allocation: Allocation
     found: PriceSet
+    block: bool
 
 
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
@@ -70,7 +74,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         inputs, matrix = everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     situation, actions = situation_of(rules, inputs, rows), rules.actions
-    limits = Limits(rules.policy.max_contacts, rules.policy.explore)
+    limits = limits_of(rules)
     made = decide(actions, limits, situation)
     cost, channels = np.array([a.cost for a in actions]), [a.channels for a in actions]
     settled = made.explored | ~made.eligible[:, 0]  # drawn, or owed
@@ -82,6 +86,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     prices = Prices(allocation.budget_price, allocation.channel_prices)
     decisions = decide(actions, limits, situation, prices=prices.of(actions))
     chosen = np.where(settled, made.chosen, allocation.chosen)
+    ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
     found = PriceSet(
         as_of=as_of,
@@ -94,9 +99,10 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         value=float(decisions.net[everyone, chosen].sum()),
         bound=float(decisions.net[everyone, chosen][settled].sum()) + allocation.bound,
         prices=prices,
+        fairness=gaps_of(context, published, ids, matrix, made, chosen, rules),
     )
-    ids = [of.customer_id for of in inputs]
-    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found)
+    block = rules.policy.price_fairness == "block"
+    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found, block)
 
 
 def _left(
@@ -124,9 +130,10 @@ def everybody(
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
     known_since = online.overlays(context.settings, published)
     ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
-    release, window = order_model(context, rules.horizon_days), rules.policy.per_days * DAY
-    learnt = effects_model(context)
-    reserved = context.ledger.reserved_by_all(as_of - window)
+    release, learnt, policy = order_model(context, rules.horizon_days), effects_model(context), rules.policy
+    since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
+    held = context.ledger.held_by_all(since, as_of, seen(context.settings, published))
+    spent = context.ledger.spent(policy.budgets, as_of.astimezone(context.shop.zone).date(), as_of)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]
@@ -144,9 +151,8 @@ def everybody(
             effects = shown(learnt, matrix, published.features, rules.actions, rules.horizon_days)
         for place, p, effect in zip(here.tolist(), chance.tolist(), effects, strict=True):
             who, known_at = some[place], from_us(int(rows.known_at[place]))
-            held = reserved.get(who, Reserved(0, None))
             standing = context.standings.standing(
-                told.get(who, Told([], ("", 0))), published, rows.consents(place), as_of, window
+                told.get(who, Told([], ("", 0))), published, rows.consents(place)
             )
             inputs.append(
                 Inputs(
@@ -157,12 +163,12 @@ def everybody(
                     stale=as_of - known_at > context.settings.stale_after,
                     order_probability=None if p != p else p,
                     order_model=None if release is None else f"{release.name}@{release.version}",
-                    contacts_decided=held.count,
-                    last_decided=held.last,
                     seed=_seed(rules.policy.salt, as_of, who),
                     standing=standing,
                     effects=effect,
                     effects_model=None if learnt is None or not effect else f"{learnt.name}@{learnt.version}",
+                    held=held.get(who, ()),
+                    spent=spent,
                 )
             )
         parts.append(matrix)
@@ -193,6 +199,8 @@ def plan_everyone(
     if dry_run:
         say("dry run: no price was changed, and nothing was written")
         return
+    if made.block:
+        refuse_unfair(made.found.fairness)
     if out is not None:
         _write(made, out)
         say(f"plan: {out}")
@@ -218,6 +226,7 @@ def _show(made: Plan) -> None:
         f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
         f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
     )
+    show_gaps(found.fairness)
 
 
 def _write(made: Plan, out: Path) -> None:
@@ -235,6 +244,7 @@ def _write(made: Plan, out: Path) -> None:
         "action": named([a.name for a in made.actions], made.chosen),
         "channel": named([a.channel for a in made.actions], made.chosen).cast(pa.string()),
         "net": np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen]),
+        "offer": np.array([a.incentive for a in made.actions])[made.chosen],
         "cost": np.array([a.cost for a in made.actions])[made.chosen],
         "price": prices[made.chosen],
         "low": d.low[everyone, made.chosen],

@@ -104,10 +104,10 @@ def _version(settings: Settings, wanted: str) -> Release:
     try:
         return releases.load(settings, name, version)
     except ReleaseError:
-        from training import registry  # loads MLflow
+        from training import registered
 
-        number = registry.resolve(settings, name, version)
-        return Release(name, number, kinds.load(registry.folder_of(settings, name, number)))
+        number = registered.resolve(settings, name, version)
+        return Release(name, number, kinds.load(registered.folder_of(settings, name, number)))
 
 
 def _beside(path: Path, other: Path, champion: Release) -> str:

@@ -45,7 +45,7 @@ MAPPING = """\
 # zone = "Asia/Shanghai"            # of times without an offset; default the shop's
 # complete_until = 2024-06-01       # default: the end of the last full day
 # customer_prefix = "web:"          # if another source may have the same ids for other people
-# first_day = 2020-01-01            # rows dated earlier are rejected
+# first_day = 2020-01-01            # rows dated earlier are rejected; default: decades before others
 #
 # [[mapping.web.read]]
 # table = "order_lines"             # an order is the sum of its lines, if no file of orders is read
@@ -57,7 +57,7 @@ MAPPING = """\
 # where = "state <> 'test'"         # SQL over the raw columns, which are text: number(x) reads a number
 # [mapping.web.read.columns]
 # order_id = "order no"             # without it, a customer's day is the order
-# customer_id = { column = "member", clean = ["trim", "whole"] }  # whole: 17850.0 is 17850
+# customer_id = { column = "member", clean = ["trim", "whole"], pad = 5 }  # 101.0, and 101, is 00101
 # at = { column = "paid at", format = "%Y/%m/%d %H:%M" }  # a day alone is known when it is over
 # product_id = "sku"
 # items = "qty"
@@ -314,12 +314,14 @@ def write_proposal(files: list[Path], out: Path | None, dry_run: bool) -> None:
         )
         return
     before = out.read_text("utf-8") if out.exists() else HEAD
-    if f"[mapping.{proposal.name}]" in before:
-        raise UsageError(f"{out} has a [mapping.{proposal.name}] already: name another file with --out")
+    for name in proposal.names:
+        if f"[mapping.{name}]" in before:
+            raise UsageError(f"{out} has a [mapping.{name}] already: name another file with --out")
     if not dry_run:
         write_atomically(out, f"{before.rstrip()}\n\n{proposal.toml.rstrip()}\n".encode())
     click.echo(f"{'would write' if dry_run else 'wrote'}    {out}")
+    source = f"{proposal.name} " if len(proposal.names) == 1 else ""
     click.echo(
         f"Next: read it, set zone and currency, then `export PROPENSITY_SHOP={out.parent}` and "
-        f"`propensity ingest {proposal.name} --dry-run`"
+        f"`propensity ingest {source}--dry-run`"
     )

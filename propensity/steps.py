@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """What `build_features` did, in words, and what it made. starved: releases that it cannot feed."""
+    """What `build_features` did, in words, and what it made.
+
+    starved: releases that it cannot feed. withheld: its snapshot was rolled back, so it is not served.
+    """
 
     text: str
     build: Build | None
     computed: int
     starved: tuple[str, ...] = ()
+    withheld: bool = False
 
 
 def as_of_of(settings: Settings, log: Log) -> datetime:
@@ -49,11 +53,12 @@ def build_features(
     publish: bool,
     dry_run: bool,
     progress: Progress = None,
+    again: bool = False,
 ) -> Built:
     """Take the inbox into the log, build a grid of snapshots, tell Feast of them, and publish the last one
-    with every release's scores.
+    with every release's scores. again: also if that was rolled back.
     """
-    log = Log.open(settings) if dry_run else take_inbox(settings, progress)
+    log, told = (Log.open(settings), "") if dry_run else _take_inbox(settings, progress)
     as_of = as_of_of(settings, log)
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
@@ -66,22 +71,35 @@ def build_features(
         text = f"would have {span}: {len(lacking)} to compute"
         return Built(text + (", and publish the last" if publish else ""), None, 0)
     build, computed = engine.build(settings, moments, progress)
-    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features"
-    return _put_to_use(settings, build, as_of if publish else None, text, computed)
+    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features{told}"
+    return _put_to_use(settings, build, as_of if publish else None, text, computed, again)
 
 
-def _put_to_use(settings: Settings, build: Build, moment: datetime | None, text: str, computed: int) -> Built:
+def _put_to_use(
+    settings: Settings, build: Build, moment: datetime | None, text: str, computed: int, again: bool = False
+) -> Built:
     """Tell Feast of a build; publish its snapshot of the moment, if one is given, with everyone's scores."""
-    from features import online, store
+    from features import online, registered
 
-    store.apply(settings, build)
+    if not registered.is_registered(settings, build):
+        from features import store  # loads Feast, which takes seconds
+
+        store.apply(settings, build)
     starved: tuple[str, ...] = ()
+    if moment is not None and not again and online.withdrawn(settings, build, moment):
+        current = online.OnlineRows.open(settings).current()
+        text += (
+            f"\nNOT PUBLISHED: the snapshot of {iso(moment)} was rolled back, and stays withdrawn until "
+            f"something newer is built; {current.id} is served. "
+            "`propensity features build --again` publishes it nevertheless"
+        )
+        return Built(text, build, computed, withheld=True)
     if moment is not None:
         # Scores first: the service never answers with a percentile of other rows.
         scored, starved = score_releases(settings, build, moment)
         text += "".join(f"\nscored everyone with {name}" for name in scored)
         text += "".join(f"\nNOT SCORED: {why}" for why in starved)
-        text += f"\npublished {online.publish(settings, build, moment)}"
+        text += f"\npublished {online.publish(settings, build, moment, again)}"
     return Built(text, build, computed, starved)
 
 
@@ -90,20 +108,35 @@ def take_inbox(settings: Settings, progress: Progress = None) -> Log:
 
     Events that come meanwhile stay in the overlay, for the build after this one.
     """
+    return _take_inbox(settings, progress)[0]
+
+
+def _take_inbox(settings: Settings, progress: Progress) -> tuple[Log, str]:
+    """The log with every event, and what became of them; nothing of a log without events."""
     from features.inbox import Inbox
-    from features.ingestion.ingest import take
-    from features.sources.inbox import source
 
     log, inbox = Log.open(settings), Inbox(settings)
     try:
         if inbox.last() == 0:
-            return log
+            return log, ""
+        from features.ingestion.folding import INBOX
+        from features.ingestion.ingest import take
+        from features.ingestion.offenders import repeated
+        from features.sources.inbox import source
+
         folder, last = inbox.write_rows()
         taken = take(settings, [source(folder)], progress=progress)
         inbox.note_taken(taken.generation, last)
     finally:
         inbox.close()
-    return Log.open(settings)
+    of = [c for c in taken.account if c.source == INBOX and c.file is not None]
+    kept = sum(c.rows for c in of if c.accepted)
+    again = sum(c.rows for c in of if not c.accepted and repeated(c.what))
+    rejected = sum(c.rows for c in of if not (c.accepted or c.aside or repeated(c.what)))
+    text = f"\ninbox: {kept:,} rows of events in the log, {again:,} that files have brought too"
+    if rejected:
+        text += f"; REJECTED: {rejected:,} rows, `propensity rejects list` says why"
+    return Log.open(settings), text
 
 
 def backfill_features(
@@ -188,9 +221,12 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     UsageError names what is not declared, NotEnoughData what is asked for and absent.
     """
     from training import targets
+    from training.trainers import OF_NO_TARGET
 
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    wanted = targets.chosen(targets.catalogue(shop.declared("TARGETS")), names, shop.targets)
+    wanted = targets.chosen(targets.of_shop(shop), names, shop.targets, OF_NO_TARGET)
+    if strange := targets.strange_categories(wanted, log):
+        raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
     absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
     if absent and (names or len(absent) == len(wanted)):
         raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
@@ -219,11 +255,13 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     """Problems, and what was checked."""
     from features import contracts, tags
     from features.compute import engine
-    from features.definitions import WINDOWS, catalogue
+    from features.definitions import catalogue
     from features.describe.absent import absent, in_short
+    from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
     from serving import actions, scenarios
+    from serving.decisions import policy_problems
     from training import targets
 
     shop = shop_of(settings)
@@ -239,7 +277,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features)
 
     def own_targets() -> dict[str, targets.Target]:
-        declared = targets.catalogue(shop.declared("TARGETS"), features)
+        declared = targets.of_shop(shop)
         targets.chosen(declared, (), shop.targets)
         return declared
 
@@ -261,19 +299,18 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
             problems.append(f"{place}: {error}")
-    problems += [
-        f"the policy from {policy.version} counts contacts per {policy.per_days} days, not one of {WINDOWS}"
-        for policy in shop.policies
-        if policy.per_days not in WINDOWS
-    ]
+    problems += policy_problems(shop, features)
+    wrong, remarks = mapping_problems(shop)
+    problems += wrong
+    if shop.mappings:
+        numbers.append(f"{len(shop.mappings)} mappings")
     text = ", ".join(numbers)
     try:
         log = Log.open(settings)
     except PropensityError:
-        return (
-            problems,
-            f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)",
-        )
+        said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
+        return problems, "\n".join([said, *remarks])
+    problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     known = engine.available(log, features)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]
@@ -283,8 +320,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         problems += contracts.value_problems(log, shop, known, moments, some)
     except duckdb.Error as error:
         problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
+    values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
-        f"checked {text}; values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
+        f"checked {text}; {values}",
+        *remarks,
     ]
     lacking = [a for a in absent(log, features) if a.column is None]
     if lacking:

@@ -226,9 +226,7 @@ def show_online(settings: Settings) -> None:
 def show_scores(answer: dict[str, Any]) -> None:
     """What POST /v1/scores answered: a row a customer and target, with its reasons."""
     right = ("probability", "higher than")
-    shown = table(
-        f"Scores as of {answer['as_of']}", "customer", "target", *right, "why (approximate)", right=right
-    )
+    shown = table(f"Scores as of {answer['as_of']}", "customer", "target", *right, "why", right=right)
     for result in answer["results"]:
         customer = result["customer_id"]
         for score in result.get("scores", [result]):
@@ -237,6 +235,8 @@ def show_scores(answer: dict[str, Any]) -> None:
                 shown.add_row(customer, score.get("target", ""), error["code"], "", error["detail"])
             else:
                 why = "; ".join(reason["text"]["en"] for reason in score["reasons"])
+                if why and not score["reasons_exact"]:
+                    why += " (approximate)"
                 probability, percentile = f"{score['probability']:.3f}", f"{score['percentile']:.0f} %"
                 shown.add_row(customer, score["target"], probability, percentile, why)
             customer = ""
@@ -255,6 +255,8 @@ def show_customer(answer: dict[str, Any]) -> None:
             f"orders, {profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
             f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
         )
+        if against := value["contradicted_by"]:
+            say(f"{', '.join(against)} say the contrary of that date: trust them, they read more than orders")
     if "error" in segments:
         say(f"segments: {segments['error']['detail']}")
         return
@@ -293,6 +295,11 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
+    if answer["send_at"]:
+        held = f"; held until {answer['reserved_until']}" if answer["reserved_until"] else ""
+        say(f"send at {answer['send_at']} ({answer['send_text']['en']}){held}")
+    if answer["route"] == "person":
+        say(f"for a person to decide: {answer['route_text']['en']}")
 
 
 def _why_not(action: dict[str, Any], chosen: str) -> str:
@@ -302,8 +309,8 @@ def _why_not(action: dict[str, Any], chosen: str) -> str:
         price = action["price"]
         charged = f", less {price:.2f} for what it uses of a short budget or channel" if price else ""
         return f"a lower expected net value{charged}"
-    condition = f" ({action['condition']})" if action["condition"] else ""
-    return f"{action['reject_text']['en']}{condition}"
+    exactly = action["condition"] or action["limit"]
+    return f"{action['reject_text']['en']}" + (f" ({exactly})" if exactly else "")
 
 
 def show_trained(trained: Trained) -> None:

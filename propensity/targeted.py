@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from rich.text import Text
-
 from features.compute.builds import Build
+from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.errors import LogError, NoBuild
 from features.files import write_atomically
@@ -17,12 +16,12 @@ from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.described import told
+from propensity.sheets import show, told
 from propensity.steps import as_of_of
-from propensity.tables import console, say, table
+from propensity.tables import console, say
 from training import rhythm_page, suggest
 from training.rhythm import measure
-from training.targets import Target, catalogue, chosen, lacking
+from training.targets import Target, chosen, lacking, of_shop
 
 TOO_SHORT = 3  # exit code: a warning
 
@@ -30,7 +29,7 @@ TOO_SHORT = 3  # exit code: a warning
 def list_targets(settings: Settings, language: str, as_json: bool) -> None:
     """The declared targets, one a row; or one JSON object a line, with the reason of each."""
     shop = shop_of(settings)
-    declared = catalogue(shop.declared("TARGETS"))
+    declared = of_shop(shop)
     by_itself = {target.name for target in chosen(declared, (), shop.targets)}
     why = _absent(settings, declared.values())
     if as_json:
@@ -38,14 +37,33 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
             row = _json(target, name in by_itself, why[name])
             console().out(json.dumps(row, ensure_ascii=False))
         return
-    head = ("name", "what is predicted", "for whom", "counts as 1", "days", "trained", "in the log")
-    shown = table(f"{len(declared)} targets", *head, right=("days",))
-    shown.columns[0].no_wrap = True
-    for name, target in declared.items():
-        trained = Words("by itself", "默认") if name in by_itself else Words("by name", "按名称")
-        cells = (name, target.words, target.population.words, target.counts, target.horizon_days, trained)
-        shown.add_row(*(Text(told(cell, language)) for cell in (*cells, why[name] or Words("yes", "有"))))
-    console().print(shown)
+    show(_sheet(declared.values(), by_itself, why), language)
+
+
+def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping[str, Words | None]) -> Sheet:
+    """A row a target: in the words of `targets suggest`, which proposes some of them."""
+    return Sheet(
+        words("{n} targets", "{n}个目标", n=len(targets)),
+        (
+            Words("name", "名称"), Words("what is predicted", "预测内容"), Words("for whom", "适用客户"),
+            Words("counts as 1", "何为1"), Words("why", "理由"), Words("trained", "训练方式"),
+            Words("in the log", "日志中"),
+        ),
+        tuple(
+            (
+                one.name, one.words, one.population.words, one.counts, one.why,
+                Words("by itself", "默认") if one.name in by_itself else Words("by name", "按名称"),
+                why[one.name] or Words("yes", "有"),
+            )
+            for one in targets
+        ),
+        note=Words(
+            "Trained by itself: by `propensity train` without names. `propensity targets suggest` reads "
+            "which horizons fit this log. `value` and `segmentation`, trained by name, are no targets.",
+            "默认：运行`propensity train`且不指定名称时训练。`propensity targets suggest`给出适合此日志的"
+            "预测期。`value`与`segmentation`亦按名称训练，不是目标。",
+        ),
+    )  # fmt: skip
 
 
 def _absent(settings: Settings, targets: Iterable[Target]) -> dict[str, Words | None]:
@@ -72,7 +90,8 @@ def _json(target: Target, by_itself: bool, why: Words | None) -> dict[str, objec
         "returned": target.returned,
         "horizon_days": target.horizon_days,
         "higher_is": target.higher_is,
-        "reason": target.reason,
+        "reason": target.why.en,
+        "reason_zh": target.why.zh,
         "by_itself": by_itself,
         "absent": why.en if why else None,
     }
@@ -84,26 +103,17 @@ def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run
     until = min(as_of_of(settings, log), log.complete_until)
     orders = log.read("orders", suggest.COLUMNS)
     rhythm = measure(orders, str(log.shop["zone"]), until)
-    found = suggest.proposals(rhythm, orders, until, catalogue(shop.declared("TARGETS")))
+    declared = of_shop(shop)
+    by_itself = {target.name for target in chosen(declared, (), shop.targets)}
+    found = suggest.proposals(rhythm, orders, until, declared)
     say(told(rhythm_page.verdict(rhythm, found), language))
-    for sheet in rhythm_page.sheets(rhythm, found):
-        _show(sheet, language)
+    for sheet in rhythm_page.sheets(rhythm, found, by_itself):
+        show(sheet, language)
     if own := rhythm_page.declarations(found):
         say(told(Words("For TARGETS in shop.py:", "写入shop.py的TARGETS："), language))
         say(own)
     path = out or settings.home / "reports" / "targets.html"
     if not dry_run:
-        write_atomically(path, rhythm_page.render(shop.name, rhythm, found, language).encode())
+        write_atomically(path, rhythm_page.render(shop.name, rhythm, found, language, by_itself).encode())
     say(f"{'would write' if dry_run else 'the plot'}: {path}")
     return TOO_SHORT if any(one.needed_days > rhythm.days for one in found) else 0
-
-
-def _show(sheet: Sheet, language: str) -> None:
-    names = [told(name, language) for name in sheet.head]
-    shown = table(told(sheet.title, language), *names, right=tuple(names[place] for place in sheet.right))
-    shown.columns[0].no_wrap = True
-    for row in sheet.rows:
-        shown.add_row(*(Text(told(cell, language)) for cell in row))
-    console().print(shown)
-    if sheet.note:
-        console().print(Text(told(sheet.note, language), style="dim"), soft_wrap=True)

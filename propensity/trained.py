@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propensity.compared import show_origins
+from propensity.compared import show_means, show_origins
 from propensity.tables import console, figure, say, show_trained, table
 
 if TYPE_CHECKING:
@@ -16,9 +16,27 @@ def show(one: Trained) -> None:
     """Figures on later time beside the baselines', with 95 % intervals, and the verdict."""
     if one.card.backtest:
         show_origins(one.card)
+        show_means(one.card, one.against)
         show_trained(one)
+        _show_contacts(one.card)
     else:
         _show_figures(one.card)
+
+
+def _show_contacts(card: ModelCard) -> None:
+    """Observed over expected of those left alone, of the holdout and of the contacted, apart."""
+    from training.judged import holdout
+
+    groups = card.backtest.get("contacts", {})
+    names = {"untreated": "left alone", "held_out": "of them held out", "treated": "contacted"}
+    told = [
+        f"{said} {groups[name]['observed_over_expected']:.2f} (z {groups[name]['z']:+.1f})"
+        for name, said in names.items()
+        if name in groups
+    ]
+    if "treated" in groups:
+        say(f"Observed/expected over all origins: {', '.join(told)}.")
+    say(holdout(groups).en)
 
 
 def _show_figures(card: ModelCard) -> None:

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.text import Text
-
-from features.describe.sheets import Sheet
 from features.files import write_atomically
-from propensity.described import told
-from propensity.tables import console, say, table
+from propensity.sheets import show, told
+from propensity.tables import say
 from training import uplift_report
 from training.uplift import fit
 from training.uplift_checks import checks
@@ -48,22 +45,10 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool) ->
     found = fit(trial, asked.outcome, asked.costs, asked.seed)
     say(told(uplift_report.verdict(found, looked), language))
     for sheet in uplift_report.sheets(trial, found, looked):
-        _show(sheet, language)
+        show(sheet, language)
     path = out or asked.file.with_suffix(".uplift.html")
     if not dry_run:
         page = uplift_report.render(asked.file.name, trial, found, looked, language)
         write_atomically(path, page.encode())
     say(f"{'would write' if dry_run else 'the page'}: {path}")
     return NOT_BELIEVED if uplift_report.failed(looked) else 0
-
-
-def _show(sheet: Sheet, language: str) -> None:
-    names = [told(name, language) for name in sheet.head]
-    shown = table(told(sheet.title, language), *names, right=tuple(names[place] for place in sheet.right))
-    for row in sheet.rows:
-        shown.add_row(*(Text(told(cell, language)) for cell in row))
-    note = sheet.note if sheet.rows else sheet.empty
-    if sheet.rows:
-        console().print(shown)
-    if note:
-        console().print(Text(told(note, language), style="dim"), soft_wrap=True)

@@ -7,8 +7,8 @@ an action (`decide` has the formula) is made of:
                       add, and never ranks customers by risk. Not known: effects stay as declared.
     margin per order  her average order of the last 365 days x the shop's margin rate
     lifetime value    0: decisions use no value model yet, so retention and opt-out terms are listed and are 0
-    contacts          contacts_<per_days>d of her features, plus what the ledger reserved in as many days,
-                      plus those of other systems that her features do not have yet
+    contacts          those of her features, of other systems that her features do not have yet, and of
+                      decisions, held or sent (`contacts`)
     consent           what she said of channel and purpose, or of all channels; else the shop's default
     open complaint    one that her features know of, or one that came in since
 
@@ -18,25 +18,35 @@ A feature that the build lacks, because the shop has no such table, counts as no
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from features.moments import DAY, iso
-from features.shop import Policy
 from features.words import Words
 from serving.actions import Action, Condition, Evidence, Reach
 from serving.cards import Text
-from serving.decide import REASONS, Decisions, Limits, Situation, decide, in_holdout, needed_features, reason
-from serving.evidence import RANDOMISED, Shown
-from serving.prices import Prices
-from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
+from serving.contacts import in_log, within
+from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
+from serving.evidence import RANDOMISED
+from serving.pauses import pauses_of
+from serving.sending import WORDS, Slot
+from serving.situation import (
+    ORDER_VALUE,
+    Inputs,
+    Rules,
+    decided,
+    held_until,
+    left_of,
+    limits_of,
+    situation_of,
+    slots_of,
+    told,
+    zone_of,
+)
+from serving.standing import granted
 
-Numbers = NDArray[np.float64]
-
-ORDER_VALUE = "order_value_365d"
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
@@ -54,11 +64,11 @@ class StepAnswer(Struct, frozen=True):
 class ActionAnswer(Struct, frozen=True, kw_only=True):
     """One action for this customer.
 
-    slot: when to send; null, as nothing chooses it yet. score: expected net value in shop currency, the sum
-    of `terms` in their order; null if not known. price: what choosing it was charged, for money and a channel
-    that are short. interval: of the score, from the interval of the effect
-    alone. condition: the one that keeps the customer out. steps: every message in its order; none of nothing.
-    by_person: a member of staff is to do it.
+    slot: when it would be sent. score: expected net value in shop currency, the sum of `terms` in their
+    order; null if not known. price: what choosing it was charged, for money and a channel that are short.
+    interval: of the score, from the interval of the effect alone. condition: the one that keeps the
+    customer out. steps: every message in its order; none of nothing. by_person: a member of staff is to do
+    it. limit: the pause, cap, rest or budget that keeps the action back.
     """
 
     action: str
@@ -78,6 +88,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     condition: str | None
     steps: list[StepAnswer] = []
     by_person: bool = False
+    limit: str | None = None
 
 
 class Scored(Struct, frozen=True):
@@ -98,7 +109,9 @@ class Used(Struct, frozen=True, kw_only=True):
     """What the decision was based on. Money in `currency`.
 
     consent: channel -> whether marketing may use it. recorded_consent: channel (or `all`) -> purpose -> what
-    she said. contacts_told: of other systems, newer than her features.
+    she said. contacts_told: of other systems, newer than her features; contacts_decided: of decisions, sent
+    or held; max_contacts, per_days: the cap over all channels that the counts are of, null without one.
+    budgets_left: what is left of each budget of the policy, in its order. zone: of the times of day.
     """
 
     order_probability: float | None
@@ -109,10 +122,13 @@ class Used(Struct, frozen=True, kw_only=True):
     currency: str
     contacts_in_log: int
     contacts_decided: int
-    max_contacts: int
-    per_days: int
+    max_contacts: int | None
+    per_days: int | None
     consent: dict[str, bool]
     contacts_told: int = 0
+    budgets_left: list[float] = []
+    paused: dict[str, str] = {}
+    zone: str | None = None
     recorded_consent: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
     effects_model: str | None = None
@@ -121,11 +137,14 @@ class Used(Struct, frozen=True, kw_only=True):
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
-    evidence: the weakest of the eligible actions'. propensity: probability with which `action` was to be
+    evidence: the weakest of the actions asked about. propensity: probability with which `action` was to be
     chosen. explore: drawn at random, whatever came out.
     runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
-    currency) and of channels (a contact); empty where nothing is short.
-    Times are RFC 3339 in UTC.
+    currency) and of channels (a contact); empty where nothing is short. send_at: when to send, not before;
+    why then: send_text. reserved_until: the contact and its cost are held until a delivery is reported, or
+    until then; later it must not be sent. expected_loss: of being wrong (`decide.expected_loss`), where the
+    policy bounds it. route: `person` where it is above that bound, or where automated decisions are refused:
+    then a person decides before anything is sent. Times are RFC 3339 in UTC.
     """
 
     decision_id: str | None
@@ -152,41 +171,12 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     binding_constraint: Binding | None
     actions: list[ActionAnswer]
     used: Used
-
-
-class Rules(Struct, frozen=True):
-    """What a decision is taken under; recorded once for all decisions under the same rules."""
-
-    policy: Policy
-    actions: tuple[Action, ...]
-    consent: dict[str, bool]
-    margin_rate: float
-    horizon_days: int
-    currency: str
-    prices: Prices = Prices()
-
-
-class Inputs(Struct, frozen=True, kw_only=True):
-    """What else one decision is taken from, beside the rules and her features.
-
-    effects: of the actions of which `effects_model` shows any.
-    """
-
-    customer_id: str
-    candidates: tuple[str, ...] | None
-    as_of: datetime
-    known_at: datetime
-    stale: bool
-    order_probability: float | None
-    order_model: str | None
-    contacts_decided: int
-    last_decided: datetime | None
-    seed: int
-    scenario: str | None = None
-    context: dict[str, str | int | float | bool | None] | None = None
-    standing: Standing = Standing()
-    effects: Shown = {}
-    effects_model: str | None = None
+    send_at: str | None = None
+    send_text: Text | None = None
+    reserved_until: str | None = None
+    expected_loss: float | None = None
+    route: Literal["automatic", "person"] = "automatic"
+    route_text: Text | None = None
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -194,17 +184,25 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     policy, actions = rules.policy, rules.actions
     rows, said = {name: np.array([value], np.float64) for name, value in row.items()}, inputs.standing
     situation = situation_of(rules, [inputs], rows)
-    limits, prices = Limits(policy.max_contacts, policy.explore), rules.prices.of(actions)
-    made = decide(actions, limits, situation, inputs.candidates, prices)
+    prices = rules.prices.of(actions)
+    made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
-    answers = [_action_answer(rules, inputs, made, float(prices[j]), j) for j in range(len(actions))]
-    evidence = _weakest([a for a in answers if a.eligible])
+    slots = slots_of(rules, inputs, row)
+    answers = [_action_answer(rules, inputs, made, slots, float(prices[j]), j) for j in range(len(actions))]
+    evidence = _weakest(answers)
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
+    goes = None if chosen.channel is None or slots is None else slots[chosen.purpose]
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
+    if valid_until is not None and goes is not None:
+        valid_until = max(valid_until, goes.at)
+    until = None if goes is None or chosen.purpose == "service" else held_until(policy, goes)
     holdout = bool(situation.holdout[0])
     binding = _binding(answers, float(made.net[0, made.best[0]]))
     priced_out = binding is not None and binding.reject_reason == PRICE
+    loss = None if policy.person_above is None else expected_loss(made, 0)
+    route = _route(rules, situation, loss)
+    shown = policy.overall
     return DecisionAnswer(
         decision_id=decision_id,
         customer_id=inputs.customer_id,
@@ -237,71 +235,58 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             margin_rate=rules.margin_rate,
             horizon_days=rules.horizon_days,
             currency=rules.currency,
-            contacts_in_log=int(_in_log(rules, rows, 1)[0]),
-            contacts_decided=inputs.contacts_decided,
-            max_contacts=policy.max_contacts,
-            per_days=policy.per_days,
+            contacts_in_log=int(in_log(shown, rows, 1)[0]),
+            contacts_decided=within(shown, decided(inputs), inputs.as_of),
+            max_contacts=shown.contacts if shown.channel is None else None,
+            per_days=shown.days if shown.channel is None else None,
             consent={
                 channel: granted(rules.consent, said, channel, "marketing") for channel in rules.consent
             },
-            contacts_told=said.contacts,
+            contacts_told=within(shown, told(inputs), inputs.as_of),
             recorded_consent=said.consents,
             open_complaint=bool(situation.open_complaint[0]),
+            budgets_left=[
+                budget.amount - spent for budget, spent in zip(policy.budgets, inputs.spent, strict=True)
+            ],
+            paused=rules.paused,
+            zone=None if slots is None else zone_of(rules, row),
         ),
+        send_at=None if goes is None else iso(goes.at),
+        send_text=None if goes is None else _words(WORDS[goes.why]),
+        reserved_until=None if until is None else iso(until),
+        expected_loss=loss,
+        route="automatic" if route is None else "person",
+        route_text=None if route is None else _words(route),
     )
-
-
-def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
-    """What is known about n customers. rows: features by name [n], as the build has them; NaN: not known."""
-    n, policy, said = len(inputs), rules.policy, [of.standing for of in inputs]
-    unknown = np.full(n, math.nan)
-    since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
-    since_last = np.array([_days_since_last(of) for of in inputs])
-    told = np.array([of.open_complaint for of in said], dtype=np.bool_)
-    uses = {(channel, a.purpose) for a in rules.actions for channel in a.channels}
-    return Situation(
-        features={
-            name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)
-        },
-        order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
-        margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
-        lifetime_value=np.zeros(n),
-        contacts=_in_log(rules, rows, n)
-        + np.array([of.contacts_decided + of.standing.contacts for of in inputs], dtype=np.int64),
-        days_since_contact=np.fmin(rows.get("days_since_contact", unknown) + since_known, since_last),
-        consent={
-            use: np.array([granted(rules.consent, of, *use) for of in said], dtype=np.bool_) for use in uses
-        },
-        automation=np.array([automation(of) for of in said], dtype=np.bool_),
-        open_complaint=told | (rows.get(OPEN_COMPLAINTS, unknown) > 0),
-        holdout=in_holdout([of.customer_id for of in inputs], policy.salt, policy.holdout),
-        seeds=np.array([of.seed for of in inputs], dtype=np.uint64),
-        effects={
-            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
-            for name in {name for of in inputs for name in of.effects}
-        },
-    )
-
-
-def _in_log(rules: Rules, rows: Mapping[str, Numbers], n: int) -> NDArray[np.int64]:
-    return rows.get(f"contacts_{rules.policy.per_days}d", np.zeros(n)).astype(np.int64)
-
-
-def _days_since_last(inputs: Inputs) -> float:
-    """Since the last marketing contact that her features do not know; NaN if there is none."""
-    last = [moment for moment in (inputs.last_decided, inputs.standing.last_contact) if moment is not None]
-    return (inputs.as_of - max(last)) / DAY if last else math.nan
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _weakest(answers: Sequence[ActionAnswer]) -> Evidence:
-    return next((e for e in EVIDENCE if e in {a.evidence for a in answers}), "none")
+    """What the choice among these rests on."""
+    weighed = {a.evidence for a in answers if a.reject_reason != "not_a_candidate"} - {"none"}
+    known = weighed or {a.evidence for a in answers}
+    return next(of for of in EVIDENCE if of in known)
 
 
-def _action_answer(rules: Rules, inputs: Inputs, made: Decisions, price: float, j: int) -> ActionAnswer:
+def _route(rules: Rules, situation: Situation, loss: float | None) -> Words | None:
+    """Why a person decides; None where nobody is asked."""
+    policy = rules.policy
+    if policy.send is None:  # an old record
+        return None
+    if not situation.automation[0]:
+        return REASONS["no_automation"]
+    if loss is None or policy.person_above is None or loss <= policy.person_above:
+        return None
+    amount = f"{loss:,.2f} {rules.currency}"
+    return Words(
+        f"Being wrong is expected to lose {amount}, more than the {policy.person_above:,.2f} that the "
+        "policy allows",
+        f"决策失误的预期损失为{amount}，超过策略允许的{policy.person_above:,.2f}",
+    )
+
+
+def _action_answer(
+    rules: Rules, inputs: Inputs, made: Decisions, slots: Mapping[str, Slot] | None, price: float, j: int
+) -> ActionAnswer:
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
     score = _known(float(made.net[0, j]))
     known = score is not None
@@ -309,7 +294,7 @@ def _action_answer(rules: Rules, inputs: Inputs, made: Decisions, price: float, 
     return ActionAnswer(
         action=action.name,
         channel=action.channel,
-        slot=None,
+        slot=None if slots is None or action.channel is None else iso(slots[action.purpose].at),
         text=_words(action.words),
         eligible=bool(made.eligible[0, j]),
         propensity=float(made.propensity[0, j]),
@@ -329,7 +314,32 @@ def _action_answer(rules: Rules, inputs: Inputs, made: Decisions, price: float, 
             for step in action.steps
         ],
         by_person=action.by_person,
+        limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
     )
+
+
+def _limit(
+    rules: Rules, inputs: Inputs, made: Decisions, action: Action, why: str | None, j: int
+) -> str | None:
+    """What exactly keeps an action back, where its reason alone does not say it."""
+    policy, cap, rest = rules.policy, int(made.cap[0, j]), int(made.cooldown[0, j])
+    if why == "paused":
+        what = pauses_of(action, rules.paused) or ""
+        return f"{what}: {rules.paused[what]}"
+    if why == "contact_cap":
+        of = policy.caps[cap]
+        return f"{of.contacts} in {of.days} days{f' on {of.channel}' if of.channel else ''}"
+    if why == "suppressed" and rest >= 0:
+        cooldown = policy.cooldowns[rest]
+        named = "".join(f" of {name}" for name in (cooldown.channel, cooldown.action) if name)
+        return f"{cooldown.days:g} days of rest{named}"
+    if why == "suppressed":
+        return f"{action.suppress_days} days of rest before {action.name}"
+    if why == "budget":
+        left, budget = left_of(policy, inputs)[0]
+        scenario = f" for {budget.scenario}" if budget.scenario else ""
+        return f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}"
+    return None
 
 
 def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:

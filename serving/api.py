@@ -37,6 +37,8 @@ MAX_REASONS = 10
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/v1/scores": ("POST",),
     "/v1/decisions": ("POST",),
+    "/v1/deliveries": ("POST",),
+    "/v1/outcomes": ("POST",),
     "/v1/events": ("POST",),
     "/v1/models": ("GET", "HEAD"),
     "/v1/customers/{id}": ("GET", "HEAD"),
@@ -110,13 +112,18 @@ class ReasonAnswer(Struct, frozen=True):
 
 
 class Score(Struct, frozen=True):
-    """percentile: share of the moment's customers with at most this probability; null if none were scored."""
+    """percentile: share of the moment's customers with at most this probability; null if none were scored.
+
+    reasons_exact: whether the contributions of `reasons` are Shapley values, as asked for by `exact` and of a
+    model that is a sum; false: an approximation, whose agreement with them the model's card tells.
+    """
 
     target: str
     probability: float
     percentile: float | None
     model_version: str
     reasons: list[ReasonAnswer]
+    reasons_exact: bool
 
 
 class NoScore(Struct, frozen=True):
@@ -164,7 +171,9 @@ class Value(Struct, frozen=True, kw_only=True):
 
     orders: expected days with an order. order_chance: of one or more. percentile: share of customers whose
     expected profit is at most this one's. next_order_date: by which an order has come with a chance of one
-    half, in the shop's zone; null if that is not within a year.
+    half, in the shop's zone; null if that is not within a year. contradicted_by: the targets among `scores`
+    that say the contrary of that date, such as repurchase_7d below one half where the date is within a week.
+    Trust those: they read more than the orders, and were judged by what came within just so many days.
     """
 
     model_version: str
@@ -176,6 +185,7 @@ class Value(Struct, frozen=True, kw_only=True):
     profit: Profit
     percentile: float
     next_order_date: str | None
+    contradicted_by: list[str]
 
 
 class NoValue(Struct, frozen=True):
@@ -274,10 +284,11 @@ class Refused(Struct, frozen=True):
 
 
 class ReadyAnswer(Struct, frozen=True):
-    """`GET /readyz` of a service that can answer."""
+    """`GET /readyz` of a service that can answer. paused: what decisions do not do now -> the reason."""
 
     status: Literal["ready"]
     refused: list[Refused]
+    paused: dict[str, str] = {}
 
 
 class ModelsAnswer(Struct, frozen=True):

@@ -105,7 +105,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     metrics, baselines: name -> figure, as training wrote them, of the test's moment. backtest: the same
     recipe at several origins, the test last. curves: reliability by tenths of the test's customers, and gain.
     segments: how it does in groups of the test's customers. fairness: gaps between groups of protected
-    attributes. reasons: how well approximate ones agree with exact ones. notes: caveats for people, such as
+    attributes. importance: feature -> its mean absolute Shapley value over the test's customers. parameters:
+    what its candidates were fitted with. leaks: what was asked of its features before anything was fitted.
+    reasons: how well approximate ones agree with exact ones. notes: caveats for people, such as
     windows that reach back beyond the start of the log.
     """
 
@@ -123,6 +125,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     curves: dict[str, Any] = msgspec.field(default_factory=dict)
     segments: tuple[dict[str, Any], ...] = ()
     fairness: tuple[dict[str, Any], ...] = ()
+    importance: dict[str, float] = msgspec.field(default_factory=dict)
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    leaks: dict[str, Any] = msgspec.field(default_factory=dict)
     reasons: dict[str, float] = msgspec.field(default_factory=dict)
     notes: tuple[Text, ...] = ()
 

@@ -18,14 +18,18 @@ and where an action for service is eligible, that is owed: E then holds such act
 """
 
 import hmac
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.policy import Cap, Cooldown
 from features.words import Words
-from serving.actions import Action, Reach
+from serving.actions import NOTHING, Action, Reach
+from serving.pauses import pauses_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -35,6 +39,7 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 # Why an action is not eligible; the first that applies, in this order.
 REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "paused": Words("Paused by the operators", "已被运营暂停"),
     "not_personal": Words(
         "Addresses a whole group or everyone: decided for them, not for one customer",
         "面向整个社群或所有人：按群体而非按单个客户决策",
@@ -52,6 +57,7 @@ REASONS: dict[str, Words] = {
     "open_complaint": Words("Marketing waits while a complaint is open", "投诉处理期间暂停营销"),
     "suppressed": Words("Too soon after the last marketing contact", "距上次营销触达时间过短"),
     "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
+    "budget": Words("What is left of the budget is less than its cost", "剩余预算不足以支付该行动的成本"),
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
@@ -62,10 +68,15 @@ _CODES = ("", *REASONS)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1."""
+    """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1.
 
-    max_contacts: int
+    paused: names of what is paused, as `pauses` has them.
+    """
+
     explore: float
+    caps: Sequence[Cap] = ()
+    cooldowns: Sequence[Cooldown] = ()
+    paused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class Situation:
     lifetime_value:     shop currency; 0 while no model estimates it
     contacts:           marketing contacts in the policy's window, received or reserved
     days_since_contact: days since the last of them; NaN if there never was one
+    capped:             [n, caps]: contacts that each cap counts, in its own window and on its channel
+    rested:             [n, cooldowns]: days since the last contact that each cooldown looks at; NaN for none
+    left:               shop currency that the budgets still allow to spend; infinite without one
     consent:            (channel, purpose) -> may be used; what is absent may not
     automation:         may be decided about without a person
     open_complaint:     waits for an answer to a complaint, and not for marketing
@@ -98,6 +112,9 @@ class Situation:
     open_complaint: Bools
     holdout: Bools
     seeds: NDArray[np.uint64]
+    capped: NDArray[np.int64]
+    rested: Floats
+    left: Floats
     effects: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -108,6 +125,8 @@ class Decisions:
     eligible: Bools  # [n, A]
     reject: NDArray[np.int8]  # [n, A]; `reason(code)` names it
     failed: NDArray[np.int8]  # [n, A]; number of the action's first condition that keeps it out, -1 if none
+    cap: NDArray[np.int8]  # [n, A]; number of the first cap that is reached, -1 if none
+    cooldown: NDArray[np.int8]  # [n, A]; number of the first cooldown that is not over, -1 if none
     terms: Mapping[str, Floats]  # each [n, A]
     net: Floats  # [n, A]
     low: Floats  # [n, A]: net at the low end of the effect's interval
@@ -154,33 +173,42 @@ def decide(
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
     failed = np.full((n, k), -1, dtype=np.int8)
-    reject = np.zeros((n, k), dtype=np.int8)
     for j, action in enumerate(actions):
-        if action.name == "nothing":
-            continue
-        failed[:, j] = _first_failed(action, s.features, n)
-        marketing = action.purpose == "marketing"
-        wait = s.days_since_contact < action.suppress_days  # False where there never was a contact
-        nobody = np.zeros(n, dtype=np.bool_)
-        consents = [s.consent.get((channel, action.purpose), nobody) for channel in action.channels]
-        owned = len(action.eligible)
-        tests = {
-            "not_a_candidate": np.full(n, candidates is not None and action.name not in candidates),
-            "not_personal": np.full(n, action.unit != unit),
-            "not_eligible": (failed[:, j] >= 0) & (failed[:, j] < owned),
-            "excluded": failed[:, j] >= owned,
-            "value_unknown": np.isnan(net[:, j]),
-            "no_automation": ~s.automation,
-            "no_consent": ~np.logical_and.reduce(consents),
-            "open_complaint": s.open_complaint & marketing,
-            "suppressed": wait & marketing,
-            "contact_cap": (s.contacts + len(action.steps) > limits.max_contacts) & marketing,
-            "holdout": s.holdout & marketing,
-        }
-        for name in reversed(tests):  # so that the first in order is the one that stays
-            reject[tests[name], j] = _CODES.index(name)
-    owed = (reject == 0) & np.array([a.goal_kind == "service" for a in actions])
-    reject[(reject == 0) & ~owed & owed.any(axis=1)[:, None]] = _CODES.index("service_first")
+        if action.eligible or action.suppressed_if:
+            failed[:, j] = _first_failed(action, s.features, n)
+    marketing = np.array(
+        [action.purpose == "marketing" and action.name != NOTHING.name for action in actions]
+    )
+    cap = _first([passes(c, s.capped[:, i], actions) for i, c in enumerate(limits.caps)], n, k)
+    with np.errstate(invalid="ignore"):  # False where there never was a contact
+        rest = [rests(c, s.rested[:, i], actions) for i, c in enumerate(limits.cooldowns)]
+        wait = s.days_since_contact[:, None] < np.array([action.suppress_days for action in actions])
+    cooldown = _first(rest, n, k)
+    conditions = np.array([len(action.eligible) for action in actions])
+    column = slice(None), None
+    tests = {
+        "not_a_candidate": np.array([candidates is not None and a.name not in candidates for a in actions]),
+        "paused": np.array([pauses_of(action, limits.paused) is not None for action in actions]),
+        "not_personal": np.array([action.unit != unit for action in actions]),
+        "not_eligible": (failed >= 0) & (failed < conditions),
+        "excluded": failed >= conditions,
+        "value_unknown": np.isnan(net),
+        "no_automation": ~s.automation[column],
+        "no_consent": ~np.column_stack([consents(s, action) for action in actions]),
+        "open_complaint": s.open_complaint[column] & marketing,
+        "suppressed": (wait | (cooldown >= 0)) & marketing,
+        "contact_cap": (cap >= 0) & marketing,
+        "budget": (np.array([action.cost for action in actions]) > s.left[column]) & marketing,
+        "holdout": s.holdout[column] & marketing,
+    }
+    reject = np.zeros((n, k), dtype=np.int8)
+    for name in reversed(tests):  # so that the first in order is the one that stays
+        if tests[name].any():
+            reject[np.broadcast_to(tests[name], (n, k))] = _CODES.index(name)
+    reject[:, [action.name == NOTHING.name for action in actions]] = 0
+    owed = (reject == 0) & np.array([action.goal_kind == "service" for action in actions])
+    if owed.any():
+        reject[(reject == 0) & ~owed & owed.any(axis=1)[:, None]] = _CODES.index("service_first")
     eligible = reject == 0
 
     worth = net if prices is None else net - prices
@@ -189,6 +217,8 @@ def decide(
         eligible=eligible,
         reject=reject,
         failed=failed,
+        cap=cap,
+        cooldown=cooldown,
         terms=terms,
         net=net,
         low=low,
@@ -224,7 +254,7 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
     def margin(points: Floats) -> Floats:
-        moved = np.clip(points, least, most) * s.margin_per_order[:, None]
+        moved = np.minimum(np.maximum(points, least), most) * s.margin_per_order[:, None]
         return np.where(points == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
     n = len(s.seeds)
@@ -244,17 +274,15 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
 
 
 def _effects(actions: Sequence[Action], s: Situation) -> list[Floats]:
-    """(mean, low, high) of each action [n, A]: as it was shown, else as it is declared."""
-    found = []
-    for end, name in enumerate(("mean", "low", "high")):
-        points = np.repeat(
-            np.array([[getattr(a.effect, name) for a in actions]], np.float64), len(s.seeds), 0
-        )
-        for j, action in enumerate(actions):
-            if action.name in s.effects:
-                shown = s.effects[action.name][:, end]
+    """(mean, low, high) of each action: as declared [1, A], or where some were shown [n, A]."""
+    found = [np.array([[getattr(a.effect, end) for a in actions]]) for end in ("mean", "low", "high")]
+    if not s.effects:
+        return found
+    found = [np.repeat(points, len(s.seeds), axis=0) for points in found]
+    for j, action in enumerate(actions):
+        if action.name in s.effects:
+            for points, shown in zip(found, s.effects[action.name].T, strict=True):
                 points[:, j] = np.where(np.isnan(shown), points[:, j], shown)
-        found.append(points)
     return found
 
 
@@ -263,6 +291,62 @@ def _total(terms: Mapping[str, Floats]) -> Floats:
     for name in TERMS[1:]:
         total = total + terms[name]
     return total
+
+
+def consents(s: Situation, action: Action) -> Bools:
+    """Who allows every channel that the action uses, bool [n]."""
+    granted, nobody = np.ones(len(s.seeds), dtype=np.bool_), np.zeros(len(s.seeds), dtype=np.bool_)
+    for channel in action.channels:
+        granted = granted & s.consent.get((channel, action.purpose), nobody)
+    return granted
+
+
+def passes(cap: Cap, contacts: NDArray[Any], actions: Sequence[Action]) -> Bools:
+    """Which actions would pass a cap [n, A]. contacts: that it counts already [n]."""
+    more = np.array([sum(cap.channel in (None, of) for of in action.channels) for action in actions])
+    over: Bools = (more > 0) & (contacts[:, None] + more > cap.contacts)
+    return over
+
+
+def rests(rest: Cooldown, days: Floats, actions: Sequence[Action]) -> Bools:
+    """Which actions a cooldown keeps back [n, A]. days: since the contact that it looks at [n], NaN: none."""
+    about = [
+        (rest.channel is None or rest.channel in a.channels) and rest.action in (None, a.name)
+        for a in actions
+    ]
+    return (days < rest.days)[:, None] & np.array(about, dtype=np.bool_)
+
+
+def _first(limits: Sequence[Bools], n: int, k: int) -> NDArray[np.int8]:
+    """[n, A]: number of the first of the limits, each [n, A], that keeps an action back, else -1."""
+    first = np.full((n, k), -1, dtype=np.int8)
+    for number, back in reversed(list(enumerate(limits))):
+        first[back] = number
+    return first
+
+
+def expected_loss(made: Decisions, row: int) -> float:
+    """What the choice is expected to lose against the alternative that could most likely have been better.
+
+    The expected opportunity loss (Raiffa and Schlaifer 1961): E max(0, D), where D is what an eligible
+    alternative is worth more than what was chosen, net, and normal: each net's 95 % interval gives its
+    standard deviation, and the two are taken as independent. "Nothing" is worth 0 for certain. Shop currency.
+    """
+
+    def deviation(j: int) -> float:
+        return float(made.high[row, j] - made.low[row, j]) / (2 * 1.96)
+
+    chosen, loss = int(made.chosen[row]), 0.0
+    for j in np.flatnonzero(made.eligible[row]).tolist():
+        if j == chosen:
+            continue
+        more = float(made.net[row, j] - made.net[row, chosen])
+        spread = math.hypot(deviation(j), deviation(chosen))
+        z = more / spread if spread > 0 else 0.0
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        below = more * (1 + math.erf(z / math.sqrt(2))) / 2 + spread * density
+        loss = max(loss, below if spread > 0 else more)
+    return loss
 
 
 def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:

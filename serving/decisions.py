@@ -1,40 +1,51 @@
 """Take one customer's next best action, record it in the ledger, and replay it from the record.
 
 Features and models come from what is published and released now; `answers.answer` does the rest. P(order)
-comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. The log holds no
-decision of this ledger, so the contacts of both add up and nothing counts twice.
+comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. What the log has of
+this ledger's contacts, its features count; the others count from the ledger: `exported.py`.
+
+What binds is read while the ledger is locked: pauses, what the customer said, what other decisions hold. So a
+pause or a withdrawal that was accepted before a decision is written binds it, on every worker.
 """
 
 import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import available_timezones
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
-from features.definitions import WINDOWS
+from features.definitions import Feature
 from features.definitions import catalogue as feature_catalogue
 from features.errors import ReleaseError, SettingsError, UnknownCustomer, UsageError
-from features.moments import DAY, from_us
-from features.online import PRESENT, OnlineRows
+from features.moments import DAY, from_us, parse_moment
+from features.online import PRESENT, OnlineRows, Published, Rows
+from features.policy import Policy, Send
 from features.settings import Settings
-from features.shop import Policy, Shop, shop_of
-from serving import evidence
-from serving.actions import Action, catalogue, require_features
-from serving.answers import DecisionAnswer, Inputs, Rules, answer
+from features.shop import Shop, shop_of
+from features.toml import nearest
+from serving.actions import NOTHING, Action, catalogue, require_features
+from serving.answers import DecisionAnswer, answer
 from serving.api import Customer, DecisionRequest
+from serving.contacts import longest
 from serving.effects import KIND
-from serving.ledger import Entry, Ledger, Reserved, Sealed
-from serving.prices import in_force
-from serving.releases import Release, Releases, load, names
+from serving.evidence import Shown, shown
+from serving.exported import seen
+from serving.ledger import Entry, Ledger, Sealed
+from serving.pauses import Pauses
+from serving.prices import Prices, in_force
+from serving.releases import Release, Releases, load, released
+from serving.reservations import Reservation
 from serving.scenarios import Scenario
 from serving.scenarios import catalogue as scenario_catalogue
 from serving.scores import answerable, columns_of, members_of
-from serving.standing import Standings
+from serving.situation import Inputs, Rules
+from serving.standing import TABLES, Standings, Told
 
 
 class Replay(Struct, frozen=True):
@@ -43,6 +54,9 @@ class Replay(Struct, frozen=True):
     decision_id: str
     verdict: Literal["equal", "differs", "erased"]
     differences: list[str]
+
+
+_Sources = tuple[Policy, Prices, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,10 @@ class DecisionContext:
     releases: Releases
     ledger: Ledger
     standings: Standings
+    pauses: Pauses
+    zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
     scenarios: Mapping[str, Scenario]
+    _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
     @classmethod
     def open(cls, settings: Settings) -> "DecisionContext":
@@ -65,42 +82,93 @@ class DecisionContext:
         actions = catalogue(shop.declared("ACTIONS"))
         features = feature_catalogue(shop.declared("FEATURES"))
         require_features(actions.values(), features)
+        zones = {}
+        problems = _policy_problems(shop, actions.values(), features)
+        if problems:
+            raise SettingsError(problems[0])
+        for policy in shop.policies:
+            if policy.send is not None and policy.send.zone is not None:
+                zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
         scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
         rows, releases = OnlineRows.open(settings), Releases(settings)
-        return cls(settings, shop, actions, rows, releases, Ledger(settings), Standings(settings), scenarios)
+        ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
+        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios)
 
     def rules(self, at: datetime) -> Rules:
-        """The rules in force. SettingsError if the policy counts contacts over days that no feature has."""
+        """The rules in force."""
         shop, policy = self.shop, self.shop.policy(at)
-        problem = _problem(shop, policy)
-        if problem is not None:
-            raise SettingsError(problem)
+        sources = (policy, in_force(self.settings, at), self.pauses.paused())
+        for kept, _, of in self._kept:
+            if all(a is b for a, b in zip(of, sources, strict=True)):
+                return kept
         channels = sorted({channel for a in self.actions.values() for channel in a.channels})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
         actions = tuple(self.actions.values())
-        return Rules(
+        rules = Rules(
             policy,
             actions,
             consent,
             shop.margin_rate,
             shop.value_horizon_days,
             shop.currency,
-            in_force(self.settings, at),
+            *sources[1:],
+            shop.zone.key,
+            self.zones.get((policy.send.zone if policy.send else None) or "", ()),
         )
+        self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
+        return rules
+
+    def encoded(self, rules: Rules) -> bytes:
+        """As the ledger keeps them."""
+        for kept, text, _ in self._kept:
+            if kept is rules:
+                return text
+        return msgspec.json.encode(rules)
 
 
-def problems_of(shop: Shop) -> list[str]:
-    """What would stop decisions under a policy of the shop, in force or still to come; empty if nothing."""
-    return [problem for policy in shop.policies if (problem := _problem(shop, policy)) is not None]
+def policy_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
+    """What would stop decisions under the shop's policies, or leave a limit without effect; empty if nothing.
+
+    SettingsError for an action that cannot be used as it is declared.
+    """
+    return _policy_problems(shop, catalogue(shop.declared("ACTIONS")).values(), features)
 
 
-def _problem(shop: Shop, policy: Policy) -> str | None:
-    if policy.per_days in WINDOWS:
-        return None
-    return (
-        f"{shop.folder / 'shop.toml'}: the policy from {policy.version} counts contacts per "
-        f"{policy.per_days} days: expected one of the features' windows, {', '.join(map(str, WINDOWS))}"
-    )
+def _policy_problems(shop: Shop, actions: Collection[Action], features: Mapping[str, Feature]) -> list[str]:
+    return [problem for policy in shop.policies for problem in _problems(shop, policy, actions, features)]
+
+
+def _problems(
+    shop: Shop, policy: Policy, actions: Collection[Action], features: Mapping[str, Feature]
+) -> list[str]:
+    where = f"{shop.folder / 'shop.toml'}: the policy from {policy.version}"
+    channels, names = {a.channel for a in actions if a.channel}, {a.name for a in actions}
+    problems = [
+        f"{where} has a {kind} on {of.channel}, a channel that no action has{nearest(of.channel, channels)} "
+        f"There are: {', '.join(sorted(channels))}"
+        for kind, limits in (("cap", policy.caps), ("cooldown", policy.cooldowns))
+        for of in limits
+        if of.channel is not None and of.channel not in channels
+    ]
+    problems += [
+        f"{where} has a cooldown of {of.action}, which is no action{nearest(of.action, names)}"
+        for of in policy.cooldowns
+        if of.action is not None and of.action not in names
+    ]
+    send = policy.send or Send()
+    problems += [
+        f"{where} reads send.hours from {name}, which is no feature of an hour: name one whose unit is hour"
+        for name in send.hours
+        if name not in features or features[name].unit != "hour"
+    ]
+    if send.zone is not None:
+        known = features[send.zone].vocabulary if send.zone in features else None
+        if not known or not set(known) <= available_timezones():
+            problems.append(
+                f"{where} reads send.zone from {send.zone}: name a feature whose vocabulary is IANA time "
+                'zones, such as ("Asia/Shanghai", "Asia/Urumqi")'
+            )
+    return problems
 
 
 def take_decision(
@@ -120,84 +188,169 @@ def take_decision(
         if stored is not None:
             return msgspec.json.decode(stored, type=DecisionAnswer)
 
-    settings, as_of = context.settings, context.settings.now()
     candidates = _candidates(context, request)
-    rules = context.rules(as_of)
+    found = _look(context, request, candidates)
+    if request.preview:
+        rules, inputs = found.inputs(context)
+        return answer(rules, inputs, found.row, None)
+    with ledger.deciding():  # from here on nobody else decides, and what binds is read anew
+        if idempotency_key is not None:  # another worker may have answered it since
+            stored = ledger.stored_answer(client, idempotency_key, body)
+            if stored is not None:
+                return msgspec.json.decode(stored, type=DecisionAnswer)
+        rules, inputs = found.inputs(context)
+        taken = answer(rules, inputs, found.row, secrets.token_hex(16))
+        ledger.append(_entry(context, found, rules, inputs, taken, client, idempotency_key), body,
+                      _reservation(context, inputs, taken))  # fmt: skip
+    return taken
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a customer before the ledger is locked. What may bind later is read in `inputs`."""
+
+    request: DecisionRequest
+    candidates: tuple[str, ...] | None
+    customer_id: str
+    published: Published
+    rows: Rows
+    release: Release | None
+    probability: float | None
+    effects: Shown
+    effects_model: Release | None  # where it shows any
+    told: Told
+    last: int  # number of the inbox's last event before `told` was read
+
+    @property
+    def row(self) -> dict[str, float]:
+        """Features by name."""
+        return _by_name(self.published.features, self.rows.matrix)
+
+    def inputs(self, context: DecisionContext) -> tuple[Rules, Inputs]:
+        """The rules, and all that a decision is taken from, as they are now."""
+        settings, who, known_at = context.settings, self.customer_id, from_us(self.rows.known_at[0])
+        as_of = settings.now()
+        rules = context.rules(as_of)
+        policy, release, shown, request = rules.policy, self.release, self.effects_model, self.request
+        since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
+        told, inbox = self.told, context.standings.inbox
+        if inbox.last() > self.last:  # her features were read before: what they have stays what it was
+            told = Told(inbox.rows([who], TABLES), told.overlaid)
+        day = as_of.astimezone(context.shop.zone).date()
+        return rules, Inputs(
+            customer_id=who,
+            candidates=self.candidates,
+            as_of=as_of,
+            known_at=known_at,
+            stale=as_of - known_at > settings.stale_after,
+            order_probability=self.probability,
+            order_model=None if release is None else f"{release.name}@{release.version}",
+            seed=secrets.randbits(63),
+            scenario=request.scenario,
+            context=request.context,
+            standing=context.standings.standing(told, self.published, self.rows.consents(0)),
+            effects=self.effects,
+            effects_model=None if shown is None else f"{shown.name}@{shown.version}",
+            held=context.ledger.held(who, since, as_of, seen(settings, self.published)),
+            spent=context.ledger.spent(policy.budgets, day, as_of) if policy.budgets else (),
+        )
+
+
+def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[str, ...] | None) -> _Found:
+    """Find the customer, the features, P(order) and what was shown of effects."""
     customer_id = _resolve(context, request.customer)
-    told = context.standings.told(customer_id or "")
+    last = context.standings.inbox.last()
+    told = context.standings.told(customer_id or "")  # before her features: see `Standings.told`
     published, rows = context.rows.latest([] if customer_id is None else [customer_id])
-    answerable(published, settings, as_of)
+    answerable(published, context.settings, context.settings.now())
     if customer_id is None or rows.status[0] != PRESENT:
         raise UnknownCustomer(
             "no such customer in the published features: check the id; a new customer is known from the "
             "first event, or from the next build on"
         )
-    window = rules.policy.per_days * DAY
-    matrix, known_at = rows.matrix, from_us(rows.known_at[0])
-    release, probability = order_model(context, rules.horizon_days), None
+    release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
-        probability = _order_probability(release, matrix, published.features)
-    found = Inputs(
-        customer_id=customer_id,
-        candidates=candidates,
-        as_of=as_of,
-        known_at=known_at,
-        stale=as_of - known_at > settings.stale_after,
-        order_probability=probability,
-        order_model=None if release is None else f"{release.name}@{release.version}",
-        contacts_decided=0,
-        last_decided=None,
-        seed=secrets.randbits(63),
-        scenario=request.scenario,
-        context=request.context,
-        standing=context.standings.standing(told, published, rows.consents(0), as_of, window),
+        probability = _order_probability(release, rows.matrix, published.features)
+    learnt, effects = effects_model(context), Shown()
+    if learnt is not None:
+        actions, days = tuple(context.actions.values()), context.shop.value_horizon_days
+        (effects,) = shown(learnt, rows.matrix, published.features, actions, days)
+    return _Found(
+        request,
+        candidates,
+        customer_id,
+        published,
+        rows,
+        release,
+        probability,
+        effects,
+        learnt if effects else None,
+        told,
+        last,
     )
-    shown = effects_model(context)
-    if shown is not None:
-        (effects,) = evidence.shown(shown, matrix, published.features, rules.actions, rules.horizon_days)
-        if effects:
-            model = f"{shown.name}@{shown.version}"
-            found = msgspec.structs.replace(found, effects=effects, effects_model=model)
-    used = [of for of in (release, shown if found.effects else None) if of is not None]
-    row = _by_name(published.features, matrix)
 
-    if request.preview:
-        return answer(rules, _with(found, ledger.reserved(customer_id, as_of - window)), row, None)
-    with ledger.deciding():
-        if idempotency_key is not None:  # another worker may have answered it since
-            stored = ledger.stored_answer(client, idempotency_key, body)
-            if stored is not None:
-                return msgspec.json.decode(stored, type=DecisionAnswer)
-        inputs = _with(found, ledger.reserved(customer_id, as_of - window))
-        taken = answer(rules, inputs, row, secrets.token_hex(16))
-        assert taken.decision_id is not None
-        chosen = context.actions[taken.action]
-        entry = Entry(
-            id=taken.decision_id,
-            client=client,
-            idempotency_key=idempotency_key,
-            as_of=as_of,
-            action=taken.action,
-            channel=taken.channel,
-            propensity=taken.propensity,
-            explored=taken.explore,
-            holdout=taken.holdout,
-            reserves=len(chosen.steps) if chosen.purpose == "marketing" else 0,
-            policy=rules.policy.version,
-            context=msgspec.json.encode(rules),
-            features=msgspec.json.encode(dict(published.features)),
-            build=published.id,
-            releases=tuple((of.name, of.version) for of in used),
-            seed=inputs.seed,
-            sealed=Sealed(
-                customer_id=customer_id,
-                row=matrix[0].astype("<f4").tobytes(),
-                inputs=msgspec.json.encode(inputs),
-                answer=msgspec.json.encode(taken),
-            ),
-        )
-        ledger.append(entry, body)
-    return taken
+
+def _entry(
+    context: DecisionContext,
+    found: _Found,
+    rules: Rules,
+    inputs: Inputs,
+    taken: DecisionAnswer,
+    client: str,
+    key: str | None,
+) -> Entry:
+    """The decision as the ledger keeps it."""
+    assert taken.decision_id is not None
+    release = found.release
+    return Entry(
+        id=taken.decision_id,
+        client=client,
+        idempotency_key=key,
+        as_of=inputs.as_of,
+        action=taken.action,
+        channel=taken.channel,
+        propensity=taken.propensity,
+        explored=taken.explore,
+        holdout=taken.holdout,
+        reserves=_is_marketing(context, taken),
+        policy=taken.policy,
+        context=context.encoded(rules),
+        features=msgspec.json.encode(dict(found.published.features)),
+        build=found.published.id,
+        releases=tuple((of.name, of.version) for of in (release, found.effects_model) if of is not None),
+        seed=inputs.seed,
+        sealed=Sealed(
+            customer_id=inputs.customer_id,
+            row=found.rows.matrix[0].astype("<f4").tobytes(),
+            inputs=msgspec.json.encode(inputs),
+            answer=msgspec.json.encode(taken),
+        ),
+        scenario=inputs.scenario,
+        cost=context.actions[taken.action].cost,
+        window_end=inputs.as_of + rules.horizon_days * DAY,
+        matures_at=inputs.as_of + (rules.horizon_days + context.shop.grace_days) * DAY,
+    )
+
+
+def _reservation(context: DecisionContext, inputs: Inputs, taken: DecisionAnswer) -> Reservation | None:
+    """What it holds: the contact, from when it is to be sent, and what it is expected to cost."""
+    if not _is_marketing(context, taken):
+        return None
+    assert taken.send_at is not None
+    until, chosen = taken.reserved_until, context.actions[taken.action]
+    day = inputs.as_of.astimezone(context.shop.zone).date()
+    return Reservation(
+        parse_moment(taken.send_at),
+        None if until is None else parse_moment(until),
+        day,
+        inputs.scenario or "",
+        chosen.cost,
+        chosen.steps,
+    )
+
+
+def _is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
+    return taken.action != NOTHING.name and context.actions[taken.action].purpose == "marketing"
 
 
 def replay(settings: Settings, decision_id: str) -> Replay:
@@ -219,11 +372,11 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     rules = msgspec.json.decode(entry.context, type=Rules)
     differences: list[str] = []
     try:
-        probability, effects = None, evidence.Shown()
+        probability, effects = None, Shown()
         for name, version in entry.releases:
             release = load(settings, name, version)
             if name == KIND:
-                (effects,) = evidence.shown(release, matrix, features, rules.actions, rules.horizon_days)
+                (effects,) = shown(release, matrix, features, rules.actions, rules.horizon_days)
             else:
                 probability = _order_probability(release, matrix, features)
     except ReleaseError as error:
@@ -231,21 +384,19 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     else:
         inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
     again = answer(rules, inputs, _by_name(features, matrix), decision_id)
-    # Through the type, so that a field younger than the record is no difference.
-    recorded = msgspec.json.decode(entry.sealed.answer, type=DecisionAnswer)
-    differences += _differences(msgspec.to_builtins(recorded), msgspec.to_builtins(again), "$")
+    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
 
 
 def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
     """What P(order) comes from; None if nothing of that horizon was released."""
     name = f"churn_{horizon_days}d"
-    return context.releases.get(name) if name in names(context.settings) else None
+    return context.releases.get(name) if released(context.settings, name) else None
 
 
 def effects_model(context: DecisionContext) -> Release | None:
     """What effects come from, in place of assumptions; None if nothing was released."""
-    return context.releases.get(KIND) if KIND in names(context.settings) else None
+    return context.releases.get(KIND) if released(context.settings, KIND) else None
 
 
 def order_probabilities(
@@ -299,16 +450,13 @@ def _resolve(context: DecisionContext, customer: Customer) -> str | None:
     return found or context.standings.inbox.resolve(customer.source, customer.id)
 
 
-def _with(inputs: Inputs, reserved: Reserved) -> Inputs:
-    return msgspec.structs.replace(inputs, contacts_decided=reserved.count, last_decided=reserved.last)
-
-
 def _by_name(features: Mapping[str, str], matrix: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
     return dict(zip(features, matrix[0].tolist(), strict=True))
 
 
 def _differences(recorded: Any, again: Any, path: str) -> list[str]:
-    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() == again.keys():
+    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
+        # A field younger than the record is no difference.
         return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
     if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
         pairs = enumerate(zip(recorded, again, strict=True))

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api, openapi
+from serving import api, openapi, reports
 from serving.answers import DecisionAnswer
 from serving.api import Customer, Problem, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
@@ -41,6 +41,7 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
+from serving.pauses import Pauses
 from serving.profile import profile
 from serving.scores import Scorer
 
@@ -79,6 +80,7 @@ class Dispatch:
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
+        self._pauses = Pauses(settings)
         self._companion = Companion(settings)
         self._lag = Lag(settings, self._inbox)
         # What waits for a slow store may not keep events from the disk, nor an operator from what is wrong.
@@ -193,6 +195,8 @@ class Dispatch:
             return await self._scores(await body(headers, receive), request_id)
         if route == "/v1/decisions":
             return await self._decision(await body(headers, receive), headers, client)
+        if route in ("/v1/deliveries", "/v1/outcomes"):
+            return await self._reports(route, await body(headers, receive), request_id)
         if route == "/v1/events":
             return await self._events(await body(headers, receive), request_id)
         if route in ("/v1/models", "/readyz", "/metrics"):
@@ -211,7 +215,7 @@ class Dispatch:
             return Answer(200, self._exposition(), CONTENT_TYPE)
         self._scorer.ready()
         refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(200, api.encode(ReadyAnswer("ready", refused)))
+        return Answer(200, api.encode(ReadyAnswer("ready", refused, self._pauses.paused())))
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = api.SCORES.decode(body)
@@ -245,6 +249,17 @@ class Dispatch:
 
         answer = await _beside(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
+        return Answer(200, api.encode(answer))
+
+    async def _reports(self, route: str, body: bytes, request_id: str) -> Answer:
+        take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
+
+        def taken() -> reports.DeliveriesAnswer | reports.OutcomesAnswer:
+            return take(body, request_id, self._settings, self._deciding().ledger.report)
+
+        answer = await _beside(self._pool, taken)
+        for outcome, number in reports.outcomes(answer.results).items():
+            self._metrics.reports(route, outcome, number)
         return Answer(200, api.encode(answer))
 
     async def _events(self, body: bytes, request_id: str) -> Answer:

@@ -14,7 +14,7 @@ alone, are `exposed`: what they do is no longer what customers without marketing
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -24,10 +24,24 @@ from numpy.typing import NDArray
 
 from features.errors import DecisionError
 from features.files import write_atomically
-from features.moments import DAY
+from features.policy import Cooldown
 from features.settings import Settings
-from serving.actions import Action
-from serving.decide import Bools, Floats, Limits, Situation, decide, draw, in_holdout
+from serving.actions import NOTHING, Action
+from serving.contacts import counted, days_since
+from serving.decide import (
+    Bools,
+    Floats,
+    Limits,
+    Situation,
+    consents,
+    decide,
+    draw,
+    in_holdout,
+    passes,
+    rests,
+)
+from serving.pauses import pauses_of
+from serving.reservations import Contact
 
 Places = NDArray[np.intp]
 
@@ -91,14 +105,13 @@ def decide_groups(
     s: Situation,
     members: Members,
     holdout: Bools,
-    contacts: Floats,
-    days_since: Floats,
+    before: Sequence[Sequence[Contact]],
+    as_of: datetime,
     seeds: NDArray[np.uint64],
 ) -> list[GroupDecision]:
     """Choose among the actions that address a group, and "nothing", for each of G groups.
 
-    s: of n customers. holdout, contacts (of the group, in the policy's window), days_since (its last; NaN for
-    none), seeds: [G].
+    s: of n customers. holdout, before (each group's own contacts), seeds: [G].
     """
     offered = [a for a in actions if a.unit == "group" or a.name == "nothing"]
     each = decide(offered, limits, s, unit="group")
@@ -113,17 +126,25 @@ def decide_groups(
     rejected: list[dict[str, str]] = [{} for _ in members.ids]
     blocking: list[dict[str, int]] = [{} for _ in members.ids]
     eligible = np.ones((len(members.ids), len(offered)), np.bool_)
+    now = [as_of] * len(members.ids)
+    over = [passes(cap, counted(cap, {}, before, now), offered) for cap in limits.caps]
+    since = {
+        rest: days_since(rest, {}, np.empty(0), before, now) for rest in (Cooldown(0), *limits.cooldowns)
+    }
+    waits = [rests(rest, since[rest], offered) for rest in limits.cooldowns]
+    none = np.zeros((len(members.ids), len(offered)), np.bool_)
     for j, action in enumerate(offered[1:], start=1):
-        nobody = np.zeros(len(s.seeds), np.bool_)
-        allow = np.logical_and.reduce([s.consent.get((c, action.purpose), nobody) for c in action.channels])
-        refuse = members.total(~allow[:, None])[:, 0] + unknown
+        refuse = members.total(~consents(s, action)[:, None])[:, 0] + unknown
         out = members.total((each.failed[:, j] >= len(action.eligible))[:, None])[:, 0]
         marketing = action.purpose == "marketing"
+        paused = np.full(len(members.ids), pauses_of(action, limits.paused) is not None)
+        rested = (since[Cooldown(0)] < action.suppress_days) | np.logical_or.reduce([none, *waits])[:, j]
         tests = {
+            "paused": paused,
             "no_consent": refuse > 0,
             "excluded": out > 0,
-            "suppressed": (days_since < action.suppress_days) & marketing,
-            "contact_cap": (contacts + len(action.steps) > limits.max_contacts) & marketing,
+            "suppressed": rested & marketing,
+            "contact_cap": np.logical_or.reduce([none, *over])[:, j] & marketing,
             "holdout": holdout & marketing,
         }
         for g in range(len(members.ids)):
@@ -184,19 +205,17 @@ def rounds(settings: Settings, since: datetime | None, until: datetime) -> list[
     return found
 
 
-def past(
-    before: Sequence[Round], ids: Sequence[str], as_of: datetime, window: timedelta, actions: Sequence[Action]
-) -> tuple[Floats, Floats]:
-    """(contacts in the window, days since the last one or NaN) of each group, by the rounds before."""
-    steps = {a.name: len(a.steps) if a.purpose == "marketing" else 0 for a in actions}
-    place = {id: g for g, id in enumerate(ids)}
-    contacts, last = np.zeros(len(ids)), np.full(len(ids), np.nan)
+def past(before: Sequence[Round], ids: Sequence[str], actions: Sequence[Action]) -> list[list[Contact]]:
+    """Marketing contacts of each group, by the rounds before."""
+    declared, place = {a.name: a for a in actions}, {id: g for g, id in enumerate(ids)}
+    found: list[list[Contact]] = [[] for _ in ids]
     for one in before:
         for decision in one.decisions:
-            g = place.get(decision.group)
-            number = steps.get(decision.action, 1)  # of one no longer declared: at least a contact
-            if g is None or number == 0:  # 0: of "nothing", or of a service
+            if decision.action == NOTHING.name or decision.group not in place:
                 continue
-            contacts[g] += number if one.as_of > as_of - window else 0
-            last[g] = (as_of - one.as_of) / DAY
-    return contacts, last
+            action = declared.get(decision.action)
+            if action is not None and action.purpose != "marketing":
+                continue
+            channels = (decision.channel,) if action is None else action.channels  # at least what it says
+            found[place[decision.group]] += [Contact(one.as_of, of, decision.action) for of in channels]
+    return found

@@ -1,51 +1,55 @@
-"""The ledger: decisions, deliveries, outcomes. Append-only, in SQLite, one file for every worker on the host.
+"""The ledger: decisions, deliveries, outcomes. Append-only; where it is: `ledger_store.py`.
 
     pseudonyms    customer_id -> a random pseudonym and a random key; erasure deletes the row
     contexts      what a decision was taken under (policy, actions, feature names), once, by its hash
     decisions     one row a decision. What could tell who it was (feature row, answer) is sealed with the
                   customer's key. Erasure deletes the key, then what was sealed, and keeps of an idempotency
                   key a hash that knows a repeat; counts and propensities remain.
-    deliveries    what became of a decision; the last row counts
-    outcomes      what the customer then did
+    deliveries    what became of a decision; what happened last counts
+    outcomes      what the customer then did; what it takes for one to count: `ledger_reports.py`
 
-A decision for a marketing contact reserves the contact from the moment it is written. Counting and writing
-happen in one BEGIN IMMEDIATE transaction, so two workers never both take the last free contact.
+A decision for a marketing contact reserves the contact and its cost from the moment it is written
+(`reservations`). Counting and writing happen in one transaction at a time, so two workers never both take the
+last free contact, or the last of a budget.
 Every row of decisions has a CRC over all its columns. Times are microseconds since 1970, UTC.
 """
 
 import hashlib
 import secrets
-import sqlite3
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from threading import RLock
-from typing import Literal
+from typing import Any
 
 import msgspec
 
-from features.errors import CustomerErased, DecisionError, IdempotencyConflict
+from features import database
+from features.errors import (
+    CustomerErased,
+    DecisionError,
+    IdempotencyConflict,
+    UnknownDecision,
+)
 from features.moments import from_us, to_us
+from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving.ledger_file import VERSION, append_only, make
-
-BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
-
-Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
-FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
+from serving import ledger_reports, reservations
+from serving.exported import NOTHING, Seen
+from serving.ledger_reports import USED, Delivery, Kept, Outcome, Reported, Type
+from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
+from serving.reservations import Contact, Reservation
 
 _COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
+    "scenario", "cost", "window_end", "matures_at",
 )  # fmt: skip
+_TIMES = ("as_of", "window_end", "matures_at")
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
-_RESERVED = f"""SELECT {{}}coalesce(sum(d.reserves) FILTER (WHERE d.as_of > ?), 0), max(d.as_of)
-FROM decisions d JOIN pseudonyms p USING (pseudonym) WHERE {{}} AND d.reserves AND coalesce((
-  SELECT status FROM deliveries WHERE decision_id = d.id ORDER BY rowid DESC LIMIT 1
-), '') NOT IN ({", ".join("?" * len(FREED))})"""
+_FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -62,8 +66,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One decision as it is written and read back.
 
     context, features: encoded; kept once by hash. features: the names and hashes of `row`, in its order.
-    reserves: how many marketing contacts it is. seed: 63 bits. releases: (name, version) that it was taken
-    with.
+    reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
+    cost: expected, in shop currency. window_end: until when outcomes count; matures_at: from when on what
+    was told of them is final. The last four are None in what schema 1 recorded.
     """
 
     id: str
@@ -83,37 +88,22 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     releases: tuple[tuple[str, str], ...]
     seed: int
     sealed: Sealed | None  # None: the customer was erased
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """Marketing contacts that decisions reserved: how many, and when the last one was decided."""
-
-    count: int
-    last: datetime | None
+    scenario: str | None = None
+    cost: float | None = None
+    window_end: datetime | None = None
+    matures_at: datetime | None = None
 
 
 class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
     def __init__(self, settings: Settings) -> None:
-        self.path = settings.home / "ledger" / "ledger.sqlite"
         self._settings = settings
         self._lock = RLock()
+        self.path = path_of(settings)  # of the embedded one
+        self._errors = errors_of(settings)
         with self._used("opened"):
-            make(self.path)
-            self._db = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.execute("PRAGMA secure_delete = ON")  # a deleted key is overwritten, not just unlinked
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found != VERSION:
-            self._db.close()
-            raise DecisionError(
-                f"{self.path} has schema {found}, this program knows {VERSION}: run the one that wrote it"
-            )
+            self._db = open_store(settings)
 
     def close(self) -> None:
         """Close the connection."""
@@ -124,30 +114,23 @@ class Ledger:
         """Nobody else writes during this block; an error undoes it. DecisionError if it cannot be written."""
         with self._used("written, and nothing was changed"):
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
+                with transaction(self._db):
+                    yield
+            except TimeoutError as error:
                 raise DecisionError(
-                    f"{self.path} could not be locked for {BUSY_SECONDS:g} s ({error}): ask again; if "
+                    f"{self._db.name} could not be locked for {BUSY_SECONDS:g} s ({error}): ask again; if "
                     "that does not help, look for a process that holds it"
                 ) from error
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:  # an error; SQLite itself undoes some, a full disk for one
-                    self._db.execute("ROLLBACK")
+        self._db.acknowledge()  # others write meanwhile
 
     @contextmanager
     def _used(self, how: str) -> Iterator[None]:
-        """The database to ourselves; what SQLite says of it becomes a DecisionError."""
+        """The database to ourselves; what it says becomes a DecisionError."""
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
-                raise DecisionError(
-                    f"{self.path} could not be {how} ({error}): look at its disk; restore its backup if "
-                    "the file is damaged"
-                ) from error
+            except self._errors as error:
+                raise _unusable(self._settings, how, error) from None
 
     def stored_answer(self, client: str, idempotency_key: str, request: bytes) -> bytes | None:
         """The answer that this client got under this key, None if there is none yet.
@@ -176,32 +159,37 @@ class Ledger:
             assert entry.sealed is not None
             return entry.sealed.answer
 
-    def reserved(self, customer_id: str, after: datetime) -> Reserved:
-        """Her marketing contacts decided after a moment; those blocked, cancelled or expired do not count.
+    def held(
+        self, customer_id: str, since: datetime, now: datetime, seen: Seen = NOTHING
+    ) -> tuple[Contact, ...]:
+        """Marketing contacts of a customer after a moment that decisions made or hold, the oldest first."""
+        with self._used("read"):
+            return reservations.held(self._db, customer_id, since, now, seen)
 
-        `last` looks at all of them, for an action's rest may be longer than the policy's window.
+    def held_by_all(
+        self, since: datetime, now: datetime, seen: Seen = NOTHING
+    ) -> dict[str, tuple[Contact, ...]]:
+        """As `held`, of everybody who has any, by customer id."""
+        with self._used("read"):
+            return reservations.held_by_all(self._db, since, now, seen)
+
+    def spent(self, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
+        """What is spent or held of each budget in the period that a day is in, shop currency."""
+        with self._used("read"):
+            return reservations.spent(self._db, budgets, day, now)
+
+    def append(self, entry: Entry, request: bytes, reservation: Reservation | None = None) -> None:
+        """Write one decision, inside `deciding`, and hold what it reserves.
+
+        request: what an idempotent repeat must equal.
         """
-        with self._used("read"):
-            query = _RESERVED.format("", "p.customer_id = ?")
-            count, last = self._db.execute(query, (to_us(after), customer_id, *FREED)).fetchone()
-        return Reserved(count, None if last is None else from_us(last))
-
-    def reserved_by_all(self, after: datetime) -> dict[str, Reserved]:
-        """As `reserved`, of everybody who has any, by customer id."""
-        with self._used("read"):
-            found = self._db.execute(_RESERVED.format("p.customer_id, ", "TRUE") + " GROUP BY 1",
-                                     (to_us(after), *FREED)).fetchall()  # fmt: skip
-        return {who: Reserved(count, from_us(last)) for who, count, last in found}
-
-    def append(self, entry: Entry, request: bytes) -> None:
-        """Write one decision, inside `deciding`. `request`: what an idempotent repeat must equal."""
         sealed = entry.sealed
         assert sealed is not None
         pseudonym, key = self._pseudonym(sealed.customer_id)
         of = {name: getattr(entry, name, None) for name in _COLUMNS} | {
             "pseudonym": pseudonym,
             "request": _digest(key, request),
-            "as_of": to_us(entry.as_of),
+            **{name: _us(getattr(entry, name)) for name in _TIMES},
             "context": self._context(entry.context),
             "features": self._context(entry.features),
             "releases": msgspec.json.encode(entry.releases),
@@ -209,19 +197,21 @@ class Ledger:
         }
         values = tuple(int(value) if isinstance(value, bool) else value for value in of.values())
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
-        self._db.execute(f"INSERT INTO decisions VALUES ({marks})", (*values, _crc(values)))
+        names = f"{', '.join(_COLUMNS)}, crc"
+        self._db.execute(f"INSERT INTO decisions ({names}) VALUES ({marks})", (*values, _crc(values)))
+        if reservation is not None:
+            reservations.sweep(self._db, entry.as_of)
+            reservations.reserve(self._db, entry.id, pseudonym, entry.action, entry.channel, reservation)
 
     def read(self, decision_id: str) -> Entry:
         """One decision. DecisionError if there is none, or if its row was changed since it was written."""
         with self._used("read"):
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (decision_id,)).fetchone()
             if row is None:
-                raise DecisionError(
-                    f"{self.path} has no such decision: look up the decision_id of the answer"
-                )
+                raise self._unknown()
             if _crc(row[:-1]) != row[-1]:
                 raise DecisionError(
-                    f"decision {decision_id} in {self.path} is damaged (CRC): restore the ledger's backup"
+                    f"decision {decision_id} in {self._db.name} is damaged (CRC): restore the ledger's backup"
                 )
             of = dict(zip(_COLUMNS, row[:-1], strict=True))
             key = self._key(of.pop("pseudonym"))
@@ -229,35 +219,71 @@ class Ledger:
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts WHERE hash IN (?, ?)", hashes))
         plain = None if key is None else _seal(key, decision_id, of["sealed"])
         del of["request"]
-        of["as_of"] = from_us(of["as_of"])
+        of |= {name: None if of[name] is None else from_us(of[name]) for name in _TIMES}
         of["context"], of["features"] = bodies[of["context"]], bodies[of["features"]]
         of["releases"] = msgspec.json.decode(of["releases"])
         of["sealed"] = None if plain is None else msgspec.msgpack.decode(plain, type=Sealed)
         return msgspec.convert(of, Entry, strict=False)  # not strict: SQLite has no truth values
 
-    def deliver(self, decision_id: str, status: Status, at: datetime, blocked_by: str | None = None) -> None:
-        """Say what became of a decision. DecisionError if there is none with that id."""
-        self._add("deliveries", decision_id, status, to_us(at), blocked_by)
+    def report(self, told: Sequence[Delivery | Outcome], now: datetime) -> list[Reported | DecisionError]:
+        """Record what became of decisions, all at once; of each, what that meant, or why it was not taken:
 
-    def outcome(
-        self, decision_id: str, type: str, value: float, at: datetime, window_end: datetime, matured: bool
-    ) -> None:
-        """Record what followed, e.g. ("order", amount). matured: the window is over, the log complete."""
-        self._add("outcomes", decision_id, type, value, to_us(at), to_us(window_end), int(matured))
+        UnknownDecision, CustomerErased, IdempotencyConflict if its id was told before with another content,
+        ReportConflict if it cannot be of that decision.
+        """
+        with self.deciding():
+            found = [ledger_reports.record(self._db, one, now) for one in told]
+            for id in {one.decision_id for one in told if isinstance(one, Delivery)}:
+                reservations.settle(self._db, id)
+            return found
+
+    def sent(self) -> Iterator[dict[str, Any]]:
+        """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
+        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds."""
+        yield from self._rows(
+            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, d.channel, d.cost, d.propensity, "
+            "d.scenario",
+            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) WHERE d.reserves = 1",
+            "x.number",
+        )
+
+    def told(self, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
+        """Outcomes of some types, late or not: id, customer_id, key, type, at, recorded_at, scenario, sent.
+
+        sent: the number of the first delivery that says that the contact was sent, if there is one.
+        """
+        yield from self._rows(
+            f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
+            f"outcomes o ON o.decision_id = d.id WHERE o.type IN ({', '.join('?' * len(types))})",
+            "o.number",
+            types,
+        )
+
+    def _rows(
+        self, columns: str, of: str, order: str, values: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        with self._used("read"):
+            known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
+            query = f"SELECT {columns} FROM {known} JOIN {of} ORDER BY {order}"
+            found = self._db.execute(query, values)
+            names = [column[0] for column in found.description]
+            yield from (dict(zip(names, row, strict=True)) for row in found)
+
+    def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
+        """Outcomes that count, by decision: of one, or of all that have any."""
+        with self._used("read"):
+            return ledger_reports.counted(self._db, decision_id)
 
     def erase(self, customer_ids: Collection[str]) -> None:
         """Forget who these customers' decisions were about, with what was sealed; the decisions stay."""
         with self.deciding():
-            self._db.executemany(
-                "DELETE FROM pseudonyms WHERE customer_id = ?", [(id,) for id in customer_ids]
-            )
+            for id in customer_ids:
+                self._db.execute("DELETE FROM pseudonyms WHERE customer_id = ?", (id,))
             self._forget()
         with self._used("cleared of the copies of a key that is deleted"):
-            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
-            raise DecisionError(
-                f"the key is deleted, but a reader keeps a copy of it in {self.path}-wal: erase again later"
-            )
+            left = self._db.forget()
+        if left is not None:
+            raise DecisionError(f"the key is deleted, but {left}: erase again later")
 
     def _forget(self) -> None:
         """Take from the decisions of which nobody has the key what only the key's owner could be known by."""
@@ -269,7 +295,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (_SALT, secrets.token_bytes(32))
         )
-        self._db.execute("DROP TRIGGER IF EXISTS decisions_no_UPDATE")  # the one change that the ledger knows
+        self._db.unlocked("decisions", True)  # the one change that the ledger knows
         for row in found:
             of = dict(zip(_COLUMNS, row[:-1], strict=True))
             if of["idempotency_key"] is not None:
@@ -280,7 +306,7 @@ class Ledger:
                 "UPDATE decisions SET idempotency_key = ?, request = ?, sealed = ?, crc = ? WHERE id = ?",
                 (of["idempotency_key"], of["request"], of["sealed"], crc, of["id"]),
             )
-        self._db.execute(append_only("decisions", "UPDATE"))
+        self._db.unlocked("decisions", False)
 
     def _erased_key(self, client: str, idempotency_key: str) -> str | None:
         """What stands for an idempotency key once its customer is erased; None if nobody was."""
@@ -309,14 +335,8 @@ class Ledger:
         with self._used("read"):
             return [row[0] for row in self._db.execute(_SELECT) if _crc(row[:-1]) != row[-1]]
 
-    def _add(self, table: str, decision_id: str, *values: str | float | None) -> None:
-        marks = ", ".join("?" * (1 + len(values)))
-        with self.deciding():
-            if not self._db.execute("SELECT 1 FROM decisions WHERE id = ?", (decision_id,)).fetchone():
-                raise DecisionError(
-                    f"{self.path} has no such decision: look up the decision_id of the answer"
-                )
-            self._db.execute(f"INSERT INTO {table} VALUES ({marks})", (decision_id, *values))
+    def _unknown(self) -> UnknownDecision:
+        return UnknownDecision(f"{self._db.name} has no such decision: look up the decision_id of the answer")
 
     def _key(self, pseudonym: str) -> bytes | None:
         row = self._db.execute("SELECT key FROM pseudonyms WHERE pseudonym = ?", (pseudonym,)).fetchone()
@@ -352,4 +372,28 @@ def _digest(key: bytes, request: bytes) -> bytes:
 
 
 def _crc(values: tuple[object, ...]) -> int:
-    return zlib.crc32(msgspec.msgpack.encode(values))
+    """Of all columns. What is null at the end is as if it were not there: schema 1 did not have it."""
+    known = len(values) - next(i for i, value in enumerate(reversed(values)) if value is not None)
+    return zlib.crc32(msgspec.msgpack.encode(values[:known]))
+
+
+def _us(moment: datetime | None) -> int | None:
+    return None if moment is None else to_us(moment)
+
+
+def exists(settings: Settings) -> bool:
+    """Whether there is a ledger to open; opening it would make one."""
+    return settings.ledger != "sqlite" or path_of(settings).exists()
+
+
+def _unusable(settings: Settings, how: str, error: Exception) -> DecisionError:
+    if settings.ledger == "sqlite":
+        return DecisionError(
+            f"{path_of(settings)} could not be {how} ({error}): look at its disk; restore its backup if the "
+            "file is damaged"
+        )
+    said = database.said_of(settings.ledger, error)
+    return DecisionError(
+        f"the ledger in the PostgreSQL database {database.name_of(settings.ledger)} could not be {how} "
+        f"({said}): check that the server runs, and the address, user and password in PROPENSITY_LEDGER"
+    )

@@ -40,6 +40,10 @@ class Metrics:
         self._decisions = Counter(
             "propensity_decisions", "Decisions answered", ("action", "preview"), registry=self._registry
         )
+        self._reports = Counter(
+            "propensity_reports", "Deliveries and outcomes told", ("route", "outcome"),
+            registry=self._registry,
+        )  # fmt: skip
         self._events = Counter(
             "propensity_events", "Events told, by outcome", ("outcome",), registry=self._registry
         )
@@ -84,6 +88,10 @@ class Metrics:
     def decision(self, action: str, preview: bool) -> None:
         """Count a decision; action: a name of the catalogue."""
         self._decisions.labels(action, str(preview).lower()).inc()
+
+    def reports(self, route: str, outcome: str, number: int) -> None:
+        """Count deliveries or outcomes told; outcome: accepted, duplicate, or the code of its error."""
+        self._reports.labels(route, outcome).inc(number)
 
     def events(self, outcome: str, number: int) -> None:
         """Count events told; outcome: accepted, duplicate, or the code of the error each got."""

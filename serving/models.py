@@ -114,6 +114,11 @@ class Model:
             total += part.weight * (part.exact if exact else part.contributions)(matrix)
         return total, sum(part.weight * part.base for part in self._parts)
 
+    @property
+    def sums(self) -> bool:
+        """Whether it is a sum of terms, of which even the quick contributions are exact."""
+        return all(part.contributions is part.exact for part in self._parts)
+
     def explain(self, matrix: Rows, k: int = 3, exact: bool = False) -> list[list[Reason]]:
         """Up to k reasons a row, strongest first."""
         contributions, _ = self.contributions(matrix, exact)

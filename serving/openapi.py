@@ -24,6 +24,7 @@ from serving.api import (
 )
 from serving.arrivals import EventRequest, EventsAnswer
 from serving.events import AnyEvent
+from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
 
 Schema = dict[str, Any]
 
@@ -44,6 +45,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         DecisionAnswer,
         DecisionRequest,
         {"Idempotency-Key": ("header", "The same key gets the same decision; not needed for a preview.")},
+    ),
+    ("/v1/deliveries", "post"): Operation(
+        "What became of decisions: sent, delivered, blocked, cancelled, expired",
+        DeliveriesAnswer,
+        DeliveriesRequest,
+    ),
+    ("/v1/outcomes", "post"): Operation(
+        "What customers did after decisions: orders, refunds, answers", OutcomesAnswer, OutcomesRequest
     ),
     ("/v1/events", "post"): Operation("What happened, for the log", EventsAnswer, EventRequest),
     ("/v1/models", "get"): Operation("What is released, with its cards", ModelsAnswer),
@@ -125,7 +134,8 @@ def _schema(type: Any, found: dict[str, Schema]) -> Schema:
     origin, arguments = get_origin(type), get_args(type)
     if origin is Annotated:
         inner, *metas = arguments
-        schema = _schema(inner, found)
+        held = next((meta.extra["holds"] for meta in metas if meta.extra and "holds" in meta.extra), inner)
+        schema = _schema(held, found)
         for meta in metas:
             schema |= _bounds(meta, schema)
         return schema

@@ -8,6 +8,7 @@ value stays what it is.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,22 @@ class Prices(Struct, frozen=True):
         return {name: price for name, price in named.items() if price > 0}
 
 
+NONE = Prices()
+
+
+class PriceGap(Struct, frozen=True, kw_only=True):
+    """How much more a group is offered than like customers, currency a customer (`training.fairness`)."""
+
+    attribute: str
+    group: str
+    customers: int
+    offer: float  # mean
+    gap: float
+    low: float
+    high: float
+    unfair: bool
+
+
 class PriceSet(Struct, frozen=True, kw_only=True):
     """One run. budget, capacity: the limits given. build: the publication that it was found on."""
 
@@ -54,6 +71,7 @@ class PriceSet(Struct, frozen=True, kw_only=True):
     value: float
     bound: float
     prices: Prices
+    fairness: list[PriceGap] = []
 
 
 def write(settings: Settings, found: PriceSet) -> Path:
@@ -65,13 +83,26 @@ def write(settings: Settings, found: PriceSet) -> Path:
 
 def in_force(settings: Settings, at: datetime) -> Prices:
     """Of the last run at or before a moment; no prices if there was none. DecisionError if it is damaged."""
-    last = f"{at:%Y%m%dT%H%M%S}Z.json"
-    files = sorted(p for p in (settings.home / "prices").glob("*Z.json") if p.name <= last)
-    if not files:
-        return Prices()
+    folder, last = settings.home / "prices", f"{at:%Y%m%dT%H%M%S}Z.json"
     try:
-        return msgspec.json.decode(files[-1].read_bytes(), type=PriceSet).prices
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return NONE
+    # What is being written begins with a dot.
+    name = max((of for of in names if of.endswith("Z.json") and of <= last and of[0] != "."), default=None)
+    if name is None:
+        return NONE
+    path = folder / name
+    stat = path.stat()
+    try:
+        return _read(path, (stat.st_ino, stat.st_mtime_ns)).prices
     except msgspec.DecodeError as error:
         raise DecisionError(
-            f"{files[-1]} is damaged ({error}): run `propensity decide --all` again, or delete it"
+            f"{path} is damaged ({error}): run `propensity decide --all` again, or delete it"
         ) from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, seen: tuple[int, int]) -> PriceSet:
+    """seen: what differs once the file is replaced."""
+    return msgspec.json.decode(path.read_bytes(), type=PriceSet)

@@ -10,9 +10,11 @@ from serving.api import (
     Customer,
     CustomerAnswer,
     Failure,
+    NoScore,
     NoSegments,
     NoValue,
     Profit,
+    Score,
     Segment,
     Segments,
     Stage,
@@ -32,7 +34,7 @@ UNSEEN = Failure("no_build", "the customer is not among those who were segmented
 def profile(scorer: Scorer, customer: Customer, request_id: str) -> CustomerAnswer:
     """One customer, by id or by another system's. UnknownCustomer, NoBuild or FeaturesExpired."""
     published, known = scorer.one(customer)
-    worth = _value(scorer, published, known.customer_id)
+    worth = _value(scorer, published, known.customer_id, known.scores)
     as_of = iso(scorer.settings.now())
     return CustomerAnswer(
         request_id, as_of, known.customer_id, known.known_at, known.stale, known.scores, worth,
@@ -40,14 +42,37 @@ def profile(scorer: Scorer, customer: Customer, request_id: str) -> CustomerAnsw
     )  # fmt: skip
 
 
-def _value(scorer: Scorer, published: Published, customer_id: str) -> Value | NoValue:
+def _value(
+    scorer: Scorer, published: Published, customer_id: str, scores: list[Score | NoScore]
+) -> Value | NoValue:
     """From the scores of everyone that were written with what is published, or why there are none."""
     try:
         release = scorer.releases.get(value.KIND)
         row = value_scores.read(scorer.settings, release, published.moment, customer_id)
     except PropensityError as error:
         return NoValue(Failure(error.code, detail_of(error, scorer.settings)))
-    return NoValue(NO_ORDER) if row is None else _told(row, release.model.card)
+    if row is None:
+        return NoValue(NO_ORDER)
+    return _told(row, release.model.card, _contradicted(scorer, scores, row))
+
+
+def _contradicted(scorer: Scorer, scores: list[Score | NoScore], row: dict[str, Any]) -> list[str]:
+    """The targets of an order, or of none, by which the date of the next order is more likely wrong."""
+    wait = row["next_order_days"]
+    found = []
+    for score in scores:
+        if isinstance(score, NoScore):
+            continue
+        target = scorer.releases.get(score.target).model.card.target
+        if target.label not in _OF_ORDERS:
+            continue
+        chance = score.probability if target.label == "order" else 1 - score.probability
+        if (wait is not None and wait <= target.horizon_days) != (chance >= 0.5):
+            found.append(score.target)
+    return found
+
+
+_OF_ORDERS = ("order", "no_order")  # labels
 
 
 def _segments(scorer: Scorer, published: Published, customer_id: str) -> Segments | NoSegments:
@@ -80,7 +105,7 @@ def _segments(scorer: Scorer, published: Published, customer_id: str) -> Segment
     )
 
 
-def _told(row: dict[str, Any], card: ModelCard) -> Value:
+def _told(row: dict[str, Any], card: ModelCard, contradicted_by: list[str]) -> Value:
     date = row["next_order_date"]
     return Value(
         model_version=row["model_version"],
@@ -92,4 +117,5 @@ def _told(row: dict[str, Any], card: ModelCard) -> Value:
         profit=Profit(row["value"], row["value_p10"], row["value_p50"], row["value_p90"]),
         percentile=row["value_percentile"],
         next_order_date=None if date is None else date.isoformat(),
+        contradicted_by=contradicted_by,
     )

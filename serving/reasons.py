@@ -32,9 +32,9 @@ _ONE_DAY = re.compile(r"(?<![\d.,])1 days\b")
 class Reason(NamedTuple):
     """One topic's part in one score.
 
-    feature: the one of the topic with the largest contribution. value: in the feature's unit; None where it
-    is not known. contribution: of the whole topic, in log-odds before calibration; positive raises the
-    probability.
+    feature: the one of the topic with the largest contribution, which the text tells too. value: in the
+    feature's unit; None where it is not known. contribution: of the whole topic, in log-odds before
+    calibration; positive raises the probability.
     """
 
     feature: str
@@ -150,11 +150,12 @@ class Teller:
             own = contributions[places] * np.sign(total)  # of those that pull the topic's way
             place = places[int(own.argmax())]
             value = None if np.isnan(values[place]) else float(values[place])
-            what = self._sentence(sentences, values) or self._named(place, value)
+            what = self._sentence(sentences, values, place) or self._named(place, value)
             reasons.append(Reason(self._card.features[place].name, value, total, self._told(what, total)))
         return reasons
 
-    def _sentence(self, sentences: Sequence[Words], values: Sequence[float]) -> Words | None:
+    def _sentence(self, sentences: Sequence[Words], values: Sequence[float], strongest: int) -> Words | None:
+        """The first that can be told; with the strongest feature, if it speaks of others alone."""
         for sentence in sentences:
             places = {name: self._at[name] for name in named(sentence)}
             if not any(np.isnan(values[place]) for place in places.values()):
@@ -164,7 +165,12 @@ class Teller:
                 }
                 en = sentence.en.format_map({name: words.en for name, words in shown.items()})
                 zh = sentence.zh.format_map({name: words.zh for name, words in shown.items()})
-                return Words(_ONE_DAY.sub("1 day", en), zh)
+                told = Words(_ONE_DAY.sub("1 day", en), zh)
+                if strongest in places.values():
+                    return told
+                value = values[strongest]
+                own = self._named(strongest, None if np.isnan(value) else value)
+                return Words(f"{told.en}; {own.en}", f"{told.zh}；{own.zh}")
         return None
 
     def _named(self, place: int, value: float | None) -> Words:

@@ -114,6 +114,11 @@ def names(settings: Settings) -> list[str]:
     return sorted(path.parent.name for path in (settings.home / "releases").glob("*/CURRENT"))
 
 
+def released(settings: Settings, name: str) -> bool:
+    """Whether a model has a version in force."""
+    return _pointer(settings, name).exists()
+
+
 class Releases:
     """Follows the versions in force. `errors`: name -> why its newest version is not the one that serves.
 

@@ -230,6 +230,7 @@ class Scorer:
             if not np.isfinite(chances).all():
                 raise ReleaseError(f"release {name} {version} gave no finite score: promote another version")
             k = request.reasons
+            exact = request.exact or model.sums
             why = model.explain(matrix, k, request.exact) if k else [[]] * len(rows)
             quantiles = target.quantiles
             places: Sequence[float | None] = (
@@ -239,7 +240,8 @@ class Scorer:
             outside = NoScore(name, Failure("outside_population", _outside(target.release)))
             scored = zip(by_customer, inside, chances.tolist(), places, why, strict=True)
             for scores, member, chance, place, said in scored:
-                score = Score(name, chance, place, version, [_reason(reason) for reason in said])
+                reasons = [_reason(reason) for reason in said]
+                score = Score(name, chance, place, version, reasons, exact)
                 scores.append(score if member else outside)
         return by_customer
 

@@ -6,7 +6,7 @@ writes fresh rows is slow or down. Until then it fails closed: a withdrawal bind
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -16,6 +16,8 @@ from features.errors import NoBuild
 from features.inbox import Inbox, Kept
 from features.online import Consents, Published
 from features.settings import Settings
+from serving.contacts import LAST
+from serving.reservations import Contact
 
 OPEN_COMPLAINTS = "open_complaints"  # the feature that counts those that it knows of
 ALL = "all"  # of a consent: every channel
@@ -25,12 +27,14 @@ TABLES = ("consents", "cases", "contacts")
 class Standing(Struct, frozen=True, kw_only=True):
     """What binds, beside her features. consents: channel, or `all` -> purpose -> granted, as she said.
 
-    open_complaint: one that her features do not know. contacts: of other systems, within the policy's
-    window, that her features do not count; last_contact: the last of them.
+    open_complaint: one that her features do not know. received: contacts of other systems that her features
+    do not count. contacts, last_contact: of old records, how many there were within the policy's window,
+    and the last one.
     """
 
     consents: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
+    received: tuple[Contact, ...] = ()
     contacts: int = 0
     last_contact: datetime | None = None
 
@@ -68,13 +72,8 @@ class Standings:
         rows = self.inbox.rows([customer_id], TABLES)
         return Told(rows, self.inbox.overlaid(customer_id) if rows else ("", 0))
 
-    def standing(
-        self, told: Told, published: Published, consents: Consents, as_of: datetime, window: timedelta
-    ) -> Standing:
-        """What binds a decision about her at that moment.
-
-        consents: as published and overlaid. window: of the policy, in which contacts count.
-        """
+    def standing(self, told: Told, published: Published, consents: Consents) -> Standing:
+        """What binds a decision about her. consents: as published and overlaid."""
         said: dict[str, dict[str, bool]] = {}
         for (channel, purpose), given in sorted(consents.items()):
             said.setdefault(channel, {})[purpose] = given
@@ -87,17 +86,16 @@ class Standings:
 
         # A publication whose log has no such table knows none of these, overlaid or not.
         cases = unseen if OPEN_COMPLAINTS in published.features else new
-        counted = f"contacts_{window.days}d" in published.features
+        counted = LAST in published.features
         contacts = [
-            datetime.fromisoformat(row.body["at"])
+            Contact(datetime.fromisoformat(row.body["at"]), row.body["channel"], row.body["action"])
             for row in (unseen if counted else new)
             if row.table == "contacts"
         ]
         return Standing(
             consents=said,
             open_complaint=bool(_open(cases)),
-            contacts=sum(at > as_of - window for at in contacts),
-            last_contact=max(contacts, default=None),
+            received=tuple(contacts),
         )
 
     def _taken_by(self, published: Published) -> int:

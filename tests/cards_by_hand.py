@@ -88,6 +88,7 @@ def figures_by_hand(seed: int, **changes: float) -> dict[str, Any]:
     return {
         "metrics": metrics, "baselines": baselines, "backtest": backtest, "segments": segments,
         "curves": {"reliability": tenths, "gain": gains}, "fairness": ({**city, "groups": 2, **gaps},),
+        "importance": {"days_since_order": 0.9, "orders_90d": 0.2, "spend_90d": 0.4},
         "reasons": {"first": 0.91, "first_three": 0.82, "correlation": 0.97},
     }  # fmt: skip
 

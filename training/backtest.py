@@ -59,15 +59,19 @@ def walk(
     said: Callable[[int], None] | None = None,
     untuned: bool = False,
     cluster: Cluster | None = None,
+    alone: bool = False,
 ) -> list[Step]:
     """A step for every origin, in their order; they are fitted side by side, as many as `side_by_side` lets.
 
     untuned: with the untuned LightGBM at every origin, not at the test alone. cluster: that fits the trees.
+    alone: without any baseline.
     """
 
     def one(origin: datetime) -> tuple[Tried, dict[str, Numbers]]:
         known, part = data.known(origin), data.at(origin)
         tried = try_all(data, origin, seed, parameters, cluster)
+        if alone:
+            return tried, {}
         with_untuned = untuned or origin == data.timeline.test
         sceptics = baselines.scores(known, part, data.features, seed, with_untuned, cluster)
         return tried, sceptics | baselines.of_orders(data, origin, part)

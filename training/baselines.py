@@ -1,17 +1,20 @@
 """What a sceptic would do instead, fitted on every label known at the origin."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from features.words import Words
 from serving.booster import Rows
-from training.candidates import boosted
-from training.distributed import Cluster
-from training.samples import Dataset, Part
+
+if TYPE_CHECKING:
+    from training.distributed import Cluster
+    from training.samples import Dataset, Part
 
 Numbers = NDArray[np.float64]
 
@@ -40,6 +43,10 @@ def scores(
 
     untuned: with the untuned LightGBM, which takes longer than all the others.
     """
+    from sklearn.linear_model import LogisticRegression  # seconds, which those who read a card need not spend
+
+    from training.candidates import boosted
+
     found = {}
     for name, columns in REGRESSIONS.items():
         if not set(columns) <= set(names):

@@ -1,6 +1,6 @@
 """Two models, or a model and anybody's scores, on the same customers at the same moment: paired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from features.moments import DAY, iso
 from features.settings import Settings
 from serving.models import Model
 from training import pooled, samples
+from training.comparison import Comparison, Segment
 from training.evaluate import Figure, Numbers
 from training.targets import Target
 
@@ -28,28 +29,19 @@ LEAST = 30  # of each label in a segment: with fewer, its AUC says nothing
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Customers whose feature lies in low..high, and how much more AUC the first side has among them."""
+class Rows:
+    """The customers of one origin: label and number [n], and their values by feature, of SEGMENTS."""
 
-    feature: str
-    low: float
-    high: float
-    rows: int
-    auc_gain: Figure
+    label: Numbers
+    customer: NDArray[np.int64]
+    values: Mapping[str, Numbers]
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """figures, levels: of each side. gains: what the first has more than the second; of a loss: less."""
-
-    target: str
-    moment: datetime
-    rows: int
-    base_rate: float
-    figures: tuple[Mapping[str, Figure], Mapping[str, Figure]]
-    levels: tuple[Mapping[str, float], Mapping[str, float]]
-    gains: Mapping[str, Figure]
-    segments: tuple[Segment, ...]
+    @classmethod
+    def of(cls, part: samples.Part, names: Sequence[str]) -> "Rows":
+        """Of a part with those features."""
+        able = [name for name in SEGMENTS if name in names]
+        values = {name: part.matrix[:, names.index(name)].astype(np.float64) for name in able}
+        return cls(part.label, part.customer, values)
 
 
 Side = Model | Path
@@ -66,7 +58,7 @@ def compare(
     names = [n for n in SEGMENTS if n in build.features]
     for side in sides:
         if isinstance(side, Model):
-            _require_unseen(side, target, moment)
+            require_unseen(side, target, moment)
             build.require(side.card.needs, by=f"{side.card.name} {side.card.version}")
             names += [f.name for f in side.card.features if f.name not in names]
     part, ids = samples.judged(settings, log, build, target, moment, names)
@@ -77,53 +69,80 @@ def compare(
         columns = [names.index(f.name) for f in side.card.features]
         return side.score(np.ascontiguousarray(part.matrix[:, columns]))
 
-    first, second = scored(sides[0]), scored(sides[1])
-    own, gains = _paired(part.label, part.customer, first, second)
+    rows = Rows.of(part, names)
+    return paired(target, [moment], [rows], [scored(sides[0])], [scored(sides[1])], itself=1)
+
+
+def paired(
+    target: Target,
+    origins: Sequence[datetime],
+    rows: Sequence[Rows],
+    first: Sequence[Numbers],
+    second: Sequence[Numbers],
+    itself: int,
+) -> Comparison:
+    """Two sides' probabilities for the customers of each origin, judged by what came."""
+    own, gains = _figures(rows, first, second)
+    last = rows[-1].label
     return Comparison(
         target.name,
-        moment,
-        len(part),
-        part.base_rate,
+        origins[-1],
+        len(last),
+        float(last.mean()),
         (own["model"], own["other"]),
-        (pooled.level(part.label, first), pooled.level(part.label, second)),
-        gains,
-        tuple(_segments(part, names, first, second)),
+        (pooled.level(last, first[-1]), pooled.level(last, second[-1])),
+        gains["other"],
+        tuple(_segments(rows, first, second)),
+        len(origins),
+        itself,
     )
 
 
-def _paired(
-    label: Numbers, customer: NDArray[np.int64], first: Numbers, second: Numbers
-) -> tuple[dict[str, dict[str, Figure]], dict[str, Figure]]:
-    own, gains = pooled.figures([label], [customer], {"model": [first], "other": [second]})
-    return own, gains["other"]
+_Figures = dict[str, dict[str, Figure]]
 
 
-def _segments(part: samples.Part, names: Sequence[str], first: Numbers, second: Numbers) -> Sequence[Segment]:
-    found = []
-    for feature in SEGMENTS:
-        if feature not in names:
-            continue
-        values = part.matrix[:, names.index(feature)].astype(np.float64)
+def _figures(
+    rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[Numbers]
+) -> tuple[_Figures, _Figures]:
+    labels, customers = [one.label for one in rows], [one.customer for one in rows]
+    return pooled.figures(labels, customers, {"model": first, "other": second})
+
+
+def _segments(rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[Numbers]) -> Iterator[Segment]:
+    """Thirds by each of SEGMENTS, over all origins; one in which a third has not both labels has no say."""
+    for feature in rows[0].values:
+        values = np.concatenate([one.values[feature] for one in rows])
         edges = np.unique(np.nanquantile(values, (0, 1 / 3, 2 / 3, 1)))
         for place, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
-            inside = (values <= high) & ((values > low) if place else (values >= low))
-            label = part.label[inside]
+            inside, able = [], []
+            for number, one in enumerate(rows):
+                of = one.values[feature]
+                inside.append((of <= high) & ((of > low) if place else (of >= low)))
+                if 0 < one.label[inside[-1]].sum() < inside[-1].sum():
+                    able.append(number)
+            label = np.concatenate([one.label[here] for one, here in zip(rows, inside, strict=True)])
             if min(label.sum(), (1 - label).sum()) < LEAST:
                 continue
-            _, gains = _paired(label, part.customer[inside], first[inside], second[inside])
-            found.append(Segment(feature, float(low), float(high), int(inside.sum()), gains["auc_gain"]))
-    return found
+            there = [Rows(rows[n].label[inside[n]], rows[n].customer[inside[n]], {}) for n in able]
+            sides = ([side[n][inside[n]] for n in able] for side in (first, second))
+            _, gains = _figures(there, *sides)
+            yield Segment(feature, float(low), float(high), len(label), gains["other"]["auc_gain"])
 
 
-def _require_unseen(model: Model, target: Target, moment: datetime) -> None:
+def known(model: Model) -> datetime:
+    """When the last label was known that it has learnt from: from then on, what it says is of the future."""
+    return model.card.trained_on.end + model.card.target.horizon_days * DAY
+
+
+def require_unseen(model: Model, target: Target, moment: datetime) -> None:
+    """TrainingError if a model has learnt from what would judge it; UsageError if of another target."""
     card = model.card
     if card.target.name != target.name:
         raise UsageError(f"{card.name} {card.version} predicts {card.target.name}, not {target.name}")
-    known = card.trained_on.end + card.target.horizon_days * DAY
-    if known > moment:
+    if known(model) > moment:
         raise TrainingError(
-            f"{card.name} {card.version} has learnt from labels that were known on {iso(known)}: judged as "
-            f"of {iso(moment)} it would be told what it knows. Compare as of a later moment"
+            f"{card.name} {card.version} has learnt from labels that were known on {iso(known(model))}: "
+            f"judged as of {iso(moment)} it would be told what it knows. Compare as of a later moment"
         )
 
 

@@ -1,11 +1,14 @@
 """What a trained model says of itself: its card, its figures, the verdict."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.definitions import Feature
@@ -16,16 +19,19 @@ from serving.booster import Rows
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.models import Model
 from training import baselines, evaluate, pooled
-from training.backtest import Step
 from training.evaluate import Numbers
-from training.samples import Dataset, Part
 from training.targets import Target, text
+
+if TYPE_CHECKING:  # who reads a card need not load what fits models
+    from training.backtest import Step
+    from training.samples import Dataset, Part
 
 KINDS = {
     "trees": Words("small trees", "小型提升树"),
     "spline": Words("a spline-logistic regression", "样条逻辑回归"),
     "blend": Words("trees and spline-logistic regression, half each", "提升树与样条逻辑回归各半"),
 }
+Bools = NDArray[np.bool_]
 _ASKED = 2_000  # customers whose exact reasons are computed
 CALIBRATIONS = {
     "identity": Words("as it is", "不作校准"),
@@ -105,6 +111,22 @@ def card_of(
     )
 
 
+def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[str, Any]) -> ModelCard:
+    """The card with what its candidates are fitted with, and what was asked of its features before."""
+    moments = len(asked["recomputed_at"])
+    told = Text(
+        f"No feature looks ahead: all {asked['features']} were computed again for up to {asked['customers']} "
+        f"customers at {moments} moments from a log that ended there, and were the same; none tells what "
+        "comes next by so much better than what comes after that, as one that peeks would.",
+        f"没有特征窥视未来：{asked['features']}个特征在{moments}个时点、至多"
+        f"{asked['customers']}名客户上用截止到该时点的日志重新计算，"
+        "结果一致；也没有特征对近期的预测力异常高于其后时段。",
+    )
+    return msgspec.structs.replace(
+        card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)
+    )
+
+
 def with_search(card: ModelCard, origins: Sequence[datetime]) -> ModelCard:
     """The card of a model whose parameters were searched for, with the origins that decided."""
     first, last, number = origins[0], origins[-1], len(origins)
@@ -131,9 +153,15 @@ def with_figures(
 
 
 def with_details(card: ModelCard, model: Model, part: Part, scores: Mapping[str, Numbers]) -> ModelCard:
-    """The card with the test's curves, and how well its approximate reasons agree with exact ones."""
+    """The card with the test's curves, what the model looks at, and how well its approximate reasons agree
+    with exact ones, both over up to _ASKED of the test's customers."""
+    rows = part.matrix[:: max(len(part) // _ASKED, 1)][:_ASKED]
+    exact, _ = model.contributions(rows, exact=True)
     return msgspec.structs.replace(
-        card, curves=evaluate.curves(part.label, scores), reasons=agreement(model, part.matrix)
+        card,
+        curves=evaluate.curves(part.label, scores),
+        importance=importance(card, exact),
+        reasons=agreement(model, rows, exact),
     )
 
 
@@ -157,11 +185,17 @@ def with_segments(card: ModelCard, described: Mapping[str, Any]) -> ModelCard:
     return msgspec.structs.replace(card, notes=notes, **described)
 
 
-def agreement(model: Model, matrix: Rows) -> dict[str, float]:
-    """Approximate against exact reasons of up to _ASKED customers, evenly drawn: the share whose first topic
-    is the same, the mean overlap of the first three, and the correlation of all topics' contributions."""
-    rows = matrix[:: max(len(matrix) // _ASKED, 1)][:_ASKED]
-    quick, exact = (model.teller.sums(model.contributions(rows, wanted)[0]) for wanted in (False, True))
+def importance(card: ModelCard, exact: Numbers) -> dict[str, float]:
+    """Feature -> its mean absolute contribution to the log-odds. exact: Shapley values [n, F]."""
+    mean = np.abs(exact).mean(axis=0)
+    names = (feature.name for feature in card.features)
+    return {name: round(float(one), evaluate.DIGITS) for name, one in zip(names, mean, strict=True)}
+
+
+def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, float]:
+    """Approximate against exact contributions [n, F] of some rows: the share whose first topic is the same,
+    the mean overlap of the first three, and the correlation of all topics' contributions."""
+    quick, exact = (model.teller.sums(of) for of in (model.contributions(rows)[0], contributions))
     first, firsts = (np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :3] for sums in (quick, exact))
     shared = [len(set(a) & set(b)) / len(a) for a, b in zip(first.tolist(), firsts.tolist(), strict=True)]
     told = {
@@ -172,18 +206,54 @@ def agreement(model: Model, matrix: Rows) -> dict[str, float]:
     return {name: round(value, evaluate.DIGITS) for name, value in told.items()}
 
 
-def backtest_of(steps: Sequence[Step]) -> dict[str, Any]:
-    """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin."""
+def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) -> dict[str, Any]:
+    """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin.
+
+    held_out: who of each origin's customers is in the policy's holdout, and was left alone.
+    """
+    held_out = held_out or [np.zeros(len(step.part), np.bool_) for step in steps]
     names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
     metrics, gains = pooled.figures(
         [step.part.label for step in steps],
         [step.part.customer for step in steps],
         {name: [step.scores[name] for step in steps] for name in names},
     )
-    return {"metrics": metrics, "gains": gains, "origins": [_origin(step) for step in steps]}
+    return {
+        "metrics": metrics,
+        "gains": gains,
+        "contacts": _groups(steps, held_out),
+        "origins": [_origin(step, held) for step, held in zip(steps, held_out, strict=True)],
+    }
 
 
-def _origin(step: Step) -> dict[str, Any]:
+def _groups(steps: Sequence[Step], held_out: Sequence[Bools]) -> dict[str, Any]:
+    """The level over all origins of those left alone, of the holdout among them, and of the contacted.
+
+    z knows that a customer comes back at every origin. A group that is not there is absent.
+    """
+    parts = [step.part for step in steps]
+    label = np.concatenate([part.label for part in parts])
+    score = np.concatenate([step.scores["model"] for step in steps])
+    customer = np.concatenate([part.customer for part in parts])
+    treated = np.concatenate([part.treated for part in parts])
+    told = {}
+    for name, rows in _apart(treated, np.concatenate(held_out)).items():
+        if not rows.any():
+            continue
+        missed = np.bincount(customer[rows], (label - score)[rows])
+        told[name] = {
+            "rows": int(rows.sum()),
+            "observed_over_expected": round(float(label[rows].sum() / score[rows].sum()), evaluate.DIGITS),
+            "z": round(float(missed.sum() / np.sqrt((missed**2).sum())), evaluate.DIGITS),
+        }
+    return told
+
+
+def _apart(treated: Bools, held: Bools) -> dict[str, Bools]:
+    return {"untreated": ~treated, "held_out": held, "treated": treated}
+
+
+def _origin(step: Step, held: Bools) -> dict[str, Any]:
     label, score, treated = step.part.label, step.scores["model"], step.part.treated
     told = {
         "moment": iso(step.origin),
@@ -196,7 +266,7 @@ def _origin(step: Step) -> dict[str, Any]:
         **pooled.level(label, score),
         "effect_of_contacts": round(step.fitted[step.candidate].effect, evaluate.DIGITS),
     }
-    for name, rows in (("untreated", ~treated), ("treated", treated)):
+    for name, rows in _apart(treated, held).items():
         if treated.any() and 0 < label[rows].sum() < rows.sum():
             told[name] = {"rows": int(rows.sum()), **pooled.level(label[rows], score[rows])}
     return told

@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
@@ -19,7 +19,6 @@ import numpy as np
 from features.compute.builds import Build
 from features.definitions import catalogue as feature_catalogue
 from features.definitions import feature_hash
-from features.errors import UsageError
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
@@ -29,23 +28,37 @@ from serving import models
 from serving.booster import Rows
 from serving.cards import ModelCard
 from serving.examples import synthetic_examples
-from training import backtest, describe, evaluate, leaks, page, plots, registry, samples, segments
+from training import (
+    backtest,
+    comparison,
+    contest,
+    describe,
+    evaluate,
+    leaks,
+    page,
+    plots,
+    registry,
+    samples,
+    segments,
+)
 from training.candidates import Parameters
 from training.distributed import Cluster
-from training.targets import LABELS, catalogue
+from training.targets import LABELS, of_shop, require_known
+from training.treatment import held_out
 
 if TYPE_CHECKING:
     from training.tune import Found, Search
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 3  # raise when the same settings would give another model
+RECIPE = 4  # raise when the same settings would give another model
 
 
 @dataclass(frozen=True)
 class Trained:
     """A version of a model in the registry. `folder`: its files. `reused`: it was there, nothing fitted.
-    `found`: by a search for parameters, if there was one."""
+    `found`: by a search for parameters, if there was one. `against`: how it does beside the version in force,
+    if there is one that it can be compared with."""
 
     run_id: str
     version: str
@@ -54,6 +67,7 @@ class Trained:
     verdict: Words
     reused: bool = False
     found: "Found | None" = None
+    against: comparison.Contest | None = None
 
 
 def train(
@@ -77,54 +91,56 @@ def train(
     today's declarations, TrainingError if a feature looks ahead.
     """
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    declared = catalogue(shop.declared("TARGETS"))
-    if target_name not in declared:
-        raise UsageError(f"no target {target_name}; there are: {', '.join(declared)}")
+    declared = of_shop(shop)
+    require_known(target_name, declared)
     target = declared[target_name]
     features = feature_catalogue(shop.declared("FEATURES"))
     here = {name: feature for name, feature in features.items() if name in build.features}
     build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
     when = samples.timeline(target, build, as_of, origins)
     learnt, left_out = samples.columns(build, features, when)
-    steps = len(when.origins) + 4
+    steps = len(when.origins) + 5
 
     def say(what: str, done: int) -> None:
         if progress:
             progress(f"{target.name}: {what}", done, steps)
 
-    def read() -> samples.Dataset:
+    def read() -> tuple[samples.Dataset, dict[str, Any]]:
         say("reading features through Feast", 0)
         data = samples.read(settings, log, build, target, when, learnt)
         say("looking for features that look ahead", 0)
-        leaks.require_none(log, build, shop, here, target, data)
-        return data
+        asked = leaks.require_none(log, build, shop, here, target, data)
+        return data.without_events(), asked
 
     recipe = {
         "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
         "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
         "known_by": iso(when.known_by), "lightgbm": lightgbm.__version__, "features": learnt,
-        "currency": shop.currency, "attributes": [shop.segments, shop.protected],
+        "leaks": leaks.RULES, "currency": shop.currency, "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
     if cluster:  # other sums than this machine's, and of so many parts
         recipe["distributed"] = len(cluster.workers)
     defaults = Parameters(monotone=LABELS[target.label].monotone)
-    parameters, data, found = defaults, None, None
+    parameters, data, found, asked = defaults, None, None, dict[str, Any]()
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
-        data = read()
+        data, asked = read()
         found = tune.search(settings, data, recipe, defaults, search, progress, cluster)
         parameters = found.parameters
     recipe |= asdict(parameters)
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     with registry.registering(settings, target.name) as door:
+        champion = registry.champion_of(settings, target.name)
         if (kept := door.find(key)) is not None:
             say(f"version {kept.version} is this very model", steps)
             card = models.load(kept.folder).card
             verdict = describe.verdict_of(card)
-            return Trained(kept.run_id, kept.version, card, kept.folder, verdict, True, found)
-        data = data or read()
+            against = None if champion is None else comparison.kept(kept.folder, champion.model.card)
+            return Trained(kept.run_id, kept.version, card, kept.folder, verdict, True, found, against)
+        if data is None:
+            data, asked = read()
         say(f"fitting at {len(when.origins)} origins, {len(learnt)} features", 1)
         walked = backtest.walk(
             data,
@@ -137,6 +153,7 @@ def train(
         fitted = last.fitted[last.candidate]
         version = door.next_version()
         card = describe.card_of(shop, target, build, data, last, version, seed, features, left_out)
+        card = describe.with_recipe(card, asdict(parameters), asked)
         if found and parameters != defaults:
             card = describe.with_search(card, found.origins)
         with TemporaryDirectory(prefix="propensity-") as scratch:
@@ -144,9 +161,13 @@ def train(
             # Saved once to be judged: what is judged is the very score that is served.
             model = models.save(Path(scratch) / "judged", card, fitted.components, last.calibration, examples)
             scores = {**last.scores, "model": model.score(last.part.matrix)}
-            say(f"judging on {len(last.part):,} customers", steps - 2)
+            held = [
+                held_out(shop, [data.ids[n] for n in step.part.customer], step.origin, step.part.treated)
+                for step in walked
+            ]
+            say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            card = describe.with_figures(card, judged, describe.backtest_of(walked))
+            card = describe.with_figures(card, judged, describe.backtest_of(walked, held))
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
@@ -156,12 +177,16 @@ def train(
             assert np.array_equal(model.score(last.part.matrix), scores["model"])
             drawn = plots.draw(Path(scratch) / "plots", last.part.label, scores, learnt, fitted.gain)
             drawn.append(page.write(Path(scratch) / "card.html", folder, target.population.words))
-            say(f"registering version {version}", steps - 1)
+            say(f"registering version {version}", steps - 2)
             params = recipe | ({"trials": found.trials} if found else {})
             kept = door.register(folder, drawn, card, key, params)
+    against = None
+    if champion is not None:
+        say(f"comparing with version {champion.version}, in force", steps - 1)
+        against = contest.tried(settings, kept.folder, model, champion, target, data, walked, cluster)
     say(f"version {version} registered", steps)
     verdict = describe.verdict_of(model.card)
-    return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found)
+    return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found, against=against)
 
 
 def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:

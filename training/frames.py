@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import UsageError
 from features.log import Log
 from features.moments import midnight
 from features.settings import Settings
@@ -29,9 +28,8 @@ def dataset(target: str, settings: Settings | None = None, as_of: datetime | Non
 
     settings = settings or Settings.from_env()
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    declared = targets.catalogue(shop.declared("TARGETS"))
-    if target not in declared:
-        raise UsageError(f"no target {target}; there are: {', '.join(declared)}")
+    declared = targets.of_shop(shop)
+    targets.require_known(target, declared)
     known_by = as_of or settings.as_of or midnight(min(settings.now(), log.complete_until))
     when = samples.timeline(declared[target], build, known_by, origins=1)
     names, _ = samples.columns(build, catalogue(shop.declared("FEATURES")), when)

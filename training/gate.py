@@ -1,8 +1,8 @@
 """May a version be released? It must beat what a sceptic would do, and not harm what is in force.
 
-Against the champion: no worse by more than a margin, and better in something: in loss or ranking beyond the
-paired interval, or in its level where the champion's is off. Whoever knows better says why (`--force`), and
-that is recorded.
+Against the champion, over all origins of the backtest (contest.py): no worse by more than a margin, and
+better in something: in loss or ranking beyond the paired interval, or in its level where the champion's is
+off. Whoever knows better says why (`--force`), and that is recorded.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from features.words import Words
 from serving.cards import ModelCard
 from serving.models import Model
 from training import baselines, pooled
-from training.compare import Comparison
+from training.comparison import Comparison
 
 # What a release must beat; the untuned LightGBM is a tool, no sceptic.
 SCEPTICS = ("recency", "logistic_rfm", "bgnbd")
@@ -71,11 +71,12 @@ def against_champion(compared: Comparison) -> list[Words]:
     """What the comparison with the champion (the second side) says against the first."""
     auc, loss = compared.gains["auc_gain"], compared.gains["log_loss_gain"]
     shown = f"AUC {auc['value']:+.4f} [{auc['low']:+.4f}, {auc['high']:+.4f}]"
+    over = Words(f" (over {compared.origins} origins)", f"（{compared.origins}个时点）")
     if not auc["low"] > -MARGIN:
         return [
             Words(
-                f"it may rank worse than the champion by more than {MARGIN}: {shown}",
-                f"排序能力可能比现行冠军差超过 {MARGIN}：{shown}",
+                f"it may rank worse than the champion by more than {MARGIN}: {shown}{over.en}",
+                f"排序能力可能比现行冠军差超过 {MARGIN}：{shown}{over.zh}",
             )
         ]
     found = []
@@ -84,8 +85,9 @@ def against_champion(compared: Comparison) -> list[Words]:
         shown += f", log-loss {loss['value']:+.4f} [{loss['low']:+.4f}, {loss['high']:+.4f}]"
         found.append(
             Words(
-                f"it is not better than the champion beyond chance, nor does it mend its level: {shown}",
-                f"与现行冠军相比没有超出偶然的改善，也未修正其概率水平：{shown}",
+                "it is not better than the champion beyond chance, nor does it mend its level: "
+                f"{shown}{over.en}",
+                f"与现行冠军相比没有超出偶然的改善，也未修正其概率水平：{shown}{over.zh}",
             )
         )
     for segment in compared.segments:
@@ -94,8 +96,8 @@ def against_champion(compared: Comparison) -> list[Words]:
             where = f"{segment.feature} {segment.low:g} to {segment.high:g}"
             found.append(
                 Words(
-                    f"it ranks worse where {where}: AUC {gain['value']:+.3f}",
-                    f"在 {where} 的客户中排序变差：AUC {gain['value']:+.3f}",
+                    f"it ranks worse where {where}: AUC {gain['value']:+.3f}{over.en}",
+                    f"在 {where} 的客户中排序变差：AUC {gain['value']:+.3f}{over.zh}",
                 )
             )
     return found

@@ -6,17 +6,14 @@ To add a kind's, add it to GATES.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from features.compute.builds import Build
 from features.errors import FeatureMismatch, TrainingError
-from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from serving import effects, segmentation, value
 from serving.releases import Release
-from training import gate, transitions, value_gate
-from training.compare import Comparison, compare
-from training.targets import catalogue
+from training import contest, gate, transitions, value_gate
+from training.targets import of_shop
 
 Gate = Callable[[Settings, Release, Path, Release | None], list[Words]]
 
@@ -29,21 +26,14 @@ def objections(settings: Settings, release: Release, folder: Path, champion: Rel
 def of_target(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
     """Of a classifier."""
     card, compared, against = release.model.card, None, list[Words]()
-    declared = catalogue(shop_of(settings).declared("TARGETS"))
-    if champion is not None and card.target.name in declared:
+    if champion is not None and card.target.name in of_shop(shop_of(settings)):
         try:
-            compared = _compared(settings, release, champion)
+            compared = contest.compared(settings, folder, champion)
         except FeatureMismatch:
             pass  # the champion answers nobody any more (or the version does not, which `promote` says)
         except TrainingError as error:  # one of them has learnt what it would be judged by
             against = [value_gate.incomparable(error)]
     return against + gate.objections(release.classifier, folder, compared)
-
-
-def _compared(settings: Settings, release: Release, champion: Release) -> Comparison:
-    card, sides = release.model.card, (release.classifier, champion.classifier)
-    target = catalogue(shop_of(settings).declared("TARGETS"))[card.target.name]
-    return compare(settings, Log.open(settings), Build.open(settings), target, sides, card.tested_on.moment)
 
 
 def of_segmentation(

@@ -14,7 +14,7 @@ import numpy as np
 from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, iso
-from features.shop import Policy
+from features.policy import Policy
 from features.words import Words
 from serving.decide import in_holdout
 from serving.groups import held_out

@@ -5,10 +5,11 @@ from math import exp
 from typing import Any
 
 from features.charts import Dot, curve, dots
-from features.pages import Content, Html, paragraph, section, table
+from features.pages import Content, Html, code, paragraph, section, table
 from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
+from training.comparison import Comparison, Contest
 from training.describe import CALIBRATIONS, KINDS
 from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
 
@@ -73,6 +74,49 @@ def over_the_origins(card: ModelCard) -> Html:
             "came. A gain whose whole interval is above 0 is shown.",
             "在多个时点上用同一方法、仅用当时已知的数据重新训练，再以之后的实际结果评估。整个区间大于0的提升才算得到证明。",
         ),
+    )
+
+
+def in_force(card: ModelCard, against: Contest | None) -> Html | str:
+    """How it does beside the version in force, over all origins: what the gate judges by."""
+    if against is None:
+        return ""
+    found, other = against.compared, Words(f"version {against.version}", f"版本{against.version}")
+    rows = [
+        (who, *(cell(own.get(name)) for name in ("auc", "log_loss")), *_level(level))
+        for who, own, level in zip((MODEL, other), found.figures, found.levels, strict=True)
+    ]
+    gained = (cell(found.gains["auc_gain"], "+"), cell(found.gains["log_loss_gain"], "+"))
+    head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *_LEVEL)
+    groups = [
+        (code(one.feature), f"{one.low:g}", f"{one.high:g}", one.rows, cell(one.auc_gain, "+"))
+        for one in found.segments
+    ]
+    by = (
+        Words("By", "维度"), Words("From", "起"), Words("To", "止"), Words("Rows", "行数"), _gain("auc_gain"),
+    )  # fmt: skip
+    return section(
+        Words(
+            f"Against version {against.version}, in force when it was compared: {found.origins} moments",
+            f"与当时在用的版本{against.version}对比：{found.origins}个时点",
+        ),
+        table(head, [*rows, (Words("gained", "提升"), *gained, None, None, None, None)], right=range(1, 6)),
+        table(by, groups, right=range(1, 5)) if groups else "",
+        note=contested(found),
+    )
+
+
+def contested(found: Comparison) -> Words:
+    """How a comparison with the version in force was made."""
+    anew = found.origins - found.itself
+    return Words(
+        f"Paired over the same customers at {found.origins} moments; intervals know that a customer comes "
+        f"back in each. At {found.itself} of them the version in force scored itself"
+        + (f"; at the {anew} before, its recipe was fitted anew on what was known then." if anew else ".")
+        + " Level: at the last moment.",
+        f"在{found.origins}个时点对同一批客户成对比较，区间已考虑同一客户重复出现。其中{found.itself}个时点由在用版本直接评分"
+        + (f"，之前的{anew}个时点用其方法和当时已知的数据重新训练。" if anew else "。")
+        + "概率水平：最后时点。",
     )
 
 
@@ -145,6 +189,7 @@ def contacts(card: ModelCard) -> Html:
     return section(
         title,
         table(chosen_head, chosen, right=(3, 4)),
+        *_over_all(card),
         table(head, apart, right=range(2, 6)) if apart else "",
         note=Words(
             "The model speaks of customers whom the shop leaves alone for the horizon. Effect of contacts: "
@@ -159,7 +204,51 @@ def contacts(card: ModelCard) -> Html:
     )
 
 
-_GROUPS = {"untreated": Words("left alone", "未触达"), "treated": Words("contacted", "已触达")}
+_GROUPS = {
+    "untreated": Words("left alone", "未触达"),
+    "held_out": Words("of them the policy's holdout", "其中策略对照组"),
+    "treated": Words("contacted", "已触达"),
+}
+
+
+def _over_all(card: ModelCard) -> list[Html]:
+    """Observed over expected of each group over all moments, and whether there is a holdout to trust."""
+    groups = card.backtest.get("contacts")
+    if not groups:
+        return []
+    rows = [
+        (
+            words,
+            groups[name]["rows"],
+            f"{groups[name]['observed_over_expected']:.3f}",
+            f"{groups[name]['z']:+.2f}",
+        )
+        for name, words in _GROUPS.items()
+        if name in groups
+    ]
+    head = (Words("Over all moments", "全部时点"), Words("Rows", "行数"), *_LEVEL[:2])
+    return [table(head, rows, right=range(1, 4)), paragraph(holdout(groups))]
+
+
+def holdout(groups: Mapping[str, Any]) -> Words:
+    """What the groups of `backtest.contacts` may be taken for."""
+    if "treated" not in groups:
+        return Words(
+            "Nobody is known to have been contacted: the log has no contacts within these horizons.",
+            "没有触达记录：日志中这些预测期内没有触达。",
+        )
+    if "held_out" not in groups:
+        return Words(
+            "There is no holdout in this log: no policy left some customers alone by lot, so those left "
+            "alone are those whom somebody chose not to contact.",
+            "此日志中没有对照组：没有按策略随机保留不触达的客户，未触达者是被人为选择不触达的客户。",
+        )
+    return Words(
+        "The holdout was left alone by lot: its level is the one to trust.",
+        "对照组随机产生且未被触达：其概率水平最可信。",
+    )
+
+
 _NOT_ADJUSTED = Words("not adjusted for", "未作调整")
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +28,11 @@ from features.contracts import part_of
 from features.definitions import Feature
 from features.errors import TrainingError
 from features.log import Log
-from features.moments import DAY
+from features.moments import DAY, iso
 from features.shop import Shop
 from serving.booster import Rows
 from training import pooled
-from training.labels import events, labels
+from training.labels import labels
 from training.samples import Dataset, Part
 from training.targets import Target
 
@@ -43,12 +44,15 @@ AHEAD = 0.1  # of AUC: far more than any honest feature of the public logs has
 SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
 FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
 LEAST = 50  # of each kind of outcome: with fewer there is no power to speak of
+# Part of every model's recipe: a version is found again only if it was asked the same.
+RULES = (CUSTOMERS, ROWS, AHEAD, SURE, LEAST)
 
 
 def require_none(
     log: Log, build: Build, shop: Shop, features: Mapping[str, Feature], target: Target, data: Dataset
-) -> None:
-    """TrainingError, with names and what to do, if a feature of the data looks ahead of its moment.
+) -> dict[str, Any]:
+    """What was asked of the features, for the card; TrainingError, with names and what to do, if one of the
+    data looks ahead of its moment.
 
     features: all that the build has.
     """
@@ -60,7 +64,8 @@ def require_none(
             "`propensity features build` for them anew; if that changes nothing, correct the declaration "
             "(`propensity check`)"
         )
-    if peeking := {name: gap for name, gap in powers(log, target, data).items() if name not in wrong}:
+    told = powers(target, data)
+    if peeking := {name: gap for name, gap in told.items() if name not in wrong}:
         listed = ", ".join(f"{name} (by {gap:.2f} of AUC)" for name, gap in peeking.items())
         found.append(
             f"{listed} told what came next far better than what came after that. Look for rows that are made "
@@ -69,6 +74,12 @@ def require_none(
         )
     if found:
         raise TrainingError(f"{target.name} is not trained, features look ahead: {'; '.join(found)}")
+    return {
+        "features": len(data.features),
+        "recomputed_at": [iso(moment) for moment in _asked(data)],
+        "customers": CUSTOMERS,
+        "largest_allowed": AHEAD,
+    }
 
 
 def made_of(build: Build, log: Log) -> Log:
@@ -79,9 +90,8 @@ def made_of(build: Build, log: Log) -> Log:
 
 def recomputed(log: Log, shop: Shop, features: Mapping[str, Feature], data: Dataset) -> list[str]:
     """The columns that differ, for some customer and moment, from what was known then."""
-    when = data.timeline
     some: dict[datetime, Part] = {}
-    for moment in (when.moments[0], when.moments[len(when.moments) // 2], when.test):
+    for moment in _asked(data):
         part = data.at(moment)
         some[moment] = part.rows(np.arange(len(part)) % -(-len(part) // CUSTOMERS) == 0)
     ids = {moment: [data.ids[number] for number in part.customer] for moment, part in some.items()}
@@ -97,6 +107,12 @@ def recomputed(log: Log, shop: Shop, features: Mapping[str, Feature], data: Data
     return [name for name, wrong in zip(data.features, differ, strict=True) if wrong]
 
 
+def _asked(data: Dataset) -> tuple[datetime, ...]:
+    """The moments at which features are recomputed: the first, one in the middle, the test."""
+    when = data.timeline
+    return when.moments[0], when.moments[len(when.moments) // 2], when.test
+
+
 def _values(
     log: Log, shop: Shop, features: Mapping[str, Feature], moment: datetime, ids: Sequence[str],
     names: Sequence[str],
@@ -107,11 +123,11 @@ def _values(
     return np.column_stack([rows[name].to_numpy().astype(np.float32) for name in names])
 
 
-def powers(log: Log, target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, float]:
-    """Feature -> how much more of AUC it has for what comes next than it would have if it did not look ahead,
-    where that is more than `ahead`, beyond chance.
+def powers(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, float]:
+    """Feature -> how much more of AUC it has for what comes next, by the events of the data, than it would
+    have if it did not look ahead, where that is more than `ahead`, beyond chance.
     """
-    tables, by = events(log, target), data.timeline.known_by
+    tables, by = data.events, data.timeline.known_by
     of = replace(target, label="order") if target.label == "overdue" else target  # a silence has no day
     days = target.horizon_days
     found: dict[str, float] = {}

@@ -3,52 +3,39 @@
 The page holds every figure of card.json. It asks nothing of the network, and reads nothing but the folder.
 """
 
+import json
 from pathlib import Path
-
-import numpy as np
-import pyarrow.parquet as pq
 
 from features.definitions import UNITS
 from features.files import write_atomically
 from features.moments import iso
 from features.pages import Content, Html, banner, bullets, code, page, paragraph, section, table, tiles
 from features.words import Words
-from serving import folders, kinds, models
-from serving.booster import Numbers
+from serving import folders
 from serving.cards import ModelCard, Text
 from training import judged, segments_page, targets
+from training.comparison import Contest
 from training.describe import KINDS
 from training.figures import baseline, headline, shown, verdict
 
 
-def write(out: Path, folder: Path, population: Words | None = None) -> Path:
+def write(out: Path, folder: Path, population: Words | None = None, against: Contest | None = None) -> Path:
     """Write the page of a model's folder; return `out`.
 
     population: whom the model speaks of, in both languages; without it, as the card says it, in English.
+    against: how it does beside the version in force, which is kept beside the folder.
     ReleaseError if the folder holds no model, ReleaseCorrupt if it was changed.
     """
     folders.verify(folder)
     card = folders.read_json(folder / "card.json", ModelCard)
-    moved = importance(folder) if kinds.of(card) is kinds.CLASSIFIER else np.zeros(0)
-    write_atomically(out, render(card, moved, population).encode())
+    write_atomically(out, render(card, population, against=against).encode())
     return out
 
 
-def importance(folder: Path) -> Numbers:
-    """Of each feature, its mean absolute contribution to the log-odds over the folder's examples: [F]."""
-    model = models.load(folder)
-    names = [feature.name for feature in model.card.features]
-    examples = pq.ParquetFile(folder / "examples.parquet").read(columns=names)
-    rows = np.column_stack([examples[name].to_numpy() for name in names])
-    contributions, _ = model.contributions(rows)
-    mean: Numbers = np.abs(contributions).mean(axis=0)
-    return mean
-
-
 def render(
-    card: ModelCard, importance: Numbers, population: Words | None = None, language: str = "en"
+    card: ModelCard, population: Words | None = None, language: str = "en", against: Contest | None = None
 ) -> str:
-    """The page, with the importance [F] of the card's features. `language`: en or zh, what it shows first."""
+    """The page. `language`: en or zh, what it shows first."""
     well, sentence = verdict(card)
     whom = population or Words(card.target.population, card.target.population)
     return page(
@@ -72,11 +59,12 @@ def render(
         section(Words("What it learned from", "训练数据"), table(_TWO, _data(card))),
         judged.at_the_test(card),
         judged.over_the_origins(card),
+        judged.in_force(card, against),
         judged.each_origin(card),
         segments_page.by_segment(card),
         judged.gain(card),
         judged.contacts(card),
-        _features(card, importance) if len(importance) else "",
+        _features(card),
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
         note=Words(
             "The card of a model, written from what training measured. Brackets are 95 % intervals.",
@@ -147,38 +135,52 @@ def _data(card: ModelCard) -> list[tuple[Content, Content]]:
         (Words("Came true among them", "其中命中比例"), f"{tested.base_rate:.1%}"),
         (Words("Currency", "货币"), card.currency),
         (Words("Seed", "随机种子"), code(str(learnt.seed))),
+        *_parameters(card),
         (Words("Fingerprint of the features' build", "特征构建指纹"), code(learnt.build)),
         (Words("Fingerprint of the customer log", "客户日志指纹"), code(learnt.log)),
     ]
 
 
-def _features(card: ModelCard, importance: Numbers) -> Html:
-    total = float(importance.sum()) or 1.0
+def _parameters(card: ModelCard) -> list[tuple[Content, Content]]:
+    if not card.parameters:
+        return []
+    told = json.dumps(card.parameters, sort_keys=True)
+    return [(Words("Parameters of its candidates", "候选模型参数"), code(told))]
+
+
+def _features(card: ModelCard) -> Html | str:
+    if not card.features:
+        return ""
+    title = Words(
+        f"What it looks at: {len(card.features)} features by importance",
+        f"使用的{len(card.features)}个特征（按重要性）",
+    )
+    if not card.importance:
+        names = [code(feature.name) for feature in card.features]
+        return section(title, paragraph(judged.NOT_JUDGED), bullets(names))
+    total = sum(card.importance.values()) or 1.0
     rows = [
         (
-            place + 1,
-            Words(card.features[i].en, card.features[i].zh),
-            code(card.features[i].name),
-            UNITS.get(card.features[i].unit, card.features[i].unit),
-            f"{importance[i]:.4f}",
-            f"{importance[i] / total:.1%}",
+            place + 1, Words(feature.en, feature.zh), code(feature.name),
+            UNITS.get(feature.unit, feature.unit),
+            f"{card.importance[feature.name]:.4f}", f"{card.importance[feature.name] / total:.1%}",
         )
-        for place, i in enumerate(np.argsort(-importance, kind="stable"))
-    ]
+        for place, feature in enumerate(sorted(card.features, key=lambda one: -card.importance[one.name]))
+    ]  # fmt: skip
     head = (
         Words("Rank", "排名"), Words("Feature", "特征"), Words("Name", "名称"), Words("Unit", "单位"),
         Words("Importance", "重要性"), Words("Share", "占比"),
     )  # fmt: skip
     return section(
-        Words(
-            f"What it looks at: {len(rows)} features by importance", f"使用的{len(rows)}个特征（按重要性）"
-        ),
+        title,
         *_agreement(card),
         table(head, rows, right=(0, 4, 5)),
         note=Words(
-            "Importance: how far a feature moves the log-odds, up or down, on average over the made-up rows "
-            "that the model is verified by. It says what the model looks at, not what causes anything.",
-            "重要性：特征在模型校验用的合成样本上对对数几率的平均绝对影响。它说明模型看重什么，不代表因果。",
+            "Importance: how far a feature moves the log-odds, up or down, on average over customers of the "
+            "test (the mean absolute Shapley value of up to 2,000 of them). It says what the model looks at, "
+            "not what causes anything.",
+            "重要性：特征对测试客户（至多2,000名）对数几率的平均绝对影响（Shapley值绝对值的均值）。"
+            "它说明模型看重什么，不代表因果。",
         ),
     )
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from training.evaluate import DIGITS, Figure, Numbers, losses, recalibration
 
@@ -22,6 +21,8 @@ def auc(label: Numbers, score: Numbers) -> tuple[float, Numbers]:
     >>> auc(np.array([0., 0., 1., 1.]), np.array([.1, .4, .35, .8]))[0]
     0.75
     """
+    from scipy.stats import rankdata  # half a second, which those who read a card need not spend
+
     ones = label == 1
     n1, n0 = int(ones.sum()), int((~ones).sum())
     rank = rankdata(score)

@@ -3,14 +3,18 @@
 A shop's own population is a `Population` over any feature, built-in or from its shop.py.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from features.definitions import Feature
 from features.errors import FeatureError
+from features.toml import nearest
 from features.words import Words
 from serving.cards import Members, Op
+
+_WINDOW = re.compile(r"_\d+d$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,15 @@ def consenting(channel: str, words: Words) -> Population:
     return Population(words=said, feature=f"{channel}_consent", op="==", value=1)
 
 
+def _meant(name: str, features: Mapping[str, Feature]) -> str:
+    """What a feature that is not declared probably should have been: another window of it, or a like name."""
+    family = _WINDOW.sub("", name)
+    windows = [one for one in features if _WINDOW.sub("", one) == family and one != family]
+    if windows and family != name:
+        return f"; its windows are {', '.join(windows)}"
+    return nearest(name, features).rstrip(".")
+
+
 def problems(population: Population, features: Mapping[str, Feature] | None = None) -> list[str]:
     """The contract that every population must pass; empty when it does. features: all that are declared."""
     found = []
@@ -91,7 +104,10 @@ def problems(population: Population, features: Mapping[str, Feature] | None = No
     if features is not None and population.feature is not None:
         feature = features.get(population.feature)
         if feature is None:
-            found.append(f"the population is known by {population.feature}, which is no declared feature")
+            meant = _meant(population.feature, features)
+            found.append(
+                f"the population is known by {population.feature}, which is no declared feature{meant}"
+            )
         elif population.days < (feature.window or 0):
             found.append(f"the population needs days={feature.window}: {feature.name} looks back so far")
     return found

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, iso
-from features.shop import Policy
+from features.policy import Policy
 from features.words import Words
 from serving.decide import in_holdout
 from training.sequential import LEAST, Difference, Group

@@ -1,5 +1,7 @@
 """The only door to MLflow: runs, versions, aliases, and promotion of a version to a release.
 
+`registered` reads the same versions without loading MLflow.
+
     home/mlflow.db                            runs and versions; one registered model a name
                                               (or the schema propensity_mlflow of PROPENSITY_DATABASE)
     home/mlartifacts/<run>/artifacts/model    a version's folder of plain files: see serving.kinds
@@ -20,25 +22,37 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
 
 from features import database, store
 from features.compute.builds import Build
-from features.errors import NoBuild, TrainingError, UsageError
+from features.errors import NoBuild, TrainingError
 from features.files import locked, sha256
 from features.online import OnlineRows
 from features.settings import Settings
-from features.shop import shop_of
 from features.words import Words
 from serving import folders, kinds, releases
 from serving.cards import ModelCard
-from serving.models import Model
 from serving.releases import Release
 from training import gates
-from training.targets import catalogue
+from training.registered import (
+    CHALLENGER,
+    CHAMPION,
+    ROLLBACK,
+    SUMS,
+    aliases,
+    file_of,
+    folder_of,
+    folder_of_run,
+    registered,
+    resolve,
+)
 
-CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
-_KEY, _SUMS = "recipe_key", "sha256_of_sums"  # tags of a version
+__all__ = [
+    "CHALLENGER", "CHAMPION", "ROLLBACK", "Door", "Kept", "aliases", "champion_of", "folder_of", "objections",
+    "opened", "promote", "registering", "resolve",
+]  # fmt: skip
+
+_KEY = "recipe_key"  # a tag of a version
 _FORCED, _OVERRULED = "forced_because", "gate_objected"  # of one that was released against the gate
 
 
@@ -59,18 +73,18 @@ class Door:
 
     def find(self, key: str) -> Kept | None:
         """The version of that recipe, verified; it becomes the challenger unless it is the champion."""
-        for version in self._client.search_model_versions(f"name = '{self._name}'"):
-            if version.tags.get(_KEY) == key:
-                kept = Kept(version.run_id, str(version.version), verified(self._settings, version))
-                if aliases_of(self._client, self._name).get(CHAMPION) != kept.version:
+        for one in registered(self._settings, self._name):
+            if one.tags.get(_KEY) == key:
+                kept = Kept(one.run_id, one.version, folder_of(self._settings, self._name, one.version))
+                if CHAMPION not in one.aliases:
                     self._client.set_registered_model_alias(self._name, CHALLENGER, kept.version)
                 return kept
         return None
 
     def next_version(self) -> str:
         """The number that `register` will give."""
-        versions = self._client.search_model_versions(f"name = '{self._name}'")
-        return str(1 + max((int(version.version) for version in versions), default=0))
+        found = registered(self._settings, self._name)
+        return str(1 + max((int(one.version) for one in found), default=0))
 
     def register(
         self, folder: Path, drawn: Sequence[Path], card: ModelCard, key: str, recipe: Mapping[str, Any]
@@ -94,8 +108,8 @@ class Door:
         for path in drawn:
             client.log_artifact(id, str(path), "plots")
         client.log_artifacts(id, str(folder), "model")
-        kept = _folder(self._settings, id)
-        tags = {_KEY: key, _SUMS: sha256(kept / folders.SUMS), "log": build.log}
+        kept = folder_of_run(self._settings, id)
+        tags = {_KEY: key, SUMS: sha256(kept / folders.SUMS), "log": build.log}
         _known_model(client, name)
         made = client.create_model_version(name, source=str(kept.absolute()), run_id=id, tags=tags)
         client.set_terminated(id)
@@ -116,40 +130,6 @@ def registering(settings: Settings, name: str) -> Iterator[Door]:
         yield Door(settings, client, name)
 
 
-def aliases(settings: Settings, name: str) -> dict[str, str]:
-    """Alias -> version; empty if nothing was trained."""
-    if not exists(settings):
-        return {}
-    with opened(settings) as client:
-        return aliases_of(client, name)
-
-
-def resolve(settings: Settings, name: str, version: str | None = None) -> str:
-    """The version that a number or an alias names; None: the challenger, else the champion.
-
-    TrainingError, with what there is, if it names none; UsageError if there is no such target.
-    """
-    # A target that is declared no more may still have versions. MLflow's queries choke on odd characters.
-    if name.isidentifier() and exists(settings):
-        with opened(settings) as client:
-            named = aliases_of(client, name)
-            known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
-        if version is None:
-            version = named.get(CHALLENGER) or named.get(CHAMPION)
-        version = named.get(version or "", version)
-        if version in known:
-            return version
-        if known:
-            raise TrainingError(
-                f"{name} has no version {version or CHALLENGER}: it has {', '.join(sorted(known, key=int))}"
-                + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
-            )
-    declared = [*catalogue(shop_of(settings).declared("TARGETS")), *kinds.OF_NO_TARGET]
-    if name not in declared:
-        raise UsageError(f"no target {name!r}; there are: {', '.join(declared)}")
-    raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
-
-
 def promote(settings: Settings, name: str, version: str | None = None, force: str | None = None) -> Release:
     """Release a version (default: the challenger), score everyone with it, and make it the champion.
 
@@ -160,14 +140,14 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
     """
     version = resolve(settings, name, version)
     with locked(settings.home / "mlflow.lock"), opened(settings, alone=True) as client:
-        named = aliases_of(client, name)
+        named = aliases(settings, name)
         in_force = name in releases.names(settings) and releases.current(settings, name) == version
-        folder = verified(settings, client.get_model_version(name, version))
+        folder = folder_of(settings, name, version)
         if in_force and named.get(CHAMPION) == version:
             return releases.publish(settings, folder, name, version)  # puts right what was changed since
         release = Release(name, version, kinds.load(folder))
         card = release.model.card
-        _pass(settings, client, release, folder, named, force)
+        _pass(settings, client, release, folder, force)
         build = Build.open(settings)
         build.require(card.needs, by=f"{name} {version}")
         try:
@@ -193,39 +173,21 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
 
 def objections(settings: Settings, name: str, version: str) -> list[Words]:
     """What the gate has against releasing that version now."""
-    with opened(settings) as client:
-        named = aliases_of(client, name)
-        folder = verified(settings, client.get_model_version(name, version))
-        return _objections(settings, client, Release(name, version, kinds.load(folder)), folder, named)
+    folder = folder_of(settings, name, version)
+    return _objections(settings, Release(name, version, kinds.load(folder)), folder)
 
 
-def folder_of(settings: Settings, name: str, version: str) -> Path:
-    """The verified folder of a registered version."""
-    with opened(settings) as client:
-        return verified(settings, client.get_model_version(name, version))
+def champion_of(settings: Settings, name: str) -> Release | None:
+    """The version that is champion, loaded and verified; None if nothing was released."""
+    version = aliases(settings, name).get(CHAMPION)
+    if version is None:
+        return None
+    return Release(name, version, kinds.load(folder_of(settings, name, version)))
 
 
-def model_of(settings: Settings, name: str, version: str | None = None) -> Model:
-    """A registered classifier, verified: by number or alias; None: the challenger, else the champion.
-
-    UsageError for a model of another kind.
-    """
-    model = kinds.load(folder_of(settings, name, resolve(settings, name, version)))
-    if not isinstance(model, Model):
-        raise UsageError(f"{name} gives no probability, so nothing can be compared: `promote` judges it")
-    return model
-
-
-def _pass(
-    settings: Settings,
-    client: Any,
-    release: Release,
-    folder: Path,
-    named: Mapping[str, str],
-    force: str | None,
-) -> None:
+def _pass(settings: Settings, client: Any, release: Release, folder: Path, force: str | None) -> None:
     """TrainingError if the gate objects and nobody says why it is released nevertheless."""
-    against = _objections(settings, client, release, folder, named)
+    against = _objections(settings, release, folder)
     if against and not force:
         listed = "; ".join(words.en for words in against)
         raise TrainingError(
@@ -239,17 +201,12 @@ def _pass(
         client.set_model_version_tag(release.name, release.version, _OVERRULED, overruled)
 
 
-def _objections(
-    settings: Settings, client: Any, release: Release, folder: Path, named: Mapping[str, str]
-) -> list[Words]:
+def _objections(settings: Settings, release: Release, folder: Path) -> list[Words]:
     """The gate's, with the champion as it would score today. What was champion before passed it then."""
+    named = aliases(settings, release.name)
     if release.version in (named.get(CHAMPION), named.get(ROLLBACK)):
         return []
-    champion = None
-    if CHAMPION in named:
-        kept = verified(settings, client.get_model_version(release.name, named[CHAMPION]))
-        champion = Release(release.name, named[CHAMPION], kinds.load(kept))
-    return gates.objections(settings, release, folder, champion)
+    return gates.objections(settings, release, folder, champion_of(settings, release.name))
 
 
 @contextmanager
@@ -260,7 +217,7 @@ def opened(settings: Settings, alone: bool = False) -> Iterator[Any]:
     with ExitStack() as stack:
         if settings.database is None:
             settings.home.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{_file(settings).absolute()}"
+            uri = f"sqlite:///{file_of(settings).absolute()}"
         else:
             # MLflow keeps its engines for ever; without a pool they keep no connection.
             os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
@@ -269,32 +226,6 @@ def opened(settings: Settings, alone: bool = False) -> Iterator[Any]:
         # MLflow maps its tables with a loader that SQLAlchemy 2.1 deprecates.
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated")
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _file(settings: Settings) -> Path:
-    return settings.home / "mlflow.db"
-
-
-def exists(settings: Settings) -> bool:
-    """Whether anything can have been registered: asking must not write a database."""
-    return settings.database is not None or _file(settings).exists()
-
-
-def verified(settings: Settings, version: Any) -> Path:
-    """The folder of a registered version. TrainingError if it is not what was registered."""
-    folder = _folder(settings, version.run_id)
-    sums = folder / folders.SUMS
-    if not sums.is_file() or sha256(sums) != version.tags.get(_SUMS):  # None: registered by others' hands
-        raise TrainingError(
-            f"{folder} is not what {version.name} {version.version} was registered with: "
-            "restore it, or delete that version in MLflow and train again"
-        )
-    return folder
-
-
-def _folder(settings: Settings, run_id: str) -> Path:
-    """By the home, not as MLflow recorded it: a home that is moved still works."""
-    return settings.home / "mlartifacts" / run_id / "artifacts" / "model"
 
 
 def _experiment(settings: Settings, client: Any, name: str) -> str:
@@ -312,16 +243,6 @@ def _experiment(settings: Settings, client: Any, name: str) -> str:
 def _known_model(client: Any, name: str) -> None:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-
-
-def aliases_of(client: Any, name: str) -> dict[str, str]:
-    """Alias -> version of that model; empty if there is none."""
-    try:
-        return {alias: str(v) for alias, v in client.get_registered_model(name).aliases.items()}
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return {}
-        raise
 
 
 def _flat(card: ModelCard) -> Iterator[tuple[str, float]]:

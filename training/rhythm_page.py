@@ -1,6 +1,6 @@
 """The rhythm of a log and the targets that it suggests, for people: tables in both languages, and a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from math import isnan
 
@@ -74,14 +74,16 @@ def silences(rhythm: Rhythm) -> Sheet:
     )  # fmt: skip
 
 
-def proposed(rhythm: Rhythm, found: Sequence[Proposal]) -> Sheet:
-    """The proposed targets."""
+def proposed(rhythm: Rhythm, found: Sequence[Proposal], by_itself: Collection[str] = ()) -> Sheet:
+    """The proposed targets. by_itself: those that `propensity train` trains without being named."""
 
     def state(proposal: Proposal) -> Words:
         if proposal.needed_days > rhythm.days:
             return words("needs {n} days of log", "需要{n}天日志", n=proposal.needed_days)
+        if proposal.declared and proposal.target.name in by_itself:
+            return Words("declared: trained by itself", "已声明：默认训练")
         if proposal.declared:
-            return Words("declared: train it by name", "已声明：可按名称训练")
+            return Words("declared: trained by name", "已声明：按名称训练")
         return Words("to be declared in shop.py", "需在shop.py中声明")
 
     return Sheet(
@@ -116,17 +118,23 @@ def declarations(found: Sequence[Proposal]) -> str:
     return "\n".join(source(one.target) for one in found if not one.declared)
 
 
-def sheets(rhythm: Rhythm, found: Sequence[Proposal]) -> tuple[Sheet, ...]:
+def sheets(rhythm: Rhythm, found: Sequence[Proposal], by_itself: Collection[str] = ()) -> tuple[Sheet, ...]:
     """All of it, in the order in which it is read."""
-    return gaps(rhythm), silences(rhythm), proposed(rhythm, found), reasons(found)
+    return gaps(rhythm), silences(rhythm), proposed(rhythm, found, by_itself), reasons(found)
 
 
-def render(shop: str, rhythm: Rhythm, found: Sequence[Proposal], language: str = "en") -> str:
+def render(
+    shop: str,
+    rhythm: Rhythm,
+    found: Sequence[Proposal],
+    language: str = "en",
+    by_itself: Collection[str] = (),
+) -> str:
     """One self-contained HTML document in both languages; `language`: the one that it shows at first."""
     parts = [section(Words("The rhythm", "购物节奏"), _plot(rhythm, found))]
     parts += [
         section(sheet.title, table(sheet.head, sheet.rows, sheet.right), note=sheet.note or "")
-        for sheet in sheets(rhythm, found)
+        for sheet in sheets(rhythm, found, by_itself)
     ]
     if own := declarations(found):
         title = Words("For TARGETS in shop.py", "写入shop.py的TARGETS")

@@ -9,7 +9,7 @@ it is judged. A backtest repeats this at several origins; the last of them is th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -92,6 +92,7 @@ class Dataset:
     _at: NDArray[np.int64]  # us, ascending
     _learnt: Mapping[datetime, NDArray[np.int8]]  # by origin: labels as they were known then
     buying: Buying | None = None  # where the target's event is an order
+    events: Mapping[str, pa.Table] = field(default_factory=dict)  # that labels are made of
 
     @property
     def cells(self) -> int:
@@ -112,6 +113,10 @@ class Dataset:
         """What a model is judged on at an origin."""
         first, end = np.searchsorted(self._at, [to_us(origin), to_us(origin) + 1])
         return self._rows.rows(slice(first, end))
+
+    def without_events(self) -> "Dataset":
+        """The same once labels are made: the log's events take more memory than most training sets."""
+        return replace(self, events={})
 
     def of(self, places: Sequence[int]) -> "Dataset":
         """With those features alone, by their places."""
@@ -195,10 +200,13 @@ def reach(feature: Feature, features: Mapping[str, Feature]) -> int:
 def read(
     settings: Settings, log: Log, build: Build, target: Target, when: Timeline, names: Sequence[str]
 ) -> Dataset:
-    """Population and labels from the log, features through Feast. NotEnoughData where a label is rare."""
+    """Population and labels from the log, features through Feast. NotEnoughData where a label is rare.
+
+    The log's events stay with it, until `without_events`.
+    """
     moments = sorted({*when.moments, *when.origins})
-    spine, rows, ids = _rows(settings, log, build, target, moments, when.known_by, names)
     tables = events(log, target)
+    spine, rows, ids = _rows(settings, log, tables, build, target, moments, when.known_by, names)
     learnt = {}
     for origin in when.origins:
         of = when.known(origin)
@@ -207,7 +215,7 @@ def read(
         _enough(known, f"known on {iso(origin)}", target)
         learnt[origin] = known.astype(np.int8)  # of six origins, an eighth of their memory
     at = spine["moment"].cast(pa.int64()).to_numpy()
-    data = Dataset(tuple(names), when, ids, rows, at, learnt, Buying.of(log, target))
+    data = Dataset(tuple(names), when, ids, rows, at, learnt, Buying.of(log, target), tables)
     _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
     return data
 
@@ -216,7 +224,8 @@ def judged(
     settings: Settings, log: Log, build: Build, target: Target, moment: datetime, names: Sequence[str]
 ) -> tuple[Part, tuple[str, ...]]:
     """Everybody of the population at one moment, with the labels as known today, and their ids [n]."""
-    _, part, ids = _rows(settings, log, build, target, [moment], log.complete_until, names)
+    tables = events(log, target)
+    _, part, ids = _rows(settings, log, tables, build, target, [moment], log.complete_until, names)
     _enough(part.label, f"after {iso(moment)}", target)
     return part, tuple(ids[number] for number in part.customer)
 
@@ -224,6 +233,7 @@ def judged(
 def _rows(
     settings: Settings,
     log: Log,
+    tables: Mapping[str, pa.Table],
     build: Build,
     target: Target,
     moments: Sequence[datetime],
@@ -232,7 +242,7 @@ def _rows(
 ) -> tuple[pa.Table, Part, tuple[str, ...]]:
     """(customer_id and moment of every row, the rows, the ids of their customers' numbers)."""
     spine = pa.concat_tables([members(build, target, moment) for moment in moments])
-    label = labels(events(log, target), spine, target, dict.fromkeys(moments, known_by))
+    label = labels(tables, spine, target, dict.fromkeys(moments, known_by))
     from features import store  # loads Feast, which plans need not
 
     matrix, done = np.empty((len(spine), len(names)), np.float32), 0

@@ -127,10 +127,11 @@ def described(
 ) -> dict[str, tuple[dict[str, Any], ...]]:
     """`segments` and `fairness` of a card."""
     protected = tuple(by_attribute(log, rows, origins, shop.protected))
+    absent = [name for name in shop.protected if name not in {kind.name for kind in protected}]
     others = by_attribute(log, rows, origins, [name for name in shop.segments if name not in shop.protected])
     return {
         "segments": tuple(figures(rows, [*by_feature(rows, units), *others, *protected])),
-        "fairness": tuple(fairness(rows, protected, seed)),
+        "fairness": (*fairness(rows, protected, seed), *({**_named(name), "groups": 0} for name in absent)),
     }
 
 
@@ -145,8 +146,10 @@ def figures(rows: Judged, kinds: Sequence[Grouped]) -> list[dict[str, Any]]:
         for number in groups if len(groups) > 1 else ():
             inside = kind.at == number
             group = kind.groups[number] if number >= 0 else _NOT_KNOWN
-            one: dict[str, Any] = {"by": kind.name, "words": _json(kind.words), "group": _json(group)}
-            one |= {"rows": int(inside.sum()), "base_rate": _short(rows.label[inside].mean())}
+            one = {
+                **_named(kind.name, kind.words), "group": _json(group), "rows": int(inside.sum()),
+                "base_rate": _short(rows.label[inside].mean()),
+            }  # fmt: skip
             told.append(one | _figures(rows, inside))
     judged = [one for one in told if "z" in one]
     for one in judged:
@@ -170,7 +173,8 @@ def _figures(rows: Judged, inside: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def fairness(rows: Judged, kinds: Sequence[Grouped], seed: int) -> list[dict[str, Any]]:
-    """Of each kind, the largest gap between two groups, were the tenth with the highest scores chosen.
+    """Of each kind, how many groups have labels enough, those that have `few`, and the largest gap between
+    two of the groups, were the tenth with the highest scores chosen.
 
     chosen: gap of the shares that are chosen (demographic parity); found, wrongly: of the shares chosen of
     those whom it came true of, and of the others (equalised odds). Gaps are Fairlearn's; their intervals draw
@@ -183,9 +187,17 @@ def fairness(rows: Judged, kinds: Sequence[Grouped], seed: int) -> list[dict[str
     for number in np.unique(rows.origin):
         here = rows.origin == number
         chosen[here] = rows.score[here] >= np.quantile(rows.score[here], 1 - TOP)
-    told = []
+    told: list[dict[str, Any]] = []
     for kind in kinds:
-        large = [g for g in np.unique(kind.at[kind.at >= 0]) if _enough(rows.label[kind.at == g])]
+        every = [int(group) for group in np.unique(kind.at[kind.at >= 0])]
+        large = [group for group in every if _enough(rows.label[kind.at == group])]
+        few = [
+            {"group": _json(kind.groups[group]), "labels": _rarer(rows.label[kind.at == group])}
+            for group in every
+            if group not in large
+        ]
+        one: dict[str, Any] = {**_named(kind.name, kind.words), "groups": len(large), "few": few}
+        told.append(one)
         if len(large) < 2:
             continue
         inside = np.isin(kind.at, large)
@@ -200,15 +212,9 @@ def fairness(rows: Judged, kinds: Sequence[Grouped], seed: int) -> list[dict[str
             "found": rows.label == 1,
             "wrongly": rows.label == 0,
         }
-        told.append(
-            {"by": kind.name, "words": _json(kind.words), "groups": len(large)}
-            | {
-                name: evaluate.figure(
-                    float(gaps[name]), _gaps(rows, chosen, inside & of[name], kind.at, seed)
-                )
-                for name in of
-            }
-        )
+        for name in of:
+            draws = _gaps(rows, chosen, inside & of[name], kind.at, seed)
+            one[name] = evaluate.figure(float(gaps[name]), draws)
     return told
 
 
@@ -229,8 +235,17 @@ def _gaps(
     return gaps
 
 
+def _rarer(label: Numbers) -> int:
+    """How many labels are of the rarer outcome."""
+    return int(min(label.sum(), len(label) - label.sum()))
+
+
 def _enough(label: Numbers) -> bool:
-    return bool(LEAST <= label.sum() <= len(label) - LEAST)
+    return _rarer(label) >= LEAST
+
+
+def _named(name: str, words: Words | None = None) -> dict[str, Any]:
+    return {"by": name, "words": _json(words or Words(name, name))}
 
 
 def _short(value: float) -> float:

@@ -1,6 +1,7 @@
 """The part of a model's page that says how it does among customers of each kind."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from features.pages import Content, Html, code, paragraph, section, table
 from features.words import Words
@@ -54,14 +55,41 @@ _GAPS = {
 def _fairness(card: ModelCard) -> list[Html]:
     if not card.fairness:
         return []
-    rows = [(_said(one["words"]), one["groups"], *(cell(one[gap]) for gap in _GAPS)) for one in card.fairness]
-    head = (Words("Protected attribute", "受保护属性"), Words("Groups", "分组数"), *_GAPS.values())
+    rows = [
+        (_said(one["words"]), one["groups"], *(cell(one.get(gap)) for gap in _GAPS), _left_out(one))
+        for one in card.fairness
+    ]
+    head = (Words("Protected attribute", "受保护属性"), Words("Groups", "分组数"), *_GAPS.values(), _OUT)
     said = Words(
         "Were the tenth with the highest scores chosen, how far the groups of a protected attribute would be "
-        "apart. Chance alone makes a gap, so look at the lower end.",
-        "若选取得分最高的十分之一客户，受保护属性各分组之间的最大差距。偶然也会产生差距，请看区间下限。",
+        "apart. Chance alone makes a gap, so look at the lower end. Labels: of the rarer outcome; a group "
+        "with fewer than 30 is not compared.",
+        "若选取得分最高的十分之一客户，受保护属性各分组之间的最大差距。偶然也会产生差距，请看区间下限。"
+        "样本：较少出现的结果例数，不足30例的分组不作比较。",
     )
     return [paragraph(said), table(head, rows, right=range(1, 5))]
+
+
+_OUT = Words("Not compared", "未比较")
+
+
+def _left_out(one: Mapping[str, Any]) -> Words | None:
+    """The groups of a protected attribute that are in no gap, and why."""
+    few = [(of["group"], of["labels"]) for of in one.get("few", ())]
+    if not few and one["groups"]:
+        return None
+    if not few:
+        return Words("the log knows it of no customer", "日志中没有任何客户的该属性")
+    en, zh = (
+        sep.join(said.format(group=group[language], n=n) for group, n in few)
+        for language, sep, said in (
+            ("en", ", ", "{group} (too few: {n} labels)"),
+            ("zh", "、", "{group}（样本不足：{n}例）"),
+        )
+    )
+    if one["groups"] < 2:
+        en, zh = f"no two groups with labels enough: {en}", f"样本充足的分组不足两个：{zh}"
+    return Words(en, zh)
 
 
 def _said(told: Mapping[str, str]) -> Content:

@@ -132,7 +132,7 @@ def _proposal(
         horizon_days=horizon,
         population=buyers(days),
         words=Words(*(text.replace(str(like.horizon_days), str(horizon)) for text in like.words)),
-        reason=reason.en,
+        reason=reason,
     )
     same = [t for t in declared.values() if _asks(t) == _asks(target)]
     if not same and target.name in declared:
@@ -183,5 +183,5 @@ Target(
     words=Words({quoted(*target.words)}),
     score=Words({quoted(*target.score)}),
     higher_is={quoted(target.higher_is)},
-    reason={quoted(target.reason)},
+    reason=Words({quoted(*target.why)}),
 ),"""

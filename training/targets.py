@@ -8,10 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import pyarrow.compute as pc
+
 from features.compute.builds import Build
 from features.definitions import Feature
+from features.definitions import catalogue as feature_catalogue
 from features.errors import TrainingError, UsageError
 from features.log import Log
+from features.shop import Shop
+from features.toml import nearest
 from features.words import Words
 from serving.cards import Text
 from training import populations
@@ -102,11 +107,16 @@ class Target:
     words: Words
     score: Words
     higher_is: Tone
-    reason: str
+    reason: Words | str  # text of a shop's own: in whatever language it is written
     categories: tuple[str, ...] = ()
     returned: bool = True
     default: bool = True
     adjusted: bool = True
+
+    @property
+    def why(self) -> Words:
+        """The reason in both languages, or as the shop wrote it."""
+        return Words(self.reason, self.reason) if isinstance(self.reason, str) else self.reason
 
     @property
     def counts(self) -> Words:
@@ -126,8 +136,11 @@ TARGETS: tuple[Target, ...] = (
         words=Words("No order in the next 28 days", "未来28天内不下单"),
         score=Words("churn risk", "流失风险"),
         higher_is="bad",
-        reason="Most customers shop weekly, so four weeks of silence are news, while there is still time to "
-        "act; whoever was silent for 90 days is lost already, and would make the question easy.",
+        reason=Words(
+            "Most customers shop weekly, so four weeks of silence are news, while there is still time to "
+            "act; whoever was silent for 90 days is lost already, and would make the question easy.",
+            "多数客户每周购物，四周沉默已属异常，且仍来得及挽回；沉默90天者已经流失，会让问题变得过于简单。",
+        ),
     ),
     Target(
         name="repurchase_7d",
@@ -137,7 +150,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("An order in the next 7 days", "未来7天内下单"),
         score=Words("chance of another order", "复购可能性"),
         higher_is="good",
-        reason="A week is one shopping rhythm: who comes anyway needs no incentive now.",
+        reason=Words(
+            "A week is one shopping rhythm: who comes anyway needs no incentive now.",
+            "一周是一个购物节奏：本来就会来的客户此刻不需要激励。",
+        ),
     ),
     Target(
         name="repurchase_14d",
@@ -147,7 +163,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("An order in the next 14 days", "未来14天内下单"),
         score=Words("chance of another order", "复购可能性"),
         higher_is="good",
-        reason="The validity of a short offer: who buys within it with or without the offer.",
+        reason=Words(
+            "The validity of a short offer: who buys within it with or without the offer.",
+            "短期优惠的有效期：无论有无优惠，谁会在此期间购买。",
+        ),
     ),
     Target(
         name="churn_90d",
@@ -157,7 +176,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("No order in the next 90 days", "未来90天内不下单"),
         score=Words("churn risk", "流失风险"),
         higher_is="bad",
-        reason="For a shop where a month between orders is usual: a quarter of silence is a season missed.",
+        reason=Words(
+            "For a shop where a month between orders is usual: a quarter of silence is a season missed.",
+            "适用于通常一个月下单一次的商家：沉默一个季度即错过一季。",
+        ),
         default=False,
     ),
     Target(
@@ -170,8 +192,11 @@ TARGETS: tuple[Target, ...] = (
         ),
         score=Words("risk of an unusual pause", "异常停购风险"),
         higher_is="bad",
-        reason="A pause is long or short by the customer's own rhythm: ten days are news of who comes every "
-        "other day, and none of who comes monthly. Three gaps at least, for a rhythm to be known.",
+        reason=Words(
+            "A pause is long or short by the customer's own rhythm: ten days are news of who comes every "
+            "other day, and none of who comes monthly. Three gaps at least, for a rhythm to be known.",
+            "停购长短取决于客户自身节奏：对隔天来的客户，十天是异常；对每月来的客户则不是。至少三个间隔才能得知节奏。",
+        ),
         default=False,
     ),
     Target(
@@ -182,7 +207,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("An order in the next 28 days", "未来28天内下单"),
         score=Words("chance of another order", "复购可能性"),
         higher_is="good",
-        reason="The month that plans and budgets are made for; where most shop weekly, churn_28d says it.",
+        reason=Words(
+            "The month that plans and budgets are made for; where most shop weekly, churn_28d says it.",
+            "计划与预算按月制定；若多数客户每周购物，则由churn_28d回答。",
+        ),
         default=False,
     ),
     Target(
@@ -193,7 +221,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("An order in the next 90 days", "未来90天内下单"),
         score=Words("chance of another order", "复购可能性"),
         higher_is="good",
-        reason="For a shop where a season between orders is usual; shorter, hardly anybody would come again.",
+        reason=Words(
+            "For a shop where a season between orders is usual; shorter, hardly anybody would come again.",
+            "适用于通常隔一季下单的商家；更短的预测期内几乎无人复购。",
+        ),
         default=False,
     ),
     Target(
@@ -204,8 +235,11 @@ TARGETS: tuple[Target, ...] = (
         words=Words("A first order in the next 28 days", "未来28天内首次下单"),
         score=Words("chance of a first order", "首购可能性"),
         higher_is="good",
-        reason="Whoever is known by visits or a membership, and has not bought, is the cheapest to win; a "
-        "first order that comes back in full has won nobody.",
+        reason=Words(
+            "Whoever is known by visits or a membership, and has not bought, is the cheapest to win; a "
+            "first order that comes back in full has won nobody.",
+            "通过访问或会员身份已知但尚未购买的客户最容易争取；首单全部退货则等于没有争取到。",
+        ),
         returned=False,
         default=False,
     ),
@@ -217,8 +251,11 @@ TARGETS: tuple[Target, ...] = (
         words=Words("Goods of a category bought before, in the next 28 days", "未来28天内复购已购品类"),
         score=Words("chance of buying a category again", "品类复购可能性"),
         higher_is="good",
-        reason="Whether a customer comes back for what was bought in the last 90 days, or only for something "
-        "else: what came back in full was not wanted.",
+        reason=Words(
+            "Whether a customer comes back for what was bought in the last 90 days, or only for something "
+            "else: what came back in full was not wanted.",
+            "客户是为近90天买过的品类回来，还是只买别的；全部退回的商品并非所需。",
+        ),
         returned=False,
         default=False,
     ),
@@ -230,7 +267,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("Leaves a group in the next 28 days", "未来28天内退出社群"),
         score=Words("risk of leaving a group", "退群风险"),
         higher_is="bad",
-        reason="Whoever leaves can no longer be reached there at no cost; a month leaves time to post less.",
+        reason=Words(
+            "Whoever leaves can no longer be reached there at no cost; a month leaves time to post less.",
+            "退群者无法再免费触达；一个月的时间足以减少发帖。",
+        ),
         default=False,
     ),
     Target(
@@ -241,7 +281,10 @@ TARGETS: tuple[Target, ...] = (
         words=Words("Removes a staff contact in the next 28 days", "未来28天内删除导购"),
         score=Words("risk of removing a staff contact", "删除导购风险"),
         higher_is="bad",
-        reason="A contact that is removed does not come back by itself; a month leaves time to write less.",
+        reason=Words(
+            "A contact that is removed does not come back by itself; a month leaves time to write less.",
+            "被删除的导购不会自行恢复；一个月的时间足以减少打扰。",
+        ),
         default=False,
     ),
     Target(
@@ -252,25 +295,41 @@ TARGETS: tuple[Target, ...] = (
         words=Words("Opts out of marketing in the next 28 days", "未来28天内退订营销"),
         score=Words("risk of opting out", "退订风险"),
         higher_is="bad",
-        reason="Only who is contacted opts out, and an opt-out ends every later contact: it is the price of "
-        "one message too many.",
+        reason=Words(
+            "Only who is contacted opts out, and an opt-out ends every later contact: it is the price of "
+            "one message too many.",
+            "只有被触达的客户才会退订，而退订终结此后所有触达：这是多发一条消息的代价。",
+        ),
         default=False,
         adjusted=False,
     ),
 )
 
 
+def of_shop(shop: Shop) -> dict[str, Target]:
+    """Built-in targets and the shop's own, by name, held against every feature that is declared.
+
+    TrainingError for a name twice or a broken contract.
+    """
+    own = shop.declared("TARGETS")
+    return catalogue(own, feature_catalogue(shop.declared("FEATURES")) if own else None)
+
+
 def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None = None) -> dict[str, Target]:
-    """Built-in targets and a shop's own, by name. TrainingError for a name twice or a broken contract.
+    """Built-in targets and others, by name. TrainingError for a name twice or a broken contract.
 
     features: all that are declared, if populations are to be held against them too.
     """
     by_name: dict[str, Target] = {}
     for target in (*TARGETS, *own):
+        if not isinstance(target, Target):
+            raise TrainingError(
+                f"TARGETS in the shop's shop.py holds {target!r}: it must hold Target(...) alone"
+            )
         if target.name in by_name:
             raise TrainingError(f"target {target.name} is declared twice: give one of them another name")
         if wrong := problems(target, features):
-            raise TrainingError(f"{wrong[0]}: correct it in the shop's shop.py")
+            raise TrainingError(f"{'; '.join(wrong)}: correct it in the shop's shop.py")
         by_name[target.name] = target
     return by_name
 
@@ -284,14 +343,15 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
         found.append(f"a horizon of {target.horizon_days} days is not within 1 to 365")
     found += populations.problems(target.population, features)
     if target.label not in LABELS:
-        found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}")
+        close = nearest(target.label, LABELS).rstrip(".")
+        found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}{close}")
     elif target.higher_is != LABELS[target.label].higher_is:
         found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
     if target.categories and target.label != "category_order":
         found.append(f"categories go with the label category_order, not with {target.label}")
     if target.label == "category_order" and not (target.categories or target.population.days):
         found.append("without categories, the population must look back some days: what was bought in them")
-    if not all((*target.words, *target.score, target.reason)):
+    if not all((*target.words, *target.score, *target.why)):
         found.append("words and score in English and Chinese, and a reason, are needed")
     return [f"target {target.name}: {problem}" for problem in found]
 
@@ -310,6 +370,22 @@ def lacking(target: Target, tables: Collection[str], features: Collection[str]) 
     return None
 
 
+def strange_categories(targets: Iterable[Target], log: Log) -> list[str]:
+    """Categories of targets that the log has no goods of, each with the nearest that it has."""
+    asked = [target for target in targets if target.categories]
+    if not asked or "order_lines" not in log.tables:
+        return []
+    known = [
+        str(one) for one in pc.unique(log.read("order_lines", ["category"])["category"]).to_pylist() if one
+    ]
+    return [
+        f"target {target.name}: the log has no goods of the category {name!r}{nearest(name, known)}"
+        for target in asked
+        for name in target.categories
+        if name not in known
+    ]
+
+
 def available(targets: Mapping[str, Target], log: Log, build: Build) -> dict[str, Target]:
     """The targets whose labels and populations the log and the build hold; others are absent, by name."""
     return {
@@ -319,17 +395,31 @@ def available(targets: Mapping[str, Target], log: Log, build: Build) -> dict[str
     }
 
 
-def chosen(targets: Mapping[str, Target], names: Sequence[str], of_shop: Sequence[str] = ()) -> list[Target]:
+def chosen(
+    targets: Mapping[str, Target],
+    names: Sequence[str],
+    of_shop: Sequence[str] = (),
+    others: Collection[str] = (),
+) -> list[Target]:
     """The targets of those names; without any, of the shop's (`targets` in shop.toml), else the default ones.
 
-    UsageError names what is not declared.
+    UsageError names what is not declared. others: what can be trained beside targets, as it tells.
     """
     wanted = names or of_shop or [name for name, target in targets.items() if target.default]
-    unknown = [name for name in wanted if name not in targets]
-    if unknown:
-        where = "" if names else " (shop.toml names it)"
-        raise UsageError(f"no target {', '.join(unknown)}{where}; there are: {', '.join(targets)}")
+    for name in wanted:
+        require_known(
+            name, [*targets, *others] if names else targets, "" if names else " (shop.toml names it)"
+        )
     return [targets[name] for name in wanted]
+
+
+def require_known(name: str, known: Collection[str], where: str = "") -> None:
+    """UsageError with what there is, and what was probably meant, if a name is none of the known."""
+    if name not in known:
+        close = nearest(name, known) if name else "."
+        raise UsageError(
+            f"no target {name or repr(name)}{where}; there are: {', '.join(known)}{close.rstrip('.')}"
+        )
 
 
 def text(words: Words) -> Text:

@@ -5,6 +5,7 @@ log-odds is estimated beside the features and taken out, so that the model speak
 alone. With contacts that were not drawn by lot that is an adjustment, no proof of an effect.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,8 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.errors import SettingsError
 from features.log import Log
+from features.shop import Shop
+from serving.decide import in_holdout
 
+BY_CHANCE = 0.001  # that nobody of a holdout is contacted, were its customers contacted like the others
 LEAST = 500  # rows of each kind, treated and not: with fewer, nothing is adjusted
 
 
@@ -43,6 +48,25 @@ def treated(log: Log, spine: pa.Table, horizon: timedelta, known_by: datetime) -
 def adjustable(flags: NDArray[np.bool_]) -> bool:
     """Whether there are enough rows of both kinds to tell them apart."""
     return min(int(flags.sum()), int((~flags).sum())) >= LEAST
+
+
+def held_out(
+    shop: Shop, ids: Sequence[str], moment: datetime, treated: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whom the policy in force at a moment holds out, if they were left alone: bool [n], else all False.
+
+    A policy is a promise of its shop; a log that contacts some of its holdout, or hardly anybody else,
+    holds no holdout of that moment.
+    """
+    try:
+        policy = shop.policy(moment)
+    except SettingsError:  # none was in force yet
+        return np.zeros(len(ids), np.bool_)
+    held = in_holdout(ids, policy.salt, policy.holdout)
+    others = treated[~held]
+    by_chance = (1 - others.mean()) ** int(held.sum()) if len(others) else 1.0
+    real = not treated[held].any() and by_chance < BY_CHANCE
+    return held if real else np.zeros(len(ids), np.bool_)
 
 
 def _ints(column: pa.ChunkedArray) -> NDArray[np.int64]:

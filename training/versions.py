@@ -8,7 +8,8 @@ from features.errors import PropensityError, ReleaseError
 from features.settings import Settings
 from serving import folders, releases
 from serving.cards import ModelCard
-from training import registry
+from training import registered
+from training.registered import Registered
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,26 @@ class Version:
 
 def versions(settings: Settings) -> list[Version]:
     """Every registered version: models by name, the newest version first. Empty if nothing was trained."""
-    if not registry.exists(settings):
-        return []
     found = []
-    with registry.opened(settings) as client:
-        registered = client.search_model_versions()
-        named = {name: registry.aliases_of(client, name) for name in {one.name for one in registered}}
-    for one in sorted(registered, key=lambda one: (one.name, -int(one.version))):
-        name, version = one.name, str(one.version)
+    for one in registered.registered(settings):
         card, wrong = None, ""
         try:
-            card = card_of(registry.verified(settings, one))
+            card = card_of(registered.verified(settings, one))
         except PropensityError as error:
             wrong = str(error)
-        aliases = tuple(sorted(alias for alias, of in named[name].items() if of == version))
-        trained = datetime.fromtimestamp(one.creation_timestamp / 1000, UTC)
-        found.append(
-            Version(name, version, aliases, trained, _released(settings, name, version), card, wrong)
-        )
+        trained, state = datetime.fromtimestamp(one.created / 1000, UTC), _released(settings, one)
+        found.append(Version(one.name, one.version, one.aliases, trained, state, card, wrong))
     return found
 
 
 def folder_of(settings: Settings, name: str, version: str | None = None) -> Path:
     """The verified folder of a version or alias; None: the one in force, else the challenger.
 
-    TrainingError or UsageError if there is none, as `registry.resolve` says it.
+    TrainingError or UsageError if there is none, as `registered.resolve` says it.
     """
     if version is None and name in releases.names(settings):
         version = releases.current(settings, name)
-    return registry.folder_of(settings, name, registry.resolve(settings, name, version))
+    return registered.folder_of(settings, name, registered.resolve(settings, name, version))
 
 
 def card_of(folder: Path) -> ModelCard:
@@ -66,10 +58,10 @@ def card_of(folder: Path) -> ModelCard:
     return folders.read_json(folder / "card.json", ModelCard)
 
 
-def _released(settings: Settings, name: str, version: str) -> str:
+def _released(settings: Settings, one: Registered) -> str:
     try:
-        if releases.current(settings, name) == version:
+        if releases.current(settings, one.name) == one.version:
             return "in force"
     except ReleaseError:
         return ""
-    return "earlier" if (settings.home / "releases" / name / version).is_dir() else ""
+    return "earlier" if (settings.home / "releases" / one.name / one.version).is_dir() else ""

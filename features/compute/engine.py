@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import duck
-from features.compute import plan, shard
+from features.compute import plan
 from features.compute.builds import Build, Digests
 from features.compute.snapshots import Snapshot
 from features.definitions import Feature, catalogue, feature_hash
@@ -151,6 +151,8 @@ def _write(
     settings: Settings, planned: _Plan, moments: Sequence[datetime], progress: Progress | None
 ) -> None:
     """Compute the snapshots of these moments and put each in its place once all are whole."""
+    from features.compute import shard  # loads numba, which a build with nothing to compute need not wait for
+
     arguments = (planned.log, planned.shop, planned.features, moments)
     if settings.engine == "spark":
         from features.compute import spark
@@ -185,6 +187,8 @@ def compute(
     A table: as `shard.compute` says. bucket: customers computed at once, by default what ROWS_AT_ONCE allows.
     Buckets are computed side by side, one a core, and yielded in order.
     """
+    from features.compute import shard
+
     if any(a >= b for a, b in pairwise(moments)):
         raise UsageError("moments must ascend, each named once")
     for feature in features.values():

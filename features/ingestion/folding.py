@@ -2,9 +2,10 @@
 
 * A key names one thing in the whole log: `order_id` 17 is one order, whoever says it. Where two sources have
   the same key, the source that shop.toml names first has the row; then mended rows; the inbox comes last, for
-  its events arrive again with the nightly files. The other row is rejected, with its reason, and counted. A
-  source whose numbers are its own gives them a prefix of its own. An order's lines are all of one source;
-  a mended line is of the source that brought it first (see `mended.py`).
+  its events arrive again with the nightly files. The other row is rejected, with its reason, and counted. One
+  that says otherwise (another customer; of an event, another day) is told as such: two systems may number
+  alike. A source whose numbers are its own gives them a prefix of its own. An order's lines are all of one
+  source; a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
   one: known since the earliest of them, with the attributes of all, the canonical id's before the others'.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
@@ -23,12 +24,18 @@ from features.ingestion import digests, mended, people
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
+from features.sources.raw import literal
 from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
 INBOX = "inbox"  # a source of our own
+# Why a row is no repetition although its key is another row's: how that begins, and when the two say the same.
+OF_OTHERS = {
+    "another customer's ": "v.customer_id = e.customer_id",
+    "another day's ": """abs(date_diff('hour', v."at", e."at")) <= 36""",
+}
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
 
@@ -121,6 +128,8 @@ class Fold:
                             FROM {view} v SEMI JOIN {self._view(table, earlier)} e USING ({names(key)})
                                  ANTI JOIN dropped d USING (_row) WHERE {which}"""
                     )
+                    if part.source != MENDED:
+                        self._tell_others(table, part, earlier, key)
             if part.source == MENDED and table.name in mended.OF_ONE_CUSTOMER:
                 others = [
                     self._view(TABLES[name], other)
@@ -149,6 +158,26 @@ class Fold:
             else:
                 self._link(table, part)
 
+    def _tell_others(self, table: Table, part: Part, earlier: Part, key: tuple[str, ...]) -> None:
+        """Of the rows dropped for an earlier part's, those that say otherwise are no repetition."""
+        named = f"{', '.join(key)} in {earlier.source}"
+        same = f"reason = 'the same {', '.join(key)} as a row of {earlier.source}'"
+        equal = " AND ".join(f'v."{c}" = e."{c}"' for c in key)
+        for of_others, agrees in OF_OTHERS.items():
+            a_day = "day" in of_others
+            if a_day and not (part.source == INBOX and table.name == "orders"):
+                continue
+            if "customer_id" not in table.columns or not self._one(
+                f"SELECT count(*) FROM dropped WHERE {same}"
+            ):
+                return
+            self.connection.execute(
+                f"""UPDATE dropped SET reason = {literal(of_others + named)}
+                    WHERE {same} AND _row IN (
+                        SELECT v._row FROM {self._view(table, part)} v SEMI JOIN dropped USING (_row)
+                        ANTI JOIN {self._view(table, earlier)} e ON {equal} AND {agrees})"""
+            )
+
     def _same(self, table: Table, part: Part, earlier: Part) -> list[tuple[tuple[str, ...], str]]:
         """(columns, SQL of rows): what of an earlier part those rows must not repeat."""
         owned = OWNED.get(table.name, table.key)
@@ -169,14 +198,16 @@ class Fold:
         ).fetchall()
         for file, note, reason, rows in fates:
             moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows)
-        if part.source != INBOX:  # what the inbox had is in the log, from a better hand
-            self.connection.execute(
-                f"""INSERT INTO extra
-                    SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
-                    FROM {dropped} JOIN (SELECT given, given.file_row_number AS _row FROM read_parquet(
-                         '{part.path(table.name)}', file_row_number = true, hive_partitioning = false) given)
-                         USING (_row)"""
-            )
+        # What the inbox said, and a file says too, is in the log from a better hand.
+        otherwise = " OR ".join(f"starts_with(reason, {literal(of)})" for of in OF_OTHERS)
+        told = "true" if part.source != INBOX else otherwise
+        self.connection.execute(
+            f"""INSERT INTO extra
+                SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
+                FROM {dropped} JOIN (SELECT given, given.file_row_number AS _row FROM read_parquet(
+                     '{part.path(table.name)}', file_row_number = true, hive_partitioning = false) given)
+                     USING (_row) WHERE {told}"""
+        )
         return sum(rows for *_, rows in fates)
 
     def _people(self, table: Table) -> None:

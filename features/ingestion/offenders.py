@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion.mended import MENDED
+from features.sources.bounds import AFTER, BEFORE, LATER
 from features.tables import TABLES
 
 InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
@@ -22,6 +23,9 @@ MOST = 20  # reasons: of more, nobody reads the rest
 _KEYS = re.compile(r"(?:a second row with|) ?the same (.+?)(?:, of one person| as a row of \w+)?$")
 _OF_OTHERS = {
     "before the first day of the source": ("at",),
+    BEFORE: ("at",),
+    AFTER: ("at",),
+    LATER: ("at",),
     "an order of two customers": ("order_id",),
     "its order is not among the orders": ("order_id",),
 }
@@ -96,6 +100,8 @@ def at_fault(table: str, reason: str) -> tuple[str, ...]:
     """
     if keys := _KEYS.match(reason):
         return tuple(keys[1].split(", "))
+    if other := re.match(r"another (customer|day)'s (.+) in \w+$", reason):
+        return (*other[2].split(", "), "customer_id" if other[1] == "customer" else "at")
     if unread := re.match(r"(\w+) is not an? ", reason):
         return (unread[1],)
     if re.match(r"not in \w+, the currency", reason):

@@ -8,11 +8,17 @@ time may be written either way; a number that could not be read is one of its fi
 scale). Rows that come back as they went out are no corrections.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
-of the shop, so a row that the shop's own files bring after all is there once. It is known when the file says,
-as if that had been right; `known_at` can be corrected too. Its origin leads back to the reject, and from
-there to the file and row. What a mended line does to its order: `mended.py`. Of several corrections of one
-reject the last one counts. One that is no better is `refused` where it was taken: it never counts, so its
-reject waits, or stays mended as an earlier correction has it.
+of the shop, so a row that the shop's own files bring after all is there once. Its origin leads back to the
+reject, and from there to the file and row.
+
+When is a mended row known? Until features are built of a log, nobody has used what it lacked: then, when its
+file says. Afterwards every snapshot up to the log's end was made without it, so it is known from that end on,
+as the log stood when it was taken in: what was known before stays as it was. A `known_at` that the mapping
+reads, or that the person gives, holds.
+
+What a mended line does to its order: `mended.py`. Of several corrections of one reject the last one counts.
+One that is no better is `refused` where it was taken: it never counts, so its reject waits, or stays mended as
+an earlier correction has it.
 """
 
 import hashlib
@@ -20,6 +26,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -29,15 +36,18 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.errors import UsageError
-from features.files import locked, sha256
+from features.files import locked, read_pointer, sha256
 from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.offenders import repeated
+from features.log import Log
+from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
 from features.sources.corrected import corrected
+from features.sources.mapping import declaration
 from features.sources.raw import literal, load
 from features.sources.samples import sniff
 from features.sources.values import MACROS
@@ -109,7 +119,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
-            _read(settings, path, before, writing)
+            _read(settings, path, before, writing, known_from(settings))
             writing.rename(fresh)
             # Tried first: a correction that is no better must not push an earlier one out of the log.
             done = tried = take(settings, [_source(shop, [*before, fresh])], dry_run=True)
@@ -173,17 +183,29 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     rows = f"(SELECT *, {REJECT_ID} AS reject FROM {_files(settings)} WHERE {where})"
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
-    given = [
-        f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}') AS \"{_own(c)}\"" for c in columns if c != "known_at"
-    ]
-    if "known_at" in columns:  # where it is `at`, it follows a correction of that
-        given.append("nullif(row->>'$.known_at', row->>'$.at') AS known_at")
+    given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
+    if "known_at" in columns:  # where it follows from `at`, it follows a correction of that
+        at, day = _day(settings)
+        given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
+        given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
+    shown = ", ".join(f'{sql} AS "{_own(c)}"' for c, sql in given.items())
     record = """coalesce(json_merge_patch(TRY_CAST(row->>'$._given' AS JSON)->'file',
                 '{"_file": null, "_line": null, "_more": null}')::VARCHAR, row->>'$._given')"""
-    select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {", ".join(given)},
+    select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown},
                          {record} AS "{RECORD}", array_to_string(json_keys({_UNREAD}), ',') AS unread
                   FROM {rows})"""
     return select, list(columns)
+
+
+def _day(settings: Settings) -> tuple[str, str]:
+    """SQL over a reject: its day, and whether it is one without a time, known when it was over."""
+    shop = shop_of(settings)
+    zones = {name: declaration(shop, name, find=False).zone for name in shop.mappings}
+    cases = " ".join(f"WHEN {literal(name)} THEN {literal(zone)}" for name, zone in zones.items())
+    zone = f"CASE source {cases} ELSE {literal(shop.zone.key)} END" if cases else literal(shop.zone.key)
+    local = f"(TRY_CAST(row->>'$.at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
+    known = f"(TRY_CAST(row->>'$.known_at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
+    return f"strftime({local}, '%Y-%m-%d')", f"({local} = {local}::DATE AND {known} = {local}::DATE + 1)"
 
 
 def _own(column: str) -> str:
@@ -191,10 +213,19 @@ def _own(column: str) -> str:
     return f"given {column}" if column in (*HEAD, "line") else column
 
 
-def _read(settings: Settings, path: Path, before: Sequence[Path], fresh: Path) -> None:
+def known_from(settings: Settings) -> datetime | None:
+    """From when on a row that is taken in now is known; None: from when its file says."""
+    built = read_pointer(settings.home / "snapshots" / "CURRENT") is not None
+    return Log.open(settings).complete_until if built else None
+
+
+def _read(
+    settings: Settings, path: Path, before: Sequence[Path], fresh: Path, since: datetime | None
+) -> None:
     """The CSV, in whichever dialect a spreadsheet left it, as parquet: text as it is; an empty cell is null.
 
-    Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it.
+    Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
+    `known_from` (see `known_from`), null where the person says when it was known.
     """
     connection = duck.connect()
     load(connection, "mended", [(path.name, path)], sniff(path))
@@ -222,10 +253,12 @@ def _read(settings: Settings, path: Path, before: Sequence[Path], fresh: Path) -
     same = " AND ".join(
         f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(_own, columns) if c in have
     )
+    said = "m.known_at IS DISTINCT FROM e.known_at" if {"known_at"} <= have & set(columns) else "false"
+    since_then = f"CASE WHEN NOT ({said}) THEN {literal(iso(since))} END" if since else "NULL::VARCHAR"
     fresh.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
-                         e.reject IS NOT NULL AND {same or "true"} AS unchanged
+                         {since_then} AS known_from, e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""
     )
@@ -240,8 +273,8 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
     have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
     changed += " AND refused IS NULL" if "refused" in have else ""
-    unread = "" if "unread" in have else "NULL AS unread,"
-    mended = f"""SELECT *, {unread} parse_filename(filename, true) AS _file, file_row_number AS _line
+    lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
+    mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER
                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
     kinds = connection.execute(f'SELECT DISTINCT source, "table" FROM ({mended}) ORDER BY ALL').fetchall()

@@ -1,16 +1,17 @@
 """A source of the log, opened again from where its rows came, for its part is gone.
 
-The shop's own from their files; mended rows from what was taken in; events from the inbox; derived tags from
-the log itself, which holds them all.
+The shop's own from their files; mended rows from what was taken in; events from the inbox; derived tags, and
+what became of our own decisions, from the log itself, which holds them all.
 """
 
+import json
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 from features.ingestion.folding import INBOX
 from features.ingestion.mended import MENDED
-from features.log import DERIVED_TAGS, Log
+from features.log import DERIVED_TAGS, LEDGER, Log
 from features.settings import Settings
 from features.shop import Shop
 from features.sources import Source, derived_tags, open_source
@@ -37,4 +38,22 @@ def reopened(settings: Settings, shop: Shop, name: str, scratch: Path) -> Source
         of_log = Log.open(settings).folder / "tags" / f"{DERIVED_TAGS}.parquet"
         shutil.copyfile(of_log, scratch / derived_tags.FILE)
         return derived_tags.source(scratch)
+    if name == LEDGER:
+        from features.sources import inbox
+
+        scratch.mkdir(parents=True, exist_ok=True)
+        _rows_of(Log.open(settings), name, scratch)
+        return inbox.source(scratch, name)
     return open_source(shop, name)
+
+
+def _rows_of(log: Log, name: str, folder: Path) -> None:
+    """A source's contacts and responses, as files of JSON lines."""
+    import pyarrow.parquet as pq
+
+    for table in ("contacts", "responses"):
+        if name not in log.files.get(table, {}):
+            continue
+        rows = pq.read_table(log.folder / table / f"{name}.parquet", partitioning=None).to_pylist()
+        lines = (json.dumps({"_line": number, **row}, default=str) for number, row in enumerate(rows, 1))
+        (folder / f"{table}.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")

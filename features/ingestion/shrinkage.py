@@ -12,7 +12,7 @@ from features.ingestion.canonical import names
 from features.ingestion.folding import INBOX
 from features.ingestion.mended import MENDED
 from features.ingestion.parts import Part
-from features.log import DERIVED_TAGS
+from features.log import DERIVED_TAGS, LEDGER
 from features.shop import Shop
 from features.tables import TABLES
 
@@ -40,7 +40,7 @@ def shrunk(
     for part in parts:
         place = before.get(part.source)
         if (
-            part.source in (MENDED, INBOX, DERIVED_TAGS)
+            part.source in (MENDED, INBOX, DERIVED_TAGS, LEDGER)
             or place is None
             or not (place / "part.json").exists()
         ):

@@ -61,18 +61,31 @@ __all__ = [
     "nothing_before",
     "overlays",
     "publish",
+    "withdrawn",
     "write_overlay",
 ]
 
+WITHDRAWN = 0  # the turn of what was rolled back
 KEPT = 3  # publications that stay: the current one, and two to roll back to
 
 
-def publish(settings: Settings, build: Build, moment: datetime) -> str:
+def withdrawn(settings: Settings, build: Build, moment: datetime) -> bool:
+    """Whether that snapshot was rolled back from, and nothing has brought it back since."""
+    id = Content.id_of(build, moment)
+    try:
+        kept = _store(settings).publications()
+    except NoBuild:  # nothing was ever published
+        return False
+    return any(p.published.id == id and p.turn == WITHDRAWN for p in kept)
+
+
+def publish(settings: Settings, build: Build, moment: datetime, again: bool = False) -> str:
     """Make one snapshot the rows that readers see, and return its id; the same again changes nothing.
 
-    Raises NoBuild if that moment was not built, FeatureError if the snapshot is not what its build
-    declares, or if what was read back is not what was written (readers then keep the old rows), and
-    OnlineUnavailable.
+    again: also if it is withdrawn; a person must say so, for a person withdrew it.
+    Raises UsageError for one that is withdrawn, NoBuild if that moment was not built, FeatureError if the
+    snapshot is not what its build declares, or if what was read back is not what was written (readers then
+    keep the old rows), and OnlineUnavailable.
     """
     content = Content.of(settings, build, moment)
     sha256 = content.digest()
@@ -81,6 +94,11 @@ def publish(settings: Settings, build: Build, moment: datetime) -> str:
         if found is not None and found.turn is None:  # left by a publish that was interrupted
             store.drop([found.published.number])
             found = None
+        if found is not None and found.turn == WITHDRAWN and not again:
+            raise UsageError(
+                f"{content.id} was rolled back, and stays withdrawn until something newer is built: "
+                "`propensity features build --again` publishes it nevertheless"
+            )
         if found is not None and found.sha256 != sha256:
             raise FeatureError(
                 f"{content.id} was published with other content than {build.path(moment)} has now. The same "
@@ -200,7 +218,7 @@ class OnlineRows:
     def rollback(self) -> Published:
         """Flip the pointer to what was current before; what is withdrawn is never rolled back to.
 
-        Publish it again to bring it back. NoBuild if there is nothing before.
+        `publish` brings it back if told so. NoBuild if there is nothing before.
         """
         with _writing(self._settings) as store:
             current, before = self.current(), self.before()

@@ -105,6 +105,11 @@ class Content:
     consents: Mapping[bytes, bytes]  # key -> JSON
     identities: Sequence[IdentityRow]  # ascending
 
+    @staticmethod
+    def id_of(build: Build, moment: datetime) -> str:
+        """What a publication of that snapshot is called."""
+        return f"{build.id}@{moment:%Y%m%dT%H%M%SZ}"
+
     @classmethod
     def of(cls, settings: Settings, build: Build, moment: datetime) -> "Content":
         """Of that snapshot, with the identities and consents that the build's log knew by then.
@@ -118,7 +123,7 @@ class Content:
             keys, matrix = [key for key, keep in zip(keys, kept, strict=True) if keep], matrix[kept]
         log = settings.home / "log" / build.log
         return cls(
-            f"{build.id}@{moment:%Y%m%dT%H%M%SZ}",
+            cls.id_of(build, moment),
             build.id,
             moment,
             dict(build.features),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from features.shop import Shop
+from features.sources.bounds import Bounds, last_of
 from features.sources.declared import Reading
 from features.sources.mapping import declaration
 from features.sources.parsed import parsed
@@ -18,7 +19,8 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     """SELECT of a source's corrected rows of a table from `_mended`, as `parsed` gives rows.
 
     cells: column of the table -> column of `_mended`, which has `unread` too: the columns of a row that were
-    handed out as their file gives them, with commas between.
+    handed out as their file gives them, with commas between; and `known_from`, before which a row is not known,
+    unless the source's files say when it was.
     """
     written = _written(shop, source, table)
     habits = Habits(shop.zone.key, None, ".", shop.currency, "end", ("",))
@@ -44,13 +46,18 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     mended = f"""(SELECT {", ".join(raw)}, _file, _line FROM _mended
                   WHERE source = {literal(source)} AND "table" = {literal(table)})"""
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({parsed(reading, mended, None)})"
-    if "attributes" not in cells:
+    rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({parsed(reading, mended, Bounds(last=last_of()))})"
+    replaced = []
+    if "attributes" in cells:
+        replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
+    if "known_at" in TABLES[table].columns and "known_at" not in written:
+        since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"
+        replaced.append(
+            f"CASE WHEN p.known_at IS NOT NULL THEN greatest(p.known_at, {since}) END AS known_at"
+        )
+    if not replaced:
         return rows
-    attributes = "CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR))"
-    return (
-        f"SELECT p.* REPLACE ({attributes} AS attributes) FROM ({rows}) p JOIN _mended USING (_file, _line)"
-    )
+    return f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
 
 
 def _written(shop: Shop, source: str, table: str) -> dict[str, Value]:

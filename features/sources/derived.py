@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from features.errors import SourceError
 from features.shop import Shop
 from features.sources import Source
+from features.sources.bounds import bounds_of
 from features.sources.declared import MADE, Declared, Match, Reading
 from features.sources.parsed import WHERE_FROM, parsed
 from features.sources.raw import literal, load, quoted
@@ -35,13 +36,13 @@ from features.sources.sales import (
     read_lines,
     read_orders,
 )
-from features.sources.values import MACROS, number
+from features.sources.values import MACROS, Habits, number
 from features.tables import TABLES
 
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 2  # raise whenever the same mapping would give another log
+VERSION = 3  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -96,22 +97,22 @@ def _prepare(
     """Load the raw files, and parse them into `_<table>_read`. SourceError names the declaration that fails."""
     from duckdb import Error, OutOfMemoryException
 
-    habits = declared.readings[0].habits
-    for macro in MACROS:
-        connection.execute(macro)
-    connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
+    _macros(connection, declared.readings[0].habits)
     connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     raws: dict[object, str] = {}
-    accounted: set[str] = set()  # whose unreadable records were told
-    seen: set[str] = set()
+    loaded: list[tuple[Reading, str]] = []
     for reading in declared.readings:
         key = (reading.files, reading.format)
         if key not in raws:
             raws[key] = f"_raw_{len(raws)}"
             load(connection, raws[key], list(reading.files), reading.format)
-        raw = raws[key]
-        _check_sql(connection, reading, raw)
-        sql = parsed(reading, raw, declared.first_day)
+        _check_sql(connection, reading, raws[key])
+        loaded.append((reading, raws[key]))
+    bounds = bounds_of(connection, declared, loaded)
+    accounted: set[str] = set()  # whose unreadable records were told
+    seen: set[str] = set()
+    for reading, raw in loaded:
+        sql = parsed(reading, raw, bounds[reading.table])
         if not reading.accounts:
             sql = f"SELECT * REPLACE (NULL AS _file, NULL AS _line) FROM ({sql}) WHERE _aside IS NULL"
         elif raw not in accounted:
@@ -148,6 +149,24 @@ def _prepare(
         )
     if "orders" in seen:
         connection.execute(MATCHED_ORDERS)
+
+
+def _macros(connection: "duckdb.DuckDBPyConnection", habits: Habits) -> None:
+    """What the SQL of a mapping may call."""
+    for macro in MACROS:
+        connection.execute(macro)
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO number(x) AS {number('x::VARCHAR', habits)}")
+
+
+def check_sql(reading: Reading) -> None:
+    """SourceError if any SQL of a reading cannot be said of its raw columns; reads no row."""
+    from features import duck
+
+    columns = ", ".join(f"{quoted(c)} VARCHAR" for c in reading.raw_columns)
+    with duck.connect() as connection:
+        _macros(connection, reading.habits)
+        connection.execute(f"CREATE TABLE raw ({columns}, _more VARCHAR, _file VARCHAR, _line BIGINT)")
+        _check_sql(connection, reading, "raw")
 
 
 def _check_sql(connection: "duckdb.DuckDBPyConnection", reading: Reading, raw: str) -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from features.sources.raw import literal, quoted
-from features.sources.values import NULLS, parsed_time
+from features.sources.values import CLEAN, NULLS, parsed_time
 
 FORMATS = (
     "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y", "%m/%d/%Y",
@@ -14,13 +14,13 @@ FORMATS = (
     "%Y/%m/%d %p %I:%M", "%Y/%m/%d %p %I:%M:%S", "%Y/%m/%d %p%I:%M", "%Y/%m/%d %p%I:%M:%S", "%Y-%m-%d %p %I:%M",
     "%Y-%m-%d %p %I:%M:%S", "%Y-%m-%d %p%I:%M", "%Y年%m月%d日 %p%I:%M", "%Y年%m月%d日 %p %I:%M",
 )  # fmt: skip
+EPOCHS = {"epoch": (9, 10, 1_000_000), "epoch_ms": (12, 13, 1_000)}  # digits from 1973 on, microseconds
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$"
-POINT = (
-    r"^\s*[(]?[-−+]?\s*[^\d\s.,()+-]{0,3}\s*[-−+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?\s*[^\d\s.,]{0,3}[)-]?\s*$"
-)
-COMMA = (
-    r"^\s*[(]?[-−+]?\s*[^\d\s.,()+-]{0,3}\s*[-−+]?(\d{1,3}([. ]\d{3})+|\d+)?(,\d+)?\s*[^\d\s.,]{0,3}[)-]?\s*$"
-)
+_SPACES = " \u00a0\u202f"
+_SIGNED = rf"^\s*[(]?[-−+]?\s*[^\d\s.,()+{_SPACES}-]{{0,3}}\s*[-−+]?"
+_AFTER = rf"[\s{_SPACES}]*[^\d\s.,]{{0,3}}[)-]?\s*$"
+POINT = rf"{_SIGNED}(\d{{1,3}}([,'’{_SPACES}]\d{{3}})+|\d+)?(\.\d+)?{_AFTER}"
+COMMA = rf"{_SIGNED}(\d{{1,3}}([.'’{_SPACES}]\d{{3}})+|\d+)?(,\d+)?{_AFTER}"
 SURE = 0.95  # of the values: below it, a guess by values is none
 
 
@@ -42,6 +42,7 @@ class Column:
     dot_zero: float  # share written as 17850.0
     blanks: float  # share with blanks around
     top: tuple[tuple[str, int], ...]  # most frequent values
+    padded: int = 0  # whole numbers of that many digits each, some with zeros before them
 
     @property
     def number(self) -> float:
@@ -50,12 +51,27 @@ class Column:
 
     @property
     def decimal(self) -> str:
-        """The decimal sign."""
-        return "," if self.comma > self.point else "."
+        """The decimal sign; "" if its numbers do not show it."""
+        return "" if self.comma == self.point else "," if self.comma > self.point else "."
+
+    @property
+    def format(self) -> str | None:
+        """The format that reads its times ("" is ISO); None if it holds none."""
+        return self.times[0][0] if self.times and self.times[0][1] >= SURE else None
+
+
+def formats_of(name: str) -> tuple[str, ...]:
+    """What a column may be read as: a number is seconds since 1970 only where its name says a time."""
+    timed = any(re.search(p, name, re.IGNORECASE) for p in NAMES["at"]) or re.search(TIMED, name)
+    return (*FORMATS, *EPOCHS) if timed else FORMATS
 
 
 def local_time(x: str, format: str) -> str:
-    """SQL: a text read under one of FORMATS, or under "" as ISO; null if it cannot be."""
+    """SQL: a text read under one of `formats_of`, or under "" as ISO; null if it cannot be."""
+    if format in EPOCHS:
+        least, most, factor = EPOCHS[format]
+        return f"""CASE WHEN regexp_matches({x}, '^\\d{{{least},{most}}}(\\.\\d+)?$')
+                        THEN make_timestamp((TRY_CAST({x} AS DOUBLE) * {factor})::BIGINT) END"""
     if format:
         return parsed_time(x, format)
     return f"CASE WHEN regexp_matches({x}, {literal(ISO)}) THEN TRY_CAST({x} AS TIMESTAMP) END"
@@ -65,7 +81,8 @@ def profile(connection: object, table: str, name: str) -> Column:
     """Look at one column of a table of text."""
     x = quoted(name)
     given = f"trim({x}) NOT IN ({', '.join(literal(n) for n in NULLS)})"
-    parsed = [f"count({local_time(x, f)})" for f in FORMATS]
+    formats = formats_of(name)
+    parsed = [f"count({local_time(x, f)})" for f in formats]
     row = connection.execute(  # type: ignore[attr-defined]
         f"""SELECT count(*), count(DISTINCT {x}),
                    count({local_time(x, "")}),
@@ -74,7 +91,8 @@ def profile(connection: object, table: str, name: str) -> Column:
                    count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(COMMA)})),
                    count(*) FILTER (WHERE regexp_matches({x}, '^[^0-9]*[-−(]|-$')),
                    count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+$')), count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+\\.0+$')),
-                   count(*) FILTER (WHERE {x} <> trim({x})), {", ".join(parsed)}
+                   count(*) FILTER (WHERE {x} <> {CLEAN["trim"].format(x=x)}),
+                   min(length({x})), max(length({x})), count(*) FILTER (WHERE regexp_matches({x}, '^0\\d')), {", ".join(parsed)}
             FROM {table} WHERE {given}"""
     ).fetchall()[0]
     (total,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0]  # type: ignore[attr-defined]
@@ -83,7 +101,7 @@ def profile(connection: object, table: str, name: str) -> Column:
     ).fetchall()
     rows = row[0]
     share = [n / rows if rows and isinstance(n, int) and not isinstance(n, bool) else 0.0 for n in row]
-    times = [("", share[2]), *zip(FORMATS, share[11:], strict=True)]
+    times = [("", share[2]), *zip(formats, share[14:], strict=True)]
     if (
         "%Y%m%d" in dict(times)
         and dict(times)["%Y%m%d"] > 0
@@ -94,42 +112,57 @@ def profile(connection: object, table: str, name: str) -> Column:
     return Column(
         name, rows / total if total else 0.0, row[1], rows, tuple(sorted((t for t in times if t[1] > 0), key=lambda t: -t[1])),
         bool(row[3]), bool(row[4]), share[5], share[6], share[7], share[8], share[9], share[10], tuple(top),
+        padded=row[11] if row[11] == row[12] and row[13] and share[8] > SURE else 0,
     )  # fmt: skip
 
 
-# What people call it, in English and Chinese; the first pattern that fits is the surest.
+# What people call it, in English and Chinese, and some French, German and Spanish; the first pattern that fits is
+# the surest.
+_ID = r"(id|no|num|nr|number|code|key)"
+_WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|cliente|adh[ée]rent)"
+_ORDER = r"(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip|commande|facture|bestell(ung)?s?|rechnungs?|bon|pedido|factura)"
+_GOODS = r"(product|item|sku|stock|article|upc|ean|goods|plu|material|artikel|produit|produkt|art[íi]culo|producto)"
+TIMED = r"(?i)(_|\b)(ts|ms|epoch|unix|at|on|since)$|[a-z]At$|(?i:timestamp|epoch)"
 NAMES: dict[str, tuple[str, ...]] = {
-    "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间",
-           r"^(date|time|datetime|timestamp|day|ts|at|when)$|日期|时间", r"date|time|created"),
-    "customer_id": (r"^(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty).?(id|no|number|code|key)?$"
+    "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间"
+           r"|date.?(de.?)?(commande|achat|vente|facture)|(bestell|kauf|rechnungs).?(datum|zeit)|fecha.?(de.?)?(compra|pedido|factura)",
+           r"^(date|time|datetime|timestamp|day|ts|at|when|datum|zeit|zeitpunkt|fecha|jour)$|日期|时间",
+           r"date|time|created|datum|fecha|heure|horodat"),
+    "customer_id": (rf"^{_WHO}[ _.-]?{_ID}?$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?(du[ _.-])?{_WHO}$"
                     r"|(顾客|客户|会员|用户|买家).*(id|号|编码|编号|代码)",
-                    r"customer|client|member|user|household|buyer|顾客|客户|会员|用户|买家|unionid|openid"),
-    "order_id": (r"^(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip).?(id|no|number|code|key)$|订单(号|编号|id)|单号|小票|流水号",
-                 r"order|invoice|basket|receipt|ticket|订单"),
-    "product_id": (r"^(product|item|sku|stock|article|upc|ean|goods|plu|material).?(id|no|number|code|key)?$|(商品|货品|产品|sku).*(id|号|编码|编号|代码)|货号",
+                    r"customer|client|member|user|household|buyer|kunde|顾客|客户|会员|用户|买家|unionid|openid"),
+    "order_id": (rf"^{_ORDER}[ _.-]?{_ID}$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?{_ORDER}$"
+                 r"|^bestellnummer$|^rechnungsnummer$|^bonnummer$|^commande$|订单(号|编号|id)|单号|小票|流水号",
+                 r"order|invoice|basket|receipt|ticket|commande|facture|bestell|pedido|订单"),
+    "product_id": (rf"^{_GOODS}[ _.-]?{_ID}?$|^(id|no|num|n°|code|r[ée]f)[ _.-]?{_GOODS}$|^artikelnummer$|^r[ée]f[ée]rence$"
+                   r"|(商品|货品|产品|sku).*(id|号|编码|编号|代码)|货号",
                    r"product.?id|sku|商品编|stock.?code"),
-    "items": (r"^(quantity|qty|units|pieces|count|items)$|数量|件数", r"quantity|qty"),
-    "price": (r"^(unit.?price|price|item.?price)$|单价", r"price|价格"),
-    "amount": (r"^(amount|total|paid|sales.?value|sales|revenue|net|spend|gross|sum|line.?total|order.?total)$|实付|实收|金额|应付|销售额",
-               r"amount|total|paid|revenue|sales|spend|value"),
-    "discount": (r"disc|优惠|折扣|减免",),
-    "store_id": (r"^(store|shop|branch|outlet).?(id|no|code|name)?$|门店|店铺",),
-    "channel": (r"^channel$|渠道",),
-    "category": (r"^(product.?)?category$|类目|品类|类别", r"category"),
-    "department": (r"^department$|部门",),
-    "brand": (r"^brand$|品牌",),
-    "currency": (r"^currency(.?code)?$|币种",),
-    "status": (r"status|state|type|状态|类型",),
+    "items": (r"^(quantity|qty|units|pieces|count|items|quantit[ée]|qt[ée]|menge|anzahl|st[üu]ck|cantidad|unidades)$|数量|件数",
+              r"quantity|qty|quantit[ée]"),
+    "price": (r"^(unit.?price|price|item.?price|prix([ _.]?unitaire)?|pu|(einzel|st[üu]ck)?preis|precio([ _.]?unitario)?)$|单价",
+              r"price|价格|prix|preis|precio"),
+    "amount": (r"^(amount|total|paid|sales.?value|sales|revenue|net|spend|gross|sum|line.?total|order.?total|montant([ _.]?(ttc|total))?"
+               r"|total[ _.]?ttc|betrag|gesamt(betrag|preis)?|summe|umsatz|importe)$|实付|实收|金额|应付|销售额",
+               r"amount|total|paid|revenue|sales|spend|value|montant|betrag|umsatz|importe"),
+    "discount": (r"disc|优惠|折扣|减免|remise|rabatt|descuento",),
+    "store_id": (r"^(store|shop|branch|outlet|magasin|boutique|filiale|tienda).?(id|no|nr|code|name)?$|门店|店铺",),
+    "channel": (r"^(sales.?)?(channel|canal|kanal)$|渠道",),
+    "category": (r"^(product.?)?category$|类目|品类|类别|^(cat[ée]gorie|kategorie|warengruppe|categor[íi]a|famille)$", r"category"),
+    "department": (r"^(department|abteilung|rayon)$|部门",),
+    "brand": (r"^(brand|marque|marke|marca)$|品牌",),
+    "currency": (r"^(currency(.?code)?|devise|w[äa]hrung|moneda)$|币种",),
+    "status": (r"status|state|type|状态|类型|statut|[ée]tat|estado",),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A column for a role. `why` is for people; `points` orders guesses."""
+    """A column for a role. `why` is for people; `points` orders guesses. named: by its name, too."""
 
     column: Column
     points: float
     why: str
+    named: bool = True
 
 
 def rate(role: str, column: Column) -> Guess | None:
@@ -143,22 +176,23 @@ def rate(role: str, column: Column) -> Guess | None:
         format, share = column.times[0] if column.times else ("", 0.0)
         if share < SURE or (format in ("%Y%m%d", "%Y%m%d%H%M%S") and not named):
             return None
-        return Guess(
-            column, 1 + named + share, f"{share:.1%} of its values read as {format or 'ISO times'}; {why}"
-        )
+        read = {"": "ISO times", "epoch": "seconds since 1970", "epoch_ms": "milliseconds since 1970"}
+        said = f"{share:.1%} of its values read as {read.get(format, format)}; {why}"
+        return Guess(column, 1 + named + share, said, bool(named))
     if role in ("items", "price", "amount", "discount"):
         if column.number < SURE or not named:
             return None
         return Guess(column, named + column.number, f"{column.number:.1%} of its values are numbers; {why}")
     if role in ("customer_id", "order_id", "product_id"):
-        if column.times and column.times[0][1] > SURE and column.times[0][0] != "%Y%m%d":
+        if column.format not in (None, "%Y%m%d", *EPOCHS):
             return None
         repeated = column.rows / column.distinct
         if not named and (
             role != "customer_id" or repeated < 1.2 or column.distinct < 20 or column.whole < SURE
         ):
             return None
-        return Guess(column, named, f"{column.distinct:,} different values, each {repeated:.1f} times; {why}")
+        said = f"{column.distinct:,} different values, each {repeated:.1f} times; {why}"
+        return Guess(column, named, said, bool(named))
     if not named:
         return None
     return Guess(column, named, why)

@@ -11,16 +11,19 @@ from features.sources import Source
 from features.tables import TABLES
 
 
-def source(folder: Path) -> Source:
-    """The rows that `Inbox.write_rows` wrote into the folder; every customer of whom there is one is known."""
+def source(folder: Path, name: str = INBOX) -> Source:
+    """The rows that `Inbox.write_rows` wrote into the folder; every customer of whom there is one is known.
+
+    name: another source that brings its rows so, and says nothing of time either.
+    """
     files = {path.stem: path for path in sorted(folder.glob("*.jsonl"))}
-    tables = {name: _table(name, files[name]) for name in TABLES if name in files}
-    everyone = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {name}" for name in tables)
+    tables = {table: _table(table, files[table]) for table in TABLES if table in files}
+    everyone = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {table}" for table in tables)
     tables["customers"] = f"""
         SELECT customer_id, min(known_at) AS "at", min(known_at) AS known_at, NULL AS attributes,
                NULL AS _file, NULL AS _line, NULL AS _note
         FROM ({everyone}) GROUP BY customer_id"""
-    return Source(name=INBOX, files=tuple(files.values()), tables=tables, complete_until="NULL")
+    return Source(name=name, files=tuple(files.values()), tables=tables, complete_until="NULL")
 
 
 def _table(name: str, path: Path) -> str:

@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
-from features.errors import SettingsError, SourceError
+from features.errors import PropensityError, SettingsError, SourceError
 from features.shop import Shop
 from features.sources import Source
 from features.sources.declared import Declared, Match, Reading, made
@@ -61,11 +61,7 @@ def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
 
 def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = True) -> Declared:
     """Read and check `[mapping.NAME]`. find: its files too, which must be there."""
-    entry = Entry(f"{shop.folder / 'shop.toml'}: mapping.{name}", shop.mappings[name])
-    given = Path(entry.take("folder", "text", "."))
-    root = folder or (given.expanduser() if given.expanduser().is_absolute() else shop.folder / given)
-    habits = Habits(shop.zone.key, None, ".", shop.currency, "end", NULLS)
-    habits = read_habits(entry, habits)
+    entry, root, habits, prefix = _opened(shop, name, folder)
     until = entry.raw.get("complete_until")
     entry.taken.add("complete_until")
     if until is not None and not isinstance(until, date):
@@ -73,7 +69,6 @@ def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = 
     if isinstance(until, datetime) and until.tzinfo is None:
         raise entry.error("complete_until", "a time with its offset, such as 2017-01-31T08:00:00+08:00")
     first = entry.take("first_day", "day", None)
-    prefix = entry.take("customer_prefix", "text", "")
     readings = tuple(_reading(e, root, habits, prefix, find) for e in entry.entries("read"))
     entry.close()
     if not readings:
@@ -88,6 +83,47 @@ def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = 
     )
     _check_required(declared)
     return declared
+
+
+def problems(shop: Shop, name: str) -> tuple[list[str], int]:
+    """What is wrong with `[mapping.NAME]`, every reading by itself; how many readings have no file to look at.
+
+    Where files are there, the columns that are named must be in them, and SQL must hold for them.
+    """
+    from features.sources import derived
+
+    wrong: dict[str, None] = {}
+    absent = 0
+    try:
+        entry, root, habits, prefix = _opened(shop, name, None)
+        entries = entry.entries("read")
+    except PropensityError as error:
+        return [str(error)], 0
+    for one in entries:
+        try:
+            reading = _reading(one, root, habits, prefix, find=False)
+            files = _found(one, root, one.take("files", "texts"), optional=True)
+            absent += not files
+            if files:
+                found = replace(reading, files=files)
+                derived.check_sql(replace(found, raw_columns=_check_columns(found)))
+        except PropensityError as error:
+            wrong[str(error)] = None
+    if not wrong:
+        try:
+            declaration(shop, name, find=False)
+        except PropensityError as error:
+            wrong[str(error)] = None
+    return list(wrong), absent
+
+
+def _opened(shop: Shop, name: str, folder: Path | None) -> tuple[Entry, Path, Habits, str]:
+    """The entry of a mapping, where its files lie, what holds for all its readings, and its prefix."""
+    entry = Entry(f"{shop.folder / 'shop.toml'}: mapping.{name}", shop.mappings[name])
+    given = Path(entry.take("folder", "text", "."))
+    root = folder or (given.expanduser() if given.expanduser().is_absolute() else shop.folder / given)
+    habits = read_habits(entry, Habits(shop.zone.key, None, ".", shop.currency, "end", NULLS))
+    return entry, root, habits, entry.take("customer_prefix", "text", "")
 
 
 def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) -> Reading:

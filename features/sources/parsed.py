@@ -6,6 +6,7 @@ Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` 
 (its date in the source's zone).
 """
 
+from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
 from features.sources.values import Value, known, moment, number, read, text
@@ -19,8 +20,8 @@ SQL_TYPES: dict[Type, str] = {
 WHERE_FROM = ("_file", "_line", "_note", "_reject", "_aside", "_given")
 
 
-def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
-    """SELECT of the reading's rows from the table of text `raw`."""
+def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
+    """SELECT of the reading's rows from the table of text `raw`. bounds: of their dates."""
     columns = {c: column.type for c, column in TABLES[reading.table].columns.items()}
     if reading.table == "order_lines":
         columns |= {"channel": "text", "store_id": "text"}
@@ -83,7 +84,6 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
     at = "at" in columns
     anonymous = "customer_id" in columns and "customer_id" in reading.values
     fields = ", ".join(f"{quoted(c)} := {x}" for c, x in unread.items()) or "none := NULL"
-    early = f"""WHEN "at" < {literal(first_day)}::TIMESTAMP AT TIME ZONE {zone} THEN 'before the first day of the source'"""
     moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
                        coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
     return f"""
@@ -99,7 +99,7 @@ def parsed(reading: Reading, raw: str, first_day: str | None) -> str:
                      CASE WHEN _reject_rule IS NOT NULL THEN _reject_rule
                           WHEN _aside_rule IS NOT NULL {"OR customer_id IS NULL" if anonymous else ""} THEN NULL
                           WHEN _bad IS NOT NULL THEN _bad
-                          {early if at and first_day else ""}
+                          {bounds.cases(reading.habits.zone) if at else ""}
                           ELSE NULL END AS _reject
               FROM (SELECT {moments if at else "*"}, CASE {" ".join(bad) or "WHEN false THEN ''"} END AS _bad
                     FROM (SELECT {", ".join(made)}, * EXCLUDE ({", ".join(v for v in texts if v.startswith("_v_"))})

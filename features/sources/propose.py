@@ -2,88 +2,132 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import PropensityError, SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
-from features.sources.guesses import NAMES, Column, Guess, profile, rate
+from features.sources.found import Found, as_padded, find, ids, pad_alike, roles_of
+from features.sources.guesses import Guess, profile
+from features.sources.joins import Joined, join
+from features.sources.kinds import Reads, Sheet, attributes, propose_kind
 from features.sources.mapping import declaration
-from features.sources.proposed import format_lines, returns, text, time, values
+from features.sources.proposed import (
+    customer,
+    decimals,
+    format_lines,
+    repetitions,
+    table_of,
+    text,
+    time,
+    values,
+)
 from features.sources.raw import Format, columns_of
-from features.sources.samples import alike, empty_in, files_in, look, matched, patterns, sniff
+from features.sources.samples import alike, files_in, look, matched, sniff
 from features.sources.skeletons import beside_people, resembled, skeleton
-from features.sources.strangers import apart, customers, ids, meet_nobody
+from features.sources.strangers import apart, meet_nobody
 
 if TYPE_CHECKING:
     import duckdb
 
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|alta"
+
 
 @dataclass(frozen=True)
 class Proposal:
-    """A mapping as TOML, and what a person should know of it, a line each."""
+    """Mappings as TOML, and what a person should know of them, a line each. The first is `name`."""
 
-    name: str
+    names: tuple[str, ...]
     toml: str
     notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the first source."""
+        return self.names[0]
 
 
 def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     """Look at files, those in folders and those that patterns find, and write a mapping that reads them.
 
-    shop: whose mappings the new one will stand beside. SourceError if no file can be placed.
+    Files of another system, whose orders meet none of the others', become a source of their own.
+    shop: whose mappings the new ones will stand beside. SourceError if no file can be placed.
     """
     from features import duck
 
     given = matched(given)
     files = files_in(given)
     folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
+    with duck.connect() as connection:
+        others = _customers_of(connection, shop) if shop else {}
+        found = _found(connection, files, folder)
+        padding = pad_alike(found)
+        placed = {id(one): _table(one) for one in found}
+        sales: dict[str, list[Found]] = {"orders": [], "order_lines": []}
+        for one in found:
+            sales.setdefault(placed[id(one)] or "", []).append(one)
+        joined = join(connection, sales)
+    for one in joined.lacking:
+        placed[id(one)] = None
+    for one in sales["orders"]:  # without an amount, and no lines that say it
+        if not {"amount", "price"} & set(one.roles) and not any("are orders of" in s for _, s in joined.said):
+            placed[id(one)] = None
+    main = [one for one in found if not any(one in some for some in joined.apart)]
+    sources = [main, *joined.apart]
+    names: list[str] = []
+    for some in sources:
+        names.append(_name(some[0].paths[0] if names else given[0].resolve(), names))
+    notes: list[str] = []
+    parts: list[str] = []
+    seen: dict[str, frozenset[str]] = {}  # the customers of each reading
+    for name, some in zip(names, sources, strict=True):
+        readings: list[str] = []
+        for one in some:
+            lines, said = _reading(one, name, placed[id(one)], joined)
+            if any(line.startswith("customer_id = ") for line in lines):
+                here = as_padded(one, "customer_id")
+                if strangers := apart(here, seen):
+                    lines.insert(0, f"# DECIDE: {meet_nobody(strangers)}")
+                    said.append(f"  {meet_nobody(strangers)}")
+                seen[one.name] = here
+            notes += said
+            readings += [*lines, ""]
+        head = [f"[mapping.{name}]", f"folder = {text(str(folder))}"]
+        if some is main and (strangers := apart(frozenset().union(*seen.values()), others)):
+            head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers)}')
+            notes.append(meet_nobody(strangers))
+        head.append(
+            '# zone = "Europe/London"   # DECIDE: of the times without an offset; without this line, the shop\'s own zone'
+        )
+        parts += [*head, "", *readings]
+    if not any(line.startswith("table = ") for line in parts):
+        raise SourceError(
+            f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
+        )
+    notes += padding
+    if len(names) > 1:
+        notes.append(f"{len(names)} sources, for their orders are not each other's: {', '.join(names)}")
+    return Proposal(tuple(names), "\n".join(parts), tuple(notes))
+
+
+def _found(connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path) -> list[Found]:
+    """The files in groups that one reading can read, each looked at."""
     kinds: dict[tuple[Format, tuple[str, ...]], list[Path]] = {}
     for path in files:
         how = sniff(path)
         kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
-    notes: list[str] = []
-    readings: list[str] = []
-    name = _name(given[0].resolve())
-    head = [f"[mapping.{name}]", f"folder = {text(str(folder))}"]
-    seen: dict[str, frozenset[str]] = {}  # the customers of each reading
-    with duck.connect() as connection:
-        others = _customers_of(connection, shop) if shop else {}
-        for (how, _), paths in kinds.items():
+    found = []
+    for (how, _), paths in kinds.items():
+        groups: list[tuple[int, ...]] = []
+        if len(paths) > 1:
             columns = look(connection, paths, how)
-            named = _roles([profile(connection, "sample", c) for c in columns]).get("order_id")
-            groups = alike(connection, columns, named.column.name if named else None) or [
-                (*range(len(paths)),)
-            ]
-            for group in groups:
-                some = [paths[n] for n in group]
-                if len(groups) > 1:
-                    columns = look(connection, some, how)
-                lines, said = _reading(connection, name, folder, some, how, len(groups) > 1)
-                if any(line.startswith("customer_id = ") for line in lines):
-                    here = customers(connection, _roles([profile(connection, "sample", c) for c in columns]))
-                    if strangers := apart(here, seen):
-                        lines.insert(0, f"# DECIDE: {meet_nobody(strangers)}")
-                        said.append(f"  {meet_nobody(strangers)}")
-                    seen[some[0].name] = here
-                notes += said
-                readings += [*lines, ""]
-        everyone = frozenset().union(*seen.values())
-        if strangers := apart(everyone, others):
-            head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers)}')
-            notes.append(meet_nobody(strangers))
-    if not any(line.startswith("table = ") for line in readings):
-        raise SourceError(
-            f"nothing in {', '.join(p.name for p in files)} could be placed:\n"
-            + "\n".join([*notes, *readings])
-        )
-    head += [
-        '# zone = "Europe/London"   # DECIDE: of the times without an offset; without this line, the shop\'s own zone',
-        "",
-    ]
-    return Proposal(name, "\n".join([*head, *readings]), tuple(notes))
+            named = roles_of([profile(connection, "sample", c) for c in columns]).get("order_id")
+            groups = alike(connection, columns, named.column.name if named else None)
+        for group in groups or [(*range(len(paths)),)]:
+            found.append(find(connection, [paths[n] for n in group], how, folder, len(groups) > 1))
+    return found
 
 
 def _customers_of(connection: "duckdb.DuckDBPyConnection", shop: Shop) -> dict[str, frozenset[str]]:
@@ -108,121 +152,121 @@ def _common(parts: list[tuple[str, ...]]) -> Iterator[str]:
         yield level[0]
 
 
-def _name(path: Path) -> str:
+def _name(path: Path, taken: list[str]) -> str:
+    """The name of a source; none that is taken, or that is ours."""
     name = re.sub(r"[^a-z0-9]+", "_", path.name.split(".")[0].lower()).strip("_")
     name = name if re.match(r"[a-z]", name) else f"files_{name}".rstrip("_")
-    return f"{name}_log" if name in (*BUNDLED_SOURCES, CALENDAR) else name
+    name = f"{name}_log" if name in (*BUNDLED_SOURCES, CALENDAR) else name
+    return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 999))) if n not in taken)
 
 
-def _reading(
-    connection: "duckdb.DuckDBPyConnection",
-    name: str,
-    folder: Path,
-    paths: list[Path],
-    how: Format,
-    split: bool,
-) -> tuple[list[str], list[str]]:
-    """The TOML of files that are read alike, whose rows are `sample`, and what to say of it.
+def _table(one: Found) -> str | None:
+    """Whether a file is of sales or goods; None: of anything else."""
+    order = one.roles.get("order_id")
+    sale = table_of(one.roles, order is not None and not one.ids_again)
+    surely = "product_id" in one.roles or (order is not None and "amount" in one.roles)
+    return None if sale and sale != "products" and not surely and _others(one) else sale
 
-    split: other files have the same columns, but are written otherwise.
-    """
-    columns = [profile(connection, "sample", c) for c in columns_of(paths[0], how)]
-    names = [str(p.resolve().relative_to(folder)) for p in paths]
-    (rows,) = connection.execute("SELECT count(*) FROM sample").fetchall()[0]
+
+def _others(one: Found) -> list[Reads]:
+    """The readings of a file of other things; none if it is not known."""
+    who, at = one.roles.get("customer_id"), one.roles.get("at")
+    if who is None:
+        return []
+    id = customer(who.column, one.pads.get("customer_id", 0))
+    file = " ".join(one.names)
+    return propose_kind(
+        Sheet(file, one.columns, who.column, id, lambda c: "".join(time(c)), at.column if at else None)
+    )
+
+
+def _reading(one: Found, name: str, table: str | None, joined: Joined) -> tuple[list[str], list[str]]:
+    """The TOML of files that are read alike, and what to say of it. table: of sales or goods."""
     said = [
-        f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''}: {len(names)} file{'s' * (len(names) > 1)}, "
-        f"{rows:,} rows looked at, the first of each"
+        f"{', '.join(one.names[:3])}{' ...' if len(one.names) > 3 else ''}: {len(one.names)} "
+        f"file{'s' * (len(one.names) > 1)}, {one.rows:,} rows looked at, the first of each"
     ]
-    found, fixed = patterns(names, folder, names)
-    todo = []
-    if split:
-        todo.append(
-            "# DECIDE: the same columns as another reading, but times written otherwise, or no order ids: see the files"
-        )
-    if fixed:
-        todo.append(
-            "# DECIDE: files of another kind are named alike: name tomorrow's files here, or move them apart"
-        )
-    for column in columns:
-        if column.rows and (empty := empty_in(connection, column.name)):
-            few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
-            todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
-    lines, more = _placed(connection, name, found, how, columns)
-    return [*todo, *lines] if lines else [], [
-        *said,
-        *(f"  {line.removeprefix('# ')}" for line in todo),
-        *more,
-    ]
+    todo = [*one.todo, *(f"# {of}" for found, of in joined.said if found is one)]
+    lines, more = _placed(one, name, table, joined)
+    return [*todo, *lines] if lines else [], [*said, *(f"  {t.removeprefix('# ')}" for t in todo), *more]
 
 
-def _placed(
-    connection: "duckdb.DuckDBPyConnection", name: str, files: list[str], how: Format, columns: list[Column]
-) -> tuple[list[str], list[str]]:
-    roles = _roles(columns)
+def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[list[str], list[str]]:
+    roles, columns = dict(one.roles), one.columns
     if "at" not in roles and "customer_id" in roles and not roles["customer_id"].points:
         del roles[
             "customer_id"
         ]  # guessed by its values alone, and nothing else looks like what a customer did
-    if how.header is not None and columns and "customer_id" not in roles:
+    if one.how.header is not None and columns and "customer_id" not in roles:
         return [], [
             "  has no header that names its columns: add one, or write `header = [...]` in a mapping by hand"
         ]
-    lines = [
-        f"[[mapping.{name}.read]]",
-        "",
-        f"files = {json.dumps(files, ensure_ascii=False)}",
-        *format_lines(how),
+    begin = [f"[[mapping.{name}.read]]"]
+    files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
+    if table is not None:
+        prefix = f"{name}:" if one in joined.prefixed else ""
+        found, notes = values(roles, columns, table, one.pads, prefix)
+        lines = [*begin, f"table = {text(table)}", *files, *decimals(roles), *repetitions(table, one)]
+        lines += [f"[mapping.{name}.read.columns]", *found]
+        for key, remark, special in one.returns if table != "products" else ():
+            lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
+        return _with_the_rest(lines, one, table, [*_why(roles, lines), *notes])
+    if readings := _others(one) if "customer_id" in roles else []:
+        lines = []
+        for of in readings:
+            lines += [""] if lines else []
+            lines += [*begin, f"table = {text(of.table)}", *files, *repetitions(of.table, one), *of.head]
+            lines += [f"[mapping.{name}.read.columns]", *of.lines]
+        return _with_the_rest(lines, one, " and ".join(dict.fromkeys(r.table for r in readings)), [])
+    who = roles.get("customer_id")
+    people = who is not None and who.column.distinct >= 0.99 * who.column.rows
+    since = next((c for c in columns if c.format is not None and re.search(PEOPLE, c.name, re.I)), None)
+    if who is not None and people and ("at" not in roles or since is not None):
+        like = beside_people(columns, who.column, " ".join(one.patterns)) if since is None else None
+        if like is not None:
+            notes = [
+                f"  one row a customer, but it is like {like}: a reading to fill in is written as a comment",
+                f"  Its columns: {', '.join(c.name for c in columns)}",
+            ]
+            return skeleton(name, like, files, roles, columns, None), notes
+        kept, personal = attributes(columns, {who.column.name, since.name if since else ""})
+        lines = [*begin, 'table = "customers"', *files, *repetitions("customers", one)]
+        lines += [f"attributes = {json.dumps(kept, ensure_ascii=False)}"] if kept else []
+        lines += [f"[mapping.{name}.read.columns]", f"customer_id = {customer(who.column, one.pads.get('customer_id', 0))}"]  # fmt: skip
+        lines += [f"at = {''.join(time(since))}"] if since else []
+        left = [f"  left out, for they are personal: {', '.join(personal)}"] if personal else []
+        return _with_the_rest(lines, one, "customers", [*_why({"customer_id": who}, lines), *left])
+    return _as_comment(one, name, files, roles)
+
+
+def _as_comment(
+    one: Found, name: str, files: list[str], roles: dict[str, Guess]
+) -> tuple[list[str], list[str]]:
+    """A file that could not be placed: why, and a reading to fill in of what it is most like."""
+    lacking = [role for role in ("customer_id", "at", "amount") if role not in roles]
+    said = [
+        f"  not placed: neither orders, nor products, nor customers were seen in it (no {', '.join(lacking)}).",
+        f"  Its columns: {', '.join(c.name for c in one.columns)}",
     ]
-    found, said, table = values(connection, roles, columns)
-    if table == "customers" and (
-        like := beside_people(columns, roles["customer_id"].column, " ".join(files))
-    ):
-        said = [
-            f"  one row a customer, but it is like {like}: a reading to fill in is written as a comment",
-            f"  Its columns: {', '.join(c.name for c in columns)}",
-        ]
-        return skeleton(name, like, lines[2:], roles, columns, None), said
-    if table is None:
-        lacking = [role for role in ("customer_id", "at", "amount") if role not in roles]
-        said = [
-            f"  not placed: neither orders, nor products, nor customers were seen in it (no {', '.join(lacking)}).",
-            f"  Its columns: {', '.join(c.name for c in columns)}",
-        ]
-        like = resembled(columns, " ".join(files))
-        if like is None:
-            return [], said
-        at = time(roles["at"].column)[0] if "at" in roles else None
-        said.append(f"  It is like {like}: a reading to fill in is written as a comment")
-        return skeleton(name, like, lines[2:], roles, columns, at), said
-    lines[1] = f"table = {text(table)}"
-    if table == "customers":
-        rest = [c.name for c in columns if c is not roles["customer_id"].column]
-        lines.append(f"attributes = {json.dumps(rest, ensure_ascii=False)}")
-    decimals = {roles[r].column.decimal for r in ("price", "amount", "items") if r in roles}
-    if decimals == {","}:
-        lines.append('decimal = ","')
-    if (
-        table == "orders"
-        and "order_id" in roles
-        and roles["order_id"].column.distinct < roles["order_id"].column.rows
-    ):
-        lines.append("add_up = true               # an order id comes several times: its rows are added up")
-    lines += [f"[mapping.{name}.read.columns]", *found, *returns(connection, name, roles, columns)]
+    like = resembled(one.columns, " ".join(one.patterns))
+    if like is None:
+        return [], said
+    at = time(roles["at"].column)[0] if "at" in roles else None
+    said.append(f"  It is like {like}: a reading to fill in is written as a comment")
+    return skeleton(name, like, files, roles, one.columns, at), said
+
+
+def _why(roles: Mapping[str, Guess], lines: list[str]) -> list[str]:
+    """Why each column that the lines name was taken for what it is."""
     written = "\n".join(lines)
-    left = [c.name for c in columns if text(c.name) not in written]
-    said = [f"  {role:12} <- {g.why}" for role, g in roles.items() if g.column.name not in left] + said
+    return [f"  {role:12} <- {g.why}" for role, g in roles.items() if text(g.column.name) in written]
+
+
+def _with_the_rest(lines: list[str], one: Found, table: str, said: list[str]) -> tuple[list[str], list[str]]:
+    """With the columns that no line names."""
+    written = "\n".join([*lines, *said])
+    left = [c.name for c in one.columns if c.name not in written]
     if left:
-        lines.append(f"# Not placed: {', '.join(left)}")
-        said.append(f"  not placed: {', '.join(left)}")
+        lines = [*lines, f"# Not placed: {', '.join(left)}"]
+        said = [*said, f"  not placed: {', '.join(left)}"]
     return lines, [f"  rows are {table}", *said]
-
-
-def _roles(columns: list[Column]) -> dict[str, Guess]:
-    """The best column for each role, none for two roles."""
-    roles: dict[str, Guess] = {}
-    for role in NAMES:
-        taken = {g.column.name for g in roles.values()}
-        guesses = [g for c in columns if c.name not in taken and (g := rate(role, c))]
-        if guesses:
-            roles[role] = max(guesses, key=lambda g: (g.points, g.column.filled))
-    return roles

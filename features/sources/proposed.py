@@ -2,19 +2,24 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from features.sources.guesses import Column, Guess, rate
+from features.sources.guesses import EPOCHS, Column, Guess, rate
+from features.sources.kinds import meanings, translated
 from features.sources.raw import Format, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-CANCELLED = r"cancel|void|取消|关闭|作废"
-RETURNED = r"refund|return|退"
+    from features.sources.found import Found
+
+Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
+CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
-NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
+NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|未知|inconnu|anonyme|unbekannt|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
+NEVER = r"^(1899-12-3[01]|1900-01-0[01]|1970-01-01|0001-01-01|9999-12-31)|^(1900|1970|9999)/0?1/0?1\b|^0?1[/.]0?1[/.](1900|1970|0001)\b|^31[/.]12[/.]9999\b"
 OFTEN = 3  # times as often as other ids: then 0 is nobody's; 00000 may be one of 00000 to 99999
 
 
@@ -39,48 +44,46 @@ def format_lines(how: Format) -> list[str]:
     return lines
 
 
+def table_of(roles: Mapping[str, Guess], buyers: bool) -> str | None:
+    """The table that a file of sales or goods looks like. buyers: it names each order once.
+
+    Lines without a customer, and orders without an amount, are only of use beside the others: see `joins.py`.
+    """
+    has = set(roles)
+    amount = "amount" in has or {"price", "items"} <= has
+    if {"customer_id", "at"} <= has and amount:
+        return "order_lines" if "product_id" in has else "orders"
+    if {"order_id", "product_id"} <= has and amount and "customer_id" not in has:
+        return "order_lines"
+    if {"order_id", "customer_id", "at"} <= has and buyers and "product_id" not in has:
+        return "orders"
+    if "product_id" in has and not {"at", "customer_id"} & has:
+        return "products"
+    return None
+
+
 def values(
-    connection: "duckdb.DuckDBPyConnection", roles: dict[str, Guess], columns: list[Column]
-) -> tuple[list[str], list[str], str | None]:
-    """Lines of [columns], what to say of them, and the table; None if the rows are none that we know."""
-    amount = "amount" in roles or {"price", "items"} <= set(roles)
-    if {"customer_id", "at"} <= set(roles) and amount:
-        table = "order_lines" if "product_id" in roles else "orders"
-        wanted = [
-            "order_id",
-            "customer_id",
-            "at",
-            "product_id",
-            "items",
-            "amount",
-            "discount",
-            "store_id",
-            "channel",
-        ]
-        wanted += ["category", "department", "brand"]
-    elif "product_id" in roles and "at" not in roles and "customer_id" not in roles:
-        table, wanted = "products", ["product_id", "category", "department", "brand"]
-    elif (
-        "customer_id" in roles
-        and "at" not in roles
-        and roles["customer_id"].column.distinct == roles["customer_id"].column.rows
-    ):
-        return [f"customer_id = {_customer(roles['customer_id'].column)}"], [], "customers"
-    else:
-        return [], [], None
-    lines, said = [], []
-    if table == "orders":
-        wanted = [w for w in wanted if w not in ("product_id", "items", "category", "department", "brand")]
-    for role in wanted:
+    roles: Mapping[str, Guess], columns: list[Column], table: str, pads: Mapping[str, int], prefix: str
+) -> tuple[list[str], list[str]]:
+    """Lines of [columns] of a file of sales or goods, and what to say of them.
+
+    pads: role -> digits that an id must have. prefix: before the order ids.
+    """
+    lines: list[str] = []
+    said: list[str] = []
+    for role in _WANTED[table]:
         guess = roles.get(role)
         if role == "amount":
-            lines.append(f"amount = {_amount(connection, roles)}")
+            lines += _amount(roles)
         elif role == "discount":
             lines += _discount(columns)
-        elif role == "channel" and guess is None:
-            lines.append(
-                'channel = { value = "store" }  # DECIDE: where these orders were placed: "web", "store" ...'
-            )
+        elif role == "channel":
+            if guess is not None:
+                lines.append(f"channel = {_channel(guess.column)}")
+            elif table == "orders" or "customer_id" in roles:
+                lines.append(
+                    'channel = { value = "store" }  # DECIDE: where these orders were placed: "web", "store" ...'
+                )
         elif role == "order_id" and guess is None:
             lines.append("# no order id was seen: all that a customer buys on one day is one order")
             said.append("  no order id was seen: all that a customer buys on one day is one order")
@@ -90,7 +93,7 @@ def values(
             value, note = time(guess.column)
             lines.append(f"at = {value}{note}")
             said += [f"  {note.strip(' #')}"] if note else []
-            if not guess.column.offset:
+            if not guess.column.offset and guess.column.format not in EPOCHS:
                 said.append(
                     f"  {guess.column.name} has no offset: say `zone` if its times are not the shop's local ones"
                 )
@@ -99,16 +102,53 @@ def values(
                 lines.append(f"items = {text(guess.column.name)}")
             else:
                 said.append(f"  {guess.column.name} has fractions: not taken as pieces")
-        else:
-            customer = role == "customer_id"
-            lines.append(f"{role} = {_customer(guess.column) if customer else _id(guess.column)}")
-            if customer and (nobody := _nobody(guess.column)):
+        elif role == "customer_id":
+            lines.append(f"{role} = {customer(guess.column, pads.get(role, 0))}")
+            if nobody := _nobody(guess.column):
                 said.append(f"  taken for no customer: {', '.join(nobody)}")
+        else:
+            before = prefix if role == "order_id" else ""
+            lines.append(f"{role} = {_id(guess.column, pad=pads.get(role, 0), prefix=before)}")
     if "currency" in roles:
         said.append(
             f"  amounts may be in several currencies: `currency = {{ column = {text(roles['currency'].column.name)} }}`"
         )
-    return lines, said, table
+    return lines, said
+
+
+_CATALOGUE = ("product_id", "category", "department", "brand")
+_SALES = ("order_id", "customer_id", "at", "amount", "discount", "store_id", "channel")
+_WANTED = {"products": _CATALOGUE, "orders": _SALES, "order_lines": (*_SALES[:3], "product_id", "items", *_SALES[3:], *_CATALOGUE[1:])}  # fmt: skip
+
+
+def decimals(roles: Mapping[str, Guess]) -> list[str]:
+    """The decimal sign of a file, if it is not the usual one. Whole numbers do not show it."""
+    signs = {roles[r].column.decimal for r in ("price", "amount", "items", "discount") if r in roles} - {""}
+    if signs == {","}:
+        return ['decimal = ","']
+    if "," in signs:
+        return [
+            '# DECIDE: some columns have a decimal comma, others a point: say { column = "...", decimal = "," }'
+        ]
+    return []
+
+
+def repetitions(table: str, found: "Found") -> list[str]:
+    """What to do with rows that are there again. Equal lines, or orders without an id, may both be sales."""
+    lines = []
+    if found.again:
+        counted = (
+            f"{found.again:,} of {found.rows:,} rows looked at are there again, the same in every column"
+        )
+        sale = table == "order_lines" or (table == "orders" and "order_id" not in found.roles)
+        lines.append(
+            f"# once = true               # DECIDE: {counted}: written twice, or sold twice?"
+            if sale
+            else f"once = true                 # {counted}"
+        )
+    if table == "orders" and found.ids_again:
+        lines.append("add_up = true               # an order id comes several times: its rows are added up")
+    return lines
 
 
 def _nobody(column: Column) -> list[str]:
@@ -119,26 +159,38 @@ def _nobody(column: Column) -> list[str]:
     return words + zeros
 
 
-def _customer(column: Column) -> str:
+def customer(column: Column, pad: int = 0) -> str:
     """A customer's id; what means nobody is null."""
     nobody = _nobody(column)
     if not nobody:
-        return _id(column)
-    return f"{_id(column, nobody)}  # DECIDE: taken for no customer; else all of them would be one"
+        return _id(column, pad=pad)
+    return f"{_id(column, nobody, pad)}  # DECIDE: taken for no customer; else all of them would be one"
 
 
-def _id(column: Column, nulls: Sequence[str] = ()) -> str:
-    """An id as given; made one only where the values themselves ask for it."""
-    clean = (["trim"] if column.blanks else []) + (["whole"] if column.dot_zero else [])
+def _id(column: Column, nulls: Sequence[str] = (), pad: int = 0, prefix: str = "") -> str:
+    """An id as given; made one only where the values themselves, or those of other files, ask for it."""
+    clean = ["whole"] if column.dot_zero else []
+    if column.blanks or clean or pad:
+        clean = ["trim", *clean]
     more = [f"clean = {json.dumps(clean)}"] if clean else []
+    more += [f"pad = {pad}"] if pad else []
+    more += [f"prefix = {text(prefix)}"] if prefix else []
     more += [f"null = {json.dumps(nulls, ensure_ascii=False)}"] if nulls else []
     return f"{{ column = {', '.join([text(column.name), *more])} }}" if more else text(column.name)
 
 
-def _amount(connection: "duckdb.DuckDBPyConnection", roles: dict[str, Guess]) -> str:
+def _channel(column: Column) -> str:
+    means = meanings(column, "channel")
+    return translated(column, "channel") if means else text(column.name)
+
+
+def _amount(roles: Mapping[str, Guess]) -> list[str]:
     if "amount" in roles:
-        return text(roles["amount"].column.name)
-    return f"{{ product_of = [{text(roles['items'].column.name)}, {text(roles['price'].column.name)}] }}"
+        return [f"amount = {text(roles['amount'].column.name)}"]
+    if {"items", "price"} <= set(roles):
+        names = f"{text(roles['items'].column.name)}, {text(roles['price'].column.name)}"
+        return [f"amount = {{ product_of = [{names}] }}"]
+    return []
 
 
 def _discount(columns: list[Column]) -> list[str]:
@@ -160,6 +212,10 @@ def time(column: Column) -> tuple[str, str]:
     """The declaration of a time, and what a person must decide."""
     format, share = column.times[0]
     name = text(column.name)
+    if never := [str(v) for v, _ in column.top if re.search(NEVER, str(v))]:
+        how = f", format = {text(format)}" if format else ""
+        known = f"{{ column = {name}{how}, null = {json.dumps(never)} }}"
+        return known, "  # DECIDE: taken for no time, as databases write it"
     rivals = [f for f, s in column.times[1:] if f and format and s == share and len(f) == len(format)]
     if rivals:
         return (
@@ -173,10 +229,11 @@ def time(column: Column) -> tuple[str, str]:
     return name, ""
 
 
-def returns(
-    connection: "duckdb.DuckDBPyConnection", name: str, roles: dict[str, Guess], columns: list[Column]
-) -> list[str]:
-    """Returns by a letter before the order id, or by a status; negative rows are returns by themselves."""
+def returns(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> list[Special]:
+    """Returns by a letter before the order id, or by a status; negative rows are returns by themselves.
+
+    Each: the key below the reading and its remark, and its lines.
+    """
     amount = roles.get("items") or roles.get("amount")
     if "order_id" in roles and amount:
         id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
@@ -187,20 +244,17 @@ def returns(
                 HAVING n >= 3 AND negative > 0.98 ORDER BY n DESC LIMIT 1"""
         ).fetchall()
         if found:
-            return [
-                f"[mapping.{name}.read.returns]  # ids that begin so have negative rows only",
-                f"column = {text(roles['order_id'].column.name)}", f"prefix = {text(found[0][0])}",
-            ]  # fmt: skip
+            column = f"column = {text(roles['order_id'].column.name)}"
+            remark = "  # ids that begin so have negative rows only"
+            return [("returns", remark, (column, f"prefix = {text(found[0][0])}"))]
     if "status" in roles and amount:
         values = [str(v) for v, _ in roles["status"].column.top]
         back = [v for v in values if re.search(RETURNED, v, re.I)]
         gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
-        lines = []
-        for key, some in (("returns", back), ("cancelled", gone)):
-            if some:
-                lines += [
-                    f"[mapping.{name}.read.{key}]",
-                    f"column = {text(roles['status'].column.name)}", f"values = {json.dumps(some, ensure_ascii=False)}",
-                ]  # fmt: skip
-        return lines
+        column = f"column = {text(roles['status'].column.name)}"
+        return [
+            (key, "", (column, f"values = {json.dumps(some, ensure_ascii=False)}"))
+            for key, some in (("returns", back), ("cancelled", gone))
+            if some
+        ]
     return []

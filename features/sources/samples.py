@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import SourceError
-from features.sources.guesses import FORMATS, SURE, local_time
+from features.sources.guesses import SURE, formats_of, local_time
 from features.sources.raw import (
     BLOCK,
     KINDS,
@@ -133,18 +133,23 @@ def _regular(path: Path, how: Format) -> float:
     return 0.0 if usual < 2 else widths.count(usual) / len(widths) + usual / 1000
 
 
+def looked_at(files: int) -> int:
+    """How many rows of each of that many files are looked at."""
+    return max(FEWEST, SAMPLE // files)
+
+
 def look(connection: "duckdb.DuckDBPyConnection", paths: list[Path], how: Format) -> tuple[str, ...]:
     """Rows of every file as table `sample`: their columns, all text, and `_file`, the file's place in `paths`."""
     import pyarrow as pa
 
     names = columns_of(paths[0], how)
-    rows = max(FEWEST, SAMPLE // len(paths))
+    rows = looked_at(len(paths))
     kind = how.kind_of(paths[0])
     if kind == "jsonl":
         load(connection, "sample", [(str(n), path) for n, path in enumerate(paths)], how)
         return names
     columns = ", ".join(f"{quoted(c)} VARCHAR" for c in names)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE sample ({columns}, _file VARCHAR)")
+    connection.execute(f"CREATE OR REPLACE TABLE sample ({columns}, _file VARCHAR)")
     for n, path in enumerate(paths):
         there = columns_of(path, how)
         if kind == "parquet":
@@ -194,7 +199,7 @@ def _formats(connection: "duckdb.DuckDBPyConnection", name: str) -> dict[int, tu
     """Of each file: rows with a value, and the formats that read them."""
     x = quoted(name)
     given = f"trim({x}) NOT IN ({', '.join(literal(n) for n in NULLS)})"
-    tried = ("", *FORMATS)
+    tried = ("", *formats_of(name))
     counts = ", ".join(f"count(*) FILTER ({given} AND {local_time(x, f)} IS NOT NULL)" for f in tried)
     rows = connection.execute(
         f"SELECT _file::INT, count(*) FILTER ({given}), {counts} FROM sample GROUP BY ALL ORDER BY 1"

@@ -1,29 +1,8 @@
 """Whether two systems' customers are the same people: if no id of one is in the other, probably not."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from features.sources.guesses import Guess
-from features.sources.raw import literal, quoted
-from features.sources.values import NULLS
-
-if TYPE_CHECKING:
-    import duckdb
 
 FEW = 20  # ids: of fewer, none need be in another file
-
-
-def customers(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> frozenset[str]:
-    """The customers of `sample`."""
-    return ids(connection, roles["customer_id"].column.name) if "customer_id" in roles else frozenset()
-
-
-def ids(connection: "duckdb.DuckDBPyConnection", column: str) -> frozenset[str]:
-    """The values of a column of `sample`."""
-    x = f"trim({quoted(column)})"
-    nulls = ", ".join(literal(n) for n in NULLS)
-    rows = connection.execute(f"SELECT DISTINCT {x} FROM sample WHERE {x} NOT IN ({nulls})").fetchall()
-    return frozenset(id for (id,) in rows)
 
 
 def apart(here: frozenset[str], others: Mapping[str, frozenset[str]]) -> list[str]:

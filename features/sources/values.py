@@ -2,6 +2,7 @@
 
 "InvoiceNo"                                               a raw column, as it is
 { column = "InvoiceNo", clean = ["trim"], prefix = "web:", map = { "RET" = "return" }, null = ["0"] }
+{ column = "Member", clean = ["trim", "whole"], pad = 5 } an id of five digits: 101, and 101.0, is 00101
 { column = "InvoiceDate", format = "%d/%m/%Y %H:%M", zone = "Europe/London" }       a time
 { column = "Total", decimal = ",", scale = 100 }                                    a number
 { join = ["store", "till", "no"], separator = "-" }       an id made of several columns
@@ -67,6 +68,7 @@ class Value:
     day: bool = False
     clean: tuple[str, ...] = ()
     prefix: str = ""
+    pad: int = 0  # digits of an id: shorter numbers get zeros before them
     scale: int = 1
     separator: str = ":"
     map: tuple[tuple[str, str], ...] = ()
@@ -108,7 +110,13 @@ def read_value(where: str, raw: object, type: Type, habits: Habits) -> Value:
             raise entry.error("scale", "1 or more: 100 where amounts are in cents")
         habits = read_habits(entry, habits)
     else:
-        more = {"prefix": entry.take("prefix", "text", ""), "separator": entry.take("separator", "text", ":")}
+        more = {
+            "prefix": entry.take("prefix", "text", ""),
+            "separator": entry.take("separator", "text", ":"),
+            "pad": entry.take("pad", "whole", 0),
+        }
+        if more["pad"] < 0:
+            raise entry.error("pad", "how many digits an id has: 5 makes 00101 of 101")
     clean = entry.take("clean", "texts", ())
     for how in clean:
         if how not in CLEAN:
@@ -177,6 +185,9 @@ def text(value: Value) -> str:
     for how in value.clean:
         x = CLEAN[how].format(x=x)
     x = _null(x, value.habits.nulls)
+    if value.pad:  # after what means nothing was left out: 0 is nobody, not 00000
+        short = f"regexp_full_match({x}, '\\d{{1,{value.pad}}}')"
+        x = f"CASE WHEN {short} THEN lpad({x}, {value.pad}, '0') ELSE {x} END"
     if value.map:
         x = f"CASE {x} {' '.join(f'WHEN {literal(a)} THEN {literal(b)}' for a, b in value.map)} ELSE {x} END"
     return f"({literal(value.prefix)} || {x})" if value.prefix else f"({x})"

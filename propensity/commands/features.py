@@ -61,23 +61,25 @@ def features_page(out: Path) -> None:
 @click.option(
     "--publish/--no-publish", default=True, show_default=True, help="Serve the last snapshot online."
 )
+@click.option("--again", is_flag=True, help="Serve it also if it was rolled back.")
 @DRY_RUN
 def features_build(
-    as_of: datetime | None, since: datetime | None, every: int, publish: bool, dry_run: bool
+    as_of: datetime | None, since: datetime | None, every: int, publish: bool, again: bool, dry_run: bool
 ) -> None:
     """Compute features at a grid of moments that ends at --as-of, and publish the last one to the service.
 
     Snapshots that exist are not computed again. Publishing refreshes the scores of every release; exit
-    code 3 warns of a release whose features are now defined differently: train and promote it again.
+    code 3 warns of a release whose features are now defined differently: train and promote it again; or that
+    the snapshot was rolled back: it is not served before something newer is built, or --again says so.
     """
     from propensity.steps import build_features
     from propensity.tables import progress_bar
 
     settings = settings_of(as_of)
     with progress_bar("Building features") as progress:
-        built = build_features(settings, since, every, publish, dry_run, progress)
+        built = build_features(settings, since, every, publish, dry_run, progress, again)
     click.echo(built.text)
-    if built.starved:
+    if built.starved or built.withheld:
         sys.exit(3)
 
 
@@ -100,7 +102,7 @@ def features_backfill(names: tuple[str, ...], publish: bool, dry_run: bool) -> N
     with progress_bar("Backfilling features") as progress:
         built = backfill_features(settings_of(), names, publish, dry_run, progress)
     click.echo(built.text)
-    if built.starved:
+    if built.starved or built.withheld:
         sys.exit(3)
 
 

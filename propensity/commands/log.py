@@ -236,15 +236,21 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
 def rejects_take(file: Path, dry_run: bool) -> None:
     """Take the corrected rows of FILE into the log, under the same contracts. Again changes nothing.
 
-    Times may be written as 2024-01-31 10:00 or as the row's own file writes them; without `known_at`, a row
-    is known when it happened. Exit code 3 warns of corrections that are no better: they are shown, and their
+    Times may be written as 2024-01-31 10:00 or as the row's own file writes them. Once features were built,
+    rows are known from the log's end on, for those were built without them; before, and where the file gives
+    `known_at`, from then on. Exit code 3 warns of corrections that are no better: they are shown, and their
     rows wait as before.
     """
-    from features.ingestion.rejects import in_vain, take_in
+    from features.ingestion.rejects import in_vain, known_from, take_in
+    from features.moments import iso
     from propensity.tables import say, show_ingested
 
-    done = take_in(settings_of(), file, dry_run)
+    settings = settings_of()
+    since = known_from(settings)
+    done = take_in(settings, file, dry_run)
     show_ingested(done, dry_run)
+    if since is not None and done.changed:
+        say(f"features were built without these rows, so they are known from {iso(since)} on")
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
     sys.exit(3 if vain else 0)

@@ -25,7 +25,8 @@ def online_status() -> None:
 def online_rollback(dry_run: bool) -> None:
     """Serve what was published before the current snapshot, at once and without a restart.
 
-    What is withdrawn is never rolled back to; `propensity features build --as-of` publishes it again.
+    What is withdrawn is never rolled back to, nor published by the next build of the same:
+    something newer is, and `propensity features build --again` publishes it nevertheless.
     """
     from features.online import OnlineRows, nothing_before
 

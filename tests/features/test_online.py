@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, UsageError
 from features.moments import DAY
-from features.online import EXPIRED, PRESENT, UNKNOWN, OnlineRows, Published, publish
+from features.online import EXPIRED, PRESENT, UNKNOWN, OnlineRows, Published, publish, withdrawn
 from features.online.sqlite import SqliteStore
 from features.settings import Settings
 
@@ -178,7 +178,7 @@ def test_the_same_build_with_other_rows_is_refused(home: Settings, make_build: M
 def test_rollback_goes_to_what_was_current_before_and_never_to_what_was_withdrawn(
     home: Settings, make_build: MakeBuild
 ) -> None:
-    """Else: the second rollback brings the bad build back."""
+    """Else: the second rollback, or the next night's job, brings the bad build back."""
     build, moments = weeks(make_build, 3)
     rows = OnlineRows.open(home)
     with pytest.raises(NoBuild):
@@ -190,8 +190,13 @@ def test_rollback_goes_to_what_was_current_before_and_never_to_what_was_withdraw
     assert rows.rollback().moment == moments[0]
     publish(home, build, moments[2])
     assert rows.rollback().moment == moments[0]
-    publish(home, build, moments[1])  # asked for by name, it comes back
+    with pytest.raises(UsageError, match="was rolled back, and stays withdrawn"):
+        publish(home, build, moments[1])  # tonight's job, of the same log
+    assert rows.current().moment == moments[0]
+    assert withdrawn(home, build, moments[1]) and not withdrawn(home, build, moments[0])
+    publish(home, build, moments[1], again=True)
     assert rows.current().moment == moments[1]
+    publish(home, build, moments[1])  # no longer withdrawn
     assert (rows.read(rows.current(), ["c000001"]).matrix == 1).all()
 
 

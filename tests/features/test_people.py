@@ -12,6 +12,7 @@ from features.compute.engine import build
 from features.errors import SourceError
 from features.ingestion import people
 from features.ingestion.ingest import Ingested, take
+from features.ingestion.rejects import reasons
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.online import OnlineRows, publish
@@ -127,7 +128,7 @@ def test_of_two_orders_with_one_id_the_first_source_has_it_and_the_inbox_yields(
     }
     assert orders == {"1": ("a", "10.00"), "2": ("b", "5.00"), "9": ("a", "10.00")}
     assert _fates(done, "orders") == {
-        ("web", "the same order_id as a row of till"): 1,
+        ("web", "another customer's order_id in till"): 1,
         ("inbox", "the same order_id as a row of till"): 1,
     }
     assert sum(c.rows for c in done.account if c.table == "orders" and c.source == "web") == 1, "it adds up"
@@ -139,6 +140,23 @@ def test_of_two_orders_with_one_id_the_first_source_has_it_and_the_inbox_yields(
     assert Log.open(shop).complete_until == parse_moment("2017-03-01"), (
         "the inbox says nothing of completeness"
     )
+
+
+def test_an_event_of_anothers_order_is_told_as_such_and_can_be_mended(shop: Settings, tmp_path: Path) -> None:
+    """Else it is accepted, dropped at the next build, and nobody learns that two systems number alike."""
+    fresh = [order("1", "zed", "2017-01-02"), order("2", "b", "2017-02-20"), order("9", "a", "2017-01-20")]
+    inbox = deliver(tmp_path / "inbox", "inbox", {"orders": fresh}, until="SELECT NULL")
+    done = take(shop, [_till(tmp_path / "till"), inbox])
+    assert _fates(done, "orders") == {
+        ("inbox", "another customer's order_id in till"): 1,
+        ("inbox", "another day's order_id in till"): 1,
+    }
+    told = {(r.source, r.reason): r.rows for r in reasons(shop)}
+    assert told["inbox", "another customer's order_id in till"] == 1
+    assert told["inbox", "another day's order_id in till"] == 1
+    shown = {s.reason: s.value for s in done.samples if s.source == "inbox"}
+    assert shown["another customer's order_id in till"] == "order_id = 1, customer_id = zed"
+    assert ("inbox", "orders") in done.lost
 
 
 def test_merges_of_chains_know_since_when(shop: Settings, tmp_path: Path) -> None:

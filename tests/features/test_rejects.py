@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
 from deliveries import deliver, order
 from dirty import bring_in, write_shop
@@ -73,6 +74,24 @@ def test_a_mended_row_comes_in_once_and_the_account_adds_up(shop: Settings, tmp_
     assert found["till", "amount is not an amount of money"] == (1, 1)
     assert not rejects.take_in(shop, path).changed, "the same file again is nothing new"
     assert rejects.export(shop, tmp_path / "rest.csv") == 1, "what waits: the till's other row"
+
+
+def test_a_row_mended_after_a_build_is_known_from_the_logs_end_on(shop: Settings, tmp_path: Path) -> None:
+    """Else a past snapshot, and a model that learns from it, knows what no decision of that day could know."""
+    path = tmp_path / "rejects.csv"
+    rejects.export(shop, path)
+    _mend(path, amount="1.50")
+    as_filed = rejects.take_in(shop, path, dry_run=True)
+    write_build(shop, NAMES, {MOMENT: constant(1)})
+    done = rejects.take_in(shop, path)
+    assert as_filed.generation != done.generation
+    log = Log.open(shop)
+    (mended,) = [r for r in log.read("orders").to_pylist() if r["order_id"] == "2"]
+    assert (mended["at"], mended["known_at"]) == (parse_moment("2017-01-10T12:00:00Z"), log.complete_until)
+    _mend(path, amount="1.50", known_at="2017-01-10T13:00:00Z")  # who mends it knows since when it was known
+    rejects.take_in(shop, path)
+    (stated,) = [r for r in Log.open(shop).read("orders").to_pylist() if r["order_id"] == "2"]
+    assert stated["known_at"] == parse_moment("2017-01-10T13:00:00Z")
 
 
 def test_the_last_correction_counts_and_the_shops_own_row_beats_it(shop: Settings, tmp_path: Path) -> None:

@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.policy import Cap, Cooldown
 from features.words import Words
 from serving.actions import NOTHING, Action, Condition, Effect, Step
-from serving.decide import REASONS, TERMS, Decisions, Limits, Situation, decide, in_holdout, reason
+from serving.decide import (
+    REASONS,
+    TERMS,
+    Decisions,
+    Limits,
+    Situation,
+    decide,
+    expected_loss,
+    in_holdout,
+    reason,
+)
 
 WORDS = Words("x", "甲")
 
@@ -35,11 +46,16 @@ def situation(n: int = 1, **changes: object) -> Situation:
         "open_complaint": np.zeros(n, np.bool_),
         "holdout": np.zeros(n, np.bool_),
         "seeds": np.arange(n, dtype=np.uint64),
+        "capped": np.zeros((n, len(CAPS)), np.int64),
+        "rested": np.full((n, len(RESTS)), np.nan),
+        "left": np.full(n, np.inf),
     } | changes
     return Situation(**known)  # type: ignore[arg-type]
 
 
-GREEDY = Limits(max_contacts=2, explore=0.0)
+CAPS = (Cap(2, 30), Cap(1, 7, "mail"), Cap(1, 1, "sms"))
+RESTS = (Cooldown(3, "mail"), Cooldown(2, action="a"))
+GREEDY = Limits(0.0, CAPS, RESTS)
 
 
 def reasons(made: Decisions, j: int) -> list[str | None]:
@@ -125,8 +141,12 @@ def worlds(draw: st.DrawFn) -> tuple[list[Action], Limits, Situation, list[str] 
         open_complaint=array(st.booleans(), np.bool_),
         holdout=array(st.booleans(), np.bool_),
         seeds=array(st.integers(0, 2**63 - 1), np.uint64),
+        capped=np.column_stack([array(st.integers(0, 3), np.int64) for _ in CAPS]),
+        rested=np.column_stack([array(st.one_of(st.floats(-1, 5), st.just(np.nan))) for _ in RESTS]),
+        left=array(st.one_of(numbers, st.just(np.inf))),
     )
-    limits = Limits(draw(st.integers(0, 3)), draw(st.floats(0, 1)))
+    paused = draw(st.sampled_from([(), ("a0",), ("channel:sms",), ("everything",)]))
+    limits = Limits(draw(st.floats(0, 1)), CAPS, RESTS, frozenset(paused))
     candidates = draw(st.none() | st.just([a.name for a in made[::2]]))
     return [NOTHING, *made], limits, world, candidates
 
@@ -151,10 +171,17 @@ def test_in_any_world_the_terms_add_up_and_no_filter_is_passed(
             assert all(s.consent[channel, a.purpose][i] for channel in a.channels)
             assert s.automation[i]
             assert candidates is None or a.name in candidates
+            assert not limits.paused & {a.name, *(f"channel:{of}" for of in a.channels), "everything"}
             if a.purpose == "marketing":
                 assert not s.holdout[i]
                 assert not s.open_complaint[i]
-                assert s.contacts[i] + len(a.steps) <= limits.max_contacts
+                for c, cap in enumerate(CAPS):
+                    more = sum(cap.channel in (None, of) for of in a.channels)
+                    assert more == 0 or s.capped[i, c] + more <= cap.contacts
+                for c, rest in enumerate(RESTS):
+                    about = rest.channel in (None, *a.channels) and rest.action in (None, a.name)
+                    assert not (about and s.rested[i, c] < rest.days)
+                assert a.cost <= s.left[i]
                 assert not s.days_since_contact[i] < a.suppress_days
             for condition in a.eligible:
                 value = s.features[condition.feature][i]
@@ -191,7 +218,7 @@ def test_propensities_are_the_frequencies_of_what_is_chosen() -> None:
     actions = [NOTHING, action("a"), action("b", 0.005), action("c", channel="phone")]
     n = 200_000
     made = decide(
-        actions, Limits(2, 0.3), situation(n, seeds=np.random.default_rng(5).integers(0, 2**63, n, np.uint64))
+        actions, Limits(0.3), situation(n, seeds=np.random.default_rng(5).integers(0, 2**63, n, np.uint64))
     )
     expected = made.propensity[0]
     assert expected.tolist() == pytest.approx([0.1, 0.8, 0.1, 0.0])
@@ -206,10 +233,10 @@ def test_the_draw_of_a_seed_never_changes() -> None:
     """A replay, years later, must draw what was drawn: SplitMix64, whose outputs for seed 0 are published."""
     first, second = ((word >> 11) * 2.0**-53 for word in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4))
     many = [NOTHING, *(action(f"a{j:03}") for j in range(100))]
-    made = decide(many, Limits(2, np.nextafter(first, 1)), situation(1))
+    made = decide(many, Limits(np.nextafter(first, 1)), situation(1))
     assert made.explored[0]
     assert made.chosen[0] == int(second * 101)
-    assert not decide(many, Limits(2, first), situation(1)).explored[0]
+    assert not decide(many, Limits(first), situation(1)).explored[0]
 
 
 @pytest.mark.parametrize(
@@ -231,12 +258,19 @@ def test_the_draw_of_a_seed_never_changes() -> None:
         ({"open_complaint": np.array([True])}, {}, "open_complaint"),
         ({"open_complaint": np.array([True])}, {"purpose": "service"}, None),
         ({"days_since_contact": np.array([6.9])}, {"suppress_days": 7}, "suppressed"),
-        ({"contacts": np.array([2])}, {}, "contact_cap"),
+        ({"capped": np.array([[2, 0, 0]])}, {}, "contact_cap"),
+        ({"capped": np.array([[0, 1, 0]])}, {}, "contact_cap"),
+        ({"rested": np.array([[2.9, np.nan]])}, {}, "suppressed"),
+        ({"rested": np.array([[np.nan, -0.5]])}, {}, "suppressed"),
+        ({"left": np.array([0.99])}, {"send_cost": 0.5, "redeem": 0.5, "incentive": 1.0}, "budget"),
         ({"holdout": np.array([True])}, {}, "holdout"),
         ({"days_since_contact": np.array([7.0])}, {"suppress_days": 7}, None),
-        ({"contacts": np.array([1])}, {}, None),
+        ({"capped": np.array([[1, 0, 9]])}, {}, None),
+        ({"rested": np.array([[3.0, 2.0]])}, {}, None),
+        ({"left": np.array([1.0]), "margin_per_order": np.array([1e4])}, {"send_cost": 1.0}, None),
+        ({"left": np.array([0.0])}, {"send_cost": 0.01, "purpose": "service"}, None),
         ({"holdout": np.array([True])}, {"purpose": "service"}, None),
-        ({"contacts": np.array([9])}, {"purpose": "service"}, None),
+        ({"capped": np.array([[9, 9, 9]])}, {"purpose": "service"}, None),
         ({"consent": {}}, {"purpose": "service"}, "no_consent"),
     ],
 )
@@ -254,7 +288,7 @@ def test_each_filter_and_its_reason(
 
 def test_the_first_reason_in_the_declared_order_is_the_one_told() -> None:
     """The same refusal must always be counted under the same reason."""
-    nobody = situation(1, consent={}, holdout=np.array([True]), contacts=np.array([9]))
+    nobody = situation(1, consent={}, holdout=np.array([True]), capped=np.array([[9, 9, 9]]))
     assert reasons(decide([NOTHING, action("a")], GREEDY, nobody), 1) == ["no_consent"]
     assert reasons(decide([NOTHING, action("a")], GREEDY, nobody, candidates=["b"]), 1) == ["not_a_candidate"]
 
@@ -289,15 +323,13 @@ def test_a_bundle_needs_every_consent_pays_every_message_and_is_a_contact_on_eac
     then = (Step("sms", WORDS, 0.04, after_hours=24), Step("mail", WORDS, 0.02, after_hours=48))
     bundle = action("a", send_cost=0.01, then=then)
     both = {("mail", "marketing"): np.ones(1, np.bool_), ("sms", "marketing"): np.ones(1, np.bool_)}
-    made = decide([NOTHING, bundle], Limits(3, 0.0), situation(consent=both))
+    made = decide([NOTHING, bundle], Limits(0.0), situation(consent=both))
     assert made.eligible[0, 1]
     assert made.terms["send_cost"][0, 1] == pytest.approx(-0.07)
     assert reasons(decide([NOTHING, bundle], GREEDY, situation(consent=both)), 1) == ["contact_cap"]
     for missing in both:
         less = {use: given for use, given in both.items() if use != missing}
-        assert reasons(decide([NOTHING, bundle], Limits(3, 0.0), situation(consent=less)), 1) == [
-            "no_consent"
-        ]
+        assert reasons(decide([NOTHING, bundle], Limits(0.0), situation(consent=less)), 1) == ["no_consent"]
 
 
 def test_what_must_not_be_is_told_apart_from_what_may() -> None:
@@ -318,7 +350,7 @@ def test_a_service_that_is_owed_goes_first_and_is_never_left_to_chance() -> None
     owed = action("call", 0.0, purpose="service", goal_kind="service", send_cost=3.0, effect=NOTHING.effect,
                   eligible=(Condition("tenure", at_least=50),))  # fmt: skip
     features = {"tenure": np.array([10, 100] * 200, np.float32)}
-    made = decide([NOTHING, action("a"), owed], Limits(2, 1.0), situation(400, features=features))
+    made = decide([NOTHING, action("a"), owed], Limits(1.0), situation(400, features=features))
     assert (made.chosen[1::2] == 2).all()
     assert (made.propensity[1::2, 2] == 1).all()
     assert set(reasons(made, 1)[1::2]) == {"service_first"}
@@ -351,3 +383,28 @@ def test_the_holdout_is_sticky_of_the_right_size_and_follows_the_salt() -> None:
 def test_every_reason_has_words_in_both_languages() -> None:
     """A code alone explains nothing to a shop assistant."""
     assert all(words.en and words.zh and words.en != words.zh for words in REASONS.values())
+
+
+@pytest.mark.parametrize(("paused", "rejected"), [
+    ("a", ["paused", None]), ("channel:mail", ["paused", None]), ("everything", ["paused", "paused"]),
+])  # fmt: skip
+def test_what_is_paused_is_not_done(paused: str, rejected: list[str | None]) -> None:
+    """A wrong price in a campaign goes on being sent while somebody looks for who can stop it."""
+    actions = [NOTHING, action("a"), action("b", channel="sms")]
+    grants = {(channel, "marketing"): np.array([True]) for channel in ("mail", "sms")}
+    made = decide(actions, Limits(0.0, paused=frozenset([paused])), situation(consent=grants))
+    assert [reasons(made, j) for j in (1, 2)] == [[of] for of in rejected]
+    assert reasons(made, 0) == [None], "doing nothing is always possible"
+
+
+def test_the_expected_loss_of_being_wrong_is_that_of_a_simulation() -> None:
+    """Else a person is asked about the wrong customers."""
+    a, b = action("a", 0.006), action("b", 0.002)
+    made = decide([NOTHING, a, b], GREEDY, situation(margin_per_order=np.array([100.0])))
+    assert made.chosen[0] == 1
+    sd = (made.high[0] - made.low[0]) / (2 * 1.96)
+    draws = np.random.default_rng(0).normal(made.net[0], sd, (400_000, 3))
+    worth = [np.maximum(0, draws[:, j] - draws[:, 1]).mean() for j in (0, 2)]
+    assert expected_loss(made, 0) == pytest.approx(max(worth), rel=0.02)
+    certain = decide([NOTHING], GREEDY, situation())
+    assert expected_loss(certain, 0) == 0.0

@@ -1,7 +1,5 @@
 """A chat group is one unit: its worth is its members', one refusal keeps it out, and it is held out whole."""
 
-from datetime import timedelta
-
 import numpy as np
 import pytest
 from test_decide import GREEDY, action, situation
@@ -23,6 +21,7 @@ from serving.groups import (
     rounds,
     write,
 )
+from serving.reservations import Contact
 
 CHAT = {("chat", "marketing"): np.ones(5, np.bool_)}
 TWO = Members(["a", "b"], np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4]))
@@ -33,12 +32,11 @@ def offer(**changes: object) -> Action:
 
 
 def decided(offered: Action, members: Members = TWO, **changes: object) -> list[GroupDecision]:
-    of = {"holdout": np.zeros(2, np.bool_), "contacts": np.zeros(2), "days_since": np.full(2, np.nan)}
-    of |= {name: changes.pop(name) for name in ("held", "contacts", "days_since") if name in changes}
-    of["holdout"] = of.pop("held", of["holdout"])
+    holdout, before = changes.pop("held", np.zeros(2, np.bool_)), changes.pop("before", [[], []])
     s = situation(5, **({"consent": CHAT} | changes))
     draws = np.arange(2, dtype=np.uint64)
-    return decide_groups([NOTHING, offered, action("sms")], GREEDY, s, members, seeds=draws, **of)  # type: ignore[arg-type]
+    actions = [NOTHING, offered, action("sms")]
+    return decide_groups(actions, GREEDY, s, members, holdout, before, TINY_MOMENT, draws)  # type: ignore[arg-type]
 
 
 def test_a_group_is_worth_what_its_members_are_and_the_message_is_paid_for_all() -> None:
@@ -70,7 +68,8 @@ def test_groups_are_held_out_whole_and_their_own_limits_count() -> None:
     a, b = decided(offer(), held=np.array([True, False]))
     assert (a.action, a.holdout, a.propensity, a.rejected) == ("nothing", True, 1.0, {"offer": "holdout"})
     assert (b.action, b.exposed) == ("offer", 0)
-    a, b = decided(offer(suppress_days=7), contacts=np.array([2.0, 1.0]), days_since=np.array([30.0, 3.0]))
+    a, b = ([Contact(TINY_MOMENT - days * DAY, "chat") for days in before] for before in ((20, 25), (3,)))
+    a, b = decided(offer(suppress_days=7), before=[a, b])
     assert (a.rejected, b.rejected) == ({"offer": "contact_cap"}, {"offer": "suppressed"})
 
 
@@ -78,8 +77,8 @@ def test_held_out_customers_whom_a_group_reaches_are_counted_as_exposed() -> Non
     """Else the holdout of customers is read as untouched."""
     alone = np.array([True, True, False, True, False])
     s = situation(5, consent=CHAT, holdout=alone)
-    a, b = decide_groups([NOTHING, offer()], GREEDY, s, TWO, np.array([False, True]), np.zeros(2),
-                         np.full(2, np.nan), np.zeros(2, np.uint64))  # fmt: skip
+    a, b = decide_groups([NOTHING, offer()], GREEDY, s, TWO, np.array([False, True]), [[], []], TINY_MOMENT,
+                         np.zeros(2, np.uint64))  # fmt: skip
     assert (a.action, a.exposed, b.exposed) == ("offer", 2, 0)
 
 
@@ -88,8 +87,8 @@ def test_the_logged_chance_is_what_chance_does() -> None:
     n = 3_000
     many = Members([f"g{g}" for g in range(n)], np.arange(n), np.arange(n) % 5)
     none, draws = np.zeros(n, np.bool_), np.arange(n, dtype=np.uint64)
-    s, limits = situation(5, consent=CHAT), Limits(2, 0.5)
-    made = decide_groups([NOTHING, offer()], limits, s, many, none, np.zeros(n), np.full(n, np.nan), draws)
+    s, limits = situation(5, consent=CHAT), Limits(0.5)
+    made = decide_groups([NOTHING, offer()], limits, s, many, none, [[]] * n, TINY_MOMENT, draws)
     offers = np.array([one.action == "offer" for one in made])
     assert offers.mean() == pytest.approx(0.75, abs=0.03)
     assert {round(one.propensity, 6) for one in made} == {0.75, 0.25}
@@ -111,9 +110,9 @@ def test_rounds_are_kept_and_count_against_the_groups_limit(tiny_settings: Setti
         write(settings, Round(as_of=TINY_MOMENT - days * DAY, build="b", policy="p", decisions=decisions))
     kept = rounds(settings, None, TINY_MOMENT)
     assert [one.as_of for one in kept] == [TINY_MOMENT - 40 * DAY, TINY_MOMENT - DAY]
-    contacts, last = past(kept, ["a", "b", "new"], TINY_MOMENT, timedelta(days=30), [NOTHING, offer()])
-    assert contacts.tolist() == [1, 1, 0]
-    np.testing.assert_array_equal(last, [1, 1, np.nan])
+    a, b, new = past(kept, ["a", "b", "new"], [NOTHING, offer()])
+    assert a == b == [Contact(TINY_MOMENT - days * DAY, "chat", "offer") for days in (40, 1)]
+    assert new == []
     path(settings, TINY_MOMENT - DAY).write_text("{}")
     with pytest.raises(DecisionError, match="damaged"):
         rounds(settings, None, TINY_MOMENT)

@@ -87,6 +87,14 @@ def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home
     # At midnight in UTC the shop, in New York, still has the day before.
     days = timedelta(-(-row["next_order_days"] // 1))
     assert date.fromisoformat(worth["next_order_date"]) == TINY_MOMENT.date() - DAY + days
+    # Two answers about the next four weeks: an operator is told when they differ, and which one to trust.
+    unlike = (row["next_order_days"] <= 28) != (score["probability"] <= 0.5)
+    assert worth["contradicted_by"] == (["churn_28d"] if unlike else [])
+    everyone = [one["customer_id"] for one in rows if one["value"] is not None]
+    told = [
+        service.client.get(f"/v1/customers/{id}").json()["value"]["contradicted_by"] for id in everyone[:60]
+    ]
+    assert {tuple(one) for one in told} == {(), ("churn_28d",)}
 
 
 def test_segments_are_told_in_words_as_everyone_was_segmented(service: Running, home: Settings) -> None:

@@ -109,6 +109,33 @@ def test_a_topic_is_told_in_a_sentence_when_all_that_it_names_is_known():
     assert reason.text.en == "Orders in the last 30 days: 2 (lowers the churn risk)"
 
 
+def test_the_sentence_of_a_reason_tells_the_feature_and_value_that_it_names():
+    """Else a program shows `overdue 3.4` beside a sentence that speaks of others alone."""
+    names = [feature.name for feature in tiny_card().features]
+    late = names.index("overdue")
+    gap = msgspec.structs.replace(tiny_card().features[0], name="gap_median", en="Usual gap", zh="通常间隔")
+    card = msgspec.structs.replace(
+        tiny_card(), features=(tiny_card().features[0], gap, tiny_card().features[late])
+    )
+    (reason,) = Teller(card).strongest([41.0, 12.0, 3.4], np.array([0.1, 0.1, 0.4]), 3)
+    assert (reason.feature, reason.value) == ("overdue", 3.4)
+    assert reason.text.en.startswith("No order for 41 days; usually every 12; ")
+    assert all("3.4×" in words for words in reason.text)
+    (reason,) = Teller(card).strongest([41.0, 12.0, np.nan], np.array([0.1, 0.1, 0.4]), 3)
+    assert (reason.value, "not known" in reason.text.en) == (None, True)
+    (reason,) = Teller(card).strongest([41.0, 12.0, 3.4], np.array([0.4, 0.1, 0.1]), 3)
+    assert reason.text.en == "No order for 41 days; usually every 12 (raises the churn risk)"
+
+
+def test_a_sum_of_terms_is_exact_and_trees_are_not(model, tmp_path):
+    """Else the answer calls exact what is not, or what is exact an approximation."""
+    term = Term("tenure", (0.0, 300.0), (150.0,), (90.0,), (-0.8,))
+    alone = models.save(
+        tmp_path / "m", tiny_card(), [Logistic(0.2, (term,), 1.0)], IdentityCalibration(), ROWS[:5]
+    )
+    assert (alone.sums, model.sums) == (True, False)
+
+
 def test_exact_reasons_are_treeshaps(model):
     """Else who asks for exact ones is given the approximation under another name."""
     import lightgbm

@@ -126,6 +126,7 @@ def test_exact_reasons_are_given_on_request(service: Running) -> None:
         for wanted in (False, True)
     )
     assert quick["probability"] == exact["probability"]
+    assert (quick["reasons_exact"], exact["reasons_exact"]) == (False, True)
     sums = [sum(reason["contribution"] for reason in score["reasons"]) for score in (quick, exact)]
     assert sums[0] == pytest.approx(sums[1], abs=1e-9)  # both add up to the score
     assert quick["reasons"] != exact["reasons"]
@@ -314,6 +315,61 @@ def test_one_unknown_customer_is_not_found(service: Running) -> None:
         assert SECRET not in response.text
 
 
+def test_what_became_of_a_decision_is_told_once_and_gives_its_contact_back(service: Running) -> None:
+    """Else: a message that was never sent keeps the customer from every other; a repeat doubles an order."""
+    decided = decide(service, "reported", customer="c0005").json()
+    at = decided["as_of"]
+    report = {"source": "sender", "decision_id": decided["decision_id"], "at": at}
+    body = {
+        "deliveries": [
+            report | {"id": "1", "status": "blocked", "blocked_by": "opt-out list"},
+            report | {"id": "1", "status": "blocked", "blocked_by": "opt-out list"},
+            report | {"id": "1", "status": "sent"},
+            report | {"id": "2", "status": SECRET},
+            report | {"id": "3", "status": "sent", "decision_id": SECRET},
+            SECRET,
+        ]
+    }
+    response = service.client.post("/v1/deliveries", json=body)
+    assert response.status_code == 200
+    first, again, other, wrong, unknown, odd = response.json()["results"]
+    assert (first["status"], first["contact"], again["status"]) == ("accepted", "released", "duplicate")
+    failures = [one["error"] for one in (other, wrong, unknown, odd)]
+    assert [one["code"] for one in failures] == [
+        "idempotency_conflict", "invalid_report", "unknown_decision", "invalid_report"
+    ]  # fmt: skip
+    assert failures[1]["place"] == "$.deliveries[3].status"
+    assert "sent, delivered, blocked, cancelled, expired" in failures[1]["detail"]
+    assert SECRET not in response.text
+    assert (
+        'propensity_reports_total{outcome="accepted",route="/v1/deliveries"} 1.0'
+        in service.client.get("/metrics").text
+    )
+
+
+def test_outcomes_are_told_of_every_decision_and_say_until_when_they_count(service: Running) -> None:
+    """Else: a caller cannot know that what it tells counts for nothing."""
+    decided = decide(service, "bought", customer="c0006").json()
+    told = {"source": "shop", "decision_id": decided["decision_id"], "at": decided["as_of"]}
+    body = {
+        "outcomes": [
+            told | {"id": "o1", "type": "order", "value": 20},
+            told | {"id": "r1", "type": "refund", "value": 5, "revises": "o1"},
+            told | {"id": "o2", "type": "order"},
+            told | {"id": "o3", "type": "click", "revises": "o1"},
+            told | {"id": "r2", "type": "refund", "value": 5, "revises": "o9"},
+        ]
+    }
+    order, refund, *failed = service.client.post("/v1/outcomes", json=body).json()["results"]
+    assert (order["status"], order["counts"], refund["counts"]) == ("accepted", True, True)
+    assert order["matures_at"] > order["window_end"] > decided["as_of"]
+    assert [one["error"]["place"] for one in failed] == [
+        "$.outcomes[2].value", "$.outcomes[3].revises", "$.outcomes[4]"
+    ]  # fmt: skip
+    assert failed[2]["error"]["code"] == "report_conflict"
+    problem(service.client.post("/v1/outcomes", json={"outcomes": []}), 422, "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -441,7 +497,7 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
         assert "model.json was changed" in service.log
 
         write_atomically(broken.parent / "CURRENT", b"1")
-        assert service.client.get("/readyz").json() == {"status": "ready", "refused": []}
+        assert service.client.get("/readyz").json() == {"status": "ready", "refused": [], "paused": {}}
         assert 'propensity_release_refused{model="churn_28d"} 0.0' in service.client.get("/metrics").text
 
 

@@ -90,7 +90,7 @@ def test_training_names_a_feature_that_peeks_one_day_ahead(leaky: World) -> None
 
 def test_a_peek_shows_in_its_power_where_no_log_can_tell(leaky: World) -> None:
     """Else: rows that are made from what followed, but claim an earlier date, are never found out."""
-    assert list(leaks.powers(leaky.log, CHURN, leaky.data)) == [PLANTED]
+    assert list(leaks.powers(CHURN, leaky.data)) == [PLANTED]
 
 
 def test_a_feature_that_is_the_label_shows_in_its_power(honest: World) -> None:
@@ -98,13 +98,13 @@ def test_a_feature_that_is_the_label_shows_in_its_power(honest: World) -> None:
     label = honest.data._rows.label
     noise = np.random.default_rng(1).normal(size=len(label))
     data = honest.with_column("spend_90d", label + noise)
-    assert list(leaks.powers(honest.log, CHURN, data)) == ["spend_90d"]
+    assert list(leaks.powers(CHURN, data)) == ["spend_90d"]
 
 
 def test_no_feature_of_the_real_log_is_blamed(honest: World) -> None:
     """Else: a false alarm keeps a shop from training at all. Half of the bound would do here."""
     assert honest.recomputed() == []
-    assert leaks.powers(honest.log, CHURN, honest.data, ahead=leaks.AHEAD / 2) == {}
+    assert leaks.powers(CHURN, honest.data, ahead=leaks.AHEAD / 2) == {}
 
 
 def test_a_build_is_judged_by_the_log_that_it_was_made_of(honest: World) -> None:

@@ -14,7 +14,7 @@ from cards_by_hand import WHOM, figures_by_hand, model_by_hand
 
 from features.words import Words
 from serving import models
-from training import figures, page, targets
+from training import describe, figures, page, samples, targets
 
 _VOID = {"meta", "input", "line", "circle", "polyline"}
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -178,7 +178,7 @@ def test_the_first_sentence_is_what_the_figures_say(
     good, sentence = figures.verdict(card)
     assert good is well
     assert said in sentence.en
-    text = page.render(card, np.ones(3))
+    text = page.render(card)
     assert f'<p class="banner {"good" if well else "bad"}">' in text
     assert sentence.zh in Reader(text).text("zh-Hans")
 
@@ -220,15 +220,20 @@ def test_figures_and_baselines_stand_in_the_order_of_what_matters(read: Reader) 
 
 def test_features_stand_by_what_they_move_the_score(folder: Path, read: Reader) -> None:
     """Else: the page says that a model looks at what it does not look at."""
-    found = page.importance(folder)
     model = models.load(folder)
-    rows = np.random.default_rng(0).uniform(0, 90, (20, 3)).astype(np.float32)
-    assert found == pytest.approx(np.abs(model.contributions(rows)[0]).mean(axis=0))
-    assert found.argsort()[::-1].tolist() == [0, 2, 1]
-    text = read.text("en")
+    rows = np.random.default_rng(1).uniform(0, 90, (50, 3)).astype(np.float32)
+    part = samples.Part(rows, (rows[:, 0] > 45).astype(float), np.arange(50), np.zeros(50, bool))
+    card = describe.with_details(model.card, model, part, {"model": model.score(rows)})
+    exact = np.abs(model.contributions(rows, exact=True)[0]).mean(axis=0)
+    assert list(card.importance.values()) == pytest.approx(exact, abs=1e-6), "of the test's customers"
+    reader = Reader(page.render(card))
+    for language in ("en", "zh-Hans"):
+        assert f"{exact[0]:.4f}" in reader.text(language)
+    text = reader.text("en")
     places = [text.index(f"{name} <in words>") for name in ("days_since_order", "spend_90d", "orders_90d")]
     assert places == sorted(places)
-    assert f"{found[0]:.4f}" in text
+    assert "made-up" not in text
+    assert "customers of the test" in text
 
 
 def test_a_card_without_backtest_or_figures_has_a_page_all_the_same(folder: Path) -> None:
@@ -236,12 +241,12 @@ def test_a_card_without_backtest_or_figures_has_a_page_all_the_same(folder: Path
     card = models.load(folder).card
     older = msgspec.structs.replace(card, backtest={})
     bare = msgspec.structs.replace(older, metrics={}, baselines={}, notes=())
-    assert "The card does not say." in Reader(page.render(older, np.ones(3))).text("en")
-    text = Reader(page.render(bare, np.zeros(3))).text("en")
+    assert "The card does not say." in Reader(page.render(older)).text("en")
+    text = Reader(page.render(bare)).text("en")
     assert "It was compared with nothing; nothing is known of its level." in text
     strange = {"mae": {"value": 0.4321, "low": 0.4, "high": 0.5}}
     odd = msgspec.structs.replace(bare, metrics=strange, baselines={"last_year": strange})
-    assert "0.432 [0.400,\u00a00.500]" in Reader(page.render(odd, np.ones(3))).text("en")
+    assert "0.432 [0.400,\u00a00.500]" in Reader(page.render(odd)).text("en")
 
 
 def test_a_model_that_reads_no_features_and_ranks_nobody_is_told_by_its_own_verdict(folder: Path) -> None:
@@ -250,14 +255,14 @@ def test_a_model_that_reads_no_features_and_ranks_nobody_is_told_by_its_own_verd
     card = msgspec.structs.replace(
         models.load(folder).card, features=(), metrics={}, baselines={"bgnbd": gain}, backtest={}
     )
-    text = page.render(card, np.zeros(0))
+    text = page.render(card)
     assert '<p class="banner good"><span lang="en">A note on what was left out.' in text
     assert "What it looks at" not in text
 
 
 def test_the_language_that_is_asked_for_is_shown_first(folder: Path) -> None:
     card = models.load(folder).card
-    assert 'id="zh" checked' in page.render(card, np.ones(3), Words("a", "乙"), language="zh")
+    assert 'id="zh" checked' in page.render(card, Words("a", "乙"), language="zh")
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:

@@ -12,9 +12,11 @@ from logs import write_log
 from sklearn.metrics import roc_auc_score
 
 from features.moments import DAY, parse_moment
+from features.settings import Settings
+from features.shop import shop_of
 from features.words import Words
 from serving import models
-from training import describe, segments
+from training import describe, segments, segments_page
 from training.segments import Grouped, Judged, by_attribute, by_feature, fairness, figures
 
 M = parse_moment("2017-06-01")
@@ -87,7 +89,31 @@ def test_groups_with_few_labels_are_counted_and_not_judged() -> None:
     told = figures(rows, [halves(rows)])
     assert [one["rows"] for one in told] == [30, 30]
     assert not any("auc" in one or "off" in one for one in told)
-    assert fairness(rows, [halves(rows)], 1) == []
+    (told,) = fairness(rows, [halves(rows)], 1)
+    assert not {"chosen", "found", "wrongly"} & set(told)
+
+
+def test_a_protected_group_that_is_not_compared_is_told_with_its_labels(tmp_path: Path) -> None:
+    """Else: a card without a gap reads as a card without a wrong, and the smallest group is nowhere."""
+    rows = rows_of(1_000)
+    thirds = halves(rows)._replace(groups=[Words(of, of) for of in ("a", "b", "small")])
+    thirds.at[:40] = 2
+    (told,) = fairness(rows, [thirds], 1)
+    labels = int(min(rows.label[:40].sum(), 40 - rows.label[:40].sum()))
+    assert (told["groups"], told["few"]) == (2, [{"group": {"en": "small", "zh": "small"}, "labels": labels}])
+    assert told["chosen"]["value"] >= 0
+    log = write_log(tmp_path, {"customers": [], "orders": []})
+    shop = replace(shop_of(Settings()), protected=("religion",))
+    (absent,) = segments.described(log, shop, rows, [M], dict.fromkeys("abc", "days"), 1)["fairness"]
+    assert (absent["by"], absent["groups"]) == ("religion", 0)
+    card = models.load(model_by_hand(tmp_path / "model", fairness=(told, absent))).card
+    page = segments_page.by_segment(card)
+    for words in (
+        f"small (too few: {labels} labels)",
+        f"small（样本不足：{labels}例）",
+        "the log knows it of no customer",
+    ):
+        assert words in page
 
 
 def test_gaps_are_fairlearns_and_a_planted_one_is_found() -> None:

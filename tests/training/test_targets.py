@@ -41,6 +41,9 @@ def test_every_target_keeps_the_contract(target: Target) -> None:
         ({"label": "order"}, "higher_is"),
         ({"words": Words("No order", "")}, "words"),
         ({"reason": ""}, "reason"),
+        ({"population": buyers(45)}, "its windows are orders_7d, orders_30d, orders_90d"),
+        ({"population": replace(EVERYONE, feature="tenur")}, "did you mean 'tenure'"),
+        ({"label": "no_ordr"}, "did you mean 'no_order'"),
         ({"label": "silence"}, "none of order, no_order"),
         ({"categories": ("tea",)}, "categories go with"),
         (
@@ -122,6 +125,8 @@ def test_what_is_trained_is_what_was_asked_for_or_what_the_shop_says() -> None:
         chosen(every, ("churn",))
     with pytest.raises(UsageError, match=r"no target churn \(shop.toml names it\)"):
         chosen(every, (), ("churn",))
+    with pytest.raises(UsageError, match="there are: churn_28d.*, value, segmentation; did you mean 'value'"):
+        chosen(every, ("valeu",), (), ("value", "segmentation"))
 
 
 def test_the_commented_declarations_of_a_new_shop_keep_the_contracts(tmp_path: Path) -> None:

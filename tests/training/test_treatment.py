@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from logs import write_log
 
 from features.log import Log
 from features.moments import DAY, parse_moment
-from training import candidates
+from features.settings import Settings
+from features.shop import shop_of
+from serving.decide import in_holdout
+from serving.models import IdentityCalibration
+from training import candidates, describe, judged
+from training.backtest import Step
 from training.samples import Part
-from training.treatment import treated
+from training.treatment import held_out, treated
 
 M = parse_moment("2017-06-01")
 
@@ -47,6 +53,46 @@ def test_a_contact_counts_within_the_horizon_and_if_it_was_known(tmp_path: Path)
     assert flags.tolist() == [True, False, True, False, False, False] + [False, True] + [False] * 4
     lacking = replace(log, files={k: v for k, v in log.files.items() if k != "contacts"})
     assert not treated(lacking, spine, 28 * DAY, M + 60 * DAY).any()
+
+
+def test_a_holdout_is_believed_only_if_the_log_left_it_alone() -> None:
+    """Else: the level of whoever happened to be left alone is told as that of a holdout by lot."""
+    ids = [f"c{number}" for number in range(4_000)]
+    shop = shop_of(Settings())
+    held = in_holdout(ids, shop.policy(M).salt, shop.policy(M).holdout)
+    kept = np.random.default_rng(1).random(4_000) < 0.3
+    kept[held] = False
+    assert (held_out(shop, ids, M, kept) == held).all()
+    careless = kept.copy()
+    careless[np.flatnonzero(held)[0]] = True
+    seldom = np.arange(4_000) < 2
+    seldom[held] = False
+    for nobody in (careless, seldom, np.zeros(4_000, bool)):
+        assert not held_out(shop, ids, M, nobody).any()
+    assert not held_out(shop, ids, parse_moment("2016-06-01"), kept).any()  # before the policy
+
+
+def test_the_level_is_told_of_those_left_alone_the_holdout_and_the_contacted_apart() -> None:
+    """Else: contacts that work are taken for a model that is wrong, or hide that it is."""
+    rng = np.random.default_rng(1)
+    held, treated = np.arange(6_000) < 1_000, np.arange(6_000) >= 3_000
+    score = rng.uniform(0.1, 0.6, 6_000)
+    truth = np.where(treated, score / 2, score)  # a contact halves the risk
+    label = (rng.random(6_000) < truth).astype(float)
+    part = Part(np.zeros((6_000, 1), np.float32), label, np.arange(6_000), treated)
+    step = Step(part, {"trees": candidates.Fitted((), lambda _: score, 0.0, np.zeros(1))}, {}, M, "trees",
+                "identity", IdentityCalibration(), {"model": score})  # fmt: skip
+    told = describe.backtest_of([step, step], [held, held])
+    groups = told["contacts"]
+    assert {name: group["rows"] for name, group in groups.items()} == {
+        "untreated": 6_000, "held_out": 2_000, "treated": 6_000,
+    }  # fmt: skip
+    assert max(abs(groups["held_out"]["z"]), abs(groups["untreated"]["z"])) < 3  # chance alone
+    assert groups["treated"]["observed_over_expected"] < 0.6
+    assert groups["treated"]["z"] == pytest.approx(describe.backtest_of([step])["contacts"]["treated"]["z"])
+    assert set(told["origins"][0]) >= {"untreated", "held_out", "treated"}
+    assert "level is the one to trust" in judged.holdout(groups).en
+    assert "no holdout in this log" in judged.holdout(describe.backtest_of([step])["contacts"]).en
 
 
 def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:

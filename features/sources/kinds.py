@@ -1,0 +1,372 @@
+"""Files of other things than orders, recognised by what columns are called and by the words in them.
+
+A reading is proposed only if each column that its table must have is found, or can be said once for all rows.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from features.sources.guesses import Column
+from features.sources.raw import quoted
+from features.sources.vocabulary import WORDS
+
+FEW = 12  # different words in a column of words; Column.top has as many
+PERSONAL = r"^(first|last|full|sur|user|nick|customer|member|client)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|birth.?(day|date)|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|生日|出生|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|date.*naissance|geburtsdatum|telefon|nombre|direcci[óo]n"
+
+
+@dataclass(frozen=True)
+class Reads:
+    """One reading of a file: its table, lines of [columns], lines before those, and what a person must decide."""
+
+    table: str
+    lines: tuple[str, ...]
+    head: tuple[str, ...] = ()
+
+
+@dataclass
+class Sheet:
+    """A file as these rules see it. customer: the declaration of its customer's id; at: of a time column."""
+
+    file: str
+    columns: list[Column]
+    customer: Column
+    customer_id: str
+    at: Callable[[Column], str]
+    main_time: Column | None
+
+    def named(self, pattern: str, *, time: bool | None = None, but: tuple[Column, ...] = ()) -> Column | None:
+        """The first column with such a name. time: only one of times, or none of them."""
+        for column in self.columns:
+            if column is self.customer or column in but or not column.rows:
+                continue
+            if time is not None and (column.format is not None) != time:
+                continue
+            if re.search(pattern, column.name, re.IGNORECASE):
+                return column
+        return None
+
+    def about(self, pattern: str) -> bool:
+        """Whether the file, or one of its columns, is called so."""
+        return bool(re.search(pattern, self.file, re.IGNORECASE) or self.named(pattern))
+
+    def worded(self, words: str, but: tuple[Column, ...] = ()) -> Column | None:
+        """A column all of whose values are words of that set, and more than one of them if there are more."""
+        fits = [c for c in self.columns if c is not self.customer and c not in but and meanings(c, words)]
+        return max(fits, key=lambda c: c.distinct, default=None)
+
+
+def propose_kind(sheet: Sheet) -> list[Reads]:
+    """The readings of a file of other things; none if it is not recognised for certain."""
+    for rule in (_memberships, _consents, _cases, _surveys, _coupons, _responses, _contacts, _interactions):
+        if found := rule(sheet):
+            return found
+    return []
+
+
+def meanings(column: Column, words: str) -> dict[str, str] | None:
+    """What each value of a column says, if every one is a word of that set."""
+    if not column.rows or column.distinct > FEW:
+        return None
+    found = {}
+    for value, _ in column.top:
+        text = str(value).strip()
+        meant = next(
+            (to for to, said in WORDS[words].items() if re.fullmatch(said, text, re.IGNORECASE)), None
+        )
+        if meant is None:
+            return None
+        found[str(value)] = meant
+    return found
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def translated(column: Column, words: str) -> str:
+    """A column of words, with the log's word for each."""
+    means = meanings(column, words) or {}
+    if all(value == to for value, to in means.items()):
+        return _text(column.name)
+    pairs = ", ".join(f"{_text(value)} = {_text(to)}" for value, to in means.items())
+    return f"{{ column = {_text(column.name)}, map = {{ {pairs} }} }}"
+
+
+def _always(value: str, why: str = "") -> str:
+    return f"{{ value = {_text(value)} }}" + (f"  # DECIDE: {why}" if why else "")
+
+
+def _of(sheet: Sheet, at: Column, **columns: str) -> tuple[str, ...]:
+    values = {"customer_id": sheet.customer_id, "at": sheet.at(at), **columns}
+    return tuple(f"{column} = {value}" for column, value in values.items())
+
+
+def _there(column: Column) -> tuple[str, ...]:
+    """Rows that have it: none needed if all do."""
+    if column.filled == 1:
+        return ()
+    return (f"where = {_text(quoted(column.name) + ' is not null')}",)
+
+
+def _channel(sheet: Sheet, default: str, why: str, but: tuple[Column, ...] = ()) -> str:
+    column = sheet.worded("channel", but)
+    if column is not None:
+        return translated(column, "channel")
+    named = sheet.named(r"channel|渠道|canal|kanal", time=False, but=but)
+    if named is not None:
+        return _text(named.name)
+    said = next((to for to, p in WORDS["channel"].items() if re.search(rf"(^|[\W_])({p})($|[\W_])", sheet.file, re.I)), None)  # fmt: skip
+    return _always(said or default, "" if said else why)
+
+
+def _memberships(sheet: Sheet) -> list[Reads]:
+    staff = r"staff|advisor|guide|employee|导购|店员|顾问|员工|conseill|berater|vendeur"
+    place = sheet.named(rf"group|群|{staff}|community|社群|groupe|gruppe", time=False)
+    if place is None or meanings(place, "membership"):
+        place = sheet.named(
+            r"(group|群|staff|导购|顾问|店员).*(id|no|name|号|名)|^(group|群|staff|导购)$", time=False
+        )
+    if place is None:
+        return []
+    kind = _always("staff" if re.search(staff, place.name, re.I) else "group")
+    change = sheet.worded("membership", (place,))
+    if change is not None and sheet.main_time is not None:
+        more = {"kind": kind, "place_id": _text(place.name), "change": translated(change, "membership")}
+        return [Reads("memberships", _of(sheet, sheet.main_time, **more))]
+    joined = sheet.named(
+        r"join|add(ed)?|enter|入群|进群|加入|添加|入会|entr[ée]e|inscri|beitritt|alta", time=True
+    )
+    left = sheet.named(
+        r"left|leave|quit|exit|退群|退出|离开|退会|移除|sortie|d[ée]part|austritt|baja", time=True
+    )
+    if joined is None:
+        return []
+    more = {"kind": kind, "place_id": _text(place.name), "change": _always("joined")}
+    found = [Reads("memberships", _of(sheet, joined, **more))]
+    if left is not None:
+        more["change"] = _always("left")
+        found.append(Reads("memberships", _of(sheet, left, **more), _there(left)))
+    return found
+
+
+def _consents(sheet: Sheet) -> list[Reads]:
+    about = r"consent|opt.?(in|out)|subscri|gdpr|rgpd|dsgvo|permission|同意|授权|退订|订阅|许可|einwillig|consentement"
+    if not sheet.about(about) or sheet.main_time is None:
+        return []
+    purpose = sheet.worded("purpose")
+    means = translated(purpose, "purpose") if purpose else _always("marketing", "or service, automation")
+    wide = [
+        (c, to)
+        for c in sheet.columns
+        for to, said in WORDS["channel"].items()
+        if re.search(rf"(^|[\W_])({said})($|[\W_])|[\u4e00-\u9fff]*({said})[\u4e00-\u9fff]", c.name, re.I)
+        and re.search(about, c.name, re.I)
+        and meanings(c, "consent")
+    ]
+    if wide:
+        return [
+            Reads(
+                "consents",
+                _of(
+                    sheet,
+                    sheet.main_time,
+                    channel=_always(to),
+                    purpose=means,
+                    status=translated(c, "consent"),
+                ),
+            )
+            for c, to in dict(wide).items()
+        ]
+    status = sheet.named(rf"{about}|status|状态|statut", time=False)
+    if status is None or not meanings(status, "consent"):
+        status = sheet.worded("consent", (purpose,) if purpose else ())
+    if status is None:
+        return []
+    channel = _channel(sheet, "all", "all channels; or name one", (status,))
+    more = {"channel": channel, "purpose": means, "status": translated(status, "consent")}
+    return [Reads("consents", _of(sheet, sheet.main_time, **more))]
+
+
+def _cases(sheet: Sheet) -> list[Reads]:
+    about = r"\b(case|ticket|complaint|claim)s?[ _.-]?(id|no|num|number)?|complain|complaint|工单|投诉|客诉|售后|r[ée]clamation|beschwerde|reklamation|queja|support|helpdesk"
+    if not sheet.about(about) or sheet.main_time is None:
+        return []
+    if sheet.named(r"sku|product|商品|quantity|数量") is not None:
+        return []
+    kind = sheet.worded("case")
+    said = next((to for to, p in WORDS["case"].items() if sheet.about(p)), None)
+    more = {
+        "kind": translated(kind, "case")
+        if kind
+        else _always(said or "complaint", "" if said else "or return, question")
+    }
+    case_id = sheet.named(
+        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no)[ _](case|ticket|dossier)",
+        time=False,
+    )
+    if case_id is not None:
+        more["case_id"] = _text(case_id.name)
+    order = sheet.named(r"order|订单|commande|bestell|invoice|facture", time=False)
+    if order is not None:
+        more["ref"] = _text(order.name)
+    reason = sheet.named(r"reason|cause|motif|grund|motivo|原因|内容|subject|sujet", time=False)
+    if reason is not None:
+        more["reason"] = _text(reason.name)
+    channel = sheet.worded("channel")
+    if channel is not None:
+        more["channel"] = translated(channel, "channel")
+    closed = sheet.named(
+        r"clos|resolv|solved|end|finish|结案|关闭|解决|完结|完成|cl[ôo]tur|ferm|geschlossen|erledigt|cerr",
+        time=True,
+    )
+    opened = sheet.named(
+        r"open|creat|start|submi|受理|创建|提交|投诉时间|开始|ouver|cr[ée]|eroffnet|abiert", time=True, but=(closed,) if closed else ()
+    )  # fmt: skip
+    at = opened or (sheet.main_time if sheet.main_time is not closed else None)
+    if at is None:
+        return []
+    change = sheet.worded("progress", tuple(c for c in (kind, channel) if c))
+    if closed is None and change is not None and case_id is not None and case_id.distinct < case_id.rows:
+        return [Reads("cases", _of(sheet, at, **more, change=translated(change, "progress")))]
+    found = [Reads("cases", _of(sheet, at, **more, change=_always("opened")))]
+    if closed is not None and case_id is not None:  # without an id nobody knows which one was closed
+        found.append(Reads("cases", _of(sheet, closed, **more, change=_always("closed")), _there(closed)))
+    return found
+
+
+def _surveys(sheet: Sheet) -> list[Reads]:
+    score = sheet.named(
+        r"nps|rating|satisf|score|note|bewertung|puntuaci|评分|满意|打分|得分|星级", time=False
+    )
+    about = r"nps|survey|satisf|csat|questionnaire|问卷|满意|调研|评分|umfrage|enqu[êe]te|encuesta"
+    if score is None or sheet.main_time is None or not sheet.about(about) or score.whole < 0.99:
+        return []
+    highest = max((int(v) for v, _ in score.top if str(v).lstrip("-").isdigit()), default=99)
+    if highest > 10 or score.negative:
+        return []
+    nps = sheet.about(r"nps|推荐") or highest > 5
+    more = {"kind": _always("nps" if nps else "satisfaction"), "score": _text(score.name)}
+    id = sheet.named(r"(survey|response|answer|问卷|答卷).*(id|no|号|编号)", time=False)
+    if id is not None and id.distinct == id.rows:
+        more["survey_id"] = _text(id.name)
+    return [Reads("surveys", _of(sheet, sheet.main_time, **more))]
+
+
+def _coupons(sheet: Sheet) -> list[Reads]:
+    """Coupons as they were given out, and from the same file again as they were used."""
+    if not sheet.about(r"coupon|voucher|优惠券|代金券|卡券|bon[ _]?(de[ _])?r[ée]duction|gutschein|cup[óo]n"):
+        return []
+    if sheet.named(r"sku|product|商品|quantity|数量"):
+        return []
+    used = sheet.named(
+        r"use|redeem|核销|使用|兑换|utilis|eingel|canje", time=True, but=tuple(c for c in sheet.columns if re.search("expir|valid|until|过期|有效|失效", c.name, re.I))
+    )  # fmt: skip
+    given = sheet.named(
+        r"issue|sent|send|given|receiv|claim|grant|creat|发放|发券|领取|领券|发送|[ée]mi|envoi|ausgegeben|emitid",
+        time=True,
+    )
+    given = given or (sheet.main_time if sheet.main_time is not used else None)
+    if given is None and used is None:
+        return []
+    id = sheet.named(r"(coupon|voucher|券|gutschein).*(id|no|num|code|号|编号|码)", time=False)
+    if id is not None and id.distinct < id.rows:
+        id = None
+    what = sheet.named(
+        r"(coupon|voucher|券).*(type|name|kind|类型|名称)|campaign|活动|批次",
+        time=False,
+        but=(id,) if id else (),
+    )
+    found = []
+    if given is not None:
+        more = {
+            "action": _text(what.name) if what else _always("coupon", "the action's name"),
+            "channel": _channel(sheet, "app", "how it reached the customer"),
+        }
+        if id is not None:
+            more["contact_id"] = _text(id.name)
+        until = sheet.named(r"expir|valid|until|过期|有效期|失效|ablauf|caduc", time=True)
+        if until is not None:
+            more["until"] = sheet.at(until)
+        found.append(Reads("contacts", _of(sheet, given, **more)))
+    if used is not None:
+        more = {"kind": _always("redeem")}
+        if id is not None and given is not None:
+            more["contact_id"] = _text(id.name)
+        found.append(Reads("responses", _of(sheet, used, **more), _there(used)))
+    return found
+
+
+def _responses(sheet: Sheet) -> list[Reads]:
+    about = (
+        r"response|campaign|contact|message|mailing|newsletter|click|活动|短信|触达|营销|r[ée]ponse|antwort"
+    )
+    kind = sheet.worded("response")
+    if kind is None or sheet.main_time is None or not sheet.about(about):
+        return []
+    more = {"kind": translated(kind, "response")}
+    for column, pattern in (
+        ("contact_id", r"(contact|message|触达|消息|短信).*(id|no|号)"),
+        ("campaign_id", r"campaign|活动"),
+    ):
+        named = sheet.named(pattern, time=False, but=(kind,))
+        if named is not None:
+            more[column] = _text(named.name)
+    return [Reads("responses", _of(sheet, sheet.main_time, **more))]
+
+
+def _contacts(sheet: Sheet) -> list[Reads]:
+    about = r"campaign|contact|sms|message|mailing|newsletter|push|outreach|活动|短信|触达|群发|推送|campagne|kampagne|envoi"
+    if sheet.main_time is None or not sheet.about(about):
+        return []
+    if sheet.named(
+        r"sku|product|商品|quantity|数量|order|订单|amount|金额|montant|betrag|paid|total|event|事件"
+    ):
+        return []
+    action = sheet.named(
+        r"action|campaign|活动|template|模板|message|内容|campagne|kampagne|subject", time=False
+    )
+    more = {
+        "action": _text(action.name) if action else _always("message", "the action's name"),
+        "channel": _channel(
+            sheet, "sms", "how it reached the customer", (action,) if action is not None else ()
+        ),
+    }
+    id = sheet.named(r"(contact|message|send|消息|触达|发送).*(id|no|号|编号)", time=False)
+    if id is not None and id.distinct == id.rows:
+        more["contact_id"] = _text(id.name)
+    cost = sheet.named(r"cost|成本|费用|co[ûu]t|kosten", time=False)
+    if cost is not None and cost.number > 0.95:
+        more["cost"] = _text(cost.name)
+    return [Reads("contacts", _of(sheet, sheet.main_time, **more))]
+
+
+def _interactions(sheet: Sheet) -> list[Reads]:
+    kind = sheet.worded("interaction")
+    about = r"event|visit|view|action|page|session|log|behavi|track|行为|事件|浏览|访问|类型|[ée]v[ée]nement|ereignis|evento"
+    if (
+        kind is None
+        or sheet.main_time is None
+        or not (re.search(about, kind.name, re.I) or re.search(about, sheet.file, re.I))
+    ):
+        return []
+    more = {
+        "kind": translated(kind, "interaction"),
+        "channel": _channel(sheet, "web", "where this happened: web, app, store ...", (kind,)),
+    }
+    for column, pattern in (("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"), ("seconds", r"duration|seconds|时长|停留|dur[ée]e|dauer")):  # fmt: skip
+        named = sheet.named(pattern, time=False, but=(kind,))
+        if named is not None and (column != "seconds" or named.whole > 0.99):
+            more[column] = _text(named.name)
+    id = sheet.named(r"^(event|visit|log|事件|行为).*(id|编号)$", time=False, but=(kind,))
+    if id is not None and id.distinct == id.rows:
+        more["interaction_id"] = _text(id.name)
+    return [Reads("interactions", _of(sheet, sheet.main_time, **more))]
+
+
+def attributes(columns: list[Column], taken: set[str]) -> tuple[list[str], list[str]]:
+    """Of a file of people: the columns to keep, and those that are personal, which no model should read."""
+    rest = [c.name for c in columns if c.name not in taken]
+    personal = [name for name in rest if re.search(PERSONAL, name, re.IGNORECASE)]
+    return [name for name in rest if name not in personal], personal

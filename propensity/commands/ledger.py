@@ -1,0 +1,32 @@
+"""The ledger: what was decided, and what became of it."""
+
+from __future__ import annotations
+
+import click
+
+from propensity.cli import DRY_RUN, main, settings_of
+
+
+@main.group()
+def ledger() -> None:
+    """What was decided, and what became of it."""
+
+
+@ledger.command("export")
+@DRY_RUN
+def ledger_export(dry_run: bool) -> None:
+    """Take contacts that were sent, and what customers answered, into the customer log.
+
+    The next `propensity features build` counts them, and training sees them. A marketing contact is taken
+    once `POST /v1/deliveries` says that it was sent or delivered. Again changes nothing.
+    """
+    from propensity.exported import export
+
+    done = export(settings_of(), dry_run)
+    if done.ingested is None:
+        click.echo("the ledger knows of no contact that was sent, and of no answer: nothing to take in")
+        return
+    verb = "would take" if dry_run else "took"
+    click.echo(f"{verb} {done.contacts:,} contacts and {done.responses:,} responses into the log")
+    if not done.ingested.changed:
+        click.echo("the log has all of them already")

@@ -1,0 +1,57 @@
+"""Stopping actions at once, and letting them go on."""
+
+from __future__ import annotations
+
+import click
+
+from propensity.cli import main, settings_of
+
+
+@main.command()
+@click.argument("what", required=False, metavar="[ACTION|channel:NAME|everything]")
+@click.option("--reason", help="Why; every answer that it changes repeats it.")
+@click.option("--all", "everything", is_flag=True, help="List those that are over, too.")
+def pause(what: str | None, reason: str | None, everything: bool) -> None:
+    """Stop an action, a channel or everything, in the next decision of every worker; without WHAT, list.
+
+    "Nothing" can still be decided. What was decided before is not called back: report it as cancelled.
+    """
+    from features.moments import iso
+    from features.shop import shop_of
+    from propensity.tables import console, say, table
+    from serving.actions import catalogue
+    from serving.pauses import Pauses
+
+    settings = settings_of()
+    pauses = Pauses(settings)
+    if what is None:
+        if reason:
+            raise click.UsageError(
+                "--reason goes with what is to be paused: an action, channel:NAME, everything"
+            )
+        shown = table("Pauses", "what", "reason", "since", "until")
+        found = [one for one in pauses.everything() if everything or one.until is None]
+        for one in found:
+            shown.add_row(one.what, one.reason, iso(one.since), "" if one.until is None else iso(one.until))
+        if found:
+            console().print(shown)
+        else:
+            say("nothing is paused")
+        return
+    if not (reason or "").strip() or everything:
+        raise click.UsageError('say why: --reason "wrong price in the SMS"; --all is for the list')
+    actions = catalogue(shop_of(settings).declared("ACTIONS")).values()
+    made = pauses.pause(what, (reason or "").strip(), actions)
+    click.echo(f"paused {made.what} at {iso(made.since)}; `propensity resume {made.what}` ends it")
+
+
+@main.command()
+@click.argument("what", metavar="ACTION|channel:NAME|everything")
+def resume(what: str) -> None:
+    """End a pause, from the next decision on."""
+    from features.moments import iso
+    from serving.pauses import Pauses
+
+    ended = Pauses(settings_of()).resume(what)
+    assert ended.until is not None
+    click.echo(f"resumed {what} at {iso(ended.until)}")

@@ -1,0 +1,182 @@
+"""What became of decisions, and what customers then did: recorded once each, and what of it counts.
+
+An outcome counts if it happened within the decision's window and was told until the decision matured. A
+refund takes from the order that it revises, whenever it happened, if it was told until then. What is told
+later stays on record and counts for nothing: a figure that was final stays what it was. Before a decision
+matures its outcome is not known; it is never a zero.
+
+Of the id that another system gave, a hash is kept: it knows a repeat, and names nobody's order.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from features.errors import (
+    CustomerErased,
+    DecisionError,
+    IdempotencyConflict,
+    ReportConflict,
+    UnknownDecision,
+)
+from features.moments import from_us, to_us
+from serving.ledger_store import Store
+
+Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
+FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
+USED = "x.status IN ('sent', 'delivered')"  # of a delivery x: the contact happened
+Type = Literal["order", "refund", "redeem", "open", "click", "opt_out", "complaint"]
+OLD_GRACE_DAYS = 7  # of decisions from before the ledger recorded when they mature
+_DAY = 86_400_000_000  # microseconds
+_SKEW = 300_000_000  # by which the clock of another system may be behind
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a decision, as `source` says under its own `id`. blocked_by: by what, if it was."""
+
+    source: str
+    id: str
+    decision_id: str
+    status: Status
+    at: datetime
+    blocked_by: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer did after a decision. value: money of an order or refund, else a count.
+
+    revises: the id, of the same source, of the order that a refund takes from.
+    """
+
+    source: str
+    id: str
+    decision_id: str
+    type: Type
+    value: float
+    at: datetime
+    revises: str | None = None
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """status: what became of a report. why: if it counts for nothing, what of it is late."""
+
+    status: Literal["accepted", "duplicate"]
+    why: Literal["after_window", "after_maturity"] | None
+    window_end: datetime
+    matures_at: datetime
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A recorded outcome that counts: its value, less what was refunded."""
+
+    type: str
+    value: float
+    at: datetime
+
+
+def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
+    """Record one, within a transaction; what that means, or why it was not taken."""
+    found = store.execute(
+        "SELECT d.as_of, d.window_end, d.matures_at, c.body, p.pseudonym IS NOT NULL FROM decisions d "
+        "JOIN contexts c ON c.hash = d.context LEFT JOIN pseudonyms p ON p.pseudonym = d.pseudonym "
+        "WHERE d.id = ?",
+        (told.decision_id,),
+    ).fetchone()
+    if found is None:
+        return UnknownDecision("no such decision: look up the decision_id of the answer")
+    as_of, window_end, matures_at = window(*found[:4])
+    if not found[4]:
+        return CustomerErased("this decision was erased with its customer: nothing more is kept of it")
+    if to_us(told.at) < as_of - _SKEW:
+        return ReportConflict("it happened before its decision: expected a later time, or another decision")
+    table, values = _row(told)
+    key, digest = key_of(told.source, told.id), _hash([told.decision_id, *values])
+    known = store.execute(f"SELECT digest, recorded_at FROM {table} WHERE key = ?", (key,)).fetchone()
+    if known is not None and bytes(known[0]) != digest:
+        return IdempotencyConflict("this id was told before with another content: send a new id")
+    revised = None
+    if isinstance(told, Outcome) and told.revises is not None:
+        revised = store.execute(
+            "SELECT at, recorded_at FROM outcomes WHERE key = ? AND decision_id = ? AND type = 'order'",
+            (key_of(told.source, told.revises), told.decision_id),
+        ).fetchone()
+        if revised is None:
+            return ReportConflict("the order that it revises was not told of this decision: tell it first")
+    recorded = to_us(now) if known is None else known[1]
+    happened = to_us(told.at) if revised is None else revised[0]
+    if known is None:
+        names = "number, decision_id, key, digest, " + (
+            "status, at, blocked_by" if table == "deliveries" else "type, value, at, revises"
+        )
+        marks = ", ".join("?" * (3 + len(values)))
+        store.execute(
+            f"INSERT INTO {table} ({names}, recorded_at) "
+            f"VALUES ((SELECT coalesce(max(number), 0) + 1 FROM {table}), {marks}, ?)",
+            (told.decision_id, key, digest, *values, recorded),
+        )
+    why: Literal["after_window", "after_maturity"] | None = None
+    if isinstance(told, Outcome) and happened >= window_end:
+        why = "after_window"
+    elif isinstance(told, Outcome) and max(recorded, 0 if revised is None else revised[1]) >= matures_at:
+        why = "after_maturity"
+    status: Literal["accepted", "duplicate"] = "accepted" if known is None else "duplicate"
+    return Reported(status, why, from_us(window_end), from_us(matures_at))
+
+
+def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept]]:
+    """Outcomes that count, by decision; of one, or of all. A refund lowers its order, never below 0."""
+    of_one = "WHERE o.decision_id = ?" if decision_id is not None else ""
+    rows = store.execute(
+        "SELECT o.decision_id, o.key, o.type, o.value, o.at, o.revises, o.recorded_at, d.as_of, "
+        "d.window_end, d.matures_at, d.context FROM outcomes o JOIN decisions d ON d.id = o.decision_id "
+        f"{of_one} ORDER BY o.number",
+        () if decision_id is None else (decision_id,),
+    ).fetchall()
+    bodies = dict(store.execute(
+        "SELECT hash, body FROM contexts "
+        "WHERE hash IN (SELECT context FROM decisions WHERE window_end IS NULL)"
+    ).fetchall())  # fmt: skip
+    found: dict[str, dict[bytes, Kept]] = {}
+    for decision, key, type, value, at, revises, recorded, as_of, end, matures, context in rows:
+        _, window_end, matures_at = window(as_of, end, matures, bodies.get(context, b""))
+        own = found.setdefault(decision, {})
+        if recorded >= matures_at:
+            continue
+        if revises is not None:
+            order = own.get(bytes(revises))
+            if order is not None:
+                own[bytes(revises)] = msgspec.structs.replace(order, value=max(order.value - value, 0.0))
+        elif at < window_end:
+            own[bytes(key)] = Kept(type, value, from_us(at))
+    return {decision: list(own.values()) for decision, own in found.items() if own}
+
+
+def window(as_of: int, end: int | None, matures: int | None, context: bytes) -> tuple[int, int, int]:
+    """(decided, window's end, maturity) in microseconds; of an old decision, from the rules it names."""
+    if end is None or matures is None:
+        days = msgspec.json.decode(context, type=_Horizon).horizon_days
+        end = as_of + days * _DAY
+        matures = end + OLD_GRACE_DAYS * _DAY
+    return as_of, end, matures
+
+
+def key_of(source: str, id: str) -> bytes:
+    """What stands for another system's id."""
+    return _hash([source, id])
+
+
+def _row(told: Delivery | Outcome) -> tuple[str, list[Any]]:
+    if isinstance(told, Delivery):
+        return "deliveries", [told.status, to_us(told.at), told.blocked_by]
+    revises = None if told.revises is None else key_of(told.source, told.revises)
+    return "outcomes", [told.type, float(told.value), to_us(told.at), revises]
+
+
+def _hash(values: list[Any]) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(values), digest_size=16).digest()
+
+
+class _Horizon(msgspec.Struct):
+    horizon_days: int

@@ -1,0 +1,279 @@
+"""Where the ledger is: a SQLite file of the home, or PostgreSQL for several hosts; the same statements.
+
+sqlite        ledger/ledger.sqlite, in WAL mode. A commit is written to the log of the file, which outlives
+              the process whatever ends it. With durability `power` an answer also waits until the disk has
+              that log; those who wait at one time share one fsync.
+PostgreSQL    schema propensity_ledger of the database that PROPENSITY_LEDGER names. Writers take turns by an
+              advisory lock. A commit is durable as its server is set up; with `power` always on its disk.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from features import database
+from features.errors import DecisionError, SettingsError
+from features.files import make_database
+from features.settings import Settings
+from serving import ledger_schema
+from serving.ledger_schema import VERSION
+
+if TYPE_CHECKING:
+    import psycopg
+
+BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
+SCHEMA = "propensity_ledger"
+
+
+class Store(Protocol):
+    """A database with the ledger's tables. name: where it is; nothing secret."""
+
+    name: str
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """A cursor over the rows of a statement, its values marked by `?`."""
+
+    def begin(self) -> None:
+        """Begin a transaction in which nobody else writes. TimeoutError after BUSY_SECONDS."""
+
+    def end(self, keep: bool) -> None:
+        """Commit, or undo it."""
+
+    def acknowledge(self) -> None:
+        """Return when what was committed is as durable as it was asked to be."""
+
+    def unlocked(self, table: str, changeable: bool) -> None:
+        """Whether rows of an append-only table may be changed, within a transaction."""
+
+    def forget(self) -> str | None:
+        """After keys were deleted: no copy of them is left, or why one may be."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def errors_of(settings: Settings) -> tuple[type[Exception], ...]:
+    """What the driver of these settings' database raises. SettingsError if PostgreSQL's is not installed."""
+    if settings.ledger == "sqlite":
+        return (sqlite3.Error,)
+    try:
+        import psycopg
+    except ImportError:
+        raise SettingsError(
+            "PROPENSITY_LEDGER needs the PostgreSQL driver: `pip install 'propensity[postgres]'`"
+        ) from None
+    return (psycopg.Error,)
+
+
+def open_store(settings: Settings) -> Store:
+    """The ledger's database, made if it is not there. DecisionError if another version of us wrote it."""
+    return SqliteStore(settings) if settings.ledger == "sqlite" else PostgresStore(settings)
+
+
+def path_of(settings: Settings) -> Path:
+    """The file of the embedded ledger, whether or not it is there."""
+    return settings.home / "ledger" / "ledger.sqlite"
+
+
+def _check(name: str, found: int) -> None:
+    if found != VERSION:
+        raise DecisionError(
+            f"{name} has schema {found}, this program knows {VERSION}: run the one that wrote it"
+        )
+
+
+class SqliteStore:
+    """One file for every worker of the host."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = path_of(settings)
+        self.name = str(self.path)
+        make_database(self.path, ledger_schema.sqlite_script())
+        self._db = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+            self._db.execute(f"PRAGMA {pragma}")  # secure: a deleted key is overwritten, not just unlinked
+        self._group = GroupSync(Path(f"{self.path}-wal")) if settings.durability == "power" else None
+        if (upgrade := ledger_schema.sqlite_upgrade(self._version())) is not None:
+            self._upgrade(upgrade)
+        try:
+            _check(self.name, self._version())
+        except DecisionError:
+            self._db.close()
+            raise
+
+    def _version(self) -> int:
+        found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        return found
+
+    def _upgrade(self, script: str) -> None:
+        try:
+            self._db.executescript(script)
+        except sqlite3.OperationalError:  # another worker did it meanwhile
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if self._version() != VERSION:
+                raise
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._db.execute(sql, values)
+
+    def begin(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise TimeoutError(str(error)) from error
+
+    def end(self, keep: bool) -> None:
+        if keep:
+            self._db.execute("COMMIT")
+        elif self._db.in_transaction:  # an error; SQLite itself undoes some, a full disk for one
+            self._db.execute("ROLLBACK")
+
+    def acknowledge(self) -> None:
+        if self._group is not None:
+            self._group.wait()
+
+    def unlocked(self, table: str, changeable: bool) -> None:
+        if changeable:
+            self._db.execute(f"DROP TRIGGER IF EXISTS {table}_no_UPDATE")
+        else:
+            self._db.execute(ledger_schema.append_only(table, "UPDATE"))
+
+    def forget(self) -> str | None:
+        busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return f"a reader keeps a copy of it in {self.path}-wal" if busy else None
+
+    def close(self) -> None:
+        self._db.close()
+        if self._group is not None:
+            self._group.close()
+
+
+class GroupSync:
+    """One fsync for all who wait at one time: while the disk works, the next group gathers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+        self._flush, self._count = Lock(), Lock()
+        self._asked = self._done = 0
+        self.syncs = 0  # how many the disk was asked for
+
+    def wait(self) -> None:
+        """Return once everything that was written before is on the disk."""
+        with self._count:
+            self._asked += 1
+            mine = self._asked
+        with self._flush:
+            if self._done >= mine:
+                return
+            upto = self._asked
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDONLY)
+                folder = os.open(self._path.parent, os.O_RDONLY)
+                os.fsync(folder)  # that the file is there at all
+                os.close(folder)
+            os.fsync(self._file)
+            self._done, self.syncs = upto, self.syncs + 1
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            os.close(self._file)
+
+
+class PostgresStore:
+    """A server for the workers of several hosts. A lost connection is made anew by the next who asks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = f"the ledger in the PostgreSQL database {database.name_of(settings.ledger)}"
+        self._settings = settings
+        self._db = self._connected()
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._db.transaction():
+            self._db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (SCHEMA,))
+            if self._row("SELECT to_regnamespace(%s)", SCHEMA) is None:  # an administrator may have made it
+                self._db.execute(f"CREATE SCHEMA {SCHEMA}")
+            if self._row("SELECT to_regclass(%s)", f"{SCHEMA}.version") is None:
+                self._db.execute(ledger_schema.postgres_script())
+        _check(self.name, self._row("SELECT version FROM version"))
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        import psycopg
+
+        url = database.url_of(self._settings.ledger, "postgresql", SCHEMA)
+        db = psycopg.connect(url, autocommit=True)
+        if self._settings.durability == "power":
+            db.execute("SET synchronous_commit = on")
+        db.execute(f"SET lock_timeout = {int(BUSY_SECONDS * 1000)}")
+        return db
+
+    def _row(self, sql: str, *values: str) -> Any:
+        found = self._db.execute(sql, values).fetchone()
+        return None if found is None else found[0]
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        if self._db.closed or self._db.broken:
+            self._db = self._connected()
+        return self._db.execute(sql.replace("?", "%s"), values)
+
+    def begin(self) -> None:
+        import psycopg
+
+        self.execute("BEGIN")
+        try:
+            self._db.execute("SELECT pg_advisory_xact_lock(hashtext('decide'))")
+        except psycopg.errors.LockNotAvailable as error:
+            self._db.execute("ROLLBACK")
+            raise TimeoutError("another holds it") from error
+
+    def end(self, keep: bool) -> None:
+        if keep:
+            self._db.execute("COMMIT")
+        elif not (self._db.closed or self._db.broken):
+            self._db.execute("ROLLBACK")
+
+    def acknowledge(self) -> None:
+        pass  # the commit waited
+
+    def unlocked(self, table: str, changeable: bool) -> None:
+        if changeable:
+            self._db.execute(f"DROP TRIGGER IF EXISTS append_only ON {table}")
+        else:
+            self._db.execute(ledger_schema.postgres_trigger(table))
+
+    def forget(self) -> str | None:
+        """The table of keys is written anew, and what decisions held is freed. The server's own log and its
+        backups keep copies for as long as its administrator keeps those."""
+        self._db.execute("VACUUM FULL pseudonyms")
+        self._db.execute("VACUUM decisions")
+        return None
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@contextmanager
+def transaction(store: Store) -> Iterator[None]:
+    """Nobody else writes during this block; an error undoes it. TimeoutError if others hold the ledger."""
+    store.begin()
+    kept = False
+    try:
+        yield
+        store.end(keep=True)
+        kept = True
+    finally:
+        if not kept:
+            store.end(keep=False)

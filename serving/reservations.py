@@ -1,0 +1,178 @@
+"""What decisions hold until it is known what became of them: a contact slot each, and a part of the budgets.
+
+    reservations  one row a marketing contact, so one a step of a bundle: when it is to be sent, until when it
+                  is held, what it is expected to cost
+    spending      what a day's decisions hold or have spent, in millionths of the currency, by scenario
+
+A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
+that moment; blocked, cancelled or expired, it is free again, and its money too. If nobody has said anything
+by `until`, it is free too. Both tables follow from decisions and deliveries; they are kept so that counting
+takes no longer as the ledger grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from features.moments import from_us, to_us
+from features.policy import Budget
+from serving.actions import Step
+from serving.exported import Seen
+from serving.ledger_reports import USED
+from serving.ledger_store import Store
+
+HELD, KEPT, FREE = 0, 1, 2
+SENT = ("sent", "delivered")  # statuses of a delivery by which the customer was contacted
+UNITS = 1_000_000  # of a unit of currency: sums of whole numbers never drift
+_SWEPT = 200  # reservations that one decision looks after, at most
+
+# Those that count at a moment (given three times), after another. While it is held, a message may go at any
+# moment until then; without such a limit it is taken to go when it is due.
+_CONTACTS = f"""SELECT * FROM (
+  SELECT customer_id, CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
+    channel, action, decision_id, step, EXISTS (
+      SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
+      AND x.number <= ? AND x.recorded_at <= ?
+    ) AS in_log
+  FROM reservations JOIN pseudonyms USING (pseudonym)
+  WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
+) AS counted WHERE at > ? ORDER BY at, decision_id, step"""
+_EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
+
+
+class Contact(Struct, frozen=True):
+    """One marketing contact, sent or still to be: what caps and cooldowns count beside the features.
+
+    in_log: the features count it too.
+    """
+
+    at: datetime
+    channel: str | None
+    action: str | None = None
+    in_log: bool = False
+
+
+class Reservation(NamedTuple):
+    """What a decision reserves. at: to be sent; until: held until then, None for ever.
+
+    day: of the shop's zone, at which the money counts; scenario: "" for none; cost: expected, shop currency.
+    steps: a contact each, so many hours after `at`; none given: one, on the decision's channel.
+    """
+
+    at: datetime
+    until: datetime | None
+    day: date
+    scenario: str
+    cost: float
+    steps: tuple[Step, ...] = ()
+
+
+def reserve(
+    store: Store,
+    decision_id: str,
+    pseudonym: str,
+    action: str,
+    channel: str | None,
+    reservation: Reservation,
+) -> None:
+    """Hold it. What expired meanwhile is freed on this occasion."""
+    day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
+    until = None if reservation.until is None else to_us(reservation.until)
+    steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
+        at, part = to_us(reservation.at + timedelta(hours=hours)), cost if number == 0 else 0
+        later = None if until is None else max(until, at)
+        store.execute(
+            "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),
+        )
+    _spend(store, day, reservation.scenario, cost)
+
+
+def sweep(store: Store, now: datetime) -> None:
+    """Free what is held no longer, and its money; so that this is seldom more than a few."""
+    found = store.execute(
+        f"SELECT DISTINCT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
+    ).fetchall()
+    for (decision_id,) in found:
+        _become(store, decision_id, FREE)
+
+
+def settle(store: Store, decision_id: str) -> None:
+    """What its deliveries mean for what a decision holds: of these, what happened last counts."""
+    last = store.execute(
+        "SELECT status, at FROM deliveries WHERE decision_id = ? ORDER BY at DESC, number DESC LIMIT 1",
+        (decision_id,),
+    ).fetchone()
+    if last is None:
+        return
+    status, at = last
+    _become(store, decision_id, KEPT if status in SENT else FREE)
+    if status in SENT:  # what follows moves with the first
+        store.execute(
+            "UPDATE reservations SET at = at + ? - (SELECT min(at) FROM reservations WHERE decision_id = ?) "
+            "WHERE decision_id = ?",
+            (at, decision_id, decision_id),
+        )
+
+
+def held(store: Store, customer_id: str, since: datetime, now: datetime, seen: Seen) -> tuple[Contact, ...]:
+    """A customer's contacts after a moment, sent or held, the oldest first."""
+    return tuple(
+        contact for _, contact in _held(store, "customer_id = ? AND", [customer_id], since, now, seen)
+    )
+
+
+def held_by_all(store: Store, since: datetime, now: datetime, seen: Seen) -> dict[str, tuple[Contact, ...]]:
+    """As `held`, of everybody who has any, by customer id."""
+    by_customer: dict[str, list[Contact]] = {}
+    for who, contact in _held(store, "", [], since, now, seen):
+        by_customer.setdefault(who, []).append(contact)
+    return {who: tuple(contacts) for who, contacts in by_customer.items()}
+
+
+def _held(
+    store: Store, whose: str, of: list[str], since: datetime, now: datetime, seen: Seen
+) -> Iterator[tuple[str, Contact]]:
+    at, until = to_us(now), 0 if seen.until is None else to_us(seen.until)
+    found = store.execute(
+        _CONTACTS.format(whose), (at, at, seen.number, until, *of, at, to_us(since))
+    ).fetchall()
+    for who, sent, channel, action, _, _, in_log in found:
+        yield who, Contact(from_us(sent), channel, action, bool(in_log))
+
+
+def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> tuple[float, ...]:
+    """What is spent or held of each budget in the period that a day is in, shop currency."""
+    amounts = []
+    for budget in budgets:
+        of = (budget.since(day).isoformat(), *(() if budget.scenario is None else (budget.scenario,)))
+        only = "" if budget.scenario is None else " AND scenario = ?"
+        total = store.execute(f"SELECT coalesce(sum(amount), 0) FROM spending WHERE day >= ?{only}", of)
+        late = store.execute(
+            f"SELECT coalesce(sum(cost), 0) FROM reservations WHERE {_EXPIRED} AND day >= ?{only}",
+            (to_us(now), *of),
+        )
+        amounts.append(int(total.fetchone()[0] - late.fetchone()[0]) / UNITS)  # PostgreSQL: a Decimal
+    return tuple(amounts)
+
+
+def _become(store: Store, decision_id: str, state: int) -> None:
+    rows = store.execute(
+        "SELECT state, day, scenario, cost FROM reservations WHERE decision_id = ?", (decision_id,)
+    ).fetchall()
+    store.execute("UPDATE reservations SET state = ? WHERE decision_id = ?", (state, decision_id))
+    for before, day, scenario, cost in rows:
+        if (before == FREE) != (state == FREE):
+            _spend(store, day, scenario, -cost if state == FREE else cost)
+
+
+def _spend(store: Store, day: str, scenario: str, amount: int) -> None:
+    if amount:
+        store.execute(
+            "INSERT INTO spending VALUES (?, ?, ?) ON CONFLICT (day, scenario) "
+            "DO UPDATE SET amount = spending.amount + excluded.amount",
+            (day, scenario, amount),
+        )

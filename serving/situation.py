@@ -1,0 +1,165 @@
+"""What a decision is taken from: the rules in force, what is known of customers, when messages would go.
+
+Pure: what `decisions` recorded gives the same situation again, also a record from before some of its fields.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from features.moments import DAY
+from features.policy import Budget, Cooldown, Policy
+from serving.actions import Action
+from serving.contacts import counted, days_since
+from serving.decide import Limits, Situation, in_holdout, needed_features
+from serving.evidence import Shown
+from serving.prices import Prices
+from serving.reservations import Contact
+from serving.sending import Slot, slot
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
+
+Numbers = NDArray[np.float64]
+
+ORDER_VALUE = "order_value_365d"
+
+
+class Rules(Struct, frozen=True):
+    """What a decision is taken under; recorded once for all decisions under the same rules.
+
+    paused: what -> reason. zone: the shop's; zones: what the codes of the policy's zone feature mean.
+    """
+
+    policy: Policy
+    actions: tuple[Action, ...]
+    consent: dict[str, bool]
+    margin_rate: float
+    horizon_days: int
+    currency: str
+    prices: Prices = Prices()
+    paused: dict[str, str] = {}
+    zone: str = "UTC"
+    zones: tuple[str, ...] = ()
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What else one decision is taken from, beside the rules and her features.
+
+    held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
+    contacts_decided, last_decided: of old records, in place of `held`. effects: of the actions of which
+    `effects_model` shows any.
+    """
+
+    customer_id: str
+    candidates: tuple[str, ...] | None
+    as_of: datetime
+    known_at: datetime
+    stale: bool
+    order_probability: float | None
+    order_model: str | None
+    contacts_decided: int = 0
+    last_decided: datetime | None = None
+    seed: int
+    scenario: str | None = None
+    context: dict[str, str | int | float | bool | None] | None = None
+    standing: Standing = Standing()
+    held: tuple[Contact, ...] = ()
+    spent: tuple[float, ...] = ()
+    effects: Shown = {}
+    effects_model: str | None = None
+
+
+def limits_of(rules: Rules) -> Limits:
+    """What decisions under these rules keep to."""
+    policy = rules.policy
+    return Limits(policy.explore, policy.caps, policy.cooldowns, frozenset(rules.paused))
+
+
+def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
+    """What is known about n customers. rows: features by name [n], as the build has them; NaN: not known."""
+    n, policy, said = len(inputs), rules.policy, [of.standing for of in inputs]
+    unknown, now = np.full(n, math.nan), [of.as_of for of in inputs]
+    since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
+    others = [[*decided(of), *told(of)] for of in inputs]
+    rested = [days_since(rest, rows, since_known, others, now) for rest in (Cooldown(0), *policy.cooldowns)]
+    counts = {cap: counted(cap, rows, others, now) for cap in policy.caps}
+    complained = np.array([of.open_complaint for of in said], dtype=np.bool_)
+    uses = {(channel, a.purpose) for a in rules.actions for channel in a.channels}
+    return Situation(
+        features={
+            name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)
+        },
+        order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
+        margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
+        lifetime_value=np.zeros(n),
+        contacts=counts[policy.overall],
+        days_since_contact=rested[0],
+        consent={
+            use: np.array([granted(rules.consent, of, *use) for of in said], dtype=np.bool_) for use in uses
+        },
+        automation=np.array([automation(of) for of in said], dtype=np.bool_),
+        open_complaint=complained | (rows.get(OPEN_COMPLAINTS, unknown) > 0),
+        holdout=in_holdout([of.customer_id for of in inputs], policy.salt, policy.holdout),
+        seeds=np.array([of.seed for of in inputs], dtype=np.uint64),
+        capped=np.array([counts[cap] for cap in policy.caps], dtype=np.int64).reshape(-1, n).T,
+        rested=np.array(rested[1:], dtype=np.float64).reshape(-1, n).T,
+        left=np.array([min((left for left, _ in left_of(policy, of)), default=math.inf) for of in inputs]),
+        effects={
+            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
+            for name in {name for of in inputs for name in of.effects}
+        },
+    )
+
+
+def slots_of(rules: Rules, inputs: Inputs, row: Mapping[str, float]) -> dict[str, Slot] | None:
+    """When a message of each purpose goes; None in records from before there were send times."""
+    send = rules.policy.send
+    if send is None:
+        return None
+    hour = next((int(row[name]) for name in send.hours if not math.isnan(row.get(name, math.nan))), None)
+    zone = zone_of(rules, row)
+    return {
+        "marketing": slot(inputs.as_of, zone, send.quiet, hour),
+        "service": slot(inputs.as_of, zone, send.quiet if send.service else None),
+    }
+
+
+def held_until(policy: Policy, slot: Slot) -> datetime | None:
+    """Until when a decision holds its contact and its cost if nobody says what became of it."""
+    return None if policy.reserve_hours is None else slot.at + timedelta(hours=policy.reserve_hours)
+
+
+def zone_of(rules: Rules, row: Mapping[str, float]) -> str:
+    """The customer's zone if a feature knows it, else the shop's."""
+    send = rules.policy.send
+    code = row.get(send.zone, math.nan) if send is not None and send.zone is not None else math.nan
+    return rules.zone if math.isnan(code) else rules.zones[int(code)]
+
+
+def decided(inputs: Inputs) -> Sequence[Contact]:
+    """Contacts of decisions, sent or to be sent."""
+    if inputs.last_decided is None:
+        return inputs.held
+    return [Contact(inputs.last_decided, None)] * max(inputs.contacts_decided, 1)  # an old record
+
+
+def told(inputs: Inputs) -> Sequence[Contact]:
+    """Contacts of other systems that her features do not count."""
+    said = inputs.standing
+    if said.last_contact is None:
+        return said.received
+    return [Contact(said.last_contact, None)] * max(said.contacts, 1)  # an old record
+
+
+def left_of(policy: Policy, inputs: Inputs) -> list[tuple[float, Budget]]:
+    """What is left of each budget that this decision would be paid from, the shortest first."""
+    pairs = zip(policy.budgets, inputs.spent, strict=True)
+    left = [(b.amount - spent, b) for b, spent in pairs if b.scenario in (None, inputs.scenario)]
+    return sorted(left, key=lambda of: of[0])
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

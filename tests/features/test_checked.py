@@ -1,0 +1,72 @@
+"""`propensity check` of mappings: every slip is named with its line, before anything is ingested."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from dirty import write_shop
+
+from features.shop import Shop
+from features.sources.checked import mapping_problems
+from propensity import main
+
+MAPPING = """
+[mapping.till]
+folder = "."
+
+[[mapping.till.read]]
+table = "orders"
+files = "orders.csv"
+[mapping.till.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "day"
+amount = "paid"
+channel = { value = "store" }
+
+[[mapping.till.read]]
+table = "products"
+files = "none_yet.csv"
+[mapping.till.read.columns]
+product_id = "sku"
+[mapping.till.read.aside]
+"a test" = "who = 'test'"
+"""
+FILES = {"orders.csv": "no,who,day,paid\n1,a,2024-01-01,5\n"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at_line_of", "says"),
+    [
+        ('"paid"', '"payd"', 'amount = "payd"', "has no column 'payd'; did you mean 'paid'?"),
+        ("amount =", "amout =", 'amout = "paid"', "which orders has not; did you mean 'amount'?"),
+        ('"products"', '"prodcts"', 'table = "prodcts"', "did you mean 'products'?"),
+        ('files = "orders.csv"', 'files = "orders.csv"\nonse = true', "onse = true", "unknown key 'onse'"),
+        ('"day"', '{ column = "day", zone = "Paris" }', "at = {", "an IANA time zone"),
+        ('amount = "paid"', 'amount = { sql = "numbr(paid)" }', "amount = {", "numbr"),
+        ('customer_id = "who"\n', "", "[mapping.till.read.columns]", "lacks customer_id"),
+    ],
+)
+def test_a_slip_in_a_mapping_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, at_line_of: str, says: str
+) -> None:
+    """Else `check` says that all is well, and the ingestion of tonight fails."""
+    settings = write_shop(tmp_path, MAPPING.replace(old, new, 1), FILES)
+    lines = (settings.shop / "shop.toml").read_text("utf-8").splitlines()
+    line = next(n for n, text in enumerate(lines, start=1) if text.startswith(at_line_of))
+    (problem,), _ = mapping_problems(Shop.load(settings.shop))
+    assert problem.startswith(f"{settings.shop / 'shop.toml'}:{line}: mapping.till"), problem
+    assert says in problem
+
+
+def test_check_reads_every_mapping_and_says_whose_files_it_could_not_see(tmp_path: Path) -> None:
+    settings = write_shop(tmp_path, MAPPING, FILES)
+    env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    fine = CliRunner().invoke(main, ["check"], env=env)
+    assert fine.exit_code == 0, fine.output
+    assert "1 mappings" in fine.output
+    assert "mapping.till: the files of 1 of its readings are not there" in fine.output
+    write_shop(tmp_path, MAPPING.replace('"paid"', '"payd"').replace('"sku"', "{ column = 1 }"), FILES)
+    wrong = CliRunner().invoke(main, ["check"], env=env)
+    assert wrong.exit_code == 1
+    assert wrong.output.count("problem: ") == 2

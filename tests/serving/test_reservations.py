@@ -1,0 +1,116 @@
+"""What a decision holds: its contact and its money, for one taker, until it is known what became of it."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from test_ledger import NOW, REQUEST, entry, ledger, settings, write  # noqa: F401
+
+from features.moments import DAY
+from features.policy import Budget
+from serving.ledger import Ledger
+from serving.ledger_reports import Delivery, Reported
+from serving.reservations import Contact, Reservation
+
+# ruff: noqa: F811 (fixtures of another module are arguments)
+HOUR, DECEMBER = timedelta(hours=1), NOW.date()
+BUDGETS = (Budget(100.0, "day"), Budget(100.0, "month"), Budget(50.0, "month", "win_back"))
+
+
+def hold(
+    ledger: Ledger,
+    id: str,
+    at: datetime = NOW,
+    until: datetime | None = None,
+    day: date = DECEMBER,
+    scenario: str = "",
+    cost: float = 0.1,
+    customer: str = "marie",
+) -> None:
+    with ledger.deciding():
+        ledger.append(entry(id, customer, as_of=at), REQUEST, Reservation(at, until, day, scenario, cost))
+
+
+def deliver(ledger: Ledger, status: Any, at: datetime) -> None:
+    blocked_by = "printer" if status == "blocked" else None
+    told = Delivery(
+        source="printer", id=str(at), decision_id="d1", status=status, at=at, blocked_by=blocked_by
+    )
+    assert isinstance(ledger.report([told], at)[0], Reported)
+
+
+def ids(contacts: tuple[Contact, ...]) -> list[datetime]:
+    return [of.at for of in contacts]
+
+
+def test_contacts_are_counted_from_when_they_are_sent(ledger: Ledger) -> None:
+    """The window is open at its start, as the features' are; what is still to be sent counts already."""
+    second = timedelta(seconds=1)
+    for id, at in (("old", NOW - 30 * DAY), ("first", NOW - 30 * DAY + second), ("to come", NOW + HOUR)):
+        hold(ledger, id, at)
+    write(ledger, entry("left alone", action="nothing", reserves=False))
+    hold(ledger, "of another", customer="paul")
+    assert ids(ledger.held("marie", NOW - 30 * DAY, NOW)) == [NOW - 30 * DAY + second, NOW + HOUR]
+    assert ledger.held("marie", NOW - 30 * DAY, NOW)[0] == Contact(
+        NOW - 30 * DAY + second, "mail", "campaign_a"
+    )
+    assert len(ledger.held("marie", NOW - 60 * DAY, NOW)) == 3
+    assert ledger.held("nobody", NOW - 30 * DAY, NOW) == ()
+    everybody = ledger.held_by_all(NOW - 30 * DAY, NOW)
+    assert everybody == {who: ledger.held(who, NOW - 30 * DAY, NOW) for who in ("marie", "paul")}
+
+
+@pytest.mark.parametrize(("status", "left"), [
+    ("sent", 1), ("delivered", 1), ("blocked", 0), ("cancelled", 0), ("expired", 0)
+])  # fmt: skip
+def test_what_did_not_happen_gives_its_contact_and_its_money_back(
+    ledger: Ledger, status: Any, left: int
+) -> None:
+    """Else a campaign that the printer lost keeps the customer from others, and the shop from its money."""
+    hold(ledger, "d1", until=NOW + HOUR)
+    later = NOW + 2 * HOUR
+    deliver(ledger, status, NOW + HOUR / 2)
+    assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + HOUR / 2] * left
+    assert ledger.spent(BUDGETS, DECEMBER, later) == pytest.approx((0.1 * left, 0.1 * left, 0.0))
+    deliver(ledger, "delivered", NOW + DAY)
+    assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY], "what happened last counts"
+    assert ledger.spent(BUDGETS, DECEMBER, later)[0] == 0.1
+
+
+def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) -> None:
+    """Else a mailing house that never reports keeps customers silent for ever; a late report still counts."""
+    hold(ledger, "d1", until=NOW + HOUR)
+    just_before = NOW + HOUR - timedelta(microseconds=1)
+    assert len(ledger.held("marie", NOW - DAY, just_before)) == 1
+    assert ledger.spent(BUDGETS, DECEMBER, just_before)[0] == 0.1
+    assert ledger.held("marie", NOW - DAY, NOW + HOUR) == ()
+    assert ledger.spent(BUDGETS, DECEMBER, NOW + HOUR)[0] == 0.0
+    hold(ledger, "d2", at=NOW + 2 * HOUR, customer="paul", cost=0.3)  # frees what is over for good
+    assert ledger.spent(BUDGETS, DECEMBER, NOW + 2 * HOUR)[0] == 0.3
+    deliver(ledger, "sent", NOW + HOUR)
+    assert len(ledger.held("marie", NOW - DAY, NOW + 2 * HOUR)) == 1
+    assert ledger.spent(BUDGETS, DECEMBER, NOW + 2 * HOUR)[0] == 0.4
+
+
+def test_what_may_still_go_at_any_moment_counts_as_if_it_went_now(ledger: Ledger) -> None:
+    """A message that is late by a day must not meet the next one at the customer's door."""
+    hold(ledger, "d1", until=NOW + 48 * HOUR)
+    assert ids(ledger.held("marie", NOW, NOW + 24 * HOUR)) == [NOW + 24 * HOUR]
+    hold(ledger, "d2", customer="paul")  # whoever never reports: it is taken to have gone
+    assert ids(ledger.held("paul", NOW - HOUR, NOW + 24 * HOUR)) == [NOW]
+    deliver(ledger, "sent", NOW + HOUR)
+    assert ids(ledger.held("marie", NOW, NOW + 24 * HOUR)) == [NOW + HOUR]
+
+
+def test_budgets_are_of_their_period_and_scenario(ledger: Ledger) -> None:
+    """A month's budget that starts anew on Monday is spent four times."""
+    hold(ledger, "d1", day=date(2017, 12, 1), scenario="win_back", cost=1.0)
+    hold(ledger, "d2", day=date(2017, 12, 31), cost=2.0)
+    hold(ledger, "d3", day=date(2017, 11, 30), cost=4.0)
+    assert ledger.spent(BUDGETS, DECEMBER, NOW) == (2.0, 3.0, 1.0)
+    year, week = Budget(1.0, "year"), Budget(1.0, "week")
+    assert ledger.spent((year, week), DECEMBER, NOW) == (7.0, 2.0)
+    assert week.since(date(2017, 12, 31)) == date(2017, 12, 25), "a week begins on Monday"
+    for number in range(30):  # thirty tenths are three, and not 2.9999...
+        hold(ledger, f"t{number}", day=date(2018, 1, 1), cost=0.1)
+    assert ledger.spent((Budget(9.0, "day"),), date(2018, 1, 1), NOW) == (3.0,)

@@ -1,0 +1,133 @@
+"""The loop: what was decided and sent comes back as features, once, and is counted by nobody else."""
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from deliveries import deliver, order
+
+from features import online
+from features.compute.builds import Build
+from features.compute.engine import build
+from features.ingestion.ingest import take
+from features.log import LEDGER, Log
+from features.moments import DAY, parse_moment
+from features.settings import BUNDLED_SHOPS, Settings
+from propensity import main
+from propensity.erasing import erase
+from propensity.exported import export
+from serving.answers import DecisionAnswer
+from serving.api import DecisionRequest
+from serving.decisions import DecisionContext, take_decision
+from serving.ledger import Ledger
+from serving.ledger_reports import Delivery, Outcome
+
+TODAY = parse_moment("2017-03-01")
+PEOPLE = ("anna", "bert", "carl")
+
+
+BIRTHDAY = """
+from serving.scenarios import Scenario
+SCENARIOS = [
+    Scenario(name="birthday", words=Words("x", "甲"), actions=tuple(a.name for a in ACTIONS), due_days=1,
+             when="days_since_order >= 0")
+]
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Three customers who order every week, of a shop that holds nobody out and draws nothing."""
+    shop = tmp_path / "shop"
+    shutil.copytree(BUNDLED_SHOPS / "complete_journey", shop)
+    path = shop / "shop.toml"
+    text = path.read_text("utf-8").replace("holdout = 0.05", "holdout = 0.0")
+    path.write_text(text.replace("explore = 0.05", "explore = 0.0"), "utf-8")
+    (shop / "shop.py").write_text((shop / "shop.py").read_text("utf-8") + BIRTHDAY, "utf-8")
+    settings = Settings(home=tmp_path / "home", shop=shop, as_of=TODAY)
+    orders = [
+        order(f"{who}{week}", who, f"{TODAY - (7 * week + 1) * DAY:%Y-%m-%d}", "80.00")
+        for who in PEOPLE
+        for week in range(8)
+    ]
+    until = "SELECT TIMESTAMPTZ '2017-03-02T00:00:00Z'"
+    take(settings, [deliver(tmp_path / "till", "till", {"orders": orders}, until)])
+    publish(settings)
+    return settings
+
+
+def publish(settings: Settings) -> None:
+    build(settings, [settings.now()])
+    online.publish(settings, Build.open(settings), settings.now())
+
+
+def decided(settings: Settings, customer: str) -> DecisionAnswer:
+    context = DecisionContext.open(settings)
+    with closing(context.ledger):
+        return take_decision(context, DecisionRequest(customer, scenario="birthday"), client="tests")
+
+
+def told(settings: Settings, decision: DecisionAnswer, status: str = "sent") -> None:
+    at, id = settings.now(), decision.decision_id or ""
+    sent = Delivery(source="post", id=id, decision_id=id, status=status, at=at)  # type: ignore[arg-type]
+    bought = Outcome(source="till", id=id, decision_id=id, type="order", value=20.0, at=at)
+    with closing(Ledger(settings)) as ledger:
+        ledger.report([sent, bought], at)
+
+
+def test_what_was_sent_comes_back_as_a_feature_and_counts_once(settings: Settings) -> None:
+    """Else: a cap counts a contact twice and falls silent, or forgets it and writes too often."""
+    first = {who: decided(settings, who) for who in PEOPLE}
+    assert {answer.action for answer in first.values()} == {"campaign_b"}
+    told(settings, first["anna"])
+    told(settings, first["bert"], "blocked")
+    assert decided(settings, "anna").used.contacts_decided == 1
+    done = export(settings)
+    assert (done.contacts, done.responses) == (1, 2)
+    assert decided(settings, "anna").used.contacts_decided >= 1, "not published yet"
+    later = replace(settings, as_of=TODAY + DAY)
+    before = decided(later, "anna").used
+    publish(later)
+    after = decided(later, "anna").used
+    assert (before.contacts_in_log, before.contacts_decided) == (0, 1)
+    assert (after.contacts_in_log, after.contacts_decided) == (1, 0)
+    assert decided(later, "bert").used.contacts_in_log == 0, "what was blocked never happened"
+    log = Log.open(settings)
+    (contact,) = log.read("contacts").to_pylist()
+    assert (contact["customer_id"], contact["action"], contact["campaign_id"]) == (
+        "anna",
+        "campaign_b",
+        "birthday",
+    )
+    assert contact["propensity"] == 1.0
+    assert {row["contact_id"] for row in log.read("responses").to_pylist()} == {contact["contact_id"], None}
+
+
+def test_an_export_again_changes_nothing_and_survives_what_the_log_goes_through(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: a nightly job makes another log every night, or the first damaged file ends the loop."""
+    told(settings, decided(settings, "anna"))
+    told(settings, decided(settings, "bert"))
+    for name in ("home", "shop"):
+        monkeypatch.setenv(f"PROPENSITY_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("PROPENSITY_AS_OF", "2017-03-01")
+    dry, first, again = (
+        CliRunner().invoke(main, ["ledger", "export", *more]) for more in (["--dry-run"], [], [])
+    )
+    assert (dry.exit_code, first.exit_code, again.exit_code) == (0, 0, 0), dry.output + first.output
+    assert dry.output.startswith("would take 2 contacts and 2 responses")
+    assert first.output == "took 2 contacts and 2 responses into the log\n"
+    assert "the log has all of them already" in again.output
+    shutil.rmtree(settings.home / "parts" / LEDGER)  # then it is read from the log itself
+    rows = Log.open(settings).read("contacts").num_rows
+    orders = [order("new", "carl", "2017-02-28")]
+    take(settings, [deliver(settings.home / "till2", "till2", {"orders": orders})])
+    assert Log.open(settings).read("contacts").num_rows == rows == 2
+    erase(settings, "anna")
+    done = export(settings)
+    assert done.contacts == 1
+    assert {row["customer_id"] for row in Log.open(settings).read("contacts").to_pylist()} == {"bert"}
