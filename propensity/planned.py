@@ -148,7 +148,9 @@ def everybody(
             chance = order_probabilities(release, matrix, published.features)
         effects: list[Shown] = [{} for _ in here]
         if learnt is not None:
-            effects = shown(learnt, matrix, published.features, rules.actions, rules.horizon_days)
+            effects = shown(
+                learnt, matrix, published.features, rules.actions, rules.horizon_days, rules.currency
+            )
         for place, p, effect in zip(here.tolist(), chance.tolist(), effects, strict=True):
             who, known_at = some[place], from_us(int(rows.known_at[place]))
             standing = context.standings.standing(

@@ -3,7 +3,8 @@
 Net value of an action for a customer, in shop currency over the shop's value horizon; the terms, in this
 order, add up to it exactly:
 
-    d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1]
+    d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1].
+                 Or what decisions by lot showed of the effect on margin itself
     d_retention  effect on P(remains) x lifetime value
     send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
@@ -97,8 +98,8 @@ class Situation:
     open_complaint:     waits for an answer to a complaint, and not for marketing
     holdout:            marketing leaves this customer alone
     seeds:              uint64, one a customer: all the chance that there is
-    effects:            action -> what was shown of its effect, in place of what it declares: mean, low and
-                        high, [n, 3]; NaN of whom nothing was shown
+    effects:            action -> what was shown of its effect on margin, in place of what it declares: mean,
+                        low and high, shop currency [n, 3]; NaN of whom nothing was shown
     """
 
     features: Mapping[str, NDArray[np.float32]]
@@ -253,12 +254,14 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(points: Floats) -> Floats:
-        moved = np.minimum(np.maximum(points, least), most) * s.margin_per_order[:, None]
-        return np.where(points == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+    def margin(points: Sequence[float], end: int) -> Floats:
+        moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
+        moved = np.where(declared(points) == 0, 0.0, moved)  # of no effect, whatever an order is worth
+        return _shown(actions, s, moved, end)
 
+    ends = enumerate(("mean", "low", "high"))
+    mean, low, high = (margin([getattr(a.effect, name) for a in actions], end) for end, name in ends)
     n = len(s.seeds)
-    mean, low, high = (margin(points) for points in _effects(actions, s))
     lifetime = s.lifetime_value[:, None]
     fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
@@ -273,16 +276,15 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     return terms, low, high
 
 
-def _effects(actions: Sequence[Action], s: Situation) -> list[Floats]:
-    """(mean, low, high) of each action: as declared [1, A], or where some were shown [n, A]."""
-    found = [np.array([[getattr(a.effect, end) for a in actions]]) for end in ("mean", "low", "high")]
+def _shown(actions: Sequence[Action], s: Situation, declared: Floats, end: int) -> Floats:
+    """d_margin [n, A], with what was shown in place of what follows from what is declared."""
     if not s.effects:
-        return found
-    found = [np.repeat(points, len(s.seeds), axis=0) for points in found]
+        return declared
+    found = declared.copy()
     for j, action in enumerate(actions):
         if action.name in s.effects:
-            for points, shown in zip(found, s.effects[action.name].T, strict=True):
-                points[:, j] = np.where(np.isnan(shown), points[:, j], shown)
+            shown = s.effects[action.name][:, end]
+            found[:, j] = np.where(np.isnan(shown), found[:, j], shown)
     return found
 
 

@@ -273,8 +273,9 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
         probability = _order_probability(release, rows.matrix, published.features)
     learnt, effects = effects_model(context), Shown()
     if learnt is not None:
-        actions, days = tuple(context.actions.values()), context.shop.value_horizon_days
-        (effects,) = shown(learnt, rows.matrix, published.features, actions, days)
+        actions, shop = tuple(context.actions.values()), context.shop
+        of = published.features, actions, shop.value_horizon_days, shop.currency
+        (effects,) = shown(learnt, rows.matrix, *of)
     return _Found(
         request,
         candidates,
@@ -376,7 +377,9 @@ def replay(settings: Settings, decision_id: str) -> Replay:
         for name, version in entry.releases:
             release = load(settings, name, version)
             if name == KIND:
-                (effects,) = shown(release, matrix, features, rules.actions, rules.horizon_days)
+                (effects,) = shown(
+                    release, matrix, features, rules.actions, rules.horizon_days, rules.currency
+                )
             else:
                 probability = _order_probability(release, matrix, features)
     except ReleaseError as error:

@@ -1,9 +1,9 @@
 """Effects that randomised decisions showed, in place of those that were assumed.
 
-A released model of effects speaks of an action if the action's name is one of its arms, its first arm is
-"nothing", and one of its outcomes is ORDER over the shop's value horizon. Only randomised evidence counts:
-what was merely observed replaces no assumption. Where choosing by customer was proven to bring more, it is a
-customer's own effect; else the action's mean, the same for all.
+A released model of effects (`propensity train uplift`) speaks of an action if the action's name is one of its
+arms, its first arm is "nothing", and one of its outcomes is MARGIN, in the shop's currency, over its value
+horizon. Only randomised evidence counts: what was merely observed replaces no assumption. Where choosing by
+customer was proven to bring more, it is a customer's own effect; else the action's mean, the same for all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from serving.scores import columns_of
 if TYPE_CHECKING:
     from serving.releases import Release
 
-ORDER = "order"  # the outcome: 1 for a customer who ordered within the horizon, else 0
-Shown = dict[str, tuple[float, float, float]]  # action -> (mean, low, high), as `Effect` has them
+MARGIN = "margin"  # the outcome: gross margin of a customer's orders, before the costs of actions
+Shown = dict[str, tuple[float, float, float]]  # action -> effect on it: mean, and its 95 % interval
 RANDOMISED = Text(
     "Shown by decisions that were drawn by lot on customers like these",
     "由对同类客户的随机抽取决策得出",
@@ -35,6 +35,7 @@ def shown(
     features: Mapping[str, Any],
     actions: Sequence[Action],
     horizon_days: int,
+    currency: str,
 ) -> list[Shown]:
     """What the release shows of each customer, rows of [n, features]; nothing where it does not speak.
 
@@ -47,11 +48,11 @@ def shown(
     if (
         file.evidence != "randomised"
         or file.arms[0] != "nothing"
-        or ORDER not in outcomes
-        or model.card.target.horizon_days != horizon_days
+        or MARGIN not in outcomes
+        or (model.card.target.horizon_days, model.card.currency) != (horizon_days, currency)
     ):
         return [{} for _ in matrix]
-    place = outcomes.index(ORDER)
+    place = outcomes.index(MARGIN)
     columns = columns_of(release, features, "in force")
     of = file.outcomes[place]
     scored = model.score(np.ascontiguousarray(matrix[:, columns])) if of.personal else None
@@ -64,7 +65,7 @@ def shown(
         else:
             line, everyone = of.lines[k - 1], np.ones(len(matrix))
             mean, error = line.mean * everyone, line.mean_error * everyone
-        ends = [np.clip(mean + z * error, -1, 1).tolist() for z in (0, -_Z, _Z)]
+        ends = [(mean + z * error).tolist() for z in (0, -_Z, _Z)]
         for one, *effect in zip(found, *ends, strict=True):
             one[arm] = (effect[0], effect[1], effect[2])
     return found
