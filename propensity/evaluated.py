@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.charts import Dot, dots
 from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.errors import UsageError
@@ -22,23 +24,35 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNSURE = 3  # exit code: a warning
+PAGE = 4  # exit code: a guardrail is broken
 _HOLDOUTS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
-def evaluate_policy(
-    file: Path,
-    arm: str,
-    propensity: str,
-    outcome: str,
-    policy: str,
-    customer: str | None,
-    predicted: str | None,
-    language: str,
-    out: Path | None,
-) -> int:
+@dataclass(frozen=True)
+class PolicyTable:
+    """A table of decisions and its columns, as a command line names them.
+
+    policy: a column with the arm that it would take, or the beginning of columns `<policy>_<arm>` with its
+    chances; predicted: of columns `<predicted>_<arm>`.
+    """
+
+    file: Path
+    arm: str
+    propensity: str
+    outcome: str
+    policy: str
+    customer: str | None = None
+    predicted: str | None = None
+
+
+def evaluate_policy(asked: PolicyTable, language: str, out: Path | None) -> int:
     """Judge a policy on a table of logged decisions; the exit code: 3 if the data cannot carry a verdict."""
-    log, immature = read_log(file, arm, propensity, outcome, policy, customer, predicted)
-    found = evaluate(log)
+    log, immature = read_log(asked)
+    return tell_policy(evaluate(log), immature, language, out)
+
+
+def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | None) -> int:
+    """Show what a policy would have earned, and write the page; the exit code."""
     say(told(found.verdict, language))
     for warning in found.warnings:
         say(f"- {told(warning, language)}")
@@ -49,24 +63,26 @@ def evaluate_policy(
         title = Words("What a policy would have earned", "策略的离线评估")
         tone = banner("bad" if found.warnings else "good", found.verdict)
         parts = [tone, bullets(found.warnings)] if found.warnings else [tone]
+        parts.append(dots(
+            [
+                Dot(Words(of.name, of.name), of.gain, of.gain_low, of.gain_high,
+                    f"{of.gain:+.4g} [{of.gain_low:+.4g} {of.gain_high:+.4g}]")
+                for of in found.estimates
+            ],
+            Words("Gain a decision over what was done, 95 %", "每次决策相对实际执行的增益，95%区间"),
+            reference=0.0,
+        ))  # fmt: skip
         write_page(out, title, parts, sheets, language)
     return UNSURE if found.warnings else 0
 
 
-def read_log(
-    file: Path,
-    arm: str,
-    propensity: str,
-    outcome: str,
-    policy: str,
-    customer: str | None = None,
-    predicted: str | None = None,
-) -> tuple[LoggedDecisions, int]:
+def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:
     """A log from a CSV or parquet file, and how many decisions without an outcome were left out.
 
-    policy: a column with the arm that it would take, or the beginning of columns `<policy>_<arm>` with its
-    chances; predicted: of columns `<predicted>_<arm>`. UsageError for a column or a value that is not there.
+    UsageError for a column or a value that is not there.
     """
+    file, arm, outcome, customer = asked.file, asked.arm, asked.outcome, asked.customer
+    policy, propensity, predicted = asked.policy, asked.propensity, asked.predicted
     rows = _table(file)
     needed = [arm, propensity, outcome, *([customer] if customer else [])]
     absent = [name for name in needed if name not in rows.column_names]
@@ -264,7 +280,12 @@ def plan_sheet(
 
 def write_page(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], language: str) -> None:
     """A page of parts and sheets, and its path on standard output."""
-    told_in = [section(of.title, table(of.head, of.rows, of.right), note=of.note or "") for of in sheets]
+    told_in = [
+        section(of.title, table(of.head, of.rows, of.right), note=of.note or "")
+        if of.rows
+        else section(of.title, note=of.empty)
+        for of in sheets
+    ]
     write_atomically(out, page(title, *parts, *told_in, language=language).encode())
     say(str(out))
 

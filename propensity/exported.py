@@ -19,8 +19,15 @@ from features.shop import shop_of
 from features.sources import inbox
 from serving.exported import contact_id
 from serving.ledger import Ledger, exists
+from serving.ledger_reports import Type
 
-KINDS = {"open": "open", "click": "click", "redeem": "redeem", "order": "buy", "opt_out": "opt-out"}
+KINDS: Mapping[Type, str] = {
+    "open": "open",
+    "click": "click",
+    "redeem": "redeem",
+    "order": "buy",
+    "opt_out": "opt-out",
+}
 """Type of an outcome -> kind of a response in the log. Orders themselves come from the shop's own source."""
 
 

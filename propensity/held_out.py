@@ -1,18 +1,23 @@
-"""What `propensity evaluate holdout` shows and writes."""
+"""What `propensity evaluate holdout` shows and writes; it remembers how often an experiment was looked at."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from features.charts import Dot, dots
 from features.describe.say import words
 from features.describe.sheets import Sheet
+from features.files import write_atomically
 from features.log import Log
-from features.pages import bullets
+from features.moments import iso
+from features.pages import Html, banner, bullets
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.evaluated import UNSURE, interval, number, write_page
+from propensity.evaluated import PAGE, UNSURE, interval, number, write_page
 from propensity.sheets import show, told
 from propensity.tables import say
 from training.realised import Effect, Realised, realised
@@ -21,28 +26,100 @@ from training.realised import Effect, Realised, realised
 def evaluate_holdout(
     settings: Settings, since: datetime, days: int | None, language: str, out: Path | None
 ) -> int:
-    """Show what marketing brought against the holdout; the exit code: 3 if the groups cannot be compared."""
-    shop = shop_of(settings)
-    found = realised(Log.open(settings), shop.policy(since), since, days or shop.value_horizon_days)
-    sheet = realised_sheet(found)
+    """Show what marketing brought against the holdout; the exit code: 4 if it did more harm than is
+    tolerated, 3 if the groups cannot be compared."""
+    shop, log = shop_of(settings), Log.open(settings)
+    policy, length = shop.policy(since), days or shop.value_horizon_days
+    look = _look(settings, policy.salt, since, length)
+    found = realised(log, policy, since, length, shop.margin_rate, look)
+    sheet, headline = realised_sheet(found), headline_of(found, shop.currency)
+    say(told(headline, language))
     for warning in found.warnings:
         say(f"- {told(warning, language)}")
     show(sheet, language)
     if out is not None:
-        parts = [bullets(found.warnings)] if found.warnings else []
+        good = found.brought.low > 0 and not (found.warnings or found.broken)
+        parts: list[Any] = [banner("good" if good else "bad", headline)]
+        parts += [bullets(found.warnings)] if found.warnings else []
+        parts.append(_picture(found, shop.currency))
         write_page(out, Words("Against the holdout", "与对照组比较"), parts, [sheet], language)
+    _remember(settings, policy.salt, since, length)
+    if found.broken:
+        return PAGE
     return UNSURE if found.warnings else 0
+
+
+def headline_of(found: Realised, currency: str) -> Words:
+    """What an operations lead should take away."""
+    if found.broken:
+        harm = found.broken[0].name
+        return words(
+            "Marketing raises the share of {harm} by more than is tolerated: stop, and look why.",
+            "营销使{harm}的上升超过容忍上限：请停止并查明原因。", harm=harm,
+        )  # fmt: skip
+    if found.warnings:
+        return Words("The groups cannot be compared: nothing is claimed.", "两组不可比：不作任何结论。")
+    low, high, value = (f"{of:+,.0f}" for of in (found.brought.low, found.brought.high, found.brought.value))
+    said = words(
+        "Marketing brought {value} {c} of margin [{low} {high}] in this window",
+        "本窗口内营销带来毛利{value} {c} [{low} {high}]", value=value, low=low, high=high, c=currency,
+    )  # fmt: skip
+    sure = found.brought.low > 0 or found.brought.high < 0
+    state = Words("; that is proven.", "，已证实。") if sure else Words("; it is not proven.", "，尚未证实。")
+    if not found.cost:
+        return Words(said.en + state.en, said.zh + state.zh)
+    returned = f"{(found.brought.value - found.cost) / found.cost:+.0%}"
+    paid = words(
+        " and cost {cost}: a return of {returned}", "，成本{cost}：回报率{returned}",
+        cost=f"{found.cost:,.0f}", returned=returned,
+    )  # fmt: skip
+    return Words(said.en + paid.en + state.en, said.zh + paid.zh + state.zh)
+
+
+def _picture(found: Realised, currency: str) -> Html:
+    of = found.brought
+    rows = [Dot(words("margin brought, {c}", "带来的毛利（{c}）", c=currency), of.value, of.low, of.high,
+                f"{of.value:+,.0f}")]  # fmt: skip
+    if found.cost is not None:
+        rows.append(Dot(Words("its cost", "成本"), found.cost, shown=f"{found.cost:,.0f}"))
+    return dots(rows, Words("What marketing brought, and cost", "营销带来的毛利与成本"), reference=0.0)
+
+
+def _looks(settings: Settings) -> dict[str, list[list[Any]]]:
+    path = settings.home / "reports" / "holdout-looks.json"
+    try:
+        found: dict[str, list[list[Any]]] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _look(settings: Settings, salt: str, since: datetime, days: int) -> int:
+    """Which look at the experiment of that salt this is; the same window again is the same look."""
+    known = _looks(settings).get(salt, [])
+    this = [iso(since), days]
+    return known.index(this) + 1 if this in known else len(known) + 1
+
+
+def _remember(settings: Settings, salt: str, since: datetime, days: int) -> None:
+    looks, this = _looks(settings), [iso(since), days]
+    if this not in looks.setdefault(salt, []):
+        looks[salt].append(this)
+        path = settings.home / "reports" / "holdout-looks.json"
+        write_atomically(path, json.dumps(looks, indent=1).encode())
 
 
 def realised_sheet(found: Realised) -> Sheet:
     """Both groups, and the difference with its interval."""
 
     def state(effect: Effect) -> Words:
+        if effect.state == "broken":
+            return Words("BROKEN: stop", "已突破：停止")
         if effect.difference.low <= 0 <= effect.difference.high:
             return Words("no difference is shown", "未显示差异")
         if found.warnings:
             return Words("not comparable", "不可比")
-        better = (effect.difference.value > 0) != effect.harm
+        better = (effect.difference.value > 0) != (effect.guardrail is not None)
         return Words("better", "更好") if better else Words("worse", "更差")
 
     treated, held = found.effects[0].treated.n, found.effects[0].held_out.n
@@ -59,9 +136,11 @@ def realised_sheet(found: Realised) -> Sheet:
             for of in found.effects
         ),
         right=(1, 2, 3, 4),
-        note=Words(
-            "By intention to treat: everybody known at the beginning, whatever was sent. 95 % intervals of "
-            "one look.",
-            "按意向处理：包含期初已知的所有客户，无论实际是否触达。95%区间，仅看一次。",
+        note=words(
+            "By intention to treat: everybody known at the beginning, whatever was sent. Look {look} at this "
+            "experiment: the 95 % intervals of all looks hold together. A harm may rise by {most}.",
+            "按意向处理：包含期初已知的所有客户，无论实际是否触达。本实验的第{look}次查看：所有查看的95%区间同时成立。"
+            "负面影响的容忍上限为{most}。",
+            look=found.look, most="0.5%",
         ),
     )  # fmt: skip

@@ -178,8 +178,8 @@ def train_targets(
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
-    as_of = as_of_of(settings, Log.open(settings))
     targets, others = _wanted(settings, names)
+    as_of = as_of_of(settings, Log.open(settings))
     trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
     with cluster(scheduler) if scheduler and targets else nullcontext() as where:
         return trained + [
@@ -223,8 +223,9 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     from training import targets
     from training.trainers import OF_NO_TARGET
 
-    shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
+    shop = shop_of(settings)
     wanted = targets.chosen(targets.of_shop(shop), names, shop.targets, OF_NO_TARGET)
+    log, build = Log.open(settings), Build.open(settings)
     if strange := targets.strange_categories(wanted, log):
         raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
     absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
@@ -303,7 +304,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     wrong, remarks = mapping_problems(shop)
     problems += wrong
     if shop.mappings:
-        numbers.append(f"{len(shop.mappings)} mappings")
+        numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
     text = ", ".join(numbers)
     try:
         log = Log.open(settings)

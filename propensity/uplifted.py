@@ -10,9 +10,8 @@ from features.files import write_atomically
 from propensity.sheets import show, told
 from propensity.tables import say
 from training import uplift_report
-from training.uplift import fit
-from training.uplift_checks import checks
 from training.uplift_table import read, trial_of
+from training.uplift_training import learnt
 
 NOT_BELIEVED = 3  # exit code: a warning
 
@@ -41,8 +40,8 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool) ->
         shares=asked.shares, randomised=asked.randomised, ignore=asked.ignore, customer=asked.customer,
         seed=asked.seed,
     )  # fmt: skip
-    looked = checks(trial)
-    found = fit(trial, asked.outcome, asked.costs, asked.seed)
+    taught = learnt(trial, asked.costs, asked.seed)
+    looked, (found,) = taught.looked, taught.found
     say(told(uplift_report.verdict(found, looked), language))
     for sheet in uplift_report.sheets(trial, found, looked):
         show(sheet, language)

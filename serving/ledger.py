@@ -17,7 +17,7 @@ Every row of decisions has a CRC over all its columns. Times are microseconds si
 import hashlib
 import secrets
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from threading import RLock
@@ -38,7 +38,7 @@ from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import ledger_reports, reservations
 from serving.exported import NOTHING, Seen
-from serving.ledger_reports import USED, Delivery, Kept, Outcome, Reported, Type
+from serving.ledger_reports import FREED, USED, Delivery, Kept, Outcome, Reported, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.reservations import Contact, Reservation
 
@@ -214,11 +214,32 @@ class Ledger:
                     f"decision {decision_id} in {self._db.name} is damaged (CRC): restore the ledger's backup"
                 )
             of = dict(zip(_COLUMNS, row[:-1], strict=True))
-            key = self._key(of.pop("pseudonym"))
             hashes = (of["context"], of["features"])
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts WHERE hash IN (?, ?)", hashes))
-        plain = None if key is None else _seal(key, decision_id, of["sealed"])
-        del of["request"]
+            return self._entry(of, self._key(of["pseudonym"]), bodies)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every decision, the first first; damaged ones are left out (`damaged` names them).
+
+        What schema 1 did not record is taken from the rules that it names.
+        """
+        with self._used("read"):
+            keys = dict(self._db.execute("SELECT pseudonym, key FROM pseudonyms").fetchall())
+            bodies = dict(self._db.execute("SELECT hash, body FROM contexts").fetchall())
+            rows = self._db.execute(f"{_SELECT} ORDER BY as_of, id")
+            while some := rows.fetchmany(1_000):
+                for row in some:
+                    if _crc(row[:-1]) != row[-1]:
+                        continue
+                    of = dict(zip(_COLUMNS, row[:-1], strict=True))
+                    ends = of["as_of"], of["window_end"], of["matures_at"]
+                    _, *spans = ledger_reports.window(*ends, bodies[of["context"]])
+                    of["window_end"], of["matures_at"] = spans
+                    yield self._entry(of, keys.get(of["pseudonym"]), bodies)
+
+    def _entry(self, of: dict[str, Any], key: bytes | None, bodies: Mapping[str, bytes]) -> Entry:
+        plain = None if key is None else _seal(key, of["id"], of["sealed"])
+        del of["request"], of["pseudonym"]
         of |= {name: None if of[name] is None else from_us(of[name]) for name in _TIMES}
         of["context"], of["features"] = bodies[of["context"]], bodies[of["features"]]
         of["releases"] = msgspec.json.decode(of["releases"])
@@ -236,6 +257,14 @@ class Ledger:
             for id in {one.decision_id for one in told if isinstance(one, Delivery)}:
                 reservations.settle(self._db, id)
             return found
+
+    def freed(self) -> set[str]:
+        """Decisions whose last delivery says that the contact did not happen."""
+        with self._used("read"):
+            rows = self._db.execute(
+                "SELECT decision_id, status FROM deliveries ORDER BY at, number"
+            ).fetchall()
+        return {id for id, status in dict(rows).items() if status in FREED}
 
     def sent(self) -> Iterator[dict[str, Any]]:
         """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,

@@ -187,6 +187,14 @@ def test_the_commands(home: Settings, tmp_path: Path) -> None:
     assert "would write" in run("backup", archive, "--dry-run")[1]
     assert not Path(archive).exists()
     assert run("backup", archive)[0] == 0
+    before = Path(archive).read_bytes()
+    code, said = run("backup", archive, "--light")
+    assert (code, "overwrite it with --force" in said, Path(archive).read_bytes() == before) == (
+        2,
+        True,
+        True,
+    )
+    assert run("backup", archive, "--force")[0] == 0
     assert run("backup", str(home.home / "b.tar"))[0] == 2
     assert run("restore", archive)[0] == 2
     assert "would restore" in run("restore", archive, "--dry-run", home_=tmp_path / "new")[1]

@@ -1,7 +1,11 @@
 """`propensity models`: what is trained and released, and the card of each."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,8 @@ from click.testing import CliRunner, Result
 import propensity
 from features.settings import Settings
 from serving import releases
-from training import registry, versions
+from training import comparison, registry, versions
+from training import registered as registered_versions
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,57 @@ def test_card_writes_the_page_of_what_is_asked_for_and_prints_its_path(
         done = run(home, "card", wanted, "--out", str(tmp_path / "page.html"))
         assert done.output == f"{tmp_path / 'page.html'}\n"
         assert f"churn_28d, version {version}:" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_the_card_tells_how_it_did_against_what_is_in_force(home: Settings, tmp_path: Path) -> None:
+    """Else: the gate knows over how many moments a challenger was compared, and nobody who reads the card."""
+    folder = registered_versions.folder_of(home, "churn_28d", "3")
+    force = versions.card_of(registered_versions.folder_of(home, "churn_28d", "2"))
+    auc = {"value": 0.0125, "low": 0.0013, "high": 0.0237}
+    level = {"observed_over_expected": 1.01, "z": 0.3, "calibration_slope": 0.97}
+    figures = {"auc": auc, "log_loss": auc}
+    found = comparison.Comparison(
+        "churn_28d", force.tested_on.moment, 2_000, 0.1, (figures, figures), (level, level),
+        {"auc_gain": auc, "log_loss_gain": auc},
+        (comparison.Segment("orders_90d", 1, 4, 912, auc),), 6, 2,
+    )  # fmt: skip
+    with registry.opened(home) as client:
+        client.set_registered_model_alias("churn_28d", "champion", "2")
+    try:
+        comparison.keep(folder, comparison.Contest("2", force.trained_on, found))
+        done = run(home, "card", "churn_28d:3", "--out", str(tmp_path / "page.html"))
+        text = (tmp_path / "page.html").read_text("utf-8")
+        for words in (
+            "Against version 2, in force when it was compared: 6 moments",
+            "版本2对比：6个时点",
+            "At 2 of them the version in force scored itself; at the 4 before",
+            "+0.013 [+0.001",
+        ):
+            assert words in text, (words, done.output)
+    finally:
+        with registry.opened(home) as client:
+            client.delete_registered_model_alias("churn_28d", "champion")
+        shutil.rmtree(folder.parent / "contest")
+
+
+def test_what_is_registered_is_read_as_mlflow_tells_it_without_loading_it(home: Settings) -> None:
+    """Else: `models list` takes many seconds; or shows what MLflow has deleted, or other aliases."""
+    with registry.opened(home) as client:
+        known = client.search_model_versions("name = 'churn_28d'")
+        aliases = {alias: str(v) for alias, v in client.get_registered_model("churn_28d").aliases.items()}
+    ours = registered_versions.registered(home)
+    assert [(one.version, one.run_id, one.tags, one.created) for one in ours] == [
+        (str(one.version), one.run_id, one.tags, one.creation_timestamp)
+        for one in sorted(known, key=lambda one: -int(one.version))
+    ]
+    assert registered_versions.aliases(home, "churn_28d") == aliases
+    asked = (
+        "import sys; from click.testing import CliRunner; import propensity; "
+        "done = CliRunner().invoke(propensity.main, ['models', 'list']); assert done.exit_code == 0; "
+        "sys.exit(bool({'mlflow', 'feast', 'sklearn', 'pandas', 'lightgbm'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PROPENSITY_HOME": str(home.home)}
+    assert subprocess.run([sys.executable, "-c", asked], env=environment, timeout=120).returncode == 0
 
 
 def test_json_is_the_card_as_it_was_registered(home: Settings, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from serving import effects, segmentation, value
+from serving.cards import Text
 from serving.releases import Release
 from training import contest, gate, transitions, value_gate
 from training.targets import of_shop
@@ -49,12 +50,8 @@ def of_effects(settings: Settings, release: Release, folder: Path, champion: Rel
     assert isinstance(model, effects.EffectsModel)
     if model.file.evidence != "prior":
         return []
-    return [
-        Words(
-            "its evidence is prior: nobody drew lots, and who got what was decided by what is known of them",
-            "证据等级为先验：未随机分配，且谁得到什么几乎由已知信息决定",
-        )
-    ]
+    why = model.card.notes[0] if model.card.notes else Text("", "")
+    return [Words(f"its evidence is prior, a guess. {why.en}", f"证据等级为先验，仅为猜测。{why.zh}")]
 
 
 GATES: Mapping[str, Gate] = {

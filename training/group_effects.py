@@ -78,7 +78,7 @@ def group_effects(
     effects = [
         GroupEffect(
             name,
-            harm,
+            harm is not None,
             difference(values[single], ~left_alone[cluster[single]], cluster[single]),
             _mean(values[~single]),
             _mean(values[exposed]),

@@ -2,15 +2,15 @@
 
 Intention to treat: everybody known at a moment, treated or held out by the policy's keyed hash, whatever was
 sent to them since. The outcomes of a window of days that the log has in full are compared; a window that is
-not over tells nothing, for an outcome that has not come yet is no zero. Intervals are of the one look at its
-end: fixed, normal, 95 %.
+not over tells nothing, for an outcome that has not come yet is no zero. Intervals are normal, and wider with
+each look at the same experiment, so that those of all looks hold together in 95 % (`sequential.of_look`).
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,46 +21,72 @@ from features.moments import DAY, iso
 from features.policy import Policy
 from features.words import Words
 from serving.decide import in_holdout
-from training.sequential import LEAST, Difference, Group
+from training.sequential import LEAST, Difference, Group, Guardrail, of_look, rare
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Bools = NDArray[np.bool_]
 
-_Z = 1.959964
+_MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
+_WITHDREW = Guardrail(Words("customers who withdrew a consent", "撤回授权的客户占比"), _MOST)
+_COMPLAINED = Guardrail(Words("customers who complained", "投诉的客户占比"), _MOST)
 _SRM = 3.29  # standard errors: one sample ratio in a thousand is as far off by chance
 
 
 @dataclass(frozen=True)
 class Effect:
-    """An outcome of both groups. `harm`: more of it is worse."""
+    """An outcome of both groups. `guardrail`: of a harm, how much of it is tolerated."""
 
     name: Words
     treated: Group
     held_out: Group
-    harm: bool = False
+    look: int = 1
+    guardrail: Guardrail | None = None
 
     @property
     def difference(self) -> Difference:
+        """A customer; with its interval at this look."""
         value = self.treated.mean - self.held_out.mean
         groups = (self.treated, self.held_out)
-        half = _Z * math.sqrt(sum(of.variance / of.n for of in groups))
+        # That a harm came to nobody yet is no proof that it never will.
+        variances = (of.variance if self.guardrail is None else rare(of.mean, of.n) for of in groups)
+        parts = (variance / of.n for variance, of in zip(variances, groups, strict=True))
+        half = of_look(self.look) * math.sqrt(sum(parts))
         return Difference(value, value - half, value + half)
+
+    @property
+    def state(self) -> Literal["broken", "open", "holds"] | None:
+        """Of the guardrail; None of what is no harm."""
+        return None if self.guardrail is None else self.guardrail.state(self.difference)
 
 
 @dataclass(frozen=True)
 class Realised:
-    """until: end of the window."""
+    """until: end of the window. look: which one at this experiment. cost: of contacts, if it is known.
+
+    brought: the margin that all treated together brought beyond what they would have if left alone.
+    """
 
     since: datetime
     until: datetime
     effects: tuple[Effect, ...]
     warnings: tuple[Words, ...]
+    look: int
+    cost: float | None
+    brought: Difference
+
+    @property
+    def broken(self) -> list[Effect]:
+        """Harms beyond what is tolerated."""
+        return [of for of in self.effects if of.state == "broken"]
 
 
-def realised(log: Log, policy: Policy, since: datetime, days: int) -> Realised:
-    """Compare the groups over a window. NotEnoughData if it is not over, or a group too small."""
+def realised(
+    log: Log, policy: Policy, since: datetime, days: int, margin_rate: float = 1.0, look: int = 1
+) -> Realised:
+    """Compare the groups over a window. margin_rate: margin as a share of sales. look: how many times this
+    experiment was looked at, this time included. NotEnoughData if it is not over, or a group too small."""
     until = since + days * DAY
     if until > log.complete_until:
         raise NotEnoughData(
@@ -77,18 +103,26 @@ def realised(log: Log, policy: Policy, since: datetime, days: int) -> Realised:
         raise NotEnoughData(
             f"{held.sum()} of {len(ids)} customers known on {iso(since)} are held out: {LEAST} are needed"
         )
-    effects = [_effect(name, values, held, harm) for name, values, harm in outcomes(log, ids, since, until)]
-    contacted = np.zeros(len(ids))
+    effects = [
+        _effect(name, values, held, look, harm) for name, values, harm in outcomes(log, ids, since, until)
+    ]
+    contacted, cost = np.zeros(len(ids)), None
     if "contacts" in log.tables:
         place = {id: number for number, id in enumerate(ids)}
-        contacted = _ones(_within(log, "contacts", [], since, until), place)
-    return Realised(since, until, tuple(effects), tuple(_warnings(held, policy.holdout, contacted)))
+        sent = _within(log, "contacts", ["cost"], since, until)
+        contacted = _ones(sent, place)
+        costs = [row["cost"] for row in sent if row["cost"] is not None and row["customer_id"] in place]
+        cost = float(sum(costs)) if costs else None
+    scale = margin_rate * effects[1].treated.n
+    brought = Difference(*(end * scale for end in vars(effects[1].difference).values()))
+    warnings = tuple(_warnings(held, policy.holdout, contacted))
+    return Realised(since, until, tuple(effects), warnings, look, cost, brought)
 
 
 def outcomes(
     log: Log, ids: Sequence[str], since: datetime, until: datetime
-) -> list[tuple[Words, NDArray[np.float64], bool]]:
-    """(what, of each customer [n], whether more of it is worse), from `since` on and before `until`."""
+) -> list[tuple[Words, NDArray[np.float64], Guardrail | None]]:
+    """(what, of each customer [n], of a harm how much of it is tolerated), from `since` on and before `until`."""
     place = {id: number for number, id in enumerate(ids)}
     orders = _within(log, "orders", ["amount", "ref"], since, until)
     money, bought = np.zeros(len(ids)), np.zeros(len(ids))
@@ -96,14 +130,18 @@ def outcomes(
         if row["customer_id"] in place:
             money[place[row["customer_id"]]] += float(row["amount"])
             bought[place[row["customer_id"]]] = max(bought[place[row["customer_id"]]], row["ref"] is None)
-    found = [
-        (Words("customers who ordered", "下单客户占比"), bought, False),
-        (Words("order value a customer", "人均订单金额"), money, False),
+    found: list[tuple[Words, NDArray[np.float64], Guardrail | None]] = [
+        (Words("customers who ordered", "下单客户占比"), bought, None),
+        (Words("order value a customer", "人均订单金额"), money, None),
     ]
     if "consents" in log.tables:
         rows = _within(log, "consents", ["status"], since, until)
         left = _ones([row for row in rows if row["status"] == "withdrawn"], place)
-        found.append((Words("customers who withdrew a consent", "撤回授权的客户占比"), left, True))
+        found.append((_WITHDREW.name, left, _WITHDREW))
+    if "cases" in log.tables:
+        cases = _within(log, "cases", ["kind", "change"], since, until)
+        opened = [row for row in cases if (row["kind"], row["change"]) == ("complaint", "opened")]
+        found.append((_COMPLAINED.name, _ones(opened, place), _COMPLAINED))
     return found
 
 
@@ -126,12 +164,14 @@ def _warnings(held: Bools, share: float, contacted: NDArray[np.float64]) -> list
     return found
 
 
-def _effect(name: Words, outcome: NDArray[np.float64], held: Bools, harm: bool = False) -> Effect:
+def _effect(
+    name: Words, outcome: NDArray[np.float64], held: Bools, look: int, guardrail: Guardrail | None = None
+) -> Effect:
     treated, control = (
         Group(int(of.sum()), float(outcome[of].mean()), float(outcome[of].var(ddof=1)))
         for of in (~held, held)
     )
-    return Effect(name, treated, control, harm)
+    return Effect(name, treated, control, look, guardrail)
 
 
 def _ones(rows: Sequence[dict[str, Any]], place: dict[str, int]) -> NDArray[np.float64]:

@@ -179,11 +179,13 @@ def columns(
 
     A window that reaches back beyond the log's start grows with the log: its value depends on the date, so
     what it meant when the model was fitted is not what it means later. Left out, unless the log holds the
-    whole window at the first moment that is fitted on.
+    whole window at the first moment that is fitted on. What the build has and nobody declares any more is
+    neither.
     """
     held = (when.moments[0] - build.log_starts_at) / DAY
-    learnt = tuple(name for name in build.features if reach(features[name], features) <= held)
-    return learnt, tuple(name for name in build.features if name not in learnt)
+    declared = [name for name in build.features if name in features]
+    learnt = tuple(name for name in declared if reach(features[name], features) <= held)
+    return learnt, tuple(name for name in declared if name not in learnt)
 
 
 def reach(feature: Feature, features: Mapping[str, Feature]) -> int:

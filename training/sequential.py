@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from scipy.stats import norm
+
 from features.errors import UsageError
 from features.words import Words
 
@@ -40,6 +42,16 @@ class Group:
         """
         mean = ones / max(n, 1)
         return cls(n, mean, mean * (1 - mean) * n / max(n - 1, 1))
+
+
+def rare(share: float, n: float) -> float:
+    """Variance of one outcome of 0 or 1, never 0: as if one more of each had come (Agresti and Caffo 2000).
+
+    >>> round(rare(0.0, 50), 4)
+    0.0189
+    """
+    p = (share * n + 1) / (n + 2)
+    return p * (1 - p)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,20 @@ def difference(treated: Group, held_out: Group, planned: int, alpha: float = 0.0
     error = math.sqrt(treated.variance / treated.n + held_out.variance / held_out.n)
     half = widening(treated.n + held_out.n, planned, alpha) * error
     return Difference(value, value - half, value + half)
+
+
+def of_look(look: int, alpha: float = 0.05) -> float:
+    """Half width, in standard errors, of the look-th interval of an experiment that is looked at repeatedly.
+
+    Each look may err with alpha 6 / (pi look)^2, which add up to alpha: so all hold at once, also of figures
+    that are not of customers who join one by one, such as one window after another.
+
+    >>> round(of_look(1), 3), round(of_look(12), 3)
+    (2.165, 3.705)
+    """
+    if look < 1:
+        raise UsageError(f"look {look}: the first is 1")
+    return float(norm.isf(3 * alpha / (math.pi * look) ** 2))
 
 
 def together(looks: Sequence[Difference]) -> Difference:

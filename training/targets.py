@@ -323,9 +323,7 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
     by_name: dict[str, Target] = {}
     for target in (*TARGETS, *own):
         if not isinstance(target, Target):
-            raise TrainingError(
-                f"TARGETS in the shop's shop.py holds {target!r}: it must hold Target(...) alone"
-            )
+            raise TrainingError(f"TARGETS in the shop's shop.py holds {target!r}: expected Target(...)")
         if target.name in by_name:
             raise TrainingError(f"target {target.name} is declared twice: give one of them another name")
         if wrong := problems(target, features):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from features.settings import Settings
-from training import segmentation_training, value_training
+from training import segmentation_training, uplift_training, value_training
 from training.fit import Progress, Trained
 
 
@@ -22,4 +22,5 @@ class Trainer(NamedTuple):
 OF_NO_TARGET: Mapping[str, Trainer] = {
     value_training.NAME: Trainer(value_training.train, value_training.plan),
     segmentation_training.NAME: Trainer(segmentation_training.train, segmentation_training.plan),
+    uplift_training.NAME: Trainer(uplift_training.train, uplift_training.plan),
 }

@@ -24,6 +24,9 @@ ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adj
 _CLIP = 0.01  # of estimated propensities
 
 
+LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
+
+
 class Check(NamedTuple):
     """What was looked at, whether it holds (None: it cannot be told), and what that means."""
 
@@ -73,7 +76,7 @@ def sample_ratio(trial: Trial) -> Check:
 
 def before_decision(trial: Trial) -> Check:
     """Whether any column differs between arms that were drawn by lot: then it is from after the decision."""
-    name = Words("columns known before", "决策前已知的列")
+    name = LOTTERY
     if trial.evidence != "randomised":
         return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
     found = list(post_treatment(trial))

@@ -11,7 +11,7 @@ from features.pages import Html, banner, page, section, table
 from features.words import Words
 from training.qini import qini
 from training.uplift import Trial, Uplift
-from training.uplift_checks import Check
+from training.uplift_checks import LOTTERY, Check
 from training.uplift_estimates import Estimate
 
 LEARNERS = {
@@ -28,7 +28,7 @@ def failed(checks: Sequence[Check]) -> list[Check]:
 
 def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
     """What to do, and how sure that is; nothing is claimed without a lottery, or if a check fails."""
-    if found.evidence != "randomised":
+    if not any(check.name == LOTTERY and check.holds is not None for check in checks):
         kind = Words(
             *{
                 "observational": ("observational", "观察性"),

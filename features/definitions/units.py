@@ -57,6 +57,8 @@ CHANNELS: dict[str, Words] = {
     "phone": Words("phone", "电话"),
     "mail": Words("mail", "信函"),
     "marketplace": Words("marketplace", "电商平台"),
+    "staff": Words("member of staff", "导购"),
+    "group": Words("chat group", "社群"),
 }
 WEEKDAYS = (
     *(

@@ -1,5 +1,6 @@
 """What is told of a log, as tables in both languages: the page and the terminal show the same ones."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,6 +9,8 @@ from features.describe import say
 from features.describe.absent import in_short
 from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
+from features.ingestion.offenders import OTHERWISE
+from features.sources.bounds import AFTER, BEFORE, DECADES, LATER
 from features.tables import TABLES
 from features.words import Words
 
@@ -228,8 +231,20 @@ def _why(reason: str) -> Words:
     if reason.startswith("no "):
         return Words(reason, f"缺少{reason.removeprefix('no ')}")
     if reason.startswith("a second row with the same "):
-        return Words(reason, f"{reason.removeprefix('a second row with the same ')}重复")
-    return Words(reason, reason)
+        key = reason.removeprefix("a second row with the same ")
+        otherwise = "，内容却不同" if key.endswith(OTHERWISE) else ""
+        return Words(reason, f"{key.removesuffix(OTHERWISE)}重复{otherwise}")
+    if other := re.match(r"another (customer|day)'s (.+) in (\w+)$", reason):
+        of = "客户" if other[1] == "customer" else "日期"
+        return Words(reason, f"{other[3]} 中另一{of}的{other[2]}")
+    return Words(reason, _DATES.get(reason, reason))
+
+
+_DATES = {
+    LATER: "日期晚于导入之日",
+    BEFORE: f"日期比其余行早{DECADES}年以上",
+    AFTER: f"日期比其余行晚{DECADES}年以上",
+}
 
 
 def absent(facts: Facts) -> Sheet:

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
 INBOX = "inbox"  # a source of our own
-# Why a row is no repetition although its key is another row's: how that begins, and when the two say the same.
+# Why a row is no repetition although its key is another row's: how that begins, and when both say the same.
 OF_OTHERS = {
     "another customer's ": "v.customer_id = e.customer_id",
     "another day's ": """abs(date_diff('hour', v."at", e."at")) <= 36""",

@@ -19,7 +19,7 @@ from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
-from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
+from features.ingestion.offenders import OTHERWISE, InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
 from features.ingestion.reopened import reopened
@@ -34,7 +34,7 @@ from features.sources import Source, open_source
 from features.tombstones import Tombstones
 from features.unread import Held, held
 
-VERSION = 5  # raise whenever the same raw files would give another part
+VERSION = 6  # raise whenever the same raw files would give another part
 LOSS = 0.2  # of a table's rows: stray ones are far fewer, a wrong format takes nearly all
 
 
@@ -81,7 +81,8 @@ class Ingested:
     def lost(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(source, table) -> (rows rejected, rows read) where more than `LOSS` of them are: to be looked at.
 
-        A row that the log has already, from an earlier file or another source, is not lost.
+        A row that the log has already, from an earlier file or another source, is not lost; nor is what a
+        later file says otherwise of a customer, of whom the first word stays.
         """
         read: Counter[tuple[str, str]] = Counter()
         rejected: Counter[tuple[str, str]] = Counter()
@@ -89,7 +90,9 @@ class Ingested:
             if count.file is not None:
                 of = (count.source, count.table)
                 read[of] += count.rows
-                rejected[of] += 0 if count.accepted or count.aside or repeated(count.what) else count.rows
+                kept = count.accepted or count.aside or repeated(count.what)
+                kept |= count.table == "customers" and count.what.endswith(OTHERWISE)
+                rejected[of] += 0 if kept else count.rows
         return {of: (n, read[of]) for of, n in rejected.items() if n > LOSS * read[of]}
 
 

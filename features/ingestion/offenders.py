@@ -18,9 +18,12 @@ from features.sources.bounds import AFTER, BEFORE, LATER
 from features.tables import TABLES
 
 InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
+OTHERWISE = ", that says otherwise"  # of a second row with a key: then it is no repetition
 LONGEST = 40  # characters of a value: enough to see how it is written
 MOST = 20  # reasons: of more, nobody reads the rest
-_KEYS = re.compile(r"(?:a second row with|) ?the same (.+?)(?:, of one person| as a row of \w+)?$")
+_KEYS = re.compile(
+    r"(?:a second row with|) ?the same (.+?)(?:, of one person|, that says otherwise| as a row of \w+)?$"
+)
 _OF_OTHERS = {
     "before the first day of the source": ("at",),
     BEFORE: ("at",),
@@ -55,8 +58,8 @@ class Sample:
 
 
 def repeated(reason: str) -> bool:
-    """Whether a row was rejected because the log has it already."""
-    return _KEYS.match(reason) is not None
+    """Whether a row was rejected because the log has it already, and not another one under its key."""
+    return _KEYS.match(reason) is not None and not reason.endswith(OTHERWISE)
 
 
 def samples(rejects: Path) -> tuple[Sample, ...]:

@@ -17,8 +17,8 @@ as the log stood when it was taken in: what was known before stays as it was. A 
 reads, or that the person gives, holds.
 
 What a mended line does to its order: `mended.py`. Of several corrections of one reject the last one counts.
-One that is no better is `refused` where it was taken: it never counts, so its reject waits, or stays mended as
-an earlier correction has it.
+One that is no better is `refused` where it was taken: it never counts, so its reject waits, or stays mended
+as an earlier correction has it.
 """
 
 import hashlib

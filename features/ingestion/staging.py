@@ -14,6 +14,7 @@ import duckdb
 from features import duck
 from features.errors import SourceError
 from features.ingestion.canonical import ORIGIN, REJECTS, arrow_schema, names, order, save, sql_type
+from features.ingestion.offenders import OTHERWISE
 from features.ingestion.parts import Account, Part
 from features.moments import from_us, iso
 from features.shop import Shop
@@ -145,14 +146,20 @@ def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, expone
     if connection.execute("SELECT count(*) FROM repeated").fetchall() == [(0,)]:
         return
     suspect = f"{KEPT} AND hash({key}) IN (FROM repeated)"
-    reason = f"'a second row with the same {', '.join(table.key)}'"
+    reason = f"a second row with the same {', '.join(table.key)}"
+    said = f"to_json(struct_pack({', '.join(f'{c} := {quoted}' for c, quoted in _packed(table))}))"
     connection.execute(f"DELETE FROM {staged} WHERE {suspect}")
     connection.execute(
         f"""INSERT INTO {staged} BY NAME SELECT * EXCLUDE (raw), {given_row}
-            FROM (SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY {key} ORDER BY _file, _line) > 1
-                                         THEN {reason} END AS _reason)
-                  FROM {judged} WHERE {suspect})"""
+            FROM (SELECT * REPLACE (CASE WHEN row_number() OVER same = 1 THEN NULL
+                                         WHEN {said} = first_value({said}) OVER same THEN '{reason}'
+                                         ELSE '{reason}{OTHERWISE}' END AS _reason)
+                  FROM {judged} WHERE {suspect} WINDOW same AS (PARTITION BY {key} ORDER BY _file, _line))"""
     )
+
+
+def _packed(table: Table) -> list[tuple[str, str]]:
+    return [(f"_{column}", names([column])) for column in table.columns]
 
 
 def _span(

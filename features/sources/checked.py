@@ -28,7 +28,7 @@ def mapping_problems(shop: Shop) -> tuple[list[str], list[str]]:
 def located(path: Path, text: str, problem: str) -> str:
     """A problem that begins with `shop.toml: mapping.x.read[2].columns.at`, with the line of that key.
 
-    >>> located(Path("shop.toml"), '[mapping.x]\\\\nzone = "?"', "shop.toml: mapping.x.zone is '?'")
+    >>> located(Path("shop.toml"), '[mapping.x]\\nzone = "?"', "shop.toml: mapping.x.zone is '?'")
     "shop.toml:2: mapping.x.zone is '?'"
     """
     begin = f"{path}: mapping."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IDS = ("customer_id", "order_id", "product_id")
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself
 class Found:
     """What was seen of files of one kind. `pads`: role -> digits that other files give its ids."""
 

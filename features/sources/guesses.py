@@ -128,10 +128,10 @@ NAMES: dict[str, tuple[str, ...]] = {
            r"|date.?(de.?)?(commande|achat|vente|facture)|(bestell|kauf|rechnungs).?(datum|zeit)|fecha.?(de.?)?(compra|pedido|factura)",
            r"^(date|time|datetime|timestamp|day|ts|at|when|datum|zeit|zeitpunkt|fecha|jour)$|日期|时间",
            r"date|time|created|datum|fecha|heure|horodat"),
-    "customer_id": (rf"^{_WHO}[ _.-]?{_ID}?$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?(du[ _.-])?{_WHO}$"
+    "customer_id": (rf"^{_WHO}[ _.-]?{_ID}?$|^[ucm]id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?(du[ _.-])?{_WHO}$"
                     r"|(顾客|客户|会员|用户|买家).*(id|号|编码|编号|代码)",
                     r"customer|client|member|user|household|buyer|kunde|顾客|客户|会员|用户|买家|unionid|openid"),
-    "order_id": (rf"^{_ORDER}[ _.-]?{_ID}$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?{_ORDER}$"
+    "order_id": (rf"^{_ORDER}[ _.-]?{_ID}$|^id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?{_ORDER}$"
                  r"|^bestellnummer$|^rechnungsnummer$|^bonnummer$|^commande$|订单(号|编号|id)|单号|小票|流水号",
                  r"order|invoice|basket|receipt|ticket|commande|facture|bestell|pedido|订单"),
     "product_id": (rf"^{_GOODS}[ _.-]?{_ID}?$|^(id|no|num|n°|code|r[ée]f)[ _.-]?{_GOODS}$|^artikelnummer$|^r[ée]f[ée]rence$"
@@ -170,7 +170,7 @@ def rate(role: str, column: Column) -> Guess | None:
     place = next((n for n, p in enumerate(NAMES[role]) if re.search(p, column.name, re.IGNORECASE)), None)
     named = 0.0 if place is None else 3.0 - place
     why = f"its name {column.name!r}" if named else f"not its name {column.name!r}, but its values"
-    if column.rows == 0:
+    if column.rows == 0 or (column.top and re.match(r"[{\[]", str(column.top[0][0]))):  # an object of JSON
         return None
     if role == "at":
         format, share = column.times[0] if column.times else ("", 0.0)

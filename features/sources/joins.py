@@ -18,12 +18,14 @@ LARGEST = 2_000_000_000  # bytes of files that are read whole for their ids
 class Joined:
     """How the files fall into sources. apart: another system's files, each list a source of its own.
 
-    lacking: lines without a customer of their own, of orders that are nowhere. said: of a file, for people.
+    lacking: lines without a customer of their own, of orders that are nowhere. prefixed: whose order ids are other
+    orders' too. summed: orders that have lines. said: of a file, for people.
     """
 
     apart: list[list[Found]] = field(default_factory=list)
     lacking: list[Found] = field(default_factory=list)
-    prefixed: list[Found] = field(default_factory=list)  # whose order ids are other orders' too
+    prefixed: list[Found] = field(default_factory=list)
+    summed: list[Found] = field(default_factory=list)
     said: list[tuple[Found, str]] = field(default_factory=list)
 
 
@@ -39,6 +41,7 @@ def join(connection: "duckdb.DuckDBPyConnection", tables: Mapping[str, list[Foun
         found, best = max(counts, key=lambda of: of[0], default=(0, None))
         if best is not None and found >= MOST * len(here):
             lines_of[id(best)].append(one)
+            result.summed.append(best)
             result.said.append(
                 (one, f"{found:,} of {len(here):,} order ids looked at are orders of {best.name}")
             )
@@ -58,6 +61,9 @@ def join(connection: "duckdb.DuckDBPyConnection", tables: Mapping[str, list[Foun
     for place, one in enumerate(orders):
         for other in orders[:place]:
             shared = as_padded(one, "order_id") & as_padded(other, "order_id")
+            if not shared and {c.name for c in one.columns} != {c.name for c in other.columns}:
+                said = f"looks like orders, as {other.name} does, and no order id is in both: read as more of them"
+                result.said.append((one, said))
             if len(shared) < max(3, 0.05 * min(len(one.ids["order_id"]), len(other.ids["order_id"]))):
                 continue
             if _same_buyers(one, other, shared) >= MOST * len(shared):

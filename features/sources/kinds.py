@@ -3,58 +3,22 @@
 A reading is proposed only if each column that its table must have is found, or can be said once for all rows.
 """
 
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from features.sources.guesses import Column
-from features.sources.raw import quoted
+from features.sources.raw import literal, quoted
+from features.sources.sheet import (
+    Reads,
+    Sheet,
+    always,
+    channel_of,
+    declared,
+    known_words,
+    meanings,
+    rows_with,
+    text,
+    translated,
+)
 from features.sources.vocabulary import WORDS
-
-FEW = 12  # different words in a column of words; Column.top has as many
-PERSONAL = r"^(first|last|full|sur|user|nick|customer|member|client)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|birth.?(day|date)|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|生日|出生|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|date.*naissance|geburtsdatum|telefon|nombre|direcci[óo]n"
-
-
-@dataclass(frozen=True)
-class Reads:
-    """One reading of a file: its table, lines of [columns], lines before those, and what a person must decide."""
-
-    table: str
-    lines: tuple[str, ...]
-    head: tuple[str, ...] = ()
-
-
-@dataclass
-class Sheet:
-    """A file as these rules see it. customer: the declaration of its customer's id; at: of a time column."""
-
-    file: str
-    columns: list[Column]
-    customer: Column
-    customer_id: str
-    at: Callable[[Column], str]
-    main_time: Column | None
-
-    def named(self, pattern: str, *, time: bool | None = None, but: tuple[Column, ...] = ()) -> Column | None:
-        """The first column with such a name. time: only one of times, or none of them."""
-        for column in self.columns:
-            if column is self.customer or column in but or not column.rows:
-                continue
-            if time is not None and (column.format is not None) != time:
-                continue
-            if re.search(pattern, column.name, re.IGNORECASE):
-                return column
-        return None
-
-    def about(self, pattern: str) -> bool:
-        """Whether the file, or one of its columns, is called so."""
-        return bool(re.search(pattern, self.file, re.IGNORECASE) or self.named(pattern))
-
-    def worded(self, words: str, but: tuple[Column, ...] = ()) -> Column | None:
-        """A column all of whose values are words of that set, and more than one of them if there are more."""
-        fits = [c for c in self.columns if c is not self.customer and c not in but and meanings(c, words)]
-        return max(fits, key=lambda c: c.distinct, default=None)
 
 
 def propose_kind(sheet: Sheet) -> list[Reads]:
@@ -63,62 +27,6 @@ def propose_kind(sheet: Sheet) -> list[Reads]:
         if found := rule(sheet):
             return found
     return []
-
-
-def meanings(column: Column, words: str) -> dict[str, str] | None:
-    """What each value of a column says, if every one is a word of that set."""
-    if not column.rows or column.distinct > FEW:
-        return None
-    found = {}
-    for value, _ in column.top:
-        text = str(value).strip()
-        meant = next(
-            (to for to, said in WORDS[words].items() if re.fullmatch(said, text, re.IGNORECASE)), None
-        )
-        if meant is None:
-            return None
-        found[str(value)] = meant
-    return found
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def translated(column: Column, words: str) -> str:
-    """A column of words, with the log's word for each."""
-    means = meanings(column, words) or {}
-    if all(value == to for value, to in means.items()):
-        return _text(column.name)
-    pairs = ", ".join(f"{_text(value)} = {_text(to)}" for value, to in means.items())
-    return f"{{ column = {_text(column.name)}, map = {{ {pairs} }} }}"
-
-
-def _always(value: str, why: str = "") -> str:
-    return f"{{ value = {_text(value)} }}" + (f"  # DECIDE: {why}" if why else "")
-
-
-def _of(sheet: Sheet, at: Column, **columns: str) -> tuple[str, ...]:
-    values = {"customer_id": sheet.customer_id, "at": sheet.at(at), **columns}
-    return tuple(f"{column} = {value}" for column, value in values.items())
-
-
-def _there(column: Column) -> tuple[str, ...]:
-    """Rows that have it: none needed if all do."""
-    if column.filled == 1:
-        return ()
-    return (f"where = {_text(quoted(column.name) + ' is not null')}",)
-
-
-def _channel(sheet: Sheet, default: str, why: str, but: tuple[Column, ...] = ()) -> str:
-    column = sheet.worded("channel", but)
-    if column is not None:
-        return translated(column, "channel")
-    named = sheet.named(r"channel|渠道|canal|kanal", time=False, but=but)
-    if named is not None:
-        return _text(named.name)
-    said = next((to for to, p in WORDS["channel"].items() if re.search(rf"(^|[\W_])({p})($|[\W_])", sheet.file, re.I)), None)  # fmt: skip
-    return _always(said or default, "" if said else why)
 
 
 def _memberships(sheet: Sheet) -> list[Reads]:
@@ -130,11 +38,11 @@ def _memberships(sheet: Sheet) -> list[Reads]:
         )
     if place is None:
         return []
-    kind = _always("staff" if re.search(staff, place.name, re.I) else "group")
+    kind = always("staff" if re.search(staff, place.name, re.I) else "group")
     change = sheet.worded("membership", (place,))
     if change is not None and sheet.main_time is not None:
-        more = {"kind": kind, "place_id": _text(place.name), "change": translated(change, "membership")}
-        return [Reads("memberships", _of(sheet, sheet.main_time, **more))]
+        more = {"kind": kind, "place_id": text(place.name), "change": translated(change, "membership")}
+        return [Reads("memberships", declared(sheet, sheet.main_time, **more))]
     joined = sheet.named(
         r"join|add(ed)?|enter|入群|进群|加入|添加|入会|entr[ée]e|inscri|beitritt|alta", time=True
     )
@@ -143,11 +51,11 @@ def _memberships(sheet: Sheet) -> list[Reads]:
     )
     if joined is None:
         return []
-    more = {"kind": kind, "place_id": _text(place.name), "change": _always("joined")}
-    found = [Reads("memberships", _of(sheet, joined, **more))]
+    more = {"kind": kind, "place_id": text(place.name), "change": always("joined")}
+    found = [Reads("memberships", declared(sheet, joined, **more))]
     if left is not None:
-        more["change"] = _always("left")
-        found.append(Reads("memberships", _of(sheet, left, **more), _there(left)))
+        more["change"] = always("left")
+        found.append(Reads("memberships", declared(sheet, left, **more), rows_with(left)))
     return found
 
 
@@ -156,7 +64,7 @@ def _consents(sheet: Sheet) -> list[Reads]:
     if not sheet.about(about) or sheet.main_time is None:
         return []
     purpose = sheet.worded("purpose")
-    means = translated(purpose, "purpose") if purpose else _always("marketing", "or service, automation")
+    means = translated(purpose, "purpose") if purpose else always("marketing", "or service, automation")
     wide = [
         (c, to)
         for c in sheet.columns
@@ -169,10 +77,10 @@ def _consents(sheet: Sheet) -> list[Reads]:
         return [
             Reads(
                 "consents",
-                _of(
+                declared(
                     sheet,
                     sheet.main_time,
-                    channel=_always(to),
+                    channel=always(to),
                     purpose=means,
                     status=translated(c, "consent"),
                 ),
@@ -184,9 +92,9 @@ def _consents(sheet: Sheet) -> list[Reads]:
         status = sheet.worded("consent", (purpose,) if purpose else ())
     if status is None:
         return []
-    channel = _channel(sheet, "all", "all channels; or name one", (status,))
+    channel = channel_of(sheet, "all", "all channels; or name one", (status,))
     more = {"channel": channel, "purpose": means, "status": translated(status, "consent")}
-    return [Reads("consents", _of(sheet, sheet.main_time, **more))]
+    return [Reads("consents", declared(sheet, sheet.main_time, **more))]
 
 
 def _cases(sheet: Sheet) -> list[Reads]:
@@ -200,20 +108,20 @@ def _cases(sheet: Sheet) -> list[Reads]:
     more = {
         "kind": translated(kind, "case")
         if kind
-        else _always(said or "complaint", "" if said else "or return, question")
+        else always(said or "complaint", "" if said else "or return, question")
     }
     case_id = sheet.named(
-        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no)[ _](case|ticket|dossier)",
+        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no|num|nr|n°)[ _.]?(de )?(case|ticket|complaint|claim|dossier|r[ée]clamation)",
         time=False,
     )
     if case_id is not None:
-        more["case_id"] = _text(case_id.name)
+        more["case_id"] = text(case_id.name)
     order = sheet.named(r"order|订单|commande|bestell|invoice|facture", time=False)
     if order is not None:
-        more["ref"] = _text(order.name)
+        more["ref"] = text(order.name)
     reason = sheet.named(r"reason|cause|motif|grund|motivo|原因|内容|subject|sujet", time=False)
     if reason is not None:
-        more["reason"] = _text(reason.name)
+        more["reason"] = text(reason.name)
     channel = sheet.worded("channel")
     if channel is not None:
         more["channel"] = translated(channel, "channel")
@@ -229,10 +137,12 @@ def _cases(sheet: Sheet) -> list[Reads]:
         return []
     change = sheet.worded("progress", tuple(c for c in (kind, channel) if c))
     if closed is None and change is not None and case_id is not None and case_id.distinct < case_id.rows:
-        return [Reads("cases", _of(sheet, at, **more, change=translated(change, "progress")))]
-    found = [Reads("cases", _of(sheet, at, **more, change=_always("opened")))]
+        return [Reads("cases", declared(sheet, at, **more, change=translated(change, "progress")))]
+    found = [Reads("cases", declared(sheet, at, **more, change=always("opened")))]
     if closed is not None and case_id is not None:  # without an id nobody knows which one was closed
-        found.append(Reads("cases", _of(sheet, closed, **more, change=_always("closed")), _there(closed)))
+        found.append(
+            Reads("cases", declared(sheet, closed, **more, change=always("closed")), rows_with(closed))
+        )
     return found
 
 
@@ -247,11 +157,11 @@ def _surveys(sheet: Sheet) -> list[Reads]:
     if highest > 10 or score.negative:
         return []
     nps = sheet.about(r"nps|推荐") or highest > 5
-    more = {"kind": _always("nps" if nps else "satisfaction"), "score": _text(score.name)}
+    more = {"kind": always("nps" if nps else "satisfaction"), "score": text(score.name)}
     id = sheet.named(r"(survey|response|answer|问卷|答卷).*(id|no|号|编号)", time=False)
     if id is not None and id.distinct == id.rows:
-        more["survey_id"] = _text(id.name)
-    return [Reads("surveys", _of(sheet, sheet.main_time, **more))]
+        more["survey_id"] = text(id.name)
+    return [Reads("surveys", declared(sheet, sheet.main_time, **more))]
 
 
 def _coupons(sheet: Sheet) -> list[Reads]:
@@ -281,20 +191,20 @@ def _coupons(sheet: Sheet) -> list[Reads]:
     found = []
     if given is not None:
         more = {
-            "action": _text(what.name) if what else _always("coupon", "the action's name"),
-            "channel": _channel(sheet, "app", "how it reached the customer"),
+            "action": text(what.name) if what else always("coupon", "the action's name"),
+            "channel": channel_of(sheet, "app", "how it reached the customer"),
         }
         if id is not None:
-            more["contact_id"] = _text(id.name)
+            more["contact_id"] = text(id.name)
         until = sheet.named(r"expir|valid|until|过期|有效期|失效|ablauf|caduc", time=True)
         if until is not None:
             more["until"] = sheet.at(until)
-        found.append(Reads("contacts", _of(sheet, given, **more)))
+        found.append(Reads("contacts", declared(sheet, given, **more)))
     if used is not None:
-        more = {"kind": _always("redeem")}
+        more = {"kind": always("redeem")}
         if id is not None and given is not None:
-            more["contact_id"] = _text(id.name)
-        found.append(Reads("responses", _of(sheet, used, **more), _there(used)))
+            more["contact_id"] = text(id.name)
+        found.append(Reads("responses", declared(sheet, used, **more), rows_with(used)))
     return found
 
 
@@ -312,8 +222,8 @@ def _responses(sheet: Sheet) -> list[Reads]:
     ):
         named = sheet.named(pattern, time=False, but=(kind,))
         if named is not None:
-            more[column] = _text(named.name)
-    return [Reads("responses", _of(sheet, sheet.main_time, **more))]
+            more[column] = text(named.name)
+    return [Reads("responses", declared(sheet, sheet.main_time, **more))]
 
 
 def _contacts(sheet: Sheet) -> list[Reads]:
@@ -328,45 +238,44 @@ def _contacts(sheet: Sheet) -> list[Reads]:
         r"action|campaign|活动|template|模板|message|内容|campagne|kampagne|subject", time=False
     )
     more = {
-        "action": _text(action.name) if action else _always("message", "the action's name"),
-        "channel": _channel(
+        "action": text(action.name) if action else always("message", "the action's name"),
+        "channel": channel_of(
             sheet, "sms", "how it reached the customer", (action,) if action is not None else ()
         ),
     }
     id = sheet.named(r"(contact|message|send|消息|触达|发送).*(id|no|号|编号)", time=False)
     if id is not None and id.distinct == id.rows:
-        more["contact_id"] = _text(id.name)
+        more["contact_id"] = text(id.name)
     cost = sheet.named(r"cost|成本|费用|co[ûu]t|kosten", time=False)
     if cost is not None and cost.number > 0.95:
-        more["cost"] = _text(cost.name)
-    return [Reads("contacts", _of(sheet, sheet.main_time, **more))]
+        more["cost"] = text(cost.name)
+    return [Reads("contacts", declared(sheet, sheet.main_time, **more))]
 
 
 def _interactions(sheet: Sheet) -> list[Reads]:
-    kind = sheet.worded("interaction")
+    kind = sheet.worded("interaction", most=0.5)
     about = r"event|visit|view|action|page|session|log|behavi|track|行为|事件|浏览|访问|类型|[ée]v[ée]nement|ereignis|evento"
-    if (
-        kind is None
-        or sheet.main_time is None
-        or not (re.search(about, kind.name, re.I) or re.search(about, sheet.file, re.I))
-    ):
+    if kind is None or sheet.main_time is None:
+        return []
+    if not re.search(about, f"{kind.name} {sheet.file}", re.I):
         return []
     more = {
         "kind": translated(kind, "interaction"),
-        "channel": _channel(sheet, "web", "where this happened: web, app, store ...", (kind,)),
+        "channel": channel_of(sheet, "web", "where this happened: web, app, store ...", (kind,)),
     }
-    for column, pattern in (("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"), ("seconds", r"duration|seconds|时长|停留|dur[ée]e|dauer")):  # fmt: skip
+    for column, pattern in (
+        ("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"),
+        ("seconds", r"duration(?!.*(ms|milli))|seconds|时长|停留|dur[ée]e|dauer"),
+    ):
         named = sheet.named(pattern, time=False, but=(kind,))
         if named is not None and (column != "seconds" or named.whole > 0.99):
-            more[column] = _text(named.name)
+            more[column] = text(named.name)
     id = sheet.named(r"^(event|visit|log|事件|行为).*(id|编号)$", time=False, but=(kind,))
     if id is not None and id.distinct == id.rows:
-        more["interaction_id"] = _text(id.name)
-    return [Reads("interactions", _of(sheet, sheet.main_time, **more))]
-
-
-def attributes(columns: list[Column], taken: set[str]) -> tuple[list[str], list[str]]:
-    """Of a file of people: the columns to keep, and those that are personal, which no model should read."""
-    rest = [c.name for c in columns if c.name not in taken]
-    personal = [name for name in rest if re.search(PERSONAL, name, re.IGNORECASE)]
-    return [name for name in rest if name not in personal], personal
+        more["interaction_id"] = text(id.name)
+    known = known_words(kind, "interaction")
+    tail: tuple[str, ...] = ()
+    if len(known) < kind.distinct:
+        sql = f"{quoted(kind.name)} NOT IN ({', '.join(literal(word) for word in known)})"
+        tail = ("aside", f'"another kind of event" = {text(sql)}')
+    return [Reads("interactions", declared(sheet, sheet.main_time, **more), tail=tail)]

@@ -12,20 +12,22 @@ from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.found import Found, as_padded, find, ids, pad_alike, roles_of
 from features.sources.guesses import Guess, profile
 from features.sources.joins import Joined, join
-from features.sources.kinds import Reads, Sheet, attributes, propose_kind
+from features.sources.kinds import propose_kind
 from features.sources.mapping import declaration
 from features.sources.proposed import (
+    REFUNDS,
     customer,
     decimals,
     format_lines,
+    refunded,
     repetitions,
     table_of,
-    text,
     time,
     values,
 )
 from features.sources.raw import Format, columns_of
-from features.sources.samples import alike, files_in, look, matched, sniff
+from features.sources.samples import alike, files_in, left_out, look, matched, sniff
+from features.sources.sheet import Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
 from features.sources.strangers import apart, meet_nobody
 
@@ -62,7 +64,8 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
     with duck.connect() as connection:
         others = _customers_of(connection, shop) if shop else {}
-        found = _found(connection, files, folder)
+        notes: list[str] = []
+        found = _found(connection, files, folder, notes)
         padding = pad_alike(found)
         placed = {id(one): _table(one) for one in found}
         sales: dict[str, list[Found]] = {"orders": [], "order_lines": []}
@@ -72,14 +75,13 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     for one in joined.lacking:
         placed[id(one)] = None
     for one in sales["orders"]:  # without an amount, and no lines that say it
-        if not {"amount", "price"} & set(one.roles) and not any("are orders of" in s for _, s in joined.said):
+        if not {"amount", "price"} & set(one.roles) and one not in joined.summed:
             placed[id(one)] = None
     main = [one for one in found if not any(one in some for some in joined.apart)]
     sources = [main, *joined.apart]
     names: list[str] = []
     for some in sources:
         names.append(_name(some[0].paths[0] if names else given[0].resolve(), names))
-    notes: list[str] = []
     parts: list[str] = []
     seen: dict[str, frozenset[str]] = {}  # the customers of each reading
     for name, some in zip(names, sources, strict=True):
@@ -107,17 +109,30 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
         )
     notes += padding
+    if others_there := left_out(given):
+        notes.append(
+            f"left out, for they are of no kind that is read (save a workbook as CSV): {', '.join(others_there)}"
+        )
     if len(names) > 1:
         notes.append(f"{len(names)} sources, for their orders are not each other's: {', '.join(names)}")
     return Proposal(tuple(names), "\n".join(parts), tuple(notes))
 
 
-def _found(connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path) -> list[Found]:
-    """The files in groups that one reading can read, each looked at."""
+def _found(
+    connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path, notes: list[str]
+) -> list[Found]:
+    """The files in groups that one reading can read, each looked at; notes: of files among them that are none."""
     kinds: dict[tuple[Format, tuple[str, ...]], list[Path]] = {}
     for path in files:
-        how = sniff(path)
-        kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
+        try:
+            how = sniff(path)
+            kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
+        except SourceError as error:
+            if len(files) == 1:
+                raise
+            notes.append(f"left out: {error}")
+    if not kinds:
+        raise SourceError("; ".join(notes))
     found = []
     for (how, _), paths in kinds.items():
         groups: list[tuple[int, ...]] = []
@@ -205,10 +220,12 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
     files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
     if table is not None:
         prefix = f"{name}:" if one in joined.prefixed else ""
+        refunds = refunded(roles, columns, one.name) if table != "products" else None
+        specials = (one.returns if table != "products" else []) if refunds is None else [REFUNDS]
         found, notes = values(roles, columns, table, one.pads, prefix)
         lines = [*begin, f"table = {text(table)}", *files, *decimals(roles), *repetitions(table, one)]
-        lines += [f"[mapping.{name}.read.columns]", *found]
-        for key, remark, special in one.returns if table != "products" else ():
+        lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
+        for key, remark, special in specials:
             lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
         return _with_the_rest(lines, one, table, [*_why(roles, lines), *notes])
     if readings := _others(one) if "customer_id" in roles else []:
@@ -217,6 +234,7 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
             lines += [""] if lines else []
             lines += [*begin, f"table = {text(of.table)}", *files, *repetitions(of.table, one), *of.head]
             lines += [f"[mapping.{name}.read.columns]", *of.lines]
+            lines += [f"[mapping.{name}.read.{of.tail[0]}]", *of.tail[1:]] if of.tail else []
         return _with_the_rest(lines, one, " and ".join(dict.fromkeys(r.table for r in readings)), [])
     who = roles.get("customer_id")
     people = who is not None and who.column.distinct >= 0.99 * who.column.rows

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from features.sources.guesses import EPOCHS, Column, Guess, rate
-from features.sources.kinds import meanings, translated
 from features.sources.raw import Format, quoted
+from features.sources.sheet import meanings, text, translated
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,13 +19,9 @@ CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
 NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|未知|inconnu|anonyme|unbekannt|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
+ORIGINAL = r"orig|原|order|订单|commande|bestell|pedido"
 NEVER = r"^(1899-12-3[01]|1900-01-0[01]|1970-01-01|0001-01-01|9999-12-31)|^(1900|1970|9999)/0?1/0?1\b|^0?1[/.]0?1[/.](1900|1970|0001)\b|^31[/.]12[/.]9999\b"
 OFTEN = 3  # times as often as other ids: then 0 is nobody's; 00000 may be one of 00000 to 99999
-
-
-def text(text: str) -> str:
-    """A text in TOML: a basic string of it is one of JSON's."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def format_lines(how: Format) -> list[str]:
@@ -227,6 +223,28 @@ def time(column: Column) -> tuple[str, str]:
     if column.midnight:
         return f"{{ column = {name}, day = true }}", "  # always 00:00, so days: known when the day is over"
     return name, ""
+
+
+REFUNDS: Special = ("returns", "  # the file is of refunds: money that goes back", ('sql = "true"',))
+
+
+def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[str] | None:
+    """If a file is of refunds, written without a sign: a line that names the order which each takes back, if any.
+
+    If the only id is that order's, the refund has none of its own: it would be the order again.
+    """
+    amount = roles.get("amount") or roles.get("items")
+    named = [file, *(roles[r].column.name for r in ("order_id", "at", "amount") if r in roles)]
+    if amount is None or amount.column.negative or sum(bool(re.search(RETURNED, n, re.I)) for n in named) < 2:
+        return None
+    taken = {g.column.name for g in roles.values()}
+    free = [c for c in columns if c.name not in taken and c.rows]
+    order = next((c for c in free if re.search(ORIGINAL, c.name, re.I)), None)
+    own = roles.get("order_id")
+    if own is not None and re.search(ORIGINAL, own.column.name, re.I) and order is None:
+        order = own.column
+        del roles["order_id"]
+    return [f"ref = {_id(order)}"] if order else []
 
 
 def returns(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> list[Special]:

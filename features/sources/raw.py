@@ -1,7 +1,7 @@
 """Raw files as one DuckDB table of text: a row a record, with `_file` and `_line`; what cannot be read is kept.
 
 CSV in any encoding, parquet and JSON lines; gzip, zstd and zip. Everything stays text as given, so that
-"00123" is not 123. Files stream through DuckDB, which puts on disk what does not fit its memory. Only what
+"00123" is not 123; what an object inside a JSON line holds is a column such as `customer.id`. Files stream through DuckDB, which puts on disk what does not fit its memory. Only what
 DuckDB cannot read itself (zip, encodings other than UTF-8) is first rewritten, in blocks, to a temporary file.
 """
 
@@ -34,7 +34,7 @@ KINDS = {
     ".ndjson": "jsonl",
 }
 PACKED = (".gz", ".zst", ".zip")
-ENCODINGS = ("utf-8", "gb18030", "latin-1")  # tried in this order; latin-1 reads anything
+ENCODINGS = ("utf-8", "gb18030", "cp1252", "latin-1")  # tried in this order; latin-1 reads anything
 UTF8 = ("utf-8", "utf-8-sig", "ascii")
 
 
@@ -109,6 +109,8 @@ def encoding_of(path: Path) -> str:
         alone = sum(len(run) == 1 for run in runs)  # as in Müller: a Chinese character is two such bytes
         if encoding == "gb18030" and 2 * alone > len(runs):
             continue
+        if encoding == "cp1252" and not re.search(rb"[\x80-\x9f]", head):  # such as its €; else they are one
+            continue
         return encoding
     raise AssertionError("latin-1 reads anything")
 
@@ -126,15 +128,22 @@ def columns_of(path: Path, how: Format) -> tuple[str, ...]:
         from features import duck
 
         with duck.connect() as connection, _readable(path, how) as readable:
+            records = f"(SELECT json FROM read_ndjson_objects({literal(readable)}, ignore_errors = true))"
             try:
                 rows = connection.execute(
-                    f"""SELECT key FROM (SELECT unnest(json_keys(json)) AS key
-                        FROM read_ndjson_objects({literal(readable)}, ignore_errors = true))
-                        GROUP BY key ORDER BY key"""
+                    f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {records} ORDER BY key"
                 ).fetchall()
+                keys = [str(key) for (key,) in rows]
+                for key in keys.copy():  # of an object in it: `customer.id`
+                    inside = f"json_extract(json, {literal(_json_path(key))})"
+                    rows = connection.execute(
+                        f"""SELECT DISTINCT unnest(json_keys({inside})) AS key FROM {records}
+                            WHERE json_type({inside}) = 'OBJECT' ORDER BY key"""
+                    ).fetchall()
+                    keys += [name for (sub,) in rows if (name := f"{key}.{sub}") not in keys]
             except Error as error:
                 raise SourceError(f"{path.name} cannot be read as JSON lines: {error}") from None
-        return tuple(str(key) for (key,) in rows)
+        return tuple(keys)
     if how.header is not None:
         return how.header
     return _named(first_records(path, how, 1)[0])
@@ -220,7 +229,7 @@ def _load_jsonl(
     connection: "duckdb.DuckDBPyConnection", table: str, name: str, path: Path, how: Format
 ) -> None:
     keys = columns_of(path, how)
-    texts = ", ".join(f"json_extract_string(json, {literal(_json_path(k))}) AS {quoted(k)}" for k in keys)
+    texts = ", ".join(f"{_json_text(k)} AS {quoted(k)}" for k in keys)
     with _readable(path, how) as readable:
         records = f"""(SELECT json, row_number() OVER () - 1 AS _line, {literal(name)} AS _file
                        FROM read_ndjson_objects({literal(readable)}, ignore_errors = true))"""
@@ -234,9 +243,16 @@ def _load_jsonl(
         )
 
 
-def _json_path(key: str) -> str:
-    escaped = key.replace('"', '""')
-    return f'$."{escaped}"'
+def _json_text(key: str) -> str:
+    """SQL: the text of a key, or of a key in an object: `customer.id`."""
+    text = f"json_extract_string(json, {literal(_json_path(key))})"
+    if "." not in key:
+        return text
+    return f"coalesce({text}, json_extract_string(json, {literal(_json_path(*key.split('.', 1)))}))"
+
+
+def _json_path(*keys: str) -> str:
+    return "$" + "".join('."{}"'.format(key.replace('"', '""')) for key in keys)
 
 
 def _load_csv(

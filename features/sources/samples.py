@@ -68,6 +68,12 @@ def files_in(given: Iterable[Path]) -> list[Path]:
     return list(files)
 
 
+def left_out(given: Iterable[Path]) -> list[str]:
+    """Names of files in folders that are of no kind that is read, such as workbooks."""
+    inside = [p for path in given if path.is_dir() for p in sorted(path.rglob("*")) if p.is_file()]
+    return [p.name for p in inside if not p.name.startswith(".") and _kind(p) not in KINDS]
+
+
 def _kind(path: Path) -> str:
     return next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in PACKED), "")
 

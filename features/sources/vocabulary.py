@@ -53,6 +53,8 @@ WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> w
         "push": r"push|app.?push|推送|通知栏",
         "phone": r"phone|call|tel\w*|电话|外呼|t[ée]l[ée]phone|anruf",
         "mail": r"mail|post(al)?|letter|信函|邮寄|直邮|courrier|brief",
+        "staff": r"staff|advisor|guide|导购|店员|顾问|conseiller|berater",
+        "group": r"group|chat.?group|社群|微信群|群",
         "marketplace": r"marketplace|taobao|tmall|jd|amazon|ebay|淘宝|天猫|京东|拼多多|抖音|平台",
     },
 }  # fmt: skip

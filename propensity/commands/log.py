@@ -282,14 +282,17 @@ def erase(customer: str | None, source: str | None, source_id: str | None, dry_r
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--light", is_flag=True, help="Without what can be computed again: scores, reports, snapshots.")
+@click.option("--force", is_flag=True, help="Overwrite a FILE that exists.")
 @DRY_RUN
-def backup(file: Path, light: bool, dry_run: bool) -> None:
+def backup(file: Path, light: bool, force: bool, dry_run: bool) -> None:
     """Write everything of this home into one archive FILE, also while the service runs.
 
     It holds personal data and the keys of the ledger: keep it as you keep the home.
     """
     from propensity.backups import backup as run
 
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists: name another file, or overwrite it with --force")
     done = run(settings_of(), file, light, dry_run)
     verb = "would write" if dry_run else "wrote"
     click.echo(f"{verb} {done.files:,} files, {done.size / 1e6:,.0f} MB: {file}")

@@ -71,6 +71,7 @@ def train(
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
     moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
     model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
+    `uplift` says what actions do, and to whom, from the ledger's own decisions and what came of them.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
@@ -114,14 +115,20 @@ def train(
 def promote(target: str, version: str | None, force: str | None, dry_run: bool) -> None:
     """Release a version of TARGET's model: from now on the service answers with it.
 
-    It must beat recency alone and a logistic regression on recency, frequency and money (`value`: not lose
-    to BG/NBD), and be better than what is in force in something, without harm elsewhere. (`segmentation`: no
+    It must beat recency alone, a logistic regression on recency, frequency and money, and BG/NBD (`value`:
+    not lose to it), and be better than what is in force in something, over every moment of its backtest,
+    without harm elsewhere. (`segmentation`: no
     stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
     within a second, without a restart.
     """
-    from propensity.steps import promote_target
+    from propensity.tables import progress_bar
 
-    click.echo(promote_target(settings_of(), target, version, dry_run, force))
+    with progress_bar("Promoting") as progress:
+        progress(f"{target}: the gate, and what is in force", 0, 1)
+        from propensity.steps import promote_target
+
+        text = promote_target(settings_of(), target, version, dry_run, force)
+    click.echo(text)
 
 
 @main.command()
@@ -146,9 +153,14 @@ def compare(first: str, second: str, target: str | None, at: datetime | None, as
     Each is a model (NAME, NAME:VERSION, NAME:champion, ...) or a file of scores from elsewhere: parquet or
     CSV with customer_id and probability.
     """
-    from propensity.compared import compare_sides, show_comparison
+    from propensity.tables import progress_bar
 
-    show_comparison(compare_sides(settings_of(as_of), first, second, target, at), first, second)
+    with progress_bar("Comparing") as progress:
+        progress(f"{first} and {second}: the customers, and what came", 0, 1)
+        from propensity.compared import compare_sides, show_comparison
+
+        found = compare_sides(settings_of(as_of), first, second, target, at)
+    show_comparison(found, first, second)
 
 
 @main.group()

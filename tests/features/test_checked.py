@@ -1,12 +1,15 @@
 """`propensity check` of mappings: every slip is named with its line, before anything is ingested."""
 
+import doctest
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 from dirty import write_shop
 
 from features.shop import Shop
+from features.sources import bounds, checked, found
 from features.sources.checked import mapping_problems
 from propensity import main
 
@@ -64,9 +67,14 @@ def test_check_reads_every_mapping_and_says_whose_files_it_could_not_see(tmp_pat
     env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
     fine = CliRunner().invoke(main, ["check"], env=env)
     assert fine.exit_code == 0, fine.output
-    assert "1 mappings" in fine.output
+    assert " 1 mapping;" in fine.output
     assert "mapping.till: the files of 1 of its readings are not there" in fine.output
     write_shop(tmp_path, MAPPING.replace('"paid"', '"payd"').replace('"sku"', "{ column = 1 }"), FILES)
     wrong = CliRunner().invoke(main, ["check"], env=env)
     assert wrong.exit_code == 1
     assert wrong.output.count("problem: ") == 2
+
+
+@pytest.mark.parametrize("module", [bounds, checked, found])
+def test_the_examples_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -41,8 +41,8 @@ def _ingest(settings: Settings, *more: str) -> Result:
     return CliRunner().invoke(main, ["ingest", *more], env=here)
 
 
-def _rows(first: int, last: int, day: str) -> str:
-    return "".join(f"{n},c{n},{day},5\n" for n in range(first, last))
+def _rows(first: int, last: int, day: str, id: str = "") -> str:
+    return "".join(f"{id or n},c{n},{day},5\n" for n in range(first, last))
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
@@ -91,18 +91,31 @@ def test_when_every_row_is_rejected_the_error_shows_one(tmp_path: Path) -> None:
 
 def test_each_reason_shows_the_field_that_it_speaks_of_and_the_words_that_are_known(tmp_path: Path) -> None:
     files = {
-        "orders.csv": HEAD + _rows(0, 10, "13/01/2024") + "5,c5,14/01/2024,5\n11,c1,14/01/2024,one\n,c2,,7\n",
+        "orders.csv": HEAD + _rows(0, 20, "13/01/2024") + "5,c5,14/01/2024,5\n21,c1,14/01/2024,one\n,c2,,7\n",
         "visits.csv": "who,when,what\n" + "c1,2024-01-14 10:00,view\n" * 9 + "c1,2024-01-14 10:00,PV\n",
     }
     log = bring_in(write_shop(tmp_path, SHOP, files))
     shown = {(s.reason, s.file, s.row): (s.value, s.expected) for s in log.done.samples}
     assert shown == {
-        ("a second row with the same order_id", "orders.csv", 11): ("5", ""),
-        ("amount is not an amount of money", "orders.csv", 12): ("one", ""),
-        ("no order_id", "orders.csv", 13): ("", ""),
+        ("a second row with the same order_id, that says otherwise", "orders.csv", 21): ("5", ""),
+        ("amount is not an amount of money", "orders.csv", 22): ("one", ""),
+        ("no order_id", "orders.csv", 23): ("", ""),
         ("unknown kind of interaction", "visits.csv", 10): ("PV", "visit, view, cart, comment, live, login"),
     }
     assert log.done.lost == {}
+
+
+def test_a_key_that_is_none_is_a_loss_and_the_same_again_is_not(tmp_path: Path) -> None:
+    """Else a mapping that takes the shop's number for the order's keeps one order a shop, and exits 0."""
+    files = {
+        "orders.csv": HEAD + _rows(0, 20, "13/01/2024"),
+        "orders_2.csv": HEAD + _rows(0, 20, "13/01/2024"),
+    }
+    shop = SHOP.replace('"orders.csv"', '"orders*.csv"')
+    assert bring_in(write_shop(tmp_path / "again", shop, files)).done.lost == {}
+    wrong = {**files, "orders_2.csv": HEAD + _rows(20, 40, "14/01/2024", id="7")}
+    (of,) = bring_in(write_shop(tmp_path / "wrong", shop, wrong)).done.lost.values()
+    assert of == (20, 40)
 
 
 def test_what_two_fields_say_together_is_shown_together(tmp_path: Path) -> None:

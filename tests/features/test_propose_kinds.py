@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 from dirty import Brought, bring_in, write_shop
 
+from features.moments import parse_moment
 from features.sources.propose import propose
 
 DAY = 86_400
@@ -18,76 +20,109 @@ def write(folder: Path, name: str, header: str, rows: list[str], encoding: str =
     (folder / name).write_bytes("\n".join([header, *rows, ""]).encode(encoding))
 
 
-def ingested(folder: Path, zone: str = "Asia/Shanghai") -> Brought:
+def of_all(fields: Callable[[int, str], tuple[object, ...]], separator: str = ",") -> list[str]:
+    """A row of each member."""
+    return [separator.join(map(str, fields(n, m))) for n, m in enumerate(MEMBERS)]
+
+
+def ingested(folder: Path, zone: str = "Asia/Shanghai", currency: str = "CNY") -> Brought:
     """What is proposed for a folder, unedited."""
-    return bring_in(write_shop(folder, propose([folder / "raw"]).toml, {}, zone=zone, currency="CNY"))
+    return bring_in(write_shop(folder, propose([folder / "raw"]).toml, {}, zone=zone, currency=currency))
+
+
+def every_kind(raw: Path) -> None:
+    raw.mkdir()
+    orders = of_all(
+        lambda n, m: (
+            f"DD{n}",
+            m,
+            f"2024/01/{1 + n % 28:02d} 10:30",
+            f"￥{n}.50",
+            "门店小程序"[2 * (n % 2) :][:3],
+        )
+    )
+    orders = [row.replace("门店小", "门店") for row in orders]
+    write(raw, "订单.csv", "订单编号,会员编号,支付时间,实付金额,渠道", orders, "gbk")
+    people = of_all(lambda n, m: (m, "张三", "2023-05-01 09:00:00", "上海"))
+    write(raw, "注册会员.csv", "会员编号,姓名,注册时间,城市", people)
+    said = of_all(lambda n, m: (m, "2024-01-02 08:00:00", ("邮件", "短信")[n % 2], "否是是"[n % 3]))
+    write(raw, "consents.csv", "member_id,time,how,opt_in", said)
+    cases = of_all(
+        lambda n, m: (
+            *(f"G{n}", m, "2024-01-03 10:00"),
+            *("2024-01-09 11:00" if n % 3 else "", ("咨询", "投诉")[n % 2]),
+        )
+    )
+    write(raw, "工单.csv", "工单号,会员编号,受理时间,结案时间,类型", cases)
+    coupons = of_all(
+        lambda n, m: (
+            *(f"C{n}", m, "ten_off", NEW_YEAR + n * DAY),
+            *("" if n % 2 else NEW_YEAR + (n + 1) * DAY, 10),
+        )
+    )
+    write(raw, "coupons.csv", "coupon_id,member_id,coupon_name,issued_at,used_at,face_value", coupons)
+    scores = of_all(lambda n, m: (m, f"2024-01-1{n % 9}", n % 11))
+    write(raw, "nps_2024.csv", "member_id,date,score", scores)
+    groups = of_all(lambda n, m: (m, "一群", "2024-01-04 10:00", "" if n % 3 else "2024-01-20 10:00"))
+    write(raw, "groups.csv", "会员编号,群名称,入群时间,退群时间", groups)
+    sent = of_all(lambda n, m: (m, "2024-01-05 09:00:00", "spring", 0.05))
+    write(raw, "sms_campaign.csv", "member_id,sent_at,campaign,cost", sent)
+    events = [
+        {"user_id": m, "ts": (NEW_YEAR + n * DAY) * 1000, "event": ["page_view", "加购", "login"][n % 3]}
+        for n, m in enumerate(MEMBERS)
+    ]
+    (raw / "visits.jsonl").write_text("\n".join(map(json.dumps, events)), "utf-8")
 
 
 def test_every_kind_of_file_comes_in_as_it_is_proposed(tmp_path: Path) -> None:
-    """Else: a shop's consents, complaints and coupons stay outside until somebody has learnt our tables."""
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    write(raw, "订单.csv", "订单编号,会员编号,支付时间,实付金额,渠道",
-          [f"DD{n},{m},2024/01/{1 + n % 28:02d} 10:30,￥{n}.50,{'门店' if n % 2 else '小程序'}" for n, m in enumerate(MEMBERS)], "gbk")  # fmt: skip
-    write(
-        raw,
-        "注册会员.csv",
-        "会员编号,姓名,注册时间,城市",
-        [f"{m},张三,2023-05-01 09:00:00,上海" for m in MEMBERS],
-    )
-    write(raw, "consents.csv", "member_id,time,how,opt_in", [f"{m},2024-01-02 08:00:00,{'短信' if n % 2 else '邮件'},{'是' if n % 3 else '否'}" for n, m in enumerate(MEMBERS)])  # fmt: skip
-    write(raw, "工单.csv", "工单号,会员编号,受理时间,结案时间,类型", [f"G{n},{m},2024-01-03 10:00,{'2024-01-09 11:00' if n % 3 else ''},{'投诉' if n % 2 else '咨询'}" for n, m in enumerate(MEMBERS)])  # fmt: skip
-    write(raw, "coupons.csv", "coupon_id,member_id,coupon_name,issued_at,used_at,face_value",
-          [f"C{n},{m},ten_off,{NEW_YEAR + n * DAY},{'' if n % 2 else NEW_YEAR + (n + 1) * DAY},10" for n, m in enumerate(MEMBERS)])  # fmt: skip
-    write(raw, "nps_2024.csv", "member_id,date,score", [f"{m},2024-01-1{n % 9},{n % 11}" for n, m in enumerate(MEMBERS)])  # fmt: skip
-    write(raw, "groups.csv", "会员编号,群名称,入群时间,退群时间", [f"{m},一群,2024-01-04 10:00,{'2024-01-20 10:00' if n % 3 == 0 else ''}" for n, m in enumerate(MEMBERS)])  # fmt: skip
-    write(raw, "sms_campaign.csv", "member_id,sent_at,campaign,cost", [f"{m},2024-01-05 09:00:00,spring,0.05" for m in MEMBERS])  # fmt: skip
-    write(raw, "visits.jsonl", json.dumps({"user_id": "00001", "ts": NEW_YEAR * 1000 + 1, "event": "page_view"}), [
-        json.dumps({"user_id": m, "ts": (NEW_YEAR + n * DAY) * 1000, "event": ["page_view", "加购", "login"][n % 3]}) for n, m in enumerate(MEMBERS)])  # fmt: skip
+    """Else a shop's consents, complaints and coupons stay outside until somebody has learnt our tables."""
+    every_kind(tmp_path / "raw")
     log = ingested(tmp_path)
-    counts = {t: len(log.rows(t)) for t in ("orders", "customers", "consents", "contacts", "responses", "surveys", "interactions", "memberships")}  # fmt: skip
-    assert counts == {
-        "orders": 30, "customers": 30, "consents": 30, "contacts": 60, "responses": 15, "surveys": 30, "interactions": 31,
-        "memberships": 40,
-    }  # fmt: skip
-    kinds = Counter((r["kind"], r["change"]) for r in log.rows("cases"))
-    assert kinds == {("complaint", "opened"): 15, ("question", "opened"): 15, ("complaint", "closed"): 10, ("question", "closed"): 10}  # fmt: skip
-    assert {(r["channel"], r["status"]) for r in log.rows("consents")} >= {
-        ("sms", "granted"),
-        ("email", "withdrawn"),
+    expected = {
+        **{"orders": 30, "customers": 30, "consents": 30, "contacts": 60, "responses": 15, "surveys": 30},
+        **{"interactions": 30, "memberships": 40, "cases": 50},
     }
+    assert {table: len(log.rows(table)) for table in expected} == expected
+    assert Counter((r["kind"], r["change"]) for r in log.rows("cases")) == {
+        **{("complaint", "opened"): 15, ("question", "opened"): 15},
+        **{("complaint", "closed"): 10, ("question", "closed"): 10},
+    }
+    said = {(r["channel"], r["status"]) for r in log.rows("consents")}
+    assert said == {(channel, status) for channel in ("sms", "email") for status in ("granted", "withdrawn")}
     assert {r["kind"] for r in log.rows("interactions")} == {"view", "cart", "login"}
-    assert min(r["at"] for r in log.rows("interactions")).isoformat() == "2024-01-01T00:00:00+00:00"
+    assert min(r["at"] for r in log.rows("interactions")) == parse_moment("2024-01-01T00:00:00Z")
     assert {r["channel"] for r in log.rows("orders")} == {"store", "mini_program"}
-    ((_, attributes),) = {tuple(r["attributes"]) for r in log.rows("customers")} and {("", str(r["attributes"])) for r in log.rows("customers")}  # fmt: skip
-    assert "上海" in attributes and "张三" not in attributes, "a name is no attribute that a model should see"
+    attributes = str([r["attributes"] for r in log.rows("customers")])
+    assert "上海" in attributes
+    assert "张三" not in attributes, "a name is no attribute that a model should see"
 
 
 def test_numbers_as_the_french_and_germans_write_them(tmp_path: Path) -> None:
-    """Else: 1 234,56 is rejected, and 1.234,56 too; pieces are whole, and show no decimal sign."""
+    """Else 1 234,56 is rejected, and 1.234,56 too; pieces are whole, and show no decimal sign."""
     raw = tmp_path / "raw"
     raw.mkdir()
-    written = ["1 234,56", "1.234,56", "1\u202f234,56", "12,50", "1\u00a0234,56 €"]
-    for n, amount in enumerate(written):
-        rows = [f"T{n}{k};{k:05d};0{1 + k % 9}/13/2024;REF{k};{k};{amount}".replace("/13/", "/03/") for k in range(1, 21)]  # fmt: skip
-        write(
-            raw, f"caisse{'abcde'[n]}.csv", "Numéro ticket;Code client;Date vente;Référence;Quantité;Montant TTC", rows
-        )  # fmt: skip
-    toml = propose([raw]).toml
-    log = bring_in(write_shop(tmp_path, toml, {}, zone="Europe/Paris", currency="EUR"))
-    assert log.fates("order_lines") == {"accepted": 100}
-    assert Counter(r["amount"] for r in log.rows("order_lines")) == {Decimal("1234.56"): 80, Decimal("12.50"): 20}  # fmt: skip
+    head = "Numéro ticket;Code client;Date vente;Référence;Quantité;Montant TTC"
+    for n, amount in enumerate(["1 234,56", "1.234,56", "1\u202f234,56", "12,50", "1\u00a0234,56 €"]):
+        rows = of_all(lambda k, m: (f"T{n}{k}", m, f"0{1 + k % 9}/03/2024", f"REF{k}", 1 + k, amount), ";")  # noqa: B023
+        write(raw, f"caisse{'abcde'[n]}.csv", head, rows)
+    log = ingested(tmp_path, zone="Europe/Paris", currency="EUR")
+    assert log.fates("order_lines") == {"accepted": 150}
+    amounts = Counter(r["amount"] for r in log.rows("order_lines"))
+    assert amounts == {Decimal("1234.56"): 120, Decimal("12.50"): 30}
 
 
 def two_systems(folder: Path, till: str = "T{n}") -> None:
     folder.mkdir()
-    write(folder, "orders.csv", "order_id,customer_id,date,total,channel", [f"{n},w{n % 25},2024-01-0{1 + n % 9},10,web" for n in range(100, 200)])  # fmt: skip
-    write(folder, "lines.csv", "order_id,sku,qty,price", [f"{n},S{k},1,5" for n in range(199, 99, -1) for k in (1, 2)])  # fmt: skip
-    write(folder, "till.csv", "receipt_no,customer_id,time,sku,qty,price", [f"{till.format(n=n)},t{n % 25},2024-01-0{1 + n % 9} 10:00,S1,1,5" for n in range(100, 150)])  # fmt: skip
+    orders = [f"{n},w{n % 25},2024-01-0{1 + n % 9},10,web" for n in range(100, 200)]
+    write(folder, "orders.csv", "order_id,customer_id,date,total,channel", orders)
+    lines = [f"{n},S{k},1,5" for n in range(199, 99, -1) for k in (1, 2)]
+    write(folder, "lines.csv", "order_id,sku,qty,price", lines)
+    sold = [f"{till.format(n=n)},t{n % 25},2024-01-0{1 + n % 9} 10:00,S1,1,5" for n in range(100, 150)]
+    write(folder, "till.csv", "receipt_no,customer_id,time,sku,qty,price", sold)
 
 
 def test_lines_whose_orders_are_not_there_are_another_systems(tmp_path: Path) -> None:
-    """Else: the till's lines are in the log, and its orders are not: half of the customers never bought."""
+    """Else the till's lines are in the log, and its orders are not: half of the customers never bought."""
     two_systems(tmp_path / "raw")
     proposal = propose([tmp_path / "raw"])
     assert proposal.names == ("raw", "till")
@@ -96,16 +131,20 @@ def test_lines_whose_orders_are_not_there_are_another_systems(tmp_path: Path) ->
     assert any("none of 50 order ids" in note for note in proposal.notes)
     log = ingested(tmp_path)
     orders = {r["order_id"]: r["amount"] for r in log.rows("orders")}
-    assert len(orders) == 150 and set(orders) == {r["order_id"] for r in log.rows("order_lines")}
+    assert len(orders) == 150
+    assert set(orders) == {r["order_id"] for r in log.rows("order_lines")}
     assert {r["customer_id"] for r in log.rows("order_lines")} == {f"{s}{n}" for s in "wt" for n in range(25)}
-    (tmp_path / "raw" / "orders.csv").unlink()
+    (tmp_path / "raw" / "orders.csv").write_text("")
+    (tmp_path / "raw" / "more.xlsx").write_bytes(b"PK")
     alone = propose([tmp_path / "raw"])
     assert any("lines without a customer, and their orders are not found" in note for note in alone.notes)
     assert alone.toml.count("\ntable = ") == 1
+    assert "left out: orders.csv is empty: expected at least a header" in alone.notes
+    assert any("save a workbook as CSV): more.xlsx" in note for note in alone.notes)
 
 
 def test_two_systems_that_number_alike_do_not_take_each_others_orders(tmp_path: Path) -> None:
-    """Else: the till's receipt 117 is refused as a second row of the web's order 117."""
+    """Else the till's receipt 117 is refused as a second row of the web's order 117."""
     raw = tmp_path / "raw"
     two_systems(raw, till="{n}")
     (raw / "till.csv").write_text(
@@ -120,7 +159,7 @@ def test_two_systems_that_number_alike_do_not_take_each_others_orders(tmp_path: 
 
 
 def test_one_id_written_in_three_ways_is_one_person(tmp_path: Path) -> None:
-    """Else: 00101, 101 and 101.0 are three customers, each with a third of the orders."""
+    """Else 00101, 101 and 101.0 are three customers, each with a third of the orders."""
     raw = tmp_path / "raw"
     raw.mkdir()
     for name, form in (("web", "{n:05d}"), ("till", "{n}.0"), ("app", " {n} ")):
@@ -130,12 +169,13 @@ def test_one_id_written_in_three_ways_is_one_person(tmp_path: Path) -> None:
     proposal = propose([raw])
     assert 'customer_id = { column = "customer_id", clean = ["trim", "whole"], pad = 5 }' in proposal.toml
     assert any("which writes them with 5 digits" in note for note in proposal.notes)
+    assert "# looks like orders, as app.csv does, and no order id is in both" in proposal.toml
     log = ingested(tmp_path)
     assert Counter(r["customer_id"] for r in log.rows("orders")) == {f"{n:05d}": 3 for n in range(95, 125)}
 
 
 def test_rows_that_are_there_again_are_counted_and_never_added_up(tmp_path: Path) -> None:
-    """Else: an export that was appended twice doubles every amount; equal lines may be two pieces, so it is asked."""
+    """Else an export that was appended twice doubles every amount; equal lines may be two pieces: asked."""
     raw = tmp_path / "raw"
     raw.mkdir()
     orders = [f"{n},c{n % 9},2024-01-0{1 + n % 9},5" for n in range(30)]
@@ -149,3 +189,33 @@ def test_rows_that_are_there_again_are_counted_and_never_added_up(tmp_path: Path
     log = ingested(tmp_path)
     assert sum(r["amount"] for r in log.rows("orders") if r["order_id"].isdigit()) == 150
     assert log.fates("orders")["aside: the same row again"] == 12
+
+
+def test_files_as_other_programs_write_them_come_in_as_they_are_proposed(tmp_path: Path) -> None:
+    """Else refunds are sales, an object of JSON is a customer, and Windows' euro sign rejects its amount."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    orders = of_all(
+        lambda n, m: (f"F{n}", m, f"1{n % 9}/01/2024", f"{n + 1} 000,50 €", "Magasin"), separator=";"
+    )
+    write(raw, "commandes.csv", "N° commande;N° client;Date commande;Montant TTC;Canal", orders, "cp1252")
+    refunds = of_all(lambda n, m: (f"T{n}", f"F{n}", m, "2024-05-02 11:00:00", "5.00"))
+    write(raw, "退款.csv", "退款单号,原订单号,会员编号,退款时间,退款金额", refunds)
+    people = of_all(lambda n, m: (m, "1900-01-01" if n % 4 == 0 else "2022-01-02", "Lyon"))
+    write(raw, "clients.csv", "id_client,date_inscription,ville", people)
+    carts = [
+        {"id": f"J{n}", "customer": {"id": m}, "created_at": "2024-02-01T10:00:00Z", "total": 12.5}
+        for n, m in enumerate(MEMBERS)
+    ]
+    (raw / "orders.jsonl").write_text("\n".join(map(json.dumps, carts)), "utf-8")
+    events = of_all(lambda n, m: (m, (NEW_YEAR + n) * 1000, ("PV", "search", "加购")[n % 3], n))
+    write(raw, "page_events.csv", "uid,timestamp_ms,event_type,duration_ms", events)
+    log = ingested(tmp_path, zone="Europe/Paris", currency="EUR")
+    amounts = {r["order_id"]: (r["customer_id"], r["amount"], r["ref"]) for r in log.rows("orders")}
+    assert len(amounts) == 90
+    assert amounts["F1"] == ("00002", Decimal("2000.50"), None)
+    assert amounts["T1"] == ("00002", Decimal("-5.00"), "F1")
+    assert amounts["J1"] == ("00002", Decimal("12.50"), None)
+    since = {r["customer_id"]: r["at"].year for r in log.rows("customers")}
+    assert (since["00001"], since["00002"]) == (2024, 2022), "1900 is no time at which anybody came"
+    assert log.fates("interactions") == {"accepted": 20, "aside: another kind of event": 10}

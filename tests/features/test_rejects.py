@@ -77,7 +77,7 @@ def test_a_mended_row_comes_in_once_and_the_account_adds_up(shop: Settings, tmp_
 
 
 def test_a_row_mended_after_a_build_is_known_from_the_logs_end_on(shop: Settings, tmp_path: Path) -> None:
-    """Else a past snapshot, and a model that learns from it, knows what no decision of that day could know."""
+    """Else a past snapshot, and a model that learns from it, knows what no decision of that day could."""
     path = tmp_path / "rejects.csv"
     rejects.export(shop, path)
     _mend(path, amount="1.50")

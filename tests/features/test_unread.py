@@ -6,11 +6,12 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from dirty import write_shop
 
-from features.definitions import catalogue
+from features.definitions import CHANNELS, catalogue
 from features.describe import judge, measure
 from features.ingestion.ingest import ingest
 from features.settings import Settings
 from features.shop import Shop
+from features.sources.simulated import campaigns
 from features.unread import unread
 from propensity import main
 
@@ -81,3 +82,8 @@ def test_check_lists_what_is_absent_by_table_in_lines_that_can_be_read(tmp_path:
     assert max(len(line) for line in lines if line.startswith("  ")) <= 110
     place = next(n for n, line in enumerate(lines) if line.startswith("  contacts ("))
     assert lines[place + 1].startswith("    contacts_{7,30,90,365}d, contact_channels_90d")
+
+
+def test_the_simulated_shop_speaks_of_channels_that_are_known() -> None:
+    """Else its first ingestion ends with a note that nobody can do anything about."""
+    assert set(campaigns.CHANNEL) <= set(CHANNELS)

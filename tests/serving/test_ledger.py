@@ -4,7 +4,10 @@ The same contract for the file of one host and for a PostgreSQL of several.
 """
 
 import multiprocessing
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -511,3 +514,34 @@ def test_with_power_every_answer_waits_for_the_disk_and_shares_the_wait(settings
         assert waiting
         assert [one.result() for one in told] == [None] * 8
         assert group.syncs == 2
+
+
+_HURRY = """
+import sys
+from pathlib import Path
+sys.path += [{tests!r}, {tests!r} + "/serving"]
+from test_ledger import Ledger, Settings, entry, write
+ledger = Ledger(Settings(home=Path({home!r}), durability={durability!r}))
+for number in range(1_000_000):
+    write(ledger, entry(f"d{{number}}", f"c{{number % 50}}"))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_a_kill_at_full_speed_loses_nothing_that_was_acknowledged(tmp_path: Path, durability: str) -> None:
+    """Else: a customer was told of a coupon of which the shop knows nothing."""
+    tests = str(Path(__file__).parents[1])
+    code = _HURRY.format(tests=tests, home=str(tmp_path), durability=durability)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        lines = [worker.stdout.readline() for _ in range(300)]
+        worker.send_signal(signal.SIGKILL)
+        lines += worker.stdout.read().splitlines(keepends=True)
+    acknowledged = [int(line) for line in lines if line.endswith("\n")]
+    assert len(acknowledged) >= 300
+    with closing(Ledger(Settings(home=tmp_path))) as ledger:
+        kept = [one.id for one in ledger.entries()]
+        assert {f"d{number}" for number in acknowledged} <= set(kept)
+        assert len(kept) <= len(acknowledged) + 1, "nothing is there that was never told, but for the last"
+        assert ledger.damaged() == []

@@ -8,11 +8,12 @@ from homes import copy_of
 from sklearn.metrics import roc_auc_score
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NotEnoughData, UsageError
+from features.errors import FeatureMismatch, NotEnoughData, TrainingError, UsageError
 from features.log import Log
-from features.moments import DAY, parse_moment
+from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
 from serving import models
+from training import leaks
 from training.fit import Trained, train
 
 TEST = parse_moment("2017-12-03")
@@ -81,6 +82,24 @@ def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, 
     assert again.verdict == churn.verdict
     assert list(again.card.baselines) == list(churn.card.baselines)  # printed in the same order
     assert not [text for text in said if "fitting" in text]
+    # It was asked whether its features look ahead when it was trained, and says so.
+    assert again.card.leaks["features"] == len(again.card.features)
+    assert again.card.leaks["recomputed_at"][-1] == iso(again.card.tested_on.moment)
+    assert any("No feature looks ahead" in note.en and "窥视" in note.zh for note in again.card.notes)
+
+
+def test_a_stricter_look_for_leaks_is_another_recipe(
+    trained_home: Settings, churn: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: what passed an older check is found again, and its leak is never named."""
+    monkeypatch.setattr(leaks, "RULES", (*leaks.RULES, "stricter"))
+    monkeypatch.setattr(leaks, "require_none", _refuses)
+    with pytest.raises(TrainingError, match="asked again"):
+        train(trained_home, "churn_28d", trained_home.now(), seed=1)
+
+
+def _refuses(*_: object) -> None:
+    raise TrainingError("asked again")
 
 
 def test_the_card_tells_what_was_left_out_and_whom_it_speaks_of(churn: Trained) -> None:

@@ -10,8 +10,11 @@ from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import Words
+from propensity.held_out import _look, _remember, headline_of
 from serving.decide import in_holdout
-from training.realised import realised
+from training.realised import Effect, Realised, realised
+from training.sequential import Difference, Group, Guardrail, of_look
 
 SINCE = parse_moment("2017-10-01")
 
@@ -51,3 +54,34 @@ def test_a_handful_held_out_is_no_group(journey: Settings) -> None:
     policy = replace(shop_of(journey).policy(SINCE), holdout=0.0005)
     with pytest.raises(NotEnoughData, match="held out: 30 are needed"):
         realised(Log.open(journey), policy, SINCE, 28)
+
+
+def test_looking_every_month_claims_no_more_often_than_once(home: Settings) -> None:
+    """Of 400 campaigns without an effect, a year of monthly looks calls at most 5 % a success or failure."""
+    random = np.random.default_rng(1)
+    z = random.normal(size=(400, 12)).cumsum(axis=1) / np.sqrt(np.arange(1, 13))  # each look adds a month
+    widths = np.array([of_look(look) for look in range(1, 13)])
+    assert (np.abs(z) > widths).any(axis=1).mean() < 0.05
+    assert (np.abs(z) > 1.96).any(axis=1).mean() > 0.15, "the usual interval does"
+    looks = [_look(home, "salt", SINCE + month * 28 * DAY, 28) for month in (0, 0)]
+    _remember(home, "salt", SINCE, 28)
+    looks += [_look(home, "salt", SINCE + month * 28 * DAY, 28) for month in (0, 1)]
+    assert looks == [1, 1, 1, 2], "the same window again is the same look"
+    assert _look(home, "another draw", SINCE, 28) == 1
+
+
+def test_marketing_that_drives_customers_away_is_stopped(home: Settings) -> None:
+    """Else: it is praised for its sales until nobody may be written to any more."""
+    worse, fine = Group.of_shares(9_000, 300), Group.of_shares(1_000, 5)
+    guard = Guardrail(Words("customers who withdrew a consent", "撤回授权的客户占比"), 0.005)
+    sales = Effect(Words("order value a customer", "人均订单金额"), fine, fine)
+    harm = Effect(guard.name, worse, fine, 1, guard)
+    few = Effect(guard.name, Group.of_shares(900, 30), Group.of_shares(50, 0), 1, guard)
+    assert (harm.state, few.state, sales.state) == ("broken", "open", None)
+    found = Realised(SINCE, SINCE, (sales, harm), (), 1, 50.0, Difference(200.0, 100.0, 300.0))
+    assert found.broken == [harm]
+    assert "by more than is tolerated: stop" in headline_of(found, "USD").en
+    proven = replace(found, effects=(sales,))
+    assert headline_of(proven, "USD").en.endswith("cost 50: a return of +300%; that is proven.")
+    unproven = replace(proven, brought=Difference(10.0, -5.0, 25.0))
+    assert "尚未证实" in headline_of(unproven, "USD").zh

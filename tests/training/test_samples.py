@@ -100,6 +100,9 @@ def test_features_that_grow_with_the_log_are_left_out() -> None:
     assert {"orders_90d", "days_since_order", "gap_median", "overdue", "orders_trend"} <= set(learnt)
     assert set(learnt) | set(left_out) == set(known)
     assert samples.columns(build, known, old)[1] == ()
+    fewer = {name: feature for name, feature in known.items() if name != "orders_30d"}
+    learnt, left_out = samples.columns(build, fewer, young)
+    assert "orders_30d" not in {*learnt, *left_out}, "built once, and declared no more: a stack trace"
 
 
 def two_origins() -> samples.Timeline:

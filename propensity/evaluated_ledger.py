@@ -1,0 +1,290 @@
+"""What `propensity evaluate policy` and `propensity evaluate actions` make of the ledger's own decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from features.charts import Dot, dots
+from features.describe.say import words
+from features.describe.sheets import Sheet
+from features.moments import to_us
+from features.pages import banner, bullets, tiles
+from features.settings import Settings
+from features.shop import shop_of
+from features.words import Words
+from propensity.evaluated import PAGE, UNSURE, interval, number, tell_policy, write_page
+from propensity.sheets import show, told
+from propensity.tables import say
+from serving import effects
+from training import attribution, logged_policy, registry, roi
+from training.logged import From, Logged, read
+from training.roi import Brought, Harm
+from training.sequential import Difference
+from training.uplift_logged import reported_of_all
+
+
+@dataclass(frozen=True)
+class LoggedPolicy:
+    """policy: an action's name, `greedy`, `uplift` or `uplift@VERSION`. since: earlier ones are left out."""
+
+    policy: str
+    outcome: str = "margin"
+    source: From | None = None
+    since: datetime | None = None
+
+
+def evaluate_logged(settings: Settings, asked: LoggedPolicy, language: str, out: Path | None) -> int:
+    """Judge a policy on the ledger; the exit code: 3 if the data cannot carry a verdict."""
+    logged = read(settings, asked.source)
+    since = asked.since
+    model = None
+    if asked.policy.partition("@")[0] == effects.KIND:
+        version = registry.resolve(settings, effects.KIND, asked.policy.partition("@")[2] or None)
+        model = effects.load(registry.folder_of(settings, effects.KIND, version))
+    if since is not None:
+        logged = logged.part(logged.as_of >= to_us(since))
+    warnings = []
+    if model is None:
+        choice = (
+            logged_policy.greedy(logged)
+            if asked.policy == logged_policy.GREEDY
+            else logged_policy.constant(logged, asked.policy)
+        )
+    else:
+        choice = logged_policy.of_model(logged, model)
+        learnt = model.card.trained_on.end
+        if (logged.as_of <= to_us(learnt)).any():
+            warnings.append(words(
+                "The model has learnt from decisions until {day}: judge it on later ones (--since)",
+                "模型学习了截至{day}的决策：请用之后的决策评估（--since）", day=f"{learnt:%Y-%m-%d}",
+            ))  # fmt: skip
+    alike = reported_of_all(logged)
+    if alike.holds is False:
+        warnings.append(alike.words)
+    found = logged_policy.warned(logged_policy.judged(logged, choice, asked.outcome), warnings)
+    return tell_policy(found, int((~logged.mature).sum()), language, out)
+
+
+def evaluate_actions(settings: Settings, source: From | None, language: str, out: Path | None) -> int:
+    """What contacts brought; the exit code: 4 if a guardrail is broken, 3 if outcomes cannot be compared."""
+    logged, currency = read(settings, source), shop_of(settings).currency
+    found, harms = roi.brought(logged), roi.harms(logged)
+    credits = attribution.markov(attribution.paths(logged))
+    alike = reported_of_all(logged)
+    warnings = [alike.words] if alike.holds is False else []
+    tone, headline = _headline(found, harms, bool(warnings), currency)
+    sheets = [
+        brought_sheet(found, currency), harms_sheet(harms), credits_sheet(logged, credits),
+        together_sheet(attribution.interactions(logged)),
+    ]  # fmt: skip
+    say(told(headline, language))
+    for warning in warnings:
+        say(f"- {told(warning, language)}")
+    for sheet in sheets:
+        show(sheet, language)
+    if out is not None:
+        parts: list[Any] = [banner("good" if tone else "bad", headline)]
+        parts += [bullets(warnings)] if warnings else []
+        parts += [tiles(_tiles(logged, found, currency)), *_pictures(found, harms, currency)]
+        write_page(out, Words("What actions brought", "行动带来了什么"), parts, sheets, language)
+    if any(one.state == "broken" for one in harms):
+        return PAGE
+    return UNSURE if warnings else 0
+
+
+def _headline(
+    found: Sequence[Brought], harms: Sequence[Harm], warned: bool, currency: str
+) -> tuple[bool, Words]:
+    broken = [one for one in harms if one.state == "broken"]
+    if broken:
+        one = broken[0]
+        return False, words(
+            "Stop {action}: it raises {harm} by more than {most}.",
+            "请停止{action}：它使{harm}上升超过{most}。",
+            action=one.action, harm=one.guardrail.name, most=f"{one.guardrail.most:.1%}",
+        )  # fmt: skip
+    if warned:
+        return False, Words(
+            "Nothing is claimed: outcomes were not told alike of what was done and what was not.",
+            "不作任何结论：对行动与不行动的结果上报不一致。",
+        )
+    known = [one for one in found if one.margin is not None]
+    if not known:
+        return False, Words(
+            "What actions brought is not known yet: too few final outcomes, or nothing was left to chance.",
+            "尚不知行动带来了什么：最终结果过少，或未留随机性。",
+        )
+    pays = [one for one in known if one.verdict == "pays"]
+    loses = [one for one in known if one.verdict == "loses"]
+    return not loses, words(
+        "Of {n} uses of channels, {pays} earned more than they cost, {loses} less, {open} cannot be told.",
+        "共{n}种渠道用途：{pays}种收益高于成本，{loses}种低于成本，{open}种尚无法判断。",
+        n=len(known), pays=len(pays), loses=len(loses), open=len(known) - len(pays) - len(loses),
+    )  # fmt: skip
+
+
+def _tiles(logged: Logged, found: Sequence[Brought], currency: str) -> list[tuple[Words, str]]:
+    cost = sum(one.cost for one in found)
+    margin = [one.margin.value for one in found if one.margin is not None]
+    return [
+        (Words("decisions", "决策"), f"{len(logged):,}"),
+        (Words("with a final outcome", "结果已成熟"), f"{int(logged.mature.sum()):,}"),
+        (Words("contacts", "触达"), f"{sum(one.contacts for one in found):,}"),
+        (words("cost, {c}", "成本（{c}）", c=currency), f"{cost:,.2f}"),
+        (
+            words("margin brought, {c}", "带来的毛利（{c}）", c=currency),
+            f"{sum(margin):,.2f}" if margin else "–",
+        ),
+    ]
+
+
+def _pictures(found: Sequence[Brought], harms: Sequence[Harm], currency: str) -> list[Any]:
+    rows = [
+        Dot(_use(one), one.margin.value - one.cost, one.margin.low - one.cost, one.margin.high - one.cost,
+            f"{one.margin.value - one.cost:+,.0f} {currency}")
+        for one in found
+        if one.margin is not None
+    ]  # fmt: skip
+    pictures = []
+    if rows:
+        title = Words("Margin brought less cost, 95 % intervals", "带来的毛利减成本，95%区间")
+        pictures.append(dots(rows, title, reference=0.0))
+    ill = [
+        Dot(Words(f"{one.action}: {one.guardrail.name.en}", f"{one.action}：{one.guardrail.name.zh}"),
+            one.difference.value, one.difference.low, one.difference.high, f"{one.difference.value:+.2%}")
+        for one in harms
+        if one.difference is not None
+    ]  # fmt: skip
+    if ill:
+        most = harms[0].guardrail.most
+        title = Words("Rise of harms; the dashed line is what is tolerated", "负面影响的上升；虚线为容忍上限")
+        pictures.append(dots(ill, title, reference=most))
+    return pictures
+
+
+def _use(one: Brought) -> Words:
+    if not one.scenario:
+        return words("no scenario, {c}", "无场景，{c}", c=one.channel)
+    return Words(f"{one.scenario}, {one.channel}", f"{one.scenario}，{one.channel}")
+
+
+_VERDICTS = {
+    "pays": Words("pays", "盈利"), "loses": Words("loses", "亏损"),
+    "open": Words("not told yet", "尚无法判断"),
+    "unknown": Words("not known", "未知"), "broken": Words("BROKEN: stop", "已突破：停止"),
+    "holds": Words("holds", "未突破"), None: Words("not known", "未知"),
+}  # fmt: skip
+
+
+def brought_sheet(found: Sequence[Brought], currency: str) -> Sheet:
+    """Each scenario and channel: what it cost and brought."""
+    return Sheet(
+        words("By scenario and channel, {c}", "按场景与渠道（{c}）", c=currency),
+        (Words("use", "用途"), Words("contacts", "触达"), Words("cost", "成本"),
+         Words("margin brought", "带来的毛利"), Words("return on cost", "投资回报率"),
+         Words("verdict", "结论")),
+        tuple(
+            (_use(one), one.contacts, f"{one.cost:,.2f}", one.why or _shown(one.margin, "+,.0f"),
+             _shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
+            for one in found
+        ),
+        right=(1, 2, 3, 4),
+        note=Words(
+            "Margin brought: what those who were contacted earned beyond what they would have if left alone, "
+            "by the lots that decisions drew. Decisions whose outcome is not final are left out.",
+            "带来的毛利：被触达客户相对未被触达时多出的毛利，依据决策时的随机抽取推断。结果未成熟的决策不计入。",
+        ),
+        empty=Words("No contact has a final outcome yet.", "尚无结果成熟的触达。"),
+    )  # fmt: skip
+
+
+def harms_sheet(harms: Sequence[Harm]) -> Sheet:
+    """Each guardrail of each action."""
+    return Sheet(
+        Words("Guardrails", "护栏指标"),
+        (Words("action", "行动"), Words("harm", "负面影响"), Words("rise", "上升"),
+         Words("tolerated", "容忍上限"), Words("state", "状态")),
+        tuple(
+            (one.action, one.guardrail.name, _shown(one.difference, "+.2%"), f"{one.guardrail.most:.2%}",
+             _VERDICTS[one.state])
+            for one in harms
+        ),
+        right=(2, 3),
+        note=Words(
+            "The rise against being left alone, with 90 % intervals: broken, or holds, at 5 % each.",
+            "相对未触达的上升，90%区间：突破或未突破的单侧显著性各为5%。",
+        ),
+        empty=Words("Nobody tells of opt-outs or complaints.", "没有退订或投诉数据。"),
+    )  # fmt: skip
+
+
+def credits_sheet(logged: Logged, credits: Sequence[attribution.Credit]) -> Sheet:
+    """What attribution credits each channel with, beside what the lots say that it brought."""
+    rows: list[tuple[Any, ...]] = []
+    for credit in credits:
+        orders = roi.of_channel(logged, credit.channel).orders
+        rows.append((
+            credit.channel, f"{credit.removal:.0%}", f"{credit.credited:,.0f}", _shown(orders, "+,.0f")
+        ))  # fmt: skip
+    return Sheet(
+        Words("Attribution, beside the truth", "归因与真实效果对照"),
+        (Words("channel", "渠道"), Words("removal effect", "移除效应"), Words("orders credited", "归因订单"),
+         Words("ordered because of it", "因其而下单")),
+        tuple(rows), right=(1, 2, 3),
+        note=Words(
+            "Attribution (Markov chain) divides all orders of those who were contacted, also those that "
+            "would have come anyway. What a channel caused is in the last column, by the lots: decide by it.",
+            "归因（马尔可夫链）会分配被触达客户的全部订单，包括本来就会发生的。"
+            "渠道真正带来的见最后一列（依据随机抽取），请据此决策。",
+        ),
+        empty=Words("No contacted customer has ordered yet.", "被触达的客户尚无订单。"),
+    )  # fmt: skip
+
+
+def together_sheet(found: Sequence[attribution.Interaction]) -> Sheet:
+    """Whether two channels help or hinder each other."""
+
+    def state(difference: Difference | None) -> Words:
+        if difference is None:
+            return Words("too few customers", "客户过少")
+        if difference.low <= 0 <= difference.high:
+            return Words("not shown", "未显示")
+        return Words("they help each other", "相互促进") if difference.value > 0 else Words(
+            "they hinder each other", "相互削弱"
+        )  # fmt: skip
+
+    return Sheet(
+        Words("Channels together", "渠道之间的交互"),
+        (Words("channels", "渠道"),
+         Words("customers: both, one, other, none", "客户数：两者、其一、其二、均无"),
+         Words("margin beyond the sum", "超出两者之和的毛利"), Words("interval", "区间"),
+         Words("verdict", "结论")),
+        tuple(
+            (f"{of.first} + {of.second}", ", ".join(f"{n:,}" for n in of.pairs),
+             None if of.difference is None else number(of.difference.value),
+             None if of.difference is None else interval(of.difference.low, of.difference.high),
+             state(of.difference))
+            for of in found
+        ),
+        right=(2,),
+        note=Words(
+            "Customers for whom both were drawn by lot within one window; margin a customer.",
+            "在同一窗口内两种渠道均经随机抽取的客户；每位客户的毛利。",
+        ),
+        empty=Words(
+            "No two channels were drawn by lot for the same customers.",
+            "没有两种渠道在相同客户上同时随机抽取。",
+        ),
+    )  # fmt: skip
+
+
+def _shown(of: Difference | None, form: str) -> str | None:
+    """Value and interval: `+12 [+3 +21]`."""
+    if of is None:
+        return None
+    value, low, high = (format(end, form) for end in (of.value, of.low, of.high))
+    return f"{value} [{low} {high}]"

@@ -1,0 +1,115 @@
+"""Effects from the ledger: only what was drawn by lot, only what is final, and nothing claimed without."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ledgers import COSTS, write_ledger
+from trials import trial_by_hand
+
+from features.errors import NotEnoughData, UsageError
+from features.moments import DAY, parse_moment
+from features.settings import Settings
+from training.logged import Logged, read
+from training.uplift import Trial
+from training.uplift_logged import reported_of_all, trial_of_ledger
+from training.uplift_training import learnt
+
+AT = parse_moment("2017-06-01")
+LATER = AT + 35 * DAY
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """3,000 decisions of a lottery, and 100 of the holdout."""
+    settings = Settings(home=tmp_path_factory.mktemp("ledger"), as_of=LATER)
+    write_ledger(settings, made()[0], AT, holdout=100)
+    return settings
+
+
+def made() -> tuple[Trial, np.ndarray]:
+    trial, true = trial_by_hand("varies", rows=3_000)
+    y = np.maximum(trial.outcomes["profit"] + 20, 0.0)  # orders are no losses
+    return replace(trial, outcomes={"profit": y}), true
+
+
+@pytest.fixture(scope="module")
+def logged(settings: Settings) -> Logged:
+    return read(settings)
+
+
+def test_the_ledger_gives_back_the_trial_that_it_recorded(logged: Logged) -> None:
+    """Else: effects are learnt from other rows, chances or outcomes than those of the decisions."""
+    of, (trial, _) = trial_of_ledger(logged), made()
+    assert of.trial.arms == ("nothing", "coupon", "mail")
+    assert of.trial.evidence == "randomised"
+    assert len(of.trial) == len(trial), "the holdout was in no lottery"
+    assert np.array_equal(of.trial.matrix, trial.matrix, equal_nan=True)
+    assert np.allclose(of.trial.given, trial.given)
+    assert np.allclose(of.trial.outcomes["margin"], trial.outcomes["profit"])
+    assert of.costs == pytest.approx({name: COSTS[name] for name in ("coupon", "mail")})
+    assert any("100 decisions about the holdout" in words.en for words in of.left)
+
+
+def test_effects_and_a_policy_are_learnt_for_every_goal(logged: Logged) -> None:
+    """The mail pays for half of the customers: who writes to everyone loses what it costs with the others."""
+    of, (_, true) = trial_of_ledger(logged), made()
+    taught = learnt(of.trial, of.costs, more=[reported_of_all(logged)])
+    assert [found.outcome for found in taught.found] == ["margin", "retention", "opt_out"]
+    margin = taught.found[0]
+    assert margin.personal
+    assert margin.effects[1].low < true[:, 2].mean() < margin.effects[1].high
+    assert "Personal uplift is proven" in taught.verdict.en
+    assert not taught.found[2].personal, "opting out has nothing to do with it"
+    assert "complaint" not in logged.outcomes, "nobody ever told of one: that is no zero"
+
+
+def test_what_is_not_final_is_not_known(settings: Settings) -> None:
+    """A decision of yesterday without an order is no decision that failed."""
+    young = read(replace(settings, as_of=LATER - DAY))
+    assert not young.mature.any()
+    assert np.isnan(young.outcomes["margin"]).all()
+    with pytest.raises(NotEnoughData, match="0 have a final outcome"):
+        trial_of_ledger(young)
+
+
+def test_outcomes_told_of_contacts_alone_prove_nothing(tmp_path: Path) -> None:
+    """A tool that reports its own sales makes every mail look as if it had brought them all."""
+    settings = Settings(home=tmp_path, as_of=LATER)
+    write_ledger(settings, made()[0].part(np.arange(3_000) < 900), AT, told="contacts")
+    logged = read(settings)
+    check = reported_of_all(logged)
+    assert check.holds is False
+    of = trial_of_ledger(logged)
+    taught = learnt(of.trial, of.costs, more=[check])
+    assert taught.trial.evidence == "prior"
+    assert not any(found.personal for found in taught.found)
+    assert "No uplift is claimed" in taught.verdict.en
+    assert "a sale without a contact is a sale too" in taught.verdict.en
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "evidence"), [("nothing of it", "observational"), ("a column", "prior")]
+)
+def test_without_a_lottery_nothing_is_claimed(tmp_path: Path, decided_by: str, evidence: str) -> None:
+    """A policy that explores nothing has chances of 1: what it did to others, nobody has seen."""
+    settings, (trial, _) = Settings(home=tmp_path, as_of=LATER), made()
+    trial = trial.part(np.arange(3_000) < 1_200)
+    arm = trial.arm if decided_by == "nothing of it" else np.digitize(trial.matrix[:, 1], [-0.4, 0.4])
+    trial = replace(trial, arm=arm, given=np.ones(len(trial)))
+    write_ledger(settings, trial, AT)
+    of = trial_of_ledger(read(settings))
+    assert (of.trial.evidence, of.reach is None) == (evidence, False)
+    taught = learnt(of.trial, of.costs)
+    assert not taught.found[0].personal
+    assert not taught.found[0].better
+    assert "No uplift is claimed" in taught.verdict.en
+
+
+def test_wrong_names_are_told(logged: Logged, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no decision knows letter: it knows nothing, coupon, mail"):
+        trial_of_ledger(logged, ["letter"])
+    with pytest.raises(UsageError, match="there is no ledger"):
+        read(Settings(home=tmp_path))
+    assert trial_of_ledger(logged, ["mail"]).trial.arms == ("nothing", "mail")

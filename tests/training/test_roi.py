@@ -1,0 +1,204 @@
+"""What contacts brought: the truth where it is known, and nothing where nobody drew lots."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from ledgers import write_ledger
+from trials import trial_by_hand
+
+from features.moments import DAY, parse_moment, to_us
+from features.settings import Settings
+from features.words import Words
+from propensity import main
+from training import attribution, logged_policy, roi
+from training.logged import Logged
+from training.sequential import Difference
+
+AT = parse_moment("2017-06-01")
+
+
+def made(rows: int = 4_000, seed: int = 1, **more: Any) -> tuple[Logged, np.ndarray]:
+    """Decisions of a lottery whose chances differ by customer, and the true effect of the two actions [n, 2].
+
+    The mail brings 2 to those with a high first feature and is given to them more often; the text harms: of
+    those who get it, 5 in 100 more opt out.
+    """
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, 3)).astype(np.float32)
+    high = x[:, 0] > 0
+    chances = np.column_stack([np.where(high, 0.2, 0.5), np.where(high, 0.6, 0.2), np.full(rows, 0.2)])
+    chances[:, 2] = 1 - chances[:, :2].sum(axis=1)
+    action = (random.random(rows)[:, None] > chances.cumsum(axis=1)[:, :2]).sum(axis=1)
+    true = np.column_stack([np.where(high, 2.0, 0.0), np.full(rows, 0.5)])
+    effect = np.where(action > 0, true[np.arange(rows), np.maximum(action - 1, 0)], 0.0)
+    margin = 5 + 3 * high + effect + random.normal(size=rows)
+    opted = random.random(rows) < 0.01 + 0.05 * (action == 2)
+    cost = np.array([0.0, 0.4, 0.9])[action]
+    logged = Logged(
+        tuple(f"d{i}" for i in range(rows)), x, {"a": "1", "b": "2", "c": "3"}, ("nothing", "mail", "text"),
+        {"nothing": None, "mail": "mail", "text": "sms"}, action, chances, cost, np.arange(rows),
+        np.full(rows, to_us(AT)), np.full(rows, to_us(AT + 28 * DAY)), ("birthday",) * rows,
+        np.zeros(rows, np.bool_),
+        {"margin": margin, "retention": np.ones(rows), "opt_out": opted.astype(float)}, "reported",
+        builds=("b",) * rows,
+    )  # fmt: skip
+    return replace(logged, **more), true
+
+
+def test_what_a_channel_brought_is_its_effect_on_those_who_got_it() -> None:
+    """A plain comparison of means calls it twice as much: the mail went to those who buy anyway."""
+    logged, true = made()
+    text, mail = roi.brought(logged)  # the dearest first
+    got = logged.action == 1
+    assert (mail.channel, mail.contacts) == ("mail", int(got.sum()))
+    assert mail.margin is not None
+    assert mail.margin.low < true[got, 0].sum() < mail.margin.high
+    y = logged.outcomes["margin"]
+    naive = (y[got].mean() - y[logged.action == 0].mean()) * got.sum()
+    assert not mail.margin.low < naive < mail.margin.high
+    assert (mail.verdict, text.verdict) == ("pays", "loses")
+    assert mail.returned is not None
+    assert mail.returned.value == pytest.approx((mail.margin.value - mail.cost) / mail.cost)
+
+
+def test_intervals_of_what_was_brought_hold_as_often_as_they_say() -> None:
+    """Else: one campaign in three is praised for nothing."""
+    covered = []
+    for seed in range(60):
+        logged, true = made(800, seed)
+        found = roi.of_channel(logged, "mail").margin
+        assert found is not None
+        covered.append(found.low < true[logged.action == 1, 0].sum() < found.high)
+    assert np.mean(covered) > 0.85  # of 95 %: fewer come by chance once in a thousand times
+
+
+def test_a_guardrail_is_broken_by_the_action_that_does_the_harm() -> None:
+    states = {one.action: one.state for one in roi.harms(made()[0])}
+    assert states == {"mail": "open", "text": "broken"} or states == {"mail": "holds", "text": "broken"}
+    assert roi.worst(roi.harms(made()[0])) == "broken"
+
+
+def test_without_lots_or_with_too_few_nothing_is_known() -> None:
+    """Else: whoever is written to for a reason is compared with whoever is not."""
+    logged, _ = made()
+    chosen = np.eye(3)[logged.action]
+    (one, *_) = roi.brought(replace(logged, chances=chosen))
+    assert one.margin is None
+    assert one.verdict == "unknown"
+    assert one.why is not None
+    assert one.why.en == "nothing was left to chance"
+    few = roi.of_channel(made(60)[0], "mail")
+    assert few.margin is None
+    assert isinstance(few.why, Words)
+    young = roi.brought(replace(logged, outcomes={**logged.outcomes, "margin": np.full(4_000, np.nan)}))
+    assert young == [], "what is not final is not there"
+
+
+def test_policies_are_judged_by_what_they_would_have_earned() -> None:
+    """Mail to the high ones alone earns most; where a choice was not eligible, nothing is done."""
+    logged, true = made()
+    net = true - [0.4, 0.9]
+    truth = {"mail": net[:, 0].mean(), "text": net[:, 1].mean(), "nothing": 0.0}
+    nothing = (5 + 3 * (logged.matrix[:, 0] > 0)).mean()
+    for action, gain in truth.items():
+        found = logged_policy.judged(logged, logged_policy.constant(logged, action))
+        estimates = {of.name: of for of in found.estimates}
+        for name in ("IPS", "SNIPS", "DR"):
+            assert estimates[name].low < nothing + gain < estimates[name].high, (action, name)
+        assert estimates["DR"].high - estimates["DR"].low < estimates["IPS"].high - estimates["IPS"].low
+    best = np.where(logged.matrix[:, 0] > 0, 1, 0)
+    assert logged_policy.judged(logged, best).verdict.en == "Better than what was done"
+    never = replace(logged, chances=np.where(np.arange(3) == 2, 0.0, logged.chances))
+    assert not logged_policy.allowed(never, np.full(4_000, 2)).any()
+
+
+def test_attribution_credits_what_the_lots_deny() -> None:
+    """A channel that does nothing, met on the way to every order, gets the credit for them."""
+    logged, _ = made()
+    quiet = replace(logged, outcomes={**logged.outcomes, "retention": np.arange(4_000) % 2 * 1.0})
+    credits = {of.channel: of for of in attribution.markov(attribution.paths(quiet))}
+    mail = roi.of_channel(quiet, "mail").orders
+    assert mail is not None
+    assert credits["mail"].credited > 5 * max(mail.value, 0)
+    assert mail.low < 0 < mail.high
+    assert sum(of.credited for of in credits.values()) == pytest.approx(
+        sum(ordered for _, ordered in attribution.paths(quiet))
+    )
+    assert attribution.markov([(("mail",), False)]) == []
+
+
+@pytest.mark.parametrize("beyond", [0.0, 1.5])
+def test_channels_that_were_drawn_together_show_whether_they_help_each_other(beyond: float) -> None:
+    """Else: a text that only works after a mail is sent alone, or paid twice."""
+    random, n = np.random.default_rng(3), 2_000
+    first, second = random.integers(0, 2, n), random.integers(0, 2, n) * 2
+    margin = 2.0 + first + second / 2 + beyond * (first == 1) * (second == 2) + random.normal(size=n)
+    chances = np.vstack([np.tile([0.5, 0.5, 0.0], (n, 1)), np.tile([0.5, 0.0, 0.5], (n, 1))])
+    logged, _ = made(2 * n, action=np.r_[first, second], chances=chances, customer=np.tile(np.arange(n), 2))
+    later = logged.as_of + np.repeat([0, 1], n) * 86_400_000_000
+    outcomes = {**logged.outcomes, "margin": np.r_[margin, margin]}
+    (found,) = attribution.interactions(replace(logged, as_of=later, outcomes=outcomes))
+    assert (found.first, found.second) == ("mail", "sms")
+    assert found.difference is not None
+    assert found.difference.low < beyond < found.difference.high
+    assert (found.difference.low > 0) == (beyond > 0)
+    apart = replace(logged, as_of=logged.as_of + np.repeat([0, 60], n) * 86_400_000_000, outcomes=outcomes)
+    assert attribution.interactions(apart) == [], "two windows are two stories"
+    assert isinstance(found.difference, Difference)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("proof")
+    trial, _ = trial_by_hand("constant", rows=1_500)
+    y = np.maximum(trial.outcomes["profit"] + 20, 0.0)
+    write_ledger(Settings(home=path, as_of=AT), replace(trial, outcomes={"profit": y}), AT)
+    return path
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PROPENSITY_HOME", str(home))
+    monkeypatch.setenv("PROPENSITY_AS_OF", "2017-07-06")
+
+    def typed(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["evaluate", *arguments])
+
+    return typed
+
+
+def test_an_operations_lead_reads_what_actions_brought(run: Any, tmp_path: Path) -> None:
+    """Without asking a statistician, in either language, on one page that asks nothing of the network."""
+    page = tmp_path / "actions.html"
+    done = run("actions", "--out", str(page))
+    assert done.exit_code == 0, done.output
+    assert "uses of channels" in done.output
+    for said in ("birthday, mail", "silence, sms", "Guardrails", "Attribution, beside the truth"):
+        assert said in done.output
+    text = page.read_text("utf-8")
+    assert "按场景与渠道（USD）" in text
+    assert text.count("<svg") >= 2
+    assert "http" not in text.replace("http-equiv", "")
+    zh = run("actions", "--language", "zh").output
+    assert "归因与真实效果对照" in zh
+
+
+def test_a_policy_is_judged_from_the_ledger(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coupons for all beat the lottery; before decisions mature there is nothing to judge them by."""
+    done = run("policy", "--policy", "coupon")
+    assert done.exit_code == 0, done.output
+    assert "Better than what was done" in done.output
+    assert run("policy", "--policy", "letter").exit_code == 2
+    assert run("policy", "--policy", "coupon", "--arm", "x").exit_code == 2
+    kinds = [
+        run("policy", "--policy", "nothing", "--outcome", of).exit_code for of in ("retention", "opt_out")
+    ]
+    assert kinds == [0, 0]
+    monkeypatch.setenv("PROPENSITY_AS_OF", "2017-07-05")
+    young = run("policy", "--policy", "coupon")
+    assert young.exit_code == 2
+    assert "0 decisions" in young.output

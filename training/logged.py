@@ -1,0 +1,256 @@
+"""Decisions of the ledger as arrays: what was known, what could have been done and was, what came of it.
+
+Outcomes come from one place for all decisions alike, whatever was done:
+
+    reported   what `POST /v1/outcomes` told by decision id, final once the decision matured
+    log        orders and withdrawn consents of the customer log within the decision's window, once the log is
+               complete until it matured
+
+margin: orders less refunds, times the shop's margin rate, before the costs of actions. retention: 1 with an
+order. opt_out, complaint: 1 with one; absent if nobody ever told of any. What is not final is NaN, and never
+a zero.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import NotEnoughData, UsageError
+from features.log import Log
+from features.moments import from_us, to_us
+from features.settings import Settings
+from features.shop import shop_of
+from serving.booster import Rows
+from serving.ledger import Entry, Ledger, exists
+from serving.ledger_reports import Kept
+from training.uplift_learners import Ints, Numbers
+
+From = Literal["reported", "log"]
+HARMS = ("opt_out", "complaint")
+OUTCOMES = ("margin", "retention", *HARMS)
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """n decisions, the first first. actions[0] is "nothing".
+
+    matrix: float32 [n, F], as recorded. action: place in actions [n]. chances: with which each action was to
+    be chosen [n, A]; 0: not eligible. cost: of what was done, 0 if it never reached anybody. customer: [n],
+    equal for one customer. as_of, window_end: microseconds [n]. outcomes: name -> [n], NaN where not final;
+    from `source`. erased, damaged: how many more there were.
+    """
+
+    ids: tuple[str, ...]
+    matrix: Rows
+    features: Mapping[str, str]
+    actions: tuple[str, ...]
+    channels: Mapping[str, str | None]
+    action: Ints
+    chances: Numbers
+    cost: Numbers
+    customer: Ints
+    as_of: Ints
+    window_end: Ints
+    scenario: tuple[str, ...]
+    holdout: Bools
+    outcomes: Mapping[str, Numbers]
+    source: From
+    erased: int = 0
+    damaged: int = 0
+    builds: tuple[str, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def given(self) -> Numbers:
+        """The chance of what was done, [n]."""
+        return self.chances[np.arange(len(self)), self.action]
+
+    @property
+    def mature(self) -> Bools:
+        """Whose margin is final, [n]."""
+        return np.isfinite(self.outcomes["margin"])
+
+    def part(self, rows: Bools) -> "Logged":
+        """Some of them."""
+        arrays = {n: v[rows] for n, v in vars(self).items() if isinstance(v, np.ndarray)}
+        texts = {
+            n: tuple(v for v, keep in zip(getattr(self, n), rows, strict=True) if keep)
+            for n in ("ids", "scenario", "builds")
+        }
+        outcomes = {name: y[rows] for name, y in self.outcomes.items()}
+        return Logged(**{**vars(self), **arrays, **texts, "outcomes": outcomes})
+
+
+class _Candidate(msgspec.Struct):
+    action: str
+    propensity: float
+
+
+class _Answer(msgspec.Struct):
+    actions: list[_Candidate]
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def read(settings: Settings, source: From | None = None) -> Logged:
+    """Every decision of the ledger that can be read, as known now.
+
+    source: where outcomes come from; by default, from what was reported if any order was, else from the log.
+    UsageError if there is no ledger, NotEnoughData if it has no decision of anybody who was not erased.
+    """
+    if not exists(settings):
+        raise UsageError(f"there is no ledger in {settings.home}: `propensity decide` begins one")
+    now = to_us(settings.now())
+    known, said, erased = [], [], 0
+    with closing(Ledger(settings)) as ledger:
+        for one in ledger.entries():
+            if one.sealed is None:
+                erased += 1
+            elif to_us(one.as_of) <= now:
+                said.append({of.action: of.propensity for of in _decoder.decode(one.sealed.answer).actions})
+                sealed = msgspec.structs.replace(one.sealed, answer=b"", inputs=b"")  # most of its bytes
+                known.append(msgspec.structs.replace(one, sealed=sealed))
+        reported, freed = ledger.outcomes(), ledger.freed()
+        damaged = len(ledger.damaged())
+    if not known:
+        raise NotEnoughData("the ledger has no decision to learn from: decide, and tell what came of it")
+    if source is None:
+        told = any(kept.type == "order" for of in reported.values() for kept in of)
+        source = "reported" if told else "log"
+    ids = tuple(one.id for one in known)
+    customers = [one.sealed.customer_id for one in known if one.sealed]
+    codes = np.unique(np.array(customers), return_inverse=True)[1].astype(np.int64)
+    as_of = np.array([to_us(one.as_of) for one in known], np.int64)
+    spans = [_span(one) for one in known]
+    window_end, matures = (np.array(of, np.int64) for of in zip(*spans, strict=True))
+    rate = shop_of(settings).margin_rate
+    if source == "reported":
+        outcomes = _reported(ids, reported, rate, matures <= now)
+    else:
+        outcomes = _of_log(Log.open(settings), customers, as_of, window_end, matures, rate)
+    features, matrix = _matrix(known)
+    actions, channels, action, chances = _actions(known, said)
+    return Logged(
+        ids, matrix, features, actions, channels, action, chances,
+        np.array([0.0 if one.id in freed else one.cost or 0.0 for one in known]), codes, as_of, window_end,
+        tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
+        outcomes, source, erased, damaged, tuple(one.build for one in known),
+    )  # fmt: skip
+
+
+def _span(one: Entry) -> tuple[int, int]:
+    assert one.window_end is not None
+    assert one.matures_at is not None
+    return to_us(one.window_end), to_us(one.matures_at)
+
+
+def _matrix(known: Sequence[Entry]) -> tuple[dict[str, str], Rows]:
+    """Features that all decisions have by the same definition, in the order of the last one's."""
+    named = {one.features: msgspec.json.decode(one.features, type=dict[str, str]) for one in known}
+    common = set.intersection(*(set(of.items()) for of in named.values()))
+    features = {n: h for n, h in named[known[-1].features].items() if (n, h) in common}
+    places = {body: [list(of).index(n) for n in features] for body, of in named.items()}
+    matrix = np.empty((len(known), len(features)), np.float32)
+    for row, one in enumerate(known):
+        assert one.sealed is not None
+        matrix[row] = np.frombuffer(one.sealed.row, "<f4")[places[one.features]]
+    return features, matrix
+
+
+def _actions(
+    known: Sequence[Entry], said: Sequence[Mapping[str, float]]
+) -> tuple[tuple[str, ...], dict[str, str | None], Ints, Numbers]:
+    names = list(dict.fromkeys(name for of in said for name in of))
+    actions = ("nothing", *sorted(name for name in names if name != "nothing"))
+    channels: dict[str, str | None] = {one.action: one.channel for one in known}
+    place = {name: j for j, name in enumerate(actions)}
+    chances = np.zeros((len(known), len(actions)))
+    for row, of in enumerate(said):
+        for name, chance in of.items():
+            chances[row, place[name]] = chance
+    action = np.array([place[one.action] for one in known], np.int64)
+    chances[np.arange(len(known)), action] = [one.propensity for one in known]
+    return actions, channels, action, chances
+
+
+def _reported(
+    ids: Sequence[str], told: Mapping[str, Sequence[Kept]], rate: float, final: Bools
+) -> dict[str, Numbers]:
+    found = {name: np.zeros(len(ids)) for name in OUTCOMES}
+    for row, id in enumerate(ids):
+        for kept in told.get(id, ()):
+            if kept.type == "order":
+                found["margin"][row] += kept.value * rate
+                found["retention"][row] = 1.0
+            elif kept.type in found:
+                found[kept.type][row] = 1.0
+    for name in HARMS:  # of which nobody ever tells, nothing is known
+        if not found[name].any():
+            del found[name]
+    return {name: np.where(final, y, np.nan) for name, y in found.items()}
+
+
+def _of_log(
+    log: Log, customers: Sequence[str], as_of: Ints, end: Ints, matures: Ints, rate: float
+) -> dict[str, Numbers]:
+    final = matures <= to_us(log.complete_until)
+    merged = log.merges()
+    now = dict(zip(merged["customer_id"].to_pylist(), merged["canonical_id"].to_pylist(), strict=True))
+    codes = {id: code for code, id in enumerate(sorted({now.get(id, id) for id in customers}))}
+    who = np.array([codes[now.get(id, id)] for id in customers], np.int64)
+
+    def within(table: str, columns: Sequence[str], keep: Any, value: Any) -> Numbers:
+        """Sum of values of a customer's rows within each decision's window, [n]."""
+        rows = [row for row in _rows(log, table, columns) if row["customer_id"] in codes and keep(row)]
+        at = _keys(
+            np.array([codes[row["customer_id"]] for row in rows], np.int64),
+            np.array([to_us(row["at"]) for row in rows], np.int64),
+        )
+        order = np.argsort(at, kind="stable")
+        sums = np.concatenate([[0.0], np.cumsum(np.array([value(row) for row in rows], float)[order])])
+        places = (np.searchsorted(at[order], _keys(who, edge), side="left") for edge in (as_of, end))
+        first, last = places
+        return np.asarray(sums[last] - sums[first])
+
+    orders = {row["order_id"]: row for row in _rows(log, "orders", ["order_id", "amount", "ref"])}
+    net = {id: float(row["amount"]) for id, row in orders.items() if row["ref"] is None}
+    for row in orders.values():  # what came back, whenever it did, takes from its order
+        if row["ref"] in net:
+            net[row["ref"]] = max(net[row["ref"]] + float(row["amount"]), 0.0)
+    columns = ["order_id", "ref"]
+    own = within("orders", columns, lambda r: r["ref"] is None, lambda r: net[r["order_id"]])
+    count = within("orders", columns, lambda r: r["ref"] is None, lambda _: 1.0)
+    found = {"margin": own * rate, "retention": (count > 0).astype(float)}
+    if "consents" in log.tables:
+        left = within("consents", ["status"], lambda r: r["status"] == "withdrawn", lambda _: 1.0)
+        found["opt_out"] = (left > 0).astype(float)
+    if "cases" in log.tables:
+        told = ("complaint", "opened")
+        of = within("cases", ["kind", "change"], lambda r: (r["kind"], r["change"]) == told, lambda _: 1.0)
+        found["complaint"] = (of > 0).astype(float)
+    return {name: np.where(final, y, np.nan) for name, y in found.items()}
+
+
+def _rows(log: Log, table: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for batch in log.read(table, ["customer_id", "at", *columns]).to_batches():
+        yield from batch.to_pylist()
+
+
+def _keys(who: Ints, at: Ints) -> Ints:
+    """Numbers that sort by customer, then time to the millisecond: 41 bits hold times until 2039."""
+    return (who << np.int64(41)) + at // 1000
+
+
+def moment(us: np.int64) -> datetime:
+    """A time of these arrays."""
+    return from_us(int(us))

@@ -1,0 +1,189 @@
+"""What contacts brought, by scenario and channel, against being left alone; from the ledger's own lots.
+
+For those who were contacted, with e1 the logged chance of such a contact, e0 of nothing, and m a model of the
+outcome of nothing that has not seen the customer:
+
+    effect = sum(T (y - m) - [nothing] e1 / e0 (y - m)) / sum(T)
+
+the doubly robust effect on the treated: unbiased with the logged chances whatever m is. Intervals are normal,
+from sums by customer. Only decisions in which both could have been drawn count; where nothing was left to
+chance, nothing is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.words import Words
+from training.logged import Logged
+from training.sequential import LEAST, Difference, Guardrail, rare
+from training.uplift_learners import Numbers, Outcomes
+
+Bools = NDArray[np.bool_]
+ENOUGH = 1_000  # decisions, from which on a model of the outcome takes away noise
+MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
+HARMS = {
+    "opt_out": Guardrail(Words("opt-outs", "退订"), MOST),
+    "complaint": Guardrail(Words("complaints", "投诉"), MOST),
+}
+_Z = 1.959964
+_Z_ONE = 1.644854  # a guardrail is broken, or holds, at 5 % on either side
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A scenario and channel. contacts: that were decided; customers: who had them. cost: in all.
+
+    margin, orders: what they brought, in all; None: not known, and `why`.
+    """
+
+    scenario: str
+    channel: str
+    contacts: int
+    customers: int
+    cost: float
+    margin: Difference | None
+    orders: Difference | None
+    why: Words | None = None
+
+    @property
+    def returned(self) -> Difference | None:
+        """Return on investment, (margin - cost) / cost; None without a cost or a known margin."""
+        if self.margin is None or self.cost <= 0:
+            return None
+        return Difference(*((of - self.cost) / self.cost for of in vars(self.margin).values()))
+
+    @property
+    def verdict(self) -> Literal["pays", "loses", "open", "unknown"]:
+        """Whether what it brought is above its cost, beyond its interval."""
+        if self.margin is None:
+            return "unknown"
+        if self.margin.low > self.cost:
+            return "pays"
+        return "loses" if self.margin.high < self.cost else "open"
+
+
+@dataclass(frozen=True)
+class Harm:
+    """A harm of an action: the rise of its share among those who got it. state: None: not known."""
+
+    action: str
+    guardrail: Guardrail
+    difference: Difference | None
+
+    @property
+    def state(self) -> Literal["broken", "open", "holds"] | None:
+        """As the guardrail says."""
+        return None if self.difference is None else self.guardrail.state(self.difference)
+
+
+def brought(logged: Logged) -> list[Brought]:
+    """Each scenario and channel of which there is a final outcome; the largest cost first."""
+    channels = np.array([logged.channels.get(name) or "" for name in logged.actions])
+    found = []
+    own = channels[logged.action]
+    for scenario in sorted(set(logged.scenario)):
+        here = (np.array(logged.scenario) == scenario) & logged.mature & ~logged.holdout
+        for channel in sorted(set(own[here]) - {""}):
+            found.append(_brought(logged, here, scenario, str(channel), channels == channel))
+    return sorted(found, key=lambda one: -one.cost)
+
+
+def of_channel(logged: Logged, channel: str) -> Brought:
+    """A channel in all scenarios together."""
+    at = np.array([(logged.channels.get(name) or "") == channel for name in logged.actions])
+    return _brought(logged, logged.mature & ~logged.holdout, "", channel, at)
+
+
+def harms(logged: Logged) -> list[Harm]:
+    """What each action does to opt-outs and complaints, where these are known."""
+    found = []
+    for name in (name for name in HARMS if name in logged.outcomes):
+        usable = np.isfinite(logged.outcomes[name]) & ~logged.holdout
+        for k, action in enumerate(logged.actions):
+            if k and (usable & (logged.action == k)).any():
+                only = np.arange(len(logged.actions)) == k
+                effect = effect_on_treated(logged, usable, only, logged.outcomes[name], share=True)
+                mean = None if isinstance(effect, Words) else _scaled(effect, 1.0, _Z_ONE / _Z)
+                found.append(Harm(action, HARMS[name], mean))
+    return found
+
+
+def effect_on_treated(
+    logged: Logged, rows: Bools, actions: Bools, outcome: Numbers, share: bool = False
+) -> Difference | Words:
+    """Mean effect of some actions [A] on those who got them, among rows [n]; or why it is not known.
+
+    share: the outcome is 0 or 1 and may be rare: then no model of it, and an interval that knows this.
+    """
+    e1, e0 = logged.chances[:, actions].sum(axis=1), logged.chances[:, 0]
+    treated, nothing = actions[logged.action], logged.action == 0
+    here = rows & (e1 > 0) & (e0 > 0) & (treated | nothing)
+    missed = int((rows & treated & ~here).sum())
+    customers = [len(np.unique(logged.customer[here & of])) for of in (treated, nothing)]
+    if missed and missed >= (here & treated).sum():
+        return Words("nothing was left to chance", "未留随机性，无法得知")
+    weight = np.where(treated, 1.0, -e1 / np.where(e0 > 0, e0, 1.0))[here]
+    left = weight[nothing[here]]
+    effective = float(left.sum() ** 2 / (left @ left)) if len(left) else 0.0
+    if min(*customers, effective) < LEAST:
+        return Words(
+            f"too few: {customers[0]} contacted, {effective:.0f} effective left alone, {LEAST} are needed",
+            f"过少：触达{customers[0]}人，未触达有效样本{effective:.0f}，至少需{LEAST}",
+        )
+    y = outcome[here] - _left_alone(logged, here, nothing, outcome, not share)
+    total = float(treated[here].sum())
+    value = float(weight @ y) / total
+    influence = weight * y - value * treated[here]
+    sums = np.bincount(np.unique(logged.customer[here], return_inverse=True)[1], influence)
+    power = float(sums @ sums)
+    for of in (treated[here], nothing[here]):  # that it came to none of them is no proof that it never will
+        if share and not outcome[here][of].any():
+            squares = weight[of] @ weight[of]
+            power += float(squares) * rare(0.0, float(np.abs(weight[of]).sum() ** 2 / squares))
+    half = _Z * float(np.sqrt(power)) / total
+    return Difference(value, value - half, value + half)
+
+
+def _brought(logged: Logged, here: Bools, scenario: str, channel: str, actions: Bools) -> Brought:
+    treated = here & actions[logged.action]
+    margin, orders = (
+        effect_on_treated(logged, here, actions, logged.outcomes[name]) for name in ("margin", "retention")
+    )
+    contacts = int(treated.sum())
+    why = margin if isinstance(margin, Words) else None
+    return Brought(
+        scenario, channel, contacts, len(np.unique(logged.customer[treated])),
+        float(logged.cost[treated].sum()),
+        None if isinstance(margin, Words) else _scaled(margin, contacts),
+        None if isinstance(orders, Words) else _scaled(orders, contacts), why,
+    )  # fmt: skip
+
+
+def _left_alone(logged: Logged, here: Bools, nothing: Bools, outcome: Numbers, model: bool) -> Numbers:
+    """The expected outcome of nothing of each row, by a model that has not seen its customer."""
+    fold = logged.customer[here] % 2
+    quiet, y = nothing[here], outcome[here]
+    if not model or quiet.sum() < ENOUGH:
+        means = [y[quiet & (fold != side)] for side in (0, 1)]
+        return np.array([of.mean() if len(of) else y[quiet].mean() for of in means])[fold]
+    found = np.empty(len(y))
+    outcomes = Outcomes(np.ascontiguousarray(logged.matrix[here]), np.zeros(len(y), np.int64), 1)
+    for side in (0, 1):
+        own = fold == side
+        found[own] = outcomes.fit(quiet & ~own, y, 1).means(logged.matrix[here][own])[:, 0]
+    return found
+
+
+def _scaled(of: Difference, by: float, width: float = 1.0) -> Difference:
+    ends = (of.value + (end - of.value) * width for end in (of.low, of.high))
+    return Difference(of.value * by, *(end * by for end in ends))
+
+
+def worst(found: Sequence[Harm]) -> Literal["broken", "open", "holds"]:
+    """Of all guardrails together."""
+    states = {one.state for one in found}
+    return "broken" if "broken" in states else "open" if states - {"holds"} else "holds"

@@ -1,0 +1,164 @@
+"""The trial that the ledger holds: decisions in which every compared action could have been drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from features.errors import NotEnoughData, UsageError
+from features.words import Words
+from serving.effects import EVIDENCE
+from training.logged import Logged
+from training.uplift import LEAST, Trial
+from training.uplift_checks import ENOUGH, Check, estimated
+from training.uplift_learners import Ints, Numbers
+
+GOALS = ("margin", "retention", "opt_out")  # the first one decides the policy
+
+
+class LoggedTrial(NamedTuple):
+    """A trial of the ledger. rows: which decisions it holds. costs: of an arm, its mean. reach: share of the
+    customers who could have had any arm, where nobody drew lots, else None. left: what is not in it, and why.
+    """
+
+    trial: Trial
+    rows: Ints
+    costs: Mapping[str, float]
+    reach: float | None
+    left: tuple[Words, ...]
+
+
+def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> LoggedTrial:
+    """Compare actions by logged lots; without lots, by estimated propensities, and then nothing is claimed.
+
+    arms: names of actions; by default all that were drawn often enough beside each other. Whom the holdout
+    keeps from marketing is in no lottery. NotEnoughData, UsageError for a name that is no action.
+    """
+    if unknown := set(arms) - set(logged.actions):
+        raise UsageError(
+            f"no decision knows {', '.join(sorted(unknown))}: it knows {', '.join(logged.actions)}"
+        )
+    usable = logged.mature & ~logged.holdout
+    drawn = usable & (logged.given < 1)
+    wanted = [logged.actions.index(name) for name in arms if name != "nothing"]
+    chosen = wanted or _often(logged, drawn)
+    left = _left_out(logged, [0, *chosen], bool(wanted))
+    rows = _lottery(logged, drawn, [0, *chosen])
+    if len(chosen) and _enough(logged, rows, [0, *chosen]):
+        places = np.array([0, *chosen])
+        given = logged.given[rows] / logged.chances[rows][:, places].sum(axis=1)
+        trial = _trial(logged, rows, places, given, "randomised")
+        return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), None, tuple(left))
+    chosen = wanted or [
+        k for k in range(1, len(logged.actions)) if _enough(logged, usable & (logged.action == k), [k])
+    ]
+    places = np.array([0, *chosen])
+    rows = usable & np.isin(logged.action, places)
+    if not chosen or not _enough(logged, rows, places.tolist()):
+        counts = ", ".join(
+            f"{name} {int((usable & (logged.action == k)).sum())}" for k, name in enumerate(logged.actions)
+        )
+        raise NotEnoughData(
+            f"of {len(logged)} decisions, {int(usable.sum())} have a final outcome and are not held out "
+            f"({counts}): two actions of {LEAST} customers each are needed. "
+            "Wait, explore more, or tell outcomes"
+        )
+    where = np.searchsorted(places, logged.action[rows])
+    chances, reach = estimated(logged.matrix[rows], where, len(places), seed)
+    evidence: EVIDENCE = "observational" if reach >= ENOUGH else "prior"
+    trial = _trial(logged, rows, places, chances, evidence)
+    return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), reach, ())
+
+
+def reported_of_all(logged: Logged) -> Check:
+    """Whether outcomes were told of what was left alone too: else contacts seem to have brought them all."""
+    name = Words("outcomes of all decisions alike", "所有决策均有结果上报")
+    final, none = logged.mature, logged.action == 0
+    came = (np.nan_to_num(logged.outcomes["margin"]) != 0) | (
+        np.nan_to_num(logged.outcomes["retention"]) != 0
+    )
+    quiet, loud = final & none, final & ~none
+    if logged.source == "log" or not quiet.any() or not loud.any():
+        return Check(name, None if logged.source != "log" else True, Words(
+            "taken from the customer log for everyone" if logged.source == "log" else "cannot be told",
+            "取自客户日志，对所有人一致" if logged.source == "log" else "无法判断",
+        ))  # fmt: skip
+    rate = came[loud].mean()
+    unlikely = came[quiet].sum() == 0 and (1 - rate) ** int(quiet.sum()) < 1e-3
+    if not unlikely:
+        return Check(name, True, Words(
+            f"told of {came[quiet].mean():.1%} where nothing was done, of {rate:.1%} of contacts",
+            f"未采取行动的决策中{came[quiet].mean():.1%}有结果，触达中{rate:.1%}有结果",
+        ))  # fmt: skip
+    return Check(name, False, Words(
+        f"none was told of {int(quiet.sum()):,} decisions for nothing, but of {rate:.1%} of contacts: a sale "
+        "without a contact is a sale too. Tell outcomes of every decision, or use the log (--outcomes log)",
+        f"{int(quiet.sum()):,}次“不采取行动”的决策没有任何结果上报，而触达中有{rate:.1%}：没有触达时的成交同样是成交。"
+        "请上报每次决策的结果，或改用客户日志（--outcomes log）",
+    ))  # fmt: skip
+
+
+def _often(logged: Logged, drawn: np.ndarray) -> list[int]:
+    """Actions, the most frequent first, each that leaves enough decisions in which all could be drawn."""
+    counts = np.bincount(logged.action[drawn], minlength=len(logged.actions))
+    chosen: list[int] = []
+    for k in np.argsort(-counts, kind="stable"):
+        if k == 0 or counts[k] < LEAST:
+            continue
+        if _enough(logged, _lottery(logged, drawn, [0, *chosen, int(k)]), [0, *chosen, int(k)]):
+            chosen.append(int(k))
+    return sorted(chosen)
+
+
+def _lottery(logged: Logged, drawn: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    possible = (logged.chances[:, list(places)] > 0).all(axis=1)
+    return np.asarray(drawn & possible & np.isin(logged.action, places))
+
+
+def _enough(logged: Logged, rows: np.ndarray, places: Sequence[int]) -> bool:
+    return all(len(np.unique(logged.customer[rows & (logged.action == k)])) >= LEAST for k in places)
+
+
+def _left_out(logged: Logged, places: Sequence[int], wanted: bool) -> list[Words]:
+    left = []
+    others = [name for k, name in enumerate(logged.actions) if k not in places]
+    if others and not wanted:
+        shown = ", ".join(others)
+        left.append(Words(
+            f"not compared, too seldom drawn beside the others: {shown}",
+            f"未比较（与其他行动并列抽取过少）：{shown}",
+        ))  # fmt: skip
+    young = int((~logged.mature).sum())
+    if young:
+        left.append(Words(
+            f"{young:,} decisions are not mature: their outcome is not known, and is no zero",
+            f"{young:,}次决策尚未成熟：结果未知，不按零计",
+        ))  # fmt: skip
+    held = int(logged.holdout.sum())
+    if held:
+        left.append(Words(
+            f"{held:,} decisions about the holdout: nothing was drawn for them",
+            f"{held:,}次对照组决策：未参与抽取",
+        ))  # fmt: skip
+    if logged.erased:
+        left.append(Words(f"{logged.erased:,} were erased", f"{logged.erased:,}次已被删除"))
+    return left
+
+
+def _trial(logged: Logged, rows: np.ndarray, places: np.ndarray, given: Numbers, evidence: EVIDENCE) -> Trial:
+    matrix = logged.matrix[rows]
+    varies = np.array([len(np.unique(column[~np.isnan(column)])) > 1 for column in matrix.T], np.bool_)
+    names = tuple(name for name, keep in zip(logged.features, varies, strict=True) if keep)
+    if not names:
+        raise NotEnoughData("no feature differs between these customers: there is nothing to choose by")
+    goals = {name: logged.outcomes[name][rows] for name in GOALS if name in logged.outcomes}
+    customer = np.unique(logged.customer[rows], return_inverse=True)[1].astype(np.int64)
+    return Trial(
+        np.ascontiguousarray(matrix[:, varies]), names, tuple(logged.actions[k] for k in places),
+        np.searchsorted(places, logged.action[rows]).astype(np.int64), np.minimum(given, 1.0), goals,
+        customer, evidence,
+    )  # fmt: skip
+
+
+def _costs(logged: Logged, rows: np.ndarray, places: np.ndarray) -> dict[str, float]:
+    return {logged.actions[k]: float(logged.cost[rows & (logged.action == k)].mean()) for k in places if k}
