@@ -18,6 +18,7 @@ from benchmarks.measure import stated
 from features.settings import Settings
 from serving.ledger import Entry, Ledger, Sealed
 from serving.ledger_store import SqliteStore
+from serving.reservations import Reservation
 
 DECISIONS, CALLERS = 2_000, 8
 AT = datetime(2017, 12, 31, tzinfo=UTC)
@@ -57,7 +58,7 @@ def _rate(durability: str, callers: int) -> tuple[float, float]:
 
 def _record(ledger: Ledger, number: int) -> None:
     with ledger.deciding():
-        ledger.reserved(f"c{number % 500}", AT)
+        ledger.held(f"c{number % 500}", AT - 30 * DAY, AT)
         ledger.append(
             Entry(
                 id=f"d{number}", client="benchmark", idempotency_key=str(number), as_of=AT, action="mail",
@@ -66,4 +67,5 @@ def _record(ledger: Ledger, number: int) -> None:
                 sealed=Sealed(f"c{number % 500}", _ROW, b"{}", _ANSWER),
             ),
             str(number).encode(),
+            Reservation(AT, None, AT.date(), "", 0.5),
         )  # fmt: skip

@@ -33,7 +33,8 @@ from propensity.tables import console, say, table
 from serving.actions import Action
 from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
-from serving.decisions import DecisionContext, order_model, order_probabilities
+from serving.decisions import DecisionContext, effects_model, order_model, order_probabilities
+from serving.evidence import Shown, shown
 from serving.exported import seen
 from serving.prices import Prices, PriceSet, write
 from serving.scores import answerable
@@ -129,7 +130,7 @@ def everybody(
     snapshot = Build.open(context.settings, published.build).read(published.moment, ["customer_id"])
     known_since = online.overlays(context.settings, published)
     ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
-    release, policy = order_model(context, rules.horizon_days), rules.policy
+    release, learnt, policy = order_model(context, rules.horizon_days), effects_model(context), rules.policy
     since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
     held = context.ledger.held_by_all(since, as_of, seen(context.settings, published))
     spent = context.ledger.spent(policy.budgets, as_of.astimezone(context.shop.zone).date(), as_of)
@@ -145,7 +146,12 @@ def everybody(
         chance = np.full(len(here), np.nan)
         if release is not None:
             chance = order_probabilities(release, matrix, published.features)
-        for place, p in zip(here.tolist(), chance.tolist(), strict=True):
+        effects: list[Shown] = [{} for _ in here]
+        if learnt is not None:
+            effects = shown(
+                learnt, matrix, published.features, rules.actions, rules.horizon_days, rules.currency
+            )
+        for place, p, effect in zip(here.tolist(), chance.tolist(), effects, strict=True):
             who, known_at = some[place], from_us(int(rows.known_at[place]))
             standing = context.standings.standing(
                 told.get(who, Told([], ("", 0))), published, rows.consents(place)
@@ -161,6 +167,8 @@ def everybody(
                     order_model=None if release is None else f"{release.name}@{release.version}",
                     seed=_seed(rules.policy.salt, as_of, who),
                     standing=standing,
+                    effects=effect,
+                    effects_model=None if learnt is None or not effect else f"{learnt.name}@{learnt.version}",
                     held=held.get(who, ()),
                     spent=spent,
                 )

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from features.errors import SettingsError
 from features.words import Words
 
-Evidence = Literal["prior", "none"]  # none: nothing is done, so nothing is assumed
+# Of an effect: assumed, shown by decisions drawn by lot (`evidence`), or none where nothing is done.
+Evidence = Literal["prior", "randomised", "none"]
 GoalKind = Literal["margin", "retention", "service"]
 Reach = Literal["person", "group", "everyone"]  # whom a message on a channel addresses, the narrowest first
 REACHES: tuple[Reach, ...] = ("person", "group", "everyone")

@@ -12,8 +12,8 @@ an action (`decide` has the formula) is made of:
     consent           what she said of channel and purpose, or of all channels; else the shop's default
     open complaint    one that her features know of, or one that came in since
 
-A feature that the build lacks, because the shop has no such table, counts as not known. Effects are
-assumptions, and every answer says so: `evidence: "prior"`.
+A feature that the build lacks, because the shop has no such table, counts as not known. An effect is assumed
+(`evidence: "prior"`) until decisions drawn by lot showed another ("randomised"), and every answer says which.
 """
 
 import math
@@ -29,6 +29,7 @@ from serving.actions import Action, Condition, Evidence, Reach
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
+from serving.evidence import RANDOMISED
 from serving.pauses import pauses_of
 from serving.sending import WORDS, Slot
 from serving.situation import (
@@ -46,6 +47,7 @@ from serving.situation import (
 )
 from serving.standing import granted
 
+EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
@@ -129,12 +131,14 @@ class Used(Struct, frozen=True, kw_only=True):
     zone: str | None = None
     recorded_consent: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
+    effects_model: str | None = None
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
-    propensity: probability with which `action` was to be chosen. explore: drawn at random, whatever came out.
+    evidence: the weakest of the actions asked about. propensity: probability with which `action` was to be
+    chosen. explore: drawn at random, whatever came out.
     runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
     currency) and of channels (a contact); empty where nothing is short. send_at: when to send, not before;
     why then: send_text. reserved_until: the contact and its cost are held until a delivery is reported, or
@@ -186,6 +190,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     chosen = actions[made.chosen[0]]
     slots = slots_of(rules, inputs, row)
     answers = [_action_answer(rules, inputs, made, slots, float(prices[j]), j) for j in range(len(actions))]
+    evidence = _weakest(answers)
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
     goes = None if chosen.channel is None or slots is None else slots[chosen.purpose]
@@ -210,13 +215,13 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out),
+        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out, evidence),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
         duals=rules.prices.duals,
         interval=(float(made.low[0, made.chosen[0]]), float(made.high[0, made.chosen[0]])),
-        evidence="prior" if any(a.effect.evidence == "prior" for a in actions) else "none",
+        evidence=evidence,
         propensity=float(made.propensity[0, made.chosen[0]]),
         explore=bool(made.explored[0]),
         holdout=holdout,
@@ -226,6 +231,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         used=Used(
             order_probability=inputs.order_probability,
             order_model=inputs.order_model,
+            effects_model=inputs.effects_model,
             order_value=_known(row.get(ORDER_VALUE)),
             margin_rate=rules.margin_rate,
             horizon_days=rules.horizon_days,
@@ -253,6 +259,13 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         route="automatic" if route is None else "person",
         route_text=None if route is None else _words(route),
     )
+
+
+def _weakest(answers: Sequence[ActionAnswer]) -> Evidence:
+    """What the choice among these rests on."""
+    weighed = {a.evidence for a in answers if a.reject_reason != "not_a_candidate"} - {"none"}
+    known = weighed or {a.evidence for a in answers}
+    return next(of for of in EVIDENCE if of in known)
 
 
 def _route(rules: Rules, situation: Situation, loss: float | None) -> Words | None:
@@ -290,8 +303,8 @@ def _action_answer(
         price=price,
         interval=(float(made.low[0, j]), float(made.high[0, j])) if known else None,
         terms={name: float(of[0, j]) for name, of in made.terms.items()} if known else None,
-        evidence=action.effect.evidence,
-        evidence_text=_words(action.effect.reason),
+        evidence="randomised" if action.name in inputs.effects else action.effect.evidence,
+        evidence_text=RANDOMISED if action.name in inputs.effects else _words(action.effect.reason),
         reject_reason=why,
         reject_text=None if why is None else _words(REASONS[why]),
         condition=_condition((*action.eligible, *action.suppressed_if)[failed])
@@ -354,8 +367,13 @@ def _withheld(situation: Situation) -> str | None:
     return None
 
 
-def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool) -> Text:
+def _text(
+    chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool, evidence: Evidence
+) -> Text:
     days = rules.horizon_days
+    assumed = Words("under assumed effects", "按假设的效果")
+    if evidence == "randomised":
+        assumed = Words("by effects that decisions by lot showed", "按随机决策显示的效果")
     if withheld is not None and chosen.name == "nothing":
         why = REASONS[withheld]
     elif chosen.goal_kind == "service":
@@ -367,18 +385,18 @@ def _text(chosen: Action, rules: Rules, explored: bool, withheld: str | None, pr
     elif chosen.name == "nothing" and priced_out:
         why = Words(
             f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
-            "other customers, under assumed effects",
-            f"按假设的效果，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
+            f"other customers, {assumed.en}",
+            f"{assumed.zh}，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
         )
     elif chosen.name == "nothing":
         why = Words(
-            f"Nothing eligible is expected to earn back its cost within {days} days, under assumed effects",
-            f"按假设的效果，符合条件的行动预计在{days}天内均无法收回成本",
+            f"Nothing eligible is expected to earn back its cost within {days} days, {assumed.en}",
+            f"{assumed.zh}，符合条件的行动预计在{days}天内均无法收回成本",
         )
     else:
         why = Words(
-            f"The largest expected net value over {days} days of what is eligible, under assumed effects",
-            f"按假设的效果，在符合条件的行动中{days}天预期净值最大",
+            f"The largest expected net value over {days} days of what is eligible, {assumed.en}",
+            f"{assumed.zh}，在符合条件的行动中{days}天预期净值最大",
         )
     return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
 

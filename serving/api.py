@@ -80,8 +80,9 @@ class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/decisions`. candidates: names of actions to choose among, default all; "nothing" always is.
 
-    preview: answer what would be decided, and record and reserve nothing. scenario, context: why the journey
-    asks, and what it knows right now; recorded with the decision, and without effect on it yet.
+    preview: answer what would be decided, and record and reserve nothing. scenario: one of the shop's, which
+    limits the choice to its actions. context: what the journey knows right now; recorded with the decision,
+    and without effect on it yet.
     """
 
     customer: Customer

@@ -3,7 +3,8 @@
 Net value of an action for a customer, in shop currency over the shop's value horizon; the terms, in this
 order, add up to it exactly:
 
-    d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1]
+    d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1].
+                 Or what decisions by lot showed of the effect on margin itself
     d_retention  effect on P(remains) x lifetime value
     send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
@@ -20,7 +21,7 @@ and where an action for service is eligible, that is owed: E then holds such act
 import hmac
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,8 @@ class Situation:
     open_complaint:     waits for an answer to a complaint, and not for marketing
     holdout:            marketing leaves this customer alone
     seeds:              uint64, one a customer: all the chance that there is
+    effects:            action -> what was shown of its effect on margin, in place of what it declares: mean,
+                        low and high, shop currency [n, 3]; NaN of whom nothing was shown
     """
 
     features: Mapping[str, NDArray[np.float32]]
@@ -113,6 +116,7 @@ class Situation:
     capped: NDArray[np.int64]
     rested: Floats
     left: Floats
+    effects: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -330,11 +334,12 @@ def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(effect: Floats) -> Floats:
+    def margin(effect: Floats, end: int) -> Floats:
         moved = np.minimum(np.maximum(effect, least), most) * s.margin_per_order[:, None]
-        return np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+        moved = np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+        return _shown(declared.actions, s, moved, end)
 
-    low, high, mean = (margin(declared.effects[end]) for end in ("low", "high", "mean"))
+    mean, low, high = (margin(declared.effects[end], n) for n, end in enumerate(("mean", "low", "high")))
     n, of = len(s.seeds), declared.terms
     lifetime = s.lifetime_value[:, None]
     terms = {
@@ -347,6 +352,18 @@ def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats
         "fatigue": 0.0 - of["fatigue"] * s.contacts[:, None],
     }
     return terms, low, high
+
+
+def _shown(actions: Sequence[Action], s: Situation, declared: Floats, end: int) -> Floats:
+    """d_margin [n, A], with what was shown in place of what follows from what is declared."""
+    if not s.effects:
+        return declared
+    found = declared.copy()
+    for j, action in enumerate(actions):
+        if action.name in s.effects:
+            shown = s.effects[action.name][:, end]
+            found[:, j] = np.where(np.isnan(shown), found[:, j], shown)
+    return found
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:

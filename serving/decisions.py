@@ -33,6 +33,8 @@ from serving.actions import NOTHING, Action, catalogue, require_features
 from serving.answers import DecisionAnswer, answer
 from serving.api import Customer, DecisionRequest
 from serving.contacts import longest
+from serving.effects import KIND
+from serving.evidence import Shown, shown
 from serving.exported import seen
 from serving.ledger import Entry, Ledger, Sealed
 from serving.pauses import Pauses
@@ -214,6 +216,8 @@ class _Found:
     rows: Rows
     release: Release | None
     probability: float | None
+    effects: Shown
+    effects_model: Release | None  # where it shows any
     told: Told
     last: int  # number of the inbox's last event before `told` was read
 
@@ -227,7 +231,7 @@ class _Found:
         settings, who, known_at = context.settings, self.customer_id, from_us(self.rows.known_at[0])
         as_of = settings.now()
         rules = context.rules(as_of)
-        policy, release, request = rules.policy, self.release, self.request
+        policy, release, shown, request = rules.policy, self.release, self.effects_model, self.request
         since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
         told, inbox = self.told, context.standings.inbox
         if inbox.last() > self.last:  # her features were read before: what they have stays what it was
@@ -245,13 +249,15 @@ class _Found:
             scenario=request.scenario,
             context=request.context,
             standing=context.standings.standing(told, self.published, self.rows.consents(0)),
+            effects=self.effects,
+            effects_model=None if shown is None else f"{shown.name}@{shown.version}",
             held=context.ledger.held(who, since, as_of, seen(settings, self.published)),
             spent=context.ledger.spent(policy.budgets, day, as_of) if policy.budgets else (),
         )
 
 
 def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[str, ...] | None) -> _Found:
-    """Find the customer, the features and P(order)."""
+    """Find the customer, the features, P(order) and what was shown of effects."""
     customer_id = _resolve(context, request.customer)
     last = context.standings.inbox.last()
     told = context.standings.told(customer_id or "")  # before her features: see `Standings.told`
@@ -265,7 +271,24 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
         probability = _order_probability(release, rows.matrix, published.features)
-    return _Found(request, candidates, customer_id, published, rows, release, probability, told, last)
+    learnt, effects = effects_model(context), Shown()
+    if learnt is not None:
+        actions, shop = tuple(context.actions.values()), context.shop
+        of = published.features, actions, shop.value_horizon_days, shop.currency
+        (effects,) = shown(learnt, rows.matrix, *of)
+    return _Found(
+        request,
+        candidates,
+        customer_id,
+        published,
+        rows,
+        release,
+        probability,
+        effects,
+        learnt if effects else None,
+        told,
+        last,
+    )
 
 
 def _entry(
@@ -295,7 +318,7 @@ def _entry(
         context=context.encoded(rules),
         features=msgspec.json.encode(dict(found.published.features)),
         build=found.published.id,
-        releases=() if release is None else ((release.name, release.version),),
+        releases=tuple((of.name, of.version) for of in (release, found.effects_model) if of is not None),
         seed=inputs.seed,
         sealed=Sealed(
             customer_id=inputs.customer_id,
@@ -347,16 +370,22 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     features = msgspec.json.decode(entry.features, type=dict[str, str])
     matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
     inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
+    rules = msgspec.json.decode(entry.context, type=Rules)
     differences: list[str] = []
     try:
-        probability = None
+        probability, effects = None, Shown()
         for name, version in entry.releases:
-            probability = _order_probability(load(settings, name, version), matrix, features)
+            release = load(settings, name, version)
+            if name == KIND:
+                (effects,) = shown(
+                    release, matrix, features, rules.actions, rules.horizon_days, rules.currency
+                )
+            else:
+                probability = _order_probability(release, matrix, features)
     except ReleaseError as error:
         differences.append(str(error))
     else:
-        inputs = msgspec.structs.replace(inputs, order_probability=probability)
-    rules = msgspec.json.decode(entry.context, type=Rules)
+        inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
     again = answer(rules, inputs, _by_name(features, matrix), decision_id)
     differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
@@ -365,6 +394,11 @@ def replay(settings: Settings, decision_id: str) -> Replay:
 def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
     """What P(order) comes from; None if nothing of that horizon was released."""
     return context.releases.find(f"churn_{horizon_days}d")
+
+
+def effects_model(context: DecisionContext) -> Release | None:
+    """What effects come from, in place of assumptions; None if nothing was released."""
+    return context.releases.find(KIND)
 
 
 def order_probabilities(

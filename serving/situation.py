@@ -16,6 +16,7 @@ from features.policy import Budget, Cooldown, Policy
 from serving.actions import Action
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, in_holdout, needed_features
+from serving.evidence import Shown
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
@@ -48,7 +49,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     """What else one decision is taken from, beside the rules and her features.
 
     held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
-    contacts_decided, last_decided: of old records, in place of `held`.
+    contacts_decided, last_decided: of old records, in place of `held`. effects: of the actions of which
+    `effects_model` shows any.
     """
 
     customer_id: str
@@ -66,6 +68,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     standing: Standing = Standing()
     held: tuple[Contact, ...] = ()
     spent: tuple[float, ...] = ()
+    effects: Shown = {}
+    effects_model: str | None = None
 
 
 def limits_of(rules: Rules) -> Limits:
@@ -103,6 +107,10 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         capped=np.array([counts[cap] for cap in policy.caps], dtype=np.int64).reshape(-1, n).T,
         rested=np.array(rested[1:], dtype=np.float64).reshape(-1, n).T,
         left=np.array([min((left for left, _ in left_of(policy, of)), default=math.inf) for of in inputs]),
+        effects={
+            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
+            for name in {name for of in inputs for name in of.effects}
+        },
     )
 
 

@@ -16,8 +16,11 @@ from features.compute.engine import build
 from features.ingestion.ingest import take
 from features.moments import DAY, parse_moment
 from features.settings import Settings
+from features.words import Words
 from propensity import main
 from serving import effects
+from serving.actions import Action, Effect
+from serving.evidence import shown
 from serving.releases import Releases
 
 AT = parse_moment("2017-01-20")
@@ -68,6 +71,12 @@ def test_effects_become_a_version_and_a_release_that_decisions_can_read(run: Any
     assert isinstance(model, effects.EffectsModel)
     assert model.file.evidence == "randomised"
     assert [one.name for one in model.file.outcomes] == ["margin", "retention", "opt_out"]
+    needed, words = dict(model.card.needs), Words("Text a coupon", "短信发券")
+    coupon = Action(name="coupon", channel="sms", words=words, goal=words,
+                    effect=Effect(0.0, 0.0, 0.0, "prior", words))  # fmt: skip
+    (of,) = shown(release, np.zeros((1, 5), np.float32), needed, [coupon], 28, "USD")
+    assert of.keys() == {"coupon"}, "what a decision reads of it, of the actions that the shop has"
+    assert 0 < of["coupon"][1] < of["coupon"][0] < of["coupon"][2]
     told = run("evaluate", "policy", "--policy", "uplift")
     assert told.exit_code == 3, told.output
     assert "The model has learnt from decisions until 2017-01-20" in told.output

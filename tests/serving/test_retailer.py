@@ -3,7 +3,6 @@
 import json
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from segments_by_hand import saved
 
 from features import online
 from features.compute.engine import build
+from features.errors import DecisionError
 from features.fresh import Overlay
 from features.inbox import Inbox
 from features.ingestion.ingest import ingest
@@ -28,15 +28,16 @@ from serving import due, releases, score_store, segmentation_scores
 from serving.api import DecisionRequest
 from serving.arrivals import take
 from serving.decisions import DecisionContext, replay, take_decision
+from serving.ledger_reports import Delivery, Outcome
 
 NOW = parse_moment("2024-08-01")
 
 
 @pytest.fixture(scope="module")
 def retailer(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """400 customers whose shop takes over the examples; features of yesterday, published."""
+    """300 customers whose shop takes over the examples; features of yesterday, published."""
     folder = tmp_path_factory.mktemp("retailer")
-    shop = simulate(World(customers=400, days=240, seed=3), folder / "shop").folder
+    shop = simulate(World(customers=300, days=240, seed=3), folder / "shop").folder
     settings = Settings(home=folder / "home", shop=shop, as_of=NOW)
     ingest(settings)
     made, _ = build(settings, [NOW - DAY])
@@ -76,29 +77,33 @@ def test_due_decide_deliver_outcome(retailer: Settings) -> None:
     assert back == {one["customer_id"] for one in scores if one["churn_reason"] == "return"}
 
     log, chosen = Log.open(retailer), dict[str, set[str]]()
-    orders = log.read("orders", ["customer_id", "at", "amount"]).to_pylist()
-    context = DecisionContext.open(retailer)
+    orders = log.read("orders", ["order_id", "customer_id", "at", "amount", "ref"]).to_pylist()
+    bought = [o for o in orders if o["ref"] is None and NOW <= o["at"] < NOW + 14 * DAY]
+    context, followed = DecisionContext.open(retailer), 0
     with closing(context.ledger) as ledger:
-        for one in [o for o in told if o["scenario"] != "promotion" or o["customer"] < "00000060"]:
+        for one in [o for o in told if o["customer"] < "00000060" or o["scenario"] == "complaint"]:
             request = DecisionRequest(one["customer"], scenario=one["scenario"])
             answer = take_decision(context, request, client="journey", idempotency_key=one["id"])
             again = take_decision(context, request, client="journey", idempotency_key=one["id"])
             assert again == answer, "told twice is decided once"
             assert answer.action in ("nothing", *one["actions"])
             chosen.setdefault(one["scenario"], set()).add(answer.action)
+            id = answer.decision_id or ""
             if answer.action != "nothing":
-                ledger.deliver(answer.decision_id or "", "delivered", NOW)
-                ends = NOW + timedelta(days=14)
-                money = sum(
-                    float(o["amount"])
-                    for o in orders
-                    if o["customer_id"] == one["customer"] and NOW <= o["at"] < ends
-                )
-                ledger.outcome(answer.decision_id or "", "order", money, ends, ends, matured=True)
-        last = answer.decision_id or ""
+                sent = Delivery(source="crm", id=id, decision_id=id, status="delivered", at=NOW)
+                assert not isinstance(ledger.report([sent], NOW)[0], DecisionError)
+            made = [
+                Outcome(source="crm", id=f"{o['order_id']}-{id}", decision_id=id, type="order",
+                        value=float(o["amount"]), at=o["at"])
+                for o in bought if o["customer_id"] == one["customer"]
+            ]  # fmt: skip
+            ledger.report(made, NOW + 14 * DAY)
+            assert len(ledger.outcomes(id).get(id, ())) == len(made)
+            followed += len(made)
+    assert followed > 0
     assert chosen["complaint"] == {"answer_complaint"}, "a complaint is answered, whatever that earns"
     assert len(chosen["promotion"]) > 1
-    assert replay(retailer, last).verdict == "equal"
+    assert replay(retailer, id).verdict == "equal"
 
 
 def test_each_group_is_decided_as_one(retailer: Settings, tmp_path: Path) -> None:

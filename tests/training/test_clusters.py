@@ -1,12 +1,15 @@
 """Groups drawn as wholes: intervals that count groups, as others have them and as simulations turn out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 
 from features.errors import NotEnoughData
 from features.moments import parse_moment
-from features.shop import Policy
+from features.settings import Settings
+from features.shop import shop_of
 from serving.groups import held_out
 from training.clusters import difference
 from training.group_effects import group_effects
@@ -67,7 +70,7 @@ def test_one_group_held_out_is_no_comparison() -> None:
 def test_held_out_groups_are_compared_and_those_of_several_or_exposed_told_apart(tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Else whoever read the offer in another chat counts as held out."""
     since = parse_moment("2017-10-01")
-    policy = Policy(since.date(), 2, 30, 0.4, 0.0, "salt")
+    policy = replace(shop_of(Settings()).policy(since), holdout=0.4, salt="salt")
     groups = {f"g{n}": [f"c{n}-{k}" for k in range(5)] for n in range(12)}
     out = dict(zip(groups, held_out(list(groups), "salt", 0.4).tolist(), strict=True))
     assert 2 <= sum(out.values()) <= 9
