@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import stated
+from features.moments import DAY
 from features.settings import Settings
 from serving.ledger import Entry, Ledger, Sealed
 from serving.ledger_store import SqliteStore
