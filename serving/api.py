@@ -284,11 +284,14 @@ class Refused(Struct, frozen=True):
 
 
 class ReadyAnswer(Struct, frozen=True):
-    """`GET /readyz` of a service that can answer. paused: what decisions do not do now -> the reason."""
+    """`GET /readyz` of a service that can answer. paused: what decisions do not do now (`pauses`).
+
+    The reasons are in the answers alone: this one needs no key.
+    """
 
     status: Literal["ready"]
     refused: list[Refused]
-    paused: dict[str, str] = {}
+    paused: list[str] = []
 
 
 class ModelsAnswer(Struct, frozen=True):

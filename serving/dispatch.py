@@ -215,7 +215,7 @@ class Dispatch:
             return Answer(200, self._exposition(), CONTENT_TYPE)
         self._scorer.ready()
         refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(200, api.encode(ReadyAnswer("ready", refused, self._pauses.paused())))
+        return Answer(200, api.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()))))
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = api.SCORES.decode(body)

@@ -41,7 +41,9 @@ from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
 from serving import batch
+from serving.actions import catalogue
 from serving.api import MAX_BODY, ROUTES
+from serving.pauses import Pauses
 from serving.scores import Scorer
 
 SECRET = "Zoe-1987-secret"  # stands for whatever a caller sends
@@ -497,7 +499,9 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
         assert "model.json was changed" in service.log
 
         write_atomically(broken.parent / "CURRENT", b"1")
-        assert service.client.get("/readyz").json() == {"status": "ready", "refused": [], "paused": {}}
+        assert service.client.get("/readyz").json() == {"status": "ready", "refused": [], "paused": []}
+        Pauses(settings).pause("channel:mail", "the printer is down", catalogue().values())
+        assert service.client.get("/readyz").json()["paused"] == ["channel:mail"]
         assert 'propensity_release_refused{model="churn_28d"} 0.0' in service.client.get("/metrics").text
 
 
