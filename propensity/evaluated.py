@@ -19,6 +19,7 @@ from propensity.sheets import show, told
 from propensity.tables import say
 from training.experiments import Outcome, customers_for, least_effect, looked_at, power
 from training.policy_value import SWITCH, LoggedDecisions, PolicyValue, evaluate
+from training.uplift_table import read
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,7 @@ def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:
     """
     file, arm, outcome, customer = asked.file, asked.arm, asked.outcome, asked.customer
     policy, propensity, predicted = asked.policy, asked.propensity, asked.predicted
-    rows = _table(file)
+    rows = read(file)
     needed = [arm, propensity, outcome, *([customer] if customer else [])]
     absent = [name for name in needed if name not in rows.column_names]
     if absent:
@@ -122,19 +123,6 @@ def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:
         customer=None if customer is None else [str(of) for of in rows[customer].to_pylist()],
     )
     return log, immature
-
-
-def _table(file: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UsageError(
-            f"{file} cannot be read ({error}): expected CSV, or parquet named .parquet"
-        ) from None
 
 
 def _numbers(rows: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

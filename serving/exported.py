@@ -40,9 +40,6 @@ def seen(settings: Settings, published: Published) -> Seen:
 @lru_cache(maxsize=8)
 def _last(home: Path, build: str) -> int:
     """Number of the last delivery in the log that a build was made from; 0 without one."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     settings = Settings(home=home)
     try:
         log = Log.at(home / "log" / Build.open(settings, build).log)
@@ -50,6 +47,9 @@ def _last(home: Path, build: str) -> int:
         return 0
     if LEDGER not in log.files.get("contacts", {}):
         return 0
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     ids = pq.read_table(log.folder / "contacts" / f"{LEDGER}.parquet", columns=["contact_id"])
     last = pc.max(ids["contact_id"]).as_py()
     return int(last.partition("-")[0]) if last else 0

@@ -89,7 +89,7 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> N
         url = f"postgresql://me@127.0.0.1:{port}/shop?connect_timeout=2"
         with pytest.raises(DatabaseError, match="does not answer"):
             entities(of(tmp_path / "home", url))
-    assert "connect_timeout=5" in database._url(of(tmp_path, "postgresql://me@host/shop"), "postgresql")
+    assert "connect_timeout=5" in database.url_of("postgresql://me@host/shop", "postgresql")
 
 
 def test_a_server_that_goes_away_meanwhile_is_named(postgres: PostgresServer, tmp_path: Path) -> None:
