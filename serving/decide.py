@@ -254,14 +254,14 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(points: Sequence[float], end: int) -> Floats:
+    def margin(points: Sequence[float]) -> Floats:
         moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
-        moved = np.where(declared(points) == 0, 0.0, moved)  # of no effect, whatever an order is worth
-        return _shown(actions, s, moved, end)
+        return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
-    ends = enumerate(("mean", "low", "high"))
-    mean, low, high = (margin([getattr(a.effect, name) for a in actions], end) for end, name in ends)
+    low, high = (margin([getattr(a.effect, end) for a in actions]) for end in ("low", "high"))
+    mean = margin([a.effect.mean for a in actions])
     n = len(s.seeds)
+    mean, low, high = _shown([a.name for a in actions], s.effects, (mean, low, high))
     lifetime = s.lifetime_value[:, None]
     fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
@@ -276,16 +276,16 @@ def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], 
     return terms, low, high
 
 
-def _shown(actions: Sequence[Action], s: Situation, declared: Floats, end: int) -> Floats:
-    """d_margin [n, A], with what was shown in place of what follows from what is declared."""
-    if not s.effects:
-        return declared
-    found = declared.copy()
-    for j, action in enumerate(actions):
-        if action.name in s.effects:
-            shown = s.effects[action.name][:, end]
-            found[:, j] = np.where(np.isnan(shown), found[:, j], shown)
-    return found
+def _shown(
+    names: Sequence[str], effects: Mapping[str, Floats], declared: tuple[Floats, Floats, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """d_margin: mean, low and high, each [n, A]; what was shown in place of what is declared."""
+    found = tuple(of.copy() for of in declared) if effects else declared
+    for j, name in enumerate(names):
+        for end, of in enumerate(found if name in effects else ()):
+            shown = effects[name][:, end]
+            of[:, j] = np.where(np.isnan(shown), of[:, j], shown)
+    return found[0], found[1], found[2]
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:

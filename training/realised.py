@@ -122,7 +122,7 @@ def realised(
 def outcomes(
     log: Log, ids: Sequence[str], since: datetime, until: datetime
 ) -> list[tuple[Words, NDArray[np.float64], Guardrail | None]]:
-    """(what, of each customer [n], of a harm how much of it is tolerated), from `since` on and before `until`."""
+    """(what, of each customer [n], of a harm how much is tolerated), from `since` on and before `until`."""
     place = {id: number for number, id in enumerate(ids)}
     orders = _within(log, "orders", ["amount", "ref"], since, until)
     money, bought = np.zeros(len(ids)), np.zeros(len(ids))
