@@ -334,12 +334,12 @@ def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(effect: Floats, end: int) -> Floats:
+    def margin(effect: Floats) -> Floats:
         moved = np.minimum(np.maximum(effect, least), most) * s.margin_per_order[:, None]
-        moved = np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
-        return _shown(declared.actions, s, moved, end)
+        return np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
-    mean, low, high = (margin(declared.effects[end], n) for n, end in enumerate(("mean", "low", "high")))
+    mean, low, high = (margin(declared.effects[end]) for end in ("mean", "low", "high"))
+    mean, low, high = _shown(declared.names, s.effects, (mean, low, high))
     n, of = len(s.seeds), declared.terms
     lifetime = s.lifetime_value[:, None]
     terms = {
@@ -354,16 +354,16 @@ def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats
     return terms, low, high
 
 
-def _shown(actions: Sequence[Action], s: Situation, declared: Floats, end: int) -> Floats:
-    """d_margin [n, A], with what was shown in place of what follows from what is declared."""
-    if not s.effects:
-        return declared
-    found = declared.copy()
-    for j, action in enumerate(actions):
-        if action.name in s.effects:
-            shown = s.effects[action.name][:, end]
-            found[:, j] = np.where(np.isnan(shown), found[:, j], shown)
-    return found
+def _shown(
+    names: Sequence[str], effects: Mapping[str, Floats], declared: tuple[Floats, Floats, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """d_margin: mean, low and high, each [n, A]; what was shown in place of what is declared."""
+    found = tuple(of.copy() for of in declared) if effects else declared
+    for j, name in enumerate(names):
+        for end, of in enumerate(found if name in effects else ()):
+            shown = effects[name][:, end]
+            of[:, j] = np.where(np.isnan(shown), of[:, j], shown)
+    return found[0], found[1], found[2]
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:
