@@ -195,8 +195,10 @@ def brought_sheet(found: Sequence[Brought], currency: str) -> Sheet:
         right=(1, 2, 3, 4),
         note=Words(
             "Margin brought: what those who were contacted earned beyond what they would have if left alone, "
-            "by the lots that decisions drew. Decisions whose outcome is not final are left out.",
-            "带来的毛利：被触达客户相对未被触达时多出的毛利，依据决策时的随机抽取推断。结果未成熟的决策不计入。",
+            "by the lots that decisions drew; 95 % intervals, each by itself, of one look. Decisions whose "
+            "outcome is not final are left out.",
+            "带来的毛利：被触达客户相对未被触达时多出的毛利，依据决策时的随机抽取推断；"
+            "各为单次查看的95%区间。结果未成熟的决策不计入。",
         ),
         empty=Words("No contact has a final outcome yet.", "尚无结果成熟的触达。"),
     )  # fmt: skip

@@ -65,6 +65,23 @@ def test_what_a_channel_brought_is_its_effect_on_those_who_got_it() -> None:
     assert mail.returned.value == pytest.approx((mail.margin.value - mail.cost) / mail.cost)
 
 
+def test_the_effect_on_the_treated_agrees_with_econml() -> None:
+    """Another implementation, which estimates the chances, finds the same on the same decisions."""
+    from econml.dr import LinearDRLearner
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    logged, _ = made()
+    signs = (logged.matrix[:, :1] > 0).astype(np.float64)
+    peer = LinearDRLearner(
+        model_propensity=LogisticRegression(), model_regression=LinearRegression(), cv=3, random_state=1
+    ).fit(logged.outcomes["margin"], logged.action, X=signs)
+    for k, channel in ((1, "mail"), (2, "sms")):
+        got, found = logged.action == k, roi.of_channel(logged, channel)
+        assert found.margin is not None
+        theirs = peer.effect(signs[got], T0=0, T1=k).sum()
+        assert abs(found.margin.value - theirs) < (found.margin.high - found.margin.low) / 4
+
+
 def test_intervals_of_what_was_brought_hold_as_often_as_they_say() -> None:
     """Else: one campaign in three is praised for nothing."""
     covered = []
