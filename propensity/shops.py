@@ -26,10 +26,35 @@ horizon_days = 28           # an action's effect is counted over this many days
 [[policy]]
 from = 2017-01-01
 max_contacts = 2            # marketing contacts per customer ...
-per_days = 30               # ... in this many days (7, 30, 90 or 365), in the log and decided here
+per_days = 30               # ... in this many days, in the log and decided here
 holdout = 0.05              # share of customers that marketing never contacts, to measure against
 explore = 0.05              # share of decisions drawn uniformly from what is eligible
 salt = "my-shop-1"          # a new salt draws a new holdout
+# reserve_hours = 48        # a contact and its cost are free again if no delivery is reported so long after
+                            # it was due; leave it out if nobody reports deliveries
+# person_above = 50.0       # expected loss of being wrong, in currency, above which a person decides
+# price_fairness = "block"  # refuse a plan that offers like customers different worth; default "report"
+# price_gap = 0.1           # ... by more than this share of the mean offer, between groups of `protected`
+#
+# [[policy.cap]]            # any number; without a channel, over all of them. Service messages are exempt
+# channel = "sms"
+# contacts = 1
+# days = 7
+#
+# [[policy.cooldown]]       # rest after the last contact on a channel, by an action, or of any kind
+# action = "win_back_sms"
+# days = 14
+#
+# [policy.send]
+# quiet = ["21:00", "09:00"]  # no message between these times of the customer's day
+# zone = "home_zone"        # a feature of yours that knows the customer's zone; default: the shop's
+# hours = ["answer_hour_365d", "preferred_hour_365d"]  # the customer's own hour, by the first that is known
+# service = false           # quiet hours hold for service messages too
+#
+# [[policy.budget]]         # what marketing may be expected to cost; nothing is sent beyond it
+# amount = 1000.0
+# per = "month"             # day, week, month or year of the shop's zone
+# scenario = "win_back"     # without it, all decisions together
 
 """
 

@@ -38,6 +38,9 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
             console().out(json.dumps(row, ensure_ascii=False))
         return
     show(_sheet(declared.values(), by_itself, why), language)
+    head = (Words("name", "名称"), Words("why", "理由"))
+    reasons = tuple((one.name, one.why) for one in declared.values())
+    show(Sheet(Words("Why", "理由"), head, reasons), language)
 
 
 def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping[str, Words | None]) -> Sheet:
@@ -46,17 +49,18 @@ def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping
         words("{n} targets", "{n}个目标", n=len(targets)),
         (
             Words("name", "名称"), Words("what is predicted", "预测内容"), Words("for whom", "适用客户"),
-            Words("counts as 1", "何为1"), Words("why", "理由"), Words("trained", "训练方式"),
+            Words("counts as 1", "何为1"), Words("days", "天数"), Words("trained", "训练方式"),
             Words("in the log", "日志中"),
         ),
         tuple(
             (
-                one.name, one.words, one.population.words, one.counts, one.why,
+                one.name, one.words, one.population.words, one.counts, one.horizon_days,
                 Words("by itself", "默认") if one.name in by_itself else Words("by name", "按名称"),
                 why[one.name] or Words("yes", "有"),
             )
             for one in targets
         ),
+        right=(4,),
         note=Words(
             "Trained by itself: by `propensity train` without names. `propensity targets suggest` reads "
             "which horizons fit this log. `value` and `segmentation`, trained by name, are no targets.",

@@ -182,7 +182,8 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
     """The decision of one customer, from its recorded inputs alone: what `replay` runs again."""
     policy, actions = rules.policy, rules.actions
-    rows, said = {name: np.array([value], np.float64) for name, value in row.items()}, inputs.standing
+    values, said = np.array([*row.values()], np.float64)[:, None], inputs.standing
+    rows = dict(zip(row, values, strict=True))
     situation = situation_of(rules, [inputs], rows)
     prices = rules.prices.of(actions)
     made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
@@ -251,7 +252,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             paused=rules.paused,
             zone=None if slots is None else zone_of(rules, row),
         ),
-        send_at=None if goes is None else iso(goes.at),
+        send_at=None if goes is None else goes.text,
         send_text=None if goes is None else _words(WORDS[goes.why]),
         reserved_until=None if until is None else iso(until),
         expected_loss=loss,
@@ -294,7 +295,7 @@ def _action_answer(
     return ActionAnswer(
         action=action.name,
         channel=action.channel,
-        slot=None if slots is None or action.channel is None else iso(slots[action.purpose].at),
+        slot=None if slots is None or action.channel is None else slots[action.purpose].text,
         text=_words(action.words),
         eligible=bool(made.eligible[0, j]),
         propensity=float(made.propensity[0, j]),

@@ -65,7 +65,7 @@ def counted(
 def in_log(cap: Cap, rows: Mapping[str, Numbers], n: int) -> NDArray[np.int64]:
     """What the features count [n]; 0 where the log has no contacts."""
     name = column_of(cap, rows)
-    return np.zeros(n, np.int64) if name is None else np.nan_to_num(rows[name]).astype(np.int64)
+    return np.zeros(n, np.int64) if name is None else np.fmax(rows[name], 0.0).astype(np.int64)  # NaN: 0
 
 
 def within(cap: Cap, contacts: Iterable[Contact], now: datetime) -> int:

@@ -169,48 +169,44 @@ def decide(
     candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
     currency; None for none. unit: whom the actions that may be chosen address.
     """
-    s, n, k = situation, len(situation.seeds), len(actions)
-    terms, low, high = _value(actions, s)
+    s, n, k, declared = situation, len(situation.seeds), len(actions), _declared(actions)
+    terms, low, high = _value(declared, s)
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
-    failed = np.full((n, k), -1, dtype=np.int8)
-    for j, action in enumerate(actions):
-        if action.eligible or action.suppressed_if:
-            failed[:, j] = _first_failed(action, s.features, n)
-    marketing = np.array(
-        [action.purpose == "marketing" and action.name != NOTHING.name for action in actions]
-    )
-    cap = _first([passes(c, s.capped[:, i], actions) for i, c in enumerate(limits.caps)], n, k)
-    with np.errstate(invalid="ignore"):  # False where there never was a contact
-        rest = [rests(c, s.rested[:, i], actions) for i, c in enumerate(limits.cooldowns)]
-        wait = s.days_since_contact[:, None] < np.array([action.suppress_days for action in actions])
+    failed = _first_failed(declared, s.features, n)
+    cap = _first([passes(c, s.capped[:, i], declared.channels) for i, c in enumerate(limits.caps)], n, k)
+    # NaN, where there never was a contact, is below no number of days.
+    rest = [
+        rests(c, s.rested[:, i], declared.names, declared.channels) for i, c in enumerate(limits.cooldowns)
+    ]
+    wait = s.days_since_contact[:, None] < declared.suppress_days
     cooldown = _first(rest, n, k)
-    conditions = np.array([len(action.eligible) for action in actions])
-    column = slice(None), None
+    consent = np.column_stack([consents(s, action) for action in actions])
+    marketing, paused = declared.marketing, limits.paused
     tests = {
-        "not_a_candidate": np.array([candidates is not None and a.name not in candidates for a in actions]),
-        "paused": np.array([pauses_of(action, limits.paused) is not None for action in actions]),
-        "not_personal": np.array([action.unit != unit for action in actions]),
-        "not_eligible": (failed >= 0) & (failed < conditions),
-        "excluded": failed >= conditions,
+        "not_a_candidate": candidates is not None and [name not in candidates for name in declared.names],
+        "paused": bool(paused) and [pauses_of(action, paused) is not None for action in actions],
+        "not_personal": [of != unit for of in declared.units],
+        "not_eligible": (failed >= 0) & (failed < declared.eligible),
+        "excluded": failed >= declared.eligible,
         "value_unknown": np.isnan(net),
-        "no_automation": ~s.automation[column],
-        "no_consent": ~np.column_stack([consents(s, action) for action in actions]),
-        "open_complaint": s.open_complaint[column] & marketing,
+        "no_automation": ~s.automation[:, None],
+        "no_consent": ~consent,
+        "open_complaint": s.open_complaint[:, None] & marketing,
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
-        "budget": (np.array([action.cost for action in actions]) > s.left[column]) & marketing,
-        "holdout": s.holdout[column] & marketing,
+        "budget": (declared.cost > s.left[:, None]) & marketing,
+        "holdout": s.holdout[:, None] & marketing,
     }
-    reject = np.zeros((n, k), dtype=np.int8)
-    for name in reversed(tests):  # so that the first in order is the one that stays
-        if tests[name].any():
-            reject[np.broadcast_to(tests[name], (n, k))] = _CODES.index(name)
-    reject[:, [action.name == NOTHING.name for action in actions]] = 0
-    owed = (reject == 0) & np.array([action.goal_kind == "service" for action in actions])
-    if owed.any():
-        reject[(reject == 0) & ~owed & owed.any(axis=1)[:, None]] = _CODES.index("service_first")
-    eligible = reject == 0
+    told = np.zeros((len(_CODES), n, k), dtype=np.bool_)
+    for name, holds in tests.items():
+        told[_CODES.index(name)] = holds
+    told[:, :, declared.nothing] = False
+    owed: Bools = declared.service & np.logical_not(told.any(axis=0))
+    told[_CODES.index("service_first")] = np.any(owed, axis=1)[:, None] & ~owed
+    eligible: Bools = np.logical_not(told.any(axis=0))
+    told[0] = eligible
+    reject = told.argmax(axis=0).astype(np.int8)  # the first in order
 
     worth = net if prices is None else net - prices
     best, chosen, explored, propensity = draw(eligible, worth, limits.explore, s.seeds)
@@ -245,47 +241,129 @@ def draw(
     return best, np.where(explored, drawn, best), explored, propensity
 
 
-def _value(actions: Sequence[Action], s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
+@dataclass(frozen=True)
+class _Declared:
+    """What a catalogue declares, as arrays [A], made once for it.
+
+    conditions: (feature, action, number among the action's, at least, at most), the actions in their order,
+    of each those that must hold, then those that must not; starts: of each action that has some, the place of
+    its first. eligible: how many must hold.
+    """
+
+    actions: Sequence[Action]
+    effects: Mapping[str, Floats]  # mean, low, high
+    terms: Mapping[str, Floats]
+    cost: Floats
+    suppress_days: Floats
+    marketing: Bools
+    nothing: Bools
+    service: Bools
+    names: tuple[str, ...]
+    channels: tuple[tuple[str, ...], ...]
+    units: Sequence[Reach]
+    eligible: NDArray[np.int64]
+    reads: Sequence[str]
+    numbers: NDArray[np.int8]
+    at_least: NDArray[np.float32]
+    at_most: NDArray[np.float32]
+    must_not: Bools
+    conditioned: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, actions: Sequence[Action]) -> "_Declared":
+        """Bounds are float32, as the features are."""
+        every = [(*action.eligible, *action.suppressed_if) for action in actions]
+        conditions = [(number, c) for of in every for number, c in enumerate(of)]
+        sizes = [len(of) for of in every]
+        conditioned = np.flatnonzero(sizes)
+        return cls(
+            actions=actions,
+            effects={
+                end: np.array([getattr(a.effect, end) for a in actions]) for end in ("mean", "low", "high")
+            },
+            terms={
+                "d_retention": np.array([a.retention_effect for a in actions]),
+                "send_cost": 0.0 - np.array([a.sending for a in actions]),
+                "incentive": 0.0 - np.array([a.redeem * a.incentive for a in actions]),
+                "d_optout": np.array([a.optout_effect for a in actions]),
+                "fatigue": np.array([a.fatigue_cost for a in actions]),
+            },
+            cost=np.array([a.cost for a in actions]),
+            suppress_days=np.array([a.suppress_days for a in actions], dtype=np.float64),
+            marketing=np.array([a.purpose == "marketing" and a.name != NOTHING.name for a in actions]),
+            nothing=np.array([a.name == NOTHING.name for a in actions]),
+            service=np.array([a.goal_kind == "service" for a in actions]),
+            names=tuple(a.name for a in actions),
+            channels=tuple(a.channels for a in actions),
+            units=[a.unit for a in actions],
+            eligible=np.array([len(a.eligible) for a in actions]),
+            reads=[c.feature for _, c in conditions],
+            numbers=np.array([number for number, _ in conditions], dtype=np.int8),
+            at_least=np.array(
+                [-np.inf if c.at_least is None else c.at_least for _, c in conditions], np.float32
+            ),
+            at_most=np.array([np.inf if c.at_most is None else c.at_most for _, c in conditions], np.float32),
+            must_not=np.array(
+                [
+                    number >= len(a.eligible)
+                    for a, of in zip(actions, every, strict=True)
+                    for number in range(len(of))
+                ],
+                dtype=np.bool_,
+            ),
+            conditioned=conditioned,
+            starts=np.cumsum([0, *sizes])[conditioned],
+        )
+
+
+_last = _Declared.of([NOTHING])
+
+
+def _declared(actions: Sequence[Action]) -> _Declared:
+    """Of the last catalogue it is kept: the service decides under one, again and again."""
+    global _last  # noqa: PLW0603
+    found = _last
+    if found.actions is not actions:
+        found = _last = _Declared.of(actions)
+    return found
+
+
+def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
     """The terms of each action [n, A], and d_margin at both ends of the effect's interval."""
-
-    def declared(of: Sequence[float]) -> Floats:
-        return np.array(of, dtype=np.float64)[None, :]
-
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
-    def margin(points: Sequence[float]) -> Floats:
-        moved = np.clip(declared(points), least, most) * s.margin_per_order[:, None]
-        return np.where(declared(points) == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+    def margin(effect: Floats, end: int) -> Floats:
+        moved = np.minimum(np.maximum(effect, least), most) * s.margin_per_order[:, None]
+        moved = np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
+        return _shown(declared.actions, s, moved, end)
 
-    low, high = (margin([getattr(a.effect, end) for a in actions]) for end in ("low", "high"))
-    mean = margin([a.effect.mean for a in actions])
-    n = len(s.seeds)
-    mean, low, high = _shown([a.name for a in actions], s.effects, (mean, low, high))
+    mean, low, high = (margin(declared.effects[end], n) for n, end in enumerate(("mean", "low", "high")))
+    n, of = len(s.seeds), declared.terms
     lifetime = s.lifetime_value[:, None]
-    fatigue = declared([a.fatigue_cost for a in actions]) * s.contacts[:, None]
     terms = {
         # Where it is not known how far it may be off, it is not known.
         "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
-        "d_retention": declared([a.retention_effect for a in actions]) * lifetime,
-        "send_cost": np.repeat(0.0 - declared([a.sending for a in actions]), n, axis=0),
-        "incentive": np.repeat(0.0 - declared([a.redeem * a.incentive for a in actions]), n, axis=0),
-        "d_optout": 0.0 - declared([a.optout_effect for a in actions]) * lifetime,
-        "fatigue": 0.0 - fatigue,
+        "d_retention": of["d_retention"] * lifetime,
+        "send_cost": np.repeat(of["send_cost"][None, :], n, axis=0),
+        "incentive": np.repeat(of["incentive"][None, :], n, axis=0),
+        "d_optout": 0.0 - of["d_optout"] * lifetime,
+        "fatigue": 0.0 - of["fatigue"] * s.contacts[:, None],
     }
     return terms, low, high
 
 
-def _shown(
-    names: Sequence[str], effects: Mapping[str, Floats], declared: tuple[Floats, Floats, Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """d_margin: mean, low and high, each [n, A]; what was shown in place of what is declared."""
-    found = tuple(of.copy() for of in declared) if effects else declared
-    for j, name in enumerate(names):
-        for end, of in enumerate(found if name in effects else ()):
-            shown = effects[name][:, end]
-            of[:, j] = np.where(np.isnan(shown), of[:, j], shown)
-    return found[0], found[1], found[2]
+def _shown(actions: Sequence[Action], s: Situation, declared: Floats, end: int) -> Floats:
+    """d_margin [n, A], with what was shown in place of what follows from what is declared."""
+    if not s.effects:
+        return declared
+    found = declared.copy()
+    for j, action in enumerate(actions):
+        if action.name in s.effects:
+            shown = s.effects[action.name][:, end]
+            found[:, j] = np.where(np.isnan(shown), found[:, j], shown)
+    return found
 
 
 def _total(terms: Mapping[str, Floats]) -> Floats:
@@ -303,18 +381,21 @@ def consents(s: Situation, action: Action) -> Bools:
     return granted
 
 
-def passes(cap: Cap, contacts: NDArray[Any], actions: Sequence[Action]) -> Bools:
-    """Which actions would pass a cap [n, A]. contacts: that it counts already [n]."""
-    more = np.array([sum(cap.channel in (None, of) for of in action.channels) for action in actions])
+def passes(cap: Cap, contacts: NDArray[Any], channels: Sequence[Sequence[str]]) -> Bools:
+    """Which actions, each by the channels of its messages, would pass a cap [n, A].
+
+    contacts: that it counts already [n].
+    """
+    more = np.array([len(of) if cap.channel is None else of.count(cap.channel) for of in channels])
     over: Bools = (more > 0) & (contacts[:, None] + more > cap.contacts)
     return over
 
 
-def rests(rest: Cooldown, days: Floats, actions: Sequence[Action]) -> Bools:
+def rests(rest: Cooldown, days: Floats, names: Sequence[str], channels: Sequence[Sequence[str]]) -> Bools:
     """Which actions a cooldown keeps back [n, A]. days: since the contact that it looks at [n], NaN: none."""
     about = [
-        (rest.channel is None or rest.channel in a.channels) and rest.action in (None, a.name)
-        for a in actions
+        (rest.channel is None or rest.channel in of) and rest.action in (None, name)
+        for name, of in zip(names, channels, strict=True)
     ]
     return (days < rest.days)[:, None] & np.array(about, dtype=np.bool_)
 
@@ -351,11 +432,19 @@ def expected_loss(made: Decisions, row: int) -> float:
     return loss
 
 
-def _first_failed(action: Action, features: Mapping[str, NDArray[np.float32]], n: int) -> NDArray[np.int8]:
-    """Number of the first condition that keeps the action out, those that must not hold after the others."""
-    first, must = np.full(n, -1, dtype=np.int8), len(action.eligible)
-    for number, condition in reversed(list(enumerate((*action.eligible, *action.suppressed_if)))):
-        first[condition.holds(features[condition.feature]) == (number >= must)] = number
+def _first_failed(
+    declared: _Declared, features: Mapping[str, NDArray[np.float32]], n: int
+) -> NDArray[np.int8]:
+    """[n, A]: number of the first condition that keeps the action out, else -1."""
+    first = np.full((n, len(declared.actions)), -1, dtype=np.int8)
+    if not declared.reads:
+        return first
+    values = np.array([features[name] for name in declared.reads]).T
+    holds = (values >= declared.at_least) & (values <= declared.at_most)  # not where it is not known
+    none = np.int8(127)
+    keeps_out = holds == declared.must_not
+    found = np.minimum.reduceat(np.where(keeps_out, declared.numbers, none), declared.starts, axis=1)
+    first[:, declared.conditioned] = np.where(found == none, -1, found)
     return first
 
 

@@ -39,7 +39,7 @@ from serving.exported import seen
 from serving.ledger import Entry, Ledger, Sealed
 from serving.pauses import Pauses
 from serving.prices import Prices, in_force
-from serving.releases import Release, Releases, load, released
+from serving.releases import Release, Releases, load
 from serving.reservations import Reservation
 from serving.scenarios import Scenario
 from serving.scenarios import catalogue as scenario_catalogue
@@ -393,13 +393,12 @@ def replay(settings: Settings, decision_id: str) -> Replay:
 
 def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
     """What P(order) comes from; None if nothing of that horizon was released."""
-    name = f"churn_{horizon_days}d"
-    return context.releases.get(name) if released(context.settings, name) else None
+    return context.releases.find(f"churn_{horizon_days}d")
 
 
 def effects_model(context: DecisionContext) -> Release | None:
     """What effects come from, in place of assumptions; None if nothing was released."""
-    return context.releases.get(KIND) if released(context.settings, KIND) else None
+    return context.releases.find(KIND)
 
 
 def order_probabilities(

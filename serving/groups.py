@@ -127,11 +127,12 @@ def decide_groups(
     blocking: list[dict[str, int]] = [{} for _ in members.ids]
     eligible = np.ones((len(members.ids), len(offered)), np.bool_)
     now = [as_of] * len(members.ids)
-    over = [passes(cap, counted(cap, {}, before, now), offered) for cap in limits.caps]
+    names, channels = [a.name for a in offered], [a.channels for a in offered]
+    over = [passes(cap, counted(cap, {}, before, now), channels) for cap in limits.caps]
     since = {
         rest: days_since(rest, {}, np.empty(0), before, now) for rest in (Cooldown(0), *limits.cooldowns)
     }
-    waits = [rests(rest, since[rest], offered) for rest in limits.cooldowns]
+    waits = [rests(rest, since[rest], names, channels) for rest in limits.cooldowns]
     none = np.zeros((len(members.ids), len(offered)), np.bool_)
     for j, action in enumerate(offered[1:], start=1):
         refuse = members.total(~consents(s, action)[:, None])[:, 0] + unknown

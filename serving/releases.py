@@ -114,11 +114,6 @@ def names(settings: Settings) -> list[str]:
     return sorted(path.parent.name for path in (settings.home / "releases").glob("*/CURRENT"))
 
 
-def released(settings: Settings, name: str) -> bool:
-    """Whether a model has a version in force."""
-    return _pointer(settings, name).exists()
-
-
 class Releases:
     """Follows the versions in force. `errors`: name -> why its newest version is not the one that serves.
 
@@ -139,11 +134,18 @@ class Releases:
 
     def get(self, name: str) -> Release:
         """The release in force; if that is broken, the one before it. ReleaseError if there is none."""
+        found = self.find(name)
+        if found is None:
+            current(self._settings, name)  # says what is missing
+            return self.get(name)  # released this moment
+        return found
+
+    def find(self, name: str) -> Release | None:
+        """As `get`; None if no version was ever released."""
         try:
             stat = _pointer(self._settings, name).stat()
         except FileNotFoundError:
-            current(self._settings, name)  # says what is missing
-            raise
+            return None
         seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
         with self._lock:
             followed = self._followed.setdefault(name, _Followed())

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from features.moments import DAY
+from features.moments import DAY, iso
 from features.words import Words
 
 Why = Literal["now", "quiet_hours", "preferred_hour"]
@@ -21,10 +21,11 @@ Quiet = tuple[time, time]
 
 
 class Slot(NamedTuple):
-    """When to send, UTC, and why then."""
+    """When to send, UTC, and why then. text: that moment as answers write it."""
 
     at: datetime
     why: Why
+    text: str
 
 
 def is_quiet(quiet: Quiet | None, local: time) -> bool:
@@ -53,8 +54,8 @@ def slot(now: datetime, zone: str, quiet: Quiet | None, hour: int | None = None)
             begins = _at(free.astimezone(there) + day * DAY, time(hour), free)
             wanted = _free(begins, there, quiet) if begins is not None else free
             if wanted.astimezone(there).hour == hour:
-                return Slot(wanted, "preferred_hour")
-    return Slot(free, "now" if free == now else "quiet_hours")
+                return Slot(wanted, "preferred_hour", iso(wanted))
+    return Slot(free, "now" if free == now else "quiet_hours", iso(free))
 
 
 def _free(moment: datetime, zone: ZoneInfo, quiet: Quiet | None) -> datetime:

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, order
@@ -24,6 +25,7 @@ from serving.api import DecisionRequest
 from serving.decisions import DecisionContext, take_decision
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Outcome
+from training.logged import read
 
 TODAY = parse_moment("2017-03-01")
 PEOPLE = ("anna", "bert", "carl")
@@ -103,6 +105,15 @@ def test_what_was_sent_comes_back_as_a_feature_and_counts_once(settings: Setting
         "birthday",
     )
     assert contact["propensity"] == 1.0
+    logged = read(later)
+    assert set(logged.features) <= set(Build.open(settings).features)
+    assert logged.matrix.shape == (len(logged), len(logged.features))
+    assert np.allclose(logged.chances.sum(axis=1), 1)
+    assert set(logged.scenario) == {"birthday"}
+    sent = [row for row in range(len(logged)) if logged.ids[row] == first["anna"].decision_id]
+    blocked = [row for row in range(len(logged)) if logged.ids[row] == first["bert"].decision_id]
+    assert (logged.cost[sent] > 0).all()
+    assert not logged.cost[blocked].any(), "what was never sent cost nothing"
     assert {row["contact_id"] for row in log.read("responses").to_pylist()} == {contact["contact_id"], None}
 
 

@@ -137,7 +137,9 @@ def read(settings: Settings, source: From | None = None) -> Logged:
     if source == "reported":
         outcomes = _reported(ids, reported, rate, matures <= now)
     else:
-        outcomes = _of_log(Log.open(settings), customers, as_of, window_end, matures, rate)
+        log = Log.open(settings)
+        final = matures <= min(now, to_us(log.complete_until))
+        outcomes = _of_log(log, customers, as_of, window_end, final, rate)
     features, matrix = _matrix(known)
     actions, channels, action, chances = _actions(known, said)
     return Logged(
@@ -201,9 +203,8 @@ def _reported(
 
 
 def _of_log(
-    log: Log, customers: Sequence[str], as_of: Ints, end: Ints, matures: Ints, rate: float
+    log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools, rate: float
 ) -> dict[str, Numbers]:
-    final = matures <= to_us(log.complete_until)
     merged = log.merges()
     now = dict(zip(merged["customer_id"].to_pylist(), merged["canonical_id"].to_pylist(), strict=True))
     codes = {id: code for code, id in enumerate(sorted({now.get(id, id) for id in customers}))}

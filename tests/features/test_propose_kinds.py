@@ -25,9 +25,10 @@ def of_all(fields: Callable[[int, str], tuple[object, ...]], separator: str = ",
     return [separator.join(map(str, fields(n, m))) for n, m in enumerate(MEMBERS)]
 
 
-def ingested(folder: Path, zone: str = "Asia/Shanghai", currency: str = "CNY") -> Brought:
-    """What is proposed for a folder, unedited."""
-    return bring_in(write_shop(folder, propose([folder / "raw"]).toml, {}, zone=zone, currency=currency))
+def ingested(folder: Path, toml: str = "", zone: str = "Asia/Shanghai", currency: str = "CNY") -> Brought:
+    """What is proposed for a folder, unedited; toml: that, if it is at hand."""
+    toml = toml or propose([folder / "raw"]).toml
+    return bring_in(write_shop(folder, toml, {}, zone=zone, currency=currency))
 
 
 def every_kind(raw: Path) -> None:
@@ -129,7 +130,7 @@ def test_lines_whose_orders_are_not_there_are_another_systems(tmp_path: Path) ->
     assert "# 100 of 100 order ids looked at are orders of orders.csv" in proposal.toml
     assert "# none of 50 order ids looked at is in orders.csv: another system's" in proposal.toml
     assert any("none of 50 order ids" in note for note in proposal.notes)
-    log = ingested(tmp_path)
+    log = ingested(tmp_path, proposal.toml)
     orders = {r["order_id"]: r["amount"] for r in log.rows("orders")}
     assert len(orders) == 150
     assert set(orders) == {r["order_id"] for r in log.rows("order_lines")}
@@ -153,7 +154,7 @@ def test_two_systems_that_number_alike_do_not_take_each_others_orders(tmp_path: 
     proposal = propose([raw])
     assert 'order_id = { column = "receipt_no", prefix = "till:" }' in proposal.toml
     assert "50 order ids are in orders.csv too, of other customers" in proposal.toml
-    log = ingested(tmp_path)
+    log = ingested(tmp_path, proposal.toml)
     assert len(log.rows("orders")) == 150
     assert not [fate for fate in log.fates("orders") if fate.startswith("rejected")]
 
@@ -170,7 +171,7 @@ def test_one_id_written_in_three_ways_is_one_person(tmp_path: Path) -> None:
     assert 'customer_id = { column = "customer_id", clean = ["trim", "whole"], pad = 5 }' in proposal.toml
     assert any("which writes them with 5 digits" in note for note in proposal.notes)
     assert "# looks like orders, as app.csv does, and no order id is in both" in proposal.toml
-    log = ingested(tmp_path)
+    log = ingested(tmp_path, proposal.toml)
     assert Counter(r["customer_id"] for r in log.rows("orders")) == {f"{n:05d}": 3 for n in range(95, 125)}
 
 
@@ -186,7 +187,7 @@ def test_rows_that_are_there_again_are_counted_and_never_added_up(tmp_path: Path
     assert "once = true                 # 12 of 42 rows looked at are there again" in toml
     assert "# once = true               # DECIDE: 4 of 34 rows looked at are there again" in toml
     assert "add_up" not in toml
-    log = ingested(tmp_path)
+    log = ingested(tmp_path, toml)
     assert sum(r["amount"] for r in log.rows("orders") if r["order_id"].isdigit()) == 150
     assert log.fates("orders")["aside: the same row again"] == 12
 

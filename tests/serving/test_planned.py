@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from test_decisions import Publish, decided, policy, publish, settings  # noqa: F401
-from tiny import TINY_MOMENT
+from logs import write_log
+from test_decisions import Publish, decided, declare, policy, publish, settings  # noqa: F401
+from tiny import TINY_MOMENT, tiny_rows
 
 from features.errors import DecisionError, UsageError
+from features.moments import DAY, iso
 from features.settings import Settings
 from propensity import main
 from propensity.planned import plan, plan_everyone
@@ -146,3 +149,48 @@ def test_what_an_action_is_charged_by_hand() -> None:
     mail = action("a", send_cost=0.1, redeem=0.5, incentive=0.4)
     charged = Prices(2.0, {"mail": 0.05, "sms": 9.0}).of([NOTHING, mail])
     np.testing.assert_allclose(charged, [0.0, 2 * 0.3 + 0.05])
+
+
+UNEQUAL = """
+ACTIONS += [
+    replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01,
+            effect=replace(ACTIONS[0].effect, mean=0.02), eligible=(Condition("overdue", at_least=1),)),
+]
+"""
+
+
+def test_a_plan_that_offers_like_customers_different_worth_is_told_and_can_be_blocked(
+    settings: Settings, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A condition that looks harmless may stand for an age: nobody sees it in the rules."""
+    publish()
+    declare(settings, UNEQUAL)
+    overdue = dict(zip([f"c{j:04}" for j in range(200)], tiny_rows(200)[:, 7] >= 1, strict=True))
+    log = write_log(
+        settings.home / "log" / "hand",
+        {
+            "customers": [
+                {"customer_id": id, "at": TINY_MOMENT - 99 * DAY, "known_at": TINY_MOMENT - 99 * DAY,
+                 "attributes": {"age": "old" if late else "young"}}
+                for id, late in overdue.items()
+            ]
+        },
+    )  # fmt: skip
+    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
+    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
+    (settings.home / "log" / "CURRENT").write_text("hand")
+    plan_everyone(settings, None, {}, tmp_path / "plan.parquet", dry_run=False)
+    assert "age: old" in capsys.readouterr().out
+    found = {gap.group: gap for gap in plan(settings, None, {}).found.fairness}
+    assert found["old"].unfair
+    assert found["old"].gap > 3
+    (set_,) = (settings.home / "prices").glob("*.json")
+    assert [gap["unfair"] for gap in json.loads(set_.read_text())["fairness"]] == [True, True]
+    assert {row["offer"] for row in pq.read_table(tmp_path / "plan.parquet").to_pylist()} >= {5.0}
+    set_.unlink()
+    with (settings.shop / "shop.toml").open("a") as file:
+        file.write('\nprice_fairness = "block"\n')
+    with pytest.raises(DecisionError, match="nothing was written.* by age"):
+        plan_everyone(settings, None, {}, tmp_path / "again.parquet", dry_run=False)
+    assert not set_.exists()
+    assert not (tmp_path / "again.parquet").exists()

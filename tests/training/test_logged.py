@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ledgers import COSTS, write_ledger
+from deliveries import deliver, order
+from ledgers import COSTS, MARGIN_RATE, write_ledger
 from trials import trial_by_hand
 
 from features.errors import NotEnoughData, UsageError
+from features.ingestion.ingest import take
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from training.logged import Logged, read
@@ -113,3 +115,35 @@ def test_wrong_names_are_told(logged: Logged, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no ledger"):
         read(Settings(home=tmp_path))
     assert trial_of_ledger(logged, ["mail"]).trial.arms == ("nothing", "mail")
+
+
+def test_outcomes_of_the_log_are_those_of_the_window(tmp_path: Path) -> None:
+    """Else: an order of before, or of next month, or one that came back, proves a mail."""
+    settings = Settings(home=tmp_path / "home", as_of=LATER)
+    write_ledger(settings, made()[0].part(np.arange(3_000) < 200), AT)
+    day = [f"{AT + days * DAY:%Y-%m-%d}" for days in range(-1, 60)]
+    orders = [
+        order("before", "c000000", day[0], "80.00"),
+        order("within", "c000000", day[2], "80.00"),
+        order("back", "c000000", day[50], "-30.00", ref="within"),
+        order("after", "c000001", day[30], "80.00"),
+        order("all back", "c000002", day[5], "20.00"),
+        order("and gone", "c000002", day[6], "-20.00", ref="all back"),
+        order("another's", "nobody", day[3], "80.00"),
+    ]
+    left = [{"customer_id": "c000003", "channel": "mail", "purpose": "marketing", "status": "withdrawn",
+             "at": f"{day[4]}T12:00:00Z"}]  # fmt: skip
+    until = "SELECT TIMESTAMPTZ '2017-07-{}T00:00:00Z'"
+    tables = {"orders": orders, "consents": left}
+    take(settings, [deliver(tmp_path / "till", "till", tables, until.format("30"))])
+    logged = read(settings, "log")
+    assert logged.source == "log"
+    assert logged.outcomes["margin"][:4].tolist() == pytest.approx([50 * MARGIN_RATE, 0, 0, 0])
+    assert logged.outcomes["retention"][:4].tolist() == [1, 0, 1, 0]
+    assert logged.outcomes["opt_out"][:4].tolist() == [0, 0, 0, 1]
+    assert logged.mature.all()
+    assert "complaint" not in logged.outcomes, "this shop records no complaints"
+    assert not read(replace(settings, as_of=LATER - DAY), "log").mature.any(), "nobody could know it then"
+    fewer = {"orders": orders[:-1], "consents": left}
+    take(settings, [deliver(tmp_path / "till", "till", fewer, until.format("01"))])
+    assert not read(settings, "log").mature.any(), "the log does not say yet that nothing more will come"

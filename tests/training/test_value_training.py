@@ -23,7 +23,7 @@ from serving import releases, score_store, value, value_scores
 from serving.releases import Release
 from serving.summaries import Orders, summarise
 from serving.value import Values
-from training import registry, value_gate
+from training import registered, registry, value_gate
 from training.fit import Trained
 from training.value_figures import Paired
 from training.value_training import train
@@ -156,7 +156,7 @@ def test_what_is_no_better_than_the_champion_needs_a_reason_and_there_is_a_way_b
 
 def test_it_is_not_compared_as_if_it_were_a_probability(served):
     with pytest.raises(UsageError, match="gives no probability"):
-        registry.model_of(served, "value")
+        registered.model_of(served, "value")
     verdict = monitoring.run(served, html=False, keep=False)
     assert (verdict.status, [f.check for f in verdict.findings]) == ("ok", ["readable"])
     assert "not compared" in verdict.words.en
