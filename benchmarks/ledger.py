@@ -17,9 +17,10 @@ from typing import Any
 from benchmarks.measure import stated
 from features.moments import DAY
 from features.settings import Settings
-from serving.ledger import Entry, Ledger, Sealed
+from serving.ledger import Entry, Ledger
 from serving.ledger_store import SqliteStore
 from serving.reservations import Reservation
+from serving.sealing import Sealed
 
 DECISIONS, CALLERS = 2_000, 8
 AT = datetime(2017, 12, 31, tzinfo=UTC)

@@ -364,7 +364,7 @@ def decide_for(
 
 def replay_decision(settings: Settings, id: str) -> str:
     """What taking a recorded decision again, from its record, gives."""
-    from serving.decisions import replay
+    from serving.replays import replay
 
     again = replay(settings, id)
     return "\n".join([f"{again.decision_id}: {again.verdict}", *again.differences])

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from features.policy import Cap, Cooldown
 from features.words import Words
-from serving.actions import NOTHING, Action, Reach
+from serving.actions import Action, Reach
+from serving.declared import Declared, declared_of
 from serving.pauses import pauses_of
 
 Floats = NDArray[np.float64]
@@ -169,11 +170,11 @@ def decide(
     candidates: names of the actions that may be chosen beside "nothing"; None for all. prices: [A], shop
     currency; None for none. unit: whom the actions that may be chosen address.
     """
-    s, n, k, declared = situation, len(situation.seeds), len(actions), _declared(actions)
+    s, n, k, declared = situation, len(situation.seeds), len(actions), declared_of(actions)
     terms, low, high = _value(declared, s)
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
-    failed = _first_failed(declared, s.features, n)
+    failed = declared.first_failed(s.features, n)
     cap = _first([passes(c, s.capped[:, i], declared.channels) for i, c in enumerate(limits.caps)], n, k)
     # NaN, where there never was a contact, is below no number of days.
     rest = [
@@ -241,95 +242,7 @@ def draw(
     return best, np.where(explored, drawn, best), explored, propensity
 
 
-@dataclass(frozen=True)
-class _Declared:
-    """What a catalogue declares, as arrays [A], made once for it.
-
-    conditions: (feature, action, number among the action's, at least, at most), the actions in their order,
-    of each those that must hold, then those that must not; starts: of each action that has some, the place of
-    its first. eligible: how many must hold.
-    """
-
-    actions: Sequence[Action]
-    effects: Mapping[str, Floats]  # mean, low, high
-    terms: Mapping[str, Floats]
-    cost: Floats
-    suppress_days: Floats
-    marketing: Bools
-    nothing: Bools
-    service: Bools
-    names: tuple[str, ...]
-    channels: tuple[tuple[str, ...], ...]
-    units: Sequence[Reach]
-    eligible: NDArray[np.int64]
-    reads: Sequence[str]
-    numbers: NDArray[np.int8]
-    at_least: NDArray[np.float32]
-    at_most: NDArray[np.float32]
-    must_not: Bools
-    conditioned: NDArray[np.intp]
-    starts: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, actions: Sequence[Action]) -> "_Declared":
-        """Bounds are float32, as the features are."""
-        every = [(*action.eligible, *action.suppressed_if) for action in actions]
-        conditions = [(number, c) for of in every for number, c in enumerate(of)]
-        sizes = [len(of) for of in every]
-        conditioned = np.flatnonzero(sizes)
-        return cls(
-            actions=actions,
-            effects={
-                end: np.array([getattr(a.effect, end) for a in actions]) for end in ("mean", "low", "high")
-            },
-            terms={
-                "d_retention": np.array([a.retention_effect for a in actions]),
-                "send_cost": 0.0 - np.array([a.sending for a in actions]),
-                "incentive": 0.0 - np.array([a.redeem * a.incentive for a in actions]),
-                "d_optout": np.array([a.optout_effect for a in actions]),
-                "fatigue": np.array([a.fatigue_cost for a in actions]),
-            },
-            cost=np.array([a.cost for a in actions]),
-            suppress_days=np.array([a.suppress_days for a in actions], dtype=np.float64),
-            marketing=np.array([a.purpose == "marketing" and a.name != NOTHING.name for a in actions]),
-            nothing=np.array([a.name == NOTHING.name for a in actions]),
-            service=np.array([a.goal_kind == "service" for a in actions]),
-            names=tuple(a.name for a in actions),
-            channels=tuple(a.channels for a in actions),
-            units=[a.unit for a in actions],
-            eligible=np.array([len(a.eligible) for a in actions]),
-            reads=[c.feature for _, c in conditions],
-            numbers=np.array([number for number, _ in conditions], dtype=np.int8),
-            at_least=np.array(
-                [-np.inf if c.at_least is None else c.at_least for _, c in conditions], np.float32
-            ),
-            at_most=np.array([np.inf if c.at_most is None else c.at_most for _, c in conditions], np.float32),
-            must_not=np.array(
-                [
-                    number >= len(a.eligible)
-                    for a, of in zip(actions, every, strict=True)
-                    for number in range(len(of))
-                ],
-                dtype=np.bool_,
-            ),
-            conditioned=conditioned,
-            starts=np.cumsum([0, *sizes])[conditioned],
-        )
-
-
-_last = _Declared.of([NOTHING])
-
-
-def _declared(actions: Sequence[Action]) -> _Declared:
-    """Of the last catalogue it is kept: the service decides under one, again and again."""
-    global _last  # noqa: PLW0603
-    found = _last
-    if found.actions is not actions:
-        found = _last = _Declared.of(actions)
-    return found
-
-
-def _value(declared: _Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
+def _value(declared: Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
     """The terms of each action [n, A], and d_margin at both ends of the effect's interval."""
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
@@ -430,22 +343,6 @@ def expected_loss(made: Decisions, row: int) -> float:
         below = more * (1 + math.erf(z / math.sqrt(2))) / 2 + spread * density
         loss = max(loss, below if spread > 0 else more)
     return loss
-
-
-def _first_failed(
-    declared: _Declared, features: Mapping[str, NDArray[np.float32]], n: int
-) -> NDArray[np.int8]:
-    """[n, A]: number of the first condition that keeps the action out, else -1."""
-    first = np.full((n, len(declared.actions)), -1, dtype=np.int8)
-    if not declared.reads:
-        return first
-    values = np.array([features[name] for name in declared.reads]).T
-    holds = (values >= declared.at_least) & (values <= declared.at_most)  # not where it is not known
-    none = np.int8(127)
-    keeps_out = holds == declared.must_not
-    found = np.minimum.reduceat(np.where(keeps_out, declared.numbers, none), declared.starts, axis=1)
-    first[:, declared.conditioned] = np.where(found == none, -1, found)
-    return first
 
 
 def _uniform(seeds: NDArray[np.uint64], draw: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Take one customer's next best action, record it in the ledger, and replay it from the record.
+"""Take one customer's next best action, and record it in the ledger.
 
 Features and models come from what is published and released now; `answers.answer` does the rest. P(order)
 comes from the released model churn_<horizon>d, where horizon is the shop's value horizon. What the log has of
@@ -13,12 +13,11 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import available_timezones
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from features.definitions import Feature
 from features.definitions import catalogue as feature_catalogue
@@ -36,25 +35,17 @@ from serving.contacts import longest
 from serving.effects import KIND
 from serving.evidence import Shown, shown
 from serving.exported import seen
-from serving.ledger import Entry, Ledger, Sealed
+from serving.ledger import Entry, Ledger
 from serving.pauses import Pauses
 from serving.prices import Prices, in_force
-from serving.releases import Release, Releases, load
+from serving.releases import Release, Releases
 from serving.reservations import Reservation
 from serving.scenarios import Scenario
 from serving.scenarios import catalogue as scenario_catalogue
 from serving.scores import answerable, columns_of, members_of
+from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
 from serving.standing import TABLES, Standings, Told
-
-
-class Replay(Struct, frozen=True):
-    """differences: where the record and the recomputation differ, each with both values."""
-
-    decision_id: str
-    verdict: Literal["equal", "differs", "erased"]
-    differences: list[str]
-
 
 _Sources = tuple[Policy, Prices, dict[str, str]]
 
@@ -224,7 +215,7 @@ class _Found:
     @property
     def row(self) -> dict[str, float]:
         """Features by name."""
-        return _by_name(self.published.features, self.rows.matrix)
+        return by_name(self.published.features, self.rows.matrix)
 
     def inputs(self, context: DecisionContext) -> tuple[Rules, Inputs]:
         """The rules, and all that a decision is taken from, as they are now."""
@@ -270,7 +261,7 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
         )
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
-        probability = _order_probability(release, rows.matrix, published.features)
+        probability = order_probability(release, rows.matrix, published.features)
     learnt, effects = effects_model(context), Shown()
     if learnt is not None:
         actions, shop = tuple(context.actions.values()), context.shop
@@ -354,43 +345,6 @@ def _is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
     return taken.action != NOTHING.name and context.actions[taken.action].purpose == "marketing"
 
 
-def replay(settings: Settings, decision_id: str) -> Replay:
-    """Take a recorded decision again from its record: the rules, features, release and seed that it names.
-
-    DecisionError if there is no such decision or its record is damaged. A release that is gone or refused is
-    a difference: the decision can then no longer be derived.
-    """
-    ledger = Ledger(settings)
-    try:
-        entry = ledger.read(decision_id)
-    finally:
-        ledger.close()
-    if entry.sealed is None:
-        return Replay(decision_id, "erased", [])
-    features = msgspec.json.decode(entry.features, type=dict[str, str])
-    matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
-    inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
-    rules = msgspec.json.decode(entry.context, type=Rules)
-    differences: list[str] = []
-    try:
-        probability, effects = None, Shown()
-        for name, version in entry.releases:
-            release = load(settings, name, version)
-            if name == KIND:
-                (effects,) = shown(
-                    release, matrix, features, rules.actions, rules.horizon_days, rules.currency
-                )
-            else:
-                probability = _order_probability(release, matrix, features)
-    except ReleaseError as error:
-        differences.append(str(error))
-    else:
-        inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
-    again = answer(rules, inputs, _by_name(features, matrix), decision_id)
-    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
-    return Replay(decision_id, "differs" if differences else "equal", differences)
-
-
 def order_model(context: DecisionContext, horizon_days: int) -> Release | None:
     """What P(order) comes from; None if nothing of that horizon was released."""
     return context.releases.find(f"churn_{horizon_days}d")
@@ -419,9 +373,10 @@ def order_probabilities(
     return found
 
 
-def _order_probability(
+def order_probability(
     release: Release, matrix: np.ndarray[Any, np.dtype[np.float32]], features: Mapping[str, str]
 ) -> float | None:
+    """As `order_probabilities`, of one row [1, features]; None outside the population."""
     found = float(order_probabilities(release, matrix, features)[0])
     return None if math.isnan(found) else found
 
@@ -452,15 +407,6 @@ def _resolve(context: DecisionContext, customer: Customer) -> str | None:
     return found or context.standings.inbox.resolve(customer.source, customer.id)
 
 
-def _by_name(features: Mapping[str, str], matrix: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
+def by_name(features: Mapping[str, str], matrix: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
+    """A row [1, features] by the names of its features."""
     return dict(zip(features, matrix[0].tolist(), strict=True))
-
-
-def _differences(recorded: Any, again: Any, path: str) -> list[str]:
-    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
-        # A field younger than the record is no difference.
-        return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
-    if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
-        pairs = enumerate(zip(recorded, again, strict=True))
-        return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{i}]")]
-    return [] if recorded == again else [f"{path}: recorded {recorded!r}, now {again!r}"]

@@ -16,7 +16,6 @@ Every row of decisions has a CRC over all its columns. Times are microseconds si
 
 import hashlib
 import secrets
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -36,11 +35,12 @@ from features.moments import from_us, to_us
 from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import ledger_reports, reservations
+from serving import ledger_reports, reservations, sealing
 from serving.exported import NOTHING, Seen
 from serving.ledger_reports import FREED, USED, Delivery, Kept, Outcome, Reported, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.reservations import Contact, Reservation
+from serving.sealing import Sealed
 
 _COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
@@ -51,15 +51,6 @@ _TIMES = ("as_of", "window_end", "matures_at")
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
 _FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
-
-
-class Sealed(msgspec.Struct, frozen=True):
-    """What only the customer's key opens. row: little-endian float32; inputs, answer: the decider's."""
-
-    customer_id: str
-    row: bytes
-    inputs: bytes
-    answer: bytes
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,14 +135,14 @@ class Ledger:
             ).fetchone()
             if row is None:
                 return None
-            id, pseudonym, digest = row
+            id, pseudonym, told = row
             key = self._key(pseudonym)
             if key is None:
                 raise CustomerErased(
                     f"decision {id} was erased with its customer: do not repeat it; for another customer "
                     "use a new idempotency key"
                 )
-            if not secrets.compare_digest(_digest(key, request), digest):
+            if not secrets.compare_digest(sealing.digest(key, request), told):
                 raise IdempotencyConflict(
                     "this idempotency key was used for another request: repeat that one, or use a new key"
                 )
@@ -188,17 +179,17 @@ class Ledger:
         pseudonym, key = self._pseudonym(sealed.customer_id)
         of = {name: getattr(entry, name, None) for name in _COLUMNS} | {
             "pseudonym": pseudonym,
-            "request": _digest(key, request),
+            "request": sealing.digest(key, request),
             **{name: _us(getattr(entry, name)) for name in _TIMES},
             "context": self._context(entry.context),
             "features": self._context(entry.features),
             "releases": msgspec.json.encode(entry.releases),
-            "sealed": _seal(key, entry.id, msgspec.msgpack.encode(sealed)),
+            "sealed": sealing.seal(key, entry.id, msgspec.msgpack.encode(sealed)),
         }
         values = tuple(int(value) if isinstance(value, bool) else value for value in of.values())
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
         names = f"{', '.join(_COLUMNS)}, crc"
-        self._db.execute(f"INSERT INTO decisions ({names}) VALUES ({marks})", (*values, _crc(values)))
+        self._db.execute(f"INSERT INTO decisions ({names}) VALUES ({marks})", (*values, sealing.crc(values)))
         if reservation is not None:
             reservations.sweep(self._db, entry.as_of)
             reservations.reserve(self._db, entry.id, pseudonym, entry.action, entry.channel, reservation)
@@ -209,7 +200,7 @@ class Ledger:
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (decision_id,)).fetchone()
             if row is None:
                 raise self._unknown()
-            if _crc(row[:-1]) != row[-1]:
+            if sealing.crc(row[:-1]) != row[-1]:
                 raise DecisionError(
                     f"decision {decision_id} in {self._db.name} is damaged (CRC): restore the ledger's backup"
                 )
@@ -229,7 +220,7 @@ class Ledger:
             rows = self._db.execute(f"{_SELECT} ORDER BY as_of, id")
             while some := rows.fetchmany(1_000):
                 for row in some:
-                    if _crc(row[:-1]) != row[-1]:
+                    if sealing.crc(row[:-1]) != row[-1]:
                         continue
                     of = dict(zip(_COLUMNS, row[:-1], strict=True))
                     ends = of["as_of"], of["window_end"], of["matures_at"]
@@ -238,7 +229,7 @@ class Ledger:
                     yield self._entry(of, keys.get(of["pseudonym"]), bodies)
 
     def _entry(self, of: dict[str, Any], key: bytes | None, bodies: Mapping[str, bytes]) -> Entry:
-        plain = None if key is None else _seal(key, of["id"], of["sealed"])
+        plain = None if key is None else sealing.seal(key, of["id"], of["sealed"])
         del of["request"], of["pseudonym"]
         of |= {name: None if of[name] is None else from_us(of[name]) for name in _TIMES}
         of["context"], of["features"] = bodies[of["context"]], bodies[of["features"]]
@@ -330,7 +321,9 @@ class Ledger:
             if of["idempotency_key"] is not None:
                 of["idempotency_key"] = self._erased_key(of["client"], of["idempotency_key"])
             of["request"] = of["sealed"] = b""
-            crc = _crc(tuple(of.values())) if _crc(row[:-1]) == row[-1] else row[-1]  # damaged stays damaged
+            crc = (
+                sealing.crc(tuple(of.values())) if sealing.crc(row[:-1]) == row[-1] else row[-1]
+            )  # damaged stays damaged
             self._db.execute(
                 "UPDATE decisions SET idempotency_key = ?, request = ?, sealed = ?, crc = ? WHERE id = ?",
                 (of["idempotency_key"], of["request"], of["sealed"], crc, of["id"]),
@@ -342,7 +335,7 @@ class Ledger:
         salt = self._db.execute("SELECT body FROM contexts WHERE hash = ?", (_SALT,)).fetchone()
         if salt is None:
             return None
-        return "erased:" + _digest(salt[0], msgspec.json.encode([client, idempotency_key])).hex()
+        return "erased:" + sealing.digest(salt[0], msgspec.json.encode([client, idempotency_key])).hex()
 
     def customers(self) -> dict[str, int]:
         """Everybody of whom a decision can still be read, and how many."""
@@ -362,7 +355,7 @@ class Ledger:
     def damaged(self) -> list[str]:
         """Ids of decisions whose rows do not match their CRC."""
         with self._used("read"):
-            return [row[0] for row in self._db.execute(_SELECT) if _crc(row[:-1]) != row[-1]]
+            return [row[0] for row in self._db.execute(_SELECT) if sealing.crc(row[:-1]) != row[-1]]
 
     def _unknown(self) -> UnknownDecision:
         return UnknownDecision(f"{self._db.name} has no such decision: look up the decision_id of the answer")
@@ -387,23 +380,6 @@ class Ledger:
         hash = hashlib.sha256(body).hexdigest()[:32]
         self._db.execute("INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (hash, body))
         return hash
-
-
-def _seal(key: bytes, id: str, data: bytes) -> bytes:
-    """Encrypt, or decrypt: exclusive or with SHAKE-256(key, id). A key is random, an id is used once."""
-    stream = hashlib.shake_256(key + id.encode()).digest(len(data))
-    return (int.from_bytes(data, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(data), "big")
-
-
-def _digest(key: bytes, request: bytes) -> bytes:
-    """Keyed: against a plain hash, anyone could try the requests of all customers until one fits."""
-    return hashlib.blake2b(request, key=key, digest_size=16).digest()
-
-
-def _crc(values: tuple[object, ...]) -> int:
-    """Of all columns. What is null at the end is as if it were not there: schema 1 did not have it."""
-    known = len(values) - next(i for i, value in enumerate(reversed(values)) if value is not None)
-    return zlib.crc32(msgspec.msgpack.encode(values[:known]))
 
 
 def _us(moment: datetime | None) -> int | None:

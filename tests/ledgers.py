@@ -9,8 +9,9 @@ import numpy as np
 
 from features.moments import DAY
 from features.settings import Settings
-from serving.ledger import Entry, Ledger, Sealed
+from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Outcome
+from serving.sealing import Sealed
 from training.uplift import Trial
 
 CHANNELS = {"nothing": None, "mail": "mail", "coupon": "sms"}

@@ -209,7 +209,7 @@ def compute(
         running: deque[Future[list[pa.Table]]] = deque()
         for number, start in enumerate(starts):
             running.append(pool.submit(one, start))
-            if len(running) >= cores:
+            if len(running) > cores:  # one waits, so that no core does while results are taken away
                 yield from zip(moments, running.popleft().result(), strict=True)
             if progress:
                 progress("features", number, len(starts))

@@ -11,8 +11,8 @@ import msgspec
 from benchmarks.breaches import World, fast_folder
 from benchmarks.breaches_checks import breaches
 from serving.answers import DecisionAnswer
-from serving.decisions import replay
 from serving.ledger import Ledger
+from serving.replays import replay
 
 COUNT = 20_000
 

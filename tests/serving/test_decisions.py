@@ -35,8 +35,10 @@ from features.moments import DAY, parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
-from serving.decisions import DecisionContext, Replay, replay, take_decision
-from serving.ledger import Entry, Ledger, Sealed
+from serving.decisions import DecisionContext, take_decision
+from serving.ledger import Entry, Ledger
+from serving.replays import Replay, replay
+from serving.sealing import Sealed
 
 # c0000 .. c0199: all active, an average order of 80, never contacted unless a test says otherwise.
 FEATURES = (*TINY_FEATURES, "order_value_365d", "orders_365d", "contacts_30d", "days_since_contact")

@@ -16,9 +16,9 @@ from features.settings import Settings
 from propensity.planned import plan
 from serving import effects, releases
 from serving.answers import ActionAnswer, DecisionAnswer
-from serving.decisions import replay
 from serving.effects import Line, OutcomeToSave
 from serving.formulas import Logistic, Term
+from serving.replays import replay
 
 SLOPE = Logistic(0.0, (Term("0", (0.0, 90.0), (20.0,), (15.0,), (0.08,), 0.0),))
 Release = Callable[..., None]

@@ -34,11 +34,12 @@ from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.api import problem_of
-from serving.ledger import Entry, Ledger, Sealed
+from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.ledger_schema import append_only
 from serving.ledger_store import PostgresStore, SqliteStore
 from serving.reservations import Contact, Reservation
+from serving.sealing import Sealed
 
 NOW = parse_moment("2017-12-31")
 REQUEST = b'{"customer":"marie"}'

@@ -22,9 +22,10 @@ from features.moments import DAY
 from features.settings import Settings
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest
-from serving.decisions import DecisionContext, replay, take_decision
+from serving.decisions import DecisionContext, take_decision
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery
+from serving.replays import replay
 
 SMS = """
 from features.words import Words

@@ -13,8 +13,9 @@ from features.shop import shop_of
 from propensity import main
 from serving.actions import catalogue
 from serving.api import DecisionRequest
-from serving.decisions import replay, take_decision
+from serving.decisions import take_decision
 from serving.pauses import Pauses
+from serving.replays import replay
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 ACTIONS = catalogue(shop_of(Settings()).declared("ACTIONS")).values()

@@ -20,8 +20,8 @@ from features.moments import DAY, iso
 from features.settings import Settings
 from propensity import main
 from propensity.planned import plan, plan_everyone
-from serving.decisions import replay
 from serving.prices import Prices, in_force
+from serving.replays import replay
 
 
 def test_without_limits_everybody_gets_what_the_online_decision_gives(

@@ -27,8 +27,9 @@ from propensity.grouped import decided
 from serving import due, releases, score_store, segmentation_scores
 from serving.api import DecisionRequest
 from serving.arrivals import take
-from serving.decisions import DecisionContext, replay, take_decision
+from serving.decisions import DecisionContext, take_decision
 from serving.ledger_reports import Delivery, Outcome
+from serving.replays import replay
 
 NOW = parse_moment("2024-08-01")
 

@@ -21,7 +21,8 @@ from features.settings import BUNDLED_SHOPS, Settings
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
 from serving.arrivals import EventAnswer, take
-from serving.decisions import DecisionContext, replay, take_decision
+from serving.decisions import DecisionContext, take_decision
+from serving.replays import replay
 
 USUAL = {
     "order_value_365d": 80, "orders_365d": 20, "contacts_30d": 0, "days_since_contact": np.nan,

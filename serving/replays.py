@@ -1,0 +1,72 @@
+"""Take a recorded decision again, from its record alone, and compare."""
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from features.errors import ReleaseError
+from features.settings import Settings
+from serving.answers import answer
+from serving.decisions import by_name, order_probability
+from serving.effects import KIND
+from serving.evidence import Shown, shown
+from serving.ledger import Ledger
+from serving.releases import load
+from serving.situation import Inputs, Rules
+
+
+class Replay(Struct, frozen=True):
+    """differences: where the record and the recomputation differ, each with both values."""
+
+    decision_id: str
+    verdict: Literal["equal", "differs", "erased"]
+    differences: list[str]
+
+
+def replay(settings: Settings, decision_id: str) -> Replay:
+    """Take a recorded decision again from its record: the rules, features, release and seed that it names.
+
+    DecisionError if there is no such decision or its record is damaged. A release that is gone or refused is
+    a difference: the decision can then no longer be derived.
+    """
+    ledger = Ledger(settings)
+    try:
+        entry = ledger.read(decision_id)
+    finally:
+        ledger.close()
+    if entry.sealed is None:
+        return Replay(decision_id, "erased", [])
+    features = msgspec.json.decode(entry.features, type=dict[str, str])
+    matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
+    inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
+    rules = msgspec.json.decode(entry.context, type=Rules)
+    differences: list[str] = []
+    try:
+        probability, effects = None, Shown()
+        for name, version in entry.releases:
+            release = load(settings, name, version)
+            if name == KIND:
+                (effects,) = shown(
+                    release, matrix, features, rules.actions, rules.horizon_days, rules.currency
+                )
+            else:
+                probability = order_probability(release, matrix, features)
+    except ReleaseError as error:
+        differences.append(str(error))
+    else:
+        inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
+    again = answer(rules, inputs, by_name(features, matrix), decision_id)
+    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
+    return Replay(decision_id, "differs" if differences else "equal", differences)
+
+
+def _differences(recorded: Any, again: Any, path: str) -> list[str]:
+    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
+        # A field younger than the record is no difference.
+        return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
+    if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
+        pairs = enumerate(zip(recorded, again, strict=True))
+        return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{i}]")]
+    return [] if recorded == again else [f"{path}: recorded {recorded!r}, now {again!r}"]
