@@ -185,7 +185,7 @@ def test_every_target_says_why_in_both_languages_where_it_is_listed(home: Settin
         assert "segmentation" in told
     done = CliRunner().invoke(propensity.main, ["train", "segmentatoin"], env=environment)
     assert done.exit_code == 2
-    assert "value, segmentation; did you mean 'segmentation'?" in done.output
+    assert "value, segmentation, uplift; did you mean 'segmentation'?" in done.output
 
 
 def test_the_commented_declarations_of_a_new_shop_keep_the_contracts(tmp_path: Path) -> None:
