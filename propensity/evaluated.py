@@ -147,7 +147,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
         ),
         right=(1, 2, 3, 4),
         note=words(
-            "What was done earned {logged} a decision. Switch-DR leaves weights above {switch} to the "
+            "What was done had {logged} a decision. Switch-DR leaves weights above {switch} to the "
             "outcome model.",
             "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。",
             logged=number(found.logged), switch=f"{SWITCH:g}",

@@ -33,7 +33,13 @@ from propensity.tables import console, say, table
 from serving.actions import Action
 from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
-from serving.decisions import DecisionContext, effects_model, order_model, order_probabilities
+from serving.decisions import (
+    DecisionContext,
+    effects_model,
+    general_actions,
+    order_model,
+    order_probabilities,
+)
 from serving.evidence import Shown, shown
 from serving.exported import seen
 from serving.prices import Prices, PriceSet, write
@@ -75,7 +81,8 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
     situation, actions = situation_of(rules, inputs, rows), rules.actions
     limits = limits_of(rules)
-    made = decide(actions, limits, situation)
+    general = general_actions(context)
+    made = decide(actions, limits, situation, general)
     cost, channels = np.array([a.cost for a in actions]), [a.channels for a in actions]
     settled = made.explored | ~made.eligible[:, 0]  # drawn, or owed
     drawn = made.chosen[settled]
@@ -84,7 +91,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     net[:, 0] = 0.0
     allocation = allocate(net, cost, channels, *left)
     prices = Prices(allocation.budget_price, allocation.channel_prices)
-    decisions = decide(actions, limits, situation, prices=prices.of(actions))
+    decisions = decide(actions, limits, situation, general, prices=prices.of(actions))
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))

@@ -353,7 +353,13 @@ def decide_for(
 
     from serving.api import DecisionRequest
     from serving.decisions import DecisionContext, take_decision
+    from serving.incoming import MAX_KEY, is_key
 
+    if key is not None and (not is_key(key.encode()) or key == customer):
+        raise UsageError(
+            f"--key must name no person: expected 1 to {MAX_KEY} printable ASCII characters, the same when "
+            "it is asked again, and not the customer's id"
+        )
     key = None if preview else key or secrets.token_hex(16)
     request = DecisionRequest(customer=customer, preview=preview, scenario=scenario)
     context = DecisionContext.open(settings)

@@ -17,6 +17,7 @@ A feature that the build lacks, because the shop has no such table, counts as no
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -25,7 +26,7 @@ from msgspec import Struct
 
 from features.moments import DAY, iso
 from features.words import Words
-from serving.actions import Action, Condition, Evidence, Reach
+from serving.actions import NOTHING, Action, Condition, Evidence, Reach
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
@@ -48,6 +49,7 @@ from serving.situation import (
 from serving.standing import granted
 
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
+_NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
@@ -200,7 +202,6 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     until = None if goes is None or chosen.purpose == "service" else held_until(policy, goes)
     holdout = bool(situation.holdout[0])
     binding = _binding(answers, float(made.net[0, made.best[0]]))
-    priced_out = binding is not None and binding.reject_reason == PRICE
     loss = None if policy.person_above is None else expected_loss(made, 0)
     route = _route(rules, situation, loss)
     shown = policy.overall
@@ -215,7 +216,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, bool(made.explored[0]), _withheld(situation), priced_out, evidence),
+        text=_text(chosen, rules, bool(made.explored[0]), answers, binding, evidence),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
@@ -355,40 +356,47 @@ def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:
     return Binding(action, why)
 
 
-def _withheld(situation: Situation) -> str | None:
-    """What keeps every marketing action from this customer, whatever it is worth."""
-    for why, holds in (
-        ("no_automation", not situation.automation[0]),
-        ("open_complaint", situation.open_complaint[0]),
-        ("holdout", situation.holdout[0]),
-    ):
-        if holds:
-            return why
-    return None
+def _main(kept: Counter[str]) -> str:
+    """Why nothing may be done: what keeps marketing from the customer as such, else what keeps most back."""
+    withheld = next((why for why in ("no_automation", "open_complaint", "holdout") if kept[why]), None)
+    return withheld or kept.most_common(1)[0][0]
 
 
 def _text(
-    chosen: Action, rules: Rules, explored: bool, withheld: str | None, priced_out: bool, evidence: Evidence
+    chosen: Action,
+    rules: Rules,
+    explored: bool,
+    answers: Sequence[ActionAnswer],
+    binding: Binding | None,
+    evidence: Evidence,
 ) -> Text:
     days = rules.horizon_days
     assumed = Words("under assumed effects", "按假设的效果")
     if evidence == "randomised":
         assumed = Words("by effects that decisions by lot showed", "按随机决策显示的效果")
-    if withheld is not None and chosen.name == "nothing":
-        why = REASONS[withheld]
+    kept = Counter(a.reject_reason for a in answers if a.reject_reason not in (None, *_NOT_ASKED))
+    alone = not any(a.eligible and a.action != NOTHING.name for a in answers)
+    if chosen.name == NOTHING.name and alone:  # so there was nothing to weigh, nor to draw
+        why = REASONS[_main(kept)] if kept else Words("No action was asked about", "没有可选的行动")
     elif chosen.goal_kind == "service":
         why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
     elif explored:
         why = Words(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
         )
-    elif chosen.name == "nothing" and priced_out:
+    elif chosen.name == NOTHING.name and binding is not None and binding.reject_reason != PRICE:
+        of = next(a for a in rules.actions if a.name == binding.action).words
+        why = Words(
+            f"What would be worth most is kept back ({of.en}: {REASONS[binding.reject_reason].en})",
+            f"预期价值最高的行动受限（{of.zh}：{REASONS[binding.reject_reason].zh}）",
+        )
+    elif chosen.name == NOTHING.name and binding is not None:
         why = Words(
             f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
             f"other customers, {assumed.en}",
             f"{assumed.zh}，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
         )
-    elif chosen.name == "nothing":
+    elif chosen.name == NOTHING.name:
         why = Words(
             f"Nothing eligible is expected to earn back its cost within {days} days, {assumed.en}",
             f"{assumed.zh}，符合条件的行动预计在{days}天内均无法收回成本",

@@ -384,6 +384,7 @@ def order_probability(
 def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
     """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about."""
     allowed = tuple(context.actions)
+    general = general_actions(context)
     if request.scenario is not None:
         if request.scenario not in context.scenarios:
             known = ", ".join(context.scenarios)
@@ -397,7 +398,13 @@ def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(allowed)}{of}")
     if request.candidates is not None:
         return tuple(request.candidates)
-    return None if request.scenario is None else allowed
+    return general if request.scenario is None else allowed
+
+
+def general_actions(context: DecisionContext) -> tuple[str, ...] | None:
+    """What may be chosen where no scenario is named: actions of scenarios wait for theirs. None: all may."""
+    of_scenarios = {name for scenario in context.scenarios.values() for name in scenario.actions}
+    return tuple(name for name in context.actions if name not in of_scenarios) if of_scenarios else None
 
 
 def _resolve(context: DecisionContext, customer: Customer) -> str | None:

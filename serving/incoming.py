@@ -75,10 +75,15 @@ async def body(headers: Headers, receive: Receive) -> bytes:
     return bytes(got)
 
 
+def is_key(key: bytes) -> bool:
+    """Whether it can be an idempotency key: printable ASCII, so hardly anybody's name."""
+    return 1 <= len(key) <= MAX_KEY and key.isascii() and key.decode().isprintable()
+
+
 def idempotency_key(headers: Headers) -> str:
     """The key under which a repeated request gets the first one's answer; Problem 400 without one."""
     key = headers.get(b"idempotency-key", b"")
-    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.decode().isprintable():
+    if not is_key(key):
         detail = (
             f"send `Idempotency-Key` with 1 to {MAX_KEY} printable ASCII characters, the same when you "
             "repeat this request; or ask for a preview"

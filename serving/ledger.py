@@ -250,12 +250,10 @@ class Ledger:
             return found
 
     def freed(self) -> set[str]:
-        """Decisions whose last delivery says that the contact did not happen."""
+        """Decisions whose deliveries say that the contact did not happen: none of them that it was sent."""
         with self._used("read"):
-            rows = self._db.execute(
-                "SELECT decision_id, status FROM deliveries ORDER BY at, number"
-            ).fetchall()
-        return {id for id, status in dict(rows).items() if status in FREED}
+            rows = self._db.execute("SELECT decision_id, status FROM deliveries").fetchall()
+        return {id for id, _ in rows} - {id for id, status in rows if status not in FREED}
 
     def sent(self) -> Iterator[dict[str, Any]]:
         """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,

@@ -60,12 +60,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """status: what became of a report. why: if it counts for nothing, what of it is late."""
+    """status: what became of a report. why: if it counts for nothing, what of it is late. used: of a
+    delivery, whether the contact is used up, by this one or by another."""
 
     status: Literal["accepted", "duplicate"]
     why: Literal["after_window", "after_maturity"] | None
     window_end: datetime
     matures_at: datetime
+    used: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -79,9 +81,9 @@ class Kept(msgspec.Struct, frozen=True):
 def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
     """Record one, within a transaction; what that means, or why it was not taken."""
     found = store.execute(
-        "SELECT d.as_of, d.window_end, d.matures_at, c.body, p.pseudonym IS NOT NULL FROM decisions d "
-        "JOIN contexts c ON c.hash = d.context LEFT JOIN pseudonyms p ON p.pseudonym = d.pseudonym "
-        "WHERE d.id = ?",
+        "SELECT d.as_of, d.window_end, d.matures_at, c.body, p.pseudonym IS NOT NULL, d.channel "
+        "FROM decisions d JOIN contexts c ON c.hash = d.context "
+        "LEFT JOIN pseudonyms p ON p.pseudonym = d.pseudonym WHERE d.id = ?",
         (told.decision_id,),
     ).fetchone()
     if found is None:
@@ -89,6 +91,8 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     as_of, window_end, matures_at = window(*found[:4])
     if not found[4]:
         return CustomerErased("this decision was erased with its customer: nothing more is kept of it")
+    if isinstance(told, Delivery) and found[5] is None:
+        return ReportConflict("this decision was to do nothing: there is nothing to deliver")
     if to_us(told.at) < as_of - _SKEW:
         return ReportConflict("it happened before its decision: expected a later time, or another decision")
     table, values = _row(told)
@@ -122,7 +126,13 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     elif isinstance(told, Outcome) and max(recorded, 0 if revised is None else revised[1]) >= matures_at:
         why = "after_maturity"
     status: Literal["accepted", "duplicate"] = "accepted" if known is None else "duplicate"
-    return Reported(status, why, from_us(window_end), from_us(matures_at))
+    used = (
+        isinstance(told, Delivery)
+        and store.execute(
+            f"SELECT 1 FROM deliveries x WHERE x.decision_id = ? AND {USED} LIMIT 1", (told.decision_id,)
+        ).fetchone()
+    )
+    return Reported(status, why, from_us(window_end), from_us(matures_at), bool(used))
 
 
 def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept]]:

@@ -64,8 +64,9 @@ def replay(settings: Settings, decision_id: str) -> Replay:
 
 def _differences(recorded: Any, again: Any, path: str) -> list[str]:
     if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
-        # A field younger than the record is no difference.
-        return [d for key in recorded for d in _differences(recorded[key], again[key], f"{path}.{key}")]
+        # A field younger than the record is no difference, nor are better words for the same decision.
+        keys = [key for key in recorded if key != "text" and not key.endswith("_text")]
+        return [d for key in keys for d in _differences(recorded[key], again[key], f"{path}.{key}")]
     if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
         pairs = enumerate(zip(recorded, again, strict=True))
         return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{i}]")]

@@ -17,7 +17,7 @@ from features.moments import iso
 from features.settings import Settings
 from serving.api import UNKNOWN_FIELD, Body, Problem, worded
 from serving.events import AHEAD, EARLIEST, PATTERNS, Id, Short
-from serving.ledger_reports import FREED, Delivery, Outcome, Reported, Status, Type
+from serving.ledger_reports import Delivery, Outcome, Reported, Status, Type
 
 MAX_REPORTS = 1000  # in one request
 MONEY = ("order", "refund")  # types whose value is money
@@ -28,8 +28,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 class DeliveryReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of a decision. source, id: who says so, and under which id, so that a repeat is known.
 
-    blocked, cancelled and expired give a reserved contact back; sent and delivered use it up. blocked_by: by
-    what it was.
+    blocked, cancelled and expired give a reserved contact back; sent and delivered use it up for good.
+    blocked_by: by what it was.
     """
 
     source: Short
@@ -156,7 +156,7 @@ def outcomes(results: Sequence[DeliveryAnswer | OutcomeAnswer | ReportRefused]) 
 
 
 def _delivery(told: DeliveryReport, found: Reported) -> DeliveryAnswer:
-    contact: Literal["used", "released"] = "released" if told.status in FREED else "used"
+    contact: Literal["used", "released"] = "used" if found.used else "released"
     return DeliveryAnswer(told.source, told.id, told.decision_id, found.status, contact)
 
 

@@ -5,9 +5,10 @@
     spending      what a day's decisions hold or have spent, in millionths of the currency, by scenario
 
 A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
-that moment; blocked, cancelled or expired, it is free again, and its money too. If nobody has said anything
-by `until`, it is free too. Both tables follow from decisions and deliveries; they are kept so that counting
-takes no longer as the ledger grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
+that moment; blocked, cancelled or expired and never sent, it is free again, and its money too. If nobody has
+said anything by `until`, it is free too. Both tables follow from decisions and deliveries; they are kept so
+that counting takes no longer as the ledger grows. What writes runs inside a transaction of the ledger
+(`Ledger.deciding`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -101,20 +102,18 @@ def sweep(store: Store, now: datetime) -> None:
 
 
 def settle(store: Store, decision_id: str) -> None:
-    """What its deliveries mean for what a decision holds: of these, what happened last counts."""
-    last = store.execute(
-        "SELECT status, at FROM deliveries WHERE decision_id = ? ORDER BY at DESC, number DESC LIMIT 1",
-        (decision_id,),
-    ).fetchone()
-    if last is None:
+    """What its deliveries mean for what a decision holds. What was sent once, the customer has: no later
+    status gives the contact back."""
+    told = store.execute("SELECT status, at FROM deliveries WHERE decision_id = ?", (decision_id,)).fetchall()
+    if not told:
         return
-    status, at = last
-    _become(store, decision_id, KEPT if status in SENT else FREE)
-    if status in SENT:  # what follows moves with the first
+    sent = [at for status, at in told if status in SENT]
+    _become(store, decision_id, KEPT if sent else FREE)
+    if sent:  # what follows moves with the first
         store.execute(
             "UPDATE reservations SET at = at + ? - (SELECT min(at) FROM reservations WHERE decision_id = ?) "
             "WHERE decision_id = ?",
-            (at, decision_id, decision_id),
+            (max(sent), decision_id, decision_id),
         )
 
 

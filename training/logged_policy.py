@@ -17,6 +17,7 @@ from training.policy_value import LoggedDecisions, PolicyValue, evaluate
 from training.uplift_learners import Ints, Numbers, Outcomes
 
 GREEDY = "greedy"  # the action with the largest chance: what is decided when nothing is drawn
+HARMS = ("opt_out", "complaint")  # outcomes of which less is better
 MODELLED = 1_000  # decisions, from which on the outcome of each arm is modelled
 FOLDS = 2
 
@@ -33,10 +34,11 @@ def judged(logged: Logged, choice: Ints, outcome: str = "margin") -> PolicyValue
         y -= some.cost
     target = np.zeros((len(some), len(some.actions)))
     target[np.arange(len(some)), allowed(some, chosen)] = 1.0
-    return evaluate(LoggedDecisions(
+    found = evaluate(LoggedDecisions(
         arm=some.action, propensity=some.given, outcome=y, target=target, predicted=_predicted(some, y),
         customer=[str(of) for of in some.customer],
     ))  # fmt: skip
+    return replace(found, harm=outcome in HARMS)
 
 
 def warned(found: PolicyValue, more: Sequence[Words]) -> PolicyValue:

@@ -92,7 +92,8 @@ class Clipped:
 
 @dataclass(frozen=True)
 class PolicyValue:
-    """effective: size of a sample of equal weights that would be as sure, in customers. logged: its mean."""
+    """effective: size of a sample of equal weights that would be as sure, in customers. logged: its mean.
+    harm: less of the outcome is better."""
 
     decisions: int
     customers: int
@@ -103,6 +104,7 @@ class PolicyValue:
     estimates: tuple[Estimate, ...]
     clipping: tuple[Clipped, ...]
     warnings: tuple[Words, ...]
+    harm: bool = False
 
     @property
     def verdict(self) -> Words:
@@ -110,9 +112,10 @@ class PolicyValue:
         sure = [of for of in self.estimates if of.name in ("SNIPS", "DR")]
         if self.warnings:
             return Words("The data cannot carry a verdict", "现有数据不足以得出结论")
-        if all(of.gain_low > 0 for of in sure):
+        more, less = all(of.gain_low > 0 for of in sure), all(of.gain_high < 0 for of in sure)
+        if less if self.harm else more:
             return Words("Better than what was done", "优于实际执行的策略")
-        if all(of.gain_high < 0 for of in sure):
+        if more if self.harm else less:
             return Words("Worse than what was done", "劣于实际执行的策略")
         return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
 

@@ -441,6 +441,24 @@ def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publ
     with pytest.raises(IdempotencyConflict):
         decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 3})
     assert replay(settings, answer.decision_id or "").verdict == "equal"
+    elsewhere = decided(settings)
+    rest = {why for name, why in rejected(elsewhere).items() if name != "nothing"}
+    assert rest == {"not_a_candidate"}, "birthday wishes wait for a birthday"
+    assert elsewhere.text.en == "Do nothing. No action was asked about."
+
+
+def test_why_nothing_is_done_is_told_as_it_is(settings: Settings, publish: Publish) -> None:
+    """Else an operator reads that nothing pays, while a cap, a pause or the holdout is why."""
+    publish(contacts_30d=9)
+    capped = decided(settings)
+    assert capped.text.en == "Do nothing. The limit on marketing contacts is reached."
+    assert not capped.explore or "Drawn" not in capped.text.en
+
+
+def test_the_holdout_is_why_nothing_is_done(settings: Settings, publish: Publish) -> None:
+    policy(settings, holdout="1.0")
+    publish()
+    assert "marketing leaves alone" in decided(settings).text.en
 
 
 def test_an_action_of_unknown_worth_is_not_scored_and_the_answer_can_be_repeated(

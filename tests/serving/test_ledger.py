@@ -209,12 +209,15 @@ def test_a_contact_that_did_not_happen_is_given_back(ledger: Ledger, status: Any
     write(ledger, entry())
     ledger.report([delivery(status, blocked_by="printer" if status == "blocked" else None)], NOW)
     assert len(ledger.held("marie", NOW - DAY, NOW)) == left
-    late = [delivery("delivered", "3", at=NOW + 2 * DAY), delivery("blocked", "2", at=NOW + DAY)]
+    late = [delivery("delivered", "3", at=NOW + 2 * DAY), delivery("expired", "2", at=NOW + 3 * DAY)]
     ledger.report(late, NOW + 3 * DAY)
     contact = Contact(NOW + 2 * DAY, "mail", "campaign_a")
     assert ledger.held("marie", NOW - DAY, NOW) == (contact,), (
-        "what happened last counts, whatever came in last"
+        "what was sent once stays sent, whatever is told afterwards"
     )
+    write(ledger, entry("d0", action="nothing", channel=None, reserves=False))
+    (nothing,) = ledger.report([delivery("sent", "5", "d0")], NOW)
+    assert isinstance(nothing, ReportConflict), "of a decision to do nothing there is nothing to deliver"
     (unknown,) = ledger.report([delivery("sent", "4", "d9")], NOW)
     assert isinstance(unknown, UnknownDecision)
 

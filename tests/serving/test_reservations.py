@@ -73,7 +73,9 @@ def test_what_did_not_happen_gives_its_contact_and_its_money_back(
     assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + HOUR / 2] * left
     assert ledger.spent(BUDGETS, DECEMBER, later) == pytest.approx((0.1 * left, 0.1 * left, 0.0))
     deliver(ledger, "delivered", NOW + DAY)
-    assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY], "what happened last counts"
+    assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY]
+    deliver(ledger, "expired", NOW + 2 * DAY)  # a nightly job that ends whatever is old
+    assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY], "what was sent, the customer has"
     assert ledger.spent(BUDGETS, DECEMBER, later)[0] == 0.1
 
 

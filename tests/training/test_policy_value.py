@@ -107,7 +107,10 @@ def test_a_better_policy_is_called_better_and_a_worse_one_worse() -> None:
     for pick, says in ((log.predicted.argmax(axis=1), "Better"), (log.predicted.argmin(axis=1), "Worse")):
         target = np.zeros_like(log.target)
         target[rows, pick] = 1.0
-        assert evaluate(replace(log, target=target)).verdict.en.startswith(says)
+        found = evaluate(replace(log, target=target))
+        assert found.verdict.en.startswith(says)
+        of_harm = {"Better": "Worse", "Worse": "Better"}[says]
+        assert replace(found, harm=True).verdict.en.startswith(of_harm), "more opt-outs are no success"
 
 
 def test_the_logged_policy_itself_gains_nothing() -> None:
