@@ -156,8 +156,8 @@ def show_simulated(done: Simulated, world: World, dry_run: bool) -> None:
     console().print(shown)
     say(f"{done.folder}: {size}" + ("" if done.changed else " (nothing new: it holds this shop already)"))
     say(
-        f"Next: `export PROPENSITY_SHOP={done.folder} PROPENSITY_AS_OF={iso(world.end)}` (its days are over), "
-        "then `propensity ingest`."
+        f"Next: `export PROPENSITY_SHOP={done.folder} PROPENSITY_AS_OF={iso(world.end)}` (its days are "
+        "over), then `propensity ingest`."
     )
 
 
