@@ -1,4 +1,4 @@
-"""What a proposal got wrong without a word: tomorrow's file, when an order was cancelled, one person as two."""
+"""What a proposal got wrong without a word: tomorrow's file, a cancellation, one person as two."""
 
 import tomllib
 import zipfile
