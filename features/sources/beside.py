@@ -5,6 +5,7 @@ from pathlib import Path
 
 from features.errors import PropensityError
 from features.shop import Shop
+from features.sources.declared import Reading
 from features.sources.mapping import declaration
 from features.sources.raw import columns_of
 
@@ -13,7 +14,10 @@ NAMED = 5  # files in one note
 
 def unread_beside(shop: Shop, names: Iterable[str], folder: Path | None = None) -> list[str]:
     """A line for each reading of these sources that has such files. folder: as ingestion was given."""
-    readings, read = [], set()
+    readings: list[Reading] = []
+    read: set[Path] = set()
+    told: set[Path] = set()
+    said: list[str] = []
     chosen = [name for name in names if name in shop.mappings]
     for name in dict.fromkeys([*chosen, *shop.mappings]):
         try:
@@ -22,7 +26,6 @@ def unread_beside(shop: Shop, names: Iterable[str], folder: Path | None = None) 
             continue
         read |= {path.resolve() for reading in found for _, path in reading.files}
         readings += found if name in chosen else []
-    said, told = [], set()
     for reading in readings:
         if not reading.files or reading.format.header is not None:  # without a header any file is alike
             continue

@@ -284,17 +284,17 @@ def returns(
         values = [str(v) for v, _ in roles["status"].column.top]
         back = [v for v in values if re.search(RETURNED, v, re.I)]
         gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
-        found: list[Special] = []
+        specials: list[Special] = []
         for key, some in (("returns", back), ("cancelled", gone)):
             lines = (
                 f"column = {text(roles['status'].column.name)}",
                 f"values = {json.dumps(some, ensure_ascii=False)}",
             )
             if some and key == "cancelled":
-                found.append((key, *_cancelled(connection, roles, columns, some, back, lines)))
+                specials.append((key, *_cancelled(connection, roles, columns, some, back, lines)))
             elif some:
-                found.append((key, "", lines))
-        return found
+                specials.append((key, "", lines))
+        return specials
     return []
 
 
