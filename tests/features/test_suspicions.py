@@ -10,7 +10,6 @@ from dirty import write_shop
 
 from features.describe import measure
 from features.describe.verdict import judge
-from features.ingestion.ingest import ingest
 from features.settings import Settings
 from propensity import main
 
@@ -156,10 +155,3 @@ def test_files_that_no_mapping_reads_are_named_if_they_are_like_those_that_are(t
     assert "note: web_2.csv has the columns of web_1.csv, and no mapping reads it" in text
     assert "till.csv has" not in text
     assert "other.csv" not in text
-
-
-def test_what_is_suspected_is_said_in_the_account(tmp_path: Path) -> None:
-    files = {"web.csv": HEAD + _rows(date(2022, 1, 1), 150) + "late,x,2024-01-01,5\n"}
-    settings = _shop(tmp_path, _mapping("web", "web.csv"), files)
-    assert [one.kind for one in ingest(settings).suspicions] == ["alone"]
-    assert [one.kind for one in ingest(settings).suspicions] == ["alone"], "the same files are no better"
