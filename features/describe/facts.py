@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from features.describe.gaps import Gap
+from features.ingestion.suspicions import Suspicion
 from features.unread import Unread
 
 EVENTS = ("orders", "contacts", "responses", "interactions", "memberships", "cases", "surveys", "consents")
@@ -104,6 +105,7 @@ class Facts:
     features: int  # declared
     absent: tuple[Absent, ...]
     unread: tuple[Unread, ...]  # what of the log no feature reads
+    suspicions: tuple[Suspicion, ...]
     customers: int
     buyers: int
     one_time: int

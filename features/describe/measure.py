@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from features.definitions import catalogue
 from features.describe.absent import absent
 from features.describe.facts import EVENTS, Account, Consent, Facts, Month, Part
 from features.describe.gaps import Gap, find_gaps
+from features.ingestion.suspicions import Suspicion, suspicions
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
@@ -48,7 +50,10 @@ def measure(settings: Settings, progress: Progress | None = None) -> Facts:
             gaps += [gap for gap in found if not any(_same(gap, other) for other in gaps)]
         if progress:
             progress("customers and months", len(streams), len(streams) + 1)
-        return _facts(settings, log, shop, manifest, counting, parts, gaps)
+        kept = settings.home / "parts"
+        places = {s: kept / s / facts["part"] for s, facts in manifest["sources"].items() if "part" in facts}
+        odd = suspicions(shop, places, settings.memory, Path(spill) / "parts")
+        return _facts(settings, log, shop, manifest, counting, parts, gaps, odd)
 
 
 def _facts(
@@ -59,6 +64,7 @@ def _facts(
     counting: "_Counting",
     parts: list[Part],
     gaps: list[Gap],
+    odd: tuple[Suspicion, ...],
 ) -> Facts:
     features = catalogue(shop.declared("FEATURES"))
     months, orders = counting.months(), counting.orders()
@@ -78,6 +84,7 @@ def _facts(
         features=len(features),
         absent=absent(log, features),
         unread=tuple(unread(held(log), features)),
+        suspicions=odd,
         orders=sum(month.orders for month in months),
         sales=sum((month.sales for month in months), Decimal()),
         returns=sum(month.returns for month in months),

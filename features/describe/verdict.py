@@ -115,6 +115,8 @@ def _stops(facts: Facts) -> Iterator[Finding]:
 
 
 def _looks(facts: Facts) -> Iterator[Finding]:
+    for odd in facts.suspicions:
+        yield Finding("look", odd.what, odd.do)
     missing = [gap for gap in facts.gaps if not gap.holidays]
     if missing:
         worst = max(missing, key=lambda gap: gap.usual - gap.found)

@@ -27,6 +27,7 @@ from features.ingestion.scrubbing import erased_in, obeying
 from features.ingestion.shrinkage import Shrunk, shrunk
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
+from features.ingestion.suspicions import Suspicion, suspicions
 from features.log import Log
 from features.settings import Settings
 from features.shop import Shop, shop_of
@@ -63,6 +64,7 @@ class Ingested:
     in_vain: corrections that are no better (see `rejects.py`).
     shrunk: what the log before had of these sources, and this one has not.
     held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
+    suspicions: what looks wrong although no row breaks a contract.
     """
 
     generation: str
@@ -76,6 +78,7 @@ class Ingested:
     in_vain: tuple[InVain, ...] = ()
     shrunk: tuple[Shrunk, ...] = ()
     held: tuple[Held, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def lost(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -147,22 +150,27 @@ def take(
         told = {name: facts["stamp"] for name, facts in before["sources"].items()}
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
         if obeys and not gone and stamps.items() <= told.items() and not Log.open(settings).damaged():
-            return _ingested(
+            same = _ingested(
                 Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
+            odd = suspicions(shop, _places(settings, before), settings.memory, scratch / "work")
+            shutil.rmtree(scratch, ignore_errors=True)
+            return replace(same, suspicions=odd)
         try:
             parts = [_part(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
             fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
+            places = _places(settings, before) | {part.source: part.folder for part in parts}
+            odd = suspicions(shop, places, settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
                 done = _ingested(Log.at(here), generation, here / "rejects", changed=True)
-                return replace(done, shrunk=fewer)
+                return replace(done, shrunk=fewer, suspicions=odd)
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
             done = _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
-            return replace(done, shrunk=fewer)
+            return replace(done, shrunk=fewer, suspicions=odd)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -17,7 +17,7 @@ _ALWAYS_MADE = {
     "order_lines": ("order_id", "line", "items", "discount", "coupon", "customer_id", "at"),
     "customers": ("at",),
     "identities": ("at",),
-    "scores": ("at", "name"),
+    "scores": ("at",),
     "tags": ("origin",),
 }
 

@@ -61,7 +61,8 @@ def find(
         )
     if fixed:
         todo.append(
-            "# DECIDE: files of another kind are named alike: name tomorrow's files here, or move them apart"
+            "# DECIDE: other files, not looked at or of another kind, are named alike: name tomorrow's files here, "
+            "or move the others apart"
         )
     for column in columns:
         if column.rows and (empty := empty_in(connection, column.name)):
@@ -73,7 +74,7 @@ def find(
         whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
-        buyers=_buyers(connection, roles), returns=returns(connection, roles),
+        buyers=_buyers(connection, roles), returns=returns(connection, roles, columns),
         again=again, ids_again=ids_again,
     )  # fmt: skip
 

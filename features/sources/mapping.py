@@ -285,6 +285,7 @@ def _check_required(declared: Declared) -> None:
             spare -= {"customer_id", "at"}
         if table == "scores":
             spare.add("known_at" if "known_at" in has or reading.delivered else "at")
+            spare |= {"name"} if reading.lists else set()  # each of them names its column
             if not reading.delivered and not has & {"known_at", "at"}:
                 raise SettingsError(
                     f"{reading.where} does not say when its scores were known: give columns.known_at, or "

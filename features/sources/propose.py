@@ -16,6 +16,7 @@ from features.sources.kinds import propose_kind
 from features.sources.mapping import declaration
 from features.sources.proposed import (
     REFUNDS,
+    currencies,
     customer,
     decimals,
     format_lines,
@@ -223,7 +224,14 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         refunds = refunded(roles, columns, one.name) if table != "products" else None
         specials = (one.returns if table != "products" else []) if refunds is None else [REFUNDS]
         found, notes = values(roles, columns, table, one.pads, prefix)
-        lines = [*begin, f"table = {text(table)}", *files, *decimals(roles), *repetitions(table, one)]
+        lines = [
+            *begin,
+            f"table = {text(table)}",
+            *files,
+            *decimals(roles),
+            *currencies(roles),
+            *repetitions(table, one),
+        ]
         lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
         for key, remark, special in specials:
             lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
@@ -246,15 +254,21 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
                 f"  one row a customer, but it is like {like}: a reading to fill in is written as a comment",
                 f"  Its columns: {', '.join(c.name for c in columns)}",
             ]
-            return skeleton(name, like, files, roles, columns, None), notes
+            return skeleton(name, like, files, roles, columns, None, _whose(one, roles)), notes
         kept, personal = attributes(columns, {who.column.name, since.name if since else ""})
         lines = [*begin, 'table = "customers"', *files, *repetitions("customers", one)]
         lines += [f"attributes = {json.dumps(kept, ensure_ascii=False)}"] if kept else []
-        lines += [f"[mapping.{name}.read.columns]", f"customer_id = {customer(who.column, one.pads.get('customer_id', 0))}"]  # fmt: skip
+        lines += [f"[mapping.{name}.read.columns]", f"customer_id = {_whose(one, roles)}"]
         lines += [f"at = {''.join(time(since))}"] if since else []
         left = [f"  left out, for they are personal: {', '.join(personal)}"] if personal else []
         return _with_the_rest(lines, one, "customers", [*_why({"customer_id": who}, lines), *left])
     return _as_comment(one, name, files, roles)
+
+
+def _whose(one: Found, roles: Mapping[str, Guess]) -> str | None:
+    """The declaration of the customer's id: written as in the readings that need no filling in."""
+    who = roles.get("customer_id")
+    return customer(who.column, one.pads.get("customer_id", 0)) if who else None
 
 
 def _as_comment(
@@ -271,7 +285,7 @@ def _as_comment(
         return [], said
     at = time(roles["at"].column)[0] if "at" in roles else None
     said.append(f"  It is like {like}: a reading to fill in is written as a comment")
-    return skeleton(name, like, files, roles, one.columns, at), said
+    return skeleton(name, like, files, roles, one.columns, at, _whose(one, roles)), said
 
 
 def _why(roles: Mapping[str, Guess], lines: list[str]) -> list[str]:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from features.sources.guesses import EPOCHS, Column, Guess, rate
-from features.sources.raw import Format, quoted
+from features.sources.guesses import EPOCHS, SURE, Column, Guess, rate
+from features.sources.raw import Format, literal, quoted
 from features.sources.sheet import meanings, text, translated
+from features.sources.values import NULLS
 
 if TYPE_CHECKING:
     import duckdb
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
 NOBODY = r"散客|散户|匿名\w*|游客|非会员|无|未知|inconnu|anonyme|unbekannt|guest|anonymous|anon|unknown|walk.?in|cash|none|n/?a|-+|\?+"
@@ -127,6 +129,16 @@ def decimals(roles: Mapping[str, Guess]) -> list[str]:
             '# DECIDE: some columns have a decimal comma, others a point: say { column = "...", decimal = "," }'
         ]
     return []
+
+
+def currencies(roles: Mapping[str, Guess]) -> list[str]:
+    """A column of currencies, as a comment: with it, rows of another than the shop's are rejected."""
+    if "currency" not in roles:
+        return []
+    name = text(roles["currency"].column.name)
+    return [
+        f"# currency = {{ column = {name} }}   # DECIDE: may be several; then what is not in the shop's own is rejected"
+    ]
 
 
 def repetitions(table: str, found: "Found") -> list[str]:
@@ -247,10 +259,13 @@ def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[
     return [f"ref = {_id(order)}"] if order else []
 
 
-def returns(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> list[Special]:
+def returns(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], columns: list[Column]
+) -> list[Special]:
     """Returns by a letter before the order id, or by a status; negative rows are returns by themselves.
 
-    Each: the key below the reading and its remark, and its lines.
+    Each: the key below the reading and its remark, and its lines. An order is cancelled when a time of such a
+    name says so: else it would be known to be before it was.
     """
     amount = roles.get("items") or roles.get("amount")
     if "order_id" in roles and amount:
@@ -269,10 +284,46 @@ def returns(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess])
         values = [str(v) for v, _ in roles["status"].column.top]
         back = [v for v in values if re.search(RETURNED, v, re.I)]
         gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
-        column = f"column = {text(roles['status'].column.name)}"
-        return [
-            (key, "", (column, f"values = {json.dumps(some, ensure_ascii=False)}"))
-            for key, some in (("returns", back), ("cancelled", gone))
-            if some
-        ]
+        specials: list[Special] = []
+        for key, some in (("returns", back), ("cancelled", gone)):
+            lines = (
+                f"column = {text(roles['status'].column.name)}",
+                f"values = {json.dumps(some, ensure_ascii=False)}",
+            )
+            if some and key == "cancelled":
+                specials.append((key, *_cancelled(connection, roles, columns, some, back, lines)))
+            elif some:
+                specials.append((key, "", lines))
+        return specials
     return []
+
+
+def _cancelled(
+    connection: "duckdb.DuckDBPyConnection",
+    roles: Mapping[str, Guess],
+    columns: list[Column],
+    gone: list[str],
+    back: list[str],
+    lines: tuple[str, ...],
+) -> tuple[str, tuple[str, ...]]:
+    """A remark, and the lines with the time of the cancellation, if a column has it."""
+    taken = {guess.column.name for guess in roles.values()}
+    status = f"trim({quoted(roles['status'].column.name)})"
+    for column in columns:
+        if column.format is None or column.name in taken or not re.search(CANCELLED_AT, column.name, re.I):
+            continue
+        x = quoted(column.name)
+        there = f"trim({x}) NOT IN ({', '.join(map(literal, NULLS))})"
+        of_gone, all_gone, elsewhere = connection.execute(
+            f"""SELECT count(*) FILTER ({there} AND {status} IN ({", ".join(literal(v.strip()) for v in gone)})),
+                       count(*) FILTER ({status} IN ({", ".join(literal(v.strip()) for v in gone)})),
+                       count(*) FILTER ({there} AND {status} NOT IN ({", ".join(literal(v.strip()) for v in gone + back)}))
+                FROM sample"""
+        ).fetchall()[0]
+        if of_gone >= SURE * all_gone and not elsewhere:
+            value, note = time(column)
+            return "", (*lines, f"at = {value}{note}")
+    return (
+        "  # DECIDE: no time says when they were, so they are taken back at once: at = COLUMN, if one does",
+        lines,
+    )

@@ -53,14 +53,31 @@ class Format:
         """`csv`, `parquet` or `jsonl`. SourceError for a file that is none of them."""
         if self.kind:
             return self.kind
-        suffixes = [s.lower() for s in path.suffixes if s.lower() not in PACKED]
-        kind = KINDS.get(suffixes[-1] if suffixes else "")
+        kind = KINDS.get(suffix_of(path))
         if kind is None:
             raise SourceError(
                 f"{path.name} is not a kind of file that is read: {', '.join(KINDS)}, each also with "
                 f'{", ".join(PACKED)}; save a workbook as CSV (UTF-8), or say `format = "csv"`'
             )
         return kind
+
+
+def suffix_of(path: Path) -> str:
+    """What a file's name says of its kind; of a zip whose own name does not, that of the one file in it."""
+    suffix = next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in PACKED), "")
+    if path.suffix.lower() == ".zip" and suffix not in KINDS:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                inside = _members(archive)
+        except (OSError, zipfile.BadZipFile):  # said where it is read
+            return suffix
+        within = Path(inside[0]).suffix.lower() if len(inside) == 1 else suffix
+        return suffix if within == ".parquet" else within  # which is not read as a stream
+    return suffix
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
 
 
 @contextmanager
@@ -83,7 +100,7 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
 
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
-            inside = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+            inside = _members(archive)
             if len(inside) != 1:
                 raise SourceError(f"{path.name} holds {len(inside)} files: expected one; unpack it first")
             with archive.open(inside[0]) as stream:

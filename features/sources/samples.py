@@ -12,7 +12,6 @@ from features.sources.guesses import SURE, formats_of, local_time
 from features.sources.raw import (
     BLOCK,
     KINDS,
-    PACKED,
     Format,
     columns_of,
     encoding_of,
@@ -21,6 +20,7 @@ from features.sources.raw import (
     load,
     opened,
     quoted,
+    suffix_of,
 )
 from features.sources.values import NULLS
 
@@ -33,6 +33,7 @@ HEAD = 8 * BLOCK  # bytes of a text file, for those rows
 SEPARATORS = (",", ";", "\t", "|")
 _DIGITS = re.compile(r"\d{4}(?:[-_.年月]\d+)+|\d+(?:[-.年月]\d+)*")
 _DATE = 4  # digits that make a number in a name a date, of which tomorrow's file has another
+_LAST = re.compile(r"(\.\w+)*")  # what follows the last number of a name: tomorrow's file has the next one
 
 
 def matched(given: Iterable[Path]) -> list[Path]:
@@ -56,8 +57,8 @@ def files_in(given: Iterable[Path]) -> list[Path]:
     for path in given:
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-            files.update(dict.fromkeys(p for p in inside if _kind(p) in KINDS))
-            if not any(_kind(p) in KINDS for p in inside):
+            files.update(dict.fromkeys(p for p in inside if suffix_of(p) in KINDS))
+            if not any(suffix_of(p) in KINDS for p in inside):
                 raise SourceError(
                     f"the folder {path} holds no file of a kind that is read: {', '.join(KINDS)}"
                 )
@@ -71,15 +72,11 @@ def files_in(given: Iterable[Path]) -> list[Path]:
 def left_out(given: Iterable[Path]) -> list[str]:
     """Names of files in folders that are of no kind that is read, such as workbooks."""
     inside = [p for path in given if path.is_dir() for p in sorted(path.rglob("*")) if p.is_file()]
-    return [p.name for p in inside if not p.name.startswith(".") and _kind(p) not in KINDS]
-
-
-def _kind(path: Path) -> str:
-    return next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in PACKED), "")
+    return [p.name for p in inside if not p.name.startswith(".") and suffix_of(p) not in KINDS]
 
 
 def patterns(names: list[str], folder: Path, known: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Globs that find these files and those that will come, from names that differ in digits or hold a date.
+    """Globs that find these files and those that will come: names differ in digits, hold a date, or end in a number.
 
     known: the names of all files of this kind. Second: names that stay as they are although a pattern would fit,
     as it would find files of another kind, too.
@@ -92,7 +89,10 @@ def patterns(names: list[str], folder: Path, known: Iterable[str]) -> tuple[list
     for alike in stems.values():
         runs = [_DIGITS.findall(name) for name in alike]
         moves = [len(set(n)) > 1 or sum(c.isdigit() for c in n[0]) >= _DATE for n in zip(*runs, strict=True)]
-        parts = [glob.escape(part) for part in _DIGITS.split(alike[0])]
+        given = _DIGITS.split(alike[0])
+        if runs[0] and _LAST.fullmatch(given[-1]):
+            moves[-1] = True
+        parts = [glob.escape(part) for part in given]
         pattern = parts[0]
         for move, run, part in zip(moves, runs[0], parts[1:], strict=True):
             pattern += ("[0-9]*" if move else run) + part

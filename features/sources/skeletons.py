@@ -73,9 +73,16 @@ def _wide_scores(columns: list[Column], customer: str) -> list[str]:
 
 
 def skeleton(
-    name: str, table: str, head: list[str], roles: dict[str, Guess], columns: list[Column], at: str | None
+    name: str,
+    table: str,
+    head: list[str],
+    roles: dict[str, Guess],
+    columns: list[Column],
+    at: str | None,
+    whose: str | None,
 ) -> list[str]:
-    """A reading as comments. head: its files and format; at: the declaration of its time, if one was seen."""
+    """A reading as comments. head: its files and format; at, whose: how its time and its customer's id are
+    declared, if they were seen: an id that is cleaned elsewhere and not here would be another person's."""
     taken = {g.column.name for role, g in roles.items() if role in ("customer_id", "at")}
     lines = [
         f"DECIDE: not placed, but like {table}: fill this in and take off the #;",
@@ -98,8 +105,8 @@ def skeleton(
         note = f"  # {words[1].replace(chr(39), '')}" if words else ""
         if column == "at" and at:
             lines.append(f"at = {at}")
-        elif column == "customer_id" and "customer_id" in roles:
-            lines.append(f"customer_id = {json.dumps(roles['customer_id'].column.name, ensure_ascii=False)}")
+        elif column == "customer_id" and whose:
+            lines.append(f"customer_id = {whose}")
         elif seen and words:
             values = ", ".join(f'{json.dumps(v, ensure_ascii=False)} = "..."' for v, _ in seen.top[:6])
             lines.append(

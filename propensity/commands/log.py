@@ -70,8 +70,10 @@ def ingest(
     Every row is accounted for. Rows that break a contract are kept beside the log, each with its reason; one
     of each kind is shown, with the value at fault. Ingesting the same files again changes nothing.
 
-    Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others; or
-    that the log had rows that their source's files have no more.
+    Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others;
+    that the log had rows that their source's files have no more; that one source, or a few rows long after
+    all others, decide where the log ends; or that customer ids would meet those of other files if they were
+    written alike.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
@@ -101,15 +103,20 @@ def ingest(
     from features.definitions import catalogue
     from features.ingestion.ingest import ingest as run
     from features.shop import shop_of
+    from features.sources.beside import unread_beside
     from features.unread import unread
-    from propensity.tables import progress_bar, show_ingested
+    from propensity.tables import progress_bar, say, show_ingested
 
     settings = settings_of()
     with progress_bar("Ingesting") as progress:
         done = run(settings, source, folder, dry_run, progress)
     shop = shop_of(settings)
     show_ingested(done, dry_run, unread(done.held, catalogue(shop.declared("FEATURES"))))
-    sys.exit(3 if done.lost or done.shrunk else 0)
+    for odd in done.suspicions:
+        say(f"WARNING: {odd.what.en} {odd.do.en}")
+    for line in unread_beside(shop, [source] if source else list(shop.sources), folder):
+        say(f"note: {line}")
+    sys.exit(3 if done.lost or done.shrunk or done.suspicions else 0)
 
 
 @main.group()

@@ -1,0 +1,183 @@
+"""What looks wrong with a log although no row breaks a contract: where it ends, and ids that meet nobody.
+
+A log is complete until its first source ends. So a source that was delivered no more ends it, and a year that
+was mistyped in one row moves that end by as much; both leave half of it empty, and say nothing.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from features import duck
+from features.ingestion.folding import INBOX
+from features.ingestion.mended import MENDED
+from features.ingestion.parts import Part
+from features.ingestion.strays import Stray, strays
+from features.log import DERIVED_TAGS, LEDGER
+from features.moments import parse_moment
+from features.shop import Shop
+from features.tables import TABLES
+from features.words import Words
+
+OURS = (INBOX, MENDED, DERIVED_TAGS, LEDGER)  # sources of which nobody delivers files
+LONGER = 28  # days that other sources may go on
+ALONE = 60  # days without a row, before the last ones
+FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer rows none is odd
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` meet nobody."""
+
+    kind: Literal["ends", "alone", "ids"]
+    source: str
+    what: Words
+    do: Words
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The last `rows` of `of` rows, known `days` after all others, which were known by the day `before`."""
+
+    table: str
+    before: date
+    days: int
+    rows: int
+    of: int
+    first: str  # its file, row and date
+
+
+def suspicions(
+    shop: Shop, places: Mapping[str, Path], memory: int | None, work: Path
+) -> tuple[Suspicion, ...]:
+    """What to look at. places: source -> the folder of its part; work: for what exceeds memory."""
+    there = [Part.open(f) for s, f in places.items() if s not in OURS and (f / "part.json").exists()]
+    found: list[Suspicion] = []
+    with duck.connect(memory=memory, folder=work) as connection:
+        ends: dict[str, date] = {}
+        for part in there:
+            if part.facts.get("complete_until") is None:
+                continue
+            until = parse_moment(part.facts["complete_until"]).astimezone(shop.zone).date()
+            ends[part.source] = until
+            alone = _alone(connection, part, shop)
+            if alone and (until - alone.before).days > ALONE:
+                ends[part.source] = alone.before
+                found.append(_said_alone(part.source, alone))
+        declared = {name for name, mapping in shop.mappings.items() if "complete_until" in mapping}
+        found += _early(ends, declared)
+        found += [_said_stray(stray) for stray in strays(connection, there)]
+    return tuple(found)
+
+
+def _alone(connection: duckdb.DuckDBPyConnection, part: Part, shop: Shop) -> _Alone | None:
+    """The last rows, if few and long after all others: of the orders, or of all tables if there are none."""
+    tables = ["orders"] if "orders" in part.tables else [t for t in part.tables if _dated(t)]
+    if not tables:
+        return None
+    local = f"(known_at AT TIME ZONE '{shop.zone.key}')::DATE"
+    rows = " UNION ALL ".join(f"SELECT {local} AS day FROM {_rows(part.path(t))}" for t in tables)
+    days = connection.execute(f"SELECT day, count(*) FROM ({rows}) GROUP BY day ORDER BY day DESC").fetchall()
+    total, after = sum(n for _, n in days), 0
+    few = max(1, FEW * total) if total >= LEAST else 0
+    since: date | None = None
+    for (day, n), (before, _) in zip(days, days[1:], strict=False):
+        after += n
+        if after > few:
+            break
+        if (day - before).days > ALONE:
+            since, usual, alone = day, before, after
+    if since is None:
+        return None
+    for table in (*tables, *(["order_lines"] if "order_lines" in part.tables else [])):
+        rows = f"{_rows(part.path(table))} POSITIONAL JOIN {_rows(part.origins(table))}"
+        first = connection.execute(
+            f"""SELECT file, line, ("at" AT TIME ZONE '{shop.zone.key}')::DATE FROM {rows}
+                WHERE {local} >= '{since}' AND file IS NOT NULL ORDER BY known_at, file, line LIMIT 1"""
+        ).fetchall()
+        if first:
+            file, line, day = first[0]
+            return _Alone(table, usual, (since - usual).days, alone, total, f"{file}, row {line + 1}: {day}")
+    return _Alone(tables[0], usual, (since - usual).days, alone, total, f"{since}")
+
+
+def _dated(table: str) -> bool:
+    return {"at", "customer_id", "known_at"} <= set(TABLES[table].columns) and table not in (
+        "customers",
+        "identities",
+    )
+
+
+def _rows(path: Path) -> str:
+    return f"read_parquet('{path}', hive_partitioning = false)"
+
+
+def _said_alone(source: str, one: _Alone) -> Suspicion:
+    reject = f"[mapping.{source}.read.reject]"
+    return Suspicion(
+        "alone",
+        source,
+        Words(
+            f"The last {one.rows:,} of {one.of:,} rows of {source} for {one.table} stand alone, "
+            f"{one.days:,} days after all others ({one.first}). The log would end there.",
+            f"{source}的{one.table}共{one.of:,}行，最后{one.rows:,}行孤立，比其余各行晚{one.days:,}天"
+            f"（{one.first}）。日志会因此止于该日。",
+        ),
+        Words(
+            f"If the date is a slip, correct it in the file or reject the row in {reject}; or say in "
+            f"[mapping.{source}] where its data ends: complete_until = {one.before}",
+            f"如日期有误，请在文件中更正，或在 {reject} 中拒绝该行；或在 [mapping.{source}] 中写明数据截止："
+            f"complete_until = {one.before}",
+        ),
+    )
+
+
+def _early(ends: Mapping[str, date], declared: set[str]) -> Iterator[Suspicion]:
+    """Sources that end long before another one; where that is declared, somebody meant it."""
+    latest = max(ends.values(), default=date.min)
+    longest = ", ".join(name for name, end in ends.items() if end == latest)
+    for source, end in sorted(ends.items(), key=lambda item: (item[1], item[0])):
+        days = (latest - end).days
+        if days > LONGER and source not in declared:
+            yield Suspicion(
+                "ends",
+                source,
+                Words(
+                    f"{source} ends the log: it is complete until {end}, while {longest} goes on "
+                    f"until {latest}, {days:,} days longer. What is later counts for no model.",
+                    f"{source}使日志提前结束：其数据只到{end}，而{longest}到{latest}，晚{days:,}天。之后的数据不会用于建模。",
+                ),
+                Words(
+                    f"Bring its later files; or, if it has nothing later to tell, say so in "
+                    f"[mapping.{source}]: complete_until = {latest}; or leave it out of `sources` in "
+                    "shop.toml.",
+                    f"请补充其后续文件；如之后确无数据，请在 [mapping.{source}] 中写明 "
+                    f"complete_until = {latest}；或从 shop.toml 的 sources 中去掉它。",
+                ),
+            )
+
+
+def _said_stray(one: Stray) -> Suspicion:
+    pad = f", pad = {one.pad}" if one.pad else ""
+    line = f'customer_id = {{ column = "...", clean = {json.dumps(one.clean)}{pad} }}'
+    lone = one.ids - one.met
+    return Suspicion(
+        "ids",
+        one.source,
+        Words(
+            f"{lone:,} of {one.ids:,} customer ids for {one.table} are nobody's elsewhere as they are "
+            f"written, but {one.mended:,} would be somebody's, were {one.file} of {one.source} written as "
+            f"{one.other}: one person is two now.",
+            f"{one.table}的{one.ids:,}个客户标识中有{lone:,}个在别处找不到；若{one.source}的{one.file}按{one.other}"
+            f"的写法，{one.mended:,}个可以对上：现在同一人成了两人。",
+        ),
+        Words(
+            f"In the reading of {one.file}: {line}. If they are other people, give them a customer_prefix.",
+            f"在读取 {one.file} 处写：{line}。如确为不同的人，请设置 customer_prefix。",
+        ),
+    )

@@ -1,0 +1,134 @@
+"""What a proposal got wrong without a word: tomorrow's file, a cancellation, one person as two."""
+
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from dirty import bring_in, write_shop
+
+from features.sources.propose import propose
+from propensity.shops import tables_text
+
+HEAD = "order_id,customer_id,date,total\n"
+
+
+def _sales(first: int, last: int, who: str = "c{n}") -> str:
+    return "".join(f"{n},{who.format(n=n)},2024-01-{1 + n % 28:02},5\n" for n in range(first, last))
+
+
+@pytest.mark.parametrize(
+    ("name", "next_one"),
+    [
+        ("orders_0.csv", "orders_1.csv"),
+        ("orders_05.csv", "orders_06.csv"),
+        ("export1.csv.zip", "export2.csv.zip"),
+    ],
+)
+def test_a_single_file_with_a_short_number_has_tomorrows_found_too(
+    tmp_path: Path, name: str, next_one: str
+) -> None:
+    """Else the next day's orders are ignored without a word."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    _write(raw / name, HEAD + _sales(10, 20))
+    settings = write_shop(tmp_path, propose([raw / name]).toml, {})
+    assert len(bring_in(settings).rows("orders")) == 10
+    _write(raw / next_one, HEAD + _sales(20, 25))
+    assert len(bring_in(settings).rows("orders")) == 15
+
+
+def _write(path: Path, text: str, member: str = "inside.csv") -> None:
+    if path.suffix != ".zip":
+        path.write_text(text)
+        return
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, text)
+
+
+def test_a_number_that_does_not_end_the_name_stays(tmp_path: Path) -> None:
+    _write(tmp_path / "till2_sales.csv", HEAD + _sales(10, 20))
+    assert 'files = ["till2_sales.csv"]' in propose([tmp_path]).toml
+
+
+def test_a_zip_is_read_by_the_name_of_the_file_in_it(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    _write(raw / "export.zip", HEAD + _sales(10, 20))
+    (raw / "broken.zip").write_bytes(b"PK no zip")
+    _write(raw / "letters.zip", "hello", "letter.docx")
+    proposal = propose([raw])
+    assert any("broken.zip, letters.zip" in note for note in proposal.notes), proposal.notes
+    assert len(bring_in(write_shop(tmp_path, proposal.toml, {})).rows("orders")) == 10
+
+
+def _cancelled(sometimes: str = "") -> str:
+    rows = ["order_id,customer_id,created_at,total,state,cancelled_at"]
+    for n in range(40):
+        gone = n % 4 == 0
+        when = f"2024-02-{1 + n % 28:02}T09:00:00Z" if gone else sometimes if n == 1 else ""
+        rows.append(f"{n},c{n},2024-01-{1 + n % 28:02}T09:00:00Z,5,{'CANCELLED' if gone else 'DONE'},{when}")
+    return "\n".join(rows) + "\n"
+
+
+def test_a_cancelled_order_is_known_to_be_when_it_was(tmp_path: Path) -> None:
+    """Taken back at once, a model would know of it before anybody did."""
+    (tmp_path / "orders.csv").write_text(_cancelled())
+    proposal = propose([tmp_path / "orders.csv"])
+    assert "Not placed" not in proposal.toml
+    orders = bring_in(write_shop(tmp_path, proposal.toml, {})).rows("orders")
+    back = [row for row in orders if row["ref"]]
+    assert len(back) == 10
+    assert all(row["known_at"].month == 2 for row in back), "when it was cancelled, not when it was placed"
+
+
+def test_a_time_that_others_have_too_is_not_when_they_were_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(_cancelled(sometimes="2024-02-02T09:00:00Z"))
+    toml = propose([tmp_path / "orders.csv"]).toml
+    assert 'at = "cancelled_at"' not in toml
+    assert "DECIDE: no time says when they were" in toml
+
+
+@pytest.mark.parametrize(
+    ("theirs", "declared"),
+    [
+        ("{n:05d}", '# customer_id = { column = "customer_id", clean = ["trim"], pad = 5 }'),
+        ("{n}", '# customer_id = { column = "customer_id", clean = ["trim", "whole"] }'),
+    ],
+)
+def test_a_reading_to_fill_in_writes_ids_as_the_others_do(tmp_path: Path, theirs: str, declared: str) -> None:
+    """Else one person is two: one who buys, and one who has a score."""
+    (tmp_path / "sales.csv").write_text(HEAD + _sales(95, 125, theirs))
+    form = "{n}" if "pad" in declared else "{n}.0"
+    scores = "".join(f"{form.format(n=n)},0.{n}\n" for n in range(95, 125))
+    (tmp_path / "risk_20240131.csv").write_text("customer_id,churn_score\n" + scores)
+    proposal = propose([tmp_path])
+    assert '# table = "scores"' in proposal.toml
+    assert declared in proposal.toml, proposal.toml
+
+
+def test_scores_in_rows_ask_for_their_name(tmp_path: Path) -> None:
+    """What is taken off its # must be a mapping, and what --tables says of it true."""
+    (tmp_path / "sales.csv").write_text(HEAD + _sales(0, 30))
+    rows = "".join(
+        f"c{n},2024-01-{1 + n % 28:02},0.{n}\nc{n},2024-02-{1 + n % 28:02},0.{n}\n" for n in range(30)
+    )
+    (tmp_path / "risk.csv").write_text("customer_id,day,churn_score\n" + rows)
+    proposal = propose([tmp_path])
+    text = proposal.toml
+    filled = text[text.index("# [[mapping") : text.index("# Its columns")].replace("# ", "")
+    assert 'name = { value = "..." }' in filled
+    assert tomllib.loads(filled)
+    log = bring_in(write_shop(tmp_path, f"{text}\n{filled.replace('...', 'risk')}", {}))
+    assert {row["name"] for row in log.rows("scores")} == {"risk"}
+    (line,) = [line for line in tables_text("scores").splitlines() if line.startswith("  name ")]
+    assert line.endswith("required")
+
+
+def test_a_currency_is_asked_about_where_it_is_to_be_said(tmp_path: Path) -> None:
+    rows = "".join(f"{n},c{n},2024-01-{1 + n % 28:02},5,GBP\n" for n in range(30))
+    (tmp_path / "sales.csv").write_text("order_id,customer_id,date,total,currency\n" + rows)
+    toml = propose([tmp_path / "sales.csv"]).toml
+    assert '# currency = { column = "currency" }   # DECIDE' in toml
+    ready = toml.replace("# currency = ", "currency = ")
+    assert len(bring_in(write_shop(tmp_path, ready, {})).rows("orders")) == 30

@@ -1,0 +1,157 @@
+"""What looks wrong with a log although no row breaks a contract must be said: half of it may be lost."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from dirty import write_shop
+
+from features.describe import measure
+from features.describe.verdict import judge
+from features.settings import Settings
+from propensity import main
+
+READ = """
+[[mapping.{source}.read]]
+table = "orders"
+files = "{files}"
+[mapping.{source}.read.columns]
+order_id = "no"
+customer_id = {who}
+at = "when"
+amount = "paid"
+channel = {{ value = "web" }}
+"""
+SCORES = """
+[[mapping.web.read]]
+table = "scores"
+files = "risk.csv"
+delivered = 2023-01-02
+scores = ["risk"]
+[mapping.web.read.columns]
+customer_id = "who"
+"""
+HEAD = "no,who,when,paid\n"
+
+
+def _mapping(source: str, files: str, who: str = '"who"', more: str = "") -> str:
+    return f"[mapping.{source}]\n{more}\n" + READ.format(source=source, files=files, who=who)
+
+
+def _rows(first: date, days: int, who: str = "c{n}", name: str = "") -> str:
+    return "".join(f"{name}{n},{who.format(n=n)},{first + timedelta(n)},5\n" for n in range(days))
+
+
+def _ingest(settings: Settings, *more: str) -> tuple[int, str]:
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    result = CliRunner().invoke(main, ["ingest", *more], env=here)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def _looks(settings: Settings) -> list[str]:
+    return [f"{f.what.en} {f.do.en}" for f in judge(measure(settings)).findings if f.weight == "look"]
+
+
+def _shop(folder: Path, mapping: str, files: Mapping[str, str]) -> Settings:
+    return write_shop(folder, mapping, files)
+
+
+def test_a_source_that_ends_early_is_said_to_end_the_log(tmp_path: Path) -> None:
+    """The log's end went back by a year and a half, exit code 0, and then there was not enough to model."""
+    mapping = _mapping("web", "web.csv") + _mapping("till", "till.csv")
+    files = {
+        "web.csv": HEAD + _rows(date(2023, 1, 1), 150, name="w"),
+        "till.csv": HEAD + _rows(date(2023, 1, 1), 60),
+    }
+    settings = _shop(tmp_path, mapping, files)
+    for words in (["--dry-run"], [], []):
+        code, text = _ingest(settings, *words)
+        assert (code, "till ends the log" in text) == (3, True), text
+        assert "[mapping.till]: complete_until = 2023-05-31" in text
+    assert any("till ends the log" in look for look in _looks(settings))
+    toml = settings.shop / "shop.toml" if settings.shop else tmp_path
+    meant = toml.read_text().replace("[mapping.till]\n", "[mapping.till]\ncomplete_until = 2023-05-31\n")
+    toml.write_text(meant)
+    code, text = _ingest(settings)
+    assert (code, "ends the log" in text, "complete until 2023-05-30" in text) == (0, False, True), text
+
+
+def test_sources_that_end_days_apart_are_in_order(tmp_path: Path) -> None:
+    mapping = _mapping("web", "web.csv") + _mapping("till", "till.csv")
+    files = {
+        "web.csv": HEAD + _rows(date(2023, 1, 1), 60, name="w"),
+        "till.csv": HEAD + _rows(date(2023, 1, 1), 40),
+    }
+    assert _ingest(_shop(tmp_path, mapping, files))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "gap", "warns"),
+    [(150, 700, True), (150, 50, False), (50, 700, False)],
+    ids=["a slip", "a pause", "too few rows to tell"],
+)
+def test_a_row_that_stands_alone_at_the_end_is_said_to_move_it(
+    tmp_path: Path, rows: int, gap: int, warns: bool
+) -> None:
+    """One mistyped year added two empty years to the log, and nothing was said."""
+    late = date(2022, 1, 1) + timedelta(rows - 1 + gap)
+    files = {"web.csv": HEAD + f"late,x,{late},5\n" + _rows(date(2022, 1, 1), rows)}
+    settings = _shop(tmp_path, _mapping("web", "web.csv"), files)
+    code, text = _ingest(settings)
+    assert (code, "stand alone" in text) == ((3, True) if warns else (0, False)), text
+    if warns:
+        assert f"700 days after all others (web.csv, row 1: {late})" in text
+        assert any("stand alone" in look for look in _looks(settings))
+        remedy = "complete_until = 2022-05-31"
+        assert remedy in text
+        shop = tmp_path / "shop" / "shop.toml"
+        shop.write_text(shop.read_text().replace("[mapping.web]\n", f"[mapping.web]\n{remedy}\n"))
+        assert _ingest(settings)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("bought", "scored", "remedy", "of"),
+    [
+        ("{n}", "{n}.0", 'clean = ["trim", "whole"] }', "risk.csv"),
+        ("{n}.0", "{n}", 'clean = ["trim", "whole"] }', "web.csv"),
+        ("{n:05d}", "{n}", 'clean = ["trim", "whole"], pad = 5 }', "risk.csv"),
+        ("{n}", " {n} ", 'clean = ["trim"] }', "risk.csv"),
+        ("{n}", "{n}", "", ""),
+        ("a{n}", "b{n}", "", ""),
+    ],
+)
+def test_ids_that_are_written_otherwise_are_told_with_the_line_that_mends_them(
+    tmp_path: Path, bought: str, scored: str, remedy: str, of: str
+) -> None:
+    """Else one person is two: a buyer without a score, and a score without orders."""
+    files = {
+        "web.csv": HEAD + _rows(date(2023, 1, 1), 40, bought),
+        "risk.csv": "who,risk\n" + "".join(f"{scored.format(n=n)},0.5\n" for n in range(60)),
+    }
+    settings = _shop(tmp_path, _mapping("web", "web.csv") + SCORES, files)
+    code, text = _ingest(settings)
+    assert (code, "one person is two" in text) == ((3, True) if remedy else (0, False)), text
+    if remedy:
+        assert "60 of 60 customer ids for scores" in text
+        assert "40 would be somebody's" in text
+        assert f'In the reading of {of}: customer_id = {{ column = "...", {remedy}' in text
+        assert any("one person is two" in look for look in _looks(settings))
+
+
+def test_files_that_no_mapping_reads_are_named_if_they_are_like_those_that_are(tmp_path: Path) -> None:
+    """A mapping that names one file ignores the next one without a word."""
+    files = {
+        "web_1.csv": HEAD + _rows(date(2023, 1, 1), 10),
+        "web_2.csv": HEAD + _rows(date(2023, 1, 11), 10, name="w"),
+        "other.csv": "colour,shape\nred,round\n",
+        "till.csv": HEAD + _rows(date(2023, 1, 11), 10, name="t"),
+    }
+    mapping = _mapping("web", "web_1.csv") + _mapping("till", "till.csv")
+    code, text = _ingest(_shop(tmp_path, mapping, files), "web")
+    assert code == 0
+    assert "note: web_2.csv has the columns of web_1.csv, and no mapping reads it" in text
+    assert "till.csv has" not in text
+    assert "other.csv" not in text
