@@ -46,9 +46,8 @@ from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
-from features.sources.corrected import corrected
-from features.sources.mapping import declaration
-from features.sources.raw import literal, load
+from features.sources.corrected import corrected, readings_of, zone_of
+from features.sources.raw import literal, load, quoted
 from features.sources.samples import sniff
 from features.sources.values import MACROS
 from features.tables import TABLES
@@ -200,9 +199,17 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
 def _day(settings: Settings) -> tuple[str, str]:
     """SQL over a reject: its day, and whether it is one without a time, known when it was over."""
     shop = shop_of(settings)
-    zones = {name: declaration(shop, name, find=False).zone for name in shop.mappings}
-    cases = " ".join(f"WHEN {literal(name)} THEN {literal(zone)}" for name, zone in zones.items())
-    zone = f"CASE source {cases} ELSE {literal(shop.zone.key)} END" if cases else literal(shop.zone.key)
+    record = "TRY_CAST(row->>'$._given' AS JSON)->'file'"
+    cases = [
+        f"""WHEN source = {literal(name)} AND "table" = {literal(table)} AND {which}
+            THEN {zone_of(reading, f"({record})")}"""
+        for name in shop.mappings
+        for table in TABLES
+        for reading, which in readings_of(shop, name, table)
+    ]
+    zone = literal(shop.zone.key)
+    if cases:
+        zone = f"(CASE {' '.join(cases)} ELSE {zone} END)"
     local = f"(TRY_CAST(row->>'$.at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     known = f"(TRY_CAST(row->>'$.known_at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     return f"strftime({local}, '%Y-%m-%d')", f"({local} = {local}::DATE AND {known} = {local}::DATE + 1)"
@@ -274,6 +281,7 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
     changed += " AND refused IS NULL" if "refused" in have else ""
     lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
+    lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in ("file", RECORD) if c not in have)
     mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER
                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
@@ -310,4 +318,5 @@ def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:
     """CREATE TABLE _mended: the corrections that count."""
     for macro in MACROS:
         connection.execute(macro)
+    connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     connection.execute(f"CREATE OR REPLACE TABLE _mended AS {mended}")
