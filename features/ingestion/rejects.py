@@ -23,6 +23,7 @@ as an earlier correction has it.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,8 @@ from features.files import locked, read_pointer, sha256
 from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
-from features.ingestion.offenders import repeated
+from features.ingestion.offenders import at_fault, repeated
+from features.ingestion.whose import RECORD
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
@@ -54,8 +56,13 @@ from features.tables import TABLES
 
 # Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
 HEAD = ("reject", "source", "table", "file", "row", "reason")
-RECORD = "as in the file"
-_UNREAD = """(TRY_CAST(row->>'$._given' AS JSON)->'unread')"""
+_GIVEN = "TRY_CAST(row->>'$._given' AS JSON)"
+_UNREAD = f"({_GIVEN}->'unread')"
+# Of a record that could not be read `_given` is its line, or its fields with those that are too many in `_more`.
+_UNREADABLE = f"((row->>'$._given') IS NOT NULL AND ({_GIVEN}->'file') IS NULL)"
+_RAW = f"""CASE WHEN json_type({_GIVEN}) = 'OBJECT' THEN
+             json_merge_patch(coalesce({_GIVEN}->'file', {_GIVEN}),
+                              '{{"_file": null, "_line": null}}')::VARCHAR ELSE row->>'$._given' END"""
 
 
 @dataclass(frozen=True)
@@ -137,8 +144,19 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         if dry_run:
             fresh.unlink()
         others = (s for s in done.samples if s.file != fresh.stem)
-        named = (replace(s, file=path.name) for s in tried.samples if s.file == fresh.stem)
+        named = (
+            replace(s, file=path.name, reason=_told(s.table, s.reason))
+            for s in tried.samples
+            if s.file == fresh.stem
+        )
         return replace(done, account=account, samples=(*named, *others))
+
+
+def _told(table: str, reason: str) -> str:
+    """A reason as whoever mends reads it: with the export's names of columns."""
+    for column in at_fault(table, reason):
+        reason = re.sub(rf"\b{column}\b", _own(column), reason, count=1)
+    return reason
 
 
 def _refused(taken: Path) -> list[Count]:
@@ -148,7 +166,7 @@ def _refused(taken: Path) -> list[Count]:
         return []
     kinds = Counter((r["table"], r["refused"]) for r in rows.to_pylist() if r["refused"])
     return [
-        Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
+        Count(table, taken.stem, False, NOT_MENDED + _told(table, why), n, True, MENDED)
         for (table, why), n in sorted(kinds.items())
     ]
 
@@ -188,10 +206,10 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
     shown = ", ".join(f'{sql} AS "{_own(c)}"' for c, sql in given.items())
-    record = """coalesce(json_merge_patch(TRY_CAST(row->>'$._given' AS JSON)->'file',
-                '{"_file": null, "_line": null, "_more": null}')::VARCHAR, row->>'$._given')"""
+    every = literal(",".join(columns))  # of a record that could not be read, nothing was
+    unread = f"CASE WHEN {_UNREADABLE} THEN {every} ELSE array_to_string(json_keys({_UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown},
-                         {record} AS "{RECORD}", array_to_string(json_keys({_UNREAD}), ',') AS unread
+                         {_RAW} AS "{RECORD}", {unread} AS unread
                   FROM {rows})"""
     return select, list(columns)
 

@@ -34,7 +34,8 @@ def _fields(record: str) -> str:
 
 # SQL over a reject: the ids that may say whose it is.
 WHOSE = f"""CASE WHEN (row->>'$.customer_id') IS NOT NULL THEN [row->>'$.customer_id']
-                 WHEN (TRY_CAST(row->>'$._given' AS JSON)->'file') IS NULL THEN {_fields("row->>'$._given'")} END"""
+                 WHEN (TRY_CAST(row->>'$._given' AS JSON)->'file') IS NULL
+                 THEN {_fields("row->>'$._given'")} END"""
 
 
 def erased(rows: duckdb.DuckDBPyRelation, tombstones: Tombstones) -> list[str]:
@@ -104,7 +105,7 @@ def corrections_of(path: Path, shop: Shop, rejects: set[str], tombstones: Tombst
 def _of_records(
     connection: duckdb.DuckDBPyConnection, rows: str, shop: Shop, source: str, table: str
 ) -> list[tuple[int, list[str]]]:
-    """(_row, ids) of records: read as the mapping reads its files; where it cannot, any field may be an id."""
+    """(_row, ids) of records: as the mapping reads its files; where it cannot, any field may be an id."""
     keys = connection.execute(
         f"SELECT DISTINCT unnest(json_keys(TRY_CAST(record AS JSON))) FROM {rows} WHERE record LIKE '{{%'"
     ).fetchall()

@@ -15,6 +15,7 @@ from features.tables import TABLES
 
 _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
+_AFTER = 1_000_000
 _ZONE = "_zone"  # of a row whose file names the zone of each
 
 
@@ -68,6 +69,8 @@ def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading
     raw: list[str] = []
     for column, name in cells.items():
         x, type, file = quoted(name), TABLES[table].columns[column].type, written.get(column)
+        if source and (constant := _constant(source, column)) is not None:
+            x = f"coalesce({x}, {literal(constant)})"
         value = Value(f"corrected.{column}", type, "column", column, habits)
         if file and type == "moment":
             column_of_zone = _ZONE if file.habits.zone_column else None
@@ -96,6 +99,8 @@ def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading
     replaced = []
     if "attributes" in cells:
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
+    if table == "order_lines" and source:  # after those of its order that have a number
+        replaced.append(f"""coalesce(p.line, {_AFTER} + TRY_CAST(_mended."row" AS BIGINT)) AS line""")
     if "known_at" in TABLES[table].columns and "known_at" not in written:
         since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"
         replaced.append(
@@ -104,6 +109,14 @@ def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading
     if not replaced:
         return rows
     return f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
+
+
+def _constant(source: Reading, column: str) -> str | None:
+    """What every row of the source has there, for a record that could not be read."""
+    value = source.values.get(column)
+    if value is None:
+        return "1" if column == "items" else None
+    return str(value.given) if value.form == "value" else None
 
 
 def _days_order(table: str) -> str:
