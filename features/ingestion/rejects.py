@@ -6,6 +6,7 @@
 Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
 time may be written either way; a number that could not be read is one of its file (its decimal sign, its
 scale). Rows that come back as they went out are no corrections.
+A record that could not be read is handed out as its file has it, its columns empty, to be filled in.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
 of the shop, so a row that the shop's own files bring after all is there once. Its origin leads back to the
@@ -58,7 +59,7 @@ from features.tables import TABLES
 HEAD = ("reject", "source", "table", "file", "row", "reason")
 _GIVEN = "TRY_CAST(row->>'$._given' AS JSON)"
 _UNREAD = f"({_GIVEN}->'unread')"
-# Of a record that could not be read `_given` is its line, or its fields with those that are too many in `_more`.
+# Of a record that could not be read `_given` is its line, or its fields with those too many in `_more`.
 _UNREADABLE = f"((row->>'$._given') IS NOT NULL AND ({_GIVEN}->'file') IS NULL)"
 _RAW = f"""CASE WHEN json_type({_GIVEN}) = 'OBJECT' THEN
              json_merge_patch(coalesce({_GIVEN}->'file', {_GIVEN}),
