@@ -115,17 +115,21 @@ def _of_records(
         readings = declaration(shop, source, find=False).readings if source in shop.mappings else ()
     except PropensityError:  # a mapping that is broken by now must not keep her here
         readings = ()
-    for reading in readings:
+    elsewhere = False  # whose a record is says another file: its order's
+    for reading in (one for one in readings if one.table == table):
         value = reading.values.get("customer_id")
-        if reading.table == table and value is not None:
+        if value is None:
+            elsewhere = True
+        else:
             sql = f"SELECT _row, [{text(value)}] AS ids FROM (SELECT _row{cells} FROM {rows})"
             try:
                 connection.sql(sql).fetchall()
             except duckdb.Error:  # another kind of file, with other columns
                 continue
             read.append(sql)
-    unreadable = "record NOT LIKE '{%' OR (TRY_CAST(record AS JSON)->>'_more') IS NOT NULL"
-    guessed = f"SELECT _row, {_fields('record')} AS ids FROM {rows} WHERE {unreadable if read else 'true'}"
+    which = "record NOT LIKE '{%' OR (TRY_CAST(record AS JSON)->>'_more') IS NOT NULL"
+    which = which if read or elsewhere else "true"
+    guessed = f"SELECT _row, {_fields('record')} AS ids FROM {rows} WHERE {which}"
     found: list[tuple[int, list[str]]] = []
     for sql in (*read, guessed):
         found += [(n, [id for id in ids if id]) for n, ids in connection.execute(sql).fetchall() if ids]
