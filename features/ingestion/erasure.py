@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,10 +25,12 @@ from features import duck
 from features.errors import UnknownCustomer
 from features.files import locked, sha256, write_atomically
 from features.inbox import Inbox, named
-from features.ingestion.ingest import fold, manifest_of, taken_of, text_of
+from features.ingestion import rejects
+from features.ingestion.ingest import fold, manifest_of, part_of, stamp_of, taken_of, text_of
+from features.ingestion.mended import MENDED
 from features.ingestion.parts import Part
 from features.ingestion.pruning import prune
-from features.ingestion.scrubbing import OF_WHOM
+from features.ingestion.whose import corrections_of, of_erased, rejects_of
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
@@ -71,11 +74,34 @@ def find(settings: Settings, customer: str | None, identity: tuple[str, str] | N
         ids |= {owner for source, id, owner in rows if (source, id) in pairs}
     tombstones = Tombstones.of(settings)
     names = Person(frozenset(ids), frozenset(pairs)).names
+    hers = tombstones.having(names, pairs)
+    ids |= _respelt(settings, parts, ids, hers) - told.keys()
     known = not names.isdisjoint(told) or any(pair[:2] in pairs for pair in rows)
     known = known or any(ids & set(_customers(part.path(t))) for part in parts for t in _personal(part))
+    known = known or any(_rejects(part.rejects, hers, keep=True) for part in parts)
+    known = known or bool(_corrections(settings, hers, keep=True))
     if not known and not tombstones.customers(ids) and not tombstones.identities(pairs):
         raise UnknownCustomer("nobody of that id is in the customer log, and nobody of that id was erased")
     return Person(frozenset(ids), frozenset(pairs))
+
+
+def _respelt(settings: Settings, parts: list[Part], ids: set[str], tombstones: Tombstones) -> set[str]:
+    """The ids that corrections made of a person's as a spreadsheet does (241 of 000241), and nobody else has.
+
+    tombstones: with the person's. Other ids that a correction gave are another customer's.
+    """
+    found, same = set[str](), {_plain(id) for id in ids}
+    for path, hers in _theirs(settings, tombstones):
+        rows = pq.read_table(path)
+        if "customer_id" in rows.column_names:
+            given = {id for id in rows["customer_id"].take(hers).to_pylist() if id}
+            found |= {id for id in given if _plain(id) in same} - ids
+    others = (part for part in parts if found and part.source != MENDED)
+    return found.difference(*(_customers(part.path(t)) for part in others for t in _personal(part)))
+
+
+def _plain(id: str) -> str:
+    return id.strip().removesuffix(".0").lstrip("0").lower()
 
 
 def parts_of(settings: Settings) -> list[Part]:
@@ -108,6 +134,7 @@ def count(settings: Settings, tombstones: Tombstones, progress: Progress) -> Rem
                 removed[table] += _without(path, tombstones, keep=True)
         for path in (settings.home / "rejects" / log.fingerprint).glob("*.parquet"):
             removed["rejects"] += _rejects(path, tombstones, keep=True)
+    removed["corrections"] = _corrections(settings, tombstones, keep=True)
     derived = _derived(settings)
     for number, path in enumerate(derived):
         progress("counting their rows", number, len(derived))
@@ -140,16 +167,20 @@ def _log(settings: Settings, tombstones: Tombstones, progress: Progress) -> None
     root, shop = settings.home / "log", shop_of(settings)
     scratch = root / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    for path in taken_of(settings):
-        _taken(path, tombstones)
+    _corrections(settings, tombstones)
     before = manifest_of(settings)
-    if before["erased"] != tombstones.digest:
+    fresh: list[Part] = []
+    if MENDED in before["sources"]:  # of what is left of the corrections
+        mended = rejects.taken_source(settings)
+        if (stamp := stamp_of(shop, mended)) != before["sources"][MENDED]["stamp"]:
+            fresh = [part_of(settings, shop, mended, stamp, scratch)]
+    if fresh or before["erased"] != tombstones.digest:
         try:
-            manifest = fold(settings, shop, [], before, scratch, progress=progress)
+            manifest = fold(settings, shop, fresh, before, scratch, progress=progress)
             _replace(scratch / "log", root / before["generation"], manifest)
-            rejects = settings.home / "rejects" / before["generation"]
+            kept = settings.home / "rejects" / before["generation"]
             for path in (scratch / "log" / "rejects").glob("*.parquet"):
-                path.replace(rejects / path.name)
+                path.replace(kept / path.name)
             write_atomically(root / before["generation"] / "manifest.json", text_of(manifest).encode())
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -242,38 +273,46 @@ def _settle(fresh: Path, path: Path) -> None:
 
 def _rejects(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
     """The same for rejected rows, by the customer that they name."""
-    connection = duck.connect()
-    rows = f"read_parquet('{path}')"
-    whom = connection.execute(f"SELECT DISTINCT {OF_WHOM} FROM {rows}").fetchall()
-    erased = tombstones.customers(id for (id,) in whom if id is not None)
-    if not erased:
-        return 0
-    connection.register("gone", pa.table({"customer_id": sorted(erased)}))
-    (gone,) = connection.execute(f"SELECT count(*) FROM {rows} WHERE {OF_WHOM} IN (FROM gone)").fetchall()[0]
-    if not keep:
-        rest = connection.sql(f"SELECT * FROM {rows} WHERE coalesce({OF_WHOM} NOT IN (FROM gone), true)")
-        fresh = path.with_name(f".{path.name}.erasing")
-        pq.write_table(rest.to_arrow_table().cast(pq.read_schema(path)), fresh)
-        _settle(fresh, path)
-    connection.close()
+    with duck.connect() as connection:
+        rows = f"read_parquet('{path}')"
+        hers = of_erased(connection, rows, tombstones)
+        if hers is None:
+            return 0
+        (gone,) = connection.execute(f"SELECT count(*) FROM {rows} WHERE {hers}").fetchall()[0]
+        if not keep:
+            rest = connection.sql(f"SELECT * FROM {rows} WHERE NOT ({hers})")
+            fresh = path.with_name(f".{path.name}.erasing")
+            pq.write_table(rest.to_arrow_table().cast(pq.read_schema(path)), fresh)
+            _settle(fresh, path)
     return int(gone)
 
 
-def _taken(path: Path, tombstones: Tombstones) -> None:
-    """Empty her mended rows; they stay as rows, for the others are known by their place in the file."""
-    rows = pq.read_table(path)
-    if "customer_id" not in rows.column_names:
-        return
-    ids = rows["customer_id"].cast(pa.string())
-    erased = tombstones.customers(id for id in pc.unique(ids).to_pylist() if id is not None)
-    if not erased:
-        return
-    hers = pc.is_in(ids, pa.array(sorted(erased), pa.string()))
-    for place, name in enumerate(rows.column_names):
-        rows = rows.set_column(place, name, pc.if_else(hers, None, rows[name]))
-    fresh = path.with_name(f".{path.name}.erasing")
-    pq.write_table(rows, fresh)
-    _settle(fresh, path)
+def _corrections(settings: Settings, tombstones: Tombstones, keep: bool = False) -> int:
+    """Empty their mended rows; those stay as rows, for the others are known by their place in the file."""
+    emptied = 0
+    for path, hers in _theirs(settings, tombstones):
+        emptied += len(hers)
+        if not keep:
+            rows = pq.read_table(path)
+            gone = pa.array(np.isin(np.arange(len(rows)), hers))
+            for place, name in enumerate(rows.column_names):
+                rows = rows.set_column(place, name, pc.if_else(gone, None, rows[name]))
+            fresh = path.with_name(f".{path.name}.erasing")
+            pq.write_table(rows, fresh)
+            _settle(fresh, path)
+    return emptied
+
+
+def _theirs(settings: Settings, tombstones: Tombstones) -> list[tuple[Path, list[int]]]:
+    """The files of corrections with rows of people who were erased, and which rows those are."""
+    taken = taken_of(settings)
+    if not taken:
+        return []
+    rejected = [p for p in (settings.home / "rejects").glob("*/*.parquet") if p.parent.name != "taken"]
+    keys = rejects_of([*rejected, *(part.rejects for part in parts_of(settings))], tombstones)
+    shop = shop_of(settings)
+    found = ((path, corrections_of(path, shop, keys, tombstones)) for path in taken)
+    return [(path, hers) for path, hers in found if hers]
 
 
 def _feast(settings: Settings, tombstones: Tombstones) -> None:

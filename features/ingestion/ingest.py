@@ -146,7 +146,7 @@ def take(
         gone = {name for name, place in _places(settings, before).items() if not whole(place)}
         unasked = sorted(gone - {source.name for source in sources})
         sources = [*sources, *(reopened(settings, shop, name, scratch) for name in unasked)]
-        stamps = {source.name: _stamp(shop, source) for source in sources}
+        stamps = {source.name: stamp_of(shop, source) for source in sources}
         told = {name: facts["stamp"] for name, facts in before["sources"].items()}
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
         if obeys and not gone and stamps.items() <= told.items() and not Log.open(settings).damaged():
@@ -157,7 +157,7 @@ def take(
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         try:
-            parts = [_part(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
+            parts = [part_of(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
             fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
             places = _places(settings, before) | {part.source: part.folder for part in parts}
@@ -181,20 +181,21 @@ def _places(settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
     return {name: parts / name / facts["part"] for name, facts in manifest["sources"].items()}
 
 
-def _stamp(shop: Shop, source: Source) -> str:
+def stamp_of(shop: Shop, source: Source) -> str:
+    """Names what a source's part is made of."""
     inputs = [[path.name, sha256(path)] for path in source.files]
     facts = [VERSION, shop.of_log, inputs, source.version]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _part(
+def part_of(
     settings: Settings,
     shop: Shop,
     source: Source,
     stamp: str,
     scratch: Path,
-    dry_run: bool,
-    progress: Progress | None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Part:
     """The part of a source, staged unless a whole one lies there already."""
     tombstones = Tombstones.of(settings)

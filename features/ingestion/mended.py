@@ -93,22 +93,26 @@ def add_money(
     (part,) = (part for part in parts if part.source == MENDED)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE money AS
-            WITH rejected AS (
+            WITH known AS (
+                SELECT order_id, channel, store_id, known_at, parse_filename(filename, true) AS source
+                FROM read_parquet({there}, filename = true, hive_partitioning = false)),
+            sole AS (  -- of a record that could not be read, which says no channel
+                SELECT source, min(channel) AS channel FROM known GROUP BY source
+                HAVING count(DISTINCT channel) = 1),
+            rejected AS (
                 SELECT {REJECT_ID} AS reject,
                        row->>'$._order.channel' AS channel, row->>'$._order.store_id' AS store_id
                 FROM read_parquet({[str(each.rejects) for each in parts]})
                 WHERE "table" = '{lines.name}' AND json_exists(row, '$._order')),
             line AS (
-                SELECT k.*, m.source, r.channel, r.store_id
+                SELECT k.*, m.source, coalesce(r.channel, o.channel) AS channel, r.store_id
                 FROM '{kept}' k
                 JOIN (SELECT order_id, line, file_row_number AS _row
                       FROM read_parquet('{part.path(lines.name)}', file_row_number = true))
                      USING (order_id, line)
                 JOIN mended m USING (_row) JOIN rejected r USING (reject)
-                WHERE m."table" = '{lines.name}'),
-            known AS (
-                SELECT order_id, channel, store_id, known_at, parse_filename(filename, true) AS source
-                FROM read_parquet({there}, filename = true, hive_partitioning = false))
+                LEFT JOIN sole o ON o.source = m.source
+                WHERE m."table" = '{lines.name}')
             SELECT l.order_id || ':mended:' || l.line AS order_id, l.customer_id, l."at",
                    greatest(l.known_at, o.known_at) AS known_at, o.channel, o.store_id, l.amount, l.discount,
                    l.order_id AS ref, '{CORRECTS}' AS note

@@ -6,6 +6,7 @@
 Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
 time may be written either way; a number that could not be read is one of its file (its decimal sign, its
 scale). Rows that come back as they went out are no corrections.
+A record that could not be read is handed out as its file has it, its columns empty, to be filled in.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
 of the shop, so a row that the shop's own files bring after all is there once. Its origin leads back to the
@@ -23,6 +24,7 @@ as an earlier correction has it.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,23 +42,28 @@ from features.files import locked, read_pointer, sha256
 from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
-from features.ingestion.offenders import repeated
+from features.ingestion.offenders import at_fault, repeated
+from features.ingestion.whose import RECORD
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
-from features.sources.corrected import corrected
-from features.sources.mapping import declaration
-from features.sources.raw import literal, load
+from features.sources.corrected import corrected, readings_of, zone_of
+from features.sources.raw import literal, load, quoted
 from features.sources.samples import sniff
 from features.sources.values import MACROS
 from features.tables import TABLES
 
 # Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
 HEAD = ("reject", "source", "table", "file", "row", "reason")
-RECORD = "as in the file"
-_UNREAD = """(TRY_CAST(row->>'$._given' AS JSON)->'unread')"""
+_GIVEN = "TRY_CAST(row->>'$._given' AS JSON)"
+_UNREAD = f"({_GIVEN}->'unread')"
+# Of a record that could not be read `_given` is its line, or its fields with those too many in `_more`.
+_UNREADABLE = f"((row->>'$._given') IS NOT NULL AND ({_GIVEN}->'file') IS NULL)"
+_RAW = f"""CASE WHEN json_type({_GIVEN}) = 'OBJECT' THEN
+             json_merge_patch(coalesce({_GIVEN}->'file', {_GIVEN}),
+                              '{{"_file": null, "_line": null}}')::VARCHAR ELSE row->>'$._given' END"""
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,19 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         if dry_run:
             fresh.unlink()
         others = (s for s in done.samples if s.file != fresh.stem)
-        named = (replace(s, file=path.name) for s in tried.samples if s.file == fresh.stem)
+        named = (
+            replace(s, file=path.name, reason=_told(s.table, s.reason))
+            for s in tried.samples
+            if s.file == fresh.stem
+        )
         return replace(done, account=account, samples=(*named, *others))
+
+
+def _told(table: str, reason: str) -> str:
+    """A reason as whoever mends reads it: with the export's names of columns."""
+    for column in at_fault(table, reason):
+        reason = re.sub(rf"\b{column}\b", _own(column), reason, count=1)
+    return reason
 
 
 def _refused(taken: Path) -> list[Count]:
@@ -149,7 +167,7 @@ def _refused(taken: Path) -> list[Count]:
         return []
     kinds = Counter((r["table"], r["refused"]) for r in rows.to_pylist() if r["refused"])
     return [
-        Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
+        Count(table, taken.stem, False, NOT_MENDED + _told(table, why), n, True, MENDED)
         for (table, why), n in sorted(kinds.items())
     ]
 
@@ -189,10 +207,10 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
     shown = ", ".join(f'{sql} AS "{_own(c)}"' for c, sql in given.items())
-    record = """coalesce(json_merge_patch(TRY_CAST(row->>'$._given' AS JSON)->'file',
-                '{"_file": null, "_line": null, "_more": null}')::VARCHAR, row->>'$._given')"""
+    every = literal(",".join(columns))  # of a record that could not be read, nothing was
+    unread = f"CASE WHEN {_UNREADABLE} THEN {every} ELSE array_to_string(json_keys({_UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown},
-                         {record} AS "{RECORD}", array_to_string(json_keys({_UNREAD}), ',') AS unread
+                         {_RAW} AS "{RECORD}", {unread} AS unread
                   FROM {rows})"""
     return select, list(columns)
 
@@ -200,9 +218,17 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
 def _day(settings: Settings) -> tuple[str, str]:
     """SQL over a reject: its day, and whether it is one without a time, known when it was over."""
     shop = shop_of(settings)
-    zones = {name: declaration(shop, name, find=False).zone for name in shop.mappings}
-    cases = " ".join(f"WHEN {literal(name)} THEN {literal(zone)}" for name, zone in zones.items())
-    zone = f"CASE source {cases} ELSE {literal(shop.zone.key)} END" if cases else literal(shop.zone.key)
+    record = "TRY_CAST(row->>'$._given' AS JSON)->'file'"
+    cases = [
+        f"""WHEN source = {literal(name)} AND "table" = {literal(table)} AND {which}
+            THEN {zone_of(reading, f"({record})")}"""
+        for name in shop.mappings
+        for table in TABLES
+        for reading, which in readings_of(shop, name, table)
+    ]
+    zone = literal(shop.zone.key)
+    if cases:
+        zone = f"(CASE {' '.join(cases)} ELSE {zone} END)"
     local = f"(TRY_CAST(row->>'$.at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     known = f"(TRY_CAST(row->>'$.known_at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     return f"strftime({local}, '%Y-%m-%d')", f"({local} = {local}::DATE AND {known} = {local}::DATE + 1)"
@@ -274,6 +300,7 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
     changed += " AND refused IS NULL" if "refused" in have else ""
     lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
+    lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in ("file", RECORD) if c not in have)
     mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER
                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
@@ -310,4 +337,5 @@ def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:
     """CREATE TABLE _mended: the corrections that count."""
     for macro in MACROS:
         connection.execute(macro)
+    connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     connection.execute(f"CREATE OR REPLACE TABLE _mended AS {mended}")

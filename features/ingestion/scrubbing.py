@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.ingestion.canonical import ORIGIN, REJECTS, names, save
 from features.ingestion.parts import Account, Part, moved, place_of
+from features.ingestion.whose import of_erased
 from features.tables import TABLES
 from features.tombstones import Tombstones
 
@@ -91,28 +92,20 @@ def _rejects(
 ) -> None:
     """Rejected rows that name her go too."""
     rejects = _rows(part.rejects)
-    ids = connection.execute(f"SELECT DISTINCT {OF_WHOM} FROM {rejects}").fetchall()
-    gone = tombstones.customers(id for (id,) in ids if id is not None)
-    if not gone:
+    hers = of_erased(connection, rejects, tombstones)
+    if hers is None:
         os.link(part.rejects, folder / "rejects.parquet")
         return
-    connection.register("gone", pa.table({"customer_id": pa.array(sorted(gone), pa.string())}))
     fates = connection.execute(
-        f"""SELECT "table", file, reason, count(*) FROM {rejects}
-            WHERE {OF_WHOM} IN (FROM gone) GROUP BY ALL"""
+        f"""SELECT "table", file, reason, count(*) FROM {rejects} WHERE {hers} GROUP BY ALL"""
     ).fetchall()
     for table, file, reason, rows in fates:
         moved(account, (table, file, False, reason, False), ERASED, rows, aside=True)
     save(
-        connection.sql(
-            f"SELECT {names(REJECTS.names)} FROM {rejects} WHERE coalesce({OF_WHOM} NOT IN (FROM gone), true)"
-        ),
+        connection.sql(f"SELECT {names(REJECTS.names)} FROM {rejects} WHERE NOT ({hers})"),
         (folder / "rejects.parquet", REJECTS),
         empty=True,
     )
-
-
-OF_WHOM = "row->>'$.customer_id'"  # whom a rejected row is about, as it was given
 
 
 def _personal(tables: Iterable[str]) -> list[str]:

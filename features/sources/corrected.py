@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from features.shop import Shop
 from features.sources.bounds import Bounds, last_of
@@ -13,43 +14,93 @@ from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
 _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
+_RECORD = 'TRY_CAST("as in the file" AS JSON)'
+_AFTER = 1_000_000
+_ZONE = "_zone"  # of a row whose file names the zone of each
 
 
 def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> str:
     """SELECT of a source's corrected rows of a table from `_mended`, as `parsed` gives rows.
 
-    cells: column of the table -> column of `_mended`, which has `unread` too: the columns of a row that were
-    handed out as their file gives them, with commas between; and `known_from`, before which a row is not known,
-    unless the source's files say when it was.
+    cells: column of the table -> column of `_mended`, which has `file` and `as in the file`, whence the row
+    came; `unread`: the columns that were handed out as their file gives them, with commas between; and
+    `known_from`, before which a row is not known, unless the source's files say when it was.
     """
-    written = _written(shop, source, table)
-    habits = Habits(shop.zone.key, None, ".", shop.currency, "end", ("",))
+    here = f'source = {literal(source)} AND "table" = {literal(table)}'
+    ways = [*readings_of(shop, source, table), (None, "true")]
+    selects, earlier = [], "false"
+    for reading, which in ways:
+        where = f"{here} AND coalesce({which}, false) AND NOT ({earlier})"
+        selects.append(_corrected(shop, table, cells, reading, where))
+        earlier += f" OR coalesce({which}, false)"
+        if which == "true":
+            break
+    return " UNION ALL BY NAME ".join(selects)
+
+
+def readings_of(shop: Shop, source: str, table: str) -> list[tuple[Reading, str]]:
+    """The readings of a source that give a table, each with an SQL condition: a row's `file` is one of its."""
+    if source not in shop.mappings:
+        return []
+    all = [r for r in declaration(shop, source, find=False).readings if r.table == table]
+    return [(r, "true" if len(all) == 1 else _of_it(r)) for r in all]
+
+
+def zone_of(reading: Reading, record: str) -> str:
+    """SQL: the zone of the times that a reading reads. record: SQL of the row as its file has it, as JSON."""
+    habits = reading.values["at"].habits if "at" in reading.values else reading.habits
+    if habits.zone_column is None:
+        return literal(habits.zone)
+    return f"{record}->>{literal(_path(habits.zone_column))}"
+
+
+def _of_it(reading: Reading) -> str:
+    globs = (Path(pattern).expanduser() for pattern in reading.patterns)
+    names = (str(glob.relative_to(glob.anchor) if glob.is_absolute() else glob) for glob in globs)
+    return f"({' OR '.join(f'file GLOB {literal(name)}' for name in names)})"
+
+
+def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading | None, where: str) -> str:
+    """The rows where `where`, with what could not be read in the way of `source`."""
+    written = {c: v for c, v in source.values.items() if v.form in ("column", "join")} if source else {}
+    zone = source.habits.zone if source else shop.zone.key
+    habits = Habits(zone, None, ".", shop.currency, "end", ("",))
     values: dict[str, Value] = {}
     raw: list[str] = []
     for column, name in cells.items():
         x, type, file = quoted(name), TABLES[table].columns[column].type, written.get(column)
+        if source and (constant := _constant(source, column)) is not None:
+            x = f"coalesce({x}, {literal(constant)})"
         value = Value(f"corrected.{column}", type, "column", column, habits)
         if file and type == "moment":
-            of_file = replace(habits, zone=file.habits.zone, known=file.habits.known)
+            column_of_zone = _ZONE if file.habits.zone_column else None
+            of_file = replace(
+                habits, zone=file.habits.zone, zone_column=column_of_zone, known=file.habits.known
+            )
             value = replace(value, habits=of_file, day=file.day, formats=("iso", *file.formats))
-        elif file and type not in ("text", "map"):
+        elif file and file.form == "column" and type not in ("text", "map"):
             given = f"(({number(x, file.habits)}) / {file.scale})::DECIMAL(38, 10)::VARCHAR"
             x = f"CASE WHEN list_contains(string_split(unread, ','), {literal(column)}) THEN coalesce({given}, {x}) ELSE {x} END"
         if type != "map":
             values[column] = value
             raw.append(f"{x} AS {quoted(column)}")
+    if source:
+        raw.append(f"{zone_of(source, _RECORD)} AS {_ZONE}")
     reading = Reading(
-        where=f"the corrected rows of {source}", table=table, files=(), format=Format(), values=values,
+        where=f"the corrected rows of {table}", table=table, files=(), format=Format(), values=values,
         habits=habits, currency=None, conditions=_NO_CONDITIONS, returns=False, cancelled=None,
         cancelled_at=None, add_up=False, once=False, lists=(), delivered=None, prefix="",
     )  # fmt: skip
-    mended = f"""(SELECT {", ".join(raw)}, _file, _line FROM _mended
-                  WHERE source = {literal(source)} AND "table" = {literal(table)})"""
+    mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({parsed(reading, mended, Bounds(last=last_of()))})"
+    derived = _days_order(table) if source else ""
+    rows = f"""SELECT {columns}, _file, _line, _note, _aside, _reject, _given
+               FROM (SELECT * {derived} FROM ({parsed(reading, mended, Bounds(last=last_of()))}))"""
     replaced = []
     if "attributes" in cells:
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
+    if table == "order_lines" and source:  # after those of its order that have a number
+        replaced.append(f"""coalesce(p.line, {_AFTER} + TRY_CAST(_mended."row" AS BIGINT)) AS line""")
     if "known_at" in TABLES[table].columns and "known_at" not in written:
         since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"
         replaced.append(
@@ -60,12 +111,23 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     return f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
 
 
-def _written(shop: Shop, source: str, table: str) -> dict[str, Value]:
-    """How the source's files write the columns of a table, where one raw column gives it."""
-    found: dict[str, Value] = {}
-    if source in shop.mappings:
-        for reading in declaration(shop, source, find=False).readings:
-            if reading.table == table:
-                plain = {c: v for c, v in reading.values.items() if v.form == "column"}
-                found = {**plain, **found}
-    return found
+def _constant(source: Reading, column: str) -> str | None:
+    """What every row of the source has there, for a record that could not be read."""
+    value = source.values.get(column)
+    if value is None:
+        return "1" if column == "items" else None
+    return str(value.given) if value.form == "value" else None
+
+
+def _days_order(table: str) -> str:
+    """SQL: without an order id, a customer's day is the order, as `sales.py` has it."""
+    day = "customer_id || ':' || _day"
+    if table == "orders":
+        return f"REPLACE (coalesce(order_id, {day} || CASE WHEN amount < 0 THEN ':return' ELSE '' END) AS order_id)"
+    if table == "order_lines":
+        return f"REPLACE (coalesce(order_id, {day}) AS order_id)"
+    return ""
+
+
+def _path(key: str) -> str:
+    return '$."{}"'.format(key.replace('"', '""'))

@@ -57,6 +57,7 @@ class Reading:
     delivered: tuple[str, str] | None  # ("day", date) or ("file_name", format)
     prefix: str
     raw_columns: tuple[str, ...] = ()  # of all its files
+    patterns: tuple[str, ...] = ()  # of its files' names, as declared
     accounts: bool = True  # False for the second score and on of a wide table: the first tells its rows' fate
 
 

@@ -201,7 +201,8 @@ def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) 
     )  # fmt: skip
     optional = entry.take("optional", "boolean", False)
     entry.close()
-    return replace(reading, files=_found(entry, root, patterns, optional)) if find else reading
+    files = _found(entry, root, patterns, optional) if find else ()
+    return replace(reading, patterns=patterns, files=files)
 
 
 def _encoding(entry: Entry) -> str:

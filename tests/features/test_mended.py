@@ -1,6 +1,7 @@
 """Mended lines of receipts. If these fail, goods that were bought are in no feature, or are counted twice."""
 
 import csv
+import json
 import shutil
 from collections import Counter
 from contextlib import closing
@@ -25,6 +26,7 @@ from features.settings import Settings
 from features.shop import Shop
 from features.sources import derived_tags
 from propensity import main
+from propensity.erasing import erase
 from propensity.steps import take_inbox
 
 RECEIPT_LINES = """
@@ -249,3 +251,123 @@ def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended_told_and_der
     damaged.unlink()
     assert bring_in(settings).done.changed
     assert not bring_in(settings).done.changed
+
+
+TWO_ZONES = """
+[mapping.web]
+[[mapping.web.read]]
+table = "orders"
+files = "here.csv"
+[mapping.web.read.columns]
+order_id = "id"
+customer_id = "who"
+at = "when"
+amount = "paid"
+channel = {{ value = "web" }}
+[[mapping.web.read]]
+table = "orders"
+files = "there*.csv"
+zone = {zone}
+[mapping.web.read.columns]
+order_id = "id"
+customer_id = "who"
+at = "when"
+amount = "paid"
+channel = {{ value = "web" }}
+"""
+
+
+@pytest.mark.parametrize("zone", ['"America/New_York"', '{ column = "tz" }'])
+def test_a_mended_time_is_of_the_zone_of_the_reading_that_rejected_it(tmp_path: Path, zone: str) -> None:
+    """Else an order of New York is 12 hours early in a shop of Shanghai, and on another day."""
+    head = "id,who,when,paid,tz\n"
+    rows = [
+        f"{n},ann,2023-05-{day},1.00,America/New_York\n"
+        for n, day in ((3, "01 10:00:00"), (4, "32 10:00:00"))
+    ]
+    whole_day = "5,ann,2023-05-07,wrong,America/New_York\n"
+    files = {
+        "here.csv": head + "1,ann,2023-05-01 10:00:00,1.00,\n2,ann,2023-05-32 10:00:00,1.00,\n",
+        "there1.csv": head + "".join(rows) + whole_day,
+    }
+    settings = write_shop(tmp_path, TWO_ZONES.format(zone=zone), files, "Asia/Shanghai", "CNY")
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    out = {r["order_id"]: r for r in csv.DictReader(path.read_text("utf-8").splitlines())}
+    assert out["5"]["at"] == "2023-05-07", "a day, of the file's zone"
+    path.write_text(path.read_text("utf-8").replace("05-32", "05-06").replace("wrong", "2.00"), "utf-8")
+    rejects.take_in(settings, path)
+    at = {r["order_id"]: (r["at"], r["known_at"]) for r in Log.open(settings).read("orders").to_pylist()}
+    assert at["2"][0] == parse_moment("2023-05-06T02:00:00Z")
+    assert at["4"][0] == parse_moment("2023-05-06T14:00:00Z")
+    assert at["5"] == (parse_moment("2023-05-07T04:00:00Z"), parse_moment("2023-05-08T04:00:00Z"))
+
+
+@pytest.mark.parametrize("table", ["orders", "order_lines"])
+def test_a_mended_row_without_an_order_id_is_of_its_customers_day(tmp_path: Path, table: str) -> None:
+    """Else a file without order ids cannot be mended: `no order_id`, whatever one writes."""
+    mapping = RECEIPT_LINES.format(total="").replace('order_id = "bon"\n', "")
+    if table == "orders":
+        mapping = mapping.replace("order_lines", "orders").replace('product_id = "item"\n', "")
+    lines = "who,when,item,paid\nann,2024-01-05,tea,4.00\nann,2024-01-32,cup,3.00\nbob,2024-03-01,tea,9.00\n"
+    settings = write_shop(tmp_path, mapping, {"lines.csv": lines})
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    path.write_text(path.read_text("utf-8").replace("2024-01-32,", "2024-01-31,", 1), "utf-8")
+    done = rejects.take_in(settings, path)
+    assert rejects.in_vain(done) == 0, done.account
+    expected = {"ann:2024-01-05": 4.0, "ann:2024-01-31": 3.0, "bob:2024-03-01": 9.0}
+    assert _money(settings, table) == _money(settings, "orders") == expected
+
+
+def test_a_record_that_could_not_be_read_is_handed_out_and_can_be_filled_in(tmp_path: Path) -> None:
+    """Else nobody knows what the line was, and the purchase stays lost."""
+    more = "1,ann,2024-01-05 10:00,cup, blue,3.00\n4,cleo,2024-01-05 10:00,pot, red,2.00\n"
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=""), {"lines.csv": LINES + more})
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path, table="order_lines")
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    broken = [r for r in rows if r["reason"].startswith("unreadable")]
+    record = {
+        "bon": "1",
+        "who": "ann",
+        "when": "2024-01-05 10:00",
+        "item": "cup",
+        "paid": " blue",
+        "_more": "3.00",
+    }
+    assert [json.loads(r["as in the file"]) for r in broken][0] == record
+    for row, (order, who, money) in zip(broken, [("1", "ann", "3.00"), ("4", "cleo", "2.00")], strict=True):
+        row |= {
+            "order_id": order,
+            "customer_id": who,
+            "at": "2024-01-05 10:00",
+            "product_id": "x",
+            "amount": money,
+        }
+    done = _give_back(settings, path, broken)
+    assert rejects.in_vain(done) == 0, done.account
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 13.0, "4": 2.0, "3": 9.0}
+    broken[0]["given line"] = "first"
+    done = _give_back(settings, path, broken[:1])
+    told = {c.what for c in done.account if c.source == "mended" and not c.accepted}
+    assert told == {"not mended: given line is not a whole number"}, "as the column is called there"
+    assert "ann" in str(_rejected(settings))
+    erase(settings, "cleo")
+    assert "cleo" not in str(_rejected(settings)), "a line that nobody could read names people, too"
+
+
+def _give_back(settings: Settings, path: Path, rows: list[dict[str, str]]) -> Ingested:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rejects.take_in(settings, path)
+
+
+def _rejected(settings: Settings) -> list[object]:
+    paths = [*settings.home.glob("rejects/**/*.parquet"), *settings.home.glob("parts/*/*/rejects.parquet")]
+    return [pq.read_table(path, partitioning=None).to_pylist() for path in paths]

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
 from propensity import main
+from propensity.erasing import erase
 
 
 def _till(folder: Path, amount: str = "1,50") -> object:
@@ -228,3 +230,44 @@ def test_a_correction_may_be_written_as_the_log_writes_it_and_a_day_is_known_at_
     assert row["at"] == parse_moment("2024-02-01T23:00:00Z")
     assert row["known_at"] == parse_moment("2024-02-02T23:00:00Z")
     assert str(row["discount"]) == "1.25"
+
+
+def _holds(home: Path, text: str) -> list[str]:
+    found = []
+    for path in sorted(p for p in home.rglob("*") if p.is_file()):
+        rows = repr(pq.read_table(path, partitioning=None).to_pylist()) if path.suffix == ".parquet" else ""
+        if text.encode() in path.read_bytes() + rows.encode():
+            found.append(str(path.relative_to(home)))
+    return found
+
+
+@pytest.mark.parametrize("mended", ["no better", "accepted", "its reject is gone"])
+def test_an_erasure_finds_a_correction_that_names_another_customer(tmp_path: Path, mended: str) -> None:
+    """A spreadsheet makes 241 of 000241: the row, its money and its record are still that person's."""
+    rows = "20;00241753;01.02.2024 10:00;77S7;0\n21;00241753;01.02.2024 11:00;100;0\n"
+    rows += "22;00241999;01.02.2024 10:00;88S8;0\n"
+    settings = write_shop(tmp_path, GERMAN, {"kasse.csv": RECEIPTS + rows}, "Europe/London", "EUR")
+    bring_in(settings)
+    path = tmp_path / "out.csv"
+    rejects.export(settings, path)
+    amount = "77x77" if mended == "no better" else "7777"
+    corrections = {"20": {"customer_id": "241753", "amount": amount}, "22": {"amount": "8888"}}
+    _spreadsheet(path, corrections, "utf-8", ",")
+    rejects.take_in(settings, path)
+    taken = settings.home / "rejects" / "taken"
+    assert _holds(taken, "00241753"), "or this test could not fail"
+    if mended == "its reject is gone":
+        kept = RECEIPTS + "".join(f"{row}\n" for row in rows.splitlines() if "77S7" not in row)
+        (tmp_path / "shop" / "kasse.csv").write_text(kept)
+        bring_in(settings)
+    dry = erase(settings, "00241753", dry_run=True)
+    erase(settings, "00241753")
+    assert _holds(settings.home, "241753") == []
+    assert Log.open(settings).damaged() == []
+    assert (
+        str({r["order_id"]: r["amount"] for r in Log.open(settings).read("orders").to_pylist()}["22"])
+        == "88.88"
+    )
+    assert (dry.removed["corrections"], erase(settings, "00241753").removed) == (1, {})
+    assert not bring_in(settings).done.changed
+    assert _holds(settings.home, "241753") == []
