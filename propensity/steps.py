@@ -13,7 +13,7 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import FeatureError, NotEnoughData, PropensityError, UsageError
+from features.errors import FeatureError, LogError, NotEnoughData, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -219,10 +219,14 @@ def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> 
 
 
 def strange_attributes(settings: Settings) -> list[str]:
-    """What shop.toml would judge models by, and the log has of nobody."""
+    """What shop.toml would judge models by, and the log has of nobody; nothing without a log."""
     from training import segments
 
-    return segments.strange_attributes(Log.open(settings), shop_of(settings))
+    try:
+        log = Log.open(settings)
+    except LogError:  # what needs it says so
+        return []
+    return segments.strange_attributes(log, shop_of(settings))
 
 
 def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
