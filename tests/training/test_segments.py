@@ -163,3 +163,14 @@ def test_an_attribute_counts_from_when_it_was_known(tmp_path: Path) -> None:
     assert region.at.tolist() == [0, -1, -1, 0, 1, -1]
     lacking = replace(log, files={k: v for k, v in log.files.items() if k != "customers"})
     assert list(by_attribute(lacking, rows, [M, M + timedelta(days=40)], ["region"])) == []
+
+
+def test_an_attribute_that_nobody_has_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    """Else: a typo in `protected` and nobody is asked to be treated alike, without a word."""
+    log = write_log(
+        tmp_path / "log",
+        {"customers": [{"customer_id": "0", "at": M, "known_at": M, "attributes": [("region", "north")]}]},
+    )
+    shop = replace(shop_of(Settings()), segments=("region",), protected=("regoin",))
+    (said,) = segments.strange_attributes(log, shop)
+    assert "protected names 'regoin', an attribute that the log has of nobody; did you mean 'region'?" in said
