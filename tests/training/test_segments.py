@@ -68,7 +68,7 @@ def test_the_card_names_the_groups_that_it_fails_right_after_its_verdict(tmp_pat
     told = {"segments": tuple(figures(wrong, [halves(rows)])), "fairness": ()}
     noted = describe.with_segments(card, told)
     assert noted.notes[0] == card.notes[0]
-    assert "off in 1 groups of customers (observed/expected): half odd (1.38)" in noted.notes[1].en
+    assert "off in 1 group of customers (observed/expected): half odd (1.38)" in noted.notes[1].en
     assert "半 奇" in noted.notes[1].zh
     fine = {"segments": tuple(figures(rows, [halves(rows)])), "fairness": ()}
     assert describe.with_segments(card, fine).notes == card.notes
