@@ -83,8 +83,8 @@ class Shop:
             mappings=mappings,
             calendar=calendar,
             targets=top.take("targets", "texts", ()),
-            segments=top.take("segments", "texts", ()),
-            protected=top.take("protected", "texts", ()),
+            segments=top.take("segments", "list", ()),
+            protected=top.take("protected", "list", ()),
         )
         value.close()
         top.close()
@@ -103,6 +103,10 @@ class Shop:
             raise SettingsError(f"{self.folder / 'shop.toml'} has no [[policy]] in force on {local}")
         return in_force[-1]
 
+    def place(self, name: str) -> str:
+        """Where its shop.py declares that name: the file, and the line if the name stands in it."""
+        return _line_of(self.folder / "shop.py", name)
+
     def declared(self, kind: str) -> tuple[Any, ...]:
         """The shop's own FEATURES, TAGS, TARGETS ..., from its shop.py; empty if it has none.
 
@@ -114,6 +118,15 @@ class Shop:
             return own
         known = {feature.name for feature in (*FEATURES, *own)}
         return (*own, *policy.features_of(self.policies, known))
+
+
+def _line_of(path: Path, name: str) -> str:
+    """`path, line N` where a declaration's name first stands in quotes, else the path."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        if re.search(rf"""(["']){re.escape(name)}\1""", line):
+            return f"{path}, line {number}"
+    return str(path)
 
 
 def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[str, ...]:
@@ -148,7 +161,9 @@ def _module(path: Path) -> object:
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
         raise type(error)(f"{path}, line {lines[-1] if lines else '?'}: {error}") from error
     except Exception as error:  # the operator's own code: whatever it raises is theirs to mend
-        raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+        at = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise SettingsError(f"{at} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -17,6 +17,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "day": ((date,), "a date such as 2017-01-31, without quotes"),
     "table": ((dict,), "a table: [...] or {...}"),
     "tables": ((list,), "tables: [[...]]"),
+    "list": ((list,), 'a list of texts: ["a", "b"]'),
     "texts": ((str, list), 'a text, or a list of texts: ["a", "b"]'),
 }
 
@@ -62,13 +63,13 @@ class Entry:
         wrong = not isinstance(value, types)
         wrong |= isinstance(value, bool) and bool not in types  # a bool is an int to Python
         wrong |= kind == "day" and isinstance(value, datetime)
-        if isinstance(value, list) and kind == "texts":
+        if isinstance(value, list) and kind in ("list", "texts"):
             wrong = not value or not all(isinstance(text, str) for text in value)
         if wrong:
             raise self.error(key, expected)
         if choices and value not in choices:
             raise self.error(key, f"one of {', '.join(choices)}", nearest(str(value), choices))
-        if kind == "texts":
+        if kind in ("list", "texts"):
             return (value,) if isinstance(value, str) else tuple(value)
         return value
 

@@ -44,7 +44,9 @@ def _versions(name: str, found: Sequence[Version]) -> Table:
             over = (head.best or "").replace("_", " ")
             cells = [figures.shown(head.auc), figures.shown(head.gain, "+"), over]
         day = f"{one.trained:%Y-%m-%d}"
-        shown.add_row(one.version, ", ".join(one.aliases), *cells, day, one.released)
+        shown.add_row(
+            one.version, ", ".join(one.aliases), *cells, day, one.released + ", forced" * one.forced
+        )
     return shown
 
 
@@ -60,7 +62,9 @@ def show_card(settings: Settings, wanted: str, out: Path | None, as_json: bool) 
         return
     out = out or Path(f"{card.name}-{card.version}.html")
     against = _contest(settings, folder, card.name)
-    click.echo(page.write(out, folder, _population(settings, card.name, card.target.population), against))
+    whom = _population(settings, card.name, card.target.population)
+    forced = registered.overruled(settings, card.name, card.version)
+    click.echo(page.write(out, folder, whom, against, forced))
 
 
 def _contest(settings: Settings, folder: Path, name: str) -> comparison.Contest | None:

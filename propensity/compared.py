@@ -116,6 +116,11 @@ def show_means(card: ModelCard, against: Contest | None) -> None:
             name, figure(own["auc"]), auc, figure(own["log_loss"]), loss, style="" if gain else "bold"
         )
     console().print(shown)
+    if "bgnbd" not in means:
+        say(
+            "BG/NBD is no baseline here: it takes a target of an order or none, customers who have all "
+            "ordered before each origin, and enough of them more than once."
+        )
     if against is not None:
         from training.judged import contested
 

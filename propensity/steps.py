@@ -9,11 +9,11 @@ from datetime import datetime
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import msgspec
 
 from features.compute.builds import Build
-from features.errors import NotEnoughData, PropensityError, UsageError
+from features.definitions import catalogue
+from features.errors import FeatureError, LogError, NotEnoughData, PropensityError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -171,48 +171,71 @@ def train_targets(
     search: Search | None = None,
     scheduler: str | None = None,
 ) -> list[Trained]:
-    """Train the named models, or those of the targets that are trained by default. search: for each target's
+    """Train the named models in that order, or those of the targets that are trained by default. What cannot
+    be trained is said before anything is fitted. search: for each target's
     parameters. scheduler: of the Dask cluster that fits trees; None: this machine.
     """
     from training.distributed import cluster
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
-    targets, others = _wanted(settings, names)
+    wanted = _wanted(settings, names)
+    if len(wanted) > 1:  # one says it by itself, before it fits
+        plan_targets(settings, names, origins)
     as_of = as_of_of(settings, Log.open(settings))
-    trained = [OF_NO_TARGET[name].train(settings, as_of, seed, progress) for name in others]
-    with cluster(scheduler) if scheduler and targets else nullcontext() as where:
-        return trained + [
-            train(settings, of.name, as_of, seed, progress, origins, search, where) for of in targets
+    of_targets = any(name not in OF_NO_TARGET for name in wanted)
+    with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
+        return [
+            OF_NO_TARGET[name].train(settings, as_of, seed, progress)
+            if name in OF_NO_TARGET
+            else train(settings, name, as_of, seed, progress, origins, search, where)
+            for name in wanted
         ]
 
 
-def plan_targets(settings: Settings, names: Sequence[str]) -> str:
-    """When each model would be fitted, calibrated and judged."""
-    from training import samples
+def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> str:
+    """When each model would be fitted, calibrated and judged; errors as training it, as far as a plan can."""
+    from training import fit, samples
     from training.trainers import OF_NO_TARGET
 
-    wanted, others = _wanted(settings, names)
+    wanted = _wanted(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
-    lines = [OF_NO_TARGET[name].plan(settings, as_of) for name in others]
-    for target in wanted:
-        when = samples.timeline(target, build, as_of)
+    if any(target is not None for target in wanted.values()):
+        shop = shop_of(settings)
+        fit.require_declared(build, catalogue(shop.declared("FEATURES")), shop)
+    lines = []
+    for name, target in wanted.items():
+        if target is None:
+            lines.append(OF_NO_TARGET[name].plan(settings, as_of))
+            continue
+        when = samples.timeline(target, build, as_of, origins)
         known = when.known(when.test)
         lines.append(
             f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "
             f"{known[-1]:%Y-%m-%d}, judged as of {when.test:%Y-%m-%d}, and by a backtest at "
-            f"{len(when.origins)} origins from {when.origins[0]:%Y-%m-%d} on"
+            f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} on"
         )
     return "\n".join(lines)
 
 
-def _wanted(settings: Settings, names: Sequence[str]) -> tuple[list[Target], list[str]]:
-    """The targets, and the names of what is of no target."""
+def strange_attributes(settings: Settings) -> list[str]:
+    """What shop.toml would judge models by, and the log has of nobody; nothing without a log."""
+    from training import segments
+
+    try:
+        log = Log.open(settings)
+    except LogError:  # what needs it says so
+        return []
+    return segments.strange_attributes(log, shop_of(settings))
+
+
+def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
+    """What is to be trained, by name, in the order asked for; None: it is of no target."""
     from training.trainers import OF_NO_TARGET
 
-    others = [name for name in names if name in OF_NO_TARGET]
     of_targets = [name for name in names if name not in OF_NO_TARGET]
-    return (_targets(settings, of_targets) if of_targets or not names else []), others
+    found = {one.name: one for one in _targets(settings, of_targets)} if of_targets or not names else {}
+    return {name: found.get(name) for name in names or found}
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
@@ -238,32 +261,41 @@ def promote_target(
     settings: Settings, target: str, version: str | None, dry_run: bool, force: str | None = None
 ) -> str:
     """Release a version that the gate lets pass, score everyone with it, and say so."""
-    from training import registry
+    from training import describe, gate, registered, registry, versions
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         against = registry.objections(settings, target, chosen)
+        card = versions.card_of(registered.folder_of(settings, target, chosen))
+        warned = "".join(f"\nWARNING: {words.en}" for words in gate.cautions(card))
         if not against:
-            return f"would release {target} version {chosen}"
+            return f"would release {target} version {chosen}{warned}"
         listed = "".join(f"\n  {words.en}" for words in against)
-        return f"would not release {target} version {chosen} without --force:{listed}"
+        if force:
+            return f"would release {target} version {chosen} against the gate, which objects:{listed}{warned}"
+        return f"would not release {target} version {chosen} without --force:{listed}{warned}"
     release = registry.promote(settings, target, version, force)
-    said = "".join(f"\n{note.en}" for note in release.model.card.notes[:1])  # the verdict, with its level
-    return f"released {release.name} version {release.version}{said}"
+    lines = [f"released {release.name} version {release.version}"]
+    if force:
+        forced = registered.overruled(settings, release.name, release.version)
+        lines.append(forced.en if forced else "the gate had no objection: --force was not needed")
+    card = release.model.card
+    lines += [describe.verdict_of(card).en] if card.backtest else [note.en for note in card.notes[:1]]
+    lines += [f"WARNING: {words.en}" for words in gate.cautions(card)]
+    return "\n".join(lines)
 
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
     """Problems, and what was checked."""
     from features import contracts, tags
     from features.compute import engine
-    from features.definitions import catalogue
     from features.describe.absent import absent, in_short
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
     from serving import actions, scenarios
     from serving.decisions import policy_problems
-    from training import targets
+    from training import segments, targets
 
     shop = shop_of(settings)
     own = {feature.name for feature in shop.declared("FEATURES")}
@@ -312,6 +344,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
         return problems, "\n".join([said, *remarks])
     problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
+    problems += segments.strange_attributes(log, shop)
     known = engine.available(log, features)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]
@@ -319,8 +352,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
     try:
         problems += contracts.value_problems(log, shop, known, moments, some)
-    except duckdb.Error as error:
-        problems.append(f"a feature's `where` or column cannot be read from the log: {error}")
+    except FeatureError as error:
+        problems.append(str(error))
     values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
         f"checked {text}; {values}",

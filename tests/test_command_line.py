@@ -15,6 +15,8 @@ from copies import copy_of
 from logs import ROOT, empty_shop
 
 import propensity
+from features.compute.builds import Build
+from features.files import write_atomically
 from features.settings import Settings
 
 
@@ -173,12 +175,49 @@ def test_dry_runs_write_nothing(journey: Settings, tmp_path: Path) -> None:
     assert "would have 68 snapshots" in run("features", "build", "--every", "5", "--dry-run", **here).output
     late = run("features", "build", "--as-of", "2019-01-01", "--dry-run", **here)
     assert (late.exit_code, "complete until" in late.output) == (2, True), "a dry run must refuse as the run"
-    planned = run("train", "churn_28d", "--dry-run", **here)
-    assert "judged as of 2017-12-03" in planned.output
+    planned = run("train", "churn_28d", "value", "--origins", "1", "--dry-run", **here).output
+    assert "judged as of 2017-12-03, and by a backtest at 1 origin from" in planned
+    assert planned.index("would train churn_28d") < planned.index("would train value"), "as asked for"
     assert "search" in run("train", "churn_28d", "--tune", "--dry-run", **here).output
     assert run("train", "--tune", "churn_28d", "--dry-run", **here).exit_code == 2, "no number of minutes"
     assert run("train", "nothing_28d", "--dry-run", **here).exit_code == 2
     assert sorted(str(p) for p in journey.home.rglob("*")) == before
+
+
+def test_nothing_is_trained_if_the_build_is_of_other_declarations(journey: Settings, tmp_path: Path) -> None:
+    """Else: half of what was asked for is registered before it is said, with advice that misleads."""
+    copied = copy_of(journey, tmp_path / "home")
+    build = Build.open(copied)
+    manifest = build.folder / "manifest.json"
+    changed = json.loads(manifest.read_text()) | {"features": {**build.features, "orders_30d": "0" * 16}}
+    write_atomically(manifest, json.dumps(changed).encode())
+    here = {"PROPENSITY_HOME": str(copied.home), "PROPENSITY_AS_OF": "2017-12-31"}
+    for more in ((), ("--dry-run",)):
+        done = run("train", "value", "churn_28d", *more, **here)
+        assert done.exit_code == 1
+        assert "orders_30d (defined differently)" in done.output
+        assert "run `propensity features build`" in done.output
+        assert "release" not in done.output
+    assert not (copied.home / "mlflow.db").exists()
+
+
+def test_a_mistake_in_a_condition_is_one_line_that_names_its_place(journey: Settings, tmp_path: Path) -> None:
+    """Else: a shop's first own feature ends in the traceback of a database that it never heard of."""
+    own = """from features.definitions import Feature
+from features.words import Words
+FEATURES = [Feature(
+    name="big_90d", words=Words("Big orders", "大额订单数"), unit="orders",
+    measure="count", table="orders", where="amonut > 50", window=90)]
+"""
+    shop = empty_shop(tmp_path / "shop", shop_py=own)
+    home = copy_of(journey, tmp_path / "home").home
+    here = {"PROPENSITY_HOME": str(home), "PROPENSITY_SHOP": str(shop), "PROPENSITY_AS_OF": "2017-12-31"}
+    said = f"{shop / 'shop.py'}, line 4: the `where` of feature big_90d cannot be read: Binder Error"
+    for command in (("features", "backfill", "--no-publish"), ("check", "--customers", "1")):
+        done = run(*command, **here)
+        assert done.exit_code == 1, done.output
+        assert said in done.output
+        assert "Traceback" not in done.output
 
 
 NUMBER = re.compile(r"[+-]?\d+\.\d+")

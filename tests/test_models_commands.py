@@ -164,3 +164,25 @@ def test_before_anything_is_released_the_card_is_the_challengers(home: Settings)
         assert {one.released for one in versions.versions(home)} == {""}
     finally:
         aside.rename(elsewhere)
+
+
+def test_a_release_against_the_gate_is_marked_and_its_card_says_why(home: Settings, tmp_path: Path) -> None:
+    """Else: a model that lost to a baseline is listed like any other, and nobody knows why."""
+    tags = {registered_versions.FORCED: "the <board> wants it", registered_versions.OVERRULED: "it loses"}
+    with registry.opened(home) as client:
+        for tag, value in tags.items():
+            client.set_model_version_tag("churn_28d", "2", tag, value)
+    try:
+        (forced,) = (one.version for one in versions.versions(home) if one.forced)
+        assert (forced, "in force, forced" in run(home, "list").output) == ("2", True)
+        page = tmp_path / "page.html"
+        run(home, "card", "churn_28d:2", "--out", str(page))
+        assert "which objected: it loses. The reason given: the &lt;board&gt; wants it" in page.read_text(
+            "utf-8"
+        )
+        run(home, "card", "churn_28d:1", "--out", str(page))
+        assert "against the gate" not in page.read_text("utf-8")
+    finally:
+        with registry.opened(home) as client:
+            for tag in tags:
+                client.delete_model_version_tag("churn_28d", "2", tag)

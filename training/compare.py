@@ -160,6 +160,12 @@ def _of_file(path: Path, ids: Sequence[str], moment: datetime) -> Numbers:
         if "moment" in table.column_names:
             at = table["moment"].cast(pa.timestamp("us", "UTC"))
             table = table.filter(pc.equal(at, pa.scalar(moment, at.type)))
+            if len(at) and not len(table):
+                held = [iso(one) for one in sorted(pc.unique(at.drop_null()).to_pylist())]
+                raise UsageError(
+                    f"{path} holds scores as of {', '.join(held[:5])}{' ...' if len(held) > 5 else ''}, none "
+                    f"as of {iso(moment)}, by which both are judged: name another moment (--at)"
+                )
         given = dict(
             zip(
                 table["customer_id"].cast(pa.string()).to_pylist(),

@@ -167,22 +167,27 @@ def with_details(card: ModelCard, model: Model, part: Part, scores: Mapping[str,
 
 def with_segments(card: ModelCard, described: Mapping[str, Any]) -> ModelCard:
     """The card with its figures by group; a note names the groups whose level is off, after the verdict."""
-    off = [one for one in described["segments"] if one.get("off")]
-    notes = card.notes
-    if off:
-        ratios = [f"({one['observed_over_expected']:.2f})" for one in off]
-        en, zh = (
-            sep.join(
-                f"{one['words'][lang]} {one['group'][lang]} {r}" for one, r in zip(off, ratios, strict=True)
-            )
-            for lang, sep in (("en", ", "), ("zh", "、"))
-        )
-        said = Text(
-            f"Its level is off in {len(off)} groups of customers (observed/expected): {en}.",
-            f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。",
-        )
-        notes = (*notes[:1], said, *notes[1:])
-    return msgspec.structs.replace(card, notes=notes, **described)
+    card = msgspec.structs.replace(card, **described)
+    said = groups_off(card)
+    if said is None:
+        return card
+    return msgspec.structs.replace(card, notes=(*card.notes[:1], text(said), *card.notes[1:]))
+
+
+def groups_off(card: ModelCard) -> Words | None:
+    """The groups of customers whose level is off, by name; None: of none."""
+    off = [one for one in card.segments if one.get("off")]
+    if not off:
+        return None
+    ratios = [f"({one['observed_over_expected']:.2f})" for one in off]
+    en, zh = (
+        sep.join(f"{one['words'][lang]} {one['group'][lang]} {r}" for one, r in zip(off, ratios, strict=True))
+        for lang, sep in (("en", ", "), ("zh", "、"))
+    )
+    return Words(
+        f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}.",
+        f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。",
+    )
 
 
 def importance(card: ModelCard, exact: Numbers) -> dict[str, float]:
@@ -275,6 +280,20 @@ def _origin(step: Step, held: Bools) -> dict[str, Any]:
 def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
     gains = card.backtest.get("gains") or card.baselines
-    off = [one["moment"][:10] for one in card.backtest.get("origins", ()) if pooled.off(one)]
-    origins = len(card.backtest.get("origins", ()))
-    return evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, origins, off)
+    return evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, *_off(card))
+
+
+def level_of(card: ModelCard) -> tuple[bool, Words]:
+    """Whether its level holds at every origin, in the verdict's words."""
+    return evaluate.level(card.metrics["observed_over_expected"], *_off(card))
+
+
+def _off(card: ModelCard) -> tuple[int, list[str]]:
+    """The number of origins, and the days of those at which the level is off: the last, also by its ratio."""
+    origins, ratio = card.backtest.get("origins", ()), card.metrics["observed_over_expected"]
+    held = ratio["low"] <= 1 <= ratio["high"]
+    return len(origins), [
+        one["moment"][:10]
+        for place, one in enumerate(origins, start=1)
+        if pooled.off(one) or (place == len(origins) and not held)
+    ]

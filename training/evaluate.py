@@ -234,24 +234,46 @@ def verdict(
         gain = baselines[baseline]["auc_gain"]
         shown = f"AUC {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
         told[gain["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
-    ratio = metrics["observed_over_expected"]
-    level = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-    holds = ratio["low"] <= 1 <= ratio["high"]
+    _, said = level(metrics["observed_over_expected"], origins, off)
     auc = f"{metrics['auc']['value']:.3f}"
     en = [f"{'beats' if b else 'does not beat'} {', '.join(w.en for w in t)}" for b, t in told.items() if t]
     zh = [f"{'优于' if b else '未优于'}{'、'.join(w.zh for w in t)}" for b, t in told.items() if t]
     if origins > 1:
         en[-1] += f", over {origins} origins"
         zh[-1] += f"（{origins}个时点的平均）"
-    often = Words("", "")
-    if off:
-        often = Words(
-            f" Level or slope was off at {len(off)} of {origins} origins: {', '.join(off)}.",
-            f"{origins}个时点中有{len(off)}个的概率水平或斜率有偏差：{'、'.join(off)}。",
-        )
     return Words(
-        f"{name} (AUC {auc}) {' and '.join(en)}. "
-        f"Its level {'holds' if holds else 'is off'}: observed/expected {level}.{often.en}",
-        f"{name}（AUC {auc}）{'，'.join(zh)}。"
-        f"概率水平{'可信' if holds else '有偏差'}：实际/预期 {level}。{often.zh}",
+        f"{name} (AUC {auc}) {' and '.join(en)}. {said.en}", f"{name}（AUC {auc}）{'，'.join(zh)}。{said.zh}"
     )
+
+
+def level(ratio: Figure, origins: int, off: Sequence[str]) -> tuple[bool, Words]:
+    """Whether the probabilities may be taken at their word at every origin, and one sentence that says it.
+
+    ratio: observed/expected at the last. off: the days of those origins at which level or slope was off.
+
+    >>> level({"value": 1.0, "low": 0.9, "high": 1.1}, 3, ["2024-01-01"])[1].en.split("; ")[0]
+    'Its level or slope is off at 1 of 3 origins (2024-01-01)'
+    """
+    shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    if off and origins > 1:
+        return False, Words(
+            f"Its level or slope is off at {len(off)} of {origins} origins ({', '.join(off)}); "
+            f"observed/expected at the last: {shown}.",
+            f"{origins}个时点中有{len(off)}个的概率水平或斜率有偏差（{'、'.join(off)}）；"
+            f"最后时点实际/预期 {shown}。",
+        )
+    if off:
+        return False, Words(
+            f"Its level or slope is off: observed/expected {shown}.",
+            f"概率水平或斜率有偏差：实际/预期 {shown}。",
+        )
+    if not ratio["low"] <= 1 <= ratio["high"]:
+        return False, Words(
+            f"Its level is off: observed/expected {shown}.", f"概率水平有偏差：实际/预期 {shown}。"
+        )
+    if origins > 1:
+        return True, Words(
+            f"Its level holds at all {origins} origins; observed/expected at the last: {shown}.",
+            f"{origins}个时点的概率水平均可信；最后时点实际/预期 {shown}。",
+        )
+    return True, Words(f"Its level holds: observed/expected {shown}.", f"概率水平可信：实际/预期 {shown}。")

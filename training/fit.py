@@ -5,7 +5,7 @@ weeks since then are not learnt from, and so its figures are its own.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -17,12 +17,12 @@ import lightgbm
 import numpy as np
 
 from features.compute.builds import Build
+from features.definitions import Feature, feature_hash
 from features.definitions import catalogue as feature_catalogue
-from features.definitions import feature_hash
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from features.words import Words
 from serving import models
 from serving.booster import Rows
@@ -95,8 +95,7 @@ def train(
     require_known(target_name, declared)
     target = declared[target_name]
     features = feature_catalogue(shop.declared("FEATURES"))
-    here = {name: feature for name, feature in features.items() if name in build.features}
-    build.require(((n, feature_hash(f, features, shop.of_log)) for n, f in here.items()), "training")
+    here = require_declared(build, features, shop)
     when = samples.timeline(target, build, as_of, origins)
     learnt, left_out = samples.columns(build, features, when)
     steps = len(when.origins) + 5
@@ -187,6 +186,14 @@ def train(
     say(f"version {version} registered", steps)
     verdict = describe.verdict_of(model.card)
     return Trained(kept.run_id, kept.version, model.card, kept.folder, verdict, found=found, against=against)
+
+
+def require_declared(build: Build, features: Mapping[str, Feature], shop: Shop) -> dict[str, Feature]:
+    """The declared features that a build has. FeatureMismatch if it has one otherwise than it is declared."""
+    here = {name: feature for name, feature in features.items() if name in build.features}
+    needed = ((name, feature_hash(feature, features, shop.of_log)) for name, feature in here.items())
+    build.require(needed, "training", "Their declarations changed since: run `propensity features build`")
+    return here
 
 
 def _judged(data: samples.Dataset, walked: Sequence[backtest.Step]) -> segments.Judged:

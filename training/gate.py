@@ -16,13 +16,14 @@ import numpy as np
 from features.words import Words
 from serving.cards import ModelCard
 from serving.models import Model
-from training import baselines, pooled
+from training import baselines, describe, pooled
 from training.comparison import Comparison
 
 # What a release must beat; the untuned LightGBM is a tool, no sceptic.
 SCEPTICS = ("recency", "logistic_rfm", "bgnbd")
 MARGIN = 0.005  # of AUC, that a challenger's paired lower bound may lie below the champion's
 SEGMENT = 0.02  # of AUC, that no segment may lose beyond its interval
+LEAST_ORIGINS = 3  # with fewer moments, whoever releases it is told
 BYTES, SECONDS = 50_000_000, 0.01  # of a release, and to score one customer, median
 
 
@@ -40,6 +41,24 @@ def objections(model: Model, folder: Path, champion: Comparison | None) -> list[
             Words(f"scoring one customer takes {took * 1e3:.0f} ms", f"单客户评分耗时 {took * 1e3:.0f} 毫秒")
         )
     return found
+
+
+def cautions(card: ModelCard) -> list[Words]:
+    """What does not keep a classifier from being released, and whoever releases it has to know."""
+    if "observed_over_expected" not in card.metrics:
+        return []
+    found = []
+    if 0 < (origins := len(card.backtest.get("origins", ()))) < LEAST_ORIGINS:
+        found.append(
+            Words(
+                f"It was judged at {origins} moment{'s' * (origins > 1)} only, which a season can flatter: "
+                "train without --origins.",
+                f"仅在{origins}个时点评估，可能受季节影响而偏乐观：请不带 --origins 重新训练。",
+            )
+        )
+    holds, level = describe.level_of(card)
+    groups = describe.groups_off(card)
+    return [*found, *([] if holds else [level]), *([groups] if groups else [])]
 
 
 def against_sceptics(card: ModelCard) -> list[Words]:

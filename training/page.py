@@ -19,21 +19,32 @@ from training.describe import KINDS
 from training.figures import baseline, headline, shown, verdict
 
 
-def write(out: Path, folder: Path, population: Words | None = None, against: Contest | None = None) -> Path:
+def write(
+    out: Path,
+    folder: Path,
+    population: Words | None = None,
+    against: Contest | None = None,
+    forced: Words | None = None,
+) -> Path:
     """Write the page of a model's folder; return `out`.
 
     population: whom the model speaks of, in both languages; without it, as the card says it, in English.
-    against: how it does beside the version in force, which is kept beside the folder.
+    against: how it does beside the version in force, which is kept beside the folder. forced: that it was
+    released against the gate, and why.
     ReleaseError if the folder holds no model, ReleaseCorrupt if it was changed.
     """
     folders.verify(folder)
     card = folders.read_json(folder / "card.json", ModelCard)
-    write_atomically(out, render(card, population, against=against).encode())
+    write_atomically(out, render(card, population, against=against, forced=forced).encode())
     return out
 
 
 def render(
-    card: ModelCard, population: Words | None = None, language: str = "en", against: Contest | None = None
+    card: ModelCard,
+    population: Words | None = None,
+    language: str = "en",
+    against: Contest | None = None,
+    forced: Words | None = None,
 ) -> str:
     """The page. `language`: en or zh, what it shows first."""
     well, sentence = verdict(card)
@@ -44,6 +55,7 @@ def render(
             f"{card.name}，版本{card.version}：{card.target.words.zh}",
         ),
         banner("good" if well else "bad", sentence),
+        banner("bad", forced) if forced else "",
         tiles(_tiles(card)),
         section(
             Words("What it predicts, and for whom", "预测什么，针对哪些客户"),

@@ -14,11 +14,13 @@ from features.errors import TrainingError, UsageError
 from features.files import sha256
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import Words
 from serving import folders, kinds
 from serving.models import Model
 from training import targets
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
+FORCED, OVERRULED = "forced_because", "gate_objected"  # tags of one released against the gate
 SUMS = "sha256_of_sums"  # the tag of a version that says what its folder must be
 
 # MLflow keeps a version that was deleted, in a stage of its own.
@@ -60,6 +62,18 @@ def registered(settings: Settings, name: str | None = None) -> list[Registered]:
         for of, version, run_id, created in sorted(rows, key=lambda row: (row[0], -row[1]))
         if name in (None, of)
     ]  # fmt: skip
+
+
+def overruled(settings: Settings, name: str, version: str) -> Words | None:
+    """What the gate had against a version that was released by force, and why it was; None: it was not."""
+    (one,) = (one for one in registered(settings, name) if one.version == version)
+    if FORCED not in one.tags:
+        return None
+    objected, why = one.tags.get(OVERRULED, ""), one.tags[FORCED]
+    return Words(
+        f"Released against the gate, which objected: {objected}. The reason given: {why}",
+        f"未通过发布检查而强制发布。异议：{objected}。给出的理由：{why}",
+    )
 
 
 def aliases(settings: Settings, name: str) -> dict[str, str]:

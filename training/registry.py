@@ -37,6 +37,8 @@ from training import gates
 from training.registered import (
     CHALLENGER,
     CHAMPION,
+    FORCED,
+    OVERRULED,
     ROLLBACK,
     SUMS,
     aliases,
@@ -53,7 +55,6 @@ __all__ = [
 ]  # fmt: skip
 
 _KEY = "recipe_key"  # a tag of a version
-_FORCED, _OVERRULED = "forced_because", "gate_objected"  # of one that was released against the gate
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ def _pass(settings: Settings, client: Any, release: Release, folder: Path, force
             f"{release.version} --force REASON`"
         )
     if against and force:
-        client.set_model_version_tag(release.name, release.version, _FORCED, force)
+        client.set_model_version_tag(release.name, release.version, FORCED, force)
         overruled = "; ".join(words.en for words in against)
-        client.set_model_version_tag(release.name, release.version, _OVERRULED, overruled)
+        client.set_model_version_tag(release.name, release.version, OVERRULED, overruled)
 
 
 def _objections(settings: Settings, release: Release, folder: Path) -> list[Words]:

@@ -17,6 +17,7 @@ from scipy.stats import norm
 from features.definitions.units import CODES
 from features.log import Log
 from features.shop import Shop
+from features.toml import nearest
 from features.words import Words
 from serving.booster import Rows
 from training import evaluate, pooled
@@ -120,6 +121,22 @@ def by_attribute(
         at = np.array([places.get(value or "", -1) for value in values], np.int64)
         if groups:
             yield Grouped(name, Words(name, name), [Words(value, value) for value in groups], at)
+
+
+def strange_attributes(log: Log, shop: Shop) -> list[str]:
+    """`segments` and `protected` of shop.toml that the log has of nobody, each with the nearest there is."""
+    if not (shop.segments or shop.protected) or "customers" not in log.tables:
+        return []
+    given = log.read("customers", ["attributes"])["attributes"]
+    known = sorted({key for part in given.chunks for key in pc.unique(part.keys).to_pylist()})
+    there = f" There are: {', '.join(known)}" if known else ""
+    return [
+        f"{shop.folder / 'shop.toml'}: {kind} names {name!r}, an attribute that the log has of nobody"
+        f"{nearest(name, known)}{there}"
+        for kind, names in (("segments", shop.segments), ("protected", shop.protected))
+        for name in names
+        if name not in known
+    ]
 
 
 def described(

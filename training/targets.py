@@ -345,11 +345,16 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
         found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}{close}")
     elif target.higher_is != LABELS[target.label].higher_is:
         found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
-    if target.categories and target.label != "category_order":
+    if isinstance(target.categories, str):
+        found.append(f'categories is a text: write categories=("{target.categories}",)')
+    elif target.categories and target.label != "category_order":
         found.append(f"categories go with the label category_order, not with {target.label}")
     if target.label == "category_order" and not (target.categories or target.population.days):
         found.append("without categories, the population must look back some days: what was bought in them")
-    if not all((*target.words, *target.score, *target.why)):
+    plain = [name for name in ("words", "score") if not isinstance(getattr(target, name), Words)]
+    if plain:
+        found.append(f'{" and ".join(plain)}: expected Words("in English", "in Chinese"), not a plain text')
+    elif not all((*target.words, *target.score, *target.why)):
         found.append("words and score in English and Chinese, and a reason, are needed")
     return [f"target {target.name}: {problem}" for problem in found]
 

@@ -16,7 +16,8 @@ from training.registered import Registered
 class Version:
     """A registered version. card: None if its folder is not what was registered; `wrong` says why.
 
-    trained: when it was registered. released: "in force", "earlier", or "" if it never was.
+    trained: when it was registered. released: "in force", "earlier", or "" if it never was; `forced`:
+    against the gate.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Version:
     released: str
     card: ModelCard | None
     wrong: str = ""
+    forced: bool = False
 
 
 def versions(settings: Settings) -> list[Version]:
@@ -38,7 +40,8 @@ def versions(settings: Settings) -> list[Version]:
         except PropensityError as error:
             wrong = str(error)
         trained, state = datetime.fromtimestamp(one.created / 1000, UTC), _released(settings, one)
-        found.append(Version(one.name, one.version, one.aliases, trained, state, card, wrong))
+        forced = state != "" and registered.FORCED in one.tags
+        found.append(Version(one.name, one.version, one.aliases, trained, state, card, wrong, forced))
     return found
 
 

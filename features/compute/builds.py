@@ -32,6 +32,9 @@ Digests = Mapping[str, Mapping[str, str]]  # table -> UTC day of known_at -> dig
 KEYS = ("customer_id", "moment", "known_at")  # of every snapshot file, before the features
 
 
+_RETRAIN = "Retrain on this build, or rebuild with the declarations that the release was trained on"
+
+
 @dataclass(frozen=True)
 class Build:
     """One build on disk. `features`: name -> hash, in the order of the files' columns."""
@@ -141,8 +144,13 @@ class Build:
                 f"run `propensity features build --as-of {iso(moment)}`"
             )
 
-    def require(self, needed: Iterable[tuple[str, str]], by: str) -> None:
-        """FeatureMismatch, naming each offender, unless this build has every (name, hash) pair."""
+    def require(
+        self,
+        needed: Iterable[tuple[str, str]],
+        by: str,
+        remedy: str = _RETRAIN,
+    ) -> None:
+        """FeatureMismatch, with each offender and the remedy, unless this build has every (name, hash)."""
         wrong = [
             f"{name} (absent)" if name not in self.features else f"{name} (defined differently)"
             for name, hash in needed
@@ -151,7 +159,7 @@ class Build:
         if wrong:
             raise FeatureMismatch(
                 f"{by} needs features that build {self.id} does not have as they were: {', '.join(wrong)}. "
-                "Retrain on this build, or rebuild with the declarations that the release was trained on"
+                f"{remedy}"
             )
 
 

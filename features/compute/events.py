@@ -1,8 +1,9 @@
 """The events of one table, of one range of customers, as the arrays that the kernel's passes read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +13,11 @@ from features import duck
 from features.compute import kernel, plan
 from features.compute.plan import Input
 from features.definitions import Feature
+from features.errors import FeatureError
 from features.moments import DAY_US, offsets_of
 from features.rules import Float64
 from features.shop import Shop
+from features.tables import TABLES
 
 Int64 = NDArray[np.int64]
 
@@ -50,7 +53,7 @@ class Events:
             self.days = (self.local // DAY_US).astype(np.int32)
             local_at = pa.array(self.local).view(pa.timestamp("us"))
             rows = rows.append_column("local_at", local_at)
-        self.holds = conditions(rows, [feature.where for feature in features.values()])
+        self.holds = conditions(rows, features, shop)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -219,8 +222,14 @@ def local(at: Int64, shop: Shop) -> Int64:
     return np.asarray(kernel.shifted(at, starts, shifts))
 
 
-def conditions(rows: pa.Table, wheres: Sequence[str | None]) -> dict[str | None, NDArray[np.bool_]]:
-    """Where each condition holds, row by row; null counts as false."""
+def conditions(
+    rows: pa.Table, features: Mapping[str, Feature], shop: Shop
+) -> dict[str | None, NDArray[np.bool_]]:
+    """Where each feature's condition holds, row by row; null counts as false.
+
+    FeatureError names the feature whose condition cannot be read, where it is declared, and what DuckDB said.
+    """
+    wheres = [feature.where for feature in features.values()]
     result: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(rows), np.bool_)}
     named = {f"c{n}": where for n, where in enumerate(dict.fromkeys(w for w in wheres if w))}
     if named:
@@ -229,11 +238,34 @@ def conditions(rows: pa.Table, wheres: Sequence[str | None]) -> dict[str | None,
         connection = duck.shared()
         connection.register("events", relation)
         select = ", ".join(f"({where}) AS {name}" for name, where in named.items())
-        found = connection.sql(f"SELECT {select} FROM events").fetchnumpy()
-        connection.close()
+        try:
+            found = connection.sql(f"SELECT {select} FROM events").fetchnumpy()
+        except duckdb.Error:
+            raise _unreadable(connection, features, shop) from None
+        finally:
+            connection.close()
         for name, where in named.items():
             result[where] = np.ma.filled(found[name], False).astype(np.bool_, copy=False)
     return result
+
+
+def _unreadable(
+    connection: duckdb.DuckDBPyConnection, features: Mapping[str, Feature], shop: Shop
+) -> FeatureError:
+    """Of the first feature whose condition alone fails too: all are asked at once, and DuckDB names none."""
+    for name, feature in features.items():
+        if feature.where is None:
+            continue
+        try:
+            connection.sql(f"SELECT ({feature.where}) FROM events").fetchnumpy()
+        except duckdb.Error as error:
+            assert feature.table is not None
+            return FeatureError(
+                f"{shop.place(name)}: the `where` of feature {name} cannot be read: "
+                f"{str(error).splitlines()[0]} (where={feature.where!r}; "
+                f"{feature.table} has {', '.join(TABLES[feature.table].columns)})"
+            )
+    return FeatureError("the `where` of these features cannot be read together: " + ", ".join(features))
 
 
 def or_null(raw: Int64, value: Float64) -> Float64:

@@ -77,7 +77,7 @@ def train(
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named.
     """
-    from propensity.steps import plan_targets, train_targets
+    from propensity.steps import plan_targets, strange_attributes, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
 
@@ -87,8 +87,10 @@ def train(
 
         targeted.list_targets(settings, "en", as_json=False)
         return
+    for strange in strange_attributes(settings):
+        click.echo(f"WARNING: {strange}")
     if dry_run:
-        click.echo(plan_targets(settings, targets))
+        click.echo(plan_targets(settings, targets, origins))
         if minutes is not None or trials is not None:
             click.echo("would first search for the parameters of each target's models")
         return

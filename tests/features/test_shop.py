@@ -29,6 +29,7 @@ def test_bundled_shops_read(name: str) -> None:
     ("old", "new", "says"),
     [
         ("mail = true", 'mail = "yes"', r"consent\.mail is 'yes': expected true or false, without quotes"),
+        ('segments = ["income"]', 'segments = "income"', r"segments is 'income': expected a list of texts"),
         ("mail = true", "mail = 1", r"consent\.mail is 1: expected true or false"),
         ("exponent = 2", 'exponent = "2"', r"exponent is '2': expected a whole number"),
         ("exponent = 2", "exponent = 20", r"exponent is 20: expected 0 to 4"),

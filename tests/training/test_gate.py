@@ -19,6 +19,7 @@ from serving import models
 from serving.models import Model
 from training import gate
 from training.compare import Comparison, Segment, compare
+from training.describe import verdict_of
 from training.evaluate import Figure
 from training.fit import Trained
 from training.targets import catalogue
@@ -108,5 +109,34 @@ def test_scores_from_elsewhere_are_judged_on_the_same_customers(
     (tmp_path / "few.csv").write_text("customer_id,probability\n1,0.5\n")
     with pytest.raises(UsageError, match="no probability for 2,317 of the 2,318"):
         compare(trained_home, log, build, target, (model, tmp_path / "few.csv"), M)
+    (tmp_path / "old.csv").write_text("customer_id,probability,moment\n1,0.5,2017-11-26\n")
+    with pytest.raises(UsageError, match="scores as of 2017-11-26T00:00:00Z, none as of 2017-12-03"):
+        compare(trained_home, log, build, target, (model, tmp_path / "old.csv"), M)
     with pytest.raises(TrainingError, match="has learnt from labels that were known on 2017-12-03"):
         compare(trained_home, log, build, target, (model, model), parse_moment("2017-11-26"))
+
+
+def test_a_release_is_warned_of_a_level_that_is_off_and_of_few_moments(tmp_path: Path) -> None:
+    """Else: probabilities are taken at their word although the card says where they are not to be."""
+    card = models.load(model_by_hand(tmp_path / "m")).card
+    origins = [{"moment": f"2017-0{n}-01", **(OFF if n < 3 else HOLDS)} for n in (1, 2, 3)]
+    fine = {"value": 1.0, "low": 0.9, "high": 1.1}
+    off = {
+        "words": {"en": "Channel", "zh": "渠道"}, "group": {"en": "app", "zh": "应用"},
+        "off": True, "observed_over_expected": 1.2,
+    }  # fmt: skip
+
+    def said(origins: list[dict[str, object]], *groups: dict[str, object]) -> list[str]:
+        backtest = {**card.backtest, "origins": origins}
+        metrics = {**card.metrics, "observed_over_expected": fine}
+        changed = msgspec.structs.replace(card, backtest=backtest, metrics=metrics, segments=groups)
+        assert "Its level holds" not in verdict_of(changed).en or not origins[0]["z"]
+        return [words.en for words in gate.cautions(changed)]
+
+    assert said([{"moment": f"2017-0{n}-01", **HOLDS} for n in (1, 2, 3)]) == []
+    level, groups = said(origins, off)
+    assert level.startswith("Its level or slope is off at 2 of 3 origins (2017-01-01, 2017-02-01)")
+    assert groups == "Its level is off in 1 group of customers (observed/expected): Channel app (1.20)."
+    few, level = said(origins[:1])
+    assert few.startswith("It was judged at 1 moment only")
+    assert level.startswith("Its level or slope is off:")

@@ -18,6 +18,7 @@ from features.moments import parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
 from propensity.scoring import score_everyone
+from propensity.steps import promote_target
 from serving import batch, models, releases
 from training import registry
 from training.fit import Trained, train
@@ -93,6 +94,10 @@ def test_versions_go_from_challenger_to_champion_and_back(either: Settings) -> N
     assert registry.aliases(either, name) == {"champion": "1", "challenger": newest}
     released = registry.promote(either, name, force=WHY)
     assert released.version == releases.current(either, name) == newest
+    told = promote_target(either, name, None, dry_run=False, force=WHY)
+    assert "Released against the gate, which objected: it " in told
+    assert f"The reason given: {WHY}" in told
+    assert "\nWARNING: It was judged at 1 moment only" in told
     assert registry.aliases(either, name) == {"champion": newest, "rollback": "1"}
     assert registry.promote(either, name).version == newest
     assert registry.aliases(either, name) == {"champion": newest, "rollback": "1"}

@@ -68,7 +68,7 @@ def test_the_card_names_the_groups_that_it_fails_right_after_its_verdict(tmp_pat
     told = {"segments": tuple(figures(wrong, [halves(rows)])), "fairness": ()}
     noted = describe.with_segments(card, told)
     assert noted.notes[0] == card.notes[0]
-    assert "off in 1 groups of customers (observed/expected): half odd (1.38)" in noted.notes[1].en
+    assert "off in 1 group of customers (observed/expected): half odd (1.38)" in noted.notes[1].en
     assert "半 奇" in noted.notes[1].zh
     fine = {"segments": tuple(figures(rows, [halves(rows)])), "fairness": ()}
     assert describe.with_segments(card, fine).notes == card.notes
@@ -163,3 +163,14 @@ def test_an_attribute_counts_from_when_it_was_known(tmp_path: Path) -> None:
     assert region.at.tolist() == [0, -1, -1, 0, 1, -1]
     lacking = replace(log, files={k: v for k, v in log.files.items() if k != "customers"})
     assert list(by_attribute(lacking, rows, [M, M + timedelta(days=40)], ["region"])) == []
+
+
+def test_an_attribute_that_nobody_has_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    """Else: a typo in `protected` and nobody is asked to be treated alike, without a word."""
+    log = write_log(
+        tmp_path / "log",
+        {"customers": [{"customer_id": "0", "at": M, "known_at": M, "attributes": [("region", "north")]}]},
+    )
+    shop = replace(shop_of(Settings()), segments=("region",), protected=("regoin",))
+    (said,) = segments.strange_attributes(log, shop)
+    assert "protected names 'regoin', an attribute that the log has of nobody; did you mean 'region'?" in said

@@ -61,6 +61,8 @@ def test_every_target_keeps_the_contract(target: Target) -> None:
         ({"label": "no_ordr"}, "did you mean 'no_order'"),
         ({"label": "silence"}, "none of order, no_order"),
         ({"categories": ("tea",)}, "categories go with"),
+        ({"categories": "tea"}, "categories is a text: write"),
+        ({"words": "No order", "score": "risk"}, "words and score: expected Words"),
         (
             {"label": "category_order", "higher_is": "good", "population": EVERYONE},
             "the population must look back",
