@@ -44,7 +44,7 @@ bench: .venv/.installed ## Print the figures, each against a named peer in the s
 
 lock: .venv/.installed ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
-		--no-emit-index-url --no-header pyproject.toml --output-file requirements.lock
+		--no-header pyproject.toml --output-file requirements.lock
 
 clean: ## Remove the environment and all state of the demo
 	@rm -rf .venv .propensity

@@ -39,7 +39,7 @@ def opened(settings: Settings, schema: Schema, alone: bool = False) -> Iterator[
             if alone:
                 connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (schema,))
             yield url_of(url, "postgresql+psycopg", schema)
-    except Exception as error:
+    except Exception as error:  # Feast and MLflow wrap what psycopg raises in errors of their own
         if not _of_the_server(error):
             raise
         raise DatabaseError(

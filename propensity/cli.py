@@ -18,7 +18,7 @@ from features.settings import Settings
 REPOSITORY = Path(__file__).parent.parent
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alone
     """A moment on the command line, read by `parse_moment`."""
 
     name = "moment"
@@ -29,7 +29,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs
         return value if isinstance(value, datetime) else parse_moment(value)
 
 
-class Named(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+class Named(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alone
     """NAME=NUMBER on the command line: (name, number), which must be 0 or more. whole: of things."""
 
     def __init__(self, what: str, whole: bool = False) -> None:
