@@ -18,8 +18,9 @@ from features.inbox import Arrival, Inbox, named
 from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
-from serving.api import UNKNOWN_FIELD, Body, Problem, worded
+from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
+from serving.problems import Problem
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more

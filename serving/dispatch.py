@@ -21,9 +21,9 @@ from typing import NamedTuple, TypeVar
 from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api, openapi, reports
+from serving import api, bodies, openapi, problems, reports
 from serving.answers import DecisionAnswer
-from serving.api import Customer, Problem, ReadyAnswer, Unanswered
+from serving.api import Customer, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
 from serving.companion import Companion
 from serving.decisions import DecisionContext, take_decision
@@ -42,6 +42,7 @@ from serving.incoming import (
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.pauses import Pauses
+from serving.problems import Problem
 from serving.profile import profile
 from serving.scores import Scorer
 
@@ -87,8 +88,8 @@ class Dispatch:
         self._pool, self._disk, self._looks = (
             ThreadPoolExecutor(threads, thread_name_prefix="propensity") for threads in (THREADS, 1, 1)
         )
-        self._index = api.encode({"service": "propensity", "routes": api.ROUTES})
-        self._document = api.encode(openapi.document())
+        self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
+        self._document = problems.encode(openapi.document())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: a request, or the life of the application."""
@@ -147,7 +148,7 @@ class Dispatch:
         except Problem as problem:
             answer = _problem(problem, request_id)
         except PropensityError as error:
-            answer = _problem(api.problem_of(error, self._settings), request_id)
+            answer = _problem(problems.problem_of(error, self._settings), request_id)
         except ConnectionResetError:
             self._done(route, method, 499, client, request_id, started)
             return
@@ -210,22 +211,22 @@ class Dispatch:
     def _look(self, route: str, request_id: str) -> Answer:
         """What an operator asks; it reads the store of rows."""
         if route == "/v1/models":
-            return Answer(200, api.encode(self._scorer.models(request_id)))
+            return Answer(200, problems.encode(self._scorer.models(request_id)))
         if route == "/metrics":
             return Answer(200, self._exposition(), CONTENT_TYPE)
         self._scorer.ready()
         refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(200, api.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()))))
+        return Answer(200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()))))
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
-        request = api.SCORES.decode(body)
+        request = bodies.SCORES.decode(body)
 
         def scored() -> tuple[bytes, Counter[str]]:
             answer = self._scorer.answer(request, request_id)
             outcomes = Counter(
                 r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results
             )
-            return api.encode(answer), outcomes
+            return problems.encode(answer), outcomes
 
         # A store on another machine may be slow: then this request waits, and not every other one too.
         if len(request.customers) <= INLINE and self._settings.online == "sqlite":
@@ -238,10 +239,10 @@ class Dispatch:
 
     async def _customer(self, customer: Customer, request_id: str) -> Answer:
         answer = await _beside(self._pool, lambda: profile(self._scorer, customer, request_id))
-        return Answer(200, api.encode(answer))
+        return Answer(200, problems.encode(answer))
 
     async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
-        request = api.DECISIONS.decode(body)
+        request = bodies.DECISIONS.decode(body)
         key = None if request.preview else idempotency_key(headers)
 
         def decided() -> DecisionAnswer:
@@ -249,7 +250,7 @@ class Dispatch:
 
         answer = await _beside(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
-        return Answer(200, api.encode(answer))
+        return Answer(200, problems.encode(answer))
 
     async def _reports(self, route: str, body: bytes, request_id: str) -> Answer:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
@@ -260,7 +261,7 @@ class Dispatch:
         answer = await _beside(self._pool, taken)
         for outcome, number in reports.outcomes(answer.results).items():
             self._metrics.reports(route, outcome, number)
-        return Answer(200, api.encode(answer))
+        return Answer(200, problems.encode(answer))
 
     async def _events(self, body: bytes, request_id: str) -> Answer:
         def taken() -> EventsAnswer:
@@ -269,7 +270,7 @@ class Dispatch:
         answer = await _beside(self._disk, taken)
         for outcome, number in outcomes(answer).items():
             self._metrics.events(outcome, number)
-        return Answer(200, api.encode(answer))
+        return Answer(200, problems.encode(answer))
 
     def _resolve(self, people: Sequence[Person]) -> list[str | None]:
         """As published; before anything is, nobody is known by another system's id."""

@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from serving import api
-from serving.api import Customer, Offender, Problem
+from serving import api, bodies
+from serving.api import Customer
+from serving.problems import Offender, Problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,7 +41,7 @@ def customer_of(scope: Scope) -> Customer:
     try:
         customer: Customer = msgspec.convert(named | dict(given) if given else named["id"], Customer)
     except msgspec.ValidationError as error:
-        path, expected = api.worded(str(error))
+        path, expected = bodies.worded(str(error))
         raise Problem(422, "invalid_request", f"{path}: {expected}", [Offender(path, expected)]) from None
     return customer
 

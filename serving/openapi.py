@@ -13,17 +13,10 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
 
 from serving.answers import DecisionAnswer
-from serving.api import (
-    CustomerAnswer,
-    DecisionRequest,
-    ModelsAnswer,
-    ProblemDocument,
-    ReadyAnswer,
-    ScoreAnswer,
-    ScoreRequest,
-)
+from serving.api import CustomerAnswer, DecisionRequest, ModelsAnswer, ReadyAnswer, ScoreAnswer, ScoreRequest
 from serving.arrivals import EventRequest, EventsAnswer
 from serving.events import AnyEvent
+from serving.problems import ProblemDocument
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
 
 Schema = dict[str, Any]

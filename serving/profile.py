@@ -20,9 +20,9 @@ from serving.api import (
     Stage,
     Tier,
     Value,
-    detail_of,
 )
 from serving.cards import ModelCard
+from serving.problems import detail_of
 from serving.scores import Scorer
 from serving.segmentation import Segmentation
 

@@ -15,9 +15,10 @@ from msgspec import Meta, Raw, Struct
 from features.errors import DecisionError
 from features.moments import iso
 from features.settings import Settings
-from serving.api import UNKNOWN_FIELD, Body, Problem, worded
+from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import AHEAD, EARLIEST, PATTERNS, Id, Short
 from serving.ledger_reports import Delivery, Outcome, Reported, Status, Type
+from serving.problems import Problem
 
 MAX_REPORTS = 1000  # in one request
 MONEY = ("order", "refund")  # types whose value is money

@@ -27,8 +27,6 @@ from serving.api import (
     Identity,
     ModelsAnswer,
     NoScore,
-    Offender,
-    Problem,
     ReasonAnswer,
     Refused,
     ReleasedModel,
@@ -36,10 +34,10 @@ from serving.api import (
     ScoreAnswer,
     ScoreRequest,
     Unanswered,
-    detail_of,
 )
 from serving.cards import Text
 from serving.models import Model
+from serving.problems import Offender, Problem, detail_of
 from serving.reasons import Reason
 from serving.releases import Release, Releases, names
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from features import errors
 from features.errors import PropensityError, UsageError
 from features.settings import Settings
-from serving.api import DECISIONS, MAX_CUSTOMERS, SCORES, TITLES, Body, Problem, encode, problem_of
+from serving.api import MAX_CUSTOMERS
+from serving.bodies import DECISIONS, SCORES, Body
+from serving.problems import TITLES, Problem, encode, problem_of
 
 EVERY_ERROR = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, PropensityError)]
 

@@ -12,8 +12,8 @@ from features.moments import parse_moment
 from features.settings import Settings
 from features.tables import TABLES
 from features.tombstones import Tombstones
-from serving.api import Problem
 from serving.arrivals import EventAnswer, EventRefused, EventsAnswer, take
+from serving.problems import Problem
 
 NOW = parse_moment("2017-12-31")
 SECRET = "Zoe-1987-secret"

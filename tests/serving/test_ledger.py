@@ -33,11 +33,11 @@ from features.errors import (
 from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving.api import problem_of
 from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.ledger_schema import append_only
 from serving.ledger_store import PostgresStore, SqliteStore
+from serving.problems import problem_of
 from serving.reservations import Contact, Reservation
 from serving.sealing import Sealed
 

@@ -10,7 +10,7 @@ from running import release, settings_of, small_build
 from tiny import TINY_MOMENT
 
 from features import online
-from serving import api, batch
+from serving import batch, bodies, problems
 from serving.scores import Scorer
 
 
@@ -35,6 +35,6 @@ def test_the_score_in_readme_has_the_fields_of_a_real_answer(
     build = small_build(settings)
     online.publish(settings, build, TINY_MOMENT)
     batch.score(settings, release(settings, folder, build, "churn_28d"), build, TINY_MOMENT)
-    request = api.SCORES.decode(sent.replace('"662"', '"c0001"').encode())
-    real = json.loads(api.encode(Scorer(settings).answer(request, "0" * 32)))
+    request = bodies.SCORES.decode(sent.replace('"662"', '"c0001"').encode())
+    real = json.loads(problems.encode(Scorer(settings).answer(request, "0" * 32)))
     assert json.dumps(shape(json.loads(shown))) == json.dumps(shape(real))

@@ -1,0 +1,147 @@
+"""What goes wrong, as a caller is told it: problem documents (RFC 9457), their codes and titles.
+
+A problem never repeats a value that was sent: it names the place (`$.customers[3]`) and what was expected.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from features.errors import (
+    CustomerErased,
+    DecisionError,
+    FeatureError,
+    FeaturesExpired,
+    IdempotencyConflict,
+    LogError,
+    OnlineUnavailable,
+    PropensityError,
+    ReleaseError,
+    SettingsError,
+    UnknownCustomer,
+    UsageError,
+)
+from features.settings import Settings
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(answer: Any) -> bytes:
+    """JSON; floats as the shortest text that reads back to the same bits."""
+    return _encoder.encode(answer)
+
+
+class Offender(Struct, frozen=True):
+    """Where in the body, and what was expected there."""
+
+    path: str
+    detail: str
+
+
+class Problem(Exception):  # noqa: N818  the standard's word for it
+    """An error answer. `code` is stable; `detail` is for people and repeats nothing that was sent."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: list[Offender] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+    def document(self, request_id: str) -> bytes:
+        """The `application/problem+json` body."""
+        return encode(
+            ProblemDocument(
+                type=f"urn:propensity:problem:{self.code}",
+                title=TITLES.get(self.code, "Error"),
+                status=self.status,
+                detail=self.detail,
+                code=self.code,
+                instance=f"urn:uuid:{uuid.UUID(request_id)}",
+                request_id=request_id,
+                errors=UNSET if self.errors is None else self.errors,
+            )
+        )
+
+
+class ProblemDocument(Struct, frozen=True):
+    """What went wrong, as RFC 9457 has it. errors: where in the body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str
+    errors: list[Offender] | UnsetType = UNSET
+
+
+TITLES = {
+    "unauthorized": "A key is needed",
+    "not_found": "No such route",
+    "method_not_allowed": "Method not allowed",
+    "malformed_json": "The body is not JSON",
+    "invalid_request": "The body does not fit",
+    "unknown_target": "No such target",
+    "body_too_large": "The body is too large",
+    "body_timeout": "The body did not arrive",
+    "unsupported_media_type": "The body must be JSON",
+    "idempotency_key": "An idempotency key is needed",
+    "unknown_customer": "No such customer",
+    "idempotency_conflict": "The key was used for another request",
+    "customer_erased": "The customer was erased",
+    "no_build": "No features to answer from",
+    "online_unavailable": "The features cannot be read now",
+    "features_expired": "The features are too old",
+    "feature_mismatch": "The release needs other features",
+    "no_release": "Nothing is released",
+    "no_order": "No order yet",
+    "release_corrupt": "The release is refused",
+    "decision": "No decision can be taken",
+    "settings": "The service is set up wrongly",
+    "internal": "Internal error",
+}
+
+_STATUS: tuple[tuple[type[PropensityError], int], ...] = (
+    (UnknownCustomer, 404),
+    (FeaturesExpired, 503),
+    (FeatureError, 503),
+    (ReleaseError, 503),
+    (LogError, 503),
+    (IdempotencyConflict, 409),
+    (CustomerErased, 410),
+    (DecisionError, 503),
+    (SettingsError, 503),
+)
+
+
+def problem_of(error: PropensityError, settings: Settings) -> Problem:
+    """The problem that an error of ours is to a caller.
+
+    A UsageError's message begins with the JSON path of the offender.
+    """
+    if type(error) is UsageError:
+        detail = detail_of(error, settings)
+        path, _, expected = detail.partition(": ")
+        return Problem(422, "invalid_request", detail, [Offender(path, expected)])
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = {"retry-after": "1"} if isinstance(error, OnlineUnavailable) else None
+    return Problem(status, error.code, detail_of(error, settings), headers=headers)
+
+
+def detail_of(error: PropensityError, settings: Settings) -> str:
+    """The error's message; where our files are is not the caller's to know."""
+    text = str(error).replace(str(settings.home), "PROPENSITY_HOME")
+    return text.replace(str(settings.shop), "PROPENSITY_SHOP")
