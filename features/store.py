@@ -28,7 +28,7 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
 from feast.repo_config import RegistryConfig
 from feast.types import Float32, String
 
-from features import database, registered
+from features import database, told
 from features.compute import spark
 from features.compute.builds import KEYS, Build
 from features.definitions import catalogue, feature_hash
@@ -140,7 +140,7 @@ def add_service(settings: Settings, build: Build, name: str, version: str, names
             tags={"release": name, "version": version, "build": build.id},
         )
         store.apply([service])
-        registered.note(settings, build)
+        told.note(settings, build)
         return str(service.name)
 
 
@@ -246,7 +246,7 @@ def _apply(settings: Settings, store: Any, build: Build) -> Any:
         tags={"build": build.id},
     )
     store.apply([customer, view])
-    registered.note(settings, build)
+    told.note(settings, build)
     return view
 
 

@@ -79,9 +79,9 @@ def _put_to_use(
     settings: Settings, build: Build, moment: datetime | None, text: str, computed: int, again: bool = False
 ) -> Built:
     """Tell Feast of a build; publish its snapshot of the moment, if one is given, with everyone's scores."""
-    from features import online, registered
+    from features import online, told
 
-    if not registered.is_registered(settings, build):
+    if not told.is_told(settings, build):
         from features import store  # loads Feast, which takes seconds
 
         store.apply(settings, build)

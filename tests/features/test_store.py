@@ -24,8 +24,8 @@ from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
 from features.moments import DAY, parse_moment
 from features.online import OnlineRows, publish
-from features.registered import is_registered
 from features.settings import Settings
+from features.told import is_told
 
 LATER = parse_moment("2017-12-03")
 EARLIER = LATER - 7 * DAY
@@ -58,16 +58,16 @@ def build(home: Settings) -> Build:
 
 def test_feast_is_told_once_and_again_after_anybody_elses_word(home: Settings, build: Build) -> None:
     """Else every build with nothing new waits for Feast; or its clients read an older build for ever."""
-    assert not is_registered(home, build)
+    assert not is_told(home, build)
     store.apply(home, build)
-    assert is_registered(home, build)
+    assert is_told(home, build)
     other = write_build(home, NAMES[:2], {LATER: (IDS, values(2)[:, :2])})
     store.apply(home, other)
-    assert (is_registered(home, build), is_registered(home, other)) == (False, True)
+    assert (is_told(home, build), is_told(home, other)) == (False, True)
     registry = home.home / "feast" / "registry.db"
     registry.write_bytes(registry.read_bytes() + b"\0")  # another client's word
-    assert not is_registered(home, other)
-    assert not is_registered(replace(home, database="postgresql://localhost/x"), build), "others write there"
+    assert not is_told(home, other)
+    assert not is_told(replace(home, database="postgresql://localhost/x"), build), "others write there"
     heavy = (
         "import propensity.steps, features.compute.engine, sys; print({'feast', 'numba'} & set(sys.modules))"
     )

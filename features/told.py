@@ -16,7 +16,7 @@ from features.settings import Settings
 from features.shop import shop_of
 
 
-def is_registered(settings: Settings, build: Build) -> bool:
+def is_told(settings: Settings, build: Build) -> bool:
     """Whether the registry is as it was left after it was told of this build, words and all."""
     folder = settings.home / "feast"
     if settings.database is not None or not (folder / "told.json").exists():
