@@ -46,6 +46,18 @@ def fate(count: Count) -> str:
     return f"{kind}: {count.what}" if count.what else kind
 
 
+TILL = """[[mapping.till.read]]
+table = "orders"
+files = "orders.csv"
+[mapping.till.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "day"
+amount = "paid"
+channel = { value = "store" }
+"""  # a reading of orders.csv: no,who,day,paid
+
+
 def write_shop(
     folder: Path,
     mapping: str,

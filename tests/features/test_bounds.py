@@ -6,26 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dirty import bring_in, write_shop
+from dirty import TILL, bring_in, write_shop
 
 from features.ingestion.rejects import export, in_vain, take_in
 from features.log import Log
 from features.settings import clock
 from features.sources.bounds import AFTER, BEFORE, LATER
 
-MAPPING = """
-[mapping.till]
-{more}
-[[mapping.till.read]]
-table = "orders"
-files = "orders.csv"
-[mapping.till.read.columns]
-order_id = "no"
-customer_id = "who"
-at = "day"
-amount = "paid"
-channel = {{ value = "store" }}
-"""
+
+def mapping(more: str = "") -> str:
+    return f"[mapping.till]\n{more}\n{TILL}"
 
 
 def orders(*odd: str) -> str:
@@ -38,9 +28,7 @@ def test_a_slip_of_a_date_moves_neither_end_of_the_log_and_a_rerun_gives_the_sam
 ) -> None:
     """Else one typing error ends the log in 2071: every label is mature, and every customer has lapsed."""
     soon = f"{clock() + timedelta(days=30):%Y-%m-%d}"
-    settings = write_shop(
-        tmp_path, MAPPING.format(more=""), {"orders.csv": orders("2071-03-04", "1900-01-01", soon)}
-    )
+    settings = write_shop(tmp_path, mapping(), {"orders.csv": orders("2071-03-04", "1900-01-01", soon)})
     log = bring_in(settings)
     rejected = {f"rejected: {why}": 1 for why in (AFTER, BEFORE, LATER)}
     assert log.fates("orders") == {"accepted": 30, **rejected}
@@ -73,5 +61,5 @@ def test_a_slip_of_a_date_moves_neither_end_of_the_log_and_a_rerun_gives_the_sam
     ],
 )
 def test_what_is_declared_holds(tmp_path: Path, more: str, odd: str, kept: int) -> None:
-    settings = write_shop(tmp_path, MAPPING.format(more=more), {"orders.csv": orders(odd)})
+    settings = write_shop(tmp_path, mapping(more), {"orders.csv": orders(odd)})
     assert len(bring_in(settings).rows("orders")) == kept

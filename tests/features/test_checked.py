@@ -6,27 +6,18 @@ from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
-from dirty import write_shop
+from dirty import TILL, write_shop
 
 from features.shop import Shop
 from features.sources import bounds, checked, found
 from features.sources.checked import mapping_problems
 from propensity import main
 
-MAPPING = """
+MAPPING = f"""
 [mapping.till]
 folder = "."
 
-[[mapping.till.read]]
-table = "orders"
-files = "orders.csv"
-[mapping.till.read.columns]
-order_id = "no"
-customer_id = "who"
-at = "day"
-amount = "paid"
-channel = { value = "store" }
-
+{TILL}
 [[mapping.till.read]]
 table = "products"
 files = "none_yet.csv"
