@@ -384,7 +384,6 @@ def order_probability(
 def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
     """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about."""
     allowed = tuple(context.actions)
-    general = general_actions(context)
     if request.scenario is not None:
         if request.scenario not in context.scenarios:
             known = ", ".join(context.scenarios)
@@ -398,7 +397,7 @@ def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str
             raise UsageError(f"$.candidates[{place}]: expected one of {', '.join(allowed)}{of}")
     if request.candidates is not None:
         return tuple(request.candidates)
-    return general if request.scenario is None else allowed
+    return general_actions(context) if request.scenario is None else allowed
 
 
 def general_actions(context: DecisionContext) -> tuple[str, ...] | None:
