@@ -36,7 +36,8 @@ from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import shop_of
 from serving.api import DecisionRequest
 from serving.arrivals import take
-from serving.decisions import DecisionContext, take_decision
+from serving.decision_context import DecisionContext
+from serving.decisions import take_decision
 from serving.ledger_reports import Delivery
 from serving.pauses import Pauses
 

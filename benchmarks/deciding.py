@@ -25,7 +25,8 @@ from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import shop_of
 from serving import models, releases
 from serving.api import DecisionRequest
-from serving.decisions import DecisionContext, take_decision
+from serving.decision_context import DecisionContext
+from serving.decisions import take_decision
 
 GOAL = 2.0  # ms
 CUSTOMERS, BATCH, BATCHES = 3_000, 50, 40

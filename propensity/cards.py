@@ -14,6 +14,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.tables import console, say, table
+from serving import kinds
 from training import comparison, figures, page, registered, targets, versions
 from training.versions import Version
 
@@ -25,7 +26,7 @@ def list_models(settings: Settings) -> None:
         say("no model is registered: run `propensity train`")
         return
     for name, group in groupby(found, key=lambda one: one.name):
-        console().print(_versions(name, list(group)))
+        console().print((_stated if name in kinds.STATED else _versions)(name, list(group)))
     for one in found:
         if one.wrong:
             say(f"WARNING: {one.name} {one.version}: {one.wrong}")
@@ -46,6 +47,18 @@ def _versions(name: str, found: Sequence[Version]) -> Table:
         day = f"{one.trained:%Y-%m-%d}"
         shown.add_row(
             one.version, ", ".join(one.aliases), *cells, day, one.released + ", forced" * one.forced
+        )
+    return shown
+
+
+def _stated(name: str, found: Sequence[Version]) -> Table:
+    """Versions of what scores nobody: what each states."""
+    what = next((f": {one.card.target.words.en}" for one in found if one.card), "")
+    shown = table(f"{name}{what}", "version", "aliases", "what", "registered", "released", right=("version",))
+    for one in found:
+        note = one.card.notes[0].en if one.card and one.card.notes else "not readable"
+        shown.add_row(
+            one.version, ", ".join(one.aliases), note, f"{one.trained:%Y-%m-%d %H:%M}", one.released
         )
     return shown
 

@@ -24,6 +24,10 @@ def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
     """Release the champion before the present one; the present one becomes the way back."""
     from training import registry
 
+    if target == "policy":
+        from propensity.stated import BINDS
+
+        raise UsageError(f"policy cannot be rolled back: {BINDS}")
     named = registry.aliases(settings, target)
     if registry.ROLLBACK not in named:
         raise UsageError(f"{target} has no version before the present one to go back to")

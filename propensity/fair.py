@@ -13,7 +13,7 @@ from features.log import Log
 from features.online import Published
 from propensity.tables import console, table
 from serving.decide import Decisions, reason
-from serving.decisions import DecisionContext
+from serving.decision_context import DecisionContext
 from serving.prices import PriceGap
 from serving.situation import Rules
 from training.fairness import LIKE, price_gaps

@@ -29,7 +29,7 @@ from features.online import PRESENT, Published
 from features.settings import Settings
 from propensity.tables import say
 from serving import due, releases, score_store
-from serving.decisions import DecisionContext
+from serving.decision_context import DecisionContext
 from serving.scenarios import Scenario, aged, days_until
 from serving.scores import answerable
 

@@ -29,7 +29,7 @@ from propensity.planned import everybody
 from propensity.sheets import show, told
 from propensity.tables import console, say, table
 from serving.decide import REASONS
-from serving.decisions import DecisionContext
+from serving.decision_context import DecisionContext
 from serving.groups import Members, Round, decide_groups, held_out, past, rounds, write
 from serving.scores import answerable
 from serving.situation import limits_of, situation_of

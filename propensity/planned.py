@@ -29,23 +29,21 @@ from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
 from propensity.fair import gaps_of, refuse_unfair, show_gaps
+from propensity.stated import release_declared
 from propensity.tables import console, say, table
+from serving import rulebook
 from serving.actions import Action
 from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
-from serving.decisions import (
-    DecisionContext,
-    effects_model,
-    general_actions,
-    order_model,
-    order_probabilities,
-)
+from serving.decision_context import DecisionContext
+from serving.decisions import effects_model, general_actions, order_model, order_probabilities
 from serving.evidence import Shown, shown
 from serving.exported import seen
-from serving.prices import Prices, PriceSet, write
+from serving.prices import Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
 from serving.standing import TABLES, Told
+from training import stated
 from training.allocate import Allocation, allocate
 
 _CHUNK = 4_096  # customers read at a time
@@ -98,7 +96,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     found = PriceSet(
         as_of=as_of,
         build=published.id,
-        policy=rules.policy.version,
+        policy=dict(rules.released)[rulebook.KIND],
         customers=len(inputs),
         budget=budget,
         capacity=dict(capacity),
@@ -200,20 +198,50 @@ def _seed(salt: str, as_of: datetime, customer_id: str) -> int:
 
 
 def plan_everyone(
-    settings: Settings, budget: float | None, capacity: Mapping[str, int], out: Path | None, dry_run: bool
+    settings: Settings,
+    budget: float | None,
+    capacity: Mapping[str, int],
+    out: Path | None,
+    dry_run: bool,
+    force: bool = False,
 ) -> None:
-    """Plan, show it, write it to `out`, and put its prices in force; a dry run only shows it."""
+    """Plan, show it, write it to `out`, and put its prices in force; a dry run only shows it.
+
+    What is declared is released first, if nobody did: prices are found under a policy that has a version.
+    UsageError, before anything is done, for an `out` that is there; force: replace it.
+    """
+    if out is not None and out.exists() and not force and not dry_run:
+        raise UsageError(f"{out} is there already: name another file, or replace it with --force")
+    if not dry_run:
+        release_declared(settings)
     made = plan(settings, budget, capacity)
     _show(made)
     if dry_run:
-        say("dry run: no price was changed, and nothing was written")
+        say(f"dry run: nothing was changed or written; {stated.limits_of(made.found).en}")
+        say(f"in force {_in_force(settings)}")
         return
     if made.block:
         refuse_unfair(made.found.fairness)
+    was = _in_force(settings)
+    release, before = stated.release_prices(settings, made.found)
     if out is not None:
         _write(made, out)
         say(f"plan: {out}")
-    say(f"prices, charged in decisions from now on: {write(settings, made.found)}")
+    if before is None:
+        say(f"prices {release.version}, charged in decisions from now on; before: {was}")
+    else:
+        say(
+            f"prices {release.version}, charged in decisions from now on, in place of {was} "
+            "`propensity rollback prices` goes back to them"
+        )
+
+
+def _in_force(settings: Settings) -> str:
+    """The prices in force, in words."""
+    release = stated.in_force(settings)
+    if release is None:
+        return "no prices."
+    return f"prices {release.version}. {stated.limits_of(set_of(release)).en}"
 
 
 def _show(made: Plan) -> None:

@@ -28,6 +28,8 @@ def score_releases(
 
     scored, starved = [], []
     for release in kinds.in_order(releases.load(settings, name) for name in releases.names(settings)):
+        if not kinds.scores(release):
+            continue
         try:
             kinds.score(settings, release, build, moment)
             scored.append(f"{release.name} {release.version}")
@@ -51,6 +53,8 @@ def score_everyone(
     from serving import batch, kinds, releases
 
     release = _version(settings, wanted)
+    if not kinds.scores(release):
+        raise UsageError(f"{release.name} scores nobody: `propensity models card {release.name}` shows it")
     if reasons and kinds.of(release.model.card) is not kinds.CLASSIFIER:
         raise UsageError(f"{release.name} gives no probability, so it has no reasons: leave out --reasons")
     build = Build.open(settings)

@@ -294,7 +294,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.unread import held, unread
     from monitoring import checks
     from serving import actions, scenarios
-    from serving.decisions import policy_problems
+    from serving.decision_context import policy_problems
     from training import segments, targets
 
     shop = shop_of(settings)
@@ -385,7 +385,8 @@ def decide_for(
     import secrets
 
     from serving.api import DecisionRequest
-    from serving.decisions import DecisionContext, take_decision
+    from serving.decision_context import DecisionContext
+    from serving.decisions import take_decision
     from serving.incoming import MAX_KEY, is_key
 
     if key is not None and (not is_key(key.encode()) or key == customer):

@@ -32,6 +32,8 @@ from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
 from serving.evidence import RANDOMISED
 from serving.pauses import pauses_of
+from serving.prices import KIND as PRICES
+from serving.rulebook import KIND as POLICY
 from serving.sending import WORDS, Slot
 from serving.situation import (
     ORDER_VALUE,
@@ -114,6 +116,8 @@ class Used(Struct, frozen=True, kw_only=True):
     she said. contacts_told: of other systems, newer than her features; contacts_decided: of decisions, sent
     or held; max_contacts, per_days: the cap over all channels that the counts are of, null without one.
     budgets_left: what is left of each budget of the policy, in its order. zone: of the times of day.
+    policy_release, prices_release: the versions of what is declared and of the prices, `policy@3`; `policy@#`
+    and the content's hash of a policy that nobody released; null of old records, and without prices.
     """
 
     order_probability: float | None
@@ -134,6 +138,8 @@ class Used(Struct, frozen=True, kw_only=True):
     recorded_consent: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
     effects_model: str | None = None
+    policy_release: str | None = None
+    prices_release: str | None = None
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
@@ -252,6 +258,8 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             ],
             paused=rules.paused,
             zone=None if slots is None else zone_of(rules, row),
+            policy_release=_named(rules, POLICY),
+            prices_release=_named(rules, PRICES),
         ),
         send_at=None if goes is None else goes.text,
         send_text=None if goes is None else _words(WORDS[goes.why]),
@@ -260,6 +268,10 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         route="automatic" if route is None else "person",
         route_text=None if route is None else _words(route),
     )
+
+
+def _named(rules: Rules, kind: str) -> str | None:
+    return next((f"{name}@{version}" for name, version in rules.released if name == kind), None)
 
 
 def _weakest(answers: Sequence[ActionAnswer]) -> Evidence:

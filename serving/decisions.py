@@ -10,156 +10,31 @@ pause or a withdrawal that was accepted before a decision is written binds it, o
 
 import math
 import secrets
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from zoneinfo import available_timezones
 
 import msgspec
 import numpy as np
 
-from features.definitions import Feature
-from features.definitions import catalogue as feature_catalogue
-from features.errors import ReleaseError, SettingsError, UnknownCustomer, UsageError
+from features.errors import ReleaseError, UnknownCustomer, UsageError
 from features.moments import DAY, from_us, parse_moment
-from features.online import PRESENT, OnlineRows, Published, Rows
-from features.policy import Policy, Send
-from features.settings import Settings
-from features.shop import Shop, shop_of
-from features.toml import nearest
-from serving.actions import NOTHING, Action, catalogue, require_features
+from features.online import PRESENT, Published, Rows
+from serving.actions import NOTHING
 from serving.answers import DecisionAnswer, answer
 from serving.api import Customer, DecisionRequest
 from serving.contacts import longest
+from serving.decision_context import DecisionContext
 from serving.effects import KIND
 from serving.evidence import Shown, shown
 from serving.exported import seen
-from serving.ledger import Entry, Ledger
-from serving.pauses import Pauses
-from serving.prices import Prices, in_force
-from serving.releases import Release, Releases
+from serving.ledger import Entry
+from serving.releases import Release
 from serving.reservations import Reservation
-from serving.scenarios import Scenario
-from serving.scenarios import catalogue as scenario_catalogue
 from serving.scores import answerable, columns_of, members_of
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
-from serving.standing import TABLES, Standings, Told
-
-_Sources = tuple[Policy, Prices, dict[str, str]]
-
-
-@dataclass(frozen=True)
-class DecisionContext:
-    """What decisions are taken with; open it once."""
-
-    settings: Settings
-    shop: Shop
-    actions: Mapping[str, Action]
-    rows: OnlineRows
-    releases: Releases
-    ledger: Ledger
-    standings: Standings
-    pauses: Pauses
-    zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
-    scenarios: Mapping[str, Scenario]
-    _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
-
-    @classmethod
-    def open(cls, settings: Settings) -> "DecisionContext":
-        """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
-        shop = shop_of(settings)
-        actions = catalogue(shop.declared("ACTIONS"))
-        features = feature_catalogue(shop.declared("FEATURES"))
-        require_features(actions.values(), features)
-        zones = {}
-        problems = _policy_problems(shop, actions.values(), features)
-        if problems:
-            raise SettingsError(problems[0])
-        for policy in shop.policies:
-            if policy.send is not None and policy.send.zone is not None:
-                zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
-        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
-        rows, releases = OnlineRows.open(settings), Releases(settings)
-        ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
-        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios)
-
-    def rules(self, at: datetime) -> Rules:
-        """The rules in force."""
-        shop, policy = self.shop, self.shop.policy(at)
-        sources = (policy, in_force(self.settings, at), self.pauses.paused())
-        for kept, _, of in self._kept:
-            if all(a is b for a, b in zip(of, sources, strict=True)):
-                return kept
-        channels = sorted({channel for a in self.actions.values() for channel in a.channels})
-        consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
-        actions = tuple(self.actions.values())
-        rules = Rules(
-            policy,
-            actions,
-            consent,
-            shop.margin_rate,
-            shop.value_horizon_days,
-            shop.currency,
-            *sources[1:],
-            shop.zone.key,
-            self.zones.get((policy.send.zone if policy.send else None) or "", ()),
-        )
-        self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
-        return rules
-
-    def encoded(self, rules: Rules) -> bytes:
-        """As the ledger keeps them."""
-        for kept, text, _ in self._kept:
-            if kept is rules:
-                return text
-        return msgspec.json.encode(rules)
-
-
-def policy_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
-    """What would stop decisions under the shop's policies, or leave a limit without effect; empty if nothing.
-
-    SettingsError for an action that cannot be used as it is declared.
-    """
-    return _policy_problems(shop, catalogue(shop.declared("ACTIONS")).values(), features)
-
-
-def _policy_problems(shop: Shop, actions: Collection[Action], features: Mapping[str, Feature]) -> list[str]:
-    return [problem for policy in shop.policies for problem in _problems(shop, policy, actions, features)]
-
-
-def _problems(
-    shop: Shop, policy: Policy, actions: Collection[Action], features: Mapping[str, Feature]
-) -> list[str]:
-    where = f"{shop.folder / 'shop.toml'}: the policy from {policy.version}"
-    channels, names = {a.channel for a in actions if a.channel}, {a.name for a in actions}
-    problems = [
-        f"{where} has a {kind} on {of.channel}, a channel that no action has{nearest(of.channel, channels)} "
-        f"There are: {', '.join(sorted(channels))}"
-        for kind, limits in (("cap", policy.caps), ("cooldown", policy.cooldowns))
-        for of in limits
-        if of.channel is not None and of.channel not in channels
-    ]
-    problems += [
-        f"{where} has a cooldown of {of.action}, which is no action{nearest(of.action, names)}"
-        for of in policy.cooldowns
-        if of.action is not None and of.action not in names
-    ]
-    send = policy.send or Send()
-    problems += [
-        f"{where} reads send.hours from {name}, which is no feature of an hour: name one whose unit is hour"
-        for name in send.hours
-        if name not in features or features[name].unit != "hour"
-    ]
-    if send.zone is not None:
-        known = features[send.zone].vocabulary if send.zone in features else None
-        if not known or not set(known) <= available_timezones():
-            problems.append(
-                f"{where} reads send.zone from {send.zone}: name a feature whose vocabulary is IANA time "
-                'zones, such as ("Asia/Shanghai", "Asia/Urumqi")'
-            )
-    return problems
+from serving.standing import TABLES, Told
 
 
 def take_decision(
@@ -309,7 +184,10 @@ def _entry(
         context=context.encoded(rules),
         features=msgspec.json.encode(dict(found.published.features)),
         build=found.published.id,
-        releases=tuple((of.name, of.version) for of in (release, found.effects_model) if of is not None),
+        releases=(
+            *((of.name, of.version) for of in (release, found.effects_model) if of is not None),
+            *rules.released,
+        ),
         seed=inputs.seed,
         sealed=Sealed(
             customer_id=inputs.customer_id,

@@ -26,7 +26,8 @@ from serving.answers import DecisionAnswer
 from serving.api import Customer, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
 from serving.companion import Companion
-from serving.decisions import DecisionContext, take_decision
+from serving.decision_context import DecisionContext
+from serving.decisions import take_decision
 from serving.events import Person
 from serving.incoming import (
     CUSTOMER,

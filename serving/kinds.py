@@ -2,7 +2,7 @@
 
 To add a kind, add it to KINDS, after those whose scores it reads; publishing, promotion, builds and
 `propensity score` then know it. A model that is of no target is named as its kind, and has a trainer
-(`training/trainers.py`) and a gate (`training/gates.py`).
+(`training/trainers.py`) and a gate (`training/gates.py`); what scores nobody (`stated`) has neither.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from features.compute.builds import Build
-from features.errors import ReleaseCorrupt
+from features.errors import ReleaseCorrupt, UsageError
 from features.settings import Settings
 from serving import (
     batch,
     effects,
     effects_scores,
     models,
+    prices,
+    rulebook,
     segmentation,
     segmentation_scores,
     value,
@@ -43,12 +45,13 @@ class Kind(NamedTuple):
     """What differs between kinds.
 
     load: a verified model of a folder; ReleaseError if there is none, ReleaseCorrupt with the reason.
-    score: writes everyone's figures at a build's moment to a parquet file, by default of the score store.
+    score: writes everyone's figures at a build's moment to a parquet file, by default of the score store;
+    None of what scores nobody.
     figure: the column of that file that is null for whom the model does not speak of.
     """
 
     load: Callable[[Path], Loaded]
-    score: Callable[[Settings, "Release", Build, datetime, Path | None], Path]
+    score: Callable[[Settings, "Release", Build, datetime, Path | None], Path] | None
     figure: str
 
 
@@ -58,8 +61,12 @@ KINDS: Mapping[str, Kind] = {
     value.KIND: Kind(value.load, value_scores.score, "value"),
     segmentation.KIND: Kind(segmentation.load, segmentation_scores.score, "stage"),
     effects.KIND: Kind(effects.load, effects_scores.score, "arm"),
+    rulebook.KIND: Kind(rulebook.load, None, ""),
+    prices.KIND: Kind(prices.load, None, ""),
 }
 OF_NO_TARGET = tuple(name for name, kind in KINDS.items() if kind is not CLASSIFIER)
+# What is trained by no one -> the command that makes a version of it.
+STATED = {prices.KIND: "propensity decide --all", rulebook.KIND: f"propensity promote {rulebook.KIND}"}
 
 
 def of(card: ModelCard) -> Kind:
@@ -89,8 +96,24 @@ def said(folder: Path) -> str:
 def score(
     settings: Settings, release: "Release", build: Build, moment: datetime, out: Path | None = None
 ) -> Path:
-    """Score every customer of a build's snapshot; return the file. NoBuild, FeatureMismatch or LogError."""
-    return of(release.model.card).score(settings, release, build, moment, out)
+    """Score every customer of a build's snapshot; return the file. NoBuild, FeatureMismatch or LogError.
+
+    UsageError for what scores nobody.
+    """
+    score = of(release.model.card).score
+    if score is None:
+        raise UsageError(f"{release.name} scores nobody: `propensity models card {release.name}` shows it")
+    return score(settings, release, build, moment, out)
+
+
+def scores(release: "Release") -> bool:
+    """Whether it says anything of each customer."""
+    return of(release.model.card).score is not None
+
+
+def made_by(name: str) -> str:
+    """The command that makes a version of that name."""
+    return STATED.get(name, f"propensity train {name}")
 
 
 def in_order(loaded: Iterable["Release"]) -> list["Release"]:

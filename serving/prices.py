@@ -1,6 +1,7 @@
 """Prices of money and channels that are short: found for everybody at once, charged in every online decision.
 
-prices/<moment>.json    one run of the allocation; the last at or before "now" is in force until the next
+One run of the allocation is a release of kind `prices`: its version in force holds from its moment on, until
+another is. What decisions were charged, the ledger names by its version.
 
 An action is charged budget price x its expected cost + its channel's price, only to choose; its expected net
 value stays what it is.
@@ -8,19 +9,19 @@ value stays what it is.
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from features.errors import DecisionError
-from features.files import write_atomically
-from features.settings import Settings
+from serving import stated
 from serving.actions import Action
 
+if TYPE_CHECKING:
+    from serving.releases import Release
+
+KIND = "prices"
 BUDGET = "budget"  # its name among the duals of an answer, beside the channels'
 
 
@@ -59,7 +60,10 @@ class PriceGap(Struct, frozen=True, kw_only=True):
 
 
 class PriceSet(Struct, frozen=True, kw_only=True):
-    """One run. budget, capacity: the limits given. build: the publication that it was found on."""
+    """One run. budget, capacity: the limits given. build: the publication that it was found on.
+
+    policy: what it was found under, as `rulebook` names it.
+    """
 
     as_of: datetime
     build: str
@@ -74,35 +78,18 @@ class PriceSet(Struct, frozen=True, kw_only=True):
     fairness: list[PriceGap] = []
 
 
-def write(settings: Settings, found: PriceSet) -> Path:
-    """Put prices in force from their moment on; a second run of the same moment replaces the first."""
-    path = settings.home / "prices" / f"{found.as_of:%Y%m%dT%H%M%S}Z.json"
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    return path
+load = stated.loader(PriceSet, KIND)
 
 
-def in_force(settings: Settings, at: datetime) -> Prices:
-    """Of the last run at or before a moment; no prices if there was none. DecisionError if it is damaged."""
-    folder, last = settings.home / "prices", f"{at:%Y%m%dT%H%M%S}Z.json"
-    try:
-        names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
+def set_of(release: "Release") -> PriceSet:
+    """What a release of prices states."""
+    assert isinstance(release.model, stated.Stated)
+    found: PriceSet = release.model.states
+    return found
+
+
+def charged(release: "Release | None", at: datetime) -> Prices:
+    """What a release charges at a moment: nothing before its own, and without one."""
+    if release is None or set_of(release).as_of > at:
         return NONE
-    # What is being written begins with a dot.
-    name = max((of for of in names if of.endswith("Z.json") and of <= last and of[0] != "."), default=None)
-    if name is None:
-        return NONE
-    path = folder / name
-    stat = path.stat()
-    try:
-        return _read(path, (stat.st_ino, stat.st_mtime_ns)).prices
-    except msgspec.DecodeError as error:
-        raise DecisionError(
-            f"{path} is damaged ({error}): run `propensity decide --all` again, or delete it"
-        ) from None
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, seen: tuple[int, int]) -> PriceSet:
-    """seen: what differs once the file is replaced."""
-    return msgspec.json.decode(path.read_bytes(), type=PriceSet)
+    return set_of(release).prices

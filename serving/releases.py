@@ -102,9 +102,10 @@ def current(settings: Settings, name: str) -> str:
     """The version in force. ReleaseError if the model was never released."""
     version = read_pointer(_pointer(settings, name))
     if version is None:
+        then = "" if name in kinds.STATED else f" and `propensity promote {name}`"
         raise ReleaseError(
             f"no version of {name} is released in {settings.home / 'releases'}: "
-            f"run `propensity train {name}` and `propensity promote {name}`"
+            f"run `{kinds.made_by(name)}`{then}"
         )
     return version
 

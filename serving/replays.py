@@ -8,12 +8,14 @@ from msgspec import Struct
 
 from features.errors import ReleaseError
 from features.settings import Settings
+from serving import prices, rulebook
 from serving.answers import answer
 from serving.decisions import by_name, order_probability
 from serving.effects import KIND
 from serving.evidence import Shown, shown
 from serving.ledger import Ledger
 from serving.releases import load
+from serving.rulebook import Rulebook
 from serving.situation import Inputs, Rules
 
 
@@ -46,8 +48,14 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     try:
         probability, effects = None, Shown()
         for name, version in entry.releases:
+            if version.startswith("#"):  # declared, and released by nobody: the record has all of it
+                continue
             release = load(settings, name, version)
-            if name == KIND:
+            if name == prices.KIND:
+                rules = msgspec.structs.replace(rules, prices=prices.charged(release, inputs.as_of))
+            elif name == rulebook.KIND:
+                differences += _undeclared(rulebook.book_of(release), rules)
+            elif name == KIND:
                 (effects,) = shown(
                     release, matrix, features, rules.actions, rules.horizon_days, rules.currency
                 )
@@ -60,6 +68,13 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     again = answer(rules, inputs, by_name(features, matrix), decision_id)
     differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
+
+
+def _undeclared(book: Rulebook, rules: Rules) -> list[str]:
+    """Where the record was taken under something else than the release that it names."""
+    wrong = [] if rules.policy in book.policies else [f"policy of {rules.policy.version}"]
+    wrong += [] if rules.actions == book.actions else ["catalogue of actions"]
+    return [f"$.used.policy_release: that release has another {what} than the record" for what in wrong]
 
 
 def _differences(recorded: Any, again: Any, path: str) -> list[str]:

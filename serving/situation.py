@@ -31,6 +31,7 @@ class Rules(Struct, frozen=True):
     """What a decision is taken under; recorded once for all decisions under the same rules.
 
     paused: what -> reason. zone: the shop's; zones: what the codes of the policy's zone feature mean.
+    released: (name, version) of the policy, as `rulebook` names it, and of the prices, if there are any.
     """
 
     policy: Policy
@@ -43,6 +44,7 @@ class Rules(Struct, frozen=True):
     paused: dict[str, str] = {}
     zone: str = "UTC"
     zones: tuple[str, ...] = ()
+    released: tuple[tuple[str, str], ...] = ()
 
 
 class Inputs(Struct, frozen=True, kw_only=True):

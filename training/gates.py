@@ -10,7 +10,7 @@ from features.errors import FeatureMismatch, TrainingError
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from serving import effects, segmentation, value
+from serving import effects, kinds, segmentation, value
 from serving.cards import Text
 from serving.releases import Release
 from training import contest, gate, transitions, value_gate
@@ -20,7 +20,12 @@ Gate = Callable[[Settings, Release, Path, Release | None], list[Words]]
 
 
 def objections(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
-    """Why a model of a folder may not be released; empty: it may. champion: what is in force, if any."""
+    """Why a model of a folder may not be released; empty: it may. champion: what is in force, if any.
+
+    What scores nobody is the operator's own word: there is nothing to judge it by.
+    """
+    if release.name in kinds.STATED:
+        return []
     return GATES.get(release.model.card.kind, of_target)(settings, release, folder, champion)
 
 

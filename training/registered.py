@@ -100,13 +100,15 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
             f"{name} has no version {version or CHALLENGER}: it has {', '.join(sorted(known, key=int))}"
             + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
         )
-    targets.require_known(name, trainable(settings))
-    raise TrainingError(f"no version of {name} is registered: run `propensity train {name}`")
+    if name not in kinds.STATED:
+        targets.require_known(name, trainable(settings))
+    raise TrainingError(f"no version of {name} is registered: run `{kinds.made_by(name)}`")
 
 
 def trainable(settings: Settings) -> list[str]:
     """The name of everything that `propensity train` takes: targets, then the models of no target."""
-    return [*targets.of_shop(shop_of(settings)), *kinds.OF_NO_TARGET]
+    of_no_target = [name for name in kinds.OF_NO_TARGET if name not in kinds.STATED]
+    return [*targets.of_shop(shop_of(settings)), *of_no_target]
 
 
 def folder_of(settings: Settings, name: str, version: str) -> Path:

@@ -92,8 +92,8 @@ class Door:
     ) -> Kept:
         """Log a run with its model folder and plots, and make it the challenger.
 
-        recipe: what decided the model; logged as parameters. TrainingError if MLflow gives the version
-        another number than the card has.
+        recipe: what decided the model; logged as parameters. A card of no build: none was read.
+        TrainingError if MLflow gives the version another number than the card has.
         """
         client, name = self._client, self._name
         run = client.create_run(_experiment(self._settings, client, name), run_name=f"{name} {card.version}")
@@ -102,15 +102,16 @@ class Door:
         metrics = [Metric(k, v, 0, 0) for k, v in _flat(card)]
         for first in range(0, len(metrics), 1000):  # MLflow's limit of a batch
             client.log_batch(id, metrics=metrics[first : first + 1000], params=params if not first else [])
-        build = Build.open(self._settings, card.trained_on.build)
-        where = json.dumps({"uri": str(build.folder.absolute())})
-        data = Dataset(name="snapshots", digest=build.id, source_type="local", source=where)
-        client.log_inputs(id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+        if card.trained_on.build:
+            build = Build.open(self._settings, card.trained_on.build)
+            where = json.dumps({"uri": str(build.folder.absolute())})
+            data = Dataset(name="snapshots", digest=build.id, source_type="local", source=where)
+            client.log_inputs(id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
         for path in drawn:
             client.log_artifact(id, str(path), "plots")
         client.log_artifacts(id, str(folder), "model")
         kept = folder_of_run(self._settings, id)
-        tags = {_KEY: key, SUMS: sha256(kept / folders.SUMS), "log": build.log}
+        tags = {_KEY: key, SUMS: sha256(kept / folders.SUMS), "log": card.trained_on.log or "none"}
         _known_model(client, name)
         made = client.create_model_version(name, source=str(kept.absolute()), run_id=id, tags=tags)
         client.set_terminated(id)
@@ -149,19 +150,11 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         release = Release(name, version, kinds.load(folder))
         card = release.model.card
         _pass(settings, client, release, folder, force)
-        build = Build.open(settings)
-        build.require(card.needs, by=f"{name} {version}")
-        try:
-            published = OnlineRows.open(settings).current()
-        except NoBuild:  # the service answers nothing yet, so there is nobody to score: publishing will
-            published = None
-        if published is not None:
-            served = Build.open(settings, published.build)
-            served.require(card.needs, by=f"{name} {version}")
-            # Before it is in force: its percentiles are there with its first answer.
-            kinds.score(settings, release, served, published.moment)
+        if kinds.scores(release):
+            _score(settings, release)
         if card.features:
-            store.add_service(settings, build, name, version, [feature.name for feature in card.features])
+            names = [feature.name for feature in card.features]
+            store.add_service(settings, Build.open(settings), name, version, names)
         release = releases.publish(settings, folder, name, version)
         before = named.get(CHAMPION)
         if before is not None and before != version:
@@ -170,6 +163,19 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         if named.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
         return release
+
+
+def _score(settings: Settings, release: Release) -> None:
+    """Everyone, before it is in force: its percentiles are there with its first answer. FeatureMismatch."""
+    needs, by = release.model.card.needs, f"{release.name} {release.version}"
+    Build.open(settings).require(needs, by=by)
+    try:
+        published = OnlineRows.open(settings).current()
+    except NoBuild:  # the service answers nothing yet, so there is nobody to score: publishing will
+        return
+    served = Build.open(settings, published.build)
+    served.require(needs, by=by)
+    kinds.score(settings, release, served, published.moment)
 
 
 def objections(settings: Settings, name: str, version: str) -> list[Words]:

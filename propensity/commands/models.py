@@ -122,7 +122,15 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
     without harm elsewhere. (`segmentation`: no
     stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
     within a second, without a restart.
+
+    `policy` as TARGET releases what shop.toml and shop.py declare of policies, actions and scenarios. That
+    binds as soon as it is declared; released, it has a version, which the ledger names.
     """
+    if target == "policy":
+        from propensity.stated import promote_policy
+
+        click.echo(promote_policy(settings_of(), version, dry_run))
+        return
     from propensity.tables import progress_bar
 
     with progress_bar("Promoting") as progress:
@@ -137,7 +145,7 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
 @click.argument("target")
 @DRY_RUN
 def rollback(target: str, dry_run: bool) -> None:
-    """Go back to the version of TARGET's model that was released before. Running services follow."""
+    """Go back to the version of TARGET's model that was released before, or of `prices`. Services follow."""
     from propensity.compared import roll_back
 
     click.echo(roll_back(settings_of(), target, dry_run))

@@ -51,6 +51,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="--all: parquet file for the plan; --groups: file of JSON lines.",
 )
+@click.option("--force", is_flag=True, help="--all: replace the file of --out if it is there.")
 @DRY_RUN
 @AS_OF
 def decide(
@@ -65,6 +66,7 @@ def decide(
     budget: float | None,
     capacity: tuple[tuple[str, int], ...],
     out: Path | None,
+    force: bool,
     dry_run: bool,
     as_of: datetime | None,
 ) -> None:
@@ -72,6 +74,8 @@ def decide(
 
     With --all, plan for everybody who is published, worth as much as the budget and the channels allow. The
     plan is not recorded; the prices that it finds for what is short steer every decision until the next run.
+    They are a version of `prices`, which `propensity models list` shows; `propensity rollback prices` goes
+    back to those before.
 
     With --groups, decide what is said in each chat group, if anything: one decision a group, which keeps a
     share of the groups out. The round is kept, and `propensity evaluate groups` judges it.
@@ -84,6 +88,8 @@ def decide(
         raise click.UsageError("--scenario is for one CUSTOMER")
     if not everyone and (budget is not None or capacity):
         raise click.UsageError("--budget and --capacity are for --all")
+    if force and (out is None or not everyone):
+        raise click.UsageError("--force is for --all with --out")
     if not (everyone or groups) and (out is not None or dry_run):
         raise click.UsageError("--out and --dry-run are for --all and --groups")
     settings = settings_of(as_of)
@@ -95,7 +101,7 @@ def decide(
     if everyone:
         from propensity.planned import plan_everyone
 
-        plan_everyone(settings, budget, dict(capacity), out, dry_run)
+        plan_everyone(settings, budget, dict(capacity), out, dry_run, force)
         return
     from propensity.steps import decide_for, replay_decision
     from propensity.tables import show_decision

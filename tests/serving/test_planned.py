@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,36 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from logs import write_log
-from test_decisions import Publish, decided, declare, policy, publish, settings  # noqa: F401
+from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
 from tiny import TINY_MOMENT, tiny_rows
 
-from features.errors import DecisionError, UsageError
+from features.errors import DecisionError, ReleaseCorrupt, UsageError
 from features.moments import DAY, iso
 from features.settings import Settings
 from propensity import main
 from propensity.planned import plan, plan_everyone
-from serving.prices import Prices, in_force
+from serving import releases
+from serving.prices import NONE, Prices, PriceSet, charged, set_of
 from serving.replays import replay
+
+
+@pytest.fixture(autouse=True)
+def registry(settings: Settings, empty_registry: Path) -> None:
+    """MLflow's file, as a first run would make it."""
+    settings.home.mkdir(parents=True)
+    shutil.copyfile(empty_registry, settings.home / "mlflow.db")
+
+
+def in_force(settings: Settings) -> PriceSet:
+    return set_of(releases.load(settings, "prices"))
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    environment = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop),
+                   "PROPENSITY_AS_OF": iso(settings.now())}  # fmt: skip
+    return CliRunner().invoke(main, arguments, env=environment)
 
 
 def test_without_limits_everybody_gets_what_the_online_decision_gives(
@@ -83,7 +102,7 @@ def test_prices_steer_the_online_decision_from_then_on_and_are_replayed(
     before = decided(settings, "c0001", key="before")
     assert before.action != "nothing"
     plan_everyone(settings, 0.5, {}, None, dry_run=False)
-    price = in_force(settings, TINY_MOMENT).budget
+    price = in_force(settings).prices.budget
     assert price > 0
     after = decided(settings, "c0002", key="after")
     assert after.duals == {"budget": price}
@@ -100,21 +119,89 @@ def test_prices_steer_the_online_decision_from_then_on_and_are_replayed(
 
 
 def test_prices_hold_from_their_moment_on(settings: Settings, publish: Publish) -> None:
-    """Else a decision as of last month is steered by what was scarce today. A broken file is named."""
+    """Else a decision as of last month is steered by what was scarce today. A broken release is named."""
     publish()
     plan_everyone(settings, 0.5, {}, None, dry_run=False)
-    assert in_force(settings, TINY_MOMENT - timedelta(seconds=1)) == Prices()
-    (file,) = (settings.home / "prices").iterdir()
-    file.write_text("{}")
-    with pytest.raises(DecisionError, match="damaged"):
-        in_force(settings, TINY_MOMENT)
+    release = releases.load(settings, "prices")
+    assert charged(release, TINY_MOMENT - timedelta(seconds=1)) == charged(None, TINY_MOMENT) == NONE
+    assert charged(release, TINY_MOMENT).budget > 0
+    (settings.home / "releases" / "prices" / "1" / "model.json").write_text("{}")
+    with pytest.raises(ReleaseCorrupt, match=r"model\.json was changed"):
+        decided(settings, preview=True)
+
+
+def test_a_ledger_record_names_the_version_of_prices_and_policy_and_going_back_is_one_command(
+    settings: Settings, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else nobody can say, a month later, which run's prices kept a customer's letter back; or a budget typed
+    wrong steers the shop until somebody finds the figures of the run before."""
+    publish()
+    plan_everyone(settings, 0.5, {}, None, dry_run=False)
+    dear = decided(settings, "c0001", key="dear")
+    assert (dear.used.policy_release, dear.used.prices_release) == ("policy@1", "prices@1")
+    with opened(settings) as context:
+        named = context.ledger.read(str(dear.decision_id)).releases
+    assert named == (("policy", "1"), ("prices", "1"))
+    capsys.readouterr()
+    plan_everyone(settings, None, {}, None, dry_run=False)
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "prices 2, charged in decisions from now on, in place of prices 1. As of 2017-12-03" in said
+    assert "limits: 0.50; charges: budget" in said
+    assert decided(settings, "c0003", preview=True).used.prices_release == "prices@2"
+    back = run(settings, "rollback", "prices")
+    assert back.output.startswith("prices is back at version 1"), back.output
+    again = decided(settings, "c0004", preview=True)
+    assert (again.duals, again.used.prices_release) == (dear.duals, "prices@1")
+    listed = run(settings, "models", "list").output
+    assert "prices: Prices of what is short" in listed
+    assert "policy: Contact policy and catalogue" in listed
+    assert "charges: nothing" in listed
+    assert replay(settings, str(dear.decision_id)).verdict == "equal"
+    shutil.rmtree(settings.home / "releases" / "prices" / "1")
+    gone = replay(settings, str(dear.decision_id))
+    assert "prices 1 is not released" in gone.differences[0]
+
+
+def test_a_policy_that_nobody_released_is_named_by_its_content(settings: Settings, publish: Publish) -> None:
+    """Else a record of the hour between an edit and its release names the policy before, and is wrong."""
+    publish()
+    first = decided(settings, key="k").used.policy_release
+    assert first is not None
+    assert first.startswith("policy@#")
+    assert "would release what is declared" in run(settings, "promote", "policy", "--dry-run").output
+    assert run(settings, "promote", "policy").output.startswith("released policy version 1")
+    assert "nothing to release" in run(settings, "promote", "policy").output
+    assert decided(settings, preview=True).used.policy_release == "policy@1"
+    policy(settings, max_contacts="1")
+    changed = decided(settings, "c0002")
+    assert str(changed.used.policy_release).startswith("policy@#"), "it binds before it has a version"
+    assert changed.used.policy_release != first
+    assert replay(settings, str(changed.decision_id)).verdict == "equal"
+    refused = run(settings, "rollback", "policy")
+    assert (refused.exit_code, "change them, then `propensity promote" in refused.output) == (2, True)
+
+
+def test_a_plan_that_is_there_is_not_replaced_unasked(
+    settings: Settings, publish: Publish, tmp_path: Path
+) -> None:
+    """Else tonight's run takes away the plan that the mailing house prints this morning."""
+    publish()
+    out = tmp_path / "plan.parquet"
+    out.write_text("of yesterday")
+    refused = run(settings, "decide", "--all", "--out", str(out))
+    assert refused.exit_code == 2
+    assert "is there already" in refused.output
+    assert out.read_text() == "of yesterday"
+    assert not (settings.home / "releases").exists()
+    assert run(settings, "decide", "--all", "--out", str(out), "--force").exit_code == 0
+    assert pq.read_table(out).num_rows == 200
 
 
 def test_a_dry_run_changes_nothing(settings: Settings, publish: Publish, tmp_path: Path) -> None:
     """Trying a budget must not steer the shop."""
     publish()
     plan_everyone(settings, 1.0, {"mail": 5}, tmp_path / "plan.parquet", dry_run=True)
-    assert not (settings.home / "prices").exists()
+    assert not (settings.home / "releases").exists()
     assert not (tmp_path / "plan.parquet").exists()
 
 
@@ -184,13 +271,11 @@ def test_a_plan_that_offers_like_customers_different_worth_is_told_and_can_be_bl
     found = {gap.group: gap for gap in plan(settings, None, {}).found.fairness}
     assert found["old"].unfair
     assert found["old"].gap > 3
-    (set_,) = (settings.home / "prices").glob("*.json")
-    assert [gap["unfair"] for gap in json.loads(set_.read_text())["fairness"]] == [True, True]
+    assert [gap.unfair for gap in in_force(settings).fairness] == [True, True]
     assert {row["offer"] for row in pq.read_table(tmp_path / "plan.parquet").to_pylist()} >= {5.0}
-    set_.unlink()
     with (settings.shop / "shop.toml").open("a") as file:
         file.write('\nprice_fairness = "block"\n')
     with pytest.raises(DecisionError, match="nothing was written.* by age"):
         plan_everyone(settings, None, {}, tmp_path / "again.parquet", dry_run=False)
-    assert not set_.exists()
+    assert releases.current(settings, "prices") == "1"
     assert not (tmp_path / "again.parquet").exists()

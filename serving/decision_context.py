@@ -1,0 +1,169 @@
+"""What decisions are taken with, opened once, and the rules that are in force at a moment."""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import available_timezones
+
+import msgspec
+
+from features.definitions import Feature
+from features.definitions import catalogue as feature_catalogue
+from features.errors import ReleaseError, SettingsError
+from features.online import OnlineRows
+from features.policy import Policy, Send
+from features.settings import Settings
+from features.shop import Shop, shop_of
+from features.toml import nearest
+from serving import prices, rulebook, stated
+from serving.actions import Action, catalogue, require_features
+from serving.ledger import Ledger
+from serving.pauses import Pauses
+from serving.releases import Release, Releases
+from serving.rulebook import Rulebook
+from serving.scenarios import Scenario
+from serving.scenarios import catalogue as scenario_catalogue
+from serving.situation import Rules
+from serving.standing import Standings
+
+_Sources = tuple[Policy, prices.Prices, dict[str, str], Release | None, Release | None]
+
+
+@dataclass(frozen=True)
+class DecisionContext:
+    """What decisions are taken with; open it once."""
+
+    settings: Settings
+    shop: Shop
+    actions: Mapping[str, Action]
+    rows: OnlineRows
+    releases: Releases
+    ledger: Ledger
+    standings: Standings
+    pauses: Pauses
+    zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
+    scenarios: Mapping[str, Scenario]
+    book: str  # names what is declared, by its content
+    _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
+
+    @classmethod
+    def open(cls, settings: Settings) -> "DecisionContext":
+        """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
+        shop = shop_of(settings)
+        actions = catalogue(shop.declared("ACTIONS"))
+        features = feature_catalogue(shop.declared("FEATURES"))
+        require_features(actions.values(), features)
+        zones = {}
+        problems = _policy_problems(shop, actions.values(), features)
+        if problems:
+            raise SettingsError(problems[0])
+        for policy in shop.policies:
+            if policy.send is not None and policy.send.zone is not None:
+                zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
+        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
+        rows, releases = OnlineRows.open(settings), Releases(settings)
+        ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
+        book = stated.hash_of(_declared(shop, actions, scenarios))
+        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, book)
+
+    def rules(self, at: datetime) -> Rules:
+        """The rules in force. ReleaseError if the prices in force cannot be read."""
+        shop, policy = self.shop, self.shop.policy(at)
+        found, known = self.releases.find(prices.KIND), self._book()
+        sources = (policy, prices.charged(found, at), self.pauses.paused(), found, known)
+        for kept, _, of in self._kept:
+            if all(a is b for a, b in zip(of, sources, strict=True)):
+                return kept
+        channels = sorted({channel for a in self.actions.values() for channel in a.channels})
+        consent = {channel: shop.consent_default.get(channel, False) for channel in channels}
+        actions = tuple(self.actions.values())
+        rules = Rules(
+            policy,
+            actions,
+            consent,
+            shop.margin_rate,
+            shop.value_horizon_days,
+            shop.currency,
+            *sources[1:3],
+            shop.zone.key,
+            self.zones.get((policy.send.zone if policy.send else None) or "", ()),
+            (rulebook.named(self.book, known), *_charging(sources[1], found)),
+        )
+        self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
+        return rules
+
+    def declared(self) -> Rulebook:
+        """What the shop declares."""
+        return _declared(self.shop, self.actions, self.scenarios)
+
+    def policy_release(self) -> tuple[str, str]:
+        """Names what is declared, as a decision does."""
+        return rulebook.named(self.book, self._book())
+
+    def _book(self) -> Release | None:
+        """The released policy; one that cannot be read names nothing, and what is declared binds."""
+        with suppress(ReleaseError):
+            return self.releases.find(rulebook.KIND)
+        return None
+
+    def encoded(self, rules: Rules) -> bytes:
+        """As the ledger keeps them."""
+        for kept, text, _ in self._kept:
+            if kept is rules:
+                return text
+        return msgspec.json.encode(rules)
+
+
+def _declared(shop: Shop, actions: Mapping[str, Action], scenarios: Mapping[str, Scenario]) -> Rulebook:
+    return rulebook.declared(shop, tuple(actions.values()), tuple(scenarios.values()))
+
+
+def _charging(charged: prices.Prices, found: Release | None) -> tuple[tuple[str, str], ...]:
+    """The prices' version, if it charges yet."""
+    return () if found is None or charged is prices.NONE else ((found.name, found.version),)
+
+
+def policy_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
+    """What would stop decisions under the shop's policies, or leave a limit without effect; empty if nothing.
+
+    SettingsError for an action that cannot be used as it is declared.
+    """
+    return _policy_problems(shop, catalogue(shop.declared("ACTIONS")).values(), features)
+
+
+def _policy_problems(shop: Shop, actions: Collection[Action], features: Mapping[str, Feature]) -> list[str]:
+    return [problem for policy in shop.policies for problem in _problems(shop, policy, actions, features)]
+
+
+def _problems(
+    shop: Shop, policy: Policy, actions: Collection[Action], features: Mapping[str, Feature]
+) -> list[str]:
+    where = f"{shop.folder / 'shop.toml'}: the policy from {policy.version}"
+    channels, names = {a.channel for a in actions if a.channel}, {a.name for a in actions}
+    problems = [
+        f"{where} has a {kind} on {of.channel}, a channel that no action has{nearest(of.channel, channels)} "
+        f"There are: {', '.join(sorted(channels))}"
+        for kind, limits in (("cap", policy.caps), ("cooldown", policy.cooldowns))
+        for of in limits
+        if of.channel is not None and of.channel not in channels
+    ]
+    problems += [
+        f"{where} has a cooldown of {of.action}, which is no action{nearest(of.action, names)}"
+        for of in policy.cooldowns
+        if of.action is not None and of.action not in names
+    ]
+    send = policy.send or Send()
+    problems += [
+        f"{where} reads send.hours from {name}, which is no feature of an hour: name one whose unit is hour"
+        for name in send.hours
+        if name not in features or features[name].unit != "hour"
+    ]
+    if send.zone is not None:
+        known = features[send.zone].vocabulary if send.zone in features else None
+        if not known or not set(known) <= available_timezones():
+            problems.append(
+                f"{where} reads send.zone from {send.zone}: name a feature whose vocabulary is IANA time "
+                'zones, such as ("Asia/Shanghai", "Asia/Urumqi")'
+            )
+    return problems
