@@ -51,6 +51,28 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alon
         return name, number
 
 
+class Said(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alone
+    """NAME=VALUE on the command line: (name, value), a number, true or false where it reads as one."""
+
+    def __init__(self, what: str) -> None:
+        self.name = what
+
+    def convert(
+        self, value: str | tuple[str, Any], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        name, found, given = value.partition("=")
+        if not name or not found:
+            self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        if given in ("true", "false"):
+            return name, given == "true"
+        try:
+            return name, float(given)
+        except ValueError:
+            return name, given
+
+
 AS_OF = click.option(
     "--as-of",
     type=Moment(),

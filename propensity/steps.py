@@ -293,7 +293,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
-    from serving import actions, scenarios
+    from serving import actions, conditions, scenarios
     from serving.decision_context import policy_problems
     from training import segments, targets
 
@@ -303,11 +303,14 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
 
     def own_actions() -> dict[str, actions.Action]:
         declared = actions.catalogue(shop.declared("ACTIONS"))
-        actions.require_features(declared.values(), features)
+        actions.require_features(declared.values(), features, own_context())
         return declared
 
+    def own_context() -> dict[str, conditions.Live]:
+        return conditions.catalogue(shop.declared("CONTEXT"))
+
     def own_scenarios() -> dict[str, scenarios.Scenario]:
-        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features)
+        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features, own_context())
 
     def own_targets() -> dict[str, targets.Target]:
         declared = targets.of_shop(shop)
@@ -324,6 +327,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     for kind, declared in (
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
         ("targets", own_targets),
+        ("fields of the live context", own_context),
         ("actions", own_actions),
         ("scenarios", own_scenarios),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
@@ -379,7 +383,12 @@ def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progre
 
 
 def decide_for(
-    settings: Settings, customer: str, key: str | None, preview: bool, scenario: str | None = None
+    settings: Settings,
+    customer: str,
+    key: str | None,
+    preview: bool,
+    scenario: str | None = None,
+    now: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The decision's answer as the API gives it. Without a key, one is drawn: asked twice, decided twice."""
     import secrets
@@ -395,7 +404,7 @@ def decide_for(
             "it is asked again, and not the customer's id"
         )
     key = None if preview else key or secrets.token_hex(16)
-    request = DecisionRequest(customer=customer, preview=preview, scenario=scenario)
+    request = DecisionRequest(customer=customer, preview=preview, scenario=scenario, context=now or None)
     context = DecisionContext.open(settings)
     answer = take_decision(context, request, client="command line", idempotency_key=key)
     decoded: dict[str, Any] = msgspec.to_builtins(answer)

@@ -6,39 +6,25 @@ shop's actions, costs and terms are its own. A declared effect is an assumption 
 "prior"`); it ranks actions, and nothing may claim that it happened.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from features.errors import SettingsError
 from features.words import Words
+from serving.conditions import FIELDS, Condition, Live, problem_of
+
+__all__ = [
+    "NOTHING", "REACHES", "Action", "Condition", "Effect", "Evidence", "GoalKind", "Reach", "Step",
+    "catalogue", "require_features",
+]  # fmt: skip
 
 # Of an effect: assumed, shown by decisions drawn by lot (`evidence`), or none where nothing is done.
 Evidence = Literal["prior", "randomised", "none"]
 GoalKind = Literal["margin", "retention", "service"]
+_FIELDS = {field.name: field for field in FIELDS}
 Reach = Literal["person", "group", "everyone"]  # whom a message on a channel addresses, the narrowest first
 REACHES: tuple[Reach, ...] = ("person", "group", "everyone")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The feature must be known, and within [at_least, at_most] in its own unit where these are given."""
-
-    feature: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def holds(self, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """For whom, of the feature's values [n]; NaN is not known."""
-        holds: NDArray[np.bool_] = ~np.isnan(values)
-        if self.at_least is not None:
-            holds &= values >= self.at_least
-        if self.at_most is not None:
-            holds &= values <= self.at_most
-        return holds
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class Action:
     fatigue_cost:     charged for every contact that the customer already had in the policy's window
     validity_days:    days that the offer stands once decided
     suppress_days:    not within so many days of the last marketing contact of any kind
-    eligible:         who may get it: all of these conditions hold
+    eligible:         who may get it, and when: all of these conditions hold
     suppressed_if:    who must not: any of these conditions holds. What is not known does not rule out
     purpose:          marketing, or a service message, exempt from cap, suppression and holdout; consent
                       for the channel is needed for both
@@ -161,7 +147,7 @@ class Action:
             return "its goal_kind is service: that is owed, so its purpose is service and its effect 0"
         if isinstance(self.then, Step):
             return "`then` is one step: write (Step(...),) with a comma"
-        return self._problem_of_steps() or _problem_of_conditions(self.eligible, self.suppressed_if)
+        return self._problem_of_steps() or problem_of(self.eligible, self.suppressed_if)
 
     def _problem_of_steps(self) -> str | None:
         before = 0.0
@@ -176,17 +162,6 @@ class Action:
                 return f"step {number} needs words in English and Chinese"
             before = step.after_hours
         return None
-
-
-def _problem_of_conditions(eligible: Iterable[Condition], suppressed_if: Iterable[Condition]) -> str | None:
-    for kind, conditions in (("eligible", eligible), ("suppressed_if", suppressed_if)):
-        if isinstance(conditions, Condition):
-            return f"`{kind}` is one condition: write (Condition(...),) with a comma"
-        for c in conditions:
-            if c.at_least is not None and c.at_most is not None and c.at_least > c.at_most:
-                who = "nobody can meet" if kind == "eligible" else "nobody is ruled out by"
-                return f"{who} its condition on {c.feature}: at_least is above at_most"
-    return None
 
 
 NOTHING = Action(
@@ -222,12 +197,14 @@ def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
     return by_name
 
 
-def require_features(actions: Iterable[Action], declared: Collection[str]) -> None:
-    """SettingsError for a condition on a feature that nobody declares: nobody could ever meet it."""
+def require_features(
+    actions: Iterable[Action], declared: Collection[str], fields: Mapping[str, Live] = _FIELDS
+) -> None:
+    """SettingsError for a condition on what nobody declares: nobody could ever meet it.
+
+    declared: names of features. fields: of the live context.
+    """
     for action in actions:
         for condition in (*action.eligible, *action.suppressed_if):
-            if condition.feature not in declared:
-                raise SettingsError(
-                    f"action {action.name!r} has a condition on {condition.feature}, which is no feature: "
-                    "`propensity features list` shows them"
-                )
+            if problem := condition.problem(declared, fields):
+                raise SettingsError(f"action {action.name!r} {problem}")

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from features.moments import DAY, iso
 from features.words import Words
-from serving.actions import NOTHING, Action, Condition, Evidence, Reach
+from serving.actions import NOTHING, Action, Evidence, Reach
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
@@ -41,6 +41,7 @@ from serving.situation import (
     Rules,
     decided,
     held_until,
+    keeps_back,
     left_of,
     limits_of,
     situation_of,
@@ -197,7 +198,8 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
     slots = slots_of(rules, inputs, row)
-    answers = [_action_answer(rules, inputs, made, slots, float(prices[j]), j) for j in range(len(actions))]
+    places = range(len(actions))
+    answers = [_action_answer(rules, inputs, row, made, slots, float(prices[j]), j) for j in places]
     evidence = _weakest(answers)
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
@@ -299,8 +301,9 @@ def _route(rules: Rules, situation: Situation, loss: float | None) -> Words | No
 
 
 def _action_answer(
-    rules: Rules, inputs: Inputs, made: Decisions, slots: Mapping[str, Slot] | None, price: float, j: int
-) -> ActionAnswer:
+    rules: Rules, inputs: Inputs, row: Mapping[str, float], made: Decisions,
+    slots: Mapping[str, Slot] | None, price: float, j: int,
+) -> ActionAnswer:  # fmt: skip
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
     score = _known(float(made.net[0, j]))
     known = score is not None
@@ -320,9 +323,7 @@ def _action_answer(
         evidence_text=RANDOMISED if action.name in inputs.effects else _words(action.effect.reason),
         reject_reason=why,
         reject_text=None if why is None else _words(REASONS[why]),
-        condition=_condition((*action.eligible, *action.suppressed_if)[failed])
-        if why in ("not_eligible", "excluded")
-        else None,
+        condition=_condition(rules, inputs, row, action, why, failed),
         steps=[
             StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
             for step in action.steps
@@ -330,6 +331,16 @@ def _action_answer(
         by_person=action.by_person,
         limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
     )
+
+
+def _condition(
+    rules: Rules, inputs: Inputs, row: Mapping[str, float], action: Action, why: str | None, failed: int
+) -> str | None:
+    if why == "not_now":
+        return str(keeps_back(rules, inputs, row))
+    if why in ("not_eligible", "excluded"):
+        return str((*action.eligible, *action.suppressed_if)[failed])
+    return None
 
 
 def _limit(
@@ -419,12 +430,6 @@ def _text(
             f"{assumed.zh}，在符合条件的行动中{days}天预期净值最大",
         )
     return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
-
-
-def _condition(condition: Condition) -> str:
-    bounds = [f">= {condition.at_least:g}"] if condition.at_least is not None else []
-    bounds += [f"<= {condition.at_most:g}"] if condition.at_most is not None else []
-    return f"{condition.feature} {' and '.join(bounds) or 'known'}"
 
 
 def _known(value: float | None) -> float | None:

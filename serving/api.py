@@ -62,8 +62,9 @@ class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/decisions`. candidates: names of actions to choose among, default all; "nothing" always is.
 
     preview: answer what would be decided, and record and reserve nothing. scenario: one of the shop's, which
-    limits the choice to its actions. context: what the journey knows right now; recorded with the decision,
-    and without effect on it yet.
+    limits the choice to its actions. context: what the journey knows right now, in the fields that are
+    declared (cart_value, in_store, page ...; the shop's own), which conditions of actions and scenarios read
+    as `now.NAME`; recorded, sealed, with the decision.
     """
 
     customer: Customer

@@ -48,6 +48,7 @@ REASONS: dict[str, Words] = {
     ),
     "not_eligible": Words("The customer does not meet the action's conditions", "客户不符合该行动的条件"),
     "excluded": Words("A condition rules the customer out", "客户符合该行动的排除条件"),
+    "not_now": Words("The scenario waits for another moment", "该场景此刻不宜执行"),
     "value_unknown": Words(
         "The margin of an order is not known: the customer had none in the last year",
         "近一年没有订单，无法得知其单笔订单毛利",
@@ -85,7 +86,8 @@ class Limits:
 class Situation:
     """What is known about n customers. Arrays of length n; NaN means not known.
 
-    features:           by name, those that the actions' conditions read
+    features:           by name, those that the actions' conditions read; and by `Condition.column` what they
+                        ask of the live context
     order_probability:  P(order within the value horizon) if left alone; NaN leaves an effect as it is
     margin_per_order:   shop currency
     lifetime_value:     shop currency; 0 while no model estimates it
@@ -99,6 +101,7 @@ class Situation:
     open_complaint:     waits for an answer to a complaint, and not for marketing
     holdout:            marketing leaves this customer alone
     seeds:              uint64, one a customer: all the chance that there is
+    not_now:            the scenario's own conditions keep all of its actions back
     effects:            action -> what was shown of its effect on margin, in place of what it declares: mean,
                         low and high, shop currency [n, 3]; NaN of whom nothing was shown
     """
@@ -117,6 +120,7 @@ class Situation:
     capped: NDArray[np.int64]
     rested: Floats
     left: Floats
+    not_now: Bools
     effects: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -146,7 +150,8 @@ def reason(code: int) -> str | None:
 
 def needed_features(actions: Sequence[Action]) -> list[str]:
     """Names of the features that the actions' conditions read, sorted."""
-    return sorted({c.feature for action in actions for c in (*action.eligible, *action.suppressed_if)})
+    every = (c for action in actions for c in (*action.eligible, *action.suppressed_if))
+    return sorted({c.feature for c in every if not c.live})
 
 
 def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -190,6 +195,7 @@ def decide(
         "not_personal": [of != unit for of in declared.units],
         "not_eligible": (failed >= 0) & (failed < declared.eligible),
         "excluded": failed >= declared.eligible,
+        "not_now": s.not_now[:, None],
         "value_unknown": np.isnan(net),
         "no_automation": ~s.automation[:, None],
         "no_consent": ~consent,

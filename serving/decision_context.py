@@ -16,8 +16,9 @@ from features.policy import Policy, Send
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.toml import nearest
-from serving import prices, rulebook, stated
+from serving import conditions, prices, rulebook, stated
 from serving.actions import Action, catalogue, require_features
+from serving.conditions import Live
 from serving.ledger import Ledger
 from serving.pauses import Pauses
 from serving.releases import Release, Releases
@@ -44,6 +45,7 @@ class DecisionContext:
     pauses: Pauses
     zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
     scenarios: Mapping[str, Scenario]
+    fields: Mapping[str, Live]  # of the live context
     book: str  # names what is declared, by its content
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
@@ -53,7 +55,8 @@ class DecisionContext:
         shop = shop_of(settings)
         actions = catalogue(shop.declared("ACTIONS"))
         features = feature_catalogue(shop.declared("FEATURES"))
-        require_features(actions.values(), features)
+        fields = conditions.catalogue(shop.declared("CONTEXT"))
+        require_features(actions.values(), features, fields)
         zones = {}
         problems = _policy_problems(shop, actions.values(), features)
         if problems:
@@ -61,11 +64,13 @@ class DecisionContext:
         for policy in shop.policies:
             if policy.send is not None and policy.send.zone is not None:
                 zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
-        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features)
+        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features, fields)
         rows, releases = OnlineRows.open(settings), Releases(settings)
         ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
         book = stated.hash_of(_declared(shop, actions, scenarios))
-        return cls(settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, book)
+        return cls(
+            settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, fields, book
+        )
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. ReleaseError if the prices in force cannot be read."""
@@ -89,6 +94,7 @@ class DecisionContext:
             shop.zone.key,
             self.zones.get((policy.send.zone if policy.send else None) or "", ()),
             (rulebook.named(self.book, known), *_charging(sources[1], found)),
+            {of.name: (of.eligible, of.suppressed_if) for of in self.scenarios.values() if of.conditional},
         )
         self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
         return rules

@@ -23,6 +23,7 @@ from features.online import PRESENT, Published, Rows
 from serving.actions import NOTHING
 from serving.answers import DecisionAnswer, answer
 from serving.api import Customer, DecisionRequest
+from serving.conditions import check
 from serving.contacts import longest
 from serving.decision_context import DecisionContext
 from serving.effects import KIND
@@ -44,8 +45,8 @@ def take_decision(
 
     The same key with the same request gives the stored answer, whatever has changed since; another request
     under it raises IdempotencyConflict, and CustomerErased once that customer is erased.
-    Raises UnknownCustomer, FeaturesExpired, UsageError for a scenario or a candidate that is none, NoBuild,
-    FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
+    Raises UnknownCustomer, FeaturesExpired, UsageError for a scenario, candidate or field that is none,
+    NoBuild, FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
     """
     body = msgspec.json.encode(request, order="deterministic")  # a context in another order is the same
     ledger = context.ledger
@@ -55,6 +56,7 @@ def take_decision(
             return msgspec.json.decode(stored, type=DecisionAnswer)
 
     candidates = _candidates(context, request)
+    check(request.context, context.fields)
     found = _look(context, request, candidates)
     if request.preview:
         rules, inputs = found.inputs(context)

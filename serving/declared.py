@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 class Declared:
     """What a catalogue declares, as arrays [A], made once for it.
 
-    conditions: (feature, action, number among the action's, at least, at most), the actions in their order,
+    conditions: (column, action, number among the action's, at least, at most), the actions in their order,
     of each those that must hold, then those that must not; starts: of each action that has some, the place of
     its first. eligible: how many must hold.
     """
@@ -69,12 +69,10 @@ class Declared:
             channels=tuple(a.channels for a in actions),
             units=[a.unit for a in actions],
             eligible=np.array([len(a.eligible) for a in actions]),
-            reads=[c.feature for _, c in conditions],
+            reads=[c.column for _, c in conditions],
             numbers=np.array([number for number, _ in conditions], dtype=np.int8),
-            at_least=np.array(
-                [-np.inf if c.at_least is None else c.at_least for _, c in conditions], np.float32
-            ),
-            at_most=np.array([np.inf if c.at_most is None else c.at_most for _, c in conditions], np.float32),
+            at_least=np.array([c.bounds[0] for _, c in conditions], np.float32),
+            at_most=np.array([c.bounds[1] for _, c in conditions], np.float32),
             must_not=np.array(
                 [
                     number >= len(a.eligible)

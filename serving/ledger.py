@@ -348,7 +348,8 @@ class Ledger:
         """(name, version) of every release that a decision was taken with: never to be pruned."""
         with self._used("read"):
             rows = self._db.execute("SELECT DISTINCT releases FROM decisions").fetchall()
-        return {pair for (of,) in rows for pair in msgspec.json.decode(of, type=list[tuple[str, str]])}
+        named = {pair for (of,) in rows for pair in msgspec.json.decode(of, type=list[tuple[str, str]])}
+        return {(name, version) for name, version in named if not version.startswith("#")}
 
     def damaged(self) -> list[str]:
         """Ids of decisions whose rows do not match their CRC."""

@@ -27,6 +27,8 @@ _OWED = Effect(0.0, 0.0, 0.0, "prior", Words("It is owed, whatever it earns", "�
 _CARE = Words("A customer who feels cared for, and stays", "让客户感受到关怀并留下")
 _BACK = Words("Bring back a customer who has paused", "唤回暂停购物的客户")
 _ORDER = Words("One more order", "促成一笔新订单")
+_IN_STORE = Condition("now.in_store", at_least=1)  # of the live context that a decision may carry
+_PAYING = Condition("now.checking_out", at_least=1)
 _TIRED = Condition("unanswered_contacts_90d", at_least=6)  # six contacts, none answered: no more offers
 
 # fmt: off
@@ -94,7 +96,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="cart_left", words=Words("Goods left in the cart", "购物车未结算"),
              when="days_since_cart >= 0.1 and days_since_cart < 2"
                   " and (days_since_cart < days_since_order or orders_365d == 0)",
-             due_days=2, actions=("cart_reminder", "cart_reminder_then_coupon")),
+             due_days=2, actions=("cart_reminder", "cart_reminder_then_coupon"), suppressed_if=(_IN_STORE, _PAYING)),
     Scenario(name="complaint", words=Words("A complaint waits for an answer, due within 24 hours", "投诉待24小时内回复"),
              when="open_complaints >= 1", due_days=1, purpose="service", actions=("answer_complaint",)),
     Scenario(name="win_back_complaint", words=Words("Stays away since a complaint", "投诉后流失的挽回"),

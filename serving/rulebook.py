@@ -13,6 +13,7 @@ from features.policy import Policy
 from features.shop import Shop
 from serving import stated
 from serving.actions import Action
+from serving.conditions import Live
 from serving.scenarios import Scenario
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Rulebook(Struct, frozen=True, kw_only=True):
     policies: tuple[Policy, ...]
     actions: tuple[Action, ...]
     scenarios: tuple[Scenario, ...]
+    context: tuple[Live, ...]  # fields beside the built-in ones
     consent: dict[str, bool]
     margin_rate: float
     horizon_days: int
@@ -44,6 +46,7 @@ def declared(shop: Shop, actions: tuple[Action, ...], scenarios: tuple[Scenario,
         policies=shop.policies,
         actions=actions,
         scenarios=scenarios,
+        context=shop.declared("CONTEXT"),
         consent=dict(shop.consent_default),
         margin_rate=shop.margin_rate,
         horizon_days=shop.value_horizon_days,

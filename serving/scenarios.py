@@ -21,7 +21,9 @@ from features.definitions import Feature
 from features.errors import FeatureError, SettingsError
 from features.rules import Rule
 from features.words import Words
+from serving import conditions
 from serving.actions import Action
+from serving.conditions import Condition, Live, problem_of
 from serving.segment_tables import TABLES
 
 Bools = NDArray[np.bool_]
@@ -55,6 +57,10 @@ class Scenario:
     anniversary: a day of the customer's is near
     segment:     the released segmentation puts the customer there
 
+    eligible, suppressed_if: conditions of its own beside those of its actions, as theirs: at this moment, all
+    of the first hold and none of the others, or none of its actions is taken. Above all for the live context:
+    suppressed_if=(Condition("now.in_store", at_least=1),)
+
     actions:  what may be done, by name; "nothing" is always one more
     purpose:  marketing or service; that of each of the actions
     due_days: how long it stays due. So long the same customer does not fall due for it again: not less than
@@ -69,6 +75,8 @@ class Scenario:
     anniversary: Anniversary | None = None
     segment: Segment | None = None
     purpose: Literal["marketing", "service"] = "marketing"
+    eligible: tuple[Condition, ...] = ()
+    suppressed_if: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -83,6 +91,11 @@ class Scenario:
     def inputs(self) -> tuple[str, ...]:
         """Names of the features that it reads, sorted."""
         return self._rule.inputs if self._rule else ()
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it has conditions of its own."""
+        return bool(self.eligible or self.suppressed_if)
 
     def holds(self, values: Mapping[str, NDArray[Any]], days_until: Numbers, label: NDArray[Any]) -> Bools:
         """Who is due, of n customers.
@@ -124,11 +137,14 @@ class Scenario:
             self._rule  # noqa: B018  # refuses what is no rule
         except FeatureError as error:
             return str(error).partition(": ")[2]
-        return None
+        return problem_of(self.eligible, self.suppressed_if)
 
 
 def catalogue(
-    own: Iterable[Scenario], actions: Mapping[str, Action], features: Collection[str]
+    own: Iterable[Scenario],
+    actions: Mapping[str, Action],
+    features: Collection[str],
+    fields: Mapping[str, Live] | None = None,
 ) -> dict[str, Scenario]:
     """A shop's scenarios by name. SettingsError for one that could never come, or never end in an action."""
     by_name: dict[str, Scenario] = {}
@@ -137,14 +153,19 @@ def catalogue(
             raise SettingsError(f"SCENARIOS holds {scenario!r}, no Scenario: declare it as Scenario(...)")
         if scenario.name in by_name:
             raise SettingsError(f"scenario {scenario.name!r} is declared twice: give one another name")
-        problem = _misfit(scenario, actions, features)
+        problem = _misfit(scenario, actions, features, conditions.catalogue() if fields is None else fields)
         if problem:
             raise SettingsError(f"scenario {scenario.name!r}: {problem}")
         by_name[scenario.name] = scenario
     return by_name
 
 
-def _misfit(scenario: Scenario, actions: Mapping[str, Action], features: Collection[str]) -> str | None:
+def _misfit(
+    scenario: Scenario, actions: Mapping[str, Action], features: Collection[str], fields: Mapping[str, Live]
+) -> str | None:
+    for condition in (*scenario.eligible, *scenario.suppressed_if):
+        if problem := condition.problem(features, fields):
+            return f"it {problem}"
     for name in scenario.inputs:
         if name not in features:
             return f"it reads {name}, which is no feature: `propensity features list` shows them"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from features.moments import DAY
 from features.policy import Budget, Cooldown, Policy
 from serving.actions import Action
+from serving.conditions import Condition
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, in_holdout, needed_features
 from serving.evidence import Shown
@@ -32,6 +33,7 @@ class Rules(Struct, frozen=True):
 
     paused: what -> reason. zone: the shop's; zones: what the codes of the policy's zone feature mean.
     released: (name, version) of the policy, as `rulebook` names it, and of the prices, if there are any.
+    moments: scenario -> its own conditions, those that must hold and those that must not, if it has any.
     """
 
     policy: Policy
@@ -45,6 +47,7 @@ class Rules(Struct, frozen=True):
     zone: str = "UTC"
     zones: tuple[str, ...] = ()
     released: tuple[tuple[str, str], ...] = ()
+    moments: dict[str, tuple[tuple[Condition, ...], tuple[Condition, ...]]] = {}
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -91,9 +94,8 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
     complained = np.array([of.open_complaint for of in said], dtype=np.bool_)
     uses = {(channel, a.purpose) for a in rules.actions for channel in a.channels}
     return Situation(
-        features={
-            name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)
-        },
+        features={name: rows.get(name, unknown).astype(np.float32) for name in needed_features(rules.actions)}
+        | _live(rules.actions, inputs),
         order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
         margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
         lifetime_value=np.zeros(n),
@@ -113,7 +115,32 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
             name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
             for name in {name for of in inputs for name in of.effects}
         },
+        not_now=_not_now(rules, inputs, rows),
     )
+
+
+def keeps_back(rules: Rules, inputs: Inputs, row: Mapping[str, float]) -> Condition | None:
+    """The first of her scenario's own conditions that keeps its actions back now; None if none does."""
+    must, must_not = rules.moments.get(inputs.scenario or "", ((), ()))
+    for conditions, wanted in ((must, True), (must_not, False)):
+        for c in conditions:
+            value = c.now(inputs.context) if c.live else row.get(c.feature, math.nan)
+            if bool(c.holds(np.array([value], np.float32))[0]) != wanted:
+                return c
+    return None
+
+
+def _not_now(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> NDArray[np.bool_]:
+    if not any(of.scenario in rules.moments for of in inputs):
+        return np.zeros(len(inputs), np.bool_)
+    each = ({name: float(values[i]) for name, values in rows.items()} for i in range(len(inputs)))
+    return np.array([keeps_back(rules, of, row) is not None for of, row in zip(inputs, each, strict=True)])
+
+
+def _live(actions: Sequence[Action], inputs: Sequence[Inputs]) -> dict[str, NDArray[np.float32]]:
+    """What the actions' conditions ask of the live context, by their columns [n]."""
+    asked = {c.column: c for a in actions for c in (*a.eligible, *a.suppressed_if) if c.live}
+    return {name: np.array([c.now(of.context) for of in inputs], np.float32) for name, c in asked.items()}
 
 
 def slots_of(rules: Rules, inputs: Inputs, row: Mapping[str, float]) -> dict[str, Slot] | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, Named, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, Named, Said, main, settings_of
 
 
 @main.command()
@@ -33,6 +34,13 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 @main.command()
 @click.argument("customer", required=False)
 @click.option("--scenario", metavar="NAME", help="Choose among its actions, as `propensity due` gives it.")
+@click.option(
+    "--context",
+    "now",
+    type=Said("NAME=VALUE"),
+    multiple=True,
+    help="What is known of the moment, such as in_store=true or cart_value=80; once a field.",
+)
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
 @click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
@@ -57,6 +65,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 def decide(
     customer: str | None,
     scenario: str | None,
+    now: tuple[tuple[str, Any], ...],
     key: str | None,
     preview: bool,
     replay: str | None,
@@ -84,8 +93,8 @@ def decide(
         raise click.UsageError(
             "name a CUSTOMER, or --replay a decision's ID, or decide for --all or --groups"
         )
-    if customer is None and scenario is not None:
-        raise click.UsageError("--scenario is for one CUSTOMER")
+    if customer is None and (scenario is not None or now):
+        raise click.UsageError("--scenario and --context are for one CUSTOMER")
     if not everyone and (budget is not None or capacity):
         raise click.UsageError("--budget and --capacity are for --all")
     if force and (out is None or not everyone):
@@ -110,7 +119,7 @@ def decide(
         click.echo(replay_decision(settings, replay))
         return
     assert customer is not None
-    show_decision(decide_for(settings, customer, key, preview, scenario), as_json)
+    show_decision(decide_for(settings, customer, key, preview, scenario, dict(now)), as_json)
 
 
 @main.command()

@@ -49,6 +49,7 @@ def situation(n: int = 1, **changes: object) -> Situation:
         "capped": np.zeros((n, len(CAPS)), np.int64),
         "rested": np.full((n, len(RESTS)), np.nan),
         "left": np.full(n, np.inf),
+        "not_now": np.zeros(n, np.bool_),
     } | changes
     return Situation(**known)  # type: ignore[arg-type]
 
@@ -144,6 +145,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Action], Limits, Situation, list[str] 
         capped=np.column_stack([array(st.integers(0, 3), np.int64) for _ in CAPS]),
         rested=np.column_stack([array(st.one_of(st.floats(-1, 5), st.just(np.nan))) for _ in RESTS]),
         left=array(st.one_of(numbers, st.just(np.inf))),
+        not_now=array(st.booleans(), np.bool_),
     )
     paused = draw(st.sampled_from([(), ("a0",), ("channel:sms",), ("everything",)]))
     limits = Limits(draw(st.floats(0, 1)), CAPS, RESTS, frozenset(paused))
@@ -262,6 +264,7 @@ def test_the_draw_of_a_seed_never_changes() -> None:
         ({"capped": np.array([[0, 1, 0]])}, {}, "contact_cap"),
         ({"rested": np.array([[2.9, np.nan]])}, {}, "suppressed"),
         ({"rested": np.array([[np.nan, -0.5]])}, {}, "suppressed"),
+        ({"not_now": np.array([True])}, {}, "not_now"),
         ({"left": np.array([0.99])}, {"send_cost": 0.5, "redeem": 0.5, "incentive": 1.0}, "budget"),
         ({"holdout": np.array([True])}, {}, "holdout"),
         ({"days_since_contact": np.array([7.0])}, {"suppress_days": 7}, None),

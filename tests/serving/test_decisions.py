@@ -434,12 +434,15 @@ def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publ
         "    actions=tuple(a.name for a in ACTIONS))]",
     )
     publish()
-    answer = decided(settings, key="k", scenario="win_back", context={"cart": 2, "page": "shoes"})
-    assert (answer.scenario, answer.context) == ("win_back", {"cart": 2, "page": "shoes"})
+    said = {"cart_items": 2, "page": "shoes"}
+    answer = decided(settings, key="k", scenario="win_back", context=said)
+    assert (answer.scenario, answer.context) == ("win_back", said)
     assert answer.duals == {}
-    assert decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 2}) == answer
+    assert (
+        decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart_items": 2}) == answer
+    )
     with pytest.raises(IdempotencyConflict):
-        decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart": 3})
+        decided(settings, key="k", scenario="win_back", context={"page": "shoes", "cart_items": 3})
     assert replay(settings, answer.decision_id or "").verdict == "equal"
     elsewhere = decided(settings)
     rest = {why for name, why in rejected(elsewhere).items() if name != "nothing"}
