@@ -91,7 +91,7 @@ What to type next (state is in {home}):
   propensity score --release churn_28d --out churn.parquet          # everyone's score, in a file
   propensity models card churn_28d                                  # what the model is, on one page
   propensity decide {customer} --preview                                  # a decision that leaves no trace
-  propensity decide --replay {decision}
+  propensity replay {decision}
   propensity monitor run                                            # does the model still hold?
 
 The service, for you to call:

@@ -411,9 +411,12 @@ def decide_for(
     return decoded
 
 
-def replay_decision(settings: Settings, id: str) -> str:
-    """What taking a recorded decision again, from its record, gives."""
+def replay_decision(settings: Settings, id: str, as_json: bool = False) -> tuple[str, int]:
+    """What taking a recorded decision again, from its record, gives, and the exit code: 3 if it differs."""
     from serving.replays import replay
 
     again = replay(settings, id)
-    return "\n".join([f"{again.decision_id}: {again.verdict}", *again.differences])
+    code = 3 if again.verdict == "differs" else 0
+    if as_json:
+        return msgspec.json.encode(again).decode(), code
+    return "\n".join([f"{again.decision_id}: {again.verdict}", *again.differences]), code

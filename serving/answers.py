@@ -197,7 +197,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     prices = rules.prices.of(actions)
     made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
-    slots = slots_of(rules, inputs, row)
+    slots = slots_of(rules, inputs.as_of, row)
     places = range(len(actions))
     answers = [_action_answer(rules, inputs, row, made, slots, float(prices[j]), j) for j in places]
     evidence = _weakest(answers)
@@ -361,7 +361,7 @@ def _limit(
     if why == "suppressed":
         return f"{action.suppress_days} days of rest before {action.name}"
     if why == "budget":
-        left, budget = left_of(policy, inputs)[0]
+        left, budget = left_of(policy, inputs.spent, inputs.scenario)[0]
         scenario = f" for {budget.scenario}" if budget.scenario else ""
         return f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}"
     return None

@@ -1,32 +1,29 @@
 """Actions that address a group, such as a chat: decided, drawn and held out by group, never by member.
 
-groups/<moment>.json    one round: every group, what was decided for it, with which chance
-
 A message in a chat reaches all of it. So a group's worth is the sum of its members' (of those who meet the
 action's conditions; the message is paid for all), and one member can keep it from all: one who does not allow
 the channel, who meets what rules the action out, or of whom nothing is published. Joining a group may be its
 consent: `[consent]` of shop.toml says so, until a member withdraws it. A member's contact limits and open
-complaint do not keep a message from a whole group; the group's own limits do, counted in its rounds.
+complaint do not keep a message from a whole group; the group's own limits do, and budgets stop it as hard.
 
 A group is held out by the keyed hash of its id. Members of a group that is reached, whom marketing leaves
 alone, are `exposed`: what they do is no longer what customers without marketing do.
+
+The ledger has each group's decision, taken from its members' totals (`GroupInputs`) and no member's data: it
+can be taken again from those, and who was erased needs nothing erased in it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from features.errors import DecisionError
-from features.files import write_atomically
+from features.moments import DAY, iso
 from features.policy import Cooldown
-from features.settings import Settings
-from serving.actions import NOTHING, Action
+from serving.actions import NOTHING, Action, Reach
 from serving.contacts import counted, days_since
 from serving.decide import (
     Bools,
@@ -42,7 +39,9 @@ from serving.decide import (
 )
 from serving.pauses import pauses_of
 from serving.reservations import Contact
+from serving.situation import Rules, held_until, left_of, limits_of, slots_of
 
+UNIT: Reach = "group"
 Places = NDArray[np.intp]
 
 
@@ -63,10 +62,48 @@ class Members:
         return found
 
 
-class GroupDecision(Struct, frozen=True, kw_only=True):
-    """One group's. unknown: members without a published row. exposed: members held out from marketing whom
-    the message reaches. rejected: action -> reason; blocking: action -> members who keep it out."""
+class Weighed(Struct, frozen=True, kw_only=True):
+    """An action for one group: its members' totals, before prices. refuse: members who do not allow it, or of
+    whom nothing is published; out: whom a condition rules out."""
 
+    action: str
+    net: float
+    low: float
+    high: float
+    refuse: int
+    out: int
+
+
+class GroupInputs(Struct, frozen=True, kw_only=True):
+    """All that one group's decision is taken from, beside the rules.
+
+    unknown: members without a published row. left_alone: members whom marketing leaves alone. held: the
+    group's own contacts, sent or to be sent. spent: of each budget of the policy, in its order.
+    """
+
+    group: str
+    as_of: datetime
+    members: int
+    unknown: int
+    left_alone: int
+    weighed: tuple[Weighed, ...]
+    held: tuple[Contact, ...]
+    spent: tuple[float, ...]
+    seed: int
+
+
+class GroupDecision(Struct, frozen=True, kw_only=True):
+    """One group's. exposed: members held out from marketing whom the message reaches. rejected: action ->
+    reason; blocking: action -> members who keep it out.
+
+    decision_id: null if it was not recorded. send_at: not before; reserved_until: until then its contact and
+    cost are held, and later it must not be sent. Times are RFC 3339 in UTC. price: what was charged, to
+    choose, for money and channels that are short.
+    """
+
+    decision_id: str | None
+    as_of: str
+    policy: str
     group: str
     members: int
     unknown: int
@@ -80,17 +117,12 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
     low: float
     high: float
     cost: float
+    price: float
+    send_at: str | None
+    reserved_until: str | None
+    valid_until: str | None
     rejected: dict[str, str]
     blocking: dict[str, int]
-
-
-class Round(Struct, frozen=True, kw_only=True):
-    """Every group's decision at a moment. build: the publication that it was taken on."""
-
-    as_of: datetime
-    build: str
-    policy: str
-    decisions: list[GroupDecision]
 
 
 def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -99,124 +131,117 @@ def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
     return in_holdout(ids, f"groups:{salt}", share)
 
 
-def decide_groups(
-    actions: Sequence[Action],
-    limits: Limits,
-    s: Situation,
-    members: Members,
-    holdout: Bools,
-    before: Sequence[Sequence[Contact]],
-    as_of: datetime,
-    seeds: NDArray[np.uint64],
-) -> list[GroupDecision]:
-    """Choose among the actions that address a group, and "nothing", for each of G groups.
+def offered_of(actions: Sequence[Action]) -> list[Action]:
+    """ "Nothing", and what addresses a group."""
+    return [a for a in actions if a.unit == UNIT or a.name == NOTHING.name]
 
-    s: of n customers. holdout, before (each group's own contacts), seeds: [G].
-    """
-    offered = [a for a in actions if a.unit == "group" or a.name == "nothing"]
-    each = decide(offered, limits, s, unit="group")
+
+def weigh(
+    actions: Sequence[Action], limits: Limits, s: Situation, members: Members
+) -> list[tuple[Weighed, ...]]:
+    """The members' totals of each action that addresses a group, for each of G groups. s: of n customers."""
+    offered = offered_of(actions)
+    each = decide(offered, limits, s, unit=UNIT)
     size = np.bincount(members.group, minlength=len(members.ids)).astype(np.float64)
     unknown = size - members.total(np.ones((len(s.seeds), 1)))[:, 0]
     meets = (each.failed < 0) & ~np.isnan(each.net)
     paid = each.terms["send_cost"] + each.terms["incentive"]
-    worth = {n: members.total(np.where(meets, getattr(each, n), paid)) for n in ("net", "low", "high")}
-    for total in worth.values():
+    worth = [members.total(np.where(meets, of, paid)) for of in (each.net, each.low, each.high)]
+    for total in worth:
         total += unknown[:, None] * [0.0 - a.cost for a in offered]
-
-    rejected: list[dict[str, str]] = [{} for _ in members.ids]
-    blocking: list[dict[str, int]] = [{} for _ in members.ids]
-    eligible = np.ones((len(members.ids), len(offered)), np.bool_)
-    now = [as_of] * len(members.ids)
-    names, channels = [a.name for a in offered], [a.channels for a in offered]
-    over = [passes(cap, counted(cap, {}, before, now), channels) for cap in limits.caps]
-    since = {
-        rest: days_since(rest, {}, np.empty(0), before, now) for rest in (Cooldown(0), *limits.cooldowns)
-    }
-    waits = [rests(rest, since[rest], names, channels) for rest in limits.cooldowns]
-    none = np.zeros((len(members.ids), len(offered)), np.bool_)
-    for j, action in enumerate(offered[1:], start=1):
-        refuse = members.total(~consents(s, action)[:, None])[:, 0] + unknown
-        out = members.total((each.failed[:, j] >= len(action.eligible))[:, None])[:, 0]
-        marketing = action.purpose == "marketing"
-        paused = np.full(len(members.ids), pauses_of(action, limits.paused) is not None)
-        rested = (since[Cooldown(0)] < action.suppress_days) | np.logical_or.reduce([none, *waits])[:, j]
-        tests = {
-            "paused": paused,
-            "no_consent": refuse > 0,
-            "excluded": out > 0,
-            "suppressed": rested & marketing,
-            "contact_cap": np.logical_or.reduce([none, *over])[:, j] & marketing,
-            "holdout": holdout & marketing,
-        }
-        for g in range(len(members.ids)):
-            why = next((name for name, holds in tests.items() if holds[g]), None)
-            if why is not None:
-                eligible[g, j], rejected[g][action.name] = False, why
-            if why in ("no_consent", "excluded"):
-                blocking[g][action.name] = int((refuse if why == "no_consent" else out)[g])
-    best, chosen, explored, propensity = draw(eligible, worth["net"], limits.explore, seeds)
-    left_alone = members.total(s.holdout[:, None])[:, 0]
+    refuse = np.column_stack([members.total(~consents(s, a)[:, None])[:, 0] + unknown for a in offered])
+    out = members.total(each.failed >= [len(a.eligible) for a in offered])
     return [
-        GroupDecision(
-            group=id,
-            members=int(size[g]),
-            unknown=int(unknown[g]),
-            action=offered[chosen[g]].name,
-            channel=offered[chosen[g]].channel,
-            propensity=float(propensity[g, chosen[g]]),
-            explored=bool(explored[g]),
-            holdout=bool(holdout[g]),
-            exposed=int(left_alone[g]) if chosen[g] else 0,
-            net=float(worth["net"][g, chosen[g]]),
-            low=float(worth["low"][g, chosen[g]]),
-            high=float(worth["high"][g, chosen[g]]),
-            cost=float(size[g] * offered[chosen[g]].cost),
-            rejected=rejected[g],
-            blocking=blocking[g],
+        tuple(
+            Weighed(
+                action=action.name,
+                net=float(worth[0][g, j]),
+                low=float(worth[1][g, j]),
+                high=float(worth[2][g, j]),
+                refuse=int(refuse[g, j]),
+                out=int(out[g, j]),
+            )
+            for j, action in enumerate(offered)
+            if action.name != NOTHING.name
         )
-        for g, id in enumerate(members.ids)
+        for g in range(len(members.ids))
     ]
 
 
-def path(settings: Settings, at: datetime) -> Path:
-    """Where the round of that moment is, or would be."""
-    return settings.home / "groups" / f"{at:%Y%m%dT%H%M%S}Z.json"
+def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupDecision:
+    """One group's decision, from its recorded inputs alone: what `replay` runs again."""
+    policy, offered, as_of = rules.policy, offered_of(rules.actions), inputs.as_of
+    by_name = {one.action: one for one in inputs.weighed}
+    none = Weighed(action=NOTHING.name, net=0.0, low=0.0, high=0.0, refuse=0, out=0)
+    weighed = [by_name.get(a.name, none) for a in offered]
+    alone = bool(held_out([inputs.group], policy.salt, policy.holdout)[0])
+    why = [_why(rules, inputs, a, one, alone) for a, one in zip(offered, weighed, strict=True)]
+    eligible = np.array([[reason is None for reason in why]], np.bool_)
+    net = np.array([[one.net for one in weighed]])
+    prices = rules.prices.of(offered) * inputs.members
+    seeds = np.array([inputs.seed], np.uint64)
+    _, chosen, explored, propensity = draw(eligible, net - prices, policy.explore, seeds)
+    j = int(chosen[0])
+    action, one = offered[j], weighed[j]
+    slots = slots_of(rules, as_of, {})
+    goes = None if slots is None or action.channel is None else slots[action.purpose]
+    until = None if goes is None or action.purpose == "service" else held_until(policy, goes)
+    valid = None if goes is None else max(as_of + action.validity_days * DAY, goes.at)
+    rejected = {a.name: reason for a, reason in zip(offered, why, strict=True) if reason is not None}
+    counts = {"no_consent": [one.refuse for one in weighed], "excluded": [one.out for one in weighed]}
+    blocking = {
+        a.name: counts[reason][k]
+        for k, (a, reason) in enumerate(zip(offered, why, strict=True))
+        if reason in counts
+    }
+    return GroupDecision(
+        decision_id=decision_id,
+        as_of=iso(as_of),
+        policy=policy.version,
+        group=inputs.group,
+        members=inputs.members,
+        unknown=inputs.unknown,
+        action=action.name,
+        channel=action.channel,
+        propensity=float(propensity[0, j]),
+        explored=bool(explored[0]),
+        holdout=alone,
+        exposed=inputs.left_alone if action.channel is not None else 0,
+        net=one.net,
+        low=one.low,
+        high=one.high,
+        cost=inputs.members * action.cost,
+        price=float(prices[j]),
+        send_at=None if goes is None else goes.text,
+        reserved_until=None if until is None else iso(until),
+        valid_until=None if valid is None else iso(valid),
+        rejected=rejected,
+        blocking=blocking,
+    )
 
 
-def write(settings: Settings, found: Round) -> Path:
-    """Keep a round; another of the same moment replaces it."""
-    to = path(settings, found.as_of)
-    write_atomically(to, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    return to
+def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone: bool) -> str | None:
+    """Why a group may not have it; the first reason in this order."""
+    if action.name == NOTHING.name:
+        return None
+    marketing, limits = action.purpose == "marketing", limits_of(rules)
+    held, now = [inputs.held], [inputs.as_of]
 
+    def rested(rest: Cooldown) -> Floats:
+        return days_since(rest, {}, np.empty(0), held, now)
 
-def rounds(settings: Settings, since: datetime | None, until: datetime) -> list[Round]:
-    """Rounds from `since` on and before `until`, the oldest first. DecisionError for a damaged file."""
-    first = "" if since is None else path(settings, since).name
-    found = []
-    for file in sorted((settings.home / "groups").glob("*Z.json")):
-        if not first <= file.name < path(settings, until).name:
-            continue
-        try:
-            found.append(msgspec.json.decode(file.read_bytes(), type=Round))
-        except msgspec.DecodeError as error:
-            raise DecisionError(
-                f"{file} is damaged ({error}): restore its backup, or contacts of groups are not counted"
-            ) from None
-    return found
-
-
-def past(before: Sequence[Round], ids: Sequence[str], actions: Sequence[Action]) -> list[list[Contact]]:
-    """Marketing contacts of each group, by the rounds before."""
-    declared, place = {a.name: a for a in actions}, {id: g for g, id in enumerate(ids)}
-    found: list[list[Contact]] = [[] for _ in ids]
-    for one in before:
-        for decision in one.decisions:
-            if decision.action == NOTHING.name or decision.group not in place:
-                continue
-            action = declared.get(decision.action)
-            if action is not None and action.purpose != "marketing":
-                continue
-            channels = (decision.channel,) if action is None else action.channels  # at least what it says
-            found[place[decision.group]] += [Contact(one.as_of, of, decision.action) for of in channels]
-    return found
+    rest = bool(rested(Cooldown(0))[0] < action.suppress_days) or any(
+        rests(of, rested(of), [action.name], [action.channels])[0, 0] for of in limits.cooldowns
+    )
+    over = any(passes(cap, counted(cap, {}, held, now), [action.channels])[0, 0] for cap in limits.caps)
+    left = min((of for of, _ in left_of(rules.policy, inputs.spent, None)), default=np.inf)
+    tests = {
+        "paused": pauses_of(action, limits.paused) is not None,
+        "no_consent": one.refuse > 0,
+        "excluded": one.out > 0,
+        "suppressed": marketing and rest,
+        "contact_cap": marketing and over,
+        "budget": marketing and inputs.members * action.cost > left,
+        "holdout": marketing and alone,
+    }
+    return next((name for name, holds in tests.items() if holds), None)

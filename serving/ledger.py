@@ -45,7 +45,7 @@ from serving.sealing import Sealed
 _COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
-    "scenario", "cost", "window_end", "matures_at",
+    "scenario", "cost", "window_end", "matures_at", "unit",
 )  # fmt: skip
 _TIMES = ("as_of", "window_end", "matures_at")
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
@@ -59,7 +59,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     context, features: encoded; kept once by hash. features: the names and hashes of `row`, in its order.
     reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
     cost: expected, in shop currency. window_end: until when outcomes count; matures_at: from when on what
-    was told of them is final. The last four are None in what schema 1 recorded.
+    was told of them is final. unit: "group" of a decision about one, which stands in the customer's place as
+    `group_of` names it; None about a person. The last five are None in what schema 1 recorded.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
     window_end: datetime | None = None
     matures_at: datetime | None = None
+    unit: str | None = None
 
 
 class Ledger:
@@ -209,15 +211,18 @@ class Ledger:
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts WHERE hash IN (?, ?)", hashes))
             return self._entry(of, self._key(of["pseudonym"]), bodies)
 
-    def entries(self) -> Iterator[Entry]:
-        """Every decision, the first first; damaged ones are left out (`damaged` names them).
+    def entries(self, unit: str | None = None) -> Iterator[Entry]:
+        """Every decision about people, or about another unit, the first first.
 
-        What schema 1 did not record is taken from the rules that it names.
+        Damaged ones are left out (`damaged` names them). What schema 1 did not record is taken from the
+        rules that it names.
         """
         with self._used("read"):
             keys = dict(self._db.execute("SELECT pseudonym, key FROM pseudonyms").fetchall())
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts").fetchall())
-            rows = self._db.execute(f"{_SELECT} ORDER BY as_of, id")
+            rows = self._db.execute(
+                f"{_SELECT} WHERE coalesce(unit, '') = ? ORDER BY as_of, id", (unit or "",)
+            )
             while some := rows.fetchmany(1_000):
                 for row in some:
                     if sealing.crc(row[:-1]) != row[-1]:
@@ -261,7 +266,7 @@ class Ledger:
         yield from self._rows(
             "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, d.channel, d.cost, d.propensity, "
             "d.scenario",
-            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) WHERE d.reserves = 1",
+            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) AND d.reserves = 1",
             "x.number",
         )
 
@@ -272,7 +277,7 @@ class Ledger:
         """
         yield from self._rows(
             f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
-            f"outcomes o ON o.decision_id = d.id WHERE o.type IN ({', '.join('?' * len(types))})",
+            f"outcomes o ON o.decision_id = d.id AND o.type IN ({', '.join('?' * len(types))})",
             "o.number",
             types,
         )
@@ -282,7 +287,7 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         with self._used("read"):
             known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
-            query = f"SELECT {columns} FROM {known} JOIN {of} ORDER BY {order}"
+            query = f"SELECT {columns} FROM {known} JOIN {of} AND d.unit IS NULL ORDER BY {order}"
             found = self._db.execute(query, values)
             names = [column[0] for column in found.description]
             yield from (dict(zip(names, row, strict=True)) for row in found)
@@ -340,7 +345,8 @@ class Ledger:
         with self._used("read"):
             return dict(
                 self._db.execute(
-                    "SELECT customer_id, count(*) FROM pseudonyms JOIN decisions USING (pseudonym) GROUP BY 1"
+                    "SELECT customer_id, count(*) FROM pseudonyms JOIN decisions USING (pseudonym) "
+                    "WHERE unit IS NULL GROUP BY 1"
                 )
             )
 
@@ -379,6 +385,11 @@ class Ledger:
         hash = hashlib.sha256(body).hexdigest()[:32]
         self._db.execute("INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (hash, body))
         return hash
+
+
+def group_of(id: str) -> str:
+    """What stands for a customer in a decision about a group."""
+    return f"group\x1f{id}"
 
 
 def _us(moment: datetime | None) -> int | None:

@@ -3,7 +3,9 @@
 What the tables hold: `ledger.py`. SQLite takes PostgreSQL's names of types.
 """
 
-VERSION = 2  # of the schema; 2: reports have their source and id, decisions a window, a cost, a reservation
+# Of the schema. 2: reports have their source and id, decisions a window, a cost, a reservation. 3: decisions
+# may be about a group, deliveries of one step.
+VERSION = 3
 
 TABLES = """
 CREATE TABLE pseudonyms (customer_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, key BYTEA NOT NULL);
@@ -14,7 +16,7 @@ CREATE TABLE decisions (
   propensity DOUBLE PRECISION NOT NULL, explored BIGINT NOT NULL, holdout BIGINT NOT NULL,
   reserves BIGINT NOT NULL, policy TEXT NOT NULL, context TEXT NOT NULL, features TEXT NOT NULL,
   build TEXT NOT NULL, releases BYTEA NOT NULL, seed BIGINT NOT NULL, sealed BYTEA NOT NULL,
-  crc BIGINT NOT NULL, scenario TEXT, cost DOUBLE PRECISION, window_end BIGINT, matures_at BIGINT,
+  crc BIGINT NOT NULL, scenario TEXT, cost DOUBLE PRECISION, window_end BIGINT, matures_at BIGINT, unit TEXT,
   UNIQUE (client, idempotency_key)
 );
 CREATE INDEX decisions_by_customer ON decisions (pseudonym, as_of);
@@ -23,7 +25,7 @@ _REPORTED = """
 CREATE TABLE deliveries (
   number BIGINT PRIMARY KEY, decision_id TEXT NOT NULL REFERENCES decisions, key BYTEA NOT NULL UNIQUE,
   digest BYTEA NOT NULL, status TEXT NOT NULL, at BIGINT NOT NULL, blocked_by TEXT,
-  recorded_at BIGINT NOT NULL
+  recorded_at BIGINT NOT NULL, step BIGINT
 );
 CREATE INDEX deliveries_by_decision ON deliveries (decision_id, at, number);
 CREATE TABLE outcomes (
@@ -53,12 +55,13 @@ ALTER TABLE decisions ADD COLUMN scenario TEXT;
 ALTER TABLE decisions ADD COLUMN cost DOUBLE PRECISION;
 ALTER TABLE decisions ADD COLUMN window_end BIGINT;
 ALTER TABLE decisions ADD COLUMN matures_at BIGINT;
+ALTER TABLE decisions ADD COLUMN unit TEXT;
 DROP INDEX deliveries_by_decision;
 ALTER TABLE deliveries RENAME TO deliveries_1;
 ALTER TABLE outcomes RENAME TO outcomes_1;
 {reported}
 INSERT INTO deliveries SELECT rowid, decision_id, CAST('1:' || rowid AS BLOB), CAST('' AS BLOB), status, at,
-  blocked_by, at FROM deliveries_1;
+  blocked_by, at, NULL FROM deliveries_1;
 INSERT INTO outcomes SELECT rowid, decision_id, CAST('1:' || rowid AS BLOB), CAST('' AS BLOB), type, value,
   at, NULL, at FROM outcomes_1;
 DROP TABLE deliveries_1;
@@ -69,6 +72,7 @@ INSERT INTO reservations SELECT id, 0, pseudonym, action, channel, as_of, NULL, 
 ), '') WHEN '' THEN 0 WHEN 'sent' THEN 1 WHEN 'delivered' THEN 1 ELSE 2 END
 FROM decisions WHERE reserves = 1;
 """
+_FROM_2 = "ALTER TABLE decisions ADD COLUMN unit TEXT; ALTER TABLE deliveries ADD COLUMN step BIGINT;"
 
 
 def sqlite_script() -> str:
@@ -78,9 +82,12 @@ def sqlite_script() -> str:
 
 def sqlite_upgrade(found: int) -> str | None:
     """Makes a ledger of an older version a present one; None if nobody knows how."""
-    if found != 1:
+    if found not in (1, 2):
         return None
-    script = _FROM_1.format(reported=_REPORTED, reserved=_RESERVED) + _triggers(("deliveries", "outcomes"))
+    script = _FROM_2
+    if found == 1:
+        script = _FROM_1.format(reported=_REPORTED, reserved=_RESERVED)
+        script += _triggers(("deliveries", "outcomes"))
     return f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;"
 
 
@@ -92,6 +99,11 @@ INSERT INTO version VALUES ({VERSION});
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
 {"".join(postgres_trigger(table) for table in _IMMUTABLE)}"""
+
+
+def postgres_upgrade(found: int) -> str | None:
+    """As `sqlite_upgrade`; the first that was ever in PostgreSQL is version 2."""
+    return f"{_FROM_2} UPDATE version SET version = {VERSION};" if found == 2 else None
 
 
 def postgres_trigger(table: str) -> str:

@@ -208,6 +208,9 @@ class PostgresStore:
                 self._db.execute(f"CREATE SCHEMA {SCHEMA}")
             if self._row("SELECT to_regclass(%s)", f"{SCHEMA}.version") is None:
                 self._db.execute(ledger_schema.postgres_script())
+            upgrade = ledger_schema.postgres_upgrade(self._row("SELECT version FROM version"))
+            if upgrade is not None:
+                self._db.execute(upgrade)
         _check(self.name, self._row("SELECT version FROM version"))
 
     def _connected(self) -> "psycopg.Connection[Any]":

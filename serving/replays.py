@@ -1,5 +1,6 @@
 """Take a recorded decision again, from its record alone, and compare."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -8,14 +9,17 @@ from msgspec import Struct
 
 from features.errors import ReleaseError
 from features.settings import Settings
-from serving import prices, rulebook
+from serving import groups, prices, rulebook
 from serving.answers import answer
 from serving.decisions import by_name, order_probability
 from serving.effects import KIND
 from serving.evidence import Shown, shown
-from serving.ledger import Ledger
+from serving.groups import UNIT
+from serving.kinds import STATED
+from serving.ledger import Entry, Ledger
 from serving.releases import load
 from serving.rulebook import Rulebook
+from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
 
 
@@ -40,22 +44,21 @@ def replay(settings: Settings, decision_id: str) -> Replay:
         ledger.close()
     if entry.sealed is None:
         return Replay(decision_id, "erased", [])
+    if entry.unit == UNIT:
+        return _replay_of_group(settings, entry, entry.sealed)
     features = msgspec.json.decode(entry.features, type=dict[str, str])
     matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
     inputs = msgspec.json.decode(entry.sealed.inputs, type=Inputs)
     rules = msgspec.json.decode(entry.context, type=Rules)
     differences: list[str] = []
     try:
+        rules, differences = _released(settings, entry, rules, inputs.as_of)
         probability, effects = None, Shown()
         for name, version in entry.releases:
-            if version.startswith("#"):  # declared, and released by nobody: the record has all of it
+            if name in STATED:
                 continue
             release = load(settings, name, version)
-            if name == prices.KIND:
-                rules = msgspec.structs.replace(rules, prices=prices.charged(release, inputs.as_of))
-            elif name == rulebook.KIND:
-                differences += _undeclared(rulebook.book_of(release), rules)
-            elif name == KIND:
+            if name == KIND:
                 (effects,) = shown(
                     release, matrix, features, rules.actions, rules.horizon_days, rules.currency
                 )
@@ -68,6 +71,36 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     again = answer(rules, inputs, by_name(features, matrix), decision_id)
     differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
+
+
+def _replay_of_group(settings: Settings, entry: Entry, sealed: Sealed) -> Replay:
+    """From its members' totals as they were recorded: no member's data is."""
+    inputs = msgspec.json.decode(sealed.inputs, type=groups.GroupInputs)
+    rules, differences = msgspec.json.decode(entry.context, type=Rules), list[str]()
+    try:
+        rules, differences = _released(settings, entry, rules, inputs.as_of)
+    except ReleaseError as error:
+        differences.append(str(error))
+    again = groups.answer(rules, inputs, entry.id)
+    differences += _differences(msgspec.json.decode(sealed.answer), msgspec.to_builtins(again), "$")
+    return Replay(entry.id, "differs" if differences else "equal", differences)
+
+
+def _released(settings: Settings, entry: Entry, rules: Rules, at: datetime) -> tuple[Rules, list[str]]:
+    """The rules with the prices that the record names, and where the policy that it names is another.
+
+    A policy that nobody released (#) is in the record alone.
+    """
+    differences: list[str] = []
+    for name, version in entry.releases:
+        if name not in STATED or version.startswith("#"):
+            continue
+        release = load(settings, name, version)
+        if name == prices.KIND:
+            rules = msgspec.structs.replace(rules, prices=prices.charged(release, at))
+        else:
+            differences += _undeclared(rulebook.book_of(release), rules)
+    return rules, differences
 
 
 def _undeclared(book: Rulebook, rules: Rules) -> list[str]:

@@ -110,7 +110,12 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         seeds=np.array([of.seed for of in inputs], dtype=np.uint64),
         capped=np.array([counts[cap] for cap in policy.caps], dtype=np.int64).reshape(-1, n).T,
         rested=np.array(rested[1:], dtype=np.float64).reshape(-1, n).T,
-        left=np.array([min((left for left, _ in left_of(policy, of)), default=math.inf) for of in inputs]),
+        left=np.array(
+            [
+                min((left for left, _ in left_of(policy, of.spent, of.scenario)), default=math.inf)
+                for of in inputs
+            ]
+        ),
         effects={
             name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
             for name in {name for of in inputs for name in of.effects}
@@ -143,7 +148,7 @@ def _live(actions: Sequence[Action], inputs: Sequence[Inputs]) -> dict[str, NDAr
     return {name: np.array([c.now(of.context) for of in inputs], np.float32) for name, c in asked.items()}
 
 
-def slots_of(rules: Rules, inputs: Inputs, row: Mapping[str, float]) -> dict[str, Slot] | None:
+def slots_of(rules: Rules, as_of: datetime, row: Mapping[str, float]) -> dict[str, Slot] | None:
     """When a message of each purpose goes; None in records from before there were send times."""
     send = rules.policy.send
     if send is None:
@@ -151,8 +156,8 @@ def slots_of(rules: Rules, inputs: Inputs, row: Mapping[str, float]) -> dict[str
     hour = next((int(row[name]) for name in send.hours if not math.isnan(row.get(name, math.nan))), None)
     zone = zone_of(rules, row)
     return {
-        "marketing": slot(inputs.as_of, zone, send.quiet, hour),
-        "service": slot(inputs.as_of, zone, send.quiet if send.service else None),
+        "marketing": slot(as_of, zone, send.quiet, hour),
+        "service": slot(as_of, zone, send.quiet if send.service else None),
     }
 
 
@@ -183,10 +188,13 @@ def told(inputs: Inputs) -> Sequence[Contact]:
     return [Contact(said.last_contact, None)] * max(said.contacts, 1)  # an old record
 
 
-def left_of(policy: Policy, inputs: Inputs) -> list[tuple[float, Budget]]:
-    """What is left of each budget that this decision would be paid from, the shortest first."""
-    pairs = zip(policy.budgets, inputs.spent, strict=True)
-    left = [(b.amount - spent, b) for b, spent in pairs if b.scenario in (None, inputs.scenario)]
+def left_of(policy: Policy, spent: Sequence[float], scenario: str | None) -> list[tuple[float, Budget]]:
+    """What is left of each budget that a decision of the scenario would be paid from, the shortest first.
+
+    spent: of each budget of the policy, in its order.
+    """
+    pairs = zip(policy.budgets, spent, strict=True)
+    left = [(b.amount - used, b) for b, used in pairs if b.scenario in (None, scenario)]
     return sorted(left, key=lambda of: of[0])
 
 

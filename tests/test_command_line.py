@@ -263,7 +263,7 @@ def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
     decided = run("decide", "900", "--json", **here)
     assert decided.exit_code == 0, decided.output
     id = json.loads(decided.output)["decision_id"]
-    assert run("decide", "--replay", id, **here).output.strip() == f"{id}: equal"
+    assert run("replay", id, **here).output.strip() == f"{id}: equal"
     watched = run("monitor", "run", **here)
     assert watched.exit_code in (0, 3, 4)
     assert watched.output.strip(), "a verdict in words"

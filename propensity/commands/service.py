@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,6 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 )
 @click.option("--key", help="Idempotency key: the same key answers the same decision.")
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
-@click.option("--replay", metavar="ID", help="Take a recorded decision again, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
 @click.option("--all", "everyone", is_flag=True, help="Plan for everybody, within these limits:")
 @click.option("--groups", is_flag=True, help="Decide for every group, among the actions that address one.")
@@ -68,7 +68,6 @@ def decide(
     now: tuple[tuple[str, Any], ...],
     key: str | None,
     preview: bool,
-    replay: str | None,
     as_json: bool,
     everyone: bool,
     groups: bool,
@@ -87,12 +86,10 @@ def decide(
     back to those before.
 
     With --groups, decide what is said in each chat group, if anything: one decision a group, which keeps a
-    share of the groups out. The round is kept, and `propensity evaluate groups` judges it.
+    share of the groups out. Each is recorded in the ledger; `propensity evaluate groups` judges them.
     """
-    if (customer is not None) + (replay is not None) + everyone + groups != 1:
-        raise click.UsageError(
-            "name a CUSTOMER, or --replay a decision's ID, or decide for --all or --groups"
-        )
+    if (customer is not None) + everyone + groups != 1:
+        raise click.UsageError("name a CUSTOMER, or decide for --all or --groups")
     if customer is None and (scenario is not None or now):
         raise click.UsageError("--scenario and --context are for one CUSTOMER")
     if not everyone and (budget is not None or capacity):
@@ -112,14 +109,26 @@ def decide(
 
         plan_everyone(settings, budget, dict(capacity), out, dry_run, force)
         return
-    from propensity.steps import decide_for, replay_decision
+    from propensity.steps import decide_for
     from propensity.tables import show_decision
 
-    if replay is not None:
-        click.echo(replay_decision(settings, replay))
-        return
     assert customer is not None
     show_decision(decide_for(settings, customer, key, preview, scenario, dict(now)), as_json)
+
+
+@main.command()
+@click.argument("decision", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def replay(decision: str, as_json: bool) -> None:
+    """Take a recorded decision again, from its record and the releases that it names, and compare.
+
+    Says `equal`, or `differs` and where (exit code 3), or `erased` where the customer was.
+    """
+    from propensity.steps import replay_decision
+
+    text, code = replay_decision(settings_of(), decision, as_json)
+    click.echo(text)
+    sys.exit(code)
 
 
 @main.command()

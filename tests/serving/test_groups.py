@@ -1,42 +1,58 @@
 """A chat group is one unit: its worth is its members', one refusal keeps it out, and it is held out whole."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from test_decide import GREEDY, action, situation
+from test_decide import action, situation
 from tiny import TINY_MOMENT
 
-from features.errors import DecisionError
 from features.moments import DAY
-from features.settings import Settings
+from features.policy import Budget, Policy, Send
 from serving.actions import NOTHING, Action, Condition
-from serving.decide import Limits
-from serving.groups import (
-    GroupDecision,
-    Members,
-    Round,
-    decide_groups,
-    held_out,
-    past,
-    path,
-    rounds,
-    write,
-)
+from serving.groups import GroupDecision, GroupInputs, Members, answer, held_out, weigh
+from serving.prices import NONE, Prices
 from serving.reservations import Contact
+from serving.situation import Rules, limits_of
 
 CHAT = {("chat", "marketing"): np.ones(5, np.bool_)}
 TWO = Members(["a", "b"], np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4]))
+POLICY = Policy(starts=TINY_MOMENT.date(), holdout=0.0, explore=0.0, salt="salt", max_contacts=2, per_days=30,
+                send=Send())  # fmt: skip
 
 
 def offer(**changes: object) -> Action:
     return action("offer", channel="chat", reach="group", send_cost=0.01, **changes)  # type: ignore[arg-type]
 
 
-def decided(offered: Action, members: Members = TWO, **changes: object) -> list[GroupDecision]:
-    holdout, before = changes.pop("held", np.zeros(2, np.bool_)), changes.pop("before", [[], []])
+def decided(
+    offered: Action,
+    members: Members = TWO,
+    policy: Policy = POLICY,
+    before: Sequence[Sequence[Contact]] = ((), ()),
+    spent: tuple[float, ...] = (),
+    prices: Prices = NONE,
+    seeds: Sequence[int] = (0, 1),
+    **changes: object,
+) -> list[GroupDecision]:
     s = situation(5, **({"consent": CHAT} | changes))
-    draws = np.arange(2, dtype=np.uint64)
-    actions = [NOTHING, offered, action("sms")]
-    return decide_groups(actions, GREEDY, s, members, holdout, before, TINY_MOMENT, draws)  # type: ignore[arg-type]
+    rules = Rules(policy, (NOTHING, offered, action("sms")), {}, 0.25, 28, "USD", prices)
+    weighed = weigh(rules.actions, limits_of(rules), s, members)
+    size, alone = np.bincount(members.group), members.total(s.holdout)
+    unknown = size - members.total(np.ones(5, np.bool_))
+    return [
+        answer(
+            rules,
+            GroupInputs(
+                group=id, as_of=TINY_MOMENT, members=int(size[g]), unknown=int(unknown[g]),
+                left_alone=int(alone[g]), weighed=weighed[g], held=tuple(before[g]), spent=spent,
+                seed=seeds[g],
+            ),
+            None,
+        )
+        for g, id in enumerate(members.ids)
+    ]  # fmt: skip
 
 
 def test_a_group_is_worth_what_its_members_are_and_the_message_is_paid_for_all() -> None:
@@ -65,7 +81,10 @@ def test_one_who_refuses_keeps_the_message_from_all() -> None:
 
 def test_groups_are_held_out_whole_and_their_own_limits_count() -> None:
     """Else half a chat is 'held out' while it reads the offer; or a group hears one every day."""
-    a, b = decided(offer(), held=np.array([True, False]))
+    half = replace(POLICY, holdout=0.5, salt="x")
+    ids = sorted((f"g{n}" for n in range(9)), key=lambda id: not held_out([id], "x", 0.5)[0])
+    named = Members([ids[0], ids[-1]], TWO.group, TWO.customer)
+    a, b = decided(offer(), named, half)
     assert (a.action, a.holdout, a.propensity, a.rejected) == ("nothing", True, 1.0, {"offer": "holdout"})
     assert (b.action, b.exposed) == ("offer", 0)
     a, b = ([Contact(TINY_MOMENT - days * DAY, "chat") for days in before] for before in ((20, 25), (3,)))
@@ -73,12 +92,25 @@ def test_groups_are_held_out_whole_and_their_own_limits_count() -> None:
     assert (a.rejected, b.rejected) == ({"offer": "contact_cap"}, {"offer": "suppressed"})
 
 
+def test_a_budget_stops_a_message_that_all_of_its_members_cost_too_much() -> None:
+    """Two cents are left: for a chat of two that is enough, for one of three it is not."""
+    tight = replace(POLICY, budgets=(Budget(1.0, "month"),))
+    a, b = decided(offer(), policy=tight, spent=(0.975,))
+    assert (a.action, a.rejected, a.cost) == ("nothing", {"offer": "budget"}, 0)
+    assert (b.action, b.cost) == ("offer", pytest.approx(0.02))
+
+
+def test_what_is_short_is_charged_for_every_member() -> None:
+    """Else a message to a chat passes where the same money earns more elsewhere."""
+    a, _ = decided(offer(), prices=Prices(budget=5.0))
+    assert (a.action, a.price) == ("offer", pytest.approx(3 * 0.01 * 5))
+    dear, _ = decided(offer(), prices=Prices(budget=10.0))
+    assert dear.action == "nothing"
+
+
 def test_held_out_customers_whom_a_group_reaches_are_counted_as_exposed() -> None:
     """Else the holdout of customers is read as untouched."""
-    alone = np.array([True, True, False, True, False])
-    s = situation(5, consent=CHAT, holdout=alone)
-    a, b = decide_groups([NOTHING, offer()], GREEDY, s, TWO, np.array([False, True]), [[], []], TINY_MOMENT,
-                         np.zeros(2, np.uint64))  # fmt: skip
+    a, b = decided(offer(), holdout=np.array([True, True, False, False, False]))
     assert (a.action, a.exposed, b.exposed) == ("offer", 2, 0)
 
 
@@ -86,9 +118,7 @@ def test_the_logged_chance_is_what_chance_does() -> None:
     """Off-policy estimates by group divide by it."""
     n = 3_000
     many = Members([f"g{g}" for g in range(n)], np.arange(n), np.arange(n) % 5)
-    none, draws = np.zeros(n, np.bool_), np.arange(n, dtype=np.uint64)
-    s, limits = situation(5, consent=CHAT), Limits(0.5)
-    made = decide_groups([NOTHING, offer()], limits, s, many, none, [[]] * n, TINY_MOMENT, draws)
+    made = decided(offer(), many, replace(POLICY, explore=0.5), [()] * n, seeds=range(n))
     offers = np.array([one.action == "offer" for one in made])
     assert offers.mean() == pytest.approx(0.75, abs=0.03)
     assert {round(one.propensity, 6) for one in made} == {0.75, 0.25}
@@ -101,18 +131,3 @@ def test_which_groups_are_held_out_is_another_draw_than_which_customers() -> Non
     held = held_out(ids, "salt", 0.1)
     assert held.mean() == pytest.approx(0.1, abs=0.02)
     np.testing.assert_array_equal(held_out(ids[::-1], "salt", 0.1)[::-1], held)
-
-
-def test_rounds_are_kept_and_count_against_the_groups_limit(tiny_settings: Settings) -> None:
-    """Else the cap of a group begins anew with each run."""
-    settings, decisions = tiny_settings, decided(offer())
-    for days in (1, 40):
-        write(settings, Round(as_of=TINY_MOMENT - days * DAY, build="b", policy="p", decisions=decisions))
-    kept = rounds(settings, None, TINY_MOMENT)
-    assert [one.as_of for one in kept] == [TINY_MOMENT - 40 * DAY, TINY_MOMENT - DAY]
-    a, b, new = past(kept, ["a", "b", "new"], [NOTHING, offer()])
-    assert a == b == [Contact(TINY_MOMENT - days * DAY, "chat", "offer") for days in (40, 1)]
-    assert new == []
-    path(settings, TINY_MOMENT - DAY).write_text("{}")
-    with pytest.raises(DecisionError, match="damaged"):
-        rounds(settings, None, TINY_MOMENT)

@@ -22,7 +22,7 @@ from features.errors import DecisionError
 from features.moments import DAY, to_us
 from features.settings import Settings
 from serving.ledger import Ledger
-from serving.ledger_reports import Reported
+from serving.ledger_reports import Delivery, Reported
 from serving.ledger_store import PostgresStore, SqliteStore
 from serving.sealing import Sealed
 
@@ -138,7 +138,7 @@ def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger
     write(ledger, old, *(msgspec.structs.replace(old, id=id) for id in ("sent", "held")))
     for table in ("deliveries", "outcomes", "reservations", "spending"):
         rows(settings, f"DROP TABLE {table}")
-    for column in ("scenario", "cost", "window_end", "matures_at"):
+    for column in ("scenario", "cost", "window_end", "matures_at", "unit"):
         rows(settings, f"ALTER TABLE decisions DROP COLUMN {column}")
     rows(settings, "CREATE TABLE deliveries (decision_id TEXT, status TEXT, at INTEGER, blocked_by TEXT)")
     rows(settings, "CREATE INDEX deliveries_by_decision ON deliveries (decision_id)")
@@ -156,6 +156,25 @@ def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger
         write(again, entry("d2"))
     with closing(Ledger(settings)) as twice:
         assert twice.read("d2") == entry("d2")
+
+
+def test_a_ledger_of_the_second_schema_goes_on(settings: Settings, ledger: Ledger) -> None:
+    """On either store: an update must not lose or doubt what was decided, nor count a report twice."""
+    write(ledger, entry("d1"), entry("d2"))
+    told = Delivery(source="s", id="1", decision_id="d1", status="sent", at=NOW)
+    ledger.report([told], NOW)
+    for table, column in (("decisions", "unit"), ("deliveries", "step")):
+        ledger._db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if settings.ledger == "sqlite":
+        ledger._db.execute("PRAGMA user_version = 2")
+    else:
+        ledger._db.execute("UPDATE version SET version = 2")
+    with closing(Ledger(settings)) as again:
+        assert again.read("d1") == entry("d1")
+        assert again.damaged() == []
+        (repeat,) = again.report([told], NOW)
+        assert (repeat.status, repeat.used) == ("duplicate", True)  # type: ignore[union-attr]
+        assert [one.id for one in again.entries()] == ["d1", "d2"]
 
 
 @in_a_file

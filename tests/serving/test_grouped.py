@@ -1,0 +1,126 @@
+"""A round of group messages over real files: recorded, reserved, replayed, joined to what became of it."""
+
+# ruff: noqa: F811 (fixtures of another module are arguments)
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from logs import write_log
+from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
+from tiny import TINY_MOMENT
+
+from features.errors import UsageError
+from features.moments import DAY, iso
+from features.settings import Settings
+from propensity import grouped
+from serving.groups import GroupDecision
+from serving.ledger import Ledger, group_of
+from serving.ledger_reports import Delivery, Outcome
+from serving.replays import replay
+from training import logged
+
+OFFER = """
+ACTIONS += [replace(ACTIONS[0], name="offer", channel="chat", reach="group", incentive=0.0, send_cost=0.01,
+                    eligible=(), suppress_days=0)]
+"""
+MONTH = TINY_MOMENT - 30 * DAY
+
+
+@pytest.fixture
+def shop(settings: Settings, publish: Publish) -> Settings:
+    """Ten chats of ten customers each; joining one is its consent."""
+    declare(settings, OFFER)
+    path = settings.shop / "shop.toml"
+    text = path.read_text("utf-8").replace("mail = true", "mail = true\nchat = true")
+    path.write_text(text + '\n[[policy.budget]]\namount = 0.35\nper = "month"\n', "utf-8")
+    publish()
+    joined = [
+        {"customer_id": f"c{n:04}", "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{n % 10}",
+         "change": "joined"}
+        for n in range(100)
+    ]  # fmt: skip
+    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
+    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
+    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
+    (settings.home / "log" / "CURRENT").write_text("hand")
+    return settings
+
+
+def reached(made: Sequence[GroupDecision]) -> list[GroupDecision]:
+    return [one for one in made if one.action == "offer"]
+
+
+def test_every_group_is_in_the_ledger_and_its_cost_in_the_budget(shop: Settings) -> None:
+    """Else a chat is sent what nobody recorded, and the budget is spent twice: on groups and on people."""
+    made = grouped.decided(shop)
+    assert [one.group for one in made] == [f"g{n}" for n in range(10)]
+    sent = reached(made)
+    assert len(sent) == 3, "ten members at a cent each: the fourth would pass 0.35"
+    assert {one.rejected["offer"] for one in made if one not in sent} == {"budget"}
+    with closing(Ledger(shop)) as ledger:
+        entry = ledger.read(str(sent[0].decision_id))
+        assert (entry.action, entry.channel, entry.unit) == ("offer", "chat", "group")
+        assert (entry.cost, entry.propensity) == (pytest.approx(0.1), sent[0].propensity)
+        assert entry.releases[0][0] == "policy"
+        (contact,) = ledger.held(group_of(sent[0].group), MONTH, TINY_MOMENT)
+        assert (contact.action, contact.channel) == ("offer", "chat")
+        assert ledger.customers() == {}, "a group is no customer"
+    (left,) = decided(shop, "c0150", preview=True).used.budgets_left
+    assert left == pytest.approx(0.05)
+
+
+def test_a_group_is_replayed_and_what_became_of_it_joins(shop: Settings) -> None:
+    """A blocked message gives its contact back; an outcome counts; no customer is told of or learnt from."""
+    policy(shop, explore="0.5")
+    made = grouped.decided(shop)
+    assert [replay(shop, str(one.decision_id)).verdict for one in made] == ["equal"] * 10
+    first, second, *_ = reached(made)
+    told = {"source": "chat", "at": TINY_MOMENT}
+    with closing(Ledger(shop)) as ledger:
+        reports = ledger.report(
+            [
+                Delivery(id="1", decision_id=str(first.decision_id), status="blocked", **told),  # type: ignore[arg-type]
+                Delivery(id="2", decision_id=str(second.decision_id), status="sent", **told),  # type: ignore[arg-type]
+                Outcome(id="3", decision_id=str(second.decision_id), type="redeem", value=2.0, **told),  # type: ignore[arg-type]
+            ],
+            TINY_MOMENT,
+        )
+        assert [one.status for one in reports] == ["accepted"] * 3  # type: ignore[union-attr]
+        assert ledger.held(group_of(first.group), MONTH, TINY_MOMENT) == ()
+        assert len(ledger.held(group_of(second.group), MONTH, TINY_MOMENT)) == 1
+        assert [kept.value for kept in ledger.outcomes()[str(second.decision_id)]] == [2.0]
+        assert not [*ledger.sent(), *ledger.told(("redeem",))], "the log's contacts are customers'"
+        assert [*ledger.entries()] == []
+        assert len([*ledger.entries("group")]) == 10
+    heard = grouped._reached(shop, MONTH, TINY_MOMENT + DAY)
+    assert heard == {one.group for one in reached(made)} - {first.group}
+    decided(shop, "c0150")
+    assert len(logged.read(shop, "reported")) == 1, "effects on customers are not learnt from groups"
+
+
+def test_a_round_is_decided_once_and_the_next_one_counts_it(shop: Settings, tmp_path: Path) -> None:
+    """Killed and run again it must not draw anew; and a chat hears no third offer in a month."""
+    made = grouped.decided(shop)
+    assert grouped.decided(shop) == made
+    assert len(reached(grouped.decided(shop, dry_run=True))) == 3
+    again = [replace(shop, as_of=TINY_MOMENT + days * DAY) for days in (1, 2)]
+    assert not reached(grouped.decided(again[0])), "the budget of the month is gone"
+    policy(shop, amount="100.0", max_contacts="1")
+    spared = {one.group: one.rejected.get("offer") for one in grouped.decided(again[1])}
+    capped = {group for group, why in spared.items() if why == "contact_cap"}
+    assert capped == {one.group for one in reached(made)}
+    out = tmp_path / "round.jsonl"
+    out.touch()
+    with pytest.raises(UsageError, match="perhaps not read yet"):
+        grouped.decide_for_groups(shop, out, dry_run=False)
+
+
+def test_a_dry_run_records_nothing(shop: Settings) -> None:
+    """Looking must not use up a group's contact."""
+    assert {one.decision_id for one in grouped.decided(shop, dry_run=True)} == {None}
+    with opened(shop) as context:
+        assert [*context.ledger.entries("group")] == []
