@@ -19,7 +19,8 @@ PropensityError                 exit code 1
 │   ├── IdempotencyConflict     the same key with another body
 │   ├── CustomerErased          the key's decision was erased with its customer
 │   ├── UnknownDecision         the ledger has none with that id
-│   └── ReportConflict          what is reported of a decision cannot be of it
+│   ├── ReportConflict          what is reported of a decision cannot be of it
+│   └── NotDue                  the customer is not due for the scenario that was named
 └── TrainingError               a model cannot be fitted, judged or registered
     └── NotEnoughData
 """
@@ -145,6 +146,12 @@ class ReportConflict(DecisionError):
     """What is reported of a decision cannot be of it."""
 
     code = "report_conflict"
+
+
+class NotDue(DecisionError):
+    """The customer is not due for the scenario that was named."""
+
+    code = "not_due"
 
 
 class TrainingError(PropensityError):

@@ -18,6 +18,7 @@ MAX_REASONS = 10
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/v1/scores": ("POST",),
     "/v1/decisions": ("POST",),
+    "/v1/decisions/{id}": ("GET", "HEAD"),
     "/v1/deliveries": ("POST",),
     "/v1/outcomes": ("POST",),
     "/v1/events": ("POST",),
@@ -266,14 +267,16 @@ class Refused(Struct, frozen=True):
 
 
 class ReadyAnswer(Struct, frozen=True):
-    """`GET /readyz` of a service that can answer. paused: what decisions do not do now (`pauses`).
+    """`GET /readyz` of a service that answers what it is set up for. paused: what decisions do not do now
+    (`pauses`); the reasons are in the answers alone: this one needs no key.
 
-    The reasons are in the answers alone: this one needs no key.
+    missing: what it is not set up to answer, and why: scores without a released target. Decisions do without.
     """
 
     status: Literal["ready"]
     refused: list[Refused]
     paused: list[str] = []
+    missing: list[Failure] = []
 
 
 class ModelsAnswer(Struct, frozen=True):

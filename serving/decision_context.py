@@ -19,6 +19,7 @@ from features.toml import nearest
 from serving import conditions, prices, rulebook, stated
 from serving.actions import Action, catalogue, require_features
 from serving.conditions import Live
+from serving.due import Known
 from serving.ledger import Ledger
 from serving.pauses import Pauses
 from serving.releases import Release, Releases
@@ -45,7 +46,9 @@ class DecisionContext:
     pauses: Pauses
     zones: Mapping[str, tuple[str, ...]]  # a feature that knows a zone -> what its codes mean
     scenarios: Mapping[str, Scenario]
+    features: Mapping[str, Feature]
     fields: Mapping[str, Live]  # of the live context
+    known_due: Known
     book: str  # names what is declared, by its content
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
@@ -69,8 +72,9 @@ class DecisionContext:
         ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
         book = stated.hash_of(_declared(shop, actions, scenarios))
         return cls(
-            settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, fields, book
-        )
+            settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, features,
+            fields, Known(settings), book,
+        )  # fmt: skip
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. ReleaseError if the prices in force cannot be read."""

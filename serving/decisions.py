@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import ReleaseError, UnknownCustomer, UsageError
+from features.errors import NotDue, ReleaseError, UnknownCustomer, UsageError
 from features.moments import DAY, from_us, parse_moment
 from features.online import PRESENT, Published, Rows
 from serving.actions import NOTHING
@@ -32,6 +32,7 @@ from serving.exported import seen
 from serving.ledger import Entry
 from serving.releases import Release
 from serving.reservations import Reservation
+from serving.scenarios import aged
 from serving.scores import answerable, columns_of, members_of
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
@@ -45,8 +46,9 @@ def take_decision(
 
     The same key with the same request gives the stored answer, whatever has changed since; another request
     under it raises IdempotencyConflict, and CustomerErased once that customer is erased.
-    Raises UnknownCustomer, FeaturesExpired, UsageError for a scenario, candidate or field that is none,
-    NoBuild, FeatureMismatch or ReleaseCorrupt of the model, DecisionError if the ledger cannot be written.
+    Raises NotDue for a scenario that she is not due for, UnknownCustomer, FeaturesExpired, UsageError for a
+    scenario, candidate or field that is none, NoBuild, FeatureMismatch or ReleaseCorrupt of the model,
+    DecisionError if the ledger cannot be written.
     """
     body = msgspec.json.encode(request, order="deterministic")  # a context in another order is the same
     ledger = context.ledger
@@ -61,6 +63,7 @@ def take_decision(
     if request.preview:
         rules, inputs = found.inputs(context)
         return answer(rules, inputs, found.row, None)
+    _require_due(context, found)
     with ledger.deciding():  # from here on nobody else decides, and what binds is read anew
         if idempotency_key is not None:  # another worker may have answered it since
             stored = ledger.stored_answer(client, idempotency_key, body)
@@ -71,6 +74,28 @@ def take_decision(
         ledger.append(_entry(context, found, rules, inputs, taken, client, idempotency_key), body,
                       _reservation(context, inputs, taken))  # fmt: skip
     return taken
+
+
+def _require_due(context: DecisionContext, found: "_Found") -> None:
+    """NotDue unless the customer fell due (`propensity due`), or is by what the scenario's rule reads now.
+
+    A day of the year and a segment are read by `propensity due` alone.
+    """
+    name, at = found.request.scenario, context.settings.now()
+    if name is None or context.known_due.is_due(name, found.customer_id, at):
+        return
+    scenario, n = context.scenarios[name], np.zeros(1)
+    if scenario.anniversary is None and scenario.segment is None:
+        row, days = found.row, np.array([(at - from_us(found.rows.known_at[0])) / DAY])
+        values = {
+            f: aged(context.features.get(f), np.array([row.get(f, math.nan)]), days) for f in scenario.inputs
+        }
+        if scenario.holds(values, n, n)[0]:
+            return
+    raise NotDue(
+        f"the customer is not due for scenario {name} now: `propensity due` tells who is; a preview shows "
+        "what would be decided"
+    )
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,14 @@ from serving.decisions import take_decision
 from serving.events import Person
 from serving.incoming import (
     CUSTOMER,
+    DECISION,
     Headers,
     Message,
     Receive,
     Scope,
     body,
     customer_of,
+    decision_of,
     idempotency_key,
     route_of,
 )
@@ -46,6 +48,7 @@ from serving.pauses import Pauses
 from serving.problems import Problem
 from serving.profile import profile
 from serving.scores import Scorer
+from serving.sendable import may_send
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -193,6 +196,8 @@ class Dispatch:
         headers: Headers = dict(scope["headers"])
         if route == CUSTOMER:
             return await self._customer(customer_of(scope), request_id)
+        if route == DECISION:
+            return await self._sendable(decision_of(scope), request_id)
         if route == "/v1/scores":
             return await self._scores(await body(headers, receive), request_id)
         if route == "/v1/decisions":
@@ -215,9 +220,12 @@ class Dispatch:
             return Answer(200, problems.encode(self._scorer.models(request_id)))
         if route == "/metrics":
             return Answer(200, self._exposition(), CONTENT_TYPE)
-        self._scorer.ready()
+        missing = self._scorer.ready()
+        self._deciding().rules(self._settings.now())
         refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()))))
+        return Answer(
+            200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()), missing))
+        )
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = bodies.SCORES.decode(body)
@@ -251,6 +259,10 @@ class Dispatch:
 
         answer = await _beside(self._pool, decided)
         self._metrics.decision(answer.action, answer.preview)
+        return Answer(200, problems.encode(answer))
+
+    async def _sendable(self, decision_id: str, request_id: str) -> Answer:
+        answer = await _beside(self._pool, lambda: may_send(self._deciding(), decision_id, request_id))
         return Answer(200, problems.encode(answer))
 
     async def _reports(self, route: str, body: bytes, request_id: str) -> Answer:

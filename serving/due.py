@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 
 from msgspec import Struct
 
@@ -54,7 +55,7 @@ class DueList:
         self.lock = self.path.with_name(".lock")  # of whoever tells
         with self._used():
             make_database(self.path, _SCHEMA)
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA secure_delete = ON")
 
     def close(self) -> None:
@@ -104,6 +105,15 @@ class DueList:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("DELETE FROM due WHERE customer_id = ?", [(id,) for id in customers])
 
+    def is_due(self, scenario: str, customer: str, at: datetime) -> bool:
+        """Whether the customer fell due for it, and that is not over."""
+        with self._used():
+            found = self._db.execute(
+                "SELECT 1 FROM due WHERE customer_id = ? AND scenario = ? AND since <= ? AND until > ?",
+                (customer, scenario, to_us(at), to_us(at)),
+            )
+            return found.fetchone() is not None
+
     def customers(self) -> dict[str, int]:
         """Customer -> rows."""
         with self._used():
@@ -118,6 +128,24 @@ class DueList:
                 f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
                 "backup, or delete it, and everybody who is due is told of again"
             ) from error
+
+
+class Known:
+    """Follows the list of a home, which may not be there yet. One object serves all threads of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._list: DueList | None = None
+        self._lock = Lock()
+
+    def is_due(self, scenario: str, customer: str, at: datetime) -> bool:
+        """As `DueList.is_due`; nobody is due where nobody ever fell due."""
+        with self._lock:
+            if self._list is None:
+                if not path(self._settings).exists():
+                    return False
+                self._list = DueList(self._settings)
+            return self._list.is_due(scenario, customer, at)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
 
 CUSTOMER = "/v1/customers/{id}"
-_OF_CUSTOMER = CUSTOMER.removesuffix("{id}")
+DECISION = "/v1/decisions/{id}"
+_OF_CUSTOMER, _OF_DECISION = CUSTOMER.removesuffix("{id}"), DECISION.removesuffix("{id}")
 BODY_SECONDS = 10  # to send a body
 MAX_KEY = 200  # characters of an idempotency key
 
@@ -27,7 +28,16 @@ def route_of(scope: Scope) -> str:
     path: str = scope["path"]
     # A `/` within an id is `%2F`, which only the raw path tells from one between parts.
     id = _raw(scope).removeprefix(_OF_CUSTOMER)
-    return CUSTOMER if path.startswith(_OF_CUSTOMER) and id and "/" not in id else path
+    if path.startswith(_OF_CUSTOMER) and id and "/" not in id:
+        return CUSTOMER
+    decision = path.removeprefix(_OF_DECISION)
+    return DECISION if path.startswith(_OF_DECISION) and decision and "/" not in decision else path
+
+
+def decision_of(scope: Scope) -> str:
+    """The decision that the path names."""
+    path: str = scope["path"]
+    return path.removeprefix(_OF_DECISION)
 
 
 def customer_of(scope: Scope) -> Customer:

@@ -50,6 +50,8 @@ _COLUMNS = (
 _TIMES = ("as_of", "window_end", "matures_at")
 _SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
 _FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
+_FIRST_OF_STEP = """SELECT min(y.number) FROM deliveries y WHERE y.decision_id = d.id
+  AND y.status IN ('sent', 'delivered') AND coalesce(y.step, 1) = coalesce(x.step, 1)"""
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
 
 
@@ -260,13 +262,31 @@ class Ledger:
             rows = self._db.execute("SELECT decision_id, status FROM deliveries").fetchall()
         return {id for id, _ in rows} - {id for id, status in rows if status not in FREED}
 
+    def deliveries(self, decision_id: str) -> list[tuple[str, int | None]]:
+        """(status, step) of every delivery that was told of a decision, the first first."""
+        with self._used("read"):
+            rows = self._db.execute(
+                "SELECT status, step FROM deliveries WHERE decision_id = ? ORDER BY number", (decision_id,)
+            )
+            return [(status, step) for status, step in rows]
+
+    def reserved(self, decision_id: str) -> list[tuple[datetime, datetime | None]]:
+        """(to be sent, held until) of each step that a decision reserves, in order; empty if it never did."""
+        with self._used("read"):
+            return reservations.of_decision(self._db, decision_id)
+
     def sent(self) -> Iterator[dict[str, Any]]:
         """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
-        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds."""
+        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds.
+
+        Each step of a bundle that was told of is one, on its own channel; the first has the cost of all.
+        """
         yield from self._rows(
-            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, d.channel, d.cost, d.propensity, "
-            "d.scenario",
-            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_SENT}) AND d.reserves = 1",
+            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, "
+            "coalesce(r.channel, d.channel) AS channel, "
+            "CASE WHEN coalesce(x.step, 1) = 1 THEN d.cost ELSE 0 END AS cost, d.propensity, d.scenario",
+            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1 "
+            "LEFT JOIN reservations r ON r.decision_id = d.id AND r.step = coalesce(x.step, 1) - 1",
             "x.number",
         )
 
@@ -287,7 +307,7 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         with self._used("read"):
             known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
-            query = f"SELECT {columns} FROM {known} JOIN {of} AND d.unit IS NULL ORDER BY {order}"
+            query = f"SELECT {columns} FROM {known} JOIN {of} WHERE d.unit IS NULL ORDER BY {order}"
             found = self._db.execute(query, values)
             names = [column[0] for column in found.description]
             yield from (dict(zip(names, row, strict=True)) for row in found)

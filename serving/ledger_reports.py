@@ -34,7 +34,10 @@ _SKEW = 300_000_000  # by which the clock of another system may be behind
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a decision, as `source` says under its own `id`. blocked_by: by what, if it was."""
+    """What became of a decision, as `source` says under its own `id`. blocked_by: by what, if it was.
+
+    step: of an ordered bundle, counted from 1; None: of all of it.
+    """
 
     source: str
     id: str
@@ -42,6 +45,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     at: datetime
     blocked_by: str | None = None
+    step: int | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +99,15 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
         return ReportConflict("this decision was to do nothing: there is nothing to deliver")
     if to_us(told.at) < as_of - _SKEW:
         return ReportConflict("it happened before its decision: expected a later time, or another decision")
+    if isinstance(told, Delivery) and told.step is not None and told.step > 1:
+        held = store.execute(
+            "SELECT count(*) FROM reservations WHERE decision_id = ?", (told.decision_id,)
+        ).fetchone()[0]
+        if 0 < held < told.step:
+            return ReportConflict(f"this decision has no step {told.step}: its last is {held}")
     table, values = _row(told)
-    key, digest = key_of(told.source, told.id), _hash([told.decision_id, *values])
+    whole = isinstance(told, Delivery) and told.step is None
+    key, digest = key_of(told.source, told.id), _hash([told.decision_id, *(values[:-1] if whole else values)])
     known = store.execute(f"SELECT digest, recorded_at FROM {table} WHERE key = ?", (key,)).fetchone()
     if known is not None and bytes(known[0]) != digest:
         return IdempotencyConflict("this id was told before with another content: send a new id")
@@ -112,7 +123,7 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     happened = to_us(told.at) if revised is None else revised[0]
     if known is None:
         names = "number, decision_id, key, digest, " + (
-            "status, at, blocked_by" if table == "deliveries" else "type, value, at, revises"
+            "status, at, blocked_by, step" if table == "deliveries" else "type, value, at, revises"
         )
         marks = ", ".join("?" * (3 + len(values)))
         store.execute(
@@ -179,7 +190,7 @@ def key_of(source: str, id: str) -> bytes:
 
 def _row(told: Delivery | Outcome) -> tuple[str, list[Any]]:
     if isinstance(told, Delivery):
-        return "deliveries", [told.status, to_us(told.at), told.blocked_by]
+        return "deliveries", [told.status, to_us(told.at), told.blocked_by, told.step]
     revises = None if told.revises is None else key_of(told.source, told.revises)
     return "outcomes", [told.type, float(told.value), to_us(told.at), revises]
 

@@ -18,6 +18,7 @@ from serving.arrivals import EventRequest, EventsAnswer
 from serving.events import AnyEvent
 from serving.problems import ProblemDocument
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
+from serving.sendable import SendAnswer
 
 Schema = dict[str, Any]
 
@@ -38,6 +39,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         DecisionAnswer,
         DecisionRequest,
         {"Idempotency-Key": ("header", "The same key gets the same decision; not needed for a preview.")},
+    ),
+    ("/v1/decisions/{id}", "get"): Operation(
+        "Whether a decision may still be sent: ask right before sending",
+        SendAnswer,
+        None,
+        {"id": ("path", "The decision_id of an answer.")},
     ),
     ("/v1/deliveries", "post"): Operation(
         "What became of decisions: sent, delivered, blocked, cancelled, expired",

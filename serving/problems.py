@@ -17,11 +17,13 @@ from features.errors import (
     FeaturesExpired,
     IdempotencyConflict,
     LogError,
+    NotDue,
     OnlineUnavailable,
     PropensityError,
     ReleaseError,
     SettingsError,
     UnknownCustomer,
+    UnknownDecision,
     UsageError,
 )
 from features.settings import Settings
@@ -102,6 +104,8 @@ TITLES = {
     "unknown_customer": "No such customer",
     "idempotency_conflict": "The key was used for another request",
     "customer_erased": "The customer was erased",
+    "not_due": "The customer is not due for the scenario",
+    "unknown_decision": "No such decision",
     "no_build": "No features to answer from",
     "online_unavailable": "The features cannot be read now",
     "features_expired": "The features are too old",
@@ -122,6 +126,8 @@ _STATUS: tuple[tuple[type[PropensityError], int], ...] = (
     (LogError, 503),
     (IdempotencyConflict, 409),
     (CustomerErased, 410),
+    (NotDue, 409),
+    (UnknownDecision, 404),
     (DecisionError, 503),
     (SettingsError, 503),
 )

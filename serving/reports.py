@@ -30,7 +30,8 @@ class DeliveryReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What became of a decision. source, id: who says so, and under which id, so that a repeat is known.
 
     blocked, cancelled and expired give a reserved contact back; sent and delivered use it up for good.
-    blocked_by: by what it was.
+    blocked_by: by what it was. step: of an ordered bundle, counted from 1: those that follow move with it, or
+    are given back with it; absent: the report is of all of it.
     """
 
     source: Short
@@ -39,6 +40,7 @@ class DeliveryReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     status: Status
     at: Moment
     blocked_by: Short | None = None
+    step: Annotated[int, Meta(ge=1, le=100)] | None = None
 
 
 class OutcomeReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

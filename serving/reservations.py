@@ -6,12 +6,13 @@
 
 A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
 that moment; blocked, cancelled or expired and never sent, it is free again, and its money too. If nobody has
-said anything by `until`, it is free too. Both tables follow from decisions and deliveries; they are kept so
+said anything by `until`, it is free too. A delivery of one step of a bundle speaks of that step: those that
+follow move with it, or are free with it. Both tables follow from decisions and deliveries; they are kept so
 that counting takes no longer as the ledger grows. What writes runs inside a transaction of the ledger
 (`Ledger.deciding`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ _CONTACTS = f"""SELECT * FROM (
   SELECT customer_id, CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
     channel, action, decision_id, step, EXISTS (
       SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
-      AND x.number <= ? AND x.recorded_at <= ?
+      AND coalesce(x.step, 1) = reservations.step + 1 AND x.number <= ? AND x.recorded_at <= ?
     ) AS in_log
   FROM reservations JOIN pseudonyms USING (pseudonym)
   WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
@@ -98,23 +99,66 @@ def sweep(store: Store, now: datetime) -> None:
         f"SELECT DISTINCT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
     ).fetchall()
     for (decision_id,) in found:
-        _become(store, decision_id, FREE)
+        late = [
+            step
+            for step, _, until, state in _rows(store, decision_id)
+            if state == HELD and until is not None and until <= to_us(now)
+        ]
+        _become(store, decision_id, dict.fromkeys(late, FREE))
 
 
 def settle(store: Store, decision_id: str) -> None:
-    """What its deliveries mean for what a decision holds. What was sent once, the customer has: no later
-    status gives the contact back."""
-    told = store.execute("SELECT status, at FROM deliveries WHERE decision_id = ?", (decision_id,)).fetchall()
-    if not told:
+    """What its deliveries mean for what a decision holds.
+
+    One that names no step speaks of the whole. What was sent once, the customer has: no later status gives
+    the contact back, and what came before it in its order was sent too. What comes after a step that was not
+    sent does not go either.
+    """
+    told = store.execute(
+        "SELECT status, at, step FROM deliveries WHERE decision_id = ?", (decision_id,)
+    ).fetchall()
+    rows = _rows(store, decision_id)
+    if not told or not rows:
         return
-    sent = [at for status, at in told if status in SENT]
-    _become(store, decision_id, KEPT if sent else FREE)
-    if sent:  # what follows moves with the first
+    sent: dict[int | None, int] = {}
+    for status, at, step in told:
+        if status in SENT:
+            sent[step] = max(at, sent.get(step, at))
+    freed = {step for status, _, step in told if status not in SENT and step not in sent}
+    last = len(rows) if None in sent else max((step for step in sent if step is not None), default=0)
+    first = min((len(rows) if step is None else step - 1 for step in freed), default=len(rows))
+    if None in freed and not sent:
+        first = 0
+    states, moved = {}, 0
+    for number, at, until, _ in rows:
+        own = sent.get(number + 1, sent.get(None) if number == 0 else None)
+        now = at + moved if own is None else own
+        moved = now - at
+        if number < last:
+            states[number] = KEPT
+        elif number >= first:
+            states[number] = FREE
         store.execute(
-            "UPDATE reservations SET at = at + ? - (SELECT min(at) FROM reservations WHERE decision_id = ?) "
-            "WHERE decision_id = ?",
-            (max(sent), decision_id, decision_id),
+            "UPDATE reservations SET at = ?, until = ? WHERE decision_id = ? AND step = ?",
+            (now, None if until is None else until + max(moved, 0), decision_id, number),
         )
+    _become(store, decision_id, states)
+
+
+def _rows(store: Store, decision_id: str) -> list[tuple[int, int, int | None, int]]:
+    """(step, at, until, state) of what a decision holds, in order; a step is counted from 0 here."""
+    found: list[tuple[int, int, int | None, int]] = store.execute(
+        "SELECT step, at, until, state FROM reservations WHERE decision_id = ? ORDER BY step", (decision_id,)
+    ).fetchall()
+    return found
+
+
+def of_decision(store: Store, decision_id: str) -> list[tuple[datetime, datetime | None]]:
+    """(to be sent, held until) of each step, in order."""
+    return [
+        (from_us(at), None if until is None else from_us(until))
+        for _, at, until, _ in _rows(store, decision_id)
+    ]
 
 
 def held(store: Store, customer_id: str, since: datetime, now: datetime, seen: Seen) -> tuple[Contact, ...]:
@@ -158,12 +202,18 @@ def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> 
     return tuple(amounts)
 
 
-def _become(store: Store, decision_id: str, state: int) -> None:
+def _become(store: Store, decision_id: str, states: Mapping[int, int]) -> None:
+    """Put steps of a decision in other states, and their money."""
     rows = store.execute(
-        "SELECT state, day, scenario, cost FROM reservations WHERE decision_id = ?", (decision_id,)
+        "SELECT step, state, day, scenario, cost FROM reservations WHERE decision_id = ?", (decision_id,)
     ).fetchall()
-    store.execute("UPDATE reservations SET state = ? WHERE decision_id = ?", (state, decision_id))
-    for before, day, scenario, cost in rows:
+    for step, before, day, scenario, cost in rows:
+        state = states.get(step, before)
+        if state != before:
+            store.execute(
+                "UPDATE reservations SET state = ? WHERE decision_id = ? AND step = ?",
+                (state, decision_id, step),
+            )
         if (before == FREE) != (state == FREE):
             _spend(store, day, scenario, -cost if state == FREE else cost)
 

@@ -103,9 +103,16 @@ class Scorer:
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
-    def ready(self) -> None:
-        """Return if a customer could be answered now; raise the reason if not."""
-        _require_one(self.targets(self.published()))
+    def ready(self) -> list[Failure]:
+        """What is not released, so that it is not answered; raises why what is set up cannot be answered."""
+        targets = self.targets(self.published())
+        try:
+            _require_one(targets)
+        except ReleaseError as error:
+            if targets:
+                raise
+            return [Failure(error.code, detail_of(error, self.settings))]
+        return []
 
     def refused(self) -> dict[str, Refused | None]:
         """Every model with a version in force; None if that version answers, else why not and what does."""

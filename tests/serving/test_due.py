@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
-from features.errors import UsageError
+from features.errors import NotDue, UsageError
 from features.moments import iso
 from features.settings import Settings
 from propensity import main
@@ -134,6 +134,23 @@ def test_a_scenario_limits_a_decision_to_its_actions(shop: Settings) -> None:
         decided(shop, scenario="pause", candidates=["campaign_a"])
     with pytest.raises(UsageError, match=r"\$\.scenario: expected one of pause, busy"):
         decided(shop, scenario="paws")
+
+
+def test_a_scenario_is_not_named_for_whom_it_is_not_due(shop: Settings) -> None:
+    """Else a journey that lists wrongly congratulates whoever it likes, within every limit."""
+    early = replace(shop, as_of=TINY_MOMENT + timedelta(days=2))  # 22 days since the order, and not 23
+    with pytest.raises(NotDue, match="not due for scenario pause now: `propensity due` tells who is"):
+        decided(early, scenario="pause", key="k")
+    with opened(early) as context:
+        assert [*context.ledger.entries()] == []
+    assert decided(early, scenario="pause", preview=True).action == "campaign_b"
+    assert decided(shop, scenario="pause", key="k").action == "campaign_b", "by its rule, as it reads now"
+    with due.opened(shop) as known:
+        known.add("returned", ["c0005"], shop.now(), shop.now() + timedelta(days=2))
+    assert decided(shop, "c0005", scenario="returned").scenario == "returned", "whoever was told of is due"
+    for who, at in (("c0006", shop.now()), ("c0005", shop.now() + timedelta(days=2))):
+        with pytest.raises(NotDue):
+            decided(replace(shop, as_of=at), who, scenario="returned")
 
 
 def test_an_erased_customer_is_not_on_the_list(shop: Settings, monkeypatch: Any) -> None:

@@ -199,7 +199,9 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
         assert code() == "no_release"
         releases.publish(settings, tiny_value(tmp_path / "value"), "value", "1")
         assert code() == "no_build", "released, and nobody was scored yet"
-        assert service.client.get("/readyz").json()["code"] == "no_release", "no target can be answered"
+        assert service.client.get("/readyz").json()["missing"][0]["code"] == "no_release", (
+            "no target is there"
+        )
         broken = settings.home / "releases" / "value" / "2"
         releases.publish(settings, tiny_value(tmp_path / "two", "2"), "value", "2")
         (broken / "draws.npz").write_bytes(b"nothing")

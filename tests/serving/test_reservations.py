@@ -8,11 +8,15 @@ from test_ledger import NOW, REQUEST, entry, ledger, settings, write  # noqa: F4
 
 from features.moments import DAY
 from features.policy import Budget
+from features.words import Words
+from serving.actions import Step
+from serving.exported import Seen
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Reported
 from serving.reservations import Contact, Reservation
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
+WORDS = Words("a", "甲")
 HOUR, DECEMBER = timedelta(hours=1), NOW.date()
 BUDGETS = (Budget(100.0, "day"), Budget(100.0, "month"), Budget(50.0, "month", "win_back"))
 
@@ -77,6 +81,54 @@ def test_what_did_not_happen_gives_its_contact_and_its_money_back(
     deliver(ledger, "expired", NOW + 2 * DAY)  # a nightly job that ends whatever is old
     assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY], "what was sent, the customer has"
     assert ledger.spent(BUDGETS, DECEMBER, later)[0] == 0.1
+
+
+STEPS = (Step("mail", WORDS), Step("sms", WORDS, after_hours=24), Step("mail", WORDS, after_hours=48))
+
+
+def test_each_step_of_a_bundle_is_told_of_and_the_later_ones_follow(ledger: Ledger) -> None:
+    """Else a first message that goes late meets the second at the door; or what never went keeps its contact,
+    and what was sent is exported as one."""
+    with ledger.deciding():
+        held = Reservation(NOW, NOW + 72 * HOUR, DECEMBER, "", 0.5, STEPS)
+        ledger.append(entry("d1", "marie", as_of=NOW), REQUEST, held)
+
+    def told(id: str, status: Any, at: datetime, step: int | None) -> Any:
+        one = Delivery(source="s", id=id, decision_id="d1", status=status, at=at, step=step)
+        (found,) = ledger.report([one], at)
+        return found
+
+    assert told("1", "sent", NOW + 12 * HOUR, 1).status == "accepted"
+    assert ledger.reserved("d1")[1:] == [
+        (NOW + 36 * HOUR, NOW + 84 * HOUR),
+        (NOW + 60 * HOUR, NOW + 84 * HOUR),
+    ]
+    assert told("1", "sent", NOW + 12 * HOUR, 1).status == "duplicate"
+    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 84 * HOUR), "told again, nothing moves"
+    assert told("2", "sent", NOW + 40 * HOUR, 2).status == "accepted"
+    assert ledger.reserved("d1")[2][0] == NOW + 64 * HOUR
+    assert [row["channel"] for row in ledger.sent()] == ["mail", "sms"]
+    assert [row["cost"] for row in ledger.sent()] == [0.25, 0]
+    told("3", "blocked", NOW + 64 * HOUR, 3)
+    at = NOW + 65 * HOUR
+    assert [(of.at, of.channel) for of in ledger.held("marie", NOW, at)] == [
+        (NOW + 12 * HOUR, "mail"), (NOW + 40 * HOUR, "sms")
+    ]  # fmt: skip
+    assert ledger.spent(BUDGETS, DECEMBER, at)[0] == 0.5
+    assert "no step 4: its last is 3" in str(told("4", "sent", at, 4))
+    seen = Seen(1, NOW + 13 * HOUR)
+    assert [of.in_log for of in ledger.held("marie", NOW, at, seen)] == [True, False]
+
+
+def test_a_bundle_whose_first_message_did_not_go_does_not_go_at_all(ledger: Ledger) -> None:
+    """Else "as we wrote yesterday" comes to whom nobody wrote, and its money stays held."""
+    with ledger.deciding():
+        held = Reservation(NOW, None, DECEMBER, "", 0.5, STEPS)
+        ledger.append(entry("d1", "marie", as_of=NOW), REQUEST, held)
+    one = Delivery(source="s", id="1", decision_id="d1", status="cancelled", at=NOW, step=1)
+    ledger.report([one], NOW)
+    assert ledger.held("marie", NOW - DAY, NOW) == ()
+    assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == 0.0
 
 
 def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) -> None:

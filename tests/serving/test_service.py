@@ -474,8 +474,11 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
 
         build = small_build(settings)
         online.publish(settings, build, TINY_MOMENT)
-        problem(service.client.get("/readyz"), 503, "no_release")
+        ready = service.client.get("/readyz")
+        assert (ready.status_code, [of["code"] for of in ready.json()["missing"]]) == (200, ["no_release"])
         problem(service.scores("c0001"), 503, "no_release")
+        decided = service.client.post("/v1/decisions", json={"customer": "c0001", "preview": True})
+        assert decided.status_code == 200, "a balancer that waits for a model would keep decisions away"
 
         release(settings, tmp_path, build, "churn_28d")
         assert service.client.get("/readyz").status_code == 200

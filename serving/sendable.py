@@ -1,0 +1,141 @@
+"""May it still be sent? What a journey asks right before it sends what was decided, perhaps hours ago.
+
+Whatever binds a decision now binds the sending of one that was taken: what the customer said since, what is
+paused, an open complaint, what became of its reservation. Nothing is recorded and nothing is reserved.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from features.errors import CustomerErased
+from features.moments import iso
+from features.online import PRESENT
+from features.words import Words
+from serving.actions import Action
+from serving.cards import Text
+from serving.decide import REASONS
+from serving.decision_context import DecisionContext
+from serving.decisions import by_name
+from serving.groups import UNIT
+from serving.ledger import Entry
+from serving.pauses import pauses_of
+from serving.reservations import SENT
+from serving.situation import Rules
+from serving.standing import OPEN_COMPLAINTS, automation, granted
+
+Why = Literal[
+    "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",
+    "no_consent", "open_complaint",
+]  # fmt: skip
+WORDS: dict[str, Words] = {
+    "nothing": Words("The decision was to do nothing", "该决策为不采取行动"),
+    "sent": Words("It was sent already", "已发送"),
+    "given_back": Words(
+        "It was reported as not sent, and its contact given back", "已报告未发送，触达名额已释放"
+    ),
+    "expired": Words("Its time is over: decide again", "已过期，请重新决策"),
+    "not_yet": Words("It is too early to send it", "尚未到发送时间"),
+    "unknown_customer": Words("Nothing is published of the customer any more", "该客户已无已发布的数据"),
+    **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
+}
+MAY = Words("It may be sent", "可以发送")
+
+
+class SendAnswer(Struct, frozen=True, kw_only=True):
+    """`GET /v1/decisions/{id}`. step: the next message of the action to be sent, counted from 1; null if none
+    is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved."""
+
+    request_id: str
+    as_of: str
+    decision_id: str
+    action: str
+    channel: str | None
+    step: int | None
+    may_send: bool
+    reason: Why | None
+    text: Text
+    send_at: str | None
+    until: str | None
+
+
+def may_send(context: DecisionContext, decision_id: str, request_id: str) -> SendAnswer:
+    """Whether its next message may be sent now. UnknownDecision, CustomerErased, or as a decision raises."""
+    entry, now = context.ledger.read(decision_id), context.settings.now()
+    if entry.sealed is None:
+        raise CustomerErased("this decision was erased with its customer: send nothing")
+    action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
+    step, why, at, until = _reserved(context, entry, action, now)
+    if why is None:
+        why = _bound(context, entry, action, now)
+    words = MAY if why is None else WORDS[why]
+    return SendAnswer(
+        request_id=request_id,
+        as_of=iso(now),
+        decision_id=decision_id,
+        action=entry.action,
+        channel=None if step is None else action.channels[step - 1],
+        step=step,
+        may_send=why is None,
+        reason=why,
+        text=Text(words.en, words.zh),
+        send_at=None if at is None else iso(at),
+        until=None if until is None else iso(until),
+    )
+
+
+def _reserved(
+    context: DecisionContext, entry: Entry, action: Action, now: datetime
+) -> tuple[int | None, Why | None, datetime | None, datetime | None]:
+    """(its next step, why that may not go by the ledger, when it may go, until when)."""
+    if not action.steps:
+        return None, "nothing", None, None
+    told = context.ledger.deliveries(entry.id)
+    whole = {status for status, step in told if step is None}
+    sent = {step for status, step in told if step is not None and status in SENT}
+    step = max(sent, default=0) + 1
+    if whole & {*SENT} or step > len(action.steps):
+        return None, "sent", None, None
+    if whole or any(of is not None and of <= step and of not in sent for _, of in told):
+        return step, "given_back", None, None
+    assert entry.sealed is not None
+    said = msgspec.json.decode(entry.sealed.answer, type=_Times)
+    held = context.ledger.reserved(entry.id)  # of a service message, nothing
+    at, until = held[step - 1] if held else (said.send_at or entry.as_of, None)
+    if until is None and action.validity_days:
+        until = said.valid_until
+    if until is not None and until <= now:
+        return step, "expired", at, until
+    return step, "not_yet" if at > now else None, at, until
+
+
+def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Why | None:
+    """What binds now, as it would a decision. Of a group, pauses alone: its members are not read again."""
+    rules = context.rules(now)
+    if pauses_of(action, rules.paused) is not None:
+        return "paused"
+    if entry.unit == UNIT:
+        return None
+    assert entry.sealed is not None
+    who = entry.sealed.customer_id
+    told = context.standings.told(who)  # before her features: see `Standings.told`
+    published, rows = context.rows.latest([who])
+    if rows.status[0] != PRESENT:
+        return "unknown_customer"
+    said = context.standings.standing(told, published, rows.consents(0))
+    if not automation(said):
+        return "no_automation"
+    if not all(granted(rules.consent, said, channel, action.purpose) for channel in action.channels):
+        return "no_consent"
+    complaints = by_name(published.features, rows.matrix).get(OPEN_COMPLAINTS, np.nan)
+    if action.purpose == "marketing" and (said.open_complaint or complaints > 0):
+        return "open_complaint"
+    return None
+
+
+class _Times(Struct):
+    send_at: datetime | None = None
+    valid_until: datetime | None = None

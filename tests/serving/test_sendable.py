@@ -1,0 +1,108 @@
+"""Asked right before sending: what was said, paused or complained of since keeps a decided message back."""
+
+# ruff: noqa: F811 (fixtures of another module are arguments)
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from test_standing import settings, tell  # noqa: F401
+
+from features.errors import CustomerErased, UnknownDecision
+from features.settings import Settings
+from serving.answers import DecisionAnswer
+from serving.api import DecisionRequest
+from serving.decision_context import DecisionContext
+from serving.decisions import take_decision
+from serving.ledger_reports import Delivery
+from serving.pauses import Pauses
+from serving.sendable import SendAnswer, may_send
+
+HOUR = timedelta(hours=1)
+THEN = """
+ACTIONS = [replace(ACTIONS[0], name="campaign_a", then=(Step("mail", Words("b", "乙"), after_hours=24),))]
+"""
+
+
+def decided(settings: Settings, customer: str = "c1", *candidates: str) -> DecisionAnswer:
+    context = DecisionContext.open(settings)
+    request = DecisionRequest(customer, [*candidates] or ["campaign_a"])
+    with closing(context.ledger):
+        return take_decision(context, request, client="tests")
+
+
+def asked(settings: Settings, id: str | None, hours: float = 0) -> SendAnswer:
+    later = replace(settings, as_of=settings.now() + hours * HOUR)
+    context = DecisionContext.open(later)
+    with closing(context.ledger):
+        return may_send(context, str(id), "0" * 32)
+
+
+def test_what_binds_since_the_decision_keeps_it_back(settings: Settings) -> None:
+    """Else she gets the offer that was decided this morning, an hour after she said no or complained."""
+    id = decided(settings).decision_id
+    free = asked(settings, id)
+    assert (free.may_send, free.reason, free.step, free.channel) == (True, None, 1, "mail")
+    pauses = Pauses(settings)
+    actions = DecisionContext.open(settings).actions.values()
+    pauses.pause("channel:mail", "wrong price", actions)
+    assert (asked(settings, id).may_send, asked(settings, id).reason) == (False, "paused")
+    pauses.resume("channel:mail")
+    tell(settings, "case", case_id="c", kind="complaint", change="opened", minute=1)
+    assert asked(settings, id).reason == "open_complaint"
+    tell(settings, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)
+    said = asked(settings, id)
+    assert (said.reason, said.text.en) == ("no_consent", "No consent for this channel")
+    tell(settings, "consent", channel="all", purpose="automation", status="withdrawn", minute=3)
+    assert asked(settings, id).reason == "no_automation"
+
+
+def test_what_is_over_or_was_told_is_not_sent(settings: Settings) -> None:
+    """A queue that was stuck over the weekend must not send on Monday what others hold by then; nor twice."""
+    path = settings.shop / "shop.toml"
+    quiet = 'reserve_hours = 48\n[policy.send]\nquiet = ["18:00", "09:00"]\n'
+    path.write_text(path.read_text("utf-8") + "\n" + quiet, "utf-8")
+    first, second = decided(settings), decided(settings, "c2")
+    early = asked(settings, first.decision_id)
+    assert (early.reason, early.send_at) == ("not_yet", first.send_at)
+    assert asked(settings, first.decision_id, 30).may_send
+    assert asked(settings, first.decision_id, 24 * 4).reason == "expired"
+    told = {"source": "s", "at": settings.now()}
+    with closing((context := DecisionContext.open(settings)).ledger):
+        context.ledger.report(
+            [
+                Delivery(id="1", decision_id=str(first.decision_id), status="sent", **told),  # type: ignore[arg-type]
+                Delivery(id="2", decision_id=str(second.decision_id), status="cancelled", **told),  # type: ignore[arg-type]
+            ],
+            settings.now(),
+        )
+        owed, nothing = (decided(settings, "c1", name) for name in ("answer", "nothing"))
+        assert asked(settings, first.decision_id, 30).reason == "sent"
+        assert asked(settings, second.decision_id, 30).reason == "given_back"
+        assert (owed.action, asked(settings, owed.decision_id).reason) == ("answer", None)
+        assert asked(settings, nothing.decision_id).reason == "nothing"
+        context.ledger.erase(["c1"])
+    with pytest.raises(CustomerErased, match="send nothing"):
+        asked(settings, first.decision_id)
+    with pytest.raises(UnknownDecision):
+        asked(settings, "nowhere")
+
+
+def test_of_a_bundle_the_next_message_is_asked_about(settings: Settings) -> None:
+    """Else the second is sent before the first, or before its time."""
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(f"from dataclasses import replace\nfrom serving.actions import Step\n{THEN}")
+    taken: Any = decided(settings)
+    assert asked(settings, taken.decision_id).step == 1
+    one = Delivery(
+        source="s", id="1", decision_id=taken.decision_id, status="sent", at=settings.now(), step=1
+    )
+    with closing((context := DecisionContext.open(settings)).ledger):
+        context.ledger.report([one], settings.now())
+    assert (asked(settings, taken.decision_id).step, asked(settings, taken.decision_id).reason) == (
+        2,
+        "not_yet",
+    )
+    assert asked(settings, taken.decision_id, 25).may_send
