@@ -17,6 +17,7 @@ from serving.actions import Action
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, in_holdout, needed_features
 from serving.evidence import Shown
+from serving.lifetime import Lifetime
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
@@ -49,8 +50,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
     """What else one decision is taken from, beside the rules and her features.
 
     held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
-    contacts_decided, last_decided: of old records, in place of `held`. effects: of the actions of which
-    `effects_model` shows any.
+    contacts_decided, last_decided: of old records, in place of `held`. effects, optouts: on margin and on
+    P(opts out), of the actions of which `effects_model` shows any. lifetime: what she is worth beyond the
+    value horizon.
     """
 
     customer_id: str
@@ -70,6 +72,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     spent: tuple[float, ...] = ()
     effects: Shown = {}
     effects_model: str | None = None
+    optouts: Shown = {}
+    lifetime: Lifetime = Lifetime()
 
 
 def limits_of(rules: Rules) -> Limits:
@@ -94,7 +98,7 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         },
         order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
         margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
-        lifetime_value=np.zeros(n),
+        lifetime_value=np.array([of.lifetime.value or 0.0 for of in inputs]),
         contacts=counts[policy.overall],
         days_since_contact=rested[0],
         consent={
@@ -107,10 +111,8 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         capped=np.array([counts[cap] for cap in policy.caps], dtype=np.int64).reshape(-1, n).T,
         rested=np.array(rested[1:], dtype=np.float64).reshape(-1, n).T,
         left=np.array([min((left for left, _ in left_of(policy, of)), default=math.inf) for of in inputs]),
-        effects={
-            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
-            for name in {name for of in inputs for name in of.effects}
-        },
+        effects=_of_each([of.effects for of in inputs]),
+        optouts=_of_each([of.optouts for of in inputs]),
     )
 
 
@@ -159,6 +161,12 @@ def left_of(policy: Policy, inputs: Inputs) -> list[tuple[float, Budget]]:
     pairs = zip(policy.budgets, inputs.spent, strict=True)
     left = [(b.amount - spent, b) for b, spent in pairs if b.scenario in (None, inputs.scenario)]
     return sorted(left, key=lambda of: of[0])
+
+
+def _of_each(shown: Sequence[Shown]) -> dict[str, Numbers]:
+    """Of each action of which anything is shown: [n, 3], NaN of whom nothing is."""
+    names = {name for of in shown for name in of}
+    return {name: np.array([of.get(name, (math.nan,) * 3) for of in shown]) for name in names}
 
 
 def _or_nan(value: float | None) -> float:
