@@ -37,6 +37,9 @@ class Shop:
     margin_rate: float  # gross margin as a share of sales
     value_horizon_days: int  # an action's effect is counted over so many days
     grace_days: int  # and is final so many days later: until then an outcome may be told late, or revised
+    lifetime_value: (
+        float | None
+    )  # beyond that horizon, a customer; what decisions count without a value model
     consent_default: Mapping[str, bool]  # channel -> may be used where no consent is on record
     policies: tuple[Policy, ...]
     mappings: Mapping[str, Any] = field(
@@ -78,6 +81,7 @@ class Shop:
             margin_rate=value.share("margin_rate"),
             value_horizon_days=value.take("horizon_days", "whole", 28),
             grace_days=value.take("grace_days", "whole", 7),
+            lifetime_value=_lifetime(value),
             consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
             policies=tuple(sorted(policies, key=lambda p: p.starts)),
             mappings=mappings,
@@ -118,6 +122,13 @@ class Shop:
             return own
         known = {feature.name for feature in (*FEATURES, *own)}
         return (*own, *policy.features_of(self.policies, known))
+
+
+def _lifetime(value: Entry) -> float | None:
+    declared = value.take("lifetime", "number", None)
+    if declared is not None and declared < 0:
+        raise value.error("lifetime", "money, 0 or more: what a customer is worth beyond the horizon")
+    return None if declared is None else float(declared)
 
 
 def _line_of(path: Path, name: str) -> str:

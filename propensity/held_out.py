@@ -10,9 +10,10 @@ from typing import Any
 from features.charts import Dot, dots
 from features.describe.say import words
 from features.describe.sheets import Sheet
+from features.errors import NotEnoughData
 from features.files import write_atomically
 from features.log import Log
-from features.moments import iso
+from features.moments import DAY, iso
 from features.pages import Html, banner, bullets
 from features.settings import Settings
 from features.shop import shop_of
@@ -21,6 +22,7 @@ from propensity.evaluated import PAGE, UNSURE, interval, number, write_page
 from propensity.sheets import show, told
 from propensity.tables import say
 from training.realised import Effect, Realised, realised
+from training.reported import Reports, reports_of
 
 
 def evaluate_holdout(
@@ -31,7 +33,8 @@ def evaluate_holdout(
     shop, log = shop_of(settings), Log.open(settings)
     policy, length = shop.policy(since), days or shop.value_horizon_days
     look = _look(settings, policy.salt, since, length)
-    found = realised(log, policy, since, length, shop.margin_rate, look)
+    reports = final_reports(settings, log, since, length)
+    found = realised(log, policy, since, length, shop.margin_rate, look, reports)
     sheet, headline = realised_sheet(found), headline_of(found, shop.currency)
     say(told(headline, language))
     for warning in found.warnings:
@@ -47,6 +50,18 @@ def evaluate_holdout(
     if found.broken:
         return PAGE
     return UNSURE if found.warnings else 0
+
+
+def final_reports(settings: Settings, log: Log, since: datetime, days: int) -> Reports:
+    """What the ledger was told of the window. NotEnoughData while reports of it may still come."""
+    until = since + days * DAY
+    found, final = reports_of(settings, log, since, until), until + shop_of(settings).grace_days * DAY
+    if found.any and settings.now() < final:
+        raise NotEnoughData(
+            f"outcomes of the window from {iso(since)} may be reported until {iso(final)}: nothing is known "
+            "before. Ask again then, or about fewer --days"
+        )
+    return found
 
 
 def headline_of(found: Realised, currency: str) -> Words:

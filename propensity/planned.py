@@ -37,8 +37,9 @@ from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
 from serving.decision_context import DecisionContext
 from serving.decisions import effects_model, general_actions, order_model, order_probabilities
-from serving.evidence import Shown, shown
+from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
+from serving.lifetime import lifetimes, release_of
 from serving.prices import Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
@@ -137,6 +138,7 @@ def everybody(
     ids = sorted({*snapshot["customer_id"].to_pylist(), *known_since})
     release, learnt, policy = order_model(context, rules.horizon_days), effects_model(context), rules.policy
     since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
+    worth = release_of(context.releases, context.shop)
     held = context.ledger.held_by_all(since, as_of, seen(context.settings, published))
     spent = context.ledger.spent(policy.budgets, as_of.astimezone(context.shop.zone).date(), as_of)
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
@@ -152,11 +154,14 @@ def everybody(
         if release is not None:
             chance = order_probabilities(release, matrix, published.features)
         effects: list[Shown] = [{} for _ in here]
+        optouts = effects
         if learnt is not None:
-            effects = shown(
-                learnt, matrix, published.features, rules.actions, rules.horizon_days, rules.currency
-            )
-        for place, p, effect in zip(here.tolist(), chance.tolist(), effects, strict=True):
+            of = learnt, matrix, published.features, rules.actions, rules.horizon_days, rules.currency
+            effects, optouts = shown(*of), shown(*of, OPT_OUT)
+        found = [some[place] for place in here.tolist()]
+        lives = lifetimes(context.settings, context.shop, worth, published, found)
+        each = zip(here.tolist(), chance.tolist(), effects, optouts, lives, strict=True)
+        for place, p, effect, optout, life in each:
             who, known_at = some[place], from_us(int(rows.known_at[place]))
             standing = context.standings.standing(
                 told.get(who, Told([], ("", 0))), published, rows.consents(place)
@@ -173,7 +178,11 @@ def everybody(
                     seed=_seed(rules.policy.salt, as_of, who),
                     standing=standing,
                     effects=effect,
-                    effects_model=None if learnt is None or not effect else f"{learnt.name}@{learnt.version}",
+                    effects_model=f"{learnt.name}@{learnt.version}"
+                    if learnt and (effect or optout)
+                    else None,
+                    optouts=optout,
+                    lifetime=life,
                     held=held.get(who, ()),
                     spent=spent,
                 )

@@ -298,6 +298,12 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"evidence: {answer['evidence']}; holdout: {answer['holdout']}; explored: {answer['explore']}; "
         f"policy of {answer['policy']}; {recorded}"
     )
+    used = answer["used"]
+    if used["lifetime_text"]:
+        say(used["lifetime_text"]["en"])
+    elif used["lifetime_from"]:
+        worth = f"{used['lifetime_value']:,.2f} {used['currency']}, by {used['lifetime_from']}"
+        say(f"lifetime value beyond {used['horizon_days']} days: {worth}")
     if answer["send_at"]:
         held = f"; held until {answer['reserved_until']}" if answer["reserved_until"] else ""
         say(f"send at {answer['send_at']} ({answer['send_text']['en']}){held}")

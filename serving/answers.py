@@ -6,7 +6,8 @@ an action (`decide` has the formula) is made of:
     P(order)          inputs.order_probability, within the shop's value horizon. It bounds what an action can
                       add, and never ranks customers by risk. Not known: effects stay as declared.
     margin per order  her average order of the last 365 days x the shop's margin rate
-    lifetime value    0: decisions use no value model yet, so retention and opt-out terms are listed and are 0
+    lifetime value    by the released value model, beyond the value horizon; else as declared; else 0, and
+                      what an action does to remaining and opting out does not count (`lifetime`)
     contacts          those of her features, of other systems that her features do not have yet, and of
                       decisions, held or sent (`contacts`)
     consent           what she said of channel and purpose, or of all channels; else the shop's default
@@ -31,6 +32,7 @@ from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
 from serving.evidence import RANDOMISED
+from serving.lifetime import words_of
 from serving.pauses import pauses_of
 from serving.prices import KIND as PRICES
 from serving.rulebook import KIND as POLICY
@@ -119,6 +121,7 @@ class Used(Struct, frozen=True, kw_only=True):
     budgets_left: what is left of each budget of the policy, in its order. zone: of the times of day.
     policy_release, prices_release: the versions of what is declared and of the prices, `policy@3`; `policy@#`
     and the content's hash of a policy that nobody released; null of old records, and without prices.
+    lifetime_value: beyond the horizon, by lifetime_from; null: not counted, and lifetime_text says why.
     """
 
     order_probability: float | None
@@ -141,6 +144,9 @@ class Used(Struct, frozen=True, kw_only=True):
     effects_model: str | None = None
     policy_release: str | None = None
     prices_release: str | None = None
+    lifetime_value: float | None = None
+    lifetime_from: str | None = None
+    lifetime_text: Text | None = None
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
@@ -241,6 +247,9 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
             order_probability=inputs.order_probability,
             order_model=inputs.order_model,
             effects_model=inputs.effects_model,
+            lifetime_value=inputs.lifetime.value,
+            lifetime_from=inputs.lifetime.source,
+            lifetime_text=None if (why := words_of(inputs.lifetime)) is None else _words(why),
             order_value=_known(row.get(ORDER_VALUE)),
             margin_rate=rules.margin_rate,
             horizon_days=rules.horizon_days,

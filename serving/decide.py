@@ -8,7 +8,7 @@ order, add up to it exactly:
     d_retention  effect on P(remains) x lifetime value
     send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
-    d_optout     - effect on P(opts out) x lifetime value
+    d_optout     - effect on P(opts out), declared or shown by lot, x lifetime value
     fatigue      - price of every contact that she already had in the policy's window
 
 The largest expected net less its price is chosen, among the eligible actions and "nothing" (0); the earlier
@@ -90,7 +90,7 @@ class Situation:
                         ask of the live context
     order_probability:  P(order within the value horizon) if left alone; NaN leaves an effect as it is
     margin_per_order:   shop currency
-    lifetime_value:     shop currency; 0 while no model estimates it
+    lifetime_value:     shop currency beyond the value horizon; 0 where nobody estimates or declares it
     contacts:           marketing contacts in the policy's window, received or reserved
     days_since_contact: days since the last of them; NaN if there never was one
     capped:             [n, caps]: contacts that each cap counts, in its own window and on its channel
@@ -104,6 +104,7 @@ class Situation:
     not_now:            the scenario's own conditions keep all of its actions back
     effects:            action -> what was shown of its effect on margin, in place of what it declares: mean,
                         low and high, shop currency [n, 3]; NaN of whom nothing was shown
+    optouts:            the same of its effect on P(opts out), in place of optout_effect
     """
 
     features: Mapping[str, NDArray[np.float32]]
@@ -122,6 +123,7 @@ class Situation:
     left: Floats
     not_now: Bools
     effects: Mapping[str, Floats] = field(default_factory=dict)
+    optouts: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ def draw(
 
 
 def _value(declared: Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
-    """The terms of each action [n, A], and d_margin at both ends of the effect's interval."""
+    """The terms of each action [n, A], and d_margin at both ends of the interval, with what a shown effect on
+    opting out may add to it or take."""
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
@@ -261,13 +264,16 @@ def _value(declared: Declared, s: Situation) -> tuple[dict[str, Floats], Floats,
     mean, low, high = _shown(declared.names, s.effects, (mean, low, high))
     n, of = len(s.seeds), declared.terms
     lifetime = s.lifetime_value[:, None]
+    leave = np.repeat(of["d_optout"][None, :], n, axis=0)
+    leave, fewer, more = _shown(declared.names, s.optouts, (leave, leave, leave))
+    low, high = low - (more - leave) * lifetime, high + (leave - fewer) * lifetime
     terms = {
         # Where it is not known how far it may be off, it is not known.
         "d_margin": np.where(np.isnan(low) | np.isnan(high), np.nan, mean),
         "d_retention": of["d_retention"] * lifetime,
         "send_cost": np.repeat(of["send_cost"][None, :], n, axis=0),
         "incentive": np.repeat(of["incentive"][None, :], n, axis=0),
-        "d_optout": 0.0 - of["d_optout"] * lifetime,
+        "d_optout": 0.0 - leave * lifetime,
         "fatigue": 0.0 - of["fatigue"] * s.contacts[:, None],
     }
     return terms, low, high
@@ -276,7 +282,7 @@ def _value(declared: Declared, s: Situation) -> tuple[dict[str, Floats], Floats,
 def _shown(
     names: Sequence[str], effects: Mapping[str, Floats], declared: tuple[Floats, Floats, Floats]
 ) -> tuple[Floats, Floats, Floats]:
-    """d_margin: mean, low and high, each [n, A]; what was shown in place of what is declared."""
+    """An effect's mean, low and high, each [n, A]; what was shown in place of what is declared."""
     found = tuple(of.copy() for of in declared) if effects else declared
     for j, name in enumerate(names):
         for end, of in enumerate(found if name in effects else ()):

@@ -27,9 +27,10 @@ from serving.conditions import check
 from serving.contacts import longest
 from serving.decision_context import DecisionContext
 from serving.effects import KIND
-from serving.evidence import Shown, shown
+from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
 from serving.ledger import Entry
+from serving.lifetime import Lifetime, lifetimes, release_of
 from serving.releases import Release
 from serving.reservations import Reservation
 from serving.scenarios import aged
@@ -113,6 +114,9 @@ class _Found:
     effects_model: Release | None  # where it shows any
     told: Told
     last: int  # number of the inbox's last event before `told` was read
+    optouts: Shown
+    lifetime: Lifetime
+    value_model: Release | None
 
     @property
     def row(self) -> dict[str, float]:
@@ -144,6 +148,8 @@ class _Found:
             standing=context.standings.standing(told, self.published, self.rows.consents(0)),
             effects=self.effects,
             effects_model=None if shown is None else f"{shown.name}@{shown.version}",
+            optouts=self.optouts,
+            lifetime=self.lifetime,
             held=context.ledger.held(who, since, as_of, seen(settings, self.published)),
             spent=context.ledger.spent(policy.budgets, day, as_of) if policy.budgets else (),
         )
@@ -164,11 +170,14 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
         probability = order_probability(release, rows.matrix, published.features)
-    learnt, effects = effects_model(context), Shown()
+    learnt, effects, optouts = effects_model(context), Shown(), Shown()
     if learnt is not None:
         actions, shop = tuple(context.actions.values()), context.shop
         of = published.features, actions, shop.value_horizon_days, shop.currency
         (effects,) = shown(learnt, rows.matrix, *of)
+        (optouts,) = shown(learnt, rows.matrix, *of, OPT_OUT)
+    worth = release_of(context.releases, context.shop)
+    (lifetime,) = lifetimes(context.settings, context.shop, worth, published, [customer_id])
     return _Found(
         request,
         candidates,
@@ -178,9 +187,12 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
         release,
         probability,
         effects,
-        learnt if effects else None,
+        learnt if effects or optouts else None,
         told,
         last,
+        optouts,
+        lifetime,
+        worth,
     )
 
 
@@ -212,7 +224,11 @@ def _entry(
         features=msgspec.json.encode(dict(found.published.features)),
         build=found.published.id,
         releases=(
-            *((of.name, of.version) for of in (release, found.effects_model) if of is not None),
+            *(
+                (of.name, of.version)
+                for of in (release, found.effects_model, found.value_model)
+                if of is not None
+            ),
             *rules.released,
         ),
         seed=inputs.seed,

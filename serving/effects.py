@@ -141,14 +141,18 @@ class EffectsModel:
                 effect[:, at, k + 1], error[:, at, k + 1] = line.effect(raw[:, k]), line.error(raw[:, k])
         return Effects(effect, error)
 
-    def policy(self, scored: Effects) -> Places:
+    def policy(self, scored: Effects, possible: NDArray[np.bool_] | None = None) -> Places:
         """The place of the arm that the first outcome's policy gives, [n]: the best constant arm, unless a
-        personal policy was proven; then the arm of the largest effect after costs, of equals the best."""
-        one = self.file.outcomes[0]
-        best = np.full(len(scored.effect), one.best)
+        personal policy was proven; then the arm of the largest effect after costs, of equals the best.
+
+        possible: which arms are, [n, arms], the control always; None: all. The control stands for a best arm
+        that is not."""
+        one, n = self.file.outcomes[0], len(scored.effect)
+        could = np.ones((n, len(self.file.arms)), np.bool_) if possible is None else possible
+        best = np.where(could[:, one.best], one.best, 0)
         if not one.personal:
             return best
-        net, rows = scored.effect[:, 0] - np.array(one.costs), np.arange(len(best))
+        net, rows = np.where(could, scored.effect[:, 0] - np.array(one.costs), -np.inf), np.arange(n)
         top = net.argmax(axis=1)
         return np.where(net[rows, top] > net[rows, best], top, best)
 

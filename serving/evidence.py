@@ -2,8 +2,10 @@
 
 A released model of effects (`propensity train uplift`) speaks of an action if the action's name is one of its
 arms, its first arm is "nothing", and one of its outcomes is MARGIN, in the shop's currency, over its value
-horizon. Only randomised evidence counts: what was merely observed replaces no assumption. Where choosing by
-customer was proven to bring more, it is a customer's own effect; else the action's mean, the same for all.
+horizon; likewise OPT_OUT. What it knows of retention, an order within the horizon, weighs no lifetime value:
+who would have ordered a week later is not lost. Only randomised evidence counts: what was merely observed
+replaces no assumption. Where choosing by customer was proven to bring more, it is a customer's own effect;
+else the action's mean, the same for all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from serving.releases import Release
 
 MARGIN = "margin"  # the outcome: gross margin of a customer's orders, before the costs of actions
+OPT_OUT = "opt_out"  # the outcome: 1 with a withdrawn consent
 Shown = dict[str, tuple[float, float, float]]  # action -> effect on it: mean, and its 95 % interval
 RANDOMISED = Text(
     "Shown by decisions that were drawn by lot on customers like these",
@@ -36,6 +39,7 @@ def shown(
     actions: Sequence[Action],
     horizon_days: int,
     currency: str,
+    outcome: str = MARGIN,
 ) -> list[Shown]:
     """What the release shows of each customer, rows of [n, features]; nothing where it does not speak.
 
@@ -48,11 +52,11 @@ def shown(
     if (
         file.evidence != "randomised"
         or file.arms[0] != "nothing"
-        or MARGIN not in outcomes
+        or outcome not in outcomes
         or (model.card.target.horizon_days, model.card.currency) != (horizon_days, currency)
     ):
         return [{} for _ in matrix]
-    place = outcomes.index(MARGIN)
+    place = outcomes.index(outcome)
     columns = columns_of(release, features, "in force")
     of = file.outcomes[place]
     scored = model.score(np.ascontiguousarray(matrix[:, columns])) if of.personal else None

@@ -13,7 +13,7 @@ from serving import groups, prices, rulebook
 from serving.answers import answer
 from serving.decisions import by_name, order_probability
 from serving.effects import KIND
-from serving.evidence import Shown, shown
+from serving.evidence import OPT_OUT, Shown, shown
 from serving.groups import UNIT
 from serving.kinds import STATED
 from serving.ledger import Entry, Ledger
@@ -21,6 +21,7 @@ from serving.releases import load
 from serving.rulebook import Rulebook
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
+from serving.value import KIND as VALUE
 
 
 class Replay(Struct, frozen=True):
@@ -53,23 +54,25 @@ def replay(settings: Settings, decision_id: str) -> Replay:
     differences: list[str] = []
     try:
         rules, differences = _released(settings, entry, rules, inputs.as_of)
-        probability, effects = None, Shown()
+        probability, effects, optouts = None, Shown(), Shown()
         for name, version in entry.releases:
             if name in STATED:
                 continue
             release = load(settings, name, version)
+            if name == VALUE:  # it reads the log of that day: the record has what it said
+                continue
             if name == KIND:
-                (effects,) = shown(
-                    release, matrix, features, rules.actions, rules.horizon_days, rules.currency
-                )
+                of = release, matrix, features, rules.actions, rules.horizon_days, rules.currency
+                (effects,), (optouts,) = shown(*of), shown(*of, OPT_OUT)
             else:
                 probability = order_probability(release, matrix, features)
     except ReleaseError as error:
         differences.append(str(error))
     else:
-        inputs = msgspec.structs.replace(inputs, order_probability=probability, effects=effects)
-    again = answer(rules, inputs, by_name(features, matrix), decision_id)
-    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(again), "$")
+        again = {"order_probability": probability, "effects": effects, "optouts": optouts}
+        inputs = msgspec.structs.replace(inputs, **again)
+    taken = answer(rules, inputs, by_name(features, matrix), decision_id)
+    differences += _differences(msgspec.json.decode(entry.sealed.answer), msgspec.to_builtins(taken), "$")
     return Replay(decision_id, "differs" if differences else "equal", differences)
 
 

@@ -18,6 +18,7 @@ from serving.conditions import Condition
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, in_holdout, needed_features
 from serving.evidence import Shown
+from serving.lifetime import Lifetime
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
@@ -54,8 +55,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
     """What else one decision is taken from, beside the rules and her features.
 
     held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
-    contacts_decided, last_decided: of old records, in place of `held`. effects: of the actions of which
-    `effects_model` shows any.
+    contacts_decided, last_decided: of old records, in place of `held`. effects, optouts: on margin and on
+    P(opts out), of the actions of which `effects_model` shows any. lifetime: what she is worth beyond the
+    value horizon.
     """
 
     customer_id: str
@@ -75,6 +77,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     spent: tuple[float, ...] = ()
     effects: Shown = {}
     effects_model: str | None = None
+    optouts: Shown = {}
+    lifetime: Lifetime = Lifetime()
 
 
 def limits_of(rules: Rules) -> Limits:
@@ -98,7 +102,7 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
         | _live(rules.actions, inputs),
         order_probability=np.array([_or_nan(of.order_probability) for of in inputs]),
         margin_per_order=rows.get(ORDER_VALUE, unknown) * rules.margin_rate,
-        lifetime_value=np.zeros(n),
+        lifetime_value=np.array([of.lifetime.value or 0.0 for of in inputs]),
         contacts=counts[policy.overall],
         days_since_contact=rested[0],
         consent={
@@ -116,10 +120,8 @@ def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numb
                 for of in inputs
             ]
         ),
-        effects={
-            name: np.array([of.effects.get(name, (math.nan,) * 3) for of in inputs])
-            for name in {name for of in inputs for name in of.effects}
-        },
+        effects=_of_each([of.effects for of in inputs]),
+        optouts=_of_each([of.optouts for of in inputs]),
         not_now=_not_now(rules, inputs, rows),
     )
 
@@ -196,6 +198,12 @@ def left_of(policy: Policy, spent: Sequence[float], scenario: str | None) -> lis
     pairs = zip(policy.budgets, spent, strict=True)
     left = [(b.amount - used, b) for b, used in pairs if b.scenario in (None, scenario)]
     return sorted(left, key=lambda of: of[0])
+
+
+def _of_each(shown: Sequence[Shown]) -> dict[str, Numbers]:
+    """Of each action of which anything is shown: [n, 3], NaN of whom nothing is."""
+    names = {name for of in shown for name in of}
+    return {name: np.array([of.get(name, (math.nan,) * 3) for of in shown]) for name in names}
 
 
 def _or_nan(value: float | None) -> float:

@@ -61,7 +61,8 @@ def greedy(logged: Logged) -> Ints:
 
 
 def of_model(logged: Logged, model: EffectsModel) -> Ints:
-    """What a model of effects gives. FeatureMismatch if it reads what the decisions did not record."""
+    """What a model of effects gives, of what was possible. FeatureMismatch if it reads what the decisions did
+    not record."""
     names, recorded = list(logged.features), logged.features
     lacking = [of.name for of in model.card.features if recorded.get(of.name) != of.hash]
     if lacking:
@@ -70,8 +71,11 @@ def of_model(logged: Logged, model: EffectsModel) -> Ints:
             f"{model.card.version} reads them: judge it on later decisions, or train it again"
         )
     columns = [names.index(of.name) for of in model.card.features]
-    arms = model.policy(model.score(np.ascontiguousarray(logged.matrix[:, columns])))
-    places = [logged.actions.index(arm) if arm in logged.actions else 0 for arm in model.file.arms]
+    places = [logged.actions.index(arm) if arm in logged.actions else -1 for arm in model.file.arms]
+    known = np.array(places) >= 0
+    possible = np.where(known, logged.chances[:, places] > 0, False)
+    possible[:, 0] = True
+    arms = model.policy(model.score(np.ascontiguousarray(logged.matrix[:, columns])), possible)
     return np.array(places)[arms]
 
 

@@ -2,8 +2,10 @@
 
 Intention to treat: everybody known at a moment, treated or held out by the policy's keyed hash, whatever was
 sent to them since. The outcomes of a window of days that the log has in full are compared; a window that is
-not over tells nothing, for an outcome that has not come yet is no zero. Intervals are normal, and wider with
-each look at the same experiment, so that those of all looks hold together in 95 % (`sequential.of_look`).
+not over tells nothing, for an outcome that has not come yet is no zero. What was reported to the ledger
+counts beside the log, each outcome once (`reported`), once no report of the window is still to come.
+Intervals are normal, and wider with each look at the same experiment, so that those of all looks hold
+together in 95 % (`sequential.of_look`).
 """
 
 import math
@@ -21,6 +23,7 @@ from features.moments import DAY, iso
 from features.policy import Policy
 from features.words import Words
 from serving.decide import in_holdout
+from training.reported import Reports
 from training.sequential import LEAST, Difference, Group, Guardrail, of_look, rare
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 
 _MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
-_WITHDREW = Guardrail(Words("customers who withdrew a consent", "撤回授权的客户占比"), _MOST)
+_WITHDREW = Guardrail(
+    Words("customers who withdrew a consent or opted out", "撤回授权或退订的客户占比"), _MOST
+)
 _COMPLAINED = Guardrail(Words("customers who complained", "投诉的客户占比"), _MOST)
 _SRM = 3.29  # standard errors: one sample ratio in a thousand is as far off by chance
 
@@ -83,10 +88,12 @@ class Realised:
 
 
 def realised(
-    log: Log, policy: Policy, since: datetime, days: int, margin_rate: float = 1.0, look: int = 1
-) -> Realised:
+    log: Log, policy: Policy, since: datetime, days: int, margin_rate: float = 1.0, look: int = 1,
+    told: Reports | None = None,
+) -> Realised:  # fmt: skip
     """Compare the groups over a window. margin_rate: margin as a share of sales. look: how many times this
-    experiment was looked at, this time included. NotEnoughData if it is not over, or a group too small."""
+    experiment was looked at, this time included. told: what the ledger was told of that window, final.
+    NotEnoughData if it is not over, or a group too small."""
     until = since + days * DAY
     if until > log.complete_until:
         raise NotEnoughData(
@@ -103,26 +110,31 @@ def realised(
         raise NotEnoughData(
             f"{held.sum()} of {len(ids)} customers known on {iso(since)} are held out: {LEAST} are needed"
         )
+    told = told or Reports()
     effects = [
-        _effect(name, values, held, look, harm) for name, values, harm in outcomes(log, ids, since, until)
+        _effect(name, values, held, look, harm)
+        for name, values, harm in outcomes(log, ids, since, until, told)
     ]
-    contacted, cost = np.zeros(len(ids)), None
+    place = {id: number for number, id in enumerate(ids)}
+    sent = [{"customer_id": id, "cost": cost} for id, cost in told.contacts]
     if "contacts" in log.tables:
-        place = {id: number for number, id in enumerate(ids)}
-        sent = _within(log, "contacts", ["cost"], since, until)
-        contacted = _ones(sent, place)
-        costs = [row["cost"] for row in sent if row["cost"] is not None and row["customer_id"] in place]
-        cost = float(sum(costs)) if costs else None
+        sent += _within(log, "contacts", ["cost"], since, until)
+    contacted = _ones(sent, place)
+    costs = [float(row["cost"]) for row in sent if row["cost"] is not None and row["customer_id"] in place]
+    cost = sum(costs) if costs else None
     scale = margin_rate * effects[1].treated.n
     brought = Difference(*(end * scale for end in vars(effects[1].difference).values()))
-    warnings = tuple(_warnings(held, policy.holdout, contacted))
+    also = _ones([{"customer_id": id} for id, _, _ in told.orders], place)
+    warnings = tuple(_warnings(held, policy.holdout, contacted, also))
     return Realised(since, until, tuple(effects), warnings, look, cost, brought)
 
 
 def outcomes(
-    log: Log, ids: Sequence[str], since: datetime, until: datetime
+    log: Log, ids: Sequence[str], since: datetime, until: datetime, told: Reports | None = None
 ) -> list[tuple[Words, NDArray[np.float64], Guardrail | None]]:
-    """(what, of each customer [n], of a harm how much is tolerated), from `since` on and before `until`."""
+    """(what, of each customer [n], of a harm how much is tolerated), from `since` on and before `until`; with
+    what was told beyond the log."""
+    told = told or Reports()
     place = {id: number for number, id in enumerate(ids)}
     orders = _within(log, "orders", ["amount", "ref"], since, until)
     money, bought = np.zeros(len(ids)), np.zeros(len(ids))
@@ -130,22 +142,31 @@ def outcomes(
         if row["customer_id"] in place:
             money[place[row["customer_id"]]] += float(row["amount"])
             bought[place[row["customer_id"]]] = max(bought[place[row["customer_id"]]], row["ref"] is None)
+    for id, _, value in told.orders:
+        if id in place:
+            money[place[id]] += value
+            bought[place[id]] = 1.0
     found: list[tuple[Words, NDArray[np.float64], Guardrail | None]] = [
         (Words("customers who ordered", "下单客户占比"), bought, None),
         (Words("order value a customer", "人均订单金额"), money, None),
     ]
+    left, complaints = ([{"customer_id": id} for id in of] for of in (told.opted_out, told.complained))
     if "consents" in log.tables:
         rows = _within(log, "consents", ["status"], since, until)
-        left = _ones([row for row in rows if row["status"] == "withdrawn"], place)
-        found.append((_WITHDREW.name, left, _WITHDREW))
+        left += [row for row in rows if row["status"] == "withdrawn"]
     if "cases" in log.tables:
         cases = _within(log, "cases", ["kind", "change"], since, until)
-        opened = [row for row in cases if (row["kind"], row["change"]) == ("complaint", "opened")]
-        found.append((_COMPLAINED.name, _ones(opened, place), _COMPLAINED))
+        complaints += [row for row in cases if (row["kind"], row["change"]) == ("complaint", "opened")]
+    for rows, table, harm in ((left, "consents", _WITHDREW), (complaints, "cases", _COMPLAINED)):
+        if rows or table in log.tables:  # of which nobody ever tells, nothing is known
+            found.append((harm.name, _ones(rows, place), harm))
     return found
 
 
-def _warnings(held: Bools, share: float, contacted: NDArray[np.float64]) -> list[Words]:
+def _warnings(
+    held: Bools, share: float, contacted: NDArray[np.float64], also: NDArray[np.float64]
+) -> list[Words]:
+    """What makes the groups incomparable. also: who had an order that was told, and is not in the log."""
     found, n = [], len(held)
     off = (held.sum() - share * n) / math.sqrt(n * share * (1 - share))
     if abs(off) > _SRM:
@@ -153,6 +174,14 @@ def _warnings(held: Bools, share: float, contacted: NDArray[np.float64]) -> list
             f"{held.mean():.2%} are held out where the policy says {share:.2%}: customers were lost or the "
             "salt was changed, and the groups cannot be compared",
             f"对照组占{held.mean():.2%}，而策略为{share:.2%}：可能有客户缺失或盐值被更改，两组不可比",
+        ))  # fmt: skip
+    rate = float(also[~held].mean())
+    if not also[held].any() and (1 - rate) ** int(held.sum()) < 1e-3:
+        found.append(Words(
+            f"orders that the log does not have were told of {rate:.1%} of those treated, and of none held "
+            "out: a sale without a contact is a sale too. Tell outcomes of every decision",
+            f"处理组{rate:.1%}的客户有日志之外上报的订单，对照组则完全没有：没有触达时的成交同样是成交。"
+            "请上报每次决策的结果",
         ))  # fmt: skip
     reached = int(contacted[held].sum())
     if reached:

@@ -8,20 +8,25 @@ Everybody gets the best constant arm until a personal policy is proven better: i
 on customers that it was not learnt from has its lower bound above 0. For each fold, learner and shrinkage are
 chosen on the other folds, by models that have not seen it either: else a fold that happens to agree with the
 others would vouch for itself. So what is judged is the whole procedure; it is one test at 2.5 %.
+
+An arm need not be possible for everybody. Its effect is that on the rows which could have had it: doubly
+robust over all that was drawn there, whatever came out (Robins, Rotnitzky and Zhao 1994; Dudik, Langford and
+Li 2011). Rows that got a third arm tell through the outcome model; pairs with renormalised chances would
+drop them, and weigh customers by how often that pair is drawn. Where an arm is not possible, "nothing" stands
+for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
 from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
 from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of
-from training.uplift_learners import Ints, Learned, Numbers
+from training.uplift_learners import Bools, Ints, Learned, Numbers
 
 RECIPE = 1  # raise when the same trial and seed would give another policy
 FOLDS = 4
@@ -36,7 +41,7 @@ class Trial:
     matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
-    that nothing is learnt from.
+    that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all.
     """
 
     matrix: Rows
@@ -48,6 +53,7 @@ class Trial:
     customer: Ints
     evidence: EVIDENCE = "randomised"
     unread: tuple[str, ...] = ()
+    possible: Bools | None = None
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape
@@ -58,8 +64,15 @@ class Trial:
             raise TrainingError("the propensity of the arm that was given must lie in (0, 1] in every row")
         if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
             raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
-        counts = np.bincount(self.arm, minlength=len(self.arms))
-        few = [f"{name} has {count}" for name, count in zip(self.arms, counts, strict=True) if count < LEAST]
+        could = self.could
+        if not (could[:, 0].all() and could[np.arange(n), self.arm].all()):
+            raise TrainingError("every row could have had the control, and the arm that it was given")
+        few = [
+            f"{name} has {count}{'' if j else f' beside {self.arms[k]}'}"
+            for k in range(1, len(self.arms))
+            for j, name in ((0, self.arms[0]), (k, self.arms[k]))
+            if (count := len(np.unique(self.customer[could[:, k] & (self.arm == j)]))) < LEAST
+        ]
         if len(self.arms) < 2 or few:
             raise NotEnoughData(
                 f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
@@ -68,11 +81,18 @@ class Trial:
     def __len__(self) -> int:
         return len(self.arm)
 
-    def part(self, rows: NDArray[np.bool_] | Ints) -> "Trial":
+    @property
+    def could(self) -> Bools:
+        """Which arms each row could have had, [n, K]."""
+        every = np.ones((len(self.arm), len(self.arms)), np.bool_)
+        return every if self.possible is None else self.possible
+
+    def part(self, rows: Bools | Ints) -> "Trial":
         """Some rows of it."""
         return replace(
             self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
             outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
+            possible=None if self.possible is None else self.possible[rows],
         )  # fmt: skip
 
 
@@ -80,19 +100,21 @@ class Trial:
 class Uplift:
     """What a trial taught. Arms are places in `arms`, 0 the control; money is net of `costs` in `values`.
 
-    means, effects: an arm's outcome, and its difference from the control's, before costs. best: the best
-    constant arm; over: its gain over each other arm after costs. The intervals of all differences between
-    arms hold together. gain: of the personal policy over the best arm, on customers that it was not learnt
-    from. personal: whether that is proven. out_of_fold: each row's effects before shrinkage by a model that
-    has not seen it, [n, K - 1]; chosen: the arm that such a model would give, [n]; constant: the best arm for
-    all of those that it has seen, [n]. fifths: of each arm but the control, customers in fifths by such
-    effects, the least first: what was predicted, what came.
+    means, effects: an arm's outcome, and its difference from the control's, before costs, on the rows that
+    could have had it; reach: their share. best: the best constant arm, with the control where it is not
+    possible; over: its gain over each other arm after costs, on the rows that could have had either. The
+    intervals of all differences between arms hold together. gain: of the personal policy over the best arm,
+    on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each row's
+    effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a model
+    would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm but
+    the control, customers in fifths by such effects, the least first: what was predicted, what came.
     """
 
     arms: tuple[str, ...]
     outcome: str
     evidence: EVIDENCE
     rows: Ints
+    reach: Numbers
     costs: Numbers
     means: tuple[Estimate, ...]
     effects: tuple[Estimate, ...]
@@ -123,10 +145,12 @@ class Uplift:
         parts = self.learned.parts
         return OutcomeToSave(self.outcome, self.lines, parts, costs, self.best, self.personal)
 
-    def policy(self, matrix: Rows) -> Ints:
-        """The arm for each row: the best constant arm unless a personal policy is proven."""
-        best = np.full(len(matrix), self.best)
-        return _choice(self.estimated(matrix), self.costs, best) if self.personal else best
+    def policy(self, matrix: Rows, possible: Bools | None = None) -> Ints:
+        """The arm for each row, of what is possible [n, K]: the best constant one unless a personal policy is
+        proven."""
+        could = np.ones((len(matrix), len(self.arms)), np.bool_) if possible is None else possible
+        best = _had(np.full(len(matrix), self.best), could)
+        return _choice(self.estimated(matrix), self.costs, best, could) if self.personal else best
 
 
 def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:
@@ -144,33 +168,39 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
     fold = folds(trial, seed)
     crossed = _crossed(trial, y, fold, seed)
     scores, raw = crossed.scores, crossed.raw
-    differences = scores[:, 1:] - scores[:, :1]
-    net = scores - cost
+    differences, could = scores[:, 1:] - scores[:, :1], trial.could
+    net = np.where(could, scores - cost, scores[:, :1] - cost[0])
     lottery = trial.evidence == "randomised"
     best = int(np.argmax(net.mean(axis=0))) if lottery else 0  # else nobody is sent anything on this evidence
-    chosen, constant = np.full(len(trial), best), np.full(len(trial), best)
+    chosen = _had(np.full(len(trial), best), could)
+    constant = chosen.copy()
     for part in range(FOLDS) if lottery else ():
         own, others = fold == part, fold != part
         name, lines = _preferred(
             {each: one[others] for each, one in crossed.held[part].items()},
-            differences[others], net[others], cost, trial.customer[others],
+            differences[others], net[others], cost, trial.customer[others], could[others],
         )  # fmt: skip
-        constant[own] = np.argmax(net[others].mean(axis=0))
-        chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own])
+        everywhere = np.full(own.sum(), np.argmax(net[others].mean(axis=0)))
+        constant[own] = _had(everywhere, could[own])
+        chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own], could[own])
     everyone = np.arange(len(trial))
     gain = crossed_gain(net[everyone, chosen] - net[everyone, constant], trial.customer)
-    name, lines = _preferred(raw, differences, net, cost, trial.customer)
-    pairs = pairs_of(scores, trial.customer)
+    name, lines = _preferred(raw, differences, net, cost, trial.customer, could)
+    pairs = pairs_of(scores, trial.customer, could)
+    spent = [_spent(cost, could, best, k) for k in range(len(cost))]
     return Uplift(
-        trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)), cost,
-        tuple(estimate(column, trial.customer) for column in scores.T),
+        trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)),
+        could.mean(axis=0), cost,
+        tuple(
+            estimate(column[own], trial.customer[own]) for column, own in zip(scores.T, could.T, strict=True)
+        ),
         tuple(pairs[k, 0] for k in range(len(cost))),
         best,
-        tuple(pairs[best, k].less(cost[best] - cost[k]) for k in range(len(cost))),
+        tuple(pairs[best, k].less(spent[k]) for k in range(len(cost))),
         name, crossed.final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
         tuple(
-            _fifths(raw[name][:, k], differences[:, k], line, trial.customer)
-            for k, line in enumerate(lines)
+            _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own])
+            for k, (line, own) in enumerate(zip(lines, could.T[1:], strict=True))
         ),
     )  # fmt: skip
 
@@ -202,12 +232,13 @@ def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
         model = outcomes.fit(~out, y, seed)
         means[out], gain = model.means(rows[out]), gain + model.gain
     scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
-    differences = scores[:, 1:] - scores[:, :1]
+    differences, could = scores[:, 1:] - scores[:, :1], trial.could[:, 1:]
     telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])
     splines, trees = learners.Splines(rows, telling), learners.Trees(rows)
 
-    def fitted(on: NDArray[np.bool_], s: bool = True) -> dict[str, Learned]:
-        found = {"ridge": splines.fit(on, differences), "trees": trees.fit(on, differences, seed)}
+    def fitted(on: Bools, s: bool = True) -> dict[str, Learned]:
+        own = on[:, None] & could
+        found = {"ridge": splines.fit(own, differences), "trees": trees.fit(own, differences, seed)}
         return found | ({"s": outcomes.fit(on, y, seed).learned()} if s else {})
 
     raw, *held = ({name: np.empty((n, arms - 1)) for name in LEARNERS} for _ in range(1 + FOLDS))
@@ -225,16 +256,19 @@ def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
 
 
 def _preferred(
-    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, customer: Ints
-) -> tuple[str, tuple[Line, ...]]:
+    raw: Mapping[str, Numbers], differences: Numbers, net: Numbers, cost: Numbers, customer: Ints,
+    could: Bools,
+) -> tuple[str, tuple[Line, ...]]:  # fmt: skip
     """The learner whose shrunk effects would have earned most out of fold, and its lines."""
-    best = np.full(len(net), np.argmax(net.mean(axis=0)))
+    best = _had(np.full(len(net), np.argmax(net.mean(axis=0))), could)
     lines = {
-        name: tuple(_line(one[:, k], differences[:, k], customer) for k in range(one.shape[1]))
+        name: tuple(
+            _line(one[own, k], differences[own, k], customer[own]) for k, own in enumerate(could.T[1:])
+        )
         for name, one in raw.items()
     }
     worth = {
-        name: net[np.arange(len(net)), _choice(effects_of(raw[name], own), cost, best)].mean()
+        name: net[np.arange(len(net)), _choice(effects_of(raw[name], own), cost, best, could)].mean()
         for name, own in lines.items()
     }
     name = max(worth, key=lambda each: worth[each])
@@ -258,9 +292,25 @@ def _line(raw: Numbers, effect: Numbers, customer: Ints) -> Line:
     return Line(mean, min(max(slope, 0.0), 1.0), centre, own, error_of(left, customer) * len(raw) / power)
 
 
-def _choice(effects: Numbers, cost: Numbers, best: Ints) -> Ints:
-    """The arm of the largest net effect, [n]; of equals the best constant arm."""
-    net, rows = effects - cost, np.arange(len(effects))
+def _had(arm: Ints, could: Bools) -> Ints:
+    """The arm where it is possible, else the control."""
+    return np.where(could[np.arange(len(arm)), arm], arm, 0)
+
+
+def _spent(cost: Numbers, could: Bools, first: int, second: int) -> float:
+    """What the first arm costs more than the second, a row that could have had either."""
+    if first == second:
+        return 0.0
+    rows = could[:, [k for k in (first, second) if k]].any(axis=1)
+    one, other = (
+        cost[k] * share + cost[0] * (1 - share) for k in (first, second) if (share := could[rows, k].mean())
+    )
+    return float(one - other)
+
+
+def _choice(effects: Numbers, cost: Numbers, best: Ints, could: Bools) -> Ints:
+    """The possible arm of the largest net effect, [n]; of equals the best constant arm."""
+    net, rows = np.where(could, effects - cost, -np.inf), np.arange(len(effects))
     top = net.argmax(axis=1)
     return np.where(net[rows, top] > net[rows, best], top, best)
 

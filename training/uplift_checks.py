@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import chi2, rankdata
 from sklearn.linear_model import LogisticRegression
 
 from features.words import Words
 from serving.booster import Rows
 from training.uplift import LEAST, Trial
-from training.uplift_learners import Ints, Numbers, Splines
+from training.uplift_learners import Bools, Ints, Numbers, Splines
 
 LEVEL = 0.001  # of a false alarm: a check runs on every trial, and stops it
 FOLDS = 5
@@ -54,11 +53,13 @@ def sample_ratio(trial: Trial) -> Check:
                 "比例取自数据本身：请用--share说明应有比例",
             ),
         )  # fmt: skip
-    p = _differ(weights)
+    p = _differ(weights, trial.customer)
     counts = np.bincount(trial.arm, minlength=len(trial.arms))
     found = ", ".join(
-        f"{arm} {count:,} ({1 + mean:.1%})"
-        for arm, count, mean in zip(trial.arms, counts, weights.mean(axis=0), strict=True)
+        f"{arm} {count:,} ({1 + total / rows:.1%})"
+        for arm, count, total, rows in zip(
+            trial.arms, counts, weights.sum(axis=0), trial.could.sum(axis=0), strict=True
+        )
     )
     if p >= LEVEL:
         return Check(name, True, Words(f"as assigned (p = {p:.2g})", f"与分配一致（p = {p:.2g}）"))
@@ -112,7 +113,9 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
             ranks[~null] = rankdata(values[~null])
             ranks[~null] -= ranks[~null].mean()
         moments = [ranks, null - null.mean()]
-        tests = [_differ(weights * moment[:, None]) for moment in moments if np.ptp(moment) > 0]
+        tests = [
+            _differ(weights * moment[:, None], trial.customer) for moment in moments if np.ptp(moment) > 0
+        ]
         p = min(1.0, len(tests) * min(tests, default=1.0))
         if p < LEVEL / len(trial.names):
             yield name, p
@@ -140,10 +143,15 @@ def overlap(trial: Trial) -> Check:
 
 
 def effective(trial: Trial) -> Numbers:
-    """Each arm's effective sample size, [K]."""
-    weight = 1 / trial.given
-    first = np.bincount(trial.arm, weight, len(trial.arms))
-    return np.asarray(first**2 / np.bincount(trial.arm, weight**2, len(trial.arms)))
+    """Each arm's effective sample size in customers, [K]; the control's beside the arm where it is least."""
+
+    def size(rows: Bools) -> float:
+        sums = np.bincount(trial.customer[rows], 1 / trial.given[rows])
+        return float(sums.sum() ** 2 / (sums @ sums)) if len(sums) else 0.0
+
+    arms, could = range(1, len(trial.arms)), trial.could
+    control = min(size(could[:, k] & (trial.arm == 0)) for k in arms)
+    return np.array([control, *(size(trial.arm == k) for k in arms)])
 
 
 def estimated(matrix: Rows, arm: Ints, arms: int, seed: int) -> tuple[Numbers, float]:
@@ -165,15 +173,17 @@ def estimated(matrix: Rows, arm: Ints, arms: int, seed: int) -> tuple[Numbers, f
 
 def _weights(trial: Trial) -> Numbers:
     flags = np.eye(len(trial.arms))[trial.arm]
-    return np.asarray(flags / trial.given[:, None] - 1)
+    return np.where(trial.could, flags / trial.given[:, None] - 1, 0.0)
 
 
-def _differ(columns: Numbers) -> float:
-    """The p-value of all means of [n, m] being 0 (Wald); columns may depend on each other."""
+def _differ(columns: Numbers, customer: Ints) -> float:
+    """The p-value of all means of [n, m] being 0 (Wald); columns, and a customer's rows, may depend on each
+    other."""
     mean = columns.mean(axis=0)
-    covariance = (columns - mean).T @ (columns - mean) / len(columns) ** 2
+    sums = np.column_stack([np.bincount(customer, column) for column in (columns - mean).T])
+    covariance = sums.T @ sums / len(columns) ** 2
     values, basis = np.linalg.eigh(covariance)
-    kept: NDArray[np.bool_] = values > 1e-9 * values.max(initial=0.0)
+    kept: Bools = values > 1e-9 * values.max(initial=0.0)
     if not kept.any():
         return float(np.allclose(mean, 0))
     # What cannot vary must be 0: a fixed sum of weights says nothing.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.uplift_learners import Ints, Numbers
+from training.uplift_learners import Bools, Ints, Numbers
 
 _LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
 _DRAWS = 10_000  # of the widest of several intervals
@@ -23,21 +23,32 @@ class Estimate(NamedTuple):
         return Estimate(self.value - amount, self.low - amount, self.high - amount)
 
 
-def pairs_of(scores: Numbers, customer: Ints) -> dict[tuple[int, int], Estimate]:
-    """What each arm has more than each other, (more, less) -> estimate; all intervals hold together."""
-    arms = scores.shape[1]
+def pairs_of(scores: Numbers, customer: Ints, could: Bools) -> dict[tuple[int, int], Estimate]:
+    """What each arm has more than each other, (more, less) -> estimate; all intervals hold together.
+
+    scores: pseudo-outcomes, [n, K]. could: which arms were possible, [n, K]; where one is not, the control
+    stands for it. Of two arms, the rows that could have had either tell.
+    """
+    arms, had = scores.shape[1], np.where(could, scores, scores[:, :1])
     places = [(k, j) for k in range(arms) for j in range(k)]
-    columns = np.column_stack([scores[:, k] - scores[:, j] for k, j in places])
-    found = dict(zip(places, together(columns, customer), strict=True))
+    columns = np.column_stack([had[:, k] - had[:, j] for k, j in places])
+    rows = np.column_stack([could[:, k] | (could[:, j] if j else False) for k, j in places])
+    found = dict(zip(places, together(columns, customer, rows), strict=True))
     turned = {(j, k): Estimate(-one.value, -one.high, -one.low) for (k, j), one in found.items()}
     return found | turned | {(k, k): Estimate(0.0, 0.0, 0.0) for k in range(arms)}
 
 
-def together(columns: Numbers, customer: Ints) -> list[Estimate]:
-    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal)."""
-    mean = columns.mean(axis=0)
-    sums = np.column_stack([_summed(column, customer) for column in (columns - mean).T])
-    covariance = sums.T @ sums / len(columns) ** 2
+def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> list[Estimate]:
+    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal).
+
+    rows: over which rows each mean is, [n, m]; None: all.
+    """
+    own = np.ones(columns.shape, np.bool_) if rows is None else rows
+    counts = own.sum(axis=0).astype(np.float64)
+    mean = np.where(own, columns, 0.0).sum(axis=0) / counts
+    centred = np.where(own, columns - mean, 0.0)
+    sums = np.column_stack([_summed(column, customer) for column in centred.T])
+    covariance = sums.T @ sums / np.outer(counts, counts)
     error = np.sqrt(np.diag(covariance))
     level = _LEVEL
     if len(mean) > 1:

@@ -20,6 +20,7 @@ from training.terms import digits, knots_of, spread
 
 Numbers = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 _COMMON = {
     **DETERMINISTIC,
@@ -74,7 +75,7 @@ class Boosting:
         data = lightgbm.Dataset(matrix, np.zeros(len(matrix)), feature_name=names, params=self._parameters)
         self._data = data.construct()
 
-    def fit(self, rows: NDArray[np.bool_], y: Numbers, seed: int) -> Any:
+    def fit(self, rows: Bools, y: Numbers, seed: int) -> Any:
         """A booster of some rows [n], and the targets of all [n]."""
         part = self._data.subset(np.flatnonzero(rows), params=self._parameters).construct()
         part.set_label(y[rows])
@@ -91,7 +92,7 @@ class Outcomes:
         self._width, self._flags = matrix.shape[1], np.eye(arms, dtype=np.float32)[:, 1:]
         self._boosting = Boosting(np.hstack([matrix, self._flags[arm]]), OUTCOME, OUTCOME_ROUNDS, 200, 20)
 
-    def fit(self, rows: NDArray[np.bool_], y: Numbers, seed: int) -> Outcome:
+    def fit(self, rows: Bools, y: Numbers, seed: int) -> Outcome:
         """Of some rows [n], and the outcomes of all [n]."""
         booster, flags = self._boosting.fit(rows, y, seed), self._flags
 
@@ -121,9 +122,10 @@ class Trees:
     def __init__(self, matrix: Rows) -> None:
         self._boosting = Boosting(matrix, EFFECT, EFFECT_ROUNDS, 50, 50)
 
-    def fit(self, rows: NDArray[np.bool_], effects: Numbers, seed: int) -> Learned:
-        """Of some rows [n], and all rows' pseudo-outcomes' differences from the control's, [n, K - 1]."""
-        boosters = [self._boosting.fit(rows, column, seed) for column in effects.T]
+    def fit(self, rows: Bools, effects: Numbers, seed: int) -> Learned:
+        """Of each arm's rows, and all rows' pseudo-outcomes' differences from the control's, [n, K - 1]."""
+        pairs = zip(rows.T, effects.T, strict=True)
+        boosters = [self._boosting.fit(own, column, seed) for own, column in pairs]
 
         def raw(x: Rows) -> Numbers:
             return np.column_stack([_predicted(booster, x) for booster in boosters])
@@ -158,8 +160,16 @@ class Splines:
             self._specs.append((str(place), knots, mean, scale, float(null.mean())))
         self.design = np.hstack(parts) if parts else np.empty((len(matrix), 0))
 
-    def fit(self, rows: NDArray[np.bool_], effects: Numbers) -> Learned:
-        """Of some rows [n], and all rows' pseudo-outcomes' differences from the control's, [n, K - 1]."""
+    def fit(self, rows: Bools, effects: Numbers) -> Learned:
+        """Of each arm's rows, and all rows' pseudo-outcomes' differences from the control's, [n, K - 1]."""
+        if (rows == rows[:, :1]).all():  # solved at once
+            parts = self._solved(rows[:, 0], effects)
+        else:
+            parts = [self._solved(own, effects[:, [k]])[0] for k, own in enumerate(rows.T)]
+        scorers = [LogisticScorer(part, self._names) for part in parts]
+        return Learned(lambda x: np.column_stack([scorer.raw(x) for scorer in scorers]), tuple(parts))
+
+    def _solved(self, rows: Bools, effects: Numbers) -> list[Logistic]:
         design, target = self.design[rows], effects[rows]
         centre, level = design.mean(axis=0), target.mean(axis=0)
         design, target = design - centre, target - level
@@ -174,12 +184,10 @@ class Splines:
             errors.append(left / (1 - (1 + (values / (values + penalty)).sum()) / n) ** 2)
             solutions.append(basis @ solved)
         best = np.argmin(errors, axis=0)
-        parts = [
+        return [
             self._component(solutions[choice][:, k], level[k] - centre @ solutions[choice][:, k])
             for k, choice in enumerate(best)
         ]
-        scorers = [LogisticScorer(part, self._names) for part in parts]
-        return Learned(lambda x: np.column_stack([scorer.raw(x) for scorer in scorers]), tuple(parts))
 
     def _component(self, weights: Numbers, intercept: float) -> Logistic:
         terms, at = [], 0

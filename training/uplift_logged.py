@@ -1,4 +1,10 @@
-"""The trial that the ledger holds: decisions in which every compared action could have been drawn."""
+"""The trial that the ledger holds: each action against "nothing", on the decisions where both could be drawn.
+
+What could be drawn differs by decision: eligibility, consent, limits and pauses decide it, and the ledger
+keeps the chances that were left. So each action is compared on its own decisions, all of them, whatever was
+drawn: `uplift` says how, and why not on pairs. Actions that were drawn too seldom are left out with their
+decisions, and the others' chances are those among what is left; so the chances stay exact.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -31,30 +37,30 @@ class LoggedTrial(NamedTuple):
 def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> LoggedTrial:
     """Compare actions by logged lots; without lots, by estimated propensities, and then nothing is claimed.
 
-    arms: names of actions; by default all that were drawn often enough beside each other. Whom the holdout
-    keeps from marketing is in no lottery. NotEnoughData, UsageError for a name that is no action.
+    arms: names of actions; by default all that were drawn often enough where "nothing" could be too. Whom the
+    holdout keeps from marketing is in no lottery. NotEnoughData, UsageError for a name that is no action.
     """
     if unknown := set(arms) - set(logged.actions):
         raise UsageError(
             f"no decision knows {', '.join(sorted(unknown))}: it knows {', '.join(logged.actions)}"
         )
     usable = logged.mature & ~logged.holdout
-    drawn = usable & (logged.given < 1)
     wanted = [logged.actions.index(name) for name in arms if name != "nothing"]
-    chosen = wanted or _often(logged, drawn)
-    left = _left_out(logged, [0, *chosen], bool(wanted))
-    rows = _lottery(logged, drawn, [0, *chosen])
-    if len(chosen) and _enough(logged, rows, [0, *chosen]):
-        places = np.array([0, *chosen])
+    drawn = [k for k in range(1, len(logged.actions)) if _enough(logged, _lottery(logged, usable, [0, k]), k)]
+    chosen = [k for k in wanted or drawn if k in drawn]
+    if chosen and len(chosen) >= len(wanted):
+        places = np.array([0, *sorted(chosen)])
+        rows = _lottery(logged, usable, places.tolist())
+        left = _left_out(logged, places.tolist(), rows, bool(wanted))
         given = logged.given[rows] / logged.chances[rows][:, places].sum(axis=1)
         trial = _trial(logged, rows, places, given, "randomised")
         return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), None, tuple(left))
     chosen = wanted or [
-        k for k in range(1, len(logged.actions)) if _enough(logged, usable & (logged.action == k), [k])
+        k for k in range(1, len(logged.actions)) if _customers(logged, usable & (logged.action == k)) >= LEAST
     ]
-    places = np.array([0, *chosen])
+    places = np.array([0, *sorted(chosen)])
     rows = usable & np.isin(logged.action, places)
-    if not chosen or not _enough(logged, rows, places.tolist()):
+    if not chosen or min(_customers(logged, rows & (logged.action == k)) for k in places) < LEAST:
         counts = ", ".join(
             f"{name} {int((usable & (logged.action == k)).sum())}" for k, name in enumerate(logged.actions)
         )
@@ -98,35 +104,43 @@ def reported_of_all(logged: Logged) -> Check:
     ))  # fmt: skip
 
 
-def _often(logged: Logged, drawn: np.ndarray) -> list[int]:
-    """Actions, the most frequent first, each that leaves enough decisions in which all could be drawn."""
-    counts = np.bincount(logged.action[drawn], minlength=len(logged.actions))
-    chosen: list[int] = []
-    for k in np.argsort(-counts, kind="stable"):
-        if k == 0 or counts[k] < LEAST:
-            continue
-        if _enough(logged, _lottery(logged, drawn, [0, *chosen, int(k)]), [0, *chosen, int(k)]):
-            chosen.append(int(k))
-    return sorted(chosen)
+def _lottery(logged: Logged, usable: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Decisions for one of these actions, at which "nothing" and another of them could have been drawn."""
+    left = logged.chances[:, list(places)] > 0
+    lots = usable & (logged.given < 1) & left[:, 0] & left[:, 1:].any(axis=1)
+    return np.asarray(lots & np.isin(logged.action, places))
 
 
-def _lottery(logged: Logged, drawn: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    possible = (logged.chances[:, list(places)] > 0).all(axis=1)
-    return np.asarray(drawn & possible & np.isin(logged.action, places))
+def _enough(logged: Logged, rows: np.ndarray, action: int) -> bool:
+    """Whether enough customers got the action, and enough nothing."""
+    return all(_customers(logged, rows & (logged.action == k)) >= LEAST for k in (0, action))
 
 
-def _enough(logged: Logged, rows: np.ndarray, places: Sequence[int]) -> bool:
-    return all(len(np.unique(logged.customer[rows & (logged.action == k)])) >= LEAST for k in places)
+def _customers(logged: Logged, rows: np.ndarray) -> int:
+    return len(np.unique(logged.customer[rows]))
 
 
-def _left_out(logged: Logged, places: Sequence[int], wanted: bool) -> list[Words]:
+def _left_out(logged: Logged, places: Sequence[int], rows: np.ndarray, wanted: bool) -> list[Words]:
     left = []
     others = [name for k, name in enumerate(logged.actions) if k not in places]
     if others and not wanted:
         shown = ", ".join(others)
         left.append(Words(
-            f"not compared, too seldom drawn beside the others: {shown}",
-            f"未比较（与其他行动并列抽取过少）：{shown}",
+            f"not compared, too seldom drawn where nothing could have been drawn too: {shown}",
+            f"未比较（可与不采取行动一并抽取的次数过少）：{shown}",
+        ))  # fmt: skip
+    final = logged.mature & ~logged.holdout
+    alone = int((final & (logged.given >= 1)).sum())
+    if alone:
+        left.append(Words(
+            f"{alone:,} decisions left nothing to chance",
+            f"{alone:,}次决策未留随机性",
+        ))  # fmt: skip
+    unlike = int((final & ~rows).sum()) - alone
+    if unlike:
+        left.append(Words(
+            f"{unlike:,} decisions were for actions that are not compared, or could not be for nothing",
+            f"{unlike:,}次决策选择了未比较的行动，或不可能不采取行动",
         ))  # fmt: skip
     young = int((~logged.mature).sum())
     if young:
@@ -157,6 +171,7 @@ def _trial(logged: Logged, rows: np.ndarray, places: np.ndarray, given: Numbers,
         np.ascontiguousarray(matrix[:, varies]), names, tuple(logged.actions[k] for k in places),
         np.searchsorted(places, logged.action[rows]).astype(np.int64), np.minimum(given, 1.0), goals,
         customer, evidence,
+        possible=logged.chances[rows][:, places] > 0 if evidence == "randomised" else None,
     )  # fmt: skip
 
 

@@ -109,28 +109,37 @@ def shown(one: Estimate, sign: bool = False) -> str:
 def arms(found: Uplift) -> Sheet:
     """Each arm, its effect and who would get it."""
     shares = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
-    policy = shares if found.personal else np.eye(len(found.arms))[found.best]
+    policy = shares if found.personal else _of_best(found)
     rows = [
         (
-            name, int(found.rows[k]), shown(found.means[k]), shown(found.effects[k], True) if k else None,
-            f"{found.costs[k]:g}", f"{policy[k]:.0%}",
+            name, int(found.rows[k]), f"{found.reach[k]:.0%}", shown(found.means[k]),
+            shown(found.effects[k], True) if k else None, f"{found.costs[k]:g}", f"{policy[k]:.0%}",
         )
         for k, name in enumerate(found.arms)
     ]  # fmt: skip
     return Sheet(
         Words("Arms", "方案"),
         (
-            Words("arm", "方案"), Words("customers", "客户数"), words("mean {o}", "平均{o}", o=found.outcome),
+            Words("arm", "方案"), Words("decisions", "决策数"), Words("possible for", "可得占比"),
+            words("mean {o}", "平均{o}", o=found.outcome),
             words("over {c}", "比{c}多", c=found.arms[0]), Words("cost", "成本"),
             Words("of the policy", "策略占比"),
         ),
-        tuple(rows), right=(1, 2, 3, 4, 5),
+        tuple(rows), right=(1, 2, 3, 4, 5, 6),
         note=Words(
-            "Means if everyone had the arm, doubly robust, with 95 % intervals. The intervals of all "
-            "differences between arms hold together.",
-            "“若所有人都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。",
+            "Means if everyone for whom it is possible had the arm, doubly robust, with 95 % intervals. The "
+            "intervals of all differences between arms hold together.",
+            "“若所有可得者都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。",
         ),
     )  # fmt: skip
+
+
+def _of_best(found: Uplift) -> np.ndarray:
+    """Shares of the best constant arm, and of the control where it is not possible."""
+    share = np.zeros(len(found.arms))
+    share[found.best] += found.reach[found.best]
+    share[0] += 1 - found.reach[found.best]
+    return share
 
 
 def fifths(found: Uplift) -> Sheet:

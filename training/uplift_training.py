@@ -156,7 +156,7 @@ def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
         "reported": Words("outcomes as reported by decision", "结果：按决策上报"),
         "log": Words("outcomes from the customer log", "结果：取自客户日志"),
     }[logged.source]
-    notes = [taught.verdict, source, *of.left]
+    notes = [taught.verdict, source, *_compared(of.trial), *of.left]
     if of.reach is not None:
         notes.append(words(
             "{share} of customers could have had any of the actions, by estimated propensities",
@@ -168,10 +168,24 @@ def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
     return notes
 
 
+def _compared(trial: Trial) -> list[Words]:
+    """On how many of its decisions each action was compared, where these are not all."""
+    reach = dict(zip(trial.arms, trial.could.sum(axis=0), strict=True))
+    return [
+        words(
+            "{arm} is compared with {control} on the {n} of {all} decisions where both could be drawn",
+            "{arm}与{control}在两者均可抽取的{n}次决策上比较（共{all}次）",
+            arm=arm, control=trial.arms[0], n=f"{count:,}", all=f"{len(trial):,}",
+        )
+        for arm, count in reach.items()
+        if count < len(trial)
+    ]  # fmt: skip
+
+
 def _digest(of: LoggedTrial, logged: Logged) -> str:
     """Of the decisions and of what came of them."""
     found = sha256(json.dumps([logged.ids[row] for row in of.rows]).encode())
-    for values in (of.trial.matrix, of.trial.given, *of.trial.outcomes.values()):
+    for values in (of.trial.matrix, of.trial.given, of.trial.could, *of.trial.outcomes.values()):
         found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()
 

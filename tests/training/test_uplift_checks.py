@@ -29,7 +29,18 @@ def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
     assert "sample ratio mismatch" in found.words.en
     assert "mail" in found.words.en
     counts = np.bincount(trial.arm)
-    assert _differ(_weights(trial)) == pytest.approx(chisquare(counts, [3200, 2400, 2400]).pvalue, abs=0.02)
+    peer = chisquare(counts, [3200, 2400, 2400]).pvalue
+    assert _differ(_weights(trial), trial.customer) == pytest.approx(peer, abs=0.02)
+
+
+def test_a_lottery_of_customers_is_no_mismatch_of_their_rows() -> None:
+    """Else: a trial that draws a customer once, and keeps ten rows of each, is refused as broken."""
+    wrong = 0
+    for seed in range(40):
+        trial, _ = trial_by_hand("none", rows=500, seed=seed)
+        rows = np.repeat(np.arange(500), 10)
+        wrong += sum(check(trial.part(rows)).holds is False for check in (sample_ratio, before_decision))
+    assert wrong <= 1
 
 
 def test_shares_that_were_taken_as_found_are_not_called_checked() -> None:
