@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from homes import copy_of
+from copies import copy_of
 from sklearn.metrics import roc_auc_score
 
 from features.compute.builds import Build

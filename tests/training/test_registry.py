@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from cards_by_hand import model_by_hand, registered
-from homes import copy_of
+from copies import copy_of
 from mlflow import MlflowClient
 
 from features.compute.builds import Build
