@@ -212,10 +212,13 @@ def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, flo
     return {name: round(value, evaluate.DIGITS) for name, value in told.items()}
 
 
-def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) -> dict[str, Any]:
+def backtest_of(
+    steps: Sequence[Step], held_out: Sequence[Bools] | None = None, scarce: bool = False
+) -> dict[str, Any]:
     """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin.
 
-    held_out: who of each origin's customers is in the policy's holdout, and was left alone.
+    held_out: who of each origin's customers is in the policy's holdout, and was left alone. scarce: whether
+    the log gives fewer origins than a release wants.
     """
     held_out = held_out or [np.zeros(len(step.part), np.bool_) for step in steps]
     names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
@@ -228,6 +231,7 @@ def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) 
         "metrics": metrics,
         "gains": gains,
         "contacts": _groups(steps, held_out),
+        "scarce": scarce,
         "origins": [_origin(step, held) for step, held in zip(steps, held_out, strict=True)],
     }
 
