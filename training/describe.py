@@ -115,11 +115,11 @@ def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[s
     """The card with what its candidates are fitted with, and what was asked of its features before."""
     moments = len(asked["recomputed_at"])
     told = Text(
-        f"No feature looks ahead: all {asked['features']} were computed again for up to {asked['customers']} "
-        f"customers at {moments} moments from a log that ended there and had other ids, and were the same; "
-        "none tells what comes next by so much better than what comes after that, nor months before by so "
-        "much better than what comes next, as one that peeks would.",
-        f"没有特征窥视未来：{asked['features']}个特征在{moments}个时点、至多"
+        f"No feature was found to look ahead: all {asked['features']} were computed again for up to "
+        f"{asked['customers']} customers at {moments} moments from a log that ended there and had other ids, "
+        "and were the same; none tells what comes next by so much better than what comes after that, nor "
+        "months before by so much better than what comes next, as one that peeks would.",
+        f"未发现窥视未来的特征：{asked['features']}个特征在{moments}个时点、至多"
         f"{asked['customers']}名客户上用截止到该时点、更换全部编号的日志重新计算，"
         "结果一致；也没有特征对近期的预测力异常高于其后时段，或提前数月对某一时段的预测力异常高于近期。",
     )
