@@ -1,4 +1,4 @@
-"""Copies of a home that a test may change: hard links, for log and snapshots are replaced, not edited."""
+"""Copies of a home that a test may change: its parquet is linked, for that is replaced, not edited."""
 
 import os
 import shutil
@@ -9,8 +9,15 @@ from features.settings import Settings
 
 
 def copy_of(settings: Settings, home: Path) -> Settings:
-    """The same log and snapshots in another folder, at no cost."""
+    """The same log and snapshots in another folder, at no cost; registry and releases are not shared."""
     for folder in ("log", "parts", "rejects", "snapshots"):
         if (settings.home / folder).exists():
-            shutil.copytree(settings.home / folder, home / folder, copy_function=os.link)
+            shutil.copytree(settings.home / folder, home / folder, copy_function=_linked)
     return replace(settings, home=home)
+
+
+def _linked(source: str, copy: str) -> None:
+    if source.endswith(".parquet"):
+        os.link(source, copy)
+    else:
+        shutil.copy2(source, copy)

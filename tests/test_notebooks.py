@@ -1,5 +1,6 @@
 """The notebooks that a data scientist opens first must run as they stand, one after the other."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,8 @@ SAYS = {
     "1": ("released churn_28d version 1",),
     "2": ("released milk_7d version 1", "released milk_7d version 2", "would not release milk_7d version 3"),
 }
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +29,13 @@ def home(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setting
 def test_a_notebook_runs_from_the_first_cell_to_the_last(
     path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PROPENSITY_HOME", str(home.home))
+    """Else: a stranger meets an error, or, for Jupyter starts a notebook in its own folder, an empty home."""
+    monkeypatch.setenv("PROPENSITY_HOME", os.path.relpath(home.home, ROOT))
     monkeypatch.setenv("IPYTHONDIR", str(home.home / "ipython"))
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=Path.cwd())
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=path.parent)
     printed = [
         text for cell in notebook.cells for out in cell.get("outputs", []) for text in [out.get("text", "")]
     ]

@@ -115,12 +115,13 @@ def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[s
     """The card with what its candidates are fitted with, and what was asked of its features before."""
     moments = len(asked["recomputed_at"])
     told = Text(
-        f"No feature looks ahead: all {asked['features']} were computed again for up to {asked['customers']} "
-        f"customers at {moments} moments from a log that ended there, and were the same; none tells what "
-        "comes next by so much better than what comes after that, as one that peeks would.",
-        f"没有特征窥视未来：{asked['features']}个特征在{moments}个时点、至多"
-        f"{asked['customers']}名客户上用截止到该时点的日志重新计算，"
-        "结果一致；也没有特征对近期的预测力异常高于其后时段。",
+        f"No feature was found to look ahead: all {asked['features']} were computed again for up to "
+        f"{asked['customers']} customers at {moments} moments from a log that ended there and had other ids, "
+        "and were the same; none tells what comes next by so much better than what comes after that, nor "
+        "months before by so much better than what comes next, as one that peeks would.",
+        f"未发现窥视未来的特征：{asked['features']}个特征在{moments}个时点、至多"
+        f"{asked['customers']}名客户上用截止到该时点、更换全部编号的日志重新计算，"
+        "结果一致；也没有特征对近期的预测力异常高于其后时段，或提前数月对某一时段的预测力异常高于近期。",
     )
     return msgspec.structs.replace(
         card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)
@@ -211,10 +212,13 @@ def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, flo
     return {name: round(value, evaluate.DIGITS) for name, value in told.items()}
 
 
-def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) -> dict[str, Any]:
+def backtest_of(
+    steps: Sequence[Step], held_out: Sequence[Bools] | None = None, scarce: bool = False
+) -> dict[str, Any]:
     """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin.
 
-    held_out: who of each origin's customers is in the policy's holdout, and was left alone.
+    held_out: who of each origin's customers is in the policy's holdout, and was left alone. scarce: whether
+    the log gives fewer origins than a release wants.
     """
     held_out = held_out or [np.zeros(len(step.part), np.bool_) for step in steps]
     names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
@@ -227,6 +231,7 @@ def backtest_of(steps: Sequence[Step], held_out: Sequence[Bools] | None = None) 
         "metrics": metrics,
         "gains": gains,
         "contacts": _groups(steps, held_out),
+        "scarce": scarce,
         "origins": [_origin(step, held) for step, held in zip(steps, held_out, strict=True)],
     }
 

@@ -98,6 +98,7 @@ def train(
     here = require_declared(build, features, shop)
     when = samples.timeline(target, build, as_of, origins)
     learnt, left_out = samples.columns(build, features, when)
+    scarce = len(when.origins) < min(origins, samples.LEAST_ORIGINS)
     steps = len(when.origins) + 5
 
     def say(what: str, done: int) -> None:
@@ -114,8 +115,9 @@ def train(
     recipe = {
         "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
         "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
-        "known_by": iso(when.known_by), "lightgbm": lightgbm.__version__, "features": learnt,
-        "leaks": leaks.RULES, "currency": shop.currency, "attributes": [shop.segments, shop.protected],
+        "known_by": iso(when.known_by), "scarce": scarce, "lightgbm": lightgbm.__version__,
+        "features": learnt, "leaks": leaks.RULES, "currency": shop.currency,
+        "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
     }  # fmt: skip
     if cluster:  # other sums than this machine's, and of so many parts
@@ -166,7 +168,7 @@ def train(
             ]
             say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            card = describe.with_figures(card, judged, describe.backtest_of(walked, held))
+            card = describe.with_figures(card, judged, describe.backtest_of(walked, held, scarce))
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)

@@ -18,18 +18,27 @@ from serving.cards import ModelCard
 from serving.models import Model
 from training import baselines, describe, pooled
 from training.comparison import Comparison
+from training.samples import LEAST_ORIGINS
 
 # What a release must beat; the untuned LightGBM is a tool, no sceptic.
 SCEPTICS = ("recency", "logistic_rfm", "bgnbd")
 MARGIN = 0.005  # of AUC, that a challenger's paired lower bound may lie below the champion's
 SEGMENT = 0.02  # of AUC, that no segment may lose beyond its interval
-LEAST_ORIGINS = 3  # with fewer moments, whoever releases it is told
 BYTES, SECONDS = 50_000_000, 0.01  # of a release, and to score one customer, median
 
 
 def objections(model: Model, folder: Path, champion: Comparison | None) -> list[Words]:
     """Why it may not be released; empty: it may. champion: the model against what is in force, if any."""
     found = against_sceptics(model.card)
+    if _few(model.card) and not model.card.backtest.get("scarce"):
+        at = _moments(model.card)
+        found.append(
+            Words(
+                f"it was judged {at.en} only, which a season can flatter, and {LEAST_ORIGINS} are needed: "
+                "train without --origins",
+                f"仅{at.zh}评估，可能受季节影响而偏乐观，至少需{LEAST_ORIGINS}个：请不带 --origins 重新训练",
+            )
+        )
     if champion is not None:
         found += against_champion(champion)
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -48,17 +57,29 @@ def cautions(card: ModelCard) -> list[Words]:
     if "observed_over_expected" not in card.metrics:
         return []
     found = []
-    if 0 < (origins := len(card.backtest.get("origins", ()))) < LEAST_ORIGINS:
+    if _few(card) and card.backtest.get("scarce"):
+        at = _moments(card)
         found.append(
             Words(
-                f"It was judged at {origins} moment{'s' * (origins > 1)} only, which a season can flatter: "
-                "train without --origins.",
-                f"仅在{origins}个时点评估，可能受季节影响而偏乐观：请不带 --origins 重新训练。",
+                f"It was judged {at.en} only, which a season can flatter: the log gives this target no more. "
+                "Watch it (`propensity monitor run`), and train it again when the log is longer, or now a "
+                "target with a shorter horizon.",
+                f"仅{at.zh}评估，可能受季节影响而偏乐观：日志只能为该目标提供这些时点。请持续监控"
+                "（`propensity monitor run`），日志更长后重新训练，或现在改为训练预测期更短的目标。",
             )
         )
     holds, level = describe.level_of(card)
     groups = describe.groups_off(card)
     return [*found, *([] if holds else [level]), *([groups] if groups else [])]
+
+
+def _few(card: ModelCard) -> bool:
+    return len(card.backtest.get("origins", ())) < LEAST_ORIGINS
+
+
+def _moments(card: ModelCard) -> Words:
+    origins = len(card.backtest.get("origins", ()))
+    return Words(f"at {origins} moment{'s' * (origins != 1)}", f"在{origins}个时点")
 
 
 def against_sceptics(card: ModelCard) -> list[Words]:

@@ -1,17 +1,17 @@
 """Does a feature look ahead? Then its model is good in every figure, and useless on the day that it serves.
 
-Two ways to find out, both before anything is fitted:
+Three ways to find out, all before anything is fitted:
 * Recomputed: some customers' features are computed again from a log that ends at the moment. Whatever a
   feature may declare, a value that differs was made of something that was not known then.
-* By its power: what a feature tells of the first day is hardly more than what it tells of the second, as the
-  third shows, or of that weekday a week later. One that peeks knows the first day alone. This also finds what
-  no log can tell, such as rows that claim to have been known before they were. The same is asked of the
-  horizon, beside the next one.
+* Under other ids: customers, orders and all other rows have other ids in that log. A value that differs was
+  made of a list of ids in a declaration, which says at every moment what was known when it was written.
+* By its power (`foresight`): this also finds what no log can tell, such as rows that claim to have been known
+  before they were.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from scipy.stats import rankdata
+import pyarrow.parquet as pq
 
 from features.compute.builds import Build
 from features.compute.engine import compute
@@ -28,24 +27,25 @@ from features.contracts import part_of
 from features.definitions import Feature
 from features.errors import TrainingError
 from features.log import Log
-from features.moments import DAY, iso
+from features.moments import iso
 from features.shop import Shop
 from serving.booster import Rows
-from training import pooled
-from training.labels import labels
+from training import foresight
 from training.samples import Dataset, Part
 from training.targets import Target
 
-Numbers = NDArray[np.float64]
-
 CUSTOMERS = 200  # at most, recomputed at each of three moments
-ROWS = 40_000  # at most, that powers are measured on
-AHEAD = 0.1  # of AUC: far more than any honest feature of the public logs has
-SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
-FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
-LEAST = 50  # of each kind of outcome: with fewer there is no power to speak of
+# Columns whose values say which customer, order or other row it is, and nothing of it. `source_id` and `ref`
+# are others' ids; those of places, goods and campaigns may tell something.
+IDS = (
+    "customer_id", "source_id", "order_id", "contact_id", "response_id", "interaction_id", "case_id",
+    "survey_id", "ref",
+)  # fmt: skip
 # Part of every model's recipe: a version is found again only if it was asked the same.
-RULES = (CUSTOMERS, ROWS, AHEAD, SURE, LEAST)
+RULES = (
+    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST, foresight.EARLIEST,
+    foresight.SPAN,
+)  # fmt: skip
 
 
 def require_none(
@@ -56,15 +56,23 @@ def require_none(
 
     features: all that the build has.
     """
-    wrong = recomputed(made_of(build, log), shop, features, data)
     found = []
-    if wrong:
+    wrong = recomputed(made_of(build, log), shop, features, data)
+    # What differs is asked again with the ids that are: is it still another value?
+    ahead = recomputed(made_of(build, log), shop, features, data, renamed=False) if wrong else []
+    if ahead:
         found.append(
-            f"{', '.join(wrong)} had other values than the log gives that ends at the moment. Run "
+            f"{', '.join(ahead)} had other values than the log gives that ends at the moment. Run "
             "`propensity features build` for them anew; if that changes nothing, correct the declaration "
             "(`propensity check`)"
         )
-    told = powers(target, data)
+    if named := [name for name in wrong if name not in ahead]:
+        found.append(
+            f"{', '.join(named)} depended on ids, not on what the log tells of their rows: a list of ids in "
+            "a declaration says at every moment what was known when it was written. Ingest it as tags or "
+            "scores, with the day on which it was known, or take the feature out of the declarations"
+        )
+    told = foresight.peeking(target, data)
     if peeking := {name: gap for name, gap in told.items() if name not in wrong}:
         listed = ", ".join(f"{name} (by {gap:.2f} of AUC)" for name, gap in peeking.items())
         found.append(
@@ -72,13 +80,24 @@ def require_none(
             "from what followed, or whose known_at is earlier than anybody knew of them, and correct the "
             "source; or take the feature out of the declarations"
         )
+    seen = foresight.foreseeing(target, data)
+    if foreseeing := {name: one for name, one in seen.items() if name not in (*wrong, *told)}:
+        listed = ", ".join(
+            f"{name} (by {gap:.2f} of AUC, what came from {iso(start)[:10]} on)"
+            for name, (gap, start) in foreseeing.items()
+        )
+        found.append(
+            f"{listed} told months before far better what came then than what came next, as a list does that "
+            "was made afterwards. Give its rows the known_at at which it was made, or take the feature out "
+            "of the declarations"
+        )
     if found:
         raise TrainingError(f"{target.name} is not trained, features look ahead: {'; '.join(found)}")
     return {
         "features": len(data.features),
         "recomputed_at": [iso(moment) for moment in _asked(data)],
         "customers": CUSTOMERS,
-        "largest_allowed": AHEAD,
+        "largest_allowed": foresight.AHEAD,
     }
 
 
@@ -88,8 +107,12 @@ def made_of(build: Build, log: Log) -> Log:
     return log if build.log == log.fingerprint or not folder.is_dir() else Log.at(folder)
 
 
-def recomputed(log: Log, shop: Shop, features: Mapping[str, Feature], data: Dataset) -> list[str]:
-    """The columns that differ, for some customer and moment, from what was known then."""
+def recomputed(
+    log: Log, shop: Shop, features: Mapping[str, Feature], data: Dataset, renamed: bool = True
+) -> list[str]:
+    """The columns that differ, for some customer and moment, from what was known then; renamed: in a log
+    with other ids.
+    """
     some: dict[datetime, Part] = {}
     for moment in _asked(data):
         part = data.at(moment)
@@ -99,12 +122,36 @@ def recomputed(log: Log, shop: Shop, features: Mapping[str, Feature], data: Data
     with TemporaryDirectory(prefix="propensity-") as scratch:
         every = sorted({id for named in ids.values() for id in named})
         theirs = part_of(log, Path(scratch) / "theirs", every, known_by=None)
+        if renamed:
+            _rename(theirs)
+            ids = {moment: [str(_other(id)) for id in named] for moment, named in ids.items()}
+            every = [str(_other(id)) for id in every]
         for moment, part in some.items():
             past = part_of(theirs, Path(scratch) / f"{moment:%Y%m%d%H%M%S}", every, known_by=moment)
             now = _values(past, shop, features, moment, ids[moment], data.features)
             same = (part.matrix == now) | (np.isnan(part.matrix) & np.isnan(now))
             differ |= ~same.all(axis=0)
     return [name for name, wrong in zip(data.features, differ, strict=True) if wrong]
+
+
+def _rename(log: Log) -> None:
+    """Give a log other ids, in its own files; the order of the rows by them is another, too."""
+    for path in (path for name in log.tables for path in log.paths(name)):
+        table = pq.read_table(path, partitioning=None)
+        for name in (name for name in IDS if name in table.column_names):
+            coded = table[name].combine_chunks().dictionary_encode()
+            others = pa.array([_other(id) for id in coded.dictionary.to_pylist()], pa.string())
+            column = others.take(coded.indices)
+            table = table.set_column(table.column_names.index(name), table.field(name), column)
+        pq.write_table(table, path)
+
+
+def _other(id: str | None) -> str | None:
+    """Another id that begins with the same letters: these may tell a kind, such as returns."""
+    if id is None:
+        return None
+    kind = id[: next((place for place, sign in enumerate(id) if sign.isdigit()), len(id))]
+    return kind + sha256(id.encode()).hexdigest()
 
 
 def _asked(data: Dataset) -> tuple[datetime, ...]:
@@ -121,78 +168,3 @@ def _values(
     table = pa.concat_tables([table for _, table in compute(log, shop, features, [moment])])
     rows = table.take(pc.index_in(pa.array(ids, pa.string()), table["customer_id"].combine_chunks()))
     return np.column_stack([rows[name].to_numpy().astype(np.float32) for name in names])
-
-
-def powers(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, float]:
-    """Feature -> how much more of AUC it has for what comes next, by the events of the data, than it would
-    have if it did not look ahead, where that is more than `ahead`, beyond chance.
-    """
-    tables, by = data.events, data.timeline.known_by
-    of = replace(target, label="order") if target.label == "overdue" else target  # a silence has no day
-    days = target.horizon_days
-    found: dict[str, float] = {}
-    for windows in (FIRST_DAYS, ((0, days), (days, 2 * days))):
-        some = _sample(data, by - windows[-1][1] * DAY)
-        if not some:
-            continue
-        came = np.column_stack([_came(tables, of, data.ids, some, window, by) for window in windows])
-        if min(came.sum(axis=0).min(), (1 - came).sum(axis=0).min()) < LEAST:
-            continue
-        customer = np.concatenate([part.customer for part in some.values()])
-        for place, name in enumerate(data.features):
-            rank = np.concatenate([_rank(part.matrix[:, place]) for part in some.values()])
-            gap, error = _gap(rank, customer, came, ahead)
-            if gap > max(ahead, SURE * error):
-                found[name] = max(gap, found.get(name, 0.0))
-    return found
-
-
-def _sample(data: Dataset, until: datetime) -> dict[datetime, Part]:
-    """Some customers' rows, at every moment to `until`."""
-    when = data.timeline
-    parts = {m: data.at(m) for m in sorted({*when.moments, *when.origins}) if m <= until}
-    every = -(-sum(len(part) for part in parts.values()) // ROWS)
-    return {moment: part.rows(part.customer % every == 0) for moment, part in parts.items()}
-
-
-def _came(
-    tables: Mapping[str, pa.Table], target: Target, ids: Sequence[str], rows: Mapping[datetime, Part],
-    window: tuple[int, int], by: datetime,
-) -> Numbers:  # fmt: skip
-    """Whether the target's event came in that window of days after each row's moment, [n]."""
-    first, end = window
-    spine = pa.table(
-        {
-            "customer_id": pa.array([ids[n] for part in rows.values() for n in part.customer], pa.string()),
-            "moment": pa.array(
-                [moment + first * DAY for moment, part in rows.items() for _ in range(len(part))],
-                pa.timestamp("us", "UTC"),
-            ),
-        }
-    )
-    of = replace(target, horizon_days=end - first)
-    return labels(tables, spine, of, {moment + first * DAY: by for moment in rows})
-
-
-def _rank(values: NDArray[np.float32]) -> Numbers:
-    """Ranks among the rows of one moment, 0 to 1: what only tells moments apart, as the calendar does, is the
-    same for all. What is not known ranks below all values."""
-    return np.asarray(rankdata(np.where(np.isnan(values), -np.inf, values)) / len(values))
-
-
-def _gap(rank: Numbers, customer: NDArray[np.int64], came: Numbers, ahead: float) -> tuple[float, float]:
-    """(how much more of AUC for the first of the windows came [n, windows], its standard error if beyond
-    ahead). Either direction counts.
-    """
-    order = rankdata(rank)
-    ones = came.sum(axis=0)
-    power = (order @ came / ones - (ones + 1) / 2) / (len(came) - ones) - 0.5
-    first, *others = np.abs(power)
-    if len(others) > 1:  # what fades fast has faded as much from the second window to the third
-        others[0] += max(others[0] - others[1], 0.0)
-    gap = float(first - max(others))
-    if gap <= ahead:
-        return gap, 0.0
-    best = 1 + int(np.argmax(others))
-    ours, theirs = (np.sign(power[one]) * pooled.auc(came[:, one], order)[1] for one in (0, best))
-    return gap, float(np.sqrt((np.bincount(customer, ours - theirs) ** 2).sum()))

@@ -31,6 +31,7 @@ from training.treatment import treated
 
 STEP = 7 * DAY  # denser snapshots repeat nearly the same row and label
 ORIGINS = 6  # fewer say little about how figures vary with the season
+LEAST_ORIGINS = 3  # for a release: one or two may be those that suit a model
 BETWEEN = 28 * DAY  # origins: months apart if the log allows, so that they are different times
 FIT_MOMENTS = (8, 52)  # fewer is no season at all; more than a year repeats the season at a cost
 # Days of log before the first moment, and moments that every origin must have to learn from. A year's windows

@@ -1,16 +1,13 @@
 """Every target, declared once: what is predicted, for whom, how far ahead.
 
 To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propensity train`, the contracts
-(`problems`), the registry and the service pick it up by themselves.
+(`target.problems`), the registry and the service pick it up by themselves. What a target is: `target`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import pyarrow.compute as pc
 
-from features.compute.builds import Build
 from features.definitions import Feature
 from features.definitions import catalogue as feature_catalogue
 from features.errors import TrainingError, UsageError
@@ -19,113 +16,13 @@ from features.shop import Shop
 from features.toml import nearest
 from features.words import Words
 from serving.cards import Text
-from training import populations
-from training.populations import (
-    IN_A_GROUP,
-    NON_BUYERS,
-    REGULARS,
-    WITH_STAFF,
-    Population,
-    buyers,
-    contacted,
-)
+from training.populations import IN_A_GROUP, NON_BUYERS, REGULARS, WITH_STAFF, buyers, contacted
+from training.target import LABELS, NEVER, Target, problems
 
-Label = Literal[
-    "order",  # an order, also the first
-    "no_order",
-    "category_order",  # goods of one of `categories`; without any, of a category that this customer bought
-    "left_group",  # left a group
-    "left_staff",  # removed a member of staff from the contacts
-    "opt_out",  # opted out, or withdrew a consent to marketing
-    "overdue",  # silent at the horizon's end for longer than nine of ten of the customer's own gaps
-]
-Tone = Literal["bad", "good"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means.
-
-    monotone: feature -> 1 if its chance can only rise with it, all else equal, -1 if only fall: for what is
-    known, not for what is likely.
-    """
-
-    tables: tuple[str, ...]
-    higher_is: Tone
-    words: Words
-    monotone: Mapping[str, int] = field(default_factory=dict)
-
-
-LABELS: dict[Label, Kind] = {
-    "order": Kind(("orders",), "good", Words("an order", "有订单")),
-    "no_order": Kind(("orders",), "bad", Words("no order", "无订单"), {"days_since_order": 1}),
-    "category_order": Kind(("order_lines",), "good", Words("goods of a category", "购买某品类")),
-    "left_group": Kind(("memberships",), "bad", Words("left a group", "退出社群")),
-    "left_staff": Kind(("memberships",), "bad", Words("removed a staff contact", "删除导购")),
-    "opt_out": Kind(("responses", "consents"), "bad", Words("an opt-out", "退订")),
-    "overdue": Kind(("orders",), "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
-}
-
-# What no target's score may be used for, whatever it predicts: every card says so.
-NEVER: tuple[Words, ...] = (
-    Words(
-        "Never as a reason to refuse service, or to price differently between like customers.",
-        "不得据此拒绝服务，也不得对条件相同的客户差别定价。",
-    ),
-    Words(
-        "Never as a cause: what moves a score goes with what happens, it need not bring it about.",
-        "不得当作原因：影响分数的特征只是与结果相关，未必导致结果。",
-    ),
-    Words(
-        "Never outside its population, and never for another shop than the one whose log it learned from.",
-        "不得用于适用人群之外的客户，也不得用于日志来源以外的其他商家。",
-    ),
-    Words(
-        "Never as an uplift: it says who will, not whom a message or a coupon would change. "
-        "Only contacts drawn by lot can say that.",
-        "不得当作增益：它预测谁会这样做，而不是触达或优惠券会改变谁；后者只能由随机触达得出。",
-    ),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """One target. At a moment m the label looks at events with m < at <= m + horizon_days x 24 h.
-
-    population: whom it speaks of. label: what counts as 1. categories: for `category_order`, of which goods.
-    returned: whether an order, or a category's goods, counts that came back in full within the horizon.
-    higher_is: what a high probability means for the shop. score: what the probability is called, after
-    "raises the". reason: why this target, with this horizon and population. default: whether `propensity
-    train` without names trains it, if shop.toml names no `targets`. adjusted: whether it is meant as if
-    nobody were contacted (treatment.py); not where contacts are what brings it about.
-    """
-
-    name: str
-    horizon_days: int
-    population: Population
-    label: Label
-    words: Words
-    score: Words
-    higher_is: Tone
-    reason: Words | str  # text of a shop's own: in whatever language it is written
-    categories: tuple[str, ...] = ()
-    returned: bool = True
-    default: bool = True
-    adjusted: bool = True
-
-    @property
-    def why(self) -> Words:
-        """The reason in both languages, or as the shop wrote it."""
-        return Words(self.reason, self.reason) if isinstance(self.reason, str) else self.reason
-
-    @property
-    def counts(self) -> Words:
-        """What counts as 1, and whether what came back does."""
-        words = LABELS[self.label].words
-        if self.returned:
-            return words
-        return Words(f"{words.en}, unless it came back in full", f"{words.zh}（全部退货不计）")
-
+__all__ = [
+    "LABELS", "NEVER", "TARGETS", "Target", "catalogue", "chosen", "lacking", "of_shop",
+    "problems", "require_known", "strange_categories", "text",
+]  # fmt: skip
 
 TARGETS: tuple[Target, ...] = (
     Target(
@@ -332,33 +229,6 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
     return by_name
 
 
-def problems(target: Target, features: Mapping[str, Feature] | None = None) -> list[str]:
-    """The contract that every target must pass; empty when it does. features: all that are declared."""
-    found = []
-    if not target.name.endswith(f"_{target.horizon_days}d") or not target.name.isidentifier():
-        found.append(f"the name must end in its horizon, _{target.horizon_days}d, and be an identifier")
-    if not 1 <= target.horizon_days <= 365:
-        found.append(f"a horizon of {target.horizon_days} days is not within 1 to 365")
-    found += populations.problems(target.population, features)
-    if target.label not in LABELS:
-        close = nearest(target.label, LABELS).rstrip(".")
-        found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}{close}")
-    elif target.higher_is != LABELS[target.label].higher_is:
-        found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
-    if isinstance(target.categories, str):
-        found.append(f'categories is a text: write categories=("{target.categories}",)')
-    elif target.categories and target.label != "category_order":
-        found.append(f"categories go with the label category_order, not with {target.label}")
-    if target.label == "category_order" and not (target.categories or target.population.days):
-        found.append("without categories, the population must look back some days: what was bought in them")
-    plain = [name for name in ("words", "score") if not isinstance(getattr(target, name), Words)]
-    if plain:
-        found.append(f'{" and ".join(plain)}: expected Words("in English", "in Chinese"), not a plain text')
-    elif not all((*target.words, *target.score, *target.why)):
-        found.append("words and score in English and Chinese, and a reason, are needed")
-    return [f"target {target.name}: {problem}" for problem in found]
-
-
 def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> Words | None:
     """Why a target is absent from a log with those tables and a build with those features; None if it is not.
 
@@ -387,15 +257,6 @@ def strange_categories(targets: Iterable[Target], log: Log) -> list[str]:
         for name in target.categories
         if name not in known
     ]
-
-
-def available(targets: Mapping[str, Target], log: Log, build: Build) -> dict[str, Target]:
-    """The targets whose labels and populations the log and the build hold; others are absent, by name."""
-    return {
-        name: target
-        for name, target in targets.items()
-        if lacking(target, log.tables, build.features) is None
-    }
 
 
 def chosen(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from copies import copy_of
 from distributed import LocalCluster
-from homes import copy_of
 
 import propensity
 from features.compute.builds import Build

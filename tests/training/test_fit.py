@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from homes import copy_of
+from copies import copy_of
 from sklearn.metrics import roc_auc_score
 
 from features.compute.builds import Build
@@ -85,7 +85,9 @@ def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, 
     # It was asked whether its features look ahead when it was trained, and says so.
     assert again.card.leaks["features"] == len(again.card.features)
     assert again.card.leaks["recomputed_at"][-1] == iso(again.card.tested_on.moment)
-    assert any("No feature looks ahead" in note.en and "窥视" in note.zh for note in again.card.notes)
+    assert any(
+        "No feature was found to look ahead" in note.en and "窥视" in note.zh for note in again.card.notes
+    )
 
 
 def test_a_stricter_look_for_leaks_is_another_recipe(

@@ -116,7 +116,33 @@ def test_scores_from_elsewhere_are_judged_on_the_same_customers(
         compare(trained_home, log, build, target, (model, model), parse_moment("2017-11-26"))
 
 
-def test_a_release_is_warned_of_a_level_that_is_off_and_of_few_moments(tmp_path: Path) -> None:
+def test_what_was_judged_at_one_or_two_moments_is_refused_unless_the_log_gives_no_more(
+    tmp_path: Path,
+) -> None:
+    """Else: `--origins 1` picks the moment that suits a model; or a young shop can release nothing at all."""
+
+    def judged(origins: int, scarce: bool) -> tuple[list[str], list[str]]:
+        figures = figures_by_hand(1)["backtest"]
+        backtest = {**figures, "origins": figures["origins"][:origins], "scarce": scarce}
+        folder = model_by_hand(tmp_path / f"{origins} {scarce}", backtest=backtest)
+        model = models.load(folder)
+        said = gate.objections(model, folder, None), gate.cautions(model.card)
+        refused, warned = ([words.en for words in of if "judged at" in words.en] for of in said)
+        return refused, warned
+
+    assert judged(3, scarce=False) == ([], [])
+    (refused,), warned = judged(2, scarce=False)
+    assert "judged at 2 moments only" in refused
+    assert "train without --origins" in refused
+    assert warned == []
+    assert len(judged(0, scarce=False)[0]) == 1
+    refused, (warned,) = judged(1, scarce=True)
+    assert "judged at 1 moment only" in warned
+    assert "no more" in warned
+    assert refused == []
+
+
+def test_a_release_is_warned_of_a_level_that_is_off(tmp_path: Path) -> None:
     """Else: probabilities are taken at their word although the card says where they are not to be."""
     card = models.load(model_by_hand(tmp_path / "m")).card
     origins = [{"moment": f"2017-0{n}-01", **(OFF if n < 3 else HOLDS)} for n in (1, 2, 3)]
@@ -137,6 +163,5 @@ def test_a_release_is_warned_of_a_level_that_is_off_and_of_few_moments(tmp_path:
     level, groups = said(origins, off)
     assert level.startswith("Its level or slope is off at 2 of 3 origins (2017-01-01, 2017-02-01)")
     assert groups == "Its level is off in 1 group of customers (observed/expected): Channel app (1.20)."
-    few, level = said(origins[:1])
-    assert few.startswith("It was judged at 1 moment only")
+    (level,) = said(origins[:1])
     assert level.startswith("Its level or slope is off:")

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from homes import copy_of
+from copies import copy_of
 
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, NotEnoughData, UsageError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from homes import copy_of
+from copies import copy_of
 from optuna.trial import FixedTrial
 
 from features.errors import NotEnoughData

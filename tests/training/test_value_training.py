@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from homes import copy_of
+from copies import copy_of
 
 import monitoring
 from features import online

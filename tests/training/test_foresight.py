@@ -1,0 +1,133 @@
+"""What features tell, at which distance. If these fail, a list that was made afterwards becomes the best
+feature of all, or an honest shop cannot train."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.moments import DAY, parse_moment, to_us
+from training import foresight
+from training.samples import Dataset, Part, Timeline
+from training.targets import catalogue as targets
+
+CHURN = targets()["churn_28d"]
+STARTS, ENDS = parse_moment("2016-01-01"), parse_moment("2017-12-31")
+Days = NDArray[np.int64]  # of orders, since STARTS
+Column = Callable[[int], NDArray[np.float64]]  # the day of a moment -> a value a customer
+
+
+def with_column(data: Dataset, values: NDArray[np.float64]) -> Dataset:
+    """The data with another first column."""
+    matrix = data._rows.matrix.copy()
+    matrix[:, 0] = values
+    return replace(data, _rows=replace(data._rows, matrix=matrix))
+
+
+def with_list(data: Dataset, first: datetime, end: datetime) -> Dataset:
+    """The data with a list of who ordered between two moments, the same at every moment, as first column."""
+    orders = data.events["orders"]
+    at = orders["at"].cast(pa.int64()).to_numpy()
+    came = orders["customer_id"].filter(pa.array((at > to_us(first)) & (at <= to_us(end)))).unique()
+    listed = np.isin(np.array(data.ids), came.to_numpy(zero_copy_only=False))
+    return with_column(data, listed[data._rows.customer])
+
+
+def test_no_feature_of_the_real_log_is_blamed(churn_data: Dataset) -> None:
+    """Else: a false alarm keeps a shop from training at all. Half of the bound would do here."""
+    half = foresight.AHEAD / 2
+    assert foresight.peeking(CHURN, churn_data, half) == {}
+    assert foresight.foreseeing(CHURN, churn_data, half) == {}
+
+
+def test_a_feature_that_is_the_label_shows_in_its_power(churn_data: Dataset) -> None:
+    """Else: an imported score that was made afterwards is praised."""
+    label = churn_data._rows.label
+    data = with_column(churn_data, label + np.random.default_rng(1).normal(size=len(label)))
+    assert list(foresight.peeking(CHURN, data)) == [data.features[0]]
+
+
+def test_a_file_of_everybodys_last_order_is_found(churn_data: Dataset) -> None:
+    """Else: churn's AUC rises from .87 to .98 by a file that was written today, and nobody is told."""
+    orders = churn_data.events["orders"].group_by("customer_id").aggregate([("at", "max")])
+    last = dict(zip(*(orders[name].to_pylist() for name in ("customer_id", "at_max")), strict=True))
+    of_all = np.array([to_us(last[id]) for id in churn_data.ids], np.float64)
+    data = with_column(churn_data, of_all[churn_data._rows.customer] - of_all.min())
+    ((name, (gap, start)),) = foresight.foreseeing(CHURN, data).items()
+    assert (name, start) == (data.features[0], parse_moment("2017-12-03"))
+    assert gap > 2 * foresight.AHEAD
+
+
+def test_a_list_of_who_came_is_found_wherever_it_was_made(churn_data: Dataset) -> None:
+    """Else: only a list that was made at the log's very end is found out."""
+    for first, around in (("2017-12-03", "2017-12-03"), ("2017-07-20", "2017-07-16")):
+        moment = parse_moment(first)
+        found = foresight.foreseeing(CHURN, with_list(churn_data, moment, moment + 28 * DAY))
+        assert {name: start for name, (_, start) in found.items()} == {
+            churn_data.features[0]: parse_moment(around)
+        }
+
+
+def shop(orders: list[Days], columns: dict[str, Column]) -> Dataset:
+    """A shop of those orders, weekly from its second year on; its population are all customers."""
+    moments = tuple(STARTS + 7 * n * DAY for n in range(53, 101))
+    ids = tuple(f"c{n}" for n in range(len(orders)))
+    at = np.concatenate(orders) * (DAY.total_seconds() * 1e6) + to_us(STARTS) + 1
+    times = pa.array(at.astype(np.int64), pa.timestamp("us", "UTC"))
+    named = np.repeat(ids, [len(days) for days in orders])
+    table = pa.table(
+        {
+            "customer_id": pa.chunked_array([pa.array(named, pa.string())]), "at": times, "known_at": times,
+            "ref": pa.nulls(len(named), pa.string()),
+        }
+    )  # fmt: skip
+    of_moment = [np.column_stack([of((m - STARTS).days) for of in columns.values()]) for m in moments]
+    matrix = np.concatenate(of_moment).astype(np.float32)
+    who = np.tile(np.arange(len(ids)), len(moments))
+    rows = Part(matrix, np.zeros(len(who)), who, np.zeros(len(who), np.bool_))
+    when = Timeline(moments[:-4], moments[-1:], 28 * DAY, ENDS)
+    us = np.repeat([to_us(m) for m in moments], len(ids))
+    return Dataset(tuple(columns), when, ids, rows, us, {}, None, {"orders": table})
+
+
+def test_the_one_honest_feature_of_a_plain_shop_is_not_blamed() -> None:
+    """Else: where nothing but the time since the last order tells who comes again, no model is possible."""
+    rng = np.random.default_rng(1)
+    orders = []
+    for lost in rng.exponential(500, 3000):  # all come alike, every ten days or so, until they are lost
+        days = np.cumsum(rng.exponential(10, 80)).astype(np.int64)
+        orders.append(days[days < min(730, lost + 14)])
+
+    def recency(day: int) -> NDArray[np.float64]:
+        return np.array([day - max(days[days < day], default=-1) for days in orders], np.float64)
+
+    data = shop(orders, {"days_since_order": recency, "noise": lambda day: rng.normal(size=len(orders))})
+    last = data.at(data.timeline.test).matrix[:, 0]
+    came = np.array([bool((days >= 700).any()) for days in orders])
+    assert np.median(last[came]) < 15 < 100 < np.median(last[~came])  # it tells nearly all there is
+    assert foresight.peeking(CHURN, data) == {}
+    assert foresight.foreseeing(CHURN, data) == {}
+
+
+def test_who_comes_every_christmas_may_be_known_in_january() -> None:
+    """Else: a shop of the season cannot train on what its customers did in the last one; nor, if its seasons
+    excused everything, would a list of those who came in this one be found out."""
+    rng = np.random.default_rng(1)
+    orders = []
+    for festive in rng.random(3000) < 0.4:
+        any_time = rng.integers(0, 730, rng.poisson(4))
+        december = [
+            rng.integers(*span) for span in ((338, 364), (702, 728)) if festive and rng.random() < 0.7
+        ]
+        orders.append(np.sort(np.array([*any_time, *december], np.int64)))
+
+    def came(first: int, end: int) -> NDArray[np.float64]:
+        return np.array([float(((days >= first) & (days < end)).any()) for days in orders])
+
+    columns: dict[str, Column] = {"last_december": lambda day: came(338, 364)}
+    assert foresight.foreseeing(CHURN, shop(orders, columns)) == {}
+    columns["this_december"] = lambda day: came(702, 728)
+    assert list(foresight.foreseeing(CHURN, shop(orders, columns))) == ["this_december"]

@@ -1,0 +1,167 @@
+"""What features tell of what came, at which distance: what tells a later time better knows more than it may.
+
+What was known at a moment gets old: of honest features the first day is told hardly better than the second,
+and no horizon later on better than the next one. Two ways to tell who knew more, both in AUC, beyond chance:
+* `peeking`: more of the first day than of the second, as the third shows, or of that weekday a week later; or
+  more of the horizon than of the one after it.
+* `foreseeing`: from the earliest moments, more of some horizon months later than of the next one, or of the
+  same season a year before it. So a list shows that was made of what a horizon brought, and that rows or a
+  declaration carry as if it had been known all along; wherever it was made, it fits that time alone.
+
+What tells of all times alike, such as everybody's total over the whole log, is by its power no other than an
+honest trait, and shows in neither.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from features.moments import DAY, from_us
+from training import pooled
+from training.labels import labels
+from training.samples import Dataset, Part
+from training.targets import Target
+
+Numbers = NDArray[np.float64]
+
+ROWS = 40_000  # at most, that powers are measured on
+# Of AUC. Over every target of the public logs an honest feature tells the first day or horizon better by .07
+# at most, a later horizon by .05, chance included; a list that was made of what came, by .15 to .35.
+AHEAD = 0.1
+SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
+FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
+LEAST = 50  # of each kind of outcome: with fewer there is no power to speak of
+EARLIEST = 4  # moments that look months ahead
+SPAN = 28  # days of a horizon that is looked for from afar, at least: nobody keeps lists of single weeks
+YEAR = 364  # days: the same season, on the same weekday
+
+
+def peeking(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, float]:
+    """Feature -> how much more of AUC it has for what comes next, by the events of the data, than it would
+    have if it did not look ahead, where that is more than `ahead`, beyond chance.
+    """
+    days, by = target.horizon_days, data.timeline.known_by
+    found: dict[str, float] = {}
+    for windows in (FIRST_DAYS, ((0, days), (days, 2 * days))):
+        some = _sample(data, by - windows[-1][1] * DAY)
+        if not some:
+            continue
+        starts = [{moment: moment + first * DAY for moment in some} for first, _ in windows]
+        told = _Told.of(data, target, windows[0][1], some, starts)
+        if not told.enough.all():
+            continue
+        for place, name in enumerate(data.features):
+            power = told.power(place)
+            first, *others = np.abs(power)
+            if len(others) > 1:  # what fades fast has faded as much from the second window to the third
+                others[0] += max(others[0] - others[1], 0.0)
+            gap = float(first - max(others))
+            if gap > ahead and gap > SURE * told.error(place, power, 0, 1 + int(np.argmax(others))):
+                found[name] = max(gap, found.get(name, 0.0))
+    return found
+
+
+def foreseeing(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, tuple[float, datetime]]:
+    """Feature -> (how much more of AUC it has, from the earliest moments, for a later horizon than for the
+    next one and for that season a year before, when that horizon starts), where that is more than `ahead`,
+    beyond chance. Empty if the data hold no two horizons.
+    """
+    when, span = data.timeline, max(target.horizon_days, SPAN) * DAY
+    moments = sorted({*when.moments, *when.origins})
+    starts = [when.known_by - n * span for n in range((when.known_by - moments[0]) // span, 0, -1)]
+    if len(starts) < 2:
+        return {}
+    earliest = [moment for moment in moments if moment <= starts[0]][-EARLIEST:]
+    logged = from_us(min(int(pc.min(table["at"].cast(pa.int64())).as_py()) for table in data.events.values()))
+    seasons = [start - YEAR * DAY for start in starts if logged <= start - YEAR * DAY]  # of the last starts
+    every = [dict.fromkeys(earliest, start) for start in (*starts, *seasons)]
+    told = _Told.of(data, target, span // DAY, _some(data, earliest), every)
+    if not told.enough[0]:
+        return {}
+    later = [place for place in range(1, len(starts)) if told.enough[place]]
+    # Of a start, what it is held against: the next horizon, and its season if the log has that.
+    before = {place: [0] for place in later}
+    for place in later:
+        season = len(starts) + place - (len(starts) - len(seasons))
+        if season >= len(starts) and told.enough[season]:
+            before[place].append(season)
+    found = {}
+    for column, name in enumerate(data.features):
+        power = told.power(column)
+        strength = np.abs(power)
+        held = {place: max(of, key=lambda one: strength[one]) for place, of in before.items()}
+        best = max(later, key=lambda place: strength[place] - strength[held[place]], default=0)
+        gap = float(strength[best] - strength[held.get(best, 0)])
+        if gap > ahead and gap > SURE * told.error(column, power, best, held[best]):
+            found[name] = gap, starts[best]
+    return found
+
+
+class _Told:
+    """Rows, and whether the target's event came in each of some windows after them."""
+
+    def __init__(self, parts: Mapping[datetime, Part], came: Numbers) -> None:
+        self._parts, self._came = parts, came  # [n, windows], of 0 and 1
+        self._ones = came.sum(axis=0)
+        self.enough = np.minimum(self._ones, len(came) - self._ones) >= LEAST
+
+    @classmethod
+    def of(
+        cls, data: Dataset, target: Target, days: int, parts: Mapping[datetime, Part],
+        starts: Sequence[Mapping[datetime, datetime]],
+    ) -> "_Told":  # fmt: skip
+        """starts: of each window, when it starts for the rows of a moment. Each is `days` long."""
+        label = "order" if target.label == "overdue" else target.label  # a silence has no day
+        of, by = replace(target, label=label, horizon_days=days), data.timeline.known_by
+        ids = [data.ids[number] for part in parts.values() for number in part.customer]
+        at = [start[moment] for start in starts for moment, part in parts.items() for _ in range(len(part))]
+        spine = pa.table(
+            {
+                "customer_id": pa.array(ids * len(starts), pa.string()),
+                "moment": pa.array(at, pa.timestamp("us", "UTC")),
+            }
+        )
+        came = labels(data.events, spine, of, dict.fromkeys({*at}, by))
+        return cls(parts, came.reshape(len(starts), -1).T)
+
+    def power(self, column: int) -> Numbers:
+        """AUC less a half of a feature for each window; 0 where nothing can be told."""
+        order, ones = self._order(column), self._ones
+        with np.errstate(divide="ignore", invalid="ignore"):
+            auc = (order @ self._came / ones - (ones + 1) / 2) / (len(self._came) - ones)
+        return np.where(self.enough, auc - 0.5, 0.0)
+
+    def error(self, column: int, power: Numbers, one: int, other: int) -> float:
+        """The standard error of how much more a feature tells of one window than of another, by customer."""
+        order = self._order(column)
+        ours, theirs = (np.sign(power[w]) * pooled.auc(self._came[:, w], order)[1] for w in (one, other))
+        customer = np.concatenate([part.customer for part in self._parts.values()])
+        return float(np.sqrt((np.bincount(customer, ours - theirs) ** 2).sum()))
+
+    def _order(self, column: int) -> Numbers:
+        """Ranks of all rows by their ranks among those of their moment: what only tells moments apart, as the
+        calendar does, is the same for all. What is not known ranks below all values."""
+        ranks = []
+        for part in self._parts.values():
+            values = part.matrix[:, column]
+            ranks.append(rankdata(np.where(np.isnan(values), -np.inf, values)) / len(values))
+        return np.asarray(rankdata(np.concatenate(ranks)))
+
+
+def _sample(data: Dataset, until: datetime) -> dict[datetime, Part]:
+    """Some customers' rows, at every moment to `until`."""
+    when = data.timeline
+    return _some(data, [m for m in sorted({*when.moments, *when.origins}) if m <= until])
+
+
+def _some(data: Dataset, moments: Sequence[datetime]) -> dict[datetime, Part]:
+    """Their rows at those moments, of so many customers as ROWS allow."""
+    parts = {moment: data.at(moment) for moment in moments}
+    every = -(-sum(len(part) for part in parts.values()) // ROWS)
+    return {moment: part.rows(part.customer % every == 0) for moment, part in parts.items()}
