@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from features.definitions.topics import named, topics
 from features.definitions.units import CODES
-from features.errors import ReleaseCorrupt
 from features.words import Words
 from serving.booster import Numbers
 from serving.cards import ModelCard
+from serving.trees import Tree, parse
 
 _SCORE = {"bad": Words("risk", "风险"), "good": Words("chance", "可能性")}
 _UNKNOWN = Words("not known", "未知")
@@ -73,7 +73,7 @@ class Paths(NamedTuple):
 
 def paths_of(text: str, width: int) -> Paths:
     """The table of a LightGBM model text with `width` features."""
-    trees = [_leaves(block, width) for block in text.partition("\nend of trees")[0].split("\nTree=")[1:]]
+    trees = [_leaves(tree) for tree in parse(text)]
     leaves = [path for _, paths in trees for path in paths]
     longest = max((len(path) for path in leaves), default=0)
     features, changes = np.full((len(leaves), longest), width), np.zeros((len(leaves), longest))
@@ -84,21 +84,14 @@ def paths_of(text: str, width: int) -> Paths:
     return Paths(start, features, changes, np.array([sum(base for base, _ in trees)]))
 
 
-def _leaves(block: str, width: int) -> tuple[float, list[dict[int, float]]]:
-    """A tree's text -> its mean, and for every leaf in order: feature -> change."""
-    raw = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
-    value = [float(v) for v in raw["leaf_value"].split()]
+def _leaves(tree: Tree) -> tuple[float, list[dict[int, float]]]:
+    """A tree -> its mean, and for every leaf in order: feature -> change."""
+    value, rows = tree.value.tolist(), tree.rows.tolist()
     if len(value) == 1:  # a tree that found no split
         return value[0], [{}]
-    if raw.get("is_linear", "0") != "0":
-        raise ReleaseCorrupt("a booster has linear trees: train with linear_tree=false")
-    rows = [float(n) for n in raw["leaf_count"].split()]
-    split = [int(n) for n in raw["split_feature"].split()]
-    children = list(
-        zip(*([int(n) for n in raw[k].split()] for k in ("left_child", "right_child")), strict=True)
-    )
+    split, children = tree.feature.tolist(), list(zip(tree.left.tolist(), tree.right.tolist(), strict=True))
 
-    # A child >= 0 is a split, and comes after its parent; ~child is a leaf. So upwards is backwards.
+    # A child comes after its parent, so upwards is backwards.
     weight, mean = [0.0] * len(split), [0.0] * len(split)
     for node in range(len(split) - 1, -1, -1):
         parts = [(weight[c], mean[c]) if c >= 0 else (rows[~c], value[~c]) for c in children[node]]
