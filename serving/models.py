@@ -130,8 +130,7 @@ class Model:
     def explain(self, matrix: Rows, k: int = 3, exact: bool = False) -> list[list[Reason]]:
         """Up to k reasons a row, strongest first."""
         contributions, _ = self.contributions(matrix, exact)
-        rows = matrix.tolist()
-        return [self.teller.strongest(row, c, k) for row, c in zip(rows, contributions, strict=True)]
+        return self.teller.strongest(matrix.tolist(), contributions, k)
 
     def _checked(self, matrix: Rows) -> Rows:
         if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != len(self.card.features):
