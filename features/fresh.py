@@ -18,13 +18,13 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 import numpy as np
 
 from features.errors import NoBuild, PropensityError
 from features.fresh_rows import log_of, rows_of
 from features.inbox import Inbox, Kept
+from features.lean import lean
 from features.online import Fresh, OnlineRows, Published, erase, write_overlay
 from features.settings import Settings
 from features.tombstones import Tombstones
@@ -133,23 +133,13 @@ def _somebody(settings: Settings, published: Published) -> str:
 
 
 def load() -> None:
-    """Load what computes features, a second or two, without what it would load for nobody's use."""
-
-    def absent(name: str, *_: object) -> None:
-        if name in ("pandas", "scipy"):
-            raise ModuleNotFoundError(f"{name} is not needed here", name=name)
-
-    # Wherever these two are installed, pyarrow and numba load them, which costs as much as all the rest.
-    finder = SimpleNamespace(find_spec=absent)
-    sys.meta_path.insert(0, finder)
-    try:
+    """Load what computes features, a second or two, and try it."""
+    with lean():
         import pyarrow.dataset  # noqa: F401
 
         from features.compute import kernel
 
         kernel.ordered(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def run(settings: Settings, until: threading.Event) -> bool:

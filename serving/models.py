@@ -78,6 +78,7 @@ class _Part:
     raw: Callable[[Rows], Numbers]
     contributions: Callable[[Rows], Numbers]
     exact: Callable[[Rows], Numbers]
+    booster: Booster | None = None
 
 
 class Model:
@@ -97,6 +98,13 @@ class Model:
         for part in self._parts:
             total += part.weight * part.raw(matrix)
         return total
+
+    def hasten(self, matrix: Rows) -> None:
+        """Score many rows at once by compiled trees, where these give the same bits on `matrix`."""
+        matrix = self._checked(matrix)
+        for part in self._parts:
+            if part.booster is not None:
+                part.booster.hasten(matrix)
 
     def score(self, matrix: Rows) -> Numbers:
         """Calibrated probabilities, float64 [n]: the same bits for one row or a thousand."""
@@ -122,8 +130,7 @@ class Model:
     def explain(self, matrix: Rows, k: int = 3, exact: bool = False) -> list[list[Reason]]:
         """Up to k reasons a row, strongest first."""
         contributions, _ = self.contributions(matrix, exact)
-        rows = matrix.tolist()
-        return [self.teller.strongest(row, c, k) for row, c in zip(rows, contributions, strict=True)]
+        return self.teller.strongest(matrix.tolist(), contributions, k)
 
     def _checked(self, matrix: Rows) -> Rows:
         if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != len(self.card.features):
@@ -220,7 +227,7 @@ def _trees(path: Path, weight: float, names: tuple[str, ...], table: Paths) -> _
     def exact(matrix: Rows) -> Numbers:
         return booster.shapley(matrix)[:, :-1]
 
-    return _Part(weight, float(table.base[0]), booster.raw, contributions, exact)
+    return _Part(weight, float(table.base[0]), booster.raw, contributions, exact, booster)
 
 
 def _write_examples(path: Path, model: Model, examples: Rows) -> None:
@@ -250,3 +257,4 @@ def _verify_examples(folder: Path, model: Model) -> None:
                 f"was saved (example {wrong[0]}: {now[wrong[0]]!r}, expected {then[wrong[0]]!r}): it is "
                 "not the model that was judged, or LightGBM changed. Promote it again, or retrain"
             )
+    model.hasten(rows)

@@ -12,6 +12,8 @@ Neither says what causes anything: a reason is what the model looks at.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +21,10 @@ import numpy.typing as npt
 
 from features.definitions.topics import named, topics
 from features.definitions.units import CODES
-from features.errors import ReleaseCorrupt
 from features.words import Words
 from serving.booster import Numbers
 from serving.cards import ModelCard
+from serving.trees import Tree, parse
 
 _SCORE = {"bad": Words("risk", "风险"), "good": Words("chance", "可能性")}
 _UNKNOWN = Words("not known", "未知")
@@ -73,7 +75,7 @@ class Paths(NamedTuple):
 
 def paths_of(text: str, width: int) -> Paths:
     """The table of a LightGBM model text with `width` features."""
-    trees = [_leaves(block, width) for block in text.partition("\nend of trees")[0].split("\nTree=")[1:]]
+    trees = [_leaves(tree) for tree in parse(text)]
     leaves = [path for _, paths in trees for path in paths]
     longest = max((len(path) for path in leaves), default=0)
     features, changes = np.full((len(leaves), longest), width), np.zeros((len(leaves), longest))
@@ -84,21 +86,14 @@ def paths_of(text: str, width: int) -> Paths:
     return Paths(start, features, changes, np.array([sum(base for base, _ in trees)]))
 
 
-def _leaves(block: str, width: int) -> tuple[float, list[dict[int, float]]]:
-    """A tree's text -> its mean, and for every leaf in order: feature -> change."""
-    raw = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
-    value = [float(v) for v in raw["leaf_value"].split()]
+def _leaves(tree: Tree) -> tuple[float, list[dict[int, float]]]:
+    """A tree -> its mean, and for every leaf in order: feature -> change."""
+    value, rows = tree.value.tolist(), tree.rows.tolist()
     if len(value) == 1:  # a tree that found no split
         return value[0], [{}]
-    if raw.get("is_linear", "0") != "0":
-        raise ReleaseCorrupt("a booster has linear trees: train with linear_tree=false")
-    rows = [float(n) for n in raw["leaf_count"].split()]
-    split = [int(n) for n in raw["split_feature"].split()]
-    children = list(
-        zip(*([int(n) for n in raw[k].split()] for k in ("left_child", "right_child")), strict=True)
-    )
+    split, children = tree.feature.tolist(), list(zip(tree.left.tolist(), tree.right.tolist(), strict=True))
 
-    # A child >= 0 is a split, and comes after its parent; ~child is a leaf. So upwards is backwards.
+    # A child comes after its parent, so upwards is backwards.
     weight, mean = [0.0] * len(split), [0.0] * len(split)
     for node in range(len(split) - 1, -1, -1):
         parts = [(weight[c], mean[c]) if c >= 0 else (rows[~c], value[~c]) for c in children[node]]
@@ -118,15 +113,29 @@ def _leaves(block: str, width: int) -> tuple[float, list[dict[int, float]]]:
     return mean[0], paths
 
 
+class _Sentence(NamedTuple):
+    """A topic's sentence, and the places of the features that it names."""
+
+    words: Words
+    places: dict[str, int]
+
+
 class Teller:
     """Tells the reasons of a card's scores, topic by topic (features/definitions/topics.py)."""
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
-        self._at = {feature.name: place for place, feature in enumerate(card.features)}
+        at = {feature.name: place for place, feature in enumerate(card.features)}
         self._topics = [
-            (places, tuple(one for one in sentences if all(name in self._at for name in named(one))))
-            for places, sentences in topics(list(self._at))
+            (
+                places,
+                [
+                    _Sentence(words, {name: at[name] for name in named(words)})
+                    for words in sentences
+                    if all(name in at for name in named(words))
+                ],
+            )
+            for places, sentences in topics(list(at))
         ]
         self._column = np.array([place for places, _ in self._topics for place in places], np.intp)
         self._starts = np.cumsum([0, *(len(places) for places, _ in self._topics)])[:-1]
@@ -136,40 +145,47 @@ class Teller:
         summed: Numbers = np.add.reduceat(contributions[:, self._column], self._starts, axis=1)
         return summed
 
-    def strongest(self, values: Sequence[float], contributions: Numbers, k: int) -> list[Reason]:
-        """The k topics with the largest contributions of one row [F], strongest first.
+    def strongest(
+        self, rows: Sequence[Sequence[float]], contributions: Numbers, k: int
+    ) -> list[list[Reason]]:
+        """Of each row [n, F], the k topics with the largest contributions, strongest first.
 
         What adds nothing is no reason, so there may be fewer than k.
         """
-        summed, reasons = self.sums(contributions[None])[0], []
-        for topic in np.argsort(-np.abs(summed), kind="stable")[:k]:
-            total = float(summed[topic])
-            if total == 0:
-                break
-            places, sentences = self._topics[topic]
-            own = contributions[places] * np.sign(total)  # of those that pull the topic's way
-            place = places[int(own.argmax())]
-            value = None if np.isnan(values[place]) else float(values[place])
-            what = self._sentence(sentences, values, place) or self._named(place, value)
-            reasons.append(Reason(self._card.features[place].name, value, total, self._told(what, total)))
-        return reasons
+        summed = self.sums(contributions)
+        largest = np.argsort(-np.abs(summed), axis=1, kind="stable")[:, :k]
+        totals = np.take_along_axis(summed, largest, axis=1)
+        return [
+            [self._reason(self._topics[t], row, own, total) for t, total in zip(*of, strict=True) if total]
+            for row, own, *of in zip(
+                rows, contributions.tolist(), largest.tolist(), totals.tolist(), strict=True
+            )
+        ]
 
-    def _sentence(self, sentences: Sequence[Words], values: Sequence[float], strongest: int) -> Words | None:
+    def _reason(
+        self, topic: tuple[list[int], list[_Sentence]], row: Sequence[float], own: list[float], total: float
+    ) -> Reason:
+        places, sentences = topic
+        place = (max if total > 0 else min)(places, key=own.__getitem__)  # of those that pull its way
+        value = None if isnan(row[place]) else row[place]
+        what = self._sentence(sentences, row, place) or self._named(place, value)
+        return Reason(self._card.features[place].name, value, total, self._told(what, total))
+
+    def _sentence(self, sentences: Sequence[_Sentence], row: Sequence[float], strongest: int) -> Words | None:
         """The first that can be told; with the strongest feature, if it speaks of others alone."""
-        for sentence in sentences:
-            places = {name: self._at[name] for name in named(sentence)}
-            if not any(np.isnan(values[place]) for place in places.values()):
+        for words, places in sentences:
+            if not any(isnan(row[place]) for place in places.values()):
                 shown = {
-                    name: _shown(values[place], self._card.features[place].unit, self._card.currency)
+                    name: _shown(row[place], self._card.features[place].unit, self._card.currency)
                     for name, place in places.items()
                 }
-                en = sentence.en.format_map({name: words.en for name, words in shown.items()})
-                zh = sentence.zh.format_map({name: words.zh for name, words in shown.items()})
+                en = words.en.format_map({name: told.en for name, told in shown.items()})
+                zh = words.zh.format_map({name: told.zh for name, told in shown.items()})
                 told = Words(_ONE_DAY.sub("1 day", en), zh)
                 if strongest in places.values():
                     return told
-                value = values[strongest]
-                own = self._named(strongest, None if np.isnan(value) else value)
+                value = row[strongest]
+                own = self._named(strongest, None if isnan(value) else value)
                 return Words(f"{told.en}; {own.en}", f"{told.zh}；{own.zh}")
         return None
 
@@ -184,6 +200,7 @@ class Teller:
         return Words(f"{what.en} ({en} the {score.en})", f"{what.zh}（{zh}{score.zh}）")
 
 
+@lru_cache(4096)  # counts and days come again and again
 def _shown(value: float, unit: str, currency: str) -> Words:
     """A value as an operations person reads it.
 

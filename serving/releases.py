@@ -125,6 +125,7 @@ class Releases:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._followed: dict[str, _Followed] = {}
+        self._pointers: dict[str, Path] = {}  # paths take longer to put together than to look at
         self._lock = threading.Lock()
 
     @property
@@ -143,8 +144,11 @@ class Releases:
 
     def find(self, name: str) -> Release | None:
         """As `get`; None if no version was ever released."""
+        pointer = self._pointers.get(name)
+        if pointer is None:
+            pointer = self._pointers[name] = _pointer(self._settings, name)
         try:
-            stat = _pointer(self._settings, name).stat()
+            stat = pointer.stat()
         except FileNotFoundError:
             return None
         seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them

@@ -39,6 +39,12 @@ def test_exp_is_e_to_the_x_within_two_units_in_the_last_place():
     assert np.max(np.abs(exp(x) - true) / np.spacing(true)) <= 2
 
 
+def test_exp_of_one_number_has_the_bits_that_it_has_among_many():
+    """Else a customer's probability would depend on how many others are asked for with her."""
+    x = np.concatenate([ANYTHING, np.linspace(-710, 710, 10_001), [np.inf, -np.inf]])
+    assert exp(x).tobytes() == np.concatenate([exp(v[None]) for v in x]).tobytes()
+
+
 def test_log_is_the_natural_logarithm_within_two_units_in_the_last_place():
     x = np.concatenate(
         [np.exp(ANYTHING[np.abs(ANYTHING) < 700]), [1.0, np.nextafter(1, 2), 0.5, 2.0, 1e-300]]

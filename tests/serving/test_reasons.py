@@ -69,8 +69,13 @@ def test_reasons_are_the_customers_own_strongest_first(model):
         assert sizes == sorted(sizes, reverse=True)
 
 
+def _one(teller: Teller, values: list[float], contributions: np.ndarray, k: int) -> list[Reason]:
+    (reasons,) = teller.strongest([values], contributions[None], k)
+    return reasons
+
+
 def strongest(values: list[float], contributions: list[float], k: int = 8) -> list[Reason]:
-    return Teller(tiny_card()).strongest(values, np.array(contributions), k)
+    return _one(Teller(tiny_card()), values, np.array(contributions), k)
 
 
 def test_what_tells_the_same_story_is_one_reason():
@@ -102,7 +107,7 @@ def test_a_topic_is_told_in_a_sentence_when_all_that_it_names_is_known():
     for days, told in ((1.0, "No order for 1 day;"), (6.1, "No order for 6.1 days;"), (21.0, "for 21 days;")):
         gap = msgspec.structs.replace(tiny_card().features[0], name="gap_median")
         card = msgspec.structs.replace(tiny_card(), features=(tiny_card().features[0], gap))
-        (reason,) = Teller(card).strongest([days, 12.0], np.array([0.3, 0.0]), 3)
+        (reason,) = _one(Teller(card), [days, 12.0], np.array([0.3, 0.0]), 3)
         assert told in reason.text.en
     values[names.index("orders_90d")] = np.nan
     (reason,) = strongest(values, contributions)
@@ -117,13 +122,13 @@ def test_the_sentence_of_a_reason_tells_the_feature_and_value_that_it_names():
     card = msgspec.structs.replace(
         tiny_card(), features=(tiny_card().features[0], gap, tiny_card().features[late])
     )
-    (reason,) = Teller(card).strongest([41.0, 12.0, 3.4], np.array([0.1, 0.1, 0.4]), 3)
+    (reason,) = _one(Teller(card), [41.0, 12.0, 3.4], np.array([0.1, 0.1, 0.4]), 3)
     assert (reason.feature, reason.value) == ("overdue", 3.4)
     assert reason.text.en.startswith("No order for 41 days; usually every 12; ")
     assert all("3.4×" in words for words in reason.text)
-    (reason,) = Teller(card).strongest([41.0, 12.0, np.nan], np.array([0.1, 0.1, 0.4]), 3)
+    (reason,) = _one(Teller(card), [41.0, 12.0, np.nan], np.array([0.1, 0.1, 0.4]), 3)
     assert (reason.value, "not known" in reason.text.en) == (None, True)
-    (reason,) = Teller(card).strongest([41.0, 12.0, 3.4], np.array([0.4, 0.1, 0.1]), 3)
+    (reason,) = _one(Teller(card), [41.0, 12.0, 3.4], np.array([0.4, 0.1, 0.1]), 3)
     assert reason.text.en == "No order for 41 days; usually every 12 (raises the churn risk)"
 
 
@@ -152,7 +157,7 @@ def said(value: float, contribution: float, at: int, **target: object) -> tuple[
     card = msgspec.structs.replace(card, target=msgspec.structs.replace(card.target, **target))
     contributions = np.zeros(8)
     contributions[at] = contribution
-    (reason,) = Teller(card).strongest([float(value)] * 8, contributions, k=3)
+    (reason,) = _one(Teller(card), [float(value)] * 8, contributions, k=3)
     return reason.text.en, reason.text.zh
 
 
