@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion import digests, mended, people
+from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
@@ -85,7 +86,7 @@ class Fold:
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])
         if MENDED in self.accounts:
             money = self.accounts[MENDED]
-            mended.add_money(self.connection, self.parts, self.scratch, self.exponent, money)
+            add_money(self.connection, self.parts, self.scratch, self.exponent, money)
         for name in tables:
             for part in self.parts:
                 path = self._place(name, part)
