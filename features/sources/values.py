@@ -176,7 +176,7 @@ def text(value: Value) -> str:
         x = quoted(value.given)
     elif value.form == "join":
         x = f" || {literal(value.separator)} || ".join(
-            _null(quoted(c), value.habits.nulls) for c in value.given
+            null(quoted(c), value.habits.nulls) for c in value.given
         )
     elif value.form == "value":
         x = literal(value.given)
@@ -184,7 +184,7 @@ def text(value: Value) -> str:
         x = f"({value.given})::VARCHAR"
     for how in value.clean:
         x = CLEAN[how].format(x=x)
-    x = _null(x, value.habits.nulls)
+    x = null(x, value.habits.nulls)
     if value.pad:  # after what means nothing was left out: 0 is nobody, not 00000
         short = f"regexp_full_match({x}, '\\d{{1,{value.pad}}}')"
         x = f"CASE WHEN {short} THEN lpad({x}, {value.pad}, '0') ELSE {x} END"
@@ -193,7 +193,8 @@ def text(value: Value) -> str:
     return f"({literal(value.prefix)} || {x})" if value.prefix else f"({x})"
 
 
-def _null(x: str, nulls: tuple[str, ...]) -> str:
+def null(x: str, nulls: tuple[str, ...]) -> str:
+    """SQL: a text, or null if it is one that means nothing."""
     return f"CASE WHEN trim({x}) NOT IN ({', '.join(literal(n) for n in nulls)}) THEN {x} END"
 
 
@@ -203,7 +204,7 @@ def read(value: Value) -> tuple[str, str]:
     if value.form == "sql":
         return f"TRY_CAST(({value.given}) AS DECIMAL(38, 10)){scale}", f"({value.given}) IS NOT NULL"
     if value.form == "product_of":
-        parts = [_null(quoted(c), value.habits.nulls) for c in value.given]
+        parts = [null(quoted(c), value.habits.nulls) for c in value.given]
         numbers = [f"TRY_CAST({number(p, value.habits)} AS DECIMAL(18, 6))" for p in parts]
         return f"{' * '.join(numbers)}{scale}", " AND ".join(f"{p} IS NOT NULL" for p in parts)
     x = text(value)
