@@ -35,6 +35,8 @@ def format_lines(how: Format) -> list[str]:
         lines.append(f"encoding = {text(how.encoding)}")
     if how.separator != ",":
         lines.append(f"separator = {text(how.separator)}")
+    if how.skip:
+        lines.append(f"skip = {how.skip}                    # lines before the header")
     if how.header:
         lines.append(
             f"header = {json.dumps(how.header)}     # DECIDE: the files have none; give the columns their names"
