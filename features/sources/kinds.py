@@ -106,6 +106,11 @@ def _tags(sheet: Sheet) -> list[Reads]:
     )
     if tag is None or sheet.main_time is None or tag.number >= 0.5:
         return []
+    a_row_each = (
+        sheet.customer.distinct >= 0.99 * sheet.customer.rows
+    )  # of people, who have tags among others
+    if a_row_each and len(sheet.columns) > 4 and not re.search(r"tag|label|标签", sheet.file, re.I):
+        return []
     change = sheet.worded("tagging", (tag,))
     more = {"tag": text(tag.name), "change": translated(change, "tagging") if change else always("set")}
     return [Reads("tags", declared(sheet, sheet.main_time, **more))]

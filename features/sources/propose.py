@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
 WRITTEN = "only where rows came day by day: of a load of everything at once, nothing was known before"
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|alta"
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,11 @@ MACROS = (
 )
 
 
+def narrow(x: str) -> str:
+    """SQL: a text with the wide digits and signs of Chinese and Japanese typing as ASCII writes them."""
+    return f"translate({x}, '０１２３４５６７８９．，－＋（）', '0123456789.,-+()')"
+
+
 def number(x: str, habits: Habits) -> str:
     """SQL: a text as a decimal, or null if it is none; 1,23 is none where the decimal sign is a point."""
     point, comma = (".", ",") if habits.decimal == "." else (",", ".")
@@ -165,7 +170,7 @@ def number(x: str, habits: Habits) -> str:
     digits = rf"\d{{1,3}}(?:{thousands}\d{{3}})+(?:[{point}]\d*)?|\d+(?:[{point}]\d*)?(?:[eE][-+]?\d+)?|[{point}]\d+"
     sign = r"[-−+]?"
     pattern = rf"^\s*\(?{sign}\s*(?:{signs})?\s*{sign}\s*({digits})\s*(?:{signs})?\s*[-−]?\)?\s*$"
-    written = f"_number({x}, {literal(pattern)}, {literal(thousands)}, '{point}')"
+    written = f"_number({narrow(x)}, {literal(pattern)}, {literal(thousands)}, '{point}')"
     # Most numbers are plain, and then a cast is ten times as fast as three regular expressions.
     return f"coalesce(TRY_CAST({x} AS DECIMAL(38, 10)), {written})" if point == "." else written
 
