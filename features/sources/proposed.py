@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
@@ -287,6 +288,21 @@ def returns(
         back = [v for v in values if re.search(RETURNED, v, re.I)]
         gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
         specials: list[Special] = []
+        unpaid = [v for v in values if re.search(UNPAID, v, re.I) and v not in back + gone]
+        if unpaid:
+            sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, unpaid))})"
+            specials.append(("aside", "  # DECIDE: no sales yet", (f'"not paid" = {text(sql)}',)))
+        if back:  # where a time says when, the order is a sale until then
+            lines = (
+                f"column = {text(roles['status'].column.name)}",
+                f"values = {json.dumps(back + gone, ensure_ascii=False)}",
+            )
+            remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
+            if not remark:
+                return [
+                    *specials,
+                    ("cancelled", "  # the order stays, and a return of all of it follows", timed),
+                ]
         for key, some in (("returns", back), ("cancelled", gone)):
             lines = (
                 f"column = {text(roles['status'].column.name)}",
