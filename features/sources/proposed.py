@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
 UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
@@ -292,17 +293,18 @@ def returns(
         if unpaid:
             sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, unpaid))})"
             specials.append(("aside", "  # DECIDE: no sales yet", (f'"not paid" = {text(sql)}',)))
-        if back:  # where a time says when, the order is a sale until then
+        partly = [v for v in back if re.search(PARTLY, v, re.I)]
+        if partly:  # nothing says how much
+            back = [v for v in back if v not in partly]
+            specials.append(("note", "", (_note(roles, partly),)))
+        if back and _are_the_orders(connection, roles, back):  # a sale until it came back
             lines = (
                 f"column = {text(roles['status'].column.name)}",
                 f"values = {json.dumps(back + gone, ensure_ascii=False)}",
             )
             remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
-            if not remark:
-                return [
-                    *specials,
-                    ("cancelled", "  # the order stays, and a return of all of it follows", timed),
-                ]
+            remark = remark or "  # the order stays, and a return of all of it follows"
+            return [*specials, ("cancelled", remark, timed)]
         for key, some in (("returns", back), ("cancelled", gone)):
             lines = (
                 f"column = {text(roles['status'].column.name)}",
@@ -314,6 +316,28 @@ def returns(
                 specials.append((key, "", lines))
         return specials
     return []
+
+
+def _note(roles: Mapping[str, Guess], partly: list[str]) -> str:
+    sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, partly))})"
+    return f'"came back in part, and how much is not said" = {text(sql)}'
+
+
+def _are_the_orders(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], back: list[str]
+) -> bool:
+    """Whether rows that say that goods came back are the orders themselves, and no rows beside those."""
+    if "order_id" not in roles:
+        return False
+    id, status = (quoted(roles[role].column.name) for role in ("order_id", "status"))
+    some = ", ".join(literal(v.strip()) for v in back)
+    (beside, rows) = connection.execute(
+        f"""SELECT count(*) FILTER (back AND sold), count(*) FILTER (back)
+            FROM (SELECT {id}, bool_or(trim({status}) IN ({some})) AS back,
+                         bool_or(trim({status}) NOT IN ({some})) AS sold
+                  FROM sample WHERE {id} IS NOT NULL GROUP BY ALL)"""
+    ).fetchall()[0]
+    return bool(beside < 0.5 * rows)
 
 
 def _cancelled(
