@@ -237,7 +237,8 @@ def moment(value: Value) -> tuple[str, str, str]:
             has_offset = rf"regexp_matches({x}, '\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$')"
             iso = rf"regexp_matches({x}, '^\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d|$)')"
             local = f"TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone}"
-            absolute = f"WHEN {has_offset} THEN TRY_CAST({x} AS TIMESTAMPTZ)"
+            with_colon = rf"regexp_replace({x}, ' ?([+-]\d\d):?(\d\d)$', '\1:\2')"  # of 10:00:00 +0100
+            absolute = f"WHEN {has_offset} THEN TRY_CAST({with_colon} AS TIMESTAMPTZ)"
             tried.append((f"CASE WHEN NOT {iso} THEN NULL {absolute} ELSE {local} END", f"length({x}) = 10"))
             continue
         if f in ("epoch", "epoch_ms"):
