@@ -11,9 +11,10 @@ from features.errors import SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.already import below, customers_of, named_already, owner_of, read_by
 from features.sources.found import Found, as_padded, find, pad_alike, roles_of
-from features.sources.guesses import Guess, profile
+from features.sources.guesses import Column, Guess, profile
 from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
+from features.sources.leading import order_key, split
 from features.sources.proposed import (
     REFUNDS,
     currencies,
@@ -230,23 +231,15 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         ]
     begin = [f"[[mapping.{name}.read]]"]
     files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
+    prefix = f"{name}:" if one in joined.prefixed else ""
+    if table == "order_lines" and (key := order_key(roles, columns)):
+        orders, lines_of, where = split(roles, key)
+        head, said = _sales(one, name, "orders", orders, columns, prefix, [*files, where])
+        more, told = _sales(one, name, "order_lines", lines_of, [], prefix, files)
+        return _with_the_rest([*head, "", *more], one, "orders, and the lines of those", [*said, *told])
     if table is not None:
-        prefix = f"{name}:" if one in joined.prefixed else ""
-        refunds = refunded(roles, columns, one.name) if table != "products" else None
-        specials = (one.returns if table != "products" else []) if refunds is None else [REFUNDS]
-        found, notes = values(roles, columns, table, one.pads, prefix)
-        lines = [
-            *begin,
-            f"table = {text(table)}",
-            *files,
-            *decimals(roles),
-            *currencies(roles),
-            *repetitions(table, one),
-        ]
-        lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
-        for key, remark, special in specials:
-            lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
-        return _with_the_rest(lines, one, table, [*_why(roles, lines), *notes])
+        lines, said = _sales(one, name, table, roles, columns, prefix, [*files, *repetitions(table, one)])
+        return _with_the_rest(lines, one, table, said)
     if readings := _others(one) if "customer_id" in roles else []:
         lines = []
         for of in readings:
@@ -274,6 +267,33 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         left = [f"  left out, for they are personal: {', '.join(personal)}"] if personal else []
         return _with_the_rest(lines, one, "customers", [*_why({"customer_id": who}, lines), *left])
     return _as_comment(one, name, files, roles)
+
+
+def _sales(
+    one: Found,
+    name: str,
+    table: str,
+    roles: dict[str, Guess],
+    columns: list[Column],
+    prefix: str,
+    head: list[str],
+) -> tuple[list[str], list[str]]:
+    """The reading of a file of sales or goods. columns: that may hold discounts."""
+    sale = table != "products" and bool(columns)
+    refunds = refunded(roles, columns, one.name) if sale else None
+    specials = (one.returns if sale else []) if refunds is None else [REFUNDS]
+    found, notes = values(roles, columns, table, one.pads, prefix)
+    lines = [
+        f"[[mapping.{name}.read]]",
+        f"table = {text(table)}",
+        *head,
+        *decimals(roles),
+        *currencies(roles),
+    ]
+    lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
+    for key, remark, special in specials:
+        lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
+    return lines, [*_why(roles, lines), *notes]
 
 
 def _whose(one: Found, roles: Mapping[str, Guess]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dirty import bring_in, write_shop
 
+from features.moments import parse_moment
 from features.sources.propose import propose
 from propensity.shops import tables_text
 
@@ -161,3 +162,29 @@ def test_people_with_tags_are_people(tmp_path: Path) -> None:
     (tmp_path / "customers_export.csv").write_text("Customer ID,City,Level,Tags,Created At\n" + rows)
     toml = propose([tmp_path / "customers_export.csv"]).toml
     assert ('table = "customers"' in toml, 'attributes = ["City", "Level", "Tags"]' in toml) == (True, True)
+
+
+def _webshop() -> str:
+    rows = "Name,Email,Financial Status,Created at,Total,Discount Amount,"
+    rows += "Lineitem quantity,Lineitem price,Lineitem sku,Id,Customer ID\n"
+    for n in range(1, 80):
+        lines, at = 1 + n % 3, f"2024-02-{1 + n % 28:02} 10:00:00 +0100"
+        status = "partially_refunded" if n == 7 else "refunded" if n == 8 else "paid"
+        for line in range(lines):
+            first = f"c@x,{status},{at},{5 * lines + 2}.00,0.00" if not line else ",,,,"
+            rows += f"#{n},{first},2,2.50,SKU-{n % 5},{f'55{n:03},{n % 9}' if not line else ','}\n"
+    return rows
+
+
+def test_an_export_that_tells_an_order_on_its_first_line_alone_keeps_the_other_lines(tmp_path: Path) -> None:
+    """Else two lines of three are of nobody, and what a basket holds is what stands in it first."""
+    path = tmp_path / "orders_export_1.csv"
+    path.write_text(_webshop())
+    log = bring_in(write_shop(tmp_path / "a", propose([path]).toml, {}))
+    lines, orders = log.rows("order_lines"), {r["order_id"]: r for r in log.rows("orders")}
+    assert len(lines) == sum(1 + n % 3 for n in range(1, 80))
+    assert (str(orders["#8"]["amount"]), str(orders["#8:cancelled"]["amount"])) == ("17.00", "-17.00")
+    assert (str(orders["#7"]["amount"]), "#7:cancelled" in orders) == ("12.00", False)
+    assert {str(r["amount"]) for r in lines} == {"5.00"}
+    assert all(r["customer_id"] and r["at"] for r in lines)
+    assert orders["#8"]["at"] == parse_moment("2024-02-09T09:00:00Z"), "+0100 after a blank is an offset"
