@@ -286,6 +286,10 @@ def _check_required(declared: Declared) -> None:
             spare.remove("amount")
         if table == "order_lines" and "orders" not in tables:
             spare -= {"customer_id", "at"}
+        if (
+            table == "orders" and "ref" in has
+        ):  # of refunds, which are the customer's of the order that comes back
+            spare |= {"customer_id", "channel"}
         if table == "scores":
             spare.add("known_at" if "known_at" in has or reading.delivered else "at")
             spare |= {"name"} if reading.lists else set()  # each of them names its column

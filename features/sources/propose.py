@@ -89,6 +89,12 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     for one in sales["orders"]:  # without an amount, and no lines that say it
         if not {"amount", "price"} & set(one.roles) and one not in joined.summed:
             placed[id(one)] = None
+    if any(placed[id(one)] == "orders" or order_key(one.roles, one.columns) for one in found):
+        for one in found:  # refunds name the order, and that names the customer
+            has = set(one.roles)
+            lone = placed[id(one)] is None and {"at", "amount"} <= has and "customer_id" not in has
+            if lone and refunded(dict(one.roles), one.columns, one.name):
+                placed[id(one)] = "orders"
     main = [one for one in found if not any(one in some for some in joined.apart)]
     sources = [main, *joined.apart]
     names: list[str] = []

@@ -82,7 +82,7 @@ def values(
         elif role == "channel":
             if guess is not None:
                 lines.append(f"channel = {_channel(guess.column)}")
-            elif table == "orders" or "customer_id" in roles:
+            elif "customer_id" in roles:
                 lines.append(
                     'channel = { value = "store" }  # DECIDE: where these orders were placed: "web", "store" ...'
                 )
@@ -260,6 +260,10 @@ def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[
     if own is not None and re.search(ORIGINAL, own.column.name, re.I) and order is None:
         order = own.column
         del roles["order_id"]
+        its_name = rf"({RETURNED}).*(id|no|num|nr|号)"
+        its = next((c for c in free if re.search(its_name, c.name, re.I) and c.distinct == c.rows), None)
+        if its is not None:
+            roles["order_id"] = Guess(its, own.points, f"the refund's own, by its name {its.name!r}")
     return [f"ref = {_id(order)}"] if order else []
 
 
