@@ -25,6 +25,7 @@ from features.sources.proposed import (
     repetitions,
     table_of,
     time,
+    told_elsewhere,
     values,
 )
 from features.sources.raw import Format, columns_of
@@ -95,6 +96,8 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
             lone = placed[id(one)] is None and {"at", "amount"} <= has and "customer_id" not in has
             if lone and refunded(dict(one.roles), one.columns, one.name):
                 placed[id(one)] = "orders"
+                for other in found:
+                    other.returns = told_elsewhere(other.returns)
     main = [one for one in found if not any(one in some for some in joined.apart)]
     sources = [main, *joined.apart]
     names: list[str] = []

@@ -322,6 +322,21 @@ def returns(
     return []
 
 
+def told_elsewhere(specials: list[Special]) -> list[Special]:
+    """What is special about orders, where a file of refunds says what came back: their status need not."""
+    kept: list[Special] = []
+    for key, remark, lines in specials:
+        if key == "note":
+            continue
+        words = next((json.loads(line[9:]) for line in lines if line.startswith("values = ")), None)
+        left = [word for word in words or () if not re.search(RETURNED, word, re.I)]
+        if words is None or left == words:
+            kept.append((key, remark, lines))
+        elif left:
+            kept.append((key, "", (lines[0], f"values = {json.dumps(left, ensure_ascii=False)}")))
+    return kept
+
+
 def _note(roles: Mapping[str, Guess], partly: list[str]) -> str:
     sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, partly))})"
     return f'"came back in part, and how much is not said" = {text(sql)}'

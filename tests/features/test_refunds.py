@@ -41,8 +41,11 @@ def test_a_refund_is_the_customers_of_the_order_that_it_takes_back(tmp_path: Pat
 
 def test_a_file_of_refunds_is_proposed_as_what_it_is(tmp_path: Path) -> None:
     """As no customer stands in it, it was left out: every order that came back counted in full."""
-    orders = "".join(f"#{n},c{n % 9},2024-01-{1 + n % 28:02} 10:00,9.00\n" for n in range(1, 60))
-    (tmp_path / "orders.csv").write_text("order_id,customer_id,date,total\n" + orders)
+    orders = "".join(
+        f"#{n},c{n % 9},2024-01-{1 + n % 28:02} 10:00,9.00,{'refunded' if n < 9 else 'paid'}\n"
+        for n in range(1, 60)
+    )
+    (tmp_path / "orders.csv").write_text("order_id,customer_id,date,total,status\n" + orders)
     refunds = "".join(f"R{n},#{n},2024-02-0{n % 9 + 1}T10:00:00+01:00,{n}.00\n" for n in range(1, 9))
     (tmp_path / "refunds.csv").write_text("Refund ID,Order,Refunded at,Refund amount\n" + refunds)
     toml = propose([tmp_path / "orders.csv", tmp_path / "refunds.csv"]).toml
