@@ -1,8 +1,4 @@
-"""What `propensity init` and `propensity ingest --propose` write: a shop's folder, every entry explained."""
-
-from pathlib import Path
-
-import click
+"""What `propensity init` writes: a shop's folder, every entry explained; and the tables of a mapping."""
 
 from features.errors import UsageError
 
@@ -321,33 +317,3 @@ def tables_text(name: str | None) -> str:
     lines += ["", "  a row is rejected as               unless"] if table.rules else []
     lines += [f"  {reason:34} {' '.join(rule.split())}" for reason, rule in table.rules]
     return "\n".join(lines)
-
-
-def write_proposal(files: list[Path], out: Path | None, dry_run: bool) -> None:
-    """Print a mapping of the files, or write it into `out`: a new shop, or one without such a mapping."""
-    from features.files import write_atomically
-    from features.shop import Shop
-    from features.sources.propose import propose
-
-    shop = Shop.load(out.parent) if out is not None and out.exists() and out.name == "shop.toml" else None
-    proposal = propose(files, shop)
-    for line in proposal.notes:
-        click.echo(line, err=out is None)
-    if out is None:
-        click.echo(proposal.toml)
-        click.echo(
-            "Next: `--out myshop/shop.toml` writes it there, with all else that a shop needs", err=True
-        )
-        return
-    before = out.read_text("utf-8") if out.exists() else HEAD
-    for name in proposal.names:
-        if f"[mapping.{name}]" in before:
-            raise UsageError(f"{out} has a [mapping.{name}] already: name another file with --out")
-    if not dry_run:
-        write_atomically(out, f"{before.rstrip()}\n\n{proposal.toml.rstrip()}\n".encode())
-    click.echo(f"{'would write' if dry_run else 'wrote'}    {out}")
-    source = f"{proposal.name} " if len(proposal.names) == 1 else ""
-    click.echo(
-        f"Next: read it, set zone and currency, then `export PROPENSITY_SHOP={out.parent}` and "
-        f"`propensity ingest {source}--dry-run`"
-    )

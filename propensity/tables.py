@@ -130,14 +130,15 @@ def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) 
 
 def _show_samples(done: Ingested, several: bool) -> None:
     """The value at fault of one row of each reason. Text: a file may hold [red]."""
-    head = ("file", "row", "why it was rejected", "as given", "expected")
+    head = ["file", "row", "why it was rejected", "as given", "expected"]
+    head = head if any(one.expected for one in done.samples) else head[:-1]
     shown = table(
         "One rejected row of each kind (rows count from 1, a header left out)", *head, right=("row",)
     )
     for one in done.samples:
         place = f"{one.source}: {one.file or one.table}" if several else one.file or one.table
         cells = (place, f"{one.row or ''}", one.reason, one.value, one.expected)
-        shown.add_row(*map(Text, cells))
+        shown.add_row(*map(Text, cells[: len(head)]))
     console().print(shown)
 
 

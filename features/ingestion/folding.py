@@ -7,7 +7,8 @@
   alike. A source whose numbers are its own gives them a prefix of its own. An order's lines are all of one
   source; a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
-  one: known since the earliest of them, with the attributes of all, the canonical id's before the others'.
+  one: known since the earliest of them, with the attributes of all that are filled, the canonical id's before
+  the others'.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
 """
 
@@ -21,9 +22,11 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion import digests, mended, people
+from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
+from features.sources.customers import FILLED
 from features.sources.raw import literal
 from features.tables import TABLES, Table
 
@@ -85,7 +88,7 @@ class Fold:
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])
         if MENDED in self.accounts:
             money = self.accounts[MENDED]
-            mended.add_money(self.connection, self.parts, self.scratch, self.exponent, money)
+            add_money(self.connection, self.parts, self.scratch, self.exponent, money)
         for name in tables:
             for part in self.parts:
                 path = self._place(name, part)
@@ -237,7 +240,7 @@ class Fold:
             columns = {
                 "at": 'min("at")',
                 "known_at": "min(known_at)",
-                "attributes": f"""list_reduce(list(attributes ORDER BY {last})
+                "attributes": f"""list_reduce(list({FILLED} ORDER BY {last})
                                               FILTER (WHERE attributes IS NOT NULL),
                                               lambda a, b: map_concat(a, b))""",
             }

@@ -34,12 +34,33 @@ _OF_OTHERS = {
 }
 
 
+# What a reason asks for, where no rule has its words.
+_WANTED = {
+    r" is not a moment$": "a time as 2024-01-31 10:00, or as its `format` says",
+    r" is not an amount of money$": "an amount as 12.50, or as its `decimal` says",
+    r" is not a whole number$": "a whole number",
+    r" is not a number$": "a number",
+    r"^no (\w+)$": r"a value of \1",
+    r"^not in (\w+), the currency": r"\1, or amounts converted: { sql = ... }",
+    r"^negative money without a ref$": "the order that comes back in ref, or `unknown`",
+    r"^negative discount$": 'a discount of 0 or more: { sql = "abs(number(...))" }',
+    r"^propensity outside": "more than 0, at most 1",
+    r"^score outside its scale$": "satisfaction 1 to 5, nps 0 to 10",
+    r"^known before it happened$": "known_at not before at",
+    r"^an order of two customers$": "one customer an order",
+    r"^its order is not among the orders$": "an order_id that the file of orders has",
+    r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",
+    r"^unreadable: a quoted field": "a quote at its end",
+}
+
+
 @dataclass(frozen=True)
 class Sample:
     """The first row that was rejected for a reason; `rows` of them were.
 
     file, row: where it stands, from 1, a header left out; None if the row was derived. value: the field at
-    fault as the file gives it, '' if that is empty or no single one. expected: the words that it may be.
+    fault as the file gives it, '' if that is empty or no single one. expected: what it may be, '' if the
+    reason says it.
     """
 
     source: str
@@ -133,4 +154,9 @@ def _shown(table: str, reason: str, row: dict[str, Any]) -> str:
 
 def _expected(table: str, reason: str) -> str:
     words = re.search(r"^\w+ in \(([^)]*)\)$", dict(TABLES[table].rules).get(reason, ""))
-    return words[1].replace("'", "") if words else ""
+    if words:
+        return words[1].replace("'", "")
+    for pattern, wanted in _WANTED.items():
+        if found := re.search(pattern, reason):
+            return found.expand(wanted)
+    return ""

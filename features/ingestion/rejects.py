@@ -17,7 +17,7 @@ file says. Afterwards every snapshot up to the log's end was made without it, so
 as the log stood when it was taken in: what was known before stays as it was. A `known_at` that the mapping
 reads, or that the person gives, holds.
 
-What a mended line does to its order: `mended.py`. Of several corrections of one reject the last one counts.
+What a mended row does to its order: `additions.py`. Of several corrections of one reject the last one counts.
 One that is no better is `refused` where it was taken: it never counts, so its reject waits, or stays mended
 as an earlier correction has it.
 """
@@ -202,6 +202,11 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
     given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
+    if "order_id" in columns:  # a customer's day follows a correction of either
+        day = r"\d{4}-\d\d-\d\d"
+        of_day = f"'^' || regexp_escape(row->>'$.customer_id') || ':{day}(:return(:{day})?)?$'"
+        made = f"regexp_matches(row->>'$.order_id', {of_day})"
+        given["order_id"] = f"CASE WHEN ({made}) IS NOT TRUE THEN {given['order_id']} END"
     if "known_at" in columns:  # where it follows from `at`, it follows a correction of that
         at, day = _day(settings)
         given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
@@ -251,7 +256,7 @@ def _read(
     """The CSV, in whichever dialect a spreadsheet left it, as parquet: text as it is; an empty cell is null.
 
     Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
-    `known_from` (see `known_from`), null where the person says when it was known.
+    `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`.
     """
     connection = duck.connect()
     load(connection, "mended", [(path.name, path)], sniff(path))
@@ -284,7 +289,8 @@ def _read(
     fresh.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
-                         {since_then} AS known_from, e.reject IS NOT NULL AND {same or "true"} AS unchanged
+                         {since_then} AS known_from, {said} AS known_said,
+                         e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""
     )

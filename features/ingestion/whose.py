@@ -1,6 +1,7 @@
 """Whose a rejected row is, or a correction of one: what an erasure must find, however the row came to be.
 
-A reject is of the customer that was read; of a record that could not be read, any field may be the id. A
+A reject is of the customer that was read; of a record that could not be read, any field may be the id,
+however a mapping would have written it (00101 of 101.0): rather a line too many goes than one too few. A
 correction is of whoever it names, of whom the reject named that it corrects, and of whom its record names: a
 spreadsheet makes 241 of 000241, and the row is still that person's.
 """
@@ -21,7 +22,16 @@ from features.sources.raw import literal, quoted
 from features.sources.values import MACROS, text
 from features.tombstones import Tombstones
 
+DIGITS = 20  # of an id that is a number, with the zeros before it
 RECORD = "as in the file"  # the column of a correction with the record that its file had
+
+
+# SQL: the ids that a mapping may make of a field `f`: 00101 and 101 of 101.0, in capitals or not.
+_PLAIN = r"ltrim(regexp_replace(f, '\.0+$', ''), '0')"
+_SPELLINGS = rf"""CASE WHEN regexp_full_match(f, '\d{{1,{DIGITS}}}(\.0+)?')
+                      THEN list_concat([f], list_transform(range(greatest(1, length({_PLAIN})), {DIGITS + 1}),
+                                                           lambda n: lpad({_PLAIN}, n::INTEGER, '0')))
+                      ELSE [f, lower(f), upper(f)] END"""
 
 
 def _fields(record: str) -> str:
@@ -29,7 +39,8 @@ def _fields(record: str) -> str:
     between = literal(r'[,;|\t\r\n"\[\]{}]|: ?')
     parts = f"list_concat(regexp_split_to_array({record}, {between}), (TRY_CAST({record} AS JSON)->>'$.*'))"
     trimmed = f"list_filter(list_transform({parts}, lambda f: trim(f)), lambda f: f <> '')"
-    return f"list_concat({trimmed}, list_transform({trimmed}, lambda f: source || chr(31) || f))"
+    spelt = f"flatten(list_transform({trimmed}, lambda f: {_SPELLINGS}))"
+    return f"list_concat({spelt}, list_transform({spelt}, lambda f: source || chr(31) || f))"
 
 
 # SQL over a reject: the ids that may say whose it is.

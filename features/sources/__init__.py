@@ -23,7 +23,7 @@ class Source:
         `_note` (what is special about a row that is kept, or null). Taken in order: a later one may read the
         accepted rows of an earlier one by the table's name. The SQL may also give `_aside` (why a row that is
         in order is not for the log: anonymous, not a product), `_reject` (why it cannot be used) and, of a line
-        whose order is the sum of its lines, `_order`: what else that order has (see `ingestion/mended.py`).
+        whose order is the sum of its lines, `_order`: what else that order has (see `ingestion/additions.py`).
     complete_until: SQL giving the moment up to which everything of this source is in the log; null if it
         says nothing of time (a catalogue). A source may bring some tables only, and no orders if another does.
     prepare: run once on the connection before the tables, for what they read beside the files.

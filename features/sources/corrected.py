@@ -16,6 +16,7 @@ from features.tables import TABLES
 _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
 _AFTER = 1_000_000
+ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
 _ZONE = "_zone"  # of a row whose file names the zone of each
 
 
@@ -93,14 +94,15 @@ def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading
     )  # fmt: skip
     mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    derived = _days_order(table) if source else ""
+    derived = _days_order(table, source.add_up) if source else ""
     rows = f"""SELECT {columns}, _file, _line, _note, _aside, _reject, _given
                FROM (SELECT * {derived} FROM ({parsed(reading, mended, Bounds(last=last_of()))}))"""
     replaced = []
     if "attributes" in cells:
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
-        replaced.append(f"""coalesce(p.line, {_AFTER} + TRY_CAST(_mended."row" AS BIGINT)) AS line""")
+        own = f"""{_AFTER} + TRY_CAST('0x' || left(_mended.reject, 12) AS BIGINT)"""  # no other correction's
+        replaced.append(f"coalesce(p.line, {own}) AS line")
     if "known_at" in TABLES[table].columns and "known_at" not in written:
         since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"
         replaced.append(
@@ -119,11 +121,17 @@ def _constant(source: Reading, column: str) -> str | None:
     return str(value.given) if value.form == "value" else None
 
 
-def _days_order(table: str) -> str:
-    """SQL: without an order id, a customer's day is the order, as `sales.py` has it."""
+def _days_order(table: str, add_up: bool) -> str:
+    """SQL: without an order id, a customer's day is the order, as `sales.py` has it.
+
+    An order that its file adds to others is named as what it adds to them (see `ingestion/additions.py`).
+    """
     day = "customer_id || ':' || _day"
     if table == "orders":
-        return f"REPLACE (coalesce(order_id, {day} || CASE WHEN amount < 0 THEN ':return' ELSE '' END) AS order_id)"
+        of = f"coalesce(order_id, {day} || CASE WHEN amount < 0 THEN ':return' ELSE '' END)"
+        adds = f"ref IS NULL AND amount >= 0 AND ({add_up} OR order_id IS NULL)"
+        return f"""REPLACE (CASE WHEN {adds} THEN {of} || '{ADDS}' || _file || ':' || _line ELSE {of} END AS order_id,
+                            CASE WHEN {adds} THEN {of} ELSE ref END AS ref)"""
     if table == "order_lines":
         return f"REPLACE (coalesce(order_id, {day}) AS order_id)"
     return ""

@@ -11,7 +11,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from features.errors import SourceError
 from features.shop import Shop
 from features.sources import Source
 from features.sources.bounds import bounds_of
+from features.sources.customers import customers
 from features.sources.declared import MADE, Declared, Match, Reading
 from features.sources.parsed import WHERE_FROM, parsed
 from features.sources.raw import literal, load, quoted
@@ -42,7 +42,7 @@ from features.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 3  # raise whenever the same mapping would give another log
+VERSION = 4  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -73,7 +73,7 @@ def source(shop: Shop, declared: Declared) -> Source:
         made["cases"] = CASES + cases
     events = [t for t in EVENTS if t in made]
     if events:
-        made["customers"] = _customers(events, "customers" in tables)
+        made["customers"] = customers(events, "customers" in tables)
     if events or "identities" in tables:
         made["identities"] = _identities(declared, events)
     if "calendar" in tables:
@@ -196,22 +196,6 @@ def _plain(table: str, declared: Declared) -> str:
         for c in TABLES[table].columns
     )
     return f"SELECT {columns}, {', '.join(WHERE_FROM)} FROM _{table}_read"
-
-
-def _seen(events: Iterable[str]) -> str:
-    union = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {t}" for t in events)
-    return f"SELECT customer_id, min(known_at) AS known FROM ({union}) GROUP BY customer_id"
-
-
-def _customers(events: list[str], read: bool) -> str:
-    if not read:
-        return f'SELECT customer_id, known AS "at", known AS known_at, NULL AS attributes, {NOWHERE} FROM ({_seen(events)})'
-    return f"""
-        SELECT coalesce(c.customer_id, s.customer_id) AS customer_id, coalesce(c."at", s.known) AS "at",
-               coalesce(c.known_at, s.known) AS known_at, attributes, _file, _line, _note, _reject, _given,
-               coalesce(_aside, CASE WHEN s.customer_id IS NULL AND c."at" IS NULL AND _reject IS NULL
-                                     THEN 'nothing says since when this customer is known' END) AS _aside
-        FROM _customers_read c FULL JOIN ({_seen(events)}) s ON c.customer_id = s.customer_id AND _reject IS NULL AND _aside IS NULL"""
 
 
 def _identities(declared: Declared, events: list[str]) -> str:

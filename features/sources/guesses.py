@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from features.sources.raw import literal, quoted
-from features.sources.values import CLEAN, NULLS, parsed_time
+from features.sources.values import CLEAN, NULLS, narrow, parsed_time
 
 FORMATS = (
     "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y", "%m/%d/%Y",
@@ -80,6 +80,7 @@ def local_time(x: str, format: str) -> str:
 def profile(connection: object, table: str, name: str) -> Column:
     """Look at one column of a table of text."""
     x = quoted(name)
+    wide = narrow(x)
     given = f"trim({x}) NOT IN ({', '.join(literal(n) for n in NULLS)})"
     formats = formats_of(name)
     parsed = [f"count({local_time(x, f)})" for f in formats]
@@ -87,10 +88,10 @@ def profile(connection: object, table: str, name: str) -> Column:
         f"""SELECT count(*), count(DISTINCT {x}),
                    count({local_time(x, "")}),
                    bool_and(regexp_matches({x}, '[T ]00:00(:00(\\.0+)?)?$')), bool_or(regexp_matches({x}, '\\d\\d:\\d\\d.*(Z|[+-]\\d\\d(:?\\d\\d)?)$')),
-                   count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(POINT)})),
-                   count(*) FILTER (WHERE regexp_matches({x}, '\\d') AND regexp_matches({x}, {literal(COMMA)})),
+                   count(*) FILTER (WHERE regexp_matches({wide}, '\\d') AND regexp_matches({wide}, {literal(POINT)})),
+                   count(*) FILTER (WHERE regexp_matches({wide}, '\\d') AND regexp_matches({wide}, {literal(COMMA)})),
                    count(*) FILTER (WHERE regexp_matches({x}, '^[^0-9]*[-−(]|-$')),
-                   count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+$')), count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+\\.0+$')),
+                   count(*) FILTER (WHERE regexp_matches({wide}, '^-?\\d+$')), count(*) FILTER (WHERE regexp_matches({x}, '^-?\\d+\\.0+$')),
                    count(*) FILTER (WHERE {x} <> {CLEAN["trim"].format(x=x)}),
                    min(length({x})), max(length({x})), count(*) FILTER (WHERE regexp_matches({x}, '^0\\d')), {", ".join(parsed)}
             FROM {table} WHERE {given}"""

@@ -23,7 +23,10 @@ from features.sources.vocabulary import WORDS
 
 def propose_kind(sheet: Sheet) -> list[Reads]:
     """The readings of a file of other things; none if it is not recognised for certain."""
-    for rule in (_memberships, _consents, _cases, _surveys, _coupons, _responses, _contacts, _interactions):
+    rules = (
+        _memberships, _consents, _cases, _surveys, _coupons, _responses, _contacts, _interactions, _tags,
+    )  # fmt: skip
+    for rule in rules:
         if found := rule(sheet):
             return found
     return []
@@ -95,6 +98,22 @@ def _consents(sheet: Sheet) -> list[Reads]:
     channel = channel_of(sheet, "all", "all channels; or name one", (status,))
     more = {"channel": channel, "purpose": means, "status": translated(status, "consent")}
     return [Reads("consents", declared(sheet, sheet.main_time, **more))]
+
+
+def _tags(sheet: Sheet) -> list[Reads]:
+    tag = sheet.named(
+        r"^(tag|label|标签|标记|[ée]tiquette|etikett|etiqueta)[ _.-]?(name|名称?)?s?$", time=False
+    )
+    if tag is None or sheet.main_time is None or tag.number >= 0.5:
+        return []
+    a_row_each = (
+        sheet.customer.distinct >= 0.99 * sheet.customer.rows
+    )  # of people, who have tags among others
+    if a_row_each and len(sheet.columns) > 4 and not re.search(r"tag|label|标签", sheet.file, re.I):
+        return []
+    change = sheet.worded("tagging", (tag,))
+    more = {"tag": text(tag.name), "change": translated(change, "tagging") if change else always("set")}
+    return [Reads("tags", declared(sheet, sheet.main_time, **more))]
 
 
 def _cases(sheet: Sheet) -> list[Reads]:

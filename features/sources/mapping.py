@@ -30,11 +30,12 @@ from features.errors import PropensityError, SettingsError, SourceError
 from features.shop import Shop
 from features.sources import Source
 from features.sources.declared import Declared, Match, Reading, made
-from features.sources.raw import UTF8, Format, columns_of, encoding_of, literal, quoted
+from features.sources.raw import UTF8, Format, columns_of, encoding_of, first_records, literal, quoted
 from features.sources.values import NULLS, Habits, Value, read_habits, read_value
 from features.tables import TABLES, Column
 from features.toml import Entry, nearest
 
+TITLES = 20  # lines before a header that are looked at
 _OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
 
 
@@ -160,7 +161,8 @@ def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) 
     if money.form == "value" and money.given != habits.currency:
         raise entry.error(
             "currency",
-            f"{habits.currency}, the shop's: amounts of another currency cannot be added to its own",
+            f"{habits.currency}, the shop's: amounts of another currency cannot be added to its own. Convert "
+            'them: without this line, and with amount = { sql = "number(amount) * 0.86" }, at the rate of its day',
         )
     conditions = {
         kind: tuple(
@@ -284,6 +286,10 @@ def _check_required(declared: Declared) -> None:
             spare.remove("amount")
         if table == "order_lines" and "orders" not in tables:
             spare -= {"customer_id", "at"}
+        if (
+            table == "orders" and "ref" in has
+        ):  # of refunds, which are the customer's of the order that comes back
+            spare |= {"customer_id", "channel"}
         if table == "scores":
             spare.add("known_at" if "known_at" in has or reading.delivered else "at")
             spare |= {"name"} if reading.lists else set()  # each of them names its column
@@ -322,6 +328,16 @@ def _check_encoding(reading: Reading, name: str, path: Path, there: tuple[str, .
         )
 
 
+def _titled(path: Path, how: Format, named: set[str]) -> str:
+    """What to say of a file whose header is not its first line."""
+    if how.kind_of(path) != "csv" or how.header is not None:
+        return ""
+    for line, record in enumerate(first_records(path, how, TITLES)):
+        if line and named <= {cell.strip().lower() for cell in record}:
+            return f". Its header stands {line} lines below: say `skip = {how.skip + line}`"
+    return ""
+
+
 def _check_columns(reading: Reading) -> tuple[str, ...]:
     """All raw columns; those that are named must be in every file. SourceError with the nearest one."""
     found: dict[str, None] = {}
@@ -346,6 +362,7 @@ def _check_columns(reading: Reading) -> tuple[str, ...]:
                 shown = ", ".join(there[:40])
                 raise SourceError(
                     f"{where}: {name} has no column {column!r}{nearest(column, there)} It has: {shown}"
+                    f"{_titled(path, reading.format, {c.lower() for _, c in named})}"
                 )
         if reading.delivered and reading.delivered[0] == "file_name":
             try:

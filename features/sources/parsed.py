@@ -9,7 +9,7 @@ Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` 
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
-from features.sources.values import Value, known, moment, number, read, text
+from features.sources.values import Value, known, moment, null, number, read, text
 from features.tables import TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
@@ -161,7 +161,8 @@ def _attributes(reading: Reading) -> str:
     if not reading.lists:
         return "NULL::MAP(VARCHAR, VARCHAR)"
     names = ", ".join(literal(c) for c in reading.lists)
-    return f"MAP([{names}], [{', '.join(quoted(c) for c in reading.lists)}])"
+    given = ", ".join(null(quoted(c), reading.habits.nulls) for c in reading.lists)
+    return f"MAP([{names}], [{given}])"
 
 
 def _first(rules: tuple[tuple[str, Match], ...]) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import PropensityError, SourceError
+from features.errors import SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
-from features.sources.found import Found, as_padded, find, ids, pad_alike, roles_of
-from features.sources.guesses import Guess, profile
+from features.sources.already import below, customers_of, named_already, owner_of, read_by
+from features.sources.found import Found, as_padded, find, pad_alike, roles_of
+from features.sources.guesses import Column, Guess, profile
 from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
-from features.sources.mapping import declaration
+from features.sources.leading import order_key, split
 from features.sources.proposed import (
     REFUNDS,
     currencies,
@@ -24,6 +25,7 @@ from features.sources.proposed import (
     repetitions,
     table_of,
     time,
+    told_elsewhere,
     values,
 )
 from features.sources.raw import Format, columns_of
@@ -35,16 +37,22 @@ from features.sources.strangers import apart, meet_nobody
 if TYPE_CHECKING:
     import duckdb
 
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|alta"
+LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
+WRITTEN = "only where rows came day by day: of a load of everything at once, nothing was known before"
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Mappings as TOML, and what a person should know of them, a line each. The first is `name`."""
+    """Mappings as TOML, and what a person should know of them, a line each. The first is `name`.
+
+    added: those that the shop has already, and that the TOML adds readings to. No TOML: nothing is missing.
+    """
 
     names: tuple[str, ...]
     toml: str
     notes: tuple[str, ...]
+    added: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -56,17 +64,21 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     """Look at files, those in folders and those that patterns find, and write a mapping that reads them.
 
     Files of another system, whose orders meet none of the others', become a source of their own.
-    shop: whose mappings the new ones will stand beside. SourceError if no file can be placed.
+    shop: whose mappings the new ones will stand beside. What those read is looked at, but not proposed again,
+    and what belongs to it is added to them. SourceError if no file can be placed.
     """
     from features import duck
 
     given = matched(given)
     files = files_in(given)
     folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
+    read = read_by(shop)
+    if shop and files and all(path.resolve() in read for path in files):
+        return Proposal((), "", tuple(named_already(files, read)))
     with duck.connect() as connection:
-        others = _customers_of(connection, shop) if shop else {}
-        notes: list[str] = []
-        found = _found(connection, files, folder, notes)
+        others = customers_of(connection, shop) if shop else {}
+        notes: list[str] = named_already(files, read)
+        found = _found(connection, files, folder, notes, read)
         padding = pad_alike(found)
         placed = {id(one): _table(one) for one in found}
         sales: dict[str, list[Found]] = {"orders": [], "order_lines": []}
@@ -78,16 +90,29 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     for one in sales["orders"]:  # without an amount, and no lines that say it
         if not {"amount", "price"} & set(one.roles) and one not in joined.summed:
             placed[id(one)] = None
+    if any(placed[id(one)] == "orders" or order_key(one.roles, one.columns) for one in found):
+        for one in found:  # refunds name the order, and that names the customer
+            has = set(one.roles)
+            lone = placed[id(one)] is None and {"at", "amount"} <= has and "customer_id" not in has
+            if lone and refunded(dict(one.roles), one.columns, one.name):
+                placed[id(one)] = "orders"
+                for other in found:
+                    other.returns = told_elsewhere(other.returns)
     main = [one for one in found if not any(one in some for some in joined.apart)]
     sources = [main, *joined.apart]
     names: list[str] = []
-    for some in sources:
-        names.append(_name(some[0].paths[0] if names else given[0].resolve(), names))
+    owners = [owner_of([path for one in some for path in one.paths], read) for some in sources]
+    for some, owner in zip(sources, owners, strict=True):
+        names.append(owner or _name(some[0].paths[0] if any(names) else given[0].resolve(), names))
     parts: list[str] = []
     seen: dict[str, frozenset[str]] = {}  # the customers of each reading
-    for name, some in zip(names, sources, strict=True):
+    for name, some, owner in zip(names, sources, owners, strict=True):
         readings: list[str] = []
         for one in some:
+            if owner_of(one.paths, read):
+                continue
+            if shop and owner:
+                one.patterns = below(one.patterns, folder, shop, owner)
             lines, said = _reading(one, name, placed[id(one)], joined)
             if any(line.startswith("customer_id = ") for line in lines):
                 here = as_padded(one, "customer_id")
@@ -97,6 +122,9 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
                 seen[one.name] = here
             notes += said
             readings += [*lines, ""]
+        if owner:
+            parts += readings
+            continue
         head = [f"[mapping.{name}]", f"folder = {text(str(folder))}"]
         if some is main and (strangers := apart(frozenset().union(*seen.values()), others)):
             head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers)}')
@@ -116,18 +144,26 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
         )
     if len(names) > 1:
         notes.append(f"{len(names)} sources, for their orders are not each other's: {', '.join(names)}")
-    return Proposal(tuple(names), "\n".join(parts), tuple(notes))
+    return Proposal(tuple(names), "\n".join(parts), tuple(notes), tuple(filter(None, owners)))
 
 
 def _found(
-    connection: "duckdb.DuckDBPyConnection", files: list[Path], folder: Path, notes: list[str]
+    connection: "duckdb.DuckDBPyConnection",
+    files: list[Path],
+    folder: Path,
+    notes: list[str],
+    read: Mapping[Path, str],
 ) -> list[Found]:
-    """The files in groups that one reading can read, each looked at; notes: of files among them that are none."""
-    kinds: dict[tuple[Format, tuple[str, ...]], list[Path]] = {}
+    """The files in groups that one reading can read, each looked at; notes: of files among them that are none.
+
+    read: what mappings read already, which are groups of their own.
+    """
+    kinds: dict[tuple[Format, tuple[str, ...], str | None], list[Path]] = {}
     for path in files:
         try:
             how = sniff(path)
-            kinds.setdefault((how, tuple(sorted(columns_of(path, how)))), []).append(path)
+            kind = (how, tuple(sorted(columns_of(path, how))), read.get(path.resolve()))
+            kinds.setdefault(kind, []).append(path)
         except SourceError as error:
             if len(files) == 1:
                 raise
@@ -135,7 +171,7 @@ def _found(
     if not kinds:
         raise SourceError("; ".join(notes))
     found = []
-    for (how, _), paths in kinds.items():
+    for (how, _, _), paths in kinds.items():
         groups: list[tuple[int, ...]] = []
         if len(paths) > 1:
             columns = look(connection, paths, how)
@@ -143,21 +179,6 @@ def _found(
             groups = alike(connection, columns, named.column.name if named else None)
         for group in groups or [(*range(len(paths)),)]:
             found.append(find(connection, [paths[n] for n in group], how, folder, len(groups) > 1))
-    return found
-
-
-def _customers_of(connection: "duckdb.DuckDBPyConnection", shop: Shop) -> dict[str, frozenset[str]]:
-    """Of each mapping of a shop, the customers in its files, as far as they can be read."""
-    found: dict[str, frozenset[str]] = {}
-    for name in shop.mappings:
-        try:
-            for reading in declaration(shop, name).readings:
-                value = reading.values.get("customer_id")
-                if value and value.form == "column" and not value.prefix and reading.files:
-                    look(connection, [path for _, path in reading.files], reading.format)
-                    found[name] = found.get(name, frozenset()) | ids(connection, value.given)
-        except PropensityError:  # of another mapping: that is said when it is used
-            continue
     return found
 
 
@@ -219,23 +240,15 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         ]
     begin = [f"[[mapping.{name}.read]]"]
     files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
+    prefix = f"{name}:" if one in joined.prefixed else ""
+    if table == "order_lines" and (key := order_key(roles, columns)):
+        orders, lines_of, where = split(roles, key)
+        head, said = _sales(one, name, "orders", orders, columns, prefix, [*files, where])
+        more, told = _sales(one, name, "order_lines", lines_of, [], prefix, files)
+        return _with_the_rest([*head, "", *more], one, "orders, and the lines of those", [*said, *told])
     if table is not None:
-        prefix = f"{name}:" if one in joined.prefixed else ""
-        refunds = refunded(roles, columns, one.name) if table != "products" else None
-        specials = (one.returns if table != "products" else []) if refunds is None else [REFUNDS]
-        found, notes = values(roles, columns, table, one.pads, prefix)
-        lines = [
-            *begin,
-            f"table = {text(table)}",
-            *files,
-            *decimals(roles),
-            *currencies(roles),
-            *repetitions(table, one),
-        ]
-        lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
-        for key, remark, special in specials:
-            lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
-        return _with_the_rest(lines, one, table, [*_why(roles, lines), *notes])
+        lines, said = _sales(one, name, table, roles, columns, prefix, [*files, *repetitions(table, one)])
+        return _with_the_rest(lines, one, table, said)
     if readings := _others(one) if "customer_id" in roles else []:
         lines = []
         for of in readings:
@@ -263,6 +276,33 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         left = [f"  left out, for they are personal: {', '.join(personal)}"] if personal else []
         return _with_the_rest(lines, one, "customers", [*_why({"customer_id": who}, lines), *left])
     return _as_comment(one, name, files, roles)
+
+
+def _sales(
+    one: Found,
+    name: str,
+    table: str,
+    roles: dict[str, Guess],
+    columns: list[Column],
+    prefix: str,
+    head: list[str],
+) -> tuple[list[str], list[str]]:
+    """The reading of a file of sales or goods. columns: that may hold discounts."""
+    sale = table != "products" and bool(columns)
+    refunds = refunded(roles, columns, one.name) if sale else None
+    specials = (one.returns if sale else []) if refunds is None else [REFUNDS]
+    found, notes = values(roles, columns, table, one.pads, prefix)
+    lines = [
+        f"[[mapping.{name}.read]]",
+        f"table = {text(table)}",
+        *head,
+        *decimals(roles),
+        *currencies(roles),
+    ]
+    lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
+    for key, remark, special in specials:
+        lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
+    return lines, [*_why(roles, lines), *notes]
 
 
 def _whose(one: Found, roles: Mapping[str, Guess]) -> str | None:
@@ -298,6 +338,10 @@ def _with_the_rest(lines: list[str], one: Found, table: str, said: list[str]) ->
     """With the columns that no line names."""
     written = "\n".join([*lines, *said])
     left = [c.name for c in one.columns if c.name not in written]
+    for column in one.columns:
+        if column.name in left and column.format is not None and re.search(LOADED, column.name, re.I):
+            lines = [*lines, f"# known_at = {''.join(time(column))}   # DECIDE: {WRITTEN}"]
+            said = [*said, f"  {column.name} is when a row was written into a warehouse: {WRITTEN}"]
     if left:
         lines = [*lines, f"# Not placed: {', '.join(left)}"]
         said = [*said, f"  not placed: {', '.join(left)}"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
+UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
 RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
 # What tills and shops write where they do not know the customer.
@@ -35,6 +37,8 @@ def format_lines(how: Format) -> list[str]:
         lines.append(f"encoding = {text(how.encoding)}")
     if how.separator != ",":
         lines.append(f"separator = {text(how.separator)}")
+    if how.skip:
+        lines.append(f"skip = {how.skip}                    # lines before the header")
     if how.header:
         lines.append(
             f"header = {json.dumps(how.header)}     # DECIDE: the files have none; give the columns their names"
@@ -78,7 +82,7 @@ def values(
         elif role == "channel":
             if guess is not None:
                 lines.append(f"channel = {_channel(guess.column)}")
-            elif table == "orders" or "customer_id" in roles:
+            elif "customer_id" in roles:
                 lines.append(
                     'channel = { value = "store" }  # DECIDE: where these orders were placed: "web", "store" ...'
                 )
@@ -256,6 +260,10 @@ def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[
     if own is not None and re.search(ORIGINAL, own.column.name, re.I) and order is None:
         order = own.column
         del roles["order_id"]
+        its_name = rf"({RETURNED}).*(id|no|num|nr|号)"
+        its = next((c for c in free if re.search(its_name, c.name, re.I) and c.distinct == c.rows), None)
+        if its is not None:
+            roles["order_id"] = Guess(its, own.points, f"the refund's own, by its name {its.name!r}")
     return [f"ref = {_id(order)}"] if order else []
 
 
@@ -285,6 +293,22 @@ def returns(
         back = [v for v in values if re.search(RETURNED, v, re.I)]
         gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
         specials: list[Special] = []
+        unpaid = [v for v in values if re.search(UNPAID, v, re.I) and v not in back + gone]
+        if unpaid:
+            sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, unpaid))})"
+            specials.append(("aside", "  # DECIDE: no sales yet", (f'"not paid" = {text(sql)}',)))
+        partly = [v for v in back if re.search(PARTLY, v, re.I)]
+        if partly:  # nothing says how much
+            back = [v for v in back if v not in partly]
+            specials.append(("note", "", (_note(roles, partly),)))
+        if back and _are_the_orders(connection, roles, back):  # a sale until it came back
+            lines = (
+                f"column = {text(roles['status'].column.name)}",
+                f"values = {json.dumps(back + gone, ensure_ascii=False)}",
+            )
+            remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
+            remark = remark or "  # the order stays, and a return of all of it follows"
+            return [*specials, ("cancelled", remark, timed)]
         for key, some in (("returns", back), ("cancelled", gone)):
             lines = (
                 f"column = {text(roles['status'].column.name)}",
@@ -296,6 +320,43 @@ def returns(
                 specials.append((key, "", lines))
         return specials
     return []
+
+
+def told_elsewhere(specials: list[Special]) -> list[Special]:
+    """What is special about orders, where a file of refunds says what came back: their status need not."""
+    kept: list[Special] = []
+    for key, remark, lines in specials:
+        if key == "note":
+            continue
+        words = next((json.loads(line[9:]) for line in lines if line.startswith("values = ")), None)
+        left = [word for word in words or () if not re.search(RETURNED, word, re.I)]
+        if words is None or left == words:
+            kept.append((key, remark, lines))
+        elif left:
+            kept.append((key, "", (lines[0], f"values = {json.dumps(left, ensure_ascii=False)}")))
+    return kept
+
+
+def _note(roles: Mapping[str, Guess], partly: list[str]) -> str:
+    sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, partly))})"
+    return f'"came back in part, and how much is not said" = {text(sql)}'
+
+
+def _are_the_orders(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], back: list[str]
+) -> bool:
+    """Whether rows that say that goods came back are the orders themselves, and no rows beside those."""
+    if "order_id" not in roles:
+        return False
+    id, status = (quoted(roles[role].column.name) for role in ("order_id", "status"))
+    some = ", ".join(literal(v.strip()) for v in back)
+    (beside, rows) = connection.execute(
+        f"""SELECT count(*) FILTER (back AND sold), count(*) FILTER (back)
+            FROM (SELECT {id}, bool_or(trim({status}) IN ({some})) AS back,
+                         bool_or(trim({status}) NOT IN ({some})) AS sold
+                  FROM sample WHERE {id} IS NOT NULL GROUP BY ALL)"""
+    ).fetchall()[0]
+    return bool(beside < 0.5 * rows)
 
 
 def _cancelled(

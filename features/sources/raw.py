@@ -310,6 +310,7 @@ def _load_csv(
         connection.execute(
             f"INSERT INTO {table}_broken SELECT {literal(name)}, line, 'unreadable: ' || what, csv FROM _unreadable"
         )
+    _keep_rests(connection, table, file, names, path, how)
     _set_aside(connection, table, f"{file} AND _more IS NOT NULL", "unreadable: more fields than the header")
     last = f"{file} AND _line = (SELECT max(_line) FROM {table} WHERE {file})"
     fields = " || ".join(f"coalesce({quoted(c)}, '')" for c in names)
@@ -320,6 +321,34 @@ def _load_csv(
             quotes = sum(block.count(how.quote.encode()) for block in iter(lambda: stream.read(BLOCK), b""))
         if quotes % 2:  # it swallowed every line up to the end of the file
             _set_aside(connection, table, last, "unreadable: a quoted field that does not end")
+
+
+def _keep_rests(
+    connection: "duckdb.DuckDBPyConnection",
+    table: str,
+    file: str,
+    names: tuple[str, ...],
+    path: Path,
+    how: Format,
+) -> None:
+    """Make `_more` all that follows the columns of a record; DuckDB keeps the first field of it."""
+    columns = ", ".join(quoted(c) for c in names)
+    rows = connection.execute(
+        f"SELECT _line, {columns} FROM {table} WHERE {file} AND _more IS NOT NULL"
+    ).fetchall()
+    if not rows:
+        return
+    import pyarrow as pa
+
+    from features.sources.overlong import rests
+
+    found = rests(path, how, {line: fields for line, *fields in rows})
+    whole = pa.table(
+        {"line": pa.array(found.keys(), pa.int64()), "rest": pa.array(found.values(), pa.string())}
+    )
+    connection.register("rests", whole)
+    connection.execute(f"UPDATE {table} t SET _more = rest FROM rests WHERE {file} AND t._line = rests.line")
+    connection.unregister("rests")
 
 
 def _set_aside(connection: "duckdb.DuckDBPyConnection", table: str, which: str, reason: str) -> None:

@@ -17,15 +17,33 @@ _PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes be
 _OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
 
 
+# Refunds that name no customer are of whom the order is that they take back.
+_OF_THEIR_ORDERS = """
+    (SELECT r.* REPLACE (
+                coalesce(r.customer_id, o.customer_id) AS customer_id,
+                coalesce(r.channel, o.channel) AS channel, coalesce(r.store_id, o.store_id) AS store_id,
+                CASE WHEN r._reject IS NULL AND r.customer_id IS NULL AND o.order_id IS NOT NULL AND o.customer_id IS NULL
+                     THEN coalesce(r._aside, 'anonymous: its order has no customer id') ELSE r._aside END AS _aside,
+                CASE WHEN r._aside IS NULL AND r.customer_id IS NULL AND o.order_id IS NULL
+                     THEN coalesce(r._reject, 'the order that it takes back is not among the orders') ELSE r._reject END AS _reject)
+     FROM _orders_read r LEFT JOIN (
+         SELECT order_id, min(customer_id) AS customer_id, min(channel) AS channel, min(store_id) AS store_id
+         FROM _orders_read WHERE order_id IS NOT NULL AND ref IS NULL GROUP BY order_id) o
+     ON o.order_id = r.ref AND r.customer_id IS NULL)"""
+
+
 def read_orders(declared: Declared, whole: bool) -> str:
     """Orders as they were read: named, several rows of one added up, returns with negative money."""
     add_up = any(r.add_up for r in declared.readings)
     automatic = any(r.returns is not False for r in declared.readings if r.table == "orders")
     ok = f"{_OK} {'AND amount IS NOT NULL' if whole else ''}"
+    read = "_orders_read"
+    if any("customer_id" not in r.values for r in declared.readings if r.table == "orders"):
+        read = _OF_THEIR_ORDERS
     return f"""
         WITH named AS (
             SELECT * REPLACE (_return {"OR coalesce(amount < 0, false)" if automatic else ""} AS _return),
-                   {ok} AS _ok, order_id IS NULL AS _unnamed FROM _orders_read),
+                   {ok} AS _ok, order_id IS NULL AS _unnamed FROM {read}),
         signed AS (
             SELECT * REPLACE (
                        coalesce(order_id, customer_id || ':' || _day || CASE WHEN _return THEN ':return' ELSE '' END) AS order_id,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SAMPLE = 20_000  # rows that are looked at, of all files of one kind together
 FEWEST = 200  # rows of each file, however many there are
 HEAD = 8 * BLOCK  # bytes of a text file, for those rows
+TITLES = 20  # lines before a header, at the most
 SEPARATORS = (",", ";", "\t", "|")
 _DIGITS = re.compile(r"\d{4}(?:[-_.年月]\d+)+|\d+(?:[-.年月]\d+)*")
 _DATE = 4  # digits that make a number in a name a date, of which tomorrow's file has another
@@ -118,15 +119,29 @@ def sniff(path: Path) -> Format:
         return Format()
     encoding = encoding_of(path)
     best = max(SEPARATORS, key=lambda s: _regular(path, Format(encoding=encoding, separator=s)))
-    how = Format(encoding=encoding, separator=best)
+    skip = _titles(path, Format(encoding=encoding, separator=best))
+    how = Format(encoding=encoding, separator=best, skip=skip)
     first = first_records(path, how, 1)[0]
     if any(
         re.fullmatch(r"\s*[-+]?[\d.,:/ -]*\d\s*", cell) for cell in first
     ):  # a name is no number, nor a time
         return Format(
-            encoding=encoding, separator=best, header=tuple(f"column_{n}" for n in range(1, len(first) + 1))
+            encoding=encoding,
+            separator=best,
+            skip=skip,
+            header=tuple(f"column_{n}" for n in range(1, len(first) + 1)),
         )
     return how
+
+
+def _titles(path: Path, how: Format) -> int:
+    """Lines before the header, such as a report's title: those less filled than most records that follow."""
+    records = first_records(path, how, 200)
+    filled = [sum(bool(cell.strip()) for cell in record) for record in records]
+    usual = max(set(filled), key=filled.count)
+    header = next((n for n, cells in enumerate(filled[:TITLES]) if cells >= 0.6 * usual), 0)
+    titles = [record for record in records[:header] if record]
+    return header if usual > 1 and not any("\n" in cell for record in titles for cell in record) else 0
 
 
 def _regular(path: Path, how: Format) -> float:

@@ -157,6 +157,11 @@ MACROS = (
 )
 
 
+def narrow(x: str) -> str:
+    """SQL: a text with the wide digits and signs of Chinese and Japanese typing as ASCII writes them."""
+    return f"translate({x}, '０１２３４５６７８９．，－＋（）', '0123456789.,-+()')"
+
+
 def number(x: str, habits: Habits) -> str:
     """SQL: a text as a decimal, or null if it is none; 1,23 is none where the decimal sign is a point."""
     point, comma = (".", ",") if habits.decimal == "." else (",", ".")
@@ -165,7 +170,7 @@ def number(x: str, habits: Habits) -> str:
     digits = rf"\d{{1,3}}(?:{thousands}\d{{3}})+(?:[{point}]\d*)?|\d+(?:[{point}]\d*)?(?:[eE][-+]?\d+)?|[{point}]\d+"
     sign = r"[-−+]?"
     pattern = rf"^\s*\(?{sign}\s*(?:{signs})?\s*{sign}\s*({digits})\s*(?:{signs})?\s*[-−]?\)?\s*$"
-    written = f"_number({x}, {literal(pattern)}, {literal(thousands)}, '{point}')"
+    written = f"_number({narrow(x)}, {literal(pattern)}, {literal(thousands)}, '{point}')"
     # Most numbers are plain, and then a cast is ten times as fast as three regular expressions.
     return f"coalesce(TRY_CAST({x} AS DECIMAL(38, 10)), {written})" if point == "." else written
 
@@ -176,7 +181,7 @@ def text(value: Value) -> str:
         x = quoted(value.given)
     elif value.form == "join":
         x = f" || {literal(value.separator)} || ".join(
-            _null(quoted(c), value.habits.nulls) for c in value.given
+            null(quoted(c), value.habits.nulls) for c in value.given
         )
     elif value.form == "value":
         x = literal(value.given)
@@ -184,7 +189,7 @@ def text(value: Value) -> str:
         x = f"({value.given})::VARCHAR"
     for how in value.clean:
         x = CLEAN[how].format(x=x)
-    x = _null(x, value.habits.nulls)
+    x = null(x, value.habits.nulls)
     if value.pad:  # after what means nothing was left out: 0 is nobody, not 00000
         short = f"regexp_full_match({x}, '\\d{{1,{value.pad}}}')"
         x = f"CASE WHEN {short} THEN lpad({x}, {value.pad}, '0') ELSE {x} END"
@@ -193,7 +198,8 @@ def text(value: Value) -> str:
     return f"({literal(value.prefix)} || {x})" if value.prefix else f"({x})"
 
 
-def _null(x: str, nulls: tuple[str, ...]) -> str:
+def null(x: str, nulls: tuple[str, ...]) -> str:
+    """SQL: a text, or null if it is one that means nothing."""
     return f"CASE WHEN trim({x}) NOT IN ({', '.join(literal(n) for n in nulls)}) THEN {x} END"
 
 
@@ -203,7 +209,7 @@ def read(value: Value) -> tuple[str, str]:
     if value.form == "sql":
         return f"TRY_CAST(({value.given}) AS DECIMAL(38, 10)){scale}", f"({value.given}) IS NOT NULL"
     if value.form == "product_of":
-        parts = [_null(quoted(c), value.habits.nulls) for c in value.given]
+        parts = [null(quoted(c), value.habits.nulls) for c in value.given]
         numbers = [f"TRY_CAST({number(p, value.habits)} AS DECIMAL(18, 6))" for p in parts]
         return f"{' * '.join(numbers)}{scale}", " AND ".join(f"{p} IS NOT NULL" for p in parts)
     x = text(value)
@@ -231,7 +237,8 @@ def moment(value: Value) -> tuple[str, str, str]:
             has_offset = rf"regexp_matches({x}, '\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$')"
             iso = rf"regexp_matches({x}, '^\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d|$)')"
             local = f"TRY_CAST({x} AS TIMESTAMP) AT TIME ZONE {zone}"
-            absolute = f"WHEN {has_offset} THEN TRY_CAST({x} AS TIMESTAMPTZ)"
+            with_colon = rf"regexp_replace({x}, ' ?([+-]\d\d):?(\d\d)$', '\1:\2')"  # of 10:00:00 +0100
+            absolute = f"WHEN {has_offset} THEN TRY_CAST({with_colon} AS TIMESTAMPTZ)"
             tried.append((f"CASE WHEN NOT {iso} THEN NULL {absolute} ELSE {local} END", f"length({x}) = 10"))
             continue
         if f in ("epoch", "epoch_ms"):

@@ -22,6 +22,10 @@ WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> w
         "return": r"return\w*|refund\w*|退货|退款|换货|retour\w*|remboursement|r[üu]ckgabe|devoluci[óo]n",
         "question": r"question|inquiry|enquiry|query|consult\w*|info\w*|咨询|提问|建议|demande|anfrage|frage|consulta",
     },
+    "tagging": {
+        "set": r"set|add(ed)?|assign\w*|打标|添加|新增|设置",
+        "removed": r"removed?|delete[ds]?|unset|取消|移除|删除|去标",
+    },
     "progress": {
         "opened": r"open(ed)?|new|created?|pending|in.?progress|受理|已受理|新建|打开|处理中|待处理|创建|ouvert\w*|en.?cours|offen|abierto",
         "closed": r"closed?|resolved|solved|done|finished|completed?|结案|已结案|关闭|已关闭|已解决|完结|已完成|完成|ferm[ée]\w*|clos|r[ée]solu\w*|geschlossen|erledigt|cerrado",

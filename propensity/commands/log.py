@@ -55,6 +55,9 @@ def init(folder: Path, dry_run: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --propose: the shop.toml to write, or to add the mapping to.",
 )
+@click.option(
+    "--force", is_flag=True, help="With --propose: put the proposal in the place of mappings that are there."
+)
 @DRY_RUN
 def ingest(
     source: str | None,
@@ -63,6 +66,7 @@ def ingest(
     propose: bool,
     tables: bool,
     out: Path | None,
+    force: bool,
     dry_run: bool,
 ) -> None:
     """Take the raw files of every source of shop.toml into the customer log, or those of one SOURCE.
@@ -78,11 +82,16 @@ def ingest(
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
     looks at the files of an unknown shop, says what it takes each column for and why, and writes a mapping.
-    FILES may be folders, or patterns in quotes: "data/pos_*.csv".
+    FILES may be folders, or patterns in quotes: "data/pos_*.csv". What mappings in --out read already is left
+    as it is, and the readings that are missing are added.
 
     \b
     propensity ingest --tables [TABLE]
     prints the tables that a mapping can fill, or the columns of one, the words that they take, and its rules.
+
+    \b
+    propensity ingest simulated
+    takes in a shop that `propensity simulate` wrote; README.md in the shop's folder tells of its truth.
     """
     if tables:
         from propensity.shops import tables_text
@@ -92,14 +101,14 @@ def ingest(
         click.echo(tables_text(source))
         return
     if propose:
-        from propensity.shops import write_proposal
+        from propensity.proposals import write_proposal
 
         if source is None:
             raise UsageError("--propose needs files to look at: propensity ingest --propose orders.csv ...")
-        write_proposal([Path(source), *map(Path, files)], out, dry_run)
+        write_proposal([Path(source), *map(Path, files)], out, force, dry_run)
         return
-    if files or out:
-        raise UsageError("one source at a time; several files, and --out, go with --propose")
+    if files or out or force:
+        raise UsageError("one source at a time; several files, --out and --force go with --propose")
     from features.definitions import catalogue
     from features.ingestion.ingest import ingest as run
     from features.shop import shop_of
@@ -189,6 +198,10 @@ def simulate(
 
     \b
     Then:  export PROPENSITY_SHOP=FOLDER;  propensity ingest
+
+    The truth is in FOLDER/truth, and FOLDER/README.md tells the process and every column of it: true rates
+    and hazards, who was lost when, what each action truly does to each customer, the propensity of each draw.
+    features.sources.simulated.truth computes probabilities from it.
 
     Changes that can be planted on a day: price=1.2@400 raises prices by a fifth; online=.5@400 moves half of
     the store orders to the mini-program; lost=.3@400 loses 30 % of the interactions of two weeks;

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, identity, order
+from dirty import TILL, bring_in, write_shop
 from servers import RedisServer
 
 from features.compute.builds import Build
@@ -184,3 +185,18 @@ def test_killed_at_any_point_a_rerun_finishes(home: Settings) -> None:
     assert Log.open(home).damaged() == []
     assert Log.open(home).read("orders").sort_by("order_id")["order_id"].to_pylist() == ["2", "4"]
     assert Build.open(home).moments == (MOMENT,)
+
+
+def test_a_line_that_nobody_could_read_is_hers_however_it_writes_her_id(tmp_path: Path) -> None:
+    """Else her purchases stay, with her id as her file writes it, in a line that has a comma too many."""
+    read = TILL.replace('"who"', '{ column = "who", clean = ["trim", "whole"], pad = 8 }')
+    ids = ("75317531.0", "0075317531", " 75317531", "8642")
+    rows = "".join(f"{n},{id},2024-01-02,1,50\n" for n, id in enumerate(ids))
+    files = {"orders.csv": "no,who,day,paid\n1,75317531,2024-01-02,1\n2,x,2024-01-03,1\n" + rows}
+    settings = write_shop(tmp_path, "[mapping.till]\n" + read, files)
+    bring_in(settings)
+    assert len(_holds(settings, "75317531")) > 3, "or this test could not fail"
+    done = erase(settings, "75317531")
+    assert _holds(settings, "75317531") == []
+    assert (done.removed["rejects"], bool(_holds(settings, "8642"))) == (3, True)
+    assert not bring_in(settings).done.changed

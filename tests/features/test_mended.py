@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
 from contracts import Answers, answers, same
 from dirty import bring_in, write_shop
@@ -96,21 +97,51 @@ def _money(settings: Settings, table: str) -> dict[str, float]:
     return dict(found)
 
 
-def test_a_mended_line_joins_its_order_and_the_total_follows_in_a_row_of_its_own(tmp_path: Path) -> None:
+def test_a_mended_line_joins_its_order_and_the_total_follows(tmp_path: Path) -> None:
     """Else goods that were bought are in no feature, or an order's total is not what its lines say."""
     settings = _lines_shop(tmp_path)
-    before = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
     done = _mend_lines(settings, tmp_path / "a.csv", {"1:cup": "3.00"})
     assert rejects.in_vain(done) == 0
     assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 13.0, "3": 9.0}
+    assert sorted(Log.open(settings).read("orders")["order_id"].to_pylist()) == ["1", "3"]
+    told = {(c.what, c.rows) for c in done.account if (c.source, c.table) == ("mended", "orders")}
+    assert told == {("added to an order of its source", 1)}
+    assert not rejects.take_in(settings, tmp_path / "a.csv").changed, "twice is once"
+    assert not bring_in(settings).done.changed
+
+
+@pytest.mark.parametrize("table", ["order_lines", "orders"])
+def test_once_features_were_built_the_money_comes_in_a_row_of_its_own(tmp_path: Path, table: str) -> None:
+    """Else what was known before changes. The order of a customer's day is one order, also then."""
+    mapping = RECEIPT_LINES.format(total="").replace('order_id = "bon"\n', "")
+    if table == "orders":
+        mapping = mapping.replace("order_lines", "orders").replace('product_id = "item"\n', "")
+    settings = write_shop(tmp_path, mapping, {"lines.csv": LINES})
+    bring_in(settings)
+    write_build(settings, NAMES, {MOMENT: constant(1)})
+    before = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
+    path, until = tmp_path / "a.csv", Log.open(settings).complete_until
+    rejects.export(settings, path)
+    path.write_text(path.read_text("utf-8").replace(",3x00,", ",3.00,"), "utf-8")
+    done = rejects.take_in(settings, path)
+    assert rejects.in_vain(done) == 0, done.account
+    assert _money(settings, "orders") == {"ann:2024-01-05": 13.0, "bob:2024-03-01": 9.0}
     after = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
     assert {id: after[id] for id in before} == before, "nothing is updated in place"
     (more,) = after.keys() - before.keys()
-    assert (after[more]["ref"], str(after[more]["amount"]), after[more]["channel"]) == ("1", "3.00", "store")
-    told = {(c.what, c.rows) for c in done.account if (c.source, c.table) == ("mended", "orders")}
+    assert (after[more]["ref"], str(after[more]["amount"]), after[more]["channel"]) == (
+        "ann:2024-01-05",
+        "3.00",
+        "store",
+    )
+    assert after[more]["known_at"] == until
+    told = {
+        (c.what, c.rows)
+        for c in done.account
+        if (c.source, c.table) == ("mended", "orders")
+        if c.file is None
+    }
     assert told == {("corrects the total of its order", 1)}
-    assert not rejects.take_in(settings, tmp_path / "a.csv").changed, "twice is once"
-    assert not bring_in(settings).done.changed
 
 
 def test_an_order_of_mended_lines_alone_is_an_order(tmp_path: Path) -> None:
@@ -324,7 +355,7 @@ def test_a_mended_row_without_an_order_id_is_of_its_customers_day(tmp_path: Path
 
 def test_a_record_that_could_not_be_read_is_handed_out_and_can_be_filled_in(tmp_path: Path) -> None:
     """Else nobody knows what the line was, and the purchase stays lost."""
-    more = "1,ann,2024-01-05 10:00,cup, blue,3.00\n4,cleo,2024-01-05 10:00,pot, red,2.00\n"
+    more = '1,ann,2024-01-05 10:00,cup, blue,3.00\n4,cleo,2024-01-05 10:00,pot, red,"big, old",2.00\n'
     settings = write_shop(tmp_path, RECEIPT_LINES.format(total=""), {"lines.csv": LINES + more})
     bring_in(settings)
     path = tmp_path / "a.csv"
@@ -339,7 +370,8 @@ def test_a_record_that_could_not_be_read_is_handed_out_and_can_be_filled_in(tmp_
         "paid": " blue",
         "_more": "3.00",
     }
-    assert [json.loads(r["as in the file"]) for r in broken][0] == record
+    one, two = (json.loads(r["as in the file"]) for r in broken)
+    assert (one, two["_more"]) == (record, '"big, old",2.00'), "all that stands there"
     for row, (order, who, money) in zip(broken, [("1", "ann", "3.00"), ("4", "cleo", "2.00")], strict=True):
         row |= {
             "order_id": order,

@@ -98,8 +98,11 @@ def test_each_reason_shows_the_field_that_it_speaks_of_and_the_words_that_are_kn
     shown = {(s.reason, s.file, s.row): (s.value, s.expected) for s in log.done.samples}
     assert shown == {
         ("a second row with the same order_id, that says otherwise", "orders.csv", 21): ("5", ""),
-        ("amount is not an amount of money", "orders.csv", 22): ("one", ""),
-        ("no order_id", "orders.csv", 23): ("", ""),
+        ("amount is not an amount of money", "orders.csv", 22): (
+            "one",
+            "an amount as 12.50, or as its `decimal` says",
+        ),
+        ("no order_id", "orders.csv", 23): ("", "a value of order_id"),
         ("unknown kind of interaction", "visits.csv", 10): ("PV", "visit, view, cart, comment, live, login"),
     }
     assert log.done.lost == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dirty import bring_in, write_shop
 
+from features.moments import parse_moment
 from features.sources.propose import propose
 from propensity.shops import tables_text
 
@@ -132,3 +133,58 @@ def test_a_currency_is_asked_about_where_it_is_to_be_said(tmp_path: Path) -> Non
     assert '# currency = { column = "currency" }   # DECIDE' in toml
     ready = toml.replace("# currency = ", "currency = ")
     assert len(bring_in(write_shop(tmp_path, ready, {})).rows("orders")) == 30
+
+
+LIVE = "订单编号,买家ID,下单时间,商品编码,商品数量,实付金额,订单状态,退款时间\n" + "".join(
+    (f"{1000 + n},b1,2024/01/02 10:00:00,G1,1,￥9.00,待付款,\n" if n % 30 == 0 else "")
+    + f"{n},b{n % 9},2024/01/{1 + n % 28:02} 10:00:00,G{n % 5},{'２' if n % 9 == 0 else 2},"
+    + (f"￥１０{n:02}．５０,已退款,2024/03/01 09:00:00\n" if n % 8 == 0 else f"￥{n}.50,交易成功,\n")
+    for n in range(1, 90)
+)
+
+
+def test_wide_digits_are_digits_and_an_order_is_a_sale_until_it_was_refunded(tmp_path: Path) -> None:
+    """Else a tenth of a live show is lost, and a model reads from an order that it will come back."""
+    path = tmp_path / "订单.csv"
+    path.write_bytes(LIVE.encode("gbk"))
+    log = bring_in(write_shop(tmp_path / "a", propose([path]).toml, {}, "Asia/Shanghai", "CNY"))
+    assert sum(log.fates("order_lines").values()) == 91
+    assert log.fates("order_lines")["aside: not paid"] == 2
+    assert not any(fate.startswith("rejected") for fate in log.fates("order_lines"))
+    orders = {r["order_id"]: r for r in log.rows("orders")}
+    assert (str(orders["8"]["amount"]), str(orders["8:cancelled"]["amount"])) == ("1008.50", "-1008.50")
+    assert (orders["8:cancelled"]["ref"], orders["8:cancelled"]["known_at"].month) == ("8", 3)
+
+
+def test_people_with_tags_are_people(tmp_path: Path) -> None:
+    """Else a webshop's customers lose their city, for one column of theirs is called Tags."""
+    rows = "".join(f"{n},Leeds,gold,vip,2023-01-0{1 + n % 9} 10:00\n" for n in range(40))
+    (tmp_path / "customers_export.csv").write_text("Customer ID,City,Level,Tags,Created At\n" + rows)
+    toml = propose([tmp_path / "customers_export.csv"]).toml
+    assert ('table = "customers"' in toml, 'attributes = ["City", "Level", "Tags"]' in toml) == (True, True)
+
+
+def _webshop() -> str:
+    rows = "Name,Email,Financial Status,Created at,Total,Discount Amount,"
+    rows += "Lineitem quantity,Lineitem price,Lineitem sku,Id,Customer ID\n"
+    for n in range(1, 80):
+        lines, at = 1 + n % 3, f"2024-02-{1 + n % 28:02} 10:00:00 +0100"
+        status = "partially_refunded" if n == 7 else "refunded" if n == 8 else "paid"
+        for line in range(lines):
+            first = f"c@x,{status},{at},{5 * lines + 2}.00,0.00" if not line else ",,,,"
+            rows += f"#{n},{first},2,2.50,SKU-{n % 5},{f'55{n:03},{n % 9}' if not line else ','}\n"
+    return rows
+
+
+def test_an_export_that_tells_an_order_on_its_first_line_alone_keeps_the_other_lines(tmp_path: Path) -> None:
+    """Else two lines of three are of nobody, and what a basket holds is what stands in it first."""
+    path = tmp_path / "orders_export_1.csv"
+    path.write_text(_webshop())
+    log = bring_in(write_shop(tmp_path / "a", propose([path]).toml, {}))
+    lines, orders = log.rows("order_lines"), {r["order_id"]: r for r in log.rows("orders")}
+    assert len(lines) == sum(1 + n % 3 for n in range(1, 80))
+    assert (str(orders["#8"]["amount"]), str(orders["#8:cancelled"]["amount"])) == ("17.00", "-17.00")
+    assert (str(orders["#7"]["amount"]), "#7:cancelled" in orders) == ("12.00", False)
+    assert {str(r["amount"]) for r in lines} == {"5.00"}
+    assert all(r["customer_id"] and r["at"] for r in lines)
+    assert orders["#8"]["at"] == parse_moment("2024-02-09T09:00:00Z"), "+0100 after a blank is an offset"

@@ -50,3 +50,21 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, suffix: str, kind: str
     with pytest.raises(SourceError, match=rf"night\.{kind}"):
         for _ in raw.first_records(path, Format(), 10_000_000, 1 << 30):
             pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_of_a_record_with_too_many_fields_all_are_kept(tmp_path: Path, encoding: str) -> None:
+    """Else what stood there is lost, and whoever mends the line cannot know what it was."""
+    path = tmp_path / "a.csv"
+    lines = ["no;名", "1;a", '2;b;c;"d;""e"" ";f', "", "3;c", '4;"d\n1";e', "5;f"]
+    path.write_bytes("\n".join(lines).encode(encoding))
+    connection = duckdb.connect()
+    raw.load(connection, "t", [("a", path)], Format(encoding=encoding, separator=";"))
+    broken = connection.execute("SELECT _line, _raw FROM t_broken ORDER BY 1").fetchall()
+    rests = {line: json.loads(record)["_more"] for line, record in broken}
+    assert rests == {1: 'c;"d;""e"" ";f', 3: "e"}
+    assert connection.execute("SELECT no, _line FROM t ORDER BY 2").fetchall() == [
+        ("1", 0),
+        ("3", 2),
+        ("5", 4),
+    ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -502,3 +503,14 @@ def test_the_command_writes_a_shop_once_and_says_what_is_wrong(tmp_path: Path) -
         ingest(settings)
     assert ingest(settings, "simulated", folder).tables["customers"] > 200
     pq.read_table(folder / "truth" / "effects.parquet")
+
+
+def test_the_shop_tells_its_process_and_every_column_of_its_truth(made: Callable[[World], Path]) -> None:
+    """Else whoever finds truth/customers.parquet guesses what `hazard` or `churned_at_alone` is."""
+    folder = made(WORLD)
+    text = (folder / "README.md").read_text("utf-8")
+    for path in (folder / "truth").glob("*.parquet/*-00000.parquet"):
+        lacking = [name for name in pq.read_schema(path).names if not re.search(rf"\b{name}\b", text)]
+        assert lacking == [], path.name
+    shown = CliRunner().invoke(propensity.main, ["simulate", "--help"]).output
+    assert "FOLDER/truth" in shown

@@ -16,6 +16,7 @@ change planted on a day leaves everything before that day as it was.
     writing.py     the files
 
     FOLDER/<table>.parquet/<table>-00000.parquet    the raw files, a file for each 20,000 customers
+    FOLDER/README.md                                this text
     FOLDER/truth/customers.parquet/                 true rates, tastes, when lost; with and without campaigns
     FOLDER/truth/effects.parquet/                   customer, action -> effects on orders, margin, retention, opt-out
     FOLDER/truth/assignments.parquet/               every draw of a campaign, `nothing` included, with its propensity
@@ -23,6 +24,27 @@ change planted on a day leaves everything before that day as it was.
     FOLDER/truth/drift.json                         what was planted, and when
     FOLDER/shop.toml, shop.py                       the shop, and its actions: those of the campaigns
     FOLDER/world.json, rows.json                    what was simulated; rows of each table
+
+The process. A customer comes on a day, places orders at her own `rate` (a Poisson process, slower and faster with
+season, weekday and hour, half as fast for 90 days after a bad experience), and is lost for good at her own
+`hazard`, whichever is first; nothing that happens after is in the files. Visits, answers and cases follow from her
+rate and tastes. Campaigns draw actions with known propensities, never for the holdout; an action adds an order, puts
+one off, keeps a customer or drives her off as `effects` says of her, and nothing else does.
+
+The truth, which no feature may read:
+
+    customers     customer_id, second_id and linked_at (of an account that turns out to be hers), acquired_at,
+                  archetype, rate (orders a day), hazard (of being lost, a day), mean_order (CNY), visit_rate (a day),
+                  deal, novelty, live (tastes, 0 to 1), holdout, lifetime_margin (CNY, expected, left alone),
+                  churned_at (as it came), churned_at_alone (had nobody contacted her); empty: not in these days
+    effects       customer_id, action, orders (chance of one more order in 14 days), put_off (chance that an
+                  order is put off), margin (CNY an action), retention and opt_out (chances)
+    assignments   campaign_id, at, action (`nothing` too), propensity, band, lost (was she by then),
+                  expected_orders (in 14 days, left alone), caused_order (whether it brought one)
+    grievances    customer_id, at, until
+
+`features.sources.simulated.truth.Truth.load(FOLDER)` computes probabilities from it, exactly: of an order and of
+being lost within any days from any moment, and what an action moves.
 
 Orders of magnitude, and why. A third to a half of buyers order once only, as in most retail logs (54 % of CDNOW's
 cohort over 18 months, 36 % of a UK gift shop over a year); 2 to 3 % of customers visit on a day (the usual

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features.errors import UsageError
 from features.files import new_folder
 from features.settings import BUNDLED_SHOPS
+from features.sources import simulated
 from features.sources.simulated import behaviour, campaigns, purchases
 from features.sources.simulated.campaigns import ACTIONS, NOTHING, Contacts
 from features.sources.simulated.columns import Rows, moments, named, numbered
@@ -91,6 +92,7 @@ def simulate(
         (scratch / "truth" / "drift.json").write_text(
             json.dumps([*_changes(world)], indent=1) + "\n", "utf-8"
         )
+        (scratch / "README.md").write_text(f"# {simulated.__doc__}", "utf-8")
         for name in ("shop.toml", "shop.py"):
             shutil.copyfile(BUNDLED_SHOPS / "simulated" / name, scratch / name)
     return Simulated(folder, True, ordered)

@@ -1,0 +1,169 @@
+"""What mended rows bring to the money of orders, as if they had been right at once.
+
+A mended line joins the lines that its own source has of the order. Where an order is the sum of its lines,
+that line's money was missing in `orders` too. So was that of a mended order that its file adds to others: a
+customer's day without an order id, or an order id that comes several times. Their money goes
+
+* into the order that the source has, if the row is known when its file says: nobody has used the log
+  without it, so the order is what clean files would have made it;
+* else into a correction, `<order>:mended:...` with the order as its `ref`. It counts as no order, and in
+  every sum of money, once it and the order are known: what was known before stays as it was;
+* into an order of its own, the sum of what was mended, if nobody has that order.
+
+An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
+it is: where the order is a sum, the line was kept with the order's channel and store in `_order`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from features.ingestion.canonical import arrow_schema, names, order, save
+from features.ingestion.mended import MENDED, REJECT_ID
+from features.ingestion.parts import Account, Part
+from features.sources.corrected import ADDS
+from features.tables import TABLES
+
+ADDED = "added to an order of its source"
+CORRECTS = "corrects the total of its order"
+SUM = "an order that is the sum of mended rows"
+
+
+def add_money(
+    connection: duckdb.DuckDBPyConnection,
+    parts: Sequence[Part],
+    folded: Path,
+    exponent: int,
+    account: Account,
+) -> None:
+    """Add the money of mended rows to the folded orders, and to the account of mended rows.
+
+    folded: the folder of the generation's tables, which are whole but for this.
+    """
+    orders, place = TABLES["orders"], folded / "orders" / f"{MENDED}.parquet"
+    (part,) = (part for part in parts if part.source == MENDED)
+    own = [sql for sql in (_of_lines(parts, part, folded), _of_orders(part, folded)) if sql]
+    if not own or not any((folded / orders.name).glob("*.parquet")):
+        return
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE money AS
+            WITH known AS ({_known(parts, folded)})
+            SELECT a.* REPLACE (coalesce(a.channel, s.channel) AS channel, a.whole OR k.derived AS whole),
+                   k.order_id IS NOT NULL AS has, k.known_at AS since,
+                   coalesce(late AND a.known_at > k.known_at, false) AS corrects,
+                   a.of NOT IN (SELECT order_id FROM known) AS alone
+            FROM ({" UNION ALL BY NAME ".join(own)}) a
+                 LEFT JOIN known k ON k.order_id = a.of AND k.source = a.source
+                 LEFT JOIN (  -- of a record that could not be read, which says no channel
+                     SELECT source, min(channel) AS channel FROM known GROUP BY source
+                     HAVING count(DISTINCT channel) = 1) s ON s.source = a.source"""
+    )
+    for path in sorted((folded / orders.name).glob("*.parquet")):
+        if path != place:
+            _into_orders(connection, path, exponent)
+    kept = f"UNION ALL SELECT {names(orders.columns)} FROM '{place}' WHERE NOT contains(order_id, '{ADDS}')"
+    rows = f"""
+        SELECT {names(orders.columns)} FROM (
+            SELECT * REPLACE (greatest(known_at, since) AS known_at),
+                   of || '{ADDS}' || name AS order_id, of AS ref
+            FROM money WHERE has AND corrects
+            UNION ALL BY NAME
+            SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
+                   max(known_at) AS known_at, min(channel) AS channel, min(store_id) AS store_id,
+                   sum(amount) AS amount, sum(discount) AS discount, max(returns) AS ref
+            FROM money WHERE alone GROUP BY of
+            HAVING min(channel) IS NOT NULL AND count(DISTINCT customer_id) = 1)
+        {kept if place.exists() else ""}"""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE own AS {rows}")
+    written = place.with_name(f".{place.name}")
+    if save(connection.sql(f"FROM own ORDER BY {order(orders)}"), (written, arrow_schema(orders, exponent))):
+        written.replace(place)  # a part's own file may lie there: it stays as it is
+    else:
+        place.unlink(missing_ok=True)
+    told = connection.execute(
+        f"""SELECT CASE WHEN corrects THEN '{CORRECTS}' ELSE '{ADDED}' END, count(*)
+            FROM money WHERE has GROUP BY ALL
+            UNION ALL SELECT '{SUM}', count(DISTINCT of) FROM money WHERE alone HAVING count(*) > 0"""
+    ).fetchall()
+    for note, orders_told in told:
+        account[orders.name, None, True, note, False] += orders_told
+
+
+def _known(parts: Sequence[Part], folded: Path) -> str:
+    """SQL of the folded orders, with their source; derived: of lines alone, so that those say all of it."""
+    selects = []
+    for part in parts:
+        path = folded / "orders" / f"{part.source}.parquet"
+        if path.exists():
+            derived = "orders" in part.tables and not any(
+                pq.read_table(part.origins("orders"), columns=["file"])["file"].is_valid().to_pylist()
+            )
+            selects.append(
+                f"""SELECT order_id, known_at, channel, '{part.source}' AS source, {derived} AS derived
+                    FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""
+            )
+    return " UNION ALL ".join(selects)
+
+
+def _of_lines(parts: Sequence[Part], part: Part, folded: Path) -> str | None:
+    """SQL of the money of mended lines whose order is the sum of its lines.
+
+    of: the order. name: of the row, in it. returns: the order whose goods come back. whole: whether what
+    follows of the order (when, where) follows from its rows. late: see `mended.read`.
+    """
+    kept = folded / "order_lines" / f"{MENDED}.parquet"
+    if not kept.exists():
+        return None
+    return f"""
+        SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, r.channel,
+               r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, m.source, m.late
+        FROM '{kept}' l
+        JOIN (SELECT order_id, line, file_row_number AS _row
+              FROM read_parquet('{part.path("order_lines")}', file_row_number = true)) USING (order_id, line)
+        JOIN mended m USING (_row)
+        JOIN (SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
+                     row->>'$._order.store_id' AS store_id
+              FROM read_parquet({[str(each.rejects) for each in parts]})
+              WHERE "table" = 'order_lines' AND json_exists(row, '$._order')) r USING (reject)
+        WHERE m."table" = 'order_lines'"""
+
+
+def _of_orders(part: Part, folded: Path) -> str | None:
+    """The same of mended orders that add to others."""
+    kept = folded / "orders" / f"{MENDED}.parquet"
+    if not kept.exists() or "orders" not in part.tables:
+        return None
+    return f"""
+        SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
+               o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole, m.source, m.late
+        FROM '{kept}' o
+        JOIN (SELECT order_id, file_row_number AS _row
+              FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)
+        JOIN mended m USING (_row)
+        WHERE m."table" = 'orders' AND contains(o.order_id, '{ADDS}')"""
+
+
+def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: int) -> None:
+    """Write a source's orders again with what is added to them, if anything is."""
+    here = f"FROM money WHERE has AND NOT corrects AND source = '{path.stem}'"
+    if not connection.execute(f"SELECT 1 {here} LIMIT 1").fetchall():
+        return
+    orders = TABLES["orders"]
+    rows = f"""
+        SELECT o.* REPLACE (
+                   o.amount + coalesce(a.amount, 0) AS amount,
+                   o.discount + coalesce(a.discount, 0) AS discount,
+                   least(o."at", a."at") AS "at", greatest(o.known_at, a.known_at) AS known_at,
+                   least(o.channel, a.channel) AS channel, least(o.store_id, a.store_id) AS store_id)
+        FROM '{path}' o LEFT JOIN (
+            SELECT of, sum(amount) AS amount, sum(discount) AS discount, min("at") FILTER (whole) AS "at",
+                   max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
+                   min(store_id) FILTER (whole) AS store_id {here} GROUP BY of) a ON a.of = o.order_id"""
+    written = path.with_name(f".{path.name}")
+    save(
+        connection.sql(f"SELECT {names(orders.columns)} FROM ({rows}) ORDER BY {order(orders)}"),
+        (written, arrow_schema(orders, exponent)),
+    )
+    written.replace(path)  # a part's own file may lie there: it stays as it is
