@@ -26,7 +26,7 @@ from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
     type=click.IntRange(1, 24),
     default=6,
     show_default=True,
-    help="Moments of the backtest; with fewer, candidates hardly compete.",
+    help="Moments of the backtest; with fewer, candidates hardly compete, and fewer than 3 are not released.",
 )
 @click.option(
     "--tune",
@@ -119,7 +119,7 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
 
     It must beat recency alone, a logistic regression on recency, frequency and money, and BG/NBD (`value`:
     not lose to it), and be better than what is in force in something, over every moment of its backtest,
-    without harm elsewhere. (`segmentation`: no
+    without harm elsewhere; the moments must be three at least, if the log gives so many. (`segmentation`: no
     stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
     within a second, without a restart.
 
