@@ -148,8 +148,10 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
         right=(1, 2, 3, 4),
         note=words(
             "What was done had {logged} a decision. Switch-DR leaves weights above {switch} to the "
-            "outcome model.",
-            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。",
+            "outcome model. Intervals are of one look and one policy: the best of several, or of many days, "
+            "looks better than it is.",
+            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。"
+            "区间仅对单次查看、单个策略成立：从多个策略或多日中挑出的最优者会显得过好。",
             logged=number(found.logged), switch=f"{SWITCH:g}",
         ),
     )  # fmt: skip

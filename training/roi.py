@@ -29,7 +29,7 @@ from training.uplift_learners import Numbers, Outcomes
 
 Bools = NDArray[np.bool_]
 MISSED = 0.1  # of the contacts, that left nothing to chance: with more, the others do not speak for all
-PLANNED = 10_000  # customers at whom a guardrail's sequence is narrowest
+PLANNED = 2_000  # customers at whom a guardrail's sequence is narrowest
 ENOUGH = 1_000  # decisions, from which on a model of the outcome takes away noise
 MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
 HARMS = {
