@@ -148,8 +148,10 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
         right=(1, 2, 3, 4),
         note=words(
             "What was done had {logged} a decision. Switch-DR leaves weights above {switch} to the "
-            "outcome model.",
-            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。",
+            "outcome model. Intervals are of one look and one policy: the best of several, or of many days, "
+            "looks better than it is.",
+            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。"
+            "区间仅对单次查看、单个策略成立：从多个策略或多日中挑出的最优者会显得过好。",
             logged=number(found.logged), switch=f"{SWITCH:g}",
         ),
     )  # fmt: skip
@@ -199,13 +201,16 @@ def plan_experiment(
         raise UsageError("nothing to plan: give --effect, --customers, or both")
     outcome = Outcome(base, deviation)
     headline = _headline(outcome, effect, holdout, customers, wanted)
-    sheet = plan_sheet(outcome, effect, sorted({*_HOLDOUTS, holdout}), customers, wanted)
+    holdouts = sorted({*_HOLDOUTS, holdout})
+    sheet = plan_sheet(outcome, effect, holdouts, customers, wanted)
     say(told(headline, language))
     show(sheet, language)
     if out is not None:
         write_page(
-            out, Words("Plan of an experiment", "实验方案"), [banner("good", headline)], [sheet], language
-        )
+            out, Words("Plan of an experiment", "实验方案"),
+            [banner("good", headline), *_plan_picture(outcome, effect, holdouts, customers, wanted)],
+            [sheet], language,
+        )  # fmt: skip
 
 
 def _headline(
@@ -232,6 +237,32 @@ def _headline(
         "共{n}位客户、{h}对照，能以{p}的概率检出的最小效果为{e}。",
         n=customers, h=f"{holdout:.1%}", p=f"{wanted:.0%}", e=least,
     )  # fmt: skip
+
+
+def _plan_picture(
+    outcome: Outcome, effect: float | None, holdouts: list[float], customers: int | None, wanted: float
+) -> list[Any]:
+    """By share held out: the power, what is shown least, or the customers that are needed."""
+    values: list[float | None]
+    if effect is not None and customers is not None:
+        title = Words("Chance to show the effect", "检出该效果的概率")
+        values = [power(outcome, effect, h, customers) for h in holdouts]
+        texts = [f"{of:.0%}" for of in values if of is not None]
+    elif effect is not None:
+        title = words("Customers for {p}", "达到{p}所需客户", p=f"{wanted:.0%}")
+        values = [float(customers_for(outcome, effect, h, wanted)) for h in holdouts]
+        texts = [f"{of:,.0f}" for of in values if of is not None]
+    else:
+        assert customers is not None
+        title = Words("Least effect that is shown, one look", "能检出的最小效果（只看一次）")
+        values = [least_effect(outcome, h, customers, wanted) for h in holdouts]
+        texts = [_shown(of) for of in values if of is not None]
+    known = [(h, of) for h, of in zip(holdouts, values, strict=True) if of is not None]
+    rows = [
+        Dot(words("{h} held out", "{h}对照", h=f"{h:.1%}"), of, shown=text)
+        for (h, of), text in zip(known, texts, strict=True)
+    ]
+    return [dots(rows, title)] if rows else []
 
 
 def plan_sheet(

@@ -195,10 +195,10 @@ def brought_sheet(found: Sequence[Brought], currency: str) -> Sheet:
         right=(1, 2, 3, 4),
         note=Words(
             "Margin brought: what those who were contacted earned beyond what they would have if left alone, "
-            "by the lots that decisions drew; 95 % intervals, each by itself, of one look. Decisions whose "
-            "outcome is not final are left out.",
+            "by the lots that decisions drew; 95 % intervals that hold together, of one look. Decisions "
+            "whose outcome is not final are left out.",
             "带来的毛利：被触达客户相对未被触达时多出的毛利，依据决策时的随机抽取推断；"
-            "各为单次查看的95%区间。结果未成熟的决策不计入。",
+            "95%区间同时成立，为单次查看。结果未成熟的决策不计入。",
         ),
         empty=Words("No contact has a final outcome yet.", "尚无结果成熟的触达。"),
     )  # fmt: skip
@@ -217,8 +217,10 @@ def harms_sheet(harms: Sequence[Harm]) -> Sheet:
         ),
         right=(2, 3),
         note=Words(
-            "The rise against being left alone, with 90 % intervals: broken, or holds, at 5 % each.",
-            "相对未触达的上升，90%区间：突破或未突破的单侧显著性各为5%。",
+            "The rise against being left alone, with intervals that hold together and at every look "
+            "(confidence sequences): that any is called broken, or to hold, is wrong in 5 % at most.",
+            "相对未触达的上升；区间同时成立，且任何时候查看都成立（置信序列）："
+            "误判任一突破或未突破的概率各不超过5%。",
         ),
         empty=Words("Nobody tells of opt-outs or complaints.", "没有退订或投诉数据。"),
     )  # fmt: skip

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.files import write_atomically
+from propensity.cli import settings_of
 from propensity.sheets import show, told
-from propensity.tables import say
+from propensity.tables import console, say
 from training import uplift_report
+from training.qini import rankings
+from training.uplift_registered import register
 from training.uplift_table import read, trial_of
 from training.uplift_training import learnt
 
@@ -31,10 +35,11 @@ class Asked:
     ignore: Sequence[str]
     customer: str | None
     seed: int
+    register: int | None = None  # days that the outcome is of, to register what was learnt
 
 
-def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool) -> int:
-    """Show the verdict, its tables and checks, write the page; the exit code."""
+def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
+    """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
     trial = trial_of(
         read(asked.file), asked.arm, [asked.outcome], control=asked.control, propensity=asked.propensity,
         shares=asked.shares, randomised=asked.randomised, ignore=asked.ignore, customer=asked.customer,
@@ -42,12 +47,21 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool) ->
     )  # fmt: skip
     taught = learnt(trial, asked.costs, asked.seed)
     looked, (found,) = taught.looked, taught.found
-    say(told(uplift_report.verdict(found, looked), language))
-    for sheet in uplift_report.sheets(trial, found, looked):
-        show(sheet, language)
+    ranked, version = rankings(trial, found, asked.seed), None
     path = out or asked.file.with_suffix(".uplift.html")
     if not dry_run:
-        page = uplift_report.render(asked.file.name, trial, found, looked, language)
+        page = uplift_report.render(asked.file.name, trial, found, looked, ranked, language)
         write_atomically(path, page.encode())
-    say(f"{'would write' if dry_run else 'the page'}: {path}")
+        if asked.register is not None:
+            version = register(settings_of(), taught, asked.file, asked.register, asked.seed).version
+    if as_json:
+        said = uplift_report.as_json(trial, found, looked, ranked) | {"version": version}
+        console().out(json.dumps(said, ensure_ascii=False, indent=1))
+    else:
+        say(told(uplift_report.verdict(found, looked), language))
+        for sheet in uplift_report.sheets(trial, found, looked, ranked):
+            show(sheet, language)
+        say(f"{'would write' if dry_run else 'the page'}: {path}")
+        if version is not None:
+            say(f"registered: uplift version {version}; `propensity promote uplift` releases it")
     return NOT_BELIEVED if uplift_report.failed(looked) else 0

@@ -119,6 +119,10 @@ def test_an_experiment_is_planned(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     assert f"{by_hand:,} customers, 5.0% of them held out" in told.output
     assert f"需要{by_hand:,}位客户" in page.read_text("utf-8")
+    assert "<svg" in page.read_text("utf-8")
     both = run("experiment", "plan", "--base-rate", ".2", "--effect", ".02", "--customers", "20000")
+    some = run("experiment", "plan", "--base-rate", ".2", "--customers", "20000", "--out", str(page))
+    assert some.exit_code == 0, some.output
+    assert "能检出的最小效果" in page.read_text("utf-8"), "a picture that both languages read"
     assert "with a probability of 34%" in both.output
     assert run("experiment", "plan", "--base-rate", ".2").exit_code == 2

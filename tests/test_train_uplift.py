@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from deliveries import deliver, order
 from ledgers import write_ledger
-from trials import trial_by_hand
+from trials import ARMS, trial_by_hand
 
 from features.compute.builds import Build
 from features.compute.engine import build
@@ -104,3 +106,34 @@ def test_a_guess_is_not_released(
     refused = run("promote", "uplift")
     assert refused.exit_code != 0
     assert "its evidence is prior, a guess" in refused.output
+
+
+def test_a_trial_of_features_becomes_a_release_and_another_table_does_not(
+    run: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: a trial that proved something stays a page, or columns that nobody can look up decide."""
+    import shutil
+
+    mine = tmp_path / "home"
+    shutil.copytree(home, mine, ignore=shutil.ignore_patterns("ledger", "releases", "mlflow*", "mlruns"))
+    monkeypatch.setenv("PROPENSITY_HOME", str(mine))
+    settings = Settings(home=mine, as_of=TODAY)
+    names = list(Build.open(settings).features)[:5]
+    trial, _ = trial_by_hand("constant", rows=400)
+    rest = {"arm": [ARMS[k] for k in trial.arm], "p": trial.given, "margin": trial.outcomes["profit"]}
+    told = ("--arm", "arm", "--outcome", "margin", "--propensity", "p", "--register", "--days", "28")
+    file, other = tmp_path / "trial.parquet", tmp_path / "other.parquet"
+    for path, columns in ((other, trial.names), (file, names)):
+        known = dict(zip(columns, map(pa.array, trial.matrix.T), strict=True))
+        pq.write_table(pa.table({**known, **rest}), path)
+        done = run("uplift", "--trial", str(path), *told)
+        assert done.exit_code == 0, done.output
+    assert "registered: uplift version 2" in done.output
+    assert "registered: uplift version 2" in run("uplift", "--trial", str(file), *told).output, "the same one"
+    refused = run("promote", "uplift", "--version", "1")
+    assert refused.exit_code != 0
+    assert "visits" in refused.output
+    assert run("promote", "uplift").exit_code == 0
+    model = Releases(settings).get("uplift").model
+    assert isinstance(model, effects.EffectsModel)
+    assert (model.card.target.horizon_days, model.file.arms) == (28, ("nothing", "coupon", "mail"))

@@ -1,9 +1,11 @@
 """`propensity uplift`: a trial from a plain table, judged."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +58,34 @@ def test_a_trial_is_judged_in_one_command(file: Path) -> None:
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert run(file, "--propensity", "chance").output == done.output
+
+
+def test_programs_read_the_same_figures(file: Path) -> None:
+    """Else: a nightly job parses a table that was made for people."""
+    done = run(file, "--propensity", "chance", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)
+    assert (said["best"], said["personal"], said["better"], said["version"]) == ("coupon", True, True, None)
+    assert [arm["arm"] for arm in said["arms"]] == ["nothing", "coupon", "mail"]
+    assert sum(arm["of_the_policy"] for arm in said["arms"]) == pytest.approx(1)
+    assert said["rankings"] == [], "money has no Qini coefficient"
+    assert file.with_suffix(".uplift.html").exists()
+    table = pq.read_table(file)
+    bought = pc.cast(pc.greater(table["profit"], 5.0), pa.float64())
+    pq.write_table(table.set_column(table.schema.get_field_index("profit"), "profit", bought), file)
+    mail = json.loads(run(file, "--propensity", "chance", "--json").output)["rankings"][1]
+    assert mail["arm"] == "mail"
+    assert mail["qini"] > mail["qini_response"]
+    assert mail["more"]["low"] > 0
+    page = file.with_suffix(".uplift.html").read_text()
+    assert "Ranking by effect, beside a response model" in page
+    assert "与响应模型对照" in page
+
+
+def test_a_version_says_over_which_days(file: Path) -> None:
+    """Else: what came in a week is decided by as if it were a month."""
+    assert "--register needs --days" in run(file, "--propensity", "chance", "--register").output
+    assert run(file, "--propensity", "chance", "--days", "7").exit_code == 2
 
 
 def test_csv_says_the_same_and_a_dry_run_keeps_nothing(file: Path, tmp_path: Path) -> None:

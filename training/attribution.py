@@ -7,15 +7,17 @@ orders. It divides the orders of all who were contacted, also those that would h
 customers were met, not what moved them.
 
 Two channels help or hinder each other if what one brings differs with the other. Where both were drawn by lot
-for one customer, within one window, that is (y11 - y01) - (y10 - y00), of means weighted by 1 / (p1 p2).
+for one customer, within one window, that is (y11 - y01) - (y10 - y00), of means weighted by 1 / (p1 p2). The
+intervals of all pairs hold together (Bonferroni).
 """
 
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm
 
 from training.logged import Logged
 from training.sequential import LEAST, Difference
@@ -42,6 +44,14 @@ class Interaction:
     second: str
     pairs: tuple[int, int, int, int]
     difference: Difference | None
+
+    def wider(self, by: float) -> "Interaction":
+        """The same with another width of the interval."""
+        of = self.difference
+        if of is None:
+            return self
+        ends = (of.value + (end - of.value) * by for end in (of.low, of.high))
+        return replace(self, difference=Difference(of.value, *ends))
 
 
 def paths(logged: Logged) -> list[tuple[tuple[str, ...], bool]]:
@@ -107,7 +117,8 @@ def interactions(logged: Logged) -> list[Interaction]:
         ]
         if cells:
             found.append(_interaction(first, second, cells))
-    return found
+    known = sum(of.difference is not None for of in found)
+    return [of.wider(float(norm.isf(0.025 / known)) / _Z) if known else of for of in found]
 
 
 def _pairs(logged: Logged) -> list[tuple[int, int]]:

@@ -80,9 +80,10 @@ def _gap(
 def _moments(
     values: NDArray[np.float64], strata: NDArray[np.int64], size: int
 ) -> tuple[NDArray[np.float64], ...]:
-    """Count, mean and variance in each stratum [size]."""
+    """Count, mean and variance in each stratum [size]; of one customer alone, the variance within all."""
     n = np.bincount(strata, minlength=size).astype(np.float64)
     some = np.maximum(n, 1)
     mean = np.bincount(strata, values, size) / some
     squares = np.bincount(strata, (values - mean[strata]) ** 2, size)
-    return n, mean, squares / np.maximum(n - 1, 1)
+    within = squares.sum() / max(1.0, float(np.maximum(n - 1, 0).sum()))  # one value does not vary
+    return n, mean, np.where(n > 1, squares / np.maximum(n - 1, 1), within)

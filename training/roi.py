@@ -8,21 +8,28 @@ outcome of nothing that has not seen the customer:
 the doubly robust effect on the treated: unbiased with the logged chances whatever m is. Intervals are normal,
 from sums by customer. Only decisions in which both could have been drawn count; where nothing was left to
 chance, nothing is known.
+
+Of many uses one always looks good: the intervals of all hold together (Bonferroni). Guardrails are looked at
+any day, and stop a campaign: theirs are confidence sequences (`sequential`), which hold at every look, of all
+guardrails together.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from features.words import Words
 from training.logged import Logged
-from training.sequential import LEAST, Difference, Guardrail, rare
+from training.sequential import LEAST, Difference, Guardrail, rare, widening
 from training.uplift_learners import Numbers, Outcomes
 
 Bools = NDArray[np.bool_]
+MISSED = 0.1  # of the contacts, that left nothing to chance: with more, the others do not speak for all
+PLANNED = 2_000  # customers at whom a guardrail's sequence is narrowest
 ENOUGH = 1_000  # decisions, from which on a model of the outcome takes away noise
 MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
 HARMS = {
@@ -30,7 +37,7 @@ HARMS = {
     "complaint": Guardrail(Words("complaints", "投诉"), MOST),
 }
 _Z = 1.959964
-_Z_ONE = 1.644854  # a guardrail is broken, or holds, at 5 % on either side
+_SIDES = 0.1  # a guardrail is broken, or holds, at 5 % on either side
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,11 @@ def brought(logged: Logged) -> list[Brought]:
         here = (np.array(logged.scenario) == scenario) & logged.mature & ~logged.holdout
         for channel in sorted(set(own[here]) - {""}):
             found.append(_brought(logged, here, scenario, str(channel), channels == channel))
-    return sorted(found, key=lambda one: -one.cost)
+    width = float(norm.isf(0.025 / max(1, sum(one.margin is not None for one in found)))) / _Z
+    wide = [
+        one if one.margin is None else replace(one, margin=_scaled(one.margin, 1.0, width)) for one in found
+    ]
+    return sorted(wide, key=lambda one: -one.cost)
 
 
 def of_channel(logged: Logged, channel: str) -> Brought:
@@ -100,16 +111,25 @@ def of_channel(logged: Logged, channel: str) -> Brought:
 
 def harms(logged: Logged) -> list[Harm]:
     """What each action does to opt-outs and complaints, where these are known."""
-    found = []
+    found: list[tuple[str, str, int, Difference | Words]] = []
     for name in (name for name in HARMS if name in logged.outcomes):
         usable = np.isfinite(logged.outcomes[name]) & ~logged.holdout
         for k, action in enumerate(logged.actions):
             if k and (usable & (logged.action == k)).any():
                 only = np.arange(len(logged.actions)) == k
                 effect = effect_on_treated(logged, usable, only, logged.outcomes[name], share=True)
-                mean = None if isinstance(effect, Words) else _scaled(effect, 1.0, _Z_ONE / _Z)
-                found.append(Harm(action, HARMS[name], mean))
-    return found
+                customers = len(np.unique(logged.customer[_compared(logged, usable, only)]))
+                found.append((name, action, customers, effect))
+    level = _SIDES / max(1, sum(isinstance(effect, Difference) for *_, effect in found))
+    return [
+        Harm(
+            action, HARMS[name],
+            None
+            if isinstance(effect, Words)
+            else _scaled(effect, 1.0, widening(customers, PLANNED, level) / _Z),
+        )
+        for name, action, customers, effect in found
+    ]  # fmt: skip
 
 
 def effect_on_treated(
@@ -121,11 +141,17 @@ def effect_on_treated(
     """
     e1, e0 = logged.chances[:, actions].sum(axis=1), logged.chances[:, 0]
     treated, nothing = actions[logged.action], logged.action == 0
-    here = rows & (e1 > 0) & (e0 > 0) & (treated | nothing)
-    missed = int((rows & treated & ~here).sum())
+    here = _compared(logged, rows, actions)
+    missed, contacts = int((rows & treated & ~here).sum()), int((rows & treated).sum())
     customers = [len(np.unique(logged.customer[here & of])) for of in (treated, nothing)]
-    if missed and missed >= (here & treated).sum():
+    if missed == contacts and missed:
         return Words("nothing was left to chance", "未留随机性，无法得知")
+    if missed > MISSED * contacts:
+        fixed = f"{missed / contacts:.0%}"
+        return Words(
+            f"at {fixed} of the contacts nothing was left to chance: the others do not speak for them",
+            f"{fixed}的触达未留随机性：其余触达不能代表它们",
+        )
     weight = np.where(treated, 1.0, -e1 / np.where(e0 > 0, e0, 1.0))[here]
     left = weight[nothing[here]]
     effective = float(left.sum() ** 2 / (left @ left)) if len(left) else 0.0
@@ -146,6 +172,12 @@ def effect_on_treated(
             power += float(squares) * rare(0.0, float(np.abs(weight[of]).sum() ** 2 / squares))
     half = _Z * float(np.sqrt(power)) / total
     return Difference(value, value - half, value + half)
+
+
+def _compared(logged: Logged, rows: Bools, actions: Bools) -> Bools:
+    """Decisions for these actions or nothing, in which both could have been drawn, [n]."""
+    both = (logged.chances[:, actions].sum(axis=1) > 0) & (logged.chances[:, 0] > 0)
+    return np.asarray(rows & both & (actions[logged.action] | (logged.action == 0)))
 
 
 def _brought(logged: Logged, here: Bools, scenario: str, channel: str, actions: Bools) -> Brought:

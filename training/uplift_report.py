@@ -1,6 +1,7 @@
 """What a trial says, for people: a verdict, tables in both languages, a page."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.pages import Html, banner, page, section, table
 from features.words import Words
-from training.qini import qini
+from training.qini import Ranking
 from training.uplift import Trial, Uplift
 from training.uplift_checks import LOTTERY, Check
 from training.uplift_estimates import Estimate
@@ -164,27 +165,62 @@ def fifths(found: Uplift) -> Sheet:
     )  # fmt: skip
 
 
-def rankings(trial: Trial, found: Uplift) -> Sheet:
-    """The Qini coefficient of each arm, where it is defined: outcomes of 0 and 1, one propensity an arm."""
-    y, rows = trial.outcomes[found.outcome], []
-    constant = all(np.ptp(trial.given[trial.arm == k]) < 1e-9 for k in range(len(trial.arms)))
-    if constant and np.isin(y, (0.0, 1.0)).all():
-        for k, name in enumerate(found.arms[1:], start=1):
-            own = (trial.arm == k) | (trial.arm == 0)
-            rows.append((name, f"{qini(y[own], found.out_of_fold[own, k - 1], trial.arm[own] == k):.4f}"))
+def rankings(ranked: Sequence[Ranking]) -> Sheet:
+    """Who finds those whom an arm moves: the effect, or the chance to buy."""
+
+    def state(one: Estimate) -> Words:
+        if one.low <= 0 <= one.high:
+            return Words("not told apart", "无法区分")
+        return Words("uplift", "增益模型") if one.value > 0 else Words("response model", "响应模型")
+
     return Sheet(
-        Words("Ranking by effect", "按效果排序"),
-        (Words("arm", "方案"), Words("Qini coefficient", "Qini系数")),
-        tuple(rows), right=(1,),
+        Words("Ranking by effect, beside a response model", "按效果排序，与响应模型对照"),
+        (
+            Words("arm", "方案"), Words("Qini", "Qini"), Words("response model", "响应模型"),
+            Words("AUUC", "AUUC"), Words("response model", "响应模型"), Words("Qini more", "Qini之差"),
+            Words("better", "更优"),
+        ),
+        tuple(
+            (of.arm, f"{of.qini:.4f}", f"{of.qini_response:.4f}", f"{of.auuc:.4f}", f"{of.auuc_response:.4f}",
+             shown(of.more, True), state(of.more))
+            for of in ranked
+        ),
+        right=(1, 2, 3, 4, 5),
         note=Words(
-            "0: no better than chance. It is for comparison only; a policy is chosen by what it earns.",
-            "0：不优于随机。仅供比较；策略按其收益选择。",
+            "0: no better than chance, 1: the best possible. A response model ranks by who buys, whatever is "
+            "done. For comparison only; a policy is chosen by what it earns.",
+            "0：不优于随机；1：最优。响应模型按购买可能性排序，与是否触达无关。仅供比较；策略按其收益选择。",
         ),
         empty=Words(
             "Only for outcomes of 0 and 1, in a lottery with one propensity an arm.",
             "仅适用于0/1结果，且每个方案的概率恒定。",
         ),
     )  # fmt: skip
+
+
+def as_json(
+    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking]
+) -> dict[str, Any]:
+    """All of it, for programs."""
+    share = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
+    return {
+        "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
+        "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best], "better": found.better,
+        "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
+        "checks": [
+            {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
+        ],
+        "arms": [
+            {
+                "arm": name, "decisions": int(found.rows[k]), "reach": float(found.reach[k]),
+                "cost": float(found.costs[k]), "mean": found.means[k]._asdict(),
+                "effect": found.effects[k]._asdict(), "best_over": found.over[k]._asdict(),
+                "of_the_policy": float(share[k] if found.personal else _of_best(found)[k]),
+            }
+            for k, name in enumerate(found.arms)
+        ],
+        "rankings": [{**of._asdict(), "more": of.more._asdict()} for of in ranked],
+    }  # fmt: skip
 
 
 def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
@@ -205,24 +241,36 @@ def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
     )  # fmt: skip
 
 
-def sheets(trial: Trial, found: Uplift, checks: Sequence[Check]) -> tuple[Sheet, ...]:
+def sheets(
+    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking]
+) -> tuple[Sheet, ...]:
     """All of it, in the order in which it is read."""
-    return checked(checks, trial.unread), arms(found), fifths(found), rankings(trial, found)
+    return checked(checks, trial.unread), arms(found), fifths(found), rankings(ranked)
 
 
-def render(name: str, trial: Trial, found: Uplift, checks: Sequence[Check], language: str = "en") -> str:
+def render(
+    name: str, trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking],
+    language: str = "en",
+) -> str:  # fmt: skip
     """One self-contained HTML document in both languages; `language`: the one that it shows at first."""
     good = found.evidence == "randomised" and not failed(checks)
     parts: list[Html] = [banner("good" if good else "bad", verdict(found, checks))]
-    for sheet in sheets(trial, found, checks):
+    for sheet in sheets(trial, found, checks, ranked):
         body = table(sheet.head, sheet.rows, sheet.right) if sheet.rows else ""
         extra = _effects(found) if sheet.title == arms(found).title else ""
+        extra = _ranked(ranked) if ranked and sheet.title == rankings(ranked).title else extra
         note = sheet.note or "" if sheet.rows else sheet.empty
         parts.append(section(sheet.title, Html(extra), Html(body), note=note))
     title = words("Trial {name}: {outcome}", "试验{name}：{outcome}", name=name, outcome=found.outcome)
     n = f"{len(trial):,}"
     note = words("{n} customers, {k} arms.", "{n}位客户，{k}个方案。", n=n, k=len(found.arms))
     return page(title, *parts, note=note, language=language)
+
+
+def _ranked(ranked: Sequence[Ranking]) -> Html:
+    rows = [Dot(Words(of.arm, of.arm), *of.more, shown=shown(of.more, True)) for of in ranked]
+    title = Words("Qini coefficient more than a response model's, 95 %", "Qini系数比响应模型高出，95%区间")
+    return dots(rows, title, reference=0.0)
 
 
 def _effects(found: Uplift) -> Html:

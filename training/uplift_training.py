@@ -123,14 +123,6 @@ def card_of(
     trial, declared = taught.trial, catalogue(shop.declared("FEATURES"))
     first, last = (moment(edge(logged.as_of[of.rows])) for edge in (np.min, np.max))
     base = round(float(np.mean(trial.outcomes["retention"])), DIGITS)
-    metrics: dict[str, Figure] = {
-        f"{found.outcome}_{arm}": _figure(found.effects[k])
-        for found in taught.found
-        for k, arm in enumerate(trial.arms)
-        if k
-    }
-    if trial.evidence == "randomised":
-        metrics["personal_gain"] = _figure(taught.found[0].gain)
     features = tuple(
         FeatureCard(name, logged.features[name], declared[name].unit, *declared[name].words)
         if name in declared
@@ -147,8 +139,21 @@ def card_of(
         features=features,
         trained_on=TrainedOn(build.id, build.log, first, last, len(trial), base, seed),
         tested_on=TestedOn(moment=last, rows=len(trial), base_rate=base),
-        metrics=metrics, baselines={}, notes=tuple(map(text, _notes(taught, of, logged))),
+        metrics=metrics_of(taught), baselines={}, notes=tuple(map(text, _notes(taught, of, logged))),
     )  # fmt: skip
+
+
+def metrics_of(taught: Learnt) -> dict[str, Figure]:
+    """Each arm's effect on each outcome, and what choosing for each customer brings, if lots were drawn."""
+    metrics: dict[str, Figure] = {
+        f"{found.outcome}_{arm}": _figure(found.effects[k])
+        for found in taught.found
+        for k, arm in enumerate(taught.trial.arms)
+        if k
+    }
+    if taught.trial.evidence == "randomised":
+        metrics["personal_gain"] = _figure(taught.found[0].gain)
+    return metrics
 
 
 def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:

@@ -30,21 +30,34 @@ from propensity.cli import DRY_RUN, Named, main
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="The page [default: beside FILE].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object; the page as well.")
+@click.option(
+    "--register",
+    is_flag=True,
+    help="Keep what was learnt as a version of `uplift`; it can be released if the columns are "
+    "features of the shop.",
+)
+@click.option(
+    "--days", type=click.IntRange(min=1), help="--register: days after the decision that the outcome is of."
+)
 @DRY_RUN
 def uplift(
     file: Path, arm: str, outcome: str, propensity: str | None, randomised: bool,
     shares: tuple[tuple[str, float], ...], control: str | None, costs: tuple[tuple[str, float], ...],
-    ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None, dry_run: bool,
+    ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None,
+    as_json: bool, register: bool, days: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Judge a trial: the best arm for everyone, and whether choosing for each customer brings more.
 
     Without --propensity, --share or --randomised, chances are estimated from the columns, and nothing is
     claimed. Exit code 3: a check fails (sample ratio, columns from after the decision, overlap).
     """
+    if register != (days is not None):
+        raise click.UsageError("--register needs --days, over which the outcome was measured, and --days it")
     from propensity.uplifted import Asked, judge_trial
 
     asked = Asked(
         file, arm, outcome, control, propensity, dict(shares) or None, randomised, dict(costs), ignore,
-        customer, seed,
+        customer, seed, days,
     )  # fmt: skip
-    sys.exit(judge_trial(asked, language, out, dry_run))
+    sys.exit(judge_trial(asked, language, out, dry_run, as_json))

@@ -68,6 +68,12 @@ def test_what_is_served_is_what_was_learnt(tmp_path: Path, fitted: tuple[Trial, 
     assert not scored.effect[:, :, 0].any()
     alone = np.vstack([model.score(trial.matrix[[i]]).effect for i in range(40)])
     assert alone.tobytes() == scored.effect[:40].tobytes()
+    could = np.random.default_rng(1).random((3_000, 3)) < 0.6
+    could[:, 0] = True
+    assert found.personal
+    given = model.policy(scored, could)
+    assert np.array_equal(given, found.policy(trial.matrix, could))
+    assert could[np.arange(3_000), given].all(), "nobody gets what is not possible"
     raw = s_learner(trial).raw(trial.matrix)[:, 0]
     assert np.allclose(scored.effect[:, 1, 1], found.lines[0].effect(raw), atol=1e-9)
 

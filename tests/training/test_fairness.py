@@ -53,3 +53,14 @@ def test_chance_is_seldom_called_unfair_and_a_difference_of_a_half_is_found() ->
         found += gaps[0].unfair and gaps[0].group == "age2"
     assert alarms <= 9, "at most one in twenty by chance; nine of sixty are past four standard errors"
     assert found >= 50
+
+
+def test_a_group_that_is_spread_thin_is_not_called_sure() -> None:
+    """One customer of a group in each stratum shows no spread: taken for none, chance becomes a proof."""
+    random, hold = np.random.default_rng(1), 0
+    group = np.repeat([0, 1], [1_000, 36])
+    for _ in range(200):
+        tier, offers = random.integers(0, 30, 1_036), random.normal(1.0, 1.0, 1_036)
+        gaps = price_gaps(offers, [grouped("tier", tier)], [grouped("age", group)], 0.1)
+        hold += all(gap.low <= 0 <= gap.high for gap in gaps)
+    assert hold >= 180  # of 95 %

@@ -99,6 +99,47 @@ def test_a_guardrail_is_broken_by_the_action_that_does_the_harm() -> None:
     assert roi.worst(roi.harms(made()[0])) == "broken"
 
 
+def test_of_many_uses_without_effect_none_is_praised_more_often_than_promised() -> None:
+    """Else: of forty scenarios and channels one always pays, and the next budget goes there."""
+    praised = 0
+    logged, _ = made()
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        outcomes = {name: random.normal(size=4_000) for name in ("margin", "retention")}
+        scenarios = tuple(f"s{i % 8}" for i in range(4_000))
+        found = roi.brought(replace(logged, outcomes=outcomes, scenario=scenarios, cost=np.zeros(4_000)))
+        assert len(found) == 16
+        praised += any(one.verdict in ("pays", "loses") for one in found)
+    assert praised <= 8  # of 5 %: more come by chance once in two hundred times
+
+
+def test_a_guardrail_that_is_looked_at_again_and_again_seldom_stops_a_harmless_campaign() -> None:
+    """Else: a nightly look stops a good campaign in one year of four. The rise is just what is tolerated."""
+    stopped, n = 0, 2_000
+    logged, _ = made(n)
+    chances = np.tile([0.5, 0.5, 0.0], (n, 1))
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        action = (random.random(n) < 0.5).astype(np.int64)
+        opted = (random.random(n) < 0.05 + roi.MOST * action).astype(float)
+        whole = replace(logged, action=action, chances=chances, outcomes={"opt_out": opted})
+        looks = [whole.part(np.arange(n) < end) for end in range(200, n + 1, 200)]
+        stopped += any(roi.worst(roi.harms(look)) == "broken" for look in looks)
+    assert stopped <= 5  # of 5 %; with intervals of one look it is one in six
+
+
+def test_contacts_that_left_nothing_to_chance_are_not_spoken_for() -> None:
+    """Else: what the drawn ones brought is taken for what the chosen ones did."""
+    logged, _ = made()
+    chances = logged.chances.copy()
+    fixed = (logged.action == 1) & (np.arange(4_000) % 4 == 0)
+    chances[fixed] = [0.0, 1.0, 0.0]
+    mail = roi.of_channel(replace(logged, chances=chances), "mail")
+    assert mail.margin is None
+    assert mail.why is not None
+    assert "25% of the contacts" in mail.why.en or "24% of the contacts" in mail.why.en
+
+
 def test_without_lots_or_with_too_few_nothing_is_known() -> None:
     """Else: whoever is written to for a reason is compared with whoever is not."""
     logged, _ = made()
