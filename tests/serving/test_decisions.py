@@ -248,6 +248,31 @@ def test_a_customer_whose_order_value_is_not_known_is_left_alone(
     assert answer.actions[2].score is None
 
 
+def test_who_had_no_order_in_a_year_can_be_won_back_by_an_assumption_that_is_told(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else nobody ever turns to who left a year ago; or a value is shown as if it was hers."""
+    declare(
+        settings,
+        "ACTIONS += [replace(ACTIONS[0], name='come_back', eligible=(), incentive=0.0, order_value=60.0)]",
+    )
+    publish(order_value_365d=np.nan)
+    answer = decided(settings)
+    assert answer.action == "come_back"
+    (back,) = (a for a in answer.actions if a.action == "come_back")
+    assert back.terms is not None
+    assert back.terms["d_margin"] == pytest.approx(0.012 * 60 * 0.25)
+    assert (back.order_value, answer.used.order_value, answer.evidence) == (60.0, None, "prior")
+    assert rejected(answer)["campaign_b"] == "value_unknown"
+    assert replay(settings, answer.decision_id or "").verdict == "equal"
+    publish(order_value_365d=100)
+    known = decided(settings, "c0002", preview=True)
+    (back,) = (a for a in known.actions if a.action == "come_back")
+    assert back.terms is not None
+    assert back.terms["d_margin"] == pytest.approx(0.012 * 100 * 0.25), "her own goes before"
+    assert back.order_value is None
+
+
 def test_the_holdout_is_left_alone_and_chance_draws_as_the_policy_says(
     settings: Settings, publish: Publish
 ) -> None:
