@@ -64,6 +64,9 @@ class Action:
     reach:            whom the channel addresses. What addresses a group is decided for the group
     incentive:        expected cost of the offer to the shop, for a customer who redeems it
     redeem:           assumed probability of redeeming
+    order_value:      assumed value of the order that it brings from a customer whose own is not known, as
+                      there was none for a year; without it, such a customer cannot be offered it: nobody
+                      knows what it is worth. A customer's own value, where known, goes before
     retention_effect: assumed change of the probability of remaining a customer, times the lifetime value
     optout_effect:    assumed change of the probability of opting out, times the lifetime value
     fatigue_cost:     charged for every contact that the customer already had in the policy's window
@@ -85,6 +88,7 @@ class Action:
     send_cost: float = 0.0
     incentive: float = 0.0
     redeem: float = 0.0
+    order_value: float | None = None
     retention_effect: float = 0.0
     optout_effect: float = 0.0
     fatigue_cost: float = 0.0
@@ -140,6 +144,8 @@ class Action:
             return "redeem must lie between 0 and 1, the other effects between -1 and 1"
         if min(self.send_cost, self.incentive, self.fatigue_cost, self.validity_days, self.suppress_days) < 0:
             return "a cost or a number of days is negative"
+        if self.order_value is not None and not 0 < self.order_value < float("inf"):
+            return "its order_value must be above 0; leave it out if nobody can say"
         if not all((*self.words, *self.goal, *self.effect.reason)):
             return "it needs words, a goal and the reason of its effect, in English and Chinese"
         weighed = (self.effect.low, self.effect.high) != (0, 0)

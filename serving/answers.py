@@ -20,14 +20,13 @@ A feature that the build lacks, because the shop has no such table, counts as no
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from msgspec import Struct
 
 from features.moments import DAY, iso
 from features.words import Words
-from serving.actions import NOTHING, Action, Evidence, Reach
+from serving.actions import NOTHING, Action, Evidence
+from serving.answer_types import ActionAnswer, Binding, DecisionAnswer, Scored, StepAnswer, Used
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
@@ -56,142 +55,6 @@ from serving.standing import granted
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
 _NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
-
-
-class StepAnswer(Struct, frozen=True):
-    """One message of an action. after_hours: since the decision. reach: whom it addresses."""
-
-    channel: str
-    text: Text
-    after_hours: float
-    cost: float
-    reach: Reach
-
-
-class ActionAnswer(Struct, frozen=True, kw_only=True):
-    """One action for this customer.
-
-    slot: when it would be sent. score: expected net value in shop currency, the sum of `terms` in their
-    order; null if not known. price: what choosing it was charged, for money and a channel that are short.
-    interval: of the score, from the interval of the effect alone. condition: the one that keeps the
-    customer out. steps: every message in its order; none of nothing. by_person: a member of staff is to do
-    it. limit: the pause, cap, rest or budget that keeps the action back.
-    """
-
-    action: str
-    channel: str | None
-    slot: str | None = None
-    text: Text
-    eligible: bool
-    propensity: float
-    score: float | None
-    price: float = 0.0
-    interval: tuple[float, float] | None
-    terms: dict[str, float] | None
-    evidence: Evidence
-    evidence_text: Text
-    reject_reason: str | None
-    reject_text: Text | None
-    condition: str | None
-    steps: list[StepAnswer] = []
-    by_person: bool = False
-    limit: str | None = None
-
-
-class Scored(Struct, frozen=True):
-    """An action and its score."""
-
-    action: str
-    score: float
-
-
-class Binding(Struct, frozen=True):
-    """The action that would have scored best, and the filter that kept it out, or its `price`."""
-
-    action: str
-    reject_reason: str
-
-
-class Used(Struct, frozen=True, kw_only=True):
-    """What the decision was based on. Money in `currency`.
-
-    consent: channel -> whether marketing may use it. recorded_consent: channel (or `all`) -> purpose -> what
-    she said. contacts_told: of other systems, newer than her features; contacts_decided: of decisions, sent
-    or held; max_contacts, per_days: the cap over all channels that the counts are of, null without one.
-    budgets_left: what is left of each budget of the policy, in its order. zone: of the times of day.
-    policy_release, prices_release: the versions of what is declared and of the prices, `policy@3`; `policy@#`
-    and the content's hash of a policy that nobody released; null of old records, and without prices.
-    lifetime_value: beyond the horizon, by lifetime_from; null: not counted, and lifetime_text says why.
-    """
-
-    order_probability: float | None
-    order_model: str | None
-    order_value: float | None
-    margin_rate: float
-    horizon_days: int
-    currency: str
-    contacts_in_log: int
-    contacts_decided: int
-    max_contacts: int | None
-    per_days: int | None
-    consent: dict[str, bool]
-    contacts_told: int = 0
-    budgets_left: list[float] = []
-    paused: dict[str, str] = {}
-    zone: str | None = None
-    recorded_consent: dict[str, dict[str, bool]] = {}
-    open_complaint: bool = False
-    effects_model: str | None = None
-    policy_release: str | None = None
-    prices_release: str | None = None
-    lifetime_value: float | None = None
-    lifetime_from: str | None = None
-    lifetime_text: Text | None = None
-
-
-class DecisionAnswer(Struct, frozen=True, kw_only=True):
-    """Answer to DecisionRequest. decision_id: null for a preview.
-
-    evidence: the weakest of the actions asked about. propensity: probability with which `action` was to be
-    chosen. explore: drawn at random, whatever came out.
-    runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
-    currency) and of channels (a contact); empty where nothing is short. send_at: when to send, not before;
-    why then: send_text. reserved_until: the contact and its cost are held until a delivery is reported, or
-    until then; later it must not be sent. expected_loss: of being wrong (`decide.expected_loss`), where the
-    policy bounds it. route: `person` where it is above that bound, or where automated decisions are refused:
-    then a person decides before anything is sent. Times are RFC 3339 in UTC.
-    """
-
-    decision_id: str | None
-    customer_id: str
-    as_of: str
-    known_at: str
-    stale: bool
-    preview: bool
-    policy: str
-    action: str
-    channel: str | None
-    valid_until: str | None
-    text: Text
-    score: float
-    interval: tuple[float, float]
-    evidence: Evidence
-    propensity: float
-    explore: bool
-    holdout: bool
-    scenario: str | None = None
-    context: dict[str, str | int | float | bool | None] | None = None
-    duals: dict[str, float] = {}
-    runner_up: Scored | None
-    binding_constraint: Binding | None
-    actions: list[ActionAnswer]
-    used: Used
-    send_at: str | None = None
-    send_text: Text | None = None
-    reserved_until: str | None = None
-    expected_loss: float | None = None
-    route: Literal["automatic", "person"] = "automatic"
-    route_text: Text | None = None
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -338,8 +201,13 @@ def _action_answer(
             for step in action.steps
         ],
         by_person=action.by_person,
+        order_value=None if action.name in inputs.effects else _assumed(action, row),
         limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
     )
+
+
+def _assumed(action: Action, row: Mapping[str, float]) -> float | None:
+    return action.order_value if _known(row.get(ORDER_VALUE)) is None else None
 
 
 def _condition(

@@ -4,7 +4,8 @@ Net value of an action for a customer, in shop currency over the shop's value ho
 order, add up to it exactly:
 
     d_margin     effect on P(order) x margin per order; the effect leaves P(order) within [0, 1].
-                 Or what decisions by lot showed of the effect on margin itself
+                 Or what decisions by lot showed of the effect on margin itself. Where her own margin is not
+                 known, by the action's assumed order value, if it has one
     d_retention  effect on P(remains) x lifetime value
     send_cost    - cost of sending every message
     incentive    - P(redeem) x expected cost of the offer
@@ -50,8 +51,9 @@ REASONS: dict[str, Words] = {
     "excluded": Words("A condition rules the customer out", "客户符合该行动的排除条件"),
     "not_now": Words("The scenario waits for another moment", "该场景此刻不宜执行"),
     "value_unknown": Words(
-        "The margin of an order is not known: the customer had none in the last year",
-        "近一年没有订单，无法得知其单笔订单毛利",
+        "The margin of an order is not known: the customer had none in the last year, nor does the action "
+        "assume one",
+        "近一年没有订单，无法得知其单笔订单毛利，且该行动未作假设",
     ),
     "no_automation": Words(
         "The customer has withdrawn consent to automated decisions", "客户已撤回对自动化决策的同意"
@@ -73,13 +75,14 @@ _CODES = ("", *REASONS)
 class Limits:
     """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1.
 
-    paused: names of what is paused, as `pauses` has them.
+    paused: names of what is paused, as `pauses` has them. margin_rate: of an order value that is assumed.
     """
 
     explore: float
     caps: Sequence[Cap] = ()
     cooldowns: Sequence[Cooldown] = ()
     paused: frozenset[str] = frozenset()
+    margin_rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def decide(
     currency; None for none. unit: whom the actions that may be chosen address.
     """
     s, n, k, declared = situation, len(situation.seeds), len(actions), declared_of(actions)
-    terms, low, high = _value(declared, s)
+    terms, low, high = _value(declared, s, limits.margin_rate)
     net, low, high = (_total({**terms, "d_margin": m}) for m in (terms["d_margin"], low, high))
 
     failed = declared.first_failed(s.features, n)
@@ -250,14 +253,16 @@ def draw(
     return best, np.where(explored, drawn, best), explored, propensity
 
 
-def _value(declared: Declared, s: Situation) -> tuple[dict[str, Floats], Floats, Floats]:
+def _value(declared: Declared, s: Situation, margin_rate: float) -> tuple[dict[str, Floats], Floats, Floats]:
     """The terms of each action [n, A], and d_margin at both ends of the interval, with what a shown effect on
     opting out may add to it or take."""
     p, known = s.order_probability[:, None], ~np.isnan(s.order_probability)[:, None]
+    worth = s.margin_per_order[:, None]
+    worth = np.where(np.isnan(worth), declared.order_value * margin_rate, worth)
     least, most = np.where(known, -p, -1.0), np.where(known, 1.0 - p, 1.0)
 
     def margin(effect: Floats) -> Floats:
-        moved = np.minimum(np.maximum(effect, least), most) * s.margin_per_order[:, None]
+        moved = np.minimum(np.maximum(effect, least), most) * worth
         return np.where(effect == 0, 0.0, moved)  # no effect is worth 0, whatever an order is worth
 
     mean, low, high = (margin(declared.effects[end]) for end in ("mean", "low", "high"))

@@ -21,7 +21,8 @@ from features.errors import NotDue, ReleaseError, UnknownCustomer, UsageError
 from features.moments import DAY, from_us, parse_moment
 from features.online import PRESENT, Published, Rows
 from serving.actions import NOTHING
-from serving.answers import DecisionAnswer, answer
+from serving.answer_types import DecisionAnswer
+from serving.answers import answer
 from serving.api import Customer, DecisionRequest
 from serving.conditions import check
 from serving.contacts import longest

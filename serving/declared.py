@@ -25,6 +25,7 @@ class Declared:
     effects: Mapping[str, Floats]  # mean, low, high
     terms: Mapping[str, Floats]
     cost: Floats
+    order_value: Floats  # assumed; NaN where the action assumes none
     suppress_days: Floats
     marketing: Bools
     nothing: Bools
@@ -61,6 +62,7 @@ class Declared:
                 "fatigue": np.array([a.fatigue_cost for a in actions]),
             },
             cost=np.array([a.cost for a in actions]),
+            order_value=np.array([np.nan if a.order_value is None else a.order_value for a in actions]),
             suppress_days=np.array([a.suppress_days for a in actions], dtype=np.float64),
             marketing=np.array([a.purpose == "marketing" and a.name != NOTHING.name for a in actions]),
             nothing=np.array([a.name == NOTHING.name for a in actions]),

@@ -22,7 +22,7 @@ from features.errors import NoBuild, PropensityError, SettingsError
 from features.inbox import Inbox
 from features.settings import Settings
 from serving import api, bodies, openapi, problems, reports
-from serving.answers import DecisionAnswer
+from serving.answer_types import DecisionAnswer
 from serving.api import Customer, ReadyAnswer, Unanswered
 from serving.arrivals import EventsAnswer, outcomes, take
 from serving.companion import Companion

@@ -16,7 +16,7 @@ Every row of decisions has a CRC over all its columns. Times are microseconds si
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from threading import RLock
@@ -31,62 +31,19 @@ from features.errors import (
     IdempotencyConflict,
     UnknownDecision,
 )
-from features.moments import from_us, to_us
 from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import ledger_reports, reservations, sealing
+from serving import ledger_erasing, ledger_export, ledger_reports, reservations, sealing
 from serving.exported import NOTHING, Seen
-from serving.ledger_reports import FREED, USED, Delivery, Kept, Outcome, Reported, Type
+from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, values_of
+from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.reservations import Contact, Reservation
-from serving.sealing import Sealed
 
-_COLUMNS = (
-    "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
-    "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
-    "scenario", "cost", "window_end", "matures_at", "unit",
-)  # fmt: skip
-_TIMES = ("as_of", "window_end", "matures_at")
-_SALT = "salt of erased keys"  # the hash under which contexts keep it: no context has it
-_FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
-_FIRST_OF_STEP = """SELECT min(y.number) FROM deliveries y WHERE y.decision_id = d.id
-  AND y.status IN ('sent', 'delivered') AND coalesce(y.step, 1) = coalesce(x.step, 1)"""
-_SELECT = f"SELECT {', '.join(_COLUMNS)}, crc FROM decisions"
+__all__ = ["Entry", "Ledger", "exists", "group_of"]
 
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision as it is written and read back.
-
-    context, features: encoded; kept once by hash. features: the names and hashes of `row`, in its order.
-    reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
-    cost: expected, in shop currency. window_end: until when outcomes count; matures_at: from when on what
-    was told of them is final. unit: "group" of a decision about one, which stands in the customer's place as
-    `group_of` names it; None about a person. The last five are None in what schema 1 recorded.
-    """
-
-    id: str
-    client: str
-    idempotency_key: str | None
-    as_of: datetime
-    action: str
-    channel: str | None
-    propensity: float
-    explored: bool
-    holdout: bool
-    reserves: int
-    policy: str
-    context: bytes
-    features: bytes
-    build: str
-    releases: tuple[tuple[str, str], ...]
-    seed: int
-    sealed: Sealed | None  # None: the customer was erased
-    scenario: str | None = None
-    cost: float | None = None
-    window_end: datetime | None = None
-    matures_at: datetime | None = None
-    unit: str | None = None
+_SELECT = f"SELECT {', '.join(COLUMNS)}, crc FROM decisions"
 
 
 class Ledger:
@@ -135,7 +92,7 @@ class Ledger:
         with self._used("read"):
             row = self._db.execute(
                 "SELECT id, pseudonym, request FROM decisions WHERE client = ? AND idempotency_key IN (?, ?)",
-                (client, idempotency_key, self._erased_key(client, idempotency_key)),
+                (client, idempotency_key, ledger_erasing.erased_key(self._db, client, idempotency_key)),
             ).fetchone()
             if row is None:
                 return None
@@ -181,18 +138,10 @@ class Ledger:
         sealed = entry.sealed
         assert sealed is not None
         pseudonym, key = self._pseudonym(sealed.customer_id)
-        of = {name: getattr(entry, name, None) for name in _COLUMNS} | {
-            "pseudonym": pseudonym,
-            "request": sealing.digest(key, request),
-            **{name: _us(getattr(entry, name)) for name in _TIMES},
-            "context": self._context(entry.context),
-            "features": self._context(entry.features),
-            "releases": msgspec.json.encode(entry.releases),
-            "sealed": sealing.seal(key, entry.id, msgspec.msgpack.encode(sealed)),
-        }
-        values = tuple(int(value) if isinstance(value, bool) else value for value in of.values())
-        marks = ", ".join("?" * (len(_COLUMNS) + 1))
-        names = f"{', '.join(_COLUMNS)}, crc"
+        context, features = self._context(entry.context), self._context(entry.features)
+        values = values_of(entry, request, pseudonym, key, context, features)
+        marks = ", ".join("?" * (len(COLUMNS) + 1))
+        names = f"{', '.join(COLUMNS)}, crc"
         self._db.execute(f"INSERT INTO decisions ({names}) VALUES ({marks})", (*values, sealing.crc(values)))
         if reservation is not None:
             reservations.sweep(self._db, entry.as_of)
@@ -208,10 +157,10 @@ class Ledger:
                 raise DecisionError(
                     f"decision {decision_id} in {self._db.name} is damaged (CRC): restore the ledger's backup"
                 )
-            of = dict(zip(_COLUMNS, row[:-1], strict=True))
+            of = dict(zip(COLUMNS, row[:-1], strict=True))
             hashes = (of["context"], of["features"])
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts WHERE hash IN (?, ?)", hashes))
-            return self._entry(of, self._key(of["pseudonym"]), bodies)
+            return entry_of(of, self._key(of["pseudonym"]), bodies)
 
     def entries(self, unit: str | None = None) -> Iterator[Entry]:
         """Every decision about people, or about another unit, the first first.
@@ -229,20 +178,11 @@ class Ledger:
                 for row in some:
                     if sealing.crc(row[:-1]) != row[-1]:
                         continue
-                    of = dict(zip(_COLUMNS, row[:-1], strict=True))
+                    of = dict(zip(COLUMNS, row[:-1], strict=True))
                     ends = of["as_of"], of["window_end"], of["matures_at"]
                     _, *spans = ledger_reports.window(*ends, bodies[of["context"]])
                     of["window_end"], of["matures_at"] = spans
-                    yield self._entry(of, keys.get(of["pseudonym"]), bodies)
-
-    def _entry(self, of: dict[str, Any], key: bytes | None, bodies: Mapping[str, bytes]) -> Entry:
-        plain = None if key is None else sealing.seal(key, of["id"], of["sealed"])
-        del of["request"], of["pseudonym"]
-        of |= {name: None if of[name] is None else from_us(of[name]) for name in _TIMES}
-        of["context"], of["features"] = bodies[of["context"]], bodies[of["features"]]
-        of["releases"] = msgspec.json.decode(of["releases"])
-        of["sealed"] = None if plain is None else msgspec.msgpack.decode(plain, type=Sealed)
-        return msgspec.convert(of, Entry, strict=False)  # not strict: SQLite has no truth values
+                    yield entry_of(of, keys.get(of["pseudonym"]), bodies)
 
     def report(self, told: Sequence[Delivery | Outcome], now: datetime) -> list[Reported | DecisionError]:
         """Record what became of decisions, all at once; of each, what that meant, or why it was not taken:
@@ -276,41 +216,14 @@ class Ledger:
             return reservations.of_decision(self._db, decision_id)
 
     def sent(self) -> Iterator[dict[str, Any]]:
-        """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
-        customer_id, at, recorded_at, action, channel, cost, propensity, scenario. Times in microseconds.
-
-        Each step of a bundle that was told of is one, on its own channel; the first has the cost of all.
-        """
-        yield from self._rows(
-            "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, "
-            "coalesce(r.channel, d.channel) AS channel, "
-            "CASE WHEN coalesce(x.step, 1) = 1 THEN d.cost ELSE 0 END AS cost, d.propensity, d.scenario",
-            f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1 "
-            "LEFT JOIN reservations r ON r.decision_id = d.id AND r.step = coalesce(x.step, 1) - 1",
-            "x.number",
-        )
+        """Marketing contacts that were sent, as `ledger_export.sent` has them."""
+        with self._used("read"):
+            yield from ledger_export.sent(self._db)
 
     def told(self, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
-        """Outcomes of some types, late or not: id, customer_id, key, type, at, recorded_at, scenario, sent.
-
-        sent: the number of the first delivery that says that the contact was sent, if there is one.
-        """
-        yield from self._rows(
-            f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
-            f"outcomes o ON o.decision_id = d.id AND o.type IN ({', '.join('?' * len(types))})",
-            "o.number",
-            types,
-        )
-
-    def _rows(
-        self, columns: str, of: str, order: str, values: Sequence[str] = ()
-    ) -> Iterator[dict[str, Any]]:
+        """Outcomes of some types, late or not, as `ledger_export.told` has them."""
         with self._used("read"):
-            known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
-            query = f"SELECT {columns} FROM {known} JOIN {of} WHERE d.unit IS NULL ORDER BY {order}"
-            found = self._db.execute(query, values)
-            names = [column[0] for column in found.description]
-            yield from (dict(zip(names, row, strict=True)) for row in found)
+            yield from ledger_export.told(self._db, types)
 
     def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
         """Outcomes that count, by decision: of one, or of all that have any."""
@@ -322,43 +235,11 @@ class Ledger:
         with self.deciding():
             for id in customer_ids:
                 self._db.execute("DELETE FROM pseudonyms WHERE customer_id = ?", (id,))
-            self._forget()
+            ledger_erasing.forget(self._db, COLUMNS)
         with self._used("cleared of the copies of a key that is deleted"):
             left = self._db.forget()
         if left is not None:
             raise DecisionError(f"the key is deleted, but {left}: erase again later")
-
-    def _forget(self) -> None:
-        """Take from the decisions of which nobody has the key what only the key's owner could be known by."""
-        found = self._db.execute(
-            f"{_SELECT} WHERE pseudonym NOT IN (SELECT pseudonym FROM pseudonyms) AND length(sealed) > 0"
-        ).fetchall()
-        if not found:
-            return
-        self._db.execute(
-            "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (_SALT, secrets.token_bytes(32))
-        )
-        self._db.unlocked("decisions", True)  # the one change that the ledger knows
-        for row in found:
-            of = dict(zip(_COLUMNS, row[:-1], strict=True))
-            if of["idempotency_key"] is not None:
-                of["idempotency_key"] = self._erased_key(of["client"], of["idempotency_key"])
-            of["request"] = of["sealed"] = b""
-            crc = (
-                sealing.crc(tuple(of.values())) if sealing.crc(row[:-1]) == row[-1] else row[-1]
-            )  # damaged stays damaged
-            self._db.execute(
-                "UPDATE decisions SET idempotency_key = ?, request = ?, sealed = ?, crc = ? WHERE id = ?",
-                (of["idempotency_key"], of["request"], of["sealed"], crc, of["id"]),
-            )
-        self._db.unlocked("decisions", False)
-
-    def _erased_key(self, client: str, idempotency_key: str) -> str | None:
-        """What stands for an idempotency key once its customer is erased; None if nobody was."""
-        salt = self._db.execute("SELECT body FROM contexts WHERE hash = ?", (_SALT,)).fetchone()
-        if salt is None:
-            return None
-        return "erased:" + sealing.digest(salt[0], msgspec.json.encode([client, idempotency_key])).hex()
 
     def customers(self) -> dict[str, int]:
         """Everybody of whom a decision can still be read, and how many."""
@@ -405,15 +286,6 @@ class Ledger:
         hash = hashlib.sha256(body).hexdigest()[:32]
         self._db.execute("INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO NOTHING", (hash, body))
         return hash
-
-
-def group_of(id: str) -> str:
-    """What stands for a customer in a decision about a group."""
-    return f"group\x1f{id}"
-
-
-def _us(moment: datetime | None) -> int | None:
-    return None if moment is None else to_us(moment)
 
 
 def exists(settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
 
-from serving.answers import DecisionAnswer
+from serving.answer_types import DecisionAnswer
 from serving.api import CustomerAnswer, DecisionRequest, ModelsAnswer, ReadyAnswer, ScoreAnswer, ScoreRequest
 from serving.arrivals import EventRequest, EventsAnswer
 from serving.events import AnyEvent

@@ -3,7 +3,7 @@
 
     from serving.retail import ACTIONS, SCENARIOS     # in a shop's shop.py; or single ones, changed
 
-Costs, offers, texts and days are made up; put your own. Every effect is an assumption, and no more. A shop
+Costs, offers, values of orders, texts and days are made up; put your own. Every effect is an assumption, and no more. A shop
 whose log lacks what a scenario reads is told so by `propensity due`, by name.
 
     channel        needs the consent, or a default in shop.toml, of
@@ -63,13 +63,13 @@ ACTIONS: tuple[Action, ...] = (
            eligible=(Condition("open_complaints", at_least=1),)),
     Action(name="win_back_apology", channel="phone", goal_kind="retention", goal=_BACK, effect=_SOME,
            words=Words("Call to ask whether the complaint was settled well", "电话回访投诉处理是否满意"),
-           send_cost=3.0, validity_days=14, suppress_days=7, by_person=True),
+           send_cost=3.0, order_value=100.0, validity_days=14, suppress_days=7, by_person=True),
     Action(name="win_back_exchange", channel="sms", goal_kind="retention", goal=_BACK, effect=_SOME,
            words=Words("Text an offer to exchange what came back", "短信提供退货商品的换货服务"),
-           send_cost=0.05, validity_days=14, suppress_days=7),
+           send_cost=0.05, order_value=100.0, validity_days=14, suppress_days=7),
     Action(name="win_back_offer", channel="sms", goal_kind="retention", goal=_BACK, effect=_SOME,
            words=Words("Text a voucher of 20 to come back", "短信发送20元回归券"),
-           send_cost=0.05, incentive=20.0, redeem=0.02, validity_days=14, suppress_days=7, suppressed_if=(_TIRED,)),
+           send_cost=0.05, incentive=20.0, redeem=0.02, order_value=100.0, validity_days=14, suppress_days=7, suppressed_if=(_TIRED,)),
     Action(name="promotion_sms", channel="sms", goal=_ORDER, effect=_SOME,
            words=Words("Text this month's offers", "短信推送本月优惠"),
            send_cost=0.05, incentive=10.0, redeem=0.02, validity_days=14, suppress_days=7, suppressed_if=(_TIRED,)),
@@ -105,7 +105,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="win_back_return", words=Words("Stays away since goods came back", "退货后流失的挽回"),
              segment=Segment("churn_reason", ("return",)), due_days=90, actions=("win_back_exchange",)),
     Scenario(name="win_back", words=Words("Stays away, nobody knows why", "原因未知的流失挽回"),
-             segment=Segment("churn_reason", ("unknown",)), when="days_since_order <= 365", due_days=90,
+             segment=Segment("churn_reason", ("unknown",)), when="days_since_order <= 730", due_days=90,
              actions=("win_back_offer", "visit_reminder")),
     Scenario(name="promotion", words=Words("The month's promotion", "月度促销"),
              when="tenure >= 0", due_days=30, actions=("promotion_sms", "promotion_live")),

@@ -84,7 +84,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
 def limits_of(rules: Rules) -> Limits:
     """What decisions under these rules keep to."""
     policy = rules.policy
-    return Limits(policy.explore, policy.caps, policy.cooldowns, frozenset(rules.paused))
+    return Limits(policy.explore, policy.caps, policy.cooldowns, frozenset(rules.paused), rules.margin_rate)
 
 
 def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:

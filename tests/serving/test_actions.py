@@ -76,6 +76,7 @@ def test_nothing_comes_first_and_costs_nothing() -> None:
         ({"eligible": (Condition("tenure", at_least=9, at_most=3),)}, "nobody can meet .* tenure"),
         ({"suppressed_if": (Condition("tenure", at_least=9, at_most=3),)}, "nobody is ruled out .* tenure"),
         ({"eligible": Condition("tenure")}, "with a comma"),
+        ({"order_value": 0.0}, "order_value must be above 0"),
         ({"then": Step("mail", Words("a", "b"))}, "with a comma"),
         ({"then": (Step("", Words("a", "b")),)}, "step 2 needs a channel"),
         ({"then": (Step("mail", Words("a", "")),)}, "step 2 needs words"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builds_by_hand import write_build
-from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
+from test_decisions import Publish, decided, declare, opened, policy, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
 from features import online
@@ -220,3 +220,49 @@ def test_workers_together_never_pass_a_budget(settings: Settings, publish: Publi
         decided(later(settings, 24), "c0199", candidates=["text_b"], scenario="win_back").action == "text_b"
     )
     assert replay(settings, answer.decision_id or "").verdict == "equal"
+
+
+def test_the_cap_counts_the_log_and_what_was_decided_since(settings: Settings, publish: Publish) -> None:
+    """A customer who had a campaign is not sent two more because the features do not know the second yet."""
+    publish(contacts_30d=1, days_since_contact=20)
+    assert decided(settings).action == "campaign_b"
+    soon = decided(replace(settings, as_of=TINY_MOMENT + 2 * DAY))
+    assert soon.action == "nothing"
+    assert rejected(soon)["campaign_a"] == "suppressed"
+    later = decided(replace(settings, as_of=TINY_MOMENT + 8 * DAY))
+    assert later.action == "nothing"
+    assert rejected(later)["campaign_a"] == "contact_cap"
+    assert (later.used.contacts_in_log, later.used.contacts_decided, later.used.max_contacts) == (1, 1, 2)
+    assert later.binding_constraint is not None
+    assert later.binding_constraint.reject_reason == "contact_cap"
+    assert later.stale
+    assert decided(settings, "c0002").action == "campaign_b", "a cap is one customer's"
+
+
+def test_a_contact_of_the_log_suppresses_until_the_rest_is_over(settings: Settings, publish: Publish) -> None:
+    """The days since the build count too: features of last week must not keep her waiting."""
+    publish(contacts_30d=1, days_since_contact=3)
+    assert rejected(decided(settings, preview=True))["campaign_a"] == "suppressed"
+    assert decided(replace(settings, as_of=TINY_MOMENT + 4 * DAY), preview=True).action == "campaign_b"
+
+
+def test_a_channel_without_consent_is_never_used(settings: Settings, publish: Publish) -> None:
+    """Where shop.toml grants nothing, nothing is sent."""
+    publish()
+    policy(settings, mail="false")
+    answer = decided(settings)
+    assert answer.action == "nothing"
+    assert rejected(answer)["campaign_a"] == "no_consent"
+    assert answer.used.consent == {"mail": False}
+
+
+def test_contacts_that_no_published_feature_counts_are_never_taken_for_none(
+    settings: Settings, publish: Publish
+) -> None:
+    """A wider window counts too many until the next build, never too few; without one nothing is decided."""
+    publish(contacts_30d=2)
+    policy(settings, per_days="28")
+    assert rejected(decided(settings))["campaign_a"] == "contact_cap"
+    policy(settings, per_days="60")
+    with pytest.raises(SettingsError, match="60 days.*`propensity features build` adds contacts_60d"):
+        decided(settings)

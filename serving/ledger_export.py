@@ -1,0 +1,55 @@
+"""What the customer log takes from the ledger: contacts that were sent, and what customers answered.
+
+About customers alone, and of nobody who was erased; times in microseconds.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from serving.ledger_reports import USED, Type
+from serving.ledger_store import Store
+
+_FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
+_FIRST_OF_STEP = f"""SELECT min(y.number) FROM deliveries y WHERE y.decision_id = d.id
+  AND {USED.replace("x.", "y.")} AND coalesce(y.step, 1) = coalesce(x.step, 1)"""
+
+
+def sent(store: Store) -> Iterator[dict[str, Any]]:
+    """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
+    customer_id, at, recorded_at, action, channel, cost, propensity, scenario.
+
+    Each step of a bundle that was told of is one, on its own channel; the first has the cost of all.
+    """
+    yield from _rows(
+        store,
+        "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, "
+        "coalesce(r.channel, d.channel) AS channel, "
+        "CASE WHEN coalesce(x.step, 1) = 1 THEN d.cost ELSE 0 END AS cost, d.propensity, d.scenario",
+        f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1 "
+        "LEFT JOIN reservations r ON r.decision_id = d.id AND r.step = coalesce(x.step, 1) - 1",
+        "x.number",
+    )
+
+
+def told(store: Store, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
+    """Outcomes of some types, late or not: id, customer_id, key, type, at, recorded_at, scenario, sent.
+
+    sent: the number of the first delivery that says that the contact was sent, if there is one.
+    """
+    yield from _rows(
+        store,
+        f"d.id, p.customer_id, o.key, o.type, o.at, o.recorded_at, d.scenario, ({_FIRST_SENT}) AS sent",
+        f"outcomes o ON o.decision_id = d.id AND o.type IN ({', '.join('?' * len(types))})",
+        "o.number",
+        types,
+    )
+
+
+def _rows(
+    store: Store, columns: str, of: str, order: str, values: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
+    query = f"SELECT {columns} FROM {known} JOIN {of} WHERE d.unit IS NULL ORDER BY {order}"
+    found = store.execute(query, values)
+    names = [column[0] for column in found.description]
+    yield from (dict(zip(names, row, strict=True)) for row in found)

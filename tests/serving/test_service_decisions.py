@@ -1,0 +1,127 @@
+"""Decisions over HTTP: once under a key, reported once, asked about before they are sent."""
+
+# ruff: noqa: F811 (fixtures of another module are arguments)
+
+from typing import Any
+
+import pytest
+from running import (
+    Running,
+)
+from test_service import SECRET, decide, home, problem, service  # noqa: F401
+
+
+def test_the_same_idempotency_key_gives_the_same_decision_and_never_another(service: Running) -> None:
+    """A caller that repeats a request after a lost answer must not spend a second contact."""
+    first = decide(service, "order-1", customer="c0003")
+    again = decide(service, "order-1", customer="c0003")
+    assert first.status_code == 200
+    assert first.json()["decision_id"]
+    assert again.content == first.content
+    problem(decide(service, "order-1", customer="c0004"), 409, "idempotency_conflict")
+    assert decide(service, "order-2", customer="c0003").json()["decision_id"] != first.json()["decision_id"]
+
+
+def test_a_decision_needs_an_idempotency_key_and_a_preview_does_not(service: Running) -> None:
+    problem(decide(service, None, customer="c0003"), 400, "idempotency_key")
+    problem(decide(service, "x" * 201, customer="c0003"), 400, "idempotency_key")
+    preview = decide(service, None, customer="c0003", preview=True).json()
+    assert (preview["decision_id"], preview["preview"]) == (None, True)
+    assert preview["actions"]
+
+
+def test_one_unknown_customer_is_not_found(service: Running) -> None:
+    for customer in (SECRET, {"source": "crm", "id": SECRET}):
+        response = decide(service, "order-3", customer=customer)
+        problem(response, 404, "unknown_customer")
+        assert SECRET not in response.text
+
+
+def test_what_became_of_a_decision_is_told_once_and_gives_its_contact_back(service: Running) -> None:
+    """Else: a message that was never sent keeps the customer from every other; a repeat doubles an order."""
+    customers = (f"c{number:04}" for number in range(5, 60))
+    answers = (decide(service, f"reported-{id}", customer=id).json() for id in customers)
+    decided = next(answer for answer in answers if answer["action"] != "nothing")
+    at = decided["as_of"]
+    report = {"source": "sender", "decision_id": decided["decision_id"], "at": at}
+    body = {
+        "deliveries": [
+            report | {"id": "1", "status": "blocked", "blocked_by": "opt-out list"},
+            report | {"id": "1", "status": "blocked", "blocked_by": "opt-out list"},
+            report | {"id": "1", "status": "sent"},
+            report | {"id": "2", "status": SECRET},
+            report | {"id": "3", "status": "sent", "decision_id": SECRET},
+            SECRET,
+        ]
+    }
+    response = service.client.post("/v1/deliveries", json=body)
+    assert response.status_code == 200
+    first, again, other, wrong, unknown, odd = response.json()["results"]
+    assert (first["status"], first["contact"], again["status"]) == ("accepted", "released", "duplicate")
+    failures = [one["error"] for one in (other, wrong, unknown, odd)]
+    assert [one["code"] for one in failures] == [
+        "idempotency_conflict", "invalid_report", "unknown_decision", "invalid_report"
+    ]  # fmt: skip
+    assert failures[1]["place"] == "$.deliveries[3].status"
+    assert "sent, delivered, blocked, cancelled, expired" in failures[1]["detail"]
+    assert SECRET not in response.text
+    assert (
+        'propensity_reports_total{outcome="accepted",route="/v1/deliveries"} 1.0'
+        in service.client.get("/metrics").text
+    )
+
+
+def test_outcomes_are_told_of_every_decision_and_say_until_when_they_count(service: Running) -> None:
+    """Else: a caller cannot know that what it tells counts for nothing."""
+    decided = decide(service, "bought", customer="c0006").json()
+    told = {"source": "shop", "decision_id": decided["decision_id"], "at": decided["as_of"]}
+    body = {
+        "outcomes": [
+            told | {"id": "o1", "type": "order", "value": 20},
+            told | {"id": "r1", "type": "refund", "value": 5, "revises": "o1"},
+            told | {"id": "o2", "type": "order"},
+            told | {"id": "o3", "type": "click", "revises": "o1"},
+            told | {"id": "r2", "type": "refund", "value": 5, "revises": "o9"},
+        ]
+    }
+    order, refund, *failed = service.client.post("/v1/outcomes", json=body).json()["results"]
+    assert (order["status"], order["counts"], refund["counts"]) == ("accepted", True, True)
+    assert order["matures_at"] > order["window_end"] > decided["as_of"]
+    assert [one["error"]["place"] for one in failed] == [
+        "$.outcomes[2].value", "$.outcomes[3].revises", "$.outcomes[4]"
+    ]  # fmt: skip
+    assert failed[2]["error"]["code"] == "report_conflict"
+    problem(service.client.post("/v1/outcomes", json={"outcomes": []}), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"customer": 19870101}, "$.customer"),
+        ({"customer": "c0001", "candidates": [SECRET]}, "$.candidates[0]"),
+        ({"customer": "c0001", "candidates": []}, "$.candidates"),
+        ({"customer": "c0001", "preview": SECRET}, "$.preview"),
+    ],
+)
+def test_a_decision_that_does_not_fit_names_the_place(
+    service: Running, body: dict[str, Any], path: str
+) -> None:
+    response = decide(service, "order-4", **body)
+    (offender,) = problem(response, 422, "invalid_request")["errors"]
+    assert offender["path"] == path
+    assert SECRET not in response.text
+    assert "19870101" not in response.text
+
+
+def test_whether_it_may_still_be_sent_is_asked_by_its_id(service: Running) -> None:
+    """Right before sending; of a decision that nobody knows there is no answer, and no repeat of its name."""
+    taken = decide(service, "may-it-go", customer="c0100").json()
+    said = service.client.get(f"/v1/decisions/{taken['decision_id']}").json()
+    assert (said["decision_id"], said["action"]) == (taken["decision_id"], taken["action"])
+    assert said["may_send"] == (taken["action"] != "nothing")
+    assert said["reason"] == (None if said["may_send"] else "nothing")
+    unknown = service.client.get(f"/v1/decisions/{SECRET}")
+    problem(unknown, 404, "unknown_decision")
+    assert SECRET not in unknown.text
+    assert service.client.post("/v1/decisions/x", json={}).status_code == 405
+    assert 'route="/v1/decisions/{id}"' in service.client.get("/metrics").text
