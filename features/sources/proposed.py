@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+CLOCK = r"time|clock|hour|uhrzeit|zeit|heure|hora|时间|时刻|時刻"
 PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
 UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
@@ -92,7 +93,8 @@ def values(
         elif guess is None:
             continue
         elif role == "at":
-            value, note = time(guess.column)
+            clock = _clock(guess.column, columns)
+            value, note = time(guess.column) if clock is None else (clock, "")
             lines.append(f"at = {value}{note}")
             said += [f"  {note.strip(' #')}"] if note else []
             if not guess.column.offset and guess.column.format not in EPOCHS:
@@ -239,6 +241,28 @@ def time(column: Column) -> tuple[str, str]:
     if column.midnight:
         return f"{{ column = {name}, day = true }}", "  # always 00:00, so days: known when the day is over"
     return name, ""
+
+
+def _clock(day: Column, columns: list[Column]) -> str | None:
+    """The declaration of a day and the time of day that another column has; None if none has it."""
+    iso = all(re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)) for value, _ in day.top)
+    format = "%Y-%m-%d" if day.format == "" and iso else day.format
+    if not format or format in EPOCHS or re.search(r"%[HI]", format) or len(day.times) > 1 and _rival(day):
+        return None
+    for column in columns:
+        given = [str(value).strip() for value, _ in column.top]
+        whole = column.rows == day.rows and re.search(CLOCK, column.name, re.I)
+        if whole and given and all(re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?", value) for value in given):
+            ends = ":%H:%M:%S" if all(value.count(":") == 2 for value in given) else ":%H:%M"
+            names = json.dumps([day.name, column.name], ensure_ascii=False)
+            return f"{{ join = {names}, format = {text(format + ends)} }}"
+    return None
+
+
+def _rival(day: Column) -> bool:
+    """Whether another format reads its days as well: a person must decide it first."""
+    format, share = day.times[0]
+    return any(f and s == share and len(f) == len(format) for f, s in day.times[1:])
 
 
 REFUNDS: Special = ("returns", "  # the file is of refunds: money that goes back", ('sql = "true"',))
