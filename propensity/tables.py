@@ -135,6 +135,7 @@ def _show_samples(done: Ingested, several: bool) -> None:
     shown = table(
         "One rejected row of each kind (rows count from 1, a header left out)", *head, right=("row",)
     )
+    shown.columns[3].no_wrap = True  # a value stays as it was given
     for one in done.samples:
         place = f"{one.source}: {one.file or one.table}" if several else one.file or one.table
         cells = (place, f"{one.row or ''}", one.reason, one.value, one.expected)

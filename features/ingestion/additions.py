@@ -96,10 +96,9 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     selects = []
     for part in parts:
         path = folded / "orders" / f"{part.source}.parquet"
-        if path.exists():
-            derived = "orders" in part.tables and not any(
-                pq.read_table(part.origins("orders"), columns=["file"])["file"].is_valid().to_pylist()
-            )
+        if path.exists() and "orders" in part.tables:
+            files = pq.read_table(part.origins("orders"), columns=["file"])["file"]
+            derived = files.null_count == len(files)
             selects.append(
                 f"""SELECT order_id, known_at, channel, '{part.source}' AS source, {derived} AS derived
                     FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
-from features.sources.proposed import Special, returns
 from features.sources.raw import Format, columns_of, literal, quoted
 from features.sources.samples import HEAD, empty_in, look, looked_at, patterns
+from features.sources.specials import Special, returns
 from features.sources.values import CLEAN, NULLS
 
 if TYPE_CHECKING:

@@ -16,22 +16,20 @@ from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
 from features.sources.leading import order_key, split
 from features.sources.proposed import (
-    REFUNDS,
     currencies,
     customer,
     decimals,
     format_lines,
-    refunded,
     repetitions,
     table_of,
     time,
-    told_elsewhere,
     values,
 )
 from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, files_in, left_out, look, matched, sniff
 from features.sources.sheet import Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
+from features.sources.specials import REFUNDS, refunded, told_elsewhere
 from features.sources.strangers import apart, meet_nobody
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@
 { column = "InvoiceDate", format = "%d/%m/%Y %H:%M", zone = "Europe/London" }       a time
 { column = "Total", decimal = ",", scale = 100 }                                    a number
 { join = ["store", "till", "no"], separator = "-" }       an id made of several columns
+{ join = ["Datum", "Uhrzeit"], format = "%d.%m.%Y:%H:%M" }                          a day and its time
 { product_of = ["Quantity", "UnitPrice"] }                a number times a number
 { value = "web" }                                         the same for every row
 { sql = "number(Quantity) * 2" }                          any DuckDB SQL over the raw columns, which are text

@@ -6,6 +6,7 @@ import pytest
 from dirty import TILL, bring_in, write_shop
 
 from features.errors import SettingsError, SourceError
+from features.moments import parse_moment
 from features.sources.propose import propose
 
 REPORT = "Sales report,,,\nprinted 2024-02-01\n\nReceipt,Member,When,Total\n" + "".join(
@@ -59,3 +60,15 @@ def test_a_file_of_tags_is_one(tmp_path: Path) -> None:
     log = bring_in(write_shop(tmp_path / "a", toml, {"orders.csv": "no,who,day,paid\n1,1000,2024-01-02,1\n"}))
     assert log.fates("tags") == {"accepted": 100}
     assert {r["change"] for r in log.rows("tags")} == {"set", "removed"}
+
+
+@pytest.mark.parametrize(("day", "hour"), [("{d:02}.01.2024", "1{h}:30"), ("2024-01-{d:02}", "1{h}:30:00")])
+def test_a_day_and_its_time_in_two_columns_are_one_time(tmp_path: Path, day: str, hour: str) -> None:
+    """Tills write them so; else every sale is known at midnight, and nobody buys in the evening."""
+    rows = "".join(
+        f"{n};c{n % 9};{day.format(d=1 + n % 28)};{hour.format(h=n % 9)};5,50\n" for n in range(60)
+    )
+    (tmp_path / "kasse.csv").write_text("Bon-Nr;Kunde;Datum;Uhrzeit;Betrag\n" + rows)
+    log = bring_in(write_shop(tmp_path / "a", propose([tmp_path / "kasse.csv"]).toml, {}))
+    at = {r["order_id"]: r["at"] for r in log.rows("orders")}
+    assert (len(at), at["31"]) == (60, parse_moment("2024-01-04T14:30:00Z"))

@@ -1,0 +1,170 @@
+"""What a proposed mapping says of rows that are no plain sales: returns, cancellations, refunds, what is unpaid."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from features.sources.guesses import SURE, Column, Guess
+from features.sources.proposed import id_of, time
+from features.sources.raw import literal, quoted
+from features.sources.sheet import text
+from features.sources.values import NULLS
+
+if TYPE_CHECKING:
+    import duckdb
+
+Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
+CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
+CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
+RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
+PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
+UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
+ORIGINAL = r"orig|原|order|订单|commande|bestell|pedido"
+REFUNDS: Special = ("returns", "  # the file is of refunds: money that goes back", ('sql = "true"',))
+
+
+def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[str] | None:
+    """If a file is of refunds, written without a sign: a line that names the order which each takes back, if any.
+
+    If the only id is that order's, the refund has none of its own: it would be the order again.
+    """
+    amount = roles.get("amount") or roles.get("items")
+    named = [file, *(roles[r].column.name for r in ("order_id", "at", "amount") if r in roles)]
+    if amount is None or amount.column.negative or sum(bool(re.search(RETURNED, n, re.I)) for n in named) < 2:
+        return None
+    taken = {g.column.name for g in roles.values()}
+    free = [c for c in columns if c.name not in taken and c.rows]
+    order = next((c for c in free if re.search(ORIGINAL, c.name, re.I)), None)
+    own = roles.get("order_id")
+    if own is not None and re.search(ORIGINAL, own.column.name, re.I) and order is None:
+        order = own.column
+        del roles["order_id"]
+        its_name = rf"({RETURNED}).*(id|no|num|nr|号)"
+        its = next((c for c in free if re.search(its_name, c.name, re.I) and c.distinct == c.rows), None)
+        if its is not None:
+            roles["order_id"] = Guess(its, own.points, f"the refund's own, by its name {its.name!r}")
+    return [f"ref = {id_of(order)}"] if order else []
+
+
+def returns(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], columns: list[Column]
+) -> list[Special]:
+    """Returns by a letter before the order id, or by a status; negative rows are returns by themselves.
+
+    Each: the key below the reading and its remark, and its lines. An order is cancelled when a time of such a
+    name says so: else it would be known to be before it was.
+    """
+    amount = roles.get("items") or roles.get("amount")
+    if "order_id" in roles and amount:
+        id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
+        found = connection.execute(
+            f"""SELECT regexp_extract({id}, '^[A-Za-z]+') AS letters, count(*) AS n,
+                       avg((starts_with(trim({x}), '-'))::INT) AS negative FROM sample
+                WHERE regexp_matches({id}, '^[A-Za-z]+\\d') GROUP BY ALL
+                HAVING n >= 3 AND negative > 0.98 ORDER BY n DESC LIMIT 1"""
+        ).fetchall()
+        if found:
+            column = f"column = {text(roles['order_id'].column.name)}"
+            remark = "  # ids that begin so have negative rows only"
+            return [("returns", remark, (column, f"prefix = {text(found[0][0])}"))]
+    if "status" in roles and amount:
+        values = [str(v) for v, _ in roles["status"].column.top]
+        back = [v for v in values if re.search(RETURNED, v, re.I)]
+        gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
+        specials: list[Special] = []
+        unpaid = [v for v in values if re.search(UNPAID, v, re.I) and v not in back + gone]
+        if unpaid:
+            sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, unpaid))})"
+            specials.append(("aside", "  # DECIDE: no sales yet", (f'"not paid" = {text(sql)}',)))
+        partly = [v for v in back if re.search(PARTLY, v, re.I)]
+        if partly:  # nothing says how much
+            back = [v for v in back if v not in partly]
+            specials.append(("note", "", (_note(roles, partly),)))
+        if back and _are_the_orders(connection, roles, back):  # a sale until it came back
+            lines = (
+                f"column = {text(roles['status'].column.name)}",
+                f"values = {json.dumps(back + gone, ensure_ascii=False)}",
+            )
+            remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
+            remark = remark or "  # the order stays, and a return of all of it follows"
+            return [*specials, ("cancelled", remark, timed)]
+        for key, some in (("returns", back), ("cancelled", gone)):
+            lines = (
+                f"column = {text(roles['status'].column.name)}",
+                f"values = {json.dumps(some, ensure_ascii=False)}",
+            )
+            if some and key == "cancelled":
+                specials.append((key, *_cancelled(connection, roles, columns, some, back, lines)))
+            elif some:
+                specials.append((key, "", lines))
+        return specials
+    return []
+
+
+def told_elsewhere(specials: list[Special]) -> list[Special]:
+    """What is special about orders, where a file of refunds says what came back: their status need not."""
+    kept: list[Special] = []
+    for key, remark, lines in specials:
+        if key == "note":
+            continue
+        words = next((json.loads(line[9:]) for line in lines if line.startswith("values = ")), None)
+        left = [word for word in words or () if not re.search(RETURNED, word, re.I)]
+        if words is None or left == words:
+            kept.append((key, remark, lines))
+        elif left:
+            kept.append((key, "", (lines[0], f"values = {json.dumps(left, ensure_ascii=False)}")))
+    return kept
+
+
+def _note(roles: Mapping[str, Guess], partly: list[str]) -> str:
+    sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, partly))})"
+    return f'"came back in part, and how much is not said" = {text(sql)}'
+
+
+def _are_the_orders(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], back: list[str]
+) -> bool:
+    """Whether rows that say that goods came back are the orders themselves, and no rows beside those."""
+    if "order_id" not in roles:
+        return False
+    id, status = (quoted(roles[role].column.name) for role in ("order_id", "status"))
+    some = ", ".join(literal(v.strip()) for v in back)
+    (beside, rows) = connection.execute(
+        f"""SELECT count(*) FILTER (back AND sold), count(*) FILTER (back)
+            FROM (SELECT {id}, bool_or(trim({status}) IN ({some})) AS back,
+                         bool_or(trim({status}) NOT IN ({some})) AS sold
+                  FROM sample WHERE {id} IS NOT NULL GROUP BY ALL)"""
+    ).fetchall()[0]
+    return bool(beside < 0.5 * rows)
+
+
+def _cancelled(
+    connection: "duckdb.DuckDBPyConnection",
+    roles: Mapping[str, Guess],
+    columns: list[Column],
+    gone: list[str],
+    back: list[str],
+    lines: tuple[str, ...],
+) -> tuple[str, tuple[str, ...]]:
+    """A remark, and the lines with the time of the cancellation, if a column has it."""
+    taken = {guess.column.name for guess in roles.values()}
+    status = f"trim({quoted(roles['status'].column.name)})"
+    for column in columns:
+        if column.format is None or column.name in taken or not re.search(CANCELLED_AT, column.name, re.I):
+            continue
+        x = quoted(column.name)
+        there = f"trim({x}) NOT IN ({', '.join(map(literal, NULLS))})"
+        of_gone, all_gone, elsewhere = connection.execute(
+            f"""SELECT count(*) FILTER ({there} AND {status} IN ({", ".join(literal(v.strip()) for v in gone)})),
+                       count(*) FILTER ({status} IN ({", ".join(literal(v.strip()) for v in gone)})),
+                       count(*) FILTER ({there} AND {status} NOT IN ({", ".join(literal(v.strip()) for v in gone + back)}))
+                FROM sample"""
+        ).fetchall()[0]
+        if of_gone >= SURE * all_gone and not elsewhere:
+            value, note = time(column)
+            return "", (*lines, f"at = {value}{note}")
+    return (
+        "  # DECIDE: no time says when they were, so they are taken back at once: at = COLUMN, if one does",
+        lines,
+    )
