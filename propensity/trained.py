@@ -25,7 +25,7 @@ def show(one: Trained) -> None:
 
 def _show_contacts(card: ModelCard) -> None:
     """Observed over expected of those left alone, of the holdout and of the contacted, apart."""
-    from training.judged import holdout
+    from training.contacts_page import holdout
 
     groups = card.backtest.get("contacts", {})
     names = {"untreated": "left alone", "held_out": "of them held out", "treated": "contacted"}

@@ -1,7 +1,6 @@
 """The parts of a model's page that say how good it is: at the test, over the origins, and at each of them."""
 
 from collections.abc import Mapping, Sequence
-from math import exp
 from typing import Any
 
 from features.charts import Dot, curve, dots
@@ -10,13 +9,12 @@ from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
 from training.comparison import Comparison, Contest
-from training.describe import CALIBRATIONS, KINDS
 from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
 _SAYS = Words("Says", "结论")
-_LEVEL = (
+LEVEL = (
     Words("Observed / expected", "实际/预期"), Words("z", "z值"), Words("Slope", "校准斜率"),
     Words("Level", "概率水平"),
 )  # fmt: skip
@@ -83,11 +81,11 @@ def in_force(card: ModelCard, against: Contest | None) -> Html | str:
         return ""
     found, other = against.compared, Words(f"version {against.version}", f"版本{against.version}")
     rows = [
-        (who, *(cell(own.get(name)) for name in ("auc", "log_loss")), *_level(level))
+        (who, *(cell(own.get(name)) for name in ("auc", "log_loss")), *level_cells(level))
         for who, own, level in zip((MODEL, other), found.figures, found.levels, strict=True)
     ]
     gained = (cell(found.gains["auc_gain"], "+"), cell(found.gains["log_loss_gain"], "+"))
-    head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *_LEVEL)
+    head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *LEVEL)
     groups = [
         (code(one.feature), f"{one.low:g}", f"{one.high:g}", one.rows, cell(one.auc_gain, "+"))
         for one in found.segments
@@ -128,12 +126,12 @@ def each_origin(card: ModelCard) -> Html:
         return section(title, paragraph(NOT_JUDGED))
     head = (
         Words("Moment", "时点"), Words("Customers", "客户数"), Words("Came true", "命中比例"),
-        Words("AUC", "AUC"), Words("Log-loss", "对数损失"), *_LEVEL,
+        Words("AUC", "AUC"), Words("Log-loss", "对数损失"), *LEVEL,
     )  # fmt: skip
     rows = [
         (
             one["moment"][:10], one["rows"], f"{one['base_rate']:.1%}", f"{one['auc']:.3f}",
-            f"{one['log_loss']:.3f}", *_level(one),
+            f"{one['log_loss']:.3f}", *level_cells(one),
         )
         for one in origins
     ]  # fmt: skip
@@ -161,98 +159,8 @@ def each_origin(card: ModelCard) -> Html:
     )
 
 
-def contacts(card: ModelCard) -> Html:
-    """What was chosen at each moment, what contacts were taken to do, and the level with and without them."""
-    origins: Sequence[Mapping[str, Any]] = card.backtest.get("origins", ())
-    title = Words("Left alone and contacted", "未触达与已触达客户")
-    if not origins:
-        return section(title, paragraph(NOT_JUDGED))
-    chosen_head = (
-        Words("Moment", "时点"), Words("Kind of model", "模型类型"), Words("Calibration", "校准"),
-        Words("Effect of contacts", "触达影响"), Words("As odds", "几率倍数"),
-    )  # fmt: skip
-    chosen = [
-        (
-            o["moment"][:10], KINDS.get(o["model"], o["model"]),
-            CALIBRATIONS.get(o["calibration"], o["calibration"]), f"{o['effect_of_contacts']:+.3f}",
-            f"× {exp(o['effect_of_contacts']):.2f}" if o["effect_of_contacts"] else _NOT_ADJUSTED,
-        )
-        for o in origins
-    ]  # fmt: skip
-    apart = [
-        (o["moment"][:10], words, o[group]["rows"], *_level(o[group]))
-        for o in origins
-        for group, words in _GROUPS.items()
-        if group in o
-    ]
-    head = (Words("Moment", "时点"), Words("Customers", "客户"), Words("Rows", "行数"), *_LEVEL)
-    return section(
-        title,
-        table(chosen_head, chosen, right=(3, 4)),
-        *_over_all(card),
-        table(head, apart, right=range(2, 6)) if apart else "",
-        note=Words(
-            "The model speaks of customers whom the shop leaves alone for the horizon. Effect of contacts: "
-            "by how much a contact within the horizon goes with another outcome, in log-odds, beside all "
-            "features; it is taken out. Contacts that were not drawn by lot prove no effect: whoever was "
-            "chosen for them may differ. So the level of the contacted may be off, and that of those left "
-            "alone is what counts.",
-            "模型预测的是商家在预测期内不触达的客户。触达影响：控制全部特征后，预测期内的触达与结果变化的关联"
-            "（对数几率），已从预测中剔除。非随机触达不能证明效果：被选中的客户可能本来就不同。"
-            "因此已触达客户的水平可能有偏差，应以未触达客户为准。",
-        ),
-    )
-
-
-_GROUPS = {
-    "untreated": Words("left alone", "未触达"),
-    "held_out": Words("of them the policy's holdout", "其中策略对照组"),
-    "treated": Words("contacted", "已触达"),
-}
-
-
-def _over_all(card: ModelCard) -> list[Html]:
-    """Observed over expected of each group over all moments, and whether there is a holdout to trust."""
-    groups = card.backtest.get("contacts")
-    if not groups:
-        return []
-    rows = [
-        (
-            words,
-            groups[name]["rows"],
-            f"{groups[name]['observed_over_expected']:.3f}",
-            f"{groups[name]['z']:+.2f}",
-        )
-        for name, words in _GROUPS.items()
-        if name in groups
-    ]
-    head = (Words("Over all moments", "全部时点"), Words("Rows", "行数"), *_LEVEL[:2])
-    return [table(head, rows, right=range(1, 4)), paragraph(holdout(groups))]
-
-
-def holdout(groups: Mapping[str, Any]) -> Words:
-    """What the groups of `backtest.contacts` may be taken for."""
-    if "treated" not in groups:
-        return Words(
-            "Nobody is known to have been contacted: the log has no contacts within these horizons.",
-            "没有触达记录：日志中这些预测期内没有触达。",
-        )
-    if "held_out" not in groups:
-        return Words(
-            "There is no holdout in this log: no policy left some customers alone by lot, so those left "
-            "alone are those whom somebody chose not to contact.",
-            "此日志中没有对照组：没有按策略随机保留不触达的客户，未触达者是被人为选择不触达的客户。",
-        )
-    return Words(
-        "The holdout was left alone by lot: its level is the one to trust.",
-        "对照组随机产生且未被触达：其概率水平最可信。",
-    )
-
-
-_NOT_ADJUSTED = Words("not adjusted for", "未作调整")
-
-
-def _level(told: Mapping[str, Any]) -> tuple[Content, ...]:
+def level_cells(told: Mapping[str, Any]) -> tuple[Content, ...]:
+    """The cells under LEVEL."""
     return (
         f"{told['observed_over_expected']:.3f}", f"{told['z']:+.2f}", f"{told['calibration_slope']:.3f}",
         OFF if pooled.off(told) else HOLDS,

@@ -13,7 +13,7 @@ from features.pages import Content, Html, banner, bullets, code, page, paragraph
 from features.words import Words
 from serving import folders
 from serving.cards import ModelCard, Text
-from training import judged, segments_page, targets
+from training import contacts_page, judged, segments_page, targets
 from training.comparison import Contest
 from training.describe import KINDS
 from training.figures import baseline, headline, shown, verdict
@@ -75,7 +75,7 @@ def render(
         judged.each_origin(card),
         segments_page.by_segment(card),
         judged.gain(card),
-        judged.contacts(card),
+        contacts_page.contacts(card),
         _features(card),
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
         note=Words(

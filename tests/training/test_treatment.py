@@ -15,7 +15,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from serving.decide import in_holdout
 from serving.models import IdentityCalibration
-from training import candidates, describe, judged
+from training import candidates, contacts_page, describe
 from training.backtest import Step
 from training.samples import Part
 from training.treatment import held_out, treated
@@ -91,8 +91,8 @@ def test_the_level_is_told_of_those_left_alone_the_holdout_and_the_contacted_apa
     assert groups["treated"]["observed_over_expected"] < 0.6
     assert groups["treated"]["z"] == pytest.approx(describe.backtest_of([step])["contacts"]["treated"]["z"])
     assert set(told["origins"][0]) >= {"untreated", "held_out", "treated"}
-    assert "level is the one to trust" in judged.holdout(groups).en
-    assert "no holdout in this log" in judged.holdout(describe.backtest_of([step])["contacts"]).en
+    assert "level is the one to trust" in contacts_page.holdout(groups).en
+    assert "no holdout in this log" in contacts_page.holdout(describe.backtest_of([step])["contacts"]).en
 
 
 def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:
