@@ -14,6 +14,7 @@ from features.online import Published
 from propensity.tables import console, table
 from serving.decide import Decisions, reason
 from serving.decision_context import DecisionContext
+from serving.offers import Unfair
 from serving.prices import PriceGap
 from serving.situation import Rules
 from training.fairness import LIKE, price_gaps
@@ -31,21 +32,22 @@ def gaps_of(
     made: Decisions,
     chosen: NDArray[np.intp],
     rules: Rules,
-) -> list[PriceGap]:
-    """Gaps between the groups of shop.toml's `protected`; empty without any, or without offers of worth.
+) -> tuple[list[PriceGap], Unfair | None]:
+    """Gaps between the groups of shop.toml's `protected`, and the actions that make them by themselves.
 
-    chosen: column numbers [n]. LogError without a log, if the policy blocks what is unfair: then nobody could
-    tell; else nothing is measured.
+    No gaps without such groups, or without offers of worth; None: nothing was measured. chosen: column
+    numbers [n]. LogError without a log, if the policy blocks what is unfair: then nobody could tell; else
+    nothing is measured.
     """
     shop, worth = context.shop, np.array([action.incentive for action in rules.actions])
     if not shop.protected or not worth.any():
-        return []
+        return [], {} if shop.protected else None
     try:
         log = Log.open(context.settings)
     except LogError:
         if rules.policy.price_fairness == "block":
             raise
-        return []
+        return [], None
     codes = range(int(made.reject.max(initial=0)) + 1)
     weighed = [code for code in codes if reason(code) not in _NOT_WEIGHED]
     asked = np.flatnonzero(np.isin(made.reject[:, worth > 0], weighed).any(axis=1))
@@ -55,7 +57,13 @@ def gaps_of(
     units = {name: declared[name].unit if name in declared else "" for name in published.features}
     alike = [kind for kind in by_feature(rows, units) if kind.name in LIKE]
     protected = list(by_attribute(log, rows, [published.moment], shop.protected))
-    return price_gaps(worth[chosen[asked]], alike, protected, rules.policy.price_gap)
+    bound = rules.policy.price_gap
+    unfair: Unfair = {}
+    for j in np.flatnonzero(worth).tolist():
+        alone = price_gaps(np.where(chosen[asked] == j, worth[j], 0.0), alike, protected, bound)
+        if attributes := sorted({gap.attribute for gap in alone if gap.unfair}):
+            unfair[rules.actions[j].name] = tuple(attributes)
+    return price_gaps(worth[chosen[asked]], alike, protected, bound), unfair
 
 
 def show_gaps(gaps: Sequence[PriceGap]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from features import online
@@ -40,6 +41,7 @@ from serving.decisions import effects_model, general_actions, order_model, order
 from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
 from serving.lifetime import lifetimes, release_of
+from serving.offers import Measured, Offers, Unfair
 from serving.prices import Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
@@ -55,7 +57,7 @@ class Plan:
     """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
 
     explore: share that is drawn. found: limits, what they were used for, and the prices. block: unfair
-    differences between like customers forbid it.
+    differences between like customers forbid it; unfair: the actions that make them, None if not measured.
     """
 
     customers: list[str]
@@ -67,6 +69,7 @@ class Plan:
     allocation: Allocation
     found: PriceSet
     block: bool
+    unfair: Unfair | None
 
 
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
@@ -74,7 +77,8 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     context = DecisionContext.open(settings)
     with closing(context.ledger):
         as_of = settings.now()
-        rules, published = context.rules(as_of), context.rows.current()
+        # What is blocked as unfair is measured as if it was not: else it could never be cleared.
+        rules, published = replace(context.rules(as_of), unfair={}), context.rows.current()
         answerable(published, settings, as_of)
         inputs, matrix = everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
@@ -94,6 +98,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
+    gaps, unfair = gaps_of(context, published, ids, matrix, made, chosen, rules)
     found = PriceSet(
         as_of=as_of,
         build=published.id,
@@ -105,10 +110,11 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         value=float(decisions.net[everyone, chosen].sum()),
         bound=float(decisions.net[everyone, chosen][settled].sum()) + allocation.bound,
         prices=prices,
-        fairness=gaps_of(context, published, ids, matrix, made, chosen, rules),
+        fairness=gaps,
     )
     block = rules.policy.price_fairness == "block"
-    return Plan(ids, actions, decisions, chosen, situation.holdout, limits.explore, allocation, found, block)
+    holdout = situation.holdout
+    return Plan(ids, actions, decisions, chosen, holdout, limits.explore, allocation, found, block, unfair)
 
 
 def _left(
@@ -229,6 +235,11 @@ def plan_everyone(
         say(f"dry run: nothing was changed or written; {stated.limits_of(made.found).en}")
         say(f"in force {_in_force(settings)}")
         return
+    if made.unfair is not None:
+        Offers(settings).measured(Measured(made.found.as_of, made.found.build, made.unfair))
+        for name, attributes in made.unfair.items():
+            what = "not made any more" if made.block else "made, and told as unequal"
+            say(f"{name}: unequal by {', '.join(attributes)}; in single decisions it is {what} from now on")
     if made.block:
         refuse_unfair(made.found.fairness)
     was = _in_force(settings)

@@ -26,7 +26,8 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     interval: of the score, from the interval of the effect alone. condition: the one that keeps the
     customer out. steps: every message in its order; none of nothing. by_person: a member of staff is to do
     it. order_value: the value of an order that was assumed, as the customer's own is not known; null where it
-    is, or nothing is assumed. limit: the pause, cap, rest or budget that keeps the action back.
+    is, or nothing is assumed. unfair_by: attributes of customers whose groups did not get its offer alike, as
+    it was last measured. limit: the pause, cap, rest or budget that keeps the action back.
     """
 
     action: str
@@ -48,6 +49,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     by_person: bool = False
     limit: str | None = None
     order_value: float | None = None
+    unfair_by: list[str] = []
 
 
 class Scored(Struct, frozen=True):

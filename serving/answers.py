@@ -201,6 +201,7 @@ def _action_answer(
             for step in action.steps
         ],
         by_person=action.by_person,
+        unfair_by=list(rules.unfair.get(action.name, ())),
         order_value=None if action.name in inputs.effects else _assumed(action, row),
         limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
     )
@@ -228,6 +229,8 @@ def _limit(
     if why == "paused":
         what = pauses_of(action, rules.paused) or ""
         return f"{what}: {rules.paused[what]}"
+    if why == "unfair_offer":
+        return f"unequal by {', '.join(rules.unfair[action.name])}"
     if why == "contact_cap":
         of = policy.caps[cap]
         return f"{of.contacts} in {of.days} days{f' on {of.channel}' if of.channel else ''}"

@@ -37,10 +37,10 @@ FIELDS: tuple[Live, ...] = (
     Live("cart_items", "number", Words("Items in the cart", "购物车商品件数")),
     Live("checking_out", "flag", Words("Paying at this moment", "正在结算")),
     Live("in_store", "flag", Words("In a shop at this moment", "此刻在门店内")),
-    Live("channel", "text", Words("Channel that she uses at this moment", "此刻使用的渠道")),
-    Live("page", "text", Words("Page that she looks at", "正在浏览的页面")),
-    Live("product", "text", Words("Product that she looks at", "正在浏览的商品")),
-    Live("live_room", "text", Words("Live room that she watches", "正在观看的直播间")),
+    Live("channel", "text", Words("Channel in use at this moment", "此刻使用的渠道")),
+    Live("page", "text", Words("Page being looked at", "正在浏览的页面")),
+    Live("product", "text", Words("Product being looked at", "正在浏览的商品")),
+    Live("live_room", "text", Words("Live room being watched", "正在观看的直播间")),
 )
 
 

@@ -43,6 +43,10 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 REASONS: dict[str, Words] = {
     "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
     "paused": Words("Paused by the operators", "已被运营暂停"),
+    "unfair_offer": Words(
+        "Like customers of different groups do not get this offer alike, and the policy blocks that",
+        "不同群体的同类客户获得该优惠的机会不均等，策略禁止此类优惠",
+    ),
     "not_personal": Words(
         "Addresses a whole group or everyone: decided for them, not for one customer",
         "面向整个社群或所有人：按群体而非按单个客户决策",
@@ -76,6 +80,7 @@ class Limits:
     """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1.
 
     paused: names of what is paused, as `pauses` has them. margin_rate: of an order value that is assumed.
+    unfair: names of actions whose offers are blocked as unfair.
     """
 
     explore: float
@@ -83,6 +88,7 @@ class Limits:
     cooldowns: Sequence[Cooldown] = ()
     paused: frozenset[str] = frozenset()
     margin_rate: float = 0.0
+    unfair: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,7 @@ def decide(
     tests = {
         "not_a_candidate": candidates is not None and [name not in candidates for name in declared.names],
         "paused": bool(paused) and [pauses_of(action, paused) is not None for action in actions],
+        "unfair_offer": bool(limits.unfair) and [name in limits.unfair for name in declared.names],
         "not_personal": [of != unit for of in declared.units],
         "not_eligible": (failed >= 0) & (failed < declared.eligible),
         "excluded": failed >= declared.eligible,

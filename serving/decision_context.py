@@ -21,6 +21,7 @@ from serving.actions import Action, catalogue, require_features
 from serving.conditions import Live
 from serving.due import Known
 from serving.ledger import Ledger
+from serving.offers import Offers, Unfair
 from serving.pauses import Pauses
 from serving.releases import Release, Releases
 from serving.rulebook import Rulebook
@@ -29,7 +30,7 @@ from serving.scenarios import catalogue as scenario_catalogue
 from serving.situation import Rules
 from serving.standing import Standings
 
-_Sources = tuple[Policy, prices.Prices, dict[str, str], Release | None, Release | None]
+_Sources = tuple[Policy, prices.Prices, dict[str, str], Release | None, Release | None, Unfair]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class DecisionContext:
     features: Mapping[str, Feature]
     fields: Mapping[str, Live]  # of the live context
     known_due: Known
+    offers: Offers
     book: str  # names what is declared, by its content
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
@@ -73,14 +75,21 @@ class DecisionContext:
         book = stated.hash_of(_declared(shop, actions, scenarios))
         return cls(
             settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, features,
-            fields, Known(settings), book,
+            fields, Known(settings), Offers(settings), book,
         )  # fmt: skip
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. ReleaseError if the prices in force cannot be read."""
         shop, policy = self.shop, self.shop.policy(at)
         found, known = self.releases.find(prices.KIND), self._book()
-        sources = (policy, prices.charged(found, at), self.pauses.paused(), found, known)
+        sources = (
+            policy,
+            prices.charged(found, at),
+            self.pauses.paused(),
+            found,
+            known,
+            self.offers.unfair(),
+        )
         for kept, _, of in self._kept:
             if all(a is b for a, b in zip(of, sources, strict=True)):
                 return kept
@@ -99,6 +108,7 @@ class DecisionContext:
             self.zones.get((policy.send.zone if policy.send else None) or "", ()),
             (rulebook.named(self.book, known), *_charging(sources[1], found)),
             {of.name: (of.eligible, of.suppressed_if) for of in self.scenarios.values() if of.conditional},
+            sources[5],
         )
         self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
         return rules

@@ -35,6 +35,7 @@ class Rules(Struct, frozen=True):
     paused: what -> reason. zone: the shop's; zones: what the codes of the policy's zone feature mean.
     released: (name, version) of the policy, as `rulebook` names it, and of the prices, if there are any.
     moments: scenario -> its own conditions, those that must hold and those that must not, if it has any.
+    unfair: actions whose offer like customers of different groups do not get alike -> by which attributes.
     """
 
     policy: Policy
@@ -49,6 +50,7 @@ class Rules(Struct, frozen=True):
     zones: tuple[str, ...] = ()
     released: tuple[tuple[str, str], ...] = ()
     moments: dict[str, tuple[tuple[Condition, ...], tuple[Condition, ...]]] = {}
+    unfair: dict[str, tuple[str, ...]] = {}
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -84,7 +86,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
 def limits_of(rules: Rules) -> Limits:
     """What decisions under these rules keep to."""
     policy = rules.policy
-    return Limits(policy.explore, policy.caps, policy.cooldowns, frozenset(rules.paused), rules.margin_rate)
+    unfair = frozenset(rules.unfair) if policy.price_fairness == "block" else frozenset[str]()
+    paused = frozenset(rules.paused)
+    return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair)
 
 
 def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:

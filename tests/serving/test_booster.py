@@ -125,7 +125,7 @@ from features.settings import Settings
 from serving import batch, releases
 release = releases.load(Settings(home=Path({str(tiny_settings.home)!r})), "churn_28d")
 release.model.explain(np.zeros((1, {len(TINY_FEATURES)}), np.float32))
-heavy = "lightgbm pandas sklearn scipy duckdb numba feast mlflow evidently training".split()
+heavy = "lightgbm pandas sklearn scipy duckdb feast mlflow evidently training".split()
 print(*(name for name in heavy if name in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

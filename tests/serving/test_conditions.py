@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from test_decisions import Publish, decided, declare, publish, settings  # noqa: F401
+from tiny import TINY_MOMENT
 
 from features.errors import SettingsError, UsageError
+from features.moments import iso
 from features.settings import Settings
 from features.words import Words
+from propensity import main
 from propensity.planned import plan
 from serving import retail
 from serving.actions import Condition
@@ -76,6 +80,16 @@ def test_a_scenario_waits_while_she_is_in_the_shop_or_pays(shop: Settings) -> No
     assert why(small, "reminder") == ("excluded", "now.cart_value <= 9.5")
     (example,) = (one for one in retail.SCENARIOS if one.name == "cart_left")
     assert {c.feature for c in example.suppressed_if} == {"now.in_store", "now.checking_out"}
+
+
+def test_the_command_line_says_it_too(shop: Settings) -> None:
+    """An operator tries what a journey would get."""
+    env = {"PROPENSITY_HOME": str(shop.home), "PROPENSITY_SHOP": str(shop.shop)}
+    words = ("decide", "c0001", "--preview", "--as-of", iso(TINY_MOMENT), "--context")
+    seated = CliRunner().invoke(main, [*words, "table=4", "--context", "in_store=true"], env=env)
+    assert seated.output.startswith("cake:"), seated.output
+    wrong = CliRunner().invoke(main, [*words, "in_store=yes"], env=env)
+    assert (wrong.exit_code, "expected true or false" in wrong.output) == (2, True)
 
 
 def test_it_is_replayed_from_the_record_where_it_is_sealed(shop: Settings) -> None:

@@ -273,9 +273,20 @@ def test_a_plan_that_offers_like_customers_different_worth_is_told_and_can_be_bl
     assert found["old"].gap > 3
     assert [gap.unfair for gap in in_force(settings).fairness] == [True, True]
     assert {row["offer"] for row in pq.read_table(tmp_path / "plan.parquet").to_pylist()} >= {5.0}
+    told = decided(settings, "c0001", preview=True)
+    assert {a.action: a.unfair_by for a in told.actions}["large"] == ["age"]
+    assert all(a.reject_reason != "unfair_offer" for a in told.actions), "told, and not blocked"
     with (settings.shop / "shop.toml").open("a") as file:
         file.write('\nprice_fairness = "block"\n')
+    late = next(id for id, is_late in overdue.items() if is_late)
+    kept = decided(settings, late)
+    (large,) = (a for a in kept.actions if a.action == "large")
+    assert (large.reject_reason, large.limit) == ("unfair_offer", "unequal by age")
+    assert kept.action != "large"
+    assert replay(settings, str(kept.decision_id)).verdict == "equal"
     with pytest.raises(DecisionError, match="nothing was written.* by age"):
         plan_everyone(settings, None, {}, tmp_path / "again.parquet", dry_run=False)
     assert releases.current(settings, "prices") == "1"
     assert not (tmp_path / "again.parquet").exists()
+    measured = json.loads((settings.home / "fairness.json").read_text())
+    assert "age" in measured["unfair"]["large"], "what is blocked is measured as if it was not"

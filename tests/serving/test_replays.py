@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from test_decisions import FEATURES, Publish, decided, policy, publish, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
@@ -18,6 +19,7 @@ from features.errors import (
 )
 from features.moments import DAY, parse_moment
 from features.settings import Settings
+from propensity import main
 from serving.api import DecisionRequest
 from serving.ledger import Entry, Ledger
 from serving.replays import Replay, replay
@@ -66,6 +68,27 @@ def test_a_replay_says_what_differs(
     assert "churn_28d 1 is not released" in gone.differences[0]
     with pytest.raises(DecisionError, match="no such decision"):
         replay(settings, "nowhere")
+
+
+def test_the_command_says_equal_differs_or_erased(settings: Settings, publish: Publish) -> None:
+    """An auditor asks from a terminal; a nightly job looks at the exit code."""
+    publish()
+    taken = decided(settings).decision_id or ""
+    env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["replay", *arguments], env=env)
+        return result.exit_code, result.output.strip()
+
+    assert run(taken) == (0, f"{taken}: equal")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr("serving.answers.ORDER_VALUE", "order_value_90d")
+        code, said = run(taken, "--json")
+    assert (code, json.loads(said)["verdict"]) == (3, "differs")
+    with closing(Ledger(settings)) as ledger:
+        ledger.erase(["c0001"])
+    assert run(taken) == (0, f"{taken}: erased")
+    assert run("nowhere")[0] == 1
 
 
 def test_after_erasure_a_decision_is_not_replayed_but_says_so(settings: Settings, publish: Publish) -> None:
