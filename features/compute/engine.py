@@ -8,17 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features import duck
 from features.compute import plan
 from features.compute.builds import Build, Digests
+from features.compute.reader import Reader
 from features.compute.snapshots import Snapshot
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import LogError, UsageError
@@ -27,7 +24,6 @@ from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.tables import TABLES
 
 BUCKET = 50_000  # customers computed at once by a core, and
 ROWS_AT_ONCE = 300_000  # customers x moments: bounds memory
@@ -195,108 +191,28 @@ def compute(
         if feature.table not in (None, "calendar"):
             plan.input_of(feature)  # refuses what cannot be measured, before anything is read
     customers = shard.known_customers(log.read("customers", ["customer_id", "known_at"]))
-    reader = _Reader(log, features)
     cores = len(os.sched_getaffinity(0))
     # Small buckets pay twice at their edges; too few leave a core without work.
     bucket = bucket or min(_bucket(moments), max(5_000, -(-len(customers) // (2 * cores))))
-    starts = range(0, len(customers), bucket)
+    ranges = [customers.slice(start, bucket) for start in range(0, len(customers), bucket)]
+    reader = Reader(log, features, [here["customer_id"] for here in ranges])
 
-    def one(start: int) -> list[pa.Table]:
-        here = customers.slice(start, bucket)
-        return shard.compute(here, reader.read(here), features, moments, shop)
+    def one(number: int) -> list[pa.Table]:
+        return shard.compute(ranges[number], reader.read(number), features, moments, shop)
 
     with ThreadPoolExecutor(cores) as pool:
         running: deque[Future[list[pa.Table]]] = deque()
-        for number, start in enumerate(starts):
-            running.append(pool.submit(one, start))
+        for number in range(len(ranges)):
+            running.append(pool.submit(one, number))
             if len(running) > cores:  # one waits, so that no core does while results are taken away
                 yield from zip(moments, running.popleft().result(), strict=True)
             if progress:
-                progress("features", number, len(starts))
+                progress("features", number, len(ranges))
         while running:
             yield from zip(moments, running.popleft().result(), strict=True)
     if progress:
-        progress("features", len(starts), len(starts))
+        progress("features", len(ranges), len(ranges))
 
 
 def _bucket(moments: Sequence[datetime]) -> int:
     return max(1, min(BUCKET, ROWS_AT_ONCE // max(1, len(moments))))
-
-
-class _Reader:
-    """Reads the columns that the features need, of a range of customers, as far as files allow a range.
-
-    Ingestion writes every table by customer, so the rows of a range of customers are few groups of the file.
-    A group at the edge of two ranges is read once.
-    """
-
-    def __init__(self, log: Log, features: Mapping[str, Feature]) -> None:
-        self.files: dict[str, list[tuple[Path, pq.FileMetaData]]] = {}
-        self.columns: dict[str, list[str]] = {}
-        for table in plan.tables(features):
-            self.columns[table] = plan.columns(table, plan.of_table(features, table))
-            self.files[table] = [(path, pq.read_metadata(path)) for path in log.paths(table)]
-        self.left: dict[tuple[Path, int], pa.Table] = {}
-        self.locks: dict[tuple[Path, int], Lock] = {}
-
-    def read(self, customers: pa.Table) -> dict[str, pa.Table]:
-        """The events of these customers, ascending by customer_id, and perhaps of others; the calendar."""
-        first, last = (customers["customer_id"][place].as_py() for place in (0, -1))
-        result = {}
-        for table, files in self.files.items():
-            parts = []
-            for path, metadata in files:
-                groups = _groups(metadata, first, last)
-                cut = [some for some in (groups[:1], groups[1:-1], groups[1:][-1:]) if some]
-                for some in cut or [[]]:
-                    read = partial(self._rows, table, path, metadata, some)
-                    parts.append(self._shared((path, some[0]), read) if len(some) == 1 else read())
-            result[table] = pa.concat_tables(parts)
-        return result
-
-    def _shared(self, edge: tuple[Path, int], read: Callable[[], pa.Table]) -> pa.Table:
-        """A group at the edge of a range: read, and left for the other side, which takes it away."""
-        with self.locks.setdefault(edge, Lock()):
-            if edge in self.left:
-                return self.left.pop(edge)
-            self.left[edge] = table = read()
-            return table
-
-    def _rows(self, table: str, path: Path, metadata: pq.FileMetaData, groups: list[int]) -> pa.Table:
-        types = {column: TABLES[table].columns[column].type for column in self.columns[table]}
-        text = [column for column, type in types.items() if type == "text"]
-        money = [column for column, type in types.items() if type == "money"]
-        others = [column for column in types if column not in money]
-        with pq.ParquetFile(path, metadata=metadata, read_dictionary=text) as file:
-            rows = file.read_row_groups(groups, columns=others, use_threads=False)
-        if money:
-            read = _money(path, metadata, groups, money)
-            for column in money:
-                rows = rows.append_column(column, read[column])
-        return rows
-
-
-def _money(path: Path, metadata: pq.FileMetaData, groups: list[int], columns: list[str]) -> pa.Table:
-    """Columns of money of those row groups. DuckDB reads decimals in a third of pyarrow's time."""
-    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    starts = list(accumulate(sizes, initial=0))
-    within = [f"file_row_number BETWEEN {starts[g]} AND {starts[g + 1] - 1}" for g in groups]
-    names = ", ".join(f'"{column}"' for column in columns)
-    connection = duck.shared()
-    found = connection.sql(
-        f"""SELECT {names} FROM read_parquet('{path}', hive_partitioning = false, file_row_number = true)
-            WHERE {" OR ".join(within) or "false"}"""
-    ).to_arrow_table()
-    connection.close()
-    return found
-
-
-def _groups(metadata: pq.FileMetaData, first: str, last: str) -> list[int]:
-    """The row groups that may hold customers of first..last; all of a file that is not by customer."""
-    column = metadata.schema.names.index("customer_id") if "customer_id" in metadata.schema.names else None
-    wanted = []
-    for group in range(metadata.num_row_groups):
-        known = None if column is None else metadata.row_group(group).column(column).statistics
-        if known is None or not known.has_min_max or (known.min <= last and known.max >= first):
-            wanted.append(group)
-    return wanted

@@ -23,7 +23,7 @@ from features.moments import to_us
 from features.rules import Float64
 from features.shop import Shop
 
-BLOCK = 12_000  # customers x moments whose results are held in float64 at once: they stay in the caches
+BLOCK = 24_000  # customers x moments whose results are held in float64 at once: more leave the caches
 
 
 def compute(
@@ -60,8 +60,7 @@ def compute(
         for name, values in _with_expressions(measured, expressions):
             out[place[name], :, start:end] = values
     since = customers["known_at"].cast(pa.int64()).to_numpy()
-    shape = schema(features)
-    return [_table(ids, since, int(moment), out[:, m], shape) for m, moment in enumerate(grid)]
+    return list(_tables(ids, since, grid, out, schema(features)))
 
 
 def _expressions(features: Mapping[str, Feature]) -> dict[str, Feature]:
@@ -116,12 +115,15 @@ def schema(features: Mapping[str, Feature]) -> pa.Schema:
     return pa.schema([*keys, *((name, pa.float32()) for name in features)])
 
 
-def _table(
-    ids: pa.Array, since: Int64, moment: int, values: NDArray[np.float32], shape: pa.Schema
-) -> pa.Table:
-    """The snapshot of one moment: those who are known by then."""
-    present = since <= moment
-    if not present.all():
-        ids, values = ids.filter(pa.array(present)), values[:, present]
-    stamp = pa.repeat(pa.scalar(moment, pa.int64()).cast(pa.timestamp("us", "UTC")), len(ids))
-    return pa.table([ids, stamp, stamp, *values], schema=shape)
+def _tables(
+    ids: pa.Array, since: Int64, grid: Int64, out: NDArray[np.float32], shape: pa.Schema
+) -> Iterator[pa.Table]:
+    """The snapshot of each moment, of those who are known by then; out: [features, moments, ids]."""
+    values, n = pa.array(out.reshape(-1)), len(ids)
+    for place, moment in enumerate(grid):
+        stamp = pa.array(np.full(n, moment)).view(pa.timestamp("us", "UTC"))
+        starts = range(place * n, len(values), len(grid) * n)
+        columns = [values.slice(start, n) for start in starts]
+        table = pa.Table.from_arrays([ids, stamp, stamp, *columns], schema=shape)
+        present = since <= moment
+        yield table if present.all() else table.filter(pa.array(present))

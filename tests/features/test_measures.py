@@ -230,7 +230,9 @@ def test_no_moments_make_no_tables(tmp_path: Any) -> None:
     assert list(compute(log, SHOP, declared(("count", "contacts", None, {})), [])) == []
 
 
-def test_rows_that_two_buckets_share_are_read_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_several_buckets_share_are_read_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a build would decode a fifth of a large log twice."""
     rows = [{"customer_id": c, "at": START, "known_at": START} for c in CUSTOMERS]
     log = write_log(tmp_path, {"customers": rows, "contacts": rows})
@@ -243,9 +245,21 @@ def test_rows_that_two_buckets_share_are_read_once(tmp_path: Any, monkeypatch: p
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
     features = declared(("count", "contacts", None, {}))
-    tables = [table for _, table in compute(log, SHOP, features, MOMENTS[:1], bucket=2)]
-    assert [table["f0"].to_pylist() for table in tables] == [[1, 1], [1]]
+    tables = [table for _, table in compute(log, SHOP, features, MOMENTS[:1], bucket=1)]
+    assert [table["f0"].to_pylist() for table in tables] == [[1], [1], [1]]
     assert len(reads) == 1
+
+
+def test_rows_that_cannot_be_read_end_every_bucket_that_waits_for_them(tmp_path: Any) -> None:
+    """Else a build over a damaged file would hang for ever."""
+    rows = [{"customer_id": c, "at": START, "known_at": START} for c in CUSTOMERS]
+    log = write_log(tmp_path, {"customers": rows, "contacts": rows})
+    (path,) = log.paths("contacts")
+    whole = path.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    path.write_bytes(b"\xff" * (len(whole) - footer) + whole[-footer:])
+    with pytest.raises(OSError, match="deserialize"):
+        list(compute(log, SHOP, declared(("count", "contacts", None, {})), MOMENTS[:1], bucket=1))
 
 
 @settings(deadline=None)
