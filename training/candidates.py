@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from serving import models
 from serving.booster import Rows
 from serving.formulas import LogisticScorer
+from serving.trees import parse
 from training.distributed import Cluster
 from training.samples import Part
 from training.terms import digits, knots_of, spread
@@ -118,12 +119,36 @@ def boosted(
     """A LightGBM booster. start: log-odds [n] that are explained already, and are no part of the model.
     cluster: that fits it; None: this machine."""
     whole = {**DETERMINISTIC, **parameters}
+    level = 0.0
+    if start is not None:  # given one, LightGBM leaves the level to the trees, who hardly reach a rare one
+        level = _level(part.label, start)
+        start = start + level
     if cluster:
-        return cluster.boosted(part, names, whole, rounds, start)
-    rows = lightgbm.Dataset(
-        part.matrix, part.label, init_score=start, feature_name=list(names), free_raw_data=True
-    )
-    return lightgbm.train(whole, rows, rounds)
+        booster = cluster.boosted(part, names, whole, rounds, start)
+    else:
+        rows = lightgbm.Dataset(
+            part.matrix, part.label, init_score=start, feature_name=list(names), free_raw_data=True
+        )
+        booster = lightgbm.train(whole, rows, rounds)
+    if level:
+        for leaf in range(_leaves_of_first(booster)):
+            booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + level)
+    return booster
+
+
+def _level(label: NDArray[Any], start: Numbers) -> float:
+    """What, added to all of `start`, makes the mean chance the labels' own; Newton's steps."""
+    share = float(np.clip(label.mean(), 1e-6, 1 - 1e-6))
+    level = float(np.log(share / (1 - share)))
+    for _ in range(20):
+        chance = 1 / (1 + np.exp(-(start + level)))
+        level -= float((chance.mean() - share) / (chance * (1 - chance)).mean())
+    return round(level, 9)  # beyond, another processor may differ
+
+
+def _leaves_of_first(booster: Any) -> int:
+    first = next(parse(booster.model_to_string(num_iteration=1)))
+    return len(first.value)
 
 
 def _gain(booster: Any) -> Numbers:

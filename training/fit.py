@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 4  # raise when the same settings would give another model
+RECIPE = 5  # raise when the same settings would give another model
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,17 @@ def test_a_rare_label_keeps_its_rate() -> None:
         assert abs(sigmoid(fitted.raw(known.matrix)).mean() / known.base_rate - 1) < 0.02, name
 
 
+@pytest.mark.parametrize("n", [2_000, 30_000])
+def test_a_rare_label_keeps_its_rate_where_contacts_are_taken_out(n: int) -> None:
+    """Else: trees that find no split among few customers say a half where two in a hundred are true."""
+    known = rows(n, 0.02, 1)
+    treated = np.random.default_rng(3).random(n) < 0.3
+    known = Part(known.matrix, known.label, known.customer, treated)
+    for name, fitted in candidates.fit(known, NAMES, 1, Parameters()).items():
+        said = sigmoid(fitted.raw(known.matrix) + fitted.effect * treated)
+        assert abs(said.mean() / known.base_rate - 1) < 0.05, name
+
+
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_released_chance_goes_only_the_way_that_is_known(tmp_path: Path, direction: int) -> None:
     """Else: whoever stays away longer is called safer, since a few rows happened to say so.
