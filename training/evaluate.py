@@ -136,7 +136,9 @@ def recalibration(label: Numbers, score: Numbers) -> tuple[float, float]:
     equal, or separate the labels.
     """
     z, w = log_odds(score), np.ones((1, len(score)))
-    a, b = 1.0, 0.0
+    middle, spread = z.mean(), z.std() or 1.0  # of scores that hardly differ the slope is far from 1
+    z = (z - middle) / spread
+    a, b = spread, middle
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(a * z + b, -_FAR, _FAR)))
         steps = _newton(w, z, (label - p)[None, :], (p * (1 - p))[None, :])
@@ -145,7 +147,7 @@ def recalibration(label: Numbers, score: Numbers) -> tuple[float, float]:
         if not abs(a) + abs(b) < 1e6:
             break
         if abs(da) + abs(db) < 1e-10:
-            return a, b
+            return float(a / spread), float(b - a * middle / spread)
     raise TrainingError(
         "scores cannot be calibrated: they are all equal, or they separate the labels entirely. Look for a "
         "feature that gives the label away, or train on more customers"
