@@ -1,0 +1,239 @@
+"""The service over HTTP beside what a team builds in an afternoon: a plain BentoML endpoint, MLflow's server.
+
+The demo's log, three released targets. Every server is started as its maker says, on one connection; ours has
+authentication, validation and metrics on, and reads features from the store even where peers are handed them.
+CPU is the server's own, of all its processes, a request; latency the caller's.
+"""
+
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import serving_peers
+from benchmarks.measure import journey
+from features.compute.builds import Build
+from features.settings import Settings
+
+TARGETS = ("churn_28d", "repurchase_7d", "repurchase_28d")
+AS_OF = "2017-12-31"
+KEY = "benchmark-benchmark"
+RUNS = 5  # of each side, in turn; medians
+REQUESTS = {1: 400, 100: 60}  # in a run, by customers in one
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: how it is asked, by its port and its processes."""
+
+    name: str
+    port: int
+    pid: int
+    path: str
+    headers: dict[str, str]
+
+    def ask(self, bodies: Sequence[bytes]) -> dict[str, float]:
+        """CPU ms a request, and p50 and p99 ms, of these requests one after another."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        before, times = _cpu(self.pid), []
+        for body in bodies:
+            started = time.perf_counter()
+            connection.request("POST", self.path, body, self.headers)
+            answer = connection.getresponse()
+            answer.read()
+            times.append((time.perf_counter() - started) * 1e3)
+            assert answer.status == 200, (self.name, answer.status)
+        spent = (_cpu(self.pid) - before) * 1e3 / len(bodies)
+        connection.close()
+        p50, p99 = np.percentile(times, [50, 99])
+        return {"cpu": spent, "p50": float(p50), "p99": float(p99)}
+
+
+def figures() -> Iterator[dict[str, Any]]:
+    """Three targets from the store, with reasons and without; then one target, the model alone."""
+    with journey() as settings, tempfile.TemporaryDirectory() as folder:
+        _released(settings)
+        build = Build.open(settings)
+        ids = build.read(build.moments[-1], ["customer_id"])["customer_id"].to_pylist()
+        serving_peers.prepare(settings, Path(folder))
+        with _ours(settings) as ours:
+            with _bento("Store", settings, Path(folder)) as peer:
+                for number, goal in ((1, 8.0), (100, None)):
+                    for reasons, goal_here in ((0, goal), (3, None)):
+                        mine = [_scores(some, TARGETS, reasons) for some in _lots(ids, number)]
+                        theirs = [_asked(some, reasons) for some in _lots(ids, number)]
+                        what = f"{number} of the store, three targets" + (", 3 reasons" if reasons else "")
+                        how = "a plain BentoML endpoint on Feast's online read"
+                        how += " and LightGBM's contributions" if reasons else ""
+                        yield from _beside(what, ours, mine, peer, theirs, how, goal_here)
+            with _bento("Rows", settings, Path(folder)) as peer:
+                yield from _model_only(
+                    settings, ids, ours, peer, "a plain BentoML endpoint", {1: 10.0, 100: 6.0}
+                )
+            with _mlflow(Path(folder)) as peer:
+                yield from _model_only(
+                    settings, ids, ours, peer, "mlflow models serve", {1: 100.0, 100: 12.0}
+                )
+
+
+def _model_only(
+    settings: Settings, ids: Sequence[str], ours: Server, peer: Server, how: str, goals: dict[int, float]
+) -> Iterator[dict[str, Any]]:
+    rows = serving_peers.rows_of(settings, TARGETS[0])
+    for number, goal in goals.items():
+        mine = [_scores(some, TARGETS[:1], 0) for some in _lots(ids, number)]
+        theirs = [serving_peers.handed(rows, place, number, peer.name) for place in range(REQUESTS[number])]
+        yield from _beside(f"{number}, one target, the model alone", ours, mine, peer, theirs, how, goal)
+
+
+def _beside(
+    what: str, ours: Server, mine: Sequence[bytes], peer: Server, theirs: Sequence[bytes], how: str,
+    goal: float | None,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """CPU a request as a ratio, and latencies beside."""
+    ours.ask(mine[:20]), peer.ask(theirs[:20])
+    sides: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+    for _ in range(RUNS):
+        sides[0].append(ours.ask(mine))
+        sides[1].append(peer.ask(theirs))
+    a, b = ({key: statistics.median(run[key] for run in side) for key in side[0]} for side in sides)
+    ratio = b["cpu"] / a["cpu"]
+    yield {
+        "name": f"serving {what}: CPU a request (p50 {a['p50']:.2f}, p99 {a['p99']:.2f} ms)",
+        "value": a["cpu"],
+        "unit": "ms",
+        "peer": f"{how} ({b['cpu']:.3g} ms; p50 {b['p50']:.2f}, p99 {b['p99']:.2f})",
+        "ratio": ratio,
+        "goal": goal,
+        "holds": None if goal is None else ratio >= goal,
+        "better": "less",
+    }
+
+
+def _lots(ids: Sequence[str], number: int) -> list[list[str]]:
+    """As many lots of customers as requests are sent, each beginning with another."""
+    return [[ids[(place * 7 + k) % len(ids)] for k in range(number)] for place in range(REQUESTS[number])]
+
+
+def _scores(some: list[str], targets: Sequence[str], reasons: int) -> bytes:
+    return json.dumps({"customers": some, "targets": targets, "reasons": reasons}).encode()
+
+
+def _asked(some: list[str], reasons: int) -> bytes:
+    return json.dumps({"customers": some, "reasons": reasons}).encode()
+
+
+def _released(settings: Settings) -> None:
+    """Build, and release the targets; judged at one moment, since it is speed that is measured."""
+    run = [sys.executable, "-m", "propensity"]
+    for command in (
+        ["features", "build"],
+        ["train", *TARGETS, "--origins", "1"],
+        *(["promote", name, "--force", "a benchmark of speed"] for name in TARGETS),
+    ):
+        done = subprocess.run([*run, *command], env=_environment(settings), capture_output=True, text=True)
+        assert done.returncode in (0, 3), done.stderr[-2000:]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        **os.environ, "PROPENSITY_HOME": str(settings.home), "PROPENSITY_AS_OF": AS_OF,
+        "PROPENSITY_API_KEYS": f"benchmark:{KEY}",
+    }  # fmt: skip
+
+
+@contextmanager
+def _ours(settings: Settings) -> Iterator[Server]:
+    environment = _environment(settings) | {"PROPENSITY_PORT": str(port := _free())}
+    command = [sys.executable, "-m", "propensity", "serve"]
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    with _running(command, environment, port) as pid:
+        yield Server("ours", port, pid, "/v1/scores", headers)
+
+
+@contextmanager
+def _bento(name: str, settings: Settings, folder: Path) -> Iterator[Server]:
+    environment = _environment(settings) | {"PEER": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "bentoml", "serve", f"benchmarks.serving_peers:{name}"]
+    port = _free()
+    with _running([*command, "--host", "127.0.0.1", "--port", str(port)], environment, port) as pid:
+        yield Server(name, port, pid, "/score", {"Content-Type": "application/json"})
+
+
+@contextmanager
+def _mlflow(folder: Path) -> Iterator[Server]:
+    port = _free()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "mlflow")]
+    options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    with _running([*command, *options], dict(os.environ), port) as pid:
+        yield Server("mlflow", port, pid, "/invocations", {"Content-Type": "application/json"})
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: dict[str, str], port: int) -> Iterator[int]:
+    """The process of a server that answers on that port."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    with subprocess.Popen(
+        command, env=environment | {"PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while not _answers(port):
+                assert process.poll() is None, command
+                assert time.monotonic() < deadline, command
+                time.sleep(0.2)
+            yield process.pid
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    """Whether it says that it is ready; every peer has a probe."""
+    for path in ("/readyz", "/ping"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return True
+        except OSError:
+            return False
+        finally:
+            connection.close()
+    return False
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a living process and all that it started."""
+    parents, spent = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        one = int(stat.parent.name)
+        parents[one], spent[one] = int(fields[1]), int(fields[11]) + int(fields[12])
+    ours = {pid}
+    while more := {one for one, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(spent.get(one, 0) for one in ours) / os.sysconf("SC_CLK_TCK")
+
+
+def _free() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
