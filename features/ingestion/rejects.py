@@ -211,10 +211,10 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         at, day = _day(settings)
         given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
-    shown = ", ".join(f'{sql} AS "{_own(c)}"' for c, sql in given.items())
+    shown = "".join(f'{sql} AS "{_own(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
     unread = f"CASE WHEN {_UNREADABLE} THEN {every} ELSE array_to_string(json_keys({_UNREAD}), ',') END"
-    select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown},
+    select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
                          {_RAW} AS "{RECORD}", {unread} AS unread
                   FROM {rows})"""
     return select, list(columns)

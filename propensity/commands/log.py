@@ -247,6 +247,9 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     from features.ingestion.rejects import export
 
     count = export(settings_of(), file, source, table)
+    if not count:
+        click.echo(f"no row waits to be corrected, so {file} has none; `propensity rejects list` shows all")
+        return
     click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
 
 

@@ -155,6 +155,18 @@ def test_the_commands(shop: Settings, tmp_path: Path) -> None:
     assert "mended: amount is not an amount of money" in run("take", str(tmp_path / "r.csv"))
 
 
+def test_where_no_row_waits_a_file_without_rows_is_handed_out_and_taken(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    take(settings, [deliver(tmp_path / "till", "till", {"orders": [order("1", "a", "2017-01-02")]})])
+    path = tmp_path / "none.csv"
+    shown = CliRunner().invoke(
+        main, ["rejects", "export", str(path)], env={"PROPENSITY_HOME": str(settings.home)}
+    )
+    assert (shown.exit_code, "no row waits" in shown.output) == (0, True), shown.output
+    assert len(path.read_text().splitlines()) == 1
+    assert rejects.take_in(settings, path).tables["orders"] == 1
+
+
 GERMAN = """
 [mapping.kasse]
 zone = "Europe/Berlin"
