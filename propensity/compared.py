@@ -30,6 +30,8 @@ def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
         raise UsageError(f"policy cannot be rolled back: {BINDS}")
     named = registry.aliases(settings, target)
     if registry.ROLLBACK not in named:
+        if not named:
+            raise UsageError(f"no version of {target} was ever released: see `propensity models list`")
         raise UsageError(f"{target} has no version before the present one to go back to")
     version = named[registry.ROLLBACK]
     if dry_run:

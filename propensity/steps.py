@@ -13,7 +13,7 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import FeatureError, LogError, NotEnoughData, PropensityError, UsageError
+from features.errors import FeatureError, LogError, NotEnoughData, PropensityError, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -170,10 +170,12 @@ def train_targets(
     origins: int = 6,
     search: Search | None = None,
     scheduler: str | None = None,
+    refused: list[TrainingError] | None = None,
 ) -> list[Trained]:
-    """Train the named models in that order, or those of the targets that are trained by default. What cannot
-    be trained is said before anything is fitted. search: for each target's
-    parameters. scheduler: of the Dask cluster that fits trees; None: this machine.
+    """Train the named models in that order, or those of the targets that are trained by default. What a plan
+    can tell is said before anything is fitted. search: for each target's parameters. scheduler: of the Dask
+    cluster that fits trees; None: this machine. refused: takes up why a model was not trained, and the others
+    are; None: the first that is not ends it.
     """
     from training.distributed import cluster
     from training.fit import train
@@ -185,12 +187,19 @@ def train_targets(
     as_of = as_of_of(settings, Log.open(settings))
     of_targets = any(name not in OF_NO_TARGET for name in wanted)
     with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
-        return [
-            OF_NO_TARGET[name].train(settings, as_of, seed, progress)
-            if name in OF_NO_TARGET
-            else train(settings, name, as_of, seed, progress, origins, search, where)
-            for name in wanted
-        ]
+        trained: list[Trained] = []
+        for name in wanted:
+            try:
+                trained.append(
+                    OF_NO_TARGET[name].train(settings, as_of, seed, progress)
+                    if name in OF_NO_TARGET
+                    else train(settings, name, as_of, seed, progress, origins, search, where)
+                )
+            except TrainingError as error:
+                if refused is None:
+                    raise
+                refused.append(error)
+        return trained
 
 
 def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> str:

@@ -201,6 +201,19 @@ def test_nothing_is_trained_if_the_build_is_of_other_declarations(journey: Setti
     assert not (copied.home / "mlflow.db").exists()
 
 
+def test_a_target_that_cannot_be_trained_does_not_keep_the_others_from_it(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """Else: hours of fitting end in one line about another target, and what was trained is not shown."""
+    home = copy_of(journey, tmp_path / "home").home
+    here = {"PROPENSITY_HOME": str(home), "PROPENSITY_AS_OF": "2017-12-31"}
+    done = run("train", "opt_out_28d", "segmentation", **here)
+    assert done.exit_code == 1
+    assert "segmentation version 1" in done.output
+    assert "error: opt_out_28d has 0 ones" in done.output
+    assert "no version of churn_7d was ever released" in run("rollback", "churn_7d", **here).output
+
+
 def test_a_mistake_in_a_condition_is_one_line_that_names_its_place(journey: Settings, tmp_path: Path) -> None:
     """Else: a shop's first own feature ends in the traceback of a database that it never heard of."""
     own = """from features.definitions import Feature

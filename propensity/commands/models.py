@@ -75,8 +75,10 @@ def train(
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
-    Nothing is trained on a feature that looks ahead of its moment: it is named.
+    Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
+    cannot be trained does not keep the others from it; the exit code is 1.
     """
+    from features.errors import TrainingError
     from propensity.steps import plan_targets, strange_attributes, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
@@ -101,12 +103,17 @@ def train(
         search = Search(minutes, trials)
     if scheduler == "":
         scheduler = settings.dask_scheduler
+    refused: list[TrainingError] = []
     with progress_bar("Training") as progress:
-        trained = train_targets(settings, targets, seed, progress, origins, search, scheduler)
+        trained = train_targets(settings, targets, seed, progress, origins, search, scheduler, refused)
     for one in trained:
         show(one)
         if one.found:
             click.echo(f"{one.card.name}: {one.found}")
+    for error in refused:
+        click.echo(f"error: {error}", err=True)
+    if refused:
+        sys.exit(refused[0].exit_code)
 
 
 @main.command()
