@@ -34,6 +34,16 @@ def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
     assert _differ(_weights(trial), trial.customer) == pytest.approx(peer, abs=0.02)
 
 
+@pytest.mark.parametrize(("given", "holds"), [(1.0, False), (0.2, False), (0.33, True), (1 / 3, True)])
+def test_propensities_of_all_arms_that_do_not_sum_to_one_are_no_lottery(given: float, holds: bool) -> None:
+    """Else: a column of ones, everybody given an arm for sure, is a lottery that proves an uplift."""
+    trial, _ = trial_by_hand("none", rows=6_000)
+    arm = np.random.default_rng(3).integers(0, 3, 6_000)
+    arms = ("nothing", "mail", "call")
+    found = replace(trial, arms=arms, arm=arm, given=np.full(6_000, given), possible=None)
+    assert sample_ratio(found).holds is holds
+
+
 def test_a_lottery_of_customers_is_no_mismatch_of_their_rows() -> None:
     """Else: a trial that draws a customer once, and keeps ten rows of each, is refused as broken."""
     wrong = 0
