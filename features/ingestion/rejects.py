@@ -255,6 +255,8 @@ def _read(
 ) -> None:
     """The CSV, in whichever dialect a spreadsheet left it, as parquet: text as it is; an empty cell is null.
 
+    An id whose zeros a spreadsheet dropped (101 of 00101) is the one that was handed out: else the row
+    would go to a customer whom nobody knows.
     Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
     `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`.
     """
@@ -281,6 +283,10 @@ def _read(
             "export again; rows of your own come in through a source"
         )
     exported, columns = _exported(connection, settings, "true")
+    texts = {_own(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
+    zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(_own, columns) if c in have & texts)
+    given = f"""(SELECT m.* {f"REPLACE ({zeros})" if zeros else ""}
+                 FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject)"""
     same = " AND ".join(
         f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(_own, columns) if c in have
     )
@@ -291,10 +297,17 @@ def _read(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
                          {since_then} AS known_from, {said} AS known_said,
                          e.reject IS NOT NULL AND {same or "true"} AS unchanged
-                  FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
+                  FROM {given} m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""
     )
     connection.close()
+
+
+def _with_zeros(column: str) -> str:
+    """SQL: a cell of `m`; as it was handed out in `e`, if it differs by the zeros before a number alone."""
+    given, handed = f'm."{column}"', f'e."{column}"'
+    dropped = f"regexp_full_match({handed}, '0+[0-9]+') AND {given} = ltrim({handed}, '0')"
+    return f"CASE WHEN {dropped} THEN {handed} ELSE {given} END"
 
 
 def _source(shop: Shop, files: Sequence[Path]) -> Source:

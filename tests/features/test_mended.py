@@ -239,24 +239,38 @@ def test_a_later_correction_that_is_no_better_leaves_the_earlier_one_in_the_log(
 
 @pytest.mark.parametrize("total", ["", TOTALS])
 def test_a_correction_that_gives_an_order_a_second_customer_is_refused(tmp_path: Path, total: str) -> None:
-    """Else a spreadsheet that makes 287 of 00287 brings a customer who does not exist into the log."""
+    """Else a slip of the hand (288 for 00287) brings a customer who does not exist into the log."""
     lines = LINES.replace("ann", "00287")
     files = {"lines.csv": lines, "totals.csv": STATED.replace("ann", "00287")}
     settings = write_shop(tmp_path, RECEIPT_LINES.format(total=total), files)
     bring_in(settings)
     generation, path = Log.open(settings).fingerprint, tmp_path / "a.csv"
     rejects.export(settings, path)
-    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "287"}})
+    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "288"}})
     code, text = _taken(settings, path)
     assert (code, "an order of two customers" in text) == (3, True), text
-    assert Log.open(settings).fingerprint == generation, "nothing else changes: no customer 287 either"
+    assert Log.open(settings).fingerprint == generation, "nothing else changes: no customer 288 either"
     assert sum(r.mended for r in rejects.reasons(settings)) == 0
     _rewrite(path, {"1:cup": {"customer_id": "00287"}, "2:tea": {"amount": "5.00"}})
     assert _taken(settings, path)[0] == 0
     good = _money(settings, "order_lines")
-    _rewrite(path, {"1:cup": {"customer_id": "287"}, "2:cup": {"amount": "1.00", "customer_id": "287"}})
+    _rewrite(path, {"1:cup": {"customer_id": "288"}, "2:cup": {"amount": "1.00", "customer_id": "288"}})
     assert _taken(settings, path)[0] == 3
     assert _money(settings, "order_lines") == good == {"1": 13.0, "2": 5.0, "3": 9.0}
+
+
+def test_zeros_that_a_spreadsheet_drops_from_an_id_are_put_back(tmp_path: Path) -> None:
+    """Else mending order 00287 in a spreadsheet, which shows 287, gives it to a customer unheard of."""
+    files = {"lines.csv": LINES.replace("ann", "00287"), "totals.csv": STATED.replace("ann", "00287")}
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=""), files)
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    before = set(Log.open(settings).read("customers", ["customer_id"])["customer_id"].to_pylist())
+    _rewrite(path, {"1:cup": {"amount": "3.00", "customer_id": "287"}})
+    assert _taken(settings, path)[0] == 0
+    assert set(Log.open(settings).read("customers", ["customer_id"])["customer_id"].to_pylist()) == before
+    assert _money(settings, "order_lines")["1"] == 13.0
 
 
 def test_parts_that_are_gone_are_taken_in_anew_with_what_was_mended_told_and_derived(tmp_path: Path) -> None:
