@@ -51,9 +51,10 @@ def handed(rows: np.ndarray, place: int, number: int, peer: str) -> bytes:
         [None if np.isnan(value) else value for value in row]
         for row in rows[(np.arange(number) + 7 * place) % len(rows)].tolist()
     ]
-    if peer == "mlflow":  # as its documentation sends rows
+    if peer == "mlflow":  # as its documentation sends rows; it refuses a column that holds nulls alone
         columns = [str(column) for column in range(rows.shape[1])]
-        return json.dumps({"dataframe_split": {"columns": columns, "data": some}}).encode()
+        data = [[0.0 if value is None else value for value in row] for row in some]
+        return json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
     return json.dumps({"rows": some}).encode()
 
 
