@@ -1,7 +1,7 @@
 """Recompute the rows of customers of whom something new came in: the inbox to the overlay, within a second.
 
 `python -m features.fresh` watches the inbox of a home, one such process a home. The service starts it, for it
-may not itself load what computes features (duckdb, numba). It loads and tries that before the first event
+may not itself load what computes features (duckdb among it). It loads and tries that before the first event
 needs it, and says so: `fresh rows ready`.
 
 What decides whether an event is still to be overlaid: its customer's published row knows it if the log of

@@ -12,10 +12,10 @@ Only what masks can tell is compiled: numeric splits, at most 64 leaves a tree. 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from features.compute.jit import jit
 from serving.booster import Numbers, Rows
 from serving.trees import CATEGORICAL, DEFAULT_LEFT, MISSING_NAN, MISSING_ZERO, Tree
 
@@ -30,8 +30,6 @@ _LEFT, _RIGHT, _ZERO = 0, 1, 2  # what becomes of a row whose value is not known
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _PLACE = np.zeros(64, np.uint8)
 _PLACE[[(int(_DE_BRUIJN) << i) % 2**64 >> 58 for i in range(64)]] = np.arange(64)
-
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Compiled(NamedTuple):
@@ -133,7 +131,7 @@ def _below(numbers: Numbers) -> Rows:
     return np.where(near > numbers, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-@_jit  # type: ignore[untyped-decorator]
+@jit
 def _raw(
     rows: Any, feature: Any, unknown: Any, first: Any, thresholds: Any, start: Any, column: Any, passes: Any,
     mask: Any, value: Any, place: Any, out: Any,
@@ -163,7 +161,7 @@ def _raw(
         out[begin : begin + n] = total[:n]
 
 
-@_jit  # type: ignore[untyped-decorator]
+@jit
 def _binned(values: Any, unknown: int, thresholds: Any, out: Any) -> None:
     """Of each value, how many thresholds it is above: a split passes it if these are at most its own."""
     out[:] = 0

@@ -12,9 +12,10 @@ Shapes: n events, m moments, w windows.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from features.compute.jit import jit
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -25,10 +26,8 @@ FOREVER = np.int64(10**17)  # a window longer than any history, in microseconds
 CELLS = 512  # of equal length, in which a time's row is looked up
 NOTHING = np.iinfo(np.int64).min  # no event: no maximum, no last event
 
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_jit
+@jit
 def ordered(code: Int32, enter: Int64, at: Int64) -> tuple[bool, bool]:
     """Whether events lie by customer and `enter` (then `at`); whether they then also lie by `at`."""
     happened = True
@@ -43,7 +42,7 @@ def ordered(code: Int32, enter: Int64, at: Int64) -> tuple[bool, bool]:
     return True, happened
 
 
-@_jit
+@jit
 def shifted(at: Int64, starts: Int64, shifts: Int64) -> Int64:
     """Each time plus the shift in force then: shifts[k] from starts[k] on, ascending."""
     out = np.empty(len(at), np.int64)
@@ -57,7 +56,7 @@ def shifted(at: Int64, starts: Int64, shifts: Int64) -> Int64:
     return out
 
 
-@_jit
+@jit
 def _longest(offsets: Int64) -> int:
     longest = 0
     for customer in range(len(offsets) - 1):
@@ -65,7 +64,7 @@ def _longest(offsets: Int64) -> int:
     return longest
 
 
-@_jit
+@jit
 def spans(offsets: Int64, enter: Int64, at: Int64, grid: Int64, windows: Int64) -> UInt32:
     """The rows of the grid in which each event counts [1 + w, n]: the first that knows it, and for each
     window the first that it has left; the same row where it has left before it is known.
@@ -85,7 +84,7 @@ def spans(offsets: Int64, enter: Int64, at: Int64, grid: Int64, windows: Int64) 
     return out
 
 
-@_jit
+@jit
 def _row(time: int, ends: Int64, begin: UInt32, shift: int) -> Any:
     """The first row whose moment is not before that time."""
     row = np.uint64(begin[min(max((time - ends[0]) >> shift, 0), CELLS)])
@@ -94,7 +93,7 @@ def _row(time: int, ends: Int64, begin: UInt32, shift: int) -> Any:
     return row
 
 
-@_jit
+@jit
 def edges(offsets: Int64, spans: UInt32, moments: int) -> tuple[UInt32, NDArray[np.bool_]]:
     """Where the events end that are known at each moment, and those that have left each window
     [1 + w, m, customers]; whether events leave it in another order than they enter [1 + w, customers].
@@ -117,7 +116,7 @@ def edges(offsets: Int64, spans: UInt32, moments: int) -> tuple[UInt32, NDArray[
     return out, astray
 
 
-@_jit
+@jit
 def sums(
     offsets: Int64, spans: UInt32, edges: UInt32, astray: NDArray[np.bool_], which: Int64, values: Int64,
     divisor: float,
@@ -149,7 +148,7 @@ def sums(
     return out
 
 
-@_jit
+@jit
 def distinct(
     offsets: Int64, spans: UInt32, moments: int, which: Int64, codes: Int32, levels: int
 ) -> Float64:  # fmt: skip
@@ -182,7 +181,7 @@ def distinct(
     return out
 
 
-@_jit
+@jit
 def maxima(
     offsets: Int64, enter: Int64, at: Int64, grid: Int64, windows: Int64, values: Int64, divisor: float
 ) -> Float64:  # fmt: skip
@@ -229,7 +228,7 @@ def maxima(
     return out
 
 
-@_jit
+@jit
 def modes(
     offsets: Int64, enter: Int64, at: Int64, by_at: Int64, grid: Int64, windows: Int64, codes: Int32,
     levels: int,
@@ -279,7 +278,7 @@ def modes(
     return out
 
 
-@_jit
+@jit
 def lasts(
     offsets: Int64, enter: Int64, at: Int64, grid: Int64, windows: Int64, values: Float64
 ) -> Float64:  # fmt: skip
@@ -311,7 +310,7 @@ def lasts(
     return out
 
 
-@_jit
+@jit
 def times(offsets: Int64, spans: UInt32, at: Int64, moments: int, matching: NDArray[np.bool_]) -> Int64:
     """The last and the first `at` of all events known so far [2, m, customers]; NOTHING: none."""
     out = np.full((2, moments + 1, len(offsets) - 1), NOTHING, np.int64)
@@ -327,7 +326,7 @@ def times(offsets: Int64, spans: UInt32, at: Int64, moments: int, matching: NDAr
     return out[:, :moments]
 
 
-@_jit
+@jit
 def gaps(
     offsets: Int64, enter: Int64, days: Int32, grid: Int64, matching: NDArray[np.bool_]
 ) -> Int64:  # fmt: skip

@@ -1,5 +1,8 @@
 """Compiled trees: the library's own bits, or a bulk score is another than the one that was judged."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -87,6 +90,16 @@ def test_trees_that_give_another_bit_are_not_used() -> None:
     booster._text = tiny_booster(seed=1)  # stands for a library that scores otherwise
     assert not booster.hasten(tiny_rows(100))
     assert booster.raw(tiny_rows(100)).tobytes() == theirs.tobytes()
+
+
+def test_where_nothing_compiled_can_be_kept_it_is_compiled_anew() -> None:
+    """Else no release loads in a container whose file system is read-only."""
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": "/proc/nowhere"}
+    code = "from serving.compiled import _raw; print(type(_raw).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | nowhere, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["CPUDispatcher"]
 
 
 def test_the_rows_of_the_proof_lie_on_both_sides_of_every_split() -> None:
