@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import FeatureError, LogError, NotEnoughData, PropensityError, TrainingError, UsageError
+from features.errors import LogError, NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -292,95 +291,6 @@ def promote_target(
     lines += [describe.verdict_of(card).en] if card.backtest else [note.en for note in card.notes[:1]]
     lines += [f"WARNING: {words.en}" for words in gate.cautions(card)]
     return "\n".join(lines)
-
-
-def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
-    """Problems, and what was checked."""
-    from features import contracts, tags
-    from features.compute import engine
-    from features.describe.absent import absent, in_short
-    from features.sources.checked import mapping_problems
-    from features.unread import held, unread
-    from monitoring import checks
-    from serving import actions, conditions, scenarios
-    from serving.decision_context import policy_problems
-    from training import segments, targets
-
-    shop = shop_of(settings)
-    own = {feature.name for feature in shop.declared("FEATURES")}
-    features = catalogue(shop.declared("FEATURES"))
-
-    def own_actions() -> dict[str, actions.Action]:
-        declared = actions.catalogue(shop.declared("ACTIONS"))
-        actions.require_features(declared.values(), features, own_context())
-        return declared
-
-    def own_context() -> dict[str, conditions.Live]:
-        return conditions.catalogue(shop.declared("CONTEXT"))
-
-    def own_scenarios() -> dict[str, scenarios.Scenario]:
-        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features, own_context())
-
-    def own_targets() -> dict[str, targets.Target]:
-        declared = targets.of_shop(shop)
-        targets.chosen(declared, (), shop.targets)
-        return declared
-
-    place = shop.folder / "shop.py"
-    problems = [
-        f"{place}: {problem}" if name in own else problem
-        for name, feature in features.items()
-        for problem in contracts.declaration_problems({name: feature})
-    ]
-    numbers = [f"{len(features)} features"]
-    for kind, declared in (
-        ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
-        ("targets", own_targets),
-        ("fields of the live context", own_context),
-        ("actions", own_actions),
-        ("scenarios", own_scenarios),
-        ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
-    ):
-        try:
-            numbers.append(f"{len(declared())} {kind}")
-        except PropensityError as error:
-            problems.append(f"{place}: {error}")
-    problems += policy_problems(shop, features)
-    wrong, remarks = mapping_problems(shop)
-    problems += wrong
-    if shop.mappings:
-        numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
-    text = ", ".join(numbers)
-    try:
-        log = Log.open(settings)
-    except PropensityError:
-        said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
-        return problems, "\n".join([said, *remarks])
-    problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
-    problems += segments.strange_attributes(log, shop)
-    known = engine.available(log, features)
-    ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
-    some = ids[:: max(1, len(ids) // customers)][:customers]
-    end = as_of_of(settings, log)
-    moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
-    try:
-        problems += contracts.value_problems(log, shop, known, moments, some)
-    except FeatureError as error:
-        problems.append(str(error))
-    values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
-    lines = [
-        f"checked {text}; {values}",
-        *remarks,
-    ]
-    lacking = [a for a in absent(log, features) if a.column is None]
-    if lacking:
-        number = sum(len(a.features) for a in lacking)
-        lines.append(f"{number} features are absent, because the log lacks their table:")
-        for a in lacking:
-            named = fill(in_short(a.features), 96, break_long_words=False, break_on_hyphens=False)
-            lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
-    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), features)]
-    return problems, "\n".join(lines)
 
 
 def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progress = None) -> tuple[int, str]:

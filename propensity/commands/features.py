@@ -116,7 +116,7 @@ def check(customers: int) -> None:
     Features are computed twice for some customers of the log, by the engine and by the slow reference, and
     with everything later than the moment removed: any difference is named.
     """
-    from propensity.steps import check_everything
+    from propensity.checked import check_everything
 
     problems, text = check_everything(settings_of(), customers)
     for problem in problems:
