@@ -31,8 +31,8 @@ from training.targets import Target
 Numbers = NDArray[np.float64]
 
 ROWS = 40_000  # at most, that powers are measured on
-# Of AUC. Over every target of the public logs an honest feature tells the first day or horizon better by .07
-# at most, a later horizon by .05, chance included; a list that was made of what came, by .15 to .35.
+# Of AUC: more than honest features of the public logs reach, chance included, less than
+# the lists that the tests plant.
 AHEAD = 0.1
 SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
 FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
