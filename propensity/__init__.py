@@ -4,10 +4,10 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, service, pauses, due, groups, ledger, proof,
+    log, features, tags, targets, online, models, uplift, service, keys, pauses, due, groups, ledger, proof,
 )  # fmt: skip
 
 __all__ = [
-    "due", "features", "groups", "ledger", "log", "main", "models", "online", "pauses", "proof", "service",
-    "tags", "targets", "uplift",
+    "due", "features", "groups", "keys", "ledger", "log", "main", "models", "online", "pauses", "proof",
+    "service", "tags", "targets", "uplift",
 ]  # fmt: skip

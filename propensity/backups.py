@@ -29,7 +29,8 @@ FORMAT = 1
 SUMS = "SUMS"
 LIGHT = ("scores", "reports", "profiles")  # computed again by one command; and the snapshots of builds
 _LOCKS = ("log/.lock", "snapshots/.lock", "online/publish.lock")  # nobody flips a pointer meanwhile
-_NEVER = ("lock", "publish.lock")
+KEYS = "keys.json"  # stays with its home: a backup would bring back what was revoked since
+_NEVER = ("lock", "publish.lock", KEYS)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def restore(
             obey(restored)  # also what was archived while an erasure had reached one online store only
         if dry_run:
             return Backup(path, count, size, since)
+        if (home / KEYS).exists():
+            shutil.copy2(home / KEYS, fresh / KEYS)
         durable(fresh)
         shutil.rmtree(old, ignore_errors=True)
         if home.is_dir():
@@ -227,5 +230,5 @@ def _read(archive: Path, home: Path) -> tuple[int, int]:
 
 
 def _only_tombstones(home: Path) -> bool:
-    """Nothing in it but who was erased: that may wait for its backup."""
-    return {path.name for path in home.iterdir()} <= {"erased"}
+    """Nothing in it but who was erased, and who may call: that may wait for its backup."""
+    return {path.name for path in home.iterdir() if path.name[0] != "."} <= {"erased", KEYS}

@@ -15,23 +15,26 @@ MAX_CUSTOMERS = 1000  # in one request
 MAX_BODY = 1 << 20  # bytes; 1,000 identities of the longest kind in ASCII are 0.4 MB
 MAX_REASONS = 10
 
-ROUTES: Mapping[str, tuple[str, ...]] = {
-    "/v1/scores": ("POST",),
-    "/v1/decisions": ("POST",),
-    "/v1/decisions/{id}": ("GET", "HEAD"),
-    "/v1/deliveries": ("POST",),
-    "/v1/outcomes": ("POST",),
-    "/v1/events": ("POST",),
-    "/v1/models": ("GET", "HEAD"),
-    "/v1/customers/{id}": ("GET", "HEAD"),
-    "/healthz": ("GET", "HEAD"),
-    "/livez": ("GET", "HEAD"),
-    "/readyz": ("GET", "HEAD"),
-    "/metrics": ("GET", "HEAD"),
-    "/openapi.json": ("GET", "HEAD"),
-    "/": ("GET", "HEAD"),
+_OPEN: Mapping[str, str | None] = {"GET": None, "HEAD": None}
+_READ: Mapping[str, str | None] = {"GET": "score", "HEAD": "score"}
+ROUTES: Mapping[str, Mapping[str, str | None]] = {
+    "/v1/scores": {"POST": "score"},
+    "/v1/decisions": {"POST": "decide"},
+    "/v1/decisions/{id}": {"GET": "decide", "HEAD": "decide"},
+    "/v1/deliveries": {"POST": "write"},
+    "/v1/outcomes": {"POST": "write"},
+    "/v1/events": {"POST": "write"},
+    "/v1/models": _READ,
+    "/v1/customers/{id}": _READ,
+    "/healthz": _OPEN,
+    "/livez": _OPEN,
+    "/readyz": _OPEN,
+    "/metrics": _OPEN,
+    "/openapi.json": _OPEN,
+    "/": _OPEN,
 }
-"""Path -> methods. What is not here is 404 before anything else sees it; `/v1/` needs a key."""
+"""Path -> method -> the scope that a key needs for it, None: no key. What is not here is 404, before
+anything else sees it."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -1,132 +1,72 @@
-"""The ASGI application of the API: routes, keys, bodies, problem documents, metrics, access log.
+"""The ASGI application of the API: routes, keys, problem documents, metrics, access log.
 
 A request goes through here alone; `behind` (BentoML's application) sees the life cycle and the few routes in
 HANDED_ON. Logs hold route templates, times, client names and request ids, never a path, a body or a message
 that could repeat one.
 """
 
-import asyncio
-import hashlib
-import hmac
 import logging
 import time
 import traceback
 import uuid
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
 
-from features.errors import NoBuild, PropensityError, SettingsError
-from features.inbox import Inbox
+from features.errors import PropensityError, SettingsError
 from features.settings import Settings
-from serving import api, bodies, openapi, problems, reports
-from serving.answer_types import DecisionAnswer
-from serving.api import Customer, ReadyAnswer, Unanswered
-from serving.arrivals import EventsAnswer, outcomes, take
+from serving import api, problems
+from serving.admission import Load, Rates
 from serving.companion import Companion
-from serving.decision_context import DecisionContext
-from serving.decisions import take_decision
-from serving.events import Person
-from serving.incoming import (
-    CUSTOMER,
-    DECISION,
-    Headers,
-    Message,
-    Receive,
-    Scope,
-    body,
-    customer_of,
-    decision_of,
-    idempotency_key,
-    route_of,
-)
-from serving.lag import Lag
-from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
-from serving.pauses import Pauses
+from serving.handlers import Answer, Handlers
+from serving.incoming import Headers, Message, Receive, Scope, route_of
+from serving.keys import Key, Keys
+from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.problems import Problem
-from serving.profile import profile
-from serving.scores import Scorer
-from serving.sendable import may_send
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-T = TypeVar("T")
 
 HANDED_ON = frozenset(("/docs.json",))
-INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
-THREADS = 2  # beside the event loop, for long lists, for decisions, which wait for the disk, and for Redis
+OPEN: Mapping[str, str | None] = {"GET": None, "HEAD": None}
 
-JSON = b"application/json"
 PROBLEM = b"application/problem+json"
+# An answer is data: nothing in it may be run, framed or guessed to be something else.
+SAFE = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 access = logging.getLogger("propensity.access")
 service = logging.getLogger("propensity.service")
-
-
-class Answer(NamedTuple):
-    """What goes back to the caller."""
-
-    status: int
-    body: bytes
-    type: bytes = JSON
-    headers: Mapping[str, str] | None = None
 
 
 class Dispatch:
     """Answers our routes and hands the rest to `behind`. SettingsError without a key."""
 
     def __init__(self, settings: Settings, behind: App) -> None:
-        self._clients = clients(settings)
+        self._keys = keys(settings)
+        self._rates, self._load = Rates(), Load()
         self._settings = settings
         self._behind = behind
         self._metrics = Metrics()
-        self._scorer = Scorer(settings)
-        self._decisions: DecisionContext | None = None
-        self._inbox = Inbox(settings)
-        self._pauses = Pauses(settings)
+        self._handlers = Handlers(settings, self._metrics)
         self._companion = Companion(settings)
-        self._lag = Lag(settings, self._inbox)
-        # What waits for a slow store may not keep events from the disk, nor an operator from what is wrong.
-        self._pool, self._disk, self._looks = (
-            ThreadPoolExecutor(threads, thread_name_prefix="propensity") for threads in (THREADS, 1, 1)
-        )
-        self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
-        self._document = problems.encode(openapi.document())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: a request, or the life of the application."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "lifespan":
-            self._warm()
+            self._handlers.warm()
             self._companion.start()
+            self._load.start()
             await self._behind(scope, receive, send)
+            self._load.stop()
             self._companion.stop()
-            for pool in (self._pool, self._disk, self._looks):
-                pool.shutdown()
+            self._handlers.stop()
         else:
             await send({"type": "websocket.close", "code": 1000})
-
-    def _warm(self) -> None:
-        """Open what requests need before the first one, and say what is missing."""
-        for open in (
-            self._scorer.refused,
-            self._scorer.ready,
-            self._deciding,
-        ):  # the first loads all releases
-            try:
-                open()
-            except PropensityError as error:
-                service.warning("not ready: %s: %s", error.code, error)
-
-    def _deciding(self) -> DecisionContext:
-        """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
-        if self._decisions is None:
-            rows, releases = self._scorer.rows, self._scorer.releases
-            self._decisions = replace(DecisionContext.open(self._settings), rows=rows, releases=releases)
-        return self._decisions
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -135,7 +75,7 @@ class Dispatch:
         route = asked if asked in api.ROUTES or asked in HANDED_ON else UNMATCHED
         client = NO_CLIENT
         try:
-            allowed = ("GET", "HEAD") if route in HANDED_ON else api.ROUTES.get(route)
+            allowed = OPEN if route in HANDED_ON else api.ROUTES.get(route)
             if allowed is None:
                 raise Problem(404, "not_found", "there is no such route; `/` lists those that there are")
             if method not in allowed:
@@ -146,9 +86,12 @@ class Dispatch:
                 self._done(route, method, 200, client, request_id, started)
                 return
             headers: Headers = dict(scope["headers"])
-            if route.startswith("/v1/"):
-                client = self._client(headers)
-            answer = await self._answer(route, scope, receive, client, request_id)
+            scope_needed = allowed[method]
+            if scope_needed is not None:
+                key = self._key(headers)
+                client = key.client
+                self._admit(key, scope_needed)
+            answer = await self._handlers.answer(route, scope, receive, headers, client, request_id)
         except Problem as problem:
             answer = _problem(problem, request_id)
         except PropensityError as error:
@@ -175,157 +118,39 @@ class Dispatch:
             route, method, status, seconds * 1e3, client, request_id,
         )  # fmt: skip
 
-    def _client(self, headers: Headers) -> str:
-        """Name of the client whose key this is. Every key is compared, so that time tells nothing."""
+    def _key(self, headers: Headers) -> Key:
+        """The key that was sent, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; Problem 401."""
         given = headers.get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         if not given:
             key = headers.get(b"x-api-key", b"")
         elif scheme.lower() != b"bearer":
             key = b""
-        digest = hashlib.sha256(key.strip()).digest()
-        found = [name for known, name in self._clients if hmac.compare_digest(known, digest)]
-        if not found:
+        found = self._keys.of(key.strip())
+        if found is None:
             detail = "send a key that this service knows: `Authorization: Bearer KEY`"
             raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
-        return found[0]
+        return found
 
-    async def _answer(
-        self, route: str, scope: Scope, receive: Receive, client: str, request_id: str
-    ) -> Answer:
-        headers: Headers = dict(scope["headers"])
-        if route == CUSTOMER:
-            return await self._customer(customer_of(scope), request_id)
-        if route == DECISION:
-            return await self._sendable(decision_of(scope), request_id)
-        if route == "/v1/scores":
-            return await self._scores(await body(headers, receive), request_id)
-        if route == "/v1/decisions":
-            return await self._decision(await body(headers, receive), headers, client)
-        if route in ("/v1/deliveries", "/v1/outcomes"):
-            return await self._reports(route, await body(headers, receive), request_id)
-        if route == "/v1/events":
-            return await self._events(await body(headers, receive), request_id)
-        if route in ("/v1/models", "/readyz", "/metrics"):
-            return await _beside(self._looks, lambda: self._look(route, request_id))
-        if route == "/":
-            return Answer(200, self._index)
-        if route == "/openapi.json":
-            return Answer(200, self._document)
-        return Answer(200, b'{"status":"alive"}')
-
-    def _look(self, route: str, request_id: str) -> Answer:
-        """What an operator asks; it reads the store of rows."""
-        if route == "/v1/models":
-            return Answer(200, problems.encode(self._scorer.models(request_id)))
-        if route == "/metrics":
-            return Answer(200, self._exposition(), CONTENT_TYPE)
-        missing = self._scorer.ready()
-        self._deciding().rules(self._settings.now())
-        refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(
-            200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()), missing))
-        )
-
-    async def _scores(self, body: bytes, request_id: str) -> Answer:
-        request = bodies.SCORES.decode(body)
-
-        def scored() -> tuple[bytes, Counter[str]]:
-            answer = self._scorer.answer(request, request_id)
-            outcomes = Counter(
-                r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results
-            )
-            return problems.encode(answer), outcomes
-
-        # A store on another machine may be slow: then this request waits, and not every other one too.
-        if len(request.customers) <= INLINE and self._settings.online == "sqlite":
-            encoded, outcomes = scored()
-        else:
-            encoded, outcomes = await _beside(self._pool, scored)
-        for outcome, number in outcomes.items():
-            self._metrics.customers(outcome, number)
-        return Answer(200, encoded)
-
-    async def _customer(self, customer: Customer, request_id: str) -> Answer:
-        answer = await _beside(self._pool, lambda: profile(self._scorer, customer, request_id))
-        return Answer(200, problems.encode(answer))
-
-    async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
-        request = bodies.DECISIONS.decode(body)
-        key = None if request.preview else idempotency_key(headers)
-
-        def decided() -> DecisionAnswer:
-            return take_decision(self._deciding(), request, client=client, idempotency_key=key)
-
-        answer = await _beside(self._pool, decided)
-        self._metrics.decision(answer.action, answer.preview)
-        return Answer(200, problems.encode(answer))
-
-    async def _sendable(self, decision_id: str, request_id: str) -> Answer:
-        answer = await _beside(self._pool, lambda: may_send(self._deciding(), decision_id, request_id))
-        return Answer(200, problems.encode(answer))
-
-    async def _reports(self, route: str, body: bytes, request_id: str) -> Answer:
-        take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
-
-        def taken() -> reports.DeliveriesAnswer | reports.OutcomesAnswer:
-            return take(body, request_id, self._settings, self._deciding().ledger.report)
-
-        answer = await _beside(self._pool, taken)
-        for outcome, number in reports.outcomes(answer.results).items():
-            self._metrics.reports(route, outcome, number)
-        return Answer(200, problems.encode(answer))
-
-    async def _events(self, body: bytes, request_id: str) -> Answer:
-        def taken() -> EventsAnswer:
-            return take(body, request_id, self._settings, self._inbox, self._resolve)
-
-        answer = await _beside(self._disk, taken)
-        for outcome, number in outcomes(answer).items():
-            self._metrics.events(outcome, number)
-        return Answer(200, problems.encode(answer))
-
-    def _resolve(self, people: Sequence[Person]) -> list[str | None]:
-        """As published; before anything is, nobody is known by another system's id."""
-        try:
-            return self._scorer.rows.resolve([(person.source, person.id) for person in people])
-        except NoBuild:
-            return [None] * len(people)
-
-    def _exposition(self) -> bytes:
-        try:
-            moment = self._scorer.published().moment
-            self._metrics.features_age((self._settings.now() - moment).total_seconds())
-        except PropensityError:
-            self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
-        self._metrics.fresh_lag(self._waiting())
-        for name, refused in self._scorer.refused().items():
-            self._metrics.release_refused(name, refused is not None)
-        return self._metrics.render()
-
-    def _waiting(self) -> float:
-        try:
-            return self._lag.seconds(self._scorer.rows.current())
-        except NoBuild:
-            return self._lag.seconds(None)
-        except PropensityError:  # the store, or the inbox: nobody can say
-            return float("nan")
+    def _admit(self, key: Key, scope: str) -> None:
+        """Problem 403 if the key may not do this, 429 if its client, or everybody, asks too much."""
+        if scope not in key.scopes and "admin" not in key.scopes:
+            has = ", ".join(key.scopes)
+            raise Problem(403, "forbidden", f"this key lacks the scope {scope}; it has {has}")
+        self._rates.take(key)
+        self._load.admit()
 
 
-def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
-    """(digest of the key, client's name); SettingsError if there is none, for then nobody could be let in."""
-    if not settings.api_keys:
+def keys(settings: Settings) -> Keys:
+    """The keys that open this service; SettingsError if there is none, for then nobody could be let in."""
+    known = Keys(settings)
+    if not known.any():
         raise SettingsError(
-            "the service does not start without a key: set PROPENSITY_API_KEYS=client:key[,client:key], each "
-            "key of 16 characters or more, such as "
+            "the service does not start without a key: make one with `propensity keys add CLIENT --scope "
+            "score`, or set PROPENSITY_API_KEYS=client:key[,client:key], each of 16 characters or more, as "
             '`python -c "import secrets; print(secrets.token_urlsafe(24))"` prints'
         )
-    return tuple((hashlib.sha256(key.encode()).digest(), name) for name, key in settings.api_keys.items())
-
-
-async def _beside(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """The result of work that waits, in a thread, while the event loop goes on."""
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+    return known
 
 
 def _problem(problem: Problem, request_id: str) -> Answer:
@@ -336,7 +161,7 @@ async def _send(send: Send, answer: Answer, request_id: str) -> None:
     headers = [
         (b"content-type", answer.type),
         (b"content-length", str(len(answer.body)).encode()),
-        (b"cache-control", b"no-store"),
+        *SAFE,
         (b"x-request-id", request_id.encode()),
         *((name.encode(), value.encode()) for name, value in (answer.headers or {}).items()),
     ]

@@ -13,7 +13,15 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
 
 from serving.answer_types import DecisionAnswer
-from serving.api import CustomerAnswer, DecisionRequest, ModelsAnswer, ReadyAnswer, ScoreAnswer, ScoreRequest
+from serving.api import (
+    ROUTES,
+    CustomerAnswer,
+    DecisionRequest,
+    ModelsAnswer,
+    ReadyAnswer,
+    ScoreAnswer,
+    ScoreRequest,
+)
 from serving.arrivals import EventRequest, EventsAnswer
 from serving.events import AnyEvent
 from serving.problems import ProblemDocument
@@ -79,7 +87,7 @@ def document() -> Schema:
     found: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
     for (path, method), operation in OPERATIONS.items():
-        paths.setdefault(path, {})[method] = _operation(path, operation, found)
+        paths.setdefault(path, {})[method] = _operation(path, method, operation, found)
     key = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
@@ -89,7 +97,7 @@ def document() -> Schema:
     }
 
 
-def _operation(path: str, of: Operation, found: dict[str, Schema]) -> Schema:
+def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) -> Schema:
     def content(type: Any, media: str = "application/json") -> Schema:
         return {"content": {media: {"schema": _schema(type, found)}}}
 
@@ -108,8 +116,9 @@ def _operation(path: str, of: Operation, found: dict[str, Schema]) -> Schema:
             }
             for name, (place, what) in of.parameters.items()
         ]  # fmt: skip
-    if path.startswith("/v1/"):
-        said["security"] = [{"bearer": []}]
+    scope = ROUTES[path][method.upper()]
+    if scope is not None:
+        said["security"] = [{"bearer": [scope]}]
     return said
 
 

@@ -92,6 +92,9 @@ class ProblemDocument(Struct, frozen=True):
 
 TITLES = {
     "unauthorized": "A key is needed",
+    "forbidden": "The key may not do this",
+    "rate_limited": "More requests than agreed",
+    "overloaded": "The service is busy",
     "not_found": "No such route",
     "method_not_allowed": "Method not allowed",
     "malformed_json": "The body is not JSON",

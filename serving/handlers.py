@@ -1,0 +1,229 @@
+"""What each route answers, from the published rows, the releases, the ledger and the inbox.
+
+What may take long waits in a line of its own: a slow store of rows keeps neither events from the disk nor an
+operator from what is wrong.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from features.errors import NoBuild, PropensityError
+from features.inbox import Inbox
+from features.settings import Settings
+from serving import api, audit, bodies, openapi, problems, reports
+from serving.admission import Line
+from serving.answer_types import DecisionAnswer
+from serving.api import Customer, ReadyAnswer, Unanswered
+from serving.arrivals import outcomes, take
+from serving.decision_context import DecisionContext
+from serving.decisions import take_decision
+from serving.events import Person
+from serving.incoming import (
+    CUSTOMER,
+    DECISION,
+    Headers,
+    Receive,
+    Scope,
+    body,
+    customer_of,
+    decision_of,
+    idempotency_key,
+)
+from serving.lag import Lag
+from serving.metrics import CONTENT_TYPE, Metrics
+from serving.pauses import Pauses
+from serving.profile import profile
+from serving.scores import Scorer
+from serving.sendable import may_send
+
+INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
+THREADS = 2  # for long lists, for decisions, which wait for the disk, and for Redis
+
+JSON = b"application/json"
+
+service = logging.getLogger("propensity.service")
+
+
+class Answer(NamedTuple):
+    """What goes back to the caller."""
+
+    status: int
+    body: bytes
+    type: bytes = JSON
+    headers: Mapping[str, str] | None = None
+
+
+class Handlers:
+    """One answer a request, or a Problem, or a PropensityError. One object a process."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._scorer = Scorer(settings)
+        self._decisions: DecisionContext | None = None
+        self._inbox = Inbox(settings)
+        self._pauses = Pauses(settings)
+        self._lag = Lag(settings, self._inbox)
+        self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
+        self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
+        self._document = problems.encode(openapi.document())
+
+    def stop(self) -> None:
+        """Finish what is being done."""
+        for line in (self._stores, self._disk, self._looks):
+            line.stop()
+
+    def warm(self) -> None:
+        """Open what requests need before the first one, and say what is missing."""
+        for open in (
+            self._scorer.refused,
+            self._scorer.ready,
+            self._deciding,
+        ):  # the first loads all releases
+            try:
+                open()
+            except PropensityError as error:
+                service.warning("not ready: %s: %s", error.code, error)
+
+    def _deciding(self) -> DecisionContext:
+        """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
+        if self._decisions is None:
+            rows, releases = self._scorer.rows, self._scorer.releases
+            self._decisions = replace(DecisionContext.open(self._settings), rows=rows, releases=releases)
+        return self._decisions
+
+    async def answer(
+        self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
+    ) -> Answer:
+        if route == CUSTOMER:
+            return await self._customer(customer_of(scope), request_id)
+        if route == DECISION:
+            return await self._sendable(decision_of(scope), request_id)
+        if route == "/v1/scores":
+            return await self._scores(await body(headers, receive), request_id)
+        if route == "/v1/decisions":
+            return await self._decision(await body(headers, receive), headers, client)
+        if route in ("/v1/deliveries", "/v1/outcomes"):
+            return await self._reports(route, await body(headers, receive), client, request_id)
+        if route == "/v1/events":
+            return await self._events(await body(headers, receive), client, request_id)
+        if route in ("/v1/models", "/readyz", "/metrics"):
+            return await self._looks.do(lambda: self._look(route, request_id))
+        if route == "/":
+            return Answer(200, self._index)
+        if route == "/openapi.json":
+            return Answer(200, self._document)
+        return Answer(200, b'{"status":"alive"}')
+
+    def _look(self, route: str, request_id: str) -> Answer:
+        """What an operator asks; it reads the store of rows."""
+        if route == "/v1/models":
+            return Answer(200, problems.encode(self._scorer.models(request_id)))
+        if route == "/metrics":
+            return Answer(200, self._exposition(), CONTENT_TYPE)
+        missing = self._scorer.ready()
+        self._deciding().rules(self._settings.now())
+        refused = [refused for refused in self._scorer.refused().values() if refused]
+        return Answer(
+            200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()), missing))
+        )
+
+    async def _scores(self, body: bytes, request_id: str) -> Answer:
+        request = bodies.SCORES.decode(body)
+
+        def scored() -> tuple[bytes, Counter[str]]:
+            answer = self._scorer.answer(request, request_id)
+            outcomes = Counter(
+                r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results
+            )
+            return problems.encode(answer), outcomes
+
+        # A store on another machine may be slow: then this request waits, and not every other one too.
+        if len(request.customers) <= INLINE and self._settings.online == "sqlite":
+            encoded, outcomes = scored()
+        else:
+            encoded, outcomes = await self._stores.do(scored)
+        for outcome, number in outcomes.items():
+            self._metrics.customers(outcome, number)
+        return Answer(200, encoded)
+
+    async def _customer(self, customer: Customer, request_id: str) -> Answer:
+        answer = await self._stores.do(lambda: profile(self._scorer, customer, request_id))
+        return Answer(200, problems.encode(answer))
+
+    async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
+        request = bodies.DECISIONS.decode(body)
+        key = None if request.preview else idempotency_key(headers)
+
+        def decided() -> DecisionAnswer:
+            return take_decision(self._deciding(), request, client=client, idempotency_key=key)
+
+        answer = await self._stores.do(decided)
+        self._metrics.decision(answer.action, answer.preview)
+        return Answer(200, problems.encode(answer))
+
+    async def _sendable(self, decision_id: str, request_id: str) -> Answer:
+        answer = await self._stores.do(lambda: may_send(self._deciding(), decision_id, request_id))
+        return Answer(200, problems.encode(answer))
+
+    async def _reports(self, route: str, body: bytes, client: str, request_id: str) -> Answer:
+        take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
+
+        def taken() -> tuple[bytes, Counter[str]]:
+            answer = take(body, request_id, self._settings, self._deciding().ledger.report)
+            fared = reports.outcomes(answer.results)
+            self._audit(client, f"POST {route}", request_id, fared)
+            return problems.encode(answer), fared
+
+        encoded, fared = await self._stores.do(taken)
+        for outcome, number in fared.items():
+            self._metrics.reports(route, outcome, number)
+        return Answer(200, encoded)
+
+    async def _events(self, body: bytes, client: str, request_id: str) -> Answer:
+        def taken() -> tuple[bytes, Counter[str]]:
+            answer = take(body, request_id, self._settings, self._inbox, self._resolve)
+            fared = outcomes(answer)
+            self._audit(client, "POST /v1/events", request_id, fared)
+            return problems.encode(answer), fared
+
+        encoded, fared = await self._disk.do(taken)
+        for outcome, number in fared.items():
+            self._metrics.events(outcome, number)
+        return Answer(200, encoded)
+
+    def _audit(self, client: str, action: str, request_id: str, fared: Mapping[str, int]) -> None:
+        """What was done stays done where this line cannot be written; then the service's log has it."""
+        try:
+            audit.record(self._settings, client, action, 200, request_id, fared)
+        except OSError as error:
+            service.error("audit: %s by %s: %s (request=%s)", action, client, error.strerror, request_id)
+
+    def _resolve(self, people: Sequence[Person]) -> list[str | None]:
+        """As published; before anything is, nobody is known by another system's id."""
+        try:
+            return self._scorer.rows.resolve([(person.source, person.id) for person in people])
+        except NoBuild:
+            return [None] * len(people)
+
+    def _exposition(self) -> bytes:
+        try:
+            moment = self._scorer.published().moment
+            self._metrics.features_age((self._settings.now() - moment).total_seconds())
+        except PropensityError:
+            self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
+        self._metrics.fresh_lag(self._waiting())
+        for name, refused in self._scorer.refused().items():
+            self._metrics.release_refused(name, refused is not None)
+        return self._metrics.render()
+
+    def _waiting(self) -> float:
+        try:
+            return self._lag.seconds(self._scorer.rows.current())
+        except NoBuild:
+            return self._lag.seconds(None)
+        except PropensityError:  # the store, or the inbox: nobody can say
+            return float("nan")
