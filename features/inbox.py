@@ -13,7 +13,7 @@ neither a killed process nor a power cut loses it. A row is known from the momen
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -203,7 +203,7 @@ class Inbox:
         with self._used() as db, transaction(db):
             db.executemany(
                 "INSERT OR REPLACE INTO overlaid VALUES (?, ?, ?)",
-                ((customer_id, publication, number) for customer_id, number in numbers.items()),
+                ((id, publication, numbers[id]) for id in self._left(numbers)),
             )
 
     def note_aliases(self, canonical: Mapping[str, str]) -> None:
@@ -212,7 +212,14 @@ class Inbox:
             return
         with self._used(create=True) as db, transaction(db):
             db.execute("DELETE FROM aliases")
-            db.executemany("INSERT INTO aliases VALUES (?, ?)", canonical.items())
+            left = self._left({*canonical, *canonical.values()})
+            pairs = ((id, whose) for id, whose in canonical.items() if {id, whose} <= left)
+            db.executemany("INSERT INTO aliases VALUES (?, ?)", pairs)
+
+    def _left(self, customer_ids: Collection[str]) -> set[str]:
+        """Those of them who are not erased. Within a transaction: tombstones come before `erase` here, so who
+        is erased while we write is on the list, or goes after us."""
+        return {*customer_ids} - Tombstones.of(self._settings).customers(customer_ids)
 
     def forget_overlaid(self) -> None:
         """No overlay row is certain to be there: all will be written anew."""

@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from features import online
+from features.errors import UnknownCustomer
 from features.files import locked
 from features.inbox import Inbox
 from features.ingestion import erasure
 from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import due
+from serving import audit, due, erasures
 from serving.ledger import Ledger, exists
 
 Progress = Callable[[str, int, int], None]
@@ -51,6 +52,26 @@ def erase(
             tombstones.write()  # from here on she is not taken in again, whatever happens
             _finish(settings, tombstones, known, told)
     return Erased({place: rows for place, rows in removed.items() if rows}, len(person.ids), dry_run)
+
+
+def erase_asked(settings: Settings, progress: Progress | None = None) -> tuple[int, int]:
+    """Erase whom callers of the service asked to: how many were, and how many nobody knows.
+
+    A request stays until it is done, so a kill loses none.
+    """
+    done = unknown = 0
+    for path, asked in erasures.asked(settings):
+        whom = asked.customer
+        by_id = whom if isinstance(whom, str) else None
+        identity = None if isinstance(whom, str) else (whom.source, whom.id)
+        try:
+            removed = erase(settings, by_id, identity, progress=progress).removed
+            done += 1
+        except UnknownCustomer:
+            removed, unknown = {"unknown": 1}, unknown + 1
+        audit.record(settings, asked.client, "erased as asked", asked.request_id, removed)
+        path.unlink(missing_ok=True)
+    return done, unknown
 
 
 def obey(settings: Settings) -> None:

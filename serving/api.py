@@ -25,7 +25,7 @@ ROUTES: Mapping[str, Mapping[str, str | None]] = {
     "/v1/outcomes": {"POST": "write"},
     "/v1/events": {"POST": "write"},
     "/v1/models": _READ,
-    "/v1/customers/{id}": _READ,
+    "/v1/customers/{id}": {**_READ, "DELETE": "erase"},
     "/healthz": _OPEN,
     "/livez": _OPEN,
     "/readyz": _OPEN,

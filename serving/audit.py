@@ -1,6 +1,6 @@
 """Who changed what, and when: a line a write, an erasure, a change of a key. No customer is in it.
 
-    audit/2026-11.jsonl    {"at", "client", "action", "status", "request_id", "outcomes"}, appended to
+    audit/2026-11.jsonl    {"at", "client", "action", "request_id", "outcomes"}, appended to
 
 A line is there before the caller has the answer. By the machine's clock, also over a log of the past.
 """
@@ -19,12 +19,11 @@ HERE = "command line"  # the client of what is done without the service
 
 
 class Line(Struct, frozen=True, omit_defaults=True):
-    """One line. action: a route with its method, or a command. outcomes: what became of what was sent."""
+    """One line. action: a route with its method, or a command. outcomes: of what, how many."""
 
     at: str
     client: str
     action: str
-    status: int | None = None
     request_id: str | None = None
     outcomes: Mapping[str, int] = {}
 
@@ -33,7 +32,6 @@ def record(
     settings: Settings,
     client: str,
     action: str,
-    status: int | None = None,
     request_id: str | None = None,
     outcomes: Mapping[str, int] | None = None,
 ) -> Path:
@@ -41,7 +39,7 @@ def record(
     now = clock()
     path = settings.home / "audit" / f"{now:%Y-%m}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = encode(Line(iso(now), client, action, status, request_id, dict(outcomes or {}))) + b"\n"
+    line = encode(Line(iso(now), client, action, request_id, dict(outcomes or {}))) + b"\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
     try:
         os.write(file, line)  # at once: the lines of several workers never mix

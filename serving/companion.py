@@ -49,7 +49,7 @@ class Companion:
         process = subprocess.Popen(
             [sys.executable, "-m", "features.fresh", "--while-fed"],
             stdin=subprocess.PIPE,
-            env=_environment(self._settings),
+            env=environment_of(self._settings),
             start_new_session=True,  # Ctrl-C is for the service, which then ends this
         )
         assert process.stdin is not None
@@ -65,12 +65,13 @@ class Companion:
             report.warning("fresh rows: the process ended with %d; starting another", code)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """Ours, and these settings where they are not the environment's."""
     mine = {
         "PROPENSITY_HOME": str(settings.home),
         "PROPENSITY_SHOP": str(settings.shop),
         "PROPENSITY_AS_OF": "" if settings.as_of is None else iso(settings.as_of),
         "PROPENSITY_ONLINE": settings.online,
+        "PROPENSITY_LEDGER": settings.ledger,
     }
     return {**os.environ, **mine}

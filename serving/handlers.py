@@ -13,7 +13,7 @@ from typing import NamedTuple
 from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api, audit, bodies, openapi, problems, reports
+from serving import api, audit, bodies, erasures, openapi, problems, reports
 from serving.admission import Line
 from serving.answer_types import DecisionAnswer
 from serving.api import Customer, ReadyAnswer, Unanswered
@@ -67,12 +67,14 @@ class Handlers:
         self._inbox = Inbox(settings)
         self._pauses = Pauses(settings)
         self._lag = Lag(settings, self._inbox)
+        self._eraser = erasures.Eraser(settings)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
         self._document = problems.encode(openapi.document())
 
     def stop(self) -> None:
         """Finish what is being done."""
+        self._eraser.stop()
         for line in (self._stores, self._disk, self._looks):
             line.stop()
 
@@ -87,6 +89,7 @@ class Handlers:
                 open()
             except PropensityError as error:
                 service.warning("not ready: %s: %s", error.code, error)
+        self._eraser.start()
 
     def _deciding(self) -> DecisionContext:
         """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
@@ -98,6 +101,8 @@ class Handlers:
     async def answer(
         self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
     ) -> Answer:
+        if route == CUSTOMER and scope["method"] == "DELETE":
+            return await self._erasure(customer_of(scope), client, request_id)
         if route == CUSTOMER:
             return await self._customer(customer_of(scope), request_id)
         if route == DECISION:
@@ -195,10 +200,20 @@ class Handlers:
             self._metrics.events(outcome, number)
         return Answer(200, encoded)
 
+    async def _erasure(self, customer: Customer, client: str, request_id: str) -> Answer:
+        def kept() -> erasures.ErasureAnswer:
+            answer = erasures.ask(self._settings, customer, client, request_id)
+            self._audit(client, f"DELETE {CUSTOMER}", request_id, {answer.status: 1})
+            return answer
+
+        answer = await self._disk.do(kept)
+        self._eraser.wake()
+        return Answer(202 if answer.status == "accepted" else 200, problems.encode(answer))
+
     def _audit(self, client: str, action: str, request_id: str, fared: Mapping[str, int]) -> None:
         """What was done stays done where this line cannot be written; then the service's log has it."""
         try:
-            audit.record(self._settings, client, action, 200, request_id, fared)
+            audit.record(self._settings, client, action, request_id, fared)
         except OSError as error:
             service.error("audit: %s by %s: %s (request=%s)", action, client, error.strerror, request_id)
 

@@ -17,13 +17,17 @@ from serving.api import (
     ROUTES,
     CustomerAnswer,
     DecisionRequest,
+    Id,
     ModelsAnswer,
+    Name,
     ReadyAnswer,
     ScoreAnswer,
     ScoreRequest,
 )
 from serving.arrivals import EventRequest, EventsAnswer
+from serving.erasures import ErasureAnswer
 from serving.events import AnyEvent
+from serving.incoming import MAX_KEY
 from serving.problems import ProblemDocument
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
 from serving.sendable import SendAnswer
@@ -31,28 +35,72 @@ from serving.sendable import SendAnswer
 Schema = dict[str, Any]
 
 
+class Parameter(NamedTuple):
+    """Where it is, what it is, and which texts it may be."""
+
+    place: Literal["path", "query", "header"]
+    what: str
+    type: Any
+
+
 class Operation(NamedTuple):
-    """What one method of a route takes and gives. body: None without one. parameters: name -> (in, what)."""
+    """What one method of a route takes and gives.
+
+    body: None without one. parameters: by name. also: status of an answer other than 200.
+    problems: statuses of problems, besides those that every key and every body may meet.
+    """
 
     summary: str
     answer: type[Struct] | None
     body: type[Struct] | None = None
-    parameters: Mapping[str, tuple[Literal["path", "query", "header"], str]] = {}
+    parameters: Mapping[str, "Parameter"] = {}
+    also: int | None = None
+    problems: tuple[int, ...] = ()
 
 
+PROBLEMS: Mapping[int, str] = {
+    400: "What was sent is not JSON, or lacks what every request needs",
+    401: "No key, or none that is known",
+    403: "The key lacks the scope",
+    404: "There is no such customer, or decision",
+    408: "The body did not arrive in time",
+    409: "It contradicts what was asked, or was told, before",
+    410: "The customer was erased",
+    413: "The body is too large",
+    415: "The body is not said to be JSON",
+    422: "What was sent does not fit; `errors` says where",
+    429: "More than was agreed, or more than can be answered now: come back after `Retry-After` seconds",
+    500: "A fault of the service; its log has the place, under the request id",
+    503: "It cannot be answered now; `code` says why",
+}
+"""Status -> what it means. Every problem is a document as RFC 9457 has it, with a stable `code`."""
+
+ALWAYS = (500,)
+KEYED = (401, 403, 429, 503)
+BODIED = (400, 408, 413, 415, 422)
+_CUSTOMER: Mapping[str, Parameter] = {
+    "id": Parameter("path", "A customer id, percent-encoded.", Id),
+    "source": Parameter("query", "If the id is another system's: which.", Name),
+}
+_KEY = Parameter(
+    "header", "The same key gets the same decision; not needed for a preview.",
+    Annotated[str, Meta(pattern=f"^[ -~]{{1,{MAX_KEY}}}$")],
+)  # fmt: skip
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/v1/scores", "post"): Operation("Scores of a list of customers", ScoreAnswer, ScoreRequest),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
         DecisionAnswer,
         DecisionRequest,
-        {"Idempotency-Key": ("header", "The same key gets the same decision; not needed for a preview.")},
+        {"Idempotency-Key": _KEY},
+        problems=(404, 409, 410),
     ),
     ("/v1/decisions/{id}", "get"): Operation(
         "Whether a decision may still be sent: ask right before sending",
         SendAnswer,
         None,
-        {"id": ("path", "The decision_id of an answer.")},
+        {"id": Parameter("path", "The decision_id of an answer.", Id)},
+        problems=(404, 410),
     ),
     ("/v1/deliveries", "post"): Operation(
         "What became of decisions: sent, delivered, blocked, cancelled, expired",
@@ -68,12 +116,18 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "One customer's scores, value and segments",
         CustomerAnswer,
         None,
-        {
-            "id": ("path", "A customer id, percent-encoded."),
-            "source": ("query", "If the id is another system's: which."),
-        },
+        _CUSTOMER,
+        problems=(404, 422),
     ),
-    ("/readyz", "get"): Operation("Whether customers can be answered now", ReadyAnswer),
+    ("/v1/customers/{id}", "delete"): Operation(
+        "Erase a customer, under all ids, from all that is kept; repeat it until it says `erased`",
+        ErasureAnswer,
+        None,
+        _CUSTOMER,
+        also=202,
+        problems=(422,),
+    ),
+    ("/readyz", "get"): Operation("Whether customers can be answered now", ReadyAnswer, problems=(503,)),
     ("/livez", "get"): Operation("Whether the process lives", None),
     ("/healthz", "get"): Operation("As /livez", None),
     ("/metrics", "get"): Operation("Prometheus' text", None),
@@ -101,22 +155,27 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
     def content(type: Any, media: str = "application/json") -> Schema:
         return {"content": {media: {"schema": _schema(type, found)}}}
 
-    said: Schema = {"summary": of.summary, "responses": {"200": {"description": "Answered"}}}
-    if of.answer is not None:
-        said["responses"]["200"] |= content(of.answer)
+    answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer))
+    said: Schema = {"summary": of.summary, "responses": {"200": answered}}
+    if of.also is not None:
+        said["responses"][str(of.also)] = answered | {"description": "Accepted: it will be done"}
     problem = content(ProblemDocument, "application/problem+json")
-    said["responses"]["default"] = {"description": "A problem (RFC 9457); `code` is stable"} | problem
+    scope = ROUTES[path][method.upper()]
+    statuses = {*ALWAYS, *of.problems, *(KEYED if scope else ()), *(BODIED if of.body else ())}
+    for status in sorted(statuses):
+        said["responses"][str(status)] = {"description": PROBLEMS[status]} | problem
+        if status == 429:
+            said["responses"]["429"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     if of.body is not None:
         said["requestBody"] = {"required": True} | content(of.body)
     if of.parameters:
         said["parameters"] = [
             {
                 "name": name, "in": place, "description": what, "required": place == "path",
-                "schema": {"type": "string"},
+                "schema": _schema(type, found),
             }
-            for name, (place, what) in of.parameters.items()
+            for name, (place, what, type) in of.parameters.items()
         ]  # fmt: skip
-    scope = ROUTES[path][method.upper()]
     if scope is not None:
         said["security"] = [{"bearer": [scope]}]
     return said

@@ -283,8 +283,11 @@ def rejects_take(file: Path, dry_run: bool) -> None:
 @click.argument("customer", required=False)
 @click.option("--source", help="With --id: a source whose id it is.")
 @click.option("--id", "source_id", help="Their id in that source.")
+@click.option("--asked", is_flag=True, help="Whom callers of the service asked to erase, and is not yet.")
 @DRY_RUN
-def erase(customer: str | None, source: str | None, source_id: str | None, dry_run: bool) -> None:
+def erase(
+    customer: str | None, source: str | None, source_id: str | None, asked: bool, dry_run: bool
+) -> None:
     """Remove a person, under all ids that she has, from everything that this home holds.
 
     CUSTOMER is any of her customer ids; or name her by --source and --id. Tombstones stay: hashes that name
@@ -292,13 +295,28 @@ def erase(customer: str | None, source: str | None, source_id: str | None, dry_r
     if it was interrupted. Backups that were made before are yours to remove.
     """
     from propensity.erasing import erase as run
+    from propensity.erasing import erase_asked
     from propensity.tables import progress_bar, show_erased
+    from serving import audit, erasures
 
+    settings = settings_of()
+    if asked:
+        if customer is not None or source is not None or source_id is not None:
+            raise click.UsageError("--asked names them all: without CUSTOMER, --source and --id")
+        if dry_run:
+            click.echo(f"{sum(1 for _ in erasures.asked(settings))} would be erased")
+            return
+        with progress_bar("Erasing") as progress:
+            erased, unknown = erase_asked(settings, progress)
+        click.echo(f"erased {erased} of those who were asked for; {unknown} known to nobody")
+        return
     if (customer is None) == (source is None or source_id is None):
-        raise click.UsageError("name a CUSTOMER, or --source and --id")
+        raise click.UsageError("name a CUSTOMER, or --source and --id; or --asked")
     identity = (source, source_id) if source is not None and source_id is not None else None
     with progress_bar("Erasing") as progress:
-        done = run(settings_of(), customer, identity, dry_run, progress)
+        done = run(settings, customer, identity, dry_run, progress)
+    if not dry_run:
+        audit.record(settings, audit.HERE, "erase", outcomes=done.removed)
     show_erased(done)
 
 

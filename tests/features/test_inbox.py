@@ -14,6 +14,7 @@ from features.errors import LogError
 from features.inbox import Arrival, Inbox
 from features.moments import iso, parse_moment
 from features.settings import Settings
+from features.tombstones import Tombstones
 
 NOW = parse_moment("2017-12-31")
 SOURCE = "web"
@@ -214,3 +215,18 @@ def test_a_file_of_before_goes_on(home: Settings, inbox: Inbox) -> None:
     assert inbox.accept([visit("2")], NOW) == [("accepted", "c1")]
     with closing(Inbox(home)) as other:
         assert other.last() == 2
+
+
+def test_who_was_erased_while_fresh_rows_were_written_is_not_noted_again(
+    home: Settings, inbox: Inbox
+) -> None:
+    """Else the process that keeps rows fresh writes the id of somebody who has just been removed."""
+    inbox.accept([visit("1", "zoe-zmbq"), visit("2", "c2")], NOW)
+    Tombstones.of(home).having(["zoe-zmbq", "old-zmbq"]).write()
+    inbox.erase(["zoe-zmbq"])
+    inbox.note_overlaid("build", {"zoe-zmbq": 1, "c2": 2})
+    inbox.note_aliases({"zoe-zmbq": "zoe-two", "old-zmbq": "zoe-two", "c3": "c2", "c4": "zoe-zmbq"})
+    assert inbox.overlaid("c2") == ("build", 2)
+    assert inbox.overlaid("zoe-zmbq") == ("", 0)
+    inbox.close()
+    assert b"zmbq" not in inbox.path.read_bytes()

@@ -1,5 +1,6 @@
 """Who is erased while the service runs: a real person of the log, of events, of decisions, of online rows."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from propensity import main
 from propensity.erasing import erase
 from propensity.steps import take_inbox
 from serving import batch
+from serving.erasures import ask
 
 MOMENT = parse_moment("2017-02-10")
 HER, OLD, CARD, OTHER = "anna-zmbq", "anna-old-zmbq", "card-zmbq", "c1"
@@ -145,3 +147,43 @@ def test_who_is_known_by_events_alone_can_be_erased_too(home: Settings) -> None:
     tombstones = Tombstones.of(home)
     assert tombstones.identities([("web", "guest-zmbq")])
     assert tombstones.customers(["web:guest-zmbq"])
+
+
+def test_who_asks_over_http_has_her_erased_without_the_command_line(home: Settings, service: Running) -> None:
+    """A request for erasure comes in at a help desk, whose system has an API key and no shell."""
+    assert told(service, visit("v", {"source": "crm", "id": CARD})) == ["accepted"]
+    assert scored(service, OTHER) == [iso(MOMENT)]
+    asked = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
+    assert (asked.status_code, asked.json()["status"]) == (202, "accepted")
+    until(lambda: scored(service, HER, OLD) == ["unknown_customer"] * 2)
+    until(lambda: service.client.delete(f"/v1/customers/{HER}").json()["status"] == "erased")
+    again = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
+    assert (again.status_code, again.json()["status"]) == (200, "erased")
+    assert not list((home.home / "erased" / "asked").iterdir())
+    assert told(service, visit("w", HER)) == ["customer_erased"]
+    assert service.stop() == 0
+    assert holding(home, "zmbq") == []
+    assert "zmbq" not in service.log
+    (audit,) = (home.home / "audit").glob("*.jsonl")
+    lines = [json.loads(line) for line in audit.read_text("utf-8").splitlines()]
+    first, done = (
+        next(line for line in lines if line["action"] == action)
+        for action in ("DELETE /v1/customers/{id}", "erased as asked")
+    )
+    assert first["request_id"] == done["request_id"] == asked.json()["request_id"]
+    assert done["outcomes"]["orders"] == 28
+
+
+def test_an_erasure_that_the_service_could_not_do_waits_for_who_can(home: Settings) -> None:
+    """A host that serves without the log must not lose what a customer has a right to."""
+    elsewhere = {"PROPENSITY_HOME": str(home.home), "PROPENSITY_AS_OF": iso(home.now())}
+    ask(home, HER, "desk", "0" * 32)
+    ask(home, HER, "desk", "1" * 32)  # the same, once more
+    ask(home, "nobody-of-that-id", "desk", "2" * 32)
+    dry = CliRunner().invoke(main, ["erase", "--asked", "--dry-run"], env=elsewhere)
+    assert (dry.exit_code, dry.output) == (0, "2 would be erased\n")
+    done = CliRunner().invoke(main, ["erase", "--asked"], env=elsewhere)
+    assert done.exit_code == 0, done.output
+    assert "erased 1 of those who were asked for; 1 known to nobody" in done.output
+    assert holding(home, "zmbq") == []
+    assert ask(home, HER, "desk", "3" * 32).status == "erased"
