@@ -5,6 +5,7 @@ duplicates included; 404 is for a question about one customer; 503 only when not
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -35,6 +36,10 @@ ROUTES: Mapping[str, Mapping[str, str | None]] = {
 }
 """Path -> method -> the scope that a key needs for it, None: no key. What is not here is 404, before
 anything else sees it."""
+
+SUNSET: Mapping[str, datetime] = {}
+"""Path -> when it ends, six months or more ahead: its answers say so in a `Sunset` header (RFC 8594) from the
+day on which it is put here. Empty: nothing ends."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -10,6 +10,8 @@ import time
 import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from features.errors import PropensityError, SettingsError
 from features.settings import Settings
@@ -104,7 +106,7 @@ class Dispatch:
             answer = _problem(
                 Problem(500, "internal", f"request {request_id} failed; the log names where"), request_id
             )
-        await _send(send, answer, request_id)
+        await _send(send, answer, request_id, api.SUNSET.get(route))
         self._done(route, method, answer.status, client, request_id, started)
 
     def _done(
@@ -157,7 +159,7 @@ def _problem(problem: Problem, request_id: str) -> Answer:
     return Answer(problem.status, problem.document(request_id), PROBLEM, problem.headers)
 
 
-async def _send(send: Send, answer: Answer, request_id: str) -> None:
+async def _send(send: Send, answer: Answer, request_id: str, ends: datetime | None) -> None:
     headers = [
         (b"content-type", answer.type),
         (b"content-length", str(len(answer.body)).encode()),
@@ -165,6 +167,8 @@ async def _send(send: Send, answer: Answer, request_id: str) -> None:
         (b"x-request-id", request_id.encode()),
         *((name.encode(), value.encode()) for name, value in (answer.headers or {}).items()),
     ]
+    if ends is not None:
+        headers.append((b"sunset", format_datetime(ends.astimezone(UTC), usegmt=True).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -1,11 +1,18 @@
 """The API's document: what it says of an answer is what a caller gets."""
 
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from features.settings import Settings, clock
+from serving import api
 from serving.api import ROUTES
+from serving.dispatch import Dispatch
 from serving.events import AnyEvent
 from serving.openapi import OPERATIONS, document
 
@@ -55,3 +62,67 @@ def test_events_are_told_by_their_type() -> None:
     assert not body_of("/v1/events").is_valid({"events": [visit]})
     assert not body_of("/v1/events").is_valid({"events": [visit | at | {"type": "dream"}]})
     assert {kind.__name__ for kind in AnyEvent.__args__} <= set(DOCUMENT["components"]["schemas"])
+
+
+# What was promised, by name: extend it when the API grows; nothing in it may ever go.
+PROMISED = Path(__file__).parent / "v1.json"
+
+
+def promises(document: dict[str, Any]) -> dict[str, list[str]]:
+    """Fields of every answer and request, `!` after those that must be there; statuses of every route."""
+    found = {
+        f"{method.upper()} {path}": sorted(operation["responses"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    for name, schema in document["components"]["schemas"].items():
+        required = schema.get("required", [])
+        found[name] = sorted(f"{field}{'!' * (field in required)}" for field in schema["properties"])
+    return found
+
+
+def test_version_1_only_grows() -> None:
+    """Else a journey that worked yesterday stops on the day of an upgrade, and nobody decided it."""
+    promised: dict[str, list[str]] = json.loads(PROMISED.read_text("utf-8"))
+    now = promises(DOCUMENT)
+    requests = {
+        name
+        for name in now
+        if DOCUMENT["components"]["schemas"].get(name, {}).get("additionalProperties") is False
+    }
+    for name, fields in promised.items():
+        assert name in now, f"{name} is gone"
+        for field in fields:
+            bare = field.rstrip("!")
+            if name in requests:  # may ask for less, never for more
+                assert {bare, f"{bare}!"} & set(now[name]), f"{name}.{bare} is gone"
+                assert field.endswith("!") or f"{bare}!" not in now[name], f"{name}.{bare} became required"
+            else:  # may say more, never less
+                assert field in now[name] or f"{field}!" in now[name], (
+                    f"{name}.{field} is gone or may be absent"
+                )
+    for name in requests & promised.keys():
+        new = {f.rstrip("!") for f in now[name] if f.endswith("!")} - {f.rstrip("!") for f in promised[name]}
+        assert not new, f"{name} requires {new}, which it did not"
+    assert promised == now, f"the API grew: write it down\n{json.dumps(now, indent=1, sort_keys=True)}"
+
+
+def test_what_ends_says_so_six_months_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client learns of the end on the day of it."""
+    assert all(ends - clock() > timedelta(days=180) for ends in api.SUNSET.values())
+    ends = datetime(2027, 7, 1, tzinfo=UTC)
+    monkeypatch.setattr(api, "SUNSET", {"/livez": ends})
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        app: Any = Dispatch(
+            Settings(home=Path("/nonexistent/home"), api_keys={"a": "0123456789abcdef"}), send
+        )
+        scope = {"type": "http", "path": "/livez", "method": "GET", "headers": [], "query_string": b""}
+        await app(scope, None, send)
+
+    asyncio.run(ask())
+    assert dict(sent[0]["headers"])[b"sunset"] == b"Thu, 01 Jul 2027 00:00:00 GMT"

@@ -1,0 +1,261 @@
+"""A Python client of the service: typed answers, and repeats that are safe.
+
+    with Client("http://localhost:3000", key) as propensity:
+        for result in propensity.scores(["662", "2375"], targets=["churn_28d"]).results:
+            ...
+        decision = propensity.decide("662", idempotency_key="cart-reminder:662:2017-12-31")
+
+Whatever it asks may be asked twice: decisions by their key, events and reports by their id. So it repeats
+what got no answer, or 429 or 503, as often as it was told, and waits as long as the service says.
+"""
+
+import inspect
+import random
+import time
+import types
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from msgspec import NODEFAULT, Struct
+
+from serving.answer_types import DecisionAnswer
+from serving.api import (
+    Customer,
+    CustomerAnswer,
+    DecisionRequest,
+    Identity,
+    ModelsAnswer,
+    ScoreAnswer,
+    ScoreRequest,
+)
+from serving.arrivals import EventsAnswer
+from serving.erasures import ErasureAnswer
+from serving.reports import DeliveriesAnswer, OutcomesAnswer
+from serving.sendable import SendAnswer
+
+T = TypeVar("T")
+AGAIN = frozenset((429, 503))
+Context = Mapping[str, str | int | float | bool | None]
+
+
+class ProblemError(Exception):
+    """The service said no. `code` is stable; errors: [{path, detail}] where a body does not fit."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        request_id: str,
+        errors: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail} (request {request_id})")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+        self.errors = tuple(errors)
+
+
+class Client:
+    """One connection pool; safe for threads. timeout: seconds for an answer; tries: of each request."""
+
+    def __init__(self, url: str, key: str, timeout: float = 10.0, tries: int = 4) -> None:
+        self._http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=timeout)
+        self._tries = tries
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def scores(
+        self,
+        customers: Sequence[Customer],
+        targets: Sequence[str] | None = None,
+        reasons: int = 3,
+        exact: bool = False,
+    ) -> ScoreAnswer:
+        """One entry a customer, in their order; 1 to 1,000 of them."""
+        body = ScoreRequest(list(customers), None if targets is None else list(targets), reasons, exact)
+        return self._asked(ScoreAnswer, "POST", "/v1/scores", body)
+
+    def customer(self, customer: Customer) -> CustomerAnswer:
+        """What is known of one; ProblemError 404 `unknown_customer`."""
+        return self._asked(CustomerAnswer, "GET", _path(customer))
+
+    def erase(self, customer: Customer) -> ErasureAnswer:
+        """Have one erased, under all ids; again until it says `erased`."""
+        return self._asked(ErasureAnswer, "DELETE", _path(customer))
+
+    def decide(
+        self,
+        customer: Customer,
+        idempotency_key: str,
+        candidates: Sequence[str] | None = None,
+        scenario: str | None = None,
+        context: Context | None = None,
+    ) -> DecisionAnswer:
+        """Take a decision, which is recorded and reserves its contact. The same key gets the same one."""
+        body = _decision(customer, candidates, scenario, context, preview=False)
+        headers = {"idempotency-key": idempotency_key}
+        return self._asked(DecisionAnswer, "POST", "/v1/decisions", body, headers)
+
+    def preview(
+        self,
+        customer: Customer,
+        candidates: Sequence[str] | None = None,
+        scenario: str | None = None,
+        context: Context | None = None,
+    ) -> DecisionAnswer:
+        """What would be decided, without a trace."""
+        body = _decision(customer, candidates, scenario, context, preview=True)
+        return self._asked(DecisionAnswer, "POST", "/v1/decisions", body)
+
+    def may_send(self, decision_id: str) -> SendAnswer:
+        """Whether it may still be sent: ask right before sending."""
+        return self._asked(SendAnswer, "GET", f"/v1/decisions/{quote(decision_id, safe='')}")
+
+    def events(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:
+        """Tell what happened, as the document's `events` has it; one entry an event."""
+        return self._asked(EventsAnswer, "POST", "/v1/events", {"events": events})
+
+    def deliveries(self, deliveries: Sequence[Mapping[str, Any]]) -> DeliveriesAnswer:
+        """Tell what became of decisions."""
+        return self._asked(DeliveriesAnswer, "POST", "/v1/deliveries", {"deliveries": deliveries})
+
+    def outcomes(self, outcomes: Sequence[Mapping[str, Any]]) -> OutcomesAnswer:
+        """Tell what customers did after decisions."""
+        return self._asked(OutcomesAnswer, "POST", "/v1/outcomes", {"outcomes": outcomes})
+
+    def models(self) -> ModelsAnswer:
+        """What is released, with its cards."""
+        return self._asked(ModelsAnswer, "GET", "/v1/models")
+
+    def _asked(
+        self,
+        type: type[T],
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        content = None if body is None else msgspec.json.encode(body)
+        sent = {**(headers or {}), **({} if body is None else {"content-type": "application/json"})}
+        for left in reversed(range(self._tries)):
+            try:
+                answer = self._http.request(method, path, content=content, headers=sent)
+            except httpx.TransportError:
+                if not left:
+                    raise
+                answer = None
+            if answer is not None and answer.status_code < 300:
+                made: T = _made(type, msgspec.json.decode(answer.content))
+                return made
+            if answer is not None and (answer.status_code not in AGAIN or not left):
+                raise _problem(answer)
+            wait = float(answer.headers.get("retry-after", 0)) if answer is not None else 0.0
+            time.sleep(wait + random.uniform(0.05, 0.2) * (self._tries - left))  # noqa: S311  no secret
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _path(customer: Customer) -> str:
+    if isinstance(customer, Identity):
+        return f"/v1/customers/{quote(customer.id, safe='')}?source={quote(customer.source, safe='')}"
+    return f"/v1/customers/{quote(customer, safe='')}"
+
+
+def _decision(
+    customer: Customer,
+    candidates: Sequence[str] | None,
+    scenario: str | None,
+    context: Context | None,
+    preview: bool,
+) -> DecisionRequest:
+    return DecisionRequest(
+        customer,
+        None if candidates is None else list(candidates),
+        preview,
+        scenario,
+        None if context is None else dict(context),
+    )
+
+
+def _problem(answer: httpx.Response) -> ProblemError:
+    try:
+        said = answer.json()
+        errors = tuple(said.get("errors", ()))
+        return ProblemError(answer.status_code, said["code"], said["detail"], said["request_id"], errors)
+    except (ValueError, KeyError, AttributeError):  # a proxy's answer, not ours
+        return ProblemError(answer.status_code, "not_ours", answer.text[:200], uuid.UUID(int=0).hex)
+
+
+def _made(type: Any, value: Any) -> Any:
+    """JSON's value as that type. Fields that this client does not know are left out: version 1 grows."""
+    origin, arguments = get_origin(type), get_args(type)
+    if value is None or origin is Literal:
+        return value
+    if origin is Annotated:
+        return _made(arguments[0], value)
+    if origin in (Union, types.UnionType):
+        return _made(_fitting(arguments, value), value)
+    if origin is list:
+        return [_made(arguments[0], one) for one in value]
+    if origin is tuple:  # of one type: an interval
+        return tuple(_made(arguments[0], one) for one in value)
+    if origin in (dict, Mapping):
+        return {name: _made(arguments[1], one) for name, one in value.items()}
+    if _is_struct(type):
+        known = _fields(type)
+        given = {known[name][0]: _made(known[name][1], one) for name, one in value.items() if name in known}
+        return type(**given)
+    return msgspec.convert(value, type)
+
+
+def _fitting(types: Sequence[Any], value: Any) -> Any:
+    """The member of a union that a value is of: of several objects the one with most of what it must have."""
+    structs = [one for one in types if _is_struct(one)]
+    if isinstance(value, dict) and structs:
+        fit = [one for one in structs if _required(one) <= value.keys()]
+        return max(fit or structs, key=lambda one: len(_required(one)))
+    return next((one for one in types if _fits(one, value)), types[0])
+
+
+def _fits(type: Any, value: Any) -> bool:
+    origin = get_origin(type)
+    if origin is Annotated:
+        return _fits(get_args(type)[0], value)
+    if origin is Literal:
+        return value in get_args(type)
+    if type is float:
+        return isinstance(value, int | float)
+    return isinstance(value, list if origin is tuple else origin or type)
+
+
+def _is_struct(type: Any) -> bool:
+    return inspect.isclass(type) and issubclass(type, Struct)
+
+
+@lru_cache(None)
+def _fields(type: type[Struct]) -> Mapping[str, tuple[str, Any]]:
+    """Name in JSON -> name here, and its type."""
+    hints = get_type_hints(type, include_extras=True)
+    return {f.encode_name: (f.name, hints[f.name]) for f in msgspec.structs.fields(type)}
+
+
+@lru_cache(None)
+def _required(type: type[Struct]) -> frozenset[str]:
+    fields = msgspec.structs.fields(type)
+    return frozenset(
+        f.encode_name for f in fields if f.default is NODEFAULT and f.default_factory is NODEFAULT
+    )
