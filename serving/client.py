@@ -26,7 +26,6 @@ from msgspec import NODEFAULT, Struct
 from serving.answer_types import DecisionAnswer
 from serving.api import (
     Customer,
-    CustomerAnswer,
     DecisionRequest,
     Identity,
     ModelsAnswer,
@@ -34,6 +33,7 @@ from serving.api import (
     ScoreRequest,
 )
 from serving.arrivals import EventsAnswer
+from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
 from serving.reports import DeliveriesAnswer, OutcomesAnswer
 from serving.sendable import SendAnswer

@@ -161,7 +161,9 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
     customer_id = _resolve(context, request.customer)
     last = context.standings.inbox.last()
     told = context.standings.told(customer_id or "")  # before her features: see `Standings.told`
-    published, rows = context.rows.latest([] if customer_id is None else [customer_id])
+    published, owners, rows = context.rows.followed([] if customer_id is None else [customer_id])
+    if owners and owners[0] != customer_id:  # it became another customer's id: what binds her is asked anew
+        return _look(context, msgspec.structs.replace(request, customer=owners[0]), candidates)
     answerable(published, context.settings, context.settings.now())
     if customer_id is None or rows.status[0] != PRESENT:
         raise UnknownCustomer(

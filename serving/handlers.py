@@ -35,7 +35,7 @@ from serving.incoming import (
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.pauses import Pauses
-from serving.profile import profile
+from serving.profile import Profiles
 from serving.scores import Scorer
 from serving.sendable import may_send
 
@@ -67,6 +67,7 @@ class Handlers:
         self._inbox = Inbox(settings)
         self._pauses = Pauses(settings)
         self._lag = Lag(settings, self._inbox)
+        self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
         self._eraser = erasures.Eraser(settings)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
@@ -156,7 +157,7 @@ class Handlers:
         return Answer(200, encoded)
 
     async def _customer(self, customer: Customer, request_id: str) -> Answer:
-        answer = await self._stores.do(lambda: profile(self._scorer, customer, request_id))
+        answer = await self._stores.do(lambda: self._profiles.of(customer, request_id))
         return Answer(200, problems.encode(answer))
 
     async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:

@@ -37,7 +37,7 @@ from features.tombstones import Tombstones
 from serving import ledger_erasing, ledger_export, ledger_reports, reservations, sealing
 from serving.exported import NOTHING, Seen
 from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, values_of
-from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Type
+from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.reservations import Contact, Reservation
 
@@ -162,6 +162,16 @@ class Ledger:
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts WHERE hash IN (?, ?)", hashes))
             return entry_of(of, self._key(of["pseudonym"]), bodies)
 
+    def last(self, customer_id: str) -> Entry | None:
+        """The last decision about a customer; None if there is none."""
+        with self._used("read"):
+            row = self._db.execute(
+                "SELECT id FROM decisions JOIN pseudonyms USING (pseudonym) WHERE customer_id = ? AND unit "
+                "IS NULL ORDER BY as_of DESC, id DESC LIMIT 1",
+                (customer_id,),
+            ).fetchone()
+        return None if row is None else self.read(row[0])
+
     def entries(self, unit: str | None = None) -> Iterator[Entry]:
         """Every decision about people, or about another unit, the first first.
 
@@ -202,7 +212,7 @@ class Ledger:
             rows = self._db.execute("SELECT decision_id, status FROM deliveries").fetchall()
         return {id for id, _ in rows} - {id for id, status in rows if status not in FREED}
 
-    def deliveries(self, decision_id: str) -> list[tuple[str, int | None]]:
+    def deliveries(self, decision_id: str) -> list[tuple[Status, int | None]]:
         """(status, step) of every delivery that was told of a decision, the first first."""
         with self._used("read"):
             rows = self._db.execute(

@@ -15,7 +15,6 @@ from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
 from serving.answer_types import DecisionAnswer
 from serving.api import (
     ROUTES,
-    CustomerAnswer,
     DecisionRequest,
     Id,
     ModelsAnswer,
@@ -25,6 +24,7 @@ from serving.api import (
     ScoreRequest,
 )
 from serving.arrivals import EventRequest, EventsAnswer
+from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
 from serving.events import AnyEvent
 from serving.incoming import MAX_KEY

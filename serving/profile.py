@@ -1,27 +1,29 @@
 """What is known of one customer, for an operator: scores with reasons, worth, and place among the others."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from features.errors import PropensityError
 from features.moments import iso
 from features.online import Published
-from serving import score_store, segmentation, value, value_scores
-from serving.api import (
-    Customer,
+from serving import known, score_store, segmentation, value, value_scores
+from serving.api import Customer, Failure, NoScore, Score
+from serving.cards import ModelCard
+from serving.customer_types import (
     CustomerAnswer,
-    Failure,
-    NoScore,
+    LastDecision,
+    NoDecision,
     NoSegments,
     NoValue,
     Profit,
-    Score,
     Segment,
     Segments,
     Stage,
     Tier,
     Value,
 )
-from serving.cards import ModelCard
+from serving.ledger import Ledger
 from serving.problems import detail_of
 from serving.scores import Scorer
 from serving.segmentation import Segmentation
@@ -31,15 +33,41 @@ NO_ORDER = Failure("no_order", "the customer had no order yet, and a newcomer's 
 UNSEEN = Failure("no_build", "the customer is not among those who were segmented last; the next build tells")
 
 
-def profile(scorer: Scorer, customer: Customer, request_id: str) -> CustomerAnswer:
-    """One customer, by id or by another system's. UnknownCustomer, NoBuild or FeaturesExpired."""
-    published, known = scorer.one(customer)
-    worth = _value(scorer, published, known.customer_id, known.scores)
-    as_of = iso(scorer.settings.now())
-    return CustomerAnswer(
-        request_id, as_of, known.customer_id, known.known_at, known.stale, known.scores, worth,
-        _segments(scorer, published, known.customer_id),
-    )  # fmt: skip
+class Profiles:
+    """Answers about one customer at a time. For one thread at a time. ledger: opens it, or raises."""
+
+    def __init__(self, scorer: Scorer, ledger: Callable[[], Ledger]) -> None:
+        self._scorer, self._ledger = scorer, ledger
+        self._declared = known.Declared(scorer.settings)
+        self._merges = known.Merges(scorer.settings)
+
+    def of(self, customer: Customer, request_id: str) -> CustomerAnswer:
+        """One customer, by id or by another system's. UnknownCustomer, NoBuild or FeaturesExpired."""
+        scorer, declared = self._scorer, self._declared
+        published, found, row = scorer.one(customer)
+        now, id = scorer.settings.now(), found.customer_id
+        return CustomerAnswer(
+            request_id=request_id,
+            as_of=iso(now),
+            customer_id=id,
+            known_at=found.known_at,
+            stale=found.stale,
+            scores=found.scores,
+            value=_value(scorer, published, id, found.scores),
+            segments=_segments(scorer, published, id),
+            health=known.health(scorer, found.scores, row, declared),
+            contacts=known.facts(known.CONTACTS, row, declared),
+            cases=known.facts(known.CASES, row, declared),
+            tags=known.tagged(row, declared),
+            decision=self._decision(id, now),
+            merged=self._merges.of(published, id),
+        )
+
+    def _decision(self, customer_id: str, now: datetime) -> LastDecision | NoDecision | None:
+        try:
+            return known.last_decision(self._ledger(), customer_id, now)
+        except PropensityError as error:
+            return NoDecision(Failure(error.code, detail_of(error, self._scorer.settings)))
 
 
 def _value(

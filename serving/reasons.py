@@ -176,7 +176,7 @@ class Teller:
         for words, places in sentences:
             if not any(isnan(row[place]) for place in places.values()):
                 shown = {
-                    name: _shown(row[place], self._card.features[place].unit, self._card.currency)
+                    name: value_words(row[place], self._card.features[place].unit, self._card.currency)
                     for name, place in places.items()
                 }
                 en = words.en.format_map({name: told.en for name, told in shown.items()})
@@ -191,8 +191,8 @@ class Teller:
 
     def _named(self, place: int, value: float | None) -> Words:
         feature = self._card.features[place]
-        shown = _UNKNOWN if value is None else _shown(value, feature.unit, self._card.currency)
-        return Words(f"{feature.en}: {shown.en}", f"{feature.zh}：{shown.zh}")
+        said = _UNKNOWN if value is None else value_words(value, feature.unit, self._card.currency)
+        return Words(f"{feature.en}: {said.en}", f"{feature.zh}：{said.zh}")
 
     def _told(self, what: Words, contribution: float) -> Words:
         score = self._card.target.score or _SCORE[self._card.target.higher_is]
@@ -201,15 +201,14 @@ class Teller:
 
 
 @lru_cache(4096)  # counts and days come again and again
-def _shown(value: float, unit: str, currency: str) -> Words:
+def value_words(value: float, unit: str, currency: str) -> Words:
     """A value as an operations person reads it.
 
-    >>> _shown(41.37, "days", "USD").en, _shown(0.237, "share", "USD").en, _shown(2.25, "ratio", "USD").en
-    ('41', '24%', '2.2×')
-    >>> _shown(1234.5, "money", "USD").en, _shown(3.14159, "days", "USD").en, _shown(14.0, "hour", "USD").en
-    ('1,234.50 USD', '3.1', '14:00')
-    >>> _shown(1.0, "weekday", "USD"), _shown(3.0, "channel", "USD").en, _shown(0.0, "yes", "USD").zh
-    (Words(en='Monday', zh='周一'), 'mini program', '否')
+    >>> told = [(41.37, "days"), (0.237, "share"), (2.25, "ratio"), (1234.5, "money"), (14.0, "hour")]
+    >>> [value_words(value, unit, "USD").en for value, unit in told]
+    ['41', '24%', '2.2×', '1,234.50 USD', '14:00']
+    >>> value_words(1.0, "weekday", "USD"), value_words(3.0, "channel", "USD").en
+    (Words(en='Monday', zh='周一'), 'mini program')
     """
     meaning = CODES.get(unit, {}).get(int(value)) if value.is_integer() else None
     if meaning is not None:

@@ -145,7 +145,7 @@ class Scorer:
         ids = self.resolve(request.customers)
         named = [place for place, id in enumerate(ids) if id is not None]
         known = [id for id in ids if id is not None]
-        published, rows = self.rows.latest(known)
+        published, known, rows = self.rows.followed(known)
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
         _require_one(targets)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
@@ -155,18 +155,18 @@ class Scorer:
             results[place] = one
         return ScoreAnswer(request_id, iso(as_of), results)
 
-    def one(self, customer: Customer) -> tuple[Published, Answered]:
-        """One customer's scores of every released target, none of them required, and what they are of.
+    def one(self, customer: Customer) -> tuple[Published, Answered, dict[str, float]]:
+        """One customer's scores of every released target, none of them required; what they are of, and from.
 
         UnknownCustomer, NoBuild or FeaturesExpired.
         """
         as_of, ids = self.settings.now(), [id for id in self.resolve([customer]) if id is not None]
-        published, rows = self.rows.latest(ids)
+        published, ids, rows = self.rows.followed(ids)
         targets = self.targets(answerable(published, self.settings, as_of))
         found = self._answered(ids, published, rows, targets, ScoreRequest([customer]), as_of)
         if not found:
             raise UnknownCustomer(UNKNOWN.detail)
-        return published, found[0]
+        return published, found[0], dict(zip(published.features, rows.matrix[0].tolist(), strict=True))
 
     def _answered(
         self,

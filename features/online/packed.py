@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,9 @@ class Stored:
     overlays: Mapping[bytes, tuple[int, bytes]]
 
 
+MERGED = ""  # the source of an id that became another customer's; no source of a log has this name
+
+
 @dataclass(frozen=True)
 class Content:
     """All that is published of one snapshot."""
@@ -130,7 +134,9 @@ class Content:
             keys,
             matrix,
             _consents(sorted((log / "consents").glob("*.parquet")), moment),
-            _identities(sorted((log / "identities").glob("*.parquet")), moment),
+            sorted(
+                _identities(sorted((log / "identities").glob("*.parquet")), moment) + _merged(log, moment)
+            ),
         )
 
     def chunks(self) -> Iterator[Chunk]:
@@ -285,6 +291,18 @@ def _identities(paths: Sequence[object], moment: datetime) -> list[IdentityRow]:
             query, {"paths": [str(path) for path in paths], "moment": moment}
         ).fetchall()
     return rows
+
+
+def _merged(log: Path, moment: datetime) -> list[IdentityRow]:
+    """(MERGED, id, customer) of every id that had become another customer's by the moment."""
+    path = log / "merges.parquet"
+    if not path.exists():
+        return []
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    known = [row for row in rows if row["since"] <= moment]
+    return [(key_of(MERGED), key_of(row["customer_id"]), row["canonical_id"]) for row in known]
 
 
 def _consents(paths: Sequence[object], moment: datetime) -> dict[bytes, bytes]:

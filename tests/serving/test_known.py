@@ -1,0 +1,141 @@
+"""What an operator reads of a customer beside scores: health, contacts, cases, tags, ids, a decision."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from deliveries import deliver, identity, order
+from running import KEY, Running, release, running, settings_of
+from test_openapi import answer_of
+
+from features import online
+from features.compute.engine import build
+from features.definitions import catalogue
+from features.ingestion.ingest import take
+from features.moments import parse_moment
+from features.settings import Settings
+from serving import known
+from serving.client import Client
+from serving.customer_types import LastDecision
+
+MOMENT = parse_moment("2017-02-10")
+HER, OLD, CARD = "anna", "anna-old", "card-1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """She has two customer ids and a card, was contacted three times without an answer, and complained."""
+    folder = tmp_path_factory.mktemp("known")
+    settings = replace(settings_of(folder / "home"), as_of=MOMENT)
+    days = range(1, 29)
+    till = [order(f"{day}", f"c{day % 30}", f"2017-01-{day:02}", day) for day in days]
+    till += [order(f"her {day}", (OLD, HER)[day % 2], f"2017-01-{day:02}", day) for day in days]
+    who = [identity("crm", CARD, HER, "2017-01-02"), identity("crm", CARD, OLD, "2017-01-02")]
+    sent = [
+        {
+            "contact_id": f"s{day}", "customer_id": HER, "at": f"2017-02-0{day}", "channel": "sms",
+            "action": "coupon", "campaign_id": f"k{day}",
+        }
+        for day in (1, 2, 3)
+    ]  # fmt: skip
+    case = {
+        "case_id": "7", "customer_id": OLD, "at": "2017-02-05", "change": "opened", "kind": "complaint",
+    }  # fmt: skip
+    click = {
+        "response_id": "r1",
+        "customer_id": "c3",
+        "at": "2017-02-02",
+        "kind": "click",
+        "campaign_id": "k1",
+    }
+    tables = {"orders": till, "identities": who, "contacts": sent, "cases": [case], "responses": [click]}
+    take(settings, [deliver(folder / "till", "till", tables)])
+    made, _ = build(settings, [MOMENT])
+    online.publish(settings, made, MOMENT)
+    release(settings, folder, made, "churn_28d")
+    return replace(settings, as_of=MOMENT + timedelta(hours=6))
+
+
+@pytest.fixture(scope="module")
+def service(home: Settings) -> Iterator[Running]:
+    with running(home) as service:
+        yield service
+
+
+def told(service: Running, customer: str = HER, **query: str) -> dict[str, Any]:
+    answer = service.client.get(f"/v1/customers/{customer}", params=query)
+    assert answer.status_code == 200, answer.text
+    answer_of("/v1/customers/{id}", "get").validate(answer.json())
+    of: dict[str, Any] = answer.json()
+    return of
+
+
+def test_all_that_is_told_is_declared() -> None:
+    """Else a renamed feature silently leaves the page of every customer."""
+    assert {*known.CONTACTS, *known.CASES, *known.WARNINGS} <= set(catalogue())
+
+
+def test_health_is_the_chance_to_order_and_says_what_to_look_at_first(service: Running) -> None:
+    """Else an operator sees a number that nobody can say the meaning of, and misses an open complaint."""
+    of = told(service)
+    (churn,) = of["scores"]
+    health = of["health"]
+    assert health["score"] == pytest.approx(100 * (1 - churn["probability"]))
+    assert health["drivers"] == churn["reasons"]
+    assert f"{health['score']:.0f}" in health["text"]["en"]
+    assert "28天" in health["text"]["zh"]
+    warned = {fact["feature"]: fact["value"] for fact in health["warnings"]}
+    assert warned == {"open_complaints": 1, "overdue": 12.5, "unanswered_contacts_90d": 3}
+    assert told(service, "c3")["health"]["warnings"] == []
+
+
+def test_contacts_cases_and_tags_are_told_in_both_languages(service: Running) -> None:
+    of = told(service)
+    contacts = {fact["feature"]: fact for fact in of["contacts"]}
+    assert contacts["contacts_30d"]["value"] == 3
+    assert contacts["last_contact_channel"]["text"]["en"].endswith("text message")
+    assert contacts["last_contact_channel"]["text"]["zh"].endswith("短信")
+    assert "silence" not in contacts, "this log has no visits: nothing is said of them"
+    assert {fact["feature"]: fact["value"] for fact in of["cases"]}["open_complaints"] == 1
+    tags = {tag["name"]: tag for tag in of["tags"]}
+    assert "tired_of_contacts" in tags
+    assert tags["tired_of_contacts"]["text"]["zh"] == "营销疲劳"
+
+
+def test_every_id_of_a_person_leads_to_the_person(service: Running) -> None:
+    """A journey that kept the number from before two customers became one must not be told of a stranger."""
+    of = told(service, HER)
+    assert of["merged"] == [OLD]
+    ignored = {"request_id"}
+    for other in (told(service, OLD), told(service, CARD, source="crm")):
+        assert {k: v for k, v in other.items() if k not in ignored} == {
+            k: v for k, v in of.items() if k not in ignored
+        }
+    first, second, nobody = service.scores(OLD, HER, "nobody").json()["results"]
+    assert first == second
+    assert nobody["error"]["code"] == "unknown_customer"
+    assert told(service, "c3")["merged"] == []
+    with Client(str(service.client.base_url), KEY) as client:
+        assert client.decide(OLD, "merged-1").customer_id == HER
+        assert client.decide(OLD, "merged-1").customer_id == HER
+
+
+def test_the_last_decision_is_told_with_what_became_of_it(service: Running) -> None:
+    """Else an operator on the phone cannot say why the message came, or that none will."""
+    assert told(service, "c4")["decision"] is None
+    with Client(str(service.client.base_url), KEY) as client:
+        first = client.decide("c4", "known-1")
+        last = client.decide("c4", "known-2")
+        of = client.customer("c4").decision
+        assert isinstance(of, LastDecision)
+        assert of.decision_id in (first.decision_id, last.decision_id)
+        assert (of.action, of.channel, of.status) == (last.action, last.channel, "decided")
+        assert of.text == last.text
+        client.deliveries(
+            [{"source": "s", "id": "1", "decision_id": of.decision_id, "status": "blocked", "at": of.as_of}]
+        )
+        of = client.customer("c4").decision
+        assert isinstance(of, LastDecision)
+        assert of.status == ("blocked" if of.action != "nothing" else of.status)
