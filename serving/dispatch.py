@@ -6,6 +6,7 @@ that could repeat one.
 """
 
 import logging
+import sys
 import time
 import traceback
 import uuid
@@ -39,7 +40,6 @@ SAFE = (
     (b"x-content-type-options", b"nosniff"),
 )
 
-access = logging.getLogger("propensity.access")
 service = logging.getLogger("propensity.service")
 
 
@@ -52,6 +52,7 @@ class Dispatch:
         self._settings = settings
         self._behind = behind
         self._metrics = Metrics()
+        self._access = AccessLog()
         self._handlers = Handlers(settings, self._metrics)
         self._companion = Companion(settings)
 
@@ -115,10 +116,8 @@ class Dispatch:
         method = method if method in METHODS else OTHER
         seconds = time.perf_counter() - started
         self._metrics.request(route, method, status, client, seconds)
-        access.info(
-            "route=%s method=%s status=%d ms=%.2f client=%s request=%s",
-            route, method, status, seconds * 1e3, client, request_id,
-        )  # fmt: skip
+        said = f"route={route} method={method} status={status} ms={seconds * 1e3:.2f} client={client}"
+        self._access.write(f"{said} request={request_id}")
 
     def _key(self, headers: Headers) -> Key:
         """The key that was sent, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; Problem 401."""
@@ -141,6 +140,22 @@ class Dispatch:
             raise Problem(403, "forbidden", f"this key lacks the scope {scope}; it has {has}")
         self._rates.take(key)
         self._load.admit()
+
+
+class AccessLog:
+    """A line a request to standard error, as our loggers write theirs, for a tenth of what one costs."""
+
+    def __init__(self) -> None:
+        self._second, self._stamp = 0, ""
+
+    def write(self, line: str) -> None:
+        """One line, at once."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        sys.stderr.write(f"{self._stamp},{int((now - second) * 1e3):03} INFO propensity.access {line}\n")
+        sys.stderr.flush()
 
 
 def keys(settings: Settings) -> Keys:

@@ -74,6 +74,8 @@ def log(x: Numbers) -> Numbers:
 
 def sigmoid(log_odds: Numbers) -> Numbers:
     """Log-odds -> probability."""
+    if log_odds.size <= _FEW:
+        return np.array([1.0 / (1.0 + _exp(-x)) for x in log_odds.ravel().tolist()]).reshape(log_odds.shape)
     return 1.0 / (1.0 + exp(-log_odds))
 
 
