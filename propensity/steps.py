@@ -259,7 +259,8 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     log, build = Log.open(settings), Build.open(settings)
     if strange := targets.strange_categories(wanted, log):
         raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
-    absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
+    whys = {t.name: targets.lacking(t, targets.told(t, log), build.features) for t in wanted}
+    absent = {name: why for name, why in whys.items() if why}
     if absent and (names or len(absent) == len(wanted)):
         raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
     return [target for target in wanted if target.name not in absent]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.moments import DAY_US
-from training.targets import Target
+from training.targets import LABELS, Target
 
 Ints = NDArray[np.int64]
 # (moment, end of the horizon), both in us -> the customers to whom it happened, in any order, some repeated
@@ -33,20 +33,15 @@ def happened(tables: Tables, target: Target) -> Happened:
             return _categories(tables["order_lines"], target)
         case "overdue":
             return _overdue(tables["orders"])
-        case "left_group" | "left_staff":
-            left = (pc.field("kind") == target.label[5:]) & (pc.field("change") == "left")
-            return _rows([tables["memberships"].filter(left)])
-        case "opt_out":
-            said = {
-                "responses": pc.field("kind") == "opt-out",
-                "consents": (pc.field("purpose") == "marketing") & (pc.field("status") == "withdrawn"),
-            }
-            return _rows([table.filter(said[name]) for name, table in tables.items()])
+        case "left_group" | "left_staff" | "opt_out":
+            return _rows(tables, target)
 
 
-def _rows(tables: list[pa.Table]) -> Happened:
-    """Whoever has a row."""
-    parts = [(ints(table["at"]), ints(table["customer"])) for table in tables]
+def _rows(tables: Tables, target: Target) -> Happened:
+    """Whoever has a row that is the event."""
+    of = LABELS[target.label].events
+    rows = [table.filter(of[name]) for name, table in tables.items()]
+    parts = [(ints(table["at"]), ints(table["customer"])) for table in rows]
     return lambda moment, until: np.concatenate([who[_window(at, moment, until)] for at, who in parts])
 
 

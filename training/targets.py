@@ -7,6 +7,7 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pyarrow.compute as pc
+from pyarrow.dataset import dataset
 
 from features.definitions import Feature
 from features.definitions import catalogue as feature_catalogue
@@ -21,7 +22,7 @@ from training.target import LABELS, NEVER, Target, problems
 
 __all__ = [
     "LABELS", "NEVER", "TARGETS", "Target", "catalogue", "chosen", "lacking", "of_shop",
-    "problems", "require_known", "strange_categories", "text",
+    "problems", "require_known", "strange_categories", "text", "told",
 ]  # fmt: skip
 
 TARGETS: tuple[Target, ...] = (
@@ -229,14 +230,30 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
     return by_name
 
 
-def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> Words | None:
-    """Why a target is absent from a log with those tables and a build with those features; None if it is not.
+def told(target: Target, log: Log) -> dict[str, int]:
+    """How many of its events the log holds, of all time, by table; a table that the log lacks is absent."""
+    found = {}
+    for table, rows in LABELS[target.label].events.items():
+        if table in log.tables:
+            of = rows & pc.field("category").isin(target.categories) if target.categories else rows
+            found[table] = int(dataset(log.paths(table)).count_rows(filter=of))
+    return found
 
-    No features: none are built yet, and only the tables are looked at.
+
+def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) -> Words | None:
+    """Why a target is absent from a log that tells so many events, by table, and a build with those features;
+    None if it is not.
+
+    No features: none are built yet, and only the events are looked at.
     """
-    wanted = LABELS[target.label].tables
-    if not set(wanted) & set(tables):
-        return Words(f"the log has no table {' or '.join(wanted)}", f"日志中没有表{'或'.join(wanted)}")
+    kind = LABELS[target.label]
+    if not told:
+        return Words(f"the log has no table {' or '.join(kind.tables)}", f"日志中没有表{'或'.join(kind.tables)}")
+    if not sum(told.values()):
+        return Words(
+            f"there are no {kind.called.en} among the log's {' or '.join(told)}",
+            f"日志的{'、'.join(told)}中有0{kind.called.zh}",
+        )
     feature = target.population.feature
     if features and feature is not None and feature not in features:
         return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
