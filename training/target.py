@@ -126,6 +126,11 @@ class Target:
     adjusted: bool = True
 
     @property
+    def asks(self) -> tuple[Label, int, Population, bool, tuple[str, ...]]:
+        """The question, without its words: label, horizon, population, what counts."""
+        return self.label, self.horizon_days, self.population, self.returned, self.categories
+
+    @property
     def why(self) -> Words:
         """The reason in both languages, or as the shop wrote it."""
         return Words(self.reason, self.reason) if isinstance(self.reason, str) else self.reason
