@@ -12,7 +12,7 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import LogError, NotEnoughData, TrainingError, UsageError
+from features.errors import LogError, NoBuild, NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -62,9 +62,9 @@ def build_features(
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
-    span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
     from features.compute import engine
 
+    span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
     if dry_run:
         _, lacking = engine.missing(settings, moments)
         text = f"would have {span}: {len(lacking)} to compute"
@@ -226,15 +226,28 @@ def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> 
     return "\n".join(lines)
 
 
-def strange_attributes(settings: Settings) -> list[str]:
-    """What shop.toml would judge models by, and the log has of nobody; nothing without a log."""
-    from training import segments
+def passed_over(settings: Settings) -> list[str]:
+    """What the shop declares, and no training would take notice of; nothing without a log and a build.
+
+    Attributes that the log has of nobody, targets of goods that it has not, features that the build lacks.
+    """
+    from features.compute import engine
+    from training import segments, targets
 
     try:
-        log = Log.open(settings)
-    except LogError:  # what needs it says so
+        log, build = Log.open(settings), Build.open(settings)
+    except (LogError, NoBuild):  # what needs them says so
         return []
-    return segments.strange_attributes(log, shop_of(settings))
+    shop = shop_of(settings)
+    found = segments.strange_attributes(log, shop)
+    found += targets.strange_categories(targets.of_shop(shop).values(), log)
+    known = engine.available(log, catalogue(shop.declared("FEATURES")))
+    if new := [name for name in known if name not in build.features]:
+        found.append(
+            f"build {build.id} lacks features that were declared since, and no model learns from them: "
+            f"{', '.join(new)}. `propensity features backfill` computes them"
+        )
+    return found
 
 
 def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
