@@ -133,11 +133,11 @@ def against_champion(compared: Comparison) -> list[Words]:
     for segment in compared.segments:
         gain = segment.auc_gain
         if gain["value"] < -SEGMENT and gain["high"] < 0:
-            where = f"{segment.feature} {segment.low:g} to {segment.high:g}"
+            feature, where = segment.feature, segment.values
             found.append(
                 Words(
-                    f"it ranks worse where {where}: AUC {gain['value']:+.3f}{over.en}",
-                    f"在 {where} 的客户中排序变差：AUC {gain['value']:+.3f}{over.zh}",
+                    f"it ranks worse where {feature} is {where.en}: AUC {gain['value']:+.3f}{over.en}",
+                    f"在 {feature} 为{where.zh}的客户中排序变差：AUC {gain['value']:+.3f}{over.zh}",
                 )
             )
     return found

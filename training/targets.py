@@ -7,7 +7,6 @@ To add a target, add it to TARGETS (or to TARGETS in a shop's shop.py): `propens
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pyarrow.compute as pc
-from pyarrow.dataset import dataset
 
 from features.definitions import Feature
 from features.definitions import catalogue as feature_catalogue
@@ -232,6 +231,8 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
 
 def told(target: Target, log: Log) -> dict[str, int]:
     """How many of its events the log holds, of all time, by table; a table that the log lacks is absent."""
+    from pyarrow.dataset import dataset  # loads pandas, which the list of models need not
+
     found = {}
     for table, rows in LABELS[target.label].events.items():
         if table in log.tables:
