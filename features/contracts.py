@@ -50,7 +50,7 @@ def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
 
 
 def shop_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
-    """What no log is needed to find wrong in the declarations, the shop's own with their place in its shop.py.
+    """What is wrong with declarations, as far as no log is needed; the shop's own with their place.
 
     features: all that are declared.
     """

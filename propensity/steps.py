@@ -265,6 +265,7 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     UsageError names what is not declared, NotEnoughData what is asked for and absent.
     """
     from training import targets
+    from training.happened import told
     from training.trainers import OF_NO_TARGET
 
     shop = shop_of(settings)
@@ -272,7 +273,7 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     log, build = Log.open(settings), Build.open(settings)
     if strange := targets.strange_categories(wanted, log):
         raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
-    whys = {t.name: targets.lacking(t, targets.told(t, log), build.features) for t in wanted}
+    whys = {t.name: targets.lacking(t, told(t, log), build.features) for t in wanted}
     absent = {name: why for name, why in whys.items() if why}
     if absent and (names or len(absent) == len(wanted)):
         raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))

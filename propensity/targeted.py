@@ -21,8 +21,9 @@ from propensity.sheets import told as in_language
 from propensity.steps import as_of_of
 from propensity.tables import console, say
 from training import rhythm_page, suggest
+from training.happened import told
 from training.rhythm import measure
-from training.targets import LABELS, Target, chosen, lacking, of_shop, told
+from training.targets import LABELS, Target, chosen, lacking, of_shop
 
 TOO_SHORT = 3  # exit code: a warning
 Events = Mapping[str, Mapping[str, int] | None]  # by target: how many the log has, by table; None: no log yet

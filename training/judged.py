@@ -86,10 +86,7 @@ def in_force(card: ModelCard, against: Contest | None) -> Html | str:
     ]
     gained = (cell(found.gains["auc_gain"], "+"), cell(found.gains["log_loss_gain"], "+"))
     head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *LEVEL)
-    groups = [
-        (code(one.feature), one.values, one.rows, cell(one.auc_gain, "+"))
-        for one in found.segments
-    ]
+    groups = [(code(one.feature), one.values, one.rows, cell(one.auc_gain, "+")) for one in found.segments]
     by = (Words("By", "维度"), Words("Values", "取值"), Words("Rows", "行数"), _gain("auc_gain"))
     return section(
         Words(

@@ -272,8 +272,8 @@ def _enough(label: NDArray[np.float64], when: str, target: Target, moments: int 
     zeros = len(label) - ones
     if min(ones, zeros) < LEAST_OF_A_LABEL:
         raise NotEnoughData(
-            f"{target.name} has {ones:,} ones and {zeros:,} zeros {when}: {LEAST_OF_A_LABEL} of each kind are "
-            f"needed. {remedy(target, ones, zeros, moments)}"
+            f"{target.name} has {ones:,} ones and {zeros:,} zeros {when}: {LEAST_OF_A_LABEL} of each kind "
+            f"are needed. {remedy(target, ones, zeros, moments)}"
         )
 
 
@@ -288,7 +288,7 @@ def remedy(target: Target, ones: int, zeros: int, moments: int) -> str:
         wider = "a log of more customers"
     log = "A longer log has more moments, and not more customers at one."
     if moments > 1:
-        log = f"Only {moments} moments could be learnt from then: fewer --origins, or a longer log, have more."
+        log = f"Only {moments} moments could be learnt from then: fewer --origins or a longer log have more."
     if ones + zeros < 2 * LEAST_OF_A_LABEL:
         return f"The population is too small: take {wider}. {log}"
     if target.label == "overdue":

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import pyarrow.compute as pc
-
 from features.definitions import Feature
 from features.toml import nearest
 from features.words import Words
@@ -29,54 +27,34 @@ Tone = Literal["bad", "good"]
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a label: what counts as its event, and what 1 means.
+    """Of a label: the tables that it is read from, of which the log must have one, and what 1 means.
 
-    events: table -> which of its rows are the event; the log must have one of those tables. called: the
-    events, in the plural. monotone: feature -> 1 if its chance can only rise with it, all else equal, -1 if only fall: for what is
-    known, not for what is likely.
+    called: the events that it is made of, in the plural. monotone: feature -> 1 if its chance can only rise
+    with it, all else equal, -1 if only fall: for what is known, not for what is likely.
     """
 
-    events: Mapping[str, pc.Expression]
+    tables: tuple[str, ...]
     called: Words
     higher_is: Tone
     words: Words
     monotone: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables that it is read from."""
-        return tuple(self.events)
 
-
-def _left(kind: str) -> dict[str, pc.Expression]:
-    return {"memberships": (pc.field("kind") == kind) & (pc.field("change") == "left")}
-
-
-_ORDERS = {"orders": pc.field("ref").is_null()}
-_GOODS = {"order_lines": pc.field("category").is_valid() & pc.field("ref").is_null()}
-_OPT_OUTS = {
-    "responses": pc.field("kind") == "opt-out",
-    "consents": (pc.field("purpose") == "marketing") & (pc.field("status") == "withdrawn"),
-}
-_OF_ORDERS = Words("orders", "笔订单")
+_ORDERS = (("orders",), Words("orders", "笔订单"))
+_GOODS = (("order_lines",), Words("order lines with such goods", "行此类商品的订单明细"))
+_OPT_OUTS = (("responses", "consents"), Words("opt-outs", "次退订"))
+_GROUPS = (("memberships",), Words("departures from groups", "次退群"))
+_STAFF = (("memberships",), Words("removals of staff contacts", "次删除导购"))
 
 LABELS: dict[Label, Kind] = {
-    "order": Kind(_ORDERS, _OF_ORDERS, "good", Words("an order", "有订单")),
-    "no_order": Kind(_ORDERS, _OF_ORDERS, "bad", Words("no order", "无订单"), {"days_since_order": 1}),
-    "category_order": Kind(
-        _GOODS, Words("order lines with a category", "行有品类的订单明细"), "good",
-        Words("goods of a category", "购买某品类"),
-    ),
-    "left_group": Kind(
-        _left("group"), Words("departures from groups", "次退群"), "bad", Words("left a group", "退出社群")
-    ),
-    "left_staff": Kind(
-        _left("staff"), Words("removals of staff contacts", "次删除导购"), "bad",
-        Words("removed a staff contact", "删除导购"),
-    ),
-    "opt_out": Kind(_OPT_OUTS, Words("opt-outs", "次退订"), "bad", Words("an opt-out", "退订")),
-    "overdue": Kind(_ORDERS, _OF_ORDERS, "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
-}  # fmt: skip
+    "order": Kind(*_ORDERS, "good", Words("an order", "有订单")),
+    "no_order": Kind(*_ORDERS, "bad", Words("no order", "无订单"), {"days_since_order": 1}),
+    "category_order": Kind(*_GOODS, "good", Words("goods of a category", "购买某品类")),
+    "left_group": Kind(*_GROUPS, "bad", Words("left a group", "退出社群")),
+    "left_staff": Kind(*_STAFF, "bad", Words("removed a staff contact", "删除导购")),
+    "opt_out": Kind(*_OPT_OUTS, "bad", Words("an opt-out", "退订")),
+    "overdue": Kind(*_ORDERS, "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
+}
 
 # What no target's score may be used for, whatever it predicts: every card says so.
 NEVER: tuple[Words, ...] = (

@@ -21,7 +21,7 @@ from training.target import LABELS, NEVER, Target, problems
 
 __all__ = [
     "LABELS", "NEVER", "TARGETS", "Target", "catalogue", "chosen", "lacking", "of_shop",
-    "problems", "require_known", "strange_categories", "text", "told",
+    "problems", "require_known", "strange_categories", "text",
 ]  # fmt: skip
 
 TARGETS: tuple[Target, ...] = (
@@ -229,27 +229,15 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
     return by_name
 
 
-def told(target: Target, log: Log) -> dict[str, int]:
-    """How many of its events the log holds, of all time, by table; a table that the log lacks is absent."""
-    from pyarrow.dataset import dataset  # loads pandas, which the list of models need not
-
-    found = {}
-    for table, rows in LABELS[target.label].events.items():
-        if table in log.tables:
-            of = rows & pc.field("category").isin(target.categories) if target.categories else rows
-            found[table] = int(dataset(log.paths(table)).count_rows(filter=of))
-    return found
-
-
 def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) -> Words | None:
-    """Why a target is absent from a log that tells so many events, by table, and a build with those features;
-    None if it is not.
+    """Why a target is absent from a log and a build with those features; None if it is not.
 
-    No features: none are built yet, and only the events are looked at.
+    told: how many of its events the log has, by table (`happened.told`). No features: none are built yet.
     """
     kind = LABELS[target.label]
     if not told:
-        return Words(f"the log has no table {' or '.join(kind.tables)}", f"日志中没有表{'或'.join(kind.tables)}")
+        en, zh = " or ".join(kind.tables), "或".join(kind.tables)
+        return Words(f"the log has no table {en}", f"日志中没有表{zh}")
     if not sum(told.values()):
         return Words(
             f"there are no {kind.called.en} among the log's {' or '.join(told)}",

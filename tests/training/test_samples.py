@@ -180,7 +180,7 @@ def test_a_part_with_one_kind_of_label_is_refused(journey: Settings) -> None:
         ("repurchase_90d", 900, 12, 1, "shorter horizon than 90 days (repurchase_7d, repurchase_14d, rep"),
         ("overdue_28d", 12, 900, 1, "Take another horizon than 28 days, or"),
         ("churn_28d", 1, 1, 1, "The population is too small: take a wider population than customers with"),
-        ("churn_28d", 40, 900, 9, "Only 9 moments could be learnt from then: fewer --origins, or a longer"),
+        ("churn_28d", 40, 900, 9, "Only 9 moments could be learnt from then: fewer --origins or a longer"),
     ],
 )
 def test_what_is_told_to_help_does(target: str, ones: int, zeros: int, moments: int, told: str) -> None:

@@ -23,6 +23,7 @@ from serving.actions import catalogue as action_catalogue
 from serving.actions import require_features
 from serving.cards import Members, Op
 from serving.scenarios import catalogue as scenario_catalogue
+from training.happened import told
 from training.populations import EVERYONE, buyers
 from training.suggest import source
 from training.targets import (
@@ -35,7 +36,6 @@ from training.targets import (
     of_shop,
     problems,
     strange_categories,
-    told,
 )
 
 
@@ -139,7 +139,7 @@ def test_a_table_with_none_of_a_targets_events_does_not_tell_it(tmp_path: Path) 
     of = {"customer_id": "a", "at": at, "known_at": at}
     orders = [{**of, "order_id": "1"}, {**of, "order_id": "2", "ref": "1"}]  # the second is a return
     lines = [{**of, "order_id": "1", "product_id": n, "items": 1, "category": n or None} for n in ("", "TEA")]
-    said = [{**of, "response_id": n, "kind": kind} for n, kind in (("1", "open"), ("2", "opt-out"), ("3", "click"))]
+    said = [{**of, "response_id": kind, "kind": kind} for kind in ("open", "opt-out", "click")]
     consent = {**of, "channel": "mail", "purpose": "marketing"}
     consents = [{**consent, "status": status} for status in ("given", "withdrawn", "withdrawn")]
     log = write_log(
