@@ -170,7 +170,8 @@ def train(
             ]
             say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            card = describe.with_figures(card, judged, describe.backtest_of(walked, held, scarce))
+            backtested = describe.backtest_of(walked, held, scarce, target.adjusted)
+            card = describe.with_figures(card, judged, backtested)
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
