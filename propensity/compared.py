@@ -106,7 +106,10 @@ def show_means(card: ModelCard, against: Contest | None) -> None:
     origins = len(card.backtest["origins"])
     numbers = ("AUC", "gain in AUC", "log-loss", "gain in log-loss")
     shown = table(
-        f"{card.name} version {card.version}: means over {origins} origins", "", *numbers, right=numbers
+        f"{card.name} version {card.version}: means over {origins} origin{'s' * (origins > 1)}",
+        "",
+        *numbers,
+        right=numbers,
     )
     means, gains = card.backtest["metrics"], card.backtest["gains"]
     rows = [(name.replace("_", " "), means[name], gains.get(name)) for name in in_order(means)]

@@ -243,9 +243,10 @@ def passed_over(settings: Settings) -> list[str]:
     found += targets.strange_categories(targets.of_shop(shop).values(), log)
     known = engine.available(log, catalogue(shop.declared("FEATURES")))
     if new := [name for name in known if name not in build.features]:
+        how = "backfill" if build.log == log.fingerprint else "build"  # of a log that has grown, all anew
         found.append(
-            f"build {build.id} lacks features that were declared since, and no model learns from them: "
-            f"{', '.join(new)}. `propensity features backfill` computes them"
+            f"build {build.id} lacks features that are declared, and no model learns from them: "
+            f"{', '.join(new)}. `propensity features {how}` computes them"
         )
     return found
 

@@ -100,8 +100,8 @@ def against_sceptics(card: ModelCard) -> list[Words]:
             shown = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
             found.append(
                 Words(
-                    f"it does not beat {words.en}: log-loss gain {shown}",
-                    f"未优于{words.zh}：对数损失改善 {shown}",
+                    f"it does not beat {words.en} by log-loss, beyond chance: gain {shown}",
+                    f"按对数损失未超出偶然地优于{words.zh}：改善 {shown}",
                 )
             )
     return found

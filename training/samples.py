@@ -304,4 +304,5 @@ def remedy(target: Target, ones: int, zeros: int, moments: int) -> str:
     ]
     named = f" ({', '.join(others)})" if others else ""
     way = "longer" if longer else "shorter"
-    return f"Take a {way} horizon than {target.horizon_days} days{named}, or {wider}. {log}"
+    goods = ", more categories" if longer and target.categories else ""
+    return f"Take a {way} horizon than {target.horizon_days} days{named}{goods}, or {wider}. {log}"

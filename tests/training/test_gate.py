@@ -77,7 +77,7 @@ def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: P
     lost = {**lost, "bgnbd": {"log_loss_gain": gain(-0.001)}}
     losing = msgspec.structs.replace(good.card, backtest={**good.card.backtest, "gains": lost})
     assert [words.en.partition(":")[0] for words in gate.against_sceptics(losing)] == [
-        "it does not beat BG/NBD"
+        "it does not beat BG/NBD by log-loss, beyond chance"
     ]
     unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
     assert "no baseline" in gate.against_sceptics(unknown)[0].en
