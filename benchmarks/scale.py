@@ -25,7 +25,7 @@ from features.moments import DAY, grid
 from features.settings import Settings
 from training import candidates, fit, samples, targets
 
-CUSTOMERS = 230_000  # most of whom belong to the population at each of 52 moments
+CUSTOMERS = 265_000  # most of whom belong to the population at each of 52 moments: ten million rows
 A_CUSTOMER = 24  # orders
 DAYS = 365 + (52 + 9) * 7  # a year before the first moment, a year of moments, the last labels' time
 GIGABYTES = 8

@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 
 from features.compute import reference
 from features.compute.engine import compute
+from features.compute.events import conditions
 from features.definitions import CHANNELS, UNITS, Feature
+from features.errors import FeatureError
+from features.ingestion.canonical import arrow_schema
 from features.log import Log
 from features.shop import Shop
 from features.tables import TABLES
@@ -43,6 +46,28 @@ def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
             problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
         if feature.unit == "channel" and feature.vocabulary != tuple(CHANNELS):
             problems.append(f"feature {name}: its unit is channel, so its vocabulary must be CHANNELS")
+    return problems
+
+
+def shop_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
+    """What is wrong with declarations, as far as no log is needed; the shop's own with their place.
+
+    features: all that are declared.
+    """
+    own = {feature.name for feature in shop.declared("FEATURES")}
+    problems = [
+        f"{shop.place(name)}: {problem}" if name in own else problem
+        for name, feature in features.items()
+        for problem in declaration_problems({name: feature})
+    ]
+    for table in TABLES.values():
+        here = {name: features[name] for name in sorted(own) if features[name].table == table.name}
+        rows = arrow_schema(table, shop.exponent).empty_table()
+        rows = rows.select([column for column in rows.column_names if column != "customer_id"])
+        try:
+            conditions(rows.append_column("local_at", pa.array([], pa.timestamp("us"))), here, shop)
+        except FeatureError as error:
+            problems.append(str(error))
     return problems
 
 

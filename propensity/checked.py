@@ -26,7 +26,6 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from training import segments, targets
 
     shop = shop_of(settings)
-    own = {feature.name for feature in shop.declared("FEATURES")}
     features = catalogue(shop.declared("FEATURES"))
 
     def own_actions() -> dict[str, actions.Action]:
@@ -46,11 +45,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return declared
 
     place = shop.folder / "shop.py"
-    problems = [
-        f"{place}: {problem}" if name in own else problem
-        for name, feature in features.items()
-        for problem in contracts.declaration_problems({name: feature})
-    ]
+    problems = contracts.shop_problems(shop, features)
     numbers = [f"{len(features)} features"]
     for kind, declared in (
         ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
@@ -85,7 +80,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     try:
         problems += contracts.value_problems(log, shop, known, moments, some)
     except FeatureError as error:
-        problems.append(str(error))
+        problems += [str(error)] if str(error) not in problems else []
     values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
         f"checked {text}; {values}",

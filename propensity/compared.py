@@ -88,11 +88,9 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
     shown.add_row("gain of the first", *(figure(gain, digits=4, sign="+") for gain in gains), "", "")
     out.print(shown)
     if compared.segments:
-        by = table("AUC gain of the first, by group", "feature", "from", "to", "customers", "gain")
+        by = table("AUC gain of the first, by group", "feature", "values", "customers", "gain")
         for one in compared.segments:
-            by.add_row(
-                one.feature, f"{one.low:g}", f"{one.high:g}", f"{one.rows:,}", figure(one.auc_gain, sign="+")
-            )
+            by.add_row(one.feature, one.values.en, f"{one.rows:,}", figure(one.auc_gain, sign="+"))
         out.print(by)
     words = {
         name: "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "not different beyond chance"
@@ -108,7 +106,10 @@ def show_means(card: ModelCard, against: Contest | None) -> None:
     origins = len(card.backtest["origins"])
     numbers = ("AUC", "gain in AUC", "log-loss", "gain in log-loss")
     shown = table(
-        f"{card.name} version {card.version}: means over {origins} origins", "", *numbers, right=numbers
+        f"{card.name} version {card.version}: means over {origins} origin{'s' * (origins > 1)}",
+        "",
+        *numbers,
+        right=numbers,
     )
     means, gains = card.backtest["metrics"], card.backtest["gains"]
     rows = [(name.replace("_", " "), means[name], gains.get(name)) for name in in_order(means)]

@@ -12,7 +12,7 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import LogError, NotEnoughData, TrainingError, UsageError
+from features.errors import LogError, NoBuild, NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
@@ -62,9 +62,9 @@ def build_features(
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
-    span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
     from features.compute import engine
 
+    span = f"{len(moments)} snapshots, every {every} days, {iso(moments[0])} to {iso(moments[-1])}"
     if dry_run:
         _, lacking = engine.missing(settings, moments)
         text = f"would have {span}: {len(lacking)} to compute"
@@ -226,15 +226,29 @@ def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> 
     return "\n".join(lines)
 
 
-def strange_attributes(settings: Settings) -> list[str]:
-    """What shop.toml would judge models by, and the log has of nobody; nothing without a log."""
-    from training import segments
+def passed_over(settings: Settings) -> list[str]:
+    """What the shop declares, and no training would take notice of; nothing without a log and a build.
+
+    Attributes that the log has of nobody, targets of goods that it has not, features that the build lacks.
+    """
+    from features.compute import engine
+    from training import segments, targets
 
     try:
-        log = Log.open(settings)
-    except LogError:  # what needs it says so
+        log, build = Log.open(settings), Build.open(settings)
+    except (LogError, NoBuild):  # what needs them says so
         return []
-    return segments.strange_attributes(log, shop_of(settings))
+    shop = shop_of(settings)
+    found = segments.strange_attributes(log, shop)
+    found += targets.strange_categories(targets.of_shop(shop).values(), log)
+    known = engine.available(log, catalogue(shop.declared("FEATURES")))
+    if new := [name for name in known if name not in build.features]:
+        how = "backfill" if build.log == log.fingerprint else "build"  # of a log that has grown, all anew
+        found.append(
+            f"build {build.id} lacks features that are declared, and no model learns from them: "
+            f"{', '.join(new)}. `propensity features {how}` computes them"
+        )
+    return found
 
 
 def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
@@ -252,6 +266,7 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     UsageError names what is not declared, NotEnoughData what is asked for and absent.
     """
     from training import targets
+    from training.happened import told
     from training.trainers import OF_NO_TARGET
 
     shop = shop_of(settings)
@@ -259,7 +274,8 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     log, build = Log.open(settings), Build.open(settings)
     if strange := targets.strange_categories(wanted, log):
         raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
-    absent = {t.name: why for t in wanted if (why := targets.lacking(t, log.tables, build.features))}
+    whys = {t.name: targets.lacking(t, told(t, log), build.features) for t in wanted}
+    absent = {name: why for name, why in whys.items() if why}
     if absent and (names or len(absent) == len(wanted)):
         raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
     return [target for target in wanted if target.name not in absent]

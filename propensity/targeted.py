@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,14 +16,17 @@ from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.sheets import show, told
+from propensity.sheets import show
+from propensity.sheets import told as in_language
 from propensity.steps import as_of_of
 from propensity.tables import console, say
 from training import rhythm_page, suggest
+from training.happened import told
 from training.rhythm import measure
-from training.targets import Target, chosen, lacking, of_shop
+from training.targets import LABELS, Target, chosen, lacking, of_shop
 
 TOO_SHORT = 3  # exit code: a warning
+Events = Mapping[str, Mapping[str, int] | None]  # by target: how many the log has, by table; None: no log yet
 
 
 def list_targets(settings: Settings, language: str, as_json: bool) -> None:
@@ -31,34 +34,39 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
     shop = shop_of(settings)
     declared = of_shop(shop)
     by_itself = {target.name for target in chosen(declared, (), shop.targets)}
-    why = _absent(settings, declared.values())
+    log = _log(settings)
+    events = {name: told(target, log) if log else None for name, target in declared.items()}
+    why = _absent(settings, declared, events)
     if as_json:
         for name, target in declared.items():
-            row = _json(target, name in by_itself, why[name])
+            row = _json(target, name in by_itself, events[name], why[name])
             console().out(json.dumps(row, ensure_ascii=False))
         return
-    show(_sheet(declared.values(), by_itself, why), language)
+    show(_sheet(declared, by_itself, events, why), language)
     head = (Words("name", "名称"), Words("why", "理由"))
     reasons = tuple((one.name, one.why) for one in declared.values())
     show(Sheet(Words("Why", "理由"), head, reasons), language)
 
 
-def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping[str, Words | None]) -> Sheet:
+def _sheet(
+    targets: Mapping[str, Target], by_itself: Collection[str], events: Events,
+    why: Mapping[str, Words | None],
+) -> Sheet:  # fmt: skip
     """A row a target: in the words of `targets suggest`, which proposes some of them."""
     return Sheet(
         words("{n} targets", "{n}个目标", n=len(targets)),
         (
             Words("name", "名称"), Words("what is predicted", "预测内容"), Words("for whom", "适用客户"),
             Words("counts as 1", "何为1"), Words("days", "天数"), Words("trained", "训练方式"),
-            Words("in the log", "日志中"),
+            Words("told by the log", "日志所载"),
         ),
         tuple(
             (
                 one.name, one.words, one.population.words, one.counts, one.horizon_days,
                 Words("by itself", "默认") if one.name in by_itself else Words("by name", "按名称"),
-                why[one.name] or Words("yes", "有"),
+                why[name] or _counted(one, events[name] or {}),
             )
-            for one in targets
+            for name, one in targets.items()
         ),
         right=(4,),
         note=Words(
@@ -70,20 +78,33 @@ def _sheet(targets: Collection[Target], by_itself: Collection[str], why: Mapping
     )  # fmt: skip
 
 
-def _absent(settings: Settings, targets: Iterable[Target]) -> dict[str, Words | None]:
-    """Name -> why the log cannot tell it; None if it can, or if there is no log yet."""
-    try:
-        tables = Log.open(settings).tables
-    except LogError:
-        unknown = Words("no log yet", "尚无日志")
-        return {target.name: unknown for target in targets}
+def _counted(target: Target, events: Mapping[str, int]) -> Words:
+    """Which events the log has, and how many, of all time."""
+    number, called = sum(events.values()), LABELS[target.label].called
+    return Words(f"{number:,} {called.en}", f"{number:,}{called.zh}")
+
+
+def _log(settings: Settings) -> Log | None:
+    with suppress(LogError):
+        return Log.open(settings)
+    return None
+
+
+def _absent(settings: Settings, targets: Mapping[str, Target], events: Events) -> dict[str, Words | None]:
+    """Name -> why the log cannot tell it, or that there is none yet; None if it can."""
     features: Mapping[str, str] = {}
     with suppress(NoBuild):
         features = Build.open(settings).features
-    return {target.name: lacking(target, tables, features) for target in targets}
+    unknown = Words("no log yet", "尚无日志")
+    return {
+        name: unknown if (told := events[name]) is None else lacking(target, told, features)
+        for name, target in targets.items()
+    }
 
 
-def _json(target: Target, by_itself: bool, why: Words | None) -> dict[str, object]:
+def _json(
+    target: Target, by_itself: bool, events: Mapping[str, int] | None, why: Words | None
+) -> dict[str, object]:
     return {
         "name": target.name,
         "en": target.words.en,
@@ -97,6 +118,7 @@ def _json(target: Target, by_itself: bool, why: Words | None) -> dict[str, objec
         "reason": target.why.en,
         "reason_zh": target.why.zh,
         "by_itself": by_itself,
+        "events": events,
         "absent": why.en if why else None,
     }
 
@@ -110,11 +132,11 @@ def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run
     declared = of_shop(shop)
     by_itself = {target.name for target in chosen(declared, (), shop.targets)}
     found = suggest.proposals(rhythm, orders, until, declared)
-    say(told(rhythm_page.verdict(rhythm, found), language))
+    say(in_language(rhythm_page.verdict(rhythm, found), language))
     for sheet in rhythm_page.sheets(rhythm, found, by_itself):
         show(sheet, language)
     if own := rhythm_page.declarations(found):
-        say(told(Words("For TARGETS in shop.py:", "写入shop.py的TARGETS："), language))
+        say(in_language(Words("For TARGETS in shop.py:", "写入shop.py的TARGETS："), language))
         say(own)
     path = out or settings.home / "reports" / "targets.html"
     if not dry_run:

@@ -24,19 +24,13 @@ def show(one: Trained) -> None:
 
 
 def _show_contacts(card: ModelCard) -> None:
-    """Observed over expected of those left alone, of the holdout and of the contacted, apart."""
-    from training.contacts_page import holdout
+    """How often it came true of those left alone, of the holdout and of the contacted, apart."""
+    from training.contacts_page import came_true, holdout
 
-    groups = card.backtest.get("contacts", {})
-    names = {"untreated": "left alone", "held_out": "of them held out", "treated": "contacted"}
-    told = [
-        f"{said} {groups[name]['observed_over_expected']:.2f} (z {groups[name]['z']:+.1f})"
-        for name, said in names.items()
-        if name in groups
-    ]
-    if "treated" in groups:
-        say(f"Observed/expected over all origins: {', '.join(told)}.")
-    say(holdout(groups).en)
+    if (groups := card.backtest.get("contacts")) is not None:
+        if told := came_true(groups):
+            say(told.en)
+        say(holdout(groups).en)
 
 
 def _show_figures(card: ModelCard) -> None:

@@ -207,10 +207,12 @@ def test_a_target_that_cannot_be_trained_does_not_keep_the_others_from_it(
     """Else: hours of fitting end in one line about another target, and what was trained is not shown."""
     home = copy_of(journey, tmp_path / "home").home
     here = {"PROPENSITY_HOME": str(home), "PROPENSITY_AS_OF": "2017-12-31"}
-    done = run("train", "opt_out_28d", "segmentation", **here)
+    done = run("train", "first_order_28d", "segmentation", **here)
     assert done.exit_code == 1
     assert "segmentation version 1" in done.output
-    assert "error: opt_out_28d has 0 ones" in done.output
+    assert "error: first_order_28d has 0 ones" in done.output
+    told = run("train", "segmentation", "opt_out_28d", **here)  # a plan can tell, so nothing is fitted before
+    assert "error: opt_out_28d cannot be told: there are no opt-outs among the log's responses" in told.output
     assert "no version of churn_7d was ever released" in run("rollback", "churn_7d", **here).output
 
 
@@ -226,11 +228,43 @@ FEATURES = [Feature(
     home = copy_of(journey, tmp_path / "home").home
     here = {"PROPENSITY_HOME": str(home), "PROPENSITY_SHOP": str(shop), "PROPENSITY_AS_OF": "2017-12-31"}
     said = f"{shop / 'shop.py'}, line 4: the `where` of feature big_90d cannot be read: Binder Error"
-    for command in (("features", "backfill", "--no-publish"), ("check", "--customers", "1")):
+    for command in (
+        ("features", "backfill", "--no-publish"), ("check", "--customers", "1"), ("train", "--dry-run"),
+    ):  # fmt: skip
         done = run(*command, **here)
         assert done.exit_code == 1, done.output
         assert said in done.output
         assert "Traceback" not in done.output
+        assert done.output.count("cannot be read") == 1
+
+
+def test_training_on_an_old_build_says_which_declarations_it_passes_over(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """Else: a shop's new feature is trained without for weeks, and everybody thinks that it brings nothing;
+    or a model is released beside a declaration that `propensity check` refuses."""
+    own = """from dataclasses import replace
+from features.definitions import Feature
+from features.words import Words
+from training.targets import catalogue
+FEATURES = [Feature(
+    name="big_90d", words=Words("Big orders", "大额订单数"), unit="orders",
+    measure="count", table="orders", where="amount > 50", window=90)]
+TARGETS = [replace(catalogue()["category_repurchase_28d"], name="own_28d", categories=("CHEEZE",))]
+"""
+    here = {"PROPENSITY_HOME": str(journey.home), "PROPENSITY_AS_OF": "2017-12-31"}
+    shop = empty_shop(tmp_path / "shop", shop_py=own)
+    done = run("train", "churn_28d", "--dry-run", PROPENSITY_SHOP=str(shop), **here)
+    assert done.exit_code == 0, done.output
+    assert "no model learns from them: big_90d. `propensity features backfill` computes" in done.output
+    assert "WARNING: target own_28d: the log has no goods of the category 'CHEEZE'" in done.output
+    shop = empty_shop(tmp_path / "broken", shop_py=own.replace("大额订单数", "Big"))
+    told = run("train", "churn_28d", "--dry-run", PROPENSITY_SHOP=str(shop), **here)
+    checked = run("check", "--customers", "1", PROPENSITY_SHOP=str(shop), **here)
+    said = f"{shop / 'shop.py'}, line 6: feature big_90d: its Chinese words are 'Big'"
+    assert told.exit_code == checked.exit_code == 1
+    assert said in told.output
+    assert said in checked.output
 
 
 NUMBER = re.compile(r"[+-]?\d+\.\d+")

@@ -92,6 +92,8 @@ def test_the_card_tells_how_it_did_against_what_is_in_force(home: Settings, tmp_
             "版本2对比：6个时点",
             "At 2 of them the version in force scored itself; at the 4 before",
             "+0.013 [+0.001",
+            "over 1 to 4",
+            "大于1至4",
         ):
             assert words in text, (words, done.output)
     finally:

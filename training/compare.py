@@ -126,7 +126,8 @@ def _segments(rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[N
             there = [Rows(rows[n].label[inside[n]], rows[n].customer[inside[n]], {}) for n in able]
             sides = ([side[n][inside[n]] for n in able] for side in (first, second))
             _, gains = _figures(there, *sides)
-            yield Segment(feature, float(low), float(high), len(label), gains["other"]["auc_gain"])
+            gain = gains["other"]["auc_gain"]
+            yield Segment(feature, float(low), float(high), len(label), gain, lowest=place == 0)
 
 
 def known(model: Model) -> datetime:

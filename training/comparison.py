@@ -13,6 +13,7 @@ import msgspec
 
 from features.errors import ReleaseCorrupt
 from features.files import write_atomically
+from features.words import Words
 from serving.cards import ModelCard, TrainedOn
 
 Figure = dict[str, float]  # value, low, high: a 95 % interval
@@ -20,13 +21,25 @@ Figure = dict[str, float]  # value, low, high: a 95 % interval
 
 @dataclass(frozen=True)
 class Segment:
-    """Customers whose feature lies in low..high, and how much more AUC the first side has among them."""
+    """Customers whose feature lies above low, to high, and how much more AUC the first side has among them.
+
+    lowest: of its feature's groups, so that low itself belongs to it.
+    """
 
     feature: str
     low: float
     high: float
     rows: int
     auc_gain: Figure
+    lowest: bool = False
+
+    @property
+    def values(self) -> Words:
+        """Which values of its feature; no value is of two groups."""
+        low, high = (f"{edge:.6g}" for edge in (self.low, self.high))
+        if self.lowest:
+            return Words(f"{low} to {high}", f"{low}至{high}（含{low}）")
+        return Words(f"over {low} to {high}", f"大于{low}至{high}")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ def contacts(card: ModelCard) -> Html:
         table(chosen_head, chosen, right=(3, 4)),
         *_over_all(card),
         table(head, apart, right=range(2, 6)) if apart else "",
-        note=Words(
+        note=""
+        if card.backtest.get("contacts") == {}
+        else Words(
             "The model speaks of customers whom the shop leaves alone for the horizon. Effect of contacts: "
             "by how much a contact within the horizon goes with another outcome, in log-odds, beside all "
             "features; it is taken out. Contacts that were not drawn by lot prove no effect: whoever was "
@@ -54,17 +56,23 @@ def contacts(card: ModelCard) -> Html:
     )
 
 
+SURE = 2.0  # standard errors, as for every level
 _GROUPS = {
     "untreated": Words("left alone", "未触达"),
     "held_out": Words("of them the policy's holdout", "其中策略对照组"),
     "treated": Words("contacted", "已触达"),
+}
+_AMONG = {
+    "untreated": Words("customers left alone", "未触达客户"),
+    "held_out": Words("those of them whom the policy held out", "其中策略对照组"),
+    "treated": Words("customers contacted", "已触达客户"),
 }
 
 
 def _over_all(card: ModelCard) -> list[Html]:
     """Observed over expected of each group over all moments, and whether there is a holdout to trust."""
     groups = card.backtest.get("contacts")
-    if not groups:
+    if groups is None:  # a card of old
         return []
     rows = [
         (
@@ -77,11 +85,47 @@ def _over_all(card: ModelCard) -> list[Html]:
         if name in groups
     ]
     head = (Words("Over all moments", "全部时点"), Words("Rows", "行数"), *LEVEL[:2])
-    return [table(head, rows, right=range(1, 4)), paragraph(holdout(groups))]
+    told = [paragraph(words) for words in (came_true(groups), holdout(groups)) if words]
+    return [*([table(head, rows, right=range(1, 4))] if rows else []), *told]
+
+
+def came_true(groups: Mapping[str, Any]) -> Words | None:
+    """How often it came true of the left alone and of the contacted, for every 100 that the model expected,
+    and what that means for reading a score. None if nobody was contacted."""
+    if "treated" not in groups:
+        return None
+    told = [
+        (words, f"{groups[name]['observed_over_expected'] * 100:.0f}", abs(groups[name]["z"]) > SURE)
+        for name, words in _AMONG.items()
+        if name in groups
+    ]
+    en = ", ".join(f"{n} times among {w.en}{'' if off else ' (within chance)'}" for w, n, off in told)
+    zh = "，".join(f"{w.zh}{n}次{'' if off else '（在偶然范围内）'}" for w, n, off in told)
+    said = Words(
+        f"For every 100 times that the model expected it, it came true {en}.",
+        f"模型每预期100次，实际发生：{zh}。",
+    )
+    contacted = groups["treated"]
+    if abs(contacted["z"]) <= SURE:
+        return said
+    way = Words("high", "高") if contacted["observed_over_expected"] < 1 else Words("low", "低")
+    return Words(
+        f"{said.en} The model speaks of customers whom the shop leaves alone: of one whom it contacts all "
+        f"the same, the probability reads too {way.en}. What the contacts themselves changed, this does not "
+        "tell.",
+        f"{said.zh}模型预测的是商家不触达的客户：对仍会被触达的客户，其概率偏{way.zh}。"
+        "这并不说明触达本身改变了什么。",
+    )
 
 
 def holdout(groups: Mapping[str, Any]) -> Words:
-    """What the groups of `backtest.contacts` may be taken for."""
+    """What the groups of `backtest.contacts` may be taken for; without groups, nobody was told apart."""
+    if not groups:
+        return Words(
+            "Contacts are not taken out of this target: they are what brings it about, so the model speaks "
+            "of customers as the shop contacts them.",
+            "此目标未剔除触达的影响：触达正是其起因，因此模型预测的是按商家现行方式触达的客户。",
+        )
     if "treated" not in groups:
         return Words(
             "Nobody is known to have been contacted: the log has no contacts within these horizons.",

@@ -213,12 +213,16 @@ def agreement(model: Model, rows: Rows, contributions: Numbers) -> dict[str, flo
 
 
 def backtest_of(
-    steps: Sequence[Step], held_out: Sequence[Bools] | None = None, scarce: bool = False
+    steps: Sequence[Step],
+    held_out: Sequence[Bools] | None = None,
+    scarce: bool = False,
+    adjusted: bool = True,
 ) -> dict[str, Any]:
     """What a card tells of a backtest: figures over all origins, gains over each baseline, every origin.
 
     held_out: who of each origin's customers is in the policy's holdout, and was left alone. scarce: whether
-    the log gives fewer origins than a release wants.
+    the log gives fewer origins than a release wants. adjusted: whether the target is meant as if nobody were
+    contacted; else nobody was told apart.
     """
     held_out = held_out or [np.zeros(len(step.part), np.bool_) for step in steps]
     names = [name for name in steps[0].scores if all(name in step.scores for step in steps)]
@@ -230,7 +234,7 @@ def backtest_of(
     return {
         "metrics": metrics,
         "gains": gains,
-        "contacts": _groups(steps, held_out),
+        "contacts": _groups(steps, held_out) if adjusted else {},
         "scarce": scarce,
         "origins": [_origin(step, held) for step, held in zip(steps, held_out, strict=True)],
     }

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import lightgbm
 import numpy as np
 
+from features import contracts
 from features.compute.builds import Build
 from features.definitions import Feature, feature_hash
 from features.definitions import catalogue as feature_catalogue
+from features.errors import FeatureError
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
@@ -88,7 +90,7 @@ def train(
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
-    today's declarations, TrainingError if a feature looks ahead.
+    today's declarations, FeatureError if one breaks its contract, TrainingError if a feature looks ahead.
     """
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
     declared = of_shop(shop)
@@ -168,7 +170,8 @@ def train(
             ]
             say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            card = describe.with_figures(card, judged, describe.backtest_of(walked, held, scarce))
+            backtested = describe.backtest_of(walked, held, scarce, target.adjusted)
+            card = describe.with_figures(card, judged, backtested)
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}
             groups = segments.described(log, shop, _judged(data, walked), when.origins, units, seed)
@@ -191,7 +194,11 @@ def train(
 
 
 def require_declared(build: Build, features: Mapping[str, Feature], shop: Shop) -> dict[str, Feature]:
-    """The declared features that a build has. FeatureMismatch if it has one otherwise than it is declared."""
+    """The declared features that a build has. FeatureMismatch if it has one otherwise than it is declared,
+    FeatureError, as `propensity check` says it, for a declaration that breaks its contract, built or not.
+    """
+    if wrong := contracts.shop_problems(shop, features):
+        raise FeatureError("; ".join(wrong))
     here = {name: feature for name, feature in features.items() if name in build.features}
     needed = ((name, feature_hash(feature, features, shop.of_log)) for name, feature in here.items())
     build.require(needed, "training", "Their declarations changed since: run `propensity features build`")

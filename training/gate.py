@@ -100,8 +100,8 @@ def against_sceptics(card: ModelCard) -> list[Words]:
             shown = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
             found.append(
                 Words(
-                    f"it does not beat {words.en}: log-loss gain {shown}",
-                    f"未优于{words.zh}：对数损失改善 {shown}",
+                    f"it does not beat {words.en} by log-loss, beyond chance: gain {shown}",
+                    f"按对数损失未超出偶然地优于{words.zh}：改善 {shown}",
                 )
             )
     return found
@@ -133,11 +133,11 @@ def against_champion(compared: Comparison) -> list[Words]:
     for segment in compared.segments:
         gain = segment.auc_gain
         if gain["value"] < -SEGMENT and gain["high"] < 0:
-            where = f"{segment.feature} {segment.low:g} to {segment.high:g}"
+            feature, where = segment.feature, segment.values
             found.append(
                 Words(
-                    f"it ranks worse where {where}: AUC {gain['value']:+.3f}{over.en}",
-                    f"在 {where} 的客户中排序变差：AUC {gain['value']:+.3f}{over.zh}",
+                    f"it ranks worse where {feature} is {where.en}: AUC {gain['value']:+.3f}{over.en}",
+                    f"在 {feature} 为{where.zh}的客户中排序变差：AUC {gain['value']:+.3f}{over.zh}",
                 )
             )
     return found

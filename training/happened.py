@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.log import Log
 from features.moments import DAY_US
 from training.targets import Target
 
@@ -33,20 +34,45 @@ def happened(tables: Tables, target: Target) -> Happened:
             return _categories(tables["order_lines"], target)
         case "overdue":
             return _overdue(tables["orders"])
+        case "left_group" | "left_staff" | "opt_out":
+            return _rows(tables, target)
+
+
+def told(target: Target, log: Log) -> dict[str, int]:
+    """How many of its events the log holds, of all time, by table; a table that the log lacks is absent."""
+    from pyarrow.dataset import dataset
+
+    return {
+        table: int(dataset(log.paths(table)).count_rows(filter=rows))
+        for table, rows in _events(target).items()
+        if table in log.tables
+    }
+
+
+def _events(target: Target) -> dict[str, pc.Expression]:
+    """Which rows are the target's events, by table; of orders and goods those that take nothing back."""
+    match target.label:
+        case "order" | "no_order" | "overdue":
+            return {"orders": pc.field("ref").is_null()}
+        case "category_order":
+            named = pc.field("category").isin(target.categories) if target.categories else pc.scalar(True)
+            return {"order_lines": pc.field("category").is_valid() & named & pc.field("ref").is_null()}
         case "left_group" | "left_staff":
-            left = (pc.field("kind") == target.label[5:]) & (pc.field("change") == "left")
-            return _rows([tables["memberships"].filter(left)])
+            of = pc.field("kind") == target.label.removeprefix("left_")
+            return {"memberships": of & (pc.field("change") == "left")}
         case "opt_out":
-            said = {
+            marketing = pc.field("purpose") == "marketing"
+            return {
                 "responses": pc.field("kind") == "opt-out",
-                "consents": (pc.field("purpose") == "marketing") & (pc.field("status") == "withdrawn"),
+                "consents": marketing & (pc.field("status") == "withdrawn"),
             }
-            return _rows([table.filter(said[name]) for name, table in tables.items()])
 
 
-def _rows(tables: list[pa.Table]) -> Happened:
-    """Whoever has a row."""
-    parts = [(ints(table["at"]), ints(table["customer"])) for table in tables]
+def _rows(tables: Tables, target: Target) -> Happened:
+    """Whoever has a row that is the event."""
+    of = _events(target)
+    rows = [table.filter(of[name]) for name, table in tables.items()]
+    parts = [(ints(table["at"]), ints(table["customer"])) for table in rows]
     return lambda moment, until: np.concatenate([who[_window(at, moment, until)] for at, who in parts])
 
 

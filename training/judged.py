@@ -86,20 +86,15 @@ def in_force(card: ModelCard, against: Contest | None) -> Html | str:
     ]
     gained = (cell(found.gains["auc_gain"], "+"), cell(found.gains["log_loss_gain"], "+"))
     head = (Words("Who", "模型"), _short("auc"), _short("log_loss"), *LEVEL)
-    groups = [
-        (code(one.feature), f"{one.low:g}", f"{one.high:g}", one.rows, cell(one.auc_gain, "+"))
-        for one in found.segments
-    ]
-    by = (
-        Words("By", "维度"), Words("From", "起"), Words("To", "止"), Words("Rows", "行数"), _gain("auc_gain"),
-    )  # fmt: skip
+    groups = [(code(one.feature), one.values, one.rows, cell(one.auc_gain, "+")) for one in found.segments]
+    by = (Words("By", "维度"), Words("Values", "取值"), Words("Rows", "行数"), _gain("auc_gain"))
     return section(
         Words(
             f"Against version {against.version}, in force when it was compared: {found.origins} moments",
             f"与当时在用的版本{against.version}对比：{found.origins}个时点",
         ),
         table(head, [*rows, (Words("gained", "提升"), *gained, None, None, None, None)], right=range(1, 6)),
-        table(by, groups, right=range(1, 5)) if groups else "",
+        table(by, groups, right=(2, 3)) if groups else "",
         note=contested(found),
     )
 

@@ -26,7 +26,7 @@ from features.settings import Settings
 from serving.booster import Rows
 from training.buying import Buying
 from training.labels import events, labels, members
-from training.targets import Target
+from training.targets import TARGETS, Target
 from training.treatment import treated
 
 STEP = 7 * DAY  # denser snapshots repeat nearly the same row and label
@@ -210,17 +210,18 @@ def read(
     moments = sorted({*when.moments, *when.origins})
     tables = events(log, target)
     spine, rows, ids = _rows(settings, log, tables, build, target, moments, when.known_by, names)
+    at = spine["moment"].cast(pa.int64()).to_numpy()
+    data = Dataset(tuple(names), when, ids, rows, at, {}, Buying.of(log, target), tables)
+    # The test first: where one moment has too few, more moments to learn from would not help.
+    _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
     learnt = {}
     for origin in when.origins:
         of = when.known(origin)
         here = pa.concat_tables([spine.filter(pc.equal(spine["moment"], pa.scalar(m))) for m in of])
         known = labels(tables, here, target, dict.fromkeys(of, origin))
-        _enough(known, f"known on {iso(origin)}", target)
+        _enough(known, f"known on {iso(origin)}", target, len(of))
         learnt[origin] = known.astype(np.int8)  # of six origins, an eighth of their memory
-    at = spine["moment"].cast(pa.int64()).to_numpy()
-    data = Dataset(tuple(names), when, ids, rows, at, learnt, Buying.of(log, target), tables)
-    _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
-    return data
+    return replace(data, _learnt=learnt)
 
 
 def judged(
@@ -265,10 +266,43 @@ def _rows(
     return spine, Part(matrix, label, customer, flags), tuple(coded.dictionary.to_pylist())
 
 
-def _enough(label: NDArray[np.float64], when: str, target: Target) -> None:
+def _enough(label: NDArray[np.float64], when: str, target: Target, moments: int = 1) -> None:
+    """NotEnoughData, with what would help, if ones or zeros are rare among the labels of so many moments."""
     ones = int(label.sum())
-    if min(ones, len(label) - ones) < LEAST_OF_A_LABEL:
+    zeros = len(label) - ones
+    if min(ones, zeros) < LEAST_OF_A_LABEL:
         raise NotEnoughData(
-            f"{target.name} has {ones} ones among {len(label)} labels {when}: {LEAST_OF_A_LABEL} of each "
-            "kind are needed; use a longer log"
+            f"{target.name} has {ones:,} ones and {zeros:,} zeros {when}: {LEAST_OF_A_LABEL} of each kind "
+            f"are needed. {remedy(target, ones, zeros, moments)}"
         )
+
+
+def remedy(target: Target, ones: int, zeros: int, moments: int) -> str:
+    """What brings more of the kind that is rare: mostly another question or more customers. A longer log has
+    more moments, which helps where those learnt from are few, and does not enlarge the one judged by.
+
+    ones, zeros: of the labels of so many moments; 1: of the moment that it is judged by.
+    """
+    wider = f"a wider population than {target.population.words.en}"
+    if target.population.feature is None:
+        wider = "a log of more customers"
+    log = "A longer log has more moments, and not more customers at one."
+    if moments > 1:
+        log = f"Only {moments} moments could be learnt from then: fewer --origins or a longer log have more."
+    if ones + zeros < 2 * LEAST_OF_A_LABEL:
+        return f"The population is too small: take {wider}. {log}"
+    if target.label == "overdue":
+        return f"Take another horizon than {target.horizon_days} days, or {wider}. {log}"
+    # The longer the horizon, the more often the event comes, and the less often its absence is a 1.
+    longer = (zeros if target.label == "no_order" else ones) < LEAST_OF_A_LABEL
+    others = [
+        other.name
+        for other in TARGETS
+        if other.asks == (target.label, other.horizon_days, *target.asks[2:])
+        and other.horizon_days != target.horizon_days
+        and (other.horizon_days > target.horizon_days) == longer
+    ]
+    named = f" ({', '.join(others)})" if others else ""
+    way = "longer" if longer else "shorter"
+    goods = ", more categories" if longer and target.categories else ""
+    return f"Take a {way} horizon than {target.horizon_days} days{named}{goods}, or {wider}. {log}"

@@ -87,12 +87,14 @@ def by_feature(rows: Judged, units: Mapping[str, str]) -> Iterator[Grouped]:
 
 
 def _cut(kind: Kind, values: Numbers) -> Grouped:
-    edges = np.unique(kind.edges or np.nanquantile(values, (1 / 3, 2 / 3)))
-    shown = [f"{edge:,.0f}" for edge in edges]
+    edges = np.asarray(kind.edges or np.nanquantile(values, (1 / 3, 2 / 3)), np.float64)
+    # Told apart by what is shown: whoever reads a group's name knows who is in it.
+    edges = np.unique(edges.round(2))
+    shown = [f"{edge:,.2f}".removesuffix("0").removesuffix(".0") for edge in edges]
     groups = [
         Words(f"up to {shown[0]}", f"{shown[0]}及以下"),
-        *(Words(f"{a} to {b}", f"{a}至{b}") for a, b in zip(shown, shown[1:], strict=False)),
-        Words(f"above {shown[-1]}", f"{shown[-1]}以上"),
+        *(Words(f"over {a} to {b}", f"大于{a}至{b}") for a, b in zip(shown, shown[1:], strict=False)),
+        Words(f"over {shown[-1]}", f"大于{shown[-1]}"),
     ]
     at = np.where(np.isnan(values), -1, np.searchsorted(edges, values))
     return Grouped(kind.name, kind.words, groups, at)

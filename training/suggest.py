@@ -134,7 +134,7 @@ def _proposal(
         words=Words(*(text.replace(str(like.horizon_days), str(horizon)) for text in like.words)),
         reason=reason,
     )
-    same = [t for t in declared.values() if _asks(t) == _asks(target)]
+    same = [t for t in declared.values() if t.asks == target.asks]
     if not same and target.name in declared:
         target = replace(target, name=f"{kind}_of_{days}d_buyers_{horizon}d")
     target = same[0] if same else target
@@ -146,11 +146,6 @@ def _needed_days(target: Target) -> int:
     """Of log, for `samples.timeline`: what lies before the first moment, weeks to learn from, two labels."""
     weeks = (samples.FIT_MOMENTS[0] - 1) * samples.STEP // DAY
     return max(target.population.days, samples.WARM_UPS[-1][0]) + weeks + 2 * target.horizon_days
-
-
-def _asks(target: Target) -> tuple[object, ...]:
-    """What a target asks, without its words."""
-    return (target.label, target.horizon_days, target.population, target.returned)
 
 
 def _base_rate(target: Target, orders: pa.Table, until: datetime) -> tuple[datetime, int, float]:

@@ -29,24 +29,31 @@ Tone = Literal["bad", "good"]
 class Kind:
     """Of a label: the tables that it is read from, of which the log must have one, and what 1 means.
 
-    monotone: feature -> 1 if its chance can only rise with it, all else equal, -1 if only fall: for what is
-    known, not for what is likely.
+    called: the events that it is made of, in the plural. monotone: feature -> 1 if its chance can only rise
+    with it, all else equal, -1 if only fall: for what is known, not for what is likely.
     """
 
     tables: tuple[str, ...]
+    called: Words
     higher_is: Tone
     words: Words
     monotone: Mapping[str, int] = field(default_factory=dict)
 
 
+_ORDERS = (("orders",), Words("orders", "笔订单"))
+_GOODS = (("order_lines",), Words("order lines with such goods", "行此类商品的订单明细"))
+_OPT_OUTS = (("responses", "consents"), Words("opt-outs", "次退订"))
+_GROUPS = (("memberships",), Words("departures from groups", "次退群"))
+_STAFF = (("memberships",), Words("removals of staff contacts", "次删除导购"))
+
 LABELS: dict[Label, Kind] = {
-    "order": Kind(("orders",), "good", Words("an order", "有订单")),
-    "no_order": Kind(("orders",), "bad", Words("no order", "无订单"), {"days_since_order": 1}),
-    "category_order": Kind(("order_lines",), "good", Words("goods of a category", "购买某品类")),
-    "left_group": Kind(("memberships",), "bad", Words("left a group", "退出社群")),
-    "left_staff": Kind(("memberships",), "bad", Words("removed a staff contact", "删除导购")),
-    "opt_out": Kind(("responses", "consents"), "bad", Words("an opt-out", "退订")),
-    "overdue": Kind(("orders",), "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
+    "order": Kind(*_ORDERS, "good", Words("an order", "有订单")),
+    "no_order": Kind(*_ORDERS, "bad", Words("no order", "无订单"), {"days_since_order": 1}),
+    "category_order": Kind(*_GOODS, "good", Words("goods of a category", "购买某品类")),
+    "left_group": Kind(*_GROUPS, "bad", Words("left a group", "退出社群")),
+    "left_staff": Kind(*_STAFF, "bad", Words("removed a staff contact", "删除导购")),
+    "opt_out": Kind(*_OPT_OUTS, "bad", Words("an opt-out", "退订")),
+    "overdue": Kind(*_ORDERS, "bad", Words("silent beyond the own rhythm", "沉默超过自身节奏")),
 }
 
 # What no target's score may be used for, whatever it predicts: every card says so.
@@ -95,6 +102,11 @@ class Target:
     returned: bool = True
     default: bool = True
     adjusted: bool = True
+
+    @property
+    def asks(self) -> tuple[Label, int, Population, bool, tuple[str, ...]]:
+        """The question, without its words: label, horizon, population, what counts."""
+        return self.label, self.horizon_days, self.population, self.returned, self.categories
 
     @property
     def why(self) -> Words:

@@ -229,14 +229,20 @@ def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None
     return by_name
 
 
-def lacking(target: Target, tables: Collection[str], features: Collection[str]) -> Words | None:
-    """Why a target is absent from a log with those tables and a build with those features; None if it is not.
+def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) -> Words | None:
+    """Why a target is absent from a log and a build with those features; None if it is not.
 
-    No features: none are built yet, and only the tables are looked at.
+    told: how many of its events the log has, by table (`happened.told`). No features: none are built yet.
     """
-    wanted = LABELS[target.label].tables
-    if not set(wanted) & set(tables):
-        return Words(f"the log has no table {' or '.join(wanted)}", f"日志中没有表{'或'.join(wanted)}")
+    kind = LABELS[target.label]
+    if not told:
+        en, zh = " or ".join(kind.tables), "或".join(kind.tables)
+        return Words(f"the log has no table {en}", f"日志中没有表{zh}")
+    if not sum(told.values()):
+        return Words(
+            f"there are no {kind.called.en} among the log's {' or '.join(told)}",
+            f"日志的{'、'.join(told)}中有0{kind.called.zh}",
+        )
     feature = target.population.feature
     if features and feature is not None and feature not in features:
         return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")

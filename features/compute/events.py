@@ -260,10 +260,14 @@ def _unreadable(
             connection.sql(f"SELECT ({feature.where}) FROM events").fetchnumpy()
         except duckdb.Error as error:
             assert feature.table is not None
+            *able, last = [c for c in TABLES[feature.table].columns if c != "customer_id"] + ["local_at"]
+            why = ""
+            if "customer_id" in plan.words([feature.where]):
+                why = "; whose a row is, no condition may ask: what is known of a customer goes into tags"
             return FeatureError(
                 f"{shop.place(name)}: the `where` of feature {name} cannot be read: "
                 f"{str(error).splitlines()[0]} (where={feature.where!r}; "
-                f"{feature.table} has {', '.join(TABLES[feature.table].columns)})"
+                f"of {feature.table} it can read {', '.join(able)} and {last}{why})"
             )
     return FeatureError("the `where` of these features cannot be read together: " + ", ".join(features))
 

@@ -79,7 +79,7 @@ def train(
     cannot be trained does not keep the others from it; the exit code is 1.
     """
     from features.errors import TrainingError
-    from propensity.steps import plan_targets, strange_attributes, train_targets
+    from propensity.steps import passed_over, plan_targets, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
 
@@ -89,7 +89,7 @@ def train(
 
         targeted.list_targets(settings, "en", as_json=False)
         return
-    for strange in strange_attributes(settings):
+    for strange in passed_over(settings):
         click.echo(f"WARNING: {strange}")
     if dry_run:
         click.echo(plan_targets(settings, targets, origins))

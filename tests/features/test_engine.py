@@ -25,6 +25,7 @@ from features.log import Log
 from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
 from features.shop import Shop
+from features.words import Words
 
 SHOP = Shop.load(Settings().shop)
 FEATURES = catalogue()
@@ -63,6 +64,21 @@ def test_a_table_that_a_shop_lacks_takes_its_features_with_it_by_name(tmp_path: 
     assert "orders_30d" in names
     assert "response_rate" not in names, "an expression over a missing table would be an invented number"
     assert not any(FEATURES[n].table == "contacts" for n in names)
+
+
+def test_a_condition_that_asks_whose_a_row_is_is_told_what_it_may_ask(tmp_path: Path) -> None:
+    """Else: the error says that a column does not exist, and lists it among those that do."""
+    at = parse_moment("2017-06-01")
+    order = {"order_id": "1", "customer_id": "a", "at": at, "known_at": at, "amount": Decimal(1)}
+    log = write_log(tmp_path, with_customers({"orders": [order], "order_lines": []}))
+    own = Feature(
+        name="own", words=Words("o", "单"), unit="orders", measure="count", table="orders",
+        where="customer_id IN ('a')",
+    )  # fmt: skip
+    with pytest.raises(FeatureError, match="no condition may ask") as raised:
+        list(compute(log, SHOP, {"own": own}, [at + DAY]))
+    assert "it can read order_id, at, known_at, " in str(raised.value)
+    assert " and local_at" in str(raised.value)
 
 
 def test_a_known_customer_of_the_real_log(journey: Settings) -> None:

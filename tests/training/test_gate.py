@@ -40,7 +40,7 @@ def compared(auc: float, loss: float, **changes: object) -> Comparison:
 
 OFF = {"observed_over_expected": 1.3, "z": 6.0, "calibration_slope": 1.0}
 HOLDS = {"observed_over_expected": 1.0, "z": 0.0, "calibration_slope": 1.0}
-LOSER = Segment("orders_90d", 0, 3, 600, gain(-0.03))
+LOSER = Segment("orders_90d", 0, 3, 600, gain(-0.03), lowest=True)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ LOSER = Segment("orders_90d", 0, 3, 600, gain(-0.03))
         (compared(-0.004, 0.004), ("may rank worse",)),  # its lower bound is below the margin
         (compared(0.0, 0.0, levels=(HOLDS, OFF)), ()),  # a repair
         (compared(0.0, 0.0, levels=(OFF, OFF)), ("not better",)),
-        (compared(0.004, 0.004, segments=(LOSER,)), ("ranks worse where orders_90d 0 to 3",)),
+        (compared(0.004, 0.004, segments=(LOSER,)), ("ranks worse where orders_90d is 0 to 3: AUC",)),
         (compared(0.004, 0.004, segments=(replace(LOSER, auc_gain=gain(-0.03, 0.05)),)), ()),  # chance
         (compared(0.004, 0.004, segments=(replace(LOSER, auc_gain=gain(-0.01)),)), ()),  # little
     ],
@@ -77,7 +77,7 @@ def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: P
     lost = {**lost, "bgnbd": {"log_loss_gain": gain(-0.001)}}
     losing = msgspec.structs.replace(good.card, backtest={**good.card.backtest, "gains": lost})
     assert [words.en.partition(":")[0] for words in gate.against_sceptics(losing)] == [
-        "it does not beat BG/NBD"
+        "it does not beat BG/NBD by log-loss, beyond chance"
     ]
     unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
     assert "no baseline" in gate.against_sceptics(unknown)[0].en
@@ -106,6 +106,15 @@ def test_scores_from_elsewhere_are_judged_on_the_same_customers(
     assert same.gains["auc_gain"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert same.figures[0]["auc"]["value"] == pytest.approx(model.card.metrics["auc"]["value"], abs=1e-6)
     assert {segment.feature for segment in same.segments} >= {"orders_90d", "days_since_order"}
+    # Else: a customer with 11 orders is of two groups, as they are printed.
+    by_orders = [segment for segment in same.segments if segment.feature == "orders_90d"]
+    snapshot_orders = snapshot["orders_90d"].to_numpy()[inside]
+    assert len(by_orders) > 1
+    for lower, one in ((one is by_orders[0], one) for one in by_orders):
+        above = snapshot_orders >= one.low if lower else snapshot_orders > one.low
+        assert one.rows == (above & (snapshot_orders <= one.high)).sum()
+        assert one.values.en.startswith("over ") != lower
+        assert one.values.zh.startswith("大于") != lower
     (tmp_path / "few.csv").write_text("customer_id,probability\n1,0.5\n")
     with pytest.raises(UsageError, match="no probability for 2,317 of the 2,318"):
         compare(trained_home, log, build, target, (model, tmp_path / "few.csv"), M)

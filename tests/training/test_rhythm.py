@@ -189,5 +189,9 @@ def test_the_demos_log_suggests_what_the_demo_trains(journey: Settings) -> None:
     assert [name for name, row in rows.items() if row["by_itself"]] == [
         "churn_28d", "repurchase_7d", "repurchase_14d",
     ]  # fmt: skip
-    assert {name for name, row in rows.items() if row["absent"]} == {"leave_group_28d", "leave_staff_28d"}
+    assert {name for name, row in rows.items() if row["absent"]} == {
+        "leave_group_28d", "leave_staff_28d", "opt_out_28d",
+    }  # fmt: skip
+    assert rows["churn_28d"]["events"] == {"orders": 155_528}
+    assert rows["opt_out_28d"]["events"] == {"responses": 0}  # people redeem there, and never opt out
     assert "the log has no" in run("list").output

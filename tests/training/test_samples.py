@@ -19,6 +19,7 @@ from features.log import Log
 from features.moments import DAY, grid, parse_moment
 from features.settings import Settings
 from training import samples
+from training.populations import EVERYONE
 from training.targets import TARGETS, Target
 from training.targets import catalogue as targets
 
@@ -166,8 +167,33 @@ def test_a_part_with_one_kind_of_label_is_refused(journey: Settings) -> None:
     build, log = Build.open(journey), Log.open(journey)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "LEAST_OF_A_LABEL", 345)
-        with pytest.raises(NotEnoughData, match="345 of each kind"):
+        with pytest.raises(NotEnoughData, match=r"344 ones and 1,974 zeros after 2017-12-03.* 345 of each"):
             samples.read(journey, log, build, CHURN, two_origins(), ("spend_90d",))
+
+
+@pytest.mark.parametrize(
+    ("target", "ones", "zeros", "moments", "told"),
+    [
+        ("repurchase_7d", 12, 900, 1, "longer horizon than 7 days (repurchase_14d, repurchase_28d, rep"),
+        ("churn_28d", 900, 12, 1, "longer horizon than 28 days (churn_90d), or a wider population than cust"),
+        ("churn_90d", 12, 900, 1, "shorter horizon than 90 days (churn_28d), or"),  # the longer, the fewer
+        ("repurchase_90d", 900, 12, 1, "shorter horizon than 90 days (repurchase_7d, repurchase_14d, rep"),
+        ("overdue_28d", 12, 900, 1, "Take another horizon than 28 days, or"),
+        ("churn_28d", 1, 1, 1, "The population is too small: take a wider population than customers with"),
+        ("churn_28d", 40, 900, 9, "Only 9 moments could be learnt from then: fewer --origins or a longer"),
+    ],
+)
+def test_what_is_told_to_help_does(target: str, ones: int, zeros: int, moments: int, told: str) -> None:
+    """Else: a shop waits half a year for a longer log, and has as few of a kind at each moment as before."""
+    text = samples.remedy(targets()[target], ones, zeros, moments)
+    assert told in text
+    assert ("A longer log has more moments, and not more customers" in text) == (moments == 1)
+
+
+def test_where_nobody_is_left_out_only_more_customers_help() -> None:
+    """Else: a small shop is told to widen a population that is everybody."""
+    everybody = replace(CHURN, population=EVERYONE)
+    assert "take a log of more customers" in samples.remedy(everybody, 2, 3, 1)
 
 
 def test_a_data_scientist_gets_the_very_rows_that_models_are_fitted_on(journey: Settings) -> None:

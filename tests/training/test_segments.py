@@ -138,7 +138,7 @@ def test_features_tell_thirds_codes_and_edges_and_what_is_not_known_is_in_no_gro
     assert (tier.name, tenure.name, channel.name) == ("tier", "tenure", "channel")
     assert (tier.at[:300] == -1).all()
     assert np.bincount(tier.at[300:]) == pytest.approx(np.full(3, 900), abs=2)
-    assert [words.en for words in tenure.groups] == ["up to 90", "90 to 365", "above 365"]
+    assert [words.en for words in tenure.groups] == ["up to 90", "over 90 to 365", "over 365"]
     assert {channel.groups[number].en for number in np.unique(channel.at)} == {"store", "web shop"}
     assert [kind.name for kind in by_feature(rows, {"a": "days", "b": "days", "c": "days"})] == []
     told = [one["group"]["en"] for one in figures(rows, [tier])]

@@ -23,6 +23,7 @@ from serving.actions import catalogue as action_catalogue
 from serving.actions import require_features
 from serving.cards import Members, Op
 from serving.scenarios import catalogue as scenario_catalogue
+from training.happened import told
 from training.populations import EVERYONE, buyers
 from training.suggest import source
 from training.targets import (
@@ -119,16 +120,36 @@ def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
     every = catalogue()
     group, out, first = (every[name] for name in ("leave_group_28d", "opt_out_28d", "first_order_28d"))
 
-    def why(target: Target, tables: set[str], features: set[str]) -> str | None:
-        words = lacking(target, tables, features)
+    def why(target: Target, events: dict[str, int], features: set[str]) -> str | None:
+        words = lacking(target, events, features)
         return words and words.en
 
-    assert why(group, {"orders"}, {"groups"}) == "the log has no table memberships"
-    assert why(group, {"memberships"}, {"orders_90d"}) == "the build has no feature groups"
-    assert why(group, {"memberships"}, set()) is None  # nothing is built yet
-    assert why(out, {"orders"}, {"contacts_90d"}) == "the log has no table responses or consents"
-    assert why(out, {"consents"}, {"contacts_90d"}) is None
-    assert why(first, {"orders"}, {"days_since_order"}) is None
+    assert why(group, {}, {"groups"}) == "the log has no table memberships"
+    assert why(group, {"memberships": 1}, {"orders_90d"}) == "the build has no feature groups"
+    assert why(group, {"memberships": 1}, set()) is None  # nothing is built yet
+    assert why(out, {}, {"contacts_90d"}) == "the log has no table responses or consents"
+    assert why(out, {"responses": 0, "consents": 1}, {"contacts_90d"}) is None
+    assert why(out, {"responses": 0}, set()) == "there are no opt-outs among the log's responses"
+    assert why(first, {"orders": 1}, {"days_since_order"}) is None
+
+
+def test_a_table_with_none_of_a_targets_events_does_not_tell_it(tmp_path: Path) -> None:
+    """Else: a log of opened mails alone is said to tell opt-outs, and training ends in `0 ones`."""
+    at, every = parse_moment("2017-06-01"), catalogue()
+    of = {"customer_id": "a", "at": at, "known_at": at}
+    orders = [{**of, "order_id": "1"}, {**of, "order_id": "2", "ref": "1"}]  # the second is a return
+    lines = [{**of, "order_id": "1", "product_id": n, "items": 1, "category": n or None} for n in ("", "TEA")]
+    said = [{**of, "response_id": kind, "kind": kind} for kind in ("open", "opt-out", "click")]
+    consent = {**of, "channel": "mail", "purpose": "marketing"}
+    consents = [{**consent, "status": status} for status in ("given", "withdrawn", "withdrawn")]
+    log = write_log(
+        tmp_path, {"orders": orders, "order_lines": lines, "responses": said, "consents": consents}
+    )
+    assert told(every["opt_out_28d"], log) == {"responses": 1, "consents": 2}
+    assert told(every["churn_28d"], log) == {"orders": 1}
+    assert told(every["category_repurchase_28d"], log) == {"order_lines": 1}
+    assert told(replace(every["category_repurchase_28d"], categories=("CHEESE",)), log) == {"order_lines": 0}
+    assert told(every["leave_group_28d"], log) == {}
 
 
 def test_what_is_trained_is_what_was_asked_for_or_what_the_shop_says() -> None:

@@ -93,6 +93,20 @@ def test_the_level_is_told_of_those_left_alone_the_holdout_and_the_contacted_apa
     assert set(told["origins"][0]) >= {"untreated", "held_out", "treated"}
     assert "level is the one to trust" in contacts_page.holdout(groups).en
     assert "no holdout in this log" in contacts_page.holdout(describe.backtest_of([step])["contacts"]).en
+    # In words, for whoever plans campaigns and has never heard of a z value.
+    said = contacts_page.came_true(groups)
+    assert said is not None
+    level = {name: f"{group['observed_over_expected'] * 100:.0f}" for name, group in groups.items()}
+    assert f"{level['untreated']} times among customers left alone, {level['held_out']} times" in said.en
+    assert "whom the policy held out (within chance)" in said.en
+    assert f"{level['treated']} times among customers contacted. The model speaks of" in said.en
+    assert f"已触达客户{level['treated']}次。" in said.zh
+    assert "reads too high" in said.en
+    assert "概率偏高" in said.zh
+    assert contacts_page.came_true({"untreated": groups["untreated"]}) is None
+    # Of an opt-out, contacts are the cause: to say that nobody was contacted would be untrue.
+    unadjusted = describe.backtest_of([step], adjusted=False)["contacts"]
+    assert "they are what brings it about" in contacts_page.holdout(unadjusted).en
 
 
 def test_risk_is_learnt_as_if_nobody_had_been_contacted() -> None:
