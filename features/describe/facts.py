@@ -76,6 +76,16 @@ class Absent:
 
 
 @dataclass(frozen=True)
+class Untimed:
+    """A table of whose `rows` some, `days`, are known by their day alone; features that ask for their hour."""
+
+    table: str
+    days: int
+    rows: int
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Consent:
     """Marketing consent of one channel, as last stated. default: without a statement; None: none, refused."""
 
@@ -104,6 +114,7 @@ class Facts:
     accounts: tuple[Account, ...]
     features: int  # declared
     absent: tuple[Absent, ...]
+    untimed: tuple[Untimed, ...]
     unread: tuple[Unread, ...]  # what of the log no feature reads
     suspicions: tuple[Suspicion, ...]
     customers: int

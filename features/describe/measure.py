@@ -14,7 +14,7 @@ import numpy as np
 
 from features import duck
 from features.definitions import catalogue
-from features.describe.absent import absent
+from features.describe.absent import absent, untimed
 from features.describe.facts import EVENTS, Account, Consent, Facts, Month, Part
 from features.describe.gaps import Gap, find_gaps
 from features.ingestion.suspicions import Suspicion, suspicions
@@ -83,6 +83,7 @@ def _facts(
         accounts=_accounts(settings, log, manifest),
         features=len(features),
         absent=absent(log, features),
+        untimed=untimed(log, features),
         unread=tuple(unread(held(log), features)),
         suspicions=odd,
         orders=sum(month.orders for month in months),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from features.describe import say
+from features.describe.absent import in_short
 from features.describe.facts import Facts
 from features.describe.say import words
 from features.describe.sheets import Sheet
@@ -246,6 +247,19 @@ def _knows(facts: Facts) -> Iterator[Finding]:
             Words(
                 "Bring in those tables if the shop has them; the models work without.",
                 "如果商店有这些数据，请导入；没有也能建模。",
+            ),
+        )  # fmt: skip
+    for some in facts.untimed:
+        yield Finding(
+            "know",
+            words(
+                "{n} of {of} {table} are known by their day alone: {features} are not known of customers who have such.",
+                "{of}条{table}中有{n}条只有日期：涉及的客户，其{features}未知。",
+                n=some.days, of=some.rows, table=say.table(some.table), features=in_short(some.features),
+            ),
+            Words(
+                "Have the time delivered too if the source has it; the models work without.",
+                "如果来源系统有时刻，请一并交付；没有也能建模。",
             ),
         )  # fmt: skip
     if facts.contacts and facts.with_propensity < facts.contacts:
