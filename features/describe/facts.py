@@ -106,7 +106,8 @@ class Facts:
     currency: str
     starts_at: datetime
     complete_until: datetime
-    begins: date  # by its end one order in a thousand had come: later than `starts_at` if that is an odd row
+    begins: date  # of the first order; later than `starts_at` if odd rows are before it (see `_first`)
+    early: int  # orders before `begins`
     days: int  # dates in the shop's zone from `begins` to the last that is whole
     parts: tuple[Part, ...]
     months: tuple[Month, ...]

@@ -33,12 +33,18 @@ class Sheet:
 
 
 def states(facts: Facts) -> Words:
-    """What the log states of itself."""
+    """What the log states of itself; the days that are counted begin where it says that orders do."""
+    start = say.moment(facts.starts_at, facts.zone)
+    if facts.early:
+        start = words(
+            "{begins} ({n} before, from {first} on)", "{begins}（此前另有{n}，始于{first}）",
+            begins=say.day(facts.begins), n=say.count(facts.early, "odd one", "个异常订单"), first=start,
+        )  # fmt: skip
     return words(
         "{sources}. Orders from {start}, complete until {end}; days are those of {zone}, money is in {currency}. Log {log}.",
         "{sources}。订单始于{start}，数据完整至{end}；日期按{zone}时区，金额单位{currency}。日志 {log}。",
         sources=", ".join(sorted({part.source for part in facts.parts})),
-        start=say.moment(facts.starts_at, facts.zone), end=say.moment(facts.complete_until, facts.zone),
+        start=start, end=say.moment(facts.complete_until, facts.zone),
         zone=facts.zone, currency=facts.currency, log=facts.log,
     )  # fmt: skip
 
