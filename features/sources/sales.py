@@ -4,6 +4,9 @@ from features.sources.declared import Declared
 from features.sources.raw import quoted
 from features.tables import TABLES
 
+# Rows of which nothing is lost: all they say is in an earlier row's. How that begins, and what it says.
+JOINED = "joined to"
+JOINED_ORDER = f"{JOINED} the order that an earlier row began: nothing is lost"
 AT_ONCE = "INTERVAL 1 HOUR"  # a return this soon is a cancellation: nothing can have been shipped
 RETURNED = (
     f"CASE WHEN ref = 'unknown' THEN 'a return without an earlier order that it fits' "
@@ -60,7 +63,7 @@ def read_orders(declared: Declared, whole: bool) -> str:
                    CASE WHEN _ok AND _adds THEN _amount ELSE amount END AS amount,
                    CASE WHEN _ok AND _adds THEN _discount ELSE discount END AS discount,
                    CASE WHEN _ok AND _adds THEN _known ELSE known_at END AS known_at,
-                   CASE WHEN _later THEN 'added to the order that an earlier row began' ELSE _aside END AS _aside,
+                   CASE WHEN _later THEN '{JOINED_ORDER}' ELSE _aside END AS _aside,
                    CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
                         ELSE _note END AS _note,
                    _ok AND NOT _later AS _ok)

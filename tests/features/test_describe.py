@@ -275,7 +275,7 @@ def test_a_row_with_an_impossible_date_makes_no_gap_of_decades_and_no_endless_pa
 
 
 def test_a_shop_that_starts_slowly_begins_with_its_first_order(home: Settings) -> None:
-    """Else its first months are cut off, its first customers are called slips, and two beginnings are told."""
+    """Else its first months are cut off, its first orders are called slips, and two beginnings are told."""
     slow = [order(900_000 + n, f"s{n}", START + n * 60 * DAY, "5") for n in range(5)]
     later = [row | {"at": (at := row["at"] + 300 * DAY), "known_at": at} for row in steady(500, 600)]
     facts = described(home, {"orders": [*slow, *later]}, 800)

@@ -68,7 +68,7 @@ def test_a_mapping_of_that_name_is_replaced_only_when_told(shop: Path) -> None:
 
 
 def test_a_reading_to_fill_in_is_a_proposal_and_is_written_once(shop: Path) -> None:
-    """Else a script that proposes stops at the one file that a person must look at, or piles its comments up."""
+    """Else a script stops at the one file that a person must look at, or its comments pile up."""
     toml = shop / "shop" / "shop.toml"
     text = "member,group\n" + "".join(f"c{n % 9},G{n % 3}\n" for n in range(36))
     (shop / "data" / "groups.csv").write_text(text)
