@@ -122,6 +122,7 @@ MAPPING = """\
 # optional = true                   # no such file is no error
 # add_up = true                     # an order id that comes several times is one order: its rows are added up
 # once = true                       # a row that is there again, the same in every column, counts once
+# zone = "Europe/London"            # of this reading's times alone; or { column = "tz" }, of each row's
 # known = "start"                   # of a day without a time: known when it begins; default "end"
 # [mapping.web.read.columns]
 # order_id = { join = ["till", "no"], separator = "-" }  # an id made of several columns
