@@ -44,6 +44,10 @@ def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
             problems.append(f"feature {name}: its Chinese words are {feature.words.zh!r}")
         if feature.unit not in UNITS:
             problems.append(f"feature {name}: unit {feature.unit!r} is none of {', '.join(sorted(UNITS))}")
+        if re.search(r"\bhour\s*\(|extract\s*\(\s*hour", feature.where or "", re.IGNORECASE):
+            problems.append(
+                f"feature {name}: write `hour` in its condition: local_at is 00:00 where only a day is known"
+            )
         if feature.unit == "channel" and feature.vocabulary != tuple(CHANNELS):
             problems.append(f"feature {name}: its unit is channel, so its vocabulary must be CHANNELS")
     return problems

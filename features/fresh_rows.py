@@ -120,6 +120,9 @@ class _Part:
                 place = file.metadata.schema.names.index("customer_id")
                 groups = [g for g in groups if self._may_hold(file.metadata.row_group(g).column(place))]
             rows = file.read_row_groups(groups, schema.names)
+        for column in set(schema.names) - set(rows.column_names):  # of a log from before the table had it
+            rows = rows.append_column(column, pa.nulls(len(rows)))
+        rows = rows.select(schema.names)
         if "customer_id" in schema.names:
             ids = rows["customer_id"].cast(pa.string())
             rows = rows.filter(pc.is_in(ids, pa.array(self._ids, pa.string())))

@@ -30,11 +30,15 @@ _COMPUTED = Words("Computed from other features", "由其他特征计算")
 
 @dataclass(frozen=True)
 class Listed:
-    """One feature as it is listed. lacking: tables that it needs and the log has not; None without a log."""
+    """One feature as it is listed.
+
+    lacking: tables that it needs and the log has not; None without a log. remark: what else the log lacks.
+    """
 
     feature: Feature
     tables: frozenset[str]
     lacking: tuple[str, ...] | None
+    remark: Words | None = None
 
     @property
     def unit(self) -> Words:
@@ -47,7 +51,7 @@ class Listed:
         if self.lacking is None:
             return Words("no log yet", "尚无日志")
         if not self.lacking:
-            return Words("yes", "可用")
+            return self.remark or Words("yes", "可用")
         return Words(f"lacks {', '.join(self.lacking)}", f"缺少{'、'.join(self.lacking)}")
 
 
@@ -57,17 +61,19 @@ def listed(
     find: str = "",
     table: str | None = None,
     available: bool = False,
+    remarks: Mapping[str, Words] | None = None,
 ) -> list[Listed]:
     """The features in their order. of_log: the log's tables, if there is a log.
 
     find: words that must all be in the name, the words of either language, the unit or what it is computed
     from. table: only those that need it. available: only those that the log lets be computed.
+    remarks: on features, see `Listed`.
     """
     rows = []
     for feature in features.values():
         needed = tables_of(feature, features)
         lacking = None if of_log is None else tuple(sorted(needed - set(of_log)))
-        row = Listed(feature, needed, lacking)
+        row = Listed(feature, needed, lacking, (remarks or {}).get(feature.name))
         text = " ".join((feature.name, *feature.words, *row.unit, feature.source)).lower()
         if (
             all(word in text for word in find.lower().split())

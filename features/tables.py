@@ -31,12 +31,16 @@ class Table:
     rules: tuple[tuple[str, str], ...] = ()
 
 
-_EVENT = {
+_CUSTOMER = {
     "customer_id": Column("text"),
     "at": Column("moment"),
     "known_at": Column("moment"),
 }
+# "day": of `at` only the day is known, its time means nothing; null: the time is known too.
+PRECISION = "precision"
+_EVENT = {**_CUSTOMER, PRECISION: Column("text", required=False)}
 _KNOWN = ("known before it happened", 'known_at >= "at"')
+_PRECISE = ("unknown precision", f"{PRECISION} is null or {PRECISION} = 'day'")
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -44,14 +48,14 @@ TABLES: dict[str, Table] = {
         Table(
             "customers",
             ("customer_id",),
-            {**_EVENT, "attributes": Column("map", required=False)},
+            {**_CUSTOMER, "attributes": Column("map", required=False)},
             (_KNOWN,),
         ),
         Table(
             "identities",
             # A source's id given to two customers says that the two are one person (ingestion/people.py).
             ("source", "source_id", "customer_id"),
-            {"source": Column("text"), "source_id": Column("text"), **_EVENT},
+            {"source": Column("text"), "source_id": Column("text"), **_CUSTOMER},
             (_KNOWN,),
         ),
         Table(
@@ -76,7 +80,7 @@ TABLES: dict[str, Table] = {
                 "discount": Column("money"),  # taken off the price, by anyone
                 "ref": Column("text", required=False),  # the order that this one returns or corrects
             },
-            (_KNOWN, ("negative money without a ref", "amount >= 0 or ref is not null")),
+            (_KNOWN, _PRECISE, ("negative money without a ref", "amount >= 0 or ref is not null")),
         ),
         Table(
             "order_lines",
@@ -98,6 +102,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("neither quantity nor money", "items <> 0 or measure <> 0 or amount <> 0 or discount <> 0"),
                 ("negative discount", "discount >= 0 and coupon >= 0"),
             ),
@@ -117,6 +122,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("propensity outside (0, 1]", "propensity is null or (propensity > 0 and propensity <= 1)"),
             ),
         ),
@@ -132,6 +138,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown kind of response", "kind in ('open', 'click', 'redeem', 'buy', 'opt-out')"),
             ),
         ),
@@ -149,6 +156,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 (
                     "unknown kind of interaction",
                     "kind in ('visit', 'view', 'cart', 'comment', 'live', 'login')",
@@ -168,6 +176,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown kind of membership", "kind in ('group', 'staff')"),
                 ("neither joined nor left", "change in ('joined', 'left')"),
             ),
@@ -186,6 +195,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown kind of case", "kind in ('complaint', 'return', 'question')"),
                 ("neither opened nor closed", "change in ('opened', 'closed')"),
             ),
@@ -202,6 +212,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown kind of survey", "kind in ('satisfaction', 'nps')"),
                 (
                     "score outside its scale",
@@ -221,6 +232,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown origin of a tag", "origin in ('imported', 'derived')"),
                 ("neither set nor removed", "change in ('set', 'removed')"),
             ),
@@ -237,6 +249,7 @@ TABLES: dict[str, Table] = {
             },
             (
                 _KNOWN,
+                _PRECISE,
                 ("unknown purpose of consent", "purpose in ('marketing', 'service', 'automation')"),
                 ("neither granted nor withdrawn", "status in ('granted', 'withdrawn')"),
             ),
@@ -245,7 +258,7 @@ TABLES: dict[str, Table] = {
             "scores",
             ("customer_id", "name", "known_at"),
             {
-                **_EVENT,
+                **_CUSTOMER,
                 "name": Column("text"),  # of an external score or attribute, as its table calls it
                 "value": Column("real", required=False),  # of a number
                 "label": Column("text", required=False),  # of a category
@@ -271,5 +284,12 @@ TABLES: dict[str, Table] = {
     )
 }
 
-# No columns of a table, but of every event, in the shop's zone: hour 0 to 23, weekday Monday 1 to Sunday 7.
-LOCAL = {"hour": "hour(local_at)", "weekday": "isodow(local_at)"}
+# No columns of a table, but of every event, in the shop's zone: hour 0 to 23, null where only the day is
+# known; weekday Monday 1 to Sunday 7.
+LOCAL = ("hour", "weekday")
+
+
+def hour_of(table: str) -> str:
+    """SQL over an event with `local_at`: its hour, as `LOCAL` says."""
+    known = f"CASE WHEN {PRECISION} IS NULL THEN hour(local_at) END"
+    return known if PRECISION in TABLES[table].columns else "hour(local_at)"

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from features.definitions import catalogue, feature_hash
+from features.describe.absent import remarks
 from features.errors import LogError, UsageError
 from features.files import write_atomically
 from features.listing import Listed, listed, page
@@ -25,11 +26,18 @@ def list_features(
     """The declared features that were asked for, one a row; or one JSON object a line, with hashes."""
     if of_table is not None and of_table not in TABLES:
         raise UsageError(f"there is no table {of_table!r} in the log; there are: {', '.join(TABLES)}")
-    shop, tables = shop_of(settings), _tables(settings)
-    if available and tables is None:
+    shop, log = shop_of(settings), _log(settings)
+    if available and log is None:
         Log.open(settings)  # says what is lacking
     features = catalogue(shop.declared("FEATURES"))
-    rows = listed(features, tables, find, of_table, available)
+    rows = listed(
+        features,
+        log.tables if log else None,
+        find,
+        of_table,
+        available,
+        remarks(log, features) if log else None,
+    )
 
     def tell(words: Words) -> Text:
         return Text(words.zh if language == "zh" else words.en)
@@ -59,20 +67,22 @@ def _json(row: Listed, hash: str) -> dict[str, object]:
         "source": feature.source,
         "tables": sorted(row.tables),
         "lacking": row.lacking,
+        "remark": row.remark and row.remark.en,
     }
 
 
 def write_page(settings: Settings, out: Path) -> str:
     """Write the page of all features; say so."""
-    shop = shop_of(settings)
-    rows = listed(catalogue(shop.declared("FEATURES")), _tables(settings))
+    shop, log = shop_of(settings), _log(settings)
+    features = catalogue(shop.declared("FEATURES"))
+    rows = listed(features, log.tables if log else None, remarks=remarks(log, features) if log else None)
     write_atomically(out, page(shop.name, rows).encode())
     return f"{len(rows)} features: {out}"
 
 
-def _tables(settings: Settings) -> frozenset[str] | None:
-    """The log's tables; None if nothing was ingested yet: declarations can be read all the same."""
+def _log(settings: Settings) -> Log | None:
+    """The log; None if nothing was ingested yet: declarations can be read all the same."""
     try:
-        return Log.open(settings).tables
+        return Log.open(settings)
     except LogError:
         return None

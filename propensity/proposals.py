@@ -1,5 +1,6 @@
 """What `propensity ingest --propose` writes, and where."""
 
+import re
 from pathlib import Path
 
 import click
@@ -32,8 +33,11 @@ def write_proposal(files: list[Path], out: Path | None, force: bool, dry_run: bo
         )
         return
     before = out.read_text("utf-8") if out.exists() else HEAD
+    if proposal.toml.strip() in before:
+        click.echo("nothing is new: what is left open stands there already")
+        return
     for name in proposal.names:
-        if f"[mapping.{name}]" not in before or name in proposal.added:
+        if not re.search(rf"(?m)^\s*\[mapping\.{name}\]", before) or name in proposal.added:
             continue
         if not force:
             raise UsageError(

@@ -191,10 +191,12 @@ def show_rejects(reasons: list[Reason]) -> None:
 
 
 def _fate(count: Count) -> str:
+    from features.sources.sales import JOINED
+
     if count.accepted:
         return f"accepted, {count.what}" if count.what else "accepted"
     if count.aside:
-        told = count.what.startswith(("mended", "not mended", "erased"))
+        told = count.what.startswith(("mended", "not mended", "erased", JOINED))
         return count.what if told else f"left out: {count.what}"
     return f"[red]rejected: {count.what}[/red]"
 

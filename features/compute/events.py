@@ -17,7 +17,7 @@ from features.errors import FeatureError
 from features.moments import DAY_US, offsets_of
 from features.rules import Float64
 from features.shop import Shop
-from features.tables import TABLES
+from features.tables import LOCAL, PRECISION, TABLES, hour_of
 
 Int64 = NDArray[np.int64]
 
@@ -53,7 +53,10 @@ class Events:
             self.days = (self.local // DAY_US).astype(np.int32)
             local_at = pa.array(self.local).view(pa.timestamp("us"))
             rows = rows.append_column("local_at", local_at)
-        self.holds = conditions(rows, features, shop)
+        self.timed: NDArray[np.bool_] | None = None  # of each event whether its hour is known; None: of all
+        if PRECISION in rows.column_names and rows[PRECISION].null_count < len(rows):
+            self.timed = rows[PRECISION].is_null().to_numpy()
+        self.holds, self.open = conditions(rows, features, shop)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -85,11 +88,12 @@ class Events:
         edges = kernel.edges(offsets, spans, len(grid))
         for key, (data, beside) in self.passes.items():
             here, m = self.wanted[key], len(grid)
-            if key.kind == "history":
-                yield from self._history(key, offsets, spans, grid)
-                continue
             lengths = self.lengths[key]
             which = np.searchsorted(self.windows, lengths)
+            if key.kind == "history":
+                for name, found in self._history(key, offsets, spans, grid):
+                    yield name, self._known(key, found[None], offsets, spans, edges, which)[0]
+                continue
             windows = self.windows[which]
             if key.kind in ("count", "sum"):
                 values = kernel.sums(offsets, spans, *edges, which, data, beside)
@@ -101,8 +105,18 @@ class Events:
                 values = kernel.lasts(*events, grid, windows, data)
             else:
                 values = beside[kernel.modes(*events, self.by_at, grid, windows, data, len(beside))]
+            values = self._known(key, values, offsets, spans, edges, which)
             for name, feature in here.items():
                 yield name, values[lengths.index(_length(feature))]
+
+    def _known(
+        self, key: Input, values: Float64, offsets: Int64, spans: NDArray[np.uint32], edges: Any, which: Any
+    ) -> Float64:
+        """The values, null where an event in the window may belong to them or not: nobody knows its hour."""
+        if key.where not in self.open:
+            return values
+        doubtful = kernel.sums(offsets, spans, *edges, which, self.open[key.where], 1.0) > 0
+        return np.where(doubtful, np.nan, values)
 
     def _history(
         self, key: Input, offsets: Int64, spans: NDArray[np.uint32], grid: Int64
@@ -144,7 +158,7 @@ class Events:
         if key.column == "":
             codes = self.days - self.days.min() if len(self.days) else self.days
         elif self._is_local(key.column):
-            codes = self._exact(key.column, 0).astype(np.int32)
+            codes = self._exact(key.column, -1).astype(np.int32)
         else:
             codes, _ = _codes(self.rows[key.column])
         return np.where(self._where(key), codes, -1).astype(np.int32, copy=False)
@@ -165,12 +179,13 @@ class Events:
         return np.where(self._where(key), numbers, np.nan)
 
     def _is_local(self, column: str) -> bool:
-        return column in ("hour", "weekday")
+        return column in LOCAL
 
     def _exact(self, column: str, null: int) -> Int64:
         """A column of money (in minor units) or whole numbers as int64."""
         if column == "hour":
-            return self.local // (DAY_US // 24) % 24
+            hours = self.local // (DAY_US // 24) % 24
+            return hours if self.timed is None else np.where(self.timed, hours, null)
         if column == "weekday":
             return (self.days.astype(np.int64) + 3) % 7 + 1  # 1970-01-01 was a Thursday
         values = self.rows[column].combine_chunks()
@@ -224,29 +239,42 @@ def local(at: Int64, shop: Shop) -> Int64:
 
 def conditions(
     rows: pa.Table, features: Mapping[str, Feature], shop: Shop
-) -> dict[str | None, NDArray[np.bool_]]:
-    """Where each feature's condition holds, row by row; null counts as false.
+) -> tuple[dict[str | None, NDArray[np.bool_]], dict[str | None, NDArray[np.bool_]]]:
+    """Where each feature's condition holds, row by row; and, of conditions on the hour, where that is open.
+
+    Null counts as false, but where the hour is not known and decides: there nobody knows. Only conditions
+    that are open somewhere are among the latter. features: of one table.
 
     FeatureError names the feature whose condition cannot be read, where it is declared, and what DuckDB said.
     """
     wheres = [feature.where for feature in features.values()]
     result: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(rows), np.bool_)}
+    unknown: dict[str | None, NDArray[np.bool_]] = {}
     named = {f"c{n}": where for n, where in enumerate(dict.fromkeys(w for w in wheres if w))}
     if named:
         used = plan.words(named.values())
+        table = next(feature.table for feature in features.values())
+        assert table is not None
+        if used & {*LOCAL}:
+            used |= {"local_at", PRECISION}
         relation = rows.select([c for c in rows.column_names if c in used] or rows.column_names[:1])
         connection = duck.shared()
-        connection.register("events", relation)
+        connection.register("rows", relation)
+        local = f", {hour_of(table)} AS hour, isodow(local_at) AS weekday" if used & {*LOCAL} else ""
+        connection.execute(f"CREATE TEMP VIEW events AS SELECT *{local} FROM rows")
         select = ", ".join(f"({where}) AS {name}" for name, where in named.items())
         try:
-            found = connection.sql(f"SELECT {select} FROM events").fetchnumpy()
+            found = connection.sql(f"SELECT {select} {', hour' if local else ''} FROM events").fetchnumpy()
         except duckdb.Error:
             raise _unreadable(connection, features, shop) from None
         finally:
             connection.close()
         for name, where in named.items():
             result[where] = np.ma.filled(found[name], False).astype(np.bool_, copy=False)
-    return result
+            if "hour" in plan.words([where]) and "hour" in found:
+                open_ = np.ma.getmaskarray(found[name]) & np.ma.getmaskarray(found["hour"])
+                unknown |= {where: open_} if open_.any() else {}
+    return result, unknown
 
 
 def _unreadable(

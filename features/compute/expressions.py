@@ -4,13 +4,13 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 
-import numba
 import numpy as np
 
+from features.compute.jit import ufunc
 from features.rules import Float64, number
 
 
-@numba.vectorize(["float64(float64, float64)"], cache=True)  # type: ignore[untyped-decorator]
+@ufunc("float64(float64, float64)")
 def _divide(a: float, b: float) -> float:
     """As `rules` divides, in one pass."""
     return np.nan if b == 0 else a / b

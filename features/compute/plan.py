@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from features.definitions import Feature
 from features.errors import FeatureError
-from features.tables import LOCAL, TABLES, Type
+from features.tables import LOCAL, PRECISION, TABLES, Type
 
 _EVENT = ("customer_id", "at", "known_at")
 _NUMBERS: dict[str, tuple[Type, ...]] = {
@@ -67,12 +67,14 @@ def columns(table: str, features: Mapping[str, Feature]) -> list[str]:
     needed = {feature.column for feature in features.values()}
     needed |= {*_EVENT, "until"} if table == "calendar" else {*_EVENT}
     said = words(feature.where for feature in features.values())
+    if "hour" in needed | said:
+        needed = {*needed, PRECISION}
     return [column for column in TABLES[table].columns if column in needed or column in said]
 
 
 def needs_local(features: Mapping[str, Feature]) -> bool:
     """Whether any of them reads the shop's own time of an event."""
-    return "local_at" in words(f.where for f in features.values()) or any(
+    return bool({"local_at", *LOCAL} & words(f.where for f in features.values())) or any(
         f.measure == "days" or f.measure.startswith("gap") or f.column in LOCAL for f in features.values()
     )
 

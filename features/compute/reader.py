@@ -103,6 +103,8 @@ class _File:
         others = [column for column in self.types if column not in money]
         with pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=text) as file:
             rows = file.read_row_groups(groups, columns=others, use_threads=False)
+        for column in set(others) - set(rows.column_names):  # of a log from before the table had it
+            rows = rows.append_column(column, pa.nulls(len(rows), pa.string()).dictionary_encode())
         if money:
             read = self._money(groups, money)
             for column in money:

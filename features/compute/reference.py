@@ -17,6 +17,7 @@ from features import duck
 from features.definitions import CALENDAR, Feature
 from features.log import Log
 from features.shop import Shop
+from features.tables import PRECISION, hour_of
 
 Event = dict[str, Any]
 
@@ -52,10 +53,14 @@ def one(
                 e
                 for e in events[feature.table]
                 if max(e["at"], e["known_at"]) <= moment
-                and (feature.where is None or e[feature.where])
                 and (feature.window is None or e["at"] > moment - timedelta(days=feature.window))
             ]
-            values[name] = measure(feature, known, moment)
+            holds = [True if feature.where is None else e[feature.where] for e in known]
+            values[name] = (
+                math.nan
+                if None in holds
+                else measure(feature, [e for e, here in zip(known, holds, strict=True) if here], moment)
+            )
     for name, feature in features.items():
         if feature.expression is not None:
             try:
@@ -153,18 +158,26 @@ def _events(
     table: str,
     features: Mapping[str, Feature],
 ) -> list[Event]:
-    """Rows of a table, each with its local `day` and the truth of every condition that a feature puts."""
+    """Rows of a table, each with its local `day` and the truth of every condition that a feature puts.
+
+    None: not known, for it asks for the hour of a row of which only the day is known.
+    """
     wheres = {f.where for f in features.values() if f.table == table and f.where}
-    conditions = "".join(f""", coalesce({where}, false) AS "{where}" """ for where in sorted(wheres))
+    conditions = "".join(
+        f""", coalesce({where}, CASE WHEN {"hour IS NOT NULL" if "hour" in where else "true"} THEN false END)
+              AS "{where}" """
+        for where in sorted(wheres)
+    )
     connection.register("rows", log.read(table))
     relation = connection.sql(
         f"""SELECT *{conditions} FROM
-            (SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at FROM rows)"""
+            (SELECT *, {hour_of(table)} AS hour, isodow(local_at) AS weekday
+             FROM (SELECT *, "at" AT TIME ZONE '{shop.zone.key}' AS local_at FROM rows))"""
     )
     events: list[Event] = relation.to_arrow_table().to_pylist()
     for event in events:
         day: date = event["at"].astimezone(shop.zone).date()
         event["day"] = day
-        event["hour"] = event["at"].astimezone(shop.zone).hour
+        event["hour"] = None if event.get(PRECISION) else event["at"].astimezone(shop.zone).hour
         event["weekday"] = day.isoweekday()
     return events

@@ -20,7 +20,7 @@ def values(rows: pa.Table, features: Mapping[str, Feature], grid: Int64, shop: S
     m = grid[:, None]
     at, known, until = (microseconds(rows[c]) for c in ("at", "known_at", "until"))
     rows = rows.append_column("local_at", pa.array(local(at, shop)).view(pa.timestamp("us")))
-    holds = conditions(rows, features, shop)
+    holds, _ = conditions(rows, features, shop)
     result: dict[str, Float64] = {}
     for name, feature in features.items():
         here = (known <= m) & holds[feature.where]

@@ -3,6 +3,8 @@
 Semantics, for a customer at a moment m (`reference.py` computes exactly this, slowly):
 * An event is known at m if `max(at, known_at) <= m`, and in a window of w days if also `at > m - w x 24 h`.
 * No event: counts and sums are 0, a true zero. A measure that then has no meaning is null (NaN), never 0.
+* An event of which only the day is known has no hour. A condition on the hour that it decides is then not known,
+  and with such an event in the window neither is the feature: null. Other measures of the hour leave it out.
 * Money is summed in minor units and given in the shop's currency. A day is a date in the shop's zone.
 """
 
@@ -19,7 +21,7 @@ from features.errors import FeatureError
 from features.tables import LOCAL, TABLES
 from features.words import Words
 
-KERNEL_VERSION = 2  # raise whenever the kernel would give another number for the same declaration
+KERNEL_VERSION = 3  # raise whenever the kernel would give another number for the same declaration
 WINDOWS = (7, 30, 90, 365)  # days
 
 Measure = Literal[
@@ -52,7 +54,8 @@ class Feature:
     """One feature.
 
     table, column: of the customer log, or `hour` and `weekday` of an event. where: a condition on one row,
-    in SQL; `local_at` is the event's time in the shop's zone; null counts as false. window: days, None for
+    in SQL, of those too; `local_at` is the event's time in the shop's zone, which is 00:00 where only its day
+    is known; null counts as false. window: days, None for
     all of known history. vocabulary: for mode and last of text, the values in the order of their codes 0, 1,
     ...; other values are left out. expression: + - * /, min(a, b) and max(a, b) over other features' names
     and numbers; a division by zero or a null gives null.

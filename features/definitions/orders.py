@@ -23,7 +23,7 @@ FEATURES: tuple[Feature, ...] = (
         ("stores", "Different stores", "光顾门店数", "stores", "distinct", "store_id", _BOUGHT, WINDOWS),
         ("order_channels", "Different channels ordered through", "下单渠道数", "channels", "distinct", "channel", _BOUGHT, _LONG),
         ("weekend_orders", "Weekend orders", "周末订单数", "orders", "count", None, "isodow(local_at) >= 6 and ref is null", WINDOWS),
-        ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", None, "hour(local_at) >= 17 and ref is null", WINDOWS),
+        ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", None, "hour >= 17 and ref is null", WINDOWS),
         ("order_hour", "Usual hour of ordering", "常下单时段", "hour", "mode", "hour", _BOUGHT, _YEAR),
         ("order_weekday", "Usual weekday of ordering", "常下单星期", "weekday", "mode", "weekday", _BOUGHT, _YEAR),
         ("returns", "Returns", "退货单数", "orders", "count", None, _RETURNED, _LONG),

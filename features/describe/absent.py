@@ -1,20 +1,22 @@
 """Which features a log cannot feed, by the table or the column that it lacks; and their names in short."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow.parquet as pq
 
-from features.compute.engine import available
 from features.definitions import Feature
-from features.describe.facts import Absent
+from features.describe import say
+from features.describe.facts import Absent, Untimed
 from features.log import Log
-from features.tables import TABLES
+from features.tables import PRECISION, TABLES
+from features.words import Words
+
+HOUR = "hour"  # of an event: a table of which only days are known lacks it, as if it were a column
 
 
-def absent(log: Log, features: dict[str, Feature]) -> tuple[Absent, ...]:
+def absent(log: Log, features: Mapping[str, Feature]) -> tuple[Absent, ...]:
     """Which features will be missing or empty, each under the first table or column that it lacks."""
-    known = available(log, features)
     empty = {table: _empty_columns(log, table) for table in log.tables}
     groups: dict[tuple[str, str | None], list[str]] = {}
 
@@ -23,31 +25,76 @@ def absent(log: Log, features: dict[str, Feature]) -> tuple[Absent, ...]:
             return next(filter(None, (lacks(features[name]) for name in feature.inputs)), None)
         if feature.table not in log.tables:
             return feature.table, None
-        # What is only asked to be null (`ref is null`: no return) may be so in every row, and nothing is lost.
-        where = re.sub(r"'[^']*'|\w+ is null", "", feature.where or "")
-        lacking = ({feature.column or ""} | set(re.findall(r"\w+", where))) & empty[feature.table]
+        lacking = _read(feature) & empty[feature.table]
         return (feature.table, min(lacking)) if lacking else None
 
     for name, feature in features.items():
         lacking = lacks(feature)
         if lacking is not None:
             groups.setdefault(lacking, []).append(name)
-    assert all(name not in known for (_, column), names in groups.items() if column is None for name in names)
     return tuple(Absent(table, column, tuple(names)) for (table, column), names in groups.items())
 
 
+def untimed(log: Log, features: Mapping[str, Feature]) -> tuple[Untimed, ...]:
+    """Tables of which some events, not all, are known by their day alone; and the features that ask for hours."""
+
+    def asks(feature: Feature, table: str) -> bool:
+        if feature.table is None:
+            return any(asks(features[name], table) for name in feature.inputs)
+        return feature.table == table and HOUR in _read(feature)
+
+    found = []
+    for table in sorted(log.tables):
+        filled, rows = _filled(log, table)
+        if 0 < filled.get(PRECISION, 0) < rows:
+            names = tuple(name for name, feature in features.items() if asks(feature, table))
+            found.append(Untimed(table, filled[PRECISION], rows, names))
+    return tuple(one for one in found if one.features)
+
+
+def remarks(log: Log, features: Mapping[str, Feature]) -> dict[str, Words]:
+    """feature -> why it is empty although its table is there, or not known of some customers."""
+    said: dict[str, Words] = {}
+    for one in untimed(log, features):
+        of = say.words(
+            "not known where only the day is ({n} of {of} {table})",
+            "仅有日期时未知（{of}条{table}中的{n}条）",
+            n=one.days, of=one.rows, table=say.table(one.table),
+        )  # fmt: skip
+        said |= dict.fromkeys(one.features, of)
+    for lacking in absent(log, features):
+        if lacking.column is not None:
+            of = say.lacking(lacking.table, lacking.column)
+            said |= dict.fromkeys(lacking.features, say.words("empty: no {of}", "为空：没有{of}", of=of))
+    return said
+
+
+def _read(feature: Feature) -> set[str]:
+    """The columns that a feature of a table reads, and more words of its condition."""
+    # What is only asked to be null (`ref is null`: no return) may be so in every row, and nothing is lost.
+    where = re.sub(r"'[^']*'|\w+ is null|\bhour\s*\(", "", feature.where or "")
+    return {feature.column or ""} | set(re.findall(r"\w+", where))
+
+
 def _empty_columns(log: Log, table: str) -> set[str]:
-    """Columns without a value in any row, by the files' own statistics."""
-    filled: set[str] = set()
+    """Columns without a value in any row; the hour, where only days are known."""
+    filled, rows = _filled(log, table)
+    empty = {column for column in TABLES[table].columns if not filled.get(column)}
+    return empty | ({HOUR} if filled.get(PRECISION) == rows else set())
+
+
+def _filled(log: Log, table: str) -> tuple[dict[str, int], int]:
+    """Column -> in how many rows it has a value, by the files' own statistics; and how many rows there are."""
+    filled: dict[str, int] = {}
+    rows = 0
     for path in log.paths(table):
-        metadata = pq.ParquetFile(path).metadata
-        for group in range(metadata.num_row_groups):
-            for place in range(metadata.num_columns):
-                column = metadata.row_group(group).column(place)
-                statistics = column.statistics
-                if statistics is None or statistics.null_count < metadata.row_group(group).num_rows:
-                    filled.add(column.path_in_schema.split(".")[0])
-    return set(TABLES[table].columns) - filled
+        metadata = pq.read_metadata(path)
+        rows += metadata.num_rows
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                name, known = column.path_in_schema.split(".")[0], column.statistics
+                filled[name] = filled.get(name, 0) + group.num_rows - (known.null_count if known else 0)
+    return filled, rows
 
 
 def in_short(names: Iterable[str]) -> str:

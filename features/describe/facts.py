@@ -76,6 +76,16 @@ class Absent:
 
 
 @dataclass(frozen=True)
+class Untimed:
+    """A table of whose `rows` some, `days`, are known by their day alone; features that ask for their hour."""
+
+    table: str
+    days: int
+    rows: int
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Consent:
     """Marketing consent of one channel, as last stated. default: without a statement; None: none, refused."""
 
@@ -96,7 +106,8 @@ class Facts:
     currency: str
     starts_at: datetime
     complete_until: datetime
-    begins: date  # by its end one order in a thousand had come: later than `starts_at` if that is an odd row
+    begins: date  # of the first order; later than `starts_at` if odd rows are before it (see `_first`)
+    early: int  # orders before `begins`
     days: int  # dates in the shop's zone from `begins` to the last that is whole
     parts: tuple[Part, ...]
     months: tuple[Month, ...]
@@ -104,6 +115,7 @@ class Facts:
     accounts: tuple[Account, ...]
     features: int  # declared
     absent: tuple[Absent, ...]
+    untimed: tuple[Untimed, ...]
     unread: tuple[Unread, ...]  # what of the log no feature reads
     suspicions: tuple[Suspicion, ...]
     customers: int

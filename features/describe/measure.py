@@ -14,7 +14,7 @@ import numpy as np
 
 from features import duck
 from features.definitions import catalogue
-from features.describe.absent import absent
+from features.describe.absent import absent, untimed
 from features.describe.facts import EVENTS, Account, Consent, Facts, Month, Part
 from features.describe.gaps import Gap, find_gaps
 from features.ingestion.suspicions import Suspicion, suspicions
@@ -26,6 +26,7 @@ from features.tables import TABLES
 from features.unread import held, unread
 
 MEMORY = "2GB"
+PAUSE = 92  # days without an event, after which the few before are no slow start
 Progress = Callable[[str, int, int], None]
 
 
@@ -67,7 +68,7 @@ def _facts(
     odd: tuple[Suspicion, ...],
 ) -> Facts:
     features = catalogue(shop.declared("FEATURES"))
-    months, orders = counting.months(), counting.orders()
+    months, orders, (begins, early) = counting.months(), counting.orders(), counting.begins()
     return Facts(
         shop=shop.name,
         log=log.fingerprint,
@@ -75,14 +76,16 @@ def _facts(
         currency=str(log.shop["currency"]),
         starts_at=log.starts_at,
         complete_until=log.complete_until,
-        begins=counting.begins(),
-        days=max(0, (counting.day(log.complete_until) - counting.begins()).days),
+        begins=begins,
+        early=early,
+        days=max(0, (counting.day(log.complete_until) - begins).days),
         parts=tuple(parts),
         months=months,
         gaps=tuple(sorted(gaps, key=lambda gap: (gap.first, gap.table, gap.source))),
         accounts=_accounts(settings, log, manifest),
         features=len(features),
         absent=absent(log, features),
+        untimed=untimed(log, features),
         unread=tuple(unread(held(log), features)),
         suspicions=odd,
         orders=sum(month.orders for month in months),
@@ -118,8 +121,8 @@ class _Counting:
         """A moment's date in the zone of the log."""
         return moment.astimezone(self.zone).date()
 
-    def begins(self) -> date:
-        """The first day of orders, as `_first` says."""
+    def begins(self) -> tuple[date, int]:
+        """The first day of orders, and how many are before it, as `_first` says."""
         sold = f"SELECT local_at::DATE AS day, count(*) FROM {self.table('orders')} WHERE ref IS NULL"
         return _first(dict(self.rows(f"{sold} GROUP BY day ORDER BY day")))
 
@@ -152,7 +155,7 @@ class _Counting:
         """Gaps between the day after the first event and `until`: the first day may have begun late."""
         if table not in (*EVENTS, "order_lines") or not days:
             return []
-        start = _first(days) + timedelta(days=1)
+        start = _first(days)[0] + timedelta(days=1)
         length = (self.day(until) - start).days  # the day of `until` is not wholly in the log
         if length <= 0:
             return []
@@ -200,7 +203,7 @@ class _Counting:
                           WHERE ref IS NULL GROUP BY customer_id) GROUP BY 1"""
             )
         )
-        begins, ends = self.begins(), self.day(self.log.complete_until)
+        (begins, _), ends = self.begins(), self.day(self.log.complete_until)
         by_month = {month: values for month, *values in counted}
         money = {month: values for month, *values in sold}
         within = {(begins + timedelta(days=n)).replace(day=1) for n in range((ends - begins).days)}
@@ -291,11 +294,21 @@ class _Counting:
         )
 
 
-def _first(days: dict[date, int]) -> date:
-    """The day by which one event in a thousand has come: single rows with an impossible date, such as
-    1970-01-01, make no log of decades. days: ascending, with their events."""
-    seen, total = 0, sum(days.values())
-    return next(day for day, count in days.items() if (seen := seen + count) * 1000 >= total)
+def _first(days: dict[date, int]) -> tuple[date, int]:
+    """The day on which events begin, and how many odd ones are before it. days: ascending, with their events.
+
+    Odd are single rows with an impossible date, such as 1970-01-01, which make no log of decades: at most one
+    event in a thousand, and then `PAUSE` days without any. A shop that starts slowly begins with its first.
+    """
+    total, seen = sum(days.values()), 0
+    first, early = next(iter(days)), 0
+    for (day, count), following in zip(days.items(), [*days][1:], strict=False):
+        seen += count
+        if seen * 1000 > total:
+            break
+        if (following - day).days > PAUSE:
+            first, early = following, seen
+    return first, early
 
 
 def _same(gap: Gap, other: Gap) -> bool:

@@ -141,4 +141,6 @@ def lacking(of: str, column: str | None) -> Words:
         return table(of)
     if column == "ref":  # whatever has one comes back
         return words("returns in {of}", "{of}中的退货", of=table(of))
+    if column == "hour":
+        return words("times of {of} (only days)", "{of}的时刻（只有日期）", of=table(of))
     return words("{column} of {of}", "{of}的{column}", column=column, of=table(of))

@@ -11,6 +11,8 @@ from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
 from features.ingestion.offenders import OTHERWISE
 from features.sources.bounds import AFTER, BEFORE, DECADES, LATER
+from features.sources.customers import JOINED_CUSTOMER
+from features.sources.sales import JOINED, JOINED_ORDER
 from features.tables import TABLES
 from features.words import Words
 
@@ -33,12 +35,18 @@ class Sheet:
 
 
 def states(facts: Facts) -> Words:
-    """What the log states of itself."""
+    """What the log states of itself; the days that are counted begin where it says that orders do."""
+    start = say.moment(facts.starts_at, facts.zone)
+    if facts.early:
+        start = words(
+            "{begins} ({n} before, from {first} on)", "{begins}（此前另有{n}，始于{first}）",
+            begins=say.day(facts.begins), n=say.count(facts.early, "odd one", "个异常订单"), first=start,
+        )  # fmt: skip
     return words(
         "{sources}. Orders from {start}, complete until {end}; days are those of {zone}, money is in {currency}. Log {log}.",
         "{sources}。订单始于{start}，数据完整至{end}；日期按{zone}时区，金额单位{currency}。日志 {log}。",
         sources=", ".join(sorted({part.source for part in facts.parts})),
-        start=say.moment(facts.starts_at, facts.zone), end=say.moment(facts.complete_until, facts.zone),
+        start=start, end=say.moment(facts.complete_until, facts.zone),
         zone=facts.zone, currency=facts.currency, log=facts.log,
     )  # fmt: skip
 
@@ -201,6 +209,8 @@ def fates(facts: Facts) -> Sheet:
         fate = (
             Words("taken in", "接收")
             if a.accepted
+            else Words("joined", "合并")
+            if a.what.startswith(JOINED)
             else Words("left out", "剔除")
             if a.aside
             else Words("rejected", "拒绝")
@@ -210,7 +220,7 @@ def fates(facts: Facts) -> Sheet:
         return fate, _why(a.what), a.rows, share, a.file, a.source, line
 
     return Sheet(
-        Words("Rows that were rejected, left out or special", "被拒绝、剔除或特殊的行"),
+        Words("Rows that were rejected, left out, joined to others or special", "被拒绝、剔除、合并或特殊的行"),
         (
             Words("fate", "处理"), Words("why", "原因"), Words("rows", "行数"), Words("of the file", "占该文件"),
             Words("file", "文件"), Words("source", "来源"), Words("first row", "首行"),
@@ -219,8 +229,8 @@ def fates(facts: Facts) -> Sheet:
         right=(2, 3, 6),
         note=words(
             "{n} of {of} raw rows were rejected ({s}): they broke a contract, and are kept in rejects/, each with its reason. Left out is "
-            "what is not for a log of customers. Rows count from 1, a header left out.",
-            "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行。行号从1起，不含表头。",
+            "what is not for a log of customers; joined is what is in the log with an earlier row. Rows count from 1, a header left out.",
+            "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行；合并的行已随先前的行计入日志。行号从1起，不含表头。",
             n=facts.rejected, of=facts.raw, s=say.share(facts.rejected, facts.raw),
         ),
     )  # fmt: skip
@@ -237,10 +247,12 @@ def _why(reason: str) -> Words:
     if other := re.match(r"another (customer|day)'s (.+) in (\w+)$", reason):
         of = "客户" if other[1] == "customer" else "日期"
         return Words(reason, f"{other[3]} 中另一{of}的{other[2]}")
-    return Words(reason, _DATES.get(reason, reason))
+    return Words(reason, _REASONS.get(reason, reason))
 
 
-_DATES = {
+_REASONS = {
+    JOINED_ORDER: "并入先前行的订单：没有丢失",
+    JOINED_CUSTOMER: "并入先前行的客户信息：没有丢失",
     LATER: "日期晚于导入之日",
     BEFORE: f"日期比其余行早{DECADES}年以上",
     AFTER: f"日期比其余行晚{DECADES}年以上",

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from features.describe import say
+from features.describe.absent import in_short
 from features.describe.facts import Facts
 from features.describe.say import words
 from features.describe.sheets import Sheet
@@ -18,7 +18,6 @@ BUYERS = 500
 DAYS = 180
 # Shares from which a fault is worth somebody's morning; below, it changes no figure that counts.
 ANONYMOUS, REJECTED, LOOK_ALIKE, UNMATCHED = 0.05, 0.01, 0.01, 0.1
-ODD = 92  # days between a log's first order and the thousandth part of them: longer is no slow start
 NAMED = 5  # causes in one sentence
 
 Weight = Literal["stop", "look", "know"]
@@ -135,13 +134,15 @@ def _looks(facts: Facts) -> Iterator[Finding]:
                 "如果当天闭店，请写入日历；否则请补交文件并重新导入。",
             ),
         )  # fmt: skip
-    if facts.starts_at.date() < facts.begins - timedelta(days=ODD):
+    if facts.early:
         yield Finding(
             "look",
             words(
-                "The first order is of {first}, but 999 in 1,000 are of {begins} or later: single rows seem to have a wrong date.",
-                "首个订单日期为{first}，但千分之九百九十九的订单在{begins}或之后：个别行的日期似乎有误。",
-                first=say.day(facts.starts_at.date()), begins=say.day(facts.begins),
+                "{n} of {of} orders are dated before {begins} (the first {first}), and none for months between: "
+                "such dates seem to be wrong.",
+                "{of}个订单中有{n}个早于{begins}（最早为{first}），其间数月没有订单：日期似乎有误。",
+                n=facts.early, of=facts.orders,
+                first=say.moment(facts.starts_at, facts.zone), begins=say.day(facts.begins),
             ),
             Words(
                 "Correct these dates, or leave the rows out: features count from the first order.",
@@ -246,6 +247,19 @@ def _knows(facts: Facts) -> Iterator[Finding]:
             Words(
                 "Bring in those tables if the shop has them; the models work without.",
                 "如果商店有这些数据，请导入；没有也能建模。",
+            ),
+        )  # fmt: skip
+    for some in facts.untimed:
+        yield Finding(
+            "know",
+            words(
+                "{n} of {of} {table} are known by their day alone: {features} are not known of customers who have such.",
+                "{of}条{table}中有{n}条只有日期：涉及的客户，其{features}未知。",
+                n=some.days, of=some.rows, table=say.table(some.table), features=in_short(some.features),
+            ),
+            Words(
+                "Have the time delivered too if the source has it; the models work without.",
+                "如果来源系统有时刻，请一并交付；没有也能建模。",
             ),
         )  # fmt: skip
     if facts.contacts and facts.with_propensity < facts.contacts:

@@ -71,8 +71,9 @@ def add_money(
             FROM money WHERE has AND corrects
             UNION ALL BY NAME
             SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
-                   max(known_at) AS known_at, min(channel) AS channel, min(store_id) AS store_id,
-                   sum(amount) AS amount, sum(discount) AS discount, max(returns) AS ref
+                   max(known_at) AS known_at, max(precision) AS precision,
+                   min(channel) AS channel, min(store_id) AS store_id, sum(amount) AS amount,
+                   sum(discount) AS discount, max(returns) AS ref
             FROM money WHERE alone GROUP BY of
             HAVING min(channel) IS NOT NULL AND count(DISTINCT customer_id) = 1)
         {kept if place.exists() else ""}"""
@@ -116,8 +117,8 @@ def _of_lines(parts: Sequence[Part], part: Part, folded: Path) -> str | None:
     if not kept.exists():
         return None
     return f"""
-        SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, r.channel,
-               r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, m.source, m.late
+        SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
+               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, m.source, m.late
         FROM '{kept}' l
         JOIN (SELECT order_id, line, file_row_number AS _row
               FROM read_parquet('{part.path("order_lines")}', file_row_number = true)) USING (order_id, line)
@@ -136,7 +137,8 @@ def _of_orders(part: Part, folded: Path) -> str | None:
         return None
     return f"""
         SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
-               o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole, m.source, m.late
+               o.precision, o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole,
+               m.source, m.late
         FROM '{kept}' o
         JOIN (SELECT order_id, file_row_number AS _row
               FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)
@@ -154,10 +156,12 @@ def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: in
         SELECT o.* REPLACE (
                    o.amount + coalesce(a.amount, 0) AS amount,
                    o.discount + coalesce(a.discount, 0) AS discount,
+                   CASE WHEN a."at" < o."at" THEN a.precision ELSE o.precision END AS precision,
                    least(o."at", a."at") AS "at", greatest(o.known_at, a.known_at) AS known_at,
                    least(o.channel, a.channel) AS channel, least(o.store_id, a.store_id) AS store_id)
         FROM '{path}' o LEFT JOIN (
             SELECT of, sum(amount) AS amount, sum(discount) AS discount, min("at") FILTER (whole) AS "at",
+                   max(precision) FILTER (whole) AS precision,
                    max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
                    min(store_id) FILTER (whole) AS store_id {here} GROUP BY of) a ON a.of = o.order_id"""
     written = path.with_name(f".{path.name}")

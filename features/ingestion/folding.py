@@ -110,12 +110,19 @@ class Fold:
     def _view(self, table: Table, part: Part) -> str:
         """SQL: its rows with canonical ids, `_row` (their place in the file) and `_given` (the id given)."""
         file = f"read_parquet('{part.path(table.name)}', hive_partitioning = false, file_row_number = true)"
+        if lacking := self._lacking(table, part):
+            file = f"(SELECT *, {', '.join(f'NULL::VARCHAR AS {c}' for c in lacking)} FROM {file})"
         if "customer_id" not in table.columns or not self.merged:
             given = "customer_id" if "customer_id" in table.columns else "NULL"
             return f"(SELECT *, file_row_number AS _row, {given} AS _given FROM {file})"
         return f"""(SELECT p.* REPLACE (coalesce(m.canonical_id, p.customer_id) AS customer_id),
                            file_row_number AS _row, p.customer_id AS _given
                     FROM {file} p LEFT JOIN merged m ON p.customer_id = m.customer_id)"""
+
+    def _lacking(self, table: Table, part: Part) -> list[str]:
+        """Columns that the table has now, and had not when the part was made; optional text, all of them."""
+        have = pq.read_schema(part.path(table.name)).names
+        return [column for column in table.columns if column not in have]
 
     def _events(self, table: Table) -> None:
         """Drop what another source has already; rewrite what changes."""
@@ -156,7 +163,7 @@ class Fold:
                                   WHERE customer_id IN (SELECT canonical_id FROM merged))
                             WHERE nth > 1"""
                     )
-            if self._account_dropped(table, part) or touched:
+            if self._account_dropped(table, part) or touched or self._lacking(table, part):
                 self._rewrite(table, part, f"{view} ANTI JOIN dropped USING (_row)")
             else:
                 self._link(table, part)

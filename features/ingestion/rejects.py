@@ -53,7 +53,7 @@ from features.sources.corrected import corrected, readings_of, zone_of
 from features.sources.raw import literal, load, quoted
 from features.sources.samples import sniff
 from features.sources.values import MACROS
-from features.tables import TABLES
+from features.tables import PRECISION, TABLES
 
 # Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
 HEAD = ("reject", "source", "table", "file", "row", "reason")
@@ -201,6 +201,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     rows = f"(SELECT *, {REJECT_ID} AS reject FROM {_files(settings)} WHERE {where})"
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
+    columns.pop(PRECISION, None)  # it follows from how `at` is written
     given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
@@ -209,7 +210,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["order_id"] = f"CASE WHEN ({made}) IS NOT TRUE THEN {given['order_id']} END"
     if "known_at" in columns:  # where it follows from `at`, it follows a correction of that
         at, day = _day(settings)
-        given["at"] = f"CASE WHEN {day} THEN {at} ELSE {given['at']} END"
+        given["at"] = f"CASE WHEN {day} OR row->>'$.{PRECISION}' = 'day' THEN {at} ELSE {given['at']} END"
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
     shown = "".join(f'{sql} AS "{_own(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
@@ -328,7 +329,12 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
     sql: dict[str, str] = {}
     for table in TABLES:
         selects = [
-            corrected(shop, source, table, {c: _own(c) for c in TABLES[table].columns if _own(c) in have})
+            corrected(
+                shop,
+                source,
+                table,
+                {c: _own(c) for c in TABLES[table].columns if _own(c) in have and c != PRECISION},
+            )
             for source, of in kinds
             if of == table
         ]

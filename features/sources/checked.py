@@ -11,18 +11,35 @@ _KEY = re.compile(r"^\s*([\w-]+|\"[^\"]+\"|'[^']+')\s*=")
 
 
 def mapping_problems(shop: Shop) -> tuple[list[str], list[str]]:
-    """Problems of all mappings, with file and line, and remarks: whose files are not there to look at."""
+    """Problems of all mappings, with file and line, and remarks: whose files are not there to look at, and what a
+    proposal left open."""
     found: list[str] = []
     remarks: list[str] = []
-    text = (shop.folder / "shop.toml").read_text("utf-8") if shop.mappings else ""
+    path = shop.folder / "shop.toml"
+    text = path.read_text("utf-8") if path.exists() else ""
     for name in shop.mappings:
         wrong, absent = problems(shop, name)
-        found += [located(shop.folder / "shop.toml", text, problem) for problem in wrong]
+        found += [located(path, text, problem) for problem in wrong]
         if absent:
             remarks.append(
                 f"mapping.{name}: the files of {absent} of its readings are not there: columns not checked"
             )
-    return found, remarks
+    return found, [*remarks, *still_open(path, text)]
+
+
+def still_open(path: Path, text: str) -> list[str]:
+    """What a proposal left for a person to decide, with its line: done when `DECIDE` is taken out.
+
+    >>> still_open(Path("shop.toml"), 'at = "day"\\nchannel = "c"  # DECIDE: which?')
+    ['shop.toml:2: still to be decided: which? (channel = "c")']
+    """
+    return [
+        f"{path}:{number}: still to be decided: {said.strip()}"
+        + (f" ({line})" if (line := before.strip(" #")) else "")
+        for number, whole in enumerate(text.splitlines(), start=1)
+        for before, decide, said in [whole.partition("DECIDE:")]
+        if decide
+    ]
 
 
 def located(path: Path, text: str, problem: str) -> str:

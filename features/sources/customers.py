@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from features.sources.sales import NOWHERE
+from features.sources.sales import JOINED, NOWHERE
 
+JOINED_CUSTOMER = f"{JOINED} what an earlier row says of the customer: nothing is lost"
 # A row of `_customers_read` that can be used.
 _OK = "_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL"
 FILLED = "map_from_entries(list_filter(map_entries(attributes), lambda e: e.value IS NOT NULL))"
@@ -38,7 +39,7 @@ def customers(events: Iterable[str], read: bool) -> str:
                        coalesce(w."at", t."at") AS "at", coalesce(w.known_at, t.known_at) AS known_at,
                        CASE WHEN w._place IS NULL THEN t.attributes ELSE w.attributes END AS attributes,
                        CASE WHEN t._ok AND NOT u._again AND w._place IS NULL
-                            THEN 'joined to what an earlier row says of the customer' ELSE t._aside END AS _aside,
+                            THEN '{JOINED_CUSTOMER}' ELSE t._aside END AS _aside,
                        CASE WHEN u._again THEN 'a second row with the same customer_id'
                                  || CASE WHEN u._otherwise THEN ', that says otherwise' ELSE '' END
                             ELSE t._reject END AS _reject)

@@ -137,7 +137,7 @@ NAMES: dict[str, tuple[str, ...]] = {
                  r"order|invoice|basket|receipt|ticket|commande|facture|bestell|pedido|订单"),
     "product_id": (rf"^{_GOODS}[ _.-]?{_ID}?$|^(id|no|num|n°|code|r[ée]f)[ _.-]?{_GOODS}$|^artikelnummer$|^r[ée]f[ée]rence$"
                    r"|(商品|货品|产品|sku).*(id|号|编码|编号|代码)|货号",
-                   r"product.?id|sku|商品编|stock.?code"),
+                   r"product.?id|sku|商品编|stock.?code|^(商品|货品|产品)(名称?)?$"),
     "items": (r"^(quantity|qty|units|pieces|count|items|quantit[ée]|qt[ée]|menge|anzahl|st[üu]ck|cantidad|unidades)$|数量|件数",
               r"quantity|qty|quantit[ée]"),
     "price": (r"^(unit.?price|price|item.?price|prix([ _.]?unitaire)?|pu|(einzel|st[üu]ck)?preis|precio([ _.]?unitario)?)$|单价",

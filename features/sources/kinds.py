@@ -246,7 +246,7 @@ def _responses(sheet: Sheet) -> list[Reads]:
 
 
 def _contacts(sheet: Sheet) -> list[Reads]:
-    about = r"campaign|contact|sms|message|mailing|newsletter|push|outreach|活动|短信|触达|群发|推送|campagne|kampagne|envoi"
+    about = r"campaign|contact|sms|message|\bmsg|mailing|newsletter|push|outreach|活动|短信|触达|群发|推送|campagne|kampagne|envoi"
     if sheet.main_time is None or not sheet.about(about):
         return []
     if sheet.named(
@@ -262,13 +262,33 @@ def _contacts(sheet: Sheet) -> list[Reads]:
             sheet, "sms", "how it reached the customer", (action,) if action is not None else ()
         ),
     }
-    id = sheet.named(r"(contact|message|send|消息|触达|发送).*(id|no|号|编号)", time=False)
+    id = sheet.named(r"(contact|message|msg|send|消息|触达|发送).*(id|no|号|编号)", time=False)
+    answered = {}
     if id is not None and id.distinct == id.rows:
-        more["contact_id"] = text(id.name)
+        more["contact_id"] = answered["contact_id"] = text(id.name)
     cost = sheet.named(r"cost|成本|费用|co[ûu]t|kosten", time=False)
     if cost is not None and cost.number > 0.95:
         more["cost"] = text(cost.name)
-    return [Reads("contacts", declared(sheet, sheet.main_time, **more))]
+    answers = {
+        kind: sheet.named(pattern, time=True)
+        for kind, pattern in (
+            ("open", r"open|read|打开|阅读|已读|ouvert|ge[öo]ffnet"),
+            ("click", r"click|点击|clic|klick"),
+            ("opt-out", r"opt.?out|unsub|退订"),
+        )
+    }
+    sent = sheet.named(r"sent|send|deliver|发送|推送|触达|群发|envoi|versand", time=True)
+    at = sent or (sheet.main_time if sheet.main_time not in answers.values() else None)
+    if at is None:
+        return []
+    return [
+        Reads("contacts", declared(sheet, at, **more)),
+        *(
+            Reads("responses", declared(sheet, column, kind=always(kind), **answered), rows_with(column))
+            for kind, column in answers.items()
+            if column is not None
+        ),
+    ]
 
 
 def _interactions(sheet: Sheet) -> list[Reads]:

@@ -2,15 +2,15 @@
 
 Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` (in order, but not for the log),
 `_reject` (why it cannot be used), `_given` (of a rejected row, as JSON: `file`, the record as it stood there, and
-`unread`, the text of each column that could not be read), `_return`, `_cancelled`, `_cancelled_at` and `_day`
-(its date in the source's zone).
+`unread`, the text of each column that could not be read), `_return`, `_cancelled`, when that was (`_cancelled_at`,
+`_cancelled_known`, `_cancelled_day`: only its day is known) and `_day` (its date in the source's zone).
 """
 
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
 from features.sources.values import Value, known, moment, null, number, read, text
-from features.tables import TABLES, Type
+from features.tables import PRECISION, TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
 SQL_TYPES: dict[Type, str] = {
@@ -31,6 +31,10 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
     unread: dict[str, str] = {}  # column -> its text, where that could not be read
     for column, type in columns.items():
         value, x = reading.values.get(column), f"_v_{column}"
+        if column == PRECISION:
+            day = "CASE WHEN _day_at THEN 'day' END" if "at" in reading.values else "NULL::VARCHAR"
+            made.append(f"{day} AS {column}")
+            continue
         if type == "map":
             texts[x] = _attributes(reading)
         elif reading.table == "scores" and reading.lists and column in ("name", "value", "label"):
@@ -77,8 +81,11 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
         "_note": _all(reading.conditions["note"]),
         "_return": _holds(reading.returns),
         "_cancelled": _holds(reading.cancelled),
-        "_cancelled_at": moment(reading.cancelled_at)[0] if reading.cancelled_at else "NULL::TIMESTAMPTZ",
+        "_cancelled_at": "NULL::TIMESTAMPTZ",
+        "_cancelled_day": "false",
     }
+    if reading.cancelled_at:
+        texts["_cancelled_at"], texts["_cancelled_day"], _ = moment(reading.cancelled_at)
     zone = literal(reading.habits.zone)
     delivered = _delivered(reading, zone)
     at = "at" in columns
@@ -87,7 +94,8 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
     moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
                        coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
     return f"""
-        SELECT {", ".join(quoted(c) for c in columns)}, _file, _line, _note, _aside, _reject, _return, _cancelled, _cancelled_at,
+        SELECT {", ".join(quoted(c) for c in columns)}, _file, _line, _note, _aside, _reject, _return, _cancelled, _cancelled_at, _cancelled_day,
+               {known("_cancelled_at", "_cancelled_day", (reading.cancelled_at or reading).habits)} AS _cancelled_known,
                {f'''strftime("at" AT TIME ZONE {zone}, '%Y-%m-%d')''' if at else "NULL"} AS _day,
                CASE WHEN _reject IS NOT NULL THEN
                     to_json(struct_pack(file := _r, unread := struct_pack({fields})))::VARCHAR END AS _given

@@ -100,8 +100,12 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     sources = [main, *joined.apart]
     names: list[str] = []
     owners = [owner_of([path for one in some for path in one.paths], read) for some in sources]
+    readable = [path.resolve() for one in found for path in one.paths]
     for some, owner in zip(sources, owners, strict=True):
-        names.append(owner or _name(some[0].paths[0] if any(names) else given[0].resolve(), names))
+        named = some[0].paths[0]
+        if not names and (given[0].is_dir() or given[0].resolve() in readable):
+            named = given[0].resolve()
+        names.append(owner or _name(named, names))
     parts: list[str] = []
     seen: dict[str, frozenset[str]] = {}  # the customers of each reading
     for name, some, owner in zip(names, sources, owners, strict=True):
@@ -130,8 +134,10 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
         head.append(
             '# zone = "Europe/London"   # DECIDE: of the times without an offset; without this line, the shop\'s own zone'
         )
+        if not any(line.startswith("table = ") for line in readings):  # a mapping that reads nothing is none
+            head = [line if line.startswith("#") else f"# {line}" for line in head] if readings else []
         parts += [*head, "", *readings]
-    if not any(line.startswith("table = ") for line in parts):
+    if not any("table = " in line for line in parts):
         raise SourceError(
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
         )

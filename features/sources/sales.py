@@ -4,6 +4,9 @@ from features.sources.declared import Declared
 from features.sources.raw import quoted
 from features.tables import TABLES
 
+# Rows of which nothing is lost: all they say is in an earlier row's. How that begins, and what it says.
+JOINED = "joined to"
+JOINED_ORDER = f"{JOINED} the order that an earlier row began: nothing is lost"
 AT_ONCE = "INTERVAL 1 HOUR"  # a return this soon is a cancellation: nothing can have been shipped
 RETURNED = (
     f"CASE WHEN ref = 'unknown' THEN 'a return without an earlier order that it fits' "
@@ -12,6 +15,7 @@ RETURNED = (
 )
 
 
+_CANCELLED = ("_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 # Whether a row can be used at all: only such rows count in the sums of an order, and can be matched.
 _PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes before or after
 _OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
@@ -59,7 +63,7 @@ def read_orders(declared: Declared, whole: bool) -> str:
                    CASE WHEN _ok AND _adds THEN _amount ELSE amount END AS amount,
                    CASE WHEN _ok AND _adds THEN _discount ELSE discount END AS discount,
                    CASE WHEN _ok AND _adds THEN _known ELSE known_at END AS known_at,
-                   CASE WHEN _later THEN 'added to the order that an earlier row began' ELSE _aside END AS _aside,
+                   CASE WHEN _later THEN '{JOINED_ORDER}' ELSE _aside END AS _aside,
                    CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
                         ELSE _note END AS _note,
                    _ok AND NOT _later AS _ok)
@@ -79,7 +83,8 @@ def read_lines(has_orders: bool) -> str:
     if has_orders:
         joined = """(SELECT l.* REPLACE (
                         coalesce(l.customer_id, o.customer_id) AS customer_id, coalesce(l."at", o."at") AS "at",
-                        coalesce(l.known_at, o.known_at) AS known_at, coalesce(l._day, o._day) AS _day,
+                        coalesce(l.known_at, o.known_at) AS known_at,
+                        CASE WHEN l."at" IS NULL THEN o.precision ELSE l.precision END AS precision, coalesce(l._day, o._day) AS _day,
                         coalesce(l.ref, CASE WHEN o._return THEN o.ref END) AS ref,
                         l._return OR coalesce(o._return, false) AS _return,
                         coalesce(l._aside, CASE WHEN l._reject IS NULL AND o.customer_id IS NULL AND l.customer_id IS NULL
@@ -150,17 +155,18 @@ def order_lines(has_products: bool, summed: bool) -> str:
     fallback["line"] = "coalesce(l.line, n._nth) AS line"
     columns = ", ".join(fallback.get(c, f"l.{quoted(c)}") for c in names if c != "ref")
     products = "LEFT JOIN products p ON p.product_id = l.product_id" if has_products else ""
+    hidden = ", ".join(_CANCELLED)
     of_order = "struct_pack(channel := l.channel, store_id := l.store_id) AS _order," if summed else ""
     lines = f"""
         SELECT {columns}, {of_order} coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
-               l._cancelled, l._cancelled_at, m.sold_at AS _sold_at, l._note
+               {", ".join(f"l.{c}" for c in _CANCELLED)}, m.sold_at AS _sold_at, l._note
         FROM _lines l LEFT JOIN _numbers n ON n._row = l.rowid
              LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
     return f"""
         WITH l AS ({lines})
-        SELECT * EXCLUDE (_return, _ok, _cancelled, _cancelled_at, _sold_at) REPLACE ({_noted()} AS _note) FROM l
+        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at) REPLACE ({_noted()} AS _note) FROM l
         UNION ALL BY NAME
-        SELECT * EXCLUDE (_return, _ok, _cancelled, _cancelled_at, _sold_at, _file, _line, _given) REPLACE (
+        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at, _file, _line, _given) REPLACE (
                {_taken_back()}, -items AS items, -measure AS measure, 0 AS coupon)
         FROM l WHERE _ok AND _cancelled AND NOT _return"""
 
@@ -168,8 +174,9 @@ def order_lines(has_products: bool, summed: bool) -> str:
 def _taken_back() -> str:
     """Of an order that was cancelled: the row that takes it back."""
     return """order_id || ':cancelled' AS order_id, order_id AS ref, -amount AS amount, 0 AS discount,
-              greatest(coalesce(_cancelled_at, "at"), "at") AS "at", greatest(coalesce(_cancelled_at, known_at), known_at) AS known_at,
-              NULL AS _note"""
+              greatest(coalesce(_cancelled_at, "at"), "at") AS "at", greatest(coalesce(_cancelled_known, known_at), known_at) AS known_at,
+              CASE WHEN _cancelled_at IS NOT NULL AND _cancelled_day THEN 'day' WHEN _cancelled_at > "at" THEN NULL
+                   ELSE precision END AS precision, NULL AS _note"""
 
 
 def _noted() -> str:
@@ -181,7 +188,7 @@ def _noted() -> str:
 _OF_ORDER = """
     SELECT order_id, min(channel) AS channel, min(store_id) AS store_id FROM _lines WHERE _ok GROUP BY order_id"""
 _SUMS = """
-    SELECT order_id, customer_id, min("at") AS "at", max(known_at) AS known_at, sum(amount) AS amount, sum(discount) AS discount,
+    SELECT order_id, customer_id, min("at") AS "at", max(known_at) AS known_at, max(precision) AS precision, sum(amount) AS amount, sum(discount) AS discount,
            CASE WHEN bool_and(ref IS NOT NULL) THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
     FROM order_lines GROUP BY order_id, customer_id"""
 NOWHERE = "NULL AS _file, NULL AS _line, NULL AS _note"
@@ -205,7 +212,7 @@ MATCHED_ORDERS = """
 
 
 def _orders_read(amount: str, discount: str, joined: str) -> str:
-    hidden = "_return, _ok, _unnamed, _cancelled, _cancelled_at, _day"
+    hidden = f"_return, _ok, _unnamed, {', '.join(_CANCELLED)}, _day"
     return f"""
         WITH o AS (SELECT o.* REPLACE (coalesce(m.ref, o.ref) AS ref, {amount} AS amount, {discount} AS discount), m.sold_at AS _sold_at
                    FROM _orders o LEFT JOIN _matched_orders m ON m._file = o._file AND m._line = o._line {joined})
@@ -220,6 +227,6 @@ ORDERS_AMOUNTS_OF_LINES = _orders_read(
     "s.amount", "s.discount", f"LEFT JOIN ({_SUMS}) s ON s.order_id = o.order_id"
 )
 CASES = f"""
-    SELECT order_id AS case_id, customer_id, "at", known_at, 'return' AS kind, 'opened' AS change, channel, ref,
+    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, 'opened' AS change, channel, ref,
            NULL AS reason, {NOWHERE}
     FROM orders WHERE ref IS NOT NULL AND amount <= 0"""

@@ -69,3 +69,19 @@ def test_check_reads_every_mapping_and_says_whose_files_it_could_not_see(tmp_pat
 @pytest.mark.parametrize("module", [bounds, checked, found])
 def test_the_examples_hold(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
+
+
+def test_what_a_proposal_left_open_is_named_with_its_line(tmp_path: Path) -> None:
+    """Else a placeholder goes to production, and a check that says nothing is believed."""
+    open_ = MAPPING.replace('{ value = "store" }', '{ value = "store" }  # DECIDE: where these were placed')
+    settings = write_shop(tmp_path, open_ + "# DECIDE: not placed, but like cases: fill this in\n", FILES)
+    path = settings.shop / "shop.toml"
+    lines = path.read_text().splitlines()
+    places = [n for n, line in enumerate(lines, start=1) if "DECIDE" in line]
+    env = {"PROPENSITY_SHOP": str(settings.shop), "PROPENSITY_HOME": str(settings.home)}
+    result = CliRunner().invoke(main, ["check"], env=env)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.output.splitlines() if "still to be decided" in line] == [
+        f'{path}:{places[0]}: still to be decided: where these were placed (channel = {{ value = "store" }})',
+        f"{path}:{places[1]}: still to be decided: not placed, but like cases: fill this in",
+    ]

@@ -43,7 +43,7 @@ def test_what_was_known_last_counts_column_by_column_and_nothing_erases(tmp_path
     assert rows["bob"]["at"] == parse_moment("2023-12-31T00:00:00Z")
     assert brought.fates("customers") == {
         "accepted": 3,
-        "aside: joined to what an earlier row says of the customer": 4,
+        "aside: joined to what an earlier row says of the customer: nothing is lost": 4,
         "rejected: a second row with the same customer_id, that says otherwise": 1,
         "rejected: a second row with the same customer_id": 1,
     }

@@ -23,6 +23,7 @@ import propensity
 from features.describe import as_json, judge, measure, render
 from features.describe.facts import Facts
 from features.describe.gaps import find_gaps
+from features.describe.sheets import states
 from features.errors import LogError
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
@@ -268,7 +269,20 @@ def test_a_row_with_an_impossible_date_makes_no_gap_of_decades_and_no_endless_pa
     assert sum(month.orders for month in facts.months) == facts.orders == len(orders)
     verdict = judge(facts)
     assert verdict.enough
-    assert "The first order is of 1 Jan 2, but" in " ".join(finding.what.en for finding in verdict.findings)
+    said = " ".join(finding.what.en for finding in verdict.findings)
+    assert "2 of 3,228 orders are dated before 2 Jan 2017 (the first 1 Jan 2, 07:03), and none" in said
+    assert "Orders from 2 Jan 2017 (2 odd ones before, from 1 Jan 2, 07:03 on)" in states(facts).en
+
+
+def test_a_shop_that_starts_slowly_begins_with_its_first_order(home: Settings) -> None:
+    """Else its first months are cut off, its first orders are called slips, and two beginnings are told."""
+    slow = [order(900_000 + n, f"s{n}", START + n * 60 * DAY, "5") for n in range(5)]
+    later = [row | {"at": (at := row["at"] + 300 * DAY), "known_at": at} for row in steady(500, 600)]
+    facts = described(home, {"orders": [*slow, *later]}, 800)
+    assert len(slow) * 1000 < facts.orders, "fewer than one in a thousand"
+    assert (facts.begins, facts.early, facts.days) == (date(2017, 1, 2), 0, 800)
+    assert "Orders from 2 Jan 2017, 00:00, complete" in states(facts).en
+    assert not [f for f in judge(facts).findings if "wrong date" in f.what.en]
 
 
 def test_without_a_log_it_says_what_to_do(home: Settings) -> None:

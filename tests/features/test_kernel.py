@@ -1,5 +1,8 @@
 """The kernel against brute force, with many late events and close moments: what sliding windows get wrong."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -152,3 +155,13 @@ def test_a_larger_late_event_does_not_hide_a_smaller_one_that_stays_longer(late:
     )
     out = kernel.maxima(offsets, enter[order], at[order], moments, spans, values, 1.0)
     assert out[0, :, 0].tolist() == [5, 1]
+
+
+def test_where_nothing_compiled_can_be_kept_features_are_computed_all_the_same() -> None:
+    """Else a container whose file system is read-only cannot build, nor answer of a fresh event."""
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": "/proc/nowhere"}
+    code = "from features.compute import expressions, kernel; print(type(expressions._divide).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | nowhere, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["DUFunc"]

@@ -260,7 +260,7 @@ def test_without_an_order_id_the_day_of_a_customer_is_the_order(tmp_path: Path) 
     }  # fmt: skip
     assert log.fates("orders") == {
         "accepted: without an order id: the customer's day is the order": 3,
-        "aside: added to the order that an earlier row began": 1,
+        "aside: joined to the order that an earlier row began: nothing is lost": 1,
         "aside: anonymous: no customer id": 1,
         "rejected: amount is not an amount of money": 1,
     }

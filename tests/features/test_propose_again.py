@@ -65,3 +65,25 @@ def test_a_mapping_of_that_name_is_replaced_only_when_told(shop: Path) -> None:
         True,
         False,
     )
+
+
+def test_a_reading_to_fill_in_is_a_proposal_and_is_written_once(shop: Path) -> None:
+    """Else a script stops at the one file that a person must look at, or its comments pile up."""
+    toml = shop / "shop" / "shop.toml"
+    text = "member,group\n" + "".join(f"c{n % 9},G{n % 3}\n" for n in range(36))
+    (shop / "data" / "groups.csv").write_text(text)
+    first = _propose(shop)
+    assert first.exit_code == 0, first.output
+    assert toml.read_text().count("DECIDE: not placed, but like memberships") == 1
+    before = toml.read_text()
+    again = _propose(shop)
+    assert (again.exit_code, toml.read_text()) == (0, before), again.output
+    (alone := shop / "alone").mkdir()
+    (alone / "groups.csv").write_text(text)
+    (alone / "a_broken.csv").write_bytes(b"")
+    words = ["ingest", "--propose", *(str(alone / f"{name}.csv") for name in ("a_broken", "groups"))]
+    done = CliRunner().invoke(main, [*words, "--out", str(toml)])
+    assert done.exit_code == 0, done.output
+    assert "# [mapping.groups]" in toml.read_text(), "not named after a file that cannot be read"
+    log = bring_in(Settings(home=shop / "home", shop=shop / "shop"), "data")
+    assert len(log.rows("orders")) == 28, "what is left open stops nothing"

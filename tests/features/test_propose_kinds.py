@@ -220,3 +220,32 @@ def test_files_as_other_programs_write_them_come_in_as_they_are_proposed(tmp_pat
     since = {r["customer_id"]: r["at"].year for r in log.rows("customers")}
     assert (since["00001"], since["00002"]) == (2024, 2022), "1900 is no time at which anybody came"
     assert log.fates("interactions") == {"accepted": 20, "aside: another kind of event": 10}
+
+
+def test_a_log_of_messages_says_what_was_sent_and_what_was_opened(tmp_path: Path) -> None:
+    """Else nobody learns which message was read, although the file says when."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    orders = of_all(lambda n, m: (f"D{n}", m, f"2024-01-{1 + n % 28:02} 10:30", "茶", 1 + n % 3, 9.9))
+    write(raw, "订单.csv", "订单号,会员号,下单时间,商品,数量,金额", orders, "gbk")
+    sent = of_all(
+        lambda n, m: (
+            f"m{n}",
+            m,
+            f"2024-02-{1 + n % 28:02} 09:00",
+            f"2024-03-{1 + n % 28:02} 10:00" * (n % 2),
+        )
+    )
+    write(raw, "wecom.csv", "msg_id,member_id,sent_at,opened_at", sent)
+    log = ingested(tmp_path)
+    assert {table: len(log.rows(table)) for table in ("orders", "order_lines", "contacts", "responses")} == {
+        "orders": 30, "order_lines": 30, "contacts": 30, "responses": 15,
+    }  # fmt: skip
+    assert {(r["product_id"], r["items"]) for r in log.rows("order_lines")} == {
+        ("茶", 1),
+        ("茶", 2),
+        ("茶", 3),
+    }
+    opened = {r["contact_id"]: r["at"] for r in log.rows("responses") if r["kind"] == "open"}
+    assert opened.keys() == {f"m{n}" for n in range(1, 30, 2)}
+    assert all(r["at"] < opened[r["contact_id"]] for r in log.rows("contacts") if r["contact_id"] in opened)
