@@ -22,6 +22,7 @@ from serving.companion import Companion
 from serving.handlers import Answer, Handlers
 from serving.incoming import Headers, Message, Receive, Scope, route_of
 from serving.keys import Key, Keys
+from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.problems import Problem
 
@@ -47,6 +48,7 @@ class Dispatch:
     """Answers our routes and hands the rest to `behind`. SettingsError without a key."""
 
     def __init__(self, settings: Settings, behind: App) -> None:
+        learn()
         self._keys = keys(settings)
         self._rates, self._load = Rates(), Load()
         self._settings = settings
