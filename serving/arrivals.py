@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from features.inbox import Arrival, Inbox, named
+from features.inbox import Arrival, Outcome, named
 from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
@@ -80,11 +80,19 @@ _INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
 Row = tuple[str, dict[str, Any]]
 
 
+class Keeps(Protocol):
+    """What keeps events: the inbox."""
+
+    def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> Sequence[tuple[Outcome, str]]:
+        """As `Inbox.accept`."""
+        ...
+
+
 def take(
     body: bytes,
     request_id: str,
     settings: Settings,
-    inbox: Inbox,
+    inbox: Keeps,
     resolve: Callable[[Sequence[Person]], Sequence[str | None]],
 ) -> EventsAnswer:
     """Keep the events of a request; the answer is for when they are on the disk.

@@ -59,7 +59,7 @@ def take_decision(
         if stored is not None:
             return msgspec.json.decode(stored, type=DecisionAnswer)
 
-    candidates = _candidates(context, request)
+    candidates = candidates_of(context, request)
     check(request.context, context.fields)
     found = _look(context, request, candidates)
     if request.preview:
@@ -305,8 +305,11 @@ def order_probability(
     return None if math.isnan(found) else found
 
 
-def _candidates(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
-    """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about."""
+def candidates_of(context: DecisionContext, request: DecisionRequest) -> tuple[str, ...] | None:
+    """What may be chosen beside "nothing": of the scenario's actions, if one is named, those asked about.
+
+    UsageError for a scenario or candidate that is none.
+    """
     allowed = tuple(context.actions)
     if request.scenario is not None:
         if request.scenario not in context.scenarios:

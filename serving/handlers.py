@@ -36,6 +36,7 @@ from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.pauses import Pauses
 from serving.profile import Profiles
+from serving.sandbox import Sandbox
 from serving.scores import Scorer
 from serving.sendable import may_send
 
@@ -68,6 +69,7 @@ class Handlers:
         self._pauses = Pauses(settings)
         self._lag = Lag(settings, self._inbox)
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
+        self._sandbox = Sandbox(settings, self._deciding)
         self._eraser = erasures.Eraser(settings)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
@@ -136,6 +138,17 @@ class Handlers:
         return Answer(
             200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()), missing))
         )
+
+    async def pretend(
+        self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
+    ) -> Answer:
+        """As `answer`, to a test key: about made-up customers, and nothing is kept."""
+        sent = await body(headers, receive) if scope["method"] == "POST" else b""
+        status, encoded = self._sandbox.answer(
+            route, scope["method"], lambda: customer_of(scope), decision_of(scope), sent, client,
+            lambda: idempotency_key(headers), request_id,
+        )  # fmt: skip
+        return Answer(status, encoded)
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = bodies.SCORES.decode(body)

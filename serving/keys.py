@@ -38,7 +38,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """One key. id: the digest's first digits, which name it and open nothing. rate: requests a second."""
+    """One key. id: the digest's first digits, which name it and open nothing. rate: requests a second.
+
+    test: it is answered about made-up customers (`sandbox`), and touches nothing real.
+    """
 
     id: str
     client: str
@@ -47,6 +50,7 @@ class Key(Struct, frozen=True, kw_only=True):
     made_at: datetime
     expires_at: datetime | None = None
     rate: float | None = None
+    test: bool = False
 
     def ended(self, now: datetime) -> bool:
         """Whether it opens nothing any more."""
@@ -107,6 +111,7 @@ class Keys:
         scopes: Sequence[str],
         lasts: timedelta | None = None,
         rate: float | None = None,
+        test: bool = False,
     ) -> tuple[str, Key]:
         """A new key of a client, which is shown here once, and its row. UsageError for what is no name, no
         scope, or a client that has a key already: rotate it."""
@@ -122,7 +127,7 @@ class Keys:
         with self._changing():
             if self._living(client) or any(key.client == client for key in self._given.values()):
                 raise UsageError(f"{client} has a key: `propensity keys rotate {client}` gives it another")
-            made = self._made(client, tuple(s for s in SCOPES if s in scopes), lasts, rate)
+            made = self._made(client, tuple(s for s in SCOPES if s in scopes), lasts, rate, test)
         audit.record(self._settings, audit.HERE, f"keys add {client}: {', '.join(made[1].scopes)}")
         return made
 
@@ -141,7 +146,7 @@ class Keys:
                 for key in self._all
             )
             newest = living[-1]
-            made = self._made(client, newest.scopes, lasts, newest.rate)
+            made = self._made(client, newest.scopes, lasts, newest.rate, newest.test)
         audit.record(self._settings, audit.HERE, f"keys rotate {client}")
         return made
 
@@ -159,14 +164,15 @@ class Keys:
         return ending
 
     def _made(
-        self, client: str, scopes: tuple[str, ...], lasts: timedelta | None, rate: float | None
+        self, client: str, scopes: tuple[str, ...], lasts: timedelta | None, rate: float | None, test: bool
     ) -> tuple[str, Key]:
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret = PREFIX + ("test_" if test else "") + secrets.token_urlsafe(32)
         now, digest = clock(), digest_of(secret)
         ends = None if lasts is None else now + lasts
         key = Key(
             id=digest[:8], client=client, digest=digest, scopes=scopes, made_at=now, expires_at=ends,
             rate=rate,
+            test=test,
         )  # fmt: skip
         self._write([*self._all, key])
         return secret, key

@@ -87,6 +87,11 @@ def health(
     if not risks:
         return NoHealth(Failure("no_release", "no released target tells how likely this customer stays away"))
     days, score = min(risks, key=lambda found: (found[0], found[1].target))
+    return health_of(score, days, row, declared)
+
+
+def health_of(score: Score, horizon_days: int, row: Mapping[str, float], declared: Declared) -> Health:
+    """From the score of a target whose label is that no order comes within its horizon."""
     stays = 100 * (1 - score.probability)
     warnings = [
         fact for fact in facts(tuple(WARNINGS), row, declared) if fact.value >= WARNINGS[fact.feature]
@@ -95,8 +100,8 @@ def health(
         score=stays,
         target=score.target,
         text=Text(
-            f"Of 100 customers like this one, {stays:.0f} order within {days} days",
-            f"类似客户每100位中约{stays:.0f}位会在{days}天内下单",
+            f"Of 100 customers like this one, {stays:.0f} order within {horizon_days} days",
+            f"类似客户每100位中约{stays:.0f}位会在{horizon_days}天内下单",
         ),
         drivers=score.reasons,
         warnings=warnings,

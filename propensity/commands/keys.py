@@ -36,14 +36,20 @@ DAYS = click.option("--days", type=click.FloatRange(min=0, min_open=True), help=
     type=click.FloatRange(min=0, min_open=True),
     help="Requests a second that the client may send, in each worker process [default: no limit].",
 )
+@click.option(
+    "--test", is_flag=True, help="It is answered about made-up customers, and touches nothing real."
+)
 @DAYS
-def add(client: str, scopes: tuple[str, ...], rate: float | None, days: float | None) -> None:
-    """Make a key for CLIENT, and print it: on standard output, once."""
+def add(client: str, scopes: tuple[str, ...], rate: float | None, test: bool, days: float | None) -> None:
+    """Make a key for CLIENT, and print it: on standard output, once.
+
+    A test key (--test) is for building a journey: the API answers as it does, about customers such as
+    test-purchase and test-exit, one for every life cycle stage and for every error; an unknown id lists them.
+    """
     from serving.keys import Keys
 
-    secret, key = Keys(settings_of()).add(
-        client, scopes, None if days is None else timedelta(days=days), rate
-    )
+    lasts = None if days is None else timedelta(days=days)
+    secret, key = Keys(settings_of()).add(client, scopes, lasts, rate, test)
     click.echo(f"{client} may {' and '.join(key.scopes)}; keep this key, it is not shown again:", err=True)
     click.echo(secret)
 
@@ -91,9 +97,11 @@ def list_(everything: bool) -> None:
     if not found:
         say("no keys; `propensity keys add CLIENT --scope score` makes one")
         return
-    shown = table("Keys", "client", "id", "may", "requests a second", "made", "ends")
+    shown = table("Keys", "client", "id", "may", "requests a second", "test", "made", "ends")
     for key in found:
         ends = "" if key.expires_at is None else iso(key.expires_at)
         rate = "" if key.rate is None else f"{key.rate:g}"
-        shown.add_row(key.client, key.id, ", ".join(key.scopes), rate, iso(key.made_at), ends)
+        shown.add_row(
+            key.client, key.id, ", ".join(key.scopes), rate, "yes" if key.test else "", iso(key.made_at), ends
+        )
     console().print(shown)
