@@ -157,7 +157,7 @@ def backfill_features(
 
 
 def _backfilled(made: Backfill, what: str) -> str:
-    columns = f"{len(made.new)} new features at {len(made.lacking)} snapshots"
+    columns = f"{len(made.new)} new feature{'s' * (len(made.new) != 1)} at {len(made.lacking)} snapshots"
     return f"{what} {columns}" + (f": {', '.join(made.new)}" if made.new else "")
 
 

@@ -139,7 +139,7 @@ TAGS = [Tag(name="big_spender", portrait=True, words=Words("Big spender", "å¤§å®
     here = {"PROPENSITY_HOME": str(home), "PROPENSITY_SHOP": str(shop), "PROPENSITY_AS_OF": "2017-12-31"}
     assert "absent: big_spender, the build lacks big_orders_90d" in run("portraits", **here).output
     dry = run("features", "backfill", "--dry-run", **here)
-    assert "would compute 1 new features at 48 snapshots: big_orders_90d" in dry.output
+    assert "would compute 1 new feature at 48 snapshots: big_orders_90d" in dry.output
     assert run("features", "backfill", "--no-publish", **here).exit_code == 0
     tagged = run("tags", "build", **here)
     assert (tagged.exit_code, "48 snapshots evaluated" in tagged.output) == (0, True), tagged.output

@@ -112,12 +112,14 @@ def _segments(rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[N
     """Thirds by each of SEGMENTS, over all origins; one in which a third has not both labels has no say."""
     for feature in rows[0].values:
         values = np.concatenate([one.values[feature] for one in rows])
-        edges = np.unique(np.nanquantile(values, (0, 1 / 3, 2 / 3, 1)))
+        # Told apart by what is shown: whoever reads a group's edges knows who is in it.
+        edges = np.unique(np.nanquantile(values, (0, 1 / 3, 2 / 3, 1)).round(2))
         for place, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
             inside, able = [], []
             for number, one in enumerate(rows):
                 of = one.values[feature]
-                inside.append((of <= high) & ((of > low) if place else (of >= low)))
+                above, below = (of > low) | (place == 0), (of <= high) | (place == len(edges) - 2)
+                inside.append(above & below & ~np.isnan(of))
                 if 0 < one.label[inside[-1]].sum() < inside[-1].sum():
                     able.append(number)
             label = np.concatenate([one.label[here] for one, here in zip(rows, inside, strict=True)])

@@ -36,10 +36,15 @@ class Segment:
     @property
     def values(self) -> Words:
         """Which values of its feature; no value is of two groups."""
-        low, high = (f"{edge:.6g}" for edge in (self.low, self.high))
+        low, high = shown(self.low), shown(self.high)
         if self.lowest:
             return Words(f"{low} to {high}", f"{low}至{high}（含{low}）")
         return Words(f"over {low} to {high}", f"大于{low}至{high}")
+
+
+def shown(edge: float) -> str:
+    """An edge of a group, of two decimals: 90, 167.53."""
+    return f"{edge:,.2f}".removesuffix("0").removesuffix(".0")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from features.toml import nearest
 from features.words import Words
 from serving.booster import Rows
 from training import evaluate, pooled
+from training.comparison import shown
 from training.evaluate import DIGITS, Numbers
 
 LEAST = 30  # of each label in a group, over all origins: with fewer, its figures say nothing
@@ -90,11 +91,11 @@ def _cut(kind: Kind, values: Numbers) -> Grouped:
     edges = np.asarray(kind.edges or np.nanquantile(values, (1 / 3, 2 / 3)), np.float64)
     # Told apart by what is shown: whoever reads a group's name knows who is in it.
     edges = np.unique(edges.round(2))
-    shown = [f"{edge:,.2f}".removesuffix("0").removesuffix(".0") for edge in edges]
+    told = [shown(edge) for edge in edges]
     groups = [
-        Words(f"up to {shown[0]}", f"{shown[0]}及以下"),
-        *(Words(f"over {a} to {b}", f"大于{a}至{b}") for a, b in zip(shown, shown[1:], strict=False)),
-        Words(f"over {shown[-1]}", f"大于{shown[-1]}"),
+        Words(f"up to {told[0]}", f"{told[0]}及以下"),
+        *(Words(f"over {a} to {b}", f"大于{a}至{b}") for a, b in zip(told, told[1:], strict=False)),
+        Words(f"over {told[-1]}", f"大于{told[-1]}"),
     ]
     at = np.where(np.isnan(values), -1, np.searchsorted(edges, values))
     return Grouped(kind.name, kind.words, groups, at)
