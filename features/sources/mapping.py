@@ -175,7 +175,7 @@ def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) 
     where = entry.take("where", "text", None)
     if where:
         left_out = Match(f"{entry.where}.where", f"({where}) IS NOT TRUE")
-        conditions["aside"] = (("left out by `where`", left_out), *conditions["aside"])
+        conditions["aside"] = (("`where` does not hold", left_out), *conditions["aside"])
     returns: Match | bool = True
     if entry.raw.get("returns") is False:
         entry.taken.add("returns")
