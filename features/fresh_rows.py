@@ -113,15 +113,17 @@ class _Part:
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        text = [field.name for field in schema if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=text) as file:  # faster than text itself
+        metadata = pq.read_metadata(path)
+        there = set(metadata.schema.to_arrow_schema().names)
+        text = [f.name for f in schema if pa.types.is_string(f.type) and f.name in there]
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=text) as file:  # faster than text itself
             groups = list(range(file.num_row_groups))
             if "customer_id" in schema.names:
                 place = file.metadata.schema.names.index("customer_id")
                 groups = [g for g in groups if self._may_hold(file.metadata.row_group(g).column(place))]
             rows = file.read_row_groups(groups, schema.names)
         for column in set(schema.names) - set(rows.column_names):  # of a log from before the table had it
-            rows = rows.append_column(column, pa.nulls(len(rows)))
+            rows = rows.append_column(column, pa.nulls(len(rows), schema.field(column).type))
         rows = rows.select(schema.names)
         if "customer_id" in schema.names:
             ids = rows["customer_id"].cast(pa.string())

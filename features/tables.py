@@ -38,6 +38,11 @@ _CUSTOMER = {
 }
 # "day": of `at` only the day is known, its time means nothing; null: the time is known too.
 PRECISION = "precision"
+CORRECTED = "corrected"
+OURS = (
+    PRECISION,
+    CORRECTED,
+)  # columns that no file has: ingestion fills them, and a log may be older than they
 _EVENT = {**_CUSTOMER, PRECISION: Column("text", required=False)}
 _KNOWN = ("known before it happened", 'known_at >= "at"')
 _PRECISE = ("unknown precision", f"{PRECISION} is null or {PRECISION} = 'day'")
@@ -79,6 +84,7 @@ TABLES: dict[str, Table] = {
                 "amount": Column("money"),  # paid to the shop, after discounts
                 "discount": Column("money"),  # taken off the price, by anyone
                 "ref": Column("text", required=False),  # the order that this one returns or corrects
+                CORRECTED: Column("money", required=False),  # of a correction: all that its order came to
             },
             (_KNOWN, _PRECISE, ("negative money without a ref", "amount >= 0 or ref is not null")),
         ),
@@ -287,6 +293,8 @@ TABLES: dict[str, Table] = {
 # No columns of a table, but of every event, in the shop's zone: hour 0 to 23, null where only the day is
 # known; weekday Monday 1 to Sunday 7.
 LOCAL = ("hour", "weekday")
+# No column either, but of every order: its amount; of a correction, what its order came to with it.
+TOTAL = "total"
 
 
 def hour_of(table: str) -> str:

@@ -319,7 +319,7 @@ TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}
 def tables_text(name: str | None) -> str:
     """The tables that a mapping can fill, or one with its columns and rules. UsageError if there is none."""
     from features.sources.declared import made
-    from features.tables import PRECISION, TABLES
+    from features.tables import OURS, TABLES
     from features.toml import nearest
 
     if name is None:
@@ -331,7 +331,7 @@ def tables_text(name: str | None) -> str:
     for column, of in table.columns.items():
         need = "required" if of.required else "optional"
         need = "made where a file lacks it" if of.required and column in made(name) else need
-        need = "made of at: 'day' where it has no time" if column == PRECISION else need
+        need = "filled by ingestion" if column in OURS else need
         lines.append(f"  {column:14}{of.type:9}{need}")
     lines += ["", "  a row is rejected as               unless"] if table.rules else []
     lines += [f"  {reason:34} {' '.join(rule.split())}" for reason, rule in table.rules]

@@ -20,7 +20,7 @@ from features import duck
 from features.definitions import FEATURES, WINDOWS
 from features.ingestion.ingest import arrow_schema
 from features.moments import parse_moment
-from features.tables import TABLES, Table
+from features.tables import PRECISION, TABLES, Table
 
 MOMENTS = [parse_moment(d) for d in ("2017-06-04", "2017-12-03", "2018-06-30")]
 CUSTOMERS = ("1", "01", "b")
@@ -65,7 +65,8 @@ def _row(table: Table, draw: random.Random, n: int) -> dict[str, Any]:
     late = timedelta(days=120) * draw.random() if ahead or draw.random() < 0.4 else timedelta(0)
     row: dict[str, Any] = {}
     for name, column in sorted(table.columns.items(), key=lambda named: named[0] != "ref"):
-        if not column.required and draw.random() < 0.3:
+        # A day without a time makes features of hours null: else no larger log would have any of them.
+        if not column.required and draw.random() < (0.8 if name == PRECISION else 0.3):
             row[name] = None
             continue
         match column.type:

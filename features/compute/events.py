@@ -17,7 +17,7 @@ from features.errors import FeatureError
 from features.moments import DAY_US, offsets_of
 from features.rules import Float64
 from features.shop import Shop
-from features.tables import LOCAL, PRECISION, TABLES, hour_of
+from features.tables import CORRECTED, LOCAL, PRECISION, TABLES, TOTAL, hour_of
 
 Int64 = NDArray[np.int64]
 
@@ -188,7 +188,10 @@ class Events:
             return hours if self.timed is None else np.where(self.timed, hours, null)
         if column == "weekday":
             return (self.days.astype(np.int64) + 3) % 7 + 1  # 1970-01-01 was a Thursday
-        values = self.rows[column].combine_chunks()
+        if column == TOTAL:
+            values = pc.coalesce(self.rows[CORRECTED], self.rows["amount"]).combine_chunks()
+        else:
+            values = self.rows[column].combine_chunks()
         if plan.type_of(self.table, column) != "money":
             return np.asarray(pc.fill_null(values, null).to_numpy(zero_copy_only=False), np.int64)
         minor = values.cast(pa.decimal64(18, self.exponent)).view(pa.int64())

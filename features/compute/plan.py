@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from features.definitions import Feature
 from features.errors import FeatureError
-from features.tables import LOCAL, PRECISION, TABLES, Type
+from features.tables import CORRECTED, LOCAL, PRECISION, TABLES, TOTAL, Type
 
 _EVENT = ("customer_id", "at", "known_at")
 _NUMBERS: dict[str, tuple[Type, ...]] = {
@@ -49,6 +49,8 @@ def input_of(feature: Feature) -> Input:
 
 def type_of(table: str, column: str) -> Type:
     """The type of a column of that table, or of a pseudo-column."""
+    if column == TOTAL:
+        return "money"
     return "integer" if column in LOCAL else TABLES[table].columns[column].type
 
 
@@ -69,6 +71,8 @@ def columns(table: str, features: Mapping[str, Feature]) -> list[str]:
     said = words(feature.where for feature in features.values())
     if "hour" in needed | said:
         needed = {*needed, PRECISION}
+    if TOTAL in needed:
+        needed = {*needed, "amount", CORRECTED}
     return [column for column in TABLES[table].columns if column in needed or column in said]
 
 

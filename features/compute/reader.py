@@ -13,7 +13,7 @@ from features import duck
 from features.compute import plan
 from features.definitions import Feature
 from features.log import Log
-from features.tables import TABLES
+from features.tables import CORRECTED, PRECISION, TABLES
 
 
 class Reader:
@@ -98,18 +98,25 @@ class _File:
             start += size
 
     def _rows(self, groups: list[int]) -> pa.Table:
-        text = [column for column, type in self.types.items() if type == "text"]
-        money = [column for column, type in self.types.items() if type == "money"]
-        others = [column for column in self.types if column not in money]
+        schema = self.metadata.schema.to_arrow_schema()
+        there = {column: type for column, type in self.types.items() if column in schema.names}
+        text = [column for column, type in there.items() if type == "text"]
+        money = [column for column, type in there.items() if type == "money"]
+        others = [column for column in there if column not in money]
         with pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=text) as file:
             rows = file.read_row_groups(groups, columns=others, use_threads=False)
-        for column in set(others) - set(rows.column_names):  # of a log from before the table had it
-            rows = rows.append_column(column, pa.nulls(len(rows), pa.string()).dictionary_encode())
         if money:
             read = self._money(groups, money)
             for column in money:
                 rows = rows.append_column(column, read[column])
-        return rows
+        if len(there) < len(self.types):  # of a log from before its table had all columns
+            unknown = {
+                PRECISION: pa.dictionary(pa.int32(), pa.string()),
+                CORRECTED: rows.schema.field("amount").type if "amount" in money else None,
+            }
+            for column in self.types.keys() - there:
+                rows = rows.append_column(column, pa.nulls(len(rows), unknown[column]))
+        return rows.select([*self.types])
 
     def _money(self, groups: list[int], columns: list[str]) -> pa.Table:
         """Columns of money of those groups. DuckDB reads decimals in a third of pyarrow's time."""

@@ -17,7 +17,7 @@ from features import duck
 from features.definitions import CALENDAR, Feature
 from features.log import Log
 from features.shop import Shop
-from features.tables import PRECISION, hour_of
+from features.tables import CORRECTED, PRECISION, TOTAL, hour_of
 
 Event = dict[str, Any]
 
@@ -180,4 +180,6 @@ def _events(
         event["day"] = day
         event["hour"] = None if event.get(PRECISION) else event["at"].astimezone(shop.zone).hour
         event["weekday"] = day.isoweekday()
+        corrected = event.get(CORRECTED)
+        event[TOTAL] = event.get("amount") if corrected is None else corrected
     return events

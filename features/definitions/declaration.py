@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from features.errors import FeatureError
-from features.tables import LOCAL, TABLES
+from features.tables import LOCAL, TABLES, TOTAL
 from features.words import Words
 
 KERNEL_VERSION = 3  # raise whenever the kernel would give another number for the same declaration
@@ -53,7 +53,7 @@ CALENDAR = ("until_next", "ahead", "running")  # may look at what lies ahead, if
 class Feature:
     """One feature.
 
-    table, column: of the customer log, or `hour` and `weekday` of an event. where: a condition on one row,
+    table, column: of the customer log, or `hour` and `weekday` of an event, or `total` of an order. where: a condition on one row,
     in SQL, of those too; `local_at` is the event's time in the shop's zone, which is 00:00 where only its day
     is known; null counts as false. window: days, None for
     all of known history. vocabulary: for mode and last of text, the values in the order of their codes 0, 1,
@@ -91,9 +91,10 @@ class Feature:
 
     def _check_column(self, table: str) -> None:
         columns = TABLES[table].columns
-        if self.column is not None and self.column not in columns and self.column not in LOCAL:
+        others = (*LOCAL, TOTAL) if table == "orders" else LOCAL
+        if self.column is not None and self.column not in columns and self.column not in others:
             raise FeatureError(
-                f"{self.name}: {table} has no column {self.column!r}: {', '.join([*columns, *LOCAL])}"
+                f"{self.name}: {table} has no column {self.column!r}: {', '.join([*columns, *others])}"
             )
         text = self.column in columns and columns[self.column].type == "text"
         if (self.vocabulary is not None) != (text and self.measure in _CODED):

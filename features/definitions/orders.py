@@ -8,6 +8,7 @@ from features.definitions.rows import computed, measured
 from features.definitions.units import CHANNELS
 
 _BOUGHT = "ref is null"
+_TOTALS = "ref is null or corrected is not null"  # a correction says what its order came to
 _RETURNED = "ref is not null and amount < 0"
 _LONG = (30, 90, 365)
 _YEAR = (365,)
@@ -18,7 +19,7 @@ FEATURES: tuple[Feature, ...] = (
         ("orders", "Orders", "订单数", "orders", "count", None, _BOUGHT, WINDOWS),
         ("spend", "Money spent", "消费金额", "money", "sum", "amount", None, WINDOWS),
         ("discount", "Discount received", "优惠金额", "money", "sum", "discount", None, WINDOWS),
-        ("order_max", "Largest order", "最大单笔订单金额", "money", "max", "amount", _BOUGHT, WINDOWS),
+        ("order_max", "Largest order", "最大单笔订单金额", "money", "max", "total", _TOTALS, WINDOWS),
         ("order_days", "Days with an order", "有订单的天数", "days", "days", None, _BOUGHT, WINDOWS),
         ("stores", "Different stores", "光顾门店数", "stores", "distinct", "store_id", _BOUGHT, WINDOWS),
         ("order_channels", "Different channels ordered through", "下单渠道数", "channels", "distinct", "channel", _BOUGHT, _LONG),

@@ -7,7 +7,8 @@ customer's day without an order id, or an order id that comes several times. The
 * into the order that the source has, if the row is known when its file says: nobody has used the log
   without it, so the order is what clean files would have made it;
 * else into a correction, `<order>:mended:...` with the order as its `ref`. It counts as no order, and in
-  every sum of money, once it and the order are known: what was known before stays as it was;
+  every sum of money, once it and the order are known: what was known before stays as it was. It happened when
+  the order did, and says in `corrected` what that came to with it;
 * into an order of its own, the sum of what was mended, if nobody has that order.
 
 An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
@@ -24,6 +25,7 @@ from features.ingestion.canonical import arrow_schema, names, order, save
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part
 from features.sources.corrected import ADDS
+from features.sources.raw import literal
 from features.tables import TABLES
 
 ADDED = "added to an order of its source"
@@ -63,12 +65,22 @@ def add_money(
     for path in sorted((folded / orders.name).glob("*.parquet")):
         if path != place:
             _into_orders(connection, path, exponent)
+    # Of the orders as they are by now.
+    made = " UNION ALL ".join(
+        f"SELECT *, {literal(path.stem)} AS source FROM {literal(path)}"
+        for path in sorted((folded / orders.name).glob("*.parquet"))
+        if path != place
+    )
     kept = f"UNION ALL SELECT {names(orders.columns)} FROM '{place}' WHERE NOT contains(order_id, '{ADDS}')"
     rows = f"""
         SELECT {names(orders.columns)} FROM (
-            SELECT * REPLACE (greatest(known_at, since) AS known_at),
-                   of || '{ADDS}' || name AS order_id, of AS ref
-            FROM money WHERE has AND corrects
+            SELECT * REPLACE (began AS "at", day AS precision),
+                   of || '{ADDS}' || name AS order_id, of AS ref,
+                   total + sum(amount) OVER (PARTITION BY of ORDER BY known_at) AS corrected
+            FROM (SELECT m.* REPLACE (greatest(m.known_at, m.since) AS known_at), o."at" AS began,
+                         o.precision AS day, CASE WHEN o.ref IS NULL THEN o.amount END AS total
+                  FROM money m JOIN ({made}) o ON o.source = m.source AND o.order_id = m.of
+                  WHERE has AND corrects)
             UNION ALL BY NAME
             SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
                    max(known_at) AS known_at, max(precision) AS precision,

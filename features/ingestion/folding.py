@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.ingestion import digests, mended, people
 from features.ingestion.additions import add_money
-from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save
+from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
@@ -111,7 +111,7 @@ class Fold:
         """SQL: its rows with canonical ids, `_row` (their place in the file) and `_given` (the id given)."""
         file = f"read_parquet('{part.path(table.name)}', hive_partitioning = false, file_row_number = true)"
         if lacking := self._lacking(table, part):
-            file = f"(SELECT *, {', '.join(f'NULL::VARCHAR AS {c}' for c in lacking)} FROM {file})"
+            file = f"(SELECT *, {', '.join(lacking)} FROM {file})"
         if "customer_id" not in table.columns or not self.merged:
             given = "customer_id" if "customer_id" in table.columns else "NULL"
             return f"(SELECT *, file_row_number AS _row, {given} AS _given FROM {file})"
@@ -120,9 +120,13 @@ class Fold:
                     FROM {file} p LEFT JOIN merged m ON p.customer_id = m.customer_id)"""
 
     def _lacking(self, table: Table, part: Part) -> list[str]:
-        """Columns that the table has now, and had not when the part was made; optional text, all of them."""
+        """SQL of columns that the table has now, and had not when the part was made: nothing is in them."""
         have = pq.read_schema(part.path(table.name)).names
-        return [column for column in table.columns if column not in have]
+        return [
+            f'NULL::{sql_type(column.type, self.exponent)} AS "{name}"'
+            for name, column in table.columns.items()
+            if name not in have
+        ]
 
     def _events(self, table: Table) -> None:
         """Drop what another source has already; rewrite what changes."""

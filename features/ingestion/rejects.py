@@ -53,7 +53,7 @@ from features.sources.corrected import corrected, readings_of, zone_of
 from features.sources.raw import literal, load, quoted
 from features.sources.samples import sniff
 from features.sources.values import MACROS
-from features.tables import PRECISION, TABLES
+from features.tables import OURS, PRECISION, TABLES
 
 # Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
 HEAD = ("reject", "source", "table", "file", "row", "reason")
@@ -201,7 +201,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     rows = f"(SELECT *, {REJECT_ID} AS reject FROM {_files(settings)} WHERE {where})"
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
-    columns.pop(PRECISION, None)  # it follows from how `at` is written
+    columns = {c: None for c in columns if c not in OURS}
     given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
@@ -333,7 +333,7 @@ def _source(shop: Shop, files: Sequence[Path]) -> Source:
                 shop,
                 source,
                 table,
-                {c: _own(c) for c in TABLES[table].columns if _own(c) in have and c != PRECISION},
+                {c: _own(c) for c in TABLES[table].columns if _own(c) in have and c not in OURS},
             )
             for source, of in kinds
             if of == table

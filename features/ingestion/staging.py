@@ -19,7 +19,7 @@ from features.ingestion.parts import Account, Part
 from features.moments import from_us, iso
 from features.shop import Shop
 from features.sources import Source
-from features.tables import PRECISION, TABLES, Table
+from features.tables import OURS, TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
@@ -118,8 +118,8 @@ def _table(
 def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int, staged: str) -> None:
     """CREATE TABLE `staged`: cast columns, _file, _line, _note, _aside, _reason, _row (the given one)."""
     given = connection.sql(sql).columns
-    if PRECISION in table.columns and PRECISION not in given:  # a source that knows every time
-        sql = f"SELECT *, NULL AS {PRECISION} FROM ({sql})"
+    unsaid = [f"NULL AS {column}" for column in OURS if column in table.columns and column not in given]
+    sql = f"SELECT *, {', '.join(unsaid)} FROM ({sql})" if unsaid else sql
     columns = table.columns.items()
     cast = [f'TRY_CAST(raw."{c}" AS {sql_type(column.type, exponent)}) AS "{c}"' for c, column in columns]
     reject, aside = (f"raw.{c}::VARCHAR" if c in given else "NULL::VARCHAR" for c in ("_reject", "_aside"))

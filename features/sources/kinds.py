@@ -50,7 +50,8 @@ def _memberships(sheet: Sheet) -> list[Reads]:
         r"join|add(ed)?|enter|入群|进群|加入|添加|入会|entr[ée]e|inscri|beitritt|alta", time=True
     )
     left = sheet.named(
-        r"left|leave|quit|exit|退群|退出|离开|退会|移除|sortie|d[ée]part|austritt|baja", time=True
+        r"left|leave|quit|exit|delet|退群|退出|离开|退会|移除|删除|流失|sortie|d[ée]part|austritt|baja",
+        time=True,
     )
     if joined is None:
         return []

@@ -32,7 +32,7 @@ from features.sources import Source
 from features.sources.declared import Declared, Match, Reading, made
 from features.sources.raw import UTF8, Format, columns_of, encoding_of, first_records, literal, quoted
 from features.sources.values import NULLS, Habits, Value, read_habits, read_value
-from features.tables import PRECISION, TABLES, Column
+from features.tables import OURS, TABLES, Column
 from features.toml import Entry, nearest
 
 TITLES = 20  # lines before a header that are looked at
@@ -141,7 +141,7 @@ def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) 
     nulls = entry.take("null", "texts", habits.nulls)
     habits = replace(read_habits(entry, habits), nulls=("", *nulls))
     columns = {**TABLES[table].columns, **(_OF_THE_ORDER if table == "order_lines" else {})}
-    for made_here in ("attributes", PRECISION):
+    for made_here in ("attributes", *OURS):
         columns.pop(made_here, None)
     inner = entry.entry("columns")
     values: dict[str, Value] = {}
@@ -175,7 +175,7 @@ def _reading(entry: Entry, root: Path, habits: Habits, prefix: str, find: bool) 
     where = entry.take("where", "text", None)
     if where:
         left_out = Match(f"{entry.where}.where", f"({where}) IS NOT TRUE")
-        conditions["aside"] = (("left out by `where`", left_out), *conditions["aside"])
+        conditions["aside"] = (("`where` does not hold", left_out), *conditions["aside"])
     returns: Match | bool = True
     if entry.raw.get("returns") is False:
         entry.taken.add("returns")

@@ -116,7 +116,11 @@ def channel_of(sheet: Sheet, default: str, why: str, but: tuple[Column, ...] = (
     if named is not None:
         return text(named.name)
     said = next((to for to, p in WORDS["channel"].items() if re.search(rf"(^|[\W_])({p})($|[\W_])", sheet.file, re.I)), None)  # fmt: skip
-    return always(said or default, "" if said else why)
+    if said:
+        return always(said)
+    # Chinese is written without blanks: 企微群发 is of 企微, or seems so.
+    within = (to for to, p in WORDS["channel"].items() if any(w in sheet.file for w in re.findall(r"[\u4e00-\u9fff]{2,}", p)))  # fmt: skip
+    return always(next(within, default), why)
 
 
 def attributes(columns: list[Column], taken: set[str]) -> tuple[list[str], list[str]]:

@@ -50,7 +50,7 @@ WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> w
         "web": r"web(site)?|online|pc|h5|官网|网页|网店|site|webshop",
         "app": r"app|ios|android|APP",
         "mini_program": r"mini.?(program|app)|小程序",
-        "wechat": r"wechat|weixin|wx|微信|企微|企业微信|公众号",
+        "wechat": r"wechat|wecom|weixin|wx|微信|企微|企业微信|公众号",
         "live": r"live.?(stream)?|直播间?|抖音直播",
         "sms": r"sms|text|text.?message|短信|mms|彩信",
         "email": r"e.?mail|邮件|电子邮件|邮箱|courriel|m[ée]l",

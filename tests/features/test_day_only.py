@@ -1,6 +1,7 @@
 """Days without a time. If these fail, a till that prints dates makes night owls of all its customers."""
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,10 +15,12 @@ from features.contracts import declaration_problems
 from features.definitions import Feature, catalogue
 from features.describe import judge, measure
 from features.describe.absent import remarks
+from features.files import sha256
 from features.ingestion import rejects
 from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import Shop
+from features.tables import OURS
 from features.words import Words
 
 WEB = """[[mapping.web.read]]
@@ -154,15 +157,23 @@ def test_a_part_from_before_the_column_is_still_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_log_from_before_the_column_gives_what_it_gave(tmp_path: Path) -> None:
+    """Else a home cannot build until everything was ingested again."""
+    log = bring_in(write_shop(tmp_path, WEB, {"web.csv": TIMES}))
+    before = _values(log, "2024-03-10T00:00:00Z")
+    (path,) = log.log.paths("orders")
+    table = pq.read_table(path).drop_columns([*OURS])
+    path.unlink()  # the part's own file is the same
+    pq.write_table(table, path)
+    shop, features = Shop.load(log.settings.shop), available(log.log, catalogue())
+    same(before, answers(log.log, shop, features, [parse_moment("2024-03-10T00:00:00Z")]))
+
+
 def _forget_the_column(settings: Settings, source: str) -> None:
-    """Make a part and the log as an earlier version wrote them."""
-    import json
-
-    from features.files import sha256
-
+    """Make a part as an earlier version wrote it."""
     for part in (settings.home / "parts" / source).iterdir():
         path = part / "orders.parquet"
-        table = pq.read_table(path).drop_columns("precision")
+        table = pq.read_table(path).drop_columns([*OURS])
         path.unlink()  # the log's own file is the same
         pq.write_table(table, path)
         facts = json.loads((part / "part.json").read_text())

@@ -689,7 +689,7 @@ def test_where_leaves_out_what_it_cannot_say_of_as_sql_does(tmp_path: Path) -> N
     mapping = ORDERS.format(more="where = \"state <> 'test'\"")
     text = "no,who,when,paid,state\n1,a,2024-01-01,5,paid\n2,a,2024-01-02,5,test\n3,a,2024-01-03,5,\n"
     log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": text}))
-    assert log.fates("orders") == {"accepted": 1, "aside: left out by `where`": 2}
+    assert log.fates("orders") == {"accepted": 1, "aside: `where` does not hold": 2}
 
 
 def test_files_that_systems_hide_are_not_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from contextlib import closing
@@ -22,7 +23,7 @@ from features.inbox import Arrival, Inbox
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested, take
 from features.log import Log
-from features.moments import parse_moment
+from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import Shop
 from features.sources import derived_tags
@@ -50,6 +51,10 @@ LINES = """bon,who,when,item,paid
 2,ann,2024-01-06 10:00,tea,5z00
 2,ann,2024-01-06 10:00,cup,1x00
 3,bob,2024-03-01 10:00,tea,9.00
+"""
+MORE = """4,ann,2024-02-20 10:00,tea,7z00
+4,ann,2024-02-20 11:00,cup,2z00
+4,ann,2024-02-20 10:00,pot,1.00
 """
 TOTALS = """[[mapping.till.read]]
 table = "orders"
@@ -192,6 +197,39 @@ def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path
     same({then: before[then]}, {then: after[then]})
     assert [after[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [13, 1, 3]
     assert [before[now][name] for name in ("spend_90d", "orders_90d", "lines_90d")] == [10, 1, 2]
+
+
+def test_the_largest_order_is_what_clean_files_would_have_made_it_once_that_is_known(tmp_path: Path) -> None:
+    """Else a good customer's largest order stays what a misspelt price left of it."""
+    dirty = _lines_shop(tmp_path / "dirty")
+    right = re.sub(r"(\d)[xz]00", r"\1.00", LINES + MORE)
+    clean = write_shop(tmp_path / "clean", RECEIPT_LINES.format(total=""), {"lines.csv": right})
+    (tmp_path / "dirty" / "shop" / "lines.csv").write_text(LINES + MORE)
+    for settings in (dirty, clean):
+        bring_in(settings)
+    write_build(dirty, NAMES, {MOMENT: constant(1)})
+    shop, until = Shop.load(dirty.shop), Log.open(dirty).complete_until
+    moments = [parse_moment("2024-02-01"), until, until + 40 * DAY]
+    names = [f"order_max_{w}d" for w in (30, 90, 365)] + ["spend_90d", "orders_90d", "order_value_90d"]
+
+    def values(settings: Settings) -> Answers:
+        log = Log.open(settings)
+        features = available(log, catalogue())
+        found = answers(log, shop, features, moments)
+        slow = {(m, id): v for m in moments for id, v in compute(log, shop, features, m).items()}
+        same(found, {key: {name: v[name] for name in features} for key, v in slow.items()})
+        return {key: {name: found[key][name] for name in names} for key in found if key[1] == "ann"}
+
+    before, expected = values(dirty), values(clean)
+    for amounts in (
+        {"1:cup": "3.00"},
+        {"4:tea": "7.00"},
+        {"2:tea": "5.00", "2:cup": "1.00", "4:cup": "2.00"},
+    ):
+        _mend_lines(dirty, tmp_path / "a.csv", amounts)
+    after = values(dirty)
+    assert before != expected
+    same(after, {key: (before if key[0] < until else expected)[key] for key in after})
 
 
 def _rewrite(path: Path, corrections: dict[str, dict[str, str]]) -> None:

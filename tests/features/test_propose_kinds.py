@@ -237,7 +237,11 @@ def test_a_log_of_messages_says_what_was_sent_and_what_was_opened(tmp_path: Path
         )
     )
     write(raw, "wecom.csv", "msg_id,member_id,sent_at,opened_at", sent)
+    friends = of_all(lambda n, m: (m, f"导购{n % 3}", "2024-01-04 10:00", "2024-01-20 10:00" * (n % 3 == 0)))
+    write(raw, "企微客户联系.csv", "会员号,添加导购,添加时间,删除时间", friends, "gbk")
     log = ingested(tmp_path)
+    assert {r["change"] for r in log.rows("memberships")} == {"joined", "left"}
+    assert {r["channel"] for r in log.rows("contacts")} == {"wechat"}
     assert {table: len(log.rows(table)) for table in ("orders", "order_lines", "contacts", "responses")} == {
         "orders": 30, "order_lines": 30, "contacts": 30, "responses": 15,
     }  # fmt: skip

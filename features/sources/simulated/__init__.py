@@ -65,7 +65,7 @@ from features.moments import iso
 from features.shop import Shop
 from features.sources import Source
 from features.sources.simulated.world import World
-from features.tables import TABLES
+from features.tables import OURS, TABLES
 
 NAME = "simulated"
 
@@ -84,7 +84,7 @@ def source(shop: Shop, folder: Path | None = None) -> Source:
         files=tuple(path for name in TABLES for path in parts[name]),
         tables={
             name: f"""
-                SELECT {", ".join(f'"{column}"' for column in TABLES[name].columns)},
+                SELECT {", ".join(f'"{column}"' for column in TABLES[name].columns if column not in OURS)},
                        parse_filename(filename, true) AS _file, file_row_number AS _line, NULL AS _note
                 FROM read_parquet('{quoted}/{name}.parquet/*.parquet', file_row_number = true, filename = true)"""
             for name in TABLES
