@@ -216,9 +216,10 @@ def verdict(
 ) -> Words:
     """The comparison as a person can act on it: what the model beats, and whether to believe its level.
 
-    A gain counts when its whole paired interval lies above 0. words: the baselines' names, in the order
-    in which they are told. origins: over how many the gains are means; 0: of the test alone.
-    off: the days of those at which the level was off.
+    A baseline is beaten when the whole paired interval of the gain in log-loss lies above 0, as the gate has
+    it; in AUC, where a baseline gives no probabilities. words: the baselines' names, in the order in which
+    they are told. origins: over how many the gains are means; 0: of the test alone. off: the days of those
+    at which the level was off.
 
     >>> auc, fine = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.8, 1.02))
     >>> none = {"auc_gain": {"value": 0.0, "low": -0.01, "high": 0.01}}
@@ -233,18 +234,22 @@ def verdict(
     for baseline, here in words.items():
         if baseline not in baselines:
             continue
-        gain = baselines[baseline]["auc_gain"]
-        shown = f"AUC {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-        told[gain["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
+        gains = baselines[baseline]
+        auc, loss = gains["auc_gain"], gains.get("log_loss_gain")
+        shown = f"AUC {auc['value']:+.3f} [{auc['low']:+.3f}, {auc['high']:+.3f}]"
+        if loss is not None:
+            shown = f"log-loss {loss['value']:+.4f} [{loss['low']:+.4f}, {loss['high']:+.4f}], {shown}"
+        told[(loss or auc)["low"] > 0].append(Words(f"{here.en} ({shown})", f"{here.zh}（{shown}）"))
     _, said = level(metrics["observed_over_expected"], origins, off)
-    auc = f"{metrics['auc']['value']:.3f}"
+    ranks = f"{metrics['auc']['value']:.3f}"
     en = [f"{'beats' if b else 'does not beat'} {', '.join(w.en for w in t)}" for b, t in told.items() if t]
     zh = [f"{'优于' if b else '未优于'}{'、'.join(w.zh for w in t)}" for b, t in told.items() if t]
     if origins > 1:
         en[-1] += f", over {origins} origins"
         zh[-1] += f"（{origins}个时点的平均）"
     return Words(
-        f"{name} (AUC {auc}) {' and '.join(en)}. {said.en}", f"{name}（AUC {auc}）{'，'.join(zh)}。{said.zh}"
+        f"{name} (AUC {ranks}) {' and '.join(en)}. {said.en}",
+        f"{name}（AUC {ranks}）{'，'.join(zh)}。{said.zh}",
     )
 
 

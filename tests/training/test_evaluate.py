@@ -110,7 +110,7 @@ def test_scores_that_cannot_be_calibrated_are_refused(score: Numbers) -> None:
 def test_the_verdict_says_so_when_a_model_beats_nothing() -> None:
     """Else: a point estimate that is a hair better reads as progress."""
     label, score, noisy = made(800, 7)
-    judged = evaluate.judge(label, {"same": score.copy(), "noisy": noisy, "model": score * 0.5}, seed=1)
+    judged = evaluate.judge(label, {"same": score.copy(), "noisy": noisy, "model": score * 0.7}, seed=1)
     baselines = {
         name: {**judged[name].figures, **evaluate.gains(judged["model"], judged[name])}
         for name in ("same", "noisy")
@@ -118,8 +118,11 @@ def test_the_verdict_says_so_when_a_model_beats_nothing() -> None:
     words = {"same": Words("itself", "自身"), "noisy": Words("noise", "噪声")}
     said = evaluate.verdict("churn_28d", judged["model"].figures, baselines, words)
     assert "beats noise" in said.en
-    assert "does not beat itself (AUC +0.000 [+0.000, +0.000])" in said.en
-    assert "level is off: observed/expected 2." in said.en
+    assert "does not beat itself (log-loss -0.0" in said.en, "it ranks as well, but its level costs it"
+    assert "AUC +0.000 [+0.000, +0.000])" in said.en
+    assert "level is off: observed/expected 1." in said.en
+    del baselines["noisy"]["log_loss_gain"]
+    assert "beats noise (AUC +" in evaluate.verdict("x", judged["model"].figures, baselines, words).en
     assert "优于噪声" in said.zh
     assert "未优于自身" in said.zh
     assert "有偏差" in said.zh
