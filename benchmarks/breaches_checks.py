@@ -7,7 +7,8 @@ was asked for must bind it; what was told while it was taken may. The order of d
 import hashlib
 import hmac
 import sqlite3
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from features.shop import shop_of
 from serving.actions import Action, catalogue
 
 if TYPE_CHECKING:
-    from benchmarks.breaches import World
+    from benchmarks.breaches_world import World
 
 DAY = timedelta(days=1)
 START = parse_moment("2024-03-01T06:00:00+08:00")  # of the world
@@ -39,7 +40,8 @@ CAPS = ((None, 4, 7, "contacts_7d"), ("sms", 2, 7, "contacts_sms_7d"), (None, 9,
 
 @dataclass
 class _Taken:
-    """One decision. number: its place in the ledger; asked, answered: on the machine's clock."""
+    """One decision. number: its place in the ledger; asked, answered: on the machine's clock. sending: each
+    time that somebody asked whether it may be sent."""
 
     number: int
     id: str
@@ -52,6 +54,7 @@ class _Taken:
     asked: int
     answered: int
     reported: Mapping[str, Any] | None = None
+    sending: Sequence[Mapping[str, Any]] = ()
 
     @property
     def marketing(self) -> bool:
@@ -98,12 +101,12 @@ def _once(
         if event["what"] == "decision":
             asked[event["number"]].append(event)
     delivered = {event["id"]: event for event in told if event["what"] == "delivery"}
-    keys = [key for _, key, _, _ in rows.values()]
-    found += [
-        f"idempotency: {key} was decided twice"
-        for key in set(keys)
-        if keys.count(key) > 1 and len(keys) < 1e5
-    ]
+    sending: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for event in told:
+        if event["what"] == "sending":
+            sending[event["id"]].append(event)
+    keys = Counter(key for _, key, _, _ in rows.values())
+    found += [f"idempotency: {key} was decided {times} times" for key, times in keys.items() if times > 1]
     if len(rows) != len(asked):
         found.append(f"idempotency: {len(rows)} decisions in the ledger for {len(asked)} requests")
     taken = []
@@ -120,7 +123,7 @@ def _once(
                 rows[first["id"]][0], first["id"], first["customer"], actions[first["action"]],
                 datetime.fromisoformat(first["as_of"]), _moment(first["send_at"]), _moment(first["until"]),
                 first["scenario"], min(c["start"] for c in calls), min(c["end"] for c in calls),
-                delivered.get(first["id"]),
+                delivered.get(first["id"]), sending.get(first["id"], ()),
             )
         )  # fmt: skip
     return sorted(taken, key=lambda one: one.number)
@@ -154,8 +157,9 @@ def _of_a_customer(
         before = [event for event in said if event["end"] < one.asked]
         if log["open_complaints"] > 0 or any(event["what"] == "case" for event in before):
             yield f"complaint: {name}"
-        if _withdrawn(one, before, said):
+        if _withdrawn(one.action.channel, one.asked, one.answered, said):
             yield f"consent: {name}"
+        yield from _sending(one, name, said)
         others = [
             (datetime.fromisoformat(event["at"]), event["channel"])
             for event in before
@@ -214,39 +218,68 @@ def _real(one: _Taken, end: datetime) -> datetime | None:
     return max(one.send_at, end) if one.until > end else None
 
 
-def _withdrawn(one: _Taken, before: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the last word before it was asked for was no, and none came meanwhile that says yes."""
-    for channel in (one.action.channel, "all"):
-        words = [event for event in before if event["what"] == "consent" and event["channel"] == channel]
+def _sending(one: _Taken, name: str, said: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What may no longer be sent, or not yet, and was told that it may. Pauses: `_paused`."""
+    for ask in (of for of in one.sending if of["may"]):
+        at = datetime.fromisoformat(ask["at"])
+        if one.send_at is None or one.until is None or not one.send_at <= at < one.until:
+            yield f"send time: {name} may go at {at}, between {one.send_at} and {one.until}"
+        if _withdrawn(one.action.channel, ask["start"], ask["end"], said):
+            yield f"consent: {name} may go at {at}"
+        if any(event["what"] == "case" and event["end"] < ask["start"] for event in said):
+            yield f"complaint: {name} may go at {at}"
+        if one.reported is not None and one.reported["end"] < ask["start"]:
+            yield f"sent twice: {name} may go at {at}"
+
+
+def _withdrawn(channel: str | None, asked: int, answered: int, said: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last word before something was asked for was no, and none came meanwhile that says yes."""
+    consents = [event for event in said if event["what"] == "consent"]
+    for of in (channel, "all"):
+        words = [event for event in consents if event["channel"] == of and event["end"] < asked]
         if not words:
             continue
         last = max(words, key=lambda event: (event["at"], event["status"] == "withdrawn"))
         if last["status"] == "withdrawn" and not any(
-            event["what"] == "consent" and event["channel"] == channel and event["status"] == "granted"
-            and event["at"] >= last["at"] and event["end"] >= one.asked and event["start"] <= one.answered
-            for event in said
+            event["channel"] == of and event["status"] == "granted"
+            and event["at"] >= last["at"] and event["end"] >= asked and event["start"] <= answered
+            for event in consents
         ):  # fmt: skip
             return True
     return False
 
 
 def _paused(decisions: Sequence[_Taken], told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What was decided while it was paused for certain: from the answer to a pause to the next resumption."""
-    spans = []
-    for pause in (event for event in told if event["what"] == "pause"):
-        ends = [
-            e["start"]
-            for e in told
-            if e["what"] == "resume" and e["of"] == pause["of"] and e["end"] > pause["end"]
-        ]
-        spans.append((pause["end"], min(ends, default=NEVER), pause["of"]))
+    """What was decided, or told that it may be sent, while it was paused for certain."""
+    spans = _spans(told)
     for one in decisions:
         if one.action.name == "nothing":
             continue
-        names = (one.action.name, f"channel:{one.action.channel}", "everything")
-        for start, end, of in spans:
-            if of in names and start < one.asked and one.answered < end:
-                yield f"pause: {one.id} ({one.action.name}) while {of} was paused"
+        calls = [("decided", one.asked, one.answered)]
+        calls += [("sent", of["start"], of["end"]) for of in one.sending if of["may"]]
+        for what, asked, answered in calls:
+            for of in (one.action.name, f"channel:{one.action.channel}", "everything"):
+                starts, ends = spans.get(of, ([], []))
+                # Spans of one name never overlap, so the last that began before is the only one to look at.
+                place = bisect_left(starts, asked) - 1
+                if place >= 0 and answered < ends[place]:
+                    yield f"pause: {one.id} ({one.action.name}) {what} while {of} was paused"
+
+
+def _spans(told: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[int]]]:
+    """What was paused -> when for certain: from the answer to a pause to the next resumption, in order."""
+    pauses: dict[str, list[int]] = defaultdict(list)
+    resumed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for event in told:
+        if event["what"] == "pause":
+            pauses[event["of"]].append(event["end"])
+        elif event["what"] == "resume":
+            resumed[event["of"]].append((event["end"], event["start"]))
+    return {
+        of: (sorted(starts), [min((s for end, s in resumed[of] if end > start), default=NEVER)
+                              for start in sorted(starts)])
+        for of, starts in pauses.items()
+    }  # fmt: skip
 
 
 def _budgets(world: "World", decisions: Sequence[_Taken]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from serving import conditions, prices, rulebook, stated
 from serving.actions import Action, catalogue, require_features
 from serving.conditions import Live
 from serving.due import Known
+from serving.learnt import learn
 from serving.ledger import Ledger
 from serving.offers import Offers, Unfair
 from serving.pauses import Pauses
@@ -57,6 +58,7 @@ class DecisionContext:
     @classmethod
     def open(cls, settings: Settings) -> "DecisionContext":
         """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
+        learn()
         shop = shop_of(settings)
         actions = catalogue(shop.declared("ACTIONS"))
         features = feature_catalogue(shop.declared("FEATURES"))

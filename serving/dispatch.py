@@ -43,6 +43,7 @@ from serving.incoming import (
     route_of,
 )
 from serving.lag import Lag
+from serving.learnt import learn
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.pauses import Pauses
 from serving.problems import Problem
@@ -78,6 +79,7 @@ class Dispatch:
     """Answers our routes and hands the rest to `behind`. SettingsError without a key."""
 
     def __init__(self, settings: Settings, behind: App) -> None:
+        learn()
         self._clients = clients(settings)
         self._settings = settings
         self._behind = behind

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.breaches import World, fast_folder
+from benchmarks.breaches import fast_folder
+from benchmarks.breaches_callers import run
 from benchmarks.breaches_checks import breaches
-from serving.answers import DecisionAnswer
+from benchmarks.breaches_world import World
+from serving.answer_types import DecisionAnswer
 from serving.ledger import Ledger
 from serving.replays import replay
 
@@ -20,12 +22,13 @@ COUNT = 20_000
 def test_no_limit_is_passed_by_processes_that_decide_at_the_same_time() -> None:
     """A shop that breaks its word once in ten thousand messages breaks it every day.
 
-    Consents are withdrawn and pauses made in mid-flight, requests repeated, deliveries reported or never. The
-    world must have been one in which every limit had something to hold back.
+    Consents are withdrawn and pauses made in mid-flight, requests repeated, deliveries reported or never, and
+    messages that wait are asked about before they are sent. The world must have been one in which every limit
+    had something to hold back.
     """
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         world = World.made(Path(folder), customers=300)
-        told = world.run(COUNT, processes=2)
+        told = run(world, COUNT, processes=2)
         assert breaches(world, told) == []
         decisions = {event["id"]: event["action"] for event in told if event["what"] == "decision"}
         assert 0.75 * COUNT < len(decisions) < COUNT, "the rest are repeats and previews"
