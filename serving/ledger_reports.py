@@ -1,14 +1,15 @@
 """What became of decisions, and what customers then did: recorded once each, and what of it counts.
 
 An outcome counts if it happened within the decision's window and was told until the decision matured. A
-refund takes from the order that it revises, whenever it happened, if it was told until then. What is told
-later stays on record and counts for nothing: a figure that was final stays what it was. Before a decision
-matures its outcome is not known; it is never a zero.
+refund takes from the order that it revises, at most what is left of it, whenever it happened, if it was told
+until then. What is told later stays on record and counts for nothing: a figure that was final stays what it
+was. Before a decision matures its outcome is not known; it is never a zero.
 
 Of the id that another system gave, a hash is kept: it knows a repeat, and names nobody's order.
 """
 
 import hashlib
+import math
 from datetime import datetime
 from typing import Any, Literal
 
@@ -25,11 +26,14 @@ from features.moments import from_us, to_us
 from serving.ledger_store import Store
 
 Status = Literal["sent", "delivered", "blocked", "cancelled", "expired"]
+UNSENT = ("cancelled", "expired")  # statuses that what was sent cannot have; it may still bounce: blocked
 FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
 USED = "x.status IN ('sent', 'delivered')"  # of a delivery x: the contact happened
 Type = Literal["order", "refund", "redeem", "open", "click", "opt_out", "complaint"]
+Late = Literal["after_window", "after_maturity"]
 OLD_GRACE_DAYS = 7  # of decisions from before the ledger recorded when they mature
 _DAY = 86_400_000_000  # microseconds
+_LAST = 2**62  # above every number of a report
 _SKEW = 300_000_000  # by which the clock of another system may be behind
 
 
@@ -65,13 +69,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reported(msgspec.Struct, frozen=True):
     """status: what became of a report. why: if it counts for nothing, what of it is late. used: of a
-    delivery, whether the contact is used up, by this one or by another."""
+    delivery, whether the contact is used up, by this one or by another. counted: how much of an outcome's
+    value counts."""
 
     status: Literal["accepted", "duplicate"]
-    why: Literal["after_window", "after_maturity"] | None
+    why: Late | None
     window_end: datetime
     matures_at: datetime
     used: bool = False
+    counted: float = 0.0
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -108,19 +114,29 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     table, values = _row(told)
     whole = isinstance(told, Delivery) and told.step is None
     key, digest = key_of(told.source, told.id), _hash([told.decision_id, *(values[:-1] if whole else values)])
-    known = store.execute(f"SELECT digest, recorded_at FROM {table} WHERE key = ?", (key,)).fetchone()
+    known = store.execute(f"SELECT digest, recorded_at, number FROM {table} WHERE key = ?", (key,)).fetchone()
     if known is not None and bytes(known[0]) != digest:
         return IdempotencyConflict("this id was told before with another content: send a new id")
+    if known is None and isinstance(told, Delivery) and told.status in UNSENT and _all_sent(store, told):
+        return ReportConflict(
+            f"it was told as sent before, and what was sent cannot be {told.status}: its contact stays used"
+        )
     revised = None
     if isinstance(told, Outcome) and told.revises is not None:
         revised = store.execute(
-            "SELECT at, recorded_at FROM outcomes WHERE key = ? AND decision_id = ? AND type = 'order'",
+            "SELECT at, recorded_at, value FROM outcomes "
+            "WHERE key = ? AND decision_id = ? AND type = 'order'",
             (key_of(told.source, told.revises), told.decision_id),
         ).fetchone()
         if revised is None:
             return ReportConflict("the order that it revises was not told of this decision: tell it first")
-    recorded = to_us(now) if known is None else known[1]
-    happened = to_us(told.at) if revised is None else revised[0]
+    recorded, number = (to_us(now), _LAST) if known is None else known[1:]
+    why, value = None, 0.0
+    if isinstance(told, Outcome):
+        why, value = _counts(told, recorded, revised, window_end, matures_at)
+        if revised is not None:
+            before = _taken_back(store, told.decision_id, values[-1], number, matures_at)
+            value = min(value, max(revised[2] - before, 0.0))
     if known is None:
         names = "number, decision_id, key, digest, " + (
             "status, at, blocked_by, step" if table == "deliveries" else "type, value, at, revises"
@@ -131,19 +147,51 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
             f"VALUES ((SELECT coalesce(max(number), 0) + 1 FROM {table}), {marks}, ?)",
             (told.decision_id, key, digest, *values, recorded),
         )
-    why: Literal["after_window", "after_maturity"] | None = None
-    if isinstance(told, Outcome) and happened >= window_end:
-        why = "after_window"
-    elif isinstance(told, Outcome) and max(recorded, 0 if revised is None else revised[1]) >= matures_at:
-        why = "after_maturity"
+    used = isinstance(told, Delivery) and _sent(store, told.decision_id) >= (told.step or 1)
     status: Literal["accepted", "duplicate"] = "accepted" if known is None else "duplicate"
-    used = (
-        isinstance(told, Delivery)
-        and store.execute(
-            f"SELECT 1 FROM deliveries x WHERE x.decision_id = ? AND {USED} LIMIT 1", (told.decision_id,)
-        ).fetchone()
-    )
-    return Reported(status, why, from_us(window_end), from_us(matures_at), bool(used))
+    return Reported(status, why, from_us(window_end), from_us(matures_at), used, value)
+
+
+def _counts(
+    told: Outcome, recorded: int, revised: tuple[int, int, float] | None, window_end: int, matures_at: int
+) -> tuple[Late | None, float]:
+    """(why it counts for nothing; its value, if it counts).
+
+    revised: the order that it takes from: when it was, when it was told, its value.
+    """
+    happened, first = (to_us(told.at), 0) if revised is None else revised[:2]
+    if happened >= window_end:
+        return "after_window", 0.0
+    if max(recorded, first) >= matures_at:
+        return "after_maturity", 0.0
+    return None, told.value
+
+
+def _taken_back(store: Store, decision_id: str, order: bytes, number: int, matures_at: int) -> float:
+    """What refunds that came before a number, and in time, took from an order."""
+    found = store.execute(
+        "SELECT coalesce(sum(value), 0) FROM outcomes "
+        "WHERE decision_id = ? AND revises = ? AND number < ? AND recorded_at < ?",
+        (decision_id, order, number, matures_at),
+    ).fetchone()
+    return float(found[0])
+
+
+def _sent(store: Store, decision_id: str) -> float:
+    """How many messages of a decision, the first first, were told as sent: infinite for all of them."""
+    steps = store.execute(
+        f"SELECT x.step FROM deliveries x WHERE x.decision_id = ? AND {USED}", (decision_id,)
+    ).fetchall()
+    return max((math.inf if step is None else step for (step,) in steps), default=0)
+
+
+def _all_sent(store: Store, told: Delivery) -> bool:
+    """Whether all that a delivery speaks of was told as sent."""
+    if told.step is not None:
+        return _sent(store, told.decision_id) >= told.step
+    held = store.execute("SELECT count(*) FROM reservations WHERE decision_id = ?", (told.decision_id,))
+    steps: int = held.fetchone()[0]
+    return _sent(store, told.decision_id) >= max(steps, 1)
 
 
 def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept]]:

@@ -17,7 +17,7 @@ from features.moments import iso
 from features.settings import Settings
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import AHEAD, EARLIEST, PATTERNS, Id, Short
-from serving.ledger_reports import Delivery, Outcome, Reported, Status, Type
+from serving.ledger_reports import Delivery, Late, Outcome, Reported, Status, Type
 from serving.problems import Problem
 
 MAX_REPORTS = 1000  # in one request
@@ -29,7 +29,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 class DeliveryReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of a decision. source, id: who says so, and under which id, so that a repeat is known.
 
-    blocked, cancelled and expired give a reserved contact back; sent and delivered use it up for good.
+    blocked, cancelled and expired give a reserved contact back; sent and delivered use it up for good: what
+    was sent may bounce (blocked), and is never cancelled or expired.
     blocked_by: by what it was. step: of an ordered bundle, counted from 1: those that follow move with it, or
     are given back with it; absent: the report is of all of it.
     """
@@ -105,6 +106,7 @@ class DeliveryAnswer(Struct, frozen=True):
 
 class OutcomeAnswer(Struct, frozen=True):
     """duplicate: it was told before, and nothing changed. counts: whether it does; why_not: what is late.
+    counted: how much of its value counts: of a refund, no more than what was left of its order.
 
     window_end: outcomes of this decision count until then, if they are told before matures_at.
     """
@@ -114,9 +116,10 @@ class OutcomeAnswer(Struct, frozen=True):
     decision_id: str
     status: Literal["accepted", "duplicate"]
     counts: bool
-    why_not: Literal["after_window", "after_maturity"] | None
+    why_not: Late | None
     window_end: str
     matures_at: str
+    counted: float
 
 
 class DeliveriesAnswer(Struct, frozen=True):
@@ -166,7 +169,14 @@ def _delivery(told: DeliveryReport, found: Reported) -> DeliveryAnswer:
 def _outcome(told: OutcomeReport, found: Reported) -> OutcomeAnswer:
     ends = iso(found.window_end), iso(found.matures_at)
     return OutcomeAnswer(
-        told.source, told.id, told.decision_id, found.status, found.why is None, found.why, *ends
+        told.source,
+        told.id,
+        told.decision_id,
+        found.status,
+        found.why is None,
+        found.why,
+        *ends,
+        found.counted,
     )
 
 

@@ -127,8 +127,8 @@ def settle(store: Store, decision_id: str) -> None:
     freed = {step for status, _, step in told if status not in SENT and step not in sent}
     last = len(rows) if None in sent else max((step for step in sent if step is not None), default=0)
     first = min((len(rows) if step is None else step - 1 for step in freed), default=len(rows))
-    if None in freed and not sent:
-        first = 0
+    if None in freed:  # all that was not sent
+        first = min(first, last)
     states, moved = {}, 0
     for number, at, until, _ in rows:
         own = sent.get(number + 1, sent.get(None) if number == 0 else None)

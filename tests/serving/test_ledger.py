@@ -199,8 +199,19 @@ def test_a_contact_that_did_not_happen_is_given_back(ledger: Ledger, status: Any
     write(ledger, entry())
     ledger.report([delivery(status, blocked_by="printer" if status == "blocked" else None)], NOW)
     assert len(ledger.held("marie", NOW - DAY, NOW)) == left
-    late = [delivery("delivered", "3", at=NOW + 2 * DAY), delivery("expired", "2", at=NOW + 3 * DAY)]
-    ledger.report(late, NOW + 3 * DAY)
+    late = [
+        delivery("delivered", "3", at=NOW + 2 * DAY), delivery("expired", "2", at=NOW + 3 * DAY),
+        delivery("cancelled", "6", at=NOW + 3 * DAY), delivery("blocked", "7", at=NOW + 3 * DAY),
+        delivery("delivered", "3", at=NOW + 2 * DAY),
+    ]  # fmt: skip
+    sent, expired, cancelled, bounced, again = ledger.report(late, NOW + 3 * DAY)
+    assert isinstance(sent, Reported)
+    assert isinstance(expired, ReportConflict)
+    assert "was told as sent before, and what was sent cannot be cancelled" in str(cancelled)
+    assert isinstance(bounced, Reported)
+    assert bounced.used, "the customer may have seen it, whoever says that it bounced"
+    assert isinstance(again, Reported)
+    assert again.status == "duplicate"
     contact = Contact(NOW + 2 * DAY, "mail", "campaign_a")
     assert ledger.held("marie", NOW - DAY, NOW) == (contact,), (
         "what was sent once stays sent, whatever is told afterwards"
@@ -242,12 +253,15 @@ def test_an_outcome_counts_in_its_window_until_it_is_final(ledger: Ledger) -> No
         (found,) = ledger.report([one], known)
         assert isinstance(found, Reported)
         assert (found.why, found.window_end, found.matures_at) == (why, end, matures), one.id
+        assert found.counted == (one.value if why is None else 0.0)
     assert [(kept.type, kept.value) for kept in ledger.outcomes()["d1"]] == [("order", 6.0), ("order", 10.0)]
     (lost,) = ledger.report([outcome("x", "refund", 1.0, revises="nothing")], NOW)
     assert isinstance(lost, ReportConflict), "a refund of nothing would make money of nothing"
     (early,) = ledger.report([outcome("before", at=NOW - DAY)], NOW)
     assert isinstance(early, ReportConflict), "what came before a decision, no decision brought"
-    ledger.report([outcome("rest", "refund", 99.0, revises="first")], NOW)
+    rest = [outcome(id, "refund", 99.0, revises="first") for id in ("rest", "more", "rest")]
+    counted = [one.counted for one in ledger.report(rest, NOW) if isinstance(one, Reported)]
+    assert counted == [6.0, 0.0, 6.0], "what counts is told, again to who asks again"
     assert ledger.outcomes("d1")["d1"][0].value == 0.0, "more than was paid cannot come back"
 
 

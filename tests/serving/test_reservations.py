@@ -35,12 +35,12 @@ def hold(
         ledger.append(entry(id, customer, as_of=at), REQUEST, Reservation(at, until, day, scenario, cost))
 
 
-def deliver(ledger: Ledger, status: Any, at: datetime) -> None:
+def deliver(ledger: Ledger, status: Any, at: datetime, taken: bool = True) -> None:
     blocked_by = "printer" if status == "blocked" else None
     told = Delivery(
         source="printer", id=str(at), decision_id="d1", status=status, at=at, blocked_by=blocked_by
     )
-    assert isinstance(ledger.report([told], at)[0], Reported)
+    assert isinstance(ledger.report([told], at)[0], Reported) is taken
 
 
 def ids(contacts: tuple[Contact, ...]) -> list[datetime]:
@@ -78,7 +78,7 @@ def test_what_did_not_happen_gives_its_contact_and_its_money_back(
     assert ledger.spent(BUDGETS, DECEMBER, later) == pytest.approx((0.1 * left, 0.1 * left, 0.0))
     deliver(ledger, "delivered", NOW + DAY)
     assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY]
-    deliver(ledger, "expired", NOW + 2 * DAY)  # a nightly job that ends whatever is old
+    deliver(ledger, "expired", NOW + 2 * DAY, taken=False)  # a nightly job that ends whatever is old
     assert ids(ledger.held("marie", NOW - DAY, later)) == [NOW + DAY], "what was sent, the customer has"
     assert ledger.spent(BUDGETS, DECEMBER, later)[0] == 0.1
 
@@ -129,6 +129,28 @@ def test_a_bundle_whose_first_message_did_not_go_does_not_go_at_all(ledger: Ledg
     ledger.report([one], NOW)
     assert ledger.held("marie", NOW - DAY, NOW) == ()
     assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == 0.0
+
+
+def test_a_bundle_is_cancelled_as_far_as_it_was_not_sent(ledger: Ledger) -> None:
+    """Else the messages that are left are held against the customer, or those that came are forgotten."""
+    with ledger.deciding():
+        held = Reservation(NOW, None, DECEMBER, "", 0.5, STEPS)
+        ledger.append(entry("d1", "marie", as_of=NOW), REQUEST, held)
+
+    def told(id: str, status: Any, step: int | None) -> Any:
+        one = Delivery(source="s", id=id, decision_id="d1", status=status, at=NOW, step=step)
+        (found,) = ledger.report([one], NOW)
+        return found
+
+    assert told("1", "sent", 1).used
+    assert "cannot be cancelled" in str(told("2", "cancelled", 1))
+    assert len(ledger.held("marie", NOW - DAY, NOW)) == 3
+    assert told("3", "cancelled", None).used, "the first came"
+    assert ids(ledger.held("marie", NOW - DAY, NOW)) == [NOW]
+    assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == 0.5, "it was paid for"
+    assert not told("4", "blocked", 3).used
+    assert told("5", "delivered", None).used
+    assert "cannot be expired" in str(told("6", "expired", None))
 
 
 def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) -> None:

@@ -78,7 +78,7 @@ def test_outcomes_are_told_of_every_decision_and_say_until_when_they_count(servi
     body = {
         "outcomes": [
             told | {"id": "o1", "type": "order", "value": 20},
-            told | {"id": "r1", "type": "refund", "value": 5, "revises": "o1"},
+            told | {"id": "r1", "type": "refund", "value": 50, "revises": "o1"},
             told | {"id": "o2", "type": "order"},
             told | {"id": "o3", "type": "click", "revises": "o1"},
             told | {"id": "r2", "type": "refund", "value": 5, "revises": "o9"},
@@ -86,6 +86,7 @@ def test_outcomes_are_told_of_every_decision_and_say_until_when_they_count(servi
     }
     order, refund, *failed = service.client.post("/v1/outcomes", json=body).json()["results"]
     assert (order["status"], order["counts"], refund["counts"]) == ("accepted", True, True)
+    assert (order["counted"], refund["counted"]) == (20, 20), "no more comes back than was paid"
     assert order["matures_at"] > order["window_end"] > decided["as_of"]
     assert [one["error"]["place"] for one in failed] == [
         "$.outcomes[2].value", "$.outcomes[3].revises", "$.outcomes[4]"

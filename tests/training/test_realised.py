@@ -1,9 +1,13 @@
 """Realised uplift: nothing before the window is over, and a comparison that randomisation allows."""
 
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from logs import write_log
 
 from features.errors import NotEnoughData
 from features.log import Log
@@ -13,7 +17,7 @@ from features.shop import shop_of
 from features.words import Words
 from propensity.held_out import _look, _remember, headline_of
 from serving.decide import in_holdout
-from training.realised import Effect, Realised, realised
+from training.realised import Effect, Realised, outcomes, realised
 from training.sequential import Difference, Group, Guardrail, of_look
 
 SINCE = parse_moment("2017-10-01")
@@ -85,3 +89,19 @@ def test_marketing_that_drives_customers_away_is_stopped(home: Settings) -> None
     assert headline_of(proven, "USD").en.endswith("cost 50: a return of +300%; that is proven.")
     unproven = replace(proven, brought=Difference(10.0, -5.0, 25.0))
     assert "尚未证实" in headline_of(unproven, "USD").zh
+
+
+def test_no_more_comes_back_than_was_bought(tmp_path: Path) -> None:
+    """Else a refund typed with two zeros too many decides whether marketing paid."""
+
+    def sale(id: str, at: datetime, amount: int, ref: str | None = None) -> dict[str, Any]:
+        return {"order_id": id, "customer_id": "a", "at": at, "known_at": at, "amount": amount, "ref": ref}
+
+    sales = [
+        sale("o1", SINCE - DAY, 10), sale("r1", SINCE - DAY, -4, "o1"), sale("r2", SINCE, -10, "o1"),
+        sale("o2", SINCE, 10), sale("r3", SINCE + DAY, -700, "o2"), sale("r4", SINCE + 2 * DAY, -3, "o2"),
+        sale("o3", SINCE, 5), sale("r5", SINCE + DAY, -2, "o3"), sale("r6", SINCE + DAY, -1, "elsewhere"),
+    ]  # fmt: skip
+    log = write_log(tmp_path, {"orders": sales})
+    money = outcomes(log, ["a"], SINCE, SINCE + 28 * DAY)[1][1]
+    assert money.tolist() == [-6 + 10 - 10 + 5 - 2 - 1]
