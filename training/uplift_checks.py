@@ -5,6 +5,7 @@ multiplied with anything that was known before the decision.
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ FOLDS = 5
 FLOOR = 0.05  # a smaller estimated propensity is no overlap
 ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
+_SUMMED = 12  # arms of which every sum is looked at, at most
 _CLIP = 0.01  # of estimated propensities
 
 
@@ -64,6 +66,18 @@ def sample_ratio(trial: Trial) -> Check:
             trial.arms, counts, weights.sum(axis=0), trial.could.sum(axis=0), strict=True
         )
     )
+    wrong = list(_no_lottery(trial))
+    if wrong and (p < LEVEL or any(of.certain for of in wrong)):
+        en = "; ".join(f"where {' or '.join(of.arms)} could be given, {of.sum}" for of in wrong)
+        zh = "；".join(f"可给予{'、'.join(of.arms)}时，{of.sum}" for of in wrong)
+        return Check(
+            name, False,
+            Words(
+                f"propensities that no lottery has, as they do not sum to 1: {en}. Give the chance with "
+                "which each was drawn among what could be given there",
+                f"倾向概率之和不为1，不可能来自随机分配：{zh}。请填写在当时可选的各项中实际抽取的概率",
+            ),
+        )  # fmt: skip
     if p >= LEVEL:
         return Check(name, True, Words(f"as assigned (p = {p:.2g})", f"与分配一致（p = {p:.2g}）"))
     return Check(
@@ -76,6 +90,35 @@ def sample_ratio(trial: Trial) -> Check:
             "随机分配后有行丢失或增加，或倾向概率不是实际所用：请先查明原因",
         ),
     )  # fmt: skip
+
+
+class _NoLottery(NamedTuple):
+    """Arms that could be given where their propensities do not sum to 1; the sum as text. certain: it shows
+    without a look at how often they were given."""
+
+    arms: list[str]
+    sum: str
+    certain: bool
+
+
+def _no_lottery(trial: Trial) -> Iterator[_NoLottery]:
+    """Of rows that could have had the same arms, each of one propensity, where these do not sum to 1.
+
+    If they were a lottery's that differs by row, each row would have an arm with another propensity than the
+    one that is seen, and none was ever drawn: it is certain where that is less likely than LEVEL.
+    """
+    sets, which = np.unique(trial.could, axis=0, return_inverse=True)
+    for number, could in enumerate(sets):
+        rows, arms = which.ravel() == number, np.flatnonzero(could)
+        seen = [np.unique(trial.given[rows & (trial.arm == k)].round(9)) for k in arms]
+        chances = [float(of[0]) for of in seen if len(of) == 1]
+        if len(chances) < len(arms) or len(arms) > _SUMMED or abs(sum(chances) - 1) <= ROUNDED:
+            continue
+        some = (sum(of) for size in range(1, len(arms)) for of in combinations(chances, size))
+        most = max((of for of in some if of <= 1), default=0.0)
+        terms = " + ".join(f"{chance:.3g}" for chance in chances)
+        certain = most ** len(np.unique(trial.customer[rows])) < LEVEL
+        yield _NoLottery([trial.arms[k] for k in arms], f"{terms} = {sum(chances):.3g}", certain)
 
 
 def before_decision(trial: Trial) -> Check:

@@ -9,7 +9,15 @@ from trials import trial_by_hand
 
 from training.qini import _more, auuc, qini, rankings
 from training.uplift import fit
-from training.uplift_checks import _differ, _weights, before_decision, estimated, overlap, sample_ratio
+from training.uplift_checks import (
+    _differ,
+    _no_lottery,
+    _weights,
+    before_decision,
+    estimated,
+    overlap,
+    sample_ratio,
+)
 
 
 def test_a_sound_trial_passes() -> None:
@@ -42,6 +50,36 @@ def test_propensities_of_all_arms_that_do_not_sum_to_one_are_no_lottery(given: f
     arms = ("nothing", "mail", "call")
     found = replace(trial, arms=arms, arm=arm, given=np.full(6_000, given), possible=None)
     assert sample_ratio(found).holds is holds
+
+
+@pytest.mark.parametrize("sums", [0.8, 1.5])
+def test_where_propensities_sum_to_no_lottery_is_named(sums: float) -> None:
+    """Else: one segment's typing error is a mismatch of the whole trial, and nobody knows where to look; or,
+    where it is a small one, its effect is off by a fifth and nothing is said."""
+    trial, _ = trial_by_hand("none", rows=6_000)
+    random = np.random.default_rng(3)
+    narrow = random.random(6_000) < 0.05  # only nothing or mail
+    arm = np.where(narrow, random.integers(0, 2, 6_000), random.integers(0, 3, 6_000))
+    possible = np.column_stack([np.ones((6_000, 2), np.bool_), ~narrow])
+    right = replace(
+        trial, arms=("nothing", "mail", "call"), arm=arm, possible=possible,
+        given=np.where(narrow, 1 / 2, 1 / 3),
+    )  # fmt: skip
+    assert sample_ratio(right).holds is True
+    found = sample_ratio(replace(right, given=np.where(narrow, sums / 2, 1 / 3)))
+    assert found.holds is False
+    assert f"where nothing or mail could be given, {sums / 2:g} + {sums / 2:g} = {sums:g}." in found.words.en
+    assert "call" not in found.words.en
+
+
+@pytest.mark.parametrize(("rows", "certain"), [(300, False), (3_000, True)])
+def test_a_lottery_that_differs_by_row_is_not_taken_for_a_wrong_one(rows: int, certain: bool) -> None:
+    """Else: a handful of decisions, each of which drew what it was most likely to draw, are refused."""
+    trial, _ = trial_by_hand("none", rows=rows)
+    arm = np.arange(rows) % 2
+    drawn = replace(trial, arms=("nothing", "mail"), arm=arm, given=np.full(rows, 0.98), possible=None)
+    (found,) = _no_lottery(drawn)
+    assert found.certain is certain  # 0.98 ** 300 is one in 400
 
 
 def test_a_lottery_of_customers_is_no_mismatch_of_their_rows() -> None:
