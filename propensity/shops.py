@@ -264,7 +264,8 @@ FEATURES: list[Feature] = [
 # ]
 
 # from serving import retail
-# from serving.actions import Action, Condition, Effect
+# from serving.actions import Action, Condition, Effect, Step
+# from serving.conditions import Live
 # from serving.scenarios import Scenario
 #
 # ACTIONS = [  # what may be done for a customer; without any, decisions are "nothing"
@@ -280,7 +281,23 @@ FEATURES: list[Feature] = [
 #         suppress_days=14,
 #         eligible=(Condition("tea_lines_90d", at_least=1),),  # who may get it
 #         suppressed_if=(Condition("days_since_order", at_most=7),),  # who must not
+#         then=(  # the messages that follow: a bundle, decided as a whole
+#             Step("sms", Words("Ask how it tasted", "询问口味"), send_cost=0.05, after_hours=240),
+#         ),
 #     ),
+#     Action(
+#         name="cup_of_tea",
+#         channel="staff",
+#         words=Words("Serve a cup of the new tea", "请客户品尝新茶"),
+#         goal=Words("One more order of tea", "促成再次购买茶叶"),
+#         effect=Effect(0.02, 0.0, 0.05, "prior", Words("An assumption, not measured", "仅为假设，尚未测量")),
+#         by_person=True,
+#         eligible=(Condition("now.table", at_least=1),),  # only while a decision's `context` says so
+#     ),
+# ]
+#
+# CONTEXT = [  # what a decision may be told of this moment, such as {"context": {"table": 7}}
+#     Live("table", "number", Words("Table in the tea room", "茶室桌号")),  # beside in_store, cart_value ...
 # ]
 #
 # SCENARIOS = [  # when it is time: `propensity due` tells who falls due

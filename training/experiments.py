@@ -27,7 +27,11 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.deviation is None and not 0 < self.base < 1:
-            raise UsageError(f"the base rate is {self.base:g}: expected a share between 0 and 1")
+            meant = f"for {self.base:g} % give {self.base / 100:g}" if 1 <= self.base < 100 else "such as .1"
+            raise UsageError(
+                f"the base rate is {self.base:g}: expected a share between 0 and 1, {meant}. If the outcome "
+                "is money, this is its mean: give its standard deviation too (--deviation)"
+            )
         if self.deviation is not None and not self.deviation > 0:
             raise UsageError(f"the standard deviation is {self.deviation:g}: expected more than 0")
 
@@ -38,7 +42,8 @@ class Outcome:
         moved = self.base + effect
         if not 0 <= moved <= 1:
             raise UsageError(
-                f"an effect of {effect:g} moves the rate {self.base:g} to {moved:g}: not a share"
+                f"an effect of {effect:g} moves the rate {self.base:g} to {moved:g}, not a share: one "
+                "point of a rate is .01"
             )
         return moved * (1 - moved), self.base * (1 - self.base)
 
@@ -62,7 +67,9 @@ def customers_for(
 ) -> int:
     """How many customers, held out ones included, show the effect with probability `wanted`."""
     if effect == 0 or not alpha < wanted < 1:
-        raise UsageError(f"effect {effect:g}, power {wanted:g}: expected an effect, and a power below 1")
+        raise UsageError(
+            f"effect {effect:g}, power {wanted:g}: expected an effect, and a power below 1, such as .8"
+        )
     factor = (_z(1 - alpha / 2) + _z(wanted)) / abs(effect)
     return math.ceil(factor**2 * standard_error(outcome, effect, holdout, 1) ** 2)
 

@@ -11,12 +11,13 @@ from logs import empty_shop
 
 import propensity
 from features.errors import SettingsError, UsageError
-from features.settings import BUNDLED_SHOPS
-from features.shop import Shop
+from features.settings import BUNDLED_SHOPS, Settings
+from features.shop import DECLARATIONS, Shop
 from features.sources import open_source
 from features.sources.calendar import events_of
 from features.sources.mapping import declaration
 from features.tables import TABLES
+from propensity.checked import check_everything
 from propensity.shops import HEAD, MAPPING, TEMPLATES
 
 
@@ -119,6 +120,19 @@ def test_the_commented_example_of_a_new_shop_is_true(tmp_path: Path) -> None:
     assert [w for w in sorted(words) if w not in MAPPING] == [], "every word that a table takes is named"
     assert any("live evening" in event.name for event in events_of(shop))
     assert tomllib.loads(TEMPLATES["shop.toml"])["zone"] == "Asia/Shanghai"
+
+
+def test_the_commented_declarations_of_a_new_shop_are_true(tmp_path: Path) -> None:
+    """Each of them, taken off its #, holds to the contracts that `propensity check` knows."""
+    python = re.sub(r"^( *)# ?", r"\1", TEMPLATES["shop.py"], flags=re.MULTILINE)
+    (tmp_path / "shop.toml").write_text(TEMPLATES["shop.toml"], "utf-8")
+    (tmp_path / "shop.py").write_text(python, "utf-8")
+    problems, said = check_everything(Settings(home=tmp_path / "home", shop=tmp_path), 10)
+    assert problems == []
+    shop = Shop.load(tmp_path)
+    assert {kind: bool(shop.declared(kind)) for kind in DECLARATIONS} == {
+        kind: kind not in ("TAGS", "CHECKS") for kind in DECLARATIONS
+    }, said
 
 
 def test_a_rejection_is_understood_from_the_tables_that_are_printed() -> None:

@@ -50,7 +50,8 @@ def test_size_effect_and_power_are_one_relation() -> None:
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda: Outcome(0.0), "base rate"),
+        (lambda: Outcome(0.0), "base rate is 0: expected a share between 0 and 1, such as .1"),
+        (lambda: Outcome(10), "for 10 % give 0.1. If the outcome is money"),
         (lambda: power(Outcome(0.9), 0.2, 0.05, 100), "not a share"),
         (lambda: power(Outcome(0.5), 0.2, 0.0, 100), "holdout is 0"),
         (lambda: customers_for(Outcome(0.5), 0.0, 0.1), "expected an effect"),
