@@ -269,7 +269,8 @@ def promote_target(
     settings: Settings, target: str, version: str | None, dry_run: bool, force: str | None = None
 ) -> str:
     """Release a version that the gate lets pass, score everyone with it, and say so."""
-    from training import describe, gate, registered, registry, versions
+    from serving import effects
+    from training import describe, gate, registered, registry, uplift_registered, versions
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
@@ -290,6 +291,9 @@ def promote_target(
     card = release.model.card
     lines += [describe.verdict_of(card).en] if card.backtest else [note.en for note in card.notes[:1]]
     lines += [f"WARNING: {words.en}" for words in gate.cautions(card)]
+    if isinstance(release.model, effects.EffectsModel):
+        unread = uplift_registered.unread(settings, release.model)
+        lines += [f"WARNING: decisions do not read this: {words.en}" for words in unread]
     return "\n".join(lines)
 
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.describe.say import words
 from features.files import write_atomically
+from features.words import Words
 from propensity.cli import settings_of
 from propensity.sheets import show, told
 from propensity.tables import console, say
-from training import uplift_report
+from serving import effects
+from training import uplift_registered, uplift_report
 from training.qini import rankings
 from training.uplift_registered import register
 from training.uplift_table import read, trial_of
@@ -40,6 +43,7 @@ class Asked:
 
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
+    unread: list[Words] = []
     trial = trial_of(
         read(asked.file), asked.arm, [asked.outcome], control=asked.control, propensity=asked.propensity,
         shares=asked.shares, randomised=asked.randomised, ignore=asked.ignore, customer=asked.customer,
@@ -53,7 +57,8 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
         page = uplift_report.render(asked.file.name, trial, found, looked, ranked, language)
         write_atomically(path, page.encode())
         if asked.register is not None:
-            version = register(settings_of(), taught, asked.file, asked.register, asked.seed).version
+            kept = register(settings_of(), taught, asked.file, asked.register, asked.seed)
+            version, unread = kept.version, uplift_registered.unread(settings_of(), effects.load(kept.folder))
     if as_json:
         said = uplift_report.as_json(trial, found, looked, ranked) | {"version": version}
         console().out(json.dumps(said, ensure_ascii=False, indent=1))
@@ -64,4 +69,6 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
         say(f"{'would write' if dry_run else 'the page'}: {path}")
         if version is not None:
             say(f"registered: uplift version {version}; `propensity promote uplift` releases it")
+        for why in unread:
+            say(told(words("Decisions will not read this: {why}", "决策不会读取：{why}", why=why), language))
     return NOT_BELIEVED if uplift_report.failed(looked) else 0

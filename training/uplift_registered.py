@@ -1,12 +1,13 @@
 """A trial of a plain table as a version in MLflow: `propensity uplift --register`.
 
-It is a model of effects like one that the ledger taught. A column is a feature if its name and values are one
-of the build's: so a table of features, with what was drawn and what came of it, can be released; any other is
-kept to be looked at, and `promote` refuses it. Decisions read what it says of `margin` and `opt_out`, over
-the shop's value horizon and against "nothing".
+It is a model of effects like one that the ledger taught, and its control is "nothing". A column is a feature
+if its name and values are one of the build's: so a table of features, with what was drawn and what came of
+it, can be released; any other is kept to be looked at, and `promote` refuses it. Decisions read what it says
+of `margin` and `opt_out`, over the shop's value horizon; what they do not read is said (`unread`).
 """
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,9 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.words import Words
 from serving import effects
+from serving.actions import catalogue as actions_of
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.evidence import NONE, unheard
 from training import registry
 from training.evaluate import DIGITS
 from training.targets import text
@@ -34,7 +37,9 @@ def register(settings: Settings, taught: Learnt, file: Path, days: int, seed: in
 
     days: over which the outcome was measured. NoBuild if no features were built: a version names its build.
     """
-    shop, build, trial = shop_of(settings), Build.open(settings), taught.trial
+    shop, build = shop_of(settings), Build.open(settings)
+    trial = replace(taught.trial, arms=(NONE, *taught.trial.arms[1:]))  # whatever its name was
+    taught = replace(taught, trial=trial)
     read = sha256(json.dumps([trial.names, trial.arms, trial.evidence, days, seed, RECIPE]).encode())
     parts = (trial.matrix, trial.arm, trial.given, trial.customer, *trial.outcomes.values(), *(
         found.costs for found in taught.found
@@ -89,6 +94,13 @@ def _card(
         tested_on=TestedOn(moment=at, rows=len(trial), base_rate=base), metrics=metrics_of(taught),
         baselines={}, notes=tuple(map(text, notes)),
     )  # fmt: skip
+
+
+def unread(settings: Settings, model: effects.EffectsModel) -> list[Words]:
+    """What decisions of this shop would not read of a model of effects, once it is released, and why."""
+    shop = shop_of(settings)
+    actions = actions_of(shop.declared("ACTIONS"))
+    return unheard(model, actions, shop.value_horizon_days, shop.currency)
 
 
 def card_of(kept: registry.Kept) -> ModelCard:

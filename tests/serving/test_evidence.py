@@ -19,6 +19,7 @@ from serving.answers import ActionAnswer, DecisionAnswer
 from serving.effects import Line, OutcomeToSave
 from serving.formulas import Logistic, Term
 from serving.replays import replay
+from training.uplift_registered import unread
 
 SLOPE = Logistic(0.0, (Term("0", (0.0, 90.0), (20.0,), (15.0,), (0.08,), 0.0),))
 Release = Callable[..., None]
@@ -94,23 +95,29 @@ def test_the_customers_own_effect_counts_where_choosing_by_customer_was_proven(
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "says"),
     [
-        {"evidence": "observational"},
-        {"horizon": 14},
-        {"control": "mail"},
-        {"outcome": "order"},
-        {"currency": "EUR"},
+        ({"evidence": "observational"}, "its evidence is observational"),
+        ({"horizon": 14}, "of 14 days, the shop's value horizon of 28"),
+        ({"control": "mail"}, "its first arm is mail"),
+        ({"outcome": "order"}, "decisions read margin"),
+        ({"currency": "EUR"}, "its money is EUR, the shop's USD"),
     ],
 )
 def test_what_no_lottery_showed_replaces_nothing(
-    settings: Settings, publish: Publish, release: Release, changes: dict[str, Any]
+    settings: Settings, publish: Publish, release: Release, changes: dict[str, Any], says: str
 ) -> None:
-    """Else a correlation, or the effect over another horizon or against a letter, passes for the effect."""
+    """Else a correlation, or the effect over another horizon or against a letter, passes for the effect; and
+    whoever released it waits for what never comes."""
     publish()
     before = decided(settings, preview=True)
     release(**changes)
     assert decided(settings, preview=True) == before
+    (model,) = (of.model for of in [releases.Releases(settings).find("uplift")] if of is not None)
+    assert isinstance(model, effects.EffectsModel)
+    why, stranger = unread(settings, model)
+    assert says in why.en
+    assert "no action of the shop is called call: there are campaign_a, " in stranger.en
 
 
 def test_what_was_shown_counts_also_where_nobody_knows_what_an_order_is_worth(
