@@ -6,8 +6,6 @@ that could repeat one.
 """
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 import traceback
@@ -18,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from features.errors import NoBuild, PropensityError, SettingsError
+from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
 from features.settings import Settings
 from serving import api, bodies, openapi, problems, reports
@@ -42,6 +40,7 @@ from serving.incoming import (
     idempotency_key,
     route_of,
 )
+from serving.keys import Keys
 from serving.lag import Lag
 from serving.learnt import learn
 from serving.metrics import CONTENT_TYPE, METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
@@ -80,7 +79,7 @@ class Dispatch:
 
     def __init__(self, settings: Settings, behind: App) -> None:
         learn()
-        self._clients = clients(settings)
+        self._keys = Keys(settings)
         self._settings = settings
         self._behind = behind
         self._metrics = Metrics()
@@ -149,7 +148,7 @@ class Dispatch:
                 return
             headers: Headers = dict(scope["headers"])
             if route.startswith("/v1/"):
-                client = self._client(headers)
+                client = self._keys.client(headers)
             answer = await self._answer(route, scope, receive, client, request_id)
         except Problem as problem:
             answer = _problem(problem, request_id)
@@ -176,21 +175,6 @@ class Dispatch:
             "route=%s method=%s status=%d ms=%.2f client=%s request=%s",
             route, method, status, seconds * 1e3, client, request_id,
         )  # fmt: skip
-
-    def _client(self, headers: Headers) -> str:
-        """Name of the client whose key this is. Every key is compared, so that time tells nothing."""
-        given = headers.get(b"authorization", b"")
-        scheme, _, key = given.partition(b" ")
-        if not given:
-            key = headers.get(b"x-api-key", b"")
-        elif scheme.lower() != b"bearer":
-            key = b""
-        digest = hashlib.sha256(key.strip()).digest()
-        found = [name for known, name in self._clients if hmac.compare_digest(known, digest)]
-        if not found:
-            detail = "send a key that this service knows: `Authorization: Bearer KEY`"
-            raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
-        return found[0]
 
     async def _answer(
         self, route: str, scope: Scope, receive: Receive, client: str, request_id: str
@@ -312,17 +296,6 @@ class Dispatch:
             return self._lag.seconds(None)
         except PropensityError:  # the store, or the inbox: nobody can say
             return float("nan")
-
-
-def clients(settings: Settings) -> tuple[tuple[bytes, str], ...]:
-    """(digest of the key, client's name); SettingsError if there is none, for then nobody could be let in."""
-    if not settings.api_keys:
-        raise SettingsError(
-            "the service does not start without a key: set PROPENSITY_API_KEYS=client:key[,client:key], each "
-            "key of 16 characters or more, such as "
-            '`python -c "import secrets; print(secrets.token_urlsafe(24))"` prints'
-        )
-    return tuple((hashlib.sha256(key.encode()).digest(), name) for name, key in settings.api_keys.items())
 
 
 async def _beside(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

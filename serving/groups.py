@@ -25,18 +25,8 @@ from features.moments import DAY, iso
 from features.policy import Cooldown
 from serving.actions import NOTHING, Action, Reach
 from serving.contacts import counted, days_since
-from serving.decide import (
-    Bools,
-    Floats,
-    Limits,
-    Situation,
-    consents,
-    decide,
-    draw,
-    in_holdout,
-    passes,
-    rests,
-)
+from serving.decide import Limits, Situation, consents, decide, passes, rests
+from serving.lots import Bools, Floats, draw, in_holdout
 from serving.pauses import pauses_of
 from serving.reservations import Contact
 from serving.situation import Rules, held_until, left_of, limits_of, slots_of

@@ -18,7 +18,8 @@ from bentoml._internal.utils.analytics import usage_stats
 
 from features.errors import PropensityError, UsageError
 from features.settings import Settings
-from serving.dispatch import Dispatch, clients, service
+from serving.dispatch import Dispatch, service
+from serving.keys import Keys
 
 # `bentoml serve` asks and remembers before it loads us, and we are who says no (features/__init__.py).
 usage_stats.do_not_track.cache_clear()
@@ -57,7 +58,7 @@ class Propensity:
     def refuse_without_keys() -> None:
         """Stop `bentoml serve` before it starts a worker that could let nobody in."""
         try:
-            clients(Settings.from_env())
+            Keys(Settings.from_env())
         except PropensityError as error:
             raise bentoml.exceptions.BentoMLException(str(error)) from None  # BentoML prints it as a line
 
@@ -84,7 +85,7 @@ def serve(settings: Settings, listening: Callable[[], None] = lambda: None) -> N
     listening: called once a caller can connect.
     SettingsError without a key, UsageError if the port is taken. Call it from the main thread.
     """
-    clients(settings)
+    Keys(settings)
     listener = _bind(settings.host, settings.port)
     # uvicorn stops gracefully on the first signal, then raises it again for the handler it found: this one.
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -16,9 +16,10 @@ from features.policy import Budget, Cooldown, Policy
 from serving.actions import Action
 from serving.conditions import Condition
 from serving.contacts import counted, days_since
-from serving.decide import Limits, Situation, in_holdout, needed_features
+from serving.decide import Limits, Situation, needed_features
 from serving.evidence import Shown
 from serving.lifetime import Lifetime
+from serving.lots import in_holdout
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot

@@ -16,8 +16,8 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.policy import Policy
 from features.words import Words
-from serving.decide import in_holdout
 from serving.groups import held_out
+from serving.lots import in_holdout
 from training.clusters import Clustered, difference
 from training.realised import outcomes
 

@@ -22,7 +22,7 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.policy import Policy
 from features.words import Words
-from serving.decide import in_holdout
+from serving.lots import in_holdout
 from training.reported import Reports
 from training.sequential import LEAST, Difference, Group, Guardrail, of_look, rare
 

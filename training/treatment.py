@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.errors import SettingsError
 from features.log import Log
 from features.shop import Shop
-from serving.decide import in_holdout
+from serving.lots import in_holdout
 
 BY_CHANCE = 0.001  # that nobody of a holdout is contacted, were its customers contacted like the others
 LEAST = 500  # rows of each kind, treated and not: with fewer, nothing is adjusted

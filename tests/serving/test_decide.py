@@ -19,9 +19,9 @@ from serving.decide import (
     Situation,
     decide,
     expected_loss,
-    in_holdout,
     reason,
 )
+from serving.lots import in_holdout
 
 WORDS = Words("x", "甲")
 

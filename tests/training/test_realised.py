@@ -16,7 +16,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.held_out import _look, _remember, headline_of
-from serving.decide import in_holdout
+from serving.lots import in_holdout
 from training.realised import Effect, Realised, outcomes, realised
 from training.sequential import Difference, Group, Guardrail, of_look
 

@@ -18,9 +18,9 @@ from features.settings import Settings
 from features.shop import shop_of
 from propensity.exported import export
 from propensity.held_out import final_reports
-from serving.decide import in_holdout
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Outcome
+from serving.lots import in_holdout
 from training.realised import realised
 from training.reported import Order, beyond, reports_of
 

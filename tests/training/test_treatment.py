@@ -13,7 +13,7 @@ from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from serving.decide import in_holdout
+from serving.lots import in_holdout
 from serving.models import IdentityCalibration
 from training import candidates, contacts_page, describe
 from training.backtest import Step
