@@ -51,11 +51,10 @@ def figures() -> Iterator[dict[str, Any]]:
     rate = (count - before) / (time.perf_counter() - started)
     wrong = sum(one["breaches"] for one in done)
     asked = sum(one["asked"] for one in done)
-    name = f"policy breaches in {count:,} generated decisions, each of {len(sizes)} worlds by " + (
-        f"{' or '.join(map(str, PROCESSES))} processes of {THREADS} threads"
-    )
+    who = f"{' or '.join(map(str, PROCESSES))} processes of {THREADS} threads"
+    name = f"policy breaches in {count:,} generated decisions, {len(sizes)} worlds of {who}"
     yield stated(name, wrong, "breaches", None, wrong, 0, most=True)
-    yield stated("calls that were checked with them: messages about to be sent", asked, "", None, asked, None)
+    yield stated("checked with them: messages about to be sent", asked, "", None, asked, None)
     yield stated(
         "decisions a second, with all else that is told, and the checks", rate, "1/s", None, rate, None
     )

@@ -4,11 +4,12 @@ import json
 import multiprocessing
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,15 +19,15 @@ from features.errors import DecisionError, UsageError
 from features.inbox import Inbox
 from features.moments import DAY, from_us, iso, parse_moment, to_us
 from features.settings import Settings
-from serving.answer_types import DecisionAnswer
 from serving.api import DecisionRequest
 from serving.arrivals import take
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
-from serving.ledger_reports import Delivery
+from serving.ledger_reports import Delivery, Reported
 from serving.pauses import Pauses
 from serving.sendable import may_send
 
+T = TypeVar("T")
 THREADS = 2  # of a process, as the service has them
 PATIENCE = 20  # times that a caller asks again whom the ledger told to, before it is an error
 STEP = 8 * 3_600_000_000  # microseconds that pass between two decisions of a customer, about
@@ -150,7 +151,9 @@ class _Caller:
             self.shared.clock.value += int(self.shared.step * 2 * self.dice.random())
         request = _request(self.seed, number, self.customers)
         started = time.monotonic_ns()
-        answer = self._asked(request, f"k{number}")
+        answer = _taken(
+            lambda: take_decision(self.context, request, client="breaches", idempotency_key=f"k{number}")
+        )
         self.note(
             "decision", started, number=number, id=answer.decision_id, customer=answer.customer_id,
             action=answer.action, channel=answer.channel, as_of=answer.as_of, send_at=answer.send_at,
@@ -158,13 +161,6 @@ class _Caller:
         )  # fmt: skip
         if answer.send_at is not None and not again and self.dice.random() < 0.8:
             self.sent.append((str(answer.decision_id), answer.send_at, answer.reserved_until))
-
-    def _asked(self, request: DecisionRequest, key: str) -> DecisionAnswer:
-        """As the client that the ledger told to ask again does it."""
-        for _ in range(PATIENCE):
-            with suppress(DecisionError):
-                return take_decision(self.context, request, client="breaches", idempotency_key=key)
-        return take_decision(self.context, request, client="breaches", idempotency_key=key)
 
     def preview(self) -> None:
         request = DecisionRequest(self.customer(), preview=True)
@@ -204,7 +200,8 @@ class _Caller:
                 status = "blocked"
             started = time.monotonic_ns()
             told = Delivery(source="sender", id=id, decision_id=id, status=status, at=now)
-            self.context.ledger.report([told], now)
+            (found,) = _taken(lambda: self.context.ledger.report([told], now))
+            assert isinstance(found, Reported), found
             self.note("delivery", started, id=id, status=status, at=iso(now))
 
     def _may(self, id: str, now: datetime) -> bool:
@@ -245,6 +242,14 @@ def _work(world: World, place: int, threads: int, shared: _Shared, seed: int) ->
 
     with closing(context.ledger), ThreadPoolExecutor(threads) as pool:
         list(pool.map(call, range(threads)))
+
+
+def _taken(ask: Callable[[], T]) -> T:
+    """The answer of a ledger that may be busy for long: it says to ask again, and a good client does."""
+    for _ in range(PATIENCE):
+        with suppress(DecisionError):
+            return ask()
+    return ask()
 
 
 def _request(seed: int, number: int, customers: int) -> DecisionRequest:
