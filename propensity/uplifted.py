@@ -43,7 +43,7 @@ class Asked:
 
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
-    unread: list[Words] = []
+    unread, stuck = list[Words](), False
     trial = trial_of(
         read(asked.file), asked.arm, [asked.outcome], control=asked.control, propensity=asked.propensity,
         shares=asked.shares, randomised=asked.randomised, ignore=asked.ignore, customer=asked.customer,
@@ -58,7 +58,9 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
         write_atomically(path, page.encode())
         if asked.register is not None:
             kept = register(settings_of(), taught, asked.file, asked.register, asked.seed)
-            version, unread = kept.version, uplift_registered.unread(settings_of(), effects.load(kept.folder))
+            version, model = kept.version, effects.load(kept.folder)
+            unread = uplift_registered.unread(settings_of(), model)
+            stuck = bool(uplift_registered.strangers(model.card.features))
     if as_json:
         said = uplift_report.as_json(trial, found, looked, ranked) | {"version": version}
         console().out(json.dumps(said, ensure_ascii=False, indent=1))
@@ -68,7 +70,8 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
             show(sheet, language)
         say(f"{'would write' if dry_run else 'the page'}: {path}")
         if version is not None:
-            say(f"registered: uplift version {version}; `propensity promote uplift` releases it")
+            then = "" if stuck else "; `propensity promote uplift` releases it"
+            say(f"registered: uplift version {version}{then}")
         for why in unread:
             say(told(words("Decisions will not read this: {why}", "决策不会读取：{why}", why=why), language))
     return NOT_BELIEVED if uplift_report.failed(looked) else 0

@@ -196,7 +196,7 @@ def _pass(settings: Settings, client: Any, release: Release, folder: Path, force
     """TrainingError if the gate objects and nobody says why it is released nevertheless."""
     against = _objections(settings, release, folder)
     if against and not force:
-        listed = "; ".join(words.en for words in against)
+        listed = "; ".join(words.en.rstrip(".") for words in against)
         raise TrainingError(
             f"{release.name} {release.version} is not released: {listed}. Keep what is in force, train on "
             f"more, or say why it is right nevertheless: `propensity promote {release.name} --version "

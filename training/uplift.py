@@ -60,8 +60,11 @@ class Trial:
         lengths = {len(self.arm), len(self.given), len(self.customer), *map(len, self.outcomes.values())}
         if lengths != {n} or width != len(self.names) or self.matrix.dtype != np.float32:
             raise TrainingError(f"a trial of float32 [{n}, {width}] needs as many names, arms and outcomes")
-        if not (np.all(self.given > 0) and np.all(self.given <= 1)):
-            raise TrainingError("the propensity of the arm that was given must lie in (0, 1] in every row")
+        if not (good := (self.given > 0) & (self.given <= 1)).all():
+            raise TrainingError(
+                "the propensity of the arm that was given must lie in (0, 1] in every row: in "
+                f"{(~good).sum():,} it does not, such as {self.given[~good][0]:g}"
+            )
         if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
             raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
         could = self.could

@@ -7,6 +7,7 @@ of `margin` and `opt_out`, over the shop's value horizon; what they do not read 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -75,7 +76,7 @@ def _card(
         else FeatureCard(name, "", "", name, name)
         for name in trial.names
     )
-    unknown = [feature.name for feature in features if not feature.hash]
+    unknown = strangers(features)
     notes = [taught.verdict, Words(f"learnt from the trial {file.name}", f"学习自试验{file.name}")]
     if unknown:
         shown = ", ".join(unknown[:5])
@@ -96,11 +97,22 @@ def _card(
     )  # fmt: skip
 
 
+def strangers(features: Iterable[FeatureCard]) -> list[str]:
+    """Those that are no feature of the build: what was learnt from one cannot be released."""
+    return [feature.name for feature in features if not feature.hash]
+
+
 def unread(settings: Settings, model: effects.EffectsModel) -> list[Words]:
-    """What decisions of this shop would not read of a model of effects, once it is released, and why."""
+    """What decisions of this shop will not read of a model of effects, and why."""
     shop = shop_of(settings)
     actions = actions_of(shop.declared("ACTIONS"))
-    return unheard(model, actions, shop.value_horizon_days, shop.currency)
+    strange = ", ".join(strangers(model.card.features))
+    cannot = [Words(
+        f"it cannot be released, as it was learnt from what is no feature of this build: {strange}. Leave it "
+        "out (--ignore), or say that it names the customer (--customer)",
+        f"无法发布，因为学习时使用了当前构建中没有的特征：{strange}。请排除该列（--ignore），或声明其为客户标识（--customer）",
+    )]  # fmt: skip
+    return cannot * bool(strange) + unheard(model, actions, shop.value_horizon_days, shop.currency)
 
 
 def card_of(kept: registry.Kept) -> ModelCard:

@@ -87,7 +87,9 @@ def _shares(arms: Sequence[str], place: Ints, shares: Mapping[str, float] | None
     if shares is None:
         return np.asarray(np.bincount(place, minlength=len(arms)) / len(place), np.float64)
     if set(shares) != set(arms) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
-        raise UsageError(f"--share must name each of {', '.join(arms)} once, with shares that sum to 1")
+        raise UsageError(
+            f"--share must name each of {', '.join(arms)} once, with shares that sum to 1, such as .5"
+        )
     return np.array([shares[arm] for arm in arms])
 
 
