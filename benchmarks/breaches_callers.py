@@ -94,7 +94,8 @@ class _Shared:
 
 @dataclass
 class _Caller:
-    """One thread of a process. Whatever it does is noted with the machine's time before and after."""
+    """One thread of a process. Whatever it does is noted with the machine's time before and after,
+    and the world's after: what is decided at a later moment was decided after that."""
 
     context: DecisionContext
     inbox: Inbox
@@ -136,8 +137,9 @@ class _Caller:
                 self.resume()
 
     def note(self, what: str, started: int, **of: Any) -> None:
+        end, clock = time.monotonic_ns(), self.shared.clock.value
         self.journal.write(
-            json.dumps({"what": what, "start": started, "end": time.monotonic_ns()} | of) + "\n"
+            json.dumps({"what": what, "start": started, "end": end, "clock": clock} | of) + "\n"
         )
 
     def customer(self) -> str:
@@ -167,8 +169,11 @@ class _Caller:
         take_decision(self.context, request, client="breaches")
 
     def tell(self, type: str, **of: Any) -> None:
-        """An event that another system tells now."""
+        """An event that another system tells now; half of them about whom a decision is in flight for."""
         customer, at = self.customer(), self.context.settings.now()
+        if self.dice.random() < 0.5:
+            number = max(0, self.shared.taken.value - 1 - int(self.dice.integers(4)))
+            customer = str(_request(self.seed, number, self.customers).customer)
         id = f"{type}-{self.dice.integers(2**62)}"
         event = {"type": type, "source": "crm", "id": id, "customer": customer, "at": iso(at)} | of
         body = json.dumps({"events": [event]}).encode()

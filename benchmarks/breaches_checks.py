@@ -1,7 +1,9 @@
 """What may not be: a slow reference over the ledger and what was told, with definitions of its own.
 
-A contact is real if it was reported as sent, or if it may still be sent. Whatever was told before a decision
-was asked for must bind it; what was told while it was taken may. The order of decisions is the ledger's.
+A contact is real if it was reported as sent, or if it may still be sent. The order of decisions is the
+ledger's. What was told must bind a decision, or a message about to be sent, if it was accepted before that
+was asked for; or in mid-flight, yet before the moment as of which it was decided, which is read once nobody
+else decides. Else what was told meanwhile may bind.
 """
 
 import hashlib
@@ -13,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from features.moments import parse_moment
+from features.moments import parse_moment, to_us
 from features.shop import shop_of
 from serving.actions import Action, catalogue
 
@@ -154,10 +156,10 @@ def _of_a_customer(
         local = one.send_at.astimezone(zone)
         if local.hour * 60 + local.minute < 8 * 60 or local.hour * 60 + local.minute >= 21 * 60 + 30:
             yield f"quiet hours: {name} at {local}"
-        before = [event for event in said if event["end"] < one.asked]
+        before = [event for event in said if _binds(event, one.asked, one.as_of)]
         if log["open_complaints"] > 0 or any(event["what"] == "case" for event in before):
             yield f"complaint: {name}"
-        if _withdrawn(one.action.channel, one.asked, one.answered, said):
+        if _withdrawn(one.action.channel, one.asked, one.answered, one.as_of, said):
             yield f"consent: {name}"
         yield from _sending(one, name, said)
         others = [
@@ -224,25 +226,32 @@ def _sending(one: _Taken, name: str, said: Sequence[Mapping[str, Any]]) -> Itera
         at = datetime.fromisoformat(ask["at"])
         if one.send_at is None or one.until is None or not one.send_at <= at < one.until:
             yield f"send time: {name} may go at {at}, between {one.send_at} and {one.until}"
-        if _withdrawn(one.action.channel, ask["start"], ask["end"], said):
+        if _withdrawn(one.action.channel, ask["start"], ask["end"], at, said):
             yield f"consent: {name} may go at {at}"
-        if any(event["what"] == "case" and event["end"] < ask["start"] for event in said):
+        if any(event["what"] == "case" and _binds(event, ask["start"], at) for event in said):
             yield f"complaint: {name} may go at {at}"
         if one.reported is not None and one.reported["end"] < ask["start"]:
             yield f"sent twice: {name} may go at {at}"
 
 
-def _withdrawn(channel: str | None, asked: int, answered: int, said: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the last word before something was asked for was no, and none came meanwhile that says yes."""
+def _binds(event: Mapping[str, Any], asked: int, as_of: datetime) -> bool:
+    """Whether it was accepted before something was asked for, or before it was decided as of a moment."""
+    return bool(event["end"] < asked or event["clock"] < to_us(as_of))
+
+
+def _withdrawn(
+    channel: str | None, asked: int, answered: int, as_of: datetime, said: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the last word that binds was no, and none came meanwhile that says yes."""
     consents = [event for event in said if event["what"] == "consent"]
     for of in (channel, "all"):
-        words = [event for event in consents if event["channel"] == of and event["end"] < asked]
+        words = [e for e in consents if e["channel"] == of and _binds(e, asked, as_of)]
         if not words:
             continue
         last = max(words, key=lambda event: (event["at"], event["status"] == "withdrawn"))
         if last["status"] == "withdrawn" and not any(
             event["channel"] == of and event["status"] == "granted"
-            and event["at"] >= last["at"] and event["end"] >= asked and event["start"] <= answered
+            and event["at"] >= last["at"] and not _binds(event, asked, as_of) and event["start"] <= answered
             for event in consents
         ):  # fmt: skip
             return True
@@ -255,31 +264,43 @@ def _paused(decisions: Sequence[_Taken], told: Sequence[Mapping[str, Any]]) -> I
     for one in decisions:
         if one.action.name == "nothing":
             continue
-        calls = [("decided", one.asked, one.answered)]
-        calls += [("sent", of["start"], of["end"]) for of in one.sending if of["may"]]
-        for what, asked, answered in calls:
+        calls = [("decided", one.asked, one.answered, one.as_of)]
+        calls += [
+            ("sent", of["start"], of["end"], datetime.fromisoformat(of["at"]))
+            for of in one.sending
+            if of["may"]
+        ]
+        for what, asked, answered, as_of in calls:
             for of in (one.action.name, f"channel:{one.action.channel}", "everything"):
-                starts, ends = spans.get(of, ([], []))
-                # Spans of one name never overlap, so the last that began before is the only one to look at.
-                place = bisect_left(starts, asked) - 1
-                if place >= 0 and answered < ends[place]:
+                mine = spans.get(of, [])
+                # Spans of one name never overlap: before the last that began before, none can matter.
+                first = max(bisect_left(mine, asked, key=lambda span: span.pause["end"]) - 1, 0)
+                last = bisect_left(mine, answered, key=lambda span: span.pause["end"])
+                if any(_binds(span.pause, asked, as_of) and answered < span.end for span in mine[first:last]):
                     yield f"pause: {one.id} ({one.action.name}) {what} while {of} was paused"
 
 
-def _spans(told: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[int]]]:
-    """What was paused -> when for certain: from the answer to a pause to the next resumption, in order."""
-    pauses: dict[str, list[int]] = defaultdict(list)
-    resumed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+class _Span(NamedTuple):
+    """From the answer to a pause to the next resumption: so long it was paused for certain."""
+
+    pause: Mapping[str, Any]
+    end: int
+
+
+def _spans(told: Sequence[Mapping[str, Any]]) -> dict[str, list[_Span]]:
+    """What was paused -> when for certain, in order."""
+    pauses: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    resumed: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for event in told:
-        if event["what"] == "pause":
-            pauses[event["of"]].append(event["end"])
-        elif event["what"] == "resume":
-            resumed[event["of"]].append((event["end"], event["start"]))
+        if event["what"] in ("pause", "resume"):
+            (pauses if event["what"] == "pause" else resumed)[event["of"]].append(event)
     return {
-        of: (sorted(starts), [min((s for end, s in resumed[of] if end > start), default=NEVER)
-                              for start in sorted(starts)])
-        for of, starts in pauses.items()
-    }  # fmt: skip
+        of: [
+            _Span(one, min((e["start"] for e in resumed[of] if e["end"] > one["end"]), default=NEVER))
+            for one in sorted(those, key=lambda event: event["end"])
+        ]
+        for of, those in pauses.items()
+    }
 
 
 def _budgets(world: "World", decisions: Sequence[_Taken]) -> Iterator[str]:
