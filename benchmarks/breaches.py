@@ -45,9 +45,13 @@ def figures() -> Iterator[dict[str, Any]]:
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=fork) as pool:
         left = set(range(len(sizes))) - {one["world"] for one in done}
-        for found in as_completed([pool.submit(_world, seed, sizes[seed]) for seed in sorted(left)]):
-            done.append(found.result())
-            _note_done(done[-1], sum(one["decisions"] for one in done), count)
+        try:
+            for found in as_completed([pool.submit(_world, seed, sizes[seed]) for seed in sorted(left)]):
+                done.append(found.result())
+                _note_done(done[-1], sum(one["decisions"] for one in done), count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # else the rest is done, and nobody hears of it
+            raise
     rate = (count - before) / (time.perf_counter() - started)
     wrong = sum(one["breaches"] for one in done)
     asked = sum(one["asked"] for one in done)

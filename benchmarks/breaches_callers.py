@@ -20,7 +20,7 @@ from features.inbox import Inbox
 from features.moments import DAY, from_us, iso, parse_moment, to_us
 from features.settings import Settings
 from serving.api import DecisionRequest
-from serving.arrivals import take
+from serving.arrivals import EventRefused, take
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
 from serving.ledger_reports import Delivery, Reported
@@ -181,7 +181,9 @@ class _Caller:
         (answer,) = take(
             body, "0" * 32, self.context.settings, self.inbox, lambda who: [None] * len(who)
         ).results
-        assert getattr(answer, "status", "") == "accepted", answer
+        if isinstance(answer, EventRefused):  # another said the contrary of the very same moment
+            assert answer.error.code == "event_conflict", answer
+            return
         self.note(type, started, customer=customer, at=iso(at), **of)
 
     def deliver(self) -> None:
