@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo test lint format bench audit lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ format: .venv/.installed ## Put the code in its one format
 
 bench: .venv/.installed ## Print the figures, each against a named peer in the same run
 	@$(BIN)/python -m benchmarks
+
+audit: .venv/.installed ## Look for known vulnerabilities of what is installed
+	@$(BIN)/python -m benchmarks.audit
 
 lock: .venv/.installed ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
