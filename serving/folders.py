@@ -10,6 +10,7 @@ from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import sha256
 
 SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
+PLAIN = frozenset((".json", ".npz", ".npy", ".parquet", ".txt"))  # what reading cannot run
 T = TypeVar("T")
 
 
@@ -32,7 +33,7 @@ def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T],
         verify(folder)
         model = assemble(folder)
         check(folder, model)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:  # numpy's, of arrays that hold pickled objects
         raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
     return model
 
@@ -57,6 +58,8 @@ def verify(folder: Path) -> None:
         for name in sorted(present & listed.keys())
         if sha256(folder / name) != listed[name]
     ]
+    # Signed or not: who can write a folder can sign it, and a pickle runs what it likes when it is read.
+    wrong += [f"{name} is no plain file" for name in sorted(listed) if Path(name).suffix not in PLAIN]
     if wrong:
         raise ReleaseCorrupt(
             f"{folder} is not what was saved: {', '.join(wrong)}. Promote the version again from the registry"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -206,3 +207,37 @@ def test_a_card_that_lists_a_feature_twice_is_refused(tmp_path):
     twice = msgspec.structs.replace(card, features=(card.features[0], card.features[0]))
     with pytest.raises(ReleaseCorrupt, match="each once"):
         models.save(tmp_path / "m", twice, [Logistic(0.0, ())], IdentityCalibration(), np.zeros((1, 2), "f4"))
+
+
+class _Runs:
+    """Pickled, it runs when it is read."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("ran"),))
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "booster-0.txt.pickle", "weights"])
+def test_a_release_with_a_pickle_in_it_is_refused_also_where_it_is_signed(tmp_path, monkeypatch, name):
+    """Else whoever can write a folder of releases runs code in the service."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "m"
+    tiny_model(folder)
+    (folder / name).write_bytes(pickle.dumps(_Runs()))
+    resign(folder)
+    with pytest.raises(ReleaseCorrupt, match=f"{name} is no plain file"):
+        models.load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_arrays_that_hold_pickled_objects_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "m"
+    tiny_model(folder)
+    with np.load(folder / "reasons.npz") as saved:
+        arrays = dict(saved)
+    arrays[next(iter(arrays))] = np.array([_Runs()], dtype=object)
+    np.savez(folder / "reasons.npz", **arrays)
+    resign(folder)
+    with pytest.raises(ReleaseCorrupt, match="cannot be read: Object arrays cannot be loaded"):
+        models.load(folder)
+    assert not (tmp_path / "ran").exists()
