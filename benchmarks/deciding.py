@@ -60,7 +60,7 @@ per = "month"
 def figures() -> Iterator[dict[str, Any]]:
     """Milliseconds of CPU a decision."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = _home(Path(folder))
+        settings = home_of(Path(folder))
         context = DecisionContext.open(settings)
         with closing(context.ledger):
             assert len(context.actions) == 12
@@ -80,8 +80,8 @@ def _batch(context: DecisionContext, first: int) -> float:
     return (time.process_time() - started) / BATCH * 1e3
 
 
-def _home(folder: Path) -> Settings:
-    """A shop, a published build of made-up rows over real features, a released model."""
+def home_of(folder: Path, versions: int = 1) -> Settings:
+    """A shop, a published build of made-up rows over real features, so many versions of a model released."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -110,16 +110,22 @@ def _home(folder: Path) -> Settings:
     pq.write_table(pa.table(columns), build.path(MOMENT))
     build.write_manifest()
     online.publish(settings, build, MOMENT)
-    _release(settings, folder / "model", names[:40], hashes, rows[:, :40])
+    for version in range(versions, 0, -1):  # the first is in force
+        _release(settings, folder / f"model-{version}", names[:40], hashes, rows[:, :40], str(version))
     return settings
 
 
 def _release(
-    settings: Settings, folder: Path, names: list[str], hashes: dict[str, str], rows: np.ndarray[Any, Any]
+    settings: Settings,
+    folder: Path,
+    names: list[str],
+    hashes: dict[str, str],
+    rows: np.ndarray[Any, Any],
+    version: str,
 ) -> None:
     import lightgbm
 
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(int(version))
     label = (rows[:, 0] - rows[:, 1] + random.normal(0, 20, len(rows)) > 0).astype(float)
     data = lightgbm.Dataset(rows, label, feature_name=names)
     parameters = {"objective": "binary", "num_leaves": 31, "num_threads": 1, "verbosity": -1, "seed": 0}
@@ -137,7 +143,7 @@ def _release(
     )
     words = models.Text("No order in the next 28 days", "未来28天内不下单")
     card = models.ModelCard(
-        name="churn_28d", version="1", kind="lightgbm", currency="USD",
+        name="churn_28d", version=version, kind="lightgbm", currency="USD",
         target=models.TargetCard(
             name="churn_28d", horizon_days=28, population="all", label="no_order", words=words,
             higher_is="bad", score=words,
@@ -153,4 +159,4 @@ def _release(
     quantiles = np.nanquantile(rows, np.linspace(0.01, 0.99, 11), axis=0)
     examples = models.synthetic_examples(quantiles, np.full(len(names), 0.1), 0)
     models.save(folder, card, [models.Trees(booster)], models.LogisticCalibration(a=1.1, b=-0.05), examples)
-    releases.publish(settings, folder, "churn_28d", "1")
+    releases.publish(settings, folder, "churn_28d", version)

@@ -156,10 +156,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _ours(settings: Settings) -> Iterator[Server]:
-    environment = _environment(settings) | {"PROPENSITY_PORT": str(port := _free())}
+    environment = _environment(settings) | {"PROPENSITY_PORT": str(port := free())}
     command = [sys.executable, "-m", "propensity", "serve"]
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    with _running(command, environment, port) as pid:
+    with running(command, environment, port) as pid:
         yield Server("ours", port, pid, "/v1/scores", headers)
 
 
@@ -167,22 +167,22 @@ def _ours(settings: Settings) -> Iterator[Server]:
 def _bento(name: str, settings: Settings, folder: Path) -> Iterator[Server]:
     environment = _environment(settings) | {"PEER": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-m", "bentoml", "serve", f"benchmarks.serving_peers:{name}"]
-    port = _free()
-    with _running([*command, "--host", "127.0.0.1", "--port", str(port)], environment, port) as pid:
+    port = free()
+    with running([*command, "--host", "127.0.0.1", "--port", str(port)], environment, port) as pid:
         yield Server(name, port, pid, "/score", {"Content-Type": "application/json"})
 
 
 @contextmanager
 def _mlflow(folder: Path) -> Iterator[Server]:
-    port = _free()
+    port = free()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "mlflow")]
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    with _running([*command, *options], dict(os.environ), port) as pid:
+    with running([*command, *options], dict(os.environ), port) as pid:
         yield Server("mlflow", port, pid, "/invocations", {"Content-Type": "application/json"})
 
 
 @contextmanager
-def _running(command: Sequence[str], environment: dict[str, str], port: int) -> Iterator[int]:
+def running(command: Sequence[str], environment: dict[str, str], port: int) -> Iterator[int]:
     """The process of a server that answers on that port."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     with subprocess.Popen(
@@ -232,7 +232,8 @@ def _cpu(pid: int) -> float:
     return sum(spent.get(one, 0) for one in ours) / os.sysconf("SC_CLK_TCK")
 
 
-def _free() -> int:
+def free() -> int:
+    """A port that nothing listened on a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
