@@ -253,6 +253,19 @@ def monitor() -> None:
     """Whether the models still hold."""
 
 
+@monitor.command("dashboard")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
+)
+def monitor_dashboard(lang: str) -> None:
+    """Print the service's dashboard as Grafana imports it; its metrics are those of `/metrics`."""
+    import json
+
+    from monitoring.dashboard import dashboard
+
+    click.echo(json.dumps(dashboard("zh" if lang == "zh" else "en"), ensure_ascii=False, indent=1))
+
+
 @monitor.command("run")
 @AS_OF
 @click.option(

@@ -1,0 +1,132 @@
+"""The dashboard: every panel shows something, asked of a real Prometheus that scrapes the real service."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from monitoring.dashboard import PANELS, dashboard
+from propensity import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
+from running import Running, release, running, settings_of, small_build
+from tiny import TINY_FEATURES, TINY_MOMENT
+
+from features import online
+
+PROMETHEUS = shutil.which("prometheus")
+needs_prometheus = pytest.mark.skipif(PROMETHEUS is None, reason="there is no prometheus on this machine")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    settings = settings_of(folder / "home")
+    build = small_build(settings, names=[*TINY_FEATURES, "order_value_365d"])
+    online.publish(settings, build, TINY_MOMENT)
+    release(settings, folder, build, "churn_28d")
+    with running(settings) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    assert PROMETHEUS is not None
+    folder = tmp_path_factory.mktemp("prometheus")
+    target = f"{service.client.base_url.host}:{service.client.base_url.port}"
+    config = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+        "scrape_configs": [{"job_name": "propensity", "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # YAML holds JSON
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        PROMETHEUS, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            until(lambda: _is_ready(client))
+            yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@needs_prometheus
+def test_every_panel_shows_something(service: Running, prometheus: httpx.Client) -> None:
+    """Else an operator looks at an empty panel in the night in which it matters, and takes it for quiet."""
+
+    def traffic(n: int) -> None:
+        service.scores("c0001", "nobody")
+        service.client.get("/v1/models", headers={"authorization": "Bearer nobody"})
+        key = {"idempotency-key": f"panel-{n}"}
+        decision = service.client.post("/v1/decisions", json={"customer": "c0001"}, headers=key).json()
+        report = {
+            "source": "s",
+            "id": f"{n}",
+            "decision_id": decision["decision_id"],
+            "at": decision["as_of"],
+        }
+        service.client.post("/v1/outcomes", json={"outcomes": [report | {"type": "order", "value": 1}]})
+        visit = {"type": "visit", "source": "web", "id": f"{n}", "customer": "c0001", "channel": "web"}
+        service.client.post("/v1/events", json={"events": [visit | {"at": decision["as_of"]}]})
+
+    empty = {(place, legend) for place, panel in enumerate(PANELS) for legend in panel.queries}
+    number = 0
+
+    def filled() -> bool:
+        nonlocal number, empty
+        number += 1
+        traffic(number)
+        empty = {of for of in empty if not _shows(prometheus, PANELS[of[0]].queries[of[1]])}
+        return not empty
+
+    until(
+        filled, 60, lambda: f"{[(PANELS[p].words.en, legend) for p, legend in empty]}\n{service.log[-2000:]}"
+    )
+
+
+def test_it_is_printed_for_grafana_in_both_languages() -> None:
+    for language in ("en", "zh"):
+        printed = CliRunner().invoke(main, ["monitor", "dashboard", "--lang", language])
+        assert printed.exit_code == 0, printed.output
+        found = json.loads(printed.output)
+        assert found == dashboard("zh" if language == "zh" else "en")
+        assert [panel["title"] for panel in found["panels"]] == [getattr(p.words, language) for p in PANELS]
+        assert all(panel["description"] for panel in found["panels"])
+        places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in found["panels"]}
+        assert len(places) == len(PANELS)
+
+
+def _shows(client: httpx.Client, query: str) -> bool:
+    query = query.replace("$__rate_interval", "5s")
+    answer = client.get("/api/v1/query", params={"query": query}).json()
+    assert answer["status"] == "success", (query, answer)
+    return any(one["value"][1] not in ("NaN", "+Inf") for one in answer["data"]["result"])
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/-/ready").status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def until(
+    holds: Callable[[], bool], seconds: float = 30, why: Callable[[], str] = lambda: "not in time"
+) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, why()
+        time.sleep(0.2)
