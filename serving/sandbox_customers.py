@@ -72,7 +72,7 @@ CUSTOMERS: Mapping[str, Example] = {
         rfm=(4, 2, 3), quadrant="rising", row=_buyer(12.0, 4.0, 60.0, 260.0),
     ),
     "test-maintenance": Example(
-        what="buys in a rhythm of her own", stage="maintenance", risk=0.08, value=420.0, tier="champions",
+        what="buys in a steady rhythm", stage="maintenance", risk=0.08, value=420.0, tier="champions",
         rfm=(5, 5, 5), quadrant="core", row=_REGULAR,
     ),
     "test-exit": Example(
@@ -81,7 +81,7 @@ CUSTOMERS: Mapping[str, Example] = {
         row=_buyer(120.0, 12.0, 21.0, 720.0, complaints_365d=1.0),
     ),
     "test-stale": Example(
-        what="her features are older than the limit: `stale` is true", stage="maintenance", risk=0.08,
+        what="the features are older than the limit: `stale` is true", stage="maintenance", risk=0.08,
         value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core", row=_REGULAR, stale=True,
     ),
     "test-no-consent": Example(

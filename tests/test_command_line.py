@@ -94,7 +94,7 @@ FEATURES = [
     )
     result = run("check", "--customers", "3", PROPENSITY_HOME=str(journey.home), PROPENSITY_SHOP=str(shop))
     assert result.exit_code == 1
-    place = f"problem: {shop / 'shop.py'}: feature odd: "
+    place = f"problem: {shop / 'shop.py'}, line 5: feature odd: "
     assert f"{place}its Chinese words are ''" in result.output
     assert f"{place}unit 'apples'" in result.output
 

@@ -19,6 +19,7 @@ from features.settings import Settings
 from features.shop import Shop
 from features.words import Words
 from propensity.shops import PYTHON
+from serving import conditions
 from serving.actions import catalogue as action_catalogue
 from serving.actions import require_features
 from serving.cards import Members, Op
@@ -220,9 +221,11 @@ def test_the_commented_declarations_of_a_new_shop_keep_the_contracts(tmp_path: P
     assert [target.name for target in own] == ["tea_again_28d"]
     assert list(catalogue(own, known))[-1] == "tea_again_28d"
     actions = action_catalogue(shop.declared("ACTIONS"))
-    require_features(actions.values(), known)
-    assert list(actions)[-1] == "tea_sample"
-    assert list(scenario_catalogue(shop.declared("SCENARIOS"), actions, known))[-1] == "tea_runs_out"
+    fields = conditions.catalogue(shop.declared("CONTEXT"))
+    require_features(actions.values(), known, fields)
+    assert "tea_sample" in actions
+    scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, known, fields)
+    assert list(scenarios)[-1] == "tea_runs_out"
 
 
 def test_a_shop_says_what_is_trained(tmp_path: Path) -> None:
