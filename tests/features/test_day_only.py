@@ -170,7 +170,7 @@ def test_a_log_from_before_the_column_gives_what_it_gave(tmp_path: Path) -> None
 
 
 def test_a_log_of_which_one_source_is_older_than_the_column_passes_its_check(tmp_path: Path) -> None:
-    """Else `propensity check` ends in a stack trace on a log that builds, and no feature is checked at all."""
+    """Else `propensity check` ends in a stack trace on a log that builds, and checks nothing."""
     brought = bring_in(write_shop(tmp_path, TILL + WEB, {"orders.csv": DAYS, "web.csv": TIMES}))
     log, shop = brought.log, Shop.load(brought.settings.shop)
     features = available(log, catalogue())
