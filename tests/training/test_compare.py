@@ -6,13 +6,40 @@ import numpy as np
 import pytest
 
 from features.errors import TrainingError, UsageError
-from features.moments import parse_moment
+from features.moments import DAY, iso, parse_moment
 from propensity.compared import show_comparison
-from training import pooled
+from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from training import describe, pooled
 from training.compare import Rows, _of_file, paired
 from training.targets import catalogue
 
 M = parse_moment("2017-12-03")
+
+
+@pytest.mark.parametrize(("apart", "worth"), [(7, "2.2"), (28, None), (27, "5.8")])
+def test_origins_whose_windows_share_days_are_not_told_as_separate(apart: int, worth: str | None) -> None:
+    """Else: "over 6 origins" is believed as six looks, though each repeats most of the one before."""
+    days = [{"moment": iso(M + n * apart * DAY)} for n in range(6)]
+    card = model_by_hand_card(days)
+    said = describe.overlap(card)
+    assert (said is None) == (worth is None)
+    if said and worth:
+        assert (
+            f"windows of 28 days of its 6 origins overlap: they are worth about {worth} separate" in said.en
+        )
+        assert f"6个时点的28天窗口相互重叠：约相当于{worth}个独立窗口" in said.zh
+
+
+def model_by_hand_card(origins: list[dict[str, str]]) -> ModelCard:
+    target = TargetCard(
+        name="churn_28d", horizon_days=28, population="x", label="no_order", words=Text("x", "x"),
+        higher_is="bad", score=Text("x", "x"),
+    )  # fmt: skip
+    return ModelCard(
+        name="churn_28d", version="1", kind="trees", currency="USD", target=target, features=(),
+        trained_on=TrainedOn(build="b", log="l", start=M, end=M, rows=1, base_rate=0.1, seed=1),
+        tested_on=TestedOn(M, 1, 0.1), metrics={}, baselines={}, backtest={"origins": origins},
+    )  # fmt: skip
 
 
 def written(folder: Path, text: str) -> Path:
