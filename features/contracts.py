@@ -128,7 +128,8 @@ def part_of(log: Log, folder: Path, customers: Sequence[str], known_by: datetime
         if known_by is not None and "known_at" in columns:
             wanted &= pc.field("known_at") <= pa.scalar(known_by)
         paths = log.paths(name)
-        table = pa.concat_tables(pq.read_table(path, filters=wanted, partitioning=None) for path in paths)
+        read = (pq.read_table(path, filters=wanted, partitioning=None) for path in paths)
+        table = pa.concat_tables(log.completed(name, rows) for rows in read)
         path = folder / name / "part.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table, path)

@@ -22,6 +22,7 @@ from features.errors import LogError
 from features.files import read_pointer, sha256
 from features.moments import parse_moment
 from features.settings import Settings
+from features.tables import OURS, TABLES
 from features.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -116,10 +117,25 @@ class Log:
         ]
 
     def read(self, table: str, columns: Iterable[str] | None = None) -> "pa.Table":
-        """A whole table, sources one after another."""
+        """A whole table, or those columns of it, sources one after another."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         wanted = None if columns is None else list(columns)
         read = (pq.read_table(path, columns=wanted, partitioning=None) for path in self.paths(table))
-        return pa.concat_tables(read)
+        return pa.concat_tables(read if wanted else (self.completed(table, rows) for rows in read))
+
+    def completed(self, table: str, rows: "pa.Table") -> "pa.Table":
+        """Whole rows of one source, with the columns that its file may be older than: null, not known."""
+        columns = TABLES[table].columns
+        new = [column for column in OURS if column in columns and column not in rows.column_names]
+        if not new:
+            return rows
+        import pyarrow as pa
+
+        from features.ingestion.canonical import arrow_schema
+
+        types = arrow_schema(TABLES[table], int(str(self.shop["exponent"])))
+        for column in new:
+            rows = rows.append_column(types.field(column), pa.nulls(len(rows), types.field(column).type))
+        return rows.select([column for column in columns if column in rows.column_names])

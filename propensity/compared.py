@@ -76,14 +76,16 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
     )
     numbers = ("AUC", "log-loss", "observed/expected", "slope")
     shown = table(title, "", *numbers, right=numbers)
+    told, unsaid = ("observed_over_expected", "calibration_slope"), list[str]()
     for name, figures, level in zip((first, second), compared.figures, compared.levels, strict=True):
         shown.add_row(
             name,
             figure(figures["auc"]),
             figure(figures["log_loss"], digits=4),
-            f"{level['observed_over_expected']:.2f}",
-            f"{level['calibration_slope']:.2f}",
+            *(f"{level[of]:.2f}" if of in level else "" for of in told),
         )
+        if told[1] not in level:
+            unsaid.append(name)
     gains = (compared.gains["auc_gain"], compared.gains["log_loss_gain"])
     shown.add_row("gain of the first", *(figure(gain, digits=4, sign="+") for gain in gains), "", "")
     out.print(shown)
@@ -92,6 +94,8 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
         for one in compared.segments:
             by.add_row(one.feature, one.values.en, f"{one.rows:,}", figure(one.auc_gain, sign="+"))
         out.print(by)
+    for name in unsaid:
+        say(f"{name} has no slope: its scores are all equal, or separate the two outcomes entirely.")
     words = {
         name: "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "not different beyond chance"
         for name, gain in zip(("ranking", "log-loss"), gains, strict=True)

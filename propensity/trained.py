@@ -35,10 +35,11 @@ def _show_contacts(card: ModelCard) -> None:
 
 def _show_figures(card: ModelCard) -> None:
     """Every figure of a model of no target, a row each; what it gains over a baseline is in the verdict."""
-    others = list(card.baselines)
+    others, days = list(card.baselines), card.tested_on.days
+    over = f"; every figure is over the {days} days after it" if days else ""
     shown = table(
         f"{card.name} version {card.version}: {card.target.words.en}, judged as of "
-        f"{card.tested_on.moment:%Y-%m-%d} on {card.tested_on.rows:,} {card.target.population}",
+        f"{card.tested_on.moment:%Y-%m-%d} on {card.tested_on.rows:,} {card.target.population}{over}",
         "",
         "model",
         *(name.replace("_", " ") for name in others),

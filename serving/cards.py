@@ -89,14 +89,15 @@ class TrainedOn(msgspec.Struct, frozen=True):
     seed: int
 
 
-class TestedOn(msgspec.Struct, frozen=True):
-    """The moment that the model was judged at."""
+class TestedOn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The moment that the model was judged at. days: what came of how many after it; None: of the horizon."""
 
     __test__: ClassVar = False  # pytest would take a Test... for a test
 
     moment: datetime
     rows: int
     base_rate: float
+    days: int | None = None
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -188,3 +188,12 @@ def test_a_release_against_the_gate_is_marked_and_its_card_says_why(home: Settin
         with registry.opened(home) as client:
             for tag in tags:
                 client.delete_model_version_tag("churn_28d", "2", tag)
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_force_without_a_reason_is_told_that_it_needs_one(home: Settings, reason: str) -> None:
+    """Else: whoever forces reads why the gate objects, and not why forcing did nothing."""
+    environment = {"PROPENSITY_HOME": str(home.home)}
+    done = CliRunner().invoke(propensity.main, ["promote", "churn_28d", "--force", reason], env=environment)
+    assert done.exit_code == 2
+    assert "--force needs a reason" in done.output

@@ -1,6 +1,7 @@
 """Two models, or a model and anybody's scores, on the same customers at the same moment: paired."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +71,8 @@ def compare(
         return side.score(np.ascontiguousarray(part.matrix[:, columns]))
 
     rows = Rows.of(part, names)
-    return paired(target, [moment], [rows], [scored(sides[0])], [scored(sides[1])], itself=1)
+    tell = pooled.level if all(isinstance(side, Model) for side in sides) else pooled.level_of_any
+    return paired(target, [moment], [rows], [scored(sides[0])], [scored(sides[1])], itself=1, level=tell)
 
 
 def paired(
@@ -80,8 +82,9 @@ def paired(
     first: Sequence[Numbers],
     second: Sequence[Numbers],
     itself: int,
+    level: Callable[[Numbers, Numbers], dict[str, float]] = pooled.level,
 ) -> Comparison:
-    """Two sides' probabilities for the customers of each origin, judged by what came."""
+    """Two sides' probabilities for the customers of each origin, judged by what came. level: tells theirs."""
     own, gains = _figures(rows, first, second)
     last = rows[-1].label
     return Comparison(
@@ -90,7 +93,7 @@ def paired(
         len(last),
         float(last.mean()),
         (own["model"], own["other"]),
-        (pooled.level(last, first[-1]), pooled.level(last, second[-1])),
+        (level(last, first[-1]), level(last, second[-1])),
         gains["other"],
         tuple(_segments(rows, first, second)),
         len(origins),
@@ -160,6 +163,11 @@ def _of_file(path: Path, ids: Sequence[str], moment: datetime) -> Numbers:
         else:
             text = pa_csv.ConvertOptions(column_types={"customer_id": pa.string()})
             table = pa_csv.read_csv(path, convert_options=text)
+        if lost := [column for column in needed if column not in table.column_names]:
+            raise UsageError(
+                f"{path} has no column {' and no column '.join(lost)}: expected {' and '.join(needed)}, "
+                f"found {', '.join(table.column_names)}"
+            )
         if "moment" in table.column_names:
             at = table["moment"].cast(pa.timestamp("us", "UTC"))
             table = table.filter(pc.equal(at, pa.scalar(moment, at.type)))
@@ -169,15 +177,17 @@ def _of_file(path: Path, ids: Sequence[str], moment: datetime) -> Numbers:
                     f"{path} holds scores as of {', '.join(held[:5])}{' ...' if len(held) > 5 else ''}, none "
                     f"as of {iso(moment)}, by which both are judged: name another moment (--at)"
                 )
-        given = dict(
-            zip(
-                table["customer_id"].cast(pa.string()).to_pylist(),
-                table["probability"].cast(pa.float64()).to_pylist(),
-                strict=True,
-            )
-        )
-    except (pa.ArrowException, KeyError) as error:
+        who = table["customer_id"].cast(pa.string()).to_pylist()
+        said = table["probability"].cast(pa.float64()).to_pylist()
+    except pa.ArrowException as error:
         raise UsageError(f"{path} cannot be read as scores ({', '.join(needed)}): {error}") from None
+    given = dict(zip(who, said, strict=True))
+    if len(given) < len(who):
+        twice = [id for id, times in Counter(who).items() if times > 1]
+        raise UsageError(
+            f"{path} has {len(twice):,} customer{'s' * (len(twice) > 1)} twice or more ({twice[0]} for one): "
+            f"leave one row a customer{'' if 'moment' in table.column_names else ', or add a column moment'}"
+        )
     lacking = [id for id in ids if given.get(id) is None]
     if lacking:
         raise UsageError(

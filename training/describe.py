@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.definitions import Feature
-from features.moments import iso
+from features.moments import DAY, iso, parse_moment
 from features.shop import Shop
 from features.words import Words
 from serving.booster import Rows
@@ -289,7 +290,23 @@ def _origin(step: Step, held: Bools) -> dict[str, Any]:
 def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
     gains = card.backtest.get("gains") or card.baselines
-    return evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, *_off(card))
+    said = evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, *_off(card))
+    shared = overlap(card)
+    return said if shared is None else Words(f"{said.en} {shared.en}", f"{said.zh}{shared.zh}")
+
+
+def overlap(card: ModelCard) -> Words | None:
+    """That the origins' label windows share days, and how many separate ones they span; None: they do not."""
+    at = [parse_moment(one["moment"]) for one in card.backtest.get("origins", ())]
+    days = card.target.horizon_days
+    if all(b - a >= days * DAY for a, b in pairwise(at)):
+        return None
+    worth = (at[-1] - at[0]) / (days * DAY) + 1
+    return Words(
+        f"The windows of {days} days of its {len(at)} origins overlap: they are worth about {worth:.1f} "
+        "separate ones.",
+        f"{len(at)}个时点的{days}天窗口相互重叠：约相当于{worth:.1f}个独立窗口。",
+    )
 
 
 def level_of(card: ModelCard) -> tuple[bool, Words]:

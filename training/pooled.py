@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import TrainingError
 from training.evaluate import DIGITS, Figure, Numbers, losses, recalibration
 
 Z = 1.96
@@ -72,13 +73,28 @@ def figures(
 
 
 def level(label: Numbers, score: Numbers) -> dict[str, float]:
-    """Observed over expected, its distance from 1 in standard errors, and the slope of the log-odds."""
+    """Observed over expected, its distance from 1 in standard errors, and the slope of the log-odds.
+
+    TrainingError if there is no slope: the scores are all equal, or separate the labels.
+    """
+    return {**_ratio(label, score), "calibration_slope": round(recalibration(label, score)[0], DIGITS)}
+
+
+def level_of_any(label: Numbers, score: Numbers) -> dict[str, float]:
+    """`level` of anybody's scores: what cannot be told of them, such as a slope of equal ones, is absent."""
+    try:
+        return level(label, score)
+    except TrainingError:
+        return {name: value for name, value in _ratio(label, score).items() if np.isfinite(value)}
+
+
+def _ratio(label: Numbers, score: Numbers) -> dict[str, float]:
     expected, error = score.sum(), np.sqrt((score * (1 - score)).sum())
-    return {
-        "observed_over_expected": round(float(label.sum() / expected), DIGITS),
-        "z": round(float((label.sum() - expected) / error), DIGITS),
-        "calibration_slope": round(recalibration(label, score)[0], DIGITS),
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):  # all scores 0, or all 0 or 1: not finite
+        return {
+            "observed_over_expected": round(float(label.sum() / expected), DIGITS),
+            "z": round(float((label.sum() - expected) / error), DIGITS),
+        }
 
 
 def off(level: Mapping[str, float]) -> bool:

@@ -117,7 +117,8 @@ def card_of(
             base_rate=round(float((past.known.histories.repeats > 0).mean()), DIGITS), seed=seed,
         ),
         tested_on=TestedOn(
-            moment=moment, rows=len(past.known), base_rate=round(float((past.came > 0).mean()), DIGITS)
+            moment=moment, rows=len(past.known), base_rate=round(float((past.came > 0).mean()), DIGITS),
+            days=past.days,
         ),
         metrics=figures,
         baselines=baselines,

@@ -133,6 +133,8 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
     `policy` as TARGET releases what shop.toml and shop.py declare of policies, actions and scenarios. That
     binds as soon as it is declared; released, it has a version, which the ledger names.
     """
+    if force is not None and not force.strip():
+        raise click.UsageError('--force needs a reason, which is recorded: --force "why it is right"')
     if target == "policy":
         from propensity.stated import promote_policy
 

@@ -11,7 +11,7 @@ from dirty import TILL, Brought, bring_in, write_shop
 
 from features.compute.engine import available
 from features.compute.reference import compute
-from features.contracts import declaration_problems
+from features.contracts import declaration_problems, value_problems
 from features.definitions import Feature, catalogue
 from features.describe import judge, measure
 from features.describe.absent import remarks
@@ -167,6 +167,20 @@ def test_a_log_from_before_the_column_gives_what_it_gave(tmp_path: Path) -> None
     pq.write_table(table, path)
     shop, features = Shop.load(log.settings.shop), available(log.log, catalogue())
     same(before, answers(log.log, shop, features, [parse_moment("2024-03-10T00:00:00Z")]))
+
+
+def test_a_log_of_which_one_source_is_older_than_the_column_passes_its_check(tmp_path: Path) -> None:
+    """Else `propensity check` ends in a stack trace on a log that builds, and checks nothing."""
+    brought = bring_in(write_shop(tmp_path, TILL + WEB, {"orders.csv": DAYS, "web.csv": TIMES}))
+    log, shop = brought.log, Shop.load(brought.settings.shop)
+    features = available(log, catalogue())
+    (old,) = (path for path in log.paths("orders") if path.stem == "web")
+    table = pq.read_table(old).drop_columns([*OURS])
+    old.unlink()  # the part's own file is the same
+    pq.write_table(table, old)
+    moment = parse_moment("2024-03-10T00:00:00Z")
+    assert value_problems(log, shop, features, [moment], ["ann", "bob", "cat"]) == []
+    assert set(log.read("orders")["precision"].to_pylist()) == {None, "day"}
 
 
 def _forget_the_column(settings: Settings, source: str) -> None:

@@ -19,6 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from propensity import scoring, steps
 from propensity.compared import roll_back
+from propensity.trained import show
 from serving import releases, score_store, value, value_scores
 from serving.releases import Release
 from serving.summaries import Orders, summarise
@@ -59,6 +60,15 @@ def test_a_version_is_registered_as_the_challenger_with_its_figures(home, traine
     assert 0.85 < card.metrics["below_p90"]["value"] < 0.95
     assert trained.verdict.en.startswith("value beats BG/NBD")
     assert card.notes[0].en == trained.verdict.en
+
+
+def test_the_head_of_the_figures_says_over_how_many_days_they_are(trained, capsys):
+    """Else: figures of some weeks are read as those of the year that the heading speaks of."""
+    show(trained)
+    days = trained.card.tested_on.days
+    assert 0 < days < trained.card.target.horizon_days
+    head = " ".join(capsys.readouterr().out.split("AUC")[0].split())
+    assert f"every figure is over the {days} days after it" in head
 
 
 def test_the_same_again_is_found_not_fitted(home, trained):
