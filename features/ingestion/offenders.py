@@ -105,7 +105,8 @@ def samples(rejects: Path) -> tuple[Sample, ...]:
     return tuple(
         Sample(
             source, table, reason, rows, first["f"], None if first["l"] is None else first["l"] + 1,
-            _shown(table, reason, json.loads(first["r"])) + (others.get((source, table), "") if reason == TWO_CUSTOMERS else ""),
+            _shown(table, reason, json.loads(first["r"]))
+            + (others[source, table] if reason == TWO_CUSTOMERS else ""),
             _expected(table, reason),
         )
         for source, table, reason, rows, first in found
