@@ -80,7 +80,8 @@ def _plan(settings: Settings, moments: Sequence[datetime]) -> _Plan:
     if late:
         raise UsageError(
             f"the log is complete until {iso(log.complete_until)}: "
-            f"features as of {iso(late[0])} would be guesses"
+            f"features as of {iso(late[0])} would be guesses. "
+            f"The last moment there can be: PROPENSITY_AS_OF={iso(log.complete_until)}, or --as-of"
         )
     features = available(log, catalogue(shop.declared("FEATURES")))
     hashes = {name: feature_hash(feature, features, shop.of_log) for name, feature in features.items()}

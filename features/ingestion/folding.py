@@ -212,14 +212,17 @@ class Fold:
         ).fetchall()
         for file, note, reason, rows in fates:
             moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows)
+        # The row by itself: its place in the part follows other customers' rows, and would change its name.
+        path = part.path(table.name)
+        own = ", ".join(f'"{c}" := "{c}"' for c in pq.read_schema(path).names)
         # What the inbox said, and a file says too, is in the log from a better hand.
         otherwise = " OR ".join(f"starts_with(reason, {literal(of)})" for of in OF_OTHERS)
         told = "true" if part.source != INBOX else otherwise
         self.connection.execute(
             f"""INSERT INTO extra
                 SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
-                FROM {dropped} JOIN (SELECT given, given.file_row_number AS _row FROM read_parquet(
-                     '{part.path(table.name)}', file_row_number = true, hive_partitioning = false) given)
+                FROM {dropped} JOIN (SELECT struct_pack({own}) AS given, file_row_number AS _row
+                     FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false))
                      USING (_row) WHERE {told}"""
         )
         return sum(rows for *_, rows in fates)

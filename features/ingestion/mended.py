@@ -10,10 +10,10 @@ import duckdb
 
 from features.ingestion.parts import Part
 from features.sources.corrected import ADDS
+from features.sources.sales import TWO_CUSTOMERS
 
 MENDED = "mended"  # the source of mended rows
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
-TWO_CUSTOMERS = "an order of two customers"  # as `sources/sales.py` says it of one source's lines
 # A rejected row's name, as long as it stands where it stands: for mending.
 REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion.mended import MENDED
 from features.sources.bounds import AFTER, BEFORE, LATER
+from features.sources.sales import TWO_CUSTOMERS
 from features.tables import TABLES
 
 InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
@@ -29,7 +31,7 @@ _OF_OTHERS = {
     BEFORE: ("at",),
     AFTER: ("at",),
     LATER: ("at",),
-    "an order of two customers": ("order_id",),
+    TWO_CUSTOMERS: ("order_id",),
     "its order is not among the orders": ("order_id",),
 }
 
@@ -47,7 +49,7 @@ _WANTED = {
     r"^propensity outside": "more than 0, at most 1",
     r"^score outside its scale$": "satisfaction 1 to 5, nps 0 to 10",
     r"^known before it happened$": "known_at not before at",
-    r"^an order of two customers$": "one customer an order",
+    rf"^{TWO_CUSTOMERS}$": "one customer an order",
     r"^its order is not among the orders$": "an order_id that the file of orders has",
     r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",
     r"^unreadable: a quoted field": "a quote at its end",
@@ -95,14 +97,33 @@ def samples(rejects: Path) -> tuple[Sample, ...]:
                   AND NOT (source = '{MENDED}' AND reason LIKE 'the same %')  -- its source has the row by now
             GROUP BY ALL ORDER BY 4 DESC, source, "table", reason LIMIT {MOST}"""
     ).fetchall()
+    others = {}
+    for source, table, reason, _, first in found:
+        if reason == TWO_CUSTOMERS:
+            others[source, table] = _other_customers(connection, rejects / f"{source}.parquet", table, first)
     connection.close()
     return tuple(
         Sample(
             source, table, reason, rows, first["f"], None if first["l"] is None else first["l"] + 1,
-            _shown(table, reason, json.loads(first["r"])), _expected(table, reason),
+            _shown(table, reason, json.loads(first["r"]))
+            + (others[source, table] if reason == TWO_CUSTOMERS else ""),
+            _expected(table, reason),
         )
         for source, table, reason, rows, first in found
     )  # fmt: skip
+
+
+def _other_customers(
+    connection: duckdb.DuckDBPyConnection, path: Path, table: str, first: dict[str, Any]
+) -> str:
+    """Where the row stands that gives the order of `first` to somebody else."""
+    row = json.loads(first["r"])
+    other = connection.execute(
+        f"""SELECT file, line + 1 FROM '{path}' WHERE "table" = ? AND reason = ? AND NOT mended
+            AND row->>'$.order_id' = ? AND row->>'$.customer_id' <> ? ORDER BY file, line LIMIT 1""",
+        [table, TWO_CUSTOMERS, row.get("order_id"), row.get("customer_id")],
+    ).fetchone()
+    return f" (and {other[0]}, row {other[1]})" if other else ""
 
 
 def in_vain(rejects: Path) -> tuple[InVain, ...]:

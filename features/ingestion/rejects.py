@@ -205,7 +205,9 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
-        of_day = f"'^' || regexp_escape(row->>'$.customer_id') || ':{day}(:return(:{day})?)?$'"
+        of_day = (
+            f"'^' || regexp_escape(source || ':' || (row->>'$.customer_id')) || ':{day}(:return(:{day})?)?$'"
+        )
         made = f"regexp_matches(row->>'$.order_id', {of_day})"
         given["order_id"] = f"CASE WHEN ({made}) IS NOT TRUE THEN {given['order_id']} END"
     if "known_at" in columns:  # where it follows from `at`, it follows a correction of that

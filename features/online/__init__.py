@@ -195,12 +195,14 @@ class OnlineRows:
                 return published, self._unpacked(published, keys, stored, as_of)
             published = self._known(pointer)
 
-    def followed(self, ids: Sequence[str]) -> tuple[Published, list[str], Rows]:
+    def followed(
+        self, ids: Sequence[str], as_of: datetime | None = None
+    ) -> tuple[Published, list[str], Rows]:
         """As `latest`, where an id that became another customer's is answered as that customer's.
 
         Returns the ids that the rows are of, too. It costs nothing but for who is not published.
         """
-        published, rows = self.latest(ids)
+        published, rows = self.latest(ids, as_of)
         places = [place for place, status in enumerate(rows.status.tolist()) if status == UNKNOWN]
         if not places:
             return published, list(ids), rows
@@ -209,7 +211,7 @@ class OnlineRows:
         for place, owner in zip(places, owners, strict=True):
             whose[place] = owner or ids[place]
         if whose != list(ids):
-            published, rows = self.latest(whose)
+            published, rows = self.latest(whose, as_of)
         return published, whose, rows
 
     def consents(self, published: Published, customer_id: str) -> Consents:

@@ -62,7 +62,7 @@ class PackedOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no ty
         published, OnlineUnavailable if the rows cannot be read.
         """
         settings, rows = self._rows(config)
-        published, read = rows.latest([_id_of(key) for key in entity_keys], settings.now())
+        published, _, read = rows.followed([_id_of(key) for key in entity_keys], settings.now())
         hashes = {field.name: field.tags.get("hash") for field in table.features}
         names = list(hashes if requested_features is None else requested_features)
         wrong = [name for name in names if published.features.get(name, "") != hashes.get(name)]

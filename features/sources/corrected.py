@@ -10,6 +10,7 @@ from features.sources.declared import Reading
 from features.sources.mapping import declaration
 from features.sources.parsed import parsed
 from features.sources.raw import Format, literal, quoted
+from features.sources.sales import days_order
 from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
@@ -32,7 +33,7 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     selects, earlier = [], "false"
     for reading, which in ways:
         where = f"{here} AND coalesce({which}, false) AND NOT ({earlier})"
-        selects.append(_corrected(shop, table, cells, reading, where))
+        selects.append(_corrected(shop, source, table, cells, reading, where))
         earlier += f" OR coalesce({which}, false)"
         if which == "true":
             break
@@ -61,15 +62,17 @@ def _of_it(reading: Reading) -> str:
     return f"({' OR '.join(f'file GLOB {literal(name)}' for name in names)})"
 
 
-def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading | None, where: str) -> str:
-    """The rows where `where`, with what could not be read in the way of `source`."""
+def _corrected(
+    shop: Shop, name: str, table: str, cells: Mapping[str, str], source: Reading | None, where: str
+) -> str:
+    """The rows of the source `name` where `where`, with what could not be read in the way of `source`."""
     written = {c: v for c, v in source.values.items() if v.form in ("column", "join")} if source else {}
     zone = source.habits.zone if source else shop.zone.key
     habits = Habits(zone, None, ".", shop.currency, "end", ("",))
     values: dict[str, Value] = {}
     raw: list[str] = []
-    for column, name in cells.items():
-        x, type, file = quoted(name), TABLES[table].columns[column].type, written.get(column)
+    for column, cell in cells.items():
+        x, type, file = quoted(cell), TABLES[table].columns[column].type, written.get(column)
         if source and (constant := _constant(source, column)) is not None:
             x = f"coalesce({x}, {literal(constant)})"
         value = Value(f"corrected.{column}", type, "column", column, habits)
@@ -94,7 +97,7 @@ def _corrected(shop: Shop, table: str, cells: Mapping[str, str], source: Reading
     )  # fmt: skip
     mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    derived = _days_order(table, source.add_up) if source else ""
+    derived = _days_order(table, name, source.add_up) if source else ""
     rows = f"""SELECT {columns}, _file, _line, _note, _aside, _reject, _given
                FROM (SELECT * {derived} FROM ({parsed(reading, mended, Bounds(last=last_of()))}))"""
     replaced = []
@@ -121,12 +124,12 @@ def _constant(source: Reading, column: str) -> str | None:
     return str(value.given) if value.form == "value" else None
 
 
-def _days_order(table: str, add_up: bool) -> str:
+def _days_order(table: str, source: str, add_up: bool) -> str:
     """SQL: without an order id, a customer's day is the order, as `sales.py` has it.
 
     An order that its file adds to others is named as what it adds to them (see `ingestion/additions.py`).
     """
-    day = "customer_id || ':' || _day"
+    day = days_order(source)
     if table == "orders":
         of = f"coalesce(order_id, {day} || CASE WHEN amount < 0 THEN ':return' ELSE '' END)"
         adds = f"ref IS NULL AND amount >= 0 AND ({add_up} OR order_id IS NULL)"

@@ -43,7 +43,7 @@ from features.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 5  # raise whenever the same mapping would give another log
+VERSION = 6  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -140,7 +140,7 @@ def _prepare(
         connection.execute("DROP TABLE _orders_read")
         connection.execute(ORDER_OF_ID)
     if "order_lines" in seen:
-        connection.execute(f"CREATE OR REPLACE TABLE _lines AS {read_lines('orders' in seen)}")
+        connection.execute(f"CREATE OR REPLACE TABLE _lines AS {read_lines(declared.name, 'orders' in seen)}")
         connection.execute("DROP TABLE _order_lines_read")
         connection.execute(NUMBERS)
         connection.execute(MATCHED_LINES)

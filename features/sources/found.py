@@ -36,6 +36,7 @@ class Found:
     returns: list[Special]
     again: int  # rows that are there again, the same in every column
     ids_again: bool  # an order id comes several times even without those
+    adds_up: bool  # so of one customer
     pads: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -68,14 +69,14 @@ def find(
         if column.rows and (empty := empty_in(connection, column.name)):
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
             todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
-    again, ids_again = _again(connection, columns, roles.get("order_id"))
+    again, ids_again, adds_up = _again(connection, columns, roles)
     return Found(
         paths=paths, names=names, how=how, columns=columns, roles=roles, rows=rows,
         whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
         buyers=_buyers(connection, roles), returns=returns(connection, roles, columns),
-        again=again, ids_again=ids_again,
+        again=again, ids_again=ids_again, adds_up=adds_up,
     )  # fmt: skip
 
 
@@ -165,12 +166,14 @@ def _buyers(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess])
 
 
 def _again(
-    connection: "duckdb.DuckDBPyConnection", columns: list[Column], order: Guess | None
-) -> tuple[int, bool]:
-    """Rows that repeat an earlier one exactly, and whether order ids repeat without those."""
+    connection: "duckdb.DuckDBPyConnection", columns: list[Column], roles: Mapping[str, Guess]
+) -> tuple[int, bool, bool]:
+    """Rows that repeat an earlier one exactly; whether order ids repeat without those, also of one customer."""
+    order, who = (_id(roles[r].column.name) if r in roles else "NULL" for r in ("order_id", "customer_id"))
     every = ", ".join(quoted(c.name) for c in columns)
-    again, rows, orders = connection.execute(
-        f"""SELECT coalesce(sum(n - 1), 0), count(id), count(DISTINCT id)
-            FROM (SELECT {_id(order.column.name) if order else "NULL"} AS id, count(*) AS n FROM sample GROUP BY {every})"""
+    again, rows, orders, buyers = connection.execute(
+        f"""SELECT coalesce(sum(n - 1), 0), count(id), count(DISTINCT id),
+                   count(DISTINCT (id, who)) FILTER (WHERE id IS NOT NULL)
+            FROM (SELECT {order} AS id, {who} AS who, count(*) AS n FROM sample GROUP BY id, who, {every})"""
     ).fetchall()[0]
-    return int(again), rows > orders
+    return int(again), rows > orders, rows > buyers

@@ -134,6 +134,9 @@ def _cases(sheet: Sheet) -> list[Reads]:
         r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no|num|nr|n°)[ _.]?(de )?(case|ticket|complaint|claim|dossier|r[ée]clamation)",
         time=False,
     )
+    if case_id is None:  # in a file of cases, a number of its own is the case's
+        own = sheet.named(r"^(id|no|nr|num|number|编号|单号)\.?$", time=False)
+        case_id = own if own is not None and own.distinct == own.rows else None
     if case_id is not None:
         more["case_id"] = text(case_id.name)
     order = sheet.named(r"order|订单|commande|bestell|invoice|facture", time=False)

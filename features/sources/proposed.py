@@ -150,7 +150,7 @@ def repetitions(table: str, found: "Found") -> list[str]:
             if sale
             else f"once = true                 # {counted}"
         )
-    if table == "orders" and found.ids_again:
+    if table == "orders" and found.adds_up:
         lines.append("add_up = true               # an order id comes several times: its rows are added up")
     return lines
 

@@ -1,12 +1,13 @@
 """SQL of orders and their lines, over what was read: sums, returns and the orders that they take back."""
 
 from features.sources.declared import Declared
-from features.sources.raw import quoted
+from features.sources.raw import literal, quoted
 from features.tables import TABLES
 
 # Rows of which nothing is lost: all they say is in an earlier row's. How that begins, and what it says.
 JOINED = "joined to"
 JOINED_ORDER = f"{JOINED} the order that an earlier row began: nothing is lost"
+TWO_CUSTOMERS = "an order of two customers"  # rejected, all of it: nobody can tell whose it is
 AT_ONCE = "INTERVAL 1 HOUR"  # a return this soon is a cancellation: nothing can have been shipped
 RETURNED = (
     f"CASE WHEN ref = 'unknown' THEN 'a return without an earlier order that it fits' "
@@ -36,6 +37,15 @@ _OF_THEIR_ORDERS = """
      ON o.order_id = r.ref AND r.customer_id IS NULL)"""
 
 
+def days_order(source: str) -> str:
+    """SQL: the order id of a customer's day. No other source makes the same: a name has no colon.
+
+    >>> days_order("till")
+    "'till:' || customer_id || ':' || _day"
+    """
+    return f"{literal(f'{source}:')} || customer_id || ':' || _day"
+
+
 def read_orders(declared: Declared, whole: bool) -> str:
     """Orders as they were read: named, several rows of one added up, returns with negative money."""
     add_up = any(r.add_up for r in declared.readings)
@@ -50,15 +60,20 @@ def read_orders(declared: Declared, whole: bool) -> str:
                    {ok} AS _ok, order_id IS NULL AS _unnamed FROM {read}),
         signed AS (
             SELECT * REPLACE (
-                       coalesce(order_id, customer_id || ':' || _day || CASE WHEN _return THEN ':return' ELSE '' END) AS order_id,
+                       coalesce(order_id, {days_order(declared.name)} || CASE WHEN _return THEN ':return' ELSE '' END) AS order_id,
                        CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
                        CASE WHEN _return THEN 0 ELSE discount END AS discount),
                    _unnamed OR {add_up} AS _adds FROM named),
+        several AS (SELECT order_id AS _id FROM signed WHERE _ok AND {add_up} GROUP BY order_id
+                    HAVING min(customer_id) <> max(customer_id)),
+        told AS (SELECT s.* REPLACE (CASE WHEN _ok AND _id IS NOT NULL THEN '{TWO_CUSTOMERS}' ELSE _reject END AS _reject,
+                                     _ok AND _id IS NULL AS _ok)
+                 FROM signed s LEFT JOIN several ON order_id = _id),
         sums AS (SELECT order_id AS _id, sum(amount) AS _amount, sum(discount) AS _discount, max(known_at) AS _known,
                         min({_PLACE}) AS _first
-                 FROM signed WHERE _ok AND _adds GROUP BY order_id),
+                 FROM told WHERE _ok AND _adds GROUP BY order_id),
         summed AS (SELECT s.*, _amount, _discount, _known, coalesce({_PLACE} <> _first, false) AS _later
-                   FROM signed s LEFT JOIN sums ON _ok AND _adds AND order_id = _id)
+                   FROM told s LEFT JOIN sums ON _ok AND _adds AND order_id = _id)
         SELECT * EXCLUDE (_amount, _discount, _known, _later, _adds) REPLACE (
                    CASE WHEN _ok AND _adds THEN _amount ELSE amount END AS amount,
                    CASE WHEN _ok AND _adds THEN _discount ELSE discount END AS discount,
@@ -77,7 +92,7 @@ ORDER_OF_ID = """
         SELECT min(struct_pack(ok := NOT _ok, f := _file, l := _line, r := rowid)).r FROM _orders GROUP BY order_id)"""
 
 
-def read_lines(has_orders: bool) -> str:
+def read_lines(name: str, has_orders: bool) -> str:
     """Lines as they were read: with their order, numbered, returns with negative money and goods."""
     joined = "_order_lines_read"
     if has_orders:
@@ -97,7 +112,7 @@ def read_lines(has_orders: bool) -> str:
         WITH fated AS (
             SELECT *, {_OK} AND product_id IS NOT NULL AND amount IS NOT NULL AS _ok, order_id IS NULL AS _unnamed
             FROM (SELECT * REPLACE (_return OR coalesce(amount < 0 OR items < 0, false) AS _return) FROM {joined})),
-        named AS NOT MATERIALIZED (SELECT * REPLACE (coalesce(order_id, customer_id || ':' || _day) AS order_id) FROM fated),
+        named AS NOT MATERIALIZED (SELECT * REPLACE (coalesce(order_id, {days_order(name)}) AS order_id) FROM fated),
         of_order AS (SELECT order_id AS _id, bool_or(NOT _return) AS _sells, min(customer_id) <> max(customer_id) AS _several
                      FROM named WHERE _ok GROUP BY order_id),
         seen AS (SELECT * EXCLUDE (_id, _sells, _several), coalesce(_sells, false) AS _sold, coalesce(_several, false) AS _shared
@@ -110,7 +125,7 @@ def read_lines(has_orders: bool) -> str:
                 CASE WHEN _return THEN -abs(measure) ELSE measure END AS measure,
                 CASE WHEN _return THEN 0 ELSE discount END AS discount,
                 CASE WHEN _return THEN 0 ELSE coupon END AS coupon,
-                CASE WHEN _ok AND _shared THEN 'an order of two customers' ELSE _reject END AS _reject,
+                CASE WHEN _ok AND _shared THEN '{TWO_CUSTOMERS}' ELSE _reject END AS _reject,
                 _ok AND NOT _shared AS _ok,
                 CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
                      ELSE _note END AS _note)

@@ -256,7 +256,7 @@ def test_without_an_order_id_the_day_of_a_customer_is_the_order(tmp_path: Path) 
     mapping = ORDERS.format(more="").replace('order_id = "no"\n', "")
     log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": text}))
     assert {r["order_id"]: r["amount"] for r in log.rows("orders")} == {
-        "a:2024-01-01": Decimal("3.50"), "a:2024-01-02": Decimal(3), "b:2024-01-01": Decimal(4),
+        "web:a:2024-01-01": Decimal("3.50"), "web:a:2024-01-02": Decimal(3), "web:b:2024-01-01": Decimal(4),
     }  # fmt: skip
     assert log.fates("orders") == {
         "accepted: without an order id: the customer's day is the order": 3,
@@ -264,6 +264,34 @@ def test_without_an_order_id_the_day_of_a_customer_is_the_order(tmp_path: Path) 
         "aside: anonymous: no customer id": 1,
         "rejected: amount is not an amount of money": 1,
     }
+
+
+def test_two_sources_without_order_ids_keep_their_own_sales_of_one_day(tmp_path: Path) -> None:
+    """Else sales of one source are rejected, or its lines hang on the other's order."""
+    lines = LINES.format(more="").replace("web", "till").replace('order_id = "no"\n', "")
+    text = "no,who,when,what,n,price\n1,a,2024-01-01 10:00,x,1,2.00\n1,a,2024-01-02 10:00,x,-1,2.00\n"
+    mapping = ORDERS.format(more="").replace('order_id = "no"\n', "") + lines
+    files = {"orders.csv": "who,when,paid\na,2024-01-01,1.50\na,2024-01-02,-1\n", "lines.csv": text}
+    log = bring_in(write_shop(tmp_path, mapping, files))
+    assert log.done.samples == (), "nothing is rejected"
+    assert {r["order_id"]: r["amount"] for r in log.rows("orders")} == {
+        "web:a:2024-01-01": Decimal("1.50"), "web:a:2024-01-02:return": Decimal(-1),
+        "till:a:2024-01-01": Decimal(2), "till:a:2024-01-02": Decimal(-2),
+    }  # fmt: skip
+
+
+def test_rows_of_two_customers_are_not_added_up_to_the_order_of_one(tmp_path: Path) -> None:
+    """Else one customer's sale is in another's history, and the account says that nothing is lost."""
+    text = "no,who,when,paid\n1,a,2024-01-01,1\n1,b,2024-01-01,2\n2,a,2024-01-02,3\n2,a,2024-01-02,4\n"
+    log = bring_in(write_shop(tmp_path, ORDERS.format(more="add_up = true"), {"orders.csv": text}))
+    assert {r["order_id"]: r["amount"] for r in log.rows("orders")} == {"2": Decimal(7)}
+    assert log.fates("orders") == {
+        "accepted": 1,
+        "aside: joined to the order that an earlier row began: nothing is lost": 1,
+        "rejected: an order of two customers": 2,
+    }
+    (sample,) = log.done.samples
+    assert str(sample).startswith("orders.csv, row 1: an order of two customers = 1 (and orders.csv, row 2);")
 
 
 RETURNS = """no,who,when,what,n,price

@@ -130,12 +130,12 @@ def test_once_features_were_built_the_money_comes_in_a_row_of_its_own(tmp_path: 
     path.write_text(path.read_text("utf-8").replace(",3x00,", ",3.00,"), "utf-8")
     done = rejects.take_in(settings, path)
     assert rejects.in_vain(done) == 0, done.account
-    assert _money(settings, "orders") == {"ann:2024-01-05": 13.0, "bob:2024-03-01": 9.0}
+    assert _money(settings, "orders") == {"till:ann:2024-01-05": 13.0, "till:bob:2024-03-01": 9.0}
     after = {r["order_id"]: r for r in Log.open(settings).read("orders").to_pylist()}
     assert {id: after[id] for id in before} == before, "nothing is updated in place"
     (more,) = after.keys() - before.keys()
     assert (after[more]["ref"], str(after[more]["amount"]), after[more]["channel"]) == (
-        "ann:2024-01-05",
+        "till:ann:2024-01-05",
         "3.00",
         "store",
     )
@@ -401,7 +401,7 @@ def test_a_mended_row_without_an_order_id_is_of_its_customers_day(tmp_path: Path
     path.write_text(path.read_text("utf-8").replace("2024-01-32,", "2024-01-31,", 1), "utf-8")
     done = rejects.take_in(settings, path)
     assert rejects.in_vain(done) == 0, done.account
-    expected = {"ann:2024-01-05": 4.0, "ann:2024-01-31": 3.0, "bob:2024-03-01": 9.0}
+    expected = {"till:ann:2024-01-05": 4.0, "till:ann:2024-01-31": 3.0, "till:bob:2024-03-01": 9.0}
     assert _money(settings, table) == _money(settings, "orders") == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
 from deliveries import deliver, order
-from dirty import bring_in, write_shop
+from dirty import TILL, bring_in, write_shop
 
 from features.errors import UsageError
 from features.ingestion import rejects
@@ -129,6 +129,25 @@ def test_corrections_that_are_no_better_leave_their_rows_waiting_and_say_why(
     done = rejects.take_in(shop, tmp_path / "again.csv")
     assert (rejects.in_vain(done), _account(done, "mended")) == (0, {(True, ""): 1})
     assert sorted(Log.open(shop).read("orders")["order_id"].to_pylist()) == ["1", "2"]
+
+
+def test_a_mended_row_stays_mended_when_other_customers_rows_come_and_go(tmp_path: Path) -> None:
+    """Else it is handed out again under another name, and mending it again puts the sale in the log twice."""
+    head = "no,who,day,paid\n"
+    web = TILL.replace("till", "a_web").replace("orders.csv", "web.csv")
+    mapping = f"[mapping.a_web]\n{web}[mapping.till]\n{TILL}"
+    files = {"web.csv": f"{head}1,ann,2024-01-02,5\n", "orders.csv": f"{head}1,zoe,2024-01-03,6\n"}
+    settings = write_shop(tmp_path, mapping, files)
+    bring_in(settings)
+    csv_file = tmp_path / "mend.csv"
+    assert rejects.export(settings, csv_file) == 1
+    csv_file.write_text(csv_file.read_text("utf-8").replace(",1,zoe,", ",T1,zoe,"), "utf-8")
+    rejects.take_in(settings, csv_file)
+    for rows in ("1,zoe,2024-01-03,6\n2,ann,2024-01-01,7\n3,bob,2024-01-01,8\n", "1,zoe,2024-01-03,6\n"):
+        (tmp_path / "shop" / "orders.csv").write_text(head + rows, "utf-8")
+        log = bring_in(settings)
+        assert rejects.export(settings, tmp_path / "again.csv") == 0
+        assert [r["order_id"] for r in log.rows("orders") if r["customer_id"] == "zoe"] == ["T1"]
 
 
 def test_rows_that_nobody_rejected_are_refused(shop: Settings, tmp_path: Path) -> None:
