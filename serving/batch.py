@@ -75,7 +75,7 @@ def score(
         }
     )
     if reasons:
-        table = table.append_column("reasons", pa.array([_told(one) for one in why], _reasons()))
+        table = table.append_column("reasons", pa.array([told(one) for one in why], reasons_type()))
     if out is None:
         out = _path(settings, release, moment)
         file = io.BytesIO()
@@ -87,19 +87,21 @@ def score(
     return out
 
 
-def _told(reasons: list[Reason] | None) -> list[dict[str, Any]] | None:
+def told(reasons: list[Reason] | None) -> list[dict[str, Any]] | None:
+    """Reasons as a row of a file has them."""
     if reasons is None:
         return None
-    told = (one._asdict() | {"en": one.text.en, "zh": one.text.zh} for one in reasons)
-    return [{name: one[name] for name in ("feature", "value", "contribution", "en", "zh")} for one in told]
+    rows = (one._asdict() | {"en": one.text.en, "zh": one.text.zh} for one in reasons)
+    return [{name: one[name] for name in ("feature", "value", "contribution", "en", "zh")} for one in rows]
 
 
-def _reasons() -> Any:
+def reasons_type() -> Any:
+    """What Arrow calls a column of reasons."""
     import pyarrow as pa
 
     number, words = pa.float64(), pa.string()
-    told = {"feature": words, "value": number, "contribution": number, "en": words, "zh": words}
-    return pa.list_(pa.struct(told))
+    fields = {"feature": words, "value": number, "contribution": number, "en": words, "zh": words}
+    return pa.list_(pa.struct(fields))
 
 
 def percentile(settings: Settings, release: "Release", build: str, moment: datetime) -> Numbers | None:

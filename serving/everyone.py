@@ -95,7 +95,7 @@ def table(settings: Settings, told: Told) -> "pa.Table":
         columns[f"{name}_{VERSION}"] = scores[VERSION].take(place)
     if ids is None:
         raise NoBuild(f"nobody was scored as of {iso(told.moment)}: promote a model, then build features")
-    known_at = pa.array([told.moment], pa.timestamp("us", "UTC")).take(pa.array([0] * len(ids)))
+    known_at = pa.repeat(pa.scalar(told.moment, pa.timestamp("us", "UTC")), len(ids))
     whole = pa.table({KEYS[0]: ids, KEYS[1]: known_at, **columns})
     erased = Tombstones.of(settings).customers(ids.to_pylist())  # whose rows are being removed just now
     return without(whole, erased) if erased else whole
