@@ -83,8 +83,8 @@ class Bulk:
             return Answer(200, encode(answer))
         path = await files.do(lambda: jobs.result(self._settings, client, id))
         if _wants_arrow(headers):
-            return Answer(200, b"", arrow.STREAM, parts=_sent(files, arrow.streamed(path)))
-        return Answer(200, b"", arrow.PARQUET, parts=_sent(files, _pieces(path)))
+            return Answer(200, b"", arrow.STREAM, parts=_sent(arrow.streamed(path)))
+        return Answer(200, b"", arrow.PARQUET, parts=_sent(_pieces(path)))
 
     def _scored(self, sent: bytes, wanted: list[str] | None, request_id: str) -> Answer:
         ids = arrow.ids_of(sent)
@@ -128,8 +128,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-async def _sent(line: Line, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _sent(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Parts as they are read, off the event loop; a slow caller holds one of them in memory."""
-    while (part := await line.do(lambda: next(parts, None))) is not None:
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
         yield part
-        await asyncio.sleep(0)
