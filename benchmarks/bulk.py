@@ -20,6 +20,7 @@ from benchmarks import serving, serving_peers
 from benchmarks.measure import figure
 from features import online
 from features.compute.builds import Build
+from features.compute.snapshots import GROUP
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from serving import batch, models, releases
@@ -100,6 +101,7 @@ def _build(settings: Settings, customers: int) -> tuple[Build, np.ndarray]:
     """A build of made-up rows, a tenth of them null, and the rows: float32 [customers, FEATURES]."""
     random = np.random.default_rng(1)
     matrix = random.gamma(1.0, 10.0, (customers, FEATURES)).astype(np.float32)
+    matrix[:, FEATURES // 3 :] = np.floor(matrix[:, FEATURES // 3 :])  # counts and days, as most features are
     matrix[random.random(matrix.shape) < 0.1] = np.nan
     features = {f"made_up_{place}": f"{place:016x}" for place in range(FEATURES)}
     id = Build.id_of("bulk", features)
@@ -111,7 +113,7 @@ def _build(settings: Settings, customers: int) -> tuple[Build, np.ndarray]:
     columns = {"customer_id": pa.array([_id(place) for place in range(customers)]), "moment": when}
     columns |= {"known_at": when}
     columns |= {name: pa.array(matrix[:, place]) for place, name in enumerate(features)}
-    pq.write_table(pa.table(columns), build.path(MOMENT))
+    pq.write_table(pa.table(columns), build.path(MOMENT), compression="zstd", row_group_size=GROUP)
     build.write_manifest()
     return build, matrix
 
