@@ -8,7 +8,7 @@ import click
 
 NAMES = (
     "features", "online", "events", "simulated", "ingest", "quality", "scale", "decisions", "allocation",
-    "deciding", "breaches", "ledger", "serving", "load",
+    "deciding", "breaches", "ledger", "serving", "load", "bulk",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ SUMS = "SUMS"
 LIGHT = ("scores", "reports", "profiles")  # computed again by one command; and the snapshots of builds
 _LOCKS = ("log/.lock", "snapshots/.lock", "online/publish.lock")  # nobody flips a pointer meanwhile
 KEYS = "keys.json"  # stays with its home: a backup would bring back what was revoked since
-_NEVER = ("lock", "publish.lock", KEYS)
+_NEVER = ("lock", "publish.lock", "jobs", KEYS)  # a job is asked for again
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,18 @@ class Load:
 
 
 class Line:
-    """Threads beside the event loop, and the requests that wait for one. For the event loop's thread."""
+    """Threads beside the event loop, and the requests that wait for one. For the event loop's thread.
 
-    def __init__(self, threads: int) -> None:
+    queue: how many may wait, default QUEUE.
+    """
+
+    def __init__(self, threads: int, queue: int | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="propensity")
-        self._waiting = 0
+        self._waiting, self._queue = 0, queue
 
     async def do(self, work: Callable[[], T]) -> T:
         """The result of work that waits for something, while the loop goes on; Problem 429 if too many do."""
-        if self._waiting >= QUEUE:
+        if self._waiting >= (self._queue or QUEUE):
             raise refusal("overloaded", TOO_MUCH, 1)
         self._waiting += 1
         try:

@@ -20,6 +20,11 @@ _OPEN: Mapping[str, str | None] = {"GET": None, "HEAD": None}
 _READ: Mapping[str, str | None] = {"GET": "score", "HEAD": "score"}
 ROUTES: Mapping[str, Mapping[str, str | None]] = {
     "/v1/scores": {"POST": "score"},
+    "/v1/scores.arrow": {"POST": "score"},
+    "/v1/jobs": {"POST": "score"},
+    "/v1/jobs/{id}": {**_READ, "DELETE": "score"},
+    "/v1/jobs/{id}/result": _READ,
+    "/v1/changes": _READ,
     "/v1/decisions": {"POST": "decide"},
     "/v1/decisions/{id}": {"GET": "decide", "HEAD": "decide"},
     "/v1/deliveries": {"POST": "write"},

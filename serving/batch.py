@@ -8,7 +8,9 @@ scores/<name>/<version>/<moment>.<build>.npy    float64 [1001], the probabilitie
 """
 
 import io
+import os
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +57,19 @@ def score(
         ~members.holds(snapshot[members.feature].to_numpy()) if members else np.zeros(len(snapshot), bool)
     )
     probability, why = np.empty(len(snapshot)), list[list[Reason] | None]()
-    for first in range(0, len(snapshot), _CHUNK):
-        part = snapshot.slice(first, _CHUNK)
+
+    def chunk(first: int) -> list[list[Reason] | None]:
+        part, out_here = snapshot.slice(first, _CHUNK), outside[first : first + _CHUNK]
         matrix = np.column_stack([part[name].to_numpy() for name in names])
         probability[first : first + _CHUNK] = model.score(matrix)
-        if reasons:
-            inside = iter(model.explain(matrix[~outside[first : first + _CHUNK]], reasons, exact=True))
-            why += [None if out_here else next(inside) for out_here in outside[first : first + _CHUNK]]
+        if not reasons:
+            return []
+        inside = iter(model.explain(matrix[~out_here], reasons, exact=True))
+        return [None if is_out else next(inside) for is_out in out_here]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # what scores holds no lock
+        for told_here in pool.map(chunk, range(0, len(snapshot), _CHUNK)):
+            why += told_here
     quantiles = _quantiles(probability[~outside])
     n = len(snapshot)
     table = pa.table(
@@ -75,7 +83,7 @@ def score(
         }
     )
     if reasons:
-        table = table.append_column("reasons", pa.array([_told(one) for one in why], _reasons()))
+        table = table.append_column("reasons", pa.array([told(one) for one in why], reasons_type()))
     if out is None:
         out = _path(settings, release, moment)
         file = io.BytesIO()
@@ -87,19 +95,21 @@ def score(
     return out
 
 
-def _told(reasons: list[Reason] | None) -> list[dict[str, Any]] | None:
+def told(reasons: list[Reason] | None) -> list[dict[str, Any]] | None:
+    """Reasons as a row of a file has them."""
     if reasons is None:
         return None
-    told = (one._asdict() | {"en": one.text.en, "zh": one.text.zh} for one in reasons)
-    return [{name: one[name] for name in ("feature", "value", "contribution", "en", "zh")} for one in told]
+    rows = (one._asdict() | {"en": one.text.en, "zh": one.text.zh} for one in reasons)
+    return [{name: one[name] for name in ("feature", "value", "contribution", "en", "zh")} for one in rows]
 
 
-def _reasons() -> Any:
+def reasons_type() -> Any:
+    """What Arrow calls a column of reasons."""
     import pyarrow as pa
 
     number, words = pa.float64(), pa.string()
-    told = {"feature": words, "value": number, "contribution": number, "en": words, "zh": words}
-    return pa.list_(pa.struct(told))
+    fields = {"feature": words, "value": number, "contribution": number, "en": words, "zh": words}
+    return pa.list_(pa.struct(fields))
 
 
 def percentile(settings: Settings, release: "Release", build: str, moment: datetime) -> Numbers | None:

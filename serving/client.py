@@ -16,7 +16,18 @@ import types
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import quote
 
 import httpx
@@ -33,10 +44,15 @@ from serving.api import (
     ScoreRequest,
 )
 from serving.arrivals import EventsAnswer
+from serving.changes import ChangesAnswer
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
+from serving.jobs import JobAnswer
 from serving.reports import DeliveriesAnswer, OutcomesAnswer
 from serving.sendable import SendAnswer
+
+if TYPE_CHECKING:
+    import pyarrow
 
 T = TypeVar("T")
 AGAIN = frozenset((429, 503))
@@ -89,6 +105,62 @@ class Client:
         """One entry a customer, in their order; 1 to 1,000 of them."""
         body = ScoreRequest(list(customers), None if targets is None else list(targets), reasons, exact)
         return self._asked(ScoreAnswer, "POST", "/v1/scores", body)
+
+    def scores_arrow(self, customers: Sequence[str], targets: Sequence[str] | None = None) -> "pyarrow.Table":
+        """A row a customer, in their order; 1 to 100,000 ids. Columns: `serving.many`. Needs pyarrow."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        ids = pa.table({"customer_id": pa.array(customers, pa.string())})
+        with pa.ipc.new_stream(sink, ids.schema) as writer:
+            writer.write_table(ids)
+        path = "/v1/scores.arrow" + _query(targets=None if targets is None else ",".join(targets))
+        headers = {"content-type": "application/vnd.apache.arrow.stream"}
+        answer = self._sent("POST", path, sink.getvalue().to_pybytes(), headers)
+        with pa.ipc.open_stream(answer.content) as stream:
+            return stream.read_all()
+
+    def ask_job(
+        self,
+        customers: Sequence[Customer] | None = None,
+        targets: Sequence[str] | None = None,
+        reasons: int = 0,
+        idempotency_key: str | None = None,
+    ) -> JobAnswer:
+        """Have up to 100,000 customers, or everyone, scored beside the service. The same key gets the same
+        job; without one, it is drawn here, so that a repeat of this call alone begins no second one."""
+        ids, names = (None if some is None else list(some) for some in (customers, targets))
+        body = {"kind": "scores", "customers": ids, "targets": names, "reasons": reasons}
+        headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
+        return self._asked(JobAnswer, "POST", "/v1/jobs", body, headers)
+
+    def job(self, job_id: str) -> JobAnswer:
+        """How far it is. ProblemError 404 `unknown_job`."""
+        return self._asked(JobAnswer, "GET", f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def job_result(self, job_id: str, path: Path) -> None:
+        """Write a done job's result to a parquet file. ProblemError 409 `job_unfinished`, `job_failed`."""
+        with self._http.stream("GET", f"/v1/jobs/{quote(job_id, safe='')}/result") as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise _problem(answer)
+            fresh = path.with_name(f".{path.name}.part")
+            with fresh.open("wb") as file:
+                for part in answer.iter_bytes():
+                    file.write(part)
+            fresh.replace(path)
+
+    def delete_job(self, job_id: str) -> JobAnswer:
+        """Delete it and its result."""
+        return self._asked(JobAnswer, "DELETE", f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def changes(
+        self, since: str | None = None, limit: int = 1_000, of: Sequence[str] | None = None
+    ) -> ChangesAnswer:
+        """A page of what changed since a cursor; from None on, everyone. Go on with its cursor."""
+        names = None if of is None else ",".join(of)
+        path = "/v1/changes" + _query(since=since, limit=str(limit), of=names)
+        return self._asked(ChangesAnswer, "GET", path)
 
     def customer(self, customer: Customer) -> CustomerAnswer:
         """What is known of one; ProblemError 404 `unknown_customer`."""
@@ -152,21 +224,32 @@ class Client:
     ) -> T:
         content = None if body is None else msgspec.json.encode(body)
         sent = {**(headers or {}), **({} if body is None else {"content-type": "application/json"})}
+        made: T = _made(type, msgspec.json.decode(self._sent(method, path, content, sent).content))
+        return made
+
+    def _sent(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
         for left in reversed(range(self._tries)):
             try:
-                answer = self._http.request(method, path, content=content, headers=sent)
+                answer = self._http.request(method, path, content=content, headers=headers)
             except httpx.TransportError:
                 if not left:
                     raise
                 answer = None
             if answer is not None and answer.status_code < 300:
-                made: T = _made(type, msgspec.json.decode(answer.content))
-                return made
+                return answer
             if answer is not None and (answer.status_code not in AGAIN or not left):
                 raise _problem(answer)
             wait = float(answer.headers.get("retry-after", 0)) if answer is not None else 0.0
             time.sleep(wait + random.uniform(0.05, 0.2) * (self._tries - left))  # noqa: S311  no secret
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _query(**given: str | None) -> str:
+    """What is given, as the end of an address."""
+    said = [f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None]
+    return f"?{'&'.join(said)}" if said else ""
 
 
 def _path(customer: Customer) -> str:

@@ -19,11 +19,12 @@ from features.settings import Settings
 from serving import api, problems
 from serving.admission import Load, Rates
 from serving.companion import Companion
-from serving.handlers import Answer, Handlers
+from serving.handlers import Handlers
 from serving.incoming import Headers, Message, Receive, Scope, route_of
 from serving.keys import Key, Keys
 from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
+from serving.outgoing import Answer
 from serving.problems import Problem
 
 Send = Callable[[Message], Awaitable[None]]
@@ -181,7 +182,7 @@ def _problem(problem: Problem, request_id: str) -> Answer:
 async def _send(send: Send, answer: Answer, request_id: str, ends: datetime | None) -> None:
     headers = [
         (b"content-type", answer.type),
-        (b"content-length", str(len(answer.body)).encode()),
+        *([] if answer.parts else [(b"content-length", str(len(answer.body)).encode())]),
         *SAFE,
         (b"x-request-id", request_id.encode()),
         *((name.encode(), value.encode()) for name, value in (answer.headers or {}).items()),
@@ -189,6 +190,9 @@ async def _send(send: Send, answer: Answer, request_id: str, ends: datetime | No
     if ends is not None:
         headers.append((b"sunset", format_datetime(ends.astimezone(UTC), usegmt=True).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.parts:
+        async for part in answer.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": answer.body})
 
 

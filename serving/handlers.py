@@ -8,12 +8,11 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
 from features.settings import Settings
-from serving import api, audit, bodies, erasures, openapi, problems, reports
+from serving import api, audit, bodies, bulk, erasures, openapi, problems, reports
 from serving.admission import Line
 from serving.answer_types import DecisionAnswer
 from serving.api import Customer, ReadyAnswer, Unanswered
@@ -34,6 +33,7 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
+from serving.outgoing import Answer
 from serving.pauses import Pauses
 from serving.profile import Profiles
 from serving.sandbox import Sandbox
@@ -42,19 +42,7 @@ from serving.sendable import may_send
 
 INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
 THREADS = 2  # for long lists, for decisions, which wait for the disk, and for Redis
-
-JSON = b"application/json"
-
 service = logging.getLogger("propensity.service")
-
-
-class Answer(NamedTuple):
-    """What goes back to the caller."""
-
-    status: int
-    body: bytes
-    type: bytes = JSON
-    headers: Mapping[str, str] | None = None
 
 
 class Handlers:
@@ -71,6 +59,7 @@ class Handlers:
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
         self._sandbox = Sandbox(settings, self._deciding)
         self._eraser = erasures.Eraser(settings)
+        self._bulk = bulk.Bulk(settings, metrics, self._scorer)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
         self._document = problems.encode(openapi.document())
@@ -78,6 +67,7 @@ class Handlers:
     def stop(self) -> None:
         """Finish what is being done."""
         self._eraser.stop()
+        self._bulk.stop()
         for line in (self._stores, self._disk, self._looks):
             line.stop()
 
@@ -93,6 +83,7 @@ class Handlers:
             except PropensityError as error:
                 service.warning("not ready: %s: %s", error.code, error)
         self._eraser.start()
+        self._bulk.start()
 
     def _deciding(self) -> DecisionContext:
         """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
@@ -110,6 +101,8 @@ class Handlers:
             return await self._customer(customer_of(scope), request_id)
         if route == DECISION:
             return await self._sendable(decision_of(scope), request_id)
+        if route in bulk.ROUTES:
+            return await self._bulk.answer(route, scope, receive, headers, client, request_id)
         if route == "/v1/scores":
             return await self._scores(await body(headers, receive), request_id)
         if route == "/v1/decisions":

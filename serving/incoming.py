@@ -1,8 +1,9 @@
 """What a request brings, checked: its route, its body, its key, the customer that its path names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -15,10 +16,13 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
+_Names = Annotated[list[api.Name], msgspec.Meta(max_length=64)]
 
 CUSTOMER = "/v1/customers/{id}"
 DECISION = "/v1/decisions/{id}"
+JOB, JOB_RESULT = "/v1/jobs/{id}", "/v1/jobs/{id}/result"
 _OF_CUSTOMER, _OF_DECISION = CUSTOMER.removesuffix("{id}"), DECISION.removesuffix("{id}")
+_JOB = re.compile(r"/v1/jobs/([^/]+)(/result)?")
 BODY_SECONDS = 10  # to send a body
 MAX_KEY = 200  # characters of an idempotency key
 
@@ -30,6 +34,8 @@ def route_of(scope: Scope) -> str:
     id = _raw(scope).removeprefix(_OF_CUSTOMER)
     if path.startswith(_OF_CUSTOMER) and id and "/" not in id:
         return CUSTOMER
+    if job := _JOB.fullmatch(path):
+        return JOB_RESULT if job[2] else JOB
     decision = path.removeprefix(_OF_DECISION)
     return DECISION if path.startswith(_OF_DECISION) and decision and "/" not in decision else path
 
@@ -38,6 +44,45 @@ def decision_of(scope: Scope) -> str:
     """The decision that the path names."""
     path: str = scope["path"]
     return path.removeprefix(_OF_DECISION)
+
+
+def job_of(scope: Scope) -> str:
+    """The job that the path names."""
+    found = _JOB.fullmatch(scope["path"])
+    return found[1] if found else ""
+
+
+def query_of(scope: Scope, known: Sequence[str]) -> dict[str, str]:
+    """What the query says, by name; Problem 422 for a name that is not known, or comes twice."""
+    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    found = dict(given)
+    if len(given) > len(found) or not found.keys() <= set(known):
+        raise _unfit("$.query", f"expected only {', '.join(known)}, each once")
+    return found
+
+
+def split_names(given: str | None, name: str) -> list[str] | None:
+    """Names with commas between them; None for none. Problem 422."""
+    if given is None:
+        return None
+    try:
+        return msgspec.convert(given.split(","), _Names)
+    except msgspec.ValidationError:
+        expected = "expected 1 to 64 names of 1 to 64 characters, with commas between them"
+        raise _unfit(f"$.query.{name}", expected) from None
+
+
+def whole_number(given: str | None, name: str, most: int, default: int) -> int:
+    """A number from 1 to `most`; Problem 422."""
+    if given is None:
+        return default
+    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= most:
+        raise _unfit(f"$.query.{name}", f"expected a whole number from 1 to {most}")
+    return int(given)
+
+
+def _unfit(path: str, expected: str) -> Problem:
+    return Problem(422, "invalid_request", f"{path}: {expected}", [Offender(path, expected)])
 
 
 def customer_of(scope: Scope) -> Customer:
@@ -61,13 +106,16 @@ def _raw(scope: Scope) -> str:
     return raw.partition(b"?")[0].decode("latin-1")
 
 
-async def body(headers: Headers, receive: Receive) -> bytes:
-    """A JSON body of at most MAX_BODY bytes, which arrives within BODY_SECONDS; Problem otherwise."""
-    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
-        raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
+async def body(
+    headers: Headers, receive: Receive, type: bytes = b"application/json", most: int = api.MAX_BODY
+) -> bytes:
+    """A body of that type and at most so many bytes, which arrives within BODY_SECONDS; Problem otherwise."""
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != type:
+        detail = f"send the body as `Content-Type: {type.decode()}`"
+        raise Problem(415, "unsupported_media_type", detail)
     close = {"connection": "close"}  # the rest of the body is not worth reading
-    too_large = Problem(413, "body_too_large", f"a body has at most {api.MAX_BODY} bytes", headers=close)
-    if int(headers.get(b"content-length", b"0")) > api.MAX_BODY:
+    too_large = Problem(413, "body_too_large", f"a body has at most {most} bytes", headers=close)
+    if int(headers.get(b"content-length", b"0")) > most:
         raise too_large
     got, more = bytearray(), True
     try:
@@ -78,7 +126,7 @@ async def body(headers: Headers, receive: Receive) -> bytes:
                     raise ConnectionResetError
                 got += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(got) > api.MAX_BODY:
+                if len(got) > most:
                     raise too_large
     except TimeoutError:
         detail = f"the body did not arrive within {BODY_SECONDS} s"

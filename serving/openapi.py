@@ -24,15 +24,20 @@ from serving.api import (
     ScoreRequest,
 )
 from serving.arrivals import EventRequest, EventsAnswer
+from serving.arrow import MOST, PARQUET, STREAM
+from serving.changes import MOST as MOST_CHANGES
+from serving.changes import ChangesAnswer
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
 from serving.events import AnyEvent
 from serving.incoming import MAX_KEY
+from serving.jobs import JobAnswer, JobRequest
 from serving.problems import ProblemDocument
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
 from serving.sendable import SendAnswer
 
 Schema = dict[str, Any]
+JSON = "application/json"
 
 
 class Parameter(NamedTuple):
@@ -47,27 +52,31 @@ class Operation(NamedTuple):
     """What one method of a route takes and gives.
 
     body: None without one. parameters: by name. also: status of an answer other than 200.
-    problems: statuses of problems, besides those that every key and every body may meet.
+    problems: statuses of problems, besides those that every key and every body may meet. takes, gives: media
+    types.
     """
 
     summary: str
-    answer: type[Struct] | None
-    body: type[Struct] | None = None
+    answer: type[Struct] | type[bytes] | None
+    body: type[Struct] | type[bytes] | None = None
     parameters: Mapping[str, "Parameter"] = {}
     also: int | None = None
     problems: tuple[int, ...] = ()
+    takes: str = JSON
+    gives: tuple[str, ...] = (JSON,)
 
 
 PROBLEMS: Mapping[int, str] = {
-    400: "What was sent is not JSON, or lacks what every request needs",
+    400: "What was sent cannot be read, or lacks what every request needs",
     401: "No key, or none that is known",
     403: "The key lacks the scope",
-    404: "There is no such customer, or decision",
+    404: "There is no such customer, decision or job",
+    406: "There is no answer of the type that `Accept` names",
     408: "The body did not arrive in time",
-    409: "It contradicts what was asked, or was told, before",
+    409: "It contradicts what was asked, or was told, before; or a job is not done",
     410: "The customer was erased",
     413: "The body is too large",
-    415: "The body is not said to be JSON",
+    415: "The body is not said to be of the type that is taken",
     422: "What was sent does not fit; `errors` says where",
     429: "More than was agreed, or more than can be answered now: come back after `Retry-After` seconds",
     500: "A fault of the service; its log has the place, under the request id",
@@ -86,8 +95,56 @@ _KEY = Parameter(
     "header", "The same key gets the same decision; not needed for a preview.",
     Annotated[str, Meta(pattern=f"^[ -~]{{1,{MAX_KEY}}}$")],
 )  # fmt: skip
+_JOB = Parameter("path", "The job_id of an answer.", Id)
+_JOB_KEY = _KEY._replace(what="The same key gets the same job.")
+_NAMES = Annotated[str, Meta(min_length=1, max_length=64 * 65)]
+_LIMIT = Annotated[int, Meta(ge=1, le=MOST_CHANGES)]
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/v1/scores", "post"): Operation("Scores of a list of customers", ScoreAnswer, ScoreRequest),
+    ("/v1/scores.arrow", "post"): Operation(
+        f"Scores of up to {MOST:,} customers: a column customer_id in, columns of scores out, a row an id",
+        bytes,
+        bytes,
+        {"targets": Parameter("query", "Names with commas between them; default all.", _NAMES)},
+        takes=STREAM.decode(),
+        gives=(STREAM.decode(),),
+    ),
+    ("/v1/jobs", "post"): Operation(
+        f"Have up to {MOST:,} customers, or everyone, scored beside the service",
+        JobAnswer,
+        JobRequest,
+        {"Idempotency-Key": _JOB_KEY},
+        also=202,
+        problems=(409,),
+    ),
+    ("/v1/jobs/{id}", "get"): Operation("How far a job is", JobAnswer, None, {"id": _JOB}, problems=(404,)),
+    ("/v1/jobs/{id}", "delete"): Operation(
+        "Delete a job and its result", JobAnswer, None, {"id": _JOB}, problems=(404,)
+    ),
+    ("/v1/jobs/{id}/result", "get"): Operation(
+        "What a job made, as parquet or, by `Accept`, as an Arrow stream: columns as of /v1/scores.arrow",
+        bytes,
+        None,
+        {"id": _JOB},
+        problems=(404, 406, 409),
+        gives=(PARQUET.decode(), STREAM.decode()),
+    ),
+    ("/v1/changes", "get"): Operation(
+        "Customers of whom something else is told than at the cursor; without one, everyone",
+        ChangesAnswer,
+        None,
+        {
+            "since": Parameter("query", "The cursor of the last answer.", str),
+            "limit": Parameter("query", "Customers of a page; default 1000.", _LIMIT),
+            "of": Parameter(
+                "query",
+                "What is compared: targets, value, tier, quadrant, stage, churn_reason, "
+                "with commas between them; default all.",
+                _NAMES,
+            ),
+        },
+        problems=(422,),
+    ),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
         DecisionAnswer,
@@ -152,10 +209,10 @@ def document() -> Schema:
 
 
 def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) -> Schema:
-    def content(type: Any, media: str = "application/json") -> Schema:
-        return {"content": {media: {"schema": _schema(type, found)}}}
+    def content(type: Any, *media: str) -> Schema:
+        return {"content": {one: {"schema": _schema(type, found)} for one in media}}
 
-    answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer))
+    answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer, *of.gives))
     said: Schema = {"summary": of.summary, "responses": {"200": answered}}
     if of.also is not None:
         said["responses"][str(of.also)] = answered | {"description": "Accepted: it will be done"}
@@ -167,7 +224,7 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
         if status == 429:
             said["responses"]["429"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     if of.body is not None:
-        said["requestBody"] = {"required": True} | content(of.body)
+        said["requestBody"] = {"required": True} | content(of.body, of.takes)
     if of.parameters:
         said["parameters"] = [
             {
@@ -183,6 +240,7 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
 
 _PLAIN: Mapping[Any, Schema] = {
     str: {"type": "string"}, int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"},
+    bytes: {"type": "string", "format": "binary"},
     types.NoneType: {"type": "null"}, Any: {},
     datetime.datetime: {"type": "string", "format": "date-time"},
     datetime.date: {"type": "string", "format": "date"},

@@ -19,7 +19,7 @@ from serving.kinds import Loaded
 from serving.models import Model
 
 _log = logging.getLogger(__name__)
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -213,12 +213,12 @@ def _open(folder: Path, name: str, version: str) -> Release:
 
 
 def _folder(settings: Settings, name: str, version: str) -> Path:
-    if not _SEGMENT.fullmatch(version):
+    if not SEGMENT.fullmatch(version):
         raise UsageError(f"{version!r} is not a version: expected letters, digits, '.', '_' and '-'")
     return _pointer(settings, name).with_name(version)
 
 
 def _pointer(settings: Settings, name: str) -> Path:
-    if not _SEGMENT.fullmatch(name):
+    if not SEGMENT.fullmatch(name):
         raise UsageError(f"{name!r} is not a model's name: expected letters, digits, '.', '_' and '-'")
     return settings.home / "releases" / name / "CURRENT"

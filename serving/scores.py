@@ -87,10 +87,7 @@ class Scorer:
             except PropensityError as error:
                 released = self.releases.targets()
                 if released and name not in released:
-                    path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
-                    raise Problem(
-                        422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)]
-                    ) from None
+                    raise _unknown_target(place, released) from None
                 found[name] = error
         return found
 
@@ -105,11 +102,18 @@ class Scorer:
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
+    def require_known(self, wanted: Sequence[str] | None) -> None:
+        """Problem 422 for a name that was never released, as `targets`, whatever is published."""
+        released = self.releases.targets()
+        for place, name in enumerate(wanted or ()):
+            if released and name not in released:
+                raise _unknown_target(place, released)
+
     def ready(self) -> list[Failure]:
         """What is not released, so that it is not answered; raises why what is set up cannot be answered."""
         targets = self.targets(self.published())
         try:
-            _require_one(targets)
+            require_one(targets)
         except ReleaseError as error:
             if targets:
                 raise
@@ -149,7 +153,7 @@ class Scorer:
         known = [id for id in ids if id is not None]
         published, known, rows = self.rows.followed(known)
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
-        _require_one(targets)
+        require_one(targets)
         results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
         answered = self._answered(known, published, rows, targets, request, as_of)
         places = (
@@ -259,6 +263,11 @@ class Scorer:
         return by_customer
 
 
+def _unknown_target(place: int, released: Sequence[str]) -> Problem:
+    path, expected = f"$.targets[{place}]", f"expected one of {', '.join(released)}"
+    return Problem(422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)])
+
+
 def answerable(published: Published, settings: Settings, as_of: datetime) -> Published:
     """What may be answered from at that moment. FeaturesExpired if too old, NoBuild if of its future."""
     age = as_of - published.moment
@@ -275,7 +284,7 @@ def answerable(published: Published, settings: Settings, as_of: datetime) -> Pub
     return published
 
 
-def _require_one(targets: Mapping[str, Target | PropensityError]) -> None:
+def require_one(targets: Mapping[str, Target | PropensityError]) -> None:
     """ReleaseError without any target; the first one's reason if none can be answered."""
     if not targets:
         raise ReleaseError("no target is released: run `propensity train`, then `propensity promote`")

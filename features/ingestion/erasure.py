@@ -36,6 +36,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.tombstones import Tombstones
 
+DERIVED = ("snapshots", "scores", "jobs")  # folders of files with a row a customer
 Removed = Counter[str]  # where -> rows
 Progress = Callable[[str, int, int], None]  # what, done, total
 
@@ -214,10 +215,8 @@ def _replace(fresh: Path, generation: Path, manifest: dict[str, Any]) -> None:
 
 
 def _derived(settings: Settings) -> list[Path]:
-    """Files with a row a customer that were computed from the log."""
-    return sorted(
-        path for kind in ("snapshots", "scores") for path in (settings.home / kind).rglob("*.parquet")
-    )
+    """Files with a row a customer that were computed from the log, or ask for that."""
+    return sorted(path for kind in DERIVED for path in (settings.home / kind).rglob("*.parquet"))
 
 
 def _kind(settings: Settings, path: Path) -> str:
@@ -229,15 +228,19 @@ def _personal(part: Part) -> list[str]:
 
 
 def _customers(path: Path) -> Iterator[str]:
-    """The customer ids in a file, each once a row group."""
+    """The customer ids in a file, each once a row group; none of one that is gone."""
+    if not path.exists():
+        return
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             column = file.read_row_group(group, ["customer_id"])["customer_id"]
-            yield from pc.unique(column.cast(pa.string())).to_pylist()
+            yield from pc.unique(column.cast(pa.string()).drop_null()).to_pylist()
 
 
 def _without(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
     """Replace a file by one without them, at once; return how many rows went. keep: only count."""
+    if not path.exists():  # of a job that was done meanwhile
+        return 0
     names = [n for n in ("customer_id", "canonical_id") if n in pq.read_schema(path).names]
     if not names:
         return 0

@@ -228,6 +228,11 @@ class OnlineRows:
             self.current()
         return found
 
+    def ids(self, published: Published) -> list[str]:
+        """Every customer of that publication, ascending; also who came by an overlay."""
+        known = {key.decode() for chunk in self._store.chunks(published.number) for key, _ in chunk}
+        return sorted(known | self._store.overlays(published.number).keys())
+
     def publications(self) -> list[tuple[Publication, int]]:
         """What is kept and how many overlays each has; the current one first, then as rollback would go."""
         kept = [p for p in self._store.publications() if p.turn is not None]

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import release, running, settings_of, small_build
+from running import KEY, release, running, settings_of, small_build
 from tiny import TINY_MOMENT
 
 from features import online
 from serving import batch
+from serving.client import Client
 
 # Each costs seconds of start, or is a part of the product that must not be able to change what is served.
 FORBIDDEN = {
@@ -22,7 +23,8 @@ FORBIDDEN = {
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Top-level modules of a service that answered scores, decisions, models, metrics and BentoML's page."""
+    """Top-level modules of a service that answered scores, also in bulk, decisions, models, metrics and
+    BentoML's page."""
     folder = tmp_path_factory.mktemp("isolation")
     settings = settings_of(folder / "home")
     build = small_build(settings)
@@ -33,6 +35,11 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         body, headers = {"customer": "c0001"}, {"idempotency-key": "1"}
         decided = service.client.post("/v1/decisions", json=body, headers=headers)
         assert decided.status_code == 200
+        with Client(str(service.client.base_url), KEY) as client:
+            assert len(client.scores_arrow(["c0001"] * 40)) == 40
+            job = client.ask_job(["c0001"])
+            assert job.status == "waiting"
+            assert client.changes().changes
         for path in ("/v1/models", "/metrics", "/docs.json", "/readyz"):
             assert service.client.get(path).status_code == 200
         assert service.stop() == 0

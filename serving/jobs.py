@@ -1,0 +1,282 @@
+"""Work that takes longer than an answer may: asked for, done beside the service, fetched when it is done.
+
+    jobs/<id>/job.json            who asked for what, and until when it is kept
+    jobs/<id>/customers.parquet   whom; gone once it is done
+    jobs/<id>/state.json          how far it is; written by the one process that works (`job_worker`)
+    jobs/<id>/result.parquet      columns: `many`
+
+A job outlives a restart: what was being done is begun again, ATTEMPTS times. It belongs to its client; nobody
+else learns that there is one. Who is erased meanwhile is in no result. After KEPT it is deleted, fetched or
+not.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from features.errors import IdempotencyConflict
+from features.files import durable, locked, new_folder, write_atomically
+from features.moments import iso
+from features.settings import Settings, clock
+from serving.admission import refusal
+from serving.api import MAX_REASONS, Customer, Failure, Identity, Name
+from serving.arrow import MOST, arrow
+from serving.companion import environment_of
+from serving.problems import Problem, encode
+
+KEPT = timedelta(hours=24)
+MOST_JOBS = 10  # of a client, finished ones too: a result takes room on the disk
+ATTEMPTS = 3  # to do one that ends with its process
+AGAIN = 5.0  # seconds until a process that died at work is replaced
+PATIENCE = 2.0  # seconds for it to end; what it was doing is begun again
+
+report = logging.getLogger("propensity.service")
+
+
+class JobRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/jobs`. customers: null for everyone who is published. targets: default all. reasons: how many
+    a score."""
+
+    kind: Literal["scores"]
+    customers: Annotated[list[Customer], Meta(min_length=1, max_length=MOST)] | None = None
+    targets: Annotated[list[Name], Meta(min_length=1, max_length=64)] | None = None
+    reasons: Annotated[int, Meta(ge=0, le=MAX_REASONS)] = 0
+
+
+Status = Literal["waiting", "running", "done", "failed"]
+
+
+class JobAnswer(Struct, frozen=True):
+    """How far a job is. customers: how many it is about, null until that is known; done: of these.
+
+    error: why it failed, else null. Everything of it is deleted at `expires_at`.
+    """
+
+    request_id: str
+    job_id: str
+    kind: str
+    status: Literal["waiting", "running", "done", "failed", "deleted"]
+    customers: int | None
+    done: int
+    made_at: str
+    expires_at: str
+    error: Failure | None
+
+
+class Job(Struct, frozen=True):
+    """What is kept of a request. digest: of it, so that the same key with another is refused."""
+
+    id: str
+    client: str
+    kind: str
+    everyone: bool
+    targets: list[str] | None
+    reasons: int
+    digest: str
+    made_at: datetime
+    expires_at: datetime
+
+
+class State(Struct, frozen=True):
+    """How far it is. attempts: how often it was begun."""
+
+    status: Status = "waiting"
+    customers: int | None = None
+    done: int = 0
+    attempts: int = 0
+    error: Failure | None = None
+
+
+def submit(
+    settings: Settings, body: bytes, request: JobRequest, client: str, key: str | None, request_id: str
+) -> JobAnswer:
+    """Keep a job, on the disk before this returns. key: the same one gives the same job.
+
+    IdempotencyConflict for the same key with another body; Problem 429 for more jobs than a client may have.
+    """
+    id = hashlib.sha256(encode(["job", client, key])).hexdigest()[:32] if key else uuid.uuid4().hex
+    digest = hashlib.sha256(body).hexdigest()
+    with locked(_root(settings) / ".submit"):
+        sweep(settings)
+        found = _read(settings, id)
+        if found is not None:
+            if found[0].digest != digest:
+                raise IdempotencyConflict("this idempotency key was used for another job: choose another one")
+            return _told(*found, request_id)
+        if sum(job.client == client for job, _ in everything(settings)) >= MOST_JOBS:
+            detail = f"a client has at most {MOST_JOBS} jobs, those included whose results it has not deleted"
+            raise refusal("too_many_jobs", detail, 60)
+        job = Job(
+            id=id, client=client, kind=request.kind, everyone=request.customers is None,
+            targets=request.targets, reasons=request.reasons, digest=digest, made_at=clock(),
+            expires_at=clock() + KEPT,
+        )  # fmt: skip
+        state = State(customers=None if request.customers is None else len(request.customers))
+        with new_folder(_root(settings) / id) as folder:
+            if request.customers is not None:
+                _write_customers(folder, request.customers)
+            (folder / "state.json").write_bytes(encode(state))
+            (folder / "job.json").write_bytes(encode(job))
+            durable(folder)
+    return _told(job, state, request_id)
+
+
+def look(settings: Settings, client: str, id: str, request_id: str) -> JobAnswer:
+    """How far a client's job is. Problem 404 if that client has none of that id."""
+    return _told(*_of_client(settings, client, id), request_id)
+
+
+def delete(settings: Settings, client: str, id: str, request_id: str) -> JobAnswer:
+    """Delete a client's job and its result, also one that is being done. Problem 404."""
+    job, state = _of_client(settings, client, id)
+    shutil.rmtree(folder_of(settings, id), ignore_errors=True)
+    return msgspec.structs.replace(_told(job, state, request_id), status="deleted")
+
+
+def result(settings: Settings, client: str, id: str) -> Path:
+    """The file of a client's job that is done. Problem 404, or 409 as long as there is none."""
+    _, state = _of_client(settings, client, id)
+    if state.status == "failed":
+        detail = f"the job failed, so it has no result: {state.error.detail if state.error else ''}"
+        raise Problem(409, "job_failed", detail)
+    if state.status != "done":
+        raise Problem(409, "job_unfinished", f"the job is {state.status}: its result comes once it is done")
+    return folder_of(settings, id) / "result.parquet"
+
+
+def everything(settings: Settings) -> Iterator[tuple[Job, State]]:
+    """Every job that is kept, the oldest first."""
+    ids = [path.parent.name for path in _root(settings).glob("[0-9a-f]*/job.json")]
+    found = [one for id in ids if (one := _read(settings, id)) is not None]
+    return iter(sorted(found, key=lambda one: (one[0].made_at, one[0].id)))
+
+
+def unfinished(settings: Settings) -> list[tuple[Job, State]]:
+    """Those that wait, and those that a process began."""
+    return [one for one in everything(settings) if one[1].status in ("waiting", "running")]
+
+
+def sweep(settings: Settings) -> None:
+    """Delete what has expired."""
+    for job, _ in everything(settings):
+        if job.expires_at <= clock():
+            shutil.rmtree(folder_of(settings, job.id), ignore_errors=True)
+
+
+def note(settings: Settings, id: str, state: State) -> None:
+    """Write down how far a job is, if it is still wanted."""
+    if folder_of(settings, id).exists():
+        write_atomically(folder_of(settings, id) / "state.json", encode(state))
+
+
+def customers_of(settings: Settings, id: str) -> list[Customer]:
+    """Whom a job is about, if not everyone; without those who were erased since."""
+    table = arrow().parquet.read_table(folder_of(settings, id) / "customers.parquet", partitioning=None)
+    return [
+        Identity(one["source"], one["source_id"]) if one["source"] is not None else one["customer_id"]
+        for one in table.to_pylist()
+    ]
+
+
+def folder_of(settings: Settings, id: str) -> Path:
+    """Where a job is kept."""
+    return _root(settings) / id
+
+
+def _of_client(settings: Settings, client: str, id: str) -> tuple[Job, State]:
+    found = _read(settings, id) if re.fullmatch("[0-9a-f]{32}", id) else None
+    if found is None or found[0].client != client or found[0].expires_at <= clock():
+        hours = KEPT // timedelta(hours=1)
+        detail = f"this client has no such job; one is kept for {hours} hours after it was asked for"
+        raise Problem(404, "unknown_job", detail)
+    return found
+
+
+def _read(settings: Settings, id: str) -> tuple[Job, State] | None:
+    folder = folder_of(settings, id)
+    try:
+        job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
+        return job, msgspec.json.decode((folder / "state.json").read_bytes(), type=State)
+    except FileNotFoundError:  # deleted meanwhile
+        return None
+
+
+def _told(job: Job, state: State, request_id: str) -> JobAnswer:
+    return JobAnswer(
+        request_id=request_id, job_id=job.id, kind=job.kind, status=state.status, customers=state.customers,
+        done=state.done, made_at=iso(job.made_at), expires_at=iso(job.expires_at), error=state.error,
+    )  # fmt: skip
+
+
+def _write_customers(folder: Path, customers: Sequence[Customer]) -> None:
+    """Own ids in a column that erasing reads as any other."""
+    pa = arrow()
+    split = [(None, c.source, c.id) if isinstance(c, Identity) else (c, None, None) for c in customers]
+    columns = zip(("customer_id", "source", "source_id"), zip(*split, strict=True), strict=True)
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in columns})
+    pa.parquet.write_table(table, folder / "customers.parquet")
+
+
+def _root(settings: Settings) -> Path:
+    return settings.home / "jobs"
+
+
+class Worker:
+    """Has `serving.job_worker` run whenever a job waits, while this object is started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping, self._wake = False, threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="propensity-jobs", daemon=True)
+
+    def start(self) -> None:
+        """Return at once; what an earlier service left undone is begun again."""
+        self._wake.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A job was asked for."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is being done is begun again by the next service."""
+        self._stopping = True
+        self._wake.set()
+        if self._process is not None:
+            self._process.terminate()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE)
+
+    def _keep(self) -> None:
+        undone = False
+        while not self._stopping:
+            self._wake.wait(AGAIN if undone else None)
+            self._wake.clear()
+            undone = bool(unfinished(self._settings))
+            if undone and not self._stopping:
+                self._run()
+                undone = bool(unfinished(self._settings))
+
+    def _run(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "serving.job_worker"],
+            stdin=subprocess.DEVNULL,
+            env=environment_of(self._settings),
+            start_new_session=True,
+        )
+        code = self._process.wait()
+        if code and not self._stopping:
+            report.warning("jobs: the process ended with %d; another begins again what it was doing", code)
