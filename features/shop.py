@@ -21,7 +21,17 @@ from features.toml import Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 CALENDAR = "calendar"  # the source that [calendar] declares
-DECLARATIONS = ("FEATURES", "TAGS", "TARGETS", "ACTIONS", "SCENARIOS", "CONTEXT", "CHECKS")
+DECLARATIONS = (
+    "FEATURES",
+    "TAGS",
+    "TARGETS",
+    "ACTIONS",
+    "SCENARIOS",
+    "CONTEXT",
+    "CHECKS",
+    "SEGMENTS",
+    "WATCHES",
+)
 
 
 @dataclass(frozen=True)

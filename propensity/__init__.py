@@ -4,10 +4,11 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, service, keys, pauses, due, groups, ledger, proof,
+    log, features, tags, targets, online, models, uplift, segments, service, keys, pauses, due,
+    groups, ledger, proof,
 )  # fmt: skip
 
 __all__ = [
     "due", "features", "groups", "keys", "ledger", "log", "main", "models", "online", "pauses", "proof",
-    "service", "tags", "targets", "uplift",
+    "segments", "service", "tags", "targets", "uplift",
 ]  # fmt: skip
