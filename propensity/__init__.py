@@ -5,10 +5,10 @@ from propensity.cli import main
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
     log, features, tags, targets, online, models, uplift, segments, service, keys, pauses, due,
-    groups, ledger, proof,
+    pushes, groups, ledger, proof,
 )  # fmt: skip
 
 __all__ = [
     "due", "features", "groups", "keys", "ledger", "log", "main", "models", "online", "pauses", "proof",
-    "segments", "service", "tags", "targets", "uplift",
+    "pushes", "segments", "service", "tags", "targets", "uplift",
 ]  # fmt: skip

@@ -21,8 +21,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
+    from propensity.pushed import declared as pushed
     from propensity.segmented import names_of
-    from serving import actions, conditions, scenarios
+    from serving import actions, conditions, scenarios, watches
     from serving import segments as declared_segments
     from serving.decision_context import policy_problems
     from training import segments, targets
@@ -59,6 +60,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("actions", own_actions),
         ("scenarios", own_scenarios),
         ("segments", own_segments),
+        ("watches", lambda: watches.catalogue(shop.declared("WATCHES"), names_of(shop))),
+        ("hooks", lambda: pushed(shop).pushes.hooks),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):
         try:
