@@ -80,10 +80,10 @@ class Deliveries:
             return found
 
     def delivered(self, client: str, sequence: int) -> None:
-        """It arrived: the hook is well."""
+        """It arrived: the hook is well. If it asked us to wait meanwhile, we still do."""
         with self._outbox.writing():
             self._note(client, sequence, "delivered", clock(), "")
-            self._stand(client, 0, clock())
+            self._outbox.db.execute("UPDATE hooks SET failures = 0 WHERE client = ?", (client,))
 
     def failed(
         self, client: str, sequence: int, why: str, again: datetime | None, paused: datetime | None
