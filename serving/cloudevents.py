@@ -23,8 +23,9 @@ class Event(NamedTuple):
     data: Mapping[str, Any]
 
     def body(self, source: str, sequence: int) -> bytes:
-        """As it is sent, at every try. sequence: of all events of this home; a later one of a customer's is
-        higher, so that who replays an earlier one can tell (the `sequence` extension: ordered as text)."""
+        """As it is sent, at every try. sequence: of all events of this home; that of a customer's later one is
+        higher, so that whoever gets an earlier one again can tell (the `sequence` extension: ordered as text).
+        """
         attributes = {
             "specversion": "1.0",
             "id": self.id,

@@ -164,8 +164,9 @@ class Outbox:
 
     def _write(self, events: Iterable[Event], pushes: Pushes, only: str | None = None) -> int:
         found = self.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        last = first = 0 if found is None else int(found[0])
-        now = to_us(clock())
+        now, new = to_us(clock()), 0
+        # By the clock: after a restore from a backup it still is higher than what was sent before.
+        last = max(now, 0 if found is None else int(found[0]))
         for event in events:
             inserted = self.db.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
@@ -176,14 +177,14 @@ class Outbox:
             ).rowcount  # fmt: skip
             if not inserted:
                 continue
-            last += 1
+            last, new = last + 1, new + 1
             for client, hook in pushes.hooks.items():
                 if client == only or (only is None and hook.wants(event.kind, event.name)):
                     self.db.execute(
                         "INSERT INTO deliveries (client, sequence, customer_id, changed) VALUES (?, ?, ?, ?)",
                         (client, last, event.customer, now),
                     )
-        return last - first
+        return new
 
     @contextmanager
     def writing(self) -> Iterator[None]:

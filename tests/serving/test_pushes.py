@@ -2,8 +2,11 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +82,15 @@ def test_a_band_is_entered_at_one_threshold_and_left_at_the_other(shop: Everyone
     assert said(shop) == [("warning", "c0003", "entered"), ("warning", "c0003", "left")]
     entered = events(shop)[0]
     assert len(entered.pop("id")) == 32
+    assert len(entered.pop("sequence")) == 20
+    sequences = [one["sequence"] for one in events(shop, "")]
+    assert sequences == sorted({*sequences}), "each its own, and later ones higher"
     assert entered == {
         "specversion": "1.0",
         "source": "/propensity/Complete%20Journey",
         "type": "com.propensity.customer.warning",
         "subject": "c0003",
         "time": "2017-12-10T00:00:00Z",
-        "sequence": f"{2:020}",
         "datacontenttype": "application/json",
         "data": {
             "warning": "silence", "words": {"en": "Silent", "zh": "沉默"}, "change": "entered",
@@ -114,14 +119,14 @@ def test_a_killed_run_leaves_all_of_it_to_the_next(shop: Everyone, monkeypatch: 
     """State without events would lose them; events without state would tell them twice."""
     shop.week(1, {"c0003": 90, "c0005": 90})
     with monkeypatch.context() as broken:
-        broken.setattr("serving.cloudevents.Event.body", _full_disk)
+        broken.setattr("serving.cloudevents.Event.body", partial(_full_disk, number=count()))
         assert shop.run("pushes", "run").exception is not None
     assert said(shop) == []
     assert wrote(shop) == 4
 
 
-def _full_disk(self: Any, source: str, sequence: int) -> bytes:
-    if sequence > 3:
+def _full_disk(source: str, sequence: int, number: Iterator[int]) -> bytes:
+    if next(number) > 2:
         raise OSError("no space left on device")
     return b"{}"
 

@@ -106,9 +106,10 @@ def test_an_event_arrives_once_signed_and_as_cloudevents_say(box: Outbox, crm: R
     assert headers["host"].startswith("localhost:"), "not the address that was looked up"
     assert headers["webhook-id"] == event["id"] == "id-0"
     assert headers["propensity-key-id"] == signing.key_id(SECRET)
+    assert len(event.pop("sequence")) == 20
     assert event == {
         "specversion": "1.0", "id": "id-0", "source": "/propensity/test", "subject": "c0003",
-        "type": "com.propensity.customer.warning", "time": "2017-12-03T00:00:00Z", "sequence": f"{1:020}",
+        "type": "com.propensity.customer.warning", "time": "2017-12-03T00:00:00Z",
         "datacontenttype": "application/json", "data": {"n": 0},
     }  # fmt: skip
 
@@ -275,7 +276,7 @@ def test_all_since_a_moment_can_be_sent_again_to_whoever_wants_it(box: Outbox, c
     assert Deliveries(box).replay_since(hook_of(crm)["crm"], clock() + timedelta(minutes=1)) == 0
     assert Deliveries(box).replay_since(hook_of(crm)["crm"], clock() - timedelta(minutes=1)) == 2
     assert send(box, crm).delivered == 2
-    assert crm.subjects() == ["c0001", "c0002"] * 2
+    assert sorted(crm.subjects()) == ["c0001", "c0001", "c0002", "c0002"]
 
 
 def test_who_is_erased_while_her_event_waits_is_not_told_of(box: Outbox, crm: Receiver) -> None:
