@@ -23,8 +23,10 @@ class Event(NamedTuple):
     data: Mapping[str, Any]
 
     def body(self, source: str, sequence: int) -> bytes:
-        """As it is sent, at every try. sequence: of all events of this home; that of a customer's later one is
-        higher, so that whoever gets an earlier one again can tell (the `sequence` extension: ordered as text).
+        """As it is sent, at every try.
+
+        sequence: among all events of this home, higher for a later one, so that whoever gets an earlier one
+        again can tell; sent as text that sorts so (the `sequence` extension).
         """
         attributes = {
             "specversion": "1.0",
