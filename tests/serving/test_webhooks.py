@@ -186,7 +186,9 @@ def test_whatever_a_hook_does_the_event_is_tried_again(
     crm.answers["c0001"] = [answer]
     crm.headers = {"location": "http://127.0.0.1:1/"}
     write(box, crm, "c0001")
+    began = time.monotonic()
     assert send(box, crm, patience=ONE_TRY) == Sent(failed=1)
+    assert time.monotonic() - began < 2, "a byte at a time is no answer either"
     assert Deliveries(box).counted("crm").why == why
     later(box)
     send(box, crm, until=lambda: arrived(box) == 1)
@@ -298,6 +300,7 @@ def test_who_is_erased_while_her_event_waits_is_not_told_of(box: Outbox, crm: Re
         ("10.1.2.3", True, True),
         ("127.0.0.1", False, False),
         ("::1", False, False),
+        ("::ffff:93.184.216.34", False, True),
         ("::ffff:10.0.0.1", False, False),
         ("169.254.169.254", True, False),
         ("::ffff:169.254.169.254", True, False),
@@ -401,7 +404,7 @@ def test_the_commands_from_a_snapshot_to_the_receiver(tmp_path: Path, crm: Recei
     assert "crm is enabled; 2 events wait for it" in everyone.run("pushes", "enable", "crm").output
     sent = everyone.run("pushes", "send", **secrets)
     assert (sent.exit_code, sent.output) == (0, "crm: 2 delivered, 0 waiting, 0 dead\n")
-    assert crm.subjects() == ["c0003", "c0004"]
+    assert sorted(crm.subjects()) == ["c0003", "c0004"], "of two customers no order is promised"
     listed = " ".join(everyone.run("pushes", "list").output.split())
     assert "of=shop" not in listed, "a token may be there"
     assert "2 delivered, 0 waiting, 0 dead" in listed
