@@ -2,6 +2,7 @@
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,8 @@ class Settings:
                   (PROPENSITY_DATABASE); None: files in the home
     ledger:       where decisions are recorded: "sqlite", a file in the home, or a PostgreSQL,
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
+    hook_secrets: client -> what signs the events that are pushed to it (PROPENSITY_HOOK_SECRETS,
+                  "crm:whsec_...,crm:whsec_..."; while a secret is changed, a client has two)
     durability:   what an acknowledged record outlives: "process", its end, however it comes; "power", that of
                   the machine too, at the price of an fsync (PROPENSITY_DURABILITY, process)
     """
@@ -66,6 +69,7 @@ class Settings:
     database: str | None = field(default=None, repr=False)  # may hold a password
     ledger: str = field(default="sqlite", repr=False)  # may hold a password
     durability: str = "process"
+    hook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
@@ -112,6 +116,7 @@ class Settings:
                 database=_database("PROPENSITY_DATABASE", environ.get("PROPENSITY_DATABASE", "")),
                 ledger=_ledger(environ.get("PROPENSITY_LEDGER", "")),
                 durability=environ.get("PROPENSITY_DURABILITY") or "process",
+                hook_secrets=_secrets(environ.get("PROPENSITY_HOOK_SECRETS", "")),
             )
         except SettingsError:
             raise
@@ -199,3 +204,20 @@ def _keys(text: str) -> dict[str, str]:
             )
         keys[client] = key
     return keys
+
+
+def _secrets(text: str) -> dict[str, tuple[str, ...]]:
+    secrets: dict[str, tuple[str, ...]] = {}
+    for place, pair in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        client, _, secret = pair.partition(":")
+        try:
+            size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
+        except ValueError:
+            size = 0
+        if not client or not secret.startswith("whsec_") or not 24 <= size <= 64:  # never shown
+            raise SettingsError(
+                "PROPENSITY_HOOK_SECRETS must read client:secret[,client:secret], each secret as `propensity "
+                f"pushes secret` makes it: whsec_ and 24 to 64 bytes in base64; entry {place} does not"
+            )
+        secrets[client] = (*secrets.get(client, ()), secret)
+    return secrets

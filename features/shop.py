@@ -21,7 +21,17 @@ from features.toml import Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 CALENDAR = "calendar"  # the source that [calendar] declares
-DECLARATIONS = ("FEATURES", "TAGS", "TARGETS", "ACTIONS", "SCENARIOS", "CONTEXT", "CHECKS")
+DECLARATIONS = (
+    "FEATURES",
+    "TAGS",
+    "TARGETS",
+    "ACTIONS",
+    "SCENARIOS",
+    "CONTEXT",
+    "CHECKS",
+    "SEGMENTS",
+    "WATCHES",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Shop:
     targets: tuple[str, ...] = ()  # what is trained without being named; none: the default ones
     segments: tuple[str, ...] = ()  # attributes of customers that models are judged by apart
     protected: tuple[str, ...] = ()  # those of them whose groups must be treated alike
+    hooks: tuple[Any, ...] = ()  # every [[hooks]], as it stands
+    pushes: Mapping[str, Any] = field(default_factory=dict)  # [pushes], as it stands
 
     @classmethod
     def load(cls, folder: Path) -> "Shop":
@@ -89,6 +101,8 @@ class Shop:
             targets=top.take("targets", "texts", ()),
             segments=top.take("segments", "list", ()),
             protected=top.take("protected", "list", ()),
+            hooks=tuple(top.take("hooks", "tables", ())),
+            pushes=top.take("pushes", "table", {}),
         )
         value.close()
         top.close()

@@ -21,7 +21,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
     from monitoring import checks
-    from serving import actions, conditions, scenarios
+    from propensity.pushed import declared as pushed
+    from propensity.segmented import names_of
+    from serving import actions, conditions, scenarios, watches
+    from serving import segments as declared_segments
     from serving.decision_context import policy_problems
     from training import segments, targets
 
@@ -44,6 +47,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         targets.chosen(declared, (), shop.targets)
         return declared
 
+    def own_segments() -> dict[str, declared_segments.DeclaredSegment]:
+        return declared_segments.catalogue(shop.declared("SEGMENTS"), names_of(shop))
+
     place = shop.folder / "shop.py"
     problems = contracts.shop_problems(shop, features)
     numbers = [f"{len(features)} features"]
@@ -53,6 +59,9 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("fields of the live context", own_context),
         ("actions", own_actions),
         ("scenarios", own_scenarios),
+        ("segments", own_segments),
+        ("watches", lambda: watches.catalogue(shop.declared("WATCHES"), names_of(shop))),
+        ("hooks", lambda: pushed(shop).pushes.hooks),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):
         try:

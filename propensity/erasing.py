@@ -15,8 +15,9 @@ from features.ingestion import erasure
 from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import audit, due, erasures
+from serving import audit, due, erasures, outbox
 from serving.ledger import Ledger, exists
+from serving.outbox import Outbox
 
 Progress = Callable[[str, int, int], None]
 
@@ -89,10 +90,11 @@ def _count(
     removed = erasure.count(settings, tombstones, progress)
     with closing(Inbox(settings)) as inbox:
         told = inbox.people()
-    decided, fallen = _decided(settings), _due(settings)
+    decided, fallen, pushed = _decided(settings), _due(settings), _pushed(settings)
     removed["inbox events"] = sum(told[id] for id in tombstones.customers(told))
     removed["decisions"] = sum(decided[id] for id in tombstones.customers(decided))
     removed["due"] = sum(fallen[id] for id in tombstones.customers(fallen))
+    removed["pushes"] = sum(pushed[id] for id in tombstones.customers(pushed))
     gone = sorted({*known, *tombstones.customers(told)})
     for store in _stores(settings):
         rows = OnlineRows.open(store)
@@ -107,7 +109,7 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
     known: ids of erased people that the log, snapshots and scores hold.
     """
     with closing(Inbox(settings)) as inbox:
-        elsewhere = {*inbox.people(), *_decided(settings), *_due(settings)}
+        elsewhere = {*inbox.people(), *_decided(settings), *_due(settings), *_pushed(settings)}
         gone = sorted({*known, *tombstones.customers(elsewhere)})
         progress("ledger, inbox and online rows", 0, 1)
         for kept in _ledgers(settings):
@@ -116,6 +118,9 @@ def _finish(settings: Settings, tombstones: Tombstones, known: Collection[str], 
         if due.path(settings).exists():
             with due.opened(settings) as fallen:
                 fallen.erase(gone)
+        if outbox.exists(settings):
+            with closing(Outbox(settings)) as box:
+                box.erase(gone)
         inbox.erase(gone)
     for store in _stores(settings):
         online.erase(store, gone)
@@ -143,6 +148,14 @@ def _due(settings: Settings) -> dict[str, int]:
         return {}
     with due.opened(settings) as fallen:
         return fallen.customers()
+
+
+def _pushed(settings: Settings) -> dict[str, int]:
+    """Customer -> what pushes keep of the customer, if anything was ever followed."""
+    if not outbox.exists(settings):
+        return {}
+    with closing(Outbox(settings)) as box:
+        return box.customers()
 
 
 def _stores(settings: Settings) -> Iterator[Settings]:

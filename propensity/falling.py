@@ -27,6 +27,7 @@ from features.log import Log
 from features.moments import DAY, iso, to_us
 from features.online import PRESENT, Published
 from features.settings import Settings
+from propensity.pushed import push_due
 from propensity.tables import say
 from serving import due, releases, score_store
 from serving.decision_context import DecisionContext
@@ -74,6 +75,7 @@ def tell_due(
                 for name, ids in fresh.items():
                     known.add(name, ids, found.as_of, found.as_of + scenarios[name].due_days * DAY)
                 told = list(known.untold(scenarios, found.as_of))
+                push_due(settings, told, scenarios)  # under their ids: told again, it adds nothing
                 _write(told, scenarios, as_json, out)
                 known.told(one.id for one in told)
     _count(found, fresh, dry_run, out)

@@ -52,6 +52,15 @@ salt = "my-shop-1"          # a new salt draws a new holdout
 # amount = 1000.0
 # per = "month"             # day, week, month or year of the shop's zone
 # scenario = "win_back"     # without it, all decisions together
+#
+# [[hooks]]                 # who is told of what changed: `propensity pushes`
+# client = "crm"            # its secret is in PROPENSITY_HOOK_SECRETS; `propensity pushes secret` makes one
+# url = "https://crm.example.com/propensity"
+# events = ["warning", "segment.tea_lovers", "stage", "due", "baseline"]  # a kind, or one of it
+# private = true            # if it stands in a private network
+#
+# [pushes]
+# most = 10000              # events a run of `propensity pushes run`: more are asked about, not told
 
 """
 
@@ -309,6 +318,28 @@ FEATURES: list[Feature] = [
 #         when="tea_lines_90d >= 1 and days_since_order >= 25 and days_since_order < 28",
 #         actions=("tea_sample",),
 #         due_days=3,
+#     ),
+# ]
+#
+# from serving.segments import DeclaredSegment
+# from serving.watches import Watch
+#
+# SEGMENTS = [  # groups of customers: `propensity segments` counts and exports them
+#     DeclaredSegment(
+#         name="tea_lovers",
+#         words=Words("Tea lovers", "爱茶客户"),
+#         when="tea_lines_90d >= 3 and churn_28d < 0.4",  # features, and what models that are released say
+#         stays="tea_lines_90d >= 2",  # whoever is in it stays so long
+#     ),
+# ]
+#
+# WATCHES = [  # thresholds at whose crossing somebody is told: `propensity pushes`
+#     Watch(
+#         name="churn_warning",
+#         words=Words("About to leave", "流失预警"),
+#         figure="churn_28d",
+#         enters=0.6,
+#         leaves=0.5,  # apart, so that nobody is told of a score that wavers
 #     ),
 # ]
 '''

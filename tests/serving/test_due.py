@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +16,12 @@ from tiny import TINY_MOMENT
 
 from features.errors import NotDue, UsageError
 from features.moments import iso
-from features.settings import Settings
+from features.settings import Settings, clock
 from propensity import main
 from propensity.falling import find, tell_due
 from serving import due
+from serving.deliveries import Deliveries
+from serving.outbox import Outbox
 
 QUIET = """
 from serving.scenarios import Scenario, Segment
@@ -103,6 +106,24 @@ def test_what_cannot_be_told_is_said_and_why(shop: Settings) -> None:
     wrong = run(shop, "--scenario", "pauses")
     assert wrong.exit_code == 2
     assert "there are pause, busy, left_cart, returned" in wrong.output
+
+
+def test_a_hook_that_wants_it_is_told_once_of_who_falls_due(shop: Settings, monkeypatch: Any) -> None:
+    """Killed and run again, `due` tells again under the same id; a hook must not hear it twice."""
+    with (shop.shop / "shop.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[[hooks]]\nclient = "crm"\nurl = "https://crm.example.com"\nevents = ["due.busy"]\n')
+    with monkeypatch.context() as killed:
+        killed.setattr(due.DueList, "told", lambda *_: 1 / 0)
+        assert run(shop).exception is not None
+    again = [json.loads(line) for line in run(shop, "--json").stdout.splitlines()]
+    busy = {one["id"]: one["customer"] for one in again if one["scenario"] == "busy"}
+    with closing(Outbox(shop)) as box:
+        bodies = [json.loads(body) for (body,) in box.db.execute("SELECT body FROM events")]
+        assert {one["id"]: one["subject"] for one in bodies} == busy
+        assert len(bodies) == len(busy) > 0
+        assert {one["type"] for one in bodies} == {"com.propensity.customer.due"}
+        assert bodies[0]["data"]["idempotency_key"] == bodies[0]["id"]
+        assert len(list(Deliveries(box).ready("crm", clock(), 1000, ()))) == len(busy)
 
 
 def test_a_shop_without_scenarios_is_told_where_to_take_them_from(

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,10 @@ from propensity import main
 from propensity.erasing import erase
 from propensity.steps import take_inbox
 from serving import batch
+from serving.cloudevents import Event
 from serving.erasures import ask
+from serving.hooks import Hook, Pushes
+from serving.outbox import Outbox, Settled
 
 MOMENT = parse_moment("2017-02-10")
 HER, OLD, CARD, OTHER = "anna-zmbq", "anna-old-zmbq", "card-zmbq", "c1"
@@ -107,13 +111,19 @@ def test_nothing_is_left_of_her_and_nothing_comes_back(home: Settings, service: 
     assert told(service, visit("of another", OTHER)) == ["accepted"]
     until(lambda: scored(service, HER, OTHER) == [iso(home.now())] * 2)
     assert (decide(service, HER, KEY), decide(service, OTHER, "k")) == ((200, ""), (200, ""))
+    followed = Settled("warning.churn", "by hand", MOMENT, {HER: "in", OLD: "in"})
+    event = Event("0" * 32, "warning", "churn", HER, MOMENT, {})
+    with closing(Outbox(home)) as box:
+        box.settle(
+            [followed], [event], Pushes({"crm": Hook("crm", "https://crm.example.com", ("warning",))}, 9, "/")
+        )
     take_inbox(home)  # so that the files which ingestion reads, and a generation, have her too
-    assert {"ledger", "log", "online", "parts", "snapshots", "scores"} <= {
+    assert {"ledger", "log", "online", "parts", "pushes", "snapshots", "scores"} <= {
         name.split("/")[0] for name in holding(home, "zmbq")
     }, "or this test could not fail"
 
     dry = erase(home, HER, dry_run=True)
-    assert dry.removed.items() >= {"inbox events": 4, "decisions": 1, "orders": 28}.items()
+    assert dry.removed.items() >= {"inbox events": 4, "decisions": 1, "pushes": 3, "orders": 28}.items()
     assert dry.removed["online rows"] >= 1
     assert decide(service, HER, KEY) == (200, ""), "a dry run changes nothing"
     done = CliRunner().invoke(main, ["erase", HER], env={"PROPENSITY_HOME": str(home.home)})

@@ -1,0 +1,42 @@
+"""What is pushed, as CloudEvents 1.0 in structured JSON (https://cloudevents.io)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from features.moments import iso
+from serving.hooks import TEST, TYPES
+from serving.problems import encode
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class Event(NamedTuple):
+    """One event, before it has its place. customer: "" of what is about nobody. id: the same for the same
+    occurrence. at: since when it is so."""
+
+    id: str
+    kind: str
+    name: str
+    customer: str
+    at: datetime
+    data: Mapping[str, Any]
+
+    def body(self, source: str, sequence: int) -> bytes:
+        """As it is sent, at every try.
+
+        sequence: among all events of this home, higher for a later one, so that whoever gets an earlier one
+        again can tell; sent as text that sorts so (the `sequence` extension).
+        """
+        attributes = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": source,
+            "type": TYPES.get(self.kind, TEST),
+            **({"subject": self.customer} if self.customer else {}),
+            "time": iso(self.at),
+            "sequence": f"{sequence:020}",
+            "datacontenttype": "application/json",
+            "data": self.data,
+        }
+        return encode(attributes)
