@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
@@ -33,6 +34,7 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
+from serving.optouts import recorded
 from serving.outgoing import Answer
 from serving.pauses import Pauses
 from serving.profile import Profiles
@@ -185,7 +187,8 @@ class Handlers:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
 
         def taken() -> tuple[bytes, Counter[str]]:
-            answer = take(body, request_id, self._settings, self._deciding().ledger.report)
+            record = partial(recorded, self._deciding().ledger, self._inbox)
+            answer = take(body, request_id, self._settings, record)
             fared = reports.outcomes(answer.results)
             self._audit(client, f"POST {route}", request_id, fared)
             return problems.encode(answer), fared

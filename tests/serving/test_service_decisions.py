@@ -126,3 +126,26 @@ def test_whether_it_may_still_be_sent_is_asked_by_its_id(service: Running) -> No
     assert SECRET not in unknown.text
     assert service.client.post("/v1/decisions/x", json={}).status_code == 405
     assert 'route="/v1/decisions/{id}"' in service.client.get("/metrics").text
+
+
+def test_an_opt_out_told_as_an_outcome_binds_the_next_decision(service: Running) -> None:
+    """Else: who answers a message with `stop` gets the next one, since the sender told it as an outcome."""
+    customers = (f"c{number:04}" for number in range(60, 140))
+    answers = (decide(service, f"opt-out-{id}", customer=id).json() for id in customers)
+    decided = next(answer for answer in answers if answer["channel"])
+    may = f"/v1/decisions/{decided['decision_id']}"
+    assert service.client.get(may).json()["reason"] in (None, "not_yet")
+    outcome = {
+        "source": "sender", "id": "stop-1", "decision_id": decided["decision_id"], "type": "opt_out",
+        "at": decided["as_of"],
+    }  # fmt: skip
+    for status in ("accepted", "duplicate"):
+        (told,) = service.client.post("/v1/outcomes", json={"outcomes": [outcome]}).json()["results"]
+        assert told["status"] == status
+    answer = service.client.get(may).json()
+    assert (answer["may_send"], answer["reason"]) == (False, "no_consent")
+    preview = decide(service, None, customer=decided["customer_id"], preview=True).json()
+    assert preview["used"]["consent"][decided["channel"]] is False
+    refused = {one["reject_reason"] for one in preview["actions"] if one["channel"] == decided["channel"]}
+    assert "no_consent" in refused
+    assert None not in refused, "nothing of that channel may be chosen"
