@@ -95,20 +95,24 @@ def make(folder: Path, customers: int, orders: int, days: int = 730, shares: np.
     discount = np.where(draw.random(orders) < 0.4, draw.integers(1, 2_000, orders), 0)
     numbers = pa.array(np.arange(orders)).cast(pa.string())
     ids = pc.utf8_lpad(pa.array(np.arange(customers)).cast(pa.string()), 8, "0")
+    columns = {
+        "order_id": numbers,
+        "customer_id": ids.take(pa.array(who)),
+        "at": at,
+        "known_at": at,
+        "channel": pa.array(["store", "app", "web"]).take(pa.array(draw.integers(0, 3, orders))),
+        "store_id": pa.array([f"s{n:03}" for n in range(200)]).take(
+            pa.array(draw.geometric(0.05, orders) % 200)
+        ),
+        "amount": _money(amount),
+        "discount": _money(discount),
+        "ref": pc.if_else(pa.array(returned), numbers, None),
+    }
+    schema = arrow_schema(TABLES["orders"], SHOP.exponent)
     table = pa.table(
-        [
-            numbers,
-            ids.take(pa.array(who)),
-            at,
-            at,
-            pa.array(["store", "app", "web"]).take(pa.array(draw.integers(0, 3, orders))),
-            pa.array([f"s{n:03}" for n in range(200)]).take(pa.array(draw.geometric(0.05, orders) % 200)),
-            _money(amount),
-            _money(discount),
-            pc.if_else(pa.array(returned), numbers, None),
-        ],
-        schema=arrow_schema(TABLES["orders"], SHOP.exponent),
+        [columns[f.name] if f.name in columns else pa.nulls(orders, f.type) for f in schema], schema=schema
     )
+    assert columns.keys() <= set(schema.names)
     known = table.group_by("customer_id").aggregate([("known_at", "min")]).sort_by("customer_id")
     since = known["known_at_min"]
     for name, rows in (
