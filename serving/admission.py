@@ -17,7 +17,7 @@ from serving.problems import Problem
 T = TypeVar("T")
 
 BURST = 2.0  # seconds' worth of a client's rate that may come at once
-QUEUE = 64  # requests in a line: a fifth of a second of decisions
+QUEUE = 64  # requests in a line; a longer one is answered too late for most callers
 LATE = 0.1  # seconds that the event loop may be behind, twice in a row: once is a pause, not a load
 BEAT = 0.05  # seconds between two looks at it
 TOO_MUCH = "more is asked than this process can answer in time"

@@ -49,7 +49,7 @@ class Bulk:
     def __init__(self, settings: Settings, metrics: Metrics, scorer: Scorer) -> None:
         self._settings, self._metrics, self._scorer = settings, metrics, scorer
         self._changes = Changes(scorer)
-        self._worker = jobs.Worker(settings)
+        self._worker = jobs.worker(settings)
         self._scores, self._compare, self._files = Line(1, WAIT), Line(1, WAIT), Line(1)
 
     def start(self) -> None:

@@ -7,10 +7,6 @@ the file holds her id; what cannot be done now (no log on this host, a full disk
 """
 
 import contextlib
-import logging
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -22,13 +18,8 @@ from features.files import write_atomically
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.api import Customer, Identity
-from serving.companion import environment_of
+from serving.errands import Errand
 from serving.problems import encode
-
-AGAIN = 60.0  # seconds until what could not be done is tried again
-PATIENCE = 10.0  # seconds that a stopping service waits; whatever is left undone is done by the next one
-
-report = logging.getLogger("propensity.service")
 
 
 class ErasureAnswer(Struct, frozen=True):
@@ -79,53 +70,16 @@ def _folder(settings: Settings) -> Path:
     return settings.home / "erased" / "asked"
 
 
-class Eraser:
-    """Has `propensity erase --asked` run whenever something waits, while this object is started."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stopping, self._wake = False, threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="propensity-erase", daemon=True)
-
-    def start(self) -> None:
-        """Return at once; what an earlier service left undone is begun."""
-        self._wake.set()
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Something was asked."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Begin nothing more."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE)
-
-    def _keep(self) -> None:
-        while not self._stopping:
-            undone = self._waits()
-            self._wake.wait(AGAIN if undone else None)
-            self._wake.clear()
-            if not self._stopping and self._waits():
-                self._run()
-
-    def _waits(self) -> bool:
-        return any(True for _ in _folder(self._settings).glob("*.json"))
-
-    def _run(self) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "propensity", "erase", "--asked"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # what it says may name her
-            stderr=subprocess.DEVNULL,
-            env=environment_of(self._settings),
-            start_new_session=True,
-            check=False,
-        )
-        if done.returncode:
-            report.error(
-                "an erasure that was asked for is not done (exit code %d): `propensity erase --asked` on the "
-                "machine that holds the log says why; it is tried again in %.0f s", done.returncode, AGAIN,
-            )  # fmt: skip
+def eraser(settings: Settings) -> Errand:
+    """Has what was asked done by `propensity erase --asked`."""
+    return Errand(
+        settings,
+        ("propensity", "erase", "--asked"),
+        lambda: any(_folder(settings).glob("*.json")),
+        again=60.0,
+        trouble=(
+            "an erasure that was asked for is not done (exit code %d): `propensity erase --asked` on the "
+            "machine that holds the log says why; it is tried again in a minute"
+        ),
+        silent=True,
+    )

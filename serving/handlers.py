@@ -60,7 +60,7 @@ class Handlers:
         self._lag = Lag(settings, self._inbox)
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
         self._sandbox = Sandbox(settings, self._deciding)
-        self._eraser = erasures.Eraser(settings)
+        self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})

@@ -75,7 +75,7 @@ def _do(scorer: Scorer, job: Job, state: State) -> None:
         if not jobs.folder_of(settings, job.id).exists():
             return None
         error = _fault(job)
-    except Exception:  # the next job is not to suffer from this one
+    except Exception:  # the last door: the log names the place, and the next job does not suffer
         error = _fault(job)
     return _end(settings, job, msgspec.structs.replace(state, status="failed", error=error))
 

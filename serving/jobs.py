@@ -11,12 +11,8 @@ not.
 """
 
 import hashlib
-import logging
 import re
 import shutil
-import subprocess
-import sys
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -33,16 +29,12 @@ from features.settings import Settings, clock
 from serving.admission import refusal
 from serving.api import MAX_REASONS, Customer, Failure, Identity, Name
 from serving.arrow import MOST, arrow
-from serving.companion import environment_of
+from serving.errands import Errand
 from serving.problems import Problem, encode
 
 KEPT = timedelta(hours=24)
 MOST_JOBS = 10  # of a client, finished ones too: a result takes room on the disk
 ATTEMPTS = 3  # to do one that ends with its process
-AGAIN = 5.0  # seconds until a process that died at work is replaced
-PATIENCE = 2.0  # seconds for it to end; what it was doing is begun again
-
-report = logging.getLogger("propensity.service")
 
 
 class JobRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,50 +225,13 @@ def _root(settings: Settings) -> Path:
     return settings.home / "jobs"
 
 
-class Worker:
-    """Has `serving.job_worker` run whenever a job waits, while this object is started."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stopping, self._wake = False, threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._keep, name="propensity-jobs", daemon=True)
-
-    def start(self) -> None:
-        """Return at once; what an earlier service left undone is begun again."""
-        self._wake.set()
-        self._thread.start()
-
-    def wake(self) -> None:
-        """A job was asked for."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Begin nothing more; what is being done is begun again by the next service."""
-        self._stopping = True
-        self._wake.set()
-        if self._process is not None:
-            self._process.terminate()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE)
-
-    def _keep(self) -> None:
-        undone = False
-        while not self._stopping:
-            self._wake.wait(AGAIN if undone else None)
-            self._wake.clear()
-            undone = bool(unfinished(self._settings))
-            if undone and not self._stopping:
-                self._run()
-                undone = bool(unfinished(self._settings))
-
-    def _run(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "serving.job_worker"],
-            stdin=subprocess.DEVNULL,
-            env=environment_of(self._settings),
-            start_new_session=True,
-        )
-        code = self._process.wait()
-        if code and not self._stopping:
-            report.warning("jobs: the process ended with %d; another begins again what it was doing", code)
+def worker(settings: Settings) -> Errand:
+    """Has what waits done by `serving.job_worker`."""
+    return Errand(
+        settings,
+        ("serving.job_worker",),
+        lambda: bool(unfinished(settings)),
+        again=5.0,
+        trouble="jobs: the process ended with %d; another begins again what it was doing",
+        interrupted=True,
+    )
