@@ -1,0 +1,54 @@
+"""What a run of the monitoring found: one finding a check and subject, in words for whoever reads it."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, NamedTuple
+
+from features.words import Words
+
+Status = Literal["ok", "warning", "page"]
+STATUSES: tuple[Status, ...] = ("ok", "warning", "page")  # from harmless to urgent
+Owner = Literal["data", "models", "operations"]  # who acts: a person or group of each is named in shop.toml
+
+
+class Contributor(NamedTuple):
+    """What makes up most of a finding, such as a feature. excess: over its own limit; 1 is at it."""
+
+    name: str
+    words: Words
+    excess: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check says of one subject on one day.
+
+    subject: a release's name, an indicator, or `log`. value, limit: in the check's unit; from limit on it is
+    not ok (nan where nothing can be said yet). words: what was seen, one sentence with its figure. cause: the
+    likely one, where the figures point at it. advice: what to do now. contributors: the largest first, at
+    most three are told. since: the first day on which it was so. topic: findings of one topic in one run are
+    one fault, and one message (an outage of a table shows in sixty features and three models).
+    """
+
+    subject: str
+    check: str
+    status: Status
+    value: float
+    limit: float
+    words: Words
+    owner: Owner
+    topic: str
+    advice: Words | None = None
+    cause: Words | None = None
+    contributors: tuple[Contributor, ...] = ()
+    since: date | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same trouble, run after run."""
+        return f"{self.subject}|{self.check}"
+
+
+def worst(findings: "tuple[Finding, ...] | list[Finding]") -> Status:
+    """The most urgent status; ok of none."""
+    return max((finding.status for finding in findings), key=STATUSES.index, default="ok")
