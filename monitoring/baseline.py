@@ -8,7 +8,7 @@ what it did before; days around the first of its kind are not judged. While a fi
 stays the reference, for at most FROZEN days: then it is what is normal now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,9 @@ FEWEST = 4
 WEEKS = 8  # of which a weekday's habit is the median
 HISTORY = 365  # days that limits are learned from
 YOUNGEST = 56  # quiet days without which nothing is judged: cold start
-BEFORE, AFTER = 1, 12  # days around an occasion on which figures move; the reference holds it for TRAIL + LAG
+# Days around an occasion on which figures move; then, as long as the reference holds its days, they may move
+# back by as much as they moved.
+BEFORE, AFTER, BACK = 3, 2, 12
 LATER = (30, 90)  # windows of features, by which an occasion leaves them again
 SAME = 0.7  # of what an occasion did before is expected of it now; the rest
 WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
@@ -40,8 +42,8 @@ ALONE = 2.0  # beyond so many limits one day is enough
 class Judged:
     """Of every day and figure, [days, figures].
 
-    excess: how far it stands out, 1 is at the limit; negative: below what was expected; nan: not judged.
-    expected: in the figure's unit. quiet: nobody could judge it yet (cold start), or an occasion's first time.
+    excess: how far it stands out, 1 is at the limit; negative: below what was expected; nan: not judged, as
+    the past is too short, or an occasion comes for the first time. expected: in the figure's unit.
     """
 
     excess: Float64
@@ -59,12 +61,13 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
 
     values: float64 [days, figures], a row every day from `first` (whole days since 1970) on, nan where there
     is none; on a scale on which changes are comparable (logarithms of counts, shares, standard deviations).
-    least: [figures] or [days, figures], changes below which nobody cares. since: [figures], the place of the day from which a
-    figure means what it will (its window is full); it is judged from YOUNGEST days later on.
+    least: [figures] or [days, figures], changes below which nobody cares. since: [figures], the place of the
+    day from which a figure means what it will (its window is full); it is judged from YOUNGEST days later on.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
-    around, mask, earlier = _around(days, first, occasions)
+    calendar = _calendar(days, first, occasions)
+    around = calendar.around
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
     accepted = values.copy()
     z, limits, excess, expected = np.full((4, days, figures), np.nan)
@@ -79,14 +82,14 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
             residual[day] = values[day] - reference
             habit = _habit(residual, around, excess, day)
             usual[day] = residual[day] - habit
-            same, most = _before(usual, earlier.get(day, ()))
+            same, most = _before(usual, calendar, day)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
                 sigma, limit = _limits(usual, around, excess, since, day)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             z[day] = (usual[day] - same) / spread
             limits[day] = np.maximum(limit, least[day] / spread)
-            if not mask[day]:
+            if not calendar.first[day]:
                 excess[day] = _excess(z[day - 2 : day + 1] / limits[day])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             standing = np.where(out, standing + 1, 0)
@@ -135,36 +138,52 @@ def _limits(usual: Float64, around: Bool, excess: Float64, since: Int64, day: in
     return sigma, np.where(known >= YOUNGEST, limit, np.nan)
 
 
-def _around(days: int, first: int, occasions: Occasions) -> tuple[Bool, Bool, dict[int, list[int]]]:
-    """bool [days]: around an occasion; around the first of its kind; and place -> the places a year before."""
-    around, mask = np.zeros((2, days), bool)
+@dataclass(frozen=True)
+class _Calendar:
+    """Of every place, or day: whether it is around an occasion; whether around the first of its kind, so that
+    nothing can be expected; the places of the same days of the occasions before; and those of the occasion
+    itself that may now be undone."""
+
+    around: Bool
+    first: Bool
+    earlier: Mapping[int, Sequence[int]]
+    undone: Mapping[int, Sequence[int]]
+
+
+def _calendar(days: int, first: int, occasions: Occasions) -> _Calendar:
+    around, unknown = np.zeros((2, days), bool)
     earlier: dict[int, list[int]] = {}
+    undone: dict[int, list[int]] = {}
     for times in occasions.values():
         for number, time in enumerate(times):
             start, length = time.first - first, time.last - time.first + 1
-            near = range(-BEFORE, length + AFTER)
-            later = (day for window in LATER for day in range(window - 1, window + length + TRAIL + LAG))
+            later = (day for window in LATER for day in range(window - 1, window + length + BACK))
             before = [other.first - first for other in times[:number]][-2:]
-            for offset in (*near, *later):
+            for offset in (*range(-BEFORE, length + BACK), *later):
                 place = start + offset
                 if not 0 <= place < days:
                     continue
                 known = [other + offset for other in before if LAG + TRAIL <= other + offset < place]
                 earlier.setdefault(place, []).extend(known)
-                if offset in near:
+                if offset < length + BACK:
                     around[place] = True
-                    mask[place] |= not known
-    return around, mask, earlier
+                    if offset >= length + AFTER:
+                        undone.setdefault(place, []).extend(range(start - BEFORE, start + length + AFTER))
+                    elif not known:
+                        unknown[place] = True
+    return _Calendar(around, unknown, earlier, undone)
 
 
-def _before(usual: Float64, places: Sequence[int]) -> tuple[Float64, Float64]:
-    """[figures]: what is expected for an occasion's sake, and the most that it did around that day before."""
+def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64]:
+    """[figures]: what is expected for an occasion's sake, and the most that one did around that day."""
     same, most = np.zeros((2, usual.shape[1]))
-    for place in places:
+    for place in calendar.earlier.get(day, ()):
         here = SAME * np.nan_to_num(usual[place])
         same = np.where(np.abs(here) > np.abs(same), here, same)
-        near = np.abs(usual[max(0, place - 2) : place + 3])
-        most = np.fmax(most, np.nanmax(np.nan_to_num(near), axis=0))
+        most = np.maximum(most, np.nan_to_num(np.abs(usual[max(0, place - 2) : place + 3])).max(axis=0))
+    for place in calendar.undone.get(day, ()):
+        if 0 <= place < day:
+            most = np.maximum(most, np.nan_to_num(np.abs(usual[place])))
     return same, most
 
 

@@ -10,7 +10,7 @@ megabytes. A day is counted once; a run that was cut short goes on where it stop
 """
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -30,7 +30,7 @@ from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY, to_us
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from monitoring.histograms import BINS, Edges, Float32, Float64, Histograms, Int64
 from serving.models import Model
 
@@ -175,53 +175,38 @@ def matrix(model: Model, snapshot: pa.Table) -> Float32:
     return values.T
 
 
-def count_published(store: Store, build: Build, moment: datetime) -> bool:
-    """Count the snapshot that answers are given from, unless its day is counted; whether it was new.
-
-    Needs the reference: `backfill` comes first.
-    """
-    found = store.reference()
-    if found is None or day_of(moment) in store.days():
-        return False
-    snapshot = build.read(moment, [name for name, _ in store.model.card.needs])
-    store.add({day_of(moment): found[0].count(matrix(store.model, snapshot))})
-    return True
-
-
-def backfill(
+def update(
     settings: Settings,
     stores: Sequence[Store],
+    build: Build,
     moments: Iterable[datetime],
     progress: Progress | None = None,
 ) -> int:
-    """Count the days of those moments that are not counted, from the log as it was known; how many were new.
+    """Count the days of those moments that are not counted yet; how many days were new.
 
-    The first call fixes the edges, by the training window. FeatureMismatch if a release reads a feature that
-    is not declared as it was.
+    A moment of the build is counted from its snapshot, as it is answered from; the others from the log, as it
+    was known then. The first call fixes the edges, by the training window. FeatureMismatch if a release reads
+    a feature that is not declared, or not built, as it was.
     """
+    for store in stores:
+        build.require(store.model.card.needs, by=f"release {store.model.card.name}")
     log, shop = Log.open(settings), shop_of(settings)
-    declared = engine.available(log, catalogue(shop.declared("FEATURES")))
-    for store in stores:
-        for name, hash in store.model.card.needs:
-            if name not in declared or feature_hash(declared[name], declared, shop.of_log) != hash:
-                raise FeatureMismatch(
-                    f"{store.model.card.name} {store.model.card.version} reads {name}, which is no longer "
-                    "declared as it was: train and promote it again"
-                )
-    edges = {}
-    for store in stores:
-        found = store.reference()
-        edges[store] = found[0] if found else _first_reference(settings, log, store, declared)
+    declared = _declared(log, shop, stores)
+    edges = {store: _edges(store, build, log, shop, declared) for store in stores}
     there = {store: store.days() for store in stores}
-    wanted = sorted(m for m in {*moments} if log.starts_at < m <= log.complete_until)
-    lacking = [m for m in wanted if any(day_of(m) not in there[store] for store in stores)]
-    needed = _with_inputs(declared, {name for store in stores for name, _ in store.model.card.needs})
+    lacking = [
+        moment
+        for moment in sorted({*moments})
+        if moment > log.starts_at and any(day_of(moment) not in there[store] for store in stores)
+    ]
+    needs = {name for store in stores for name, _ in store.model.card.needs}
     for start in range(0, len(lacking), AT_ONCE):
         chunk = lacking[start : start + AT_ONCE]
         counted: dict[Store, dict[int, Histograms]] = {store: {} for store in stores}
-        for moment, table in engine.compute(log, shop, needed, chunk):
+        for moment, table in _tables(build, log, shop, declared, needs, chunk):
+            day = day_of(moment)
             for store in stores:
-                if (day := day_of(moment)) not in there[store]:
+                if day not in there[store]:
                     seen = edges[store].count(matrix(store.model, table))
                     counted[store][day] = counted[store][day] + seen if day in counted[store] else seen
         for store in stores:
@@ -231,19 +216,73 @@ def backfill(
     return len(lacking)
 
 
-def _first_reference(settings: Settings, log: Log, store: Store, declared: Mapping[str, Feature]) -> Edges:
-    """The edges by the members of a dozen moments of the training window, as known then."""
-    window, end = store.model.card.trained_on, min(store.model.card.trained_on.end, log.complete_until)
-    steps = max(1, (end - window.start) // (REFERENCE_MOMENTS * DAY)) * DAY
-    moments = [end - k * steps for k in range(REFERENCE_MOMENTS) if end - k * steps >= window.start]
-    needed = _with_inputs(declared, {name for name, _ in store.model.card.needs})
-    parts = [
-        matrix(store.model, table)
-        for _, table in engine.compute(log, shop_of(settings), needed, sorted(moments))
-    ]
-    values = np.concatenate(parts)
-    every = -(-len(values) // REFERENCE_ROWS)
-    return store.keep_reference(np.asfortranarray(values[::every]))
+def rows_of(
+    build: Build,
+    log: Log,
+    shop: Shop,
+    declared: Mapping[str, Feature],
+    stores: Sequence[Store],
+    moments: Sequence[datetime],
+) -> list[tuple[datetime, pa.Table]]:
+    """What the releases read of everybody, at those moments."""
+    needs = {name for store in stores for name, _ in store.model.card.needs}
+    found: dict[datetime, list[pa.Table]] = {}
+    for moment, table in _tables(build, log, shop, declared, needs, moments):
+        found.setdefault(moment, []).append(table)
+    return [(moment, pa.concat_tables(tables)) for moment, tables in found.items()]
+
+
+def _declared(log: Log, shop: Shop, stores: Sequence[Store]) -> dict[str, Feature]:
+    declared = engine.available(log, catalogue(shop.declared("FEATURES")))
+    for store in stores:
+        require(store, declared, shop)
+    return declared
+
+
+def require(store: Store, declared: Mapping[str, Feature], shop: Shop) -> None:
+    """FeatureMismatch unless all that the release reads is declared as it was."""
+    card = store.model.card
+    for name, hash in card.needs:
+        if name not in declared or feature_hash(declared[name], declared, shop.of_log) != hash:
+            raise FeatureMismatch(
+                f"{card.name} {card.version} reads {name}, which is no longer declared as it was: "
+                "train and promote it again"
+            )
+
+
+def _tables(
+    build: Build,
+    log: Log,
+    shop: Shop,
+    declared: Mapping[str, Feature],
+    names: set[str],
+    moments: Sequence[datetime],
+) -> Iterator[tuple[datetime, pa.Table]]:
+    """(moment, rows of some customers): from the build's snapshots where there are some, else computed."""
+    built = set(build.moments)
+    for moment in moments:
+        if moment in built:
+            yield moment, build.read(moment, sorted(names))
+    others = [moment for moment in moments if moment not in built and moment <= log.complete_until]
+    if others:
+        yield from engine.compute(log, shop, _with_inputs(declared, names), others)
+
+
+def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature]) -> Edges:
+    """The release's edges: fixed at first by the members of a dozen moments of its training window."""
+    found = store.reference()
+    if found is not None:
+        return found[0]
+    card = store.model.card
+    window, end = card.trained_on, min(card.trained_on.end, log.complete_until)
+    built = [moment for moment in build.moments if window.start <= moment <= end]
+    step = max(1, (end - window.start) // (REFERENCE_MOMENTS * DAY)) * DAY
+    grid = [end - k * step for k in range(REFERENCE_MOMENTS) if end - k * step >= window.start]
+    some = built[:: -(-len(built) // REFERENCE_MOMENTS)] if len(built) >= REFERENCE_MOMENTS else sorted(grid)
+    names = {name for name, _ in card.needs}
+    tables = _tables(build, log, shop, declared, names, some)
+    values = np.concatenate([matrix(store.model, table) for _, table in tables])
+    return store.keep_reference(np.asfortranarray(values[:: max(1, -(-len(values) // REFERENCE_ROWS))]))
 
 
 def _with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:
