@@ -67,7 +67,8 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
     calendar = _calendar(days, first, occasions)
-    around = calendar.around
+    # What nothing is learned from: days around an occasion, and those on which a figure stands out.
+    unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
     accepted = values.copy()
     z, limits, excess, expected = np.full((4, days, figures), np.nan)
@@ -80,12 +81,12 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
             fresh = (standing == 0) & (np.isfinite(window).sum(axis=0) >= FEWEST)
             reference = np.where(fresh, _mean(window), reference)
             residual[day] = values[day] - reference
-            habit = _habit(residual, around, excess, day)
+            habit = _habit(residual, unlearned, day)
             usual[day] = residual[day] - habit
             same, most = _before(usual, calendar, day)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
-                sigma, limit = _limits(usual, around, excess, since, day)
+                sigma, limit = _limits(usual, unlearned, since, day)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             z[day] = (usual[day] - same) / spread
             limits[day] = np.maximum(limit, least[day] / spread)
@@ -94,10 +95,12 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
+            unlearned[day, out] = True
             normal = standing > FROZEN
             recent = slice(day - LAG - TRAIL, day + 1)
             accepted[recent, normal] = values[recent, normal]
             standing[normal] = 0
+            unlearned[day - FROZEN : day + 1, normal] = calendar.around[day - FROZEN : day + 1, None]
     return Judged(excess, expected, values)
 
 
@@ -114,13 +117,12 @@ def _second(a: Float64, b: Float64, c: Float64) -> Float64:
     return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
 
 
-def _limits(usual: Float64, around: Bool, excess: Float64, since: Int64, day: int) -> tuple[Float64, Float64]:
+def _limits(usual: Float64, unlearned: Bool, since: Int64, day: int) -> tuple[Float64, Float64]:
     """What is usual of each figure, and how many times that is too much; nan where it is too young."""
     start = max(0, day - HISTORY)
     place = np.arange(start, day - LAG)
     past = usual[start : day - LAG].copy()
-    past[around[place]] = np.nan
-    past[np.abs(np.nan_to_num(excess[start : day - LAG])) >= 1] = np.nan
+    past[unlearned[place]] = np.nan
     past[place[:, None] < since] = np.nan
     known = np.isfinite(past).sum(axis=0)
     sigma = np.maximum(1.4826 * _median(np.abs(past)), 1e-6)
@@ -187,10 +189,10 @@ def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Flo
     return same, most
 
 
-def _habit(residual: Float64, around: Bool, excess: Float64, day: int) -> Float64:
+def _habit(residual: Float64, unlearned: Bool, day: int) -> Float64:
     """[figures]: the median residual of the weekday, of quiet days of the last WEEKS."""
     same = np.arange(day - 7, max(-1, day - 7 * WEEKS - 1), -7)
-    past = np.where(around[same, None] | (np.nan_to_num(np.abs(excess[same])) >= 1), np.nan, residual[same])
+    past = np.where(unlearned[same], np.nan, residual[same])
     return np.nan_to_num(_median(past))
 
 

@@ -1,7 +1,7 @@
 """Every check, declared once: what it measures, from when on it warns or pages, why from there, what to do.
 
-To add one, add it to CHECKS (or to CHECKS in a shop's shop.py): `propensity monitor run`, its verdict, the alerts
-and the tests pick it up by themselves.
+To add one, add it to CHECKS (or to CHECKS in a shop's shop.py): `propensity monitor run`, its verdict, the
+alerts and the tests pick it up by themselves.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +27,7 @@ NEVER = float("inf")  # as `page`: a check that only warns
 class Reading:
     """What a check measured; higher is worse, nan: nothing can be said yet. words: the figure in a sentence.
 
-    cause: the likely one. advice: what to do, where it is more than the check's own. shifts: what it is made of.
+    cause: the likely one. advice: what to do, where it is more than the check's own.
     """
 
     value: float
@@ -319,7 +319,7 @@ CHECKS: tuple[Check, ...] = (
         reason=_LEARNED + "three times that is a unit, a code or a column that changed",
         measure=_tables("empty", "share", "new", "size", "sign", "night"),
         advice=Words(
-            "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest again.",
+            "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",
             "抽查几行与业务系统核对；修正shop.toml中的映射后重新接入。",
         ),
         owner="data",
@@ -383,8 +383,8 @@ CHECKS: tuple[Check, ...] = (
         reason=_LEARNED + "a page where half of what the model leans on moved: another shop, or a fault",
         measure=_columns("level", "spread"),
         advice=Words(
-            "Ask what changed on that day: an import, a price list, a campaign. If it is real, name it in the "
-            "calendar; if not, correct it and build again.",
+            "Ask what changed on that day: an import, a price list, a campaign. If it is real, name it in "
+            "the calendar; if not, correct it and build again.",
             "核实当天的变化：导入、价格表或活动。如属实，请记入日历；否则更正后重新构建。",
         ),
     ),
@@ -397,8 +397,8 @@ CHECKS: tuple[Check, ...] = (
         "another week of the same shop; twice that is rows joined to the wrong customers",
         measure=_separable,
         advice=Words(
-            "If no single feature moved, rows were joined to the wrong customers: check the ids of the newest "
-            "source.",
+            "If no single feature moved, rows were joined to the wrong customers: check the ids of the "
+            "newest source.",
             "若各特征自身未变，可能是数据关联到了错误的客户：检查最新数据源的客户编号。",
         ),
         owner="data",

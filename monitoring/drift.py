@@ -1,7 +1,7 @@
-"""How far a release's customers are from those it learned from: slow drift, as against a jump from day to day.
+"""How far a release's customers are from those it learned from: slow drift, not a jump from day to day.
 
-A column has drifted where its last week differs from the whole training window by more than the most unusual week
-of that window did: a season that training saw is no news.
+A column has drifted where its last week differs from the whole training window by more than the most unusual
+week of that window did: a season that training saw is no news.
 """
 
 from dataclasses import dataclass

@@ -37,8 +37,8 @@ class Separable:
 class Evidence:
     """What the checks judge of one release.
 
-    age: of the published features. panel: its figures from day to day, the last row today's. faulty: tables of
-    the log that stood out lately, with what did.
+    age: of the published features. panel: its figures from day to day, the last row today's. faulty: tables
+    of the log that stood out lately, with what did.
     """
 
     card: ModelCard
@@ -59,7 +59,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ShopEvidence:
-    """What the checks judge of the shop: what its tables received, day by day; the last row is the last day."""
+    """What the checks judge of the shop: what its tables received, the last row on the last whole day."""
 
     moment: datetime
     received: Panel
@@ -141,21 +141,36 @@ def _separable(
 ) -> Separable | None:
     """Today against a week ago; and each earlier week against the one before, kept from run to run."""
     path = store.folder / "separable.json"
-    kept = msgspec.json.decode(path.read_bytes(), type=dict[int, float]) if path.exists() else {}
-    moments = [moment - 7 * week * DAY for week in range(WEEKS + 1)]
+    empty = _Weeks((), {})
+    kept = msgspec.json.decode(path.read_bytes(), type=_Weeks) if path.exists() else empty
+    moments = [moment - 7 * week * DAY for week in range(WEEKS + 2)]
     moments = [m for m in moments if m > log.starts_at + 60 * DAY and m <= log.complete_until]
+    if len(moments) < 4:
+        return None
     wanted = [day_of(m) for m in moments[:-1]]
-    lacking = {day for day in wanted if day not in kept}
+    lacking = sorted({day for day in wanted if day not in kept.auc})
     if lacking:
-        needed = {m for m in moments if {day_of(m), day_of(m) + 7} & lacking}
+        pairs = {*lacking, *(day - 7 for day in lacking)}
+        if not kept.columns:
+            pairs |= {wanted[2], wanted[2] - 7}
+        needed = sorted(m for m in moments if day_of(m) in pairs)
         rows = {
             day_of(m): matrix(store.model, table)[:, :-1]
-            for m, table in rows_of(build, log, shop, declared, [store], sorted(needed))
+            for m, table in rows_of(build, log, shop, declared, [store], needed)
         }
-        for day in sorted(lacking & rows.keys()):
-            if day - 7 in rows:
-                kept[day] = joint.separable(rows[day - 7], rows[day])
+        columns = list(kept.columns) or joint.steady(rows[wanted[2] - 7], rows[wanted[2]])
+        for day in lacking:
+            if day in rows and day - 7 in rows:
+                kept.auc[day] = joint.separable(rows[day - 7][:, columns], rows[day][:, columns])
+        kept = _Weeks(tuple(columns), kept.auc)
         write_atomically(path, msgspec.json.encode(kept))
-    today = kept.get(day_of(moment))
-    usual = tuple(value for day in wanted[1:] if (value := kept.get(day)) is not None and np.isfinite(value))
-    return Separable(today, usual) if today is not None and np.isfinite(today) else None
+    today = kept.auc.get(day_of(moment), float("nan"))
+    usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
+    return Separable(today, usual) if np.isfinite(today) else None
+
+
+class _Weeks(msgspec.Struct, frozen=True):
+    """What is kept of telling weeks apart: by which columns, and how well, by the later week's day."""
+
+    columns: tuple[int, ...]
+    auc: dict[int, float]

@@ -1,4 +1,4 @@
-"""The calendar as the baselines read it: sales, holidays and live events, each with its earlier occurrences."""
+"""The calendar as the baselines read it: sales, holidays and live events, each with what came before."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

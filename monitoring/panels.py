@@ -1,7 +1,7 @@
 """Daily figures of one subject side by side, judged against their baseline, and told in words.
 
-A panel is made of a release's profiles (a feature's level, spread, unknowns and values never seen), of what the
-log's tables received, or of the business indicators. What stands out on a day is a `Shift`.
+A panel is made of a release's profiles (a feature's level, spread, unknowns and values never seen), of what
+the log's tables received, or of the business indicators. What stands out on a day is a `Shift`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from monitoring.received import Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
-# Changes of a feature below which nobody cares: standard deviations of its ranks in training; a share's angle.
+# Changes of a feature below which nobody cares: standard deviations of its ranks in training; shares' angles.
 LEAST_LEVEL, LEAST_SHARE, LEAST_ROWS = 0.1, 0.2, 0.2
 SETTLES = 60  # days after the log's start at which even a growing feature changes slowly from day to day
 _EPOCH = date(1970, 1, 1)
@@ -226,9 +226,9 @@ def _plain(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-_SHOWN: dict[str, Callable[[float], str]] = {
-    kind: _plain for kind in ("level", "spread", "rows", "size", "count")
-}
+_SHOWN: dict[str, Callable[[float], str]] = dict.fromkeys(
+    ("level", "spread", "rows", "size", "count"), _plain
+)
 _SAID: dict[str, Words] = {
     "level": Words("{name}: {now} on average, {was} before", "{name}：均值{now}，此前{was}"),
     "spread": Words(

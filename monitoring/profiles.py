@@ -191,7 +191,7 @@ def update(
     for store in stores:
         build.require(store.model.card.needs, by=f"release {store.model.card.name}")
     log, shop = Log.open(settings), shop_of(settings)
-    declared = _declared(log, shop, stores)
+    declared = declared_by(log, shop, stores)
     edges = {store: _edges(store, build, log, shop, declared) for store in stores}
     there = {store: store.days() for store in stores}
     lacking = [
@@ -232,7 +232,8 @@ def rows_of(
     return [(moment, pa.concat_tables(tables)) for moment, tables in found.items()]
 
 
-def _declared(log: Log, shop: Shop, stores: Sequence[Store]) -> dict[str, Feature]:
+def declared_by(log: Log, shop: Shop, stores: Sequence[Store]) -> dict[str, Feature]:
+    """The features that the log has. FeatureMismatch if one that a release reads is declared otherwise."""
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))
     for store in stores:
         require(store, declared, shop)

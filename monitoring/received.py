@@ -1,8 +1,8 @@
 """What each table of the log received on each day: rows, empty fields, kinds, sizes, hours, repetitions.
 
-Everything is counted from rows that were known by the end of their day, in the shop's zone, so that a row that
-arrived late changes no day afterwards, and a day counts the same whenever it is asked about. A figure is on a
-scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
+Everything is counted from rows that were known by the end of their day, in the shop's zone, so that a row
+that arrived late changes no day afterwards, and a day counts the same whenever it is asked about. A figure is
+on a scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
 """
 
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ class Received:
     def least(self) -> Float64:
         """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
         matters = np.array([LEAST[figure.kind] for figure in self.figures])
-        return np.maximum(matters, CHANCE / np.sqrt(np.maximum(self.rows, 1)))
+        return np.asarray(np.maximum(matters, CHANCE / np.sqrt(np.maximum(self.rows, 1))))
 
 
 def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
@@ -107,8 +107,9 @@ def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE received AS
         SELECT *, hour("at" AT TIME ZONE {zone}) AS hour
-        FROM (SELECT *, date_diff('day', DATE '1970-01-01', ("at" AT TIME ZONE {zone})::DATE) - {first} AS day,
-                     date_diff('day', DATE '1970-01-01', (known_at AT TIME ZONE {zone})::DATE) - {first} AS told
+        FROM (SELECT *,
+                ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
+                (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
               FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false))
         WHERE day BETWEEN 0 AND {last - first} AND told <= day"""
     )

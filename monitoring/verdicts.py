@@ -75,11 +75,10 @@ def run(
 
     keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
-    Raises NoBuild if nothing is published, ReleaseError if nothing is released, LogError without a log. A model
-    of no target is read, and not compared. A release that cannot be read, or whose features are not the
+    Raises NoBuild if nothing is published, ReleaseError if nothing is released, LogError without a log. A
+    model of no target is read, and not compared. A release that cannot be read, or whose features are not the
     published ones, pages. A failure of Evidently never changes the verdict, and is in it.
     """
-    from monitoring import pages
 
     published = OnlineRows.open(settings).current()
     build, moment = Build.open(settings, published.build), published.moment
@@ -118,9 +117,27 @@ def run(
         settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z",
     )
     if keep:
-        verdict = pages.write(settings, verdict, [s.model for s in readable], build) if html else verdict
+        if html:
+            verdict = _with_pages(settings, verdict, [store.model for store in readable], build)
         file = msgspec.json.format(msgspec.json.encode(_plain(verdict)))
         write_atomically(verdict.folder / "verdict.json", file)
+    return verdict
+
+
+def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
+    """Write Evidently's page, and ours, which says if the other failed."""
+    from monitoring import closer, report
+
+    page, error = verdict.folder / "report.html", None
+    nearer: Path | None = verdict.folder / "evidently.html"
+    try:
+        closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
+    except closer.PageError as failed:
+        nearer, error = None, str(failed)
+    except Exception as failed:  # whatever it is: it is in the verdict, and must not stand in its way
+        nearer, error = None, f"{type(failed).__name__}: {failed}"
+    verdict = replace(verdict, page=page, closer=nearer, page_error=error)
+    write_atomically(page, report.page(verdict).encode())
     return verdict
 
 
@@ -173,7 +190,7 @@ def _asked(check: Check, seen: Evidence) -> Finding:
 
 
 def _finding(subject: str, check: Check, reading: Reading) -> Finding:
-    """A fault of the log's tables is one topic, in whatever releases it shows; else each release is its own."""
+    """A fault of the log's tables is one topic in all releases that it shows in; else each is its own."""
     topic = reading.topic or ("freshness" if check.name == "freshness" else subject)
     return Finding(
         subject=subject,
