@@ -5,10 +5,9 @@ trial in half-splits (PROPENSITY_SPLITS, 50). With PROPENSITY_BENCH_CACHE, a fol
 earlier one of the same recipe stopped.
 """
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from scipy.stats import binom
 
 from benchmarks import decisions_hillstrom
 from benchmarks.decisions_worlds import KINDS, ROWS, Kind, world
-from benchmarks.measure import stated
+from benchmarks.measure import kept, stated
 from training.uplift import RECIPE, fit
 from training.uplift_estimates import Estimate
 
@@ -29,27 +28,13 @@ def figures() -> Iterator[dict[str, Any]]:
     worlds = int(os.environ.get("PROPENSITY_WORLDS", WORLDS))
     splits = int(os.environ.get("PROPENSITY_SPLITS", SPLITS))
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(os.environ.get("PROPENSITY_BENCH_CACHE", folder)) / f"decisions-{RECIPE}.jsonl"
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        path = Path(os.environ.get("PROPENSITY_BENCH_CACHE", folder)) / f"decisions-{RECIPE}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
         wanted = [(kind, seed) for seed in range(worlds) for kind in KINDS]
-        yield from _of_worlds(_kept(kept, wanted, _tried))
+        yield from _of_worlds(kept(path, wanted, _tried))
         halves = [("hillstrom", seed) for seed in range(splits)]
-        rows = _kept(kept, halves, lambda _, seed: decisions_hillstrom.tried(seed))
+        rows = kept(path, halves, lambda _, seed: decisions_hillstrom.tried(seed))
         yield from decisions_hillstrom.figures(list(rows.values()))
-
-
-def _kept(
-    path: Path, wanted: list[tuple[Any, int]], tried: Callable[[Any, int], dict[str, Any]]
-) -> dict[tuple[str, int], dict[str, Any]]:
-    """What each wanted trial showed, from the file or by trying it, a line each."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    found = {(row["kind"], row["seed"]): row for row in map(json.loads, lines)}
-    for kind, seed in wanted:
-        if (kind, seed) not in found:
-            row = found[kind, seed] = {"kind": kind, "seed": seed, **tried(kind, seed)}
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-    return {key: found[key] for key in wanted}
 
 
 def _tried(kind: Kind, seed: int) -> dict[str, Any]:

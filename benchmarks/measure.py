@@ -1,5 +1,6 @@
 """How a figure is taken: both sides in turn, several times, medians."""
 
+import json
 import socket
 import statistics
 import subprocess
@@ -113,3 +114,17 @@ def _answers(client: Any) -> bool:
         return bool(client.ping())
     except redis.ConnectionError:
         return False
+
+
+def kept(
+    path: Path, wanted: list[tuple[Any, int]], tried: Callable[[Any, int], dict[str, Any]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """What each wanted trial (kind, seed) showed, from the file or by trying it, a line each: a run goes on."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    found = {(row["kind"], row["seed"]): row for row in map(json.loads, lines)}
+    for kind, seed in wanted:
+        if (kind, seed) not in found:
+            row = found[kind, seed] = {"kind": kind, "seed": seed, **tried(kind, seed)}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+    return {key: found[key] for key in wanted}

@@ -71,7 +71,7 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
     accepted = values.copy()
-    z, limits, excess, expected = np.full((4, days, figures), np.nan)
+    over, excess, expected = np.full((3, days, figures), np.nan)  # over: in limits, of each day
     reference = np.full(figures, np.nan)
     standing = np.zeros(figures, np.int64)  # days for which a figure has stood out
     sigma = limit = np.full(figures, np.nan)
@@ -88,10 +88,11 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
             if day % 7 == 0 or np.isnan(limit).all():
                 sigma, limit = _limits(usual, unlearned, since, day)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
-            z[day] = (usual[day] - same) / spread
-            limits[day] = np.maximum(limit, least[day] / spread)
+            # An occasion that does not do what it did before is no news: only what moves is.
+            moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
+            over[day] = moved / spread / np.maximum(limit, least[day] / spread)
             if not calendar.first[day]:
-                excess[day] = _excess(z[day - 2 : day + 1] / limits[day])
+                excess[day] = _excess(over[day - 2 : day + 1])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
@@ -104,12 +105,12 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
     return Judged(excess, expected, values)
 
 
-def _excess(z: Float64) -> Float64:
+def _excess(over: Float64) -> Float64:
     """[3, figures], of three days in limits -> [figures]: two of three of one sign, or one far beyond."""
-    known = np.nan_to_num(z)
+    known = np.nan_to_num(over)
     up, down = _second(*np.maximum(known, 0)), _second(*np.maximum(-known, 0))
     one, two = known[-1] / ALONE, np.where(up >= down, up, -down)
-    return np.where(np.isnan(z[-1]), np.nan, np.where(np.abs(one) > np.abs(two), one, two))
+    return np.where(np.isnan(over[-1]), np.nan, np.where(np.abs(one) > np.abs(two), one, two))
 
 
 def _second(a: Float64, b: Float64, c: Float64) -> Float64:

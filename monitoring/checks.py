@@ -183,7 +183,7 @@ def _separable(evidence: Evidence) -> Reading:
             words=Words("not judged yet: fewer than four weeks to compare", "暂不判断：可比较的周数不足四周"),
         )
     centre = float(np.median(found.usual))
-    limit = max(0.03, 2 * max(abs(value - centre) for value in found.usual))
+    limit = max(0.03, 4 / found.rows**0.5, 2 * max(abs(value - centre) for value in found.usual))
     value = (found.now - centre) / limit
     words = Words(
         f"this week's customers are told from last week's with AUC {found.now:.3f}; usually {centre:.3f}",
@@ -393,8 +393,9 @@ CHECKS: tuple[Check, ...] = (
         words=Words("Features that no longer belong together", "特征之间的关系改变"),
         warning=1,
         page=2,
-        reason="the limit is twice the most that the last weeks differed by, and an AUC .03 above theirs: "
-        "another week of the same shop; twice that is rows joined to the wrong customers",
+        reason="the limit is twice the most that the last weeks differed by, .03 of AUC, and ten times the "
+        "chance of so few customers: another week of the same shop; twice that is rows joined to the wrong "
+        "customers",
         measure=_separable,
         advice=Words(
             "If no single feature moved, rows were joined to the wrong customers: check the ids of the "

@@ -43,8 +43,8 @@ def measure(profiles: Profiles, training: tuple[int, int], full_from: Int64, las
 
     full_from: [columns], the day from which a column's window lies within the log; before it, it grows.
     """
-    counts = _grouped(profiles)
-    days = profiles.days
+    needed = ((profiles.days >= training[0]) & (profiles.days <= training[1])) | (profiles.days > last - WEEK)
+    days, counts = profiles.days[needed], _grouped(profiles, needed)
     now = counts[(days > last - WEEK) & (days <= last)].sum(axis=0)
     weeks = [
         (start, counts[(days >= start) & (days < start + WEEK)].sum(axis=0))
@@ -80,15 +80,16 @@ def psi(reference: Int64, current: Int64) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def _grouped(profiles: Profiles) -> Int64:
+def _grouped(profiles: Profiles, needed: Bool) -> Int64:
     """[days, columns, groups]: GROUPS of the bins, above all of them, and unknown."""
-    days, columns, bins = profiles.counts.shape
+    counts = profiles.counts[needed]
+    days, columns, bins = counts.shape
     found = np.zeros((days, columns, GROUPS + 2), np.int64)
     for column, reference in enumerate(profiles.reference.counts):
         below = np.cumsum(reference) - reference
         group = np.minimum(below * GROUPS // max(1, reference.sum()), GROUPS - 1)
         group[bins - 1] = GROUPS
         starts = np.flatnonzero(np.diff(group, prepend=-1))
-        found[:, column, group[starts]] = np.add.reduceat(profiles.counts[:, column], starts, axis=1)
-    found[:, :, GROUPS + 1] = profiles.nulls
+        found[:, column, group[starts]] = np.add.reduceat(counts[:, column], starts, axis=1)
+    found[:, :, GROUPS + 1] = profiles.nulls[needed]
     return found

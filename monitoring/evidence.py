@@ -31,6 +31,7 @@ class Separable:
 
     now: float
     usual: tuple[float, ...]
+    rows: int  # customers of this week
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ class ShopEvidence:
     occasions: Occasions
 
 
-def of_shop(log: Log, shop: Shop, moment: datetime, occasions: Occasions) -> ShopEvidence:
+def of_shop(log: Log, shop: Shop, moment: datetime, occasions: Occasions, days: int = DAYS) -> ShopEvidence:
     """What the tables received on the days that are over at the moment."""
     last = day_of(moment) - 1
-    first = max(day_of(log.starts_at), last - DAYS)
+    first = max(day_of(log.starts_at), last - days)
     tables = received.daily(log, shop, first, last)
     return ShopEvidence(moment, panels.of_received(tables, occasions), occasions)
 
@@ -110,8 +111,8 @@ def of_release(
         stale_after=settings.stale_after,
         expire_after=settings.expire_after,
         panel=panel,
-        drift=_drift(profiles, card, declared, starts, moment),
-        separable=_separable(store, build, log, shop, declared, moment),
+        drift=drift_of(profiles, card, declared, starts, day_of(moment)),
+        separable=_separable(store, build, log, shop, declared, moment, int(profiles.rows[-1])),
         faulty=tables_at_fault,
     )
 
@@ -126,18 +127,25 @@ def tables_of(name: str, declared: Mapping[str, Feature]) -> frozenset[str]:
     return frozenset().union(*(tables_of(other, declared) for other in feature.inputs))
 
 
-def _drift(
-    profiles: Profiles, card: ModelCard, declared: Mapping[str, Feature], starts: int, moment: datetime
+def drift_of(
+    profiles: Profiles, card: ModelCard, declared: Mapping[str, Feature], starts: int, day: int
 ) -> drift.Drift:
+    """How far the week up to a day is from the release's training; starts: the log's first day."""
     longest = max((panels.reach(f.name, declared) for f in card.features), default=timedelta(0))
     reaches = [longest if n == PROBABILITY else panels.reach(n, declared) for n in profiles.columns]
     full = np.array([starts + reach // DAY for reach in reaches], np.int64)
     window = (day_of(card.trained_on.start), day_of(card.trained_on.end))
-    return drift.measure(profiles, window, full, day_of(moment))
+    return drift.measure(profiles, window, full, day)
 
 
 def _separable(
-    store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature], moment: datetime
+    store: Store,
+    build: Build,
+    log: Log,
+    shop: Shop,
+    declared: Mapping[str, Feature],
+    moment: datetime,
+    rows: int,
 ) -> Separable | None:
     """Today against a week ago; and each earlier week against the one before, kept from run to run."""
     path = store.folder / "separable.json"
@@ -154,19 +162,19 @@ def _separable(
         if not kept.columns:
             pairs |= {wanted[2], wanted[2] - 7}
         needed = sorted(m for m in moments if day_of(m) in pairs)
-        rows = {
+        seen = {
             day_of(m): matrix(store.model, table)[:, :-1]
             for m, table in rows_of(build, log, shop, declared, [store], needed)
         }
-        columns = list(kept.columns) or joint.steady(rows[wanted[2] - 7], rows[wanted[2]])
+        columns = list(kept.columns) or joint.steady(seen[wanted[2] - 7], seen[wanted[2]])
         for day in lacking:
-            if day in rows and day - 7 in rows:
-                kept.auc[day] = joint.separable(rows[day - 7][:, columns], rows[day][:, columns])
+            if day in seen and day - 7 in seen:
+                kept.auc[day] = joint.separable(seen[day - 7][:, columns], seen[day][:, columns])
         kept = _Weeks(tuple(columns), kept.auc)
         write_atomically(path, msgspec.json.encode(kept))
     today = kept.auc.get(day_of(moment), float("nan"))
     usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
-    return Separable(today, usual) if np.isfinite(today) else None
+    return Separable(today, usual, rows) if np.isfinite(today) else None
 
 
 class _Weeks(msgspec.Struct, frozen=True):

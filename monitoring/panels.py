@@ -92,6 +92,15 @@ class Panel:
             _EPOCH + timedelta(days=self.first + start),
         )
 
+    def until(self, place: int) -> "Panel":
+        """The same up to and with the day at a place: what was known then."""
+        judged = Judged(
+            self.judged.excess[: place + 1],
+            self.judged.expected[: place + 1],
+            self.judged.values[: place + 1],
+        )
+        return Panel(self.first, self.subjects, self.native[: place + 1], judged)
+
     def nearest(self, place: int = -1, kinds: Sequence[str] = ()) -> float:
         """How near the nearest figure of those kinds is to its limit; nan where none could be judged."""
         excess = np.abs(self.judged.excess[place, self.columns(kinds)])

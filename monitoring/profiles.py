@@ -11,7 +11,7 @@ megabytes. A day is counted once; a run that was cut short goes on where it stop
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -71,6 +71,24 @@ class Profiles:
             self.news[place],
             self.sums[place],
         )
+
+    def until(self, day: int) -> "Profiles":
+        """The days up to and with that one."""
+        keep = int(np.searchsorted(self.days, day, side="right"))
+        cut = {name: getattr(self, name)[:keep] for name in _DAILY}
+        return replace(self, **cut)
+
+    def replaced(self, day: int, seen: Histograms) -> "Profiles":
+        """The same, with another day's histograms in place of that day's."""
+        place = int(np.searchsorted(self.days, day))
+        changed = {}
+        for name in _DAILY[1:]:
+            changed[name] = getattr(self, name).copy()
+            changed[name][place] = getattr(seen, name)
+        return replace(self, **changed)
+
+
+_DAILY = ("days", "rows", "counts", "nulls", "news", "zeros", "sums")
 
 
 class Store:
@@ -266,7 +284,7 @@ def _tables(
             yield moment, build.read(moment, sorted(names))
     others = [moment for moment in moments if moment not in built and moment <= log.complete_until]
     if others:
-        yield from engine.compute(log, shop, _with_inputs(declared, names), others)
+        yield from engine.compute(log, shop, with_inputs(declared, names), others)
 
 
 def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature]) -> Edges:
@@ -286,7 +304,8 @@ def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[s
     return store.keep_reference(np.asfortranarray(values[:: max(1, -(-len(values) // REFERENCE_ROWS))]))
 
 
-def _with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:
+def with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:
+    """The features of those names, and all that they are computed from."""
     found: dict[str, Feature] = {}
 
     def take(name: str) -> None:

@@ -1,0 +1,43 @@
+"""Does the monitoring stay silent in a normal quarter, and speak when something is wrong?
+
+Simulated shops in which nothing is wrong (PROPENSITY_WORLDS, by default 10) and in which features shift, twenty
+planted faults, the real Online Retail year, concept drift, and what a day costs beside Evidently. With
+PROPENSITY_BENCH_CACHE, a folder, a run goes on where an earlier one stopped.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import monitoring_worlds
+from benchmarks.measure import kept, stated
+
+WORLDS = 10
+RECIPE = 1  # raise whenever checks would judge the same days otherwise
+
+
+def figures() -> Iterator[dict[str, Any]]:
+    """The worlds first."""
+    worlds = int(os.environ.get("PROPENSITY_WORLDS", WORLDS))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(os.environ.get("PROPENSITY_BENCH_CACHE", folder)) / f"monitoring-{RECIPE}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wanted = [("quiet", seed) for seed in range(1, worlds + 1)]
+        rows = [*kept(path, wanted, lambda _, seed: monitoring_worlds.tried(seed)).values()]
+    quarters = sum(row["quarters"] for row in rows)
+
+    def a_quarter(name: str) -> float:
+        return float(sum(row[name] for row in rows) / quarters)
+
+    of = f"{len(rows)} simulated shops, 2 years each, all checks of one model and the shop"
+    yield stated(f"false episodes a quarter, {of}", a_quarter("episodes"), "", None, 0, 0.3, most=True)
+    yield stated(
+        "the same with two events missing from the calendar",
+        a_quarter("episodes_without"), "", None, 0, 0.6, most=True,
+    )  # fmt: skip
+    yield stated("`name this event` a quarter", a_quarter("tasks"), "", None, 0, None)
+    yield stated("the same with two events missing", a_quarter("tasks_without"), "", None, 0, None)
+    found = sum(row["found"] for row in rows) / sum(row["planted"] for row in rows)
+    yield stated("shifts of .25 sd in three features found within 7 days", found, "of all", None, found, 0.9)
