@@ -119,7 +119,7 @@ def _answers(client: Any) -> bool:
 def kept(
     path: Path, wanted: list[tuple[Any, int]], tried: Callable[[Any, int], dict[str, Any]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """What each wanted trial (kind, seed) showed, from the file or by trying it, a line each: a run goes on."""
+    """What each wanted trial (kind, seed) showed, from the file, a line each, or by trying it."""
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     found = {(row["kind"], row["seed"]): row for row in map(json.loads, lines)}
     for kind, seed in wanted:

@@ -1,7 +1,7 @@
 """Does the monitoring stay silent in a normal quarter, and speak when something is wrong?
 
-Simulated shops in which nothing is wrong (PROPENSITY_WORLDS, by default 10) and in which features shift, twenty
-planted faults, the real Online Retail year, concept drift, and what a day costs beside Evidently. With
+Simulated shops in which nothing is wrong (PROPENSITY_WORLDS, by default 10) and in which features shift,
+twenty planted faults, the real Online Retail year, concept drift, and what a day costs beside Evidently. With
 PROPENSITY_BENCH_CACHE, a folder, a run goes on where an earlier one stopped.
 """
 
@@ -28,16 +28,14 @@ def figures() -> Iterator[dict[str, Any]]:
         rows = [*kept(path, wanted, lambda _, seed: monitoring_worlds.tried(seed)).values()]
     quarters = sum(row["quarters"] for row in rows)
 
-    def a_quarter(name: str) -> float:
-        return float(sum(row[name] for row in rows) / quarters)
+    def a_quarter(name: str, text: str, most: float | None) -> dict[str, Any]:
+        value = float(sum(row[name] for row in rows) / quarters)
+        return stated(text, value, "a quarter", None, value, most, most=True)
 
     of = f"{len(rows)} simulated shops, 2 years each, all checks of one model and the shop"
-    yield stated(f"false episodes a quarter, {of}", a_quarter("episodes"), "", None, 0, 0.3, most=True)
-    yield stated(
-        "the same with two events missing from the calendar",
-        a_quarter("episodes_without"), "", None, 0, 0.6, most=True,
-    )  # fmt: skip
-    yield stated("`name this event` a quarter", a_quarter("tasks"), "", None, 0, None)
-    yield stated("the same with two events missing", a_quarter("tasks_without"), "", None, 0, None)
+    yield a_quarter("episodes", f"false episodes, {of}", 0.3)
+    yield a_quarter("episodes_without", "false episodes, two events missing from the calendar", 0.6)
+    yield a_quarter("tasks", "tasks to name an event", None)
+    yield a_quarter("tasks_without", "tasks to name an event, two missing from the calendar", None)
     found = sum(row["found"] for row in rows) / sum(row["planted"] for row in rows)
     yield stated("shifts of .25 sd in three features found within 7 days", found, "of all", None, found, 0.9)
