@@ -49,7 +49,8 @@ class Settings:
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
     hook_secrets: client -> what signs the events that are pushed to it (PROPENSITY_HOOK_SECRETS,
                   "crm:whsec_...,crm:whsec_..."; while a secret is changed, a client has two)
-    sink_secrets: sink of alerts -> its key, token or password (PROPENSITY_SINK_<NAME>, as PROPENSITY_SINK_GROUP)
+    sink_secrets: sink of alerts -> its key, token or password (PROPENSITY_SINK_<NAME>; of the sink `group`:
+                  PROPENSITY_SINK_GROUP)
     durability:   what an acknowledged record outlives: "process", its end, however it comes; "power", that of
                   the machine too, at the price of an fsync (PROPENSITY_DURABILITY, process)
     """
