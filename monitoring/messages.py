@@ -158,7 +158,7 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
     taken = sorted({one.acknowledged_by for one in of.alerts if one.acknowledged_by})
     yield from line("acknowledged by", "已认领", _plain(", ".join(taken)))
     if not over and not taken:
-        yield from line("acknowledge", "认领", of.acknowledge)
+        yield from line("acknowledge", "认领", _plain(of.acknowledge))
     yield from line("runbook", "处理手册", of.runbook)
     yield from line("report", "报告", of.report)
     yield from line("as of", "截至", f"{of.as_of:%Y-%m-%d %H:%M} UTC")

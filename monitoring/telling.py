@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import isnan
+from shlex import quote
 from typing import Any
 
 from msgspec import to_builtins
@@ -73,14 +74,14 @@ def _composed(
     news = sorted(news, key=lambda one: order(one[0]))
     episodes = [one for one, _ in news]
     kind = min((what for _, what in news), key=_URGENT.index)
-    worst = episodes[0]
+    worst, topic = episodes[0], episodes[0].topic
     listed = tuple(_told(one, what) for one, what in news[:LISTED])
     more = len(episodes) - len(listed)
     owner = ESCALATION if kind == "escalation" else worst.finding.owner
     return Telling(
         kind=kind,
         severity=worst.severity,
-        topic=worst.topic,
+        topic=topic,
         shop=routes.shop,
         as_of=moment,
         title=messages.title(kind, worst.severity, listed, more),
@@ -93,7 +94,7 @@ def _composed(
         cause=Said.of(next((one.finding.cause for one in episodes if one.finding.cause), None)),
         contributors=_shares(episodes),
         action=Said.of(next((one.finding.advice for one in episodes if one.finding.advice), None)),
-        acknowledge=f"propensity monitor ack '{worst.fingerprint if len(episodes) == 1 else worst.topic}'",
+        acknowledge=f"propensity monitor ack {quote(worst.fingerprint if len(episodes) == 1 else topic)}",
         runbook=_runbook(routes, worst.finding.check),
         report=report,
     )

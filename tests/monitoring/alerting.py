@@ -206,10 +206,13 @@ def mailing(fake: FakeMail) -> Iterator[FakeMail]:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            conversation = _Conversation(self, fake)
             try:
-                _Conversation(self, fake).run()
+                conversation.run()
             except OSError:
                 pass  # the sender hung up
+            finally:
+                conversation.close()
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -233,6 +236,12 @@ class _Conversation:
                 return
             getattr(self, verb.upper(), self._unknown)(rest)
 
+    def close(self) -> None:
+        if self._secure:  # what was wrapped is not the handler's any more
+            self._in.close()
+            self._out.close()
+            self._socket.close()
+
     def _say(self, *lines: str) -> None:
         *before, last = lines
         for line in before:
@@ -255,8 +264,8 @@ class _Conversation:
         self._say("220 go on")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._fake.tls)
-        wrapped = context.wrap_socket(self._socket, server_side=True)
-        self._in, self._out, self._secure = wrapped.makefile("rb"), wrapped.makefile("wb"), True
+        self._socket = context.wrap_socket(self._socket, server_side=True)
+        self._in, self._out, self._secure = self._socket.makefile("rb"), self._socket.makefile("wb"), True
 
     def AUTH(self, rest: str) -> None:
         _, name, password = base64.b64decode(rest.split()[1]).decode().split("\0")
