@@ -1,4 +1,4 @@
-"""A home whose monitoring finds what a test says, day by day; and fake sinks that hold to the real formats."""
+"""A home whose monitoring finds what a test says; and fake sinks that hold to the real formats."""
 
 import base64
 import json
@@ -56,7 +56,8 @@ def found(
         subject=subject, check=check, status=status or by_value, value=value, limit=limit,
         words=Words(f"{check} is at {value:g}", f"{check}为{value:g}"), owner=owner,
         topic=topic or f"{subject} {check}",
-        contributors=tuple(Contributor(name, Words("", ""), excess) for name, excess in contributors), **others,
+        contributors=tuple(Contributor(name, Words("", ""), excess) for name, excess in contributors),
+        **others,
     )  # fmt: skip
 
 
@@ -70,7 +71,11 @@ class Days:
         with (shop / "shop.toml").open("a", encoding="utf-8") as file:
             file.write(shop_toml)
         self.settings = replace(
-            Settings(), home=folder / "home", shop=shop, as_of=MONDAY, sink_secrets=secrets or {"hook": SECRET}
+            Settings(),
+            home=folder / "home",
+            shop=shop,
+            as_of=MONDAY,
+            sink_secrets=secrets or {"hook": SECRET},
         )
         self.now = MONDAY
 
@@ -105,7 +110,7 @@ def said(taken: Taken) -> list[tuple[str, str, list[str]]]:
 
 @dataclass
 class Http:
-    """What came to a server: (path with its query, headers, body). answers: the next ones, status and body."""
+    """What came to a server: (path with query, headers, body). answers: the next ones, status and body."""
 
     port: int = 0
     came: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -309,5 +314,3 @@ def _threaded(server: socketserver.BaseServer) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-

@@ -75,8 +75,8 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
             "owner": "data", "owner_name": "Data team", "since": "2017-12-30",
             "alerts": [{
                 "alert": "churn_28d|features", "subject": "churn_28d", "check": "features", "news": "firing",
-                "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"}, "value": 2.5,
-                "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "",
+                "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"},
+                "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "",
             }],
             "more": 0, "going_on": 0, "cause": {"en": "no orders", "zh": "无订单"},
             "contributors": [
@@ -115,7 +115,11 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
         days.day(*(found(f"m{n}", "nulls", 0.1, topic=OUTAGE) for n in range(2)), found("m2", "nulls", last))
     assert came(hook) == [("firing", OUTAGE), ("resolved", OUTAGE)]
     assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more"
-    assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {"m0|nulls", "m1|nulls", "m2|nulls"}
+    assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {
+        "m0|nulls",
+        "m1|nulls",
+        "m2|nulls",
+    }
 
 
 def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_taken(
@@ -328,7 +332,7 @@ def test_a_damaged_state_says_what_to_do(days: Days) -> None:
         ('[[sinks]]\nname = "A b"\nkind = "wecom"\n', "PROPENSITY_SINK_<NAME>"),
         ('[[sinks]]\nname = "a"\nkind = "wecom"\nkey = "secret-1"\n', "a secret has no place in a file"),
         ('[[sinks]]\nname = "a"\nkind = "wecom"\nurl = "ftp://x"\n', "is no address to send to"),
-        ('[[sinks]]\nname = "a"\nkind = "webhook"\nurl = "https://u:secret-1@x"\n', "is no address to send to"),
+        ('[[sinks]]\nname = "a"\nkind = "webhook"\nurl = "https://u:secret-1@x"\n', "is no address"),
         ('[[sinks]]\nname = "a"\nkind = "wecom"\nowners = ["datas"]\n', "sinks[1].owners"),
         ('[[sinks]]\nname = "a"\nkind = "mail"\nhost = "h"\nfrom = "x"\nto = "a@b"\n', "sinks[1].from"),
         ('[[sinks]]\nname = "a"\nkind = "mail"\nhost = "h"\nfrom = "a@b"\nto = "a@b"\nstarttls = false\n'

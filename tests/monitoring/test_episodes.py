@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from monitoring.episodes import UNJUDGED, Ack, Episode, News, advance, having_told, to_tell
 
 WEEK = timedelta(days=7)
-Seen = float | None  # value of a day with limit 1: from 2 on a page; nan: not to be judged; None: not looked at
+Seen = (
+    float | None
+)  # value of a day with limit 1: from 2 on a page; nan: not to be judged; None: not looked at
 
 
 class Alert:
@@ -207,5 +209,3 @@ def test_counted_news_name_each_day_once() -> None:
     alert = Alert()
     told = alert.days(1.2, 2.5, *[2.5] * 20)
     assert Counter(one for _, one in told) == {"firing": 1, "worse": 1, "reminder": 2}
-
-

@@ -1,4 +1,4 @@
-"""Each sink speaks as the real one wants to be spoken to; what does not arrive says why, and tells no secret."""
+"""Each sink speaks as the real one wants it; what does not arrive says why, and tells no secret."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,7 +6,19 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from alerting import KEY, SECRET, WEBHOOK, Days, FakeMail, FakeWeCom, SignedHttp, found, mailing, said, serving
+from alerting import (
+    KEY,
+    SECRET,
+    WEBHOOK,
+    Days,
+    FakeMail,
+    FakeWeCom,
+    SignedHttp,
+    found,
+    mailing,
+    said,
+    serving,
+)
 
 from features.words import Words
 
@@ -158,7 +170,9 @@ def test_another_server_in_its_place_is_no_delivery(tmp_path: Path, robot: FakeW
 
 def test_an_e_mail_has_text_and_html_in_both_languages(tmp_path: Path, smtp: FakeMail) -> None:
     days = Days(tmp_path, MAIL.format(port=smtp.port, starttls="false"), {"other": "x"})
-    days.day(found(value=2.5, advice=Words("train <again>", "重新训练")), report="https://ops.example.com/r.html")
+    days.day(
+        found(value=2.5, advice=Words("train <again>", "重新训练")), report="https://ops.example.com/r.html"
+    )
     assert smtp.to() == ["ops@example.com", "lead@example.com"]
     _, message = smtp.came[0]
     assert message["subject"] == "【告警】churn_28d：features为2.5 / [PAGE] churn_28d: features is at 2.5"
@@ -215,13 +229,11 @@ def test_a_message_over_the_limit_of_the_server_is_dead_and_holds_up_no_other(
     assert "mail: 0 wait, 2 dead" in days.day(found("a", value=2.5), found("b", value=2.5)).words.en
 
 
-def test_starttls_and_the_password_over_it_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_starttls_and_the_password_over_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password over an open line belongs to everybody."""
     certificate = tmp_path / "server.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{tmp_path / 'key.pem'}",
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{tmp_path / 'key.pem'}",
                "-out", f"{tmp_path / 'cert.pem'}"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     certificate.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "cert.pem").read_text())
@@ -246,7 +258,9 @@ def test_starttls_and_the_password_over_it_alone(
 def test_a_webhook_is_signed_with_both_secrets_while_they_change(tmp_path: Path) -> None:
     other = "whsec_" + "b3RoZXIg" * 5
     with serving(SignedHttp()) as hook:
-        Days(tmp_path / "a", WEBHOOK.format(port=hook.port), {"hook": f"{other}, {SECRET}"}).day(found(value=2.5))
+        Days(tmp_path / "a", WEBHOOK.format(port=hook.port), {"hook": f"{other}, {SECRET}"}).day(
+            found(value=2.5)
+        )
         assert len(hook.came) == 1
         wrong = Days(tmp_path / "b", WEBHOOK.format(port=hook.port), {"hook": other})
         assert "it answered 401: look at its secret" in wrong.day(found("b", value=2.5)).words.en
@@ -271,5 +285,3 @@ def test_all_news_of_a_run_reach_a_sink_worst_first(tmp_path: Path, robot: FakeW
     taken = days.day(found("a", value=1.2), found("b", value=2.5))
     assert [topic for _, topic, _ in said(taken)] == ["b features", "a features"]
     assert "[PAGE] b" in robot.contents()[0]
-
-
