@@ -21,8 +21,10 @@ from monitoring.sinks import Sink
 from monitoring.sinks.letters import Letter, NotDeliveredError
 from serving.webhooks import Patience
 
-TRIES = 12
-PATIENCE = Patience(first=60, factor=3, longest=6 * 3600)  # a day and a half until a message is dead
+TRIES = 24
+PATIENCE = Patience(
+    first=60, factor=3, longest=6 * 3600
+)  # three days and more until a message is dead: a weekend
 _MINUTE = timedelta(minutes=1)
 report = logging.getLogger("propensity.monitoring")
 
@@ -117,7 +119,8 @@ def _failed(
     wait = patience.after(tries) if error.counted else timedelta(0)
     again = clock() + max(wait, error.wait or timedelta(0))
     _note(store, sink, sequence, "dead" if dead else "waiting", tries, again, str(error), error.rest)
-    report.warning("%s: a message did not arrive (%s), try %d%s", sink, error, tries, ": it is dead" * dead)
+    level = logging.WARNING if dead else logging.INFO
+    report.log(level, "%s: a message did not arrive (%s), try %d%s", sink, error, tries, ": dead" * dead)
     return dead
 
 

@@ -17,7 +17,10 @@ from features.words import Words
 from monitoring.episodes import News, Severity
 
 Language = Literal["en", "zh"]
-LISTED = 10  # alerts of a message that are told one by one
+LISTED = 10  # alerts of a message that its data tell one by one
+_LABEL = "padding:2px 12px 2px 0;color:#666;vertical-align:top;white-space:nowrap"
+_TEXT = "padding:2px 0;overflow-wrap:anywhere"
+SHOWN = 3  # and its words
 TOLD = 3  # contributors that are told
 
 
@@ -127,19 +130,15 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
             yield Line(zh_ if zh else en, text)
 
     over = of.kind == "resolved"
-    if len(of.alerts) + of.more == 1:
-        yield from line(
-            "what", "情况", f"{of.alerts[0].check}{'：' if zh else ': '}{say(of.alerts[0].words)}"
-        )
+    apart = "：" if zh else ": "
+    several = len(of.alerts) + of.more > 1
+    for place, one in enumerate(of.alerts[:SHOWN]):
+        named = f"{one.subject} | {one.check}" if several else one.check
+        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(one.words), several)
+    if not several:
         yield from line("how much", "程度", _measured(of.alerts[0], zh))
-    else:
-        yield Line("以下各项" if zh else "what", f"{len(of.alerts) + of.more}")
-        for one in of.alerts:
-            yield Line(
-                "", _plain(f"{one.subject} | {one.check}{'：' if zh else ': '}") + say(one.words), True
-            )
-        if of.more:
-            yield Line("", f"另有{of.more}项" if zh else f"and {of.more} more", True)
+    elif left := max(len(of.alerts) - SHOWN, 0) + of.more:
+        yield Line("", f"另有{left}项" if zh else f"and {left} more", True)
     yield from line("since", "始于", f"{of.since}")
     if not over:
         yield from line("likely cause", "可能原因", say(of.cause))
@@ -148,7 +147,6 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
             over_by = share.excess or 0
             times = f"（为其上限的{over_by:.1f}倍）" if zh else f" ({over_by:.1f} x its limit)"
             said = say(share.words)
-            apart = "：" if zh else ": "
             yield Line(label, _plain(share.name) + (f"{apart}{said}" if said else "") + times, True)
         yield from line("do", "建议", say(of.action))
     if of.going_on:
@@ -167,7 +165,7 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
 def text(of: Telling, languages: Sequence[Language]) -> str:
     """As plain text."""
     return "\n\n".join(
-        "\n".join([getattr(of.title, language), *(_texted(one) for one in lines(of, language))])
+        "\n".join([getattr(of.title, language), *(_texted(one, language) for one in lines(of, language))])
         for language in languages
     )
 
@@ -177,8 +175,8 @@ def page(of: Telling, languages: Sequence[Language]) -> str:
     parts = []
     for language in languages:
         rows = "".join(
-            f'<tr><td style="padding:2px 12px 2px 0;color:#666;vertical-align:top">{escape(one.label)}</td>'
-            f'<td style="padding:2px 0">{_linked(one.text)}</td></tr>'
+            f'<tr><td style="{_LABEL}">{escape(one.label)}</td>'
+            f'<td style="{_TEXT}">{_linked(one.text)}</td></tr>'
             for one in lines(of, language)
         )
         heading = escape(getattr(of.title, language))
@@ -187,12 +185,15 @@ def page(of: Telling, languages: Sequence[Language]) -> str:
             f'<div lang="{code}"><h3 style="margin:16px 0 8px">{heading}</h3>'
             f'<table style="border-collapse:collapse">{rows}</table></div>'
         )
-    return f'<!doctype html><html><body style="font-family:sans-serif">{"".join(parts)}</body></html>'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    body = f'<body style="font-family:sans-serif;margin:8px">{"".join(parts)}</body>'
+    return f"<!doctype html><html><head>{head}</head>{body}</html>"
 
 
-def _texted(line: Line) -> str:
-    label = f"{line.label}: " if line.label else ""
-    return f"{label}{'- ' if line.item and not label else ''}{line.text}"
+def _texted(line: Line, language: Language) -> str:
+    if not line.label:
+        return f"- {line.text}"
+    return f"{line.label}{'：' if language == 'zh' else ': '}{line.text}"
 
 
 def _linked(said: str) -> str:

@@ -13,6 +13,7 @@ from features.words import Words
 from monitoring import alerts, delivery, operators, routes
 from monitoring.alert_store import AlertStore, Kept
 from monitoring.delivery import Standing
+from monitoring.messages import SEVERITIES
 from propensity.tables import console, say, table
 from serving import audit
 
@@ -61,8 +62,8 @@ def _row(kept: Kept, declared: routes.Routes, silences: list[int], language: str
     if silences:
         note = "; ".join(filter(None, (note, f"静默{silences[0]}" if zh else f"silence {silences[0]}")))
     return (
-        one.fingerprint, _tell(_STATES[one.state], language), one.severity, f"{one.since}",
-        _tell(one.finding.words, language), declared.parties[one.finding.owner].name, note,
+        one.fingerprint, _tell(_STATES[one.state], language), _tell(SEVERITIES[one.severity], language),
+        f"{one.since}", _tell(one.finding.words, language), declared.parties[one.finding.owner].name, note,
     )  # fmt: skip
 
 

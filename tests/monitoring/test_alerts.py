@@ -235,6 +235,7 @@ def test_what_is_tried_too_often_is_dead_kept_seen_and_sent_again_on_request(
     days: Days, hook: SignedHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that vanished would be an alert that never was."""
+    monkeypatch.setattr(delivery, "TRIES", 4)
     hook.answers = [(503, {})] * delivery.TRIES
     days.day(found("a", value=2.5))
     for _ in range(delivery.TRIES - 1):
@@ -287,12 +288,15 @@ def test_warnings_go_only_to_sinks_that_want_them_and_owners_have_their_own(tmp_
         assert [body["subject"] for body in hook.bodies()] == ["b features"]
 
 
-def test_a_sink_without_its_secret_says_which_variable_and_uses_up_no_tries(tmp_path: Path) -> None:
+def test_a_sink_without_its_secret_says_which_variable_and_uses_up_no_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(SignedHttp()) as hook:
         days = Days(tmp_path, WEBHOOK.format(port=hook.port), {"other": "x"})
         taken = days.day(found(value=2.5))
         assert "PROPENSITY_SINK_HOOK is not set" in taken.words.en
-        for _ in range(delivery.TRIES + 1):
+        monkeypatch.setattr(delivery, "TRIES", 2)
+        for _ in range(3):
             days.run("send")
         assert days.run("alerts", "--dead").exit_code == 0
         days.settings = replace(days.settings, sink_secrets={"hook": SECRET})
@@ -301,7 +305,7 @@ def test_a_sink_without_its_secret_says_which_variable_and_uses_up_no_tries(tmp_
 
 
 def test_quiet_days_say_nothing_and_exit_with_0(days: Days, hook: SignedHttp) -> None:
-    for _ in range(30):
+    for _ in range(10):
         days.day(found(value=0.3), found("orders", "indicators", nan, status="ok"))
     assert hook.came == []
     listed = days.run("alerts")

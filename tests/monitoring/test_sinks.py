@@ -233,8 +233,8 @@ def test_starttls_and_the_password_over_it_alone(tmp_path: Path, monkeypatch: py
     """A password over an open line belongs to everybody."""
     certificate = tmp_path / "server.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{tmp_path / 'key.pem'}",
-               "-out", f"{tmp_path / 'cert.pem'}"]  # fmt: skip
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+               "-keyout", f"{tmp_path / 'key.pem'}", "-out", f"{tmp_path / 'cert.pem'}"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     certificate.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "cert.pem").read_text())
     with mailing(FakeMail(user=("propensity", "a-password"), tls=certificate)) as smtp:
