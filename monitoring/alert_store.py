@@ -27,7 +27,7 @@ from monitoring.silences import Silence
 
 KEPT = timedelta(days=400)  # a year, and what one compares it with
 _SCHEMA = """
-CREATE TABLE runs (moment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
+CREATE TABLE runs (moment INTEGER PRIMARY KEY, taken INTEGER NOT NULL, report TEXT NOT NULL);
 CREATE TABLE episodes (
   number INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL, state TEXT NOT NULL,
   told INTEGER NOT NULL, ended INTEGER, shown TEXT NOT NULL DEFAULT '',
@@ -54,10 +54,11 @@ PRAGMA user_version = 1;
 
 
 class Run(NamedTuple):
-    """A run. moment: that it judged. taken: when it ran last, by the machine's clock."""
+    """A run. moment: that it judged. taken: when it ran last, by the machine's clock. report: its page."""
 
     moment: datetime
     taken: datetime
+    report: str
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,13 @@ class AlertStore:
     def last(self) -> Run | None:
         """The last run that was taken."""
         with self.used():
-            row = self.db.execute("SELECT moment, taken FROM runs ORDER BY moment DESC LIMIT 1").fetchone()
-        return None if row is None else Run(from_us(row[0]), from_us(row[1]))
+            row = self.db.execute("SELECT * FROM runs ORDER BY moment DESC LIMIT 1").fetchone()
+        return None if row is None else Run(from_us(row[0]), from_us(row[1]), row[2])
 
-    def taken(self, moment: datetime) -> None:
+    def taken(self, moment: datetime, report: str) -> None:
         """Note a run."""
-        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (to_us(moment), to_us(clock())))
+        row = (to_us(moment), to_us(clock()), report)
+        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
 
     def current(self) -> list[Kept]:
         """Alerts that are not over, those whose end is yet to be told, and those that Alertmanager shows."""

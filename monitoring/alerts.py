@@ -66,7 +66,7 @@ def take(
             new = last is None or moment > last.moment
             messages = _run(store, routes, shop, _each(findings), moment, str(report)) if new else []
             if new or (last is not None and moment == last.moment):
-                store.taken(moment)
+                store.taken(moment, str(report))
         return _finish(settings, store, routes, moment, new, messages, send)
 
 
@@ -77,7 +77,8 @@ def resume(settings: Settings, moment: datetime) -> Taken:
         with store.writing():
             last = store.last()
             new = last is not None and moment > last.moment
-            messages = _tell(store, routes, store.current(), moment, "", ran=False) if new else []
+            page = last.report if last else ""
+            messages = _tell(store, routes, store.current(), moment, page, ran=False) if new else []
         return _finish(settings, store, routes, moment, new, messages, True)
 
 
@@ -147,7 +148,7 @@ def _tell(
     going_on = {one.episode.topic for one in after if one.episode.state == "firing" and one.episode.told}
     for place, one in enumerate(after):
         if one.untold and one.episode.topic not in going_on:  # the fault is over, not a part of it alone
-            news.append((one.episode, "resolved"))
+            news.append((one.episode, "closed" if one.episode.unjudged else "resolved"))
             after[place] = replace(one, untold=False)
     written = []
     for said in telling.compose(routes, [one.episode for one in after], news, moment, report):

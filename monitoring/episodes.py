@@ -18,7 +18,7 @@ from monitoring.findings import Finding
 
 State = Literal["pending", "firing", "resolved"]
 Severity = Literal["warning", "page"]
-News = Literal["firing", "worse", "reminder", "escalation", "resolved"]
+News = Literal["firing", "worse", "reminder", "escalation", "closed", "resolved"]
 CLEAR = 0.7  # of the limit
 CLEAR_DAYS = 2
 UNJUDGED = 14  # days without a verdict, after which an alert is closed: its model or check is gone
@@ -40,7 +40,7 @@ class Episode:
     began, fired, ended: moments of runs. bad: days on which it was, of those that its check counts. better,
     lower: days in a row on which it was clear, or less urgent than `severity`. judged: the last day with a
     verdict. told: when it was last, None: never. told_as: how urgent. paged: when it was first told as the
-    page that it is.
+    page that it is. unjudged: it was closed for want of a verdict.
     """
 
     fingerprint: str
@@ -59,6 +59,7 @@ class Episode:
     told_as: Severity | None = None
     paged: datetime | None = None
     escalated: bool = False
+    unjudged: bool = False
     ack: Ack | None = None
 
     @property
@@ -82,7 +83,8 @@ def advance(
     if finding is None or (finding.status == "ok" and isnan(finding.value)):
         if before is None or day - before.judged < timedelta(UNJUDGED):
             return before
-        return _over(before, moment)
+        over = _over(before, moment)
+        return over and replace(over, unjudged=True)
     if finding.status == "ok":
         return _good(before, finding, moment, day, wants)
     return _bad(before, finding, finding.status, moment, day, wants)

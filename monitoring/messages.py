@@ -97,8 +97,10 @@ HEADS: dict[News, Words] = {
     "worse": Words("worse than told before", "较此前通知已加重"),
     "reminder": Words("still on", "仍未恢复"),
     "escalation": Words("nobody acknowledged it", "无人认领"),
+    "closed": Words("closed, judged no more", "已不再判断，关闭"),
     "resolved": Words("over", "已恢复"),
 }
+OVER: tuple[News, ...] = ("closed", "resolved")
 SEVERITIES: dict[Severity, Words] = {"warning": Words("warning", "警告"), "page": Words("PAGE", "告警")}
 
 
@@ -106,13 +108,14 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int) -> 
     """One line: how urgent, of what, and what was seen; the worst speaks for all."""
     first, others = alerts[0], len(alerts) - 1 + more
     head, urgent = HEADS[kind], SEVERITIES[severity]
-    if kind == "resolved":
+    over = kind in OVER
+    if over:
         en, zh = head.en.upper(), head.zh
     else:
         en = f"{urgent.en}, {head.en}" if head.en else urgent.en
         zh = f"{urgent.zh}，{head.zh}" if head.zh else urgent.zh
     said_en, said_zh = f"{first.subject}: {first.words.en}", f"{first.subject}：{first.words.zh}"
-    if kind == "resolved":  # what it was is no longer so
+    if over:  # what it was is no longer so
         said_en, said_zh = f"{first.subject}, {first.check}", f"{first.subject}，{first.check}"
     and_en, and_zh = (f", and {others} more", f"，另有{others}项") if others else ("", "")
     return Said(_plain(f"[{en}] {said_en}{and_en}"), _plain(f"【{zh}】{said_zh}{and_zh}"))
@@ -129,7 +132,7 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
         if text:
             yield Line(zh_ if zh else en, text)
 
-    over = of.kind == "resolved"
+    over = of.kind in OVER
     apart = "：" if zh else ": "
     several = len(of.alerts) + of.more > 1
     for place, one in enumerate(of.alerts[:SHOWN]):

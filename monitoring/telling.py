@@ -30,7 +30,7 @@ from serving.problems import encode
 TYPE = "com.propensity.monitoring.alert"
 STATE = "state"  # kind of message that says which alerts fire
 _LABEL = 200  # characters of a label's value
-_URGENT: tuple[News, ...] = ("firing", "worse", "escalation", "reminder", "resolved")
+_URGENT: tuple[News, ...] = ("firing", "worse", "escalation", "reminder", "closed", "resolved")
 
 
 def order(episode: Episode) -> tuple[int, float, str]:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from urllib.parse import quote
 
 from features.toml import Entry
-from monitoring.messages import Language, Line, Telling, is_address, lines
+from monitoring.messages import OVER, Language, Line, Telling, is_address, lines
 from monitoring.sinks.http import address, post
 from monitoring.sinks.letters import Letter, NotDeliveredError, Party
 
@@ -90,7 +90,7 @@ def markdown(telling: Telling, languages: Sequence[Language], to: Party) -> str:
 
 def _marked(telling: Telling, language: Language) -> Iterator[str]:
     title = getattr(telling.title, language)
-    colour = "info" if telling.kind == "resolved" else _COLOURS[telling.severity]
+    colour = "info" if telling.kind in OVER else _COLOURS[telling.severity]
     yield f'**<font color="{colour}">{title}</font>**'
     for line in lines(telling, language):
         yield _line(line, language)

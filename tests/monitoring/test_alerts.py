@@ -156,6 +156,24 @@ def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook
     assert ("firing", "churn_28d features") in came(hook)[1:]
 
 
+def test_what_was_silenced_from_its_begin_to_its_end_is_told_of_never(days: Days, hook: SignedHttp) -> None:
+    """Who never read that it began is not to read that it is over."""
+    until = (MONDAY + timedelta(days=30)).isoformat()
+    days.run("silence", "features", "--until", until, "--reason", "r", "--by", "li")
+    for value in (2.5, 0.1, 0.1, 0.1):
+        days.day(found(value=value))
+    assert came(hook) == []
+    assert "nothing is on" in days.run("alerts").output
+
+
+def test_what_is_judged_no_more_is_closed_and_does_not_read_as_mended(days: Days, hook: SignedHttp) -> None:
+    days.day(found(value=1.5))
+    for _ in range(15):
+        days.day()
+    assert came(hook) == [("firing", "churn_28d features"), ("closed", "churn_28d features")]
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[CLOSED, JUDGED NO MORE] churn_28d, features"
+
+
 def test_a_silence_is_taken_back_and_must_say_why(days: Days, hook: SignedHttp) -> None:
     until = (MONDAY + timedelta(days=30)).isoformat()
     lacking = days.run("silence", "features", "--until", until, "--by", "li")
@@ -176,7 +194,7 @@ def test_a_page_that_nobody_acknowledges_escalates_and_one_that_is_does_not(
     days: Days, hook: SignedHttp
 ) -> None:
     for name in ("seen", "unseen"):
-        days.day(found(name, value=2.5, owner="data"), days=0.1)
+        days.day(found(name, value=2.5, owner="data"), days=0.1, report="https://ops.example.com/r.html")
     done = days.run("ack", "seen", "--by", "li", "--note", "on it")
     assert done.exit_code == 0, done.output
     days.now += timedelta(days=2)
@@ -185,6 +203,7 @@ def test_a_page_that_nobody_acknowledges_escalates_and_one_that_is_does_not(
     assert sent.exit_code == 0, sent.output
     assert came(hook)[2:] == [("escalation", "unseen features")]
     assert hook.bodies()[2]["data"]["owner_name"] == "Head of CRM"
+    assert hook.bodies()[2]["data"]["report"] == "https://ops.example.com/r.html"
     days.run("send")
     assert len(hook.came) == 3, "once"
     listed = days.run("alerts")
