@@ -1,183 +1,212 @@
-"""What a release was trained on, as profiles; and what the published snapshot looks like beside them."""
+"""What a daily figure should be, by its own past and the shop's calendar; and whether it is.
+
+A figure is compared with its mean a few days ago, less what its weekday, and the same occasion a year ago,
+moved it by: the *residual*. What is usual is learned from the figure's own quiet days, so that a figure that
+jumps with every campaign must jump further than one that never moves. A day stands out where residuals of the
+same sign are beyond the limit on two of three days, or one is far beyond. Days around an occasion allow for
+what it did before; days around the first of its kind are not judged. While a figure stands out its old level
+stays the reference, for at most FROZEN days: then it is what is normal now.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.compute.builds import Build
-from features.definitions import Feature
-from features.errors import FeatureMismatch, NoBuild
-from features.moments import DAY, iso
-from features.settings import Settings
-from monitoring.profiles import edges, profile, psi
-from serving.cards import ModelCard
-from serving.models import Model
+from monitoring.occasions import Occasions
 
-# Of a snapshot, evenly over its customers: it adds noise of .001 to a PSI, a hundredth of a limit.
-SAMPLE = 20_000
-# A PSI below this moves no decision: the convention since credit scoring ("no significant change").
-FLOOR = 0.1
-# Above the most unusual of some 30 training moments: seasons that training saw are no news. Without the
-# margin one of 30 quiet snapshots would be a new record by chance.
-MARGIN = 1.25
-FEWEST = 4  # moments without which nothing can be said of what is usual
-Number = TypeVar("Number", bound=np.generic)
-LONGEST = 365 * DAY  # measures of all known history settle like the longest window
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+LAG, TRAIL = 3, 7  # the reference: a week of days, of which the last is LAG days ago; FEWEST of them known
+FEWEST = 4
+WEEKS = 8  # of which a weekday's habit is the median
+HISTORY = 365  # days that limits are learned from
+YOUNGEST = 56  # quiet days without which nothing is judged: cold start
+# Days around an occasion on which figures move; then, as long as the reference holds its days, they may move
+# back by as much as they moved.
+BEFORE, AFTER, BACK = 3, 2, 12
+LATER = (30, 90)  # windows of features, by which an occasion leaves them again
+SAME = 0.7  # of what an occasion did before is expected of it now; the rest
+WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
+FROZEN = 21
+# A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
+# weeks of its past by MARGIN: one fault in a year does not make blind for the next.
+LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
+ALONE = 2.0  # beyond so many limits one day is enough
 
 
 @dataclass(frozen=True)
-class Drift:
-    """One feature of one release. psi, limit: nan where the window is still filling."""
+class Judged:
+    """Of every day and figure, [days, figures].
 
-    name: str
-    psi: float
-    limit: float
-    filling: bool
+    excess: how far it stands out, 1 is at the limit; negative: below what was expected; nan: not judged, as
+    the past is too short, or an occasion comes for the first time. expected: in the figure's unit.
+    """
+
+    excess: Float64
+    expected: Float64
+    values: Float64
 
     @property
-    def drifted(self) -> bool:
-        return not self.filling and self.psi > self.limit
+    def out(self) -> Bool:
+        """Where a figure stands out."""
+        return np.nan_to_num(np.abs(self.excess)) >= 1
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the checks judge of one release. members: customers in its target's population."""
+def judge(values: Float64, first: int, least: Float64, occasions: Occasions, since: Int64) -> Judged:
+    """Judge every day by what was known before it.
 
-    card: ModelCard
-    moment: datetime
-    age: timedelta  # of the published features
-    stale_after: timedelta
-    expire_after: timedelta
-    members: int
-    members_then: tuple[int, ...]  # at each training moment
-    features: tuple[Drift, ...]
-    prediction_psi: float  # scores now against scores at the moment that the model was judged at
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A sample of the members at one moment: values float32 [rows, features] in the card's order."""
-
-    moment: datetime
-    members: int
-    values: NDArray[np.float32]
-
-
-def gather(
-    settings: Settings,
-    model: Model,
-    build: Build,
-    moment: datetime,
-    declared: Mapping[str, Feature],
-) -> Evidence:
-    """Compare a build's snapshot with what the model was trained on and judged at.
-
-    FeatureMismatch if the build is not what the release reads; NoBuild if no snapshot is left of the
-    window that it was trained in.
+    values: float64 [days, figures], a row every day from `first` (whole days since 1970) on, nan where there
+    is none; on a scale on which changes are comparable (logarithms of counts, shares, standard deviations).
+    least: [figures] or [days, figures], changes below which nobody cares. since: [figures], the place of the
+    day from which a figure means what it will (its window is full); it is judged from YOUNGEST days later on.
     """
-    card = model.card
-    build.require(card.needs, by=f"release {card.name} {card.version}")
-    trained = training_build(settings, card, build)
-    now = read(build, card, moment)
-    then = [read(trained, card, m) for m in training_moments(trained, card)]
-    judged = read(trained, card, card.tested_on.moment)
-    before, after = model.score(judged.values), model.score(now.values)
-    bins = edges(before)
-    return Evidence(
-        card=card,
-        moment=moment,
-        age=settings.now() - moment,
-        stale_after=settings.stale_after,
-        expire_after=settings.expire_after,
-        members=now.members,
-        members_then=tuple(rows.members for rows in then),
-        features=tuple(
-            _drift(place, feature.name, then, now, trained, declared)
-            for place, feature in enumerate(card.features)
-        ),
-        prediction_psi=psi(profile(before, bins), profile(after, bins)),
-    )
+    days, figures = values.shape
+    least = np.broadcast_to(least, values.shape)
+    calendar = _calendar(days, first, occasions)
+    # What nothing is learned from: days around an occasion, and those on which a figure stands out.
+    unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
+    residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
+    accepted = values.copy()
+    z, limits, excess, expected = np.full((4, days, figures), np.nan)
+    reference = np.full(figures, np.nan)
+    standing = np.zeros(figures, np.int64)  # days for which a figure has stood out
+    sigma = limit = np.full(figures, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of days and figures without a value
+        for day in range(LAG + TRAIL, days):
+            window = accepted[day - LAG - TRAIL + 1 : day - LAG + 1]
+            fresh = (standing == 0) & (np.isfinite(window).sum(axis=0) >= FEWEST)
+            reference = np.where(fresh, _mean(window), reference)
+            residual[day] = values[day] - reference
+            habit = _habit(residual, unlearned, day)
+            usual[day] = residual[day] - habit
+            same, most = _before(usual, calendar, day)
+            expected[day] = reference + habit + same
+            if day % 7 == 0 or np.isnan(limit).all():
+                sigma, limit = _limits(usual, unlearned, since, day)
+            spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
+            z[day] = (usual[day] - same) / spread
+            limits[day] = np.maximum(limit, least[day] / spread)
+            if not calendar.first[day]:
+                excess[day] = _excess(z[day - 2 : day + 1] / limits[day])
+            out = np.nan_to_num(np.abs(excess[day])) >= 1
+            standing = np.where(out, standing + 1, 0)
+            accepted[day, out] = np.nan
+            unlearned[day, out] = True
+            normal = standing > FROZEN
+            recent = slice(day - LAG - TRAIL, day + 1)
+            accepted[recent, normal] = values[recent, normal]
+            standing[normal] = 0
+            unlearned[day - FROZEN : day + 1, normal] = calendar.around[day - FROZEN : day + 1, None]
+    return Judged(excess, expected, values)
 
 
-def training_build(settings: Settings, card: ModelCard, otherwise: Build) -> Build:
-    """The build that the model was trained on, or one with the same features if that is gone."""
-    try:
-        trained = Build.open(settings, card.trained_on.build)
-        trained.require(card.needs, by=f"release {card.name} {card.version}")
-    except (NoBuild, FeatureMismatch):
-        return otherwise
-    return trained
+def _excess(z: Float64) -> Float64:
+    """[3, figures], of three days in limits -> [figures]: two of three of one sign, or one far beyond."""
+    known = np.nan_to_num(z)
+    up, down = _second(*np.maximum(known, 0)), _second(*np.maximum(-known, 0))
+    one, two = known[-1] / ALONE, np.where(up >= down, up, -down)
+    return np.where(np.isnan(z[-1]), np.nan, np.where(np.abs(one) > np.abs(two), one, two))
 
 
-def training_moments(build: Build, card: ModelCard) -> list[datetime]:
-    """The build's moments in the window that the model was trained in. NoBuild if none is left."""
-    window = card.trained_on
-    moments = [m for m in build.moments if window.start <= m <= window.end]
-    if not moments or card.tested_on.moment not in build.moments:
-        raise NoBuild(
-            f"build {build.id} lacks the snapshots that {card.name} {card.version} was trained on "
-            f"({iso(window.start)} to {iso(window.end)}) and judged at ({iso(card.tested_on.moment)}): "
-            f"run `propensity features build`, or train and promote {card.name} again"
-        )
-    return moments
+def _second(a: Float64, b: Float64, c: Float64) -> Float64:
+    """The second largest of three."""
+    return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
 
 
-def read(build: Build, card: ModelCard, moment: datetime) -> Rows:
-    """The members of the card's population at a moment, thinned evenly to SAMPLE rows."""
-    population = card.target.members
-    snapshot = build.read(moment, [name for name, _ in card.needs])
-    if population is not None:
-        inside = np.flatnonzero(population.holds(snapshot[population.feature].to_numpy()))
-    else:
-        inside = np.arange(snapshot.num_rows)
-    some = thin(inside, SAMPLE)
-    values = np.empty((len(some), len(card.features)), np.float32)
-    for place, feature in enumerate(card.features):
-        values[:, place] = snapshot[feature.name].to_numpy()[some]
-    return Rows(moment, len(inside), values)
+def _limits(usual: Float64, unlearned: Bool, since: Int64, day: int) -> tuple[Float64, Float64]:
+    """What is usual of each figure, and how many times that is too much; nan where it is too young."""
+    start = max(0, day - HISTORY)
+    place = np.arange(start, day - LAG)
+    past = usual[start : day - LAG].copy()
+    past[unlearned[place]] = np.nan
+    past[place[:, None] < since] = np.nan
+    known = np.isfinite(past).sum(axis=0)
+    sigma = np.maximum(1.4826 * _median(np.abs(past)), 1e-6)
+    z = np.nan_to_num(past / sigma)
+    most = np.zeros_like(z)
+    for side in (z, -z):
+        side = np.maximum(side, 0)
+        two = _second(side[:-2], side[1:-1], side[2:])
+        most[2:] = np.maximum(most[2:], np.maximum(two, side[2:] / ALONE))
+    blocks = -(-len(most) // BLOCK)
+    padded = np.vstack([np.zeros((blocks * BLOCK - len(most), most.shape[1])), most])
+    tops = np.sort(padded.reshape(blocks, BLOCK, -1).max(axis=1), axis=0)
+    top = tops[-2] if blocks >= 6 else tops[-1]
+    limit = np.maximum(LEAST_Z, MARGIN * top)
+    return sigma, np.where(known >= YOUNGEST, limit, np.nan)
 
 
-def thin(rows: NDArray[Number], most: int) -> NDArray[Number]:
-    """At most so many rows, evenly."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, max(most, 1)).astype(np.int64)]
+@dataclass(frozen=True)
+class _Calendar:
+    """Of every place, or day: whether it is around an occasion; whether around the first of its kind, so that
+    nothing can be expected; the places of the same days of the occasions before; and those of the occasion
+    itself that may now be undone."""
+
+    around: Bool
+    first: Bool
+    earlier: Mapping[int, Sequence[int]]
+    undone: Mapping[int, Sequence[int]]
 
 
-def reach(name: str, declared: Mapping[str, Feature]) -> timedelta:
-    """How far back a feature looks: its window, the longest of its inputs', LONGEST for all of history."""
-    feature = declared.get(name)
-    if feature is None:
-        return LONGEST
-    if feature.inputs:
-        return max(reach(other, declared) for other in feature.inputs)
-    return LONGEST if feature.window is None else feature.window * DAY
+def _calendar(days: int, first: int, occasions: Occasions) -> _Calendar:
+    around, unknown = np.zeros((2, days), bool)
+    earlier: dict[int, list[int]] = {}
+    undone: dict[int, list[int]] = {}
+    for times in occasions.values():
+        for number, time in enumerate(times):
+            start, length = time.first - first, time.last - time.first + 1
+            later = (day for window in LATER for day in range(window - 1, window + length + BACK))
+            before = [other.first - first for other in times[:number]][-2:]
+            for offset in (*range(-BEFORE, length + BACK), *later):
+                place = start + offset
+                if not 0 <= place < days:
+                    continue
+                known = [other + offset for other in before if LAG + TRAIL <= other + offset < place]
+                earlier.setdefault(place, []).extend(known)
+                if offset < length + BACK:
+                    around[place] = True
+                    if offset >= length + AFTER:
+                        undone.setdefault(place, []).extend(range(start - BEFORE, start + length + AFTER))
+                    elif not known:
+                        unknown[place] = True
+    return _Calendar(around, unknown, earlier, undone)
 
 
-def _drift(
-    place: int,
-    name: str,
-    then: Sequence[Rows],
-    now: Rows,
-    trained: Build,
-    declared: Mapping[str, Feature],
-) -> Drift:
-    """Only moments at which the window lay within the log are compared: a window that still fills grows."""
-    full_from = trained.log_starts_at + reach(name, declared)
-    usual = [rows.values[:, place] for rows in then if rows.moment >= full_from]
-    if len(usual) < FEWEST or now.moment < full_from:
-        return Drift(name, float("nan"), float("nan"), filling=True)
-    bins = edges(np.concatenate(usual))
-    profiles = [profile(values, bins) for values in usual]
-    pooled = np.sum(profiles, axis=0)
-    most_unusual = max(psi(pooled - one, one) for one in profiles)
-    return Drift(
-        name,
-        psi(pooled, profile(now.values[:, place], bins)),
-        max(FLOOR, MARGIN * most_unusual),
-        filling=False,
-    )
+def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64]:
+    """[figures]: what is expected for an occasion's sake, and the most that one did around that day."""
+    same, most = np.zeros((2, usual.shape[1]))
+    for place in calendar.earlier.get(day, ()):
+        here = SAME * np.nan_to_num(usual[place])
+        same = np.where(np.abs(here) > np.abs(same), here, same)
+        most = np.maximum(most, np.nan_to_num(np.abs(usual[max(0, place - 2) : place + 3])).max(axis=0))
+    for place in calendar.undone.get(day, ()):
+        if 0 <= place < day:
+            most = np.maximum(most, np.nan_to_num(np.abs(usual[place])))
+    return same, most
+
+
+def _habit(residual: Float64, unlearned: Bool, day: int) -> Float64:
+    """[figures]: the median residual of the weekday, of quiet days of the last WEEKS."""
+    same = np.arange(day - 7, max(-1, day - 7 * WEEKS - 1), -7)
+    past = np.where(unlearned[same], np.nan, residual[same])
+    return np.nan_to_num(_median(past))
+
+
+def _mean(values: Float64) -> Float64:
+    """Of each column's known values; nan without any."""
+    known = np.isfinite(values)
+    return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))
+
+
+def _median(values: Float64) -> Float64:
+    """Of each column's known values; nan without any. numpy's own takes ten times as long."""
+    known = np.isfinite(values).sum(axis=0)
+    ordered = np.sort(values, axis=0)  # nan comes last
+    low, high = np.maximum(known - 1, 0) // 2, np.maximum(known, 1) // 2
+    columns = np.arange(values.shape[1])
+    middle = (ordered[low, columns] + ordered[high, columns]) / 2
+    return np.asarray(np.where(known > 0, middle, np.nan))

@@ -1,53 +1,347 @@
-"""Histograms on a reference's own quantiles, and how far two of them differ.
+"""Daily profiles: what a release's customers looked like on each day, and what they were told.
 
-A profile counts rows per bin: below all of the reference, its deciles, above all of it, and null. Nulls
-are a bin of their own: a column that lost half its values has drifted, whatever the rest look like.
+    home/profiles/<release>/<version>/reference.parquet   a row a column: its edges, training's histogram
+    home/profiles/<release>/<version>/2017-12.parquet     a row a day and column: its histogram
+
+Columns are the features that the release reads and `probability`; rows are the members of its target's
+population. The day that is published is counted from its snapshot, as it is answered from. Other days are
+computed from the log as it was known then, and not kept but as their histograms: two years of a shop are
+megabytes. A day is counted once; a run that was cut short goes on where it stopped.
 """
 
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-Values = NDArray[np.float32] | NDArray[np.float64]
-Counts = NDArray[np.int64]
-DECILES = np.arange(1, 10) / 10
+from features.compute import engine
+from features.compute.builds import Build
+from features.definitions import Feature, catalogue, feature_hash
+from features.errors import FeatureMismatch
+from features.files import write_atomically
+from features.log import Log
+from features.moments import DAY, to_us
+from features.settings import Settings
+from features.shop import Shop, shop_of
+from monitoring.histograms import BINS, Edges, Float32, Float64, Histograms, Int64
+from serving.models import Model
+
+PROBABILITY = "probability"
+REFERENCE_MOMENTS = 12  # of the training window, evenly: a year's seasons
+REFERENCE_ROWS = 120_000  # beyond, edges move by less than a thousandth of a column's rows
+AT_ONCE = 60  # days whose features are held at a time
+Progress = Callable[[str, int, int], None]
 
 
-def edges(reference: Values) -> NDArray[np.float64]:
-    """Upper edges (inclusive) of the bins: one below the least value, the deciles, the greatest; ascending.
+@dataclass(frozen=True)
+class Profiles:
+    """All days of one release, oldest first; a histogram's columns are `columns`.
 
-    Deciles are values of the reference, and repeated ones are one edge: a column that is mostly 0 keeps a
-    bin for its zeros. Empty if every value is null.
-
-    >>> edges(np.array([1, 1, 1, 1, 1, 1, 1, 5, 5, 9], np.float32)).round(6).tolist()
-    [1.0, 1.0, 5.0, 9.0]
+    reference: of the training window. days: whole UTC days since 1970, strictly ascending, gaps where nothing
+    was counted. rows: int64 [days]. counts: [days, columns, BINS + 1]; nulls, news, zeros: [days, columns];
+    sums: float64 [days, columns].
     """
-    known = reference[~np.isnan(reference)].astype(np.float64)
-    if not len(known):
-        return np.empty(0)
-    low = np.nextafter(known.min(), -np.inf)
-    return np.unique([low, *np.quantile(known, DECILES, method="inverted_cdf"), known.max()])
+
+    columns: tuple[str, ...]
+    edges: Edges
+    reference: Histograms
+    days: Int64
+    rows: Int64
+    counts: Int64
+    nulls: Int64
+    news: Int64
+    zeros: Int64
+    sums: Float64
+
+    def day(self, place: int) -> Histograms:
+        """The histograms of the day at a place of `days`."""
+        return Histograms(
+            int(self.rows[place]),
+            self.counts[place],
+            self.nulls[place],
+            self.zeros[place],
+            self.news[place],
+            self.sums[place],
+        )
 
 
-def profile(values: Values, edges: NDArray[np.float64]) -> Counts:
-    """Rows per bin, int64 [len(edges) + 2]: up to each edge, above the last, null."""
-    known = values[~np.isnan(values)]
-    bins = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
-    return np.append(bins, len(values) - len(known)).astype(np.int64)
+class Store:
+    """Where the profiles of one release lie."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        self.model = model
+        self.columns = (*(feature.name for feature in model.card.features), PROBABILITY)
+        self.folder = settings.home / "profiles" / model.card.name / model.card.version
+
+    def reference(self) -> tuple[Edges, Histograms] | None:
+        """The edges, and the training's histograms; None before the first backfill."""
+        path = self.folder / "reference.parquet"
+        if not path.exists():
+            return None
+        table = pq.read_table(path, partitioning=None)
+        used = table["used"].to_numpy()
+        edges = Edges.padded(_lists(table["upper"], np.float32), used, table["exact"].to_numpy())
+        return edges, _histograms(table)
+
+    def keep_reference(self, values: Float32) -> Edges:
+        """Fix the edges by the rows of a matrix, in the order of `columns`; once for a release."""
+        edges = Edges.of(values)
+        seen = edges.count(values)
+        table = _table(self.columns, [(0, seen)])
+        table = table.append_column("upper", _list_array([*edges.each()], "float32"))
+        table = table.append_column("used", [edges.used]).append_column("exact", [edges.exact])
+        _write(self.folder / "reference.parquet", table)
+        return edges
+
+    def days(self) -> set[int]:
+        """The days that are counted."""
+        return {
+            day
+            for path in self._months()
+            for day in pq.read_table(path, columns=["day"], partitioning=None)["day"].unique().to_pylist()
+        }
+
+    def add(self, counted: Mapping[int, Histograms]) -> None:
+        """Add days to their months' files; a day that is there already stays as it was."""
+        for month, days in groupby(sorted(counted), key=_month):
+            path = self.folder / f"{month}.parquet"
+            old = [pq.read_table(path, partitioning=None)] if path.exists() else []
+            there = set(old[0]["day"].unique().to_pylist()) if old else set()
+            new = [(day, counted[day]) for day in days if day not in there]
+            if new:
+                _write(path, pa.concat_tables([*old, _table(self.columns, new)]).sort_by("day"))
+
+    def read(self, since: int = 0, until: int | None = None) -> Profiles:
+        """The days from `since` up to and with `until`. FeatureMismatch if nothing was ever counted."""
+        found = self.reference()
+        if found is None:
+            card = self.model.card
+            raise FeatureMismatch(
+                f"{card.name} {card.version} has no profiles: run `propensity monitor backfill`"
+            )
+        until = np.iinfo(np.int64).max if until is None else until
+        months = [path for path in self._months() if _month(since) <= path.stem]
+        tables = [pq.read_table(path, partitioning=None) for path in months]
+        table = pa.concat_tables(tables) if tables else _table(self.columns, [])
+        day = table["day"].to_numpy()
+        table = table.filter(pa.array((day >= since) & (day <= until)))
+        shape = (len(table) // len(self.columns), len(self.columns))
+
+        def column(name: str) -> Int64:
+            return np.asarray(table[name].to_numpy()).reshape(shape)
+
+        return Profiles(
+            self.columns,
+            *found,
+            days=column("day")[:, 0],
+            rows=column("rows")[:, 0],
+            counts=_lists(table["counts"], np.int64).reshape(*shape, BINS + 1),
+            nulls=column("nulls"),
+            news=column("news"),
+            zeros=column("zeros"),
+            sums=column("sums").astype(np.float64),
+        )
+
+    def _months(self) -> list[Path]:
+        return sorted(self.folder.glob("????-??.parquet"))
 
 
-def psi(reference: Counts, current: Counts) -> float:
-    """Population stability index: sum of (p - q) ln(p / q), 0 for the same distribution.
+def day_of(moment: datetime) -> int:
+    """Whole UTC days since 1970."""
+    return to_us(moment) // 86_400_000_000
 
-    Half a row is added to every bin, so that an empty one gives a finite figure. Between samples of n and
-    m rows of one distribution over k bins it is about (k - 1)(1/n + 1/m). inf if either has no rows.
 
-    >>> round(psi(np.array([50, 50]), np.array([50, 50])), 3)
-    0.0
-    >>> round(psi(np.array([500, 500]), np.array([300, 700])), 2)
-    0.17
+def matrix(model: Model, snapshot: pa.Table) -> Float32:
+    """float32 [members, features and probability] of a snapshot's rows, columns contiguous."""
+    card = model.card
+    members = card.target.members
+    inside = members.holds(snapshot[members.feature].to_numpy()) if members else np.True_
+    if not np.all(inside):
+        snapshot = snapshot.filter(pa.array(inside))
+    values = np.empty((len(card.features) + 1, len(snapshot)), np.float32)
+    for place, feature in enumerate(card.features):
+        values[place] = snapshot[feature.name].to_numpy()
+    for start in range(0, len(snapshot), 16_384):
+        part = np.ascontiguousarray(values[:-1, start : start + 16_384].T)
+        values[-1, start : start + 16_384] = model.score(part)
+    return values.T
+
+
+def update(
+    settings: Settings,
+    stores: Sequence[Store],
+    build: Build,
+    moments: Iterable[datetime],
+    progress: Progress | None = None,
+) -> int:
+    """Count the days of those moments that are not counted yet; how many days were new.
+
+    A moment of the build is counted from its snapshot, as it is answered from; the others from the log, as it
+    was known then. The first call fixes the edges, by the training window. FeatureMismatch if a release reads
+    a feature that is not declared, or not built, as it was.
     """
-    if not reference.sum() or not current.sum():
-        return float("inf")
-    p = (reference + 0.5) / (reference + 0.5).sum()
-    q = (current + 0.5) / (current + 0.5).sum()
-    return float(np.sum((p - q) * np.log(p / q)))
+    for store in stores:
+        build.require(store.model.card.needs, by=f"release {store.model.card.name}")
+    log, shop = Log.open(settings), shop_of(settings)
+    declared = declared_by(log, shop, stores)
+    edges = {store: _edges(store, build, log, shop, declared) for store in stores}
+    there = {store: store.days() for store in stores}
+    lacking = [
+        moment
+        for moment in sorted({*moments})
+        if moment > log.starts_at and any(day_of(moment) not in there[store] for store in stores)
+    ]
+    needs = {name for store in stores for name, _ in store.model.card.needs}
+    for start in range(0, len(lacking), AT_ONCE):
+        chunk = lacking[start : start + AT_ONCE]
+        counted: dict[Store, dict[int, Histograms]] = {store: {} for store in stores}
+        for moment, table in _tables(build, log, shop, declared, needs, chunk):
+            day = day_of(moment)
+            for store in stores:
+                if day not in there[store]:
+                    seen = edges[store].count(matrix(store.model, table))
+                    counted[store][day] = counted[store][day] + seen if day in counted[store] else seen
+        for store in stores:
+            store.add(counted[store])
+        if progress:
+            progress("profiles", start + len(chunk), len(lacking))
+    return len(lacking)
+
+
+def rows_of(
+    build: Build,
+    log: Log,
+    shop: Shop,
+    declared: Mapping[str, Feature],
+    stores: Sequence[Store],
+    moments: Sequence[datetime],
+) -> list[tuple[datetime, pa.Table]]:
+    """What the releases read of everybody, at those moments."""
+    needs = {name for store in stores for name, _ in store.model.card.needs}
+    found: dict[datetime, list[pa.Table]] = {}
+    for moment, table in _tables(build, log, shop, declared, needs, moments):
+        found.setdefault(moment, []).append(table)
+    return [(moment, pa.concat_tables(tables)) for moment, tables in found.items()]
+
+
+def declared_by(log: Log, shop: Shop, stores: Sequence[Store]) -> dict[str, Feature]:
+    """The features that the log has. FeatureMismatch if one that a release reads is declared otherwise."""
+    declared = engine.available(log, catalogue(shop.declared("FEATURES")))
+    for store in stores:
+        require(store, declared, shop)
+    return declared
+
+
+def require(store: Store, declared: Mapping[str, Feature], shop: Shop) -> None:
+    """FeatureMismatch unless all that the release reads is declared as it was."""
+    card = store.model.card
+    for name, hash in card.needs:
+        if name not in declared or feature_hash(declared[name], declared, shop.of_log) != hash:
+            raise FeatureMismatch(
+                f"{card.name} {card.version} reads {name}, which is no longer declared as it was: "
+                "train and promote it again"
+            )
+
+
+def _tables(
+    build: Build,
+    log: Log,
+    shop: Shop,
+    declared: Mapping[str, Feature],
+    names: set[str],
+    moments: Sequence[datetime],
+) -> Iterator[tuple[datetime, pa.Table]]:
+    """(moment, rows of some customers): from the build's snapshots where there are some, else computed."""
+    built = set(build.moments)
+    for moment in moments:
+        if moment in built:
+            yield moment, build.read(moment, sorted(names))
+    others = [moment for moment in moments if moment not in built and moment <= log.complete_until]
+    if others:
+        yield from engine.compute(log, shop, _with_inputs(declared, names), others)
+
+
+def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature]) -> Edges:
+    """The release's edges: fixed at first by the members of a dozen moments of its training window."""
+    found = store.reference()
+    if found is not None:
+        return found[0]
+    card = store.model.card
+    window, end = card.trained_on, min(card.trained_on.end, log.complete_until)
+    built = [moment for moment in build.moments if window.start <= moment <= end]
+    step = max(1, (end - window.start) // (REFERENCE_MOMENTS * DAY)) * DAY
+    grid = [end - k * step for k in range(REFERENCE_MOMENTS) if end - k * step >= window.start]
+    some = built[:: -(-len(built) // REFERENCE_MOMENTS)] if len(built) >= REFERENCE_MOMENTS else sorted(grid)
+    names = {name for name, _ in card.needs}
+    tables = _tables(build, log, shop, declared, names, some)
+    values = np.concatenate([matrix(store.model, table) for _, table in tables])
+    return store.keep_reference(np.asfortranarray(values[:: max(1, -(-len(values) // REFERENCE_ROWS))]))
+
+
+def _with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:
+    found: dict[str, Feature] = {}
+
+    def take(name: str) -> None:
+        for other in declared[name].inputs:
+            take(other)
+        found[name] = declared[name]
+
+    for name in sorted(names):
+        take(name)
+    return found
+
+
+def _month(day: int) -> str:
+    return str(np.datetime64(int(day), "D").astype("datetime64[M]"))
+
+
+def _table(columns: Sequence[str], days: Sequence[tuple[int, Histograms]]) -> pa.Table:
+    seen = [histograms for _, histograms in days]
+
+    def all_of(arrays: Iterable[NDArray[Any]], kind: type) -> pa.Array:
+        return pa.array(np.concatenate([np.empty(0, kind), *arrays]))
+
+    return pa.table(
+        {
+            "day": all_of((np.full(len(columns), day, np.int64) for day, _ in days), np.int64),
+            "name": pa.array([*columns] * len(days), pa.string()),
+            "rows": all_of((np.full(len(columns), one.rows, np.int64) for one in seen), np.int64),
+            "nulls": all_of((one.nulls for one in seen), np.int64),
+            "zeros": all_of((one.zeros for one in seen), np.int64),
+            "news": all_of((one.news for one in seen), np.int64),
+            "sums": all_of((one.sums for one in seen), np.float64),
+            "counts": _list_array([row for one in seen for row in one.counts], "int64"),
+        }
+    )
+
+
+def _histograms(table: pa.Table) -> Histograms:
+    nulls, zeros, news, sums = (table[name].to_numpy() for name in ("nulls", "zeros", "news", "sums"))
+    counts = _lists(table["counts"], np.int64).reshape(-1, BINS + 1)
+    return Histograms(int(table["rows"][0].as_py()), counts, nulls, zeros, news, sums)
+
+
+def _list_array(rows: Sequence[NDArray[Any]], kind: str) -> pa.ListArray:
+    ends = np.cumsum([0, *(len(row) for row in rows)]).astype(np.int32)
+    values = np.concatenate(rows) if rows else np.empty(0)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values.astype(kind)))
+
+
+def _lists(column: pa.ChunkedArray, kind: type) -> NDArray[Any]:
+    return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False)).astype(
+        kind, copy=False
+    )
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomically(path, sink.getvalue())

@@ -1,105 +1,207 @@
-"""The only door to Evidently: a page to look closer at, written by a process of its own.
+"""The page of a verdict: what happened, whether it matters, what to do; then each model and table."""
 
-`python -m monitoring.report FOLDER` reads FOLDER/reference.parquet and FOLDER/current.parquet and writes
-FOLDER/report.html. Evidently costs seconds and 300 MB to import, and one odd column aborts it: it explains,
-our own checks decide, and whatever happens here changes no verdict.
-"""
-
-import subprocess
-import sys
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import groupby
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from features.compute.builds import Build
-from features.files import write_atomically
-from features.settings import Settings
-from monitoring.baseline import Rows, read, thin, training_build, training_moments
-from serving.models import Model
+from features.moments import iso
+from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles
+from features.pages import page as document
+from features.words import Words
+from monitoring.evidence import Evidence
+from monitoring.findings import STATUSES, Finding
+from monitoring.panels import Panel, Shift
+from monitoring.verdicts import SHOP, Verdict
 
-ROWS = 20_000  # of reference and current each: beyond, a page costs a CPU minute and gigabytes
-TIMEOUT = 300  # seconds: ten times what ROWS x 100 features take
-
-
-class PageError(Exception):
-    """Evidently's page could not be written; a verdict reports it."""
-
-
-def write(settings: Settings, path: Path, models: Sequence[Model], build: Build, moment: datetime) -> Path:
-    """Write the page of all released models to `path`, replacing an older one. PageError if it fails."""
-    path.unlink(missing_ok=True)
-    if not models:
-        raise PageError(
-            "no target's release can be read, so nothing can be compared: see the verdict's findings"
-        )
-    reference: dict[str, list[NDArray[np.float64]]] = {}
-    current: dict[str, list[NDArray[np.float64]]] = {}
-    for model in models:
-        card = model.card
-        trained = training_build(settings, card, build)
-        moments = training_moments(trained, card)
-        judged, now = read(trained, card, card.tested_on.moment), read(build, card, moment)
-        then = [thin(read(trained, card, m).values, ROWS // len(moments)) for m in moments]
-        for place, feature in enumerate(card.features):
-            if feature.name not in current:
-                reference[feature.name] = [values[:, place].astype(np.float64) for values in then]
-                current[feature.name] = [thin(now.values, ROWS)[:, place].astype(np.float64)]
-        for into, rows in ((reference, judged), (current, now)):
-            into[f"probability {card.name}"] = [_scores(model, rows)]
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        pq.write_table(_padded(reference), folder / "reference.parquet")
-        pq.write_table(_padded(current), folder / "current.parquet")
-        command = [sys.executable, "-m", "monitoring.report", scratch]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise PageError(f"it took more than {TIMEOUT} s: run again on a quieter machine") from None
-        if done.returncode != 0 or not (folder / "report.html").exists():
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise PageError(f"its process ended with {done.returncode}: {last}")
-        write_atomically(path, (folder / "report.html").read_bytes())
-    return path
+PAST = 90  # days of a figure's picture
+MOST = 12  # figures of a model that are shown, the furthest first
+STATUS = {
+    "ok": Words("as usual", "正常"),
+    "warning": Words("look at it", "需关注"),
+    "page": Words("act now", "立即处理"),
+}
+OWNER = {
+    "data": Words("data", "数据"),
+    "models": Words("models", "模型"),
+    "operations": Words("operations", "运营"),
+}
+_HEADLINES = {
+    "ok": Words("Nothing to do: data and models are as usual.", "无需处理：数据与模型均正常。"),
+    "warning": Words("Worth a look today; answers can be used.", "今天请查看；结果可继续使用。"),
+    "page": Words("Act now: answers may be wrong.", "请立即处理：结果可能有误。"),
+}
 
 
-def _scores(model: Model, rows: Rows) -> NDArray[np.float64]:
-    return model.score(thin(rows.values, ROWS))
-
-
-def _padded(columns: dict[str, list[NDArray[np.float64]]]) -> pa.Table:
-    """Columns of different lengths in one table: Evidently leaves nulls out, column by column."""
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    longest = max(len(values) for values in joined.values())
-    return pa.table(
-        {
-            name: np.pad(values, (0, longest - len(values)), constant_values=np.nan)
-            for name, values in joined.items()
-        }
+def page(verdict: Verdict, language: str = "en") -> str:
+    """The whole page, self-contained, in both languages."""
+    day = iso(verdict.moment)[:10]
+    wrong = [finding for finding in verdict.findings if finding.status != "ok"]
+    messages = [_message(list(topic)) for topic in topics(wrong)]
+    return document(
+        Words(f"Monitoring of {day}", f"{day} 监控报告"),
+        banner("good" if verdict.status == "ok" else "bad", _HEADLINES[verdict.status]),
+        *messages,
+        *(_model(seen, verdict) for seen in verdict.evidence),
+        _tables(verdict),
+        _closer(verdict),
+        language=language,
     )
 
 
-def _page(folder: Path) -> None:
-    """Runs in the process of its own. Evidently aborts on columns that it cannot compare: leave those out."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    frames = []
-    for name in ("reference", "current"):
-        frame = pq.read_table(folder / f"{name}.parquet").to_pandas().astype("float64")
-        frames.append(frame.replace([np.inf, -np.inf], np.nan))
-    reference, current = frames
-    usable = [c for c in reference if reference[c].notna().any() and current[c].notna().any()]
-    definition = DataDefinition(numerical_columns=usable)
-    before, after = (Dataset.from_pandas(frame[usable], data_definition=definition) for frame in frames)
-    page = Report([DataDriftPreset(num_method="psi", num_threshold=0.1)]).run(after, before)
-    page.save_html(str(folder / "report.html"))
+def topics(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one fault together, the most urgent first."""
+    ordered = sorted(findings, key=lambda f: f.topic)
+    groups = [
+        sorted(group, key=lambda f: (-STATUSES.index(f.status), -_finite(f.value)))
+        for _, group in groupby(ordered, key=lambda f: f.topic)
+    ]
+    return sorted(groups, key=lambda group: -STATUSES.index(group[0].status))
 
 
-if __name__ == "__main__":
-    _page(Path(sys.argv[1]))
+def _message(findings: list[Finding]) -> Html:
+    first = findings[0]
+    title = Words(f"{first.subject}: {first.words.en}", f"{first.subject}：{first.words.zh}")
+    since = min((f.since for f in findings if f.since), default=None)
+    facts: list[tuple[Content, Content]] = [
+        (Words("How urgent", "紧急程度"), STATUS[first.status]),
+        (Words("Who", "负责"), OWNER[first.owner]),
+    ]
+    if since:
+        facts.append((Words("Since", "起始"), f"{since}"))
+    parts: list[Content] = [tiles(facts)]
+    if cause := next((f.cause for f in findings if f.cause), None):
+        parts.append(paragraph(Words("Likely cause:", "可能原因："), cause))
+    advice = {f.advice for f in findings if f.advice}
+    parts.append(paragraph(Words("What to do:", "处理建议：")))
+    parts.append(bullets(sorted(advice)))
+    most = sorted((c for f in findings for c in f.contributors), key=lambda c: -_finite(c.excess))[:3]
+    if most:
+        parts.append(paragraph(Words("Most of it:", "主要来自：")))
+        parts.append(bullets(c.words for c in most))
+    others = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in findings[1:]]
+    if others:
+        parts.append(paragraph(Words("Seen as well:", "同时出现：")))
+        parts.append(bullets(others))
+    return section(title, *parts)
+
+
+def _model(seen: Evidence, verdict: Verdict) -> Html:
+    card = seen.card
+    mine = [finding for finding in verdict.findings if finding.subject == card.name]
+    panel = seen.panel
+    furthest = _furthest(panel)
+    return section(
+        Words(
+            f"{card.name} {card.version}: {card.target.words.en}",
+            f"{card.name} {card.version}：{card.target.words.zh}",
+        ),
+        _checks(mine),
+        paragraph(
+            Words(
+                "The figures that are furthest from what was expected of them, and their last 90 days:",
+                "偏离预期最多的指标及其近90天走势：",
+            )
+        ),
+        _figures(panel, furthest),
+        open=any(finding.status != "ok" for finding in mine),
+    )
+
+
+def _tables(verdict: Verdict) -> Html:
+    mine = [finding for finding in verdict.findings if finding.subject == SHOP]
+    return section(
+        Words("What the tables received", "各表接收情况"),
+        _checks(mine),
+        _figures(verdict.shop.received, _furthest(verdict.shop.received)),
+        open=any(finding.status != "ok" for finding in mine),
+    )
+
+
+def _checks(findings: Sequence[Finding]) -> Html:
+    return table(
+        (
+            Words("Check", "检查"),
+            Words("Verdict", "结论"),
+            Words("Figure (limit)", "数值（上限）"),
+            Words("What was seen", "说明"),
+        ),
+        (
+            (f.check, STATUS[f.status], _value(f), f.words)
+            for f in sorted(findings, key=lambda f: -STATUSES.index(f.status))
+        ),
+        right=(2,),
+    )
+
+
+def _value(finding: Finding) -> Content:
+    if finding.value != finding.value:
+        return None
+    return f"{finding.value:.2f} ({finding.limit:g})"
+
+
+def _furthest(panel: Panel) -> list[int]:
+    excess = np.nan_to_num(np.abs(panel.judged.excess[-1]))
+    return [int(column) for column in np.argsort(-excess, kind="stable")[:MOST] if excess[column] > 0]
+
+
+def _figures(panel: Panel, columns: Sequence[int]) -> Html:
+    shifts = [panel.shift(column) for column in columns]
+    return table(
+        (
+            Words("Figure", "指标"),
+            Words("Of its limit", "占上限"),
+            Words(f"{PAST} days", f"{PAST}天"),
+        ),
+        (
+            (_told(shift), f"{abs(shift.excess):.0%}", _spark(panel, column))
+            for shift, column in zip(shifts, columns, strict=True)
+        ),
+        right=(1,),
+    )
+
+
+def _told(shift: Shift) -> Words:
+    return shift.words
+
+
+def _spark(panel: Panel, column: int) -> Html:
+    """The figure's last days as a line, days on which it stood out as dots."""
+    values = panel.native[-PAST:, column]
+    out = panel.judged.out[-PAST:, column]
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) < 2:
+        return html(None)
+    low, high = float(values[known].min()), float(values[known].max())
+    x, y = known * (180 / max(1, len(values) - 1)), 28 - 24 * (values[known] - low) / ((high - low) or 1)
+    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    dots = "".join(
+        f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b, o in zip(x, y, out[known], strict=True) if o
+    )
+    words = escape(panel.subjects[column].words.en)
+    return Html(
+        f'<svg viewBox="-3 0 186 32" width="186" height="32" role="img" aria-label="{words}">'
+        f'<polyline points="{line}"/>{dots}</svg>'
+    )
+
+
+def _closer(verdict: Verdict) -> Html:
+    if verdict.closer is not None:
+        link = Html('<a href="evidently.html">evidently.html</a>')
+        said = paragraph(
+            Words("Each feature's distribution, drawn by Evidently:", "Evidently绘制的各特征分布："), link
+        )
+    else:
+        why = verdict.page_error or "-"
+        said = paragraph(
+            Words(
+                f"Evidently's page was not written ({why}); the verdict does not depend on it.",
+                f"Evidently页面未生成（{why}）；结论不受影响。",
+            )
+        )
+    return section(Words("Look closer", "深入查看"), said, open=False)
+
+
+def _finite(value: float) -> float:
+    return float(np.nan_to_num(value, nan=0.0, posinf=1e9))

@@ -1,59 +1,57 @@
 """One verdict a run: does what is published still look like what the released models were trained on?
 
-home/reports/<moment>/verdict.json   every finding and every feature's figure, for machines
-home/reports/<moment>/report.html    Evidently's page, to look closer; written by a process of its own
+home/reports/<moment>/verdict.json    every finding and every feature's figure, for machines
+home/reports/<moment>/report.html     the page: what happened, whether it matters, what to do
+home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import FeatureMismatch, ReleaseError
 from features.files import write_atomically
-from features.moments import iso
+from features.log import Log
+from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring.baseline import Evidence, gather
-from monitoring.checks import STATUSES, Check, Status, by_name
+from monitoring import evidence, occasions, profiles
+from monitoring.checks import Check, Reading, by_name
+from monitoring.evidence import Evidence, ShopEvidence
+from monitoring.findings import Finding, Status, worst
 from serving import releases
 from serving.models import Model
 
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
+SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
+_STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check says of one release."""
-
-    release: str
-    check: str
-    status: Status
-    value: float
-    words: Words
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """What `run` found. words: one line. page: Evidently's page, or page_error: why it is not there."""
+    """What `run` found. words: one line. page: our page; closer: Evidently's, or why it is not there."""
 
     moment: datetime
     status: Status
     words: Words
     findings: tuple[Finding, ...]
     evidence: tuple[Evidence, ...]
+    shop: ShopEvidence
     folder: Path
     page: Path | None = None
+    closer: Path | None = None
     page_error: str | None = None
 
     @property
@@ -64,7 +62,7 @@ class Verdict:
     def __str__(self) -> str:
         lines = list(self.words)
         if self.page is not None:
-            lines.append(f"Evidently's page: {self.page}")
+            lines.append(f"The report: {self.page}")
         if self.page_error is not None:
             lines.append(f"Evidently's page was not written: {self.page_error}")
         return "\n".join(lines)
@@ -73,92 +71,164 @@ class Verdict:
 def run(
     settings: Settings, html: bool = True, progress: Progress | None = None, keep: bool = True
 ) -> Verdict:
-    """Judge what is published for every released model; write verdict.json and, with `html`, the page.
+    """Judge what is published for every released model; write verdict.json and, with `html`, the pages.
 
-    keep: False judges and writes nothing.
+    keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
-    Raises NoBuild if nothing is published or a training window's snapshots are gone, ReleaseError if
-    nothing is released. A model of no target is read, and not compared. A release that cannot be read at
-    all pages; a failure of the page never changes the verdict, and is in it.
+    Raises NoBuild if nothing is published, ReleaseError if nothing is released, LogError without a log. A
+    model of no target is read, and not compared. A release that cannot be read, or whose features are not the
+    published ones, pages. A failure of Evidently never changes the verdict, and is in it.
     """
-    from monitoring import report  # here, so that `python -m monitoring.report` finds itself not imported yet
 
     published = OnlineRows.open(settings).current()
     build, moment = Build.open(settings, published.build), published.moment
-    names = releases.names(settings)
-    if not names:
-        raise ReleaseError(f"no model is released in {settings.home / 'releases'}: run `propensity promote`")
-    shop = shop_of(settings)
+    log, shop = Log.open(settings), shop_of(settings)
     checks = by_name(shop.declared("CHECKS"))
-    declared = catalogue(shop.declared("FEATURES"))
-    findings: list[Finding] = []
-    models: list[Model] = []
-    evidence: list[Evidence] = []
-    for number, name in enumerate(names):
-        if progress:
-            progress("monitoring", number, len(names) + html)
+    declared = engine.available(log, catalogue(shop.declared("FEATURES")))
+    calendar = occasions.of_log(log)
+    stores, findings = _readable(settings, build)
+    days = [moment - back * DAY for back in range(evidence.DAYS) if moment - back * DAY > log.starts_at]
+    readable: list[profiles.Store] = []
+    for store in stores:
         try:
-            model = releases.load(settings, name).model
-            if not isinstance(model, Model):
-                findings.append(Finding(name, "readable", "ok", 0.0, _NOT_COMPARED))
-                continue
-            seen = gather(settings, model, build, moment, declared)
-        except (ReleaseError, FeatureMismatch) as error:
-            words = Words(f"nothing can be answered: {error}", f"无法作答：{error}")
-            findings.append(Finding(name, "readable", "page", 1.0, words))
-            continue
-        models.append(model)
-        evidence.append(seen)
-        findings.extend(_finding(name, check, seen) for check in checks.values())
-    status = max((finding.status for finding in findings), key=STATUSES.index)
-    folder = settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z"
-    page, page_error = None, None
-    if html and keep:
+            profiles.require(store, declared, shop)
+            readable.append(store)
+        except FeatureMismatch as error:
+            findings.append(_unreadable(store.model.card.name, error))
+    profiles.update(settings, readable, build, days, progress)
+    of_shop = evidence.of_shop(log, shop, moment, calendar)
+    findings += [_finding(SHOP, c, c.measure(of_shop)) for c in checks.values() if c.of == "shop"]
+    at_fault = evidence.faulty(of_shop)
+    seen: list[Evidence] = []
+    for number, store in enumerate(readable):
         if progress:
-            progress("monitoring", len(names), len(names) + 1)
-        try:
-            page = report.write(settings, folder / "report.html", models, build, moment)
-        except report.PageError as error:
-            page_error = str(error)
-        except Exception as error:  # whatever it is: it is in the verdict, and must not stand in its way
-            page_error = f"{type(error).__name__}: {error}"
-    words = _line(status, moment, build, findings, evidence)
-    verdict = Verdict(moment, status, words, tuple(findings), tuple(evidence), folder, page, page_error)
+            progress("monitoring", number, len(readable))
+        one = evidence.of_release(settings, store, build, moment, declared, calendar, at_fault, log, shop)
+        seen.append(one)
+        findings += [_asked(check, one) for check in checks.values() if check.of == "release"]
+    status = worst(findings)
+    verdict = Verdict(
+        moment,
+        status,
+        _line(status, moment, findings, seen),
+        tuple(findings),
+        tuple(seen),
+        of_shop,
+        settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z",
+    )
     if keep:
-        write_atomically(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(_plain(verdict))))
+        if html:
+            verdict = _with_pages(settings, verdict, [store.model for store in readable], build)
+        file = msgspec.json.format(msgspec.json.encode(_plain(verdict)))
+        write_atomically(verdict.folder / "verdict.json", file)
     return verdict
 
 
-def _finding(release: str, check: Check, evidence: Evidence) -> Finding:
-    reading = check.measure(evidence)
-    return Finding(release, check.name, check.status(reading.value), reading.value, reading.words)
+def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
+    """Write Evidently's page, and ours, which says if the other failed."""
+    from monitoring import closer, report
+
+    page, error = verdict.folder / "report.html", None
+    nearer: Path | None = verdict.folder / "evidently.html"
+    try:
+        closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
+    except closer.PageError as failed:
+        nearer, error = None, str(failed)
+    except Exception as failed:  # whatever it is: it is in the verdict, and must not stand in its way
+        nearer, error = None, f"{type(failed).__name__}: {failed}"
+    verdict = replace(verdict, page=page, closer=nearer, page_error=error)
+    write_atomically(page, report.page(verdict).encode())
+    return verdict
 
 
-def _line(
-    status: Status, moment: datetime, build: Build, findings: list[Finding], evidence: list[Evidence]
-) -> Words:
+def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], list[Finding]]:
+    """The releases that can be judged, and what is to be said of the others."""
+    names = releases.names(settings)
+    if not names:
+        raise ReleaseError(f"no model is released in {settings.home / 'releases'}: run `propensity promote`")
+    stores: list[profiles.Store] = []
+    findings: list[Finding] = []
+    for name in names:
+        try:
+            model = releases.load(settings, name).model
+            if isinstance(model, Model):
+                build.require(model.card.needs, by=f"release {name}")
+                stores.append(profiles.Store(settings, model))
+            else:
+                findings.append(
+                    Finding(
+                        subject=name, check="readable", status="ok", value=0.0, limit=1.0,
+                        words=_NOT_COMPARED, owner="models", topic=name,
+                    )
+                )  # fmt: skip
+        except (ReleaseError, FeatureMismatch) as error:
+            findings.append(_unreadable(name, error))
+    return stores, findings
+
+
+def _unreadable(name: str, error: Exception) -> Finding:
+    return Finding(
+        subject=name,
+        check="readable",
+        status="page",
+        value=1.0,
+        limit=1.0,
+        words=Words(f"nothing can be answered: {error}", f"无法作答：{error}"),
+        owner="models",
+        topic="contract",
+        advice=Words(
+            "Build the features that it needs, or `propensity rollback` to the release before.",
+            "构建其所需特征，或用 `propensity rollback` 回到上一版本。",
+        ),
+    )
+
+
+def _asked(check: Check, seen: Evidence) -> Finding:
+    if check.drift and seen.stale:
+        return _finding(seen.card.name, check, Reading(value=float("nan"), words=_STALE))
+    return _finding(seen.card.name, check, check.measure(seen))
+
+
+def _finding(subject: str, check: Check, reading: Reading) -> Finding:
+    """A fault of the log's tables is one topic in all releases that it shows in; else each is its own."""
+    topic = reading.topic or ("freshness" if check.name == "freshness" else subject)
+    return Finding(
+        subject=subject,
+        check=check.name,
+        status=check.status(reading.value),
+        value=reading.value,
+        limit=check.warning,
+        words=reading.words,
+        owner=check.owner,
+        topic=topic,
+        advice=reading.advice or check.advice,
+        cause=reading.cause,
+        contributors=reading.contributors,
+        since=reading.since,
+    )
+
+
+def _line(status: Status, moment: datetime, findings: list[Finding], seen: list[Evidence]) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
     wrong = [finding for finding in findings if finding.status != "ok"]
-    names = ", ".join(seen.card.name for seen in evidence)
-    others = ", ".join(f.release for f in findings if f.words == _NOT_COMPARED)
-    counted = {drift.name for seen in evidence for drift in seen.features if not drift.filling}
-    filling = {drift.name for seen in evidence for drift in seen.features if drift.filling} - counted
-    said = [Words(f"{f.release}: {f.words.en}", f"{f.release}：{f.words.zh}") for f in wrong]
+    said = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in wrong]
+    names = ", ".join(one.card.name for one in seen)
     if names and not wrong:
-        as_then = Words("inputs and predictions as in training", "输入与预测均与训练时一致")
-        said.append(Words(f"{names}: {as_then.en}", f"{names}：{as_then.zh}"))
+        usual = Words("inputs and predictions as usual", "输入与预测均正常")
+        said.append(Words(f"{names}: {usual.en}", f"{names}：{usual.zh}"))
+    others = ", ".join(f.subject for f in findings if f.words == _NOT_COMPARED)
     if others:
         said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
+    unjudged = sorted({f.check for f in findings if f.value != f.value})
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
-    if filling:
-        since = iso(build.log_starts_at)[:10]
-        en += f"; features not counted, as their windows still fill (the log starts {since}): {len(filling)}"
-        zh += f"；{len(filling)}个特征的窗口早于日志起点{since}，尚在累积，未计入"
+    if unjudged:
+        en += f"; not judged yet: {', '.join(unjudged)}"
+        zh += f"；暂不判断：{'、'.join(unjudged)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
+def _plain(verdict: Verdict) -> Mapping[str, Any]:
     return {
         "moment": iso(verdict.moment),
         "status": verdict.status,
@@ -166,34 +236,33 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "words": verdict.words._asdict(),
         "findings": [
             {
-                "release": f.release,
+                "subject": f.subject,
                 "check": f.check,
                 "status": f.status,
-                "value": f.value,
+                "value": _number(f.value),
+                "limit": _number(f.limit),
                 "words": f.words._asdict(),
+                "cause": f.cause._asdict() if f.cause else None,
+                "advice": f.advice._asdict() if f.advice else None,
+                "owner": f.owner,
+                "topic": f.topic,
+                "since": f.since,
+                "contributors": [
+                    {"name": c.name, "words": c.words._asdict(), "excess": _number(c.excess)}
+                    for c in f.contributors
+                ],
             }
             for f in verdict.findings
         ],
-        "releases": [
-            {
-                "name": seen.card.name,
-                "version": seen.card.version,
-                "prediction_psi": seen.prediction_psi,
-                "members": seen.members,
-                "features": [
-                    {"name": d.name, "state": "filling"}
-                    if d.filling
-                    else {
-                        "name": d.name,
-                        "state": "drifted" if d.drifted else "ok",
-                        "psi": d.psi,
-                        "limit": d.limit,
-                    }
-                    for d in seen.features
-                ],
-            }
-            for seen in verdict.evidence
-        ],
+        "releases": [{"name": one.card.name, "version": one.card.version} for one in verdict.evidence],
         "page": verdict.page.name if verdict.page else None,
+        "closer": verdict.closer.name if verdict.closer else None,
         "page_error": verdict.page_error,
     }
+
+
+def _number(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
+
+
+__all__ = ["EXIT_CODES", "Verdict", "replace", "run"]

@@ -1,0 +1,176 @@
+"""What the checks judge: gathered once a run, of each release and of the shop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from features.compute.builds import Build
+from features.definitions import Feature
+from features.files import write_atomically
+from features.log import Log
+from features.moments import DAY
+from features.settings import Settings
+from features.shop import Shop
+from monitoring import drift, joint, panels, received
+from monitoring.occasions import Occasions
+from monitoring.panels import Panel, Shift
+from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
+from serving.cards import ModelCard
+
+WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
+DAYS = 730  # that a first run looks back: two years know every season and occasion twice
+RECENT = 10  # days for which a fault of a table explains what features do
+
+
+@dataclass(frozen=True)
+class Separable:
+    """How well this week's customers can be told from last week's (AUC), and in earlier weeks."""
+
+    now: float
+    usual: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks judge of one release.
+
+    age: of the published features. panel: its figures from day to day, the last row today's. faulty: tables
+    of the log that stood out lately, with what did.
+    """
+
+    card: ModelCard
+    moment: datetime
+    age: timedelta
+    stale_after: timedelta
+    expire_after: timedelta
+    panel: Panel
+    drift: drift.Drift
+    separable: Separable | None
+    faulty: Mapping[str, Shift]
+
+    @property
+    def stale(self) -> bool:
+        """Whether answers say so: what has not moved for days is no drift, and is not judged."""
+        return self.age > self.stale_after
+
+
+@dataclass(frozen=True)
+class ShopEvidence:
+    """What the checks judge of the shop: what its tables received, the last row on the last whole day."""
+
+    moment: datetime
+    received: Panel
+    occasions: Occasions
+
+
+def of_shop(log: Log, shop: Shop, moment: datetime, occasions: Occasions) -> ShopEvidence:
+    """What the tables received on the days that are over at the moment."""
+    last = day_of(moment) - 1
+    first = max(day_of(log.starts_at), last - DAYS)
+    tables = received.daily(log, shop, first, last)
+    return ShopEvidence(moment, panels.of_received(tables, occasions), occasions)
+
+
+def faulty(shop: ShopEvidence) -> dict[str, Shift]:
+    """Tables that stood out within RECENT days, each with the figure that did most."""
+    found: dict[str, Shift] = {}
+    for place in range(max(-RECENT, -len(shop.received.native)), 0):
+        for shift in shop.received.out(place):
+            (table,) = shift.subject.tables
+            if table not in found or abs(shift.excess) > abs(found[table].excess):
+                found[table] = shift
+    return found
+
+
+def of_release(
+    settings: Settings,
+    store: Store,
+    build: Build,
+    moment: datetime,
+    declared: Mapping[str, Feature],
+    occasions: Occasions,
+    tables_at_fault: Mapping[str, Shift],
+    log: Log,
+    shop: Shop,
+) -> Evidence:
+    """One release's evidence; its profiles are counted by then (`profiles.update`)."""
+    card = store.model.card
+    profiles = store.read(until=day_of(moment))
+    starts = day_of(log.starts_at)
+    panel = panels.of_release(
+        profiles, card, declared, occasions, starts, lambda name: tables_of(name, declared)
+    )
+    return Evidence(
+        card=card,
+        moment=moment,
+        age=settings.now() - moment,
+        stale_after=settings.stale_after,
+        expire_after=settings.expire_after,
+        panel=panel,
+        drift=_drift(profiles, card, declared, starts, moment),
+        separable=_separable(store, build, log, shop, declared, moment),
+        faulty=tables_at_fault,
+    )
+
+
+def tables_of(name: str, declared: Mapping[str, Feature]) -> frozenset[str]:
+    """The tables of the log that a feature comes from."""
+    feature = declared.get(name)
+    if feature is None:
+        return frozenset()
+    if feature.table is not None:
+        return frozenset({feature.table})
+    return frozenset().union(*(tables_of(other, declared) for other in feature.inputs))
+
+
+def _drift(
+    profiles: Profiles, card: ModelCard, declared: Mapping[str, Feature], starts: int, moment: datetime
+) -> drift.Drift:
+    longest = max((panels.reach(f.name, declared) for f in card.features), default=timedelta(0))
+    reaches = [longest if n == PROBABILITY else panels.reach(n, declared) for n in profiles.columns]
+    full = np.array([starts + reach // DAY for reach in reaches], np.int64)
+    window = (day_of(card.trained_on.start), day_of(card.trained_on.end))
+    return drift.measure(profiles, window, full, day_of(moment))
+
+
+def _separable(
+    store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature], moment: datetime
+) -> Separable | None:
+    """Today against a week ago; and each earlier week against the one before, kept from run to run."""
+    path = store.folder / "separable.json"
+    empty = _Weeks((), {})
+    kept = msgspec.json.decode(path.read_bytes(), type=_Weeks) if path.exists() else empty
+    moments = [moment - 7 * week * DAY for week in range(WEEKS + 2)]
+    moments = [m for m in moments if m > log.starts_at + 60 * DAY and m <= log.complete_until]
+    if len(moments) < 4:
+        return None
+    wanted = [day_of(m) for m in moments[:-1]]
+    lacking = sorted({day for day in wanted if day not in kept.auc})
+    if lacking:
+        pairs = {*lacking, *(day - 7 for day in lacking)}
+        if not kept.columns:
+            pairs |= {wanted[2], wanted[2] - 7}
+        needed = sorted(m for m in moments if day_of(m) in pairs)
+        rows = {
+            day_of(m): matrix(store.model, table)[:, :-1]
+            for m, table in rows_of(build, log, shop, declared, [store], needed)
+        }
+        columns = list(kept.columns) or joint.steady(rows[wanted[2] - 7], rows[wanted[2]])
+        for day in lacking:
+            if day in rows and day - 7 in rows:
+                kept.auc[day] = joint.separable(rows[day - 7][:, columns], rows[day][:, columns])
+        kept = _Weeks(tuple(columns), kept.auc)
+        write_atomically(path, msgspec.json.encode(kept))
+    today = kept.auc.get(day_of(moment), float("nan"))
+    usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
+    return Separable(today, usual) if np.isfinite(today) else None
+
+
+class _Weeks(msgspec.Struct, frozen=True):
+    """What is kept of telling weeks apart: by which columns, and how well, by the later week's day."""
+
+    columns: tuple[int, ...]
+    auc: dict[int, float]

@@ -1,0 +1,244 @@
+"""Daily figures of one subject side by side, judged against their baseline, and told in words.
+
+A panel is made of a release's profiles (a feature's level, spread, unknowns and values never seen), of what
+the log's tables received, or of the business indicators. What stands out on a day is a `Shift`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from features.definitions import Feature
+from features.moments import DAY
+from features.words import Words
+from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge
+from monitoring.histograms import Histograms
+from monitoring.occasions import Occasions
+from monitoring.profiles import PROBABILITY, Profiles
+from monitoring.received import Received, angle, share
+from serving.cards import ModelCard
+
+MEMBERS = "members"  # of the population: how many there are
+# Changes of a feature below which nobody cares: standard deviations of its ranks in training; shares' angles.
+LEAST_LEVEL, LEAST_SHARE, LEAST_ROWS = 0.1, 0.2, 0.2
+SETTLES = 60  # days after the log's start at which even a growing feature changes slowly from day to day
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What one column of a panel is. kind: of figure. weight: its share of the model's importance.
+
+    tables: of the log, that it comes from.
+    """
+
+    name: str
+    kind: str
+    words: Words
+    weight: float = 0.0
+    tables: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What stands out. excess: 1 is at the limit; negative: below. was, now: what people read."""
+
+    subject: Subject
+    excess: float
+    was: float
+    now: float
+    since: date
+
+    @property
+    def words(self) -> Words:
+        """One phrase with its figures."""
+        en, zh = _SAID.get(self.subject.kind, _SAID["share"])
+        show = _SHOWN.get(self.subject.kind, _percent)
+        was, now, name = show(self.was), show(self.now), self.subject.words
+        return Words(en.format(name=name.en, was=was, now=now), zh.format(name=name.zh, was=was, now=now))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """first: the first day, whole days since 1970. native: [days, figures] as people read them."""
+
+    first: int
+    subjects: tuple[Subject, ...]
+    native: Float64
+    judged: Judged
+
+    def out(self, place: int = -1) -> list[Shift]:
+        """What stands out on the day at a place, the furthest first."""
+        excess = np.nan_to_num(self.judged.excess[place])
+        found = np.flatnonzero(np.abs(excess) >= 1)
+        return [self.shift(int(column), place) for column in found[np.argsort(-np.abs(excess[found]))]]
+
+    def shift(self, column: int, place: int = -1) -> Shift:
+        """One figure on the day at a place, standing out or not."""
+        place = place % len(self.native)
+        out = self.judged.out[:, column]
+        start = place
+        while start > 0 and out[start - 1]:
+            start -= 1
+        before = self.native[max(0, start - LAG - TRAIL) : max(1, start - LAG + 1), column]
+        known = before[np.isfinite(before)]
+        return Shift(
+            self.subjects[column],
+            float(self.judged.excess[place, column]),
+            float(known.mean()) if len(known) else float("nan"),
+            float(self.native[place, column]),
+            _EPOCH + timedelta(days=self.first + start),
+        )
+
+    def nearest(self, place: int = -1, kinds: Sequence[str] = ()) -> float:
+        """How near the nearest figure of those kinds is to its limit; nan where none could be judged."""
+        excess = np.abs(self.judged.excess[place, self.columns(kinds)])
+        return float(np.nanmax(excess)) if np.isfinite(excess).any() else float("nan")
+
+    def columns(self, kinds: Sequence[str]) -> Bool:
+        """Of the figures, those of some kinds; of none: all."""
+        return np.array([not kinds or subject.kind in kinds for subject in self.subjects], bool)
+
+
+def of_release(
+    profiles: Profiles,
+    card: ModelCard,
+    declared: Mapping[str, Feature],
+    occasions: Occasions,
+    starts: int,
+    tables: Callable[[str], frozenset[str]],
+) -> Panel:
+    """How the release's members look from day to day. starts: the log's first day; tables: of a feature."""
+    first, days = int(profiles.days[0]), profiles.days - profiles.days[0]
+    level, spread = positions(profiles.reference, profiles.counts)
+    known = np.maximum(profiles.rows[:, None] - profiles.nulls, 1)
+    rows = np.maximum(profiles.rows[:, None], 1)
+    empty, new = profiles.nulls / rows, profiles.news / known
+    mean = np.where(profiles.rows[:, None] > profiles.nulls, profiles.sums / known, np.nan)
+    values = [level, spread, angle(empty), angle(new)]
+    natives = [mean, mean, empty, new]
+    kinds = ("level", "spread", "empty", "new")
+    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_SHARE)
+    words = {feature.name: Words(feature.en, feature.zh) for feature in card.features}
+    words[PROBABILITY] = _PREDICTED
+    total = sum(card.importance.values()) or 1.0
+    subjects = [
+        Subject(
+            name,
+            kind,
+            words[name],
+            1.0 if name == PROBABILITY else card.importance.get(name, 0.0) / total,
+            tables(name) if name in declared else frozenset(),
+        )
+        for kind in kinds
+        for name in profiles.columns
+    ]
+    settled = [min(reach(name, declared) // DAY, SETTLES) for name in profiles.columns]
+    since = np.array([*settled * len(kinds), 0], np.int64) + starts - first
+    return _panel(
+        first,
+        days,
+        (*subjects, Subject(MEMBERS, "rows", _MEMBERS)),
+        np.column_stack([*values, np.log1p(profiles.rows)]),
+        np.column_stack([*natives, profiles.rows]),
+        np.array([*np.repeat(least, len(profiles.columns)), LEAST_ROWS]),
+        since,
+        occasions,
+    )
+
+
+def of_received(received: Received, occasions: Occasions) -> Panel:
+    """What the tables received from day to day."""
+    subjects = tuple(
+        Subject(
+            ".".join(filter(None, (f.table, f.column, f.value))), f.kind, f.words, 0.0, frozenset({f.table})
+        )
+        for f in received.figures
+    )
+    native = received.values.copy()
+    for column, figure in enumerate(received.figures):
+        back = np.expm1 if figure.kind in ("rows", "size") else share
+        native[:, column] = back(native[:, column])
+    since = np.zeros(len(subjects), np.int64)
+    judged = judge(received.values, received.first, received.least(), occasions, since)
+    return Panel(received.first, subjects, native, judged)
+
+
+def positions(reference: Histograms, counts: Int64) -> tuple[Float64, Float64]:
+    """Where the rows of histograms lie in a reference: level and spread, [days, columns] each.
+
+    A row's rank is the share of the reference below it, ties at the middle. Level: the mean rank, from the
+    reference's, in its standard deviations: of a normal feature about what its mean moved by. Spread: the
+    same of the rank's distance from the middle. No single value, however large, moves either by more than
+    its row's share. nan where nothing is known.
+    """
+    share = reference.counts / np.maximum(reference.counts.sum(axis=1, keepdims=True), 1)
+    rank = np.cumsum(share, axis=1) - share / 2
+    total = counts.sum(axis=2)
+    found = []
+    for place in (rank, np.abs(2 * rank - 1)):
+        mean = (share * place).sum(axis=1)
+        deviation = np.sqrt(np.maximum((share * place**2).sum(axis=1) - mean**2, 1e-4))
+        sums = np.einsum("dcb,cb->dc", counts, place)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found.append((sums / total - mean) / deviation)
+    return found[0], found[1]
+
+
+def reach(name: str, declared: Mapping[str, Feature]) -> timedelta:
+    """How far back a feature looks: its window, the longest of its inputs', a year for all of history."""
+    feature = declared.get(name)
+    if feature is None:
+        return timedelta(0)
+    if feature.inputs:
+        return max(reach(other, declared) for other in feature.inputs)
+    return timedelta(days=365 if feature.window is None else feature.window)
+
+
+def _panel(
+    first: int,
+    days: Int64,
+    subjects: tuple[Subject, ...],
+    values: Float64,
+    native: Float64,
+    least: Float64,
+    since: Int64,
+    occasions: Occasions,
+) -> Panel:
+    """Days without figures become rows of nan."""
+    shape = (int(days[-1]) + 1, len(subjects))
+    whole, shown = np.full((2, *shape), np.nan)
+    whole[days], shown[days] = values, native
+    return Panel(first, subjects, shown, judge(whole, first, least, occasions, since))
+
+
+_PREDICTED = Words("the predicted probability", "预测概率")
+_MEMBERS = Words("customers to speak of", "目标客群人数")
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+_SHOWN: dict[str, Callable[[float], str]] = dict.fromkeys(
+    ("level", "spread", "rows", "size", "count"), _plain
+)
+_SAID: dict[str, Words] = {
+    "level": Words("{name}: {now} on average, {was} before", "{name}：均值{now}，此前{was}"),
+    "spread": Words(
+        "{name}: spread otherwise than before (average {now}, {was} before)",
+        "{name}：分布形状改变（均值{now}，此前{was}）",
+    ),
+    "empty": Words("{name}: {now} not known, {was} before", "{name}：缺失{now}，此前{was}"),
+    "new": Words(
+        "{name}: {now} outside what training saw, {was} before", "{name}：{now}超出训练范围，此前{was}"
+    ),
+    "rows": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
+    "share": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
+}

@@ -1,0 +1,204 @@
+"""What each table of the log received on each day: rows, empty fields, kinds, sizes, hours, repetitions.
+
+Everything is counted from rows that were known by the end of their day, in the shop's zone, so that a row
+that arrived late changes no day afterwards, and a day counts the same whenever it is asked about. A figure is
+on a scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import duckdb
+import numpy as np
+
+from features.describe.say import TABLES as NAMES
+from features.duck import connect
+from features.log import Log
+from features.shop import Shop
+from features.sources.raw import literal
+from features.tables import OURS, TABLES, Column
+from features.words import Words
+from monitoring.baseline import Float64, Int64
+
+Kind = Literal["rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"]
+CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
+FEW = 40  # different values of a text column, up to which each is looked at
+KNOWN_BY = 28  # days after which a value is no longer new
+# Changes nobody cares about, in each kind's scale: a quarter of the rows; an angle of .2 is 1 % -> 4 % or
+# 50 % -> 60 %; a tenth of a size.
+LEAST: dict[Kind, float] = {
+    "rows": 0.3,
+    "empty": 0.2,
+    "share": 0.25,
+    "new": 0.2,
+    "size": 0.15,
+    "sign": 0.2,
+    "night": 0.25,
+    "repeated": 0.2,
+    "strangers": 0.3,
+}
+
+
+class Figure(NamedTuple):
+    """One daily figure of a table; column, value: "" where it is of whole rows."""
+
+    table: str
+    kind: Kind
+    column: str = ""
+    value: str = ""
+
+    @property
+    def words(self) -> Words:
+        """What it counts."""
+        table = NAMES.get(self.table, Words(self.table, self.table))
+        en, zh = _SAID[self.kind]
+        given = {"table": table.en, "column": self.column, "value": self.value}
+        return Words(en.format(**given), zh.format(**given | {"table": table.zh}))
+
+
+_SAID: dict[Kind, Words] = {
+    "rows": Words("{table} received", "{table}到达条数"),
+    "empty": Words("{table} without {column}", "{table}缺少{column}的占比"),
+    "share": Words("{table} with {column} {value}", "{table}中{column}为{value}的占比"),
+    "new": Words("{table} with a {column} never seen before", "{table}中出现新{column}的占比"),
+    "size": Words("typical {column} of {table}", "{table}的{column}常见大小"),
+    "sign": Words("{table} whose {column} is not above 0", "{table}中{column}不大于0的占比"),
+    "night": Words("{table} between midnight and 6:00", "{table}中0至6点的占比"),
+    "repeated": Words("{table} that say the same as another", "{table}内容重复的占比"),
+    "strangers": Words("{table} of customers never seen before", "{table}中首次出现客户的占比"),
+}
+
+
+@dataclass(frozen=True)
+class Received:
+    """values: float64 [days, figures], on each kind's scale, nan where a day says nothing; rows: as many."""
+
+    first: int  # the first day, whole days since 1970, of the shop's zone
+    figures: tuple[Figure, ...]
+    values: Float64
+    rows: Int64  # [days, figures]: of the table on that day
+
+    def least(self) -> Float64:
+        """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
+        matters = np.array([LEAST[figure.kind] for figure in self.figures])
+        return np.asarray(np.maximum(matters, CHANCE / np.sqrt(np.maximum(self.rows, 1))))
+
+
+def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
+    """The figures of every table of events, of the days from first to last (whole days since 1970)."""
+    days = last - first + 1
+    found: list[tuple[Figure, Float64, Int64]] = []
+    with connect() as db:
+        for name in sorted(log.tables):
+            if name in TABLES and "at" in TABLES[name].columns and name not in ("calendar", "identities"):
+                _view(db, log, shop, name, first, last)
+                found += _figures(db, log, name, days)
+    if not found:
+        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
+    figures, values, rows = zip(*found, strict=True)
+    return Received(first, figures, np.column_stack(values), np.column_stack(rows))
+
+
+def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first: int, last: int) -> None:
+    """`received`: the rows of the days, with `day` (from 0) and `hour`, as known by the end of their day."""
+    files = ", ".join(literal(str(path)) for path in log.paths(table))
+    zone = literal(shop.zone.key)
+    db.execute(
+        f"""CREATE OR REPLACE TEMP TABLE received AS
+        SELECT *, hour("at" AT TIME ZONE {zone}) AS hour
+        FROM (SELECT *,
+                ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
+                (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
+              FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false))
+        WHERE day BETWEEN 0 AND {last - first} AND told <= day"""
+    )
+
+
+def _figures(
+    db: duckdb.DuckDBPyConnection, log: Log, table: str, days: int
+) -> Iterator[tuple[Figure, Float64, Int64]]:
+    there = {row[0] for row in db.execute("DESCRIBE received").fetchall()}
+    columns = {n: c for n, c in TABLES[table].columns.items() if n in there and n not in OURS}
+    plain = {n: c for n, c in columns.items() if n not in ("at", "known_at") and c.type != "map"}
+    own = [n for n in plain if n not in TABLES[table].key or TABLES[table].key == ("customer_id",)]
+    asked: dict[Figure, str] = {}
+    for name, column in plain.items():
+        if not column.required:
+            asked[Figure(table, "empty", name)] = f'avg(("{name}" IS NULL)::INT)'
+        if column.type in ("money", "integer", "real") and name != "line":
+            asked[Figure(table, "size", name)] = f'avg(ln(1 + abs("{name}"))) FILTER ("{name}" <> 0)'
+            asked[Figure(table, "sign", name)] = f'avg(("{name}" <= 0)::INT)'
+    if "precision" not in there or not _day_only(db):
+        asked[Figure(table, "night")] = "avg((hour < 6)::INT)"
+    if own and len(own) < len(plain):
+        same = ", ".join(f'"{name}"' for name in (*own, "at"))
+        asked[Figure(table, "repeated")] = f"1 - count(DISTINCT hash({same})) / count(*)"
+    expressions = ", ".join(["count(*)", *asked.values()])
+    rows = np.zeros(days, np.int64)
+    values = np.full((days, len(asked)), np.nan)
+    for day, count, *told in db.execute(f"SELECT day, {expressions} FROM received GROUP BY day").fetchall():
+        rows[day] = count
+        values[day] = [np.nan if value is None else float(value) for value in told]
+    yield Figure(table, "rows"), np.log1p(rows), rows
+    for place, figure in enumerate(asked):
+        shown = values[:, place] if figure.kind == "size" else angle(values[:, place])
+        yield figure, shown, rows
+    for name, column in plain.items():
+        if column.type == "text" and not name.endswith("_id") and name not in ("ref", "coupon"):
+            yield from _kinds(db, table, name, rows)
+    if table != "customers" and "customers" in log.tables:
+        yield _strangers(db, table, rows)
+
+
+def _kinds(
+    db: duckdb.DuckDBPyConnection, table: str, column: str, rows: Int64
+) -> Iterator[tuple[Figure, Float64, Int64]]:
+    """The share of each value of a column of few, and of values that came up within KNOWN_BY days."""
+    many = db.execute(f'SELECT approx_count_distinct("{column}") FROM received').fetchall()[0][0]
+    if not 0 < many <= FEW:
+        return
+    shares: dict[str, Float64] = {}
+    told = db.execute(
+        f'SELECT day, "{column}", count(*) FROM received WHERE "{column}" IS NOT NULL GROUP BY ALL'
+    )
+    for day, value, count in told.fetchall():
+        shares.setdefault(str(value), np.where(rows > 0, 0.0, np.nan))[day] = count / rows[day]
+    new = np.where(rows > 0, 0.0, np.nan)
+    for value, share in sorted(shares.items()):
+        since = int(np.flatnonzero(np.nan_to_num(share) > 0)[0])
+        if since >= KNOWN_BY:
+            new[since : since + KNOWN_BY] += share[since : since + KNOWN_BY]
+        else:
+            yield Figure(table, "share", column, value), angle(share), rows
+    yield Figure(table, "new", column), angle(new), rows
+
+
+def _strangers(db: duckdb.DuckDBPyConnection, table: str, rows: Int64) -> tuple[Figure, Float64, Int64]:
+    """The share of customers of a day who were in no row of the table before."""
+    share = np.full(len(rows), np.nan)
+    told = db.execute(
+        """SELECT day, avg((day = since)::INT) FROM
+        (SELECT DISTINCT day, customer_id, min(day) OVER (PARTITION BY customer_id) AS since FROM received)
+        GROUP BY day"""
+    )
+    for day, value in told.fetchall():
+        share[day] = value
+    return Figure(table, "strangers"), angle(share), rows
+
+
+def _day_only(db: duckdb.DuckDBPyConnection) -> bool:
+    return bool(db.execute("SELECT count(*) > 0 FROM received WHERE precision IS NOT NULL").fetchall()[0][0])
+
+
+def angle(share: Float64) -> Float64:
+    """A share on a scale on which its sampling noise is the same everywhere: 2 asin sqrt p, from 0 to pi."""
+    return np.asarray(2 * np.arcsin(np.sqrt(np.clip(share, 0, 1))))
+
+
+def share(angle: Float64) -> Float64:
+    """The inverse of `angle`."""
+    return np.asarray(np.sin(np.asarray(angle) / 2) ** 2)
+
+
+__all__ = ["Column", "Figure", "Received", "angle", "daily", "share"]
