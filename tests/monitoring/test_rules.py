@@ -12,6 +12,7 @@ from binaries import needs, program
 
 from features.settings import Settings
 from monitoring import runbook
+from monitoring.checks import CHECKS
 from monitoring.rules import rules, rules_file
 from propensity import main
 from serving.metrics import Metrics
@@ -147,6 +148,7 @@ def test_every_section_of_the_runbook_says_what_it_means_where_to_look_and_what_
     for name, section in runbook.sections().items():
         for word in ("**Means**", "**Look**", "**Do**", "**含义**", "**细查**", "**处理**"):
             assert word in section.text, (name, word)
+    assert {check.name for check in CHECKS} <= set(runbook.sections()), "a check has no section"
     for rule in RULES:
         assert not rule.runbook or rule.runbook in runbook.sections()
     assert runbook.section("a shop's own").name == "any"
