@@ -21,6 +21,7 @@ PropensityError                 exit code 1
 │   ├── UnknownDecision         the ledger has none with that id
 │   ├── ReportConflict          what is reported of a decision cannot be of it
 │   └── NotDue                  the customer is not due for the scenario that was named
+├── MonitoringError             the state of the monitoring cannot be used
 └── TrainingError               a model cannot be fitted, judged or registered
     └── NotEnoughData
 """
@@ -152,6 +153,12 @@ class NotDue(DecisionError):
     """The customer is not due for the scenario that was named."""
 
     code = "not_due"
+
+
+class MonitoringError(PropensityError):
+    """The state of the monitoring cannot be used."""
+
+    code = "monitoring"
 
 
 class TrainingError(PropensityError):

@@ -15,6 +15,7 @@ from features.moments import parse_moment
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
 ENGINES = ("embedded", "spark")
 DURABILITIES = ("process", "power")
+SINK = "PROPENSITY_SINK_"
 LEAST_MEMORY = 280_000_000  # bytes: of them DuckDB has 90 MB, with which it still sorts and joins on disk
 
 
@@ -48,6 +49,8 @@ class Settings:
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
     hook_secrets: client -> what signs the events that are pushed to it (PROPENSITY_HOOK_SECRETS,
                   "crm:whsec_...,crm:whsec_..."; while a secret is changed, a client has two)
+    sink_secrets: sink of alerts -> its key, token or password (PROPENSITY_SINK_<NAME>; of the sink `group`:
+                  PROPENSITY_SINK_GROUP)
     durability:   what an acknowledged record outlives: "process", its end, however it comes; "power", that of
                   the machine too, at the price of an fsync (PROPENSITY_DURABILITY, process)
     """
@@ -70,6 +73,7 @@ class Settings:
     ledger: str = field(default="sqlite", repr=False)  # may hold a password
     durability: str = "process"
     hook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    sink_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.home.exists() and not self.home.is_dir():
@@ -117,6 +121,11 @@ class Settings:
                 ledger=_ledger(environ.get("PROPENSITY_LEDGER", "")),
                 durability=environ.get("PROPENSITY_DURABILITY") or "process",
                 hook_secrets=_secrets(environ.get("PROPENSITY_HOOK_SECRETS", "")),
+                sink_secrets={
+                    name.removeprefix(SINK).lower(): value
+                    for name, value in environ.items()
+                    if name.startswith(SINK) and value
+                },
             )
         except SettingsError:
             raise

@@ -61,6 +61,8 @@ class Shop:
     protected: tuple[str, ...] = ()  # those of them whose groups must be treated alike
     hooks: tuple[Any, ...] = ()  # every [[hooks]], as it stands
     pushes: Mapping[str, Any] = field(default_factory=dict)  # [pushes], as it stands
+    monitoring: Mapping[str, Any] = field(default_factory=dict)  # [monitoring], as it stands
+    sinks: tuple[Any, ...] = ()  # every [[sinks]], as it stands
 
     @classmethod
     def load(cls, folder: Path) -> "Shop":
@@ -103,6 +105,8 @@ class Shop:
             protected=top.take("protected", "list", ()),
             hooks=tuple(top.take("hooks", "tables", ())),
             pushes=top.take("pushes", "table", {}),
+            monitoring=top.take("monitoring", "table", {}),
+            sinks=tuple(top.take("sinks", "tables", ())),
         )
         value.close()
         top.close()

@@ -4,11 +4,11 @@ from propensity.cli import main
 
 # In the order in which one works.
 from propensity.commands import (  # isort: skip
-    log, features, tags, targets, online, models, uplift, segments, service, exports, keys, pauses, due,
-    pushes, groups, ledger, proof,
+    log, features, tags, targets, online, models, monitor, uplift, segments, service, exports, keys, pauses,
+    due, pushes, groups, ledger, proof,
 )  # fmt: skip
 
 __all__ = [
-    "due", "exports", "features", "groups", "keys", "ledger", "log", "main", "models", "online", "pauses",
-    "proof", "pushes", "segments", "service", "tags", "targets", "uplift",
+    "due", "exports", "features", "groups", "keys", "ledger", "log", "main", "models", "monitor",
+    "online", "pauses", "proof", "pushes", "segments", "service", "tags", "targets", "uplift",
 ]  # fmt: skip

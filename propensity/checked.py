@@ -20,7 +20,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from features.describe.absent import absent, in_short
     from features.sources.checked import mapping_problems
     from features.unread import held, unread
-    from monitoring import checks
+    from monitoring import checks, routes
     from propensity.pushed import declared as pushed
     from propensity.segmented import names_of
     from serving import actions, conditions, scenarios, watches
@@ -62,6 +62,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("segments", own_segments),
         ("watches", lambda: watches.catalogue(shop.declared("WATCHES"), names_of(shop))),
         ("hooks", lambda: pushed(shop).pushes.hooks),
+        ("sinks", lambda: routes.declared(shop).sinks),
         ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
     ):
         try:

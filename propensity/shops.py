@@ -61,6 +61,25 @@ salt = "my-shop-1"          # a new salt draws a new holdout
 #
 # [pushes]
 # most = 10000              # events a run of `propensity pushes run`: more are asked about, not told
+#
+# [monitoring]              # who acts when something no longer holds: `propensity monitor`
+# remind_days = 7           # a page that goes on is told again
+# reports = "https://ops.example.com/reports"  # where the home's reports are served, if they are
+#
+# [monitoring.owners.data]  # and models, operations
+# name = "Data team"
+# email = ["data@example.com"]
+# wecom = ["zhang.wei"]     # whom the group robot mentions
+#
+# [monitoring.escalation]   # whom a page goes to that nobody acknowledged
+# name = "Head of CRM"
+# after_hours = 24
+#
+# [[sinks]]                 # where alerts go; its key, token or password is in PROPENSITY_SINK_<NAME>
+# name = "group"
+# kind = "wecom"            # webhook, alertmanager, wecom or mail: `url`; of mail `host`, `from`, `to`
+# language = "zh"           # en, zh or both
+# least = "warning"         # page: no warnings
 
 """
 

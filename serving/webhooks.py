@@ -194,7 +194,7 @@ class Sender:
                     async with asyncio.timeout(self._patience.look):
                         await _drain(response)
                 return Answer()
-            wait = _asked(response.headers.get("retry-after", ""))
+            wait = retry_after(response.headers.get("retry-after", ""))
             return Answer(f"it answered {response.status_code}", response.status_code, wait)
         finally:
             await response.aclose()
@@ -231,10 +231,10 @@ async def _drain(response: httpx.Response) -> None:
             return
 
 
-def _asked(header: str) -> timedelta | None:
+def retry_after(header: str) -> timedelta | None:
     """How long a Retry-After asks us to wait: seconds, or an HTTP date; None if it asks nothing readable.
 
-    >>> _asked("120"), _asked("soon"), _asked("9999999")
+    >>> retry_after("120"), retry_after("soon"), retry_after("9999999")
     (datetime.timedelta(seconds=120), None, datetime.timedelta(days=1))
     """
     header = header.strip()

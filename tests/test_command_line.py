@@ -30,7 +30,9 @@ COMMANDS = [
     ("tags", "build"), ("portraits",), ("targets",), ("targets", "list"), ("targets", "suggest"),
     ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
     ("models", "list"), ("models", "card"),
-    ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
+    ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"),
+    ("monitor", "alerts"), ("monitor", "ack"), ("monitor", "silence"), ("monitor", "send"),
+    ("monitor", "rules"), ("monitor", "runbook"), ("check",), ("demo",),
 ]  # fmt: skip
 
 

@@ -1,0 +1,197 @@
+"""One alert from its first bad day until it is over. Pure: what it becomes on a day, and what is to be told.
+
+    (none) -> pending    bad, but not yet on as many days as its check wants; nobody is told
+           -> firing     told; told again when it is worse, when it goes on, and when nobody acknowledges it
+           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit, or unjudged for UNJUDGED days
+
+Between CLEAR of the limit and the limit it stays what it is: a figure which wavers there is told once.
+A page is a warning again after as many days in a row on which it is no page.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from math import isnan
+from typing import Literal
+
+from monitoring.findings import Finding
+
+State = Literal["pending", "firing", "resolved"]
+Severity = Literal["warning", "page"]
+News = Literal["firing", "worse", "reminder", "escalation", "closed", "resolved"]
+CLEAR = 0.7  # of the limit
+CLEAR_DAYS = 2
+UNJUDGED = 14  # days without a verdict, after which an alert is closed: its model or check is gone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ack:
+    """Who acts on it."""
+
+    by: str
+    at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One alert. finding: the latest bad one. topic: of the fault that it was told to be part of.
+
+    began, fired, ended: moments of runs. bad: days on which it was, of those that its check counts. better,
+    lower: days in a row on which it was clear, or less urgent than `severity`. judged: the last day with a
+    verdict. told: when it was last, None: never. told_as: how urgent. paged: when it was first told as the
+    page that it is. unjudged: it was closed for want of a verdict.
+    """
+
+    fingerprint: str
+    state: State
+    severity: Severity
+    topic: str
+    finding: Finding
+    began: datetime
+    judged: date
+    fired: datetime | None = None
+    ended: datetime | None = None
+    bad: tuple[date, ...] = ()
+    better: tuple[date, ...] = ()
+    lower: tuple[date, ...] = ()
+    told: datetime | None = None
+    told_as: Severity | None = None
+    paged: datetime | None = None
+    escalated: bool = False
+    unjudged: bool = False
+    ack: Ack | None = None
+
+    @property
+    def since(self) -> date:
+        """The first day on which it was so, as its check says, else as was seen."""
+        return self.finding.since or self.began.date()
+
+
+def advance(
+    before: Episode | None,
+    finding: Finding | None,
+    moment: datetime,
+    day: date,
+    wants: tuple[int, int] = (1, 1),
+) -> Episode | None:
+    """What an alert becomes by what a run found; None: there is none (any more).
+
+    before: it is not resolved. finding: None if the run has none of it. day: of the moment, in the shop's
+    zone. wants: bad days, of so many, before it fires.
+    """
+    if finding is None or (finding.status == "ok" and isnan(finding.value)):
+        if before is None or day - before.judged < timedelta(UNJUDGED):
+            return before
+        over = _over(before, moment)
+        return over and replace(over, unjudged=True)
+    if finding.status == "ok":
+        return _good(before, finding, moment, day, wants)
+    return _bad(before, finding, finding.status, moment, day, wants)
+
+
+def _bad(
+    before: Episode | None,
+    finding: Finding,
+    severity: Severity,
+    moment: datetime,
+    day: date,
+    wants: tuple[int, int],
+) -> Episode:
+    if before is None:
+        before = Episode(
+            fingerprint=finding.fingerprint, state="pending", severity=severity, topic=finding.topic,
+            finding=finding, began=moment, judged=day,
+        )  # fmt: skip
+    now = replace(before, finding=finding, judged=day, better=(), bad=_counted(before.bad, day, wants, True))
+    now = replace(now, severity="page", lower=()) if severity == "page" else _lowered(now, day)
+    if now.state == "pending" and len(now.bad) >= wants[0]:
+        now = replace(now, state="firing", fired=moment)
+    return now
+
+
+def _good(
+    before: Episode | None, finding: Finding, moment: datetime, day: date, wants: tuple[int, int]
+) -> Episode | None:
+    if before is None:
+        return None
+    if before.state == "pending":
+        now = replace(before, judged=day, bad=_counted(before.bad, day, wants, False))
+        return now if now.bad else None
+    better = _with(before.better, day) if is_clear(finding) else ()
+    now = _lowered(replace(before, judged=day, better=better), day)
+    return _over(now, moment) if len(better) >= CLEAR_DAYS else now
+
+
+def _lowered(now: Episode, day: date) -> Episode:
+    """On a day that pages nobody. Told as a page later, it is worse than it was."""
+    if now.severity == "warning":
+        return now
+    lower = _with(now.lower, day)
+    if len(lower) < CLEAR_DAYS:
+        return replace(now, lower=lower)
+    return replace(now, severity="warning", told_as=now.told_as and "warning", lower=(), paged=None)
+
+
+def _over(before: Episode, moment: datetime) -> Episode | None:
+    return replace(before, state="resolved", ended=moment) if before.state == "firing" else None
+
+
+def _counted(bad: tuple[date, ...], day: date, wants: tuple[int, int], with_it: bool) -> tuple[date, ...]:
+    kept = tuple(one for one in bad if day - one < timedelta(wants[1]))
+    return _with(kept, day) if with_it else kept
+
+
+def _with(days: tuple[date, ...], day: date) -> tuple[date, ...]:
+    return days if day in days else (*days, day)
+
+
+def is_clear(finding: Finding) -> bool:
+    """Whether a finding that is ok is far enough below its limit. One without a limit, or with one that is
+    not above zero, of which there is no share, is as soon as it is ok.
+
+    >>> from features.words import Words
+    >>> def at(value, limit):
+    ...     return Finding(subject="s", check="c", status="ok", value=value, limit=limit,
+    ...                    words=Words("", ""), owner="data", topic="t")
+    >>> is_clear(at(0.69, 1.0)), is_clear(at(0.7, 1.0)), is_clear(at(-1.0, float("nan")))
+    (True, False, True)
+    """
+    return not finding.limit > 0 or finding.value < CLEAR * finding.limit
+
+
+def to_tell(
+    episode: Episode, moment: datetime, silenced: bool, remind: timedelta, escalate: timedelta | None
+) -> tuple[News, ...]:
+    """What is to be told of an alert now; resolutions are told by topic (`over`).
+
+    silenced: nothing is. remind: a page that goes on is told again after so long; a warning never is.
+    escalate: a page that nobody acknowledged goes further after so long; None: it does not.
+    """
+    if episode.state != "firing" or silenced:
+        return ()
+    if episode.told is None or episode.told_as is None:
+        return ("firing",)
+    if episode.severity == "page" and episode.told_as == "warning":
+        return ("worse",)
+    if episode.severity != "page":
+        return ()
+    news: list[News] = []
+    if moment - episode.told >= remind:
+        news.append("reminder")
+    waited = escalate is not None and episode.paged is not None and moment - episode.paged >= escalate
+    if waited and episode.ack is None and not episode.escalated:
+        news.append("escalation")
+    return tuple(news)
+
+
+def having_told(episode: Episode, news: Collection[News], moment: datetime) -> Episode:
+    """The alert once that was written for its sinks."""
+    if "escalation" in news:
+        episode = replace(episode, escalated=True)
+    if not {"firing", "worse", "reminder"} & set(news):
+        return episode
+    if "worse" in news:  # whoever acknowledged a warning has not seen the page
+        episode = replace(episode, ack=None, escalated=False, topic=episode.finding.topic)
+    paged = episode.paged or moment if episode.severity == "page" else None
+    return replace(episode, told=moment, told_as=episode.severity, paged=paged)

@@ -1,0 +1,159 @@
+"""Monitoring: whether the models still hold, and who is told when one does not."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import click
+
+from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
+
+LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+
+
+@main.group()
+def monitor() -> None:
+    """Whether the models still hold, and who is told when one does not.
+
+    \b
+    shop.toml  [monitoring], who acts; [[sinks]], where alerts go
+    PROPENSITY_SINK_<NAME>="..."   a sink's key, token or password
+    The work: monitor run, daily -> monitor send, every few minutes
+    """
+
+
+@monitor.command("dashboard")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
+)
+def monitor_dashboard(lang: str) -> None:
+    """Print the service's dashboard as Grafana imports it; its metrics are those of `/metrics`."""
+    import json
+
+    from monitoring.dashboard import dashboard
+
+    click.echo(json.dumps(dashboard("zh" if lang == "zh" else "en"), ensure_ascii=False, indent=1))
+
+
+@monitor.command("run")
+@AS_OF
+@click.option(
+    "--page/--no-page", default=True, show_default=True, help="Write Evidently's page beside the verdict."
+)
+@DRY_RUN
+def monitor_run(as_of: datetime | None, page: bool, dry_run: bool) -> None:
+    """Compare the published snapshot with what the models were trained on: a verdict in one line, and a page.
+
+    Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
+    """
+    from propensity.steps import monitor_once
+    from propensity.tables import progress_bar
+
+    with progress_bar("Monitoring") as progress:
+        code, text = monitor_once(settings_of(as_of), page, dry_run, progress)
+    click.echo(text)
+    sys.exit(code)
+
+
+@monitor.command("alerts")
+@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@click.option("--dead", is_flag=True, help="The messages that could not be delivered.")
+@LANGUAGE
+@AS_OF
+def monitor_alerts(everything: bool, dead: bool, language: str, as_of: datetime | None) -> None:
+    """List what is on, since when, who acts on it; and how the sinks stand.
+
+    Exit code 4: a page is on. 3: a warning, or a message that did not arrive. Silenced ones do not count.
+    """
+    from propensity.alerting import list_alerts
+
+    sys.exit(list_alerts(settings_of(as_of), everything, dead, language))
+
+
+@monitor.command("ack")
+@click.argument("what", metavar="SUBJECT|CHECK")
+@click.option("--by", required=True, metavar="NAME", help="Who acts on it.")
+@click.option("--note", default="", help="What is being done; the list of alerts shows it.")
+@AS_OF
+def monitor_ack(what: str, by: str, note: str, as_of: datetime | None) -> None:
+    """Say who acts on an alert, so that it escalates no further. Quote it: 'churn_28d|features'.
+
+    A subject, a check or a topic alone means all that is on under it.
+    """
+    from propensity.alerting import acknowledge
+
+    acknowledge(settings_of(as_of), what, by, note)
+
+
+@monitor.command("silence")
+@click.argument("what", required=False, metavar="[SUBJECT|CHECK]")
+@click.option("--until", type=Moment(), metavar="MOMENT", help="Nobody is told before.")
+@click.option("--reason", help="Why; the list shows it.")
+@click.option("--by", metavar="NAME", help="Who says so.")
+@click.option("--end", type=int, metavar="NUMBER", help="Take a silence back.")
+@click.option("--all", "everything", is_flag=True, help="List those that are over, too.")
+@AS_OF
+def monitor_silence(
+    what: str | None,
+    until: datetime | None,
+    reason: str | None,
+    by: str | None,
+    end: int | None,
+    everything: bool,
+    as_of: datetime | None,
+) -> None:
+    """Tell nobody of a subject, a check, or one alert ('churn_28d|features') for a while; without WHAT, list.
+
+    What is still on when it ends is told then.
+    """
+    from propensity import alerting
+
+    settings = settings_of(as_of)
+    if end is not None:
+        alerting.end_silence(settings, end)
+    elif what is None:
+        alerting.list_silences(settings, everything)
+    elif until is None or reason is None or by is None:
+        raise click.UsageError('say until when, why and who: --until 2018-02-01 --reason "..." --by NAME')
+    else:
+        alerting.silence(settings, what, until, reason, by)
+
+
+@monitor.command("send")
+@click.option("--dead", is_flag=True, help="Try again what was given up, too.")
+@LANGUAGE
+@AS_OF
+def monitor_send(dead: bool, language: str, as_of: datetime | None) -> None:
+    """Send what waits, and remind and escalate where it is time: run it every few minutes.
+
+    Exit code 3: something still waits, or was given up.
+    """
+    from propensity.alerting import send
+
+    sys.exit(send(settings_of(as_of), dead, language))
+
+
+@monitor.command("rules")
+def monitor_rules() -> None:
+    """Print alert rules for Prometheus: over `/metrics`, and over monitoring/metrics.prom of the home.
+
+    Where shop.toml declares an Alertmanager, it is told of the monitoring's alerts directly, and the rules
+    leave them out.
+    """
+    from propensity.alerting import rules
+
+    click.echo(rules(settings_of()), nl=False)
+
+
+@monitor.command("runbook")
+@click.argument("check", required=False)
+def monitor_runbook(check: str | None) -> None:
+    """Print what CHECK means, how to look closer and what to do; without CHECK, everything."""
+    from monitoring import runbook
+
+    if check is None:
+        click.echo(runbook.PATH.read_text("utf-8"), nl=False)
+    else:
+        name, text = runbook.section(check)
+        click.echo(f"{name}\n\n{text}")

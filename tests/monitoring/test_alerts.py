@@ -1,0 +1,441 @@
+"""From findings to messages that arrive: one a fault, to whoever acts, once, whatever fails in between."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import date, timedelta
+from math import nan
+from pathlib import Path
+
+import pytest
+from alerting import KEY, MONDAY, SECRET, WEBHOOK, Days, FakeWeCom, SignedHttp, found, said, serving
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from features.errors import SettingsError
+from features.shop import shop_of
+from features.words import Words
+from monitoring import alerts, delivery
+from monitoring.alert_store import AlertStore
+from monitoring.routes import declared
+
+OUTAGE = "outage orders"
+PARTIES = """
+[monitoring]
+reports = "https://ops.example.com/reports/"
+
+[monitoring.owners.data]
+name = "Data team"
+email = ["data@example.com"]
+
+[monitoring.escalation]
+name = "Head of CRM"
+after_hours = 36
+"""
+
+
+@pytest.fixture
+def hook() -> Iterator[SignedHttp]:
+    with serving(SignedHttp()) as fake:
+        assert isinstance(fake, SignedHttp)
+        yield fake
+
+
+@pytest.fixture
+def days(tmp_path: Path, hook: SignedHttp) -> Days:
+    return Days(tmp_path, PARTIES + WEBHOOK.format(port=hook.port))
+
+
+def came(hook: SignedHttp) -> list[tuple[str, str]]:
+    return [(body["data"]["kind"], body["subject"]) for body in hook.bodies()]
+
+
+def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedHttp) -> None:
+    """Within a minute: what, how much, since when, why, what most of it is, what to do, where to read on."""
+    page = found(
+        value=2.5, owner="data", topic=OUTAGE, since=date(2017, 12, 30), cause=Words("no orders", "无订单"),
+        advice=Words("ask the source", "联系数据源"),
+        contributors=[("a", 1.5), ("b", 9.0), ("c", nan), ("d", 4.0), ("e", 2.0)],
+    )  # fmt: skip
+    days.day(page, report="/srv/home/reports/20180101T060000Z/report.html")
+    (body,) = hook.bodies()
+    assert len(body.pop("id")) == 32
+    assert len(body.pop("sequence")) == 20
+    assert body == {
+        "specversion": "1.0", "source": "/propensity/Complete%20Journey",
+        "type": "com.propensity.monitoring.alert", "subject": OUTAGE, "time": "2018-01-01T06:00:00Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "kind": "firing", "severity": "page", "topic": OUTAGE, "shop": "Complete Journey",
+            "as_of": "2018-01-01T06:00:00Z",
+            "title": {"en": "[PAGE] churn_28d: features is at 2.5", "zh": "【告警】churn_28d：features为2.5"},
+            "owner": "data", "owner_name": "Data team", "since": "2017-12-30",
+            "alerts": [{
+                "alert": "churn_28d|features", "subject": "churn_28d", "check": "features", "news": "firing",
+                "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"},
+                "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "",
+            }],
+            "more": 0, "going_on": 0, "cause": {"en": "no orders", "zh": "无订单"},
+            "contributors": [
+                {"name": name, "words": {"en": "", "zh": ""}, "excess": excess}
+                for name, excess in (("b", 9.0), ("d", 4.0), ("e", 2.0))
+            ],
+            "action": {"en": "ask the source", "zh": "联系数据源"},
+            "acknowledge": "propensity monitor ack 'churn_28d|features'",
+            "runbook": "propensity monitor runbook features",
+            "report": "https://ops.example.com/reports/20180101T060000Z/report.html",
+        },
+    }  # fmt: skip
+    assert hook.came[0][1]["content-type"].startswith("application/cloudevents+json")
+
+
+def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_first(
+    days: Days, hook: SignedHttp
+) -> None:
+    """Sixty messages are read by nobody, and the one that matters is among them."""
+    outage = [found(f"column_{n}", "nulls", 1 + n / 100, topic=OUTAGE, owner="data") for n in range(60)]
+    outage += [found(name, "features", 2 + n, topic=OUTAGE) for n, name in enumerate(("a", "b", "c"))]
+    taken = days.day(*outage, found("orders", "indicators", 3.0, topic="orders", owner="operations"))
+    assert [(kind, topic) for kind, topic, _ in said(taken)] == [("firing", OUTAGE), ("firing", "orders")]
+    body = hook.bodies()[0]["data"]
+    assert [one["alert"] for one in body["alerts"][:4]] == [
+        "c|features", "b|features", "a|features", "column_59|nulls"
+    ]  # fmt: skip
+    assert len(body["alerts"]) + body["more"] == 63
+    assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more"
+
+
+def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, hook: SignedHttp) -> None:
+    """Over means over: not while another column still lacks its values."""
+    days.day(*(found(f"m{n}", "nulls", topic=OUTAGE) for n in range(3)))
+    for last in (0.9, 0.1, 0.1, 0.1):
+        days.day(*(found(f"m{n}", "nulls", 0.1, topic=OUTAGE) for n in range(2)), found("m2", "nulls", last))
+    assert came(hook) == [("firing", OUTAGE), ("resolved", OUTAGE)]
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more"
+    assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {
+        "m0|nulls",
+        "m1|nulls",
+        "m2|nulls",
+    }
+
+
+def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_taken(
+    days: Days, hook: SignedHttp
+) -> None:
+    """A scheduler that runs twice must not page twice, nor count one quiet day as two."""
+    page = found(value=2.5)
+    days.day(page)
+    days.day(found(value=0.1))
+    for _ in range(2):
+        again = alerts.take(days.settings, [found(value=0.1), found("new")], MONDAY + timedelta(days=1))
+        assert not again.taken
+        assert again.messages == ()
+        assert [one.fingerprint for one in again.firing] == ["churn_28d|features"]
+        assert "taken before" in again.words.en
+    earlier = alerts.take(days.settings, [found("other")], MONDAY)
+    assert not earlier.taken
+    assert "replay in another home" in earlier.words.en
+    assert came(hook) == [("firing", "churn_28d features")]
+
+
+def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook: SignedHttp) -> None:
+    """A migration that was announced pages nobody; what it leaves broken does."""
+    until = (MONDAY + timedelta(days=2)).isoformat()
+    made = days.run("silence", "churn_28d", "--until", until, "--reason", "the warehouse moves", "--by", "li")
+    assert made.exit_code == 0, made.output
+    assert "silence 1 of churn_28d" in made.output
+    assert "the warehouse moves" in days.run("silence").output
+    taken = days.day(found(value=2.5), found("orders", "indicators", 2.5))
+    assert taken.silenced == {"churn_28d|features"}
+    days.day(found(value=2.5), found("orders", "indicators", 2.5))
+    assert came(hook) == [("firing", "orders indicators")]
+    days.day(found(value=2.5), found("orders", "indicators", 2.5))
+    assert ("firing", "churn_28d features") in came(hook)[1:]
+
+
+def test_what_was_silenced_from_its_begin_to_its_end_is_told_of_never(days: Days, hook: SignedHttp) -> None:
+    """Who never read that it began is not to read that it is over."""
+    until = (MONDAY + timedelta(days=30)).isoformat()
+    days.run("silence", "features", "--until", until, "--reason", "r", "--by", "li")
+    for value in (2.5, 0.1, 0.1, 0.1):
+        days.day(found(value=value))
+    assert came(hook) == []
+    assert "nothing is on" in days.run("alerts").output
+
+
+def test_what_is_judged_no_more_is_closed_and_does_not_read_as_mended(days: Days, hook: SignedHttp) -> None:
+    days.day(found(value=1.5))
+    for _ in range(15):
+        days.day()
+    assert came(hook) == [("firing", "churn_28d features"), ("closed", "churn_28d features")]
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[CLOSED, JUDGED NO MORE] churn_28d, features"
+
+
+def test_a_silence_is_taken_back_and_must_say_why(days: Days, hook: SignedHttp) -> None:
+    until = (MONDAY + timedelta(days=30)).isoformat()
+    lacking = days.run("silence", "features", "--until", until, "--by", "li")
+    assert lacking.exit_code == 2
+    assert "say until when, why and who" in lacking.output
+    assert days.run("silence", "x", "--until", "2017-01-01", "--reason", "r", "--by", "li").exit_code == 2
+    wrong = days.run("silence", "featrues", "--until", until, "--reason", "r", "--by", "li")
+    assert "is the name right?" in wrong.output
+    days.run("silence", "features", "--until", until, "--reason", "r", "--by", "li")
+    days.day(found(value=2.5))
+    assert days.run("silence", "--end", "2").exit_code == 0
+    assert days.run("silence", "--end", "2").exit_code == 2
+    days.day(found(value=2.5))
+    assert came(hook) == [("firing", "churn_28d features")]
+
+
+def test_a_page_that_nobody_acknowledges_escalates_and_one_that_is_does_not(
+    days: Days, hook: SignedHttp
+) -> None:
+    for name in ("seen", "unseen"):
+        days.day(found(name, value=2.5, owner="data"), days=0.1, report="https://ops.example.com/r.html")
+    done = days.run("ack", "seen", "--by", "li", "--note", "on it")
+    assert done.exit_code == 0, done.output
+    days.now += timedelta(days=2)
+    days.settings = replace(days.settings, as_of=days.now)
+    sent = days.run("send")
+    assert sent.exit_code == 0, sent.output
+    assert came(hook)[2:] == [("escalation", "unseen features")]
+    assert hook.bodies()[2]["data"]["owner_name"] == "Head of CRM"
+    assert hook.bodies()[2]["data"]["report"] == "https://ops.example.com/r.html"
+    days.run("send")
+    assert len(hook.came) == 3, "once"
+    listed = days.run("alerts")
+    assert "acknowledged by li" in listed.output
+    assert listed.exit_code == 4
+
+
+def test_an_ack_of_what_is_not_on_says_what_is(days: Days) -> None:
+    days.day(found(value=2.5))
+    wrong = days.run("ack", "churn", "--by", "li")
+    assert (wrong.exit_code, wrong.output.strip()) == (
+        2, "error: nothing fires under 'churn'; what fires: churn_28d|features",
+    )  # fmt: skip
+
+
+def test_a_sink_that_is_away_gets_everything_later_in_order(tmp_path: Path) -> None:
+    """A receiver that is down for the night must not cost the page of the night."""
+    with serving(SignedHttp()) as free:
+        port = free.port
+    days = Days(tmp_path, WEBHOOK.format(port=port))
+    taken = days.day(found("a", value=2.5))
+    assert "hook: 1 wait, 0 dead" in taken.words.en
+    days.day(found("a", value=2.5), found("b", value=2.5))
+    assert days.run("alerts").exit_code == 4
+    days.hurry()
+    with serving(SignedHttp(), port) as hook:
+        assert isinstance(hook, SignedHttp)
+        sent = days.run("send")
+        assert sent.exit_code == 0, sent.output
+        assert came(hook) == [("firing", "a features"), ("firing", "b features")]
+        sequences = [body["sequence"] for body in hook.bodies()]
+        assert sequences == sorted(sequences)
+
+
+def test_a_broken_sink_delays_no_other(tmp_path: Path) -> None:
+    """One wrong address must not silence the group."""
+    with serving(SignedHttp()) as away:
+        gone = away.port
+    with serving(FakeWeCom()) as robot:
+        group = f'\n[[sinks]]\nname = "group"\nkind = "wecom"\nurl = "http://127.0.0.1:{robot.port}/send"\n'
+        days = Days(tmp_path, WEBHOOK.format(port=gone) + group, {"hook": SECRET, "group": KEY})
+        days.day(found(value=2.5))
+        days.day(found(value=2.5), found("b", value=2.5))
+        assert len(robot.came) == 2
+
+
+def test_what_is_tried_too_often_is_dead_kept_seen_and_sent_again_on_request(
+    days: Days, hook: SignedHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that vanished would be an alert that never was."""
+    monkeypatch.setattr(delivery, "TRIES", 4)
+    hook.answers = [(503, {})] * delivery.TRIES
+    days.day(found("a", value=2.5))
+    for _ in range(delivery.TRIES - 1):
+        days.hurry()
+        days.run("send")
+    assert came(hook) == []
+    listed = days.run("alerts", "--dead")
+    assert listed.exit_code == 3
+    assert "503" in listed.output
+    assert 'propensity_alert_deliveries{sink="hook",state="dead"} 1' in metrics(days)
+    days.day(found("a", value=2.5), found("b", value=2.5))
+    assert came(hook)[0] == ("firing", "b features"), "the dead hold nobody up"
+    assert days.run("send", "--dead").exit_code == 0
+    assert ("firing", "a features") in came(hook)
+
+
+def test_a_message_that_is_refused_for_good_holds_up_no_other(days: Days, hook: SignedHttp) -> None:
+    hook.answers = [(422, {})]
+    days.day(found("a", value=2.5), found("b", value=2.5))
+    assert len(hook.came) == 1
+    assert days.run("alerts", "--dead").exit_code == 3
+
+
+def test_a_run_that_is_killed_before_it_is_written_is_told_by_the_next(
+    days: Days, hook: SignedHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State without its message would lose it; a message without its state would be told twice."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AlertStore, "forget", die)  # the last step of what is written
+        with pytest.raises(KeyboardInterrupt):
+            days.day(found(value=2.5))
+    alerts.take(days.settings, [found(value=2.5)], MONDAY)
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "send", die)
+        with pytest.raises(KeyboardInterrupt):
+            alerts.take(days.settings, [found(value=2.5), found("b")], MONDAY + timedelta(days=1))
+    alerts.take(days.settings, [found(value=2.5), found("b")], MONDAY + timedelta(days=1))
+    assert came(hook) == [("firing", "churn_28d features"), ("firing", "b features")]
+
+
+def test_warnings_go_only_to_sinks_that_want_them_and_owners_have_their_own(tmp_path: Path) -> None:
+    with serving(SignedHttp()) as hook:
+        sink = WEBHOOK.format(port=hook.port) + 'least = "page"\nowners = ["models"]\n'
+        days = Days(tmp_path, sink)
+        days.day(found("a", value=1.2), found("b", value=2.5), found("c", value=2.5, owner="operations"))
+        assert [body["subject"] for body in hook.bodies()] == ["b features"]
+
+
+def test_a_sink_without_its_secret_says_which_variable_and_uses_up_no_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(SignedHttp()) as hook:
+        days = Days(tmp_path, WEBHOOK.format(port=hook.port), {"other": "x"})
+        taken = days.day(found(value=2.5))
+        assert "PROPENSITY_SINK_HOOK is not set" in taken.words.en
+        monkeypatch.setattr(delivery, "TRIES", 2)
+        for _ in range(3):
+            days.run("send")
+        assert days.run("alerts", "--dead").exit_code == 0
+        days.settings = replace(days.settings, sink_secrets={"hook": SECRET})
+        assert days.run("send").exit_code == 0
+        assert len(hook.came) == 1
+
+
+def test_quiet_days_say_nothing_and_exit_with_0(days: Days, hook: SignedHttp) -> None:
+    for _ in range(10):
+        days.day(found(value=0.3), found("orders", "indicators", nan, status="ok"))
+    assert hook.came == []
+    listed = days.run("alerts")
+    assert listed.exit_code == 0
+    assert "nothing is on" in listed.output
+
+
+def test_what_prometheus_reads_says_what_is_on_and_when_it_last_ran(days: Days) -> None:
+    days.day(found('a "quoted" name', value=2.5), found("b", value=1.2))
+    written = metrics(days)
+    assert 'propensity_alerts{subject="a \\"quoted\\" name",check="features",status="page"} 1' in written
+    assert 'propensity_alerts{subject="b",check="features",status="warning"} 1' in written
+    assert f"propensity_monitoring_as_of_timestamp_seconds {MONDAY.timestamp():.0f}" in written
+
+
+def test_a_damaged_state_says_what_to_do(days: Days) -> None:
+    days.day()
+    (days.settings.home / "monitoring" / "alerts.sqlite").write_bytes(b"not a database" * 100)
+    done = days.run("alerts")
+    assert done.exit_code == 1
+    assert "restore its backup" in done.output
+
+
+@pytest.mark.parametrize(
+    ("toml", "error"),
+    [
+        ('[[sinks]]\nname = "a"\nkind = "pager"\n', "sinks[1].kind is 'pager': expected one of webhook"),
+        ('[[sinks]]\nname = "A b"\nkind = "wecom"\n', "PROPENSITY_SINK_<NAME>"),
+        ('[[sinks]]\nname = "a"\nkind = "wecom"\nkey = "secret-1"\n', "a secret has no place in a file"),
+        ('[[sinks]]\nname = "a"\nkind = "wecom"\nurl = "ftp://x"\n', "is no address to send to"),
+        ('[[sinks]]\nname = "a"\nkind = "webhook"\nurl = "https://u:secret-1@x"\n', "is no address"),
+        ('[[sinks]]\nname = "a"\nkind = "wecom"\nowners = ["datas"]\n', "sinks[1].owners"),
+        ('[[sinks]]\nname = "a"\nkind = "mail"\nhost = "h"\nfrom = "x"\nto = "a@b"\n', "sinks[1].from"),
+        ('[[sinks]]\nname = "a"\nkind = "mail"\nhost = "h"\nfrom = "a@b"\nto = "a@b"\nstarttls = false\n'
+         'user = "u"\n', "a password is sent over TLS only"),
+        ('[monitoring.owners.dats]\nname = "x"\n', "did you mean 'data'?"),
+        ("[monitoring]\nremind_days = 0\n", "expected a number above 0"),
+        ("[monitoring.days]\njoint = [3, 2]\n", "expected [bad days, of so many]"),
+        ("[monitoring]\nreminddays = 3\n", "did you mean 'remind_days'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_shop_toml_is_named_with_its_place(tmp_path: Path, toml: str, error: str) -> None:
+    """Before the first alert, not in the night in which it is needed; and no secret is repeated."""
+    days = Days(tmp_path, toml)
+    with pytest.raises(SettingsError) as raised:
+        days.day(found(value=2.5))
+    assert error in str(raised.value)
+    assert "secret-1" not in str(raised.value)
+    assert str(days.settings.shop / "shop.toml") in str(raised.value)
+
+
+def test_what_the_module_shows_of_shop_toml_is_read(tmp_path: Path) -> None:
+    from monitoring import routes
+
+    assert routes.__doc__
+    shown = "\n".join(routes.__doc__.partition("\n\n")[2].splitlines())
+    days = Days(tmp_path, shown)
+    read = declared(shop_of(days.settings))
+    assert read.days == {"joint": (2, 3)}
+    assert read.parties["escalation"].name == "Head of CRM"
+    assert read.sinks["group"].languages == ("zh",)
+
+
+FINDINGS = st.lists(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "d"]), st.sampled_from([nan, 0.1, 0.8, 1.5, 2.5]), max_size=4
+    ),
+    max_size=6,
+)
+
+
+@effort(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FINDINGS)
+def test_whatever_is_found_every_alert_is_told_and_every_one_told_is_over(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[dict[str, float]]
+) -> None:
+    """Between two messages that an alert began lies one that it was over; at the end of quiet days none is
+    open; and who reads only the messages knows of every bad day."""
+    days = Days(tmp_path_factory.mktemp("any"), WEBHOOK.format(port=1))
+    topics = {"a": "one", "b": "one", "c": "two", "d": "three"}
+    open_: set[str] = set()
+    quiet = [dict.fromkeys(topics, 0.1)] * 2
+    for run in [*runs, *quiet]:
+        findings = [found(name, value=value, topic=topics[name]) for name, value in run.items()]
+        taken = alerts.take(days.settings, findings, days.now, send=False)
+        days.now += timedelta(days=1)
+        for kind, topic, named in said(taken):
+            if kind == "resolved":
+                assert set(named) <= open_
+                assert not [one for one in taken.firing if one.topic == topic]
+                open_ -= set(named)
+            elif kind == "firing":
+                open_ |= set(named)
+        bad = {one.fingerprint for one in findings if one.status != "ok"}
+        assert bad <= open_, "nobody was told"
+    assert not open_
+    with closing(sqlite3.connect(days.settings.home / "monitoring" / "alerts.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM episodes WHERE state != 'resolved'").fetchone() == (0,)
+
+
+def metrics(days: Days) -> str:
+    return (days.settings.home / "monitoring" / "metrics.prom").read_text("utf-8")
+
+
+def test_the_message_is_the_same_at_every_try(days: Days, hook: SignedHttp) -> None:
+    """A receiver tells what it has seen by its id."""
+    days.day(found(value=2.5))
+    with days.store() as store, store.writing():
+        store.db.execute("UPDATE deliveries SET state = 'waiting', next = 0")
+    first = json.loads(hook.came[0][2])
+    days.run("send")
+    with days.store() as store:
+        (body,) = store.db.execute("SELECT body FROM messages").fetchone()
+    assert json.loads(body) == first
