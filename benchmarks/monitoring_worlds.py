@@ -132,14 +132,6 @@ class _Watched:
                 reading = check.measure(shop if check.of == "shop" else seen)
                 if check.status(reading.value) != "ok":
                     (tasks if reading.topic == "event" else alerts).append(day)
-                    if without == frozenset():
-                        print(
-                            day - self.first,
-                            check.name,
-                            round(reading.value, 2),
-                            reading.words.en[:90],
-                            reading.topic,
-                        )
                     by[check.name] = by.get(check.name, 0) + 1
         return {"alerts": _episodes(alerts), "tasks": _episodes(tasks), "by": by}
 

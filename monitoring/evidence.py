@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -69,7 +69,7 @@ class ShopEvidence:
 
 def of_shop(log: Log, shop: Shop, moment: datetime, occasions: Occasions, days: int = DAYS) -> ShopEvidence:
     """What the tables received on the days that are over at the moment."""
-    last = day_of(moment) - 1
+    last = (moment.astimezone(shop.zone).date() - date(1970, 1, 1)).days - 1
     first = max(day_of(log.starts_at), last - days)
     tables = received.daily(log, shop, first, last)
     return ShopEvidence(moment, panels.of_received(tables, occasions), occasions)
