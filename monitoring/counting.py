@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # sentences in two languages read best unbroken
 """What the indicators count, as views over the log: DuckDB, with the days of the shop's zone as numbers.
 
 `day` is when something happened, `seen` when it was first known at the end of a day: the same, unless a row
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
 
 _EPOCH = date(1970, 1, 1)
 MOSTLY = 0.5  # of a table's rows: if more come late, what was known at the end of a day says little
-_TABLES = ("orders", "order_lines", "interactions", "contacts", "responses", "consents", "memberships", "cases")
+_TABLES = (
+    "orders",
+    "order_lines",
+    "interactions",
+    "contacts",
+    "responses",
+    "consents",
+    "memberships",
+    "cases",
+)
 _BY_CUSTOMER = "SELECT customer_id, day, min(seen) AS seen FROM {} GROUP BY customer_id, day"
 
 

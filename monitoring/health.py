@@ -40,11 +40,11 @@ def churn_release(settings: Settings) -> Release | None:
 
 def churn_days(settings: Settings) -> int:
     """Days without an order after which a customer is called churned: as released, else as declared."""
-    from training import targets
-
     release = churn_release(settings)
     if release is not None:
         return int(release.model.card.target.horizon_days)
+    from training import targets  # loads what fits models
+
     shop = shop_of(settings)
     declared = targets.of_shop(shop)
     wanted = [declared[name] for name in shop.targets if name in declared] or list(declared.values())

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # sentences in two languages read best unbroken
 """The business indicators of a day, each declared once: what is counted, which way is bad, who answers for it.
 
 To add one, add it to INDICATORS: `daily`, the morning page and the anomalies pick it up by themselves. Days
@@ -60,7 +61,9 @@ INDICATORS: tuple[Indicator, ...] = (
     Indicator(
         name="orders",
         words=Words("Orders", "订单数"),
-        meaning=Words("Orders of the day; what came back later is not taken off", "当日订单数，不扣除此后的退货"),
+        meaning=Words(
+            "Orders of the day; what came back later is not taken off", "当日订单数，不扣除此后的退货"
+        ),
         unit="orders",
         bad="down",
         events=("sales",),
