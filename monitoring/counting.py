@@ -216,7 +216,7 @@ class Counted:
             # What is read several times is counted once.
             kind = "TABLE" if name in ("sales", "bought", "touches", "activity", "complaints") else "VIEW"
             self._db.execute(f"CREATE TEMP {kind} {name} AS {sql}")
-            self._made[name] = self._db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() is not None
+            self._made[name] = bool(self._db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall())
         return self._made[name]
 
     def _words_of(self, name: str) -> set[str]:
@@ -251,9 +251,8 @@ class Counted:
             if table in self._log.tables or told is not None:
                 found = self._db.execute(
                     f"SELECT count(*), count(*) FILTER (seen > day), min(day) FROM raw_{table}"
-                ).fetchone()
-                assert found is not None
-                self._facts[table] = _Facts(*found)
+                ).fetchall()
+                self._facts[table] = _Facts(*found[0])
 
     def _of_ledger(self, settings: Settings, table: str) -> "pa.Table | None":
         """Contacts that were sent, or what was answered, as the ledger has them; None without a ledger."""

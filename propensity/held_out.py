@@ -1,5 +1,4 @@
-"""What `propensity evaluate holdout` and the morning page show; it remembers how often an experiment was looked
-at."""
+"""What `propensity evaluate holdout` and `today` show; it remembers how often an experiment was looked at."""
 
 from __future__ import annotations
 
@@ -64,7 +63,7 @@ def matured(settings: Settings, remember: bool = True) -> Held:
     policy, days = shop.policy(now), shop.value_horizon_days
     if not policy.holdout:
         return Held(None, Words(
-            "The policy holds nobody out, so what marketing brings is never known: set `holdout` in shop.toml.",
+            "The policy holds nobody out, so what marketing brings is not known: set `holdout` in shop.toml.",
             "策略未设对照组，因此无法得知营销带来的效果：请在 shop.toml 中设置 `holdout`。",
         ))  # fmt: skip
     begins = datetime.combine(policy.starts, time(), shop.zone).astimezone(UTC)

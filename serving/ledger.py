@@ -175,7 +175,7 @@ class Ledger:
         return None if row is None else self.read(row[0])
 
     def entries(self, unit: str | None = None, since: datetime | None = None) -> Iterator[Entry]:
-        """Every decision about people, or about another unit, the first first. since: earlier ones are not read.
+        """Every decision about people, or about another unit, the first first; earlier than `since` none.
 
         Damaged ones are left out (`damaged` names them). What schema 1 did not record is taken from the
         rules that it names.

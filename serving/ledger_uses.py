@@ -46,7 +46,8 @@ LEFT JOIN (
 LEFT JOIN (
   SELECT o.decision_id, max(CASE WHEN type IN ('open', 'click', 'redeem') THEN 1 ELSE 0 END) AS answered,
     max(CASE WHEN {_CLICK} THEN 1 ELSE 0 END) AS clicked,
-    max(CASE WHEN type = 'order' AND (e.window_end IS NULL OR o.at < e.window_end) THEN 1 ELSE 0 END) AS bought
+    max(CASE WHEN type = 'order' AND (e.window_end IS NULL OR o.at < e.window_end) THEN 1 ELSE 0 END)
+      AS bought
   FROM outcomes o JOIN decisions e ON e.id = o.decision_id GROUP BY o.decision_id
 ) o ON o.decision_id = d.id
 WHERE d.channel IS NOT NULL AND d.as_of >= ? AND d.as_of < ?
@@ -54,7 +55,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
 _TOLD = f"""
 SELECT EXISTS (SELECT 1 FROM deliveries WHERE status = 'delivered')
-    OR EXISTS (SELECT 1 FROM outcomes WHERE type IN ('open', 'click', 'redeem')),
+    OR EXISTS (SELECT 1 FROM outcomes WHERE type = 'open'),
   EXISTS (SELECT 1 FROM outcomes WHERE {_CLICK}), EXISTS (SELECT 1 FROM outcomes WHERE type = 'order')
 """
 

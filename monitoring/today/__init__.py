@@ -8,7 +8,7 @@ Nothing here decides or changes anything: it reads what others wrote, as known n
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from features.describe.say import count, words
@@ -30,11 +30,12 @@ __all__ = ["Block", "Held", "Today", "gather"]
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the page. name: of its CSV; open: unfolded at first."""
+    """A part of the page. name: of its CSV; open: unfolded at first; dense: a table also on a phone."""
 
     name: str
     sheet: Sheet
     open: bool = True
+    dense: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Today:
         }[self.lights.worst]
         if not self.todo:
             return words("{state}; nothing waits for anybody.", "{state}；没有待办事项。", state=state)
-        things = count(len(self.todo), "thing needs somebody", "项需要处理", "things need somebody")
+        things = count(len(self.todo), "thing waits for somebody", "类事项待处理", "things wait for somebody")
         return words("{state}; {n}.", "{state}；{n}。", state=state, n=things)
 
 
@@ -75,41 +76,63 @@ def gather(settings: Settings, held: Callable[[], Held]) -> Today:
 
     SettingsError for a shop that cannot be read; whatever else is absent is told in its place.
     """
-    shop, lamps = shop_of(settings), lights(settings)
-    churn = churn_days(settings)
-    try:
-        log, why = Log.open(settings), None
-    except PropensityError as error:
-        log, why = None, _because(error)
-    blocks: list[Block] = []
-    todo: list[Words] = []
+    shop, lamps, churn = shop_of(settings), lights(settings), churn_days(settings)
+    log: Log | None = None
+    why: Words | None = None
     told: list[Figure] = []
+    try:
+        log = Log.open(settings)
+        told = figures(settings, log, lamps.unusual)
+    except PropensityError as error:
+        why = _because(error)
+    unusual = [one.indicator.words for one in told if one.unusual is not None]
+    parts = [
+        Part([], [words("Unusual: {names}", "异常指标：{names}", names=_listed(unusual))] if unusual else [])
+    ]
     if log is not None:
-        try:
-            told = figures(settings, log, lamps.unusual, churn)
-        except PropensityError as error:
-            why = _because(error)
-    for light in (lamps.data, lamps.models):
-        if light.colour in ("page", "warning"):
-            todo.append(words("{title}: {words}", "{title}：{words}", title=light.title, words=light.words))
-    unusual = [one for one in told if one.unusual is not None]
-    if unusual:
-        todo.append(
-            words(
-                "Unusual: {names}", "异常指标：{names}", names=_listed(one.indicator.words for one in unusual)
-            )
-        )
+        parts.append(_part(_QUEUE, lambda: _queue(settings, log)))
+    parts.append(_part(_RISK, lambda: _risk(settings)))
+    if log is not None:
+        parts.append(_part(_SENT, lambda: Part([Block("campaigns", campaigns.uses(settings, log))])))
+    parts += [
+        _part(_MONEY, lambda: _money(settings)),
+        _part(_LIFT, lambda: Part([Block("holdout", campaigns.lift(held()), dense=True)])),
+        _part(_PAUSED, lambda: _paused(settings)),
+        _part(_STAGES, lambda: _stages(settings)),
+    ]
+    return Today(
+        shop.name, shop.currency, settings.now(), None if log is None else last_day(settings, log), lamps,
+        tuple(one for part in parts for one in part.todo), tuple(told),
+        tuple(block for part in parts for block in part.blocks), churn, why,
+    )  # fmt: skip
 
-    def risk() -> list[Block]:
-        found = customers.at_risk(settings)
-        if found.customers:
-            todo.append(count(found.customers, "valuable customer newly at risk", "位高价值客户新近有流失风险",
-                              "valuable customers newly at risk"))  # fmt: skip
-        return [Block("at_risk", found.sheet)]
 
-    def work() -> list[Block]:
-        assert log is not None
-        found = queue.waiting(settings, log)
+@dataclass(frozen=True)
+class Part:
+    """What one question gives the page: blocks, and what of it needs somebody."""
+
+    blocks: list[Block]
+    todo: list[Words] = field(default_factory=list)
+
+
+_QUEUE, _RISK = Words("The queue, by owner", "待办（按负责人）"), Words("Newly at risk", "新近流失风险")
+_SENT, _MONEY = Words("Sent and answered", "发送与响应"), Words("Budget left", "剩余预算")
+_LIFT, _PAUSED = Words("Against the holdout", "对照组比较"), Words("Paused", "已暂停")
+_STAGES = Words("Life cycle stages", "生命周期阶段")
+
+
+def _part(title: Words, make: Callable[[], Part]) -> Part:
+    """The part, or in its place why it cannot be told: one that fails takes no other with it."""
+    try:
+        return make()
+    except PropensityError as error:
+        return Part([Block("", Sheet(title, (), (), empty=_because(error)))])
+
+
+def _queue(settings: Settings, log: Log) -> Part:
+    found = queue.waiting(settings, log)
+    todo = [
+        count(number, one, zh, many)
         for number, one, many, zh in (
             (
                 found.late,
@@ -129,60 +152,40 @@ def gather(settings: Settings, held: Callable[[], Held]) -> Today:
                 "decisions handed over to a person",
                 "项决策转人工",
             ),
-        ):
-            if number:
-                todo.append(count(number, one, zh, many))
-        lists = [
-            Block(name, sheet)
-            for name, sheet in zip(("complaints", "handed_over"), found.lists, strict=False)
-        ]
-        return [Block("queue", found.summary), *lists]
-
-    def money() -> list[Block]:
-        found = campaigns.budgets(settings)
-        todo.extend(words("Budget nearly spent: {of}", "预算即将用尽：{of}", of=one) for one in found.short)
-        return [Block("budget", found.sheet)]
-
-    def stopped() -> list[Block]:
-        found = campaigns.paused(settings)
-        if found.rows:
-            todo.append(
-                words(
-                    "Paused: {names}", "已暂停：{names}", names=", ".join(str(row[0]) for row in found.rows)
-                )
-            )
-        return [Block("paused", found)]
-
-    if log is not None:
-        blocks += _block(_QUEUE, work)
-    blocks += _block(_RISK, risk)
-    if log is not None:
-        day = last_day(settings, log)
-        blocks += _block(_SENT, lambda: [Block("campaigns", campaigns.uses(settings, log, day))])
-    blocks += _block(_MONEY, money)
-    blocks += _block(_LIFT, lambda: [Block("holdout", campaigns.lift(held(), shop.currency))])
-    blocks += _block(_PAUSED, stopped)
-    blocks += _block(_STAGES, lambda: [
-        Block(f"stages{place or ''}", sheet) for place, sheet in enumerate(customers.stages(settings))
-    ])  # fmt: skip
-    return Today(
-        shop.name, shop.currency, settings.now(), None if log is None else last_day(settings, log), lamps,
-        tuple(todo), tuple(told), tuple(blocks), churn, why,
-    )  # fmt: skip
+        )
+        if number
+    ]
+    blocks = [
+        Block("queue", found.summary, dense=True),
+        Block("complaints", found.complaints, dense=True),
+    ]
+    if found.over is not None:
+        blocks.append(Block("handed_over", found.over, open=False))
+    return Part(blocks, todo)
 
 
-_QUEUE, _RISK = Words("The queue, by owner", "待办（按负责人）"), Words("Newly at risk", "新近流失风险")
-_SENT, _MONEY = Words("Sent and answered", "发送与响应"), Words("Budget left", "剩余预算")
-_LIFT, _PAUSED = Words("Against the holdout", "对照组比较"), Words("Paused", "已暂停")
-_STAGES = Words("Life cycle stages", "生命周期阶段")
+def _risk(settings: Settings) -> Part:
+    found, n = customers.at_risk(settings), "valuable customer{} newly at risk"
+    todo = [count(found.customers, n.format(""), "位高价值客户新近有流失风险", n.format("s"))]
+    return Part([Block("at_risk", found.sheet)], todo if found.customers else [])
 
 
-def _block(title: Words, make: Callable[[], list[Block]]) -> list[Block]:
-    """The block, or in its place why it cannot be told: one that fails takes no other with it."""
-    try:
-        return make()
-    except PropensityError as error:
-        return [Block("", Sheet(title, (), (), empty=_because(error)))]
+def _money(settings: Settings) -> Part:
+    found = campaigns.budgets(settings)
+    todo = [words("Budget nearly spent: {of}", "预算即将用尽：{of}", of=one) for one in found.short]
+    return Part([Block("budget", found.sheet, dense=True)], todo)
+
+
+def _paused(settings: Settings) -> Part:
+    found = campaigns.paused(settings)
+    names = ", ".join(str(row[0]) for row in found.rows)
+    todo = [words("Paused: {names}", "已暂停：{names}", names=names)] if found.rows else []
+    return Part([Block("paused", found, dense=True)], todo)
+
+
+def _stages(settings: Settings) -> Part:
+    sheets = enumerate(customers.stages(settings))
+    return Part([Block(f"stages{n or ''}", sheet, open=not n, dense=True) for n, sheet in sheets])
 
 
 def _because(error: PropensityError) -> Words:

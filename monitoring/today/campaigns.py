@@ -9,6 +9,7 @@ from typing import Any
 
 from features import duck
 from features.describe.say import day as said_day
+from features.describe.say import days as said_days
 from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.errors import SettingsError
@@ -39,10 +40,12 @@ class Held:
     headline: Words
 
 
-def uses(settings: Settings, log: Log, last: date) -> Sheet:
-    """By scenario and channel, of the DAYS days until `last`: of our decisions, then of other systems."""
-    shop = shop_of(settings)
-    since, until = _midnight(last - timedelta(days=DAYS - 1), shop), _midnight(last + timedelta(days=1), shop)
+def uses(settings: Settings, log: Log) -> Sheet:
+    """By scenario and channel, of DAYS days, today the last: of our decisions, then of other systems."""
+    shop, now = shop_of(settings), settings.now()
+    today = now.astimezone(shop.zone).date()
+    first = today - timedelta(days=DAYS - 1)
+    since, until = _midnight(first, shop), now + timedelta(microseconds=1)
     said = {one.name: one.words for one in shop.declared("SCENARIOS")}
     rows: list[tuple[Any, ...]] = []
     if exists(settings):
@@ -52,8 +55,7 @@ def uses(settings: Settings, log: Log, last: date) -> Sheet:
                 rows.append((name, use.channel, use.sent, use.reached, use.clicked, use.bought,
                              f"{use.cost:,.2f}", use.blocked))  # fmt: skip
     rows += _of_others(log, since, until)
-    title = words("{what}, {a} to {b}", "{what}（{a}至{b}）", what=_USES, a=said_day(last - timedelta(days=DAYS - 1)),
-                  b=said_day(last))  # fmt: skip
+    title = words("{what}, {days}", "{what}（{days}）", what=_USES, days=said_days(first, today))
     head = (
         Words("scenario", "场景"), Words("channel", "渠道"), Words("sent", "发送"), Words("reached", "触达"),
         Words("clicked", "点击"), Words("bought", "购买"), words("cost, {c}", "成本（{c}）", c=shop.currency),
@@ -90,7 +92,11 @@ def _of_others(log: Log, since: datetime, until: datetime) -> list[tuple[Any, ..
     if "responses" in log.tables:
         answers = parquet.format(", ".join(f"'{path}'" for path in log.paths("responses")))
     with closing(duck.connect()) as db:
-        named = db.execute(f"SELECT count(contact_id) > 0 FROM {answers}").fetchone()
+        of = "SELECT count(*) FILTER (kind = '{}') > 0 FROM {} WHERE contact_id IS NOT NULL"
+        opens, clicks, redeems, buys = (
+            db.execute(of.format(kind, answers)).fetchall()[0][0]
+            for kind in ("open", "click", "redeem", "buy")
+        )
         found = db.execute(
             f"""SELECT channel, count(*), count(answered), count(clicked), count(bought), sum(cost)::DOUBLE
             FROM {files} LEFT JOIN (
@@ -101,10 +107,9 @@ def _of_others(log: Log, since: datetime, until: datetime) -> list[tuple[Any, ..
             WHERE "at" >= '{iso(since)}'::TIMESTAMPTZ AND "at" < '{iso(until)}'::TIMESTAMPTZ
             GROUP BY channel ORDER BY count(*) DESC, channel"""
         ).fetchall()
-    tells = named is not None and named[0]
     return [
-        (_OTHERS, channel, sent, *((answered, clicked, bought) if tells else (None, None, None)),
-         None if cost is None else f"{cost:,.2f}", None)
+        (_OTHERS, channel, sent, answered if opens else None, clicked if clicks or redeems else None,
+         bought if buys else None, None if cost is None else f"{cost:,.2f}", None)
         for channel, sent, answered, clicked, bought, cost in found
     ]  # fmt: skip
 
@@ -156,7 +161,7 @@ def budgets(settings: Settings) -> Budgets:
     return Budgets(Sheet(title, head, tuple(rows), right=(2, 3, 4)), tuple(short))
 
 
-def lift(held: Held, currency: str) -> Sheet:
+def lift(held: Held) -> Sheet:
     """Both groups of the last final window with their difference and its interval."""
     title, found = Words("What marketing brought, against the holdout", "营销增益（对照组比较）"), held.found
     head = (
@@ -175,6 +180,8 @@ def lift(held: Held, currency: str) -> Sheet:
                  headline=held.headline, a=a, b=b, look=found.look)  # fmt: skip
     for warning in found.warnings:
         note = Words(f"{note.en} {warning.en}.", f"{note.zh}{warning.zh}。")
+    if found.warnings:  # figures that nobody may read are not shown
+        return Sheet(title, head, (), empty=note)
     return Sheet(title, head, tuple(rows), right=(1, 2, 3, 4), note=note)
 
 

@@ -86,7 +86,7 @@ def at_risk(settings: Settings) -> AtRisk:
     why = _reasons(settings, release, now, [ids[place] for place in some])
     currency = shop_of(settings).currency
     rows = tuple(
-        (ids[place], labels[place], _money(profit, place, currency), f"{p[place]:.0%}", f"{p_before[place]:.0%}",
+        (ids[place], labels[place], _money(profit, place, currency), f"{p[place]:.1%}", f"{p_before[place]:.1%}",
          reason)
         for place, reason in zip(some.tolist(), why, strict=True)
     )  # fmt: skip
@@ -140,7 +140,10 @@ def _valuable(
                 for one in of:
                     if one is not None:
                         inside |= np.isin(np.array([label or "" for label in one]), wanted)
-                told = {label.name: Words(label.words.en, label.words.zh) for label in release.model.file.tables[table].labels}
+                told = {
+                    label.name: Words(label.words.en, label.words.zh)
+                    for label in release.model.file.tables[table].labels
+                }
                 now_or_before = of[0] if of[0] is not None else of[1]
                 assert now_or_before is not None
                 called = [told.get(label or "") for label in now_or_before]
@@ -197,8 +200,11 @@ def _reasons(settings: Settings, release: "Release", moment: datetime, ids: list
     snapshot = build.read(moment, ["customer_id", *columns])
     rows = snapshot.take(pc.index_in(pa.array(ids, pa.string()), snapshot["customer_id"].combine_chunks()))
     matrix = np.column_stack([rows[name].to_numpy() for name in columns]).astype(np.float32)
-    found = model.explain(matrix, k=3 * REASONS)
-    return [_joined([one.text for one in of if one.contribution > 0][:REASONS], "; ", "；") for of in found]
+    found = []
+    for of in model.explain(matrix, k=len(columns)):
+        raising = [one.text for one in of if one.contribution > 0][:REASONS]
+        found.append(_joined(raising, "; ", "；") if raising else None)
+    return found
 
 
 def _joined(said: list[Words], en: str = ", ", zh: str = "、") -> Words:
@@ -249,7 +255,10 @@ def _moves(settings: Settings, scored: Scored, before: datetime, now: datetime) 
     moved += Counter((stage, None) for id, stage in then.items() if id not in told)
     release = releases.load(settings, segmentation.KIND)
     assert isinstance(release.model, Segmentation)
-    labels = {label.name: Words(label.words.en, label.words.zh) for label in release.model.file.tables["stage"].labels}
+    labels = {
+        label.name: Words(label.words.en, label.words.zh)
+        for label in release.model.file.tables["stage"].labels
+    }
     size = Counter(told.values())
     rows: list[tuple[Any, ...]] = []
     for name, said in labels.items():

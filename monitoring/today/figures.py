@@ -13,7 +13,9 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import indicators
 from monitoring.indicators import HEALTH, INDICATORS, Indicator
+from serving.segment_tables import TIERS
 
+_TIERS = [label.name for label in TIERS.labels]
 WEEKS = 4  # of the same weekday, whose median is what is usual
 SHOWN = 56  # days of the small line
 _WEEKDAYS = (
@@ -40,8 +42,8 @@ class Figure:
     unusual: Words | None = None
 
 
-def figures(settings: Settings, log: Log, unusual: Mapping[str, Words], churn: int) -> list[Figure]:
-    """Every indicator in its order, then health by segment. churn: days, for the words."""
+def figures(settings: Settings, log: Log, unusual: Mapping[str, Words]) -> list[Figure]:
+    """Every indicator in its order, then health by segment. unusual: name -> what is said of it."""
     last = indicators.last_day(settings, log)
     # Snapshots of this morning speak of a day that the log does not have in full yet.
     end = last + timedelta(days=1)
@@ -51,7 +53,7 @@ def figures(settings: Settings, log: Log, unusual: Mapping[str, Words], churn: i
     for one in INDICATORS:
         days, values = series.get(one.name, (np.empty(0, "datetime64[D]"), np.empty(0)))
         found.append(_figure(one, "", last, days, values, absent.get(one.name), unusual.get(one.name)))
-    for name in sorted(key for key in series if key.partition(":")[0] == HEALTH.name):
+    for name in sorted((key for key in series if key.partition(":")[0] == HEALTH.name), key=_tier):
         days, values = series[name]
         day = days[-1].astype(object)
         segment = name.partition(":")[2]
@@ -60,6 +62,12 @@ def figures(settings: Settings, log: Log, unusual: Mapping[str, Words], churn: i
         nothing = np.empty(0, "datetime64[D]"), np.empty(0)
         found.append(_figure(HEALTH, "", last, *nothing, absent[HEALTH.name], None))
     return found
+
+
+def _tier(name: str) -> tuple[int, str]:
+    """Everybody first, then the tiers in the order of their table."""
+    segment = name.partition(":")[2]
+    return (_TIERS.index(segment) if segment in _TIERS else len(_TIERS), segment) if segment else (-1, "")
 
 
 def _figure(
@@ -106,10 +114,13 @@ def against(figure: Figure) -> str | None:
     if figure.value is None or figure.usual is None:
         return None
     difference = figure.value - figure.usual
-    if figure.indicator.unit == "share":
-        return f"{100 * difference:+.1f} pp"
-    if figure.indicator.unit == "points":
-        return f"{difference:+.1f}"
+    match figure.indicator.unit:
+        case "share":
+            said = f"{100 * difference:+.1f}"
+            return "0.0 pp" if float(said) == 0 else f"{said} pp"
+        case "points":
+            said = f"{difference:+.1f}"
+            return "0.0" if float(said) == 0 else said
     return f"{difference / figure.usual:+.0%}" if figure.usual else None
 
 

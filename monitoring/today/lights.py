@@ -1,4 +1,4 @@
-"""Two lights, data and models, as the last run of the monitoring left them; grey where nothing is known of now.
+"""Two lights, data and models, as the last run of the monitoring left them; grey where nothing is known.
 
 Read from home/reports/*/verdict.json. What a verdict says holds for the day that it was made for: an older
 one is told, and is not a light.
@@ -132,7 +132,8 @@ def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
         return verdict, None
     day = said_day(at.astimezone(shop_of(settings).zone).date())
     return verdict, words(
-        "no check since {day}: run `propensity monitor run`", "自{day}起未检查：请运行 `propensity monitor run`",
+        "no check since {day}: run `propensity monitor run`",
+        "自{day}起未检查：请运行 `propensity monitor run`",
         day=day,
     )  # fmt: skip
 

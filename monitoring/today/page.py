@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # sentences in two languages, and CSS, read best unbroken
 """The morning page as a file: verdict first, then what to do, the figures, and the lists; CSVs beside it."""
 
 import csv
@@ -8,6 +9,8 @@ from datetime import date
 from html import escape
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from features.charts import spark
 from features.describe.say import day as said_day
 from features.describe.say import moment as said_moment
@@ -16,11 +19,12 @@ from features.describe.sheets import Cell, Sheet
 from features.pages import Content, Html, bullets, html, page, section, table
 from features.words import Words
 from monitoring.indicators import HEALTH
-from monitoring.today import Today
+from monitoring.today import Block, Today
 from monitoring.today.figures import SHOWN, Figure, against, shown, usual, weekday
 from monitoring.today.lights import WORDS, Light
 
 PAGE = "today.html"
+LEAST = 5  # days, of which a line says something
 CSVS = (
     "indicators", "queue", "complaints", "handed_over", "at_risk", "campaigns", "budget", "holdout", "paused",
     "stages", "stages1",
@@ -42,7 +46,8 @@ def written(today: Today, zone: str, language: str) -> str:
     if today.todo:
         parts.append(Html(f'<ol class="todo">{"".join(f"<li>{html(one)}</li>" for one in today.todo)}</ol>'))
     parts.append(_figures(today))
-    parts += [_section(block.sheet, block.open) for block in today.blocks]
+    parts += [_section(block) for block in today.blocks if block.sheet.rows]
+    parts += _quiet(today)
     if today.figures:
         parts.append(_meanings(today))
     return page(title, *parts, note=note, language=language)
@@ -110,7 +115,7 @@ def _figures(today: Today) -> Html:
         rows = [(_name(one, today), _value(one, today),
                  None if one.usual is None else shown(HEALTH, one.usual, today.currency), against(one))
                 for one in segments]  # fmt: skip
-        parts.append(table(head, rows, right=(1, 2, 3)))
+        parts.append(_as("dense", table(head, rows, right=(1, 2, 3))))
     if absent:
         parts += [Html(f'<p class="note">{html(Words("Not told:", "无法统计："))}</p>'), bullets(absent)]
     return section(Words("Indicators", "指标"), *parts)
@@ -122,18 +127,35 @@ def _card(one: Figure, today: Today) -> str:
     if change is not None:
         said = Html(f"{said} <b>{escape(change)}</b>")
     line = words("{name}, {n} days", "{name}，{n}天", name=one.indicator.words, n=SHOWN)
+    enough = np.isfinite(one.line).sum() >= LEAST
     alarm = ' class="unusual"' if one.unusual else ""
     why = f'<p class="alarm">{html(one.unusual)}</p>' if one.unusual else ""
     return (
-        f"<div{alarm}><dt>{html(one.indicator.words)}</dt><dd>{escape(_value(one, today) or '')}</dd>"
-        f"{spark(one.line.tolist(), line)}<p>{said}</p>{why}</div>"
+        f"<div{alarm}><dt>{html(one.indicator.words)}</dt><dd>{_split(one, today)}</dd>"
+        f"{spark(one.line.tolist(), line) if enough else ''}<p>{said}</p>{why}</div>"
     )
 
 
-def _section(of: Sheet, open: bool) -> Html:
-    if not of.rows:
-        return section(of.title, note=of.empty, open=open)
-    return section(of.title, table(of.head, of.rows, of.right), note=of.note or "", open=open)
+def _section(block: Block) -> Html:
+    of = block.sheet
+    rows = table(of.head, of.rows, of.right)
+    kind = "dense" if block.dense else "inline"
+    return section(of.title, _as(kind, rows), note=of.note or "", open=block.open)
+
+
+def _as(kind: str, rows: Html) -> Html:
+    """dense: a table also on a phone; inline: there a card a row, its cells one after another."""
+    return Html(f'<div class="{kind}">{rows}</div>')
+
+
+def _quiet(today: Today) -> list[Html]:
+    """What has nothing to show, and why: a sentence each, at the end."""
+    said = [
+        words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty)
+        for block in today.blocks
+        if not block.sheet.rows
+    ]
+    return [section(Words("Nothing to show", "无内容"), bullets(said))] if said else []
 
 
 def _meanings(today: Today) -> Html:
@@ -164,6 +186,12 @@ def _name(one: Figure, today: Today) -> Words:
 
 def _value(one: Figure, today: Today) -> str | None:
     return None if one.value is None else shown(one.indicator, one.value, today.currency)
+
+
+def _split(one: Figure, today: Today) -> str:
+    """The number, and smaller its currency."""
+    number, _, unit = (_value(one, today) or "").partition(" ")
+    return escape(number) + (f" <small>{escape(unit)}</small>" if unit else "")
 
 
 _INDICATORS_HEAD = ("day", "indicator", "segment", "en", "zh", "unit", "value", "usual", "note")
@@ -213,7 +241,7 @@ _CSS = """
   margin-top: .25rem; border-radius: 50%; background: #8a94a3; }
 .light.ok i { background: #2e8b57; } .light.warning i { background: #d98e04; } .light.page i { background: #c0392b; }
 .todo { margin: .6rem 0; padding-left: 1.6rem; } .todo li { margin: .15rem 0; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.4rem, 1fr)); gap: .5rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.6rem, 1fr)); gap: .5rem; }
 .figures div { background: var(--card); border-radius: .6rem; padding: .5rem .7rem; min-width: 0; }
 .figures dt { color: var(--soft); font-size: .85rem; } .figures dd { margin: 0; font-size: 1.25rem; font-weight: 600;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -221,6 +249,18 @@ _CSS = """
 .figures .unusual { outline: 2px solid #d98e04; } .figures .alarm { color: var(--ink); }
 .spark { width: 100%; height: 1.7rem; margin: .2rem 0; overflow: visible; }
 .spark polyline { stroke-width: 1.5; }
+.figures small { font-size: .8rem; font-weight: 400; color: var(--soft); }
 td span { min-width: 0; overflow-wrap: anywhere; }
+@media (min-width: 40.01rem) { td:first-child span, td.right span { white-space: nowrap; } }
+@media (max-width: 40rem) {
+  .dense table { display: table; font-size: .85rem; } .dense thead { display: table-header-group; }
+  .dense tbody { display: table-row-group; } .dense tr { display: table-row; background: none; }
+  .dense td { display: table-cell; border-bottom: 1px solid var(--line); padding: .3rem .5rem .3rem 0; }
+  .dense td.right { text-align: right; } .dense td .label { display: none; } .dense th { padding-right: .5rem; }
+  .dense .right { padding-right: .2rem; padding-left: .2rem; }
+  .inline tr { font-size: .9rem; } .inline td { display: inline; padding: 0; margin-right: .7rem; }
+  .inline td:first-child span { font-weight: 600; } .inline td:first-child .label { display: none; }
+  .inline td .label { display: inline; margin-right: .3rem; }
+}
 @media print { .light, .figures div { break-inside: avoid; } }
 """

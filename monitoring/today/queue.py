@@ -1,18 +1,18 @@
 # ruff: noqa: E501  # sentences in two languages read best unbroken
 """What waits for somebody, by who owns it: complaints within 24 hours, decisions handed over, scenarios due."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from features import duck
 from features.describe.say import words
 from features.describe.sheets import Sheet
-from features.errors import NoBuild, PropensityError
+from features.errors import PropensityError
 from features.inbox import Inbox
 from features.log import Log
 from features.moments import DAY, parse_moment
@@ -29,12 +29,12 @@ OPEN_LONG = 7 * DAY  # open for longer, a complaint is no matter of this morning
 HANDED = 7 * DAY  # decisions that are looked through; whoever waits longer is not served by a list
 MOST = 20  # rows of a list
 
-OWNERS = {
+Owned = Literal["service", "staff", "marketing"]
+OWNERS: dict[Owned, Words] = {
     "service": Words("customer service", "客服"),
     "staff": Words("store staff", "门店导购"),
     "marketing": Words("marketing", "营销"),
 }
-Owned = Literal["service", "staff", "marketing"]
 _DESKS: dict[str, Owned] = {"service_desk": "service", "phone": "service", "staff": "staff"}  # by channel
 
 
@@ -64,54 +64,71 @@ class HandOver:
     until: datetime
 
 
+class _Row(NamedTuple):
+    """So many of something, and when the first of it is due."""
+
+    owner: Owned
+    what: Words
+    number: int
+    first: datetime | None
+
+
 @dataclass(frozen=True)
 class Waiting:
-    """What waits. None: not known, and the sheets say why. summary: by owner; lists: who, one by one."""
+    """What waits; None: not known. summary: by owner; complaints, over: one by one; over: None without a
+    ledger."""
 
     late: int | None
     soon: int | None
     handed: int | None
     summary: Sheet
-    lists: tuple[Sheet, ...]
+    complaints: Sheet
+    over: Sheet | None
 
 
 def waiting(settings: Settings, log: Log) -> Waiting:
     """As known now."""
     shop, now = shop_of(settings), settings.now()
     actions = action_catalogue(shop.declared("ACTIONS"))
-    rows: list[tuple[Any, ...]] = []
-    cases, lists = _complaints(settings, log), []
+    rows: list[_Row] = []
+    cases = _complaints(settings, log)
     late = soon = handed = None
     if cases is not None:
         late, soon = sum(one.due <= now for one in cases), sum(one.due > now for one in cases)
         first = min((one.due for one in cases if one.due > now), default=None)
-        rows.append((OWNERS["service"], Words("complaints due within 24 hours", "24小时内到期的投诉"), soon,
-                     _at(first, shop)))  # fmt: skip
-        rows.append((OWNERS["service"], Words("complaints open past 24 hours", "超24小时未结的投诉"), late,
-                     None))  # fmt: skip
-        lists.append(_case_sheet(cases, now, shop))
-    else:
-        lists.append(Sheet(_CASES, _CASE_HEAD, (), empty=Words(
-            "The log has no cases: map your complaints (`propensity ingest --tables cases`), or send them to "
-            "/v1/events.", "日志中没有工单：请映射投诉数据（`propensity ingest --tables cases`），或发送至 /v1/events。",
-        )))  # fmt: skip
+        rows.append(
+            _Row("service", Words("complaints due within 24 hours", "24小时内到期的投诉"), soon, first)
+        )
+        rows.append(_Row("service", Words("complaints open past 24 hours", "超24小时未结的投诉"), late, None))
     over = _handed(settings, actions)
     if over is not None:
         handed = len(over)
         for owner in OWNERS:
-            own = [one for one in over if _desk(one.channel) == owner]
+            own = [one.until for one in over if _desk(one.channel) == owner]
             if own:
-                rows.append((OWNERS[owner], Words("decisions handed over to a person", "转人工的决策"), len(own),
-                             _at(min(one.until for one in own), shop)))  # fmt: skip
-        lists.append(_hand_sheet(over, shop))
-    rows += _due(settings, shop, actions)
+                what = Words("decisions handed over to a person", "转人工的决策")
+                rows.append(_Row(owner, what, len(own), min(own)))
+    # Whoever waits for an answer to a complaint is counted above already.
+    rows += [row for row, purpose in _due(settings, shop, actions) if purpose != "service" or cases is None]
+    rows = [row for row in rows if row.number]
     summary = Sheet(
         Words("The queue, by owner", "待办（按负责人）"),
         (Words("owner", "负责人"), Words("what", "事项"), Words("number", "数量"), Words("first due", "最早到期")),
-        tuple(rows), right=(2,), note=_no_scenarios(settings, shop),
-        empty=Words("Nothing waits for anybody.", "没有待办事项。"),
+        tuple(
+            (OWNERS[row.owner], row.what, row.number, _at(row.first, shop))
+            for row in sorted(rows, key=lambda row: list(OWNERS).index(row.owner))
+        ),
+        right=(2, 3), note=_no_scenarios(settings, shop),
+        empty=_no_scenarios(settings, shop) or Words("Nothing waits for anybody.", "没有待办事项。"),
     )  # fmt: skip
-    return Waiting(late, soon, handed, summary, tuple(lists))
+    return Waiting(
+        late,
+        soon,
+        handed,
+        summary,
+        _case_sheet(cases, now),
+        None if over is None else _hand_sheet(over, shop),
+    )
 
 
 def _complaints(settings: Settings, log: Log) -> list[Case] | None:
@@ -145,13 +162,13 @@ def _complaints(settings: Settings, log: Log) -> list[Case] | None:
     return sorted(left, key=lambda one: (one.due <= now_, abs((one.due - now_).total_seconds()), one.id))
 
 
-def _fresh(settings: Settings, log: Log) -> Iterator[dict[str, Any]]:
+def _fresh(settings: Settings, log: Log) -> Iterator[Mapping[str, Any]]:
     """Rows of cases that came in since the log was made, until now."""
     try:
         inbox = Inbox(settings)
         some = list(inbox.customers(inbox.taken(log.fingerprint)))
         kept = inbox.rows(some, ("cases",)) if some else []
-    except (NoBuild, PropensityError):
+    except PropensityError:
         return
     for row in kept:
         if row.known_at <= settings.now():
@@ -159,27 +176,26 @@ def _fresh(settings: Settings, log: Log) -> Iterator[dict[str, Any]]:
 
 
 _CASES = Words("Complaints to settle", "待处理投诉")
-_CASE_HEAD = (
-    Words("customer", "客户"), Words("case", "工单"), Words("opened", "提出时间"), Words("due", "到期"),
-    Words("reason", "原因"),
-)  # fmt: skip
+_CASE_HEAD = (Words("customer", "客户"), Words("case", "工单"), Words("due", "到期"), Words("reason", "原因"))
 
 
-def _case_sheet(cases: list[Case], now: datetime, shop: Shop) -> Sheet:
+def _case_sheet(cases: list[Case] | None, now: datetime) -> Sheet:
+    if cases is None:
+        return Sheet(_CASES, _CASE_HEAD, (), empty=Words(
+            "the log has no cases; map your complaints (`propensity ingest --tables cases`), or send them to "
+            "/v1/events.",
+            "日志中没有工单；请映射投诉数据（`propensity ingest --tables cases`），或发送至 /v1/events。",
+        ))  # fmt: skip
     recent = [one for one in cases if now - one.opened <= OPEN_LONG]
-    old = len(cases) - len(recent)
-    note = None
+    old, note = len(cases) - len(recent), None
     if old:
         note = words(
             "{n} more are open for longer than {days} days: settle and close them, or close what was settled.",
             "另有{n}件超过{days}天未结：请处理并结案，已处理的请补录结案。", n=old, days=OPEN_LONG.days,
         )  # fmt: skip
-    rows = tuple(
-        (one.customer, one.id, _at(one.opened, shop), _when(one.due, now), one.reason)
-        for one in recent[:MOST]
-    )
+    rows = tuple((one.customer, one.id, _when(one.due, now), one.reason) for one in recent[:MOST])
     return Sheet(
-        _CASES, _CASE_HEAD, rows, note=note, empty=note or Words("No complaint is open.", "没有未结投诉。")
+        _CASES, _CASE_HEAD, rows, note=note, empty=note or Words("no complaint is open.", "没有未结投诉。")
     )
 
 
@@ -233,8 +249,8 @@ def _hand_sheet(over: list[HandOver], shop: Shop) -> Sheet:
     )  # fmt: skip
 
 
-def _due(settings: Settings, shop: Shop, actions: dict[str, Action]) -> list[tuple[Any, ...]]:
-    """A row a scenario that somebody is due for."""
+def _due(settings: Settings, shop: Shop, actions: dict[str, Action]) -> list[tuple[_Row, str]]:
+    """A row a scenario that somebody is due for, and its purpose."""
     if not due.path(settings).exists():
         return []
     with due.opened(settings) as known:
@@ -244,7 +260,7 @@ def _due(settings: Settings, shop: Shop, actions: dict[str, Action]) -> list[tup
         if scenario.name in counts:
             number, until = counts[scenario.name]
             owner = _owner_of([actions[name] for name in scenario.actions if name in actions])
-            found.append((OWNERS[owner], scenario.words, number, _at(until, shop)))
+            found.append((_Row(owner, scenario.words, number, until), scenario.purpose))
     return found
 
 
@@ -264,8 +280,8 @@ def _no_scenarios(settings: Settings, shop: Shop) -> Words | None:
 
 def _owner_of(actions: list[Action]) -> Owned:
     """Whoever does most of it by hand; else marketing sends it."""
-    desks = [_desk(one.channel) for one in actions]
-    return next((desk for desk in ("service", "staff") if desk in desks), "marketing")  # type: ignore[return-value]
+    desks = {_desk(one.channel) for one in actions}
+    return "service" if "service" in desks else "staff" if "staff" in desks else "marketing"
 
 
 def _desk(channel: str | None) -> Owned:

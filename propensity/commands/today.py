@@ -25,12 +25,12 @@ from propensity.cli import AS_OF, DRY_RUN, main, settings_of
 @DRY_RUN
 @AS_OF
 def today(lang: str, out: Path, dry_run: bool, as_of: datetime | None) -> None:
-    """Write the morning page: does it hold, what needs somebody, and how the shop fares.
+    """Write the morning page: does it hold, what needs somebody, how the shop fares.
 
-    One page that opens on a phone, in English and Chinese, with a CSV of each of its tables, and a summary here:
-    a light for data and models as `monitor run` left them, ten indicators, the queue by owner, valuable customers
-    newly at risk, what was sent and answered, budgets, the holdout, pauses, life cycle stages. What is absent says
-    why, and what to do. Run it after `monitor run` and `due`.
+    One page for a phone or a desk, in English and Chinese, a CSV of each of its tables, and a summary here: a
+    light for data and models as `monitor run` left them, ten indicators, the queue by owner, valuable
+    customers newly at risk, what was sent and answered, budgets, the holdout, pauses, life cycle stages. What
+    is absent says why, and what to do. Run it after `monitor run` and `due`.
 
     The folder names customers and is yours: `erase` does not reach it. The exit code is 0 whatever the lights
     are: `monitor run` is what a scheduler listens to.
