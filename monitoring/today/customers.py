@@ -84,7 +84,7 @@ def at_risk(settings: Settings) -> AtRisk:
     key = p if profit is None else np.nan_to_num(profit, nan=-np.inf)
     some = crossed[np.argsort(-key[crossed], kind="stable")][:MOST]
     why = _reasons(settings, release, now, [ids[place] for place in some])
-    currency = shop_of(settings).currency
+    currency, card = shop_of(settings).currency, release.model.card.target
     rows = tuple(
         (ids[place], labels[place], _money(profit, place, currency), f"{p[place]:.1%}", f"{p_before[place]:.1%}",
          reason)
@@ -92,9 +92,9 @@ def at_risk(settings: Settings) -> AtRisk:
     )  # fmt: skip
     dates = {"now": said_day(_day(settings, now)), "before": said_day(_day(settings, before))}
     note = words(
-        "{basis}; risk of {model} at {limit} or more on {now}, below it on {before}. {shown} of {all}.",
-        "{basis}；{model} 的风险在{now}达到{limit}以上，{before}时低于该值。共{all}位，列出{shown}位。",
-        basis=basis, model=release.name, limit=f"{limit:.0%}", shown=len(rows), all=len(crossed), **dates,
+        "{basis}; the chance of “{model}” is {limit} or more on {now}, and was less on {before}. {shown} of {all}.",
+        "{basis}；“{model}”的概率在{now}达到{limit}以上，{before}时低于该值。共{all}位，列出{shown}位。",
+        basis=basis, model=Words(card.words.en, card.words.zh), limit=f"{limit:.0%}", shown=len(rows), all=len(crossed), **dates,
     )  # fmt: skip
     empty = words("Nobody crossed {limit} between {before} and {now}.", "{before}至{now}间无人越过{limit}。",
                   limit=f"{limit:.0%}", **dates)  # fmt: skip
@@ -202,9 +202,19 @@ def _reasons(settings: Settings, release: "Release", moment: datetime, ids: list
     matrix = np.column_stack([rows[name].to_numpy() for name in columns]).astype(np.float32)
     found = []
     for of in model.explain(matrix, k=len(columns)):
-        raising = [one.text for one in of if one.contribution > 0][:REASONS]
+        raising = [_bare(one.text, model) for one in of if one.contribution > 0][:REASONS]
         found.append(_joined(raising, "; ", "；") if raising else None)
     return found
+
+
+def _bare(text: Words, model: Model) -> Words:
+    """A reason without the words that it raises the risk: here all do."""
+    score = model.card.target.score
+    if score is None:
+        return text
+    return Words(
+        text.en.removesuffix(f" (raises the {score.en})"), text.zh.removesuffix(f"（提高{score.zh}）")
+    )
 
 
 def _joined(said: list[Words], en: str = ", ", zh: str = "、") -> Words:

@@ -251,14 +251,14 @@ _CSS = """
 .spark polyline { stroke-width: 1.5; }
 .figures small { font-size: .8rem; font-weight: 400; color: var(--soft); }
 td span { min-width: 0; overflow-wrap: anywhere; }
-@media (min-width: 40.01rem) { td:first-child span, td.right span { white-space: nowrap; } }
+@media (min-width: 40.01rem) { td span { overflow-wrap: break-word; } td.right span { white-space: nowrap; } }
 @media (max-width: 40rem) {
   .dense table { display: table; font-size: .85rem; } .dense thead { display: table-header-group; }
   .dense tbody { display: table-row-group; } .dense tr { display: table-row; background: none; }
   .dense td { display: table-cell; border-bottom: 1px solid var(--line); padding: .3rem .5rem .3rem 0; }
   .dense td.right { text-align: right; } .dense td .label { display: none; } .dense th { padding-right: .5rem; }
   .dense .right { padding-right: .2rem; padding-left: .2rem; }
-  .inline tr { font-size: .9rem; } .inline td { display: inline; padding: 0; margin-right: .7rem; }
+  .inline tr { font-size: .9rem; } .inline td { display: inline-block; max-width: 100%; padding: 0; margin-right: .8rem; }
   .inline td:first-child span { font-weight: 600; } .inline td:first-child .label { display: none; }
   .inline td .label { display: inline; margin-right: .3rem; }
 }
