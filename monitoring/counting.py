@@ -242,11 +242,11 @@ class Counted:
                 self._db.execute(f"CREATE TEMP TABLE none_{table} ({columns})")
                 parts.append(f"FROM none_{table}")
             own = ", ".join(("customer_id", *_COLUMNS[table]))
-            rows = " UNION ALL ".join(f'SELECT {own}, "at", {known} AS known_at {part}' for part in parts)
+            rows = " UNION ALL ".join(f'SELECT {own}, "at", known_at {part}' for part in parts)
             limit = f"WHERE known_at <= '{iso(settings.now())}'::TIMESTAMPTZ" if self._late else ""
             self._db.execute(
-                f'CREATE TEMP VIEW raw_{table} AS SELECT *, day_of("at") AS day, '
-                f'greatest(day_of("at"), ended(known_at)) AS seen FROM ({rows}) {limit}'
+                f'CREATE TEMP VIEW raw_{table} AS SELECT * REPLACE ({known} AS known_at), '
+                f'day_of("at") AS day, greatest(day_of("at"), ended({known})) AS seen FROM ({rows}) {limit}'
             )
             if table in self._log.tables or told is not None:
                 found = self._db.execute(
