@@ -34,16 +34,6 @@ if TYPE_CHECKING:
 
 _EPOCH = date(1970, 1, 1)
 MOSTLY = 0.5  # of a table's rows: if more come late, what was known at the end of a day says little
-_TABLES = (
-    "orders",
-    "order_lines",
-    "interactions",
-    "contacts",
-    "responses",
-    "consents",
-    "memberships",
-    "cases",
-)
 _BY_CUSTOMER = "SELECT customer_id, day, min(seen) AS seen FROM {} GROUP BY customer_id, day"
 
 
@@ -51,28 +41,35 @@ _BY_CUSTOMER = "SELECT customer_id, day, min(seen) AS seen FROM {} GROUP BY cust
 class _View:
     """sql: {orders} stands for that table. of: tables that it reads, all of them or, `any`, those there are.
 
-    told: what its rows tell of; of which nobody ever tells, nothing is known.
+    told: what its rows tell of; of which nobody ever tells, nothing is known. reads: views that it reads, which
+    come before it. kept: read more than once, so it is counted once.
     """
 
     sql: str
     of: tuple[str, ...]
     told: Words
     any: bool = False
+    reads: tuple[str, ...] = ()
+    kept: bool = False
 
 
 _ANSWERS = "('open', 'click', 'redeem', 'buy')"
 VIEWS = {
     "sales": _View(
         "SELECT customer_id, amount::DOUBLE AS amount, day, seen FROM {orders} WHERE ref IS NULL",
-        ("orders",), Words("orders", "订单"),
+        ("orders",), Words("orders", "订单"), kept=True,
     ),
-    "bought": _View(_BY_CUSTOMER.format("sales"), ("orders",), Words("orders", "订单")),
+    "bought": _View(
+        _BY_CUSTOMER.format("sales"), ("orders",), Words("orders", "订单"), reads=("sales",), kept=True,
+    ),
     "touches": _View(
         _BY_CUSTOMER.format("{interactions}"), ("interactions",), Words("visits or other interactions", "互动"),
+        kept=True,
     ),
     "activity": _View(
         _BY_CUSTOMER.format("(FROM bought UNION ALL FROM touches)"),
         ("orders", "interactions"), Words("orders or interactions", "订单或互动"), any=True,
+        reads=("bought", "touches"), kept=True,
     ),
     "farewells": _View(
         """SELECT customer_id, day, seen FROM {responses} WHERE kind = 'opt-out'
@@ -87,7 +84,7 @@ VIEWS = {
           ended(greatest(c."at", c.known_at)) AS closed
         FROM {cases} o LEFT JOIN {cases} c ON c.case_id = o.case_id AND c.change = 'closed'
         WHERE o.change = 'opened' AND o.kind = 'complaint'""",
-        ("cases",), Words("complaints", "投诉"),
+        ("cases",), Words("complaints", "投诉"), kept=True,
     ),
     "sent": _View("SELECT day, seen FROM {contacts}", ("contacts",), Words("contacts", "触达")),
     "answers": _View(
@@ -169,7 +166,7 @@ class Counted:
             if not self._view(name):
                 en, zh = zip(*(said_table(table) for table in there), strict=True)
                 return words(
-                    "the log has {t}, but none of them tells of {told}", "日志中有{t}，但没有{told}的记录",
+                    "none of the {t} tells of {told}", "{t}中没有{told}的记录",
                     t=Words(" and ".join(en), "与".join(zh)), told=view.told,
                 )  # fmt: skip
         first = self._first(one)
@@ -209,23 +206,18 @@ class Counted:
     def _view(self, name: str) -> bool:
         """Make it, with what it reads; whether it has a row."""
         if name not in self._made:
-            for other in VIEWS:
-                if other in self._words_of(name):
-                    self._view(other)
-            sql = VIEWS[name].sql.format(**{table: f"raw_{table}" for table in _TABLES})
-            # What is read several times is counted once.
-            kind = "TABLE" if name in ("sales", "bought", "touches", "activity", "complaints") else "VIEW"
-            self._db.execute(f"CREATE TEMP {kind} {name} AS {sql}")
+            view = VIEWS[name]
+            for other in view.reads:
+                self._view(other)
+            sql = view.sql.format(**{table: f"raw_{table}" for table in _COLUMNS})
+            self._db.execute(f"CREATE TEMP {'TABLE' if view.kept else 'VIEW'} {name} AS {sql}")
             self._made[name] = bool(self._db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall())
         return self._made[name]
-
-    def _words_of(self, name: str) -> set[str]:
-        return set(VIEWS[name].sql.replace("(", " ").replace(")", " ").split()) - {name}
 
     def _raw(self, settings: Settings) -> None:
         """A view a table of the log: its columns, `day` and `seen`; empty where the log has none."""
         known = '"at"' if self._late else "known_at"
-        for table in _TABLES:
+        for table in _COLUMNS:
             parts = []
             if table in self._log.tables:
                 files = ", ".join(f"'{path}'" for path in self._log.paths(table))
@@ -245,7 +237,7 @@ class Counted:
             rows = " UNION ALL ".join(f'SELECT {own}, "at", known_at {part}' for part in parts)
             limit = f"WHERE known_at <= '{iso(settings.now())}'::TIMESTAMPTZ" if self._late else ""
             self._db.execute(
-                f'CREATE TEMP VIEW raw_{table} AS SELECT * REPLACE ({known} AS known_at), '
+                f"CREATE TEMP VIEW raw_{table} AS SELECT * REPLACE ({known} AS known_at), "
                 f'day_of("at") AS day, greatest(day_of("at"), ended({known})) AS seen FROM ({rows}) {limit}'
             )
             if table in self._log.tables or told is not None:

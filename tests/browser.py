@@ -73,11 +73,10 @@ def look(page: Path, width: int, scratch: Path, height: int = _HEIGHT) -> Seen:
         f"--window-size={max(width, 500)},{height}", "--virtual-time-budget=3000",
     ]  # fmt: skip
     address = frame.resolve().as_uri()
-    told = _run([*common, "--dump-dom", address])
+    picture = scratch / f"{page.stem}-{width}.png"
+    told = _run([*common, "--dump-dom", f"--screenshot={picture}", address])
     inside = told.rpartition('data-inside="')[2].partition('"')[0].split()
     assert len(inside) == 4, f"the page did not load: {told[-500:]}"
-    picture = scratch / f"{page.stem}-{width}.png"
-    _run([*common, f"--screenshot={picture}", address])
     pixels = np.round(imread(picture)[:, :width, :3] * 255).astype(np.int64)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     counts = np.unique(codes, return_counts=True)[1]

@@ -30,7 +30,7 @@ COMMANDS = [
     ("tags", "build"), ("portraits",), ("targets",), ("targets", "list"), ("targets", "suggest"),
     ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
     ("models", "list"), ("models", "card"),
-    ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"), ("check",), ("demo",),
+    ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"), ("today",), ("check",), ("demo",),
 ]  # fmt: skip
 
 

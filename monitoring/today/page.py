@@ -29,7 +29,7 @@ CSVS = (
     "indicators", "queue", "complaints", "handed_over", "at_risk", "campaigns", "budget", "holdout", "paused",
     "stages", "stages1",
 )  # fmt: skip
-_NUMBER = re.compile(r"[+-]?[\d,.]+ ?(%|pp)?$")
+_NUMBER = re.compile(r"[+-]?[\d,.]+ ?(%|pp)?( \([+-]?\d+%\))?$")
 
 
 def written(today: Today, zone: str, language: str) -> str:
