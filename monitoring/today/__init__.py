@@ -157,7 +157,7 @@ def _queue(settings: Settings, log: Log) -> Part:
     ]
     blocks = [
         Block("queue", found.summary, dense=True),
-        Block("complaints", found.complaints, dense=True),
+        Block("complaints", found.complaints),
     ]
     if found.over is not None:
         blocks.append(Block("handed_over", found.over, open=False))

@@ -89,7 +89,7 @@ def _lights(today: Today) -> Html:
     def light(one: Light) -> str:
         return (
             f'<div class="light {one.colour}"><i></i><p><b>{html(one.title)}: {html(WORDS[one.colour])}</b><br>'
-            f"{html(one.words)}</p></div>"
+            f"{_said(one.words)}</p></div>"
         )
 
     return Html(f'<div class="lights">{light(today.lights.data)}{light(today.lights.models)}</div>')
@@ -97,14 +97,14 @@ def _lights(today: Today) -> Html:
 
 def _figures(today: Today) -> Html:
     if not today.figures:
-        return section(Words("Indicators", "指标"), note=today.why or "")
+        return section(Words("Indicators", "指标"), note=_said(today.why or Words("", "")))
     cards, absent, segments = [], [], []
     for one in today.figures:
         if one.segment:
             segments.append(one)
         elif one.value is None:
             absent.append(
-                words("{name}: {why}", "{name}：{why}", name=one.indicator.words, why=one.why or "")
+                _said(words("{name}: {why}", "{name}：{why}", name=one.indicator.words, why=one.why or ""))
             )
         else:
             cards.append(_card(one, today))
@@ -140,7 +140,7 @@ def _section(block: Block) -> Html:
     of = block.sheet
     rows = table(of.head, of.rows, of.right)
     kind = "dense" if block.dense else "inline"
-    return section(of.title, _as(kind, rows), note=of.note or "", open=block.open)
+    return section(of.title, _as(kind, rows), note=_said(of.note) if of.note else "", open=block.open)
 
 
 def _as(kind: str, rows: Html) -> Html:
@@ -148,10 +148,15 @@ def _as(kind: str, rows: Html) -> Html:
     return Html(f'<div class="{kind}">{rows}</div>')
 
 
+def _said(of: Words) -> Html:
+    """A sentence whose commands, in backquotes, are shown as such."""
+    return Html(re.sub("`([^`]+)`", r"<code>\1</code>", html(of)))
+
+
 def _quiet(today: Today) -> list[Html]:
     """What has nothing to show, and why: a sentence each, at the end."""
     said = [
-        words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty)
+        _said(words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty))
         for block in today.blocks
         if not block.sheet.rows
     ]
@@ -257,6 +262,7 @@ td span { min-width: 0; overflow-wrap: anywhere; }
   .dense tbody { display: table-row-group; } .dense tr { display: table-row; background: none; }
   .dense td { display: table-cell; border-bottom: 1px solid var(--line); padding: .3rem .5rem .3rem 0; }
   .dense td.right { text-align: right; } .dense td .label { display: none; } .dense th { padding-right: .5rem; }
+  .dense td.right span { overflow-wrap: normal; }
   .dense .right { padding-right: .2rem; padding-left: .2rem; }
   .inline tr { font-size: .9rem; } .inline td { display: inline-block; max-width: 100%; padding: 0; margin-right: .8rem; }
   .inline td:first-child span { font-weight: 600; } .inline td:first-child .label { display: none; }

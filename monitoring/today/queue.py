@@ -12,7 +12,6 @@ import msgspec
 from features import duck
 from features.describe.say import words
 from features.describe.sheets import Sheet
-from features.errors import PropensityError
 from features.inbox import Inbox
 from features.log import Log
 from features.moments import DAY, parse_moment
@@ -164,12 +163,9 @@ def _complaints(settings: Settings, log: Log) -> list[Case] | None:
 
 def _fresh(settings: Settings, log: Log) -> Iterator[Mapping[str, Any]]:
     """Rows of cases that came in since the log was made, until now."""
-    try:
-        inbox = Inbox(settings)
+    with closing(Inbox(settings)) as inbox:
         some = list(inbox.customers(inbox.taken(log.fingerprint)))
         kept = inbox.rows(some, ("cases",)) if some else []
-    except PropensityError:
-        return
     for row in kept:
         if row.known_at <= settings.now():
             yield row.body

@@ -15,6 +15,7 @@ from mornings import NOW, finding, morning, verdict
 from two_days import CAME, FIRST, SECOND, WENT
 
 from features.files import write_atomically
+from features.inbox import Arrival, Inbox
 from features.moments import DAY, iso
 from features.settings import Settings
 from features.words import Words
@@ -83,6 +84,22 @@ def test_the_queue_holds_what_is_open_now_and_nothing_else(world: Settings) -> N
         ["customer service", "complaints open past 24 hours", "2", ""],
         ["store staff", "decisions handed over to a person", "1", "12-04 19:00"],
     ]
+
+
+def test_a_complaint_of_this_morning_is_in_it_before_the_next_build(copied: Settings) -> None:
+    """It was told by an event, which the log does not have yet; so was that another one is settled."""
+
+    def told(id: str, change: str, hours: float) -> Arrival:
+        row = {"case_id": id, "kind": "complaint", "change": change, "channel": "phone"}
+        at = NOW - timedelta(hours=hours)
+        return Arrival("desk", f"{id}{change}", b"d", f"c-{id}", at, [("cases", row)])
+
+    inbox = Inbox(copied)
+    inbox.accept([told("new", "opened", 2), told("late", "closed", 1)], NOW - timedelta(minutes=1))
+    inbox.accept([told("later", "opened", 0)], NOW + timedelta(minutes=1))
+    assert [row[:3] for row in table(gathered(copied), "complaints")[1:]] == [
+        ["c-due", "due", "in 19 h"], ["c-new", "new", "in 22 h"],
+    ]  # fmt: skip
 
 
 def test_whoever_is_due_for_a_scenario_stands_with_its_owner(copied: Settings) -> None:
