@@ -1,5 +1,6 @@
 """Charts of figures for pages: inline SVG with its words in both languages, readable without colours."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from features.pages import Html, html
 from features.words import Words
 
 _WIDTH, _ROW, _MARGIN = 640, 44, 14
+_SPARK = 140
 
 
 class Dot(NamedTuple):
@@ -73,6 +75,30 @@ def curve(
     for x, y in (at(*point) for point in points) if dotted else ():
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return _chart("".join(shapes), title, side + 2 * edge, side + 60 + _MARGIN)
+
+
+def spark(values: Sequence[float], title: Words) -> Html:
+    """A line as small as a word: values from left to right, NaN a gap; from the least to the largest of them.
+
+    It has no axis: `title` says what it shows. The last value has a dot.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    step, scale = _SPARK / max(len(values) - 1, 1), 20 / ((high - low) or 1)
+    shapes, run = [], list[str]()
+    for place, value in enumerate([*values, math.nan]):
+        if math.isnan(value):
+            if run:
+                shapes.append(f'<polyline points="{" ".join(run)}"/>')
+            run = []
+        else:
+            run.append(f"{place * step:.1f},{22 - (value - low) * scale:.1f}")
+    if values and not math.isnan(values[-1]):
+        shapes.append(f'<circle cx="{_SPARK}" cy="{22 - (values[-1] - low) * scale:.1f}" r="2.5"/>')
+    return Html(
+        f'<svg class="spark" viewBox="-3 -1 {_SPARK + 6} 26" role="img" '
+        f'aria-label="{escape(f"{title.en} · {title.zh}")}">{"".join(shapes)}</svg>'
+    )
 
 
 def _text(x: float, y: float, words: Words) -> str:

@@ -1,13 +1,14 @@
-"""What `propensity evaluate holdout` shows and writes; it remembers how often an experiment was looked at."""
+"""What `propensity evaluate holdout` and `today` show; it remembers how often an experiment was looked at."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
 from features.charts import Dot, dots
+from features.describe.say import day as say_day
 from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.errors import NotEnoughData
@@ -18,6 +19,7 @@ from features.pages import Html, banner, bullets
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
+from monitoring.today import Held
 from propensity.evaluated import PAGE, UNSURE, interval, number, write_page
 from propensity.sheets import show, told
 from propensity.tables import say
@@ -50,6 +52,39 @@ def evaluate_holdout(
     if found.broken:
         return PAGE
     return UNSURE if found.warnings else 0
+
+
+def matured(settings: Settings, remember: bool = True) -> Held:
+    """What the last window proved that is final, of windows one after another since the policy's date.
+
+    Each window is one look, however often it is shown; remember: it counts as one for later looks.
+    """
+    shop, log, now = shop_of(settings), Log.open(settings), settings.now()
+    policy, days = shop.policy(now), shop.value_horizon_days
+    if not policy.holdout:
+        return Held(None, Words(
+            "The policy holds nobody out, so what marketing brings is not known: set `holdout` in shop.toml.",
+            "策略未设对照组，因此无法得知营销带来的效果：请在 shop.toml 中设置 `holdout`。",
+        ))  # fmt: skip
+    begins = datetime.combine(policy.starts, time(), shop.zone).astimezone(UTC)
+    length, grace = days * DAY, shop.grace_days * DAY
+    over = (min(now - grace, log.complete_until) - begins) // length  # windows that are final
+    if over < 1:
+        return Held(None, words(
+            "The first window of {n} days since {since} is final on {day}; until then nothing is claimed.",
+            "自{since}起的首个{n}天窗口于{day}成熟；在此之前不作任何结论。", n=days,
+            since=say_day(policy.starts), day=say_day((begins + length + grace).astimezone(shop.zone).date()),
+        ))  # fmt: skip
+    since = begins + (over - 1) * length
+    try:
+        reports = final_reports(settings, log, since, days)
+        look = _look(settings, policy.salt, since, days)
+        found = realised(log, policy, since, days, shop.margin_rate, look, reports)
+    except NotEnoughData as error:
+        return Held(None, Words(f"Nothing is claimed: {error}.", f"不作任何结论：{error}"))
+    if remember:
+        _remember(settings, policy.salt, since, days)
+    return Held(found, headline_of(found, shop.currency))
 
 
 def final_reports(settings: Settings, log: Log, since: datetime, days: int) -> Reports:

@@ -93,6 +93,15 @@ class DueList:
             if scenario in scenarios:
                 yield Due(id, scenario, customer, from_us(since), from_us(until))
 
+    def counts(self, at: datetime) -> dict[str, tuple[int, datetime]]:
+        """Scenario -> how many are due for it at a moment, and when the first of them is no longer."""
+        with self._used():
+            rows = self._db.execute(
+                "SELECT scenario, count(*), min(until) FROM due WHERE since <= ? AND until > ? GROUP BY 1",
+                (to_us(at), to_us(at)),
+            ).fetchall()
+        return {scenario: (number, from_us(until)) for scenario, number, until in rows}
+
     def told(self, ids: Iterable[str]) -> None:
         """Note that somebody was told of them."""
         with self._used(), self._db:

@@ -31,14 +31,16 @@ from features.errors import (
     IdempotencyConflict,
     UnknownDecision,
 )
+from features.moments import to_us
 from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import ledger_erasing, ledger_export, ledger_reports, reservations, sealing
+from serving import ledger_erasing, ledger_export, ledger_reports, ledger_uses, reservations, sealing
 from serving.exported import NOTHING, Seen
 from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, values_of
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
+from serving.ledger_uses import Use
 from serving.reservations import Contact, Reservation
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
@@ -172,8 +174,8 @@ class Ledger:
             ).fetchone()
         return None if row is None else self.read(row[0])
 
-    def entries(self, unit: str | None = None) -> Iterator[Entry]:
-        """Every decision about people, or about another unit, the first first.
+    def entries(self, unit: str | None = None, since: datetime | None = None) -> Iterator[Entry]:
+        """Every decision about people, or about another unit, the first first; earlier than `since` none.
 
         Damaged ones are left out (`damaged` names them). What schema 1 did not record is taken from the
         rules that it names.
@@ -182,7 +184,8 @@ class Ledger:
             keys = dict(self._db.execute("SELECT pseudonym, key FROM pseudonyms").fetchall())
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts").fetchall())
             rows = self._db.execute(
-                f"{_SELECT} WHERE coalesce(unit, '') = ? ORDER BY as_of, id", (unit or "",)
+                f"{_SELECT} WHERE coalesce(unit, '') = ? AND as_of >= ? ORDER BY as_of, id",
+                (unit or "", 0 if since is None else to_us(since)),
             )
             while some := rows.fetchmany(1_000):
                 for row in some:
@@ -234,6 +237,11 @@ class Ledger:
         """Outcomes of some types, late or not, as `ledger_export.told` has them."""
         with self._used("read"):
             yield from ledger_export.told(self._db, types)
+
+    def uses(self, since: datetime, until: datetime) -> list[Use]:
+        """What became of the decisions of a time, by scenario and channel, as `ledger_uses.of` has it."""
+        with self._used("read"):
+            return ledger_uses.of(self._db, to_us(since), to_us(until))
 
     def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
         """Outcomes that count, by decision: of one, or of all that have any."""

@@ -32,7 +32,7 @@ COMMANDS = [
     ("models", "list"), ("models", "card"),
     ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"),
     ("monitor", "alerts"), ("monitor", "ack"), ("monitor", "silence"), ("monitor", "send"),
-    ("monitor", "rules"), ("monitor", "runbook"), ("check",), ("demo",),
+    ("monitor", "rules"), ("monitor", "runbook"), ("today",), ("check",), ("demo",),
 ]  # fmt: skip
 
 
