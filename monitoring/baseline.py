@@ -166,7 +166,7 @@ def _calendar(days: int, first: int, occasions: Occasions) -> _Calendar:
                 place = start + offset
                 if not 0 <= place < days:
                     continue
-                known = [other + offset for other in before if LAG + TRAIL <= other + offset < place]
+                known = [other + offset for other in before if YOUNGEST <= other + offset < place]
                 earlier.setdefault(place, []).extend(known)
                 if offset < length + BACK:
                     around[place] = True

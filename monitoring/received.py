@@ -24,6 +24,7 @@ from monitoring.baseline import Float64, Int64
 Kind = Literal["rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
 FEW = 40  # different values of a text column, up to which each is looked at
+USUAL = 28  # days
 KNOWN_BY = 28  # days after which a value is no longer new
 # Changes nobody cares about, in each kind's scale: a quarter of the rows; an angle of .2 is 1 % -> 4 % or
 # 50 % -> 60 %; a tenth of a size.
@@ -72,7 +73,7 @@ _SAID: dict[Kind, Words] = {
 
 @dataclass(frozen=True)
 class Received:
-    """values: float64 [days, figures], on each kind's scale, nan where a day says nothing; rows: as many."""
+    """values: float64 [days, figures], on each kind's scale, nan before the first that says something."""
 
     first: int  # the first day, whole days since 1970, of the shop's zone
     figures: tuple[Figure, ...]
@@ -82,7 +83,17 @@ class Received:
     def least(self) -> Float64:
         """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
         matters = np.array([LEAST[figure.kind] for figure in self.figures])
-        return np.asarray(np.maximum(matters, CHANCE / np.sqrt(np.maximum(self.rows, 1))))
+        counted = np.array([figure.kind == "rows" for figure in self.figures])
+        # A day without any rows has no say in how many there should be.
+        rows = np.maximum(np.where(counted, self.usual_rows(), self.rows), 1)
+        return np.asarray(np.maximum(matters, CHANCE / np.sqrt(rows)))
+
+    def usual_rows(self) -> Float64:
+        """[days, figures]: mean rows of the USUAL days before each."""
+        total = np.cumsum(np.vstack([np.zeros((1, self.rows.shape[1])), self.rows]), axis=0)
+        day = np.arange(len(self.rows))
+        start = np.maximum(0, day - USUAL)
+        return np.asarray((total[day] - total[start]) / np.maximum(day - start, 1)[:, None])
 
 
 def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
@@ -97,7 +108,14 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     if not found:
         return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
     figures, values, rows = zip(*found, strict=True)
-    return Received(first, figures, np.column_stack(values), np.column_stack(rows))
+    return Received(first, figures, _carried(np.column_stack(values)), np.column_stack(rows))
+
+
+def _carried(values: Float64) -> Float64:
+    """The last known value on days that say nothing: a table that comes once a week is judged, too."""
+    last = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
+    last = np.maximum.accumulate(last, axis=0)
+    return np.where(last >= 0, values[np.maximum(last, 0), np.arange(values.shape[1])], np.nan)
 
 
 def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first: int, last: int) -> None:
