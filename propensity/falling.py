@@ -33,6 +33,7 @@ from serving import due, releases, score_store
 from serving.decision_context import DecisionContext
 from serving.scenarios import Scenario, aged, days_until
 from serving.scores import answerable
+from serving.standing import OPEN_COMPLAINTS, Standing, with_complaints
 
 _CHUNK = 4_096  # customers read at a time
 Progress = Callable[[str, int, int], None] | None
@@ -40,12 +41,16 @@ Progress = Callable[[str, int, int], None] | None
 
 @dataclass
 class Found:
-    """who: scenario -> customers for whom it holds. absent: scenario -> why it cannot be told."""
+    """who: scenario -> customers for whom it holds. absent: scenario -> why it cannot be told.
+
+    partly: scenarios that are told by events alone, as nothing is published of what they read.
+    """
 
     as_of: datetime
     customers: int = 0
     who: dict[str, list[str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    partly: set[str] = field(default_factory=set)
 
 
 def tell_due(
@@ -105,6 +110,8 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
         why = given.lacking(scenario)
         if why is None:
             found.who[scenario.name] = []
+            if given.told_alone(scenario):
+                found.partly.add(scenario.name)
         else:
             found.absent[scenario.name] = why
     ids = _everybody(settings, published)
@@ -112,17 +119,24 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
         if progress:
             progress("customers", first, len(ids))
         some = ids[first : first + _CHUNK]
+        told = context.standings.told_of(some)  # before the rows: then what they lack is here
         now, rows = context.rows.latest(some)
         if now.id != published.id:
             raise UsageError("another snapshot was published meanwhile: run it again")
         here = np.flatnonzero(rows.status == PRESENT)
         there = [some[place] for place in here.tolist()]
         days = (to_us(found.as_of) - rows.known_at[here]) / (DAY.total_seconds() * 1e6)
-        values = given.values(rows.matrix[here], days, [scenarios[name] for name in found.who])
+        said = [context.standings.complaints(told[id], published) if id in told else 0 for id in there]
+        values = given.values(rows.matrix[here], days, said, [scenarios[name] for name in found.who])
         for name, holding in found.who.items():
             due_now = scenarios[name].holds(values, *given.of(scenarios[name], there))
             holding += [id for id, is_due in zip(there, due_now.tolist(), strict=True) if is_due]
         found.customers += len(there)
+    for name in sorted(found.partly):
+        if not found.who[name]:
+            del found.who[name]
+            found.partly.remove(name)
+            found.absent[name] = f"the published features lack {OPEN_COMPLAINTS}, nor did a complaint come in"
     if progress:
         progress("customers", len(ids), len(ids))
     return found
@@ -149,7 +163,7 @@ class _Given:
     def lacking(self, scenario: Scenario) -> str | None:
         """Why nobody can be told to be due; None if they can."""
         absent = [name for name in scenario.inputs if name not in self._columns]
-        if absent:
+        if absent and not self.told_alone(scenario):
             return f"the published features lack {', '.join(absent)}"
         if scenario.anniversary and not self._days_of(scenario.anniversary.attribute):
             return f"no customer of the log has the attribute {scenario.anniversary.attribute}"
@@ -157,12 +171,23 @@ class _Given:
             return self._segmented(scenario.segment.table)
         return None
 
+    def told_alone(self, scenario: Scenario) -> bool:
+        """Whether all that is not published of what it reads are complaints, which events tell too."""
+        return [name for name in scenario.inputs if name not in self._columns] == [OPEN_COMPLAINTS]
+
     def values(
-        self, matrix: NDArray[np.float32], days: NDArray[np.float64], scenarios: Sequence[Scenario]
-    ) -> dict[str, NDArray[np.float64]]:
-        """feature -> [n] at the moment, of those that the scenarios read."""
-        wanted = {name for scenario in scenarios for name in scenario.inputs}
-        return {n: aged(self._features.get(n), matrix[:, self._columns[n]], days) for n in wanted}
+        self,
+        matrix: NDArray[np.float32],
+        days: NDArray[np.float64],
+        complaints: Sequence[int],
+        scenarios: Sequence[Scenario],
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """feature -> [n] at the moment, of those that the scenarios read. complaints: that came in since."""
+        wanted = {name for scenario in scenarios for name in scenario.inputs} | {OPEN_COMPLAINTS}
+        there = [name for name in wanted if name in self._columns]
+        rows = {n: aged(self._features.get(n), matrix[:, self._columns[n]], days) for n in there}
+        rows.setdefault(OPEN_COMPLAINTS, np.full(len(matrix), np.nan))
+        return with_complaints(rows, [Standing(complaints=more) for more in complaints])
 
     def of(self, scenario: Scenario, ids: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """(days until the anniversary, label of the segment), [n] each."""
@@ -234,7 +259,8 @@ def _count(found: Found, fresh: Mapping[str, Sequence[str]], dry_run: bool, out:
     for name, ids in found.who.items():
         already = len(ids) - len(fresh[name])
         would = "would fall due" if dry_run else "fell due"
-        say(f"{name}: {len(fresh[name]):,} {would}; {already:,} are due already", err=True)
+        of = ", of those alone who complained since the last build" if name in found.partly else ""
+        say(f"{name}: {len(fresh[name]):,} {would}; {already:,} are due already{of}", err=True)
     for name, why in found.absent.items():
         say(f"{name}: cannot be told: {why}", err=True)
     if out is not None and not dry_run:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,6 @@ from features import online
 from features.compute.builds import Build
 from features.errors import UsageError
 from features.files import write_atomically
-from features.inbox import Kept
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
@@ -45,7 +44,7 @@ from serving.offers import Measured, Offers, Unfair
 from serving.prices import Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
-from serving.standing import TABLES, Told
+from serving.standing import Told
 from training import stated
 from training.allocate import Allocation, allocate
 
@@ -150,7 +149,7 @@ def everybody(
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]
-        told = dict(_told(context, some))
+        told = context.standings.told_of(some)
         now, rows = context.rows.latest(some)
         if now.id != published.id:
             raise UsageError("another snapshot was published meanwhile: run it again")
@@ -195,15 +194,6 @@ def everybody(
             )
         parts.append(matrix)
     return inputs, np.concatenate(parts)
-
-
-def _told(context: DecisionContext, ids: Sequence[str]) -> Iterator[tuple[str, Told]]:
-    """What the inbox has of each of them of whom it has anything."""
-    by_customer: dict[str, list[Kept]] = {}
-    for row in context.standings.inbox.rows(ids, TABLES):
-        by_customer.setdefault(row.body["customer_id"], []).append(row)
-    for who, rows in by_customer.items():
-        yield who, Told(rows, context.standings.inbox.overlaid(who))
 
 
 def _seed(salt: str, as_of: datetime, customer_id: str) -> int:

@@ -50,7 +50,7 @@ from serving.situation import (
     told,
     zone_of,
 )
-from serving.standing import granted
+from serving.standing import granted, with_complaints
 
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
 _NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
@@ -63,6 +63,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     values, said = np.array([*row.values()], np.float64)[:, None], inputs.standing
     rows = dict(zip(row, values, strict=True))
     situation = situation_of(rules, [inputs], rows)
+    row = {name: float(of[0]) for name, of in with_complaints(rows, [said]).items()}
     prices = rules.prices.of(actions)
     made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]

@@ -23,7 +23,7 @@ from serving.lots import in_holdout
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
-from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted, with_complaints
 
 Numbers = NDArray[np.float64]
 
@@ -95,6 +95,7 @@ def limits_of(rules: Rules) -> Limits:
 def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
     """What is known about n customers. rows: features by name [n], as the build has them; NaN: not known."""
     n, policy, said = len(inputs), rules.policy, [of.standing for of in inputs]
+    rows = with_complaints(rows, said)
     unknown, now = np.full(n, math.nan), [of.as_of for of in inputs]
     since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
     others = [[*decided(of), *told(of)] for of in inputs]
