@@ -181,3 +181,18 @@ def test_columns_become_numbers_without_guessing() -> None:
     assert np.array_equal(trial.matrix[:3], np.array([[1, 1], [np.nan, 0], [1, np.nan]]), equal_nan=True)
     with pytest.raises(UsageError, match="which arm of arm is the control"):
         trial_of(table.set_column(0, "arm", pa.array(["a", "b"] * 60)), "arm", ["y"])
+
+
+def test_in_a_pipe_a_row_is_a_line_whose_words_are_whole(file: Path) -> None:
+    """Else: who searches a log for `Womens E-Mail`, or for what a check says, does not find it."""
+    table = pq.read_table(file)
+    names = pc.replace_substring(table["group"], "mail", "Mail by post to everybody who ordered something")
+    pq.write_table(table.set_column(table.schema.get_field_index("group"), "group", names), file)
+    done = run(file, "--propensity", "chance", "--dry-run")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert any(line.startswith("Mail by post to everybody who ordered something ") for line in lines)
+    (overlap,) = [line for line in lines if line.startswith("overlap ")]
+    assert "effective customers: nothing" in overlap
+    assert overlap.count("smallest propensity known: nothing 0.400") == 1
+    assert not any(line.endswith(" ") for line in lines), "and no blanks that wrap to empty lines"
