@@ -38,7 +38,7 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 
 # Why an action is not eligible; the first that applies, in this order.
 REASONS: dict[str, Words] = {
-    "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "not_a_candidate": Words("Not one of those that this request asks about", "不在本次请求询问的行动之列"),
     "paused": Words("Paused by the operators", "已被运营暂停"),
     "unfair_offer": Words(
         "Like customers of different groups do not get this offer alike, and the policy blocks that",
