@@ -89,7 +89,8 @@ def limits_of(rules: Rules) -> Limits:
     policy = rules.policy
     unfair = frozenset(rules.unfair) if policy.price_fairness == "block" else frozenset[str]()
     paused = frozenset(rules.paused)
-    return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair)
+    closed = frozenset(a.name for a in rules.actions if rules.prices.closes(a))
+    return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair, closed)
 
 
 def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
