@@ -246,7 +246,10 @@ def plan_everyone(
         _write(made, out)
         say(f"plan: {out}")
     if before is None:
-        say(f"prices {release.version}, charged in decisions from now on; before: {was}")
+        say(
+            f"prices {release.version}, charged in decisions from now on; before: {was} "
+            "`propensity rollback prices` withdraws them"
+        )
     else:
         say(
             f"prices {release.version}, charged in decisions from now on, in place of {was} "

@@ -206,6 +206,30 @@ def test_a_ledger_record_names_the_version_of_prices_and_policy_and_going_back_i
     assert "prices 1 is not released" in gone.differences[0]
 
 
+def test_the_first_prices_can_be_withdrawn_and_that_undone(settings: Settings, publish: Publish) -> None:
+    """Else a budget typed wrong on the first day steers the shop until another plan is made."""
+    publish()
+    assert run(settings, "rollback", "prices").exit_code == 2, "there are none"
+    first = run(settings, "decide", "--all", "--budget", "0.5")
+    assert "before: no prices. `propensity rollback prices` withdraws them" in first.output
+    dear = decided(settings, "c0001")
+    assert dear.duals
+    dry = run(settings, "rollback", "prices", "--dry-run")
+    assert "would withdraw prices version 1" in dry.output
+    assert decided(settings, "c0002", preview=True).duals == dear.duals
+    gone = run(settings, "rollback", "prices")
+    assert gone.exit_code == 0, gone.output
+    assert (
+        "prices version 1 is withdrawn: there were none before, and version 2 charges nothing" in gone.output
+    )
+    free = decided(settings, "c0003")
+    assert (free.duals, free.used.prices_release) == ({}, "prices@2"), "recorded as any other"
+    assert free.action != "nothing"
+    assert replay(settings, str(free.decision_id)).verdict == "equal"
+    assert "back at version 1" in run(settings, "rollback", "prices").output
+    assert decided(settings, "c0004", preview=True).duals == dear.duals
+
+
 def test_a_policy_that_nobody_released_is_named_by_its_content(settings: Settings, publish: Publish) -> None:
     """Else a record of the hour between an edit and its release names the policy before, and is wrong."""
     publish()
