@@ -31,6 +31,7 @@ from propensity.pushed import push_due
 from propensity.tables import say
 from serving import due, releases, score_store
 from serving.decision_context import DecisionContext
+from serving.pauses import SCENARIO
 from serving.scenarios import Scenario, aged, days_until
 from serving.scores import answerable
 from serving.standing import OPEN_COMPLAINTS, Standing, with_complaints
@@ -106,8 +107,11 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
     found = Found(settings.now())
     published = answerable(context.rows.current(), settings, found.as_of)
     given = _Given(context, published, found.as_of)
+    paused = context.pauses.paused()
     for scenario in scenarios.values():
         why = given.lacking(scenario)
+        if (reason := paused.get(f"{SCENARIO}{scenario.name}")) is not None:
+            why = f"it is paused, because: {reason}"  # who falls due meanwhile is told of when it goes on
         if why is None:
             found.who[scenario.name] = []
             if given.told_alone(scenario):

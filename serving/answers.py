@@ -63,7 +63,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     situation = situation_of(rules, [inputs], rows)
     row = {name: float(of[0]) for name, of in with_complaints(rows, [said]).items()}
     prices = rules.prices.of(actions)
-    made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
+    made = decide(actions, limits_of(rules, inputs.scenario), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
     slots = slots_of(rules, inputs.as_of, row)
     places = range(len(actions))
@@ -226,7 +226,7 @@ def _limit(
     """What exactly keeps an action back, where its reason alone does not say it."""
     policy, cap, rest = rules.policy, int(made.cap[0, j]), int(made.cooldown[0, j])
     if why == "paused":
-        what = pauses_of(action, rules.paused) or ""
+        what = pauses_of(action, rules.paused, inputs.scenario) or ""
         return f"{what}: {rules.paused[what]}"
     if why == "unfair_offer":
         return f"unequal by {', '.join(rules.unfair[action.name])}"

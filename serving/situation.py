@@ -20,6 +20,7 @@ from serving.decide import Limits, Situation, needed_features
 from serving.evidence import Shown
 from serving.lifetime import Lifetime
 from serving.lots import in_holdout
+from serving.pauses import EVERYTHING, SCENARIO
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
@@ -84,11 +85,13 @@ class Inputs(Struct, frozen=True, kw_only=True):
     lifetime: Lifetime = Lifetime()
 
 
-def limits_of(rules: Rules) -> Limits:
-    """What decisions under these rules keep to."""
+def limits_of(rules: Rules, scenario: str | None = None) -> Limits:
+    """What decisions under these rules keep to, in a scenario: one that is paused has everything paused."""
     policy = rules.policy
     unfair = frozenset(rules.unfair) if policy.price_fairness == "block" else frozenset[str]()
     paused = frozenset(rules.paused)
+    if f"{SCENARIO}{scenario}" in paused:
+        paused |= {EVERYTHING}
     closed = frozenset(a.name for a in rules.actions if rules.prices.closes(a))
     return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair, closed)
 
