@@ -64,7 +64,8 @@ def tell_due(
 ) -> int:
     """Find who falls due, write them down, and tell of each once: to `out`, or a line each on stdout.
 
-    Returns the exit code: 3 if a scenario that was named cannot be told.
+    A dry run prints the same lines, of which some have no id yet, and uses up nobody. Returns the exit code:
+    3 if a scenario that was named cannot be told.
     UsageError for a scenario that is not declared, or an `out` that is there: it may not be read yet.
     """
     context = DecisionContext.open(settings)
@@ -77,7 +78,9 @@ def tell_due(
         with due.opened(settings) as known, locked(known.lock):
             found = find(context, scenarios, progress)
             fresh = {name: known.new(name, ids, found.as_of) for name, ids in found.who.items()}
-            if not dry_run:
+            if dry_run:
+                _write(_would(known, fresh, scenarios, found.as_of), scenarios, as_json, None)
+            else:
                 for name, ids in fresh.items():
                     known.add(name, ids, found.as_of, found.as_of + scenarios[name].due_days * DAY)
                 told = list(known.untold(scenarios, found.as_of))
@@ -235,6 +238,15 @@ class _Given:
         return None
 
 
+def _would(
+    known: due.DueList, fresh: Mapping[str, Sequence[str]], scenarios: Mapping[str, Scenario], at: datetime
+) -> list[due.Due]:
+    """Whom it would tell of; who would only fall due has no id yet."""
+    until = {name: at + scenarios[name].due_days * DAY for name in fresh}
+    new = [due.Due("", name, id, at, until[name]) for name, ids in fresh.items() for id in ids]
+    return sorted([*known.untold(scenarios, at), *new], key=lambda one: (one.scenario, one.customer))
+
+
 def _write(
     told: Sequence[due.Due], scenarios: Mapping[str, Scenario], as_json: bool, out: Path | None
 ) -> None:
@@ -253,7 +265,11 @@ def _lines(told: Sequence[due.Due], scenarios: Mapping[str, Scenario], as_json: 
         if not as_json:
             yield "\t".join((one.scenario, one.customer, iso(one.until), one.id))
             continue
-        of = msgspec.to_builtins(one) | {"since": iso(one.since), "until": iso(one.until)}
+        of = (
+            msgspec.to_builtins(one)
+            | {"id": one.id or None}
+            | {"since": iso(one.since), "until": iso(one.until)}
+        )
         yield msgspec.json.encode(of | {"purpose": scenario.purpose, "actions": scenario.actions}).decode()
 
 

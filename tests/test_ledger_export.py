@@ -163,9 +163,9 @@ def test_an_export_again_changes_nothing_and_survives_what_the_log_goes_through(
         CliRunner().invoke(main, ["ledger", "export", *more]) for more in (["--dry-run"], [], [])
     )
     assert (dry.exit_code, first.exit_code, again.exit_code) == (0, 0, 0), dry.output + first.output
-    assert dry.output.startswith("would take 2 contacts and 2 responses")
-    assert first.output == "took 2 contacts and 2 responses into the log\n"
-    assert "the log has all of them already" in again.output
+    assert dry.output.startswith("would take the ledger's 2 contacts and 2 responses")
+    assert first.output == "took the ledger's 2 contacts and 2 responses into the log\n"
+    assert again.output == "nothing new: the log has the ledger's 2 contacts and 2 responses already\n"
     shutil.rmtree(settings.home / "parts" / LEDGER)  # then it is read from the log itself
     rows = Log.open(settings).read("contacts").num_rows
     orders = [order("new", "carl", "2017-02-28")]

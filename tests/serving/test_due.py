@@ -78,10 +78,15 @@ def test_each_is_told_once_and_again_when_it_is_over(shop: Settings) -> None:
 
 def test_a_dry_run_leaves_everybody_to_be_told_of(shop: Settings) -> None:
     """Looking must not use up what falls due."""
-    dry = run(shop, "--dry-run")
-    assert (dry.stdout, dry.exit_code) == ("", 0)
+    dry = run(shop, "--dry-run", "--scenario", "pause", "--json")
+    assert dry.exit_code == 0
     assert "pause: 200 would fall due" in dry.stderr
-    assert len(run(shop, "--scenario", "pause").stdout.splitlines()) == 200
+    plain = run(shop, "--dry-run", "--scenario", "pause").stdout.splitlines()
+    assert plain[0] == f"pause\tc0000\t{iso(shop.now() + timedelta(days=7))}\t"
+    real = run(shop, "--scenario", "pause", "--json").stdout.splitlines()
+    assert len(real) == len(plain) == 200
+    would = [json.loads(line) for line in dry.stdout.splitlines()]
+    assert would == [json.loads(line) | {"id": None} for line in real], "looking shows whom it would tell of"
 
 
 def test_who_could_not_be_told_of_is_told_of_by_the_next_run_under_the_same_id(
