@@ -61,7 +61,8 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     values, said = np.array([*row.values()], np.float64)[:, None], inputs.standing
     rows = dict(zip(row, values, strict=True))
     situation = situation_of(rules, [inputs], rows)
-    row = {name: float(of[0]) for name, of in with_complaints(rows, [said]).items()}
+    if said.complaints:
+        row = {name: float(of[0]) for name, of in with_complaints(rows, [said]).items()}
     prices = rules.prices.of(actions)
     made = decide(actions, limits_of(rules, inputs.scenario), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]

@@ -92,7 +92,9 @@ def limits_of(rules: Rules, scenario: str | None = None) -> Limits:
     paused = frozenset(rules.paused)
     if f"{SCENARIO}{scenario}" in paused:
         paused |= {EVERYTHING}
-    closed = frozenset(a.name for a in rules.actions if rules.prices.closes(a))
+    closed = frozenset[str]()
+    if rules.prices.closed:
+        closed = frozenset(a.name for a in rules.actions if rules.prices.closes(a))
     return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair, closed)
 
 

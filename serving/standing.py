@@ -61,9 +61,9 @@ def with_complaints(
 ) -> Mapping[str, NDArray[np.float64]]:
     """Features by name [n] with the complaints that they do not know of: also where nothing is published of
     any, because the log had none when it was built."""
-    more = np.array([of.complaints for of in said], dtype=np.float64)
-    if not more.any():
+    if not any(of.complaints for of in said):
         return rows
+    more = np.array([of.complaints for of in said], dtype=np.float64)
     known = rows.get(OPEN_COMPLAINTS, np.full(len(said), np.nan))
     return {**rows, OPEN_COMPLAINTS: np.where(more > 0, np.nan_to_num(known) + more, known)}
 
