@@ -14,6 +14,8 @@ from features.shop import shop_of
 from propensity.steps import as_of_of
 from propensity.tables import console, figure, say, table
 
+PRICES = "prices"
+
 if TYPE_CHECKING:
     from serving.cards import ModelCard
     from serving.models import Model
@@ -32,12 +34,27 @@ def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
     if registry.ROLLBACK not in named:
         if not named:
             raise UsageError(f"no version of {target} was ever released: see `propensity models list`")
+        if target == PRICES:
+            return _withdraw(settings, named.get(registry.CHAMPION), dry_run)
         raise UsageError(f"{target} has no version before the present one to go back to")
     version = named[registry.ROLLBACK]
     if dry_run:
         return f"would go back from {target} version {named.get(registry.CHAMPION)} to {version}"
     release = registry.promote(settings, target, version)
     return f"{release.name} is back at version {release.version}; `propensity rollback` again undoes it"
+
+
+def _withdraw(settings: Settings, first: str | None, dry_run: bool) -> str:
+    """Before the first prices there were none."""
+    from training.stated import withdraw_prices
+
+    if dry_run:
+        return f"would withdraw {PRICES} version {first}: there were none before, and nothing is charged then"
+    release = withdraw_prices(settings)
+    return (
+        f"{PRICES} version {first} is withdrawn: there were none before, and version {release.version} "
+        "charges nothing; `propensity rollback prices` again undoes it"
+    )
 
 
 def compare_sides(

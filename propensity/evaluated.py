@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 UNSURE = 3  # exit code: a warning
 PAGE = 4  # exit code: a guardrail is broken
+_ROUNDING = 1e-12  # of a figure of money or a share a decision
 _HOLDOUTS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -67,8 +69,9 @@ def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | No
         parts.append(dots(
             [
                 Dot(Words(of.name, of.name), of.gain, of.gain_low, of.gain_high,
-                    f"{of.gain:+.4g} [{of.gain_low:+.4g} {of.gain_high:+.4g}]")
+                    "{} [{} {}]".format(*(number(g, "+").en for g in (of.gain, of.gain_low, of.gain_high))))
                 for of in found.estimates
+                if not math.isnan(of.gain + of.gain_low + of.gain_high)
             ],
             Words("Gain a decision over what was done, 95 %", "每次决策相对实际执行的增益，95%区间"),
             reference=0.0,
@@ -142,7 +145,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
          Words("over what was logged", "相对实际策略"), Words("interval", "区间")),
         tuple(
             (of.name, number(of.value), interval(of.low, of.high),
-             f"{of.gain:+.4g}", interval(of.gain_low, of.gain_high))
+             number(of.gain, "+"), interval(of.gain_low, of.gain_high))
             for of in found.estimates
         ),
         right=(1, 2, 3, 4),
@@ -309,14 +312,23 @@ def write_page(out: Path, title: Words, parts: list[Any], sheets: list[Sheet], l
     say(str(out))
 
 
-def number(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
+def number(value: float, sign: str = "") -> Words:
+    """Four digits; 0 for what rounding alone left of it, and of what is no number that it is not known.
+
+    >>> number(-7e-15).en
+    '0'
+    """
+    if math.isnan(value):
+        return Words("not known", "未知")
+    said = f"{value:{sign}.4g}" if abs(value) > _ROUNDING else "0"
+    return Words(said, said)
 
 
 def interval(low: float, high: float) -> Words:
-    """Both ends, four digits."""
-    return words("{low} to {high}", "{low}至{high}", low=f"{low:.4g}", high=f"{high:.4g}")
+    """Both ends, as `number` has them."""
+    if math.isnan(low) or math.isnan(high):
+        return number(math.nan)
+    return words("{low} to {high}", "{low}至{high}", low=number(low), high=number(high))
 
 
 def _shown(effect: float | None) -> str:

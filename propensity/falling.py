@@ -31,8 +31,10 @@ from propensity.pushed import push_due
 from propensity.tables import say
 from serving import due, releases, score_store
 from serving.decision_context import DecisionContext
+from serving.pauses import SCENARIO
 from serving.scenarios import Scenario, aged, days_until
 from serving.scores import answerable
+from serving.standing import OPEN_COMPLAINTS, Standing, with_complaints
 
 _CHUNK = 4_096  # customers read at a time
 Progress = Callable[[str, int, int], None] | None
@@ -40,12 +42,16 @@ Progress = Callable[[str, int, int], None] | None
 
 @dataclass
 class Found:
-    """who: scenario -> customers for whom it holds. absent: scenario -> why it cannot be told."""
+    """who: scenario -> customers for whom it holds. absent: scenario -> why it cannot be told.
+
+    partly: scenarios that are told by events alone, as nothing is published of what they read.
+    """
 
     as_of: datetime
     customers: int = 0
     who: dict[str, list[str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    partly: set[str] = field(default_factory=set)
 
 
 def tell_due(
@@ -58,7 +64,8 @@ def tell_due(
 ) -> int:
     """Find who falls due, write them down, and tell of each once: to `out`, or a line each on stdout.
 
-    Returns the exit code: 3 if a scenario that was named cannot be told.
+    A dry run prints the same lines, of which some have no id yet, and uses up nobody. Returns the exit code:
+    3 if a scenario that was named cannot be told.
     UsageError for a scenario that is not declared, or an `out` that is there: it may not be read yet.
     """
     context = DecisionContext.open(settings)
@@ -71,7 +78,9 @@ def tell_due(
         with due.opened(settings) as known, locked(known.lock):
             found = find(context, scenarios, progress)
             fresh = {name: known.new(name, ids, found.as_of) for name, ids in found.who.items()}
-            if not dry_run:
+            if dry_run:
+                _write(_would(known, fresh, scenarios, found.as_of), scenarios, as_json, None)
+            else:
                 for name, ids in fresh.items():
                     known.add(name, ids, found.as_of, found.as_of + scenarios[name].due_days * DAY)
                 told = list(known.untold(scenarios, found.as_of))
@@ -101,10 +110,15 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
     found = Found(settings.now())
     published = answerable(context.rows.current(), settings, found.as_of)
     given = _Given(context, published, found.as_of)
+    paused = context.pauses.paused()
     for scenario in scenarios.values():
         why = given.lacking(scenario)
+        if (reason := paused.get(f"{SCENARIO}{scenario.name}")) is not None:
+            why = f"it is paused, because: {reason}"  # who falls due meanwhile is told of when it goes on
         if why is None:
             found.who[scenario.name] = []
+            if given.told_alone(scenario):
+                found.partly.add(scenario.name)
         else:
             found.absent[scenario.name] = why
     ids = _everybody(settings, published)
@@ -112,17 +126,24 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
         if progress:
             progress("customers", first, len(ids))
         some = ids[first : first + _CHUNK]
+        told = context.standings.told_of(some)  # before the rows: then what they lack is here
         now, rows = context.rows.latest(some)
         if now.id != published.id:
             raise UsageError("another snapshot was published meanwhile: run it again")
         here = np.flatnonzero(rows.status == PRESENT)
         there = [some[place] for place in here.tolist()]
         days = (to_us(found.as_of) - rows.known_at[here]) / (DAY.total_seconds() * 1e6)
-        values = given.values(rows.matrix[here], days, [scenarios[name] for name in found.who])
+        said = [context.standings.complaints(told[id], published) if id in told else 0 for id in there]
+        values = given.values(rows.matrix[here], days, said, [scenarios[name] for name in found.who])
         for name, holding in found.who.items():
             due_now = scenarios[name].holds(values, *given.of(scenarios[name], there))
             holding += [id for id, is_due in zip(there, due_now.tolist(), strict=True) if is_due]
         found.customers += len(there)
+    for name in sorted(found.partly):
+        if not found.who[name]:
+            del found.who[name]
+            found.partly.remove(name)
+            found.absent[name] = f"the published features lack {OPEN_COMPLAINTS}, nor did a complaint come in"
     if progress:
         progress("customers", len(ids), len(ids))
     return found
@@ -149,7 +170,7 @@ class _Given:
     def lacking(self, scenario: Scenario) -> str | None:
         """Why nobody can be told to be due; None if they can."""
         absent = [name for name in scenario.inputs if name not in self._columns]
-        if absent:
+        if absent and not self.told_alone(scenario):
             return f"the published features lack {', '.join(absent)}"
         if scenario.anniversary and not self._days_of(scenario.anniversary.attribute):
             return f"no customer of the log has the attribute {scenario.anniversary.attribute}"
@@ -157,12 +178,23 @@ class _Given:
             return self._segmented(scenario.segment.table)
         return None
 
+    def told_alone(self, scenario: Scenario) -> bool:
+        """Whether all that is not published of what it reads are complaints, which events tell too."""
+        return [name for name in scenario.inputs if name not in self._columns] == [OPEN_COMPLAINTS]
+
     def values(
-        self, matrix: NDArray[np.float32], days: NDArray[np.float64], scenarios: Sequence[Scenario]
-    ) -> dict[str, NDArray[np.float64]]:
-        """feature -> [n] at the moment, of those that the scenarios read."""
-        wanted = {name for scenario in scenarios for name in scenario.inputs}
-        return {n: aged(self._features.get(n), matrix[:, self._columns[n]], days) for n in wanted}
+        self,
+        matrix: NDArray[np.float32],
+        days: NDArray[np.float64],
+        complaints: Sequence[int],
+        scenarios: Sequence[Scenario],
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """feature -> [n] at the moment, of those that the scenarios read. complaints: that came in since."""
+        wanted = {name for scenario in scenarios for name in scenario.inputs} | {OPEN_COMPLAINTS}
+        there = [name for name in wanted if name in self._columns]
+        rows = {n: aged(self._features.get(n), matrix[:, self._columns[n]], days) for n in there}
+        rows.setdefault(OPEN_COMPLAINTS, np.full(len(matrix), np.nan))
+        return with_complaints(rows, [Standing(complaints=more) for more in complaints])
 
     def of(self, scenario: Scenario, ids: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """(days until the anniversary, label of the segment), [n] each."""
@@ -206,6 +238,15 @@ class _Given:
         return None
 
 
+def _would(
+    known: due.DueList, fresh: Mapping[str, Sequence[str]], scenarios: Mapping[str, Scenario], at: datetime
+) -> list[due.Due]:
+    """Whom it would tell of; who would only fall due has no id yet."""
+    until = {name: at + scenarios[name].due_days * DAY for name in fresh}
+    new = [due.Due("", name, id, at, until[name]) for name, ids in fresh.items() for id in ids]
+    return sorted([*known.untold(scenarios, at), *new], key=lambda one: (one.scenario, one.customer))
+
+
 def _write(
     told: Sequence[due.Due], scenarios: Mapping[str, Scenario], as_json: bool, out: Path | None
 ) -> None:
@@ -224,7 +265,11 @@ def _lines(told: Sequence[due.Due], scenarios: Mapping[str, Scenario], as_json: 
         if not as_json:
             yield "\t".join((one.scenario, one.customer, iso(one.until), one.id))
             continue
-        of = msgspec.to_builtins(one) | {"since": iso(one.since), "until": iso(one.until)}
+        of = (
+            msgspec.to_builtins(one)
+            | {"id": one.id or None}
+            | {"since": iso(one.since), "until": iso(one.until)}
+        )
         yield msgspec.json.encode(of | {"purpose": scenario.purpose, "actions": scenario.actions}).decode()
 
 
@@ -234,7 +279,8 @@ def _count(found: Found, fresh: Mapping[str, Sequence[str]], dry_run: bool, out:
     for name, ids in found.who.items():
         already = len(ids) - len(fresh[name])
         would = "would fall due" if dry_run else "fell due"
-        say(f"{name}: {len(fresh[name]):,} {would}; {already:,} are due already", err=True)
+        of = ", of those alone who complained since the last build" if name in found.partly else ""
+        say(f"{name}: {len(fresh[name]):,} {would}; {already:,} are due already{of}", err=True)
     for name, why in found.absent.items():
         say(f"{name}: cannot be told: {why}", err=True)
     if out is not None and not dry_run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import math
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,12 +53,18 @@ def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool) -> No
     """
     if out is not None and out.exists() and not dry_run:
         raise UsageError(f"{out} is there already, perhaps not read yet: name another file, or move it away")
-    made = decided(settings, dry_run)
+    made, new = decided_anew(settings, dry_run)
     _show(made)
     if dry_run:
         say("dry run: nothing was decided")
         return
-    say(f"recorded: {len(made):,} decisions; tell what became of each by its decision_id")
+    before = f", {len(made) - new:,} were recorded before" if new < len(made) else ""
+    said = (
+        f"recorded: {new:,} decisions{before}"
+        if new
+        else f"nothing new: all {len(made):,} were recorded before"
+    )
+    say(f"{said}; tell what became of each by its decision_id")
     if out is not None:
         lines = [msgspec.json.encode(one) + b"\n" for one in made]
         write_atomically(out, b"".join(lines))
@@ -67,7 +72,13 @@ def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool) -> No
 
 
 def decided(settings: Settings, dry_run: bool = False) -> list[GroupDecision]:
-    """Every group's decision now, recorded all at once, each with its contact and cost reserved.
+    """As `decided_anew`, without the count."""
+    return decided_anew(settings, dry_run)[0]
+
+
+def decided_anew(settings: Settings, dry_run: bool = False) -> tuple[list[GroupDecision], int]:
+    """Every group's decision now, recorded all at once, each with its contact and cost reserved; and how many
+    of them were not recorded before.
 
     UsageError without groups, or actions that address one.
     """
@@ -107,8 +118,8 @@ class _Totals:
 
 def _decide(
     context: DecisionContext, rules: Rules, totals: _Totals, as_of: datetime, build: str, keep: bool
-) -> list[GroupDecision]:
-    """One group after the other, each paid from what those before left of the budgets."""
+) -> tuple[list[GroupDecision], int]:
+    """One group after the other, each paid from what those before left of the budgets; how many are new."""
     policy, ledger, members = rules.policy, context.ledger, totals.members
     day = as_of.astimezone(context.shop.zone).date()
     since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
@@ -116,7 +127,7 @@ def _decide(
     size = np.bincount(members.group, minlength=len(members.ids))
     known = members.total(np.ones(len(totals.holdout), np.bool_))
     alone = members.total(totals.holdout)
-    declared, found = {action.name: action for action in rules.actions}, list[GroupDecision]()
+    declared, found, new = {action.name: action for action in rules.actions}, list[GroupDecision](), 0
     for g, group in enumerate(members.ids):
         request = msgspec.json.encode([group, iso(as_of)])
         key = f"{iso(as_of)}:{group}"
@@ -145,7 +156,8 @@ def _decide(
             entry = _entry(context, rules, inputs, made, build, key)
             ledger.append(entry, request, _reservation(made, action, day))
         found.append(made)
-    return found
+        new += 1
+    return found, new
 
 
 def _entry(
@@ -224,9 +236,6 @@ def _sheet(found: GroupEffects) -> Sheet:
     """Both arms, the difference with its interval, and those reported apart."""
     one = found.effects[0].found
 
-    def figure(value: float) -> str:
-        return "" if math.isnan(value) else number(value)
-
     return Sheet(
         words(
             "{g} groups of {n} customers, {h} held out of {m}, {since} to {until}",
@@ -240,7 +249,7 @@ def _sheet(found: GroupEffects) -> Sheet:
          words("held out, yet exposed ({n})", "对照但被触达（{n}人）", n=found.exposed)),
         tuple(
             (of.name, number(of.found.treated.mean), number(of.found.held_out.mean), f"{of.found.value:+.4g}",
-             interval(of.found.low, of.found.high), figure(of.several), figure(of.exposed))
+             interval(of.found.low, of.found.high), number(of.several), number(of.exposed))
             for of in found.effects
         ),
         right=(1, 2, 3, 4, 5, 6),

@@ -181,7 +181,7 @@ def realised_sheet(found: Realised) -> Sheet:
         (Words("outcome", "结果"), Words("treated", "处理组"), Words("held out", "对照组"),
          Words("difference", "差异"), Words("interval", "区间"), Words("with marketing", "营销效果")),
         tuple(
-            (of.name, number(of.treated.mean), number(of.held_out.mean), f"{of.difference.value:+.4g}",
+            (of.name, number(of.treated.mean), number(of.held_out.mean), number(of.difference.value, "+"),
              interval(of.difference.low, of.difference.high), state(of))
             for of in found.effects
         ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,6 @@ from features import online
 from features.compute.builds import Build
 from features.errors import UsageError
 from features.files import write_atomically
-from features.inbox import Kept
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
@@ -42,10 +41,10 @@ from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
 from serving.lifetime import lifetimes, release_of
 from serving.offers import Measured, Offers, Unfair
-from serving.prices import Prices, PriceSet, set_of
+from serving.prices import BUDGET, Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
-from serving.standing import TABLES, Told
+from serving.standing import Told
 from training import stated
 from training.allocate import Allocation, allocate
 
@@ -56,8 +55,9 @@ _CHUNK = 4_096  # customers read at a time
 class Plan:
     """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
 
-    explore: share that is drawn. found: limits, what they were used for, and the prices. block: unfair
-    differences between like customers forbid it; unfair: the actions that make them, None if not measured.
+    explore: share that is drawn. most: the largest expected net of one whom it was allocated among. found:
+    limits, what they were used for, and the prices. block: unfair differences between like customers forbid
+    it; unfair: the actions that make them, None if not measured.
     """
 
     customers: list[str]
@@ -66,6 +66,7 @@ class Plan:
     chosen: NDArray[np.intp]
     holdout: NDArray[np.bool_]
     explore: float
+    most: float
     allocation: Allocation
     found: PriceSet
     block: bool
@@ -75,10 +76,13 @@ class Plan:
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
     """Decide for everybody who is published. UsageError if exploration alone is above a limit."""
     context = DecisionContext.open(settings)
+    zero = [BUDGET] * (budget == 0) + [name for name, most in capacity.items() if most == 0]
+    closed = Prices(closed=tuple(zero))
     with closing(context.ledger):
         as_of = settings.now()
         # What is blocked as unfair is measured as if it was not: else it could never be cleared.
-        rules, published = replace(context.rules(as_of), unfair={}), context.rows.current()
+        rules = replace(context.rules(as_of), unfair={}, prices=closed)
+        published = context.rows.current()
         answerable(published, settings, as_of)
         inputs, matrix = everybody(context, rules, published, as_of)
     rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
@@ -93,7 +97,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     net = np.where(made.eligible & ~settled[:, None], made.net, -np.inf)
     net[:, 0] = 0.0
     allocation = allocate(net, cost, channels, *left)
-    prices = Prices(allocation.budget_price, allocation.channel_prices)
+    prices = Prices(allocation.budget_price, allocation.channel_prices, closed.closed)
     decisions = decide(actions, limits, situation, general, prices=prices.of(actions))
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
@@ -114,7 +118,10 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     )
     block = rules.policy.price_fairness == "block"
     holdout = situation.holdout
-    return Plan(ids, actions, decisions, chosen, holdout, limits.explore, allocation, found, block, unfair)
+    most, explore = float(net.max(initial=0.0)), limits.explore
+    return Plan(
+        ids, actions, decisions, chosen, holdout, explore, most, allocation, found, block, unfair
+    )  # fmt: skip
 
 
 def _left(
@@ -150,7 +157,7 @@ def everybody(
     inputs, parts = list[Inputs](), [np.empty((0, len(published.features)), np.float32)]
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]
-        told = dict(_told(context, some))
+        told = context.standings.told_of(some)
         now, rows = context.rows.latest(some)
         if now.id != published.id:
             raise UsageError("another snapshot was published meanwhile: run it again")
@@ -197,15 +204,6 @@ def everybody(
     return inputs, np.concatenate(parts)
 
 
-def _told(context: DecisionContext, ids: Sequence[str]) -> Iterator[tuple[str, Told]]:
-    """What the inbox has of each of them of whom it has anything."""
-    by_customer: dict[str, list[Kept]] = {}
-    for row in context.standings.inbox.rows(ids, TABLES):
-        by_customer.setdefault(row.body["customer_id"], []).append(row)
-    for who, rows in by_customer.items():
-        yield who, Told(rows, context.standings.inbox.overlaid(who))
-
-
 def _seed(salt: str, as_of: datetime, customer_id: str) -> int:
     """63 bits, the same for the same run: planned twice, the same customers explore."""
     digest = hmac.digest(f"plan:{salt}:{iso(as_of)}".encode(), customer_id.encode(), "sha256")
@@ -248,7 +246,10 @@ def plan_everyone(
         _write(made, out)
         say(f"plan: {out}")
     if before is None:
-        say(f"prices {release.version}, charged in decisions from now on; before: {was}")
+        say(
+            f"prices {release.version}, charged in decisions from now on; before: {was} "
+            "`propensity rollback prices` withdraws them"
+        )
     else:
         say(
             f"prices {release.version}, charged in decisions from now on, in place of {was} "
@@ -283,7 +284,27 @@ def _show(made: Plan) -> None:
         f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
         f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
     )
+    if whole := _whole(made):
+        say(whole)
     show_gaps(found.fairness)
+
+
+def _whole(made: Plan) -> str | None:
+    """Why the plan is short of the bound: that splits customers, at most one a limit; None if it is not."""
+    short = made.allocation.bound - made.allocation.value
+    limits = (made.found.budget is not None) + len(made.found.capacity)
+    if not limits or short <= 0 or made.allocation.gap < 1e-6:  # .0001 %
+        return None
+    at_most, each = made.most, "one customer" if limits == 1 else f"{limits} customers, one a limit,"
+    said = (
+        f"The best here is a bound: it gives {each} a part of an action, and customers are whole. The plan "
+        f"is {short:,.4g} short of it"
+    )
+    if short <= limits * at_most:
+        return (
+            f"{said}, no more than {'that one' if limits == 1 else 'these'} may bring ({at_most:,.4g} each)"
+        )
+    return f"{said}; a customer brings {at_most:,.4g} at most"
 
 
 def _write(made: Plan, out: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,12 +28,25 @@ if TYPE_CHECKING:
     from training.fit import Trained
 
 OUT = Console(soft_wrap=False, highlight=False)
-WIDTH_ELSEWHERE = 110  # columns, where there is no terminal to ask
+WIDTH_ELSEWHERE = 10_000  # columns where there is no terminal: a row is a line, whole for whoever searches it
+
+
+class _Elsewhere:
+    """Standard output without the blanks that fill a table's rows."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(re.sub(" +(?=\n)", "", text))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def console() -> Console:
-    """Standard output; wide enough for the tables when it is a file or a pipe."""
-    return OUT if OUT.is_terminal else Console(width=WIDTH_ELSEWHERE, highlight=False)
+    """Standard output; in a file or a pipe no table is broken into lines, nor a word into pieces."""
+    if OUT.is_terminal:
+        return OUT
+    return Console(file=cast(IO[str], _Elsewhere()), width=WIDTH_ELSEWHERE, highlight=False)
 
 
 def say(text: str, err: bool = False) -> None:

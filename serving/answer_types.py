@@ -60,10 +60,16 @@ class Scored(Struct, frozen=True):
 
 
 class Binding(Struct, frozen=True):
-    """The action that would have scored best, and the filter that kept it out, or its `price`."""
+    """The best action that could otherwise have been taken, and what kept it out: a filter, or its `price`.
+
+    An action that is not for this customer could not: one that was not asked about, that addresses a group,
+    or that has a condition which she does not meet. Where nothing could be done, nor would any of the others
+    have paid: action "nothing", reason `none_eligible`, and commonest, that of most actions; else null.
+    """
 
     action: str
     reject_reason: str
+    commonest: str | None = None
 
 
 class Used(Struct, frozen=True, kw_only=True):

@@ -18,15 +18,14 @@ A feature that the build lacks, because the shop has no such table, counts as no
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from features.moments import DAY, iso
 from features.words import Words
-from serving.actions import NOTHING, Action, Evidence
-from serving.answer_types import ActionAnswer, Binding, DecisionAnswer, Scored, StepAnswer, Used
+from serving.actions import Action, Evidence
+from serving.answer_types import ActionAnswer, DecisionAnswer, Scored, StepAnswer, Used
 from serving.cards import Text
 from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
@@ -50,11 +49,10 @@ from serving.situation import (
     told,
     zone_of,
 )
-from serving.standing import granted
+from serving.standing import granted, with_complaints
+from serving.why import binding_of, reject_words, text_of
 
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
-_NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
-PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -63,8 +61,10 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     values, said = np.array([*row.values()], np.float64)[:, None], inputs.standing
     rows = dict(zip(row, values, strict=True))
     situation = situation_of(rules, [inputs], rows)
+    if said.complaints:
+        row = {name: float(of[0]) for name, of in with_complaints(rows, [said]).items()}
     prices = rules.prices.of(actions)
-    made = decide(actions, limits_of(rules), situation, inputs.candidates, prices)
+    made = decide(actions, limits_of(rules, inputs.scenario), situation, inputs.candidates, prices)
     chosen = actions[made.chosen[0]]
     slots = slots_of(rules, inputs.as_of, row)
     places = range(len(actions))
@@ -78,7 +78,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         valid_until = max(valid_until, goes.at)
     until = None if goes is None or chosen.purpose == "service" else held_until(policy, goes)
     holdout = bool(situation.holdout[0])
-    binding = _binding(answers, float(made.net[0, made.best[0]]))
+    binding = binding_of(actions, answers, made)
     loss = None if policy.person_above is None else expected_loss(made, 0)
     route = _route(rules, situation, loss)
     shown = policy.overall
@@ -93,7 +93,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=_text(chosen, rules, bool(made.explored[0]), answers, binding, evidence),
+        text=text_of(chosen, rules, bool(made.explored[0]), answers, binding, evidence),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
@@ -194,7 +194,7 @@ def _action_answer(
         evidence="randomised" if action.name in inputs.effects else action.effect.evidence,
         evidence_text=RANDOMISED if action.name in inputs.effects else _words(action.effect.reason),
         reject_reason=why,
-        reject_text=None if why is None else _words(REASONS[why]),
+        reject_text=None if why is None else _words(reject_words(rules, inputs, why)),
         condition=_condition(rules, inputs, row, action, why, failed),
         steps=[
             StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
@@ -227,7 +227,7 @@ def _limit(
     """What exactly keeps an action back, where its reason alone does not say it."""
     policy, cap, rest = rules.policy, int(made.cap[0, j]), int(made.cooldown[0, j])
     if why == "paused":
-        what = pauses_of(action, rules.paused) or ""
+        what = pauses_of(action, rules.paused, inputs.scenario) or ""
         return f"{what}: {rules.paused[what]}"
     if why == "unfair_offer":
         return f"unequal by {', '.join(rules.unfair[action.name])}"
@@ -245,71 +245,6 @@ def _limit(
         scenario = f" for {budget.scenario}" if budget.scenario else ""
         return f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}"
     return None
-
-
-def _binding(answers: Sequence[ActionAnswer], best: float) -> Binding | None:
-    kept_out = [
-        (a.score, a.action, a.reject_reason or PRICE)
-        for a in answers
-        if a.reject_reason != "not_a_candidate" and a.score is not None and a.score > best
-    ]
-    if not kept_out:
-        return None
-    _, action, why = max(kept_out, key=lambda of: of[0])
-    return Binding(action, why)
-
-
-def _main(kept: Counter[str]) -> str:
-    """Why nothing may be done: what keeps marketing from the customer as such, else what keeps most back."""
-    withheld = next((why for why in ("no_automation", "open_complaint", "holdout") if kept[why]), None)
-    return withheld or kept.most_common(1)[0][0]
-
-
-def _text(
-    chosen: Action,
-    rules: Rules,
-    explored: bool,
-    answers: Sequence[ActionAnswer],
-    binding: Binding | None,
-    evidence: Evidence,
-) -> Text:
-    days = rules.horizon_days
-    assumed = Words("under assumed effects", "按假设的效果")
-    if evidence == "randomised":
-        assumed = Words("by effects that decisions by lot showed", "按随机决策显示的效果")
-    kept = Counter(a.reject_reason for a in answers if a.reject_reason not in (None, *_NOT_ASKED))
-    alone = not any(a.eligible and a.action != NOTHING.name for a in answers)
-    if chosen.name == NOTHING.name and alone:  # so there was nothing to weigh, nor to draw
-        why = REASONS[_main(kept)] if kept else Words("No action was asked about", "没有可选的行动")
-    elif chosen.goal_kind == "service":
-        why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
-    elif explored:
-        why = Words(
-            "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
-        )
-    elif chosen.name == NOTHING.name and binding is not None and binding.reject_reason != PRICE:
-        of = next(a for a in rules.actions if a.name == binding.action).words
-        why = Words(
-            f"What would be worth most is kept back ({of.en}: {REASONS[binding.reject_reason].en})",
-            f"预期价值最高的行动受限（{of.zh}：{REASONS[binding.reject_reason].zh}）",
-        )
-    elif chosen.name == NOTHING.name and binding is not None:
-        why = Words(
-            f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
-            f"other customers, {assumed.en}",
-            f"{assumed.zh}，符合条件的行动在{days}天内的预期收益均不及其预算或渠道用于其他客户的收益",
-        )
-    elif chosen.name == NOTHING.name:
-        why = Words(
-            f"Nothing eligible is expected to earn back its cost within {days} days, {assumed.en}",
-            f"{assumed.zh}，符合条件的行动预计在{days}天内均无法收回成本",
-        )
-    else:
-        why = Words(
-            f"The largest expected net value over {days} days of what is eligible, {assumed.en}",
-            f"{assumed.zh}，在符合条件的行动中{days}天预期净值最大",
-        )
-    return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
 
 
 def _known(value: float | None) -> float | None:

@@ -38,7 +38,7 @@ TERMS = ("d_margin", "d_retention", "send_cost", "incentive", "d_optout", "fatig
 
 # Why an action is not eligible; the first that applies, in this order.
 REASONS: dict[str, Words] = {
-    "not_a_candidate": Words("Not among the actions asked about", "不在本次询问的候选行动中"),
+    "not_a_candidate": Words("Not one of those that this request asks about", "不在本次请求询问的行动之列"),
     "paused": Words("Paused by the operators", "已被运营暂停"),
     "unfair_offer": Words(
         "Like customers of different groups do not get this offer alike, and the policy blocks that",
@@ -64,6 +64,9 @@ REASONS: dict[str, Words] = {
     "suppressed": Words("Too soon after the last marketing contact", "距上次营销触达时间过短"),
     "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
     "budget": Words("What is left of the budget is less than its cost", "剩余预算不足以支付该行动的成本"),
+    "none_of_it": Words(
+        "The plan in force has a limit of 0 on its cost or channel", "现行计划对其成本或渠道的限额为0"
+    ),
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
@@ -77,7 +80,8 @@ class Limits:
     """What the policy in force asks of a decision. explore: share of decisions drawn, 0..1.
 
     paused: names of what is paused, as `pauses` has them. margin_rate: of an order value that is assumed.
-    unfair: names of actions whose offers are blocked as unfair.
+    unfair: names of actions whose offers are blocked as unfair; closed: of those of whose money or channel
+    the plan in force has none.
     """
 
     explore: float
@@ -86,6 +90,7 @@ class Limits:
     paused: frozenset[str] = frozenset()
     margin_rate: float = 0.0
     unfair: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,7 @@ def decide(
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
         "budget": (declared.cost > s.left[:, None]) & marketing,
+        "none_of_it": bool(limits.closed) and [name in limits.closed for name in declared.names],
         "holdout": s.holdout[:, None] & marketing,
     }
     told = np.zeros((len(_CODES), n, k), dtype=np.bool_)

@@ -38,7 +38,7 @@ from serving.scenarios import aged
 from serving.scores import answerable, columns_of, members_of
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
-from serving.standing import TABLES, Told
+from serving.standing import TABLES, Told, with_complaints
 
 
 def take_decision(
@@ -86,17 +86,18 @@ def _require_due(context: DecisionContext, found: "_Found") -> None:
     name, at = found.request.scenario, context.settings.now()
     if name is None or context.known_due.is_due(name, found.customer_id, at):
         return
-    scenario, n = context.scenarios[name], np.zeros(1)
+    scenario, n, why = context.scenarios[name], np.zeros(1), "`propensity due` tells who is"
     if scenario.anniversary is None and scenario.segment is None:
-        row, days = found.row, np.array([(at - from_us(found.rows.known_at[0])) / DAY])
-        values = {
-            f: aged(context.features.get(f), np.array([row.get(f, math.nan)]), days) for f in scenario.inputs
-        }
+        days = np.array([(at - from_us(found.rows.known_at[0])) / DAY])
+        said = context.standings.standing(found.told, found.published, found.rows.consents(0))
+        row = with_complaints({f: np.array([value]) for f, value in found.row.items()}, [said])
+        values = {f: aged(context.features.get(f), row.get(f, n + math.nan), days) for f in scenario.inputs}
         if scenario.holds(values, n, n)[0]:
             return
+        if absent := [f for f in scenario.inputs if f not in row]:
+            why = f"the published features lack {', '.join(absent)}, as its log had no such rows"
     raise NotDue(
-        f"the customer is not due for scenario {name} now: `propensity due` tells who is; a preview shows "
-        "what would be decided"
+        f"the customer is not due for scenario {name} now: {why}; a preview shows what would be decided"
     )
 
 

@@ -232,6 +232,7 @@ def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone:
         "suppressed": marketing and rest,
         "contact_cap": marketing and over,
         "budget": marketing and inputs.members * action.cost > left,
+        "none_of_it": action.name in limits.closed,
         "holdout": marketing and alone,
     }
     return next((name for name, holds in tests.items() if holds), None)

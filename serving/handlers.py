@@ -21,6 +21,7 @@ from serving.arrivals import outcomes, take
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
 from serving.events import Person
+from serving.heard import recorded
 from serving.incoming import (
     CUSTOMER,
     DECISION,
@@ -34,7 +35,6 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
-from serving.optouts import recorded
 from serving.outgoing import Answer
 from serving.pauses import Pauses
 from serving.profile import Profiles

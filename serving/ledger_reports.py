@@ -70,7 +70,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Reported(msgspec.Struct, frozen=True):
     """status: what became of a report. why: if it counts for nothing, what of it is late. used: of a
     delivery, whether the contact is used up, by this one or by another. counted: how much of an outcome's
-    value counts."""
+    value counts. case_id: the case that a complaint opened."""
 
     status: Literal["accepted", "duplicate"]
     why: Late | None
@@ -78,6 +78,7 @@ class Reported(msgspec.Struct, frozen=True):
     matures_at: datetime
     used: bool = False
     counted: float = 0.0
+    case_id: str | None = None
 
 
 class Kept(msgspec.Struct, frozen=True):

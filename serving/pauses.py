@@ -1,4 +1,4 @@
-"""What is paused: an action, a channel, or everything. One small file, which every decision looks at.
+"""What is paused: an action, a channel, a scenario, or everything. A small file that every decision looks at.
 
     pauses.json    every pause, with its reason, when it began and when it ended
 
@@ -20,10 +20,11 @@ from serving.actions import NOTHING, Action
 
 EVERYTHING = "everything"
 CHANNEL = "channel:"
+SCENARIO = "scenario:"
 
 
 class Pause(Struct, frozen=True):
-    """what: an action's name, `channel:NAME` or `everything`. until: None while it lasts."""
+    """what: an action's name, `channel:NAME`, `scenario:NAME` or `everything`. until: None while it lasts."""
 
     what: str
     reason: str
@@ -67,9 +68,12 @@ class Pauses:
         self.everything()
         return self._paused
 
-    def pause(self, what: str, reason: str, actions: Collection[Action]) -> Pause:
-        """Pause it. UsageError for what no action is, or what is paused already."""
+    def pause(
+        self, what: str, reason: str, actions: Collection[Action], scenarios: Collection[str] = ()
+    ) -> Pause:
+        """Pause it. UsageError for what no action or scenario is, or what is paused already."""
         known = [EVERYTHING, *sorted({f"{CHANNEL}{channel}" for a in actions for channel in a.channels})]
+        known += [f"{SCENARIO}{name}" for name in scenarios]
         known += [a.name for a in actions if a.channel]
         if what not in known:
             raise UsageError(
@@ -99,9 +103,11 @@ class Pauses:
         write_atomically(self._path, msgspec.json.format(msgspec.json.encode(pauses), indent=1) + b"\n")
 
 
-def pauses_of(action: Action, paused: Collection[str]) -> str | None:
-    """Which of the pauses keeps an action back; None if none does. Doing nothing is never paused."""
+def pauses_of(action: Action, paused: Collection[str], scenario: str | None = None) -> str | None:
+    """Which of the pauses keeps an action back, in a scenario if it is decided for one; None if none does.
+    Doing nothing is never paused."""
     if action.name == NOTHING.name:
         return None
-    names = (EVERYTHING, *(f"{CHANNEL}{channel}" for channel in action.channels), action.name)
+    of = () if scenario is None else (f"{SCENARIO}{scenario}",)
+    names = (EVERYTHING, *of, *(f"{CHANNEL}{channel}" for channel in action.channels), action.name)
     return next((name for name in names if name in paused), None)

@@ -26,15 +26,24 @@ BUDGET = "budget"  # its name among the duals of an answer, beside the channels'
 
 
 class Prices(Struct, frozen=True):
-    """budget: net value that one more unit of currency would bring; channels: that one more contact would."""
+    """budget: net value that one more unit of currency would bring; channels: that one more contact would.
+
+    closed: limits that are 0, by their names: no marketing takes any of it, whatever it brings, nor by lot.
+    """
 
     budget: float = 0.0
     channels: dict[str, float] = {}
+    closed: tuple[str, ...] = ()
 
     def of(self, actions: Sequence[Action]) -> NDArray[np.float64]:
         """What each action is charged, shop currency [A]."""
         channels = [sum(self.channels.get(channel, 0.0) for channel in a.channels) for a in actions]
         return np.array([self.budget * a.cost for a in actions]) + channels
+
+    def closes(self, action: Action) -> bool:
+        """Whether there is none of what an action would use."""
+        dear = action.cost > 0 and BUDGET in self.closed
+        return action.purpose == "marketing" and (dear or not {*self.closed}.isdisjoint(action.channels))
 
     @property
     def duals(self) -> dict[str, float]:

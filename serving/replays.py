@@ -117,6 +117,8 @@ def _differences(recorded: Any, again: Any, path: str) -> list[str]:
     if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() <= again.keys():
         # A field younger than the record is no difference, nor are better words for the same decision.
         keys = [key for key in recorded if key != "text" and not key.endswith("_text")]
+        if "commonest" not in (recorded.get("binding_constraint") or {}):  # it named what could never be
+            keys = [key for key in keys if key != "binding_constraint"]
         return [d for key in keys for d in _differences(recorded[key], again[key], f"{path}.{key}")]
     if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
         pairs = enumerate(zip(recorded, again, strict=True))

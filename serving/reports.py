@@ -109,6 +109,8 @@ class OutcomeAnswer(Struct, frozen=True):
     counted: how much of its value counts: of a refund, no more than what was left of its order.
 
     window_end: outcomes of this decision count until then, if they are told before matures_at.
+    case_id: of a complaint about a customer's decision, the case that it opened: marketing waits until an
+    event of type `case` closes it.
     """
 
     source: str
@@ -120,6 +122,7 @@ class OutcomeAnswer(Struct, frozen=True):
     window_end: str
     matures_at: str
     counted: float
+    case_id: str | None = None
 
 
 class DeliveriesAnswer(Struct, frozen=True):
@@ -177,6 +180,7 @@ def _outcome(told: OutcomeReport, found: Reported) -> OutcomeAnswer:
         found.why,
         *ends,
         found.counted,
+        found.case_id,
     )
 
 

@@ -115,7 +115,7 @@ def _reserved(
 def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Why | None:
     """What binds now, as it would a decision. Of a group, pauses alone: its members are not read again."""
     rules = context.rules(now)
-    if pauses_of(action, rules.paused) is not None:
+    if pauses_of(action, rules.paused, entry.scenario) is not None:
         return "paused"
     if entry.unit == UNIT:
         return None

@@ -20,10 +20,11 @@ from serving.decide import Limits, Situation, needed_features
 from serving.evidence import Shown
 from serving.lifetime import Lifetime
 from serving.lots import in_holdout
+from serving.pauses import EVERYTHING, SCENARIO
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Slot, slot
-from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted, with_complaints
 
 Numbers = NDArray[np.float64]
 
@@ -84,17 +85,23 @@ class Inputs(Struct, frozen=True, kw_only=True):
     lifetime: Lifetime = Lifetime()
 
 
-def limits_of(rules: Rules) -> Limits:
-    """What decisions under these rules keep to."""
+def limits_of(rules: Rules, scenario: str | None = None) -> Limits:
+    """What decisions under these rules keep to, in a scenario: one that is paused has everything paused."""
     policy = rules.policy
     unfair = frozenset(rules.unfair) if policy.price_fairness == "block" else frozenset[str]()
     paused = frozenset(rules.paused)
-    return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair)
+    if f"{SCENARIO}{scenario}" in paused:
+        paused |= {EVERYTHING}
+    closed = frozenset[str]()
+    if rules.prices.closed:
+        closed = frozenset(a.name for a in rules.actions if rules.prices.closes(a))
+    return Limits(policy.explore, policy.caps, policy.cooldowns, paused, rules.margin_rate, unfair, closed)
 
 
 def situation_of(rules: Rules, inputs: Sequence[Inputs], rows: Mapping[str, Numbers]) -> Situation:
     """What is known about n customers. rows: features by name [n], as the build has them; NaN: not known."""
     n, policy, said = len(inputs), rules.policy, [of.standing for of in inputs]
+    rows = with_complaints(rows, said)
     unknown, now = np.full(n, math.nan), [of.as_of for of in inputs]
     since_known = np.array([(of.as_of - of.known_at) / DAY for of in inputs])
     others = [[*decided(of), *told(of)] for of in inputs]

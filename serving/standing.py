@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.errors import NoBuild
@@ -27,13 +29,15 @@ TABLES = ("consents", "cases", "contacts")
 class Standing(Struct, frozen=True, kw_only=True):
     """What binds, beside her features. consents: channel, or `all` -> purpose -> granted, as she said.
 
-    open_complaint: one that her features do not know. received: contacts of other systems that her features
+    open_complaint: one that her features do not know; complaints: how many, in records that are younger than
+    the count. received: contacts of other systems that her features
     do not count. contacts, last_contact: of old records, how many there were within the policy's window,
     and the last one.
     """
 
     consents: dict[str, dict[str, bool]] = {}
     open_complaint: bool = False
+    complaints: int = 0
     received: tuple[Contact, ...] = ()
     contacts: int = 0
     last_contact: datetime | None = None
@@ -50,6 +54,18 @@ def granted(default: Mapping[str, bool], said: Standing, channel: str, purpose: 
 def automation(said: Standing) -> bool:
     """Whether a decision may be taken about her without a person: until she withdraws it, on any channel."""
     return not any(purposes.get("automation") is False for purposes in said.consents.values())
+
+
+def with_complaints(
+    rows: Mapping[str, NDArray[np.float64]], said: Sequence[Standing]
+) -> Mapping[str, NDArray[np.float64]]:
+    """Features by name [n] with the complaints that they do not know of: also where nothing is published of
+    any, because the log had none when it was built."""
+    if not any(of.complaints for of in said):
+        return rows
+    more = np.array([of.complaints for of in said], dtype=np.float64)
+    known = rows.get(OPEN_COMPLAINTS, np.full(len(said), np.nan))
+    return {**rows, OPEN_COMPLAINTS: np.where(more > 0, np.nan_to_num(known) + more, known)}
 
 
 class Told(NamedTuple):
@@ -72,20 +88,24 @@ class Standings:
         rows = self.inbox.rows([customer_id], TABLES)
         return Told(rows, self.inbox.overlaid(customer_id) if rows else ("", 0))
 
+    def told_of(self, customer_ids: Sequence[str]) -> dict[str, Told]:
+        """The same of each of them of whom the inbox has anything."""
+        by_customer: dict[str, list[Kept]] = {}
+        for row in self.inbox.rows(customer_ids, TABLES):
+            by_customer.setdefault(row.customer_id, []).append(row)
+        return {who: Told(rows, self.inbox.overlaid(who)) for who, rows in by_customer.items()}
+
     def standing(self, told: Told, published: Published, consents: Consents) -> Standing:
         """What binds a decision about her. consents: as published and overlaid."""
         said: dict[str, dict[str, bool]] = {}
         for (channel, purpose), given in sorted(consents.items()):
             said.setdefault(channel, {})[purpose] = given
-        taken = self._taken_by(published) if told.rows else 0
-        new = [row for row in told.rows if row.number > taken or row.known_at > published.moment]
-        last = told.overlaid[1] if told.overlaid[0] == published.id else 0
-        unseen = [row for row in new if row.number > last]
+        new, unseen = self._news(told, published)
         for channel, purpose in _withdrawn(unseen):
             said.setdefault(channel, {})[purpose] = False
 
+        complaints = self.complaints(told, published)
         # A publication whose log has no such table knows none of these, overlaid or not.
-        cases = unseen if OPEN_COMPLAINTS in published.features else new
         counted = LAST in published.features
         contacts = [
             Contact(datetime.fromisoformat(row.body["at"]), row.body["channel"], row.body["action"])
@@ -94,9 +114,22 @@ class Standings:
         ]
         return Standing(
             consents=said,
-            open_complaint=bool(_open(cases)),
+            open_complaint=complaints > 0,
+            complaints=complaints,
             received=tuple(contacts),
         )
+
+    def complaints(self, told: Told, published: Published) -> int:
+        """How many she opened, and did not close, that what is published of her does not know."""
+        new, unseen = self._news(told, published)
+        return len(_open(unseen if OPEN_COMPLAINTS in published.features else new))
+
+    def _news(self, told: Told, published: Published) -> tuple[list[Kept], list[Kept]]:
+        """Rows that the publication's log does not have, and of these those that her overlay has neither."""
+        taken = self._taken_by(published) if told.rows else 0
+        new = [row for row in told.rows if row.number > taken or row.known_at > published.moment]
+        last = told.overlaid[1] if told.overlaid[0] == published.id else 0
+        return new, [row for row in new if row.number > last]
 
     def _taken_by(self, published: Published) -> int:
         """Number of the last event that the log of that publication has."""

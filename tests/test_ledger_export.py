@@ -13,6 +13,7 @@ from deliveries import deliver, order
 from features import online
 from features.compute.builds import Build
 from features.compute.engine import build
+from features.inbox import Inbox
 from features.ingestion.ingest import take
 from features.log import LEDGER, Log
 from features.moments import DAY, parse_moment
@@ -20,9 +21,11 @@ from features.settings import BUNDLED_SHOPS, Settings
 from propensity import main
 from propensity.erasing import erase
 from propensity.exported import export
+from propensity.steps import take_inbox
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest
 from serving.decisions import DecisionContext, take_decision
+from serving.heard import recorded
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Outcome
 from training.logged import read
@@ -117,6 +120,36 @@ def test_what_was_sent_comes_back_as_a_feature_and_counts_once(settings: Setting
     assert {row["contact_id"] for row in log.read("responses").to_pylist()} == {contact["contact_id"], None}
 
 
+def test_what_a_customer_says_in_an_outcome_is_in_the_log_once(settings: Settings) -> None:
+    """Else: one complaint counts as two, told by the ledger and by the inbox, or as none."""
+    answer = decided(settings, "anna")
+    told(settings, answer)
+    said = [
+        Outcome(source="desk", id=type, decision_id=answer.decision_id or "", type=type, value=1, at=TODAY)
+        for type in ("complaint", "opt_out")
+    ]  # type: ignore[misc]
+    for _ in range(2):
+        with closing(Ledger(settings)) as ledger, closing(Inbox(settings)) as inbox:
+            recorded(ledger, inbox, said, TODAY)
+    used = decided(settings, "anna").used
+    assert (used.open_complaint, used.consent["mail"]) == (True, False)
+    export(settings)
+    take_inbox(settings)
+    assert export(settings).ingested is not None
+    log = Log.open(settings)
+    (case,) = log.read("cases").to_pylist()
+    assert [case[name] for name in ("case_id", "customer_id", "change")] == [
+        "desk:complaint",
+        "anna",
+        "opened",
+    ]
+    assert [row["status"] for row in log.read("consents").to_pylist()] == ["withdrawn"]
+    assert sorted(row["kind"] for row in log.read("responses").to_pylist()) == ["buy", "opt-out"]
+    later = replace(settings, as_of=TODAY + DAY)
+    publish(later)
+    assert decided(later, "anna").used.open_complaint, "and features know of it"
+
+
 def test_an_export_again_changes_nothing_and_survives_what_the_log_goes_through(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,9 +163,9 @@ def test_an_export_again_changes_nothing_and_survives_what_the_log_goes_through(
         CliRunner().invoke(main, ["ledger", "export", *more]) for more in (["--dry-run"], [], [])
     )
     assert (dry.exit_code, first.exit_code, again.exit_code) == (0, 0, 0), dry.output + first.output
-    assert dry.output.startswith("would take 2 contacts and 2 responses")
-    assert first.output == "took 2 contacts and 2 responses into the log\n"
-    assert "the log has all of them already" in again.output
+    assert dry.output.startswith("would take the ledger's 2 contacts and 2 responses")
+    assert first.output == "took the ledger's 2 contacts and 2 responses into the log\n"
+    assert again.output == "nothing new: the log has the ledger's 2 contacts and 2 responses already\n"
     shutil.rmtree(settings.home / "parts" / LEDGER)  # then it is read from the log itself
     rows = Log.open(settings).read("contacts").num_rows
     orders = [order("new", "carl", "2017-02-28")]

@@ -1,5 +1,6 @@
 """`propensity evaluate policy` and `propensity experiment plan`, as somebody types them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,22 @@ def test_an_experiment_is_planned(tmp_path: Path) -> None:
     assert "能检出的最小效果" in page.read_text("utf-8"), "a picture that both languages read"
     assert "with a probability of 34%" in both.output
     assert run("experiment", "plan", "--base-rate", ".2").exit_code == 2
+
+
+def test_what_is_not_known_is_said_so_and_what_rounding_left_is_0(
+    decisions: pa.Table, tmp_path: Path
+) -> None:
+    """Else a page shows nan, and a gain of -7e-15 over what was done, to somebody who decides by it."""
+    same = decisions.append_column("as_it_was", decisions["did"]).append_column(
+        "never", pa.array(["call"] * 2_000)
+    )
+    pq.write_table(same, tmp_path / "log.parquet")
+    for policy in ("as_it_was", "never"):
+        page = tmp_path / f"{policy}.html"
+        told = run(
+            "evaluate", "policy", "--log", str(tmp_path / "log.parquet"), *COLUMNS, "--policy", policy,
+            "--out", str(page),
+        )  # fmt: skip
+        assert not re.search(r"\bnan\b|e-1\d", told.output + page.read_text("utf-8")), told.output
+    assert told.exit_code == 3
+    assert "not known" in told.output

@@ -113,6 +113,34 @@ def test_a_broken_trial_exits_3_and_claims_nothing(tmp_path: Path) -> None:
     assert "样本比例不符" in zh.output
 
 
+@pytest.mark.parametrize("how", ["--propensity=chance", "--randomised", "--seed=1"])
+def test_without_overlap_nothing_is_proven_and_no_interval_shown(tmp_path: Path, how: str) -> None:
+    """Else: a coupon that half of the customers could never have had is proven for all, to two digits."""
+    table = table_by_hand("constant", 2_000)
+    random = np.random.default_rng(7)
+    can = np.nan_to_num(np.array(table["visits"]), nan=-1.0) > 0
+    drawn = can & (random.random(len(table)) < 0.5)
+    arm = np.where(drawn, "coupon", "nothing")
+    for name, values in (("group", arm), ("chance", np.where(can, 0.5, 1.0))):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    profit = np.where(drawn, 1.0, 0.0) + random.normal(size=len(table))
+    table = table.set_column(table.schema.get_field_index("profit"), "profit", pa.array(profit))
+    path = tmp_path / "half.parquet"
+    pq.write_table(table, path)
+    done = run(path, how, *(() if "chance" in how else ("--ignore", "chance")), "--json")
+    assert done.exit_code == 3, done.output
+    said = json.loads(done.output)
+    assert said["verdict"]["en"].startswith("No uplift is claimed")
+    (overlap,) = [of for of in said["checks"] if of["name"] == "overlap"]
+    assert overlap["holds"] is False
+    assert "have had coupon" in overlap["words"]["en"]
+    coupon = said["arms"][1]
+    assert [coupon[name] for name in ("arm", "mean", "effect", "best_over")] == ["coupon", None, None, None]
+    page = path.with_suffix(".uplift.html").read_text()
+    assert "not known" in page
+    assert "No effect can be told." in page
+
+
 def test_without_a_lottery_the_evidence_is_named(file: Path) -> None:
     """Else: whoever forgets --randomised, or has no trial at all, reads a claim."""
     done = run(file, "--ignore", "chance", "--dry-run")
@@ -153,3 +181,18 @@ def test_columns_become_numbers_without_guessing() -> None:
     assert np.array_equal(trial.matrix[:3], np.array([[1, 1], [np.nan, 0], [1, np.nan]]), equal_nan=True)
     with pytest.raises(UsageError, match="which arm of arm is the control"):
         trial_of(table.set_column(0, "arm", pa.array(["a", "b"] * 60)), "arm", ["y"])
+
+
+def test_in_a_pipe_a_row_is_a_line_whose_words_are_whole(file: Path) -> None:
+    """Else: who searches a log for `Womens E-Mail`, or for what a check says, does not find it."""
+    table = pq.read_table(file)
+    names = pc.replace_substring(table["group"], "mail", "Mail by post to everybody who ordered something")
+    pq.write_table(table.set_column(table.schema.get_field_index("group"), "group", names), file)
+    done = run(file, "--propensity", "chance", "--dry-run")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert any(line.startswith("Mail by post to everybody who ordered something ") for line in lines)
+    (overlap,) = [line for line in lines if line.startswith("overlap ")]
+    assert "effective customers: nothing" in overlap
+    assert overlap.count("smallest propensity known: nothing 0.400") == 1
+    assert not any(line.endswith(" ") for line in lines), "and no blanks that wrap to empty lines"

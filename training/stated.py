@@ -1,7 +1,7 @@
 """Price sets and the declared policy as registered versions: numbered by MLflow, released as plain files.
 
 The same content is the same version. Nothing judges them: they are an operator's word, and going back is
-`propensity rollback prices`.
+`propensity rollback prices`, from the first ones to none.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,8 +62,25 @@ def release_prices(settings: Settings, found: PriceSet) -> tuple[Release, Releas
 
     ReleaseCorrupt if what is in force cannot be read.
     """
-    before, shop = in_force(settings), shop_of(settings)
-    build = Build.open(settings, found.build.partition("@")[0])
+    before, build = in_force(settings), Build.open(settings, found.build.partition("@")[0])
+    release = _release_prices(settings, found, build.id, build.log)
+    return release, before if before is not None and before.version != release.version else None
+
+
+def withdraw_prices(settings: Settings) -> Release:
+    """Put prices in force that charge nothing, in place of the first there were: a version like any other, so
+    that decisions name it and it can be undone. ReleaseError if none are in force."""
+    was = releases.load(settings, prices.KIND)
+    learnt = was.model.card.trained_on
+    found = PriceSet(
+        as_of=settings.now(), build=prices.set_of(was).build, policy=prices.set_of(was).policy, customers=0,
+        budget=None, capacity={}, spent=0.0, value=0.0, bound=0.0, prices=prices.NONE,
+    )  # fmt: skip
+    return _release_prices(settings, found, learnt.build, learnt.log)
+
+
+def _release_prices(settings: Settings, found: PriceSet, build: str, log: str) -> Release:
+    shop = shop_of(settings)
     recipe = {
         "as_of": iso(found.as_of), "budget": found.budget, "capacity": found.capacity, "policy": found.policy,
         "spent": found.spent, "value": found.value, "bound": found.bound, "prices": found.prices.duals,
@@ -72,15 +89,14 @@ def release_prices(settings: Settings, found: PriceSet) -> tuple[Release, Releas
 
     def card(version: str) -> ModelCard:
         learnt = TrainedOn(
-            build=build.id, log=build.log, start=found.as_of, end=found.as_of, rows=found.customers,
+            build=build, log=log, start=found.as_of, end=found.as_of, rows=found.customers,
             base_rate=0.0, seed=0,
         )  # fmt: skip
         note = limits_of(found)
         return _card(prices.KIND, version, shop.currency, shop.value_horizon_days, of, note, learnt)
 
     kept = _registered(settings, prices.KIND, found, card, recipe)
-    release = registry.promote(settings, prices.KIND, kept.version)
-    return release, before if before is not None and before.version != release.version else None
+    return registry.promote(settings, prices.KIND, kept.version)
 
 
 def in_force(settings: Settings) -> Release | None:

@@ -41,7 +41,8 @@ class Trial:
     matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
-    that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all.
+    that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
+    every arm [n, K], where they were estimated; None: of the one given alone.
     """
 
     matrix: Rows
@@ -54,6 +55,7 @@ class Trial:
     evidence: EVIDENCE = "randomised"
     unread: tuple[str, ...] = ()
     possible: Bools | None = None
+    chances: Numbers | None = None
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape
@@ -96,6 +98,7 @@ class Trial:
             self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
             outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
             possible=None if self.possible is None else self.possible[rows],
+            chances=None if self.chances is None else self.chances[rows],
         )  # fmt: skip
 
 

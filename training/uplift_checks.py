@@ -4,42 +4,44 @@ All rest on one fact: with the right propensities, 1{arm = k} / p - 1 has mean 0
 multiplied with anything that was known before the decision.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import chi2, rankdata
-from sklearn.linear_model import LogisticRegression
 
 from features.words import Words
-from serving.booster import Rows
 from training.uplift import LEAST, Trial
-from training.uplift_learners import Bools, Ints, Numbers, Splines
+from training.uplift_learners import Bools, Ints, Numbers
+from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, told_apart
 
-LEVEL = 0.001  # of a false alarm: a check runs on every trial, and stops it
-FOLDS = 5
-FLOOR = 0.05  # a smaller estimated propensity is no overlap
-ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
+_PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in one
+_KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome
+_TOO_WELL, _TOO_WELL_AUC = 0.95, 0.98  # that a column tells an outcome
 _SUMMED = 12  # arms of which every sum is looked at, at most
-_CLIP = 0.01  # of estimated propensities
 
 
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 
 
 class Check(NamedTuple):
-    """What was looked at, whether it holds (None: it cannot be told), and what that means."""
+    """What was looked at, whether it holds (None: it cannot be told), and what that means.
+
+    arms: places of those of which, for that, no effect can be told.
+    """
 
     name: Words
     holds: bool | None
     words: Words
+    arms: tuple[int, ...] = ()
 
 
 def checks(trial: Trial) -> list[Check]:
     """Everything that is looked at, in the order in which it is read."""
-    return [sample_ratio(trial), before_decision(trial), overlap(trial)]
+    told = told_apart(trial) if trial.evidence == "randomised" else None
+    return [sample_ratio(trial), before_decision(trial, told), foretold(trial), overlap(trial, told)]
 
 
 def sample_ratio(trial: Trial) -> Check:
@@ -121,17 +123,37 @@ def _no_lottery(trial: Trial) -> Iterator[_NoLottery]:
         yield _NoLottery([trial.arms[k] for k in arms], f"{terms} = {sum(chances):.3g}", certain)
 
 
-def before_decision(trial: Trial) -> Check:
-    """Whether any column differs between arms that were drawn by lot: then it is from after the decision."""
+def before_decision(trial: Trial, told: Told | None = None) -> Check:
+    """Whether any column, or all together, differ between arms that were drawn by lot: then something is from
+    after the decision. No sign of it is no proof: what no arm changed looks the same before and after."""
     name = LOTTERY
     if trial.evidence != "randomised":
         return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
-    found = list(post_treatment(trial))
-    if not found:
-        shown = f"{len(trial.names)}"
+    found, told = list(post_treatment(trial)), told or told_apart(trial)
+    area = "{:.3f} [{:.3f} {:.3f}]".format(*told.auc)
+    if not found and not told.apart:
+        shown, arm = f"{len(trial.names)}", trial.arms[told.arm]
         return Check(
-            name, True, Words(f"none of {shown} columns differs between arms", f"{shown}列在各组间均无差异")
-        )
+            name, True,
+            Words(
+                f"no sign of any from after the decision: the values of none of {shown} columns are spread "
+                f"otherwise in an arm, nor do all together tell {arm} from {trial.arms[0]} (AUC {area})",
+                f"未见决策之后才可知的列：{shown}列的分布在各组间均无差异，"
+                f"全部列合起来也无法区分{arm}与{trial.arms[0]}（AUC {area}）",
+            ),
+        )  # fmt: skip
+    if not found:
+        arm = trial.arms[told.arm]
+        return Check(
+            name, False,
+            Words(
+                f"together they tell {arm} from {trial.arms[0]}, which were drawn by lot (AUC {area}): some "
+                "were known only after the decision, so that they hold its effect, or the lottery was not "
+                "one, or not the same for all. Leave such columns out (--ignore)",
+                f"各列合起来可区分随机分配的{arm}与{trial.arms[0]}（AUC {area}）：其中有些列在决策之后才可知"
+                "（已含其效果），或分组并非随机、并非对所有人一致。请用--ignore排除",
+            ),
+        )  # fmt: skip
     listed = ", ".join(f"{column} (p = {p:.1g})" for column, p in found[:5])
     more = len(found) - 5
     listed += f" + {more}" if more > 0 else ""
@@ -149,9 +171,12 @@ def before_decision(trial: Trial) -> Check:
 def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
     """(column, p) of each whose values, or whose being known, differ between the arms of a lottery.
 
-    By ranks, so that no outlier hides a difference; Bonferroni over the columns.
+    By ranks, so that no outlier hides a difference, and by how often each part of the values comes, so that
+    a difference in spread or shape shows although the means are alike; Bonferroni over the columns.
     """
     weights = _weights(trial)
+    least = min(len(np.unique(trial.customer[trial.arm == k])) for k in range(len(trial.arms)))
+    parts = min(_PARTS, least // _EACH)
     for name, values in zip(trial.names, trial.matrix.T, strict=True):
         null = np.isnan(values)
         ranks = np.zeros(len(values))
@@ -162,30 +187,133 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
         tests = [
             _differ(weights * moment[:, None], trial.customer) for moment in moments if np.ptp(moment) > 0
         ]
+        if (shape := _parts(values, null, parts)).shape[1] > 2:  # of two, the ranks say it already
+            flat = (weights[:, :, None] * shape[:, None, :]).reshape(len(values), -1)
+            tests.append(_differ(flat, trial.customer))
         p = min(1.0, len(tests) * min(tests, default=1.0))
         if p < LEVEL / len(trial.names):
             yield name, p
 
 
-def overlap(trial: Trial) -> Check:
-    """Whether each arm's customers stand for all: by the effective sample size, (sum w)^2 / sum w^2."""
-    sizes = effective(trial)
-    least = float(trial.given.min())
-    told = ", ".join(f"{arm} {size:,.0f}" for arm, size in zip(trial.arms, sizes, strict=True))
-    words = Words(
-        f"effective customers: {told}; smallest propensity given {least:.3f}",
-        f"有效样本量：{told}；实际给出的最小倾向概率 {least:.3f}",
-    )
-    holds = bool(sizes.min() >= LEAST)
-    if trial.evidence == "prior":
+def _parts(values: Numbers, null: Bools, most: int) -> Numbers:
+    """In which of at most so many equal parts of the known values each row is, [n, parts], of mean 0."""
+    known = values[~null]
+    if most < 3 or not len(known):
+        return np.zeros((len(values), 0))
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, most + 1)[1:-1], method="inverted_cdf"))
+    which = np.searchsorted(edges, values)
+    flags = (which[:, None] == np.arange(len(edges) + 1)) & ~null[:, None]
+    kept = flags.sum(axis=0) >= len(known) / (2 * most)  # a part with next to nobody tells nothing
+    found: Numbers = flags[:, kept].astype(np.float64)
+    return np.asarray(found - found.mean(axis=0), np.float64)
+
+
+def foretold(trial: Trial) -> Check:
+    """Whether any column tells an outcome nearly perfectly: then it is likely that outcome, known afterwards.
+
+    By ranks; of an outcome of two values by the area under the curve.
+    """
+    name = Words("columns that tell the outcome", "能说明结果的列")
+    found = list(_foretelling(trial))
+    if not found:
         return Check(
-            Words("overlap", "重叠"), False,
+            name, True,
             Words(
-                f"too little: who got what was nearly decided by the columns. {words.en}",
-                f"不足：列几乎决定了谁得到什么。{words.zh}",
+                "no sign of an outcome among the columns: none tells it nearly perfectly",
+                "未见结果混入列中：没有任何列能近乎完美地说明结果",
             ),
         )  # fmt: skip
-    return Check(Words("overlap", "重叠"), holds, words)
+    listed = ", ".join(f"{column} → {outcome} ({how})" for column, outcome, how in found[:5])
+    listed += f" + {len(found) - 5}" if len(found) > 5 else ""
+    return Check(
+        name, False,
+        Words(
+            f"suspicious, as they tell the outcome nearly perfectly: {listed}. What is known before a "
+            "decision hardly can: most likely they were written with the outcome. Leave them out (--ignore)",
+            f"可疑（近乎完美地说明结果）：{listed}。决策之前可知的信息几乎不可能做到：很可能与结果同时写入。"
+            "请用--ignore排除",
+        ),
+    )  # fmt: skip
+
+
+def _foretelling(trial: Trial) -> Iterator[tuple[str, str, str]]:
+    """(column, outcome, how well) of each that tells an outcome nearly perfectly."""
+    for outcome, y in trial.outcomes.items():
+        values = np.unique(y)
+        for column, x in zip(trial.names, trial.matrix.T, strict=True):
+            known = ~np.isnan(x)
+            if known.mean() < _KNOWN or len(values) < 2 or np.ptp(y[known]) == 0 or np.ptp(x[known]) == 0:
+                continue
+            ranks = rankdata(x[known])
+            if len(values) == 2:
+                high = y[known] == values[1]
+                few, many = int(high.sum()), int((~high).sum())
+                area = (ranks[high].sum() - few * (few + 1) / 2) / (few * many)
+                if max(area, 1 - area) >= _TOO_WELL_AUC and min(few, many) >= LEAST:
+                    yield column, outcome, f"AUC {max(area, 1 - area):.3f}"
+            elif abs(rho := float(np.corrcoef(ranks, rankdata(y[known]))[0, 1])) >= _TOO_WELL:
+                yield column, outcome, f"rank correlation {rho:.3f}"
+
+
+def overlap(trial: Trial, told: Told | None = None) -> Check:
+    """Whether each arm's customers stand for all: by the effective sample size, (sum w)^2 / sum w^2, and by
+    whether everybody could have had each arm and the control. told: of a lottery; else as estimated."""
+    sizes, name = effective(trial), Words("overlap", "重叠")
+    if trial.evidence == "randomised":
+        never = (told or told_apart(trial)).never
+        lacking = never > 0
+    else:
+        never = _below(trial)
+        lacking = never > 1 - ENOUGH
+    least = ", ".join(f"{arm} {chance:.3f}" for arm, chance in zip(trial.arms, _least(trial), strict=True))
+    shown = ", ".join(f"{arm} {size:,.0f}" for arm, size in zip(trial.arms, sizes, strict=True))
+    words = Words(
+        f"effective customers: {shown}; smallest propensity known: {least}",
+        f"有效样本量：{shown}；已知的最小倾向概率：{least}",
+    )
+    arms = tuple(np.flatnonzero(lacking).tolist())
+    if arms or trial.evidence == "prior":
+        en, zh = "; ".join(_never(trial, never, arms, 0)), "；".join(_never(trial, never, arms, 1))
+        return Check(
+            name, False,
+            Words(
+                f"too little: {en or 'who got what was nearly decided by the columns'}. Of an arm that some "
+                "could never have, no effect on all can be told: leave out the customers who could not "
+                f"have it. {words.en}",
+                f"不足：{zh or '列几乎决定了谁得到什么'}。部分客户不可能得到某方案时，无法得知其对所有人的"
+                f"效果：请排除不可能得到它的客户。{words.zh}",
+            ),
+            arms,
+        )  # fmt: skip
+    return Check(name, bool(sizes.min() >= LEAST), words)
+
+
+def _never(trial: Trial, never: Numbers, arms: Sequence[int], language: int) -> Iterator[str]:
+    rare = trial.evidence != "randomised"
+    for k in arms:
+        arm, share = trial.arms[k], f"{never[k]:.0%}"
+        yield (
+            f"{share} of customers could {'hardly' if rare else 'never'} have had {arm}",
+            f"{share}的客户{'几乎' if rare else ''}不可能得到{arm}",
+        )[language]
+
+
+def _below(trial: Trial) -> Numbers:
+    """Of each arm, the share of customers whose estimated propensity is too small, [K]."""
+    if trial.chances is None:
+        return np.zeros(len(trial.arms))
+    found: Numbers = (trial.chances < FLOOR).mean(axis=0)
+    return found
+
+
+def _least(trial: Trial) -> Numbers:
+    """Of each arm the smallest propensity that is known, given or not, [K]."""
+    if trial.chances is not None:
+        return np.asarray(trial.chances.min(axis=0), np.float64)
+    least = np.array([trial.given[trial.arm == k].min() for k in range(len(trial.arms))])
+    if len(trial.arms) == 2 and trial.possible is None:  # what one has not, the other has
+        least = np.minimum(least, [1 - trial.given[trial.arm == k].max() for k in (1, 0)])
+    return least
 
 
 def effective(trial: Trial) -> Numbers:
@@ -198,23 +326,6 @@ def effective(trial: Trial) -> Numbers:
     arms, could = range(1, len(trial.arms)), trial.could
     control = min(size(could[:, k] & (trial.arm == 0)) for k in arms)
     return np.array([control, *(size(trial.arm == k) for k in arms)])
-
-
-def estimated(matrix: Rows, arm: Ints, arms: int, seed: int) -> tuple[Numbers, float]:
-    """(propensity of the arm given [n], share of customers who could have had any arm).
-
-    By a cross-fitted logistic regression on splines. It knows only what the columns know: what else decided
-    who got what stays in the effect.
-    """
-    design = Splines(matrix, np.arange(matrix.shape[1])).design
-    fold = np.random.default_rng(seed).permutation(len(arm)) % FOLDS
-    chance = np.zeros((len(arm), arms))
-    for part in range(FOLDS):
-        out = fold == part
-        model = LogisticRegression(C=0.1, max_iter=500).fit(design[~out], arm[~out])
-        chance[np.ix_(out, model.classes_)] = model.predict_proba(design[out])
-    reached = float((chance.min(axis=1) >= FLOOR).mean())
-    return np.clip(chance[np.arange(len(arm)), arm], _CLIP, 1.0), reached
 
 
 def _weights(trial: Trial) -> Numbers:

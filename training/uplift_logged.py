@@ -7,6 +7,7 @@ decisions, and the others' chances are those among what is left; so the chances 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ from features.words import Words
 from serving.effects import EVIDENCE
 from training.logged import Logged
 from training.uplift import LEAST, Trial
-from training.uplift_checks import ENOUGH, Check, estimated
+from training.uplift_checks import Check
 from training.uplift_learners import Ints, Numbers
+from training.uplift_overlap import ENOUGH, estimated
 
 GOALS = ("margin", "retention", "opt_out")  # the first one decides the policy
 
@@ -72,7 +74,9 @@ def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> 
     where = np.searchsorted(places, logged.action[rows])
     chances, reach = estimated(logged.matrix[rows], where, len(places), seed)
     evidence: EVIDENCE = "observational" if reach >= ENOUGH else "prior"
-    trial = _trial(logged, rows, places, chances, evidence)
+    trial = replace(
+        _trial(logged, rows, places, chances[np.arange(len(where)), where], evidence), chances=chances
+    )
     return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), reach, ())
 
 

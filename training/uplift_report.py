@@ -1,6 +1,6 @@
 """What a trial says, for people: a verdict, tables in both languages, a page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,17 @@ def shown(one: Estimate, sign: bool = False) -> str:
     return f"{value} [{low} {high}]"
 
 
-def arms(found: Uplift) -> Sheet:
-    """Each arm, its effect and who would get it."""
+def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
+    """Each arm, its effect and who would get it. unknown: arms of which no effect can be told."""
+    not_known = Words("not known", "未知")
     shares = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
     policy = shares if found.personal else _of_best(found)
     rows = [
         (
-            name, int(found.rows[k]), f"{found.reach[k]:.0%}", shown(found.means[k]),
-            shown(found.effects[k], True) if k else None, f"{found.costs[k]:g}", f"{policy[k]:.0%}",
+            name, int(found.rows[k]), f"{found.reach[k]:.0%}",
+            not_known if k in unknown else shown(found.means[k]),
+            None if not k else not_known if {0, k} & {*unknown} else shown(found.effects[k], True),
+            f"{found.costs[k]:g}", f"{policy[k]:.0%}",
         )
         for k, name in enumerate(found.arms)
     ]  # fmt: skip
@@ -143,12 +146,13 @@ def _of_best(found: Uplift) -> np.ndarray:
     return share
 
 
-def fifths(found: Uplift) -> Sheet:
-    """Whether those who are predicted to be moved more were moved more."""
+def fifths(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
+    """Whether those who are predicted to be moved more were moved more; of arms whose effect can be told."""
     rows = [
         (found.arms[k], place + 1, f"{predicted:+.4g}", shown(came, True))
         for k, parts in enumerate(found.fifths, start=1)
         for place, (predicted, came) in enumerate(parts)
+        if not {0, k} & {*unknown}
     ]
     return Sheet(
         Words("Predicted effects, and what came", "预测效果与实际结果"),
@@ -162,7 +166,13 @@ def fifths(found: Uplift) -> Sheet:
             "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。",
             learner=LEARNERS[found.learner],
         ),
+        empty=Words("No effect can be told.", "无法得知任何效果。"),
     )  # fmt: skip
+
+
+def unknown_of(checks: Sequence[Check]) -> frozenset[int]:
+    """Places of the arms of which, by the checks, no effect can be told."""
+    return frozenset(k for check in checks if check.holds is False for k in check.arms)
 
 
 def rankings(ranked: Sequence[Ranking]) -> Sheet:
@@ -203,6 +213,7 @@ def as_json(
 ) -> dict[str, Any]:
     """All of it, for programs."""
     share = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
+    unknown = unknown_of(checks)
     return {
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
         "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best], "better": found.better,
@@ -213,20 +224,24 @@ def as_json(
         "arms": [
             {
                 "arm": name, "decisions": int(found.rows[k]), "reach": float(found.reach[k]),
-                "cost": float(found.costs[k]), "mean": found.means[k]._asdict(),
-                "effect": found.effects[k]._asdict(), "best_over": found.over[k]._asdict(),
+                "cost": float(found.costs[k]),
+                "mean": None if k in unknown else found.means[k]._asdict(),
+                "effect": None if {0, k} & unknown else found.effects[k]._asdict(),
+                "best_over": None if {found.best, k} & unknown else found.over[k]._asdict(),
                 "of_the_policy": float(share[k] if found.personal else _of_best(found)[k]),
             }
             for k, name in enumerate(found.arms)
         ],
-        "rankings": [{**of._asdict(), "more": of.more._asdict()} for of in ranked],
+        "rankings": [
+            {**of._asdict(), "more": of.more._asdict()} for of in _told(found, ranked, unknown)
+        ],
     }  # fmt: skip
 
 
 def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
     """What was looked at."""
     state = {
-        True: Words("holds", "通过"),
+        True: Words("no sign of trouble", "未见异常"),
         False: Words("FAILS", "未通过"),
         None: Words("cannot tell", "无法判断"),
     }
@@ -245,7 +260,14 @@ def sheets(
     trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking]
 ) -> tuple[Sheet, ...]:
     """All of it, in the order in which it is read."""
-    return checked(checks, trial.unread), arms(found), fifths(found), rankings(ranked)
+    unknown = unknown_of(checks)
+    ranked = _told(found, ranked, unknown)
+    return checked(checks, trial.unread), arms(found, unknown), fifths(found, unknown), rankings(ranked)
+
+
+def _told(found: Uplift, ranked: Sequence[Ranking], unknown: Collection[int]) -> list[Ranking]:
+    """Those of arms whose effect can be told."""
+    return [of for of in ranked if not {0, found.arms.index(of.arm)} & {*unknown}]
 
 
 def render(
@@ -254,11 +276,13 @@ def render(
 ) -> str:  # fmt: skip
     """One self-contained HTML document in both languages; `language`: the one that it shows at first."""
     good = found.evidence == "randomised" and not failed(checks)
+    unknown = unknown_of(checks)
+    kept = _told(found, ranked, unknown)
     parts: list[Html] = [banner("good" if good else "bad", verdict(found, checks))]
     for sheet in sheets(trial, found, checks, ranked):
         body = table(sheet.head, sheet.rows, sheet.right) if sheet.rows else ""
-        extra = _effects(found) if sheet.title == arms(found).title else ""
-        extra = _ranked(ranked) if ranked and sheet.title == rankings(ranked).title else extra
+        extra = _effects(found, unknown) if sheet.title == arms(found).title else ""
+        extra = _ranked(kept) if kept and sheet.title == rankings(kept).title else extra
         note = sheet.note or "" if sheet.rows else sheet.empty
         parts.append(section(sheet.title, Html(extra), Html(body), note=note))
     title = words("Trial {name}: {outcome}", "试验{name}：{outcome}", name=name, outcome=found.outcome)
@@ -273,13 +297,14 @@ def _ranked(ranked: Sequence[Ranking]) -> Html:
     return dots(rows, title, reference=0.0)
 
 
-def _effects(found: Uplift) -> Html:
+def _effects(found: Uplift, unknown: Collection[int] = ()) -> Html:
     rows = [
         Dot(Words(name, name), *found.effects[k], shown=shown(found.effects[k], True))
         for k, name in enumerate(found.arms)
-        if k
+        if k and not {0, k} & {*unknown}
     ]
     over = Words("personal policy over the best arm", "个性化策略比最佳方案多")
-    rows.append(Dot(over, *found.gain, shown=shown(found.gain, True)))
+    if not unknown:
+        rows.append(Dot(over, *found.gain, shown=shown(found.gain, True)))
     title = words("{o}: effects with 95 % intervals", "{o}：效果及95%区间", o=found.outcome)
     return dots(rows, title, reference=0.0)

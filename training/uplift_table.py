@@ -13,8 +13,8 @@ from features.errors import UsageError
 from serving.booster import Rows
 from serving.effects import EVIDENCE
 from training.uplift import Trial
-from training.uplift_checks import ENOUGH, estimated
 from training.uplift_learners import Ints, Numbers
+from training.uplift_overlap import ENOUGH, estimated
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
 LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from
@@ -65,7 +65,8 @@ def trial_of(
         )
     chances, reached = estimated(matrix, place, len(arms), seed)
     evidence: EVIDENCE = "observational" if reached >= ENOUGH else "prior"
-    return Trial(matrix, names, arms, place, chances, results, who, evidence, unread=unread)
+    given = chances[np.arange(len(place)), place]
+    return Trial(matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances)
 
 
 def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:

@@ -27,6 +27,8 @@ def due(
     may not have told, under the same ids: give them as Idempotency-Key of the decision, and nothing is done
     twice. Run it as often as the shortest scenario needs, such as every hour.
 
+    A dry run prints the same lines; who would only now fall due has no id yet.
+
     Exit code 3: a scenario that was named cannot be told, because the features or the log lack what it reads.
     """
     from propensity.falling import tell_due

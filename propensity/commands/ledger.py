@@ -26,7 +26,8 @@ def ledger_export(dry_run: bool) -> None:
     if done.ingested is None:
         click.echo("the ledger knows of no contact that was sent, and of no answer: nothing to take in")
         return
-    verb = "would take" if dry_run else "took"
-    click.echo(f"{verb} {done.contacts:,} contacts and {done.responses:,} responses into the log")
+    rows = f"{done.contacts:,} contacts and {done.responses:,} responses"
     if not done.ingested.changed:
-        click.echo("the log has all of them already")
+        click.echo(f"nothing new: the log has the ledger's {rows} already")
+        return
+    click.echo(f"{'would take' if dry_run else 'took'} the ledger's {rows} into the log")

@@ -6,13 +6,17 @@ import click
 
 from propensity.cli import main, settings_of
 
+_OF = click.option("--scenario", metavar="NAME", help="A scenario: the same as scenario:NAME.")
+
 
 @main.command()
-@click.argument("what", required=False, metavar="[ACTION|channel:NAME|everything]")
+@click.argument("what", required=False, metavar="[ACTION|channel:NAME|scenario:NAME|everything]")
+@_OF
 @click.option("--reason", help="Why; every answer that it changes repeats it.")
 @click.option("--all", "everything", is_flag=True, help="List those that are over, too.")
-def pause(what: str | None, reason: str | None, everything: bool) -> None:
-    """Stop an action, a channel or everything, in the next decision of every worker; without WHAT, list.
+def pause(what: str | None, scenario: str | None, reason: str | None, everything: bool) -> None:
+    """Stop an action, a channel, a scenario or everything, in the next decision of every worker; without
+    WHAT, list. Nobody is told of as due for a scenario that is paused, until it goes on.
 
     "Nothing" can still be decided. What was decided before is not called back: report it as cancelled.
     """
@@ -22,12 +26,13 @@ def pause(what: str | None, reason: str | None, everything: bool) -> None:
     from serving.actions import catalogue
     from serving.pauses import Pauses
 
+    what = _what(what, scenario)
     settings = settings_of()
     pauses = Pauses(settings)
     if what is None:
         if reason:
             raise click.UsageError(
-                "--reason goes with what is to be paused: an action, channel:NAME, everything"
+                "--reason goes with what is to be paused: an action, channel:NAME, scenario:NAME, everything"
             )
         shown = table("Pauses", "what", "reason", "since", "until")
         found = [one for one in pauses.everything() if everything or one.until is None]
@@ -40,18 +45,29 @@ def pause(what: str | None, reason: str | None, everything: bool) -> None:
         return
     if not (reason or "").strip() or everything:
         raise click.UsageError('say why: --reason "wrong price in the SMS"; --all is for the list')
-    actions = catalogue(shop_of(settings).declared("ACTIONS")).values()
-    made = pauses.pause(what, (reason or "").strip(), actions)
+    shop = shop_of(settings)
+    actions, scenarios = catalogue(shop.declared("ACTIONS")).values(), shop.declared("SCENARIOS")
+    made = pauses.pause(what, (reason or "").strip(), actions, [of.name for of in scenarios])
     click.echo(f"paused {made.what} at {iso(made.since)}; `propensity resume {made.what}` ends it")
 
 
 @main.command()
-@click.argument("what", metavar="ACTION|channel:NAME|everything")
-def resume(what: str) -> None:
+@click.argument("what", required=False, metavar="ACTION|channel:NAME|scenario:NAME|everything")
+@_OF
+def resume(what: str | None, scenario: str | None) -> None:
     """End a pause, from the next decision on."""
     from features.moments import iso
     from serving.pauses import Pauses
 
+    what = _what(what, scenario)
+    if what is None:
+        raise click.UsageError("say what goes on: `propensity pause` lists what is paused")
     ended = Pauses(settings_of()).resume(what)
     assert ended.until is not None
     click.echo(f"resumed {what} at {iso(ended.until)}")
+
+
+def _what(what: str | None, scenario: str | None) -> str | None:
+    if what is not None and scenario is not None:
+        raise click.UsageError("one thing at a time: WHAT or --scenario")
+    return what if scenario is None else f"scenario:{scenario}"

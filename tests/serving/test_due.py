@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace as replace_struct
 from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
@@ -20,8 +21,12 @@ from features.settings import Settings, clock
 from propensity import main
 from propensity.falling import find, tell_due
 from serving import due
+from serving.api import DecisionRequest
+from serving.decisions import take_decision
 from serving.deliveries import Deliveries
 from serving.outbox import Outbox
+from serving.replays import replay
+from serving.sendable import may_send
 
 QUIET = """
 from serving.scenarios import Scenario, Segment
@@ -73,10 +78,15 @@ def test_each_is_told_once_and_again_when_it_is_over(shop: Settings) -> None:
 
 def test_a_dry_run_leaves_everybody_to_be_told_of(shop: Settings) -> None:
     """Looking must not use up what falls due."""
-    dry = run(shop, "--dry-run")
-    assert (dry.stdout, dry.exit_code) == ("", 0)
+    dry = run(shop, "--dry-run", "--scenario", "pause", "--json")
+    assert dry.exit_code == 0
     assert "pause: 200 would fall due" in dry.stderr
-    assert len(run(shop, "--scenario", "pause").stdout.splitlines()) == 200
+    plain = run(shop, "--dry-run", "--scenario", "pause").stdout.splitlines()
+    assert plain[0] == f"pause\tc0000\t{iso(shop.now() + timedelta(days=7))}\t"
+    real = run(shop, "--scenario", "pause", "--json").stdout.splitlines()
+    assert len(real) == len(plain) == 200
+    would = [json.loads(line) for line in dry.stdout.splitlines()]
+    assert would == [json.loads(line) | {"id": None} for line in real], "looking shows whom it would tell of"
 
 
 def test_who_could_not_be_told_of_is_told_of_by_the_next_run_under_the_same_id(
@@ -172,6 +182,44 @@ def test_a_scenario_is_not_named_for_whom_it_is_not_due(shop: Settings) -> None:
     for who, at in (("c0006", shop.now()), ("c0005", shop.now() + timedelta(days=2))):
         with pytest.raises(NotDue):
             decided(replace(shop, as_of=at), who, scenario="returned")
+
+
+def test_a_paused_scenario_is_decided_for_nobody_and_told_of_to_nobody(shop: Settings) -> None:
+    """Else a scenario whose text is wrong goes on until each of its actions is paused, for others too."""
+    environment = {"PROPENSITY_HOME": str(shop.home), "PROPENSITY_SHOP": str(shop.shop)}
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments, env=environment)
+
+    taken = decided(shop, scenario="pause", key="k")
+    with opened(shop) as worker:
+        request = DecisionRequest("c0002", scenario="pause")
+        assert take_decision(worker, request, client="tests").action == "campaign_b"
+        done = command("pause", "--scenario", "pause", "--reason", "wrong text")
+        assert done.output.startswith("paused scenario:pause at")
+        answer = take_decision(worker, replace_struct(request, customer="c0003"), client="tests")
+        assert may_send(worker, str(taken.decision_id), "0" * 32).reason == "paused"
+    assert answer.action == "nothing"
+    assert {a.limit for a in answer.actions if a.reject_reason == "paused"} == {"scenario:pause: wrong text"}
+    assert answer.text.en == "Do nothing. Paused by the operators."
+    assert replay(shop, str(answer.decision_id)).verdict == "equal"
+    busy = find_due(shop)["busy"][-1]
+    assert decided(shop, busy, scenario="busy", preview=True).action == "campaign_a", "others go on"
+    assert decided(shop, "c0004", preview=True).binding_constraint is None
+    told = run(shop, "--scenario", "pause")
+    assert (told.stdout, told.exit_code) == ("", 3)
+    assert "pause: cannot be told: it is paused, because: wrong text" in told.stderr
+    assert (
+        "one of everything, channel:mail, scenario:pause"
+        in command("pause", "scenario:x", "--reason", "y").output
+    )
+    assert command("resume", "--scenario", "pause").exit_code == 0
+    assert len(run(shop, "--scenario", "pause").stdout.splitlines()) == 200, "nobody was used up meanwhile"
+
+
+def find_due(shop: Settings) -> dict[str, list[str]]:
+    with opened(shop) as context:
+        return find(context, context.scenarios).who
 
 
 def test_an_erased_customer_is_not_on_the_list(shop: Settings, monkeypatch: Any) -> None:

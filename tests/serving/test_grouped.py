@@ -54,6 +54,18 @@ def reached(made: Sequence[GroupDecision]) -> list[GroupDecision]:
     return [one for one in made if one.action == "offer"]
 
 
+def test_a_round_again_says_that_nothing_new_was_recorded(
+    shop: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else who runs it twice believes that the chats were decided twice, and sends twice."""
+    grouped.decide_for_groups(shop, None, dry_run=False)
+    assert "recorded: 10 decisions; tell" in capsys.readouterr().out
+    grouped.decide_for_groups(shop, None, dry_run=False)
+    again = capsys.readouterr().out
+    assert "nothing new: all 10 were recorded before; tell" in again
+    assert "recorded: 10" not in again
+
+
 def test_every_group_is_in_the_ledger_and_its_cost_in_the_budget(shop: Settings) -> None:
     """Else a chat is sent what nobody recorded, and the budget is spent twice: on groups and on people."""
     made = grouped.decided(shop)

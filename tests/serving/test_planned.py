@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from logs import write_log
-from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
+from test_decisions import Publish, decided, declare, opened, policy, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT, tiny_rows
 
 from features.errors import DecisionError, ReleaseCorrupt, UsageError
@@ -93,6 +93,50 @@ def test_a_plan_keeps_to_its_limits_and_is_written_for_the_mailing_house(
     assert again.read_bytes() == out.read_bytes()
 
 
+@pytest.mark.parametrize("limit", [("--budget", "0"), ("--capacity", "mail=0")])
+def test_a_limit_of_0_is_none_of_it_also_by_lot_and_online(
+    settings: Settings, publish: Publish, tmp_path: Path, limit: tuple[str, str]
+) -> None:
+    """Else who stops a channel for a week is told of an error, and explores on it."""
+    declare(settings, FREE)
+    policy(settings, explore="0.3")
+    toml = settings.shop / "shop.toml"
+    toml.write_text(toml.read_text("utf-8").replace("mail = true", "mail = true\napp = true"), "utf-8")
+    publish()
+    done = run(settings, "decide", "--all", *limit, "--out", str(tmp_path / "plan.parquet"))
+    assert done.exit_code == 0, done.output
+    chosen = pq.read_table(tmp_path / "plan.parquet")["action"].to_pylist()
+    assert set(chosen) <= {"nothing", "free"}
+    assert "free" in chosen, "what costs nothing, on another channel, is not closed"
+    assert "cost 0.00" in done.output
+    for number in range(20):
+        answer = decided(settings, f"c{number:04}", key=f"{number}")
+        assert answer.channel != "mail"
+        assert rejected(answer)["campaign_b"] == "none_of_it"
+    assert replay(settings, str(answer.decision_id)).verdict == "equal"
+    assert run(settings, "decide", "--all").exit_code == 0
+    assert rejected(decided(settings, "c0050", preview=True))["campaign_b"] is None, "the next plan ends it"
+
+
+FREE = """
+ACTIONS += [replace(ACTIONS[0], name="free", channel="app", send_cost=0.0, incentive=0.0)]
+"""
+
+
+def test_what_the_plan_is_short_of_the_bound_is_explained(settings: Settings, publish: Publish) -> None:
+    """Else .2 % short looks like a worse allocation than the .01 % that is promised of large ones."""
+    publish()
+    budget = 0.5  # for nine customers and a half
+    made = plan(settings, budget, {})
+    short = made.allocation.bound - made.allocation.value
+    assert made.allocation.gap > 1e-4
+    assert 0 < short <= made.most, "no more than what one customer brings"
+    said = run(settings, "decide", "--all", "--budget", str(budget), "--dry-run").output
+    assert "it gives one customer a part of an action, and customers are whole" in said
+    assert f"is {short:,.4g} short of it, no more than that one may bring ({made.most:,.4g} each)" in said
+    assert "customers are whole" not in run(settings, "decide", "--all", "--dry-run").output
+
+
 def test_prices_steer_the_online_decision_from_then_on_and_are_replayed(
     settings: Settings,
     publish: Publish,
@@ -160,6 +204,30 @@ def test_a_ledger_record_names_the_version_of_prices_and_policy_and_going_back_i
     shutil.rmtree(settings.home / "releases" / "prices" / "1")
     gone = replay(settings, str(dear.decision_id))
     assert "prices 1 is not released" in gone.differences[0]
+
+
+def test_the_first_prices_can_be_withdrawn_and_that_undone(settings: Settings, publish: Publish) -> None:
+    """Else a budget typed wrong on the first day steers the shop until another plan is made."""
+    publish()
+    assert run(settings, "rollback", "prices").exit_code == 2, "there are none"
+    first = run(settings, "decide", "--all", "--budget", "0.5")
+    assert "before: no prices. `propensity rollback prices` withdraws them" in first.output
+    dear = decided(settings, "c0001")
+    assert dear.duals
+    dry = run(settings, "rollback", "prices", "--dry-run")
+    assert "would withdraw prices version 1" in dry.output
+    assert decided(settings, "c0002", preview=True).duals == dear.duals
+    gone = run(settings, "rollback", "prices")
+    assert gone.exit_code == 0, gone.output
+    assert (
+        "prices version 1 is withdrawn: there were none before, and version 2 charges nothing" in gone.output
+    )
+    free = decided(settings, "c0003")
+    assert (free.duals, free.used.prices_release) == ({}, "prices@2"), "recorded as any other"
+    assert free.action != "nothing"
+    assert replay(settings, str(free.decision_id)).verdict == "equal"
+    assert "back at version 1" in run(settings, "rollback", "prices").output
+    assert decided(settings, "c0004", preview=True).duals == dear.duals
 
 
 def test_a_policy_that_nobody_released_is_named_by_its_content(settings: Settings, publish: Publish) -> None:

@@ -149,3 +149,30 @@ def test_an_opt_out_told_as_an_outcome_binds_the_next_decision(service: Running)
     refused = {one["reject_reason"] for one in preview["actions"] if one["channel"] == decided["channel"]}
     assert "no_consent" in refused
     assert None not in refused, "nothing of that channel may be chosen"
+
+
+def test_a_complaint_told_as_an_outcome_freezes_marketing_until_its_case_is_closed(service: Running) -> None:
+    """Else: who complains of a message gets the next one, since the sender told it as an outcome."""
+    customers = (f"c{number:04}" for number in range(140, 200))
+    answers = (decide(service, f"complaint-{id}", customer=id).json() for id in customers)
+    decided = next(answer for answer in answers if answer["channel"])
+    outcome = {
+        "source": "sender", "id": "angry-1", "decision_id": decided["decision_id"], "type": "complaint",
+        "at": decided["as_of"],
+    }  # fmt: skip
+    for status in ("accepted", "duplicate"):
+        (told,) = service.client.post("/v1/outcomes", json={"outcomes": [outcome]}).json()["results"]
+        assert (told["status"], told["case_id"]) == (status, "sender:angry-1")
+    may = f"/v1/decisions/{decided['decision_id']}"
+    assert service.client.get(may).json()["reason"] == "open_complaint"
+    preview = decide(service, None, customer=decided["customer_id"], preview=True).json()
+    assert preview["used"]["open_complaint"] is True
+    assert "open_complaint" in {one["reject_reason"] for one in preview["actions"]}
+    assert preview["action"] == "nothing"
+    closed = {
+        "type": "case", "source": "desk", "id": "1", "customer": decided["customer_id"], "kind": "complaint",
+        "case_id": told["case_id"], "change": "closed", "at": decided["as_of"],
+    }  # fmt: skip
+    (became,) = service.client.post("/v1/events", json={"events": [closed]}).json()["results"]
+    assert became["status"] == "accepted"
+    assert service.client.get(may).json()["reason"] in (None, "not_yet")

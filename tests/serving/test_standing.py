@@ -14,10 +14,12 @@ from logs import empty_shop
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
 
 from features import online
+from features.errors import NotDue
 from features.inbox import Inbox
 from features.moments import DAY, iso
 from features.online import Fresh, OnlineRows
 from features.settings import BUNDLED_SHOPS, Settings
+from propensity.falling import Found, find, tell_due
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
 from serving.arrivals import EventAnswer, take
@@ -72,11 +74,11 @@ def tell(settings: Settings, type: str, customer: Any = "c1", minute: int = 0, *
     assert answer.status == "accepted"
 
 
-def decided(settings: Settings, customer: Any = "c1") -> DecisionAnswer:
+def decided(settings: Settings, customer: Any = "c1", **of: Any) -> DecisionAnswer:
     """Decided, recorded, and equal when it is taken again from its record."""
     context = DecisionContext.open(settings)
     with closing(context.ledger):
-        answer = take_decision(context, DecisionRequest(customer), client="tests")
+        answer = take_decision(context, DecisionRequest(customer, **of), client="tests")
     assert answer.decision_id is not None
     again = replay(settings, answer.decision_id)
     assert (again.verdict, again.differences) == ("equal", [])
@@ -164,6 +166,57 @@ def test_a_complaint_binds_while_it_is_open_whether_or_not_the_features_know_of_
     assert rejected(decided(settings))["campaign_a"] == ("open_complaint" if counted else None)
     overlay(settings, {}, **({"open_complaints": 0} if counted else {}))
     assert rejected(decided(settings))["campaign_a"] is None
+
+
+OWED = """
+from serving.retail import ACTIONS as RETAIL, SCENARIOS as EXAMPLES
+ACTIONS += [a for a in RETAIL if a.name == "answer_complaint"]
+SCENARIOS = [s for s in EXAMPLES if s.name == "complaint"]
+"""
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_first_complaint_is_due_at_once_whether_or_not_the_features_know_of_cases(
+    settings: Settings, counted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the shop that never had a complaint in its log leaves the first one unanswered until a build."""
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(OWED)
+    toml = settings.shop / "shop.toml"
+    toml.write_text(
+        toml.read_text("utf-8").replace("mail = true", "mail = true\nservice_desk = true"), "utf-8"
+    )
+    if not counted:
+        publish(settings, NAMES[:-1], log="without cases")
+    none = find_due(settings)
+    why = none.absent.get("complaint", "")
+    assert none.who == ({"complaint": []} if counted else {})
+    assert why == (
+        "" if counted else "the published features lack open_complaints, nor did a complaint come in"
+    )
+    with pytest.raises(NotDue, match="`propensity due` tells" if counted else "lack open_complaints"):
+        decided(settings, scenario="complaint")
+    tell(settings, "case", minute=1, case_id="k1", kind="complaint", change="opened")
+    assert find_due(settings).who == {"complaint": ["c1"]}
+    answer = decided(settings, scenario="complaint")
+    assert (answer.action, answer.route) == ("answer_complaint", "automatic")
+    overlay(settings, {}, **({"open_complaints": 1} if counted else {}))
+    assert find_due(settings).who == {"complaint": ["c1"]}
+    assert decided(settings, scenario="complaint").action == "answer_complaint"
+    tell_due(settings, [], False, None, dry_run=True)
+    alone = "of those alone who complained since" in capsys.readouterr().err
+    assert alone != counted, "what events alone tell of is said"
+    tell(settings, "case", minute=2, case_id="k1", kind="complaint", change="closed")
+    overlay(settings, {}, **({"open_complaints": 0} if counted else {}))
+    assert find_due(settings).who.get("complaint", []) == []
+    with pytest.raises(NotDue):
+        decided(settings, scenario="complaint")
+
+
+def find_due(settings: Settings) -> Found:
+    context = DecisionContext.open(settings)
+    with closing(context.ledger):
+        return find(context, context.scenarios)
 
 
 def test_a_question_or_a_return_is_no_complaint(settings: Settings) -> None:

@@ -14,10 +14,13 @@ from training.uplift_checks import (
     _no_lottery,
     _weights,
     before_decision,
-    estimated,
+    checks,
+    foretold,
     overlap,
+    post_treatment,
     sample_ratio,
 )
+from training.uplift_overlap import estimated, told_apart
 
 
 def test_a_sound_trial_passes() -> None:
@@ -25,8 +28,18 @@ def test_a_sound_trial_passes() -> None:
     wrong = 0
     for seed in range(40):
         trial, _ = trial_by_hand("varies", rows=1_000, seed=seed)
-        wrong += sum(check(trial).holds is not True for check in (sample_ratio, before_decision, overlap))
+        wrong += sum(check.holds is not True for check in checks(trial))
     assert wrong <= 1
+
+
+def test_a_pass_is_no_proof_and_says_so() -> None:
+    """Else: `holds` is read as `these columns were known before`, which no figure can show."""
+    trial, _ = trial_by_hand("varies", rows=1_500)
+    found = before_decision(trial)
+    assert found.holds is True
+    assert found.words.en.startswith("no sign of any from after the decision: ")
+    assert "(AUC 0." in found.words.en
+    assert found.words.zh.startswith("未见")
 
 
 def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
@@ -115,14 +128,97 @@ def test_a_column_from_after_the_decision_is_named() -> None:
     assert not any(name in found.words.en for name in trial.names)
 
 
+def test_columns_of_the_same_mean_are_told_by_their_spread_and_by_what_they_say_together() -> None:
+    """Else: `days since the last visit`, written after the mail, is learnt from as its mean did not move."""
+    trial, _ = trial_by_hand("none", rows=4_000)
+    random = np.random.default_rng(3)
+    mailed = trial.arm == 1
+    wide = (random.normal(size=4_000) * np.where(mailed, 1.5, 1.0)).astype(np.float32)
+    found = before_decision(
+        replace(trial, names=(*trial.names, "wide"), matrix=np.column_stack([trial.matrix, wide]))
+    )
+    assert found.holds is False
+    assert "wide (p = " in found.words.en
+    assert not any(name in found.words.en for name in trial.names)
+    one = random.normal(size=4_000)
+    other = np.where(mailed, 1, -1) * one + random.normal(size=4_000)
+    pair = np.column_stack([one, other / other.std()]).astype(np.float32)
+    together = replace(trial, names=("one", "other"), matrix=pair)
+    assert list(post_treatment(together)) == []
+    found = before_decision(together)
+    assert found.holds is False
+    assert found.words.en.startswith("together they tell mail from nothing")
+    assert told_apart(together).auc.low > 0.6
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_column_that_is_the_outcome_by_another_name_is_suspicious(shares: bool) -> None:
+    """Else: the till's total of that week, joined to the table by mistake, explains every sale."""
+    trial, _ = trial_by_hand("none", rows=2_000)
+    random = np.random.default_rng(4)
+    y = trial.outcomes["profit"]
+    y = (y > 6).astype(np.float64) if shares else y
+    total = (y * 1.2 + 0.1 * random.random(2_000)).astype(np.float32)
+    trial = replace(trial, outcomes={"profit": y})
+    assert foretold(trial).holds is True
+    found = foretold(replace(trial, names=(*trial.names, "total"),
+                             matrix=np.column_stack([trial.matrix, total])))  # fmt: skip
+    assert found.holds is False
+    assert "total → profit (" in found.words.en
+    assert "suspicious" in found.words.en
+    assert not any(name in found.words.en for name in trial.names)
+
+
+@pytest.mark.parametrize("arms", [2, 3])
+@pytest.mark.parametrize("known", [True, False])
+def test_an_arm_that_some_could_never_have_is_named_whatever_its_own_propensities(
+    arms: int, known: bool
+) -> None:
+    """Else: those who got it, with a chance of .3 or more, are said to stand for those who never could."""
+    trial, _ = trial_by_hand("none", rows=4_000)
+    random = np.random.default_rng(5)
+    can = np.nan_to_num(trial.matrix[:, 1]) > 0
+    chances = np.column_stack([np.full(4_000, 0.5), np.where(can, 0.3, 0.5), np.where(can, 0.2, 0.0)])
+    if arms == 2:
+        chances = np.column_stack([np.where(can, 0.5, 1.0), np.where(can, 0.5, 0.0)])
+    arm = (random.random(4_000)[:, None] > chances.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    given = chances[np.arange(4_000), arm] if known else (np.bincount(arm) / 4_000)[arm]
+    last = ("nothing", "coupon") if arms == 2 else ("nothing", "mail", "coupon")
+    found = overlap(replace(trial, arms=last, arm=arm, given=given))
+    assert found.holds is False
+    assert found.arms == (arms - 1,)
+    assert "of customers could never have had coupon" in found.words.en
+    share = int(found.words.en.split("too little: ")[1].split("%")[0])
+    assert 35 < share < 60
+    said = replace(trial, arms=last, arm=arm, given=chances[np.arange(4_000), arm], possible=chances > 0)
+    assert overlap(said).holds is True, "who is said not to be able to have it is not compared"
+
+
+def test_estimated_propensities_of_every_arm_are_looked_at() -> None:
+    """Else: of an arm that half could not have, the smallest propensity of those who got it is shown."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(4_000, 3)).astype(np.float32)
+    arm = ((x[:, 0] > 0) & (random.random(4_000) < 0.5)).astype(np.int64)
+    chances, reached = estimated(x, arm, 2, seed=1)
+    assert reached < 0.7
+    trial, _ = trial_by_hand("none", rows=4_000)
+    found = overlap(replace(
+        trial, matrix=x, names=("a", "b", "c"), arms=("nothing", "coupon"), arm=arm, evidence="prior",
+        given=chances[np.arange(4_000), arm], chances=chances,
+    ))  # fmt: skip
+    assert found.arms == (1,)
+    assert "of customers could hardly have had coupon" in found.words.en
+    assert "coupon 0.010" in found.words.en
+
+
 def test_estimated_propensities_come_near_the_true_and_no_overlap_is_seen() -> None:
     """Else: an adjustment extrapolates to customers who never could have had the arm."""
     random = np.random.default_rng(1)
     x = random.normal(size=(6_000, 3)).astype(np.float32)
     chance = 1 / (1 + np.exp(-x[:, 0]))
     arm = (random.random(6_000) < chance).astype(np.int64)
-    given, reached = estimated(x, arm, 2, seed=1)
-    assert np.abs(given - np.where(arm == 1, chance, 1 - chance)).mean() < 0.03
+    chances, reached = estimated(x, arm, 2, seed=1)
+    assert np.abs(chances[:, 1] - chance).mean() < 0.03
     assert reached > 0.9
     assert estimated(x, (x[:, 0] > 0).astype(np.int64), 2, seed=1)[1] < 0.5
 
