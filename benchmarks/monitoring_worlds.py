@@ -112,11 +112,14 @@ class _Watched:
         """All checks on all days: episodes of alerts, and of tasks (`name this event`)."""
         calendar = occasions.of_log(self.log, without)
         panel = self.panel(self.profiles, calendar)
-        end = evidence.of_shop(self.log, self.shop, self.log.complete_until, calendar, days=365 * YEARS)
+        end = evidence.of_shop(
+            self.settings, self.log, self.shop, self.log.complete_until, calendar, days=365 * YEARS
+        )
         alerts, tasks, by = list[int](), list[int](), dict[str, int]()
         for place in range(LEARNED, len(panel.native)):
             day = self.first + place
-            shop = ShopEvidence(end.moment, end.received.until(day - end.received.first - 1), calendar)
+            past = day - end.received.first - 1
+            shop = ShopEvidence(end.moment, end.received.until(past), end.indicators.until(past), {})
             seen = Evidence(
                 card=self.store.model.card,
                 moment=end.moment,
@@ -129,10 +132,13 @@ class _Watched:
                 faulty=evidence.faulty(shop),
             )
             for check in CHECKS:
-                reading = check.measure(shop if check.of == "shop" else seen)
-                if check.status(reading.value) != "ok":
-                    (tasks if reading.topic == "event" else alerts).append(day)
-                    by[check.name] = by.get(check.name, 0) + 1
+                asked: list[Any] = [seen] if check.of == "release" else [shop]
+                if check.of == "indicator":
+                    asked = [(shop, column) for column in range(len(shop.indicators.subjects))]
+                for reading in map(check.measure, asked):
+                    if check.status(reading.value) != "ok":
+                        (tasks if reading.topic == "event" else alerts).append(day)
+                        by[check.name] = by.get(check.name, 0) + 1
         return {"alerts": _episodes(alerts), "tasks": _episodes(tasks), "by": by}
 
     def _drift(self, day: int) -> drift.Drift:

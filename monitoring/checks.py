@@ -13,6 +13,7 @@ import numpy as np
 
 from features.errors import UsageError
 from features.words import Words
+from monitoring import indicators
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Contributor, Owner, Status
 from monitoring.panels import MEMBERS, Panel, Shift
@@ -43,8 +44,8 @@ class Reading:
 class Check:
     """One question. `warning` and `page`: the values from which on it says so.
 
-    of: asked of every release, or of the shop. drift: asks how things change, and is not asked while the
-    published features are stale.
+    of: asked of every release, of the shop, or of each business indicator. drift: asks how things change,
+    and is not asked while the published features are stale.
     """
 
     name: str
@@ -52,10 +53,10 @@ class Check:
     warning: float
     page: float
     reason: str  # why these two values
-    measure: Callable[[Any], Reading]  # of an Evidence, or a ShopEvidence
+    measure: Callable[[Any], Reading]  # of an Evidence; a ShopEvidence; that and an indicator's place
     advice: Words = Words("Look at the report.", "请查看报告。")
     owner: Owner = "models"
-    of: Literal["release", "shop"] = "release"
+    of: Literal["release", "shop", "indicator"] = "release"
     drift: bool = True
 
     def __post_init__(self) -> None:
@@ -277,6 +278,23 @@ def _event(evidence: ShopEvidence) -> Reading:
     )
 
 
+def _indicator(asked: tuple[ShopEvidence, int]) -> Reading:
+    """How far an indicator is on the side that nobody wants."""
+    evidence, column = asked
+    panel = evidence.indicators
+    shift = panel.shift(column)
+    name = panel.subjects[column].name.partition(":")[0]
+    worse = shift.excess if indicators.named(name).bad == "up" else -shift.excess
+    if not np.isfinite(worse):
+        return Reading(value=float("nan"), words=not_yet(panel))
+    return Reading(
+        value=max(0.0, worse),
+        words=shift.words,
+        since=shift.since if worse >= 1 else None,
+        topic=f"indicator {name}",
+    )
+
+
 _LEARNED = (
     "a column's limit is learned from its own past, half above the second most unusual four weeks of a year; "
 )
@@ -338,6 +356,22 @@ CHECKS: tuple[Check, ...] = (
         ),
         owner="operations",
         of="shop",
+    ),
+    Check(
+        name="indicators",
+        words=Words("Business indicators of the day", "每日经营指标"),
+        warning=1,
+        page=NEVER,
+        reason=_LEARNED + "only the side that nobody wants counts; what to do about it is the shop's to say",
+        measure=_indicator,
+        advice=Words(
+            "See on the morning page who and where; if the data are sound, it is the business: "
+            "`propensity today`.",
+            "在晨报中查看涉及的客户与渠道；若数据无误，则为业务变化：`propensity today`。",
+        ),
+        owner="operations",
+        of="indicator",
+        drift=False,
     ),
     Check(
         name="population",

@@ -14,7 +14,8 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import Shop
-from monitoring import drift, joint, panels, received
+from features.words import Words
+from monitoring import drift, indicators, joint, panels, received
 from monitoring.occasions import Occasions
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
@@ -60,19 +61,29 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ShopEvidence:
-    """What the checks judge of the shop: what its tables received, the last row on the last whole day."""
+    """What the checks judge of the shop: its tables and indicators; the last row is the last whole day."""
 
     moment: datetime
     received: Panel
-    occasions: Occasions
+    indicators: Panel
+    absent: Mapping[str, Words]  # indicators that cannot be told, and why
 
 
-def of_shop(log: Log, shop: Shop, moment: datetime, occasions: Occasions, days: int = DAYS) -> ShopEvidence:
-    """What the tables received on the days that are over at the moment."""
+def of_shop(
+    settings: Settings, log: Log, shop: Shop, moment: datetime, occasions: Occasions, days: int = DAYS
+) -> ShopEvidence:
+    """What the tables received, and the indicators, on the days that are over at the moment."""
     last = (moment.astimezone(shop.zone).date() - date(1970, 1, 1)).days - 1
     first = max(day_of(log.starts_at), last - days)
     tables = received.daily(log, shop, first, last)
-    return ShopEvidence(moment, panels.of_received(tables, occasions), occasions)
+    epoch = date(1970, 1, 1)
+    told, absent = indicators.told(settings, log, epoch + first * DAY, epoch + last * DAY)
+    return ShopEvidence(
+        moment,
+        panels.of_received(tables, occasions),
+        panels.of_indicators(told, first, last, occasions),
+        absent,
+    )
 
 
 def faulty(shop: ShopEvidence) -> dict[str, Shift]:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from features.definitions import Feature
 from features.moments import DAY
 from features.words import Words
 from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge
 from monitoring.histograms import Histograms
+from monitoring.indicators import named
 from monitoring.occasions import Occasions
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import Received, angle, share
+from monitoring.received import Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -175,6 +177,40 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     return Panel(received.first, subjects, native, judged)
 
 
+def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) -> Panel:
+    """The business indicators, as `indicators.daily` gives them, of the days from first to last."""
+    days = last - first + 1
+    figures: list[Figure] = []
+    subjects: list[Subject] = []
+    keys = sorted({*zip(table["name"].to_pylist(), table["segment"].to_pylist(), strict=True)})
+    values, native = np.full((2, days, len(keys)), np.nan)
+    rows = np.zeros((days, len(keys)), np.int64)
+    names, segments = (table[column].to_numpy(zero_copy_only=False) for column in ("name", "segment"))
+    day = table["day"].cast(pa.int32()).to_numpy() - first
+    for column, (name, segment) in enumerate(keys):
+        own = (names == name) & (segments == segment) & (day >= 0) & (day < days)
+        native[day[own], column] = table["value"].to_numpy()[own]
+        rows[day[own], column] = table["n"].to_numpy()[own]
+        indicator = named(name)
+        kind = _SCALES[indicator.unit]
+        figures.append(Figure(name, kind))
+        key = f"{name}:{segment}" if segment else name
+        said = Words(*(f"{text} ({segment})" if segment else text for text in indicator.words))
+        subjects.append(Subject(key, "share" if kind == "share" else "count", said))
+        own_native = native[:, column]
+        values[:, column] = angle(own_native) if kind == "share" else np.log1p(np.maximum(own_native, 0))
+    seen = Received(first, tuple(figures), values, rows)
+    judged = judge(values, first, seen.least(), occasions, np.zeros(len(keys), np.int64))
+    return Panel(first, tuple(subjects), native, judged)
+
+
+# How an indicator's changes compare: as a share's angle, or as logarithms of what is counted.
+_SCALES: dict[str, Kind] = {
+    "share": "share", "orders": "rows", "customers": "rows", "cases": "rows", "money": "size",
+    "points": "size",
+}  # fmt: skip
+
+
 def positions(reference: Histograms, counts: Int64) -> tuple[Float64, Float64]:
     """Where the rows of histograms lie in a reference: level and spread, [days, columns] each.
 
@@ -248,6 +284,7 @@ _SAID: dict[str, Words] = {
     "new": Words(
         "{name}: {now} outside what training saw, {was} before", "{name}：{now}超出训练范围，此前{was}"
     ),
+    "count": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
     "rows": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
     "share": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
 }

@@ -78,7 +78,7 @@ class Received:
     first: int  # the first day, whole days since 1970, of the shop's zone
     figures: tuple[Figure, ...]
     values: Float64
-    rows: Int64  # [days, figures]: of the table on that day
+    rows: Int64  # [days, figures]: that the figure is of
 
     def least(self) -> Float64:
         """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
@@ -108,14 +108,15 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     if not found:
         return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
     figures, values, rows = zip(*found, strict=True)
-    return Received(first, figures, _carried(np.column_stack(values)), np.column_stack(rows))
+    return Received(first, figures, *_carried(np.column_stack(values), np.column_stack(rows)))
 
 
-def _carried(values: Float64) -> Float64:
-    """The last known value on days that say nothing: a table that comes once a week is judged, too."""
-    last = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
-    last = np.maximum.accumulate(last, axis=0)
-    return np.where(last >= 0, values[np.maximum(last, 0), np.arange(values.shape[1])], np.nan)
+def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64]:
+    """The last day that says something, on those that do not: a weekly table is judged, too."""
+    day = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
+    last = np.maximum(np.maximum.accumulate(day, axis=0), 0)
+    figures = np.arange(values.shape[1])
+    return values[last, figures], rows[last, figures]
 
 
 def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first: int, last: int) -> None:
@@ -141,27 +142,33 @@ def _figures(
     plain = {n: c for n, c in columns.items() if n not in ("at", "known_at") and c.type != "map"}
     own = [n for n in plain if n not in TABLES[table].key or TABLES[table].key == ("customer_id",)]
     asked: dict[Figure, str] = {}
+    counted: dict[str, str] = {}  # column -> how many rows its size is of
     for name, column in plain.items():
         if not column.required:
             asked[Figure(table, "empty", name)] = f'avg(("{name}" IS NULL)::INT)'
         if column.type in ("money", "integer", "real") and name != "line":
             asked[Figure(table, "size", name)] = f'avg(ln(1 + abs("{name}"))) FILTER ("{name}" <> 0)'
+            counted[name] = f'count(*) FILTER ("{name}" <> 0)'
             asked[Figure(table, "sign", name)] = f'avg(("{name}" <= 0)::INT)'
     if "precision" not in there or not _day_only(db):
         asked[Figure(table, "night")] = "avg((hour < 6)::INT)"
     if own and len(own) < len(plain):
         same = ", ".join(f'"{name}"' for name in (*own, "at"))
         asked[Figure(table, "repeated")] = f"1 - count(DISTINCT hash({same})) / count(*)"
-    expressions = ", ".join(["count(*)", *asked.values()])
-    rows = np.zeros(days, np.int64)
+    expressions = ", ".join(["count(*)", *counted.values(), *asked.values()])
+    counts = np.zeros((days, 1 + len(counted)), np.int64)
     values = np.full((days, len(asked)), np.nan)
-    for day, count, *told in db.execute(f"SELECT day, {expressions} FROM received GROUP BY day").fetchall():
-        rows[day] = count
-        values[day] = [np.nan if value is None else float(value) for value in told]
+    for day, *told in db.execute(f"SELECT day, {expressions} FROM received GROUP BY day").fetchall():
+        counts[day] = told[: 1 + len(counted)]
+        values[day] = [np.nan if value is None else float(value) for value in told[1 + len(counted) :]]
+    rows = counts[:, 0]
+    sizes = dict(zip(counted, counts.T[1:], strict=True))
     yield Figure(table, "rows"), np.log1p(rows), rows
     for place, figure in enumerate(asked):
-        shown = values[:, place] if figure.kind == "size" else angle(values[:, place])
-        yield figure, shown, rows
+        if figure.kind == "size":
+            yield figure, values[:, place], sizes[figure.column]
+        else:
+            yield figure, angle(values[:, place]), rows
     for name, column in plain.items():
         if column.type == "text" and not name.endswith("_id") and name not in ("ref", "coupon"):
             yield from _kinds(db, table, name, rows)

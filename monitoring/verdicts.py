@@ -43,7 +43,8 @@ Progress = Callable[[str, int, int], None]
 class Verdict:
     """What `run` found. words: one line. page: our page; closer: Evidently's, or why it is not there."""
 
-    moment: datetime
+    moment: datetime  # of what is published
+    at: datetime  # of the run
     status: Status
     words: Words
     findings: tuple[Finding, ...]
@@ -96,8 +97,11 @@ def run(
         except FeatureMismatch as error:
             findings.append(_unreadable(store.model.card.name, error))
     profiles.update(settings, readable, build, days, progress)
-    of_shop = evidence.of_shop(log, shop, moment, calendar)
+    of_shop = evidence.of_shop(settings, log, shop, moment, calendar)
     findings += [_finding(SHOP, c, c.measure(of_shop)) for c in checks.values() if c.of == "shop"]
+    for check in (check for check in checks.values() if check.of == "indicator"):
+        each = enumerate(of_shop.indicators.subjects)
+        findings += [_finding(s.name, check, check.measure((of_shop, place))) for place, s in each]
     at_fault = evidence.faulty(of_shop)
     seen: list[Evidence] = []
     for number, store in enumerate(readable):
@@ -109,6 +113,7 @@ def run(
     status = worst(findings)
     verdict = Verdict(
         moment,
+        settings.now(),
         status,
         _line(status, moment, findings, seen),
         tuple(findings),
@@ -231,6 +236,7 @@ def _line(status: Status, moment: datetime, findings: list[Finding], seen: list[
 def _plain(verdict: Verdict) -> Mapping[str, Any]:
     return {
         "moment": iso(verdict.moment),
+        "at": iso(verdict.at),
         "status": verdict.status,
         "exit_code": verdict.exit_code,
         "words": verdict.words._asdict(),

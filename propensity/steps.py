@@ -313,14 +313,6 @@ def promote_target(
     return "\n".join(lines)
 
 
-def monitor_once(settings: Settings, page: bool, dry_run: bool, progress: Progress = None) -> tuple[int, str]:
-    """(exit code, what to read)."""
-    from monitoring import run
-
-    verdict = run(settings, html=page, progress=progress, keep=not dry_run)
-    return verdict.exit_code, str(verdict)
-
-
 def decide_for(
     settings: Settings,
     customer: str,

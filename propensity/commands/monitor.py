@@ -39,21 +39,73 @@ def monitor_dashboard(lang: str) -> None:
 @monitor.command("run")
 @AS_OF
 @click.option(
-    "--page/--no-page", default=True, show_default=True, help="Write Evidently's page beside the verdict."
+    "--page/--no-page", default=True, show_default=True, help="Write the report beside the verdict."
 )
 @DRY_RUN
 def monitor_run(as_of: datetime | None, page: bool, dry_run: bool) -> None:
-    """Compare the published snapshot with what the models were trained on: a verdict in one line, and a page.
+    """Judge what is published and what the log received, write the report, and tell whom it concerns.
+
+    Figures are compared with their own past and the shop's calendar. The first run counts up to two years of
+    days (`monitor backfill` does that alone). With --dry-run nothing is written or told, and those days are
+    counted all the same.
 
     Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
     """
-    from propensity.steps import monitor_once
     from propensity.tables import progress_bar
+    from propensity.watched import run_once
 
     with progress_bar("Monitoring") as progress:
-        code, text = monitor_once(settings_of(as_of), page, dry_run, progress)
+        code, text = run_once(settings_of(as_of), page, dry_run, progress)
     click.echo(text)
     sys.exit(code)
+
+
+@monitor.command("report")
+@AS_OF
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="At first.")
+def monitor_report(as_of: datetime | None, lang: str) -> None:
+    """Write the report of what is published anew, and tell nobody."""
+    from propensity.tables import progress_bar
+    from propensity.watched import write_report
+
+    with progress_bar("Monitoring") as progress:
+        text = write_report(settings_of(as_of), lang, progress)
+    click.echo(text)
+
+
+@monitor.command("backfill")
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=730, show_default=True, help="How many before today."
+)
+@AS_OF
+@DRY_RUN
+def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
+    """Count the days that baselines are learned from, from the log as it was known on each.
+
+    A day is counted once; what was interrupted goes on where it stopped.
+    """
+    from propensity.tables import progress_bar
+    from propensity.watched import backfill
+
+    with progress_bar("Monitoring") as progress:
+        text = backfill(settings_of(as_of), days, dry_run, progress)
+    click.echo(text)
+
+
+@monitor.command("explain")
+@click.argument("subject", metavar="RELEASE|log|INDICATOR")
+@click.argument("name", metavar="[FEATURE|FIGURE]", required=False)
+@click.option("--days", type=click.IntRange(1, 365), default=14, show_default=True, help="How many to show.")
+@LANGUAGE
+@AS_OF
+def monitor_explain(subject: str, name: str | None, days: int, language: str, as_of: datetime | None) -> None:
+    """Show what every check says of a subject, and the figures that are furthest from what was expected.
+
+    With a feature, or a figure of a table such as orders.amount: its last days, each beside what was expected.
+    """
+    from propensity.watched import explain
+
+    explain(settings_of(as_of), subject, name, days, language)
 
 
 @monitor.command("alerts")
