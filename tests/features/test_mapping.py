@@ -68,6 +68,14 @@ def test_ids_stay_as_given_and_a_bom_and_quoted_newlines_do_no_harm(tmp_path: Pa
     }
 
 
+def test_a_product_of_a_million_and_more_is_an_amount(tmp_path: Path) -> None:
+    """Else: a shop that counts in rupiah, won or dong, or one price in the wrong unit, stops the ingestion."""
+    text = "no,who,when,what,n,price\n1,a,2024-01-01,tv,-3,1783646.5\n2,b,2024-01-01,car,2,900000000.25\n"
+    log = bring_in(write_shop(tmp_path, LINES.format(more=""), {"lines.csv": text}))
+    amounts = {row["customer_id"]: row["amount"] for row in log.rows("order_lines")}
+    assert amounts == {"a": Decimal("-5350939.50"), "b": Decimal("1800000000.50")}
+
+
 @pytest.mark.parametrize("encoding", ["gb18030", "latin-1", "utf-16", "utf-8"])
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst", ".zip"])
 def test_encodings_separators_and_packed_files(tmp_path: Path, encoding: str, packed: str) -> None:
