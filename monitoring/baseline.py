@@ -56,17 +56,25 @@ class Judged:
         return np.nan_to_num(np.abs(self.excess)) >= 1
 
 
-def judge(values: Float64, first: int, least: Float64, occasions: Occasions, since: Int64) -> Judged:
+def judge(
+    values: Float64,
+    first: int,
+    least: Float64,
+    occasions: Occasions,
+    since: Int64,
+    later: Sequence[int] = LATER,
+) -> Judged:
     """Judge every day by what was known before it.
 
     values: float64 [days, figures], a row every day from `first` (whole days since 1970) on, nan where there
     is none; on a scale on which changes are comparable (logarithms of counts, shares, standard deviations).
     least: [figures] or [days, figures], changes below which nobody cares. since: [figures], the place of the
     day from which a figure means what it will (its window is full); it is judged from YOUNGEST days later on.
+    later: days after an occasion on which it leaves the figures' windows; () of what is of one day only.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
-    calendar = _calendar(days, first, occasions)
+    calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
@@ -153,14 +161,14 @@ class _Calendar:
     undone: Mapping[int, Sequence[int]]
 
 
-def _calendar(days: int, first: int, occasions: Occasions) -> _Calendar:
+def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int]) -> _Calendar:
     around, unknown = np.zeros((2, days), bool)
     earlier: dict[int, list[int]] = {}
     undone: dict[int, list[int]] = {}
     for times in occasions.values():
         for number, time in enumerate(times):
             start, length = time.first - first, time.last - time.first + 1
-            later = (day for window in LATER for day in range(window - 1, window + length + BACK))
+            later = (day for window in windows for day in range(window - 1, window + length + BACK))
             before = [other.first - first for other in times[:number]][-2:]
             for offset in (*range(-BEFORE, length + BACK), *later):
                 place = start + offset

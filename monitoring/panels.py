@@ -173,7 +173,7 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         back = np.expm1 if figure.kind in ("rows", "size") else share
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
-    judged = judge(received.values, received.first, received.least(), occasions, since)
+    judged = judge(received.values, received.first, received.least(), occasions, since, later=())
     return Panel(received.first, subjects, native, judged)
 
 
