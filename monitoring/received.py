@@ -5,7 +5,7 @@ that arrived late changes no day afterwards, and a day counts the same whenever 
 on a scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -100,13 +100,15 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     """The figures of every table of events, of the days from first to last (whole days since 1970)."""
     days = last - first + 1
     found: list[tuple[Figure, Float64, Int64]] = []
-    with connect() as db:
-        for name in sorted(log.tables):
-            if name in TABLES and "at" in TABLES[name].columns and name not in ("calendar", "identities"):
-                _view(db, log, shop, name, first, last)
-                found += _figures(db, log, name, days)
-    if not found:
+    of_events = [n for n in sorted(log.tables) if n in TABLES and "at" in TABLES[n].columns]
+    names = [name for name in of_events if name not in ("calendar", "identities")]
+    if not names:
         return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
+    with connect() as db:
+        _seen(db, log, shop, names, first)
+        for name in names:
+            _view(db, log, shop, name, first, last)
+            found += _figures(db, log, name, days)
     figures, values, rows = zip(*found, strict=True)
     return Received(first, figures, *_carried(np.column_stack(values), np.column_stack(rows)))
 
@@ -119,19 +121,33 @@ def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64]:
     return values[last, figures], rows[last, figures]
 
 
+def _seen(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, tables: Sequence[str], first: int) -> None:
+    """`seen`: of every customer, the day by which some row of any table told of her."""
+    rows = " UNION ALL ".join(_dated(log, shop, table, first, "customer_id") for table in tables)
+    db.execute(
+        f"""CREATE TEMP TABLE seen AS
+        SELECT customer_id, min(greatest(day, told)) AS since FROM ({rows}) GROUP BY customer_id"""
+    )
+
+
 def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first: int, last: int) -> None:
     """`received`: the rows of the days, with `day` (from 0) and `hour`, as known by the end of their day."""
-    files = ", ".join(literal(str(path)) for path in log.paths(table))
-    zone = literal(shop.zone.key)
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE received AS
-        SELECT *, hour("at" AT TIME ZONE {zone}) AS hour
-        FROM (SELECT *,
-                ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
-                (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
-              FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false))
+        SELECT *, hour("at" AT TIME ZONE {literal(shop.zone.key)}) AS hour
+        FROM ({_dated(log, shop, table, first, "*")})
         WHERE day BETWEEN 0 AND {last - first} AND told <= day"""
     )
+
+
+def _dated(log: Log, shop: Shop, table: str, first: int, columns: str) -> str:
+    """SQL of a table's rows with the days, from `first`, on which they happened and were told."""
+    files = ", ".join(literal(str(path)) for path in log.paths(table))
+    zone = literal(shop.zone.key)
+    return f"""SELECT {columns},
+          ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
+          (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
+        FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false)"""
 
 
 def _figures(
@@ -200,12 +216,11 @@ def _kinds(
 
 
 def _strangers(db: duckdb.DuckDBPyConnection, table: str, rows: Int64) -> tuple[Figure, Float64, Int64]:
-    """The share of customers of a day who were in no row of the table before."""
+    """The share of a day's customers of whom no table told before: not whom a new campaign reaches first."""
     share = np.full(len(rows), np.nan)
     told = db.execute(
-        """SELECT day, avg((day = since)::INT) FROM
-        (SELECT DISTINCT day, customer_id, min(day) OVER (PARTITION BY customer_id) AS since FROM received)
-        GROUP BY day"""
+        """SELECT day, avg((since = day)::INT)
+        FROM (SELECT DISTINCT day, customer_id FROM received) JOIN seen USING (customer_id) GROUP BY day"""
     )
     for day, value in told.fetchall():
         share[day] = value
