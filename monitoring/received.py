@@ -19,7 +19,7 @@ from features.shop import Shop
 from features.sources.raw import literal
 from features.tables import OURS, TABLES, Column
 from features.words import Words
-from monitoring.baseline import Float64, Int64
+from monitoring.baseline import Bool, Float64, Int64
 
 Kind = Literal["rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
@@ -73,12 +73,16 @@ _SAID: dict[Kind, Words] = {
 
 @dataclass(frozen=True)
 class Received:
-    """values: float64 [days, figures], on each kind's scale, nan before the first that says something."""
+    """values: float64 [days, figures], on each kind's scale, nan before the first that says something.
+
+    On a day that says nothing it is the last value that did, and not `fresh`: a weekly table is judged, too.
+    """
 
     first: int  # the first day, whole days since 1970, of the shop's zone
     figures: tuple[Figure, ...]
     values: Float64
     rows: Int64  # [days, figures]: that the figure is of
+    fresh: Bool  # [days, figures]
 
     def least(self) -> Float64:
         """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
@@ -103,7 +107,7 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     of_events = [n for n in sorted(log.tables) if n in TABLES and "at" in TABLES[n].columns]
     names = [name for name in of_events if name not in ("calendar", "identities")]
     if not names:
-        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
+        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64), np.empty((days, 0), bool))
     with connect() as db:
         _seen(db, log, shop, names, first)
         for name in names:
@@ -113,12 +117,13 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     return Received(first, figures, *_carried(np.column_stack(values), np.column_stack(rows)))
 
 
-def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64]:
-    """The last day that says something, on those that do not: a weekly table is judged, too."""
-    day = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
+def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64, Bool]:
+    """The last day that says something, on those that do not; and which do."""
+    fresh = np.isfinite(values)
+    day = np.where(fresh, np.arange(len(values))[:, None], -1)
     last = np.maximum(np.maximum.accumulate(day, axis=0), 0)
     figures = np.arange(values.shape[1])
-    return values[last, figures], rows[last, figures]
+    return values[last, figures], rows[last, figures], fresh
 
 
 def _seen(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, tables: Sequence[str], first: int) -> None:
