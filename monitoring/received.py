@@ -146,12 +146,15 @@ def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first
 
 
 def _dated(log: Log, shop: Shop, table: str, first: int, columns: str) -> str:
-    """SQL of a table's rows with the days, from `first`, on which they happened and were told."""
+    """SQL of a table's rows with the days, from `first`, on which they happened and were told.
+
+    What is known at midnight is of the day that is over: so is all that a till tells of whole days.
+    """
     files = ", ".join(literal(str(path)) for path in log.paths(table))
     zone = literal(shop.zone.key)
     return f"""SELECT {columns},
           ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
-          (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
+          ((known_at - INTERVAL 1 MICROSECOND) AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
         FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false)"""
 
 
