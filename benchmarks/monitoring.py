@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import monitoring_worlds
+from benchmarks import monitoring_cost, monitoring_retail, monitoring_worlds
 from benchmarks.measure import kept, stated
 
 WORLDS = 10
@@ -19,7 +19,7 @@ RECIPE = 1  # raise whenever checks would judge the same days otherwise
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """The worlds first."""
+    """The worlds first; then the real year, and the cost."""
     worlds = int(os.environ.get("PROPENSITY_WORLDS", WORLDS))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(os.environ.get("PROPENSITY_BENCH_CACHE", folder)) / f"monitoring-{RECIPE}.jsonl"
@@ -39,3 +39,5 @@ def figures() -> Iterator[dict[str, Any]]:
     yield a_quarter("tasks_without", "tasks to name an event, two missing from the calendar", None)
     found = sum(row["found"] for row in rows) / sum(row["planted"] for row in rows)
     yield stated("shifts of .25 sd in three features found within 7 days", found, "of all", None, found, 0.9)
+    yield from monitoring_retail.figures()
+    yield from monitoring_cost.figures()
