@@ -37,6 +37,47 @@ METRICS = {
     ),
     "calibration_intercept": Words("Intercept of that slope; 0 is right", "校准截距：0为准确"),
 }
+# Of models of no target.
+VALUES = {
+    "poisson_deviance": Words(
+        "Poisson deviance: how far the expected numbers of orders miss; lower is better",
+        "泊松偏差：预期订单数的误差，越低越好",
+    ),
+    "mean_absolute_error": Words(
+        "Mean absolute error: orders by which a customer is missed; lower is better",
+        "平均绝对误差：每位客户的订单数误差，越低越好",
+    ),
+    "orders_ratio": Words(
+        "Orders that came / expected: 1 is right, above 1 more came",
+        "实际订单/预期：1为准确，大于1表示实际更多",
+    ),
+    "money_ratio": Words(
+        "Money that came / expected: 1 is right, above 1 more came",
+        "实际金额/预期：1为准确，大于1表示实际更多",
+    ),
+    "below_p10": Words("Had less than their p10: 0.1 is right", "低于各自p10的客户占比：0.1为准确"),
+    "below_p50": Words("Had less than their p50: 0.5 is right", "低于各自p50的客户占比：0.5为准确"),
+    "below_p90": Words("Had less than their p90: 0.9 is right", "低于各自p90的客户占比：0.9为准确"),
+    "came_by_next_order_date": Words(
+        "Ordered by the expected date of the next order: 0.5 is right",
+        "在预计的下次下单日前下单的占比：0.5为准确",
+    ),
+}
+OTHERS = {
+    "moved_otherwise": Words(
+        "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
+        "与四周前移动方向不同的占比：0为相同，上限0.1",
+    ),
+    "personal_gain": Words(
+        "Gained by choosing for each customer, over the best action for all",
+        "逐客户选择相对统一最优行动的提升",
+    ),
+}
+BASELINES = {
+    **baselines.WORDS,
+    "run_rate": Words("everybody as before", "按此前速度推算"),
+    "before": Words("four weeks earlier", "四周前"),
+}
 MODEL = Words("this model", "本模型")
 
 
@@ -71,18 +112,25 @@ def auc_gains(card: ModelCard) -> dict[str, Figure]:
 def baseline(name: str) -> Words:
     """What a baseline is called."""
     plain = name.replace("_", " ")
-    return baselines.WORDS.get(name, Words(plain, plain))
+    return BASELINES.get(name, Words(plain, plain))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of figures, or of baselines, as they are told; card.json has them by the alphabet."""
-    places = {name: place for place, name in enumerate(("model", *METRICS, *baselines.WORDS))}
+    told = ("model", *VALUES, *OTHERS, *METRICS, *BASELINES)
+    places = {name: place for place, name in enumerate(told)}
     return sorted(names, key=lambda name: (places.get(name.removesuffix("_gain"), len(places)), name))
 
 
 def metric(name: str) -> Content:
     """What a figure is called, with what is better."""
-    return METRICS.get(name, name.replace("_", " "))
+    before, _, after = name.partition("_to_")
+    if before in transitions.WORDS and after in transitions.WORDS:
+        one, other = transitions.WORDS[before], transitions.WORDS[after]
+        return Words(f"From {one.en} to {other.en}", f"由{one.zh}到{other.zh}")
+    if (stage := transitions.WORDS.get(name.removeprefix("orders_after_"))) is not None:
+        return Words(f"Ordered after {stage.en}", f"{stage.zh}之后下单")
+    return {**METRICS, **VALUES, **OTHERS}.get(name, name.replace("_", " "))
 
 
 def shown(figure: Figure | None, sign: str = "") -> str:

@@ -177,18 +177,21 @@ def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:
         (
             baseline(who),
             *(cell(by_baseline[who].get(name), "+") for name in names),
-            _says(by_baseline[who].get("auc_gain")),
+            _says(by_baseline[who], names),
         )
         for who in in_order(by_baseline)
     ]
     return [table((_AGAINST, *(_gain(name) for name in names), _SAYS), rows)]
 
 
-def _says(gain: Mapping[str, float] | None) -> Content:
+def _says(figures: Mapping[str, Any], names: Sequence[str]) -> Content:
+    """By the AUC, of a model that ranks; else by the first gain."""
+    name = "auc_gain" if "auc_gain" in names else names[0]
+    gain = figures.get(name)
     if gain is None:
         return None
     if gain["low"] > 0:
-        return Words("✓ ranks better", "✓ 排序更优")
+        return Words("✓ ranks better", "✓ 排序更优") if name == "auc_gain" else Words("✓ better", "✓ 更优")
     return Words("✗ worse", "✗ 更差") if gain["high"] < 0 else Words("– no better shown", "– 未证明更优")
 
 

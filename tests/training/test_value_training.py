@@ -60,6 +60,7 @@ def test_a_version_is_registered_as_the_challenger_with_its_figures(home, traine
     assert 0.85 < card.metrics["below_p90"]["value"] < 0.95
     assert trained.verdict.en.startswith("value beats BG/NBD")
     assert card.notes[0].en == trained.verdict.en
+    assert "下过单的客户" in (trained.folder.parent / "plots" / "card.html").read_text("utf-8")
 
 
 def test_the_head_of_the_figures_says_over_how_many_days_they_are(trained, capsys):
