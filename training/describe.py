@@ -19,7 +19,7 @@ from features.words import Words
 from serving.booster import Rows
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.models import Model
-from training import baselines, evaluate, pooled
+from training import baselines, evaluate, figures, pooled
 from training.evaluate import Numbers
 from training.targets import Target, text
 
@@ -291,8 +291,10 @@ def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
     gains = card.backtest.get("gains") or card.baselines
     said = evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, *_off(card))
-    shared = overlap(card)
-    return said if shared is None else Words(f"{said.en} {shared.en}", f"{said.zh}{shared.zh}")
+    for more in (figures.tried_once(card), overlap(card)):
+        if more is not None:
+            said = Words(f"{said.en} {more.en}", f"{said.zh}{more.zh}")
+    return said
 
 
 def overlap(card: ModelCard) -> Words | None:

@@ -9,7 +9,7 @@ from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
 from training.comparison import Comparison, Contest
-from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
+from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown, tried_once
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
@@ -67,6 +67,7 @@ def over_the_origins(card: ModelCard) -> Html:
         table(head, rows),
         *_gains(card.backtest.get("gains", {})),
         dots(gains, Words("AUC gained over each baseline; dashed: none", "AUC提升（虚线为零）"), 0),
+        paragraph(once) if (once := tried_once(card)) else "",
         note=Words(
             "The same recipe, fitted anew at each of several moments on what was known then, judged on what "
             "came. A gain whose whole interval is above 0 is shown.",

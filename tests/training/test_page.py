@@ -184,6 +184,22 @@ def test_the_first_sentence_is_what_the_figures_say(
     assert sentence.zh in Reader(text).text("zh-Hans")
 
 
+def test_a_baseline_that_was_tried_at_the_test_alone_is_told_apart(folder: Path) -> None:
+    """Else: `better than every baseline tried` is read of the untuned LightGBM too, which was tried once."""
+    card = msgspec.structs.replace(models.load(folder).card, **figures_by_hand(1, untuned_lightgbm=-0.05))
+    gains = {name: gain for name, gain in card.backtest["gains"].items() if name != "untuned_lightgbm"}
+    changed = msgspec.structs.replace(card, backtest={**card.backtest, "gains": gains})
+    assert figures.tried_once(card) is None
+    shown = figures.shown(card.baselines["untuned_lightgbm"]["auc_gain"], "+")
+    for place, language in enumerate(("en", "zh-Hans")):
+        told = Reader(page.render(changed)).text(language)
+        assert f"{figures.baseline('untuned_lightgbm')[place]} ({shown})" in told
+        assert (
+            f"{figures.baseline('untuned_lightgbm')[place]} ({shown})" in describe.verdict_of(changed)[place]
+        )
+    assert "every baseline tried at all moments;" in figures.verdict(changed)[1].en
+
+
 def test_the_best_baseline_is_the_one_that_leaves_the_least(folder: Path) -> None:
     """Else: the gain is told over a baseline that nobody would have used."""
     card = models.load(folder).card
