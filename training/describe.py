@@ -181,14 +181,23 @@ def groups_off(card: ModelCard) -> Words | None:
     off = [one for one in card.segments if one.get("off")]
     if not off:
         return None
+    off.sort(key=lambda one: -abs(one["observed_over_expected"] - 1))
     ratios = [f"({one['observed_over_expected']:.2f})" for one in off]
     en, zh = (
         sep.join(f"{one['words'][lang]} {one['group'][lang]} {r}" for one, r in zip(off, ratios, strict=True))
         for lang, sep in (("en", ", "), ("zh", "、"))
     )
+    said = Words(
+        f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}. "
+        "Do not take its probabilities at their word there: below 1 it came true less often than it said.",
+        f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。"
+        "对这些分组，概率不可直接采信：小于1表示实际少于预测。",
+    )
+    if not any(one.get("unread") for one in off):
+        return said
     return Words(
-        f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}.",
-        f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。",
+        f"{said.en} It reads no attribute of customers, so what only these tell stays hidden from it.",
+        f"{said.zh}模型不读取客户属性，因此无法得知仅由属性体现的差异。",
     )
 
 

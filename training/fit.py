@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 5  # raise when the same settings would give another model
+RECIPE = 6  # raise when the same settings would give another model, or card
 
 
 @dataclass(frozen=True)
