@@ -116,12 +116,11 @@ def tried_once(card: ModelCard) -> Words | None:
     gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in once]
     if not gains:
         return None
-    en, zh = (
-        sep.join(f"{w[n]} ({shown(gain, '+')})" for w, gain in gains) for n, sep in ((0, ", "), (1, "、"))
-    )
+    en = ", ".join(f"{shown(gain, '+')} over {who.en}" for who, gain in gains)
+    zh = "、".join(f"对比{who.zh}为{shown(gain, '+')}" for who, gain in gains)
     return Words(
-        f"What takes long to fit was tried at the last moment alone: there the gain in AUC is over {en}.",
-        f"训练耗时较长的基准仅在最后时点比较，模型的AUC提升：对比{zh}。",
+        f"What takes long to fit was tried at the last moment alone: there it gains in AUC {en}.",
+        f"训练耗时较长的基准仅在最后时点比较，AUC提升{zh}。",
     )
 
 
