@@ -78,6 +78,14 @@ def test_the_same_again_is_found_not_fitted(home, trained):
     assert (again.version, again.run_id, again.verdict) == (trained.version, trained.run_id, trained.verdict)
 
 
+def test_that_nothing_was_fitted_again_is_said_of_every_kind_of_model(home, trained, capsys):
+    """Else: whoever trains again takes the old version for a new one."""
+    show(trained)
+    assert "was there" not in capsys.readouterr().out
+    show(train(home, home.now(), seed=1))
+    assert "value version 1 was there: the same log" in capsys.readouterr().out
+
+
 def test_a_card_reads_no_feature_so_every_build_has_what_it_needs(home, trained):
     Build.open(home).require(trained.card.needs, by="value")
 
