@@ -189,9 +189,10 @@ def groups_off(card: ModelCard) -> Words | None:
     )
     said = Words(
         f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}. "
-        "Do not take its probabilities at their word there: below 1 it came true less often than it said.",
+        "Do not take its probabilities at their word there: below 1 it came true less often than it said, "
+        "above 1 more often.",
         f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。"
-        "对这些分组，概率不可直接采信：小于1表示实际少于预测。",
+        "对这些分组，概率不可直接采信：小于1表示实际少于预测，大于1表示多于预测。",
     )
     if not any(one.get("unread") for one in off):
         return said
