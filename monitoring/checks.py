@@ -24,7 +24,7 @@ BROKEN = 3.0
 NEVER = float("inf")  # as `page`: a check that only warns
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Reading:
     """What a check measured; higher is worse, nan: nothing can be said yet. words: the figure in a sentence.
 

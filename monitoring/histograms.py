@@ -48,10 +48,10 @@ class Edges:
             known = known[: len(known) - np.isnan(known).sum()]
             if not len(known):
                 continue
-            values = known[np.flatnonzero(np.diff(known, prepend=np.nan) != 0)]
+            values = known[np.append(True, known[1:] != known[:-1])]
             exact[place] = len(values) <= BINS
             if not exact[place]:
-                ranks = np.ceil(np.arange(1, BINS + 1) / BINS * len(known)).astype(np.int64) - 1
+                ranks = np.arange(BINS) * (len(known) - 1) // (BINS - 1)  # the least and the greatest, too
                 values = np.unique(known[ranks])
             used[place] = len(values)
             upper[place, : len(values)] = values

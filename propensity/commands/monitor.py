@@ -101,7 +101,7 @@ def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
 def monitor_explain(subject: str, name: str | None, days: int, language: str, as_of: datetime | None) -> None:
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
-    With a feature, or a figure of a table such as orders.amount: its last days, each beside what was expected.
+    With a feature, or a figure of a table such as orders.amount: its last days.
     """
     from propensity.watched import explain
 
