@@ -121,11 +121,12 @@ def _take_inbox(settings: Settings, progress: Progress) -> tuple[Log, str]:
         from features.ingestion.folding import INBOX
         from features.ingestion.ingest import take
         from features.ingestion.offenders import repeated
+        from features.ingestion.untaken import untaken
         from features.sources.inbox import source
 
         folder, last = inbox.write_rows()
         taken = take(settings, [source(folder)], progress=progress)
-        inbox.note_taken(taken.generation, last)
+        inbox.note_taken(taken.generation, last, untaken(settings, taken.generation))
     finally:
         inbox.close()
     of = [c for c in taken.account if c.source == INBOX and c.file is not None]

@@ -30,6 +30,10 @@ CONFLICT = (
     "this id, or what this event is about, was told before with another content: send a new id. An id names "
     "one thing in the whole log: a system whose numbers are its own sends them with a prefix"
 )
+REFUSED = (
+    "it was accepted, and the log did not take it: {}. If it is another thing of that number, send it under "
+    "a new id, such as the number with a prefix"
+)
 
 
 class EventRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +91,10 @@ class Keeps(Protocol):
         """As `Inbox.accept`."""
         ...
 
+    def refusal(self, source: str, id: str) -> str | None:
+        """As `Inbox.refusal`."""
+        ...
+
 
 def take(
     body: bytes,
@@ -126,6 +134,11 @@ def take(
         elif outcome == "event_conflict":
             failure = EventFailure(outcome, f"$.events[{place}]", CONFLICT)
             results.append(EventRefused(event.source, event.id, failure))
+        elif outcome == "event_refused":
+            why = REFUSED.format(inbox.refusal(event.source, event.id))
+            results.append(
+                EventRefused(event.source, event.id, EventFailure(outcome, f"$.events[{place}].id", why))
+            )
         else:
             results.append(EventAnswer(event.source, event.id, customer_id, outcome))
     return EventsAnswer(request_id, iso(now), results)
