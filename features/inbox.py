@@ -254,6 +254,11 @@ class Inbox:
         )
         return dict(sorted(found, key=lambda of: of[1]))  # the count comes last
 
+    def people_of(self, customer_ids: Sequence[str]) -> set[str]:
+        """Those of these ids of whom an event was kept."""
+        of = "SELECT DISTINCT customer_id FROM events WHERE customer_id IN (SELECT value FROM json_each(?))"
+        return {id for (id,) in self._read(of, json.dumps(list(customer_ids)))}
+
     def identities(self) -> list[tuple[str, str, str]]:
         """(source, source id, customer) of everybody whom an event first named so."""
         bodies = [json.loads(body) for (body,) in self._read(f"{_BODY} WHERE \"table\" = 'identities'")]

@@ -7,7 +7,7 @@ is on the disk; the next decision and, within a second, the next score are taken
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, get_args, get_type_hints
 
@@ -20,6 +20,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
+from serving.misspelt import MISSPELT, Knows, Named, misspelt
 from serving.problems import Problem
 
 MAX_EVENTS = 1000  # in one request
@@ -102,12 +103,13 @@ def take(
     settings: Settings,
     inbox: Keeps,
     resolve: Callable[[Sequence[Person]], Sequence[str | None]],
+    knows: Knows = lambda customers: (),
 ) -> EventsAnswer:
     """Keep the events of a request; the answer is for when they are on the disk.
 
     resolve: the published customer of each identity; whom it does not know is known from now on by that
-    identity alone. Problem 400 if the body is not JSON, 422 if it is no list of 1 to MAX_EVENTS; LogError if
-    the inbox cannot be written.
+    identity alone. knows: see `misspelt`. Problem 400 if the body is not JSON, 422 if it is no list of 1 to
+    MAX_EVENTS; LogError if the inbox cannot be written.
     """
     try:
         body.decode()
@@ -116,6 +118,9 @@ def take(
     now, exponent = settings.now(), shop_of(settings).exponent
     raws = [bytes(raw) for raw in _REQUEST.decode(body).events]
     read = [_read(raw, f"$.events[{place}]", exponent, now) for place, raw in enumerate(raws)]
+    fit = [found for found in read if not isinstance(found, EventRefused)]
+    odd = misspelt((event.customer for event, _ in fit), knows)
+    read = [_refused_as_misspelt(found, place, odd) for place, found in enumerate(read)] if odd else read
     fit = [found for found in read if not isinstance(found, EventRefused)]
     people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
     known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
@@ -147,6 +152,16 @@ def take(
 def outcomes(answer: EventsAnswer) -> Counter[str]:
     """How many events were accepted, duplicates, or refused for what."""
     return Counter(r.error.code if isinstance(r, EventRefused) else r.status for r in answer.results)
+
+
+def _refused_as_misspelt(
+    found: tuple[AnyEvent, list[Row]] | EventRefused, place: int, odd: Collection[Named]
+) -> tuple[AnyEvent, list[Row]] | EventRefused:
+    if isinstance(found, EventRefused) or found[0].customer not in odd:
+        return found
+    event, inside = found[0], "" if isinstance(found[0].customer, str) else ".id"
+    failure = EventFailure("unknown_customer", f"$.events[{place}].customer{inside}", MISSPELT)
+    return EventRefused(event.source, event.id, failure)
 
 
 def _arrival(event: AnyEvent, rows: Sequence[Row], known: Mapping[Person, str | None]) -> Arrival:

@@ -15,7 +15,8 @@ def untaken(settings: Settings, generation: str) -> list[tuple[int, str, str]]:
     if not path.exists():  # a home that was restored without them
         return []
     with duck.connect() as connection:
-        return connection.execute(
+        rows = connection.execute(
             f"""SELECT line, "table", any_value(CASE WHEN mended THEN '' ELSE reason END)
                 FROM read_parquet({literal(path)}) WHERE line IS NOT NULL GROUP BY ALL ORDER BY ALL"""
         ).fetchall()
+    return [(number, table, why) for number, table, why in rows]
