@@ -18,6 +18,7 @@ from features.inbox import Arrival, Outcome, named
 from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
+from features.toml import nearest
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
 from serving.misspelt import MISSPELT, Knows, Named, misspelt
@@ -25,6 +26,7 @@ from serving.problems import Problem
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
+SLIPS = 10  # unknown fields of one object that are looked at
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
 ERASED = "this customer was erased: nothing of them is kept"
 CONFLICT = (
@@ -80,6 +82,7 @@ _REQUEST = Body(EventRequest)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 _TYPES = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
 _PATTERNS = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERNS.items()}
+_MISSING = re.compile(r"Object missing required field `(\w+)`")  # whose name is ours
 _INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
 
 Row = tuple[str, dict[str, Any]]
@@ -227,8 +230,24 @@ def _explained(raw: bytes, message: str) -> tuple[str, str]:
         found = _INNER.search(message)
         path, inside = (found[1], found[2]) if found else ("$", "")
         of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
-        return path, f"expected only the fields {', '.join(of.__struct_fields__)}"
+        return path, f"expected only the fields {', '.join(of.__struct_fields__)}{_slip(sent, path, of)}"
+    if missing := _MISSING.fullmatch(expected):
+        return f"{path}.{missing[1]}", "expected: this field is required"
     choices = get_args(get_type_hints(kind).get(path[2:]))
     if message.startswith("Invalid enum value") and choices:
         return path, f"expected one of {', '.join(choices)}"
     return path, _PATTERNS.get(expected, expected)
+
+
+def _slip(sent: dict[str, Any], path: str, of: type[Struct]) -> str:
+    """Which field an unknown one is probably meant to be: a name of ours, for theirs may be anything."""
+    found = re.fullmatch(r"\$\.(\w+)(?:\[(\d+)\])?", path)
+    inside: Any = sent.get(found[1]) if found else sent
+    if found and found[2]:
+        inside = inside[int(found[2])] if isinstance(inside, list) and len(inside) > int(found[2]) else None
+    if not isinstance(inside, dict):  # a name that looks like a path
+        return ""
+    fields = (*of.__struct_fields__, "type")
+    unknown = [name for name in inside if name not in fields and len(name) <= MAX_SOURCE][:SLIPS]
+    near = (nearest(name, [field for field in fields if field not in inside]) for name in unknown)
+    return next((words for words in near if words != "."), "")
