@@ -43,7 +43,7 @@ from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.offenders import at_fault, repeated
-from features.ingestion.whose import RECORD
+from features.ingestion.records import RAW, RECORD, UNREAD, UNREADABLE
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
@@ -57,13 +57,6 @@ from features.tables import OURS, PRECISION, TABLES
 
 # Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
 HEAD = ("reject", "source", "table", "file", "row", "reason")
-_GIVEN = "TRY_CAST(row->>'$._given' AS JSON)"
-_UNREAD = f"({_GIVEN}->'unread')"
-# Of a record that could not be read `_given` is its line, or its fields with those too many in `_more`.
-_UNREADABLE = f"((row->>'$._given') IS NOT NULL AND ({_GIVEN}->'file') IS NULL)"
-_RAW = f"""CASE WHEN json_type({_GIVEN}) = 'OBJECT' THEN
-             json_merge_patch(coalesce({_GIVEN}->'file', {_GIVEN}),
-                              '{{"_file": null, "_line": null}}')::VARCHAR ELSE row->>'$._given' END"""
 
 
 @dataclass(frozen=True)
@@ -202,7 +195,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
     columns = {c: None for c in columns if c not in OURS}
-    given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
+    given = {c: f"coalesce({UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
         of_day = (
@@ -216,9 +209,9 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
     shown = "".join(f'{sql} AS "{_own(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
-    unread = f"CASE WHEN {_UNREADABLE} THEN {every} ELSE array_to_string(json_keys({_UNREAD}), ',') END"
+    unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
-                         {_RAW} AS "{RECORD}", {unread} AS unread
+                         {RAW} AS "{RECORD}", {unread} AS unread
                   FROM {rows})"""
     return select, list(columns)
 
