@@ -58,6 +58,7 @@ def build_features(
     with every release's scores. again: also if that was rolled back.
     """
     log, told = (Log.open(settings), "") if dry_run else _take_inbox(settings, progress)
+    _check_whole(settings, log)
     as_of = as_of_of(settings, log)
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
@@ -102,6 +103,16 @@ def _put_to_use(
     return Built(text, build, computed, starved)
 
 
+def _check_whole(settings: Settings, log: Log) -> None:
+    """LogError for a log of an older version that the engine cannot read; embedded, it is read as it is."""
+    if settings.engine == "spark" and (lacking := log.lacking()):
+        what = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in sorted(lacking.items()))
+        raise LogError(
+            "an older version ingested the log, which lacks columns that PROPENSITY_ENGINE=spark reads "
+            f"({what}): run `propensity ingest` first"
+        )
+
+
 def take_inbox(settings: Settings, progress: Progress = None) -> Log:
     """Make the log hold every event that other systems have told so far, and return it. LogError without one.
 
@@ -121,11 +132,12 @@ def _take_inbox(settings: Settings, progress: Progress) -> tuple[Log, str]:
         from features.ingestion.folding import INBOX
         from features.ingestion.ingest import take
         from features.ingestion.offenders import repeated
+        from features.ingestion.untaken import untaken
         from features.sources.inbox import source
 
         folder, last = inbox.write_rows()
         taken = take(settings, [source(folder)], progress=progress)
-        inbox.note_taken(taken.generation, last)
+        inbox.note_taken(taken.generation, last, untaken(settings, taken.generation))
     finally:
         inbox.close()
     of = [c for c in taken.account if c.source == INBOX and c.file is not None]
@@ -144,6 +156,7 @@ def backfill_features(
     """Compute new features at every snapshot of the current build; put the new build to use as any other."""
     from features.compute import backfill
 
+    _check_whole(settings, Log.open(settings))
     if dry_run:
         plan = backfill.planned(settings, names)
         return Built(_backfilled(plan, "would compute"), None, 0)
