@@ -35,7 +35,7 @@ def test_a_steady_shop_is_quiet(seed: int) -> None:
 
 
 def test_a_jump_is_seen_within_two_days_and_stands_out_until_it_is_normal() -> None:
-    """Else: a unit that changed is old news on the day it is noticed; or an alert is over though nothing is mended."""
+    """Else: a unit that changed is noticed weeks later; or an alert is over though nothing is mended."""
     values = steady(1)
     values[500:, 1] += 0.6
     seen = excess(values)
