@@ -34,7 +34,7 @@ WIDER = 0.6  # widens what is usual, by that part of the most it did around that
 FROZEN = 21
 # A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
-LEAST_Z, MARGIN, BLOCK = 5.0, 1.3, 28
+LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
 ALONE = 2.0  # beyond so many limits one day is enough
 
 

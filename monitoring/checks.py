@@ -295,7 +295,7 @@ def _indicator(asked: tuple[ShopEvidence, int]) -> Reading:
     )
 
 
-_LEARNED = "a figure's limit is learned from its own past, a third above the second most unusual four weeks; "
+_LEARNED = "a figure's limit is learned from its own past, half above the second most unusual four weeks; "
 
 CHECKS: tuple[Check, ...] = (
     Check(

@@ -25,6 +25,7 @@ from serving.cards import ModelCard
 MEMBERS = "members"  # of the population: how many there are
 # Changes of a feature below which nobody cares: standard deviations of its ranks in training; shares' angles.
 LEAST_LEVEL, LEAST_SHARE, LEAST_ROWS = 0.1, 0.2, 0.2
+LEAST_NEW = 0.35  # 3 % beyond all that training saw: a few customers always are
 SETTLES = 60  # days after the log's start at which even a growing feature changes slowly from day to day
 _EPOCH = date(1970, 1, 1)
 
@@ -131,7 +132,7 @@ def of_release(
     values = [level, spread, angle(empty), angle(new)]
     natives = [mean, mean, empty, new]
     kinds = ("level", "spread", "empty", "new")
-    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_SHARE)
+    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_NEW)
     words = {feature.name: Words(feature.en, feature.zh) for feature in card.features}
     words[PROBABILITY] = _PREDICTED
     total = sum(card.importance.values()) or 1.0
