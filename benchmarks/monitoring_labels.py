@@ -42,7 +42,7 @@ class World:
 
     def silent(self, day: int, days: int) -> Numbers:
         """Who ordered nothing in so many days after a day: the label, [n]."""
-        return 1.0 - self.ordered[day : day + days].any(axis=0)
+        return np.asarray(1.0 - self.ordered[day : day + days].any(axis=0))
 
 
 def world(seed: int, drift: bool, customers: int = CUSTOMERS) -> World:
@@ -55,9 +55,9 @@ def world(seed: int, drift: bool, customers: int = CUSTOMERS) -> World:
     level *= np.where((day % 365 >= 330) & (day % 365 < 355), 1.3, 1.0)
     level *= np.exp(random.normal(0, 0.04, days // 30 + 1))[np.arange(days) // 30]
     own = random.normal(0, 0.3, customers)
-    rates = [RATE * times * np.exp(x @ np.array(w) + own) for w, times in ((WEIGHTS, 1.0), (CHANGED, OFTENER))]
+    before, after = (RATE * np.exp(x @ np.array(weights) + own) for weights in (WEIGHTS, CHANGED))
     ordered = np.empty((days, customers), np.bool_)
-    for first, end, rate in ((0, DRIFT, rates[0]), (DRIFT, days, rates[1 if drift else 0])):
+    for first, end, rate in ((0, DRIFT, before), (DRIFT, days, OFTENER * after if drift else before)):
         chance = 1 - np.exp(-np.outer(level[first:end], rate))
         ordered[first:end] = random.random(chance.shape, dtype=np.float32) < chance
     return World(np.column_stack([np.ones(customers), x]), ordered)
@@ -68,7 +68,7 @@ def fitted(shop: World, origin: int) -> Numbers:
     moments = range(max(FIRST, origin - HORIZON - 365), origin - HORIZON + 1, 28)
     label = np.mean([shop.silent(moment, HORIZON) for moment in moments], axis=0)
     w = np.zeros(3)
-    for _ in range(12):
+    for _ in range(7):
         p = sigmoid(shop.features @ w)
         w += np.linalg.solve(
             (shop.features * (p * (1 - p))[:, None]).T @ shop.features, shop.features.T @ (label - p)
@@ -93,9 +93,9 @@ def model(shop: World) -> tuple[Numbers, Spreads]:
     )  # fmt: skip
 
 
-def looks(shop: World, days: int) -> Iterator[tuple[int, Judged]]:
+def looks(shop: World, said: tuple[Numbers, Spreads], days: int) -> Iterator[tuple[int, Judged]]:
     """(the day, the verdict on the moment so many days before it), week by week after the release."""
-    score, of_card = model(shop)
+    score, of_card = said
     everyone = np.arange(len(score))
     pasts = [
         partial.Past(score, shop.silent(day, HORIZON), shop.silent(day, days), everyone)
@@ -115,7 +115,8 @@ def _rows(score: Numbers, label: Numbers) -> performance.Rows:
 def flagged(shop: World) -> int | None:
     """The first day on which a label by a third or two thirds of the horizon says that calibration or ranking
     is lost, of a quarter's weekly moments; None: never."""
-    told = (look for days in SHORT for look in looks(shop, days))
+    said = model(shop)
+    told = (look for days in SHORT for look in looks(shop, said, days))
     return min((day for day, one in told if "off" in (one.calibration, one.ranks)), default=None)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features.compute.builds import Build
 from features.errors import NotEnoughData, ReleaseError, TrainingError
 from features.log import Log
-from features.moments import DAY, to_us
+from features.moments import DAY, from_us, to_us
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from monitoring.baseline import thin
@@ -40,7 +40,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Told:
-    """Probabilities of one moment. customers: text [n], the ids they have today; score: [n]."""
+    """Probabilities of one moment. customers: text [n], the ids they have today; score: float64 [n]."""
 
     moment: datetime
     version: str
@@ -81,7 +81,8 @@ class Facts:
         """Of a model's target. TrainingError if the shop declares it no more, or asks another question."""
         shop, log = shop_of(settings), Log.open(settings)
         target = of_shop(shop).get(card.target.name)
-        if target is None or (target.label, target.horizon_days) != (card.target.label, card.target.horizon_days):
+        asked = (card.target.label, card.target.horizon_days)
+        if target is None or (target.label, target.horizon_days) != asked:
             now = "not at all" if target is None else f"as {target.label} within {target.horizon_days} days"
             raise TrainingError(
                 f"{card.name} {card.version} predicts {card.target.label} within {card.target.horizon_days} "
@@ -147,30 +148,46 @@ def backfilled(model: Model, build: Build, moment: datetime, most: int | None = 
     return Told(moment, card.version, True, snapshot["customer_id"].take(pa.array(inside)), score)
 
 
+def told_at(settings: Settings, name: str) -> list[datetime]:
+    """The moments of which the score store holds anything of a model's, by any version."""
+    stems = {path.stem for path in (settings.home / "scores" / name).glob("*/*.parquet")}
+    return sorted(datetime.strptime(stem, "%Y%m%dT%H%M%S%z") for stem in stems)
+
+
 def may_be_asked(model: Model, moment: datetime) -> bool:
     """Whether what it says of a moment is a prediction: it has learnt from no label of later."""
     return moment >= known(model) and moment > model.card.tested_on.moment
 
 
-def joined(facts: Facts, what: Told, days: int) -> Outcomes:
-    """What came in so many days after the moment. NotEnoughData if that is not over: it is not mature."""
-    if not facts.mature(what.moment, days):
+def joined(facts: Facts, what: Sequence[Told], days: int) -> list[Outcomes]:
+    """What came in so many days after each moment, read in one pass. NotEnoughData if one is not over."""
+    if early := [one.moment for one in what if not facts.mature(one.moment, days)]:
         raise NotEnoughData(
-            f"what comes in the {days} days after {what.moment:%Y-%m-%d} is not known by "
+            f"what comes in the {days} days after {early[0]:%Y-%m-%d} is not known by "
             f"{facts.known_by:%Y-%m-%d %H:%M}: it is not mature"
         )
-    n = len(what.customers)
-    at = pa.chunked_array([pa.array(np.full(n, to_us(what.moment)), pa.timestamp("us", "UTC"))])
-    spine = pa.table({"customer_id": what.customers, "moment": at})
+    if not what:
+        return []
+    spine = pa.concat_tables([_spine(one) for one in what])
     target = replace(facts.target, horizon_days=days)  # the same question, asked of less time
-    label = of_training.labels(facts.tables, spine, target, {what.moment: facts.known_by})
-    flags = held = np.zeros(n, np.bool_)
+    label = of_training.labels(facts.tables, spine, target, {one.moment: facts.known_by for one in what})
+    flags = np.zeros(len(spine), np.bool_)
     if facts.target.adjusted:
         flags = treated(facts.log, spine, days * DAY, facts.known_by)
-        flags |= _reached(facts, what, days * DAY)
-        if flags.any():
-            held = held_out(facts.shop, what.customers.to_pylist(), what.moment, flags)
-    return Outcomes(what, days, label, flags, held)
+    edges = np.cumsum([len(one.score) for one in what])[:-1]
+    found = []
+    for one, came, of_log in zip(what, np.split(label, edges), np.split(flags, edges), strict=True):
+        reached = of_log | _reached(facts, one, days * DAY) if facts.target.adjusted else of_log
+        held = np.zeros(len(came), np.bool_)
+        if reached.any():
+            held = held_out(facts.shop, one.customers.to_pylist(), one.moment, reached)
+        found.append(Outcomes(one, days, came, reached, held))
+    return found
+
+
+def _spine(what: Told) -> pa.Table:
+    at = pa.array(np.full(len(what.score), to_us(what.moment)), pa.timestamp("us", "UTC"))
+    return pa.table({"customer_id": what.customers, "moment": at})
 
 
 def _reached(facts: Facts, what: Told, within: timedelta) -> Bools:
@@ -185,8 +202,6 @@ def _contacts(settings: Settings, log: Log) -> list[tuple[str, datetime]]:
     """(customer, when) of every marketing contact of the ledger that the log lacks."""
     if not exists(settings):
         return []
-    from features.moments import from_us
-
     now = _names(log)
     logged = set[str]()
     if "contacts" in log.tables:

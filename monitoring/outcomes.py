@@ -14,26 +14,27 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.errors import NoBuild
 from features.moments import DAY
 from features.settings import Settings
 from monitoring import partial, performance
 from monitoring.baseline import training_build, training_moments
-from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_asked, told
+from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_asked, told, told_at
 from monitoring.partial import Curve, Past
 from monitoring.performance import Estimated, Judged, Rows, Spreads, State
 from serving import releases
 from serving.cards import ModelCard
 from serving.models import Model
+from training.treatment import LEAST
 
 Who = Literal["everyone", "held_out", "untreated", "treated"]
 Bools = NDArray[np.bool_]
 
-MOMENTS = 13  # weekly ones: a quarter is looked at
-SAMPLE = 20_000  # customers of each earlier moment that the shorter labels are learnt from
+MOMENTS, WEEK = 13, 7 * DAY  # a quarter is looked at; nearer ones are nearly the same look
+SAMPLE, PAST = 20_000, 26  # customers, and earlier moments, that shorter labels are learnt from at most
 RARE = 0.01  # of customers contacted: so few bend nothing
 
 
@@ -128,13 +129,16 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
     model = release.classifier
     facts = Facts.of(settings, model.card, known_by)
     judges = {release.version: _Judge(settings, build, model, facts)}
+    said = {
+        moment: list(_said(settings, facts, model, build, moment))
+        for moment in sorted({*build.moments, *told_at(settings, name)})
+        if facts.mature(moment, facts.shares()[0])
+    }
     codes = _Codes()
     found, pooled = [], []
     for days in (*facts.shares(), facts.target.horizon_days):
-        mature = [m for m in _moments(settings, name, build) if facts.mature(m, days)][-MOMENTS:]
-        joins: list[Outcomes] = []
-        for moment in mature:
-            joins += [joined(facts, one, days) for one in _said(settings, facts, model, build, moment)]
+        mature = spaced([moment for moment in said if said[moment] and facts.mature(moment, days)])
+        joins = joined(facts, [one for moment in mature for one in said[moment]], days)
         for one in joins:
             version = one.told.version
             if version not in judges:
@@ -147,21 +151,23 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
     return Held(model.card, tuple(found), tuple(pooled))
 
 
-def _moments(settings: Settings, name: str, build: Build) -> list[datetime]:
-    """Moments of the build, and those at which somebody was told something."""
-    files = (settings.home / "scores" / name).glob("*/*.parquet")
-    told_at = {datetime.strptime(path.stem, "%Y%m%dT%H%M%SZ%z") for path in () for _ in files}
-    return sorted({*build.moments, *told_at})
-
-
 def _said(settings: Settings, facts: Facts, model: Model, build: Build, moment: datetime) -> Iterable[Told]:
     """What was told at a moment; and by the model itself, if it was another that told it, or nobody did."""
     then = told(settings, facts.log, model.card.name, moment)
     if then is not None:
         yield then
-    if (then is None or then.version != model.card.version) and may_be_asked(model, moment):
-        if moment in build.moments:
-            yield backfilled(model, build, moment)
+    itself = then is not None and then.version == model.card.version
+    if not itself and moment in build.moments and may_be_asked(model, moment):
+        yield backfilled(model, build, moment)
+
+
+def spaced(moments: Sequence[datetime]) -> list[datetime]:
+    """The last moment, and of those before it one a week, as many as are looked at."""
+    kept: list[datetime] = []
+    for moment in reversed(moments):
+        if len(kept) < MOMENTS and (not kept or moment <= kept[-1] - WEEK):
+            kept.append(moment)
+    return kept[::-1]
 
 
 def apart(outcomes: Sequence[Outcomes], by: timedelta) -> list[Outcomes]:
@@ -180,8 +186,6 @@ class _Codes:
         self._known = pa.array([], pa.string())
 
     def of(self, customers: pa.ChunkedArray) -> NDArray[np.int64]:
-        import pyarrow.compute as pc
-
         place = pc.index_in(customers, self._known)
         if place.null_count:
             new = pc.unique(customers.filter(pc.is_null(place)))
@@ -224,36 +228,31 @@ class _Judge:
         )  # fmt: skip
 
     def _short(self, days: int) -> tuple[Curve, Spreads]:
-        """What to expect after so many days, learnt from the window that the model was trained and tested in."""
+        """What to expect by so many days, learnt from the window that the model was trained and tested in."""
         if days not in self._partial:
             card, codes = self._model.card, _Codes()
             build = training_build(self._settings, card, self._build)
-            moments = {*training_moments(build, card), card.tested_on.moment}
-            pasts, kept = list[Past](), list[datetime]()
-            for moment in sorted(moments, reverse=True):
-                if kept and moment > kept[-1] - days * DAY:
-                    continue
-                kept.append(moment)
-                past = self._past(build, moment, days, codes)
-                if past is not None:
-                    pasts.append(past)
-            if not pasts:
-                raise NoBuild(f"nothing is left of the window that {card.name} {card.version} was trained in")
+            kept = list[datetime]()
+            for moment in sorted({*training_moments(build, card), card.tested_on.moment}, reverse=True):
+                if len(kept) < PAST and (not kept or moment <= kept[-1] - days * DAY):
+                    kept.append(moment)
+            then = [backfilled(self._model, build, moment, SAMPLE) for moment in kept]
+            whole = joined(self._facts, then, self._facts.target.horizon_days)
+            short = joined(self._facts, then, days)
+            pasts = [_past(*both, codes) for both in zip(whole, short, strict=True)]
             curve, test = partial.learn(pasts), pasts[0]
             of_test = curve.rows(test.score, test.short, test.customer)
             self._partial[days] = curve, partial.spreads(curve, self._of_card, of_test)
         return self._partial[days]
 
-    def _past(self, build: Build, moment: datetime, days: int, codes: _Codes) -> Past | None:
-        """Both labels of customers left alone at an earlier moment; None if nobody was."""
-        what = backfilled(self._model, build, moment, SAMPLE)
-        whole = joined(self._facts, what, self._facts.target.horizon_days)
-        short = joined(self._facts, what, days)
-        alone = ~whole.treated
-        if not alone.any():
-            return None
-        customer = codes.of(what.customers)[alone]
-        return Past(what.score[alone], whole.label[alone], short.label[alone], customer)
+
+def _past(whole: Outcomes, short: Outcomes, codes: _Codes) -> Past:
+    """Both labels of an earlier moment's customers: of those left alone, if they are enough to learn from."""
+    alone = ~whole.treated
+    if alone.sum() < LEAST:
+        alone = np.ones(len(alone), np.bool_)
+    customer = codes.of(whole.told.customers)[alone]
+    return Past(whole.told.score[alone], whole.label[alone], short.label[alone], customer)
 
 
 def _apart(outcomes: Sequence[Outcomes]) -> dict[Who, list[Bools]]:

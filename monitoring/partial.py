@@ -2,8 +2,8 @@
 
 The probability that a model told is of the whole horizon. How much of it shows by a third or two thirds of
 the way is learnt from the model's own past: in bands of its score, the share of ones by the whole horizon and
-by the shorter one; as hazards, how much of the one is the other. Taking that from outcomes alone, and not from
-the score, divides out that the model has seen the labels of some of those moments.
+by the shorter one; as hazards, how much of the one is the other. Taking that from outcomes alone, and not
+from the score, divides out that the model has seen the labels of some of those moments.
 
 How much the shorter label moves from month to month beyond that (a December, a promotion) is learnt from the
 same moments, none of whose windows overlap.
@@ -92,8 +92,8 @@ def learn(pasts: Sequence[Past]) -> Curve:
         error.append(float(np.sqrt((np.bincount(customer[band], pulls[1] - pulls[0]) ** 2).sum())))
     order = np.argsort(at, kind="stable")
     ascending = np.array(at)[order] + 1e-9 * np.arange(len(at))
-    told = (tuple(column[order].tolist()) for column in (np.array(shift), np.array(error)))
-    curve = Curve(silent, tuple(ascending.tolist()), *told, Spread(0.0, 0))
+    shift, error = ([column[place] for place in order] for column in (shift, error))
+    curve = Curve(silent, tuple(ascending.tolist()), tuple(shift), tuple(error), Spread(0.0, 0))
     squares = []
     for past in pasts:
         expected = curve.expected(past.score)

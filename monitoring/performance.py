@@ -145,8 +145,8 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
     needed = needed_for(expected)
     if min(ones, rows - ones) < FEWEST:
         told = float(label.sum() / expected.sum()) if expected.sum() else nan
-        level, tilt = Estimate(told, nan, 1.0, nan), Estimate(nan, nan, spreads.tilt[0], nan)
-        return Judged(rows, ones, level, tilt, Estimate(nan, nan, spreads.auc[0], nan), needed)
+        known = (Estimate(told, nan, 1.0, nan), Estimate(nan, nan, spreads.tilt[0], nan))
+        return Judged(rows, ones, *known, Estimate(nan, nan, spreads.auc[0], nan), needed)
     doubts = [part.doubt * part.expected.sum() / expected.sum() for part in parts]
     try:
         tilt = slope(label, expected, customer)
@@ -194,7 +194,9 @@ def standing(difference: float, error: float, spread: Spread, times: int = 1) ->
     return float(np.copysign(-norm.ppf(max(t.sf(abs(far), freedom), 1e-300)), far))
 
 
-def _level(label: Numbers, expected: Numbers, customer: NDArray[np.int64], doubt: float) -> tuple[float, float]:
+def _level(
+    label: Numbers, expected: Numbers, customer: NDArray[np.int64], doubt: float
+) -> tuple[float, float]:
     """Observed over expected and its error. Of a customer's only row: that of its probability; of several,
     what they missed together."""
     missed = np.bincount(customer, label - expected)
@@ -205,9 +207,7 @@ def _level(label: Numbers, expected: Numbers, customer: NDArray[np.int64], doubt
     return float(label.sum() / total), sqrt(float(variance) / float(total) ** 2 + doubt**2)
 
 
-def slope(
-    label: Numbers, expected: Numbers, customer: NDArray[np.int64]
-) -> tuple[float, float]:
+def slope(label: Numbers, expected: Numbers, customer: NDArray[np.int64]) -> tuple[float, float]:
     """The slope of the label's log-odds on the expected ones, and its error by the sandwich, by customer.
 
     customer: numbers from 0. TrainingError if there is none.
