@@ -10,14 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
+from features.errors import NoBuild
+from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
 from monitoring import partial, performance
@@ -26,7 +30,7 @@ from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_
 from monitoring.partial import Curve, Past
 from monitoring.performance import Estimated, Judged, Rows, Spreads, State
 from serving import releases
-from serving.cards import ModelCard
+from serving.cards import ModelCard, TrainedOn
 from serving.models import Model
 from training.treatment import LEAST
 
@@ -106,11 +110,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Held:
-    """What `gather` found of a release. figures: by days, then moment; pooled: one each number of days."""
+    """What `gather` found of a release. figures: by days, then moment; pooled: one each number of days.
+    unsaid: why there is nothing of partial labels, if there could be."""
 
     card: ModelCard
     figures: tuple[Figures, ...]
     pooled: tuple[Figures, ...]
+    unsaid: str | None = None
 
     def latest(self, days: int | None = None) -> Figures | None:
         """The newest of the version itself, of so many days (None: of the horizon)."""
@@ -129,26 +135,28 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
     model = release.classifier
     facts = Facts.of(settings, model.card, known_by)
     judges = {release.version: _Judge(settings, build, model, facts)}
-    said = {
-        moment: list(_said(settings, facts, model, build, moment))
-        for moment in sorted({*build.moments, *told_at(settings, name)})
-        if facts.mature(moment, facts.shares()[0])
-    }
-    codes = _Codes()
-    found, pooled = [], []
+    scored = told_at(settings, name)
+    asked = [m for m in build.moments if may_be_asked(model, m)]
+    said: dict[datetime, list[Told]] = {}
+    codes, unsaid = _Codes(), None
+    found, pooled = list[Figures](), list[Figures]()
     for days in (*facts.shares(), facts.target.horizon_days):
-        mature = spaced([moment for moment in said if said[moment] and facts.mature(moment, days)])
+        mature = spaced([m for m in sorted({*scored, *asked}) if facts.mature(m, days)])
+        for moment in mature:
+            if moment not in said:
+                said[moment] = list(_said(settings, facts, model, build, moment))
         joins = joined(facts, [one for moment in mature for one in said[moment]], days)
-        for one in joins:
-            version = one.told.version
-            if version not in judges:
-                other = releases.load(settings, name, version).classifier
-                judges[version] = _Judge(settings, build, other, facts)
-            found.append(judges[version].figures([one], codes))
-        own = apart([one for one in joins if one.told.version == release.version], days * DAY)
-        if len(own) > 1:
-            pooled.append(judges[release.version].figures(own, codes))
-    return Held(model.card, tuple(found), tuple(pooled))
+        for version in {one.told.version for one in joins} - set(judges):
+            other = releases.load(settings, name, version).classifier
+            judges[version] = _Judge(settings, build, other, facts)
+        try:
+            found += [judges[one.told.version].figures([one], codes) for one in joins]
+            own = apart([one for one in joins if one.told.version == release.version], days * DAY)
+            if len(own) > 1:
+                pooled.append(judges[release.version].figures(own, codes))
+        except NoBuild as error:
+            unsaid = str(error)
+    return Held(model.card, tuple(found), tuple(pooled), unsaid)
 
 
 def _said(settings: Settings, facts: Facts, model: Model, build: Build, moment: datetime) -> Iterable[Told]:
@@ -209,7 +217,7 @@ class _Judge:
     def figures(self, outcomes: Sequence[Outcomes], codes: _Codes) -> Figures:
         """Of outcomes of one number of days, of moments in their order."""
         days, horizon = outcomes[0].days, self._facts.target.horizon_days
-        curve, spreads = (None, self._of_card) if days == horizon else self._short(days)
+        curve, spreads = (None, self._of_card) if days == horizon else self.short(days)
         rows = []
         for one in outcomes:
             customer = codes.of(one.told.customers)
@@ -227,23 +235,52 @@ class _Judge:
             performance.estimated(np.concatenate([one.told.score for one in outcomes])),
         )  # fmt: skip
 
-    def _short(self, days: int) -> tuple[Curve, Spreads]:
-        """What to expect by so many days, learnt from the window that the model was trained and tested in."""
+    def short(self, days: int) -> tuple[Curve, Spreads]:
+        """What to expect by so many days, learnt from the window that the model was trained and tested in.
+
+        Learnt once and kept: snapshots of that window are deleted in time. NoBuild if they are gone before.
+        """
+        card = self._model.card
+        file = self._settings.home / "profiles" / "labels" / card.name / f"{card.version}-{days}.json"
         if days not in self._partial:
-            card, codes = self._model.card, _Codes()
-            build = training_build(self._settings, card, self._build)
-            kept = list[datetime]()
-            for moment in sorted({*training_moments(build, card), card.tested_on.moment}, reverse=True):
-                if len(kept) < PAST and (not kept or moment <= kept[-1] - days * DAY):
-                    kept.append(moment)
-            then = [backfilled(self._model, build, moment, SAMPLE) for moment in kept]
-            whole = joined(self._facts, then, self._facts.target.horizon_days)
-            short = joined(self._facts, then, days)
-            pasts = [_past(*both, codes) for both in zip(whole, short, strict=True)]
-            curve, test = partial.learn(pasts), pasts[0]
-            of_test = curve.rows(test.score, test.short, test.customer)
-            self._partial[days] = curve, partial.spreads(curve, self._of_card, of_test)
+            kept = _read(file, card)
+            self._partial[days] = (kept.curve, kept.spreads) if kept else self._learnt(days)
+            if kept is None:
+                learnt = _Kept(card.trained_on, *self._partial[days])
+                write_atomically(file, msgspec.json.encode(learnt))
         return self._partial[days]
+
+    def _learnt(self, days: int) -> tuple[Curve, Spreads]:
+        card, codes = self._model.card, _Codes()
+        build = training_build(self._settings, card, self._build)
+        chosen = list[datetime]()
+        for moment in sorted({*training_moments(build, card), card.tested_on.moment}, reverse=True):
+            if len(chosen) < PAST and (not chosen or moment <= chosen[-1] - days * DAY):
+                chosen.append(moment)
+        then = [backfilled(self._model, build, moment, SAMPLE) for moment in chosen]
+        whole = joined(self._facts, then, self._facts.target.horizon_days)
+        short = joined(self._facts, then, days)
+        pasts = [_past(*both, codes) for both in zip(whole, short, strict=True)]
+        curve, test = partial.learn(pasts), pasts[0]
+        of_test = curve.rows(test.score, test.short, test.customer)
+        return curve, partial.spreads(curve, self._of_card, of_test)
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What was learnt of a version's shorter labels, and of which training: numbers are given again."""
+
+    trained_on: TrainedOn
+    curve: Curve
+    spreads: Spreads
+
+
+def _read(file: Path, card: ModelCard) -> _Kept | None:
+    """None: it was not learnt yet, or not of this model, or the file is no good and is made again."""
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return kept if kept.trained_on == card.trained_on else None
 
 
 def _past(whole: Outcomes, short: Outcomes, codes: _Codes) -> Past:

@@ -1,9 +1,9 @@
 """What to expect of a label before it is mature: of the same label with a shorter horizon.
 
 The probability that a model told is of the whole horizon. How much of it shows by a third or two thirds of
-the way is learnt from the model's own past: in bands of its score, the share of ones by the whole horizon and
-by the shorter one; as hazards, how much of the one is the other. Taking that from outcomes alone, and not
-from the score, divides out that the model has seen the labels of some of those moments.
+the way is learnt from the model's own past, in bands of its score: the share of ones by the shorter horizon
+among those who were a 1 by the whole one, and among those who were a 0. Whatever a model has seen of the
+labels of those moments, it saw of the whole ones: among customers of one outcome, it tells nothing.
 
 How much the shorter label moves from month to month beyond that (a December, a promotion) is learnt from the
 same moments, none of whose windows overlap.
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.performance import Rows, Spread, Spreads, beyond, judge
+from training.evaluate import log_odds
 
 Numbers = NDArray[np.float64]
 
 BANDS = 20
-_CLIP = 1e-9
 
 
 @dataclass(frozen=True)
@@ -35,35 +35,32 @@ class Past:
 
 @dataclass(frozen=True)
 class Curve:
-    """From a probability of the whole label to that of the short one.
+    """From a probability of the whole label to that of the short one, by bands of the score.
 
-    Both are taken as hazards, of what the label says happens, or of what it says does not (silent): of a
-    constant hazard, a third of the time is a third of the hazard, whatever the score. at: log of the whole
-    hazard, ascending; shift: what is added to it there; error: its standard error. spread: how far the short
-    label was off its expectation between moments, beyond sampling.
+    at: log-odds of the score in the middle of each band, ascending. ones, zeros: the chance that the short
+    label is a 1 where the whole one is a 1, or a 0; each with the standard error at its side. spread: how far
+    the short label was off its expectation between moments, beyond sampling.
     """
 
-    silent: bool
     at: tuple[float, ...]
-    shift: tuple[float, ...]
-    error: tuple[float, ...]
+    ones: tuple[tuple[float, float], ...]
+    zeros: tuple[tuple[float, float], ...]
     spread: Spread
 
     def expected(self, score: Numbers) -> Numbers:
         """The probability of the short label [n]."""
-        hazard = _hazard(score, self.silent)
-        passes = np.exp(-np.exp(hazard + np.interp(hazard, self.at, self.shift)))
-        return np.asarray(passes if self.silent else 1 - passes)
+        z = log_odds(score)
+        of_one, of_zero = (np.interp(z, self.at, np.array(side)[:, 0]) for side in (self.ones, self.zeros))
+        return np.asarray(score * of_one + (1 - score) * of_zero)
 
     def doubt(self, score: Numbers) -> float:
         """Relative standard error of the sum of `expected`."""
-        hazard, expected = _hazard(score, self.silent), self.expected(score)
-        if not expected.sum():
-            return 0.0
-        passes = np.clip(expected if self.silent else 1 - expected, _CLIP, 1 - _CLIP)
-        moves = -passes * np.log(passes)  # what an expectation moves with its log hazard
-        each = [float((moves * np.interp(hazard, self.at, unit)).sum()) for unit in np.eye(len(self.at))]
-        return float(np.sqrt(((np.array(each) * self.error) ** 2).sum()) / expected.sum())
+        z, total = log_odds(score), float(self.expected(score).sum())
+        bands = np.array([np.interp(z, self.at, band) for band in np.eye(len(self.at))])
+        variance = 0.0
+        for side, weight in ((self.ones, score), (self.zeros, 1 - score)):
+            variance += float(((bands @ weight * np.array(side)[:, 1]) ** 2).sum())
+        return float(np.sqrt(variance)) / total if total else 0.0
 
     def rows(self, score: Numbers, label: Numbers, customer: NDArray[np.int64]) -> Rows:
         """A moment's customers, to be judged by the short label."""
@@ -78,22 +75,14 @@ def learn(pasts: Sequence[Past]) -> Curve:
     customer = np.unique(np.concatenate([past.customer for past in pasts]), return_inverse=True)[1]
     if not len(score):
         raise ValueError("no row to learn from")
-    silent = bool(short.sum() >= whole.sum())  # the less time, the more silence, and the fewer events
-    at, shift, error = [], [], []
-    for band in np.array_split(np.argsort(score, kind="stable"), min(BANDS, len(score))):
-        shares = [(float(label[band].sum()) + 0.5) / (len(band) + 1) for label in (whole, short)]
-        of_whole, of_short = _hazard(np.array(shares), silent)
-        pulls = [
-            (label[band] - share) / (len(band) * _slope(share, silent))
-            for label, share in zip((whole, short), shares, strict=True)
-        ]
-        at.append(float(of_whole))
-        shift.append(float(of_short - of_whole))
-        error.append(float(np.sqrt((np.bincount(customer[band], pulls[1] - pulls[0]) ** 2).sum())))
-    order = np.argsort(at, kind="stable")
-    ascending = np.array(at)[order] + 1e-9 * np.arange(len(at))
-    shift, error = ([column[place] for place in order] for column in (shift, error))
-    curve = Curve(silent, tuple(ascending.tolist()), tuple(shift), tuple(error), Spread(0.0, 0))
+    bands = np.array_split(np.argsort(score, kind="stable"), min(BANDS, len(score)))
+    at = np.maximum.accumulate([float(np.median(log_odds(score[band]))) for band in bands])
+    sides = []
+    for outcome in (1.0, 0.0):
+        usual = _share(short[whole == outcome], 0.5)
+        sides.append(tuple(_banded(band[whole[band] == outcome], short, customer, usual) for band in bands))
+    nowhere_twice = at + 1e-9 * np.arange(len(at))
+    curve = Curve(tuple(nowhere_twice.tolist()), sides[0], sides[1], Spread(0.0, 0))
     squares = []
     for past in pasts:
         expected = curve.expected(past.score)
@@ -102,16 +91,18 @@ def learn(pasts: Sequence[Past]) -> Curve:
     return replace(curve, spread=beyond(np.array(squares)))
 
 
-def _hazard(share: Numbers, silent: bool) -> Numbers:
-    """The log of the hazard that gives such a probability."""
-    inside = np.clip(share if silent else 1 - share, _CLIP, 1 - _CLIP)
-    return np.asarray(np.log(-np.log(inside)))
+def _banded(
+    rows: NDArray[np.int64], short: Numbers, customer: NDArray[np.int64], usual: float
+) -> tuple[float, float]:
+    """The share of ones among rows, and its standard error by customer."""
+    share = _share(short[rows], usual)
+    missed = np.bincount(customer[rows], short[rows] - share)
+    return share, float(np.sqrt((missed**2).sum() + share * (1 - share))) / (len(rows) + 1)
 
 
-def _slope(share: float, silent: bool) -> float:
-    """How much a probability moves with its log hazard."""
-    passes = share if silent else 1 - share
-    return passes * float(np.log(passes)) * (1 if silent else -1)
+def _share(label: Numbers, usual: float) -> float:
+    """Of ones, with one more row that is as usual: of nobody it is that."""
+    return (float(label.sum()) + usual) / (len(label) + 1)
 
 
 def spreads(curve: Curve, of_card: Spreads, tested: Rows) -> Spreads:

@@ -121,8 +121,9 @@ def _said(why: Why, last: Sequence[Figures]) -> Words:
     if not newest.by_lot:
         of = Words(f"{of.en}, and of the contacted alike", f"{of.zh}，且已触达客户情况一致")
     dates = [f"{one.moment:%Y-%m-%d}" for one in last]
+    when = " and ".join(dates)
     return Words(
-        f"{lost.en}, by what came within {newest.days} days of {' and '.join(dates)}, of {of.en}: {figure.en}",
+        f"{lost.en}, by what came within {newest.days} days of {when}, of {of.en}: {figure.en}",
         f"{lost.zh}，依据{'、'.join(dates)}之后{newest.days}天的结果（{of.zh}）：{figure.zh}",
     )
 
@@ -166,7 +167,7 @@ class Retrained:
 def retrain(
     settings: Settings, name: str, automatic: bool = False, seed: int = 1, progress: Progress = None
 ) -> Retrained:
-    """Train a target's model again as `propensity train` does, on what is known now; the gate decides about it.
+    """Train a target's model again as `propensity train` does, on what is known now; the gate decides.
 
     It becomes the challenger. automatic: release it if the gate has no objection; else somebody promotes it.
     A challenger that is not yet a week old is not made again every night. Errors as training it: then, and
@@ -179,11 +180,12 @@ def retrain(
             Words(
                 f"{name} version {waiting} was trained within the last week and waits: "
                 f"`propensity promote {name}` asks the gate, or says what it has against it",
-                f"{name}版本{waiting}在一周内刚训练，正等待发布：运行 `propensity promote {name}` 查看准入结果",
+                f"{name}版本{waiting}在一周内刚训练，正等待发布：运行 `propensity promote {name}` "
+                "查看准入结果",
             )
         )
     trained = fit.train(settings, name, as_of, seed, progress)
-    version, promoted, against = trained.version, False, ()
+    version, promoted, against = trained.version, False, tuple[Words, ...]()
     if name in releases.names(settings) and releases.current(settings, name) == version:
         words = Words(
             f"{name}: there is nothing new to learn from, training gives version {version} again, in force",
