@@ -22,7 +22,7 @@ from serving.formulas import sigmoid
 Numbers = NDArray[np.float64]
 
 CUSTOMERS = 10_000
-HORIZON, SHORT, STEP = 90, (30, 60), 7
+HORIZON, SHORT, STEP = 90, (28, 63), 7
 FIRST, TEST, LIVE = 30, 640, 740  # days: the first moment; the one judged at; the first after the release
 QUARTER = 13  # weekly moments that are looked at
 DRIFT = 767  # the day on which the rates change, if they do

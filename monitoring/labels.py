@@ -31,6 +31,7 @@ from serving.ledger import Ledger, exists
 from serving.models import Model
 from training import labels as of_training
 from training.compare import known
+from training.happened import ints
 from training.targets import Target, of_shop
 from training.treatment import held_out, treated
 
@@ -65,7 +66,7 @@ class Outcomes:
 class Facts:
     """What labels are made of: the log, the target's events in it, and contacts of the ledger that it lacks.
 
-    known_by: what is known by then counts; no outcome after it is known at all.
+    events: of the calendar. known_by: what is known by then counts; no outcome after it is known at all.
     """
 
     settings: Settings
@@ -74,6 +75,7 @@ class Facts:
     target: Target
     tables: Mapping[str, pa.Table]
     contacts: Sequence[tuple[str, datetime]]
+    events: Sequence[tuple[int, int]]
     known_by: datetime
 
     @classmethod
@@ -90,16 +92,38 @@ class Facts:
             )
         by = min(settings.now(), log.complete_until, known_by or log.complete_until)
         tables = of_training.events(log, target)
-        return cls(settings, shop, log, target, tables, _contacts(settings, log), by)
+        return cls(settings, shop, log, target, tables, _contacts(settings, log), _events(log, by), by)
 
     def mature(self, moment: datetime, days: int) -> bool:
         """Whether all that came in so many days after a moment is known."""
         return moment + days * DAY <= self.known_by
 
-    def shares(self) -> tuple[int, int]:
-        """Days that are a third and two thirds of the horizon, whole ones."""
+    def shares(self) -> tuple[int, ...]:
+        """Days that are a third and two thirds of the horizon, in whole weeks: a window with two Sundays is
+        another one than a window with one. None of a horizon under three weeks, which is soon over itself."""
         horizon = self.target.horizon_days
-        return max(1, horizon // 3), max(1, 2 * horizon // 3)
+        return tuple(7 * round(horizon * part / 21) for part in (1, 2)) if horizon >= 21 else ()
+
+    def eventful(self, moment: datetime, days: int) -> float:
+        """Share of so many days after a moment that the shop's calendar has an event in."""
+        first, end = to_us(moment), to_us(moment + days * DAY)
+        part = sum(max(0, min(until, end) - max(at, first)) for at, until in self.events)
+        return min(1.0, part / (end - first))
+
+
+def _events(log: Log, known_by: datetime) -> list[tuple[int, int]]:
+    """(from, until) of the calendar's events, in us, ascending; those that overlap are one."""
+    if "calendar" not in log.tables:
+        return []
+    rows = log.read("calendar", ["at", "until", "known_at"])
+    rows = rows.filter(pc.less_equal(rows["known_at"], pa.scalar(known_by)))
+    found: list[tuple[int, int]] = []
+    for at, until in sorted(zip(ints(rows["at"]).tolist(), ints(rows["until"]).tolist(), strict=True)):
+        if found and at < found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], until)
+        else:
+            found.append((at, until))
+    return found
 
 
 def told(settings: Settings, log: Log, name: str, moment: datetime) -> Told | None:

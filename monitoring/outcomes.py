@@ -7,7 +7,7 @@ something, and no proof: who is contacted may depend on what they did meanwhile.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -222,9 +222,10 @@ class _Judge:
         for one in outcomes:
             customer = codes.of(one.told.customers)
             if curve is None:
-                rows.append(Rows(one.label, one.told.score, customer))
+                row = Rows(one.label, one.told.score, customer)
             else:
-                rows.append(curve.rows(one.told.score, one.label, customer))
+                row = curve.rows(one.told.score, one.label, customer)
+            rows.append(replace(row, eventful=self._facts.eventful(one.told.moment, days)))
         groups = {
             who: performance.judge([row.where(some) for row, some in zip(rows, where, strict=True)], spreads)
             for who, where in _apart(outcomes).items()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.performance import Rows, Spread, Spreads, beyond, judge
+from monitoring.performance import FEW, UNKNOWN_LEVEL, Rows, Spread, Spreads, between, beyond, judge
 from training.evaluate import log_odds
 
 Numbers = NDArray[np.float64]
@@ -38,14 +38,14 @@ class Curve:
     """From a probability of the whole label to that of the short one, by bands of the score.
 
     at: log-odds of the score in the middle of each band, ascending. ones, zeros: the chance that the short
-    label is a 1 where the whole one is a 1, or a 0; each with the standard error at its side. spread: how far
-    the short label was off its expectation between moments, beyond sampling.
+    label is a 1 where the whole one is a 1, or a 0; each with the standard error at its side. varied: how far
+    the figures of the short label lay apart between those moments, beyond sampling.
     """
 
     at: tuple[float, ...]
     ones: tuple[tuple[float, float], ...]
     zeros: tuple[tuple[float, float], ...]
-    spread: Spread
+    varied: Spreads
 
     def expected(self, score: Numbers) -> Numbers:
         """The probability of the short label [n]."""
@@ -82,13 +82,13 @@ def learn(pasts: Sequence[Past]) -> Curve:
         usual = _share(short[whole == outcome], 0.5)
         sides.append(tuple(_banded(band[whole[band] == outcome], short, customer, usual) for band in bands))
     nowhere_twice = at + 1e-9 * np.arange(len(at))
-    curve = Curve(tuple(nowhere_twice.tolist()), sides[0], sides[1], Spread(0.0, 0))
-    squares = []
-    for past in pasts:
-        expected = curve.expected(past.score)
-        off = past.short.sum() / expected.sum() - 1
-        squares.append(off**2 - (expected * (1 - expected)).sum() / expected.sum() ** 2)
-    return replace(curve, spread=beyond(np.array(squares)))
+    curve = Curve(tuple(nowhere_twice.tolist()), sides[0], sides[1], Spreads())
+    told = [judge([curve.rows(past.score, past.short, past.customer)], Spreads()) for past in pasts]
+    levels = [one.level for one in told if np.isfinite(one.level.error)]
+    off = np.array([(one.value - 1) ** 2 - one.error**2 for one in levels])
+    level = beyond(off) if len(off) >= FEW else UNKNOWN_LEVEL
+    tilts, ranks = [one.slope for one in told], [one.ranking for one in told]
+    return replace(curve, varied=Spreads(level, between(tilts), between(ranks)))
 
 
 def _banded(
@@ -108,11 +108,15 @@ def _share(label: Numbers, usual: float) -> float:
 def spreads(curve: Curve, of_card: Spreads, tested: Rows) -> Spreads:
     """What varies of the short label. tested: the test's customers with it.
 
-    The level's is the larger of two: of the whole label at the origins of the backtest, where the model had
-    to look ahead, and of the short one around its curve. AUC and slope of the short label were promised by
-    nobody: what they were at the test is what they should be.
+    The larger of two each: of the whole label at the origins of the backtest, where the model had to look
+    ahead, and of the short one at the moments that it was learnt from. AUC and slope of the short label were
+    promised by nobody: what they were at the test is what they should be.
     """
-    level = max(of_card.level, curve.spread, key=lambda spread: spread.error)
+
+    def larger(of: str) -> Spread:
+        one, other = getattr(of_card, of), getattr(curve.varied, of)
+        return one if one.error >= other.error else other  # type: ignore[no-any-return]
+
     then = judge([tested], Spreads())
     auc, tilt = ((one.value, one.error) for one in (then.ranking, then.slope))
-    return replace(of_card, level=level, auc=auc, tilt=tilt)
+    return Spreads(larger("level"), larger("slope"), larger("ranking"), auc, tilt)

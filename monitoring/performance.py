@@ -11,7 +11,7 @@ a few origins that it is (Satterthwaite): a December like any other is no news.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite, nan, sqrt
 from typing import Any, Literal
 
@@ -32,6 +32,9 @@ State = Literal["holds", "off", "unsure"]
 LIMIT = 3.29
 MATTERS = 0.15  # of the level: what a verdict must be able to see before it says that all is well
 POWER = 1.2816  # standard errors: seen nine times of ten
+# Of a level, for each share of its window that is an event: a holiday may be a day without any order, or one
+# with twice as many, and no backtest has seen enough of them to say which.
+EVENT = 0.5
 FEWEST = 30  # ones, and zeros: with fewer, nothing is normal about any of these figures
 
 
@@ -84,19 +87,23 @@ class Estimate:
 @dataclass(frozen=True)
 class Rows:
     """One moment's customers. label: 0 or 1; expected: its probability; customer: a number each, the same at
-    every moment; all [n]. doubt: relative standard error of the sum of `expected`."""
+    every moment; all [n]. doubt: relative standard error of the sum of `expected`. eventful: share of the
+    window that the calendar has an event in."""
 
     label: Numbers
     expected: Numbers
     customer: NDArray[np.int64]
     doubt: float = 0.0
+    eventful: float = 0.0
 
     def __len__(self) -> int:
         return len(self.label)
 
     def where(self, some: NDArray[np.bool_]) -> "Rows":
         """Those rows."""
-        return Rows(self.label[some], self.expected[some], self.customer[some], self.doubt)
+        return replace(
+            self, label=self.label[some], expected=self.expected[some], customer=self.customer[some]
+        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,8 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
         known = (Estimate(told, nan, 1.0, nan), Estimate(nan, nan, spreads.tilt[0], nan))
         return Judged(rows, ones, *known, Estimate(nan, nan, spreads.auc[0], nan), needed)
     doubts = [part.doubt * part.expected.sum() / expected.sum() for part in parts]
+    events = EVENT * float(np.mean([part.eventful for part in parts]))
+    of_level = replace(spreads.level, error=sqrt(spreads.level.error**2 + events**2))
     try:
         tilt = slope(label, expected, customer)
     except (TrainingError, np.linalg.LinAlgError):  # all expect the same, or it separates the labels
@@ -155,7 +164,7 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
     return Judged(
         rows,
         ones,
-        _against(_level(label, expected, customer, float(np.sum(doubts))), (1.0, 0.0), spreads.level, times),
+        _against(_level(label, expected, customer, float(np.sum(doubts))), (1.0, 0.0), of_level, times),
         _against(tilt, spreads.tilt, spreads.slope, times),
         _against(ranking(parts), spreads.auc, spreads.ranking, times),
         needed,
@@ -269,6 +278,15 @@ def spreads_of(card: ModelCard) -> Spreads:
         Spread(sqrt(max(0.0, float(aucs.var(ddof=1) - sampled.mean()))), len(aucs) - 1),
         auc,
     )
+
+
+def between(figures: Sequence[Estimate]) -> Spread:
+    """How far figures of several moments lie apart, beyond what sampling makes of them."""
+    told = [one for one in figures if isfinite(one.value)]
+    if len(told) < FEW:
+        return Spread(0.0, 0)
+    values, errors = (np.array([getattr(one, of) for one in told]) for of in ("value", "error"))
+    return Spread(sqrt(max(0.0, float(values.var(ddof=1) - (errors**2).mean()))), len(told) - 1)
 
 
 def beyond(squares: Numbers) -> Spread:

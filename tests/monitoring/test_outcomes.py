@@ -45,7 +45,7 @@ def test_a_model_that_is_right_holds_by_thirds_and_when_mature(world: World) -> 
     """Else: a shop in which nothing happens is told that its model is lost."""
     world.log()
     held = gathered(world)
-    assert {one.days for one in held.figures} == {9, 18, HORIZON}
+    assert {one.days for one in held.figures} == {7, 21, HORIZON}
     for one in (*held.figures, *held.pooled):
         assert (one.calibration, one.ranking) == ("holds", "holds"), outcome_words.told(one).en
         assert one.judged_on == "everyone"
@@ -56,7 +56,7 @@ def test_a_model_that_is_right_holds_by_thirds_and_when_mature(world: World) -> 
     gaps = np.diff([moment.timestamp() for moment in whole[0].moments])
     assert (gaps >= HORIZON * 86_400).all(), "windows that overlap are no independent evidence"
     kept = (world.settings.home / "profiles" / "labels" / "churn_28d").glob("*.json")
-    assert sorted(path.name for path in kept) == ["1-18.json", "1-9.json"]
+    assert sorted(path.name for path in kept) == ["1-21.json", "1-7.json"]
     assert gathered(world) == held
 
 
@@ -116,7 +116,7 @@ def test_a_label_that_is_not_over_is_absent_and_not_zero(world: World) -> None:
     until = LAST - 20 * DAY
     assert held.figures
     assert all(one.known_at <= until for one in held.figures)
-    assert max(one.moment for one in held.figures if one.days == 9) > max(
+    assert max(one.moment for one in held.figures if one.days == 7) > max(
         one.moment for one in held.figures if one.days == HORIZON
     )
     facts = Facts.of(world.settings, held.card)
@@ -194,8 +194,8 @@ def test_a_changed_meaning_is_told_by_the_first_third_already(world: World) -> N
     """Else: a quarter's customers are answered wrongly before anybody is told."""
     mixed = world.random.permutation(world.risk)
     world.log(risk=mixed, since=MOMENTS[22])
-    held = gathered(world, known_by=MOMENTS[23] + 9 * DAY)
-    last = held.latest(9)
+    held = gathered(world, known_by=MOMENTS[23] + 7 * DAY)
+    last = held.latest(7)
     assert last is not None
     assert last.moment == MOMENTS[23]
     assert (last.calibration, last.ranking) == ("off", "off")
@@ -204,6 +204,6 @@ def test_a_changed_meaning_is_told_by_the_first_third_already(world: World) -> N
     advice = retraining.recommend(held.card, held.figures, {}, ())
     assert advice is not None
     assert {reason.why for reason in advice.reasons} == {"calibration", "ranking"}
-    thirds = retraining.recommend(held.card, [one for one in held.figures if one.days == 9], {}, ())
+    thirds = retraining.recommend(held.card, [one for one in held.figures if one.days == 7], {}, ())
     assert thirds is not None
-    assert "within 9 days of 2017-11-05 and 2017-11-12, of everyone" in thirds.words.en
+    assert "within 7 days of 2017-11-05 and 2017-11-12, of everyone" in thirds.words.en
