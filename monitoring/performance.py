@@ -27,8 +27,8 @@ from training.evaluate import log_odds, losses, recalibration
 Numbers = NDArray[np.float64]
 State = Literal["holds", "off", "unsure"]
 
-# In standard errors. A release has some twenty looks a quarter that are not the same look again, so two in a
-# thousand by chance each would be an alarm every half a year; one in a thousand is none in a year.
+# In standard errors: one in a thousand by chance. A release is looked at every week, by three labels of three
+# figures each; how often one of them is wrong in a quarter is measured (benchmarks/monitoring_labels.py).
 LIMIT = 3.29
 MATTERS = 0.15  # of the level: what a verdict must be able to see before it says that all is well
 POWER = 1.2816  # standard errors: seen nine times of ten
@@ -46,7 +46,7 @@ class Spread:
     moments: int
 
 
-# What is assumed where fewer than three origins say: as unsure as the worst of the demo's targets was.
+# Assumed where too few origins say: a tenth, as what a season alone may well do to a level.
 UNKNOWN_LEVEL, UNKNOWN_SLOPE, UNKNOWN_RANKING = Spread(0.1, 3), Spread(0.1, 3), Spread(0.02, 3)
 FEW = 3
 

@@ -1,4 +1,5 @@
-"""Whether to train again. If these fail, a good model is thrown away, a lost one kept, or one learns from a fault."""
+"""Whether to train again. If these fail, a good model is thrown away, a lost one kept, or one learns from a
+fault."""
 
 from dataclasses import replace
 from datetime import date, timedelta

@@ -42,7 +42,7 @@ class World:
         toml = toml.replace("holdout = 0.05", f"holdout = {holdout}")
         write_atomically(shop / "shop.toml", toml.encode())
         self.settings = replace(home, as_of=LAST, shop=shop)
-        self.tmp, self.ids = tmp, [f"c{n:05}" for n in range(customers)]
+        self.tmp, self.ids = tmp, [f"c{n:06}" for n in range(customers)]
         self.random = np.random.default_rng(1)
         self.overdue = self.random.normal(0, 1, customers).astype(np.float32)
         self.risk = np.asarray(sigmoid(-1.0 + self.overdue.astype(np.float64)))
@@ -106,16 +106,20 @@ class World:
         risk: NDArray[np.float64] | None = None,
         since: datetime = LAST,
         merges: Sequence[tuple[str, str]] = (),
+        closed: Sequence[datetime] = (),
+        calendar: bool = True,
     ) -> None:
-        """Orders at the rates that the risk means; from `since` on at those of another risk."""
+        """Orders at the rates that the risk means; from `since` on at those of another risk.
+
+        closed: days without any order; calendar: whether it tells of them.
+        """
         days = (until - MOMENTS[0]) // DAY
         changed = (since - MOMENTS[0]) // DAY
         rates = -np.log(np.clip([self.risk, self.risk if risk is None else risk], 1e-9, 1 - 1e-9)) / HORIZON
         who, when = [], []
         for day in range(days):
-            who.append(
-                np.flatnonzero(self.random.random(len(self.ids)) < 1 - np.exp(-rates[int(day >= changed)]))
-            )
+            buys = self.random.random(len(self.ids)) < 1 - np.exp(-rates[int(day >= changed)])
+            who.append(np.flatnonzero(buys & (MOMENTS[0] + day * DAY not in closed)))
             when += [MOMENTS[0] + day * DAY + timedelta(hours=12)] * len(who[-1])
         buyers = [self.ids[place] for place in np.concatenate(who)]
         now = dict(merges)
@@ -126,8 +130,13 @@ class World:
              "channel": ["app"] * n, "amount": pa.array([Decimal(1)] * n, pa.decimal128(18, 2)),
              "ref": pa.nulls(n, pa.string())}
         )  # fmt: skip
-        schema = arrow_schema(TABLES["contacts"], 2)
-        tables = {"orders": orders, "contacts": pa.Table.from_pylist(self.contacts, schema)}
+        events = [
+            {"event_id": iso(day), "kind": "holiday", "name": "closed", "at": day, "until": day + DAY,
+             "known_at": MOMENTS[0]} for day in closed
+        ]  # fmt: skip
+        tables = {"orders": orders}
+        for name, rows in (("contacts", self.contacts), ("calendar", events if calendar else [])):
+            tables[name] = pa.Table.from_pylist(rows, arrow_schema(TABLES[name], 2))
         folder = self.settings.home / "log" / "hand"
         files = {}
         for name, table in tables.items():
