@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.errors import NoBuild
+from features.errors import FeatureMismatch, NoBuild
 from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
@@ -136,15 +136,16 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
     facts = Facts.of(settings, model.card, known_by)
     judges = {release.version: _Judge(settings, build, model, facts)}
     scored = told_at(settings, name)
-    asked = [m for m in build.moments if may_be_asked(model, m)]
+    fed = all(build.features.get(feature) == hash for feature, hash in model.card.needs)
+    asked = {m for m in build.moments if fed and may_be_asked(model, m)}
     said: dict[datetime, list[Told]] = {}
     codes, unsaid = _Codes(), None
     found, pooled = list[Figures](), list[Figures]()
     for days in (*facts.shares(), facts.target.horizon_days):
-        mature = spaced([m for m in sorted({*scored, *asked}) if facts.mature(m, days)])
+        mature = spaced([m for m in sorted(asked.union(scored)) if facts.mature(m, days)])
         for moment in mature:
             if moment not in said:
-                said[moment] = list(_said(settings, facts, model, build, moment))
+                said[moment] = list(_said(settings, facts, model, build, moment, moment in asked))
         joins = joined(facts, [one for moment in mature for one in said[moment]], days)
         for version in {one.told.version for one in joins} - set(judges):
             other = releases.load(settings, name, version).classifier
@@ -154,18 +155,19 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
             own = apart([one for one in joins if one.told.version == release.version], days * DAY)
             if len(own) > 1:
                 pooled.append(judges[release.version].figures(own, codes))
-        except NoBuild as error:
+        except (NoBuild, FeatureMismatch) as error:  # nothing is left to learn shorter labels from
             unsaid = str(error)
     return Held(model.card, tuple(found), tuple(pooled), unsaid)
 
 
-def _said(settings: Settings, facts: Facts, model: Model, build: Build, moment: datetime) -> Iterable[Told]:
-    """What was told at a moment; and by the model itself, if it was another that told it, or nobody did."""
+def _said(
+    settings: Settings, facts: Facts, model: Model, build: Build, moment: datetime, ask: bool
+) -> Iterable[Told]:
+    """What was told at a moment; ask: the model says it too, if another told it, or nobody."""
     then = told(settings, facts.log, model.card.name, moment)
     if then is not None:
         yield then
-    itself = then is not None and then.version == model.card.version
-    if not itself and moment in build.moments and may_be_asked(model, moment):
+    if ask and (then is None or then.version != model.card.version):
         yield backfilled(model, build, moment)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ledgers import write_ledger
 from msgspec.structs import replace as changed
-from told_world import HORIZON, JUDGED, LAST, MOMENTS, World
+from told_world import HASHES, HORIZON, JUDGED, LAST, MOMENTS, World
 from trials import trial_by_hand
 
 from features.compute.builds import Build
@@ -187,6 +187,7 @@ def test_too_small_a_holdout_says_how_many_it_takes(home: Settings, tmp_path: Pa
     one = found.latest()
     assert one is not None
     assert (one.calibration, one.ranking) == ("unsure", "unsure")
+    assert one.judged_on == "untreated", "who are many more where not everybody else is contacted"
     few = outcome_words.lacking(one)
     assert few is not None
     group = one.groups["held_out"]
@@ -239,3 +240,16 @@ def test_whom_the_ledger_knows_as_contacted_is_not_left_alone(world: World) -> N
     assert at(held, MOMENTS[20], 7).groups["treated"].rows == 60
     assert at(held, MOMENTS[20], 7).judged_on == "untreated"
     assert "treated" not in at(held, MOMENTS[21], 7).groups
+
+
+def test_what_was_told_is_judged_after_its_features_are_gone(world: World) -> None:
+    """Else: a changed feature silences what is known of the release that still answers from it."""
+    world.log()
+    world.tell(MOMENTS[-6], world.risk / 2)
+    world.build({"overdue": "f" * 16, "orders_90d": HASHES["orders_90d"]})
+    held = gathered(world)
+    assert [(one.days, one.moment, one.calibration) for one in held.figures] == [
+        (HORIZON, MOMENTS[-6], "off")
+    ]
+    assert held.unsaid is not None
+    assert "overdue (defined differently)" in held.unsaid

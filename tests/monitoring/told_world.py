@@ -48,9 +48,9 @@ class World:
         self.risk = np.asarray(sigmoid(-1.0 + self.overdue.astype(np.float64)))
         self.contacts: list[dict[str, Any]] = []
 
-    def build(self) -> Build:
+    def build(self, hashes: dict[str, str] = HASHES) -> Build:
         matrix = np.column_stack([self.overdue, np.ones(len(self.ids), np.float32)])
-        return write_build(self.settings, NAMES, dict.fromkeys(MOMENTS, (self.ids, matrix)), hashes=HASHES)
+        return write_build(self.settings, NAMES, dict.fromkeys(MOMENTS, (self.ids, matrix)), hashes=hashes)
 
     def release(
         self, version: str = "1", judged: datetime = JUDGED, published: bool = True
