@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.errors import FeatureMismatch, NoBuild
+from features.errors import FeatureMismatch, NoBuild, NotEnoughData
 from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
@@ -155,7 +155,7 @@ def gather(settings: Settings, name: str, build: Build, known_by: datetime | Non
             own = apart([one for one in joins if one.told.version == release.version], days * DAY)
             if len(own) > 1:
                 pooled.append(judges[release.version].figures(own, codes))
-        except (NoBuild, FeatureMismatch) as error:  # nothing is left to learn shorter labels from
+        except (NoBuild, FeatureMismatch, NotEnoughData) as error:  # nothing to learn shorter labels from
             unsaid = str(error)
     return Held(model.card, tuple(found), tuple(pooled), unsaid)
 
