@@ -155,8 +155,8 @@ def _moved(card: ModelCard, drifted: Mapping[date, Collection[str]]) -> list[Rea
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of training again, in words. trained: None if a challenger waits already, and is as good as
-    new. objections: the gate's."""
+    """What came of training again, in words. trained: None if a challenger waited that is as good as new.
+    objections: the gate's."""
 
     words: Words
     trained: Trained | None = None
@@ -170,22 +170,15 @@ def retrain(
     """Train a target's model again as `propensity train` does, on what is known now; the gate decides.
 
     It becomes the challenger. automatic: release it if the gate has no objection; else somebody promotes it.
-    A challenger that is not yet a week old is not made again every night. Errors as training it: then, and
-    whatever else happens, the one in force stays in force.
+    A challenger that is not yet a week old is not made again every night: the gate is asked about that one.
+    Errors as training it: then, and whatever else happens, the one in force stays in force.
     """
     log = Log.open(settings)
     as_of = settings.as_of or midnight(min(settings.now(), log.complete_until))
-    if (waiting := _waiting(settings, name, as_of)) is not None:
-        return Retrained(
-            Words(
-                f"{name} version {waiting} was trained within the last week and waits: "
-                f"`propensity promote {name}` asks the gate, or says what it has against it",
-                f"{name}版本{waiting}在一周内刚训练，正等待发布：运行 `propensity promote {name}` "
-                "查看准入结果",
-            )
-        )
-    trained = fit.train(settings, name, as_of, seed, progress)
-    version, promoted, against = trained.version, False, tuple[Words, ...]()
+    waiting = _waiting(settings, name, as_of)
+    trained = None if waiting else fit.train(settings, name, as_of, seed, progress)
+    version = waiting or (trained.version if trained else "")
+    promoted, against = False, tuple[Words, ...]()
     if name in releases.names(settings) and releases.current(settings, name) == version:
         words = Words(
             f"{name}: there is nothing new to learn from, training gives version {version} again, in force",

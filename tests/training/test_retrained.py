@@ -35,14 +35,13 @@ def test_a_challenger_of_this_week_is_not_made_again(shop: Settings) -> None:
     """Else: what the gate keeps back is trained anew every night."""
     told = retraining.retrain(shop, "churn_28d")
     assert told.trained is None
-    assert "version 1 was trained within the last week and waits" in told.words.en
+    assert told.words.en.startswith("churn_28d version 1 is trained, and the gate ")
+    assert "churn_28d版本1已训练" in told.words.zh
     later = replace(shop, as_of=shop.now() + 7 * DAY)
     assert retraining._waiting(later, "churn_28d", later.now()) is None
 
 
-def test_the_gate_decides_and_nothing_is_released_unless_the_shop_wants_it(
-    shop: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gate_decides_and_nothing_is_released_unless_the_shop_wants_it(shop: Settings) -> None:
     """Else: a model goes live at night that nobody looked at, or that does not beat recency."""
     _forget(shop)
     told = retraining.retrain(shop, "churn_28d", automatic=False)
