@@ -23,7 +23,7 @@ from features.log import Log
 from features.moments import DAY, from_us, to_us
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from monitoring.baseline import thin
+from monitoring.trained import thin
 from serving import releases, score_store
 from serving.cards import ModelCard
 from serving.exported import contact_id

@@ -25,10 +25,10 @@ from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
 from monitoring import partial, performance
-from monitoring.baseline import training_build, training_moments
 from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_asked, told, told_at
 from monitoring.partial import Curve, Past
 from monitoring.performance import Estimated, Judged, Rows, Spreads, State
+from monitoring.trained import training_build, training_moments
 from serving import releases
 from serving.cards import ModelCard, TrainedOn
 from serving.models import Model
