@@ -1,7 +1,7 @@
 """Passes that walk over each customer's events, moment by moment: maxima, modes, last values and gaps.
 
-Events and shapes as in `kernel`. One pointer moves in order of `enter`, one a window in order of `at` (`by_at`,
-positions; the same order when nothing was late).
+Events and shapes as in `kernel`. One pointer moves in order of `enter`, one a window in order of `at`
+(`by_at`, positions; the same order when nothing was late).
 """
 
 import numpy as np
