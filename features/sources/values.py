@@ -211,7 +211,11 @@ def read(value: Value) -> tuple[str, str]:
         return f"TRY_CAST(({value.given}) AS DECIMAL(38, 10)){scale}", f"({value.given}) IS NOT NULL"
     if value.form == "product_of":
         parts = [null(quoted(c), value.habits.nulls) for c in value.given]
-        numbers = [f"TRY_CAST({number(p, value.habits)} AS DECIMAL(18, 6))" for p in parts]
+        # The first one wider: DuckDB multiplies two numbers of 18 digits in 18, which overflows at a million.
+        numbers = [
+            f"TRY_CAST({number(p, value.habits)} AS DECIMAL({18 if place else 19}, 6))"
+            for place, p in enumerate(parts)
+        ]
         return f"{' * '.join(numbers)}{scale}", " AND ".join(f"{p} IS NOT NULL" for p in parts)
     x = text(value)
     return number(x, value.habits) + scale, f"{x} IS NOT NULL"
