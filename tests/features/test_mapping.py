@@ -29,37 +29,6 @@ def test_ids_stay_as_given_and_a_bom_and_quoted_newlines_do_no_harm(tmp_path: Pa
     }
 
 
-<<<<<<< HEAD
-=======
-def test_a_product_of_a_million_and_more_is_an_amount(tmp_path: Path) -> None:
-    """Else: a shop that counts in rupiah, won or dong, or one price in the wrong unit, stops the ingestion."""
-    text = "no,who,when,what,n,price\n1,a,2024-01-01,tv,-3,1783646.5\n2,b,2024-01-01,car,2,900000000.25\n"
-    log = bring_in(write_shop(tmp_path, LINES.format(more=""), {"lines.csv": text}))
-    amounts = {row["customer_id"]: row["amount"] for row in log.rows("order_lines")}
-    assert amounts == {"a": Decimal("-5350939.50"), "b": Decimal("1800000000.50")}
-
-
-@pytest.mark.parametrize("encoding", ["gb18030", "latin-1", "utf-16", "utf-8"])
-@pytest.mark.parametrize("packed", ["", ".gz", ".zst", ".zip"])
-def test_encodings_separators_and_packed_files(tmp_path: Path, encoding: str, packed: str) -> None:
-    name = "Müller" if encoding == "latin-1" else "张三"
-    content = f"no;who;when;paid\n1;{name};2024-01-01T10:00:00Z;1,50\n".encode(encoding)
-    path = tmp_path / "shop" / f"orders.csv{packed}"
-    mapping = ORDERS.format(more=f'encoding = "{encoding}"\nseparator = ";"\ndecimal = ","')
-    made = write_shop(tmp_path, mapping, {})
-    if packed == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("export.csv", content)
-    elif packed == ".zst":
-        with pa.output_stream(str(path), compression="zstd") as stream:
-            stream.write(content)
-    else:
-        path.write_bytes(gzip.compress(content) if packed else content)
-    (row,) = bring_in(made).rows("orders")
-    assert (row["customer_id"], row["amount"]) == (name, Decimal("1.50"))
-
-
->>>>>>> wt-replay
 def test_records_that_cannot_be_read_are_rejected_alone_each_on_its_line(tmp_path: Path) -> None:
     """A broken line must neither stop the ingestion nor vanish."""
     text = (

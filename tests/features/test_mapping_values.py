@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from dirty import ORDERS, bring_in, write_shop
+from dirty import LINES, ORDERS, bring_in, write_shop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -210,3 +210,11 @@ def test_local_times_mean_what_pythons_zones_say(moment: datetime, zone: str) ->
             f"SELECT epoch({at}), {day} FROM (SELECT $1 AS x)", [moment.isoformat(" ")]
         ).fetchall()
     assert (found, is_day) == (local.timestamp(), False)
+
+
+def test_a_product_of_a_million_and_more_is_an_amount(tmp_path: Path) -> None:
+    """Else: a shop that counts in rupiah, won or dong, or one price in the wrong unit, stops the ingestion."""
+    text = "no,who,when,what,n,price\n1,a,2024-01-01,tv,-3,1783646.5\n2,b,2024-01-01,car,2,900000000.25\n"
+    log = bring_in(write_shop(tmp_path, LINES.format(more=""), {"lines.csv": text}))
+    amounts = {row["customer_id"]: row["amount"] for row in log.rows("order_lines")}
+    assert amounts == {"a": Decimal("-5350939.50"), "b": Decimal("1800000000.50")}
