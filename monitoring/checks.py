@@ -139,6 +139,21 @@ CHECKS: tuple[Check, ...] = (
         drift=False,
     ),
     Check(
+        name="decisions",
+        words=Words("What is decided, and how often", "决策数量与动作占比"),
+        warning=1,
+        page=NEVER,
+        reason=_LEARNED + "budgets stop hard and caps hold by themselves, so that it is never an emergency",
+        measure=measures.decided,
+        advice=Words(
+            "See what is paused and which budget is spent: `propensity pause`, `propensity today`.",
+            "查看暂停项与已用完的预算：`propensity pause`、`propensity today`。",
+        ),
+        owner="operations",
+        of="shop",
+        drift=False,
+    ),
+    Check(
         name="population",
         words=Words("Customers in the target's population", "目标客群规模"),
         warning=1,

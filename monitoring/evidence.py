@@ -1,8 +1,9 @@
 """What the checks judge: gathered once a run, of each release and of the shop."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -22,7 +23,9 @@ from monitoring.occasions import Occasions
 from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
+from serving import ledger
 from serving.cards import ModelCard
+from serving.ledger import Ledger
 
 WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 DAYS = 730  # that a first run looks back: two years know every season and occasion twice
@@ -74,6 +77,7 @@ class ShopEvidence:
     received: Panel
     indicators: Panel
     absent: Mapping[str, Words]  # indicators that cannot be told, and why
+    decisions: Panel | None = None  # None: there is no ledger
 
 
 def of_shop(
@@ -90,7 +94,21 @@ def of_shop(
         panels.of_received(tables, occasions),
         panels.of_indicators(told, first, last, occasions),
         absent,
+        _decisions(settings, shop, moment, first, last, occasions),
     )
+
+
+def _decisions(
+    settings: Settings, shop: Shop, moment: datetime, first: int, last: int, occasions: Occasions
+) -> Panel | None:
+    """What was decided on each day, of the zone as it is at the moment."""
+    if not ledger.exists(settings):
+        return None
+    shift = moment.astimezone(shop.zone).utcoffset() or timedelta(0)
+    since = datetime(1970, 1, 1, tzinfo=UTC) + first * DAY - shift
+    with closing(Ledger(settings)) as kept:
+        rates = kept.rates(since, since + (last - first + 1) * DAY, shift)
+    return panels.of_decisions(rates, first, last, occasions) if rates else None
 
 
 def faulty(shop: ShopEvidence) -> dict[str, Shift]:

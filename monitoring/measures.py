@@ -240,6 +240,29 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
     return measure
 
 
+def decided(evidence: ShopEvidence) -> Reading:
+    """How far the share of an action, or the number of decisions, stands out."""
+    panel = evidence.decisions
+    if panel is None:
+        return Reading(float("nan"), Words("nothing was decided yet", "尚无决策"))
+    out = panel.out()
+    if not out:
+        nearest = panel.nearest()
+        as_usual = Words("as usual", "正常") if np.isfinite(nearest) else not_yet(panel)
+        return Reading(nearest, as_usual)
+    more = len(out) - 1
+    words = out[0].words
+    return Reading(
+        value=abs(out[0].excess),
+        words=Words(
+            words.en + (f"; and {more} more" if more else ""), words.zh + (f"；另有{more}项" if more else "")
+        ),
+        contributors=contributors(out),
+        since=min(shift.since for shift in out),
+        topic="decisions",
+    )
+
+
 def _unnamed(shift: Shift, panel: Panel) -> bool:
     """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
     return shift.subject.kind == "rows" and shift.excess > 0 and not _repeats(shift, panel)
