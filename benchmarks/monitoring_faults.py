@@ -28,6 +28,7 @@ from features.settings import Settings
 
 CUSTOMERS, DAYS, FEATURES, SEED = 20_000, 607, 60, 7  # it ends in a quiet week, just after a campaign
 LAST_DAYS = 2  # that a fault of a source has lasted
+CAMPAIGN = 20  # days with the last campaign in them: contacts are sent on its days alone
 Change = Callable[[pa.Table, np.ndarray], pa.Table]  # a raw table, and which of its rows are of the last days
 
 
@@ -43,6 +44,7 @@ class Fault:
     text: str = ""
     table: str = ""
     change: Change | None = None
+    days: int = LAST_DAYS
     snapshot: Callable[[pa.Table], pa.Table] | None = None
     later: int = 0
 
@@ -133,7 +135,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("a channel renamed", ("fields",), "channel", "orders", becomes("channel", lambda v: f"{v}2")),
     Fault("times 8 hours off", ("fields",), "midnight", "interactions", hours(-8)),
     Fault("two days came twice", ("received",), "order", "orders", twice("order_id")),
-    Fault("contacts came twice", ("received",), "contact", "contacts", twice("contact_id")),
+    Fault("contacts came twice", ("received",), "contact", "contacts", twice("contact_id"), CAMPAIGN),
     Fault("visits missing", ("received",), "visit", "interactions", lost()),
     Fault("a channel's visits missing", ("fields", "received"), "visit", "interactions", lost(channel="app")),
     Fault("half of the orders missing", ("received",), "order", "orders", lost(0.6)),
@@ -203,7 +205,7 @@ def _plant(folder: Path, fault: Fault, moment: datetime) -> None:
     assert fault.change is not None
     for path in sorted((folder / f"{fault.table}.parquet").glob("*.parquet")):
         rows = pq.read_table(path, partitioning=None)
-        since = pa.scalar(moment - LAST_DAYS * DAY, pa.timestamp("us", "UTC"))
+        since = pa.scalar(moment - fault.days * DAY, pa.timestamp("us", "UTC"))
         at = rows["at"].cast(pa.timestamp("us", "UTC"))
         pq.write_table(fault.change(rows, pc.greater_equal(at, since).to_numpy()), path)
 

@@ -22,7 +22,8 @@ Bool = NDArray[np.bool_]
 
 LAG, TRAIL = 3, 7  # the reference: a week of days, of which the last is LAG days ago; FEWEST of them known
 FEWEST = 4
-WEEKS = 8  # of which a weekday's habit is the median
+WEEKS = 8  # quiet ones of the last OLDEST, of which a weekday's habit is the median
+OLDEST = 26
 HISTORY = 365  # days that limits are learned from
 YOUNGEST = 56  # quiet days without which nothing is judged: cold start
 # Days around an occasion on which figures move; then, as long as the reference holds its days, they may move
@@ -56,17 +57,28 @@ class Judged:
         return np.nan_to_num(np.abs(self.excess)) >= 1
 
 
-def judge(values: Float64, first: int, least: Float64, occasions: Occasions, since: Int64) -> Judged:
+def judge(
+    values: Float64,
+    first: int,
+    least: Float64,
+    occasions: Occasions,
+    since: Int64,
+    later: Sequence[int] = LATER,
+    fresh: Bool | None = None,
+) -> Judged:
     """Judge every day by what was known before it.
 
     values: float64 [days, figures], a row every day from `first` (whole days since 1970) on, nan where there
     is none; on a scale on which changes are comparable (logarithms of counts, shares, standard deviations).
     least: [figures] or [days, figures], changes below which nobody cares. since: [figures], the place of the
     day from which a figure means what it will (its window is full); it is judged from YOUNGEST days later on.
+    later: days after an occasion on which it leaves the figures' windows; () of what is of one day only.
+    fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
-    calendar = _calendar(days, first, occasions)
+    fresh = np.ones(values.shape, bool) if fresh is None else fresh
+    calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
@@ -78,8 +90,8 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
     with np.errstate(divide="ignore", invalid="ignore"):  # of days and figures without a value
         for day in range(LAG + TRAIL, days):
             window = accepted[day - LAG - TRAIL + 1 : day - LAG + 1]
-            fresh = (standing == 0) & (np.isfinite(window).sum(axis=0) >= FEWEST)
-            reference = np.where(fresh, _mean(window), reference)
+            calm = (standing == 0) & (np.isfinite(window).sum(axis=0) >= FEWEST)
+            reference = np.where(calm, _mean(window), reference)
             residual[day] = values[day] - reference
             habit = _habit(residual, unlearned, day)
             usual[day] = residual[day] - habit
@@ -90,9 +102,9 @@ def judge(values: Float64, first: int, least: Float64, occasions: Occasions, sin
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
-            over[day] = moved / spread / np.maximum(limit, least[day] / spread)
+            over[day, fresh[day]] = (moved / spread / np.maximum(limit, least[day] / spread))[fresh[day]]
             if not calendar.first[day]:
-                excess[day] = _excess(over[day - 2 : day + 1])
+                excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1]), excess[day - 1])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
@@ -153,14 +165,14 @@ class _Calendar:
     undone: Mapping[int, Sequence[int]]
 
 
-def _calendar(days: int, first: int, occasions: Occasions) -> _Calendar:
+def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int]) -> _Calendar:
     around, unknown = np.zeros((2, days), bool)
     earlier: dict[int, list[int]] = {}
     undone: dict[int, list[int]] = {}
     for times in occasions.values():
         for number, time in enumerate(times):
             start, length = time.first - first, time.last - time.first + 1
-            later = (day for window in LATER for day in range(window - 1, window + length + BACK))
+            later = (day for window in windows for day in range(window - 1, window + length + BACK))
             before = [other.first - first for other in times[:number]][-2:]
             for offset in (*range(-BEFORE, length + BACK), *later):
                 place = start + offset
@@ -191,9 +203,10 @@ def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Flo
 
 
 def _habit(residual: Float64, unlearned: Bool, day: int) -> Float64:
-    """[figures]: the median residual of the weekday, of quiet days of the last WEEKS."""
-    same = np.arange(day - 7, max(-1, day - 7 * WEEKS - 1), -7)
+    """[figures]: the median residual of the weekday, of its last WEEKS quiet days."""
+    same = np.arange(day - 7, max(-1, day - 7 * OLDEST - 1), -7)
     past = np.where(unlearned[same], np.nan, residual[same])
+    past[np.cumsum(np.isfinite(past), axis=0) > WEEKS] = np.nan
     return np.nan_to_num(_median(past))
 
 

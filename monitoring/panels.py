@@ -174,7 +174,9 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         back = np.expm1 if figure.kind in ("rows", "size") else share
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
-    judged = judge(received.values, received.first, received.least(), occasions, since)
+    judged = judge(
+        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh
+    )
     return Panel(received.first, subjects, native, judged)
 
 
@@ -200,7 +202,7 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         subjects.append(Subject(key, "share" if kind == "share" else "count", said))
         own_native = native[:, column]
         values[:, column] = angle(own_native) if kind == "share" else np.log1p(np.maximum(own_native, 0))
-    seen = Received(first, tuple(figures), values, rows)
+    seen = Received(first, tuple(figures), values, rows, np.isfinite(values))
     judged = judge(values, first, seen.least(), occasions, np.zeros(len(keys), np.int64))
     return Panel(first, tuple(subjects), native, judged)
 

@@ -5,7 +5,7 @@ that arrived late changes no day afterwards, and a day counts the same whenever 
 on a scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from features.shop import Shop
 from features.sources.raw import literal
 from features.tables import OURS, TABLES, Column
 from features.words import Words
-from monitoring.baseline import Float64, Int64
+from monitoring.baseline import Bool, Float64, Int64
 
 Kind = Literal["rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
@@ -73,12 +73,16 @@ _SAID: dict[Kind, Words] = {
 
 @dataclass(frozen=True)
 class Received:
-    """values: float64 [days, figures], on each kind's scale, nan before the first that says something."""
+    """values: float64 [days, figures], on each kind's scale, nan before the first that says something.
+
+    On a day that says nothing it is the last value that did, and not `fresh`: a weekly table is judged, too.
+    """
 
     first: int  # the first day, whole days since 1970, of the shop's zone
     figures: tuple[Figure, ...]
     values: Float64
     rows: Int64  # [days, figures]: that the figure is of
+    fresh: Bool  # [days, figures]
 
     def least(self) -> Float64:
         """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
@@ -100,38 +104,58 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     """The figures of every table of events, of the days from first to last (whole days since 1970)."""
     days = last - first + 1
     found: list[tuple[Figure, Float64, Int64]] = []
+    of_events = [n for n in sorted(log.tables) if n in TABLES and "at" in TABLES[n].columns]
+    names = [name for name in of_events if name not in ("calendar", "identities")]
+    if not names:
+        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64), np.empty((days, 0), bool))
     with connect() as db:
-        for name in sorted(log.tables):
-            if name in TABLES and "at" in TABLES[name].columns and name not in ("calendar", "identities"):
-                _view(db, log, shop, name, first, last)
-                found += _figures(db, log, name, days)
-    if not found:
-        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64))
+        _seen(db, log, shop, names, first)
+        for name in names:
+            _view(db, log, shop, name, first, last)
+            found += _figures(db, log, name, days)
     figures, values, rows = zip(*found, strict=True)
     return Received(first, figures, *_carried(np.column_stack(values), np.column_stack(rows)))
 
 
-def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64]:
-    """The last day that says something, on those that do not: a weekly table is judged, too."""
-    day = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
+def _carried(values: Float64, rows: Int64) -> tuple[Float64, Int64, Bool]:
+    """The last day that says something, on those that do not; and which do."""
+    fresh = np.isfinite(values)
+    day = np.where(fresh, np.arange(len(values))[:, None], -1)
     last = np.maximum(np.maximum.accumulate(day, axis=0), 0)
     figures = np.arange(values.shape[1])
-    return values[last, figures], rows[last, figures]
+    return values[last, figures], rows[last, figures], fresh
+
+
+def _seen(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, tables: Sequence[str], first: int) -> None:
+    """`seen`: of every customer, the day by which some row of any table told of her."""
+    rows = " UNION ALL ".join(_dated(log, shop, table, first, "customer_id") for table in tables)
+    db.execute(
+        f"""CREATE TEMP TABLE seen AS
+        SELECT customer_id, min(greatest(day, told)) AS since FROM ({rows}) GROUP BY customer_id"""
+    )
 
 
 def _view(db: duckdb.DuckDBPyConnection, log: Log, shop: Shop, table: str, first: int, last: int) -> None:
     """`received`: the rows of the days, with `day` (from 0) and `hour`, as known by the end of their day."""
-    files = ", ".join(literal(str(path)) for path in log.paths(table))
-    zone = literal(shop.zone.key)
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE received AS
-        SELECT *, hour("at" AT TIME ZONE {zone}) AS hour
-        FROM (SELECT *,
-                ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
-                (known_at AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
-              FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false))
+        SELECT *, hour("at" AT TIME ZONE {literal(shop.zone.key)}) AS hour
+        FROM ({_dated(log, shop, table, first, "*")})
         WHERE day BETWEEN 0 AND {last - first} AND told <= day"""
     )
+
+
+def _dated(log: Log, shop: Shop, table: str, first: int, columns: str) -> str:
+    """SQL of a table's rows with the days, from `first`, on which they happened and were told.
+
+    What is known at midnight is of the day that is over: so is all that a till tells of whole days.
+    """
+    files = ", ".join(literal(str(path)) for path in log.paths(table))
+    zone = literal(shop.zone.key)
+    return f"""SELECT {columns},
+          ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
+          ((known_at - INTERVAL 1 MICROSECOND) AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
+        FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false)"""
 
 
 def _figures(
@@ -200,12 +224,11 @@ def _kinds(
 
 
 def _strangers(db: duckdb.DuckDBPyConnection, table: str, rows: Int64) -> tuple[Figure, Float64, Int64]:
-    """The share of customers of a day who were in no row of the table before."""
+    """The share of a day's customers of whom no table told before: not whom a new campaign reaches first."""
     share = np.full(len(rows), np.nan)
     told = db.execute(
-        """SELECT day, avg((day = since)::INT) FROM
-        (SELECT DISTINCT day, customer_id, min(day) OVER (PARTITION BY customer_id) AS since FROM received)
-        GROUP BY day"""
+        """SELECT day, avg((since = day)::INT)
+        FROM (SELECT DISTINCT day, customer_id FROM received) JOIN seen USING (customer_id) GROUP BY day"""
     )
     for day, value in told.fetchall():
         share[day] = value

@@ -1,0 +1,159 @@
+"""A log judged day by day by all checks, as nightly runs would have judged it; and with a change in it.
+
+Every day is judged by what was known then: the panels of a day end with it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from features.compute import engine
+from features.definitions import catalogue
+from features.log import Log
+from features.moments import DAY
+from features.settings import Settings
+from features.shop import shop_of
+from monitoring import drift, evidence, joint, occasions, panels, profiles
+from monitoring.checks import CHECKS, Check, Reading
+from monitoring.evidence import Evidence, Separable, ShopEvidence
+from monitoring.findings import Status
+from monitoring.histograms import Float32
+from monitoring.panels import Panel
+from monitoring.profiles import Profiles, Store, day_of
+
+APART = 7  # days without an alert that end an episode
+Matrices = dict[int, Float32]
+
+
+class Alert(NamedTuple):
+    """What a check said of a day (whole days since 1970) that was not ok."""
+
+    day: int
+    check: Check
+    reading: Reading
+
+    @property
+    def status(self) -> Status:
+        """Warning or page."""
+        return self.check.status(self.reading.value)
+
+    @property
+    def task(self) -> bool:
+        """Whether it asks to name an event, and is no alarm."""
+        return self.reading.topic == "event"
+
+
+def matrices_of(settings: Settings, store: Store, days: Sequence[Any]) -> Matrices:
+    """What the release reads of everybody at those moments, by day: float32 [members, columns]."""
+    log, shop = Log.open(settings), shop_of(settings)
+    declared = engine.available(log, catalogue(shop.declared("FEATURES")))
+    needed = profiles.with_inputs(declared, {name for name, _ in store.model.card.needs})
+    parts: dict[int, list[Float32]] = {}
+    for start in range(0, len(days), 100):
+        for moment, table in engine.compute(log, shop, needed, days[start : start + 100]):
+            parts.setdefault(day_of(moment), []).append(profiles.matrix(store.model, table))
+    return {day: np.asfortranarray(np.concatenate(part)) for day, part in parts.items()}
+
+
+class Replay:
+    """One log, ready to be judged on any day from `learned` days after its first on."""
+
+    def __init__(
+        self, settings: Settings, store: Store, matrices: Matrices, reference: Sequence[int], learned: int
+    ) -> None:
+        """reference: days whose members fix the edges, as training does."""
+        self.settings, self.store, self.matrices, self.learned = settings, store, matrices, learned
+        self.log, self.shop = Log.open(settings), shop_of(settings)
+        self.declared = engine.available(self.log, catalogue(self.shop.declared("FEATURES")))
+        values = np.concatenate([matrices[day] for day in reference])
+        edges = store.keep_reference(np.asfortranarray(values))
+        store.add({day: edges.count(values) for day, values in matrices.items()})
+        self.profiles = store.read()
+        self.first = int(self.profiles.days[0])
+        self.separable = self._weeks()
+        self._drifted: tuple[int, drift.Drift] | None = None
+
+    def _weeks(self) -> Mapping[int, float]:
+        """How well each week is told from the one before."""
+        last = self.first + len(self.matrices)
+        days = range(max(self.first + 7, self.first + self.learned - 70), last, 7)
+        one = days[2]
+        columns = joint.steady(self.matrices[one - 7][:, :-1], self.matrices[one][:, :-1])
+        return {
+            day: joint.separable(self.matrices[day - 7][:, columns], self.matrices[day][:, columns])
+            for day in days
+        }
+
+    def panel(self, read: Profiles, calendar: occasions.Occasions) -> Panel:
+        """How the members look from day to day."""
+        return panels.of_release(
+            read,
+            self.store.model.card,
+            self.declared,
+            calendar,
+            day_of(self.log.starts_at),
+            lambda name: evidence.tables_of(name, self.declared),
+        )
+
+    def of_shop(self, log: Log, calendar: occasions.Occasions) -> ShopEvidence:
+        """What a log's tables received, and the indicators, of all its days."""
+        days = day_of(log.complete_until) - day_of(log.starts_at)
+        return evidence.of_shop(self.settings, log, self.shop, log.complete_until, calendar, days=days)
+
+    def alerts(self, without: frozenset[str] = frozenset()) -> Iterator[Alert]:
+        """What all checks say on all days. without: events missing from the calendar."""
+        calendar = occasions.of_log(self.log, without)
+        panel, shop = self.panel(self.profiles, calendar), self.of_shop(self.log, calendar)
+        for day in range(self.first + self.learned, self.first + len(panel.native)):
+            yield from self.judged(day, panel, shop)
+
+    def judged(self, day: int, panel: Panel, whole: ShopEvidence) -> Iterator[Alert]:
+        """What all checks say of one day, by the panels that hold it."""
+        past = day - whole.received.first - 1
+        shop = ShopEvidence(whole.moment, whole.received.until(past), whole.indicators.until(past), {})
+        seen = Evidence(
+            card=self.store.model.card,
+            moment=whole.moment,
+            age=timedelta(0),
+            stale_after=DAY,
+            expire_after=DAY,
+            panel=panel.until(day - panel.first),
+            drift=self._drift(day),
+            separable=self._separable(day),
+            faulty=evidence.faulty(shop),
+        )
+        for check in CHECKS:
+            asked: list[Any] = [seen] if check.of == "release" else [shop]
+            if check.of == "indicator":
+                asked = [(shop, column) for column in range(len(shop.indicators.subjects))]
+            for reading in map(check.measure, asked):
+                if check.status(reading.value) != "ok":
+                    yield Alert(day, check, reading)
+
+    def _drift(self, day: int) -> drift.Drift:
+        """Asked once in four weeks: it looks at weeks against a year."""
+        last = day - day % 28
+        if self._drifted is None or self._drifted[0] != last:
+            card, starts = self.store.model.card, day_of(self.log.starts_at)
+            self._drifted = last, evidence.drift_of(self.profiles, card, self.declared, starts, last)
+        return self._drifted[1]
+
+    def _separable(self, day: int) -> Separable | None:
+        days = [d for d in self.separable if d <= day][-1 - evidence.WEEKS :]
+        if len(days) < 4:
+            return None
+        usual = tuple(self.separable[d] for d in days[:-1])
+        return Separable(self.separable[days[-1]], usual, len(self.matrices[day]))
+
+
+def episodes(alerts: Sequence[Alert]) -> list[tuple[int, int]]:
+    """First and last days, those not more than APART from each other in one."""
+    found: list[tuple[int, int]] = []
+    for day in sorted({alert.day for alert in alerts}):
+        if found and day - found[-1][1] <= APART:
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
