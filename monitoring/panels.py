@@ -224,7 +224,7 @@ def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, o
     )
     values = np.column_stack([np.log1p(total), angle(shares)])
     rows = np.repeat(total[:, None], len(figures), axis=1)
-    least = Received(first, figures, values, rows).least()
+    least = Received(first, figures, values, rows, np.isfinite(values)).least()
     judged = judge(values, first, least, occasions, np.zeros(len(figures), np.int64))
     return Panel(first, subjects, np.column_stack([total, shares]), judged)
 
