@@ -9,6 +9,7 @@ import click
 NAMES = (
     "features", "online", "events", "simulated", "ingest", "quality", "scale", "decisions", "allocation",
     "deciding", "breaches", "ledger", "serving", "load", "bulk",
+    "monitoring",
 )  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def figures() -> Iterator[dict[str, Any]]:
 
 def child(what: str, folder: Path, rows: int) -> dict[str, float]:
     """CPU seconds and peak MB of a process that does it."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.monitoring_cost", what, str(folder), str(rows)]
+    module = [sys.executable, "-W", "ignore", "-m", "benchmarks.monitoring_cost"]
+    command = [*module, what, str(folder), str(rows)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{what} of {rows} rows ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -110,7 +111,8 @@ def _count(folder: Path, rows: int) -> None:
     edges = Edges.of(np.concatenate([part[::SAMPLE].copy() for part in _parts(reference, rows)]))
     for path in (reference, folder / "current.parquet"):
         seen = merged([edges.count(part) for part in _parts(path, rows)])
-        assert seen.rows == rows and (seen.counts.sum(axis=1) + seen.nulls == rows).all()
+        assert seen.rows == rows
+        assert (seen.counts.sum(axis=1) + seen.nulls == rows).all()
 
 
 def _evidently(folder: Path, rows: int) -> None:
@@ -188,11 +190,10 @@ def _night(folder: Path, rows: int) -> None:
         lambda name: evidence.tables_of(name, declared),
     )
     drift = evidence.drift_of(profiles, model.card, declared, starts, day_of(moment))
-    seen = evidence.Evidence(
-        model.card, moment, timedelta(0), DAY, 2 * DAY, panel, drift, None, {}
-    )
+    seen = evidence.Evidence(model.card, moment, timedelta(0), DAY, 2 * DAY, panel, drift, None, {})
     readings = [check.measure(seen) for check in CHECKS if check.of == "release"]
-    assert len(profiles.days) == DAYS + 1 and sum(reading.value == reading.value for reading in readings) >= 7
+    assert len(profiles.days) == DAYS + 1
+    assert sum(reading.value == reading.value for reading in readings) >= 7
 
 
 def _peak() -> float:
@@ -202,5 +203,6 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    {"count": _count, "evidently": _evidently, "night": _night}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
+    work = {"count": _count, "evidently": _evidently, "night": _night}[sys.argv[1]]
+    work(Path(sys.argv[2]), int(sys.argv[3]))
     print(json.dumps({"cpu": time.process_time(), "peak": _peak()}))

@@ -26,7 +26,7 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 
-CUSTOMERS, DAYS, FEATURES, SEED = 15_000, 607, 60, 7  # it ends in a quiet week, just after a campaign
+CUSTOMERS, DAYS, FEATURES, SEED = 20_000, 607, 60, 7  # it ends in a quiet week, just after a campaign
 LAST_DAYS = 2  # that a fault of a source has lasted
 CAMPAIGN = 20  # days with the last campaign in them: contacts are sent on its days alone
 Change = Callable[[pa.Table, np.ndarray], pa.Table]  # a raw table, and which of its rows are of the last days

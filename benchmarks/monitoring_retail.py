@@ -61,9 +61,8 @@ def figures() -> Iterator[dict[str, Any]]:
             several = len(episodes([alert for alert in alerts if alert.task == task])) / quarters
             yield stated(f"{name} in Online Retail's year", several, "a quarter", None, several, None)
         share = judged(replay)
-        yield stated(
-            f"figures of its tables that could be judged, from day {LEARNED} on", share, "of all", None, share, None
-        )
+        text = f"figures of its tables that could be judged, from day {LEARNED} on"
+        yield stated(text, share, "of all", None, share, None)
         found = [finds(replay, Path(folder) / start, start) for start in PLANTED]
         for text, statuses, goal in (("named", ("warning", "page"), 1), ("paged", ("page",), None)):
             share = sum(bool({*statuses} & one) for one in found) / len(found)

@@ -3,6 +3,7 @@
     log/inbox/events.sqlite  events    what came in: each (source, id) once, and a digest of what it said
                              rows      the log's rows that it became, without known_at: that is when it came
                              taken     how far each generation of the log has taken the inbox in
+                             refused   what of it the log did not take then, and why
                              aliases   ids that are another's, as the published log knows: see people.py
                              overlaid  how far each customer's overlay row has, of the publication in force
     log/inbox/rows/          all rows as the log's ingestion reads them, a file a table
@@ -13,7 +14,7 @@ neither a killed process nor a power cut loses it. A row is known from the momen
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,8 +33,11 @@ _BODY = "SELECT body FROM rows"
 # Whose an id is; a merge of two ids is the log's to say, and holds from its next publication on.
 _PERSON = """coalesce((SELECT canonical_id FROM aliases WHERE aliases.customer_id = {0}.customer_id),
                       {0}.customer_id)"""
+# Why the log did not take an event: of an order and its lines, why not the order; '' if somebody mended it.
+_REFUSAL = """SELECT reason FROM refused JOIN events ON number = event WHERE source = ? AND id = ?
+              ORDER BY "table" DESC LIMIT 1"""
 
-Outcome = Literal["accepted", "duplicate", "event_conflict", "customer_erased"]
+Outcome = Literal["accepted", "duplicate", "event_conflict", "event_refused", "customer_erased"]
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,9 @@ class Inbox:
         """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
 
         duplicate: the same was kept before, under this id or another. event_conflict: its id was kept with
-        another content, or another event already says otherwise about the same thing. customer_erased:
-        nothing of it is kept. LogError if the disk refuses. A time after `received_at` becomes it: the other
-        clock runs ahead.
+        another content, or another event already says otherwise about the same thing. event_refused: the same
+        was kept before, and the log did not take it: see `refusal`. customer_erased: nothing of it is kept.
+        LogError if the disk refuses. A time after `received_at` becomes it: the other clock runs ahead.
         """
         with self._used(create=True) as db, transaction(db):
             # Read here: an erasure writes them first, and clears the inbox of what was accepted until then.
@@ -101,7 +105,10 @@ class Inbox:
             "SELECT digest, customer_id FROM events WHERE source = ? AND id = ?", (arrival.source, arrival.id)
         ).fetchone()
         if found is not None:
-            return ("duplicate" if found[0] == arrival.digest else "event_conflict"), found[1]
+            if found[0] != arrival.digest:
+                return "event_conflict", found[1]
+            (refused,) = db.execute(f"SELECT ({_REFUSAL})", (arrival.source, arrival.id)).fetchone()
+            return ("event_refused" if refused else "duplicate"), found[1]
         common = {"customer_id": arrival.customer_id, "at": iso(min(arrival.at, received_at))}
         rows = [(table, _key(table, {**row, **common}), {**row, **common}) for table, row in arrival.rows]
         told = [(table, key, row) for table, key, row in rows if table != "identities"]
@@ -126,6 +133,10 @@ class Inbox:
             ((table, key, number, arrival.customer_id, json.dumps(row)) for table, key, row in rows),
         )
         return "accepted", arrival.customer_id
+
+    def refusal(self, source: str, id: str) -> str | None:
+        """Why the log did not take an event when it last took the inbox in; None if it did, or has yet to."""
+        return (self._read(f"SELECT ({_REFUSAL})", source, id) or [(None,)])[0][0] or None
 
     def resolve(self, source: str, source_id: str) -> str | None:
         """The customer whom an event first named so; None if none did."""
@@ -168,14 +179,16 @@ class Inbox:
 
     def rows(self, customer_ids: Sequence[str], tables: Sequence[str] = tuple(TABLES)) -> list[Kept]:
         """Every row of these customers, under each of their ids, in these tables, in the order in which they
-        came; `customer_id` is the person's everywhere.
+        came; `customer_id` is the person's everywhere. Without what the log did not take.
         """
         ids = json.dumps(list(customer_ids))
         query = (
             f'SELECT "table", {_PERSON.format("rows")}, received_at, number, body FROM rows '
             "JOIN events ON number = event WHERE rows.customer_id IN (SELECT value FROM json_each(?1) UNION "
             "SELECT customer_id FROM aliases WHERE canonical_id IN (SELECT value FROM json_each(?1))) "
-            'AND "table" IN (SELECT value FROM json_each(?2)) ORDER BY number, "table", key'
+            'AND "table" IN (SELECT value FROM json_each(?2)) '
+            'AND NOT EXISTS (SELECT 1 FROM refused f WHERE f.event = number AND f."table" = rows."table") '
+            'ORDER BY number, "table", key'
         )
         found = self._read(query, ids, json.dumps(list(tables)))
         return [
@@ -187,11 +200,19 @@ class Inbox:
         """Number of the last event that this generation of the log has; 0 if it has none."""
         return int((self._read("SELECT number FROM taken WHERE log = ?", log) or [(0,)])[0][0])
 
-    def note_taken(self, log: str, number: int) -> None:
-        """This generation of the log has every event up to that number."""
-        self._write(
-            "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number", log, number
-        )
+    def note_taken(self, log: str, number: int, refused: Iterable[tuple[int, str, str]] = ()) -> None:
+        """This generation of the log has every event up to that number.
+
+        refused: (event, table, why, or '' if it was mended) of what it did not take; `rows` leaves it out.
+        """
+        upsert = "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number"
+        with self._used(create=True) as db, transaction(db):
+            db.execute(upsert, (log, number))
+            db.execute("DELETE FROM refused")
+            db.executemany("INSERT OR IGNORE INTO refused VALUES (?, ?, ?)", refused)
+            db.execute(
+                "DELETE FROM refused WHERE event NOT IN (SELECT number FROM events)"
+            )  # erased meanwhile
 
     def overlaid(self, customer_id: str) -> tuple[str, int]:
         """The publication of her overlay row, and the number of the last event that it has; else ("", 0)."""
@@ -233,6 +254,11 @@ class Inbox:
         )
         return dict(sorted(found, key=lambda of: of[1]))  # the count comes last
 
+    def people_of(self, customer_ids: Sequence[str]) -> set[str]:
+        """Those of these ids of whom an event was kept."""
+        of = "SELECT DISTINCT customer_id FROM events WHERE customer_id IN (SELECT value FROM json_each(?))"
+        return {id for (id,) in self._read(of, json.dumps(list(customer_ids)))}
+
     def identities(self) -> list[tuple[str, str, str]]:
         """(source, source id, customer) of everybody whom an event first named so."""
         bodies = [json.loads(body) for (body,) in self._read(f"{_BODY} WHERE \"table\" = 'identities'")]
@@ -250,6 +276,7 @@ class Inbox:
         of = "WHERE customer_id IN (SELECT value FROM json_each(?))"
         with self._used() as db:
             with transaction(db):
+                db.execute(f"DELETE FROM refused WHERE event IN (SELECT number FROM events {of})", (ids,))
                 for table in ("rows", "overlaid", "aliases", "events"):
                     db.execute(f"DELETE FROM {table} {of}", (ids,))
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

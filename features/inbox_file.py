@@ -29,6 +29,10 @@ PRAGMA user_version = 1;
 """
 # By the machine's clock; null of an event that came before there was this column.
 _SINCE_2 = "ALTER TABLE events ADD COLUMN told_at INTEGER"
+# What of an event the log did not take when it last took the inbox in, and why.
+_SINCE_3 = """CREATE TABLE refused (event INTEGER NOT NULL, "table" TEXT NOT NULL, reason TEXT NOT NULL,
+                                   PRIMARY KEY (event, "table")) WITHOUT ROWID"""
+_SINCE = {2: _SINCE_2, 3: _SINCE_3}
 
 
 def make(path: Path) -> None:
@@ -42,11 +46,13 @@ def opened(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
-        if _version(db) < 2:
+        if _version(db) < max(_SINCE):
             with transaction(db):
-                if _version(db) < 2:  # nobody else did meanwhile
-                    db.execute(_SINCE_2)
-                    db.execute("PRAGMA user_version = 2")
+                for version in range(
+                    _version(db) + 1, max(_SINCE) + 1
+                ):  # none if somebody else did meanwhile
+                    db.execute(_SINCE[version])
+                    db.execute(f"PRAGMA user_version = {version}")
     except sqlite3.Error:
         db.close()
         raise

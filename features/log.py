@@ -116,6 +116,18 @@ class Log:
             if not path.exists() or sha256(path) != facts["sha256"]
         ]
 
+    def lacking(self) -> dict[str, list[str]]:
+        """table -> columns that a file of it is older than; reads the files' footers."""
+        import pyarrow.parquet as pq
+
+        found: dict[str, dict[str, None]] = {}
+        for table in self.files:
+            for path in self.paths(table):
+                there = set(pq.read_schema(path).names)
+                absent = [column for column in TABLES[table].columns if column not in there]
+                found.setdefault(table, {}).update(dict.fromkeys(absent))
+        return {table: list(columns) for table, columns in found.items() if columns}
+
     def read(self, table: str, columns: Iterable[str] | None = None) -> "pa.Table":
         """A whole table, or those columns of it, sources one after another."""
         import pyarrow as pa

@@ -297,7 +297,7 @@ LOCAL = ("hour", "weekday")
 TOTAL = "total"
 
 
-def hour_of(table: str) -> str:
-    """SQL over an event with `local_at`: its hour, as `LOCAL` says."""
+def hour_of(table: str, some_unknown: bool = True) -> str:
+    """SQL over an event with `local_at`: its hour, as `LOCAL` says. some_unknown: it may have no hour."""
     known = f"CASE WHEN {PRECISION} IS NULL THEN hour(local_at) END"
-    return known if PRECISION in TABLES[table].columns else "hour(local_at)"
+    return known if some_unknown and PRECISION in TABLES[table].columns else "hour(local_at)"

@@ -1,14 +1,16 @@
 """What the checks judge: gathered once a run, of each release and of the shop."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from features.compute.builds import Build
 from features.definitions import Feature
+from features.errors import PropensityError
 from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY
@@ -16,13 +18,18 @@ from features.settings import Settings
 from features.shop import Shop
 from features.words import Words
 from monitoring import drift, indicators, joint, panels, received
+from monitoring import outcomes as outcomes_of
 from monitoring.occasions import Occasions
+from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
+from serving import ledger
 from serving.cards import ModelCard
+from serving.ledger import Ledger
 
 WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 DAYS = 730  # that a first run looks back: two years know every season and occasion twice
+DRIFTED_WEEKS = 4  # whose drift is looked at, to tell what lasts from what passes
 RECENT = 10  # days for which a fault of a table explains what features do
 
 
@@ -52,6 +59,9 @@ class Evidence:
     drift: drift.Drift
     separable: Separable | None
     faulty: Mapping[str, Shift]
+    outcomes: Held | None = None  # what came of what was told; None: nothing can be joined yet
+    unjoined: str = ""  # why not
+    drifted: Mapping[date, frozenset[str]] = field(default_factory=dict)  # in the weeks before, too
 
     @property
     def stale(self) -> bool:
@@ -67,6 +77,7 @@ class ShopEvidence:
     received: Panel
     indicators: Panel
     absent: Mapping[str, Words]  # indicators that cannot be told, and why
+    decisions: Panel | None = None  # None: there is no ledger
 
 
 def of_shop(
@@ -83,7 +94,21 @@ def of_shop(
         panels.of_received(tables, occasions),
         panels.of_indicators(told, first, last, occasions),
         absent,
+        _decisions(settings, shop, moment, first, last, occasions),
     )
+
+
+def _decisions(
+    settings: Settings, shop: Shop, moment: datetime, first: int, last: int, occasions: Occasions
+) -> Panel | None:
+    """What was decided on each day, of the zone as it is at the moment."""
+    if not ledger.exists(settings):
+        return None
+    shift = moment.astimezone(shop.zone).utcoffset() or timedelta(0)
+    since = datetime(1970, 1, 1, tzinfo=UTC) + first * DAY - shift
+    with closing(Ledger(settings)) as kept:
+        rates = kept.rates(since, since + (last - first + 1) * DAY, shift)
+    return panels.of_decisions(rates, first, last, occasions) if rates else None
 
 
 def faulty(shop: ShopEvidence) -> dict[str, Shift]:
@@ -112,6 +137,11 @@ def of_release(
     card = store.model.card
     profiles = store.read(until=day_of(moment))
     starts = day_of(log.starts_at)
+    weeks = {
+        back: drift_of(profiles, card, declared, starts, day_of(moment) - 7 * back)
+        for back in range(DRIFTED_WEEKS)
+    }
+    outcomes, unjoined = _outcomes(settings, card.name, build, moment)
     panel = panels.of_release(
         profiles, card, declared, occasions, starts, lambda name: tables_of(name, declared)
     )
@@ -122,10 +152,25 @@ def of_release(
         stale_after=settings.stale_after,
         expire_after=settings.expire_after,
         panel=panel,
-        drift=drift_of(profiles, card, declared, starts, day_of(moment)),
+        drift=weeks[0],
         separable=_separable(store, build, log, shop, declared, moment, int(profiles.rows[-1])),
         faulty=tables_at_fault,
+        outcomes=outcomes,
+        unjoined=unjoined,
+        drifted={
+            (moment - 7 * back * DAY).date(): frozenset(
+                name for name, out in zip(one.columns, one.drifted, strict=True) if out
+            )
+            for back, one in weeks.items()
+        },
     )
+
+
+def _outcomes(settings: Settings, name: str, build: Build, moment: datetime) -> tuple[Held | None, str]:
+    try:
+        return outcomes_of.gather(settings, name, build, moment), ""
+    except PropensityError as error:  # a young log, or a target that is no longer declared
+        return None, str(error)
 
 
 def tables_of(name: str, declared: Mapping[str, Feature]) -> frozenset[str]:

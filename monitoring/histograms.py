@@ -48,10 +48,10 @@ class Edges:
             known = known[: len(known) - np.isnan(known).sum()]
             if not len(known):
                 continue
-            values = known[np.flatnonzero(np.diff(known, prepend=np.nan) != 0)]
+            values = known[np.append(True, known[1:] != known[:-1])]
             exact[place] = len(values) <= BINS
             if not exact[place]:
-                ranks = np.ceil(np.arange(1, BINS + 1) / BINS * len(known)).astype(np.int64) - 1
+                ranks = np.arange(BINS) * (len(known) - 1) // (BINS - 1)  # the least and the greatest, too
                 values = np.unique(known[ranks])
             used[place] = len(values)
             upper[place, : len(values)] = values
@@ -84,7 +84,7 @@ class Histograms:
     """Rows of some columns. rows: all of them. counts: int64 [columns, BINS + 1], the last above every edge.
 
     nulls, zeros, news: int64 [columns]; news: above or below every value of the reference, or between exact
-    ones. sums: float64 [columns], of what is not null.
+    ones. sums: float64 [columns], of what is neither null nor infinite.
     """
 
     rows: int
@@ -125,7 +125,8 @@ def _count(columns, upper, used, exact, counts, told, sums):  # type: ignore[no-
             if value != value:
                 told[place, 0] += 1
                 continue
-            total += value
+            if abs(value) < np.inf:
+                total += value
             if value == 0:
                 told[place, 1] += 1
             # The first edge that is not below the value: eight halvings, without a branch to mispredict.

@@ -38,11 +38,12 @@ def of_log(log: Log, without: frozenset[str] = frozenset()) -> Occasions:
             first = int(at.timestamp() * 1e6) // DAY_US
             last = max(first, int(-(-until.timestamp() * 1e6 // DAY_US)) - 1)
             found.setdefault(name, []).append(Occasion(first, last))
-    joined = {name: _joined(sorted(days)) for name, days in sorted(found.items())}
-    return {name: days for name, days in joined.items() if not _usual(days)}
+    times = {name: joined(sorted(days)) for name, days in sorted(found.items())}
+    return {name: days for name, days in times.items() if not usual(days)}
 
 
-def _joined(days: list[Occasion]) -> tuple[Occasion, ...]:
+def joined(days: list[Occasion]) -> tuple[Occasion, ...]:
+    """Ascending days, those that touch in one."""
     whole: list[Occasion] = []
     for day in days:
         if whole and day.first <= whole[-1].last + 1:
@@ -52,5 +53,6 @@ def _joined(days: list[Occasion]) -> tuple[Occasion, ...]:
     return tuple(whole)
 
 
-def _usual(days: tuple[Occasion, ...]) -> bool:
+def usual(days: tuple[Occasion, ...]) -> bool:
+    """Whether it comes so often that it is a habit of the weekday."""
     return len(days) > 3 and float(np.median(np.diff([day.first for day in days]))) < _RARE_DAYS

@@ -25,6 +25,7 @@ from serving.cards import ModelCard
 MEMBERS = "members"  # of the population: how many there are
 # Changes of a feature below which nobody cares: standard deviations of its ranks in training; shares' angles.
 LEAST_LEVEL, LEAST_SHARE, LEAST_ROWS = 0.1, 0.2, 0.2
+LEAST_NEW = 0.35  # 3 % beyond all that training saw: a few customers always are
 SETTLES = 60  # days after the log's start at which even a growing feature changes slowly from day to day
 _EPOCH = date(1970, 1, 1)
 
@@ -131,7 +132,7 @@ def of_release(
     values = [level, spread, angle(empty), angle(new)]
     natives = [mean, mean, empty, new]
     kinds = ("level", "spread", "empty", "new")
-    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_SHARE)
+    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_NEW)
     words = {feature.name: Words(feature.en, feature.zh) for feature in card.features}
     words[PROBABILITY] = _PREDICTED
     total = sum(card.importance.values()) or 1.0
@@ -204,6 +205,28 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
     seen = Received(first, tuple(figures), values, rows, np.isfinite(values))
     judged = judge(values, first, seen.least(), occasions, np.zeros(len(keys), np.int64))
     return Panel(first, tuple(subjects), native, judged)
+
+
+def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, occasions: Occasions) -> Panel:
+    """How many decisions a day took, and the share of each action, from (day, action, several)."""
+    days = last - first + 1
+    actions = sorted({action for _, action, _ in rates})
+    several = np.zeros((days, len(actions)), np.int64)
+    for day, action, number in rates:
+        if 0 <= day - first < days:
+            several[day - first, actions.index(action)] += number
+    total = several.sum(axis=1)
+    shares = np.where(total[:, None] > 0, several / np.maximum(total, 1)[:, None], np.nan)
+    figures = (Figure("decisions", "rows"), *(Figure("decisions", "share", "action", one) for one in actions))
+    subjects = (
+        Subject("decisions", "count", Words("decisions of the day", "当日决策数")),
+        *(Subject(one, "share", Words(f"decisions for {one}", f"决策为{one}的占比")) for one in actions),
+    )
+    values = np.column_stack([np.log1p(total), angle(shares)])
+    rows = np.repeat(total[:, None], len(figures), axis=1)
+    least = Received(first, figures, values, rows, np.isfinite(values)).least()
+    judged = judge(values, first, least, occasions, np.zeros(len(figures), np.int64))
+    return Panel(first, subjects, np.column_stack([total, shares]), judged)
 
 
 # How an indicator's changes compare: as a share's angle, or as logarithms of what is counted.

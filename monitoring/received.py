@@ -107,7 +107,8 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     of_events = [n for n in sorted(log.tables) if n in TABLES and "at" in TABLES[n].columns]
     names = [name for name in of_events if name not in ("calendar", "identities")]
     if not names:
-        return Received(first, (), np.empty((days, 0)), np.empty((days, 0), np.int64), np.empty((days, 0), bool))
+        nothing = np.empty((days, 0))
+        return Received(first, (), nothing, nothing.astype(np.int64), nothing.astype(bool))
     with connect() as db:
         _seen(db, log, shop, names, first)
         for name in names:
@@ -151,10 +152,10 @@ def _dated(log: Log, shop: Shop, table: str, first: int, columns: str) -> str:
     What is known at midnight is of the day that is over: so is all that a till tells of whole days.
     """
     files = ", ".join(literal(str(path)) for path in log.paths(table))
-    zone = literal(shop.zone.key)
+    zone, told = literal(shop.zone.key), "(known_at - INTERVAL 1 MICROSECOND)"
     return f"""SELECT {columns},
           ("at" AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS day,
-          ((known_at - INTERVAL 1 MICROSECOND) AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
+          ({told} AT TIME ZONE {zone})::DATE - DATE '1970-01-01' - {first} AS told
         FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false)"""
 
 

@@ -43,6 +43,7 @@ def page(verdict: Verdict, language: str = "en") -> str:
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", _HEADLINES[verdict.status]),
         *messages,
+        *(paragraph(one.words) for one in verdict.retraining),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _closer(verdict),

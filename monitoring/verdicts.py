@@ -28,6 +28,7 @@ from monitoring import evidence, occasions, profiles
 from monitoring.checks import Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
+from monitoring.retraining import Recommendation, recommend
 from serving import releases
 from serving.models import Model
 
@@ -51,6 +52,7 @@ class Verdict:
     evidence: tuple[Evidence, ...]
     shop: ShopEvidence
     folder: Path
+    retraining: tuple[Recommendation, ...] = ()
     page: Path | None = None
     closer: Path | None = None
     page_error: str | None = None
@@ -61,7 +63,7 @@ class Verdict:
         return EXIT_CODES[self.status]
 
     def __str__(self) -> str:
-        lines = list(self.words)
+        lines = [*self.words, *(text for one in self.retraining for text in one.words)]
         if self.page is not None:
             lines.append(f"The report: {self.page}")
         if self.page_error is not None:
@@ -120,6 +122,15 @@ def run(
         tuple(seen),
         of_shop,
         settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z",
+        tuple(
+            found
+            for one in seen
+            if (
+                found := recommend(
+                    one.card, one.outcomes.figures if one.outcomes else (), one.drifted, findings
+                )
+            )
+        ),
     )
     if keep:
         if html:
@@ -261,6 +272,10 @@ def _plain(verdict: Verdict) -> Mapping[str, Any]:
             for f in verdict.findings
         ],
         "releases": [{"name": one.card.name, "version": one.card.version} for one in verdict.evidence],
+        "retraining": [
+            {"name": one.release, "blocked": bool(one.blocked), "words": one.words._asdict()}
+            for one in verdict.retraining
+        ],
         "page": verdict.page.name if verdict.page else None,
         "closer": verdict.closer.name if verdict.closer else None,
         "page_error": verdict.page_error,

@@ -44,6 +44,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
 
     def own_targets() -> dict[str, targets.Target]:
         declared = targets.of_shop(shop)
+        problems.extend(declared.wrong.values())
         targets.chosen(declared, (), shop.targets)
         return declared
 

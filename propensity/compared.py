@@ -63,7 +63,7 @@ def compare_sides(
     """Two models (NAME[:VERSION or alias]) or score files, at a moment: by default the last that can be."""
     from training import registered, samples
     from training.compare import compare
-    from training.targets import of_shop, require_known
+    from training.targets import of_shop
 
     def side(text: str) -> Model | Path:
         path = Path(text)
@@ -77,11 +77,10 @@ def compare_sides(
     if len(named) != 1:
         what = f"speak of {' and '.join(sorted(named))}" if named else "are files"
         raise UsageError(f"both sides {what}: name one target (--target NAME)")
-    declared = of_shop(shop_of(settings))
-    require_known(wanted := named.pop(), declared)
+    wanted = of_shop(shop_of(settings)).named(named.pop())
     log, build = Log.open(settings), Build.open(settings)
-    moment = at or samples.timeline(declared[wanted], build, as_of_of(settings, log)).test
-    return compare(settings, log, build, declared[wanted], sides, moment)
+    moment = at or samples.timeline(wanted, build, as_of_of(settings, log)).test
+    return compare(settings, log, build, wanted, sides, moment)
 
 
 def show_comparison(compared: Comparison, first: str, second: str) -> None:

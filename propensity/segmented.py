@@ -34,7 +34,8 @@ ADHOC = "rule"  # the name of a segment that is declared nowhere
 
 def names_of(shop: Shop) -> set[str]:
     """All that a rule of this shop may read: its features, and what its models could say."""
-    return {*feature_catalogue(shop.declared("FEATURES")), *figures.scores(targets.of_shop(shop))}
+    own = targets.of_shop(shop)  # a target that is wrong today may have a model all the same
+    return {*feature_catalogue(shop.declared("FEATURES")), *figures.scores((*own, *own.wrong))}
 
 
 def declared(settings: Settings) -> dict[str, DeclaredSegment]:

@@ -12,17 +12,17 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import LogError, NoBuild, NotEnoughData, TrainingError, UsageError
+from features.errors import LogError, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
 from features.shop import shop_of
 from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
+from propensity.wanted import wanted_of
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
-    from training.targets import Target
     from training.tune import Search
 
 
@@ -58,6 +58,7 @@ def build_features(
     with every release's scores. again: also if that was rolled back.
     """
     log, told = (Log.open(settings), "") if dry_run else _take_inbox(settings, progress)
+    _check_whole(settings, log)
     as_of = as_of_of(settings, log)
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
@@ -102,6 +103,16 @@ def _put_to_use(
     return Built(text, build, computed, starved)
 
 
+def _check_whole(settings: Settings, log: Log) -> None:
+    """LogError for a log of an older version that the engine cannot read; embedded, it is read as it is."""
+    if settings.engine == "spark" and (lacking := log.lacking()):
+        what = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in sorted(lacking.items()))
+        raise LogError(
+            "an older version ingested the log, which lacks columns that PROPENSITY_ENGINE=spark reads "
+            f"({what}): run `propensity ingest` first"
+        )
+
+
 def take_inbox(settings: Settings, progress: Progress = None) -> Log:
     """Make the log hold every event that other systems have told so far, and return it. LogError without one.
 
@@ -121,11 +132,12 @@ def _take_inbox(settings: Settings, progress: Progress) -> tuple[Log, str]:
         from features.ingestion.folding import INBOX
         from features.ingestion.ingest import take
         from features.ingestion.offenders import repeated
+        from features.ingestion.untaken import untaken
         from features.sources.inbox import source
 
         folder, last = inbox.write_rows()
         taken = take(settings, [source(folder)], progress=progress)
-        inbox.note_taken(taken.generation, last)
+        inbox.note_taken(taken.generation, last, untaken(settings, taken.generation))
     finally:
         inbox.close()
     of = [c for c in taken.account if c.source == INBOX and c.file is not None]
@@ -144,6 +156,7 @@ def backfill_features(
     """Compute new features at every snapshot of the current build; put the new build to use as any other."""
     from features.compute import backfill
 
+    _check_whole(settings, Log.open(settings))
     if dry_run:
         plan = backfill.planned(settings, names)
         return Built(_backfilled(plan, "would compute"), None, 0)
@@ -180,7 +193,7 @@ def train_targets(
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
-    wanted = _wanted(settings, names)
+    wanted = wanted_of(settings, names)
     if len(wanted) > 1:  # one says it by itself, before it fits
         plan_targets(settings, names, origins)
     as_of = as_of_of(settings, Log.open(settings))
@@ -206,7 +219,7 @@ def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> 
     from training import fit, samples
     from training.trainers import OF_NO_TARGET
 
-    wanted = _wanted(settings, names)
+    wanted = wanted_of(settings, names)
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     if any(target is not None for target in wanted.values()):
         shop = shop_of(settings)
@@ -224,61 +237,6 @@ def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> 
             f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} on"
         )
     return "\n".join(lines)
-
-
-def passed_over(settings: Settings) -> list[str]:
-    """What the shop declares, and no training would take notice of; nothing without a log and a build.
-
-    Attributes that the log has of nobody, targets of goods that it has not, features that the build lacks.
-    """
-    from features.compute import engine
-    from training import segments, targets
-
-    try:
-        log, build = Log.open(settings), Build.open(settings)
-    except (LogError, NoBuild):  # what needs them says so
-        return []
-    shop = shop_of(settings)
-    found = segments.strange_attributes(log, shop)
-    found += targets.strange_categories(targets.of_shop(shop).values(), log)
-    known = engine.available(log, catalogue(shop.declared("FEATURES")))
-    if new := [name for name in known if name not in build.features]:
-        how = "backfill" if build.log == log.fingerprint else "build"  # of a log that has grown, all anew
-        found.append(
-            f"build {build.id} lacks features that are declared, and no model learns from them: "
-            f"{', '.join(new)}. `propensity features {how}` computes them"
-        )
-    return found
-
-
-def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
-    """What is to be trained, by name, in the order asked for; None: it is of no target."""
-    from training.trainers import OF_NO_TARGET
-
-    of_targets = [name for name in names if name not in OF_NO_TARGET]
-    found = {one.name: one for one in _targets(settings, of_targets)} if of_targets or not names else {}
-    return {name: found.get(name) for name in names or found}
-
-
-def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
-    """The declared targets of those names, or those that are trained by default and that the log holds.
-
-    UsageError names what is not declared, NotEnoughData what is asked for and absent.
-    """
-    from training import targets
-    from training.happened import told
-    from training.trainers import OF_NO_TARGET
-
-    shop = shop_of(settings)
-    wanted = targets.chosen(targets.of_shop(shop), names, shop.targets, OF_NO_TARGET)
-    log, build = Log.open(settings), Build.open(settings)
-    if strange := targets.strange_categories(wanted, log):
-        raise UsageError(f"{'; '.join(strange)}: correct it in the shop's shop.py")
-    whys = {t.name: targets.lacking(t, told(t, log), build.features) for t in wanted}
-    absent = {name: why for name, why in whys.items() if why}
-    if absent and (names or len(absent) == len(wanted)):
-        raise NotEnoughData("; ".join(f"{name} cannot be told: {why.en}" for name, why in absent.items()))
-    return [target for target in wanted if target.name not in absent]
 
 
 def promote_target(

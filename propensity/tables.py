@@ -368,6 +368,12 @@ def show_trained(trained: Trained) -> None:
     say(trained.verdict.en)
     for note in card.notes[1:2] if any(one.get("off") for one in card.segments) else ():
         say(note.en)
+    say_reused(trained)
+
+
+def say_reused(trained: Trained) -> None:
+    """That a version was found and not made, if so."""
+    card = trained.card
     if trained.reused:
         say(
             f"{card.name} version {card.version} was there: the same log, features, recipe and seed. "

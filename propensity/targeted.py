@@ -25,12 +25,13 @@ from training.happened import told
 from training.rhythm import measure
 from training.targets import LABELS, Target, chosen, lacking, of_shop
 
-TOO_SHORT = 3  # exit code: a warning
+TOO_SHORT = WRONG = 3  # exit code: a warning
 Events = Mapping[str, Mapping[str, int] | None]  # by target: how many the log has, by table; None: no log yet
 
 
-def list_targets(settings: Settings, language: str, as_json: bool) -> None:
-    """The declared targets, one a row; or one JSON object a line, with the reason of each."""
+def list_targets(settings: Settings, language: str, as_json: bool) -> int:
+    """The declared targets, one a row, then those declared wrongly; or one JSON object a line, with the
+    reason of each, and those declared wrongly on stderr. The exit code."""
     shop = shop_of(settings)
     declared = of_shop(shop)
     by_itself = {target.name for target in chosen(declared, (), shop.targets)}
@@ -41,11 +42,18 @@ def list_targets(settings: Settings, language: str, as_json: bool) -> None:
         for name, target in declared.items():
             row = _json(target, name in by_itself, events[name], why[name])
             console().out(json.dumps(row, ensure_ascii=False))
-        return
+        for one in declared.wrong.values():
+            say(f"WARNING: {one}", err=True)
+        return WRONG if declared.wrong else 0
     show(_sheet(declared, by_itself, events, why), language)
     head = (Words("name", "名称"), Words("why", "理由"))
     reasons = tuple((one.name, one.why) for one in declared.values())
     show(Sheet(Words("Why", "理由"), head, reasons), language)
+    if declared.wrong:
+        say(in_language(Words("Declared wrongly, and so not predicted:", "声明有误，不会预测："), language))
+    for one in declared.wrong.values():
+        say(f"  {one}")
+    return WRONG if declared.wrong else 0
 
 
 def _sheet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from propensity.compared import show_means, show_origins
-from propensity.tables import console, figure, say, show_trained, table
+from propensity.tables import console, figure, say, say_reused, show_trained, table
 
 if TYPE_CHECKING:
     from serving.cards import ModelCard
@@ -21,6 +21,7 @@ def show(one: Trained) -> None:
         _show_contacts(one.card)
     else:
         _show_figures(one.card)
+        say_reused(one)
 
 
 def _show_contacts(card: ModelCard) -> None:

@@ -15,7 +15,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, profiles, report, routes, verdicts
+from monitoring import alerts, profiles, report, retraining, routes, verdicts
 from monitoring.panels import Panel
 from monitoring.verdicts import Progress, Verdict
 from propensity.tables import console, say, table
@@ -25,15 +25,24 @@ from serving.models import Model
 MOST = 10  # figures that are listed
 
 
-def run_once(settings: Settings, page: bool, dry_run: bool, progress: Progress) -> tuple[int, str]:
-    """(exit code, what to read). Whoever is concerned is told, unless it is a dry run."""
+def run_once(
+    settings: Settings, page: bool, dry_run: bool, retrain: bool, progress: Progress
+) -> tuple[int, str]:
+    """(exit code, what to read). Whoever is concerned is told, unless it is a dry run.
+
+    retrain: train again what should be, and let the gate decide.
+    """
     routes.declared(shop_of(settings))  # a sink that is declared wrongly is said before minutes of work
     verdict = verdicts.run(settings, html=page, progress=progress, keep=not dry_run)
     if dry_run:
         return verdict.exit_code, str(verdict)
     address = verdict.page.relative_to(settings.home) if verdict.page else ""
     taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
-    return verdict.exit_code, "\n".join([str(verdict), *filter(None, taken.words)])
+    said = [str(verdict), *filter(None, taken.words)]
+    for one in verdict.retraining if retrain else ():
+        if not one.blocked:
+            said += retraining.retrain(settings, one.release, automatic=True, progress=progress).words
+    return verdict.exit_code, "\n".join(said)
 
 
 def write_report(settings: Settings, language: str, progress: Progress) -> str:

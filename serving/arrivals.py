@@ -7,7 +7,7 @@ is on the disk; the next decision and, within a second, the next score are taken
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, get_args, get_type_hints
 
@@ -18,17 +18,24 @@ from features.inbox import Arrival, Outcome, named
 from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
+from features.toml import nearest
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
+from serving.misspelt import MISSPELT, Knows, Named, misspelt
 from serving.problems import Problem
 
 MAX_EVENTS = 1000  # in one request
 AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
+SLIPS = 10  # unknown fields of one object that are looked at
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
 ERASED = "this customer was erased: nothing of them is kept"
 CONFLICT = (
     "this id, or what this event is about, was told before with another content: send a new id. An id names "
     "one thing in the whole log: a system whose numbers are its own sends them with a prefix"
+)
+REFUSED = (
+    "it was accepted, and the log did not take it: {}. If it is another thing of that number, send it under "
+    "a new id, such as the number with a prefix"
 )
 
 
@@ -75,6 +82,7 @@ _REQUEST = Body(EventRequest)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 _TYPES = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
 _PATTERNS = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERNS.items()}
+_MISSING = re.compile(r"Object missing required field `(\w+)`")  # whose name is ours
 _INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
 
 Row = tuple[str, dict[str, Any]]
@@ -87,6 +95,10 @@ class Keeps(Protocol):
         """As `Inbox.accept`."""
         ...
 
+    def refusal(self, source: str, id: str) -> str | None:
+        """As `Inbox.refusal`."""
+        ...
+
 
 def take(
     body: bytes,
@@ -94,12 +106,13 @@ def take(
     settings: Settings,
     inbox: Keeps,
     resolve: Callable[[Sequence[Person]], Sequence[str | None]],
+    knows: Knows = lambda customers: (),
 ) -> EventsAnswer:
     """Keep the events of a request; the answer is for when they are on the disk.
 
     resolve: the published customer of each identity; whom it does not know is known from now on by that
-    identity alone. Problem 400 if the body is not JSON, 422 if it is no list of 1 to MAX_EVENTS; LogError if
-    the inbox cannot be written.
+    identity alone. knows: see `misspelt`. Problem 400 if the body is not JSON, 422 if it is no list of 1 to
+    MAX_EVENTS; LogError if the inbox cannot be written.
     """
     try:
         body.decode()
@@ -108,6 +121,9 @@ def take(
     now, exponent = settings.now(), shop_of(settings).exponent
     raws = [bytes(raw) for raw in _REQUEST.decode(body).events]
     read = [_read(raw, f"$.events[{place}]", exponent, now) for place, raw in enumerate(raws)]
+    fit = [found for found in read if not isinstance(found, EventRefused)]
+    odd = misspelt((event.customer for event, _ in fit), knows)
+    read = [_refused_as_misspelt(found, place, odd) for place, found in enumerate(read)] if odd else read
     fit = [found for found in read if not isinstance(found, EventRefused)]
     people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
     known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
@@ -126,6 +142,11 @@ def take(
         elif outcome == "event_conflict":
             failure = EventFailure(outcome, f"$.events[{place}]", CONFLICT)
             results.append(EventRefused(event.source, event.id, failure))
+        elif outcome == "event_refused":
+            why = REFUSED.format(inbox.refusal(event.source, event.id))
+            results.append(
+                EventRefused(event.source, event.id, EventFailure(outcome, f"$.events[{place}].id", why))
+            )
         else:
             results.append(EventAnswer(event.source, event.id, customer_id, outcome))
     return EventsAnswer(request_id, iso(now), results)
@@ -134,6 +155,16 @@ def take(
 def outcomes(answer: EventsAnswer) -> Counter[str]:
     """How many events were accepted, duplicates, or refused for what."""
     return Counter(r.error.code if isinstance(r, EventRefused) else r.status for r in answer.results)
+
+
+def _refused_as_misspelt(
+    found: tuple[AnyEvent, list[Row]] | EventRefused, place: int, odd: Collection[Named]
+) -> tuple[AnyEvent, list[Row]] | EventRefused:
+    if isinstance(found, EventRefused) or found[0].customer not in odd:
+        return found
+    event, inside = found[0], "" if isinstance(found[0].customer, str) else ".id"
+    failure = EventFailure("unknown_customer", f"$.events[{place}].customer{inside}", MISSPELT)
+    return EventRefused(event.source, event.id, failure)
 
 
 def _arrival(event: AnyEvent, rows: Sequence[Row], known: Mapping[Person, str | None]) -> Arrival:
@@ -199,8 +230,24 @@ def _explained(raw: bytes, message: str) -> tuple[str, str]:
         found = _INNER.search(message)
         path, inside = (found[1], found[2]) if found else ("$", "")
         of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
-        return path, f"expected only the fields {', '.join(of.__struct_fields__)}"
+        return path, f"expected only the fields {', '.join(of.__struct_fields__)}{_slip(sent, path, of)}"
+    if missing := _MISSING.fullmatch(expected):
+        return f"{path}.{missing[1]}", "expected: this field is required"
     choices = get_args(get_type_hints(kind).get(path[2:]))
     if message.startswith("Invalid enum value") and choices:
         return path, f"expected one of {', '.join(choices)}"
     return path, _PATTERNS.get(expected, expected)
+
+
+def _slip(sent: dict[str, Any], path: str, of: type[Struct]) -> str:
+    """Which field an unknown one is probably meant to be: a name of ours, for theirs may be anything."""
+    found = re.fullmatch(r"\$\.(\w+)(?:\[(\d+)\])?", path)
+    inside: Any = sent.get(found[1]) if found else sent
+    if found and found[2]:
+        inside = inside[int(found[2])] if isinstance(inside, list) and len(inside) > int(found[2]) else None
+    if not isinstance(inside, dict):  # a name that looks like a path
+        return ""
+    fields = (*of.__struct_fields__, "type")
+    unknown = [name for name in inside if name not in fields and len(name) <= MAX_SOURCE][:SLIPS]
+    near = (nearest(name, [field for field in fields if field not in inside]) for name in unknown)
+    return next((words for words in near if words != "."), "")

@@ -35,6 +35,7 @@ from serving.incoming import (
 )
 from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
+from serving.misspelt import known_to
 from serving.outgoing import Answer
 from serving.pauses import Pauses
 from serving.profile import Profiles
@@ -56,6 +57,7 @@ class Handlers:
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
+        self._knows = known_to(settings, self._scorer.rows, self._inbox)
         self._pauses = Pauses(settings)
         self._lag = Lag(settings, self._inbox)
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
@@ -200,7 +202,7 @@ class Handlers:
 
     async def _events(self, body: bytes, client: str, request_id: str) -> Answer:
         def taken() -> tuple[bytes, Counter[str]]:
-            answer = take(body, request_id, self._settings, self._inbox, self._resolve)
+            answer = take(body, request_id, self._settings, self._inbox, self._resolve, self._knows)
             fared = outcomes(answer)
             self._audit(client, "POST /v1/events", request_id, fared)
             return problems.encode(answer), fared

@@ -18,7 +18,7 @@ import hashlib
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from threading import RLock
 from typing import Any
 
@@ -242,6 +242,12 @@ class Ledger:
         """What became of the decisions of a time, by scenario and channel, as `ledger_uses.of` has it."""
         with self._used("read"):
             return ledger_uses.of(self._db, to_us(since), to_us(until))
+
+    def rates(self, since: datetime, until: datetime, shift: timedelta) -> list[tuple[int, str, int]]:
+        """How often each action was decided on each day, as `ledger_uses.rates` has it."""
+        with self._used("read"):
+            micros = shift // timedelta(microseconds=1)
+            return ledger_uses.rates(self._db, to_us(since), to_us(until), micros)
 
     def outcomes(self, decision_id: str | None = None) -> dict[str, list[Kept]]:
         """Outcomes that count, by decision: of one, or of all that have any."""

@@ -6,6 +6,7 @@ was done (`training.roi`). Of what nobody ever tells, nothing is known.
 
 from typing import NamedTuple
 
+from features.moments import DAY_US
 from serving.ledger_store import Store
 
 
@@ -72,3 +73,16 @@ def of(store: Store, since: int, until: int) -> list[Use]:
             _QUERY, (since, until)
         ).fetchall()
     ]  # fmt: skip
+
+
+def rates(store: Store, since: int, until: int, shift: int) -> list[tuple[int, str, int]]:
+    """(day, action, decisions) of a time in us, those drawn by lot and `nothing` too.
+
+    shift: us that are added before the day (whole ones since 1970) is taken.
+    """
+    rows = store.execute(
+        f"SELECT (as_of + {int(shift)}) / {DAY_US}, action, count(*) FROM decisions "
+        "WHERE as_of >= ? AND as_of < ? AND unit IS NULL GROUP BY 1, 2",
+        (since, until),
+    )
+    return [(int(day), str(action), int(several)) for day, action, several in rows.fetchall()]

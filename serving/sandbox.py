@@ -217,6 +217,10 @@ class Sandbox:
             found.append((outcome, of.customer_id))
         return found
 
+    def refusal(self, source: str, id: str) -> str | None:
+        """As `Inbox.refusal`: no log refuses what is about made-up customers."""
+        return None
+
     def erase(self, customer: Customer, request_id: str) -> tuple[int, bytes]:
         """As `DELETE /v1/customers/{id}`: first accepted, then done. The customer is there all the same."""
         name = ("erased", _id(customer))

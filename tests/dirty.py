@@ -56,6 +56,35 @@ at = "day"
 amount = "paid"
 channel = { value = "store" }
 """  # a reading of orders.csv: no,who,day,paid
+# Of orders*: no,who,when,paid, and of lines*.csv: no,who,when,what,n,price. `more`: further lines of TOML.
+ORDERS = """
+[mapping.web]
+[[mapping.web.read]]
+table = "orders"
+files = "orders*"
+{more}
+[mapping.web.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "when"
+amount = "paid"
+channel = {{ value = "web" }}
+"""
+LINES = """
+[mapping.web]
+[[mapping.web.read]]
+table = "order_lines"
+files = "lines*.csv"
+[mapping.web.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "when"
+product_id = "what"
+items = "n"
+amount = {{ product_of = ["n", "price"] }}
+channel = {{ value = "web" }}
+{more}
+"""
 
 
 def write_shop(

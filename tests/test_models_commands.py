@@ -6,16 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cards_by_hand import WHOM, figures_by_hand, model_by_hand, registered
 from click.testing import CliRunner, Result
+from logs import empty_shop
 
 import propensity
+from features.errors import TrainingError
 from features.settings import Settings
-from serving import releases
-from training import comparison, registry, versions
+from serving import kinds, releases
+from serving.releases import Release
+from training import comparison, gates, registry, versions
 from training import registered as registered_versions
 
 
@@ -197,3 +201,15 @@ def test_force_without_a_reason_is_told_that_it_needs_one(home: Settings, reason
     done = CliRunner().invoke(propensity.main, ["promote", "churn_28d", "--force", reason], env=environment)
     assert done.exit_code == 2
     assert "--force needs a reason" in done.output
+
+
+def test_nothing_is_released_unseen_while_its_target_is_declared_wrongly(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else: a slip in shop.py takes the comparison with what is in force away, and a worse one passes."""
+    slip = "from training.targets import TARGETS as BUILT_IN\nTARGETS = [BUILT_IN[0]]\n"
+    settings = replace(home, shop=empty_shop(tmp_path / "shop", shop_py=slip))
+    folder = registered_versions.folder_of(home, "churn_28d", "3")
+    release = Release("churn_28d", "3", kinds.load(folder))
+    with pytest.raises(TrainingError, match="target churn_28d is declared twice"):
+        gates.objections(settings, release, folder, champion=release)

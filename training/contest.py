@@ -41,7 +41,7 @@ def compared(settings: Settings, folder: Path, champion: Release) -> Comparison:
         return found.compared
     model = models.load(folder)
     log, build = Log.open(settings), Build.open(settings)
-    target, card = of_shop(shop_of(settings))[model.card.target.name], model.card
+    target, card = of_shop(shop_of(settings)).named(model.card.target.name), model.card
     theirs = champion.classifier
     require_unseen(theirs, target, card.tested_on.moment)
     for side in (model, theirs):

@@ -19,7 +19,7 @@ from features.words import Words
 from serving.booster import Rows
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.models import Model
-from training import baselines, evaluate, pooled
+from training import baselines, evaluate, figures, pooled
 from training.evaluate import Numbers
 from training.targets import Target, text
 
@@ -181,14 +181,24 @@ def groups_off(card: ModelCard) -> Words | None:
     off = [one for one in card.segments if one.get("off")]
     if not off:
         return None
+    off.sort(key=lambda one: -abs(one["observed_over_expected"] - 1))
     ratios = [f"({one['observed_over_expected']:.2f})" for one in off]
     en, zh = (
         sep.join(f"{one['words'][lang]} {one['group'][lang]} {r}" for one, r in zip(off, ratios, strict=True))
         for lang, sep in (("en", ", "), ("zh", "、"))
     )
+    said = Words(
+        f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}. "
+        "Do not take its probabilities at their word there: below 1 it came true less often than it said, "
+        "above 1 more often.",
+        f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。"
+        "对这些分组，概率不可直接采信：小于1表示实际少于预测，大于1表示多于预测。",
+    )
+    if not any(one.get("unread") for one in off):
+        return said
     return Words(
-        f"Its level is off in {len(off)} group{'s' * (len(off) > 1)} of customers (observed/expected): {en}.",
-        f"在{len(off)}个客户分组中概率水平有偏差（实际/预期）：{zh}。",
+        f"{said.en} It reads no attribute of customers, so what only these tell stays hidden from it.",
+        f"{said.zh}模型不读取客户属性，因此无法得知仅由属性体现的差异。",
     )
 
 
@@ -291,8 +301,10 @@ def verdict_of(card: ModelCard) -> Words:
     """What the figures of a judged card say."""
     gains = card.backtest.get("gains") or card.baselines
     said = evaluate.verdict(card.name, card.metrics, gains, baselines.WORDS, *_off(card))
-    shared = overlap(card)
-    return said if shared is None else Words(f"{said.en} {shared.en}", f"{said.zh}{shared.zh}")
+    for more in (figures.tried_once(card), overlap(card)):
+        if more is not None:
+            said = Words(f"{said.en} {more.en}", f"{said.zh}{more.zh}")
+    return said
 
 
 def overlap(card: ModelCard) -> Words | None:

@@ -37,6 +37,47 @@ METRICS = {
     ),
     "calibration_intercept": Words("Intercept of that slope; 0 is right", "校准截距：0为准确"),
 }
+# Of models of no target.
+VALUES = {
+    "poisson_deviance": Words(
+        "Poisson deviance: how far the expected numbers of orders miss; lower is better",
+        "泊松偏差：预期订单数的误差，越低越好",
+    ),
+    "mean_absolute_error": Words(
+        "Mean absolute error: orders by which a customer is missed; lower is better",
+        "平均绝对误差：每位客户的订单数误差，越低越好",
+    ),
+    "orders_ratio": Words(
+        "Orders that came / expected: 1 is right, above 1 more came",
+        "实际订单/预期：1为准确，大于1表示实际更多",
+    ),
+    "money_ratio": Words(
+        "Money that came / expected: 1 is right, above 1 more came",
+        "实际金额/预期：1为准确，大于1表示实际更多",
+    ),
+    "below_p10": Words("Had less than their p10: 0.1 is right", "低于各自p10的客户占比：0.1为准确"),
+    "below_p50": Words("Had less than their p50: 0.5 is right", "低于各自p50的客户占比：0.5为准确"),
+    "below_p90": Words("Had less than their p90: 0.9 is right", "低于各自p90的客户占比：0.9为准确"),
+    "came_by_next_order_date": Words(
+        "Ordered by the expected date of the next order: 0.5 is right",
+        "在预计的下次下单日前下单的占比：0.5为准确",
+    ),
+}
+OTHERS = {
+    "moved_otherwise": Words(
+        "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
+        "与四周前移动方向不同的占比：0为相同，上限0.1",
+    ),
+    "personal_gain": Words(
+        "Gained by choosing for each customer, over the best action for all",
+        "逐客户选择相对统一最优行动的提升",
+    ),
+}
+BASELINES = {
+    **baselines.WORDS,
+    "run_rate": Words("everybody as before", "按此前速度推算"),
+    "before": Words("four weeks earlier", "四周前"),
+}
 MODEL = Words("this model", "本模型")
 
 
@@ -68,21 +109,43 @@ def auc_gains(card: ModelCard) -> dict[str, Figure]:
     return {name: given[name]["auc_gain"] for name in in_order(given) if "auc_gain" in given[name]}
 
 
+def tried_once(card: ModelCard) -> Words | None:
+    """What the model gains over baselines that were fitted at the test alone; None of a card without such."""
+    over = card.backtest.get("gains")
+    once = [name for name in in_order(card.baselines) if over and name not in over]
+    gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in once]
+    if not gains:
+        return None
+    en = ", ".join(f"{shown(gain, '+')} over {who.en}" for who, gain in gains)
+    zh = "、".join(f"对比{who.zh}为{shown(gain, '+')}" for who, gain in gains)
+    return Words(
+        f"What takes long to fit was tried at the last moment alone: there it gains in AUC {en}.",
+        f"训练耗时较长的基准仅在最后时点比较，AUC提升{zh}。",
+    )
+
+
 def baseline(name: str) -> Words:
     """What a baseline is called."""
     plain = name.replace("_", " ")
-    return baselines.WORDS.get(name, Words(plain, plain))
+    return BASELINES.get(name, Words(plain, plain))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of figures, or of baselines, as they are told; card.json has them by the alphabet."""
-    places = {name: place for place, name in enumerate(("model", *METRICS, *baselines.WORDS))}
+    told = ("model", *VALUES, *OTHERS, *METRICS, *BASELINES)
+    places = {name: place for place, name in enumerate(told)}
     return sorted(names, key=lambda name: (places.get(name.removesuffix("_gain"), len(places)), name))
 
 
 def metric(name: str) -> Content:
     """What a figure is called, with what is better."""
-    return METRICS.get(name, name.replace("_", " "))
+    before, _, after = name.partition("_to_")
+    if before in transitions.WORDS and after in transitions.WORDS:
+        one, other = transitions.WORDS[before], transitions.WORDS[after]
+        return Words(f"From {one.en} to {other.en}", f"由{one.zh}到{other.zh}")
+    if (stage := transitions.WORDS.get(name.removeprefix("orders_after_"))) is not None:
+        return Words(f"Ordered after {stage.en}", f"{stage.zh}之后下单")
+    return {**METRICS, **VALUES, **OTHERS}.get(name, name.replace("_", " "))
 
 
 def shown(figure: Figure | None, sign: str = "") -> str:
@@ -108,16 +171,21 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
         return well, Words(card.notes[0].en, card.notes[0].zh)
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
-    ranks, ranked = _ranks(beaten, [baseline(name) for name, gain in gains.items() if gain["low"] <= 0])
+    unbeaten = [baseline(name) for name, gain in gains.items() if gain["low"] <= 0]
+    ranks, ranked = _ranks(beaten, unbeaten, once=tried_once(card) is not None)
     holds, said = _level(level, card.backtest.get("origins", ()))
     return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
 
 
-def _ranks(beaten: list[Words], others: list[Words]) -> tuple[Words, bool]:
+def _ranks(beaten: list[Words], others: list[Words], once: bool) -> tuple[Words, bool]:
     if not beaten and not others:
         return Words("It was compared with nothing", "未与任何基准比较"), False
     if not others:
-        return Words("It ranks customers better than every baseline tried", "对客户的排序优于所有基准"), True
+        where = Words(" at all moments", "（各时点均比较者）") if once else Words("", "")
+        return Words(
+            f"It ranks customers better than every baseline tried{where.en}",
+            f"对客户的排序优于所有基准{where.zh}",
+        ), True
     en, zh = ", ".join(w.en for w in others), "、".join(w.zh for w in others)
     if not beaten:
         return Words(

@@ -45,7 +45,7 @@ from training import (
 )
 from training.candidates import Parameters
 from training.distributed import Cluster
-from training.targets import LABELS, of_shop, require_known
+from training.targets import LABELS, of_shop
 from training.treatment import held_out
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 5  # raise when the same settings would give another model
+RECIPE = 6  # raise when the same settings would give another model, or card
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,11 @@ def train(
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
-    today's declarations, FeatureError if one breaks its contract, TrainingError if a feature looks ahead.
+    today's declarations, FeatureError if a feature breaks its contract, TrainingError if one looks ahead or
+    the target is declared wrongly.
     """
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    declared = of_shop(shop)
-    require_known(target_name, declared)
-    target = declared[target_name]
+    target = of_shop(shop).named(target_name)
     features = feature_catalogue(shop.declared("FEATURES"))
     here = require_declared(build, features, shop)
     when = samples.timeline(target, build, as_of, origins)

@@ -21,19 +21,19 @@ def dataset(target: str, settings: Settings | None = None, as_of: datetime | Non
     customer_id, moment, part ("train": the labels that were known at the last origin; "test": the customers
     of that origin), the features (float32, NaN where not known), treated (contacted within the horizon),
     label (0 or 1). settings: default those of the environment. as_of: default that of the settings, else the
-    log's end. UsageError for an unknown target, NotEnoughData if the log is too short.
+    log's end. UsageError for an unknown target, TrainingError for one declared wrongly, NotEnoughData if the
+    log is too short.
     """
     import numpy as np
     import pandas as pd
 
     settings = settings or Settings.from_env()
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    declared = targets.of_shop(shop)
-    targets.require_known(target, declared)
+    declared = targets.of_shop(shop).named(target)
     known_by = as_of or settings.as_of or midnight(min(settings.now(), log.complete_until))
-    when = samples.timeline(declared[target], build, known_by, origins=1)
+    when = samples.timeline(declared, build, known_by, origins=1)
     names, _ = samples.columns(build, catalogue(shop.declared("FEATURES")), when)
-    data = samples.read(settings, log, build, declared[target], when, names)
+    data = samples.read(settings, log, build, declared, when, names)
     ids = np.array(data.ids, object)
     parts = []
     for name, part, moments in (

@@ -30,9 +30,11 @@ def objections(settings: Settings, release: Release, folder: Path, champion: Rel
 
 
 def of_target(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
-    """Of a classifier."""
+    """Of a classifier. TrainingError if its target is declared wrongly today, and it was to be compared."""
     card, compared, against = release.model.card, None, list[Words]()
-    if champion is not None and card.target.name in of_shop(shop_of(settings)):
+    declared = of_shop(shop_of(settings))
+    if champion is not None and card.target.name in {*declared, *declared.wrong}:
+        declared.named(card.target.name)  # declared wrongly, it cannot be compared, nor released unseen
         try:
             compared = contest.compared(settings, folder, champion)
         except FeatureMismatch:

@@ -9,7 +9,7 @@ from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
 from training.comparison import Comparison, Contest
-from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown
+from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown, tried_once
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
@@ -67,6 +67,7 @@ def over_the_origins(card: ModelCard) -> Html:
         table(head, rows),
         *_gains(card.backtest.get("gains", {})),
         dots(gains, Words("AUC gained over each baseline; dashed: none", "AUC提升（虚线为零）"), 0),
+        paragraph(once) if (once := tried_once(card)) else "",
         note=Words(
             "The same recipe, fitted anew at each of several moments on what was known then, judged on what "
             "came. A gain whose whole interval is above 0 is shown.",
@@ -177,18 +178,21 @@ def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:
         (
             baseline(who),
             *(cell(by_baseline[who].get(name), "+") for name in names),
-            _says(by_baseline[who].get("auc_gain")),
+            _says(by_baseline[who], names),
         )
         for who in in_order(by_baseline)
     ]
     return [table((_AGAINST, *(_gain(name) for name in names), _SAYS), rows)]
 
 
-def _says(gain: Mapping[str, float] | None) -> Content:
+def _says(figures: Mapping[str, Any], names: Sequence[str]) -> Content:
+    """By the AUC, of a model that ranks; else by the first gain."""
+    name = "auc_gain" if "auc_gain" in names else names[0]
+    gain = figures.get(name)
     if gain is None:
         return None
     if gain["low"] > 0:
-        return Words("✓ ranks better", "✓ 排序更优")
+        return Words("✓ ranks better", "✓ 排序更优") if name == "auc_gain" else Words("✓ better", "✓ 更优")
     return Words("✗ worse", "✗ 更差") if gain["high"] < 0 else Words("– no better shown", "– 未证明更优")
 
 

@@ -13,7 +13,7 @@ from features.pages import Content, Html, banner, bullets, code, page, paragraph
 from features.words import Words
 from serving import folders
 from serving.cards import ModelCard, Text
-from training import contacts_page, judged, segments_page, targets
+from training import contacts_page, judged, kinds_page, segments_page, targets
 from training.comparison import Contest
 from training.describe import KINDS
 from training.figures import baseline, headline, shown, verdict
@@ -48,7 +48,9 @@ def render(
 ) -> str:
     """The page. `language`: en or zh, what it shows first."""
     well, sentence = verdict(card)
-    whom = population or Words(card.target.population, card.target.population)
+    whom = population or kinds_page.population(card)
+    whom = whom or Words(card.target.population, card.target.population)
+    told = kinds_page.TOLD.get(card.kind)  # of no target: judged once, by figures of its own
     return page(
         Words(
             f"{card.name}, version {card.version}: {card.target.words.en}",
@@ -70,12 +72,7 @@ def render(
         section(Words("What it must not be used for", "不得用于"), bullets(targets.NEVER)),
         section(Words("What it learned from", "训练数据"), table(_TWO, _data(card))),
         judged.at_the_test(card),
-        judged.over_the_origins(card),
-        judged.in_force(card, against),
-        judged.each_origin(card),
-        segments_page.by_segment(card),
-        judged.gain(card),
-        contacts_page.contacts(card),
+        *(() if told else _judged(card, against)),
         _features(card),
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),
         note=Words(
@@ -83,6 +80,18 @@ def render(
             "模型卡片，内容均来自训练时的实测结果。方括号内为95%置信区间。",
         ),
         language=language,
+    )
+
+
+def _judged(card: ModelCard, against: Contest | None) -> tuple[Content, ...]:
+    """What is known of a classifier beyond its test."""
+    return (
+        judged.over_the_origins(card),
+        judged.in_force(card, against),
+        judged.each_origin(card),
+        segments_page.by_segment(card),
+        judged.gain(card),
+        contacts_page.contacts(card),
     )
 
 
@@ -94,6 +103,12 @@ def _words(text: Text) -> Words:
 
 
 def _tiles(card: ModelCard) -> list[tuple[Content, Content]]:
+    if (told := kinds_page.TOLD.get(card.kind)) is not None:
+        found = [
+            (words, (card.metrics if who is None else card.baselines.get(who, {})).get(name), who)
+            for words, name, who in told.tiles
+        ]
+        return [(words, shown(one, "+" if who else "")) for words, one, who in found if one is not None]
     head = headline(card)
     over = baseline(head.best) if head.best else Words("baselines", "基准")
     at = Words("at the test", "测试时点")
@@ -112,6 +127,13 @@ def _tiles(card: ModelCard) -> list[tuple[Content, Content]]:
 
 def _about(card: ModelCard, population: Words) -> list[tuple[Content, Content]]:
     target = card.target
+    if (told := kinds_page.TOLD.get(card.kind)) is not None:
+        return [
+            (Words("Predicts", "预测"), _words(target.words)),
+            (Words("For whom", "适用人群"), population),
+            (Words("Horizon", "预测期"), Words(f"{target.horizon_days} days", f"{target.horizon_days}天")),
+            (Words("Kind of model", "模型类型"), told.kind),
+        ]
     bad = target.higher_is == "bad"
     rows: list[tuple[Content, Content]] = [
         (Words("Predicts", "预测"), _words(target.words)),
@@ -135,16 +157,20 @@ def _about(card: ModelCard, population: Words) -> list[tuple[Content, Content]]:
 
 def _data(card: ModelCard) -> list[tuple[Content, Content]]:
     learnt, tested = card.trained_on, card.tested_on
+    came = Words("Came true among them", "其中命中比例")
+    told, days = kinds_page.TOLD.get(card.kind), tested.days
+    shares = (came, came) if told is None else told.shares
     return [
         (
             Words("Fitted on moments", "训练时点"),
             Words(f"{iso(learnt.start)} to {iso(learnt.end)}", f"{iso(learnt.start)} 至 {iso(learnt.end)}"),
         ),
         (Words("Rows fitted on", "训练行数"), learnt.rows),
-        (Words("Came true among them", "其中命中比例"), f"{learnt.base_rate:.1%}"),
+        *([(shares[0], f"{learnt.base_rate:.1%}")] if shares else []),
         (Words("Judged as of", "测试时点"), iso(tested.moment)),
         (Words("Customers judged on", "测试客户数"), tested.rows),
-        (Words("Came true among them", "其中命中比例"), f"{tested.base_rate:.1%}"),
+        *([(Words("Days that judge it", "评估天数"), Words(f"{days} days", f"{days}天"))] if days else []),
+        *([(shares[1], f"{tested.base_rate:.1%}")] if shares else []),
         (Words("Currency", "货币"), card.currency),
         (Words("Seed", "随机种子"), code(str(learnt.seed))),
         *_parameters(card),

@@ -101,14 +101,10 @@ def resolve(settings: Settings, name: str, version: str | None = None) -> str:
             + "".join(f", {alias} is {v}" for alias, v in sorted(named.items()))
         )
     if name not in kinds.STATED:
-        targets.require_known(name, trainable(settings))
+        of_no_target = [one for one in kinds.OF_NO_TARGET if one not in kinds.STATED]
+        if name not in of_no_target:
+            targets.of_shop(shop_of(settings)).named(name, of_no_target)
     raise TrainingError(f"no version of {name} is registered: run `{kinds.made_by(name)}`")
-
-
-def trainable(settings: Settings) -> list[str]:
-    """The name of everything that `propensity train` takes: targets, then the models of no target."""
-    of_no_target = [name for name in kinds.OF_NO_TARGET if name not in kinds.STATED]
-    return [*targets.of_shop(shop_of(settings)), *of_no_target]
 
 
 def folder_of(settings: Settings, name: str, version: str) -> Path:

@@ -13,6 +13,7 @@ from serving import segmentation as served
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.segment_tables import TABLES
 from serving.segmentation import SegmentationFile
+from training import kinds_page
 from training.evaluate import DIGITS
 from training.segmentation import YEAR
 from training.transitions import STEP
@@ -33,7 +34,7 @@ def card_of(
         target=TargetCard(
             name=served.KIND,
             horizon_days=STEP.days,
-            population="customers known",
+            population=kinds_page.KNOWN.en,
             label="order",
             words=Text("RFM tier, value quadrant, life cycle stage", "RFM分层、价值象限、生命周期阶段"),
             higher_is="good",

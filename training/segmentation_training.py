@@ -22,7 +22,7 @@ from serving.cards import ModelCard
 from serving.segment_tables import TABLES
 from serving.segmentation import Segmentation, SegmentationFile
 from serving.summaries import Integers, Orders, summarise
-from training import registry, transitions
+from training import page, registry, transitions
 from training.evaluate import Figure
 from training.fit import Progress, Trained
 from training.segmentation import Spans, learn
@@ -70,7 +70,13 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             folder = Path(scratch) / "model"
             served.save(folder, card, file, seed)
             _say(progress, f"registering version {card.version}", 2)
-            kept = door.register(folder, [], card, key, {k: v for k, v in recipe.items() if k != "rules"})
+            kept = door.register(
+                folder,
+                [page.write(Path(scratch) / "card.html", folder)],
+                card,
+                key,
+                {k: v for k, v in recipe.items() if k != "rules"},
+            )
     _say(progress, f"version {card.version} registered", STEPS)
     return Trained(kept.run_id, kept.version, card, kept.folder, transitions.verdict(card.metrics))
 

@@ -28,6 +28,7 @@ LEAST = 30  # of each label in a group, over all origins: with fewer, its figure
 TOP = 0.1  # of an origin's customers, by score: who would be chosen, where groups must be treated alike
 _DRAWS = 500  # of customers, for the intervals of gaps
 _NOT_KNOWN = Words("not known", "未知")
+_KNOWN = Words("known, all together", "已知（合计）")
 
 
 class Kind(NamedTuple):
@@ -61,12 +62,16 @@ class Judged(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """Rows told apart: the group of each [n], an index into `groups`; -1: not known."""
+    """Rows told apart: the group of each [n], an index into `groups`; -1: not known.
+
+    unread: whether it is an attribute, which no model reads.
+    """
 
     name: str
     words: Words
     groups: Sequence[Words]
     at: NDArray[np.int64]
+    unread: bool = False
 
 
 def by_feature(rows: Judged, units: Mapping[str, str]) -> Iterator[Grouped]:
@@ -123,7 +128,8 @@ def by_attribute(
         places = {value: number for number, value in enumerate(groups)}
         at = np.array([places.get(value or "", -1) for value in values], np.int64)
         if groups:
-            yield Grouped(name, Words(name, name), [Words(value, value) for value in groups], at)
+            said = [Words(value, value) for value in groups]
+            yield Grouped(name, Words(name, name), said, at, unread=True)
 
 
 def strange_attributes(log: Log, shop: Shop) -> list[str]:
@@ -158,17 +164,23 @@ def described(
 def figures(rows: Judged, kinds: Sequence[Grouped]) -> list[dict[str, Any]]:
     """Of every group, where there is more than one: rows, base rate; AUC and level where labels suffice.
 
-    A level is off beyond what the worst of so many groups shows by chance on one card of twenty.
+    Of an attribute that is not known of all, also those of whom it is, together: who tells it may be another
+    kind of customer, and each of its groups too small to show that. A level is off beyond what the worst of
+    so many groups shows by chance on one card of twenty.
     """
     told = []
     for kind in kinds:
         groups = np.unique(kind.at)
-        for number in groups if len(groups) > 1 else ():
-            inside = kind.at == number
-            group = kind.groups[number] if number >= 0 else _NOT_KNOWN
+        asked = [
+            (kind.at == number, kind.groups[number] if number >= 0 else _NOT_KNOWN)
+            for number in (groups if len(groups) > 1 else ())
+        ]
+        if kind.unread and len(groups) > 2 and groups[0] < 0:
+            asked.append((kind.at >= 0, _KNOWN))
+        for inside, group in asked:
             one = {
                 **_named(kind.name, kind.words), "group": _json(group), "rows": int(inside.sum()),
-                "base_rate": _short(rows.label[inside].mean()),
+                "base_rate": _short(rows.label[inside].mean()), "unread": kind.unread,
             }  # fmt: skip
             told.append(one | _figures(rows, inside))
     judged = [one for one in told if "z" in one]

@@ -21,7 +21,7 @@ from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.prices import PriceSet
 from serving.releases import Release
 from serving.rulebook import Rulebook
-from training import registry
+from training import kinds_page, page, registry
 from training.registry import Kept
 
 CardOf = Callable[[str], ModelCard]  # of the version's number
@@ -129,7 +129,7 @@ def _registered(
         with TemporaryDirectory(prefix="propensity-") as scratch:
             folder = Path(scratch) / "model"
             stated.save(folder, card, states)
-            return door.register(folder, [], card, key, recipe)
+            return door.register(folder, [page.write(Path(scratch) / "card.html", folder)], card, key, recipe)
 
 
 def _card(
@@ -141,7 +141,7 @@ def _card(
         kind=kind,
         currency=currency,
         target=TargetCard(
-            name=kind, horizon_days=horizon_days, population="everybody who is decided about", label=kind,
+            name=kind, horizon_days=horizon_days, population=kinds_page.EVERYBODY.en, label=kind,
             words=words, higher_is="good",
         ),
         features=(),

@@ -124,6 +124,8 @@ class Target:
 
 def problems(target: Target, features: Mapping[str, Feature] | None = None) -> list[str]:
     """The contract that every target must pass; empty when it does. features: all that are declared."""
+    if strange := _strange(target):
+        return [f"target {target.name}: {problem}" for problem in strange]
     found = []
     if not target.name.endswith(f"_{target.horizon_days}d") or not target.name.isidentifier():
         found.append(f"the name must end in its horizon, _{target.horizon_days}d, and be an identifier")
@@ -147,3 +149,19 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
     elif not all((*target.words, *target.score, *target.why)):
         found.append("words and score in English and Chinese, and a reason, are needed")
     return [f"target {target.name}: {problem}" for problem in found]
+
+
+def _strange(target: Target) -> list[str]:
+    """What is of another type than declared, so that the rest cannot be looked at."""
+    expected = (
+        ("name", str, "a text"),
+        ("horizon_days", int, "a whole number"),
+        ("population", Population, "a Population, such as buyers(90)"),
+        ("label", str, "a text"),
+    )
+    given = ((name, getattr(target, name), kind, what) for name, kind, what in expected)
+    return [
+        f"{name} is {value!r}: expected {what}"
+        for name, value, kind, what in given
+        if not isinstance(value, kind)
+    ]

@@ -20,8 +20,8 @@ from training.populations import IN_A_GROUP, NON_BUYERS, REGULARS, WITH_STAFF, b
 from training.target import LABELS, NEVER, Target, problems
 
 __all__ = [
-    "LABELS", "NEVER", "TARGETS", "Target", "catalogue", "chosen", "lacking", "of_shop",
-    "problems", "require_known", "strange_categories", "text",
+    "LABELS", "NEVER", "TARGETS", "Declared", "Target", "catalogue", "chosen", "lacking", "of_shop",
+    "problems", "strange_categories", "text",
 ]  # fmt: skip
 
 TARGETS: tuple[Target, ...] = (
@@ -203,30 +203,57 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def of_shop(shop: Shop) -> dict[str, Target]:
-    """Built-in targets and the shop's own, by name, held against every feature that is declared.
+class Declared(dict[str, Target]):
+    """Targets that keep the contract, by name; and what is wrong with the others, for which nothing waits.
 
-    TrainingError for a name twice or a broken contract.
+    wrong: name -> why, of a shop's with file and line; what has no name goes by its place in TARGETS.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong: dict[str, str] = {}
+
+    def named(self, name: str, others: Collection[str] = (), where: str = "") -> Target:
+        """The target of that name. others: names of no target, to be told with those that there are.
+
+        TrainingError if it is declared wrongly; UsageError, with what was probably meant, if it is not.
+        """
+        if name in self.wrong:
+            raise TrainingError(self.wrong[name])
+        if name not in self:
+            known = (*self, *others)
+            close = nearest(name, (*known, *self.wrong)) if name else "."
+            said = f"no target {name or repr(name)}{where}; there are: {', '.join(known)}{close}"
+            raise UsageError(said.rstrip("."))
+        return self[name]
+
+
+def of_shop(shop: Shop) -> Declared:
+    """Built-in targets and the shop's own, by name, held against every feature that is declared."""
     own = shop.declared("TARGETS")
-    return catalogue(own, feature_catalogue(shop.declared("FEATURES")) if own else None)
+    found = catalogue(own, feature_catalogue(shop.declared("FEATURES")) if own else None)
+    found.wrong = {name: f"{shop.place(name)}: {why}" for name, why in found.wrong.items()}
+    return found
 
 
-def catalogue(own: Iterable[Target] = (), features: Mapping[str, Feature] | None = None) -> dict[str, Target]:
-    """Built-in targets and others, by name. TrainingError for a name twice or a broken contract.
+def catalogue(own: Iterable[object] = (), features: Mapping[str, Feature] | None = None) -> Declared:
+    """Built-in targets and others, by name, each held to the contract.
 
-    features: all that are declared, if populations are to be held against them too.
+    features: all that are declared, if populations are to be held against them too. Of a name given twice the
+    first stays, for models that are of it, and cannot be asked for: which was meant is not known.
     """
-    by_name: dict[str, Target] = {}
-    for target in (*TARGETS, *own):
+    found = Declared()
+    for place, target in enumerate((*TARGETS, *own), 1 - len(TARGETS)):
         if not isinstance(target, Target):
-            raise TrainingError(f"TARGETS in the shop's shop.py holds {target!r}: expected Target(...)")
-        if target.name in by_name:
-            raise TrainingError(f"target {target.name} is declared twice: give one of them another name")
-        if wrong := problems(target, features):
-            raise TrainingError(f"{'; '.join(wrong)}: correct it in the shop's shop.py")
-        by_name[target.name] = target
-    return by_name
+            found.wrong[f"number {place} of TARGETS"] = f"TARGETS holds {target!r}: expected Target(...)"
+        elif target.name in found or target.name in found.wrong:
+            said = f"target {target.name} is declared twice: give one of them another name"
+            found.wrong[target.name] = said
+        elif wrong := problems(target, features):
+            found.wrong[str(target.name)] = "; ".join(wrong)
+        else:
+            found[target.name] = target
+    return found
 
 
 def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) -> Words | None:
@@ -266,30 +293,21 @@ def strange_categories(targets: Iterable[Target], log: Log) -> list[str]:
 
 
 def chosen(
-    targets: Mapping[str, Target],
+    targets: Declared,
     names: Sequence[str],
     of_shop: Sequence[str] = (),
     others: Collection[str] = (),
 ) -> list[Target]:
     """The targets of those names; without any, of the shop's (`targets` in shop.toml), else the default ones.
 
-    UsageError names what is not declared. others: what can be trained beside targets, as it tells.
+    UsageError names what is not declared, TrainingError what is declared wrongly; without names, that is left
+    out. others: what can be trained beside targets, as it tells.
     """
-    wanted = names or of_shop or [name for name, target in targets.items() if target.default]
-    for name in wanted:
-        require_known(
-            name, [*targets, *others] if names else targets, "" if names else " (shop.toml names it)"
-        )
-    return [targets[name] for name in wanted]
-
-
-def require_known(name: str, known: Collection[str], where: str = "") -> None:
-    """UsageError with what there is, and what was probably meant, if a name is none of the known."""
-    if name not in known:
-        close = nearest(name, known) if name else "."
-        raise UsageError(
-            f"no target {name or repr(name)}{where}; there are: {', '.join(known)}{close.rstrip('.')}"
-        )
+    if names:
+        return [targets.named(name, others) for name in names]
+    wanted = of_shop or [name for name, target in targets.items() if target.default]
+    where = " (shop.toml names it)"
+    return [targets.named(name, where=where) for name in wanted if name not in targets.wrong]
 
 
 def text(words: Words) -> Text:

@@ -26,7 +26,7 @@ from serving import effects
 from serving.actions import catalogue as actions_of
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.evidence import NONE, unheard
-from training import registry
+from training import kinds_page, page, registry
 from training.evaluate import DIGITS
 from training.targets import text
 from training.uplift import RECIPE
@@ -60,7 +60,7 @@ def register(settings: Settings, taught: Learnt, file: Path, days: int, seed: in
         with TemporaryDirectory(prefix="propensity-") as scratch:
             folder = Path(scratch) / "model"
             save(folder, card, taught, seed)
-            return door.register(folder, [], card, key, recipe)
+            return door.register(folder, [page.write(Path(scratch) / "card.html", folder)], card, key, recipe)
 
 
 def _card(
@@ -87,7 +87,7 @@ def _card(
     return ModelCard(
         name=NAME, version=version, kind=effects.KIND, currency=shop.currency,
         target=TargetCard(
-            name=NAME, horizon_days=days, population="customers of a trial", label="effect of an action",
+            name=NAME, horizon_days=days, population=kinds_page.OF_A_TRIAL.en, label="effect of an action",
             words=Text("What the arms of a trial do to a customer", "试验各方案对客户的效果"),
             higher_is="good",
         ),

@@ -23,7 +23,7 @@ from features.words import Words
 from serving import effects
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.examples import synthetic_examples
-from training import registry, uplift_report
+from training import kinds_page, page, registry, uplift_report
 from training.evaluate import DIGITS, Figure
 from training.fit import Progress, Trained
 from training.logged import Logged, moment, read
@@ -90,7 +90,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             folder = Path(scratch) / "model"
             save(folder, card, taught, seed)
             _say(progress, f"registering version {card.version}", 2)
-            done = door.register(folder, [], card, key, recipe)
+            done = door.register(folder, [page.write(Path(scratch) / "card.html", folder)], card, key, recipe)
     _say(progress, f"version {card.version} registered", STEPS)
     return Trained(done.run_id, done.version, card, done.folder, taught.verdict)
 
@@ -133,7 +133,7 @@ def card_of(
         name=NAME, version=version, kind=effects.KIND, currency=shop.currency,
         target=TargetCard(
             name=NAME, horizon_days=shop.value_horizon_days,
-            population="customers for whom these actions could be drawn", label="effect of an action",
+            population=kinds_page.OF_THE_LEDGER.en, label="effect of an action",
             words=Text("What actions do to a customer", "行动对客户的效果"), higher_is="good",
         ),
         features=features,

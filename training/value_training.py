@@ -20,7 +20,7 @@ from features.words import Words
 from serving import value as served
 from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.summaries import Orders
-from training import registry, value
+from training import kinds_page, page, registry, value
 from training.evaluate import DIGITS
 from training.fit import Progress, Trained
 from training.past import Past
@@ -65,7 +65,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             folder = Path(scratch) / "model"
             served.save(folder, card, fitted.file, fitted.booster, seed)
             _say(progress, f"registering version {card.version}", 2)
-            kept = door.register(folder, [], card, key, recipe)
+            kept = door.register(folder, [page.write(Path(scratch) / "card.html", folder)], card, key, recipe)
     _say(progress, f"version {card.version} registered", STEPS)
     return Trained(kept.run_id, kept.version, card, kept.folder, verdict(card))
 
@@ -105,7 +105,7 @@ def card_of(
         target=TargetCard(
             name=NAME,
             horizon_days=HORIZON_DAYS,
-            population="customers with an order",
+            population=kinds_page.WITH_AN_ORDER.en,
             label="profit",
             words=Text(f"Profit of the next {HORIZON_DAYS} days", f"未来{HORIZON_DAYS}天的利润"),
             higher_is="good",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import duck
-from features.compute import kernel, plan
+from features.compute import kernel, plan, walks
 from features.compute.plan import Input
 from features.definitions import Feature
 from features.errors import FeatureError
@@ -53,9 +53,8 @@ class Events:
             self.days = (self.local // DAY_US).astype(np.int32)
             local_at = pa.array(self.local).view(pa.timestamp("us"))
             rows = rows.append_column("local_at", local_at)
-        self.timed: NDArray[np.bool_] | None = None  # of each event whether its hour is known; None: of all
-        if PRECISION in rows.column_names and rows[PRECISION].null_count < len(rows):
-            self.timed = rows[PRECISION].is_null().to_numpy()
+        self.timed = _timed(rows)
+        self.exact: dict[str, pa.Array] = {}  # columns as `_exact` found them, with their nulls
         self.holds, self.open = conditions(rows, features, shop)
         self._prepare()
 
@@ -100,11 +99,11 @@ class Events:
             elif key.kind == "distinct":
                 values = kernel.distinct(offsets, spans, m, which, data, beside)
             elif key.kind == "max":
-                values = kernel.maxima(*events, grid, windows, data, beside)
+                values = walks.maxima(*events, grid, windows, data, beside)
             elif key.kind == "last":
-                values = kernel.lasts(*events, grid, windows, data)
+                values = walks.lasts(*events, grid, windows, data)
             else:
-                values = beside[kernel.modes(*events, self.by_at, grid, windows, data, len(beside))]
+                values = beside[walks.modes(*events, self.by_at, grid, windows, data, len(beside))]
             values = self._known(key, values, offsets, spans, edges, which)
             for name, feature in here.items():
                 yield name, values[lengths.index(_length(feature))]
@@ -124,7 +123,7 @@ class Events:
         features, matching = self.wanted[key], self._where(key)
         last, first = kernel.times(offsets, spans, self.at, len(grid), matching)
         if any(feature.measure.startswith("gap") for feature in features.values()):
-            gaps = kernel.gaps(offsets, self.enter, self.days, grid, matching)
+            gaps = walks.gaps(offsets, self.enter, self.days, grid, matching)
         for name, feature in features.items():
             if feature.measure.startswith("gap"):
                 yield name, _of_gaps(feature.measure, gaps)
@@ -188,14 +187,16 @@ class Events:
             return hours if self.timed is None else np.where(self.timed, hours, null)
         if column == "weekday":
             return (self.days.astype(np.int64) + 3) % 7 + 1  # 1970-01-01 was a Thursday
-        if column == TOTAL:
-            values = pc.coalesce(self.rows[CORRECTED], self.rows["amount"]).combine_chunks()
-        else:
-            values = self.rows[column].combine_chunks()
-        if plan.type_of(self.table, column) != "money":
-            return np.asarray(pc.fill_null(values, null).to_numpy(zero_copy_only=False), np.int64)
-        minor = values.cast(pa.decimal64(18, self.exponent)).view(pa.int64())
-        return np.asarray(pc.fill_null(minor, null).to_numpy())
+        if column not in self.exact:  # several measures of a column ask for it
+            values = self.rows["amount" if column == TOTAL else column]
+            if column == TOTAL and self.rows[CORRECTED].null_count < len(values):
+                values = pc.coalesce(self.rows[CORRECTED], values)
+            if plan.type_of(self.table, column) == "money":
+                minor = values.cast(pa.decimal64(18, self.exponent)).combine_chunks()
+                self.exact[column] = minor.view(pa.int64())
+            else:
+                self.exact[column] = values.combine_chunks().cast(pa.int64())
+        return np.asarray(pc.fill_null(self.exact[column], null).to_numpy())
 
 
 def _length(feature: Feature) -> int:
@@ -240,6 +241,13 @@ def local(at: Int64, shop: Shop) -> Int64:
     return np.asarray(kernel.shifted(at, starts, shifts))
 
 
+def _timed(rows: pa.Table) -> NDArray[np.bool_] | None:
+    """Of each event whether its hour is known; None: of all, as in most logs, so that nothing need ask."""
+    if PRECISION not in rows.column_names or rows[PRECISION].null_count == len(rows):
+        return None
+    return np.asarray(rows[PRECISION].is_null().to_numpy())
+
+
 def conditions(
     rows: pa.Table, features: Mapping[str, Feature], shop: Shop
 ) -> tuple[dict[str | None, NDArray[np.bool_]], dict[str | None, NDArray[np.bool_]]]:
@@ -258,24 +266,26 @@ def conditions(
         used = plan.words(named.values())
         table = next(feature.table for feature in features.values())
         assert table is not None
-        if used & {*LOCAL}:
-            used |= {"local_at", PRECISION}
+        asked, timed = sorted(used & {*LOCAL}), _timed(rows)
+        if asked:
+            used |= {"local_at"} if timed is None else {"local_at", PRECISION}
         relation = rows.select([c for c in rows.column_names if c in used] or rows.column_names[:1])
         connection = duck.shared()
         connection.register("rows", relation)
-        local = f", {hour_of(table)} AS hour, isodow(local_at) AS weekday" if used & {*LOCAL} else ""
+        of_day = {"hour": hour_of(table, timed is not None), "weekday": "isodow(local_at)"}
+        local = "".join(f", {of_day[name]} AS {name}" for name in asked)
         connection.execute(f"CREATE TEMP VIEW events AS SELECT *{local} FROM rows")
         select = ", ".join(f"({where}) AS {name}" for name, where in named.items())
         try:
-            found = connection.sql(f"SELECT {select} {', hour' if local else ''} FROM events").fetchnumpy()
+            found = connection.sql(f"SELECT {select} FROM events").fetchnumpy()
         except duckdb.Error:
             raise _unreadable(connection, features, shop) from None
         finally:
             connection.close()
         for name, where in named.items():
             result[where] = np.ma.filled(found[name], False).astype(np.bool_, copy=False)
-            if "hour" in plan.words([where]) and "hour" in found:
-                open_ = np.ma.getmaskarray(found[name]) & np.ma.getmaskarray(found["hour"])
+            if timed is not None and "hour" in plan.words([where]):
+                open_ = np.ma.getmaskarray(found[name]) & ~timed
                 unknown |= {where: open_} if open_.any() else {}
     return result, unknown
 

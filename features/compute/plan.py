@@ -84,5 +84,5 @@ def needs_local(features: Mapping[str, Feature]) -> bool:
 
 
 def words(conditions: Iterable[str | None]) -> set[str]:
-    """Everything in the conditions that could be a column's name."""
-    return {word for where in conditions if where for word in re.findall(r"[^\W\d]\w*", where)}
+    """Everything in the conditions that could be a column's name: no function's, `hour(` is none."""
+    return {word for where in conditions if where for word in re.findall(r"\b[^\W\d]\w*+(?!\s*\()", where)}

@@ -13,7 +13,7 @@ from features import duck
 from features.compute import plan
 from features.definitions import Feature
 from features.log import Log
-from features.tables import CORRECTED, PRECISION, TABLES
+from features.tables import TABLES
 
 
 class Reader:
@@ -98,8 +98,9 @@ class _File:
             start += size
 
     def _rows(self, groups: list[int]) -> pa.Table:
+        """Those groups. A column that is null throughout, or that a log older than it lacks, is not read."""
         schema = self.metadata.schema.to_arrow_schema()
-        there = {column: type for column, type in self.types.items() if column in schema.names}
+        there = {c: type for c, type in self.types.items() if not self._null(c, groups)}
         text = [column for column, type in there.items() if type == "text"]
         money = [column for column, type in there.items() if type == "money"]
         others = [column for column in there if column not in money]
@@ -109,14 +110,26 @@ class _File:
             read = self._money(groups, money)
             for column in money:
                 rows = rows.append_column(column, read[column])
-        if len(there) < len(self.types):  # of a log from before its table had all columns
-            unknown = {
-                PRECISION: pa.dictionary(pa.int32(), pa.string()),
-                CORRECTED: rows.schema.field("amount").type if "amount" in money else None,
-            }
-            for column in self.types.keys() - there:
-                rows = rows.append_column(column, pa.nulls(len(rows), unknown[column]))
+        for column in self.types.keys() - there.keys():
+            rows = rows.append_column(column, pa.nulls(len(rows), self._type(column, schema)))
         return rows.select([*self.types])
+
+    def _null(self, column: str, groups: list[int]) -> bool:
+        """Whether the statistics of every one of these groups say that nothing is in the column."""
+        if column not in self.metadata.schema.names:
+            return True
+        place = self.metadata.schema.names.index(column)
+        parts = [self.metadata.row_group(group).column(place) for group in groups]
+        known = [(part.statistics, part.num_values) for part in parts]
+        return bool(known) and all(s is not None and s.null_count == size for s, size in known)
+
+    def _type(self, column: str, schema: pa.Schema) -> pa.DataType:
+        """As reading it would give: a log older than CORRECTED has money of the same kind in `amount`."""
+        type = self.types[column]
+        if type == "text":
+            return pa.dictionary(pa.int32(), pa.string())
+        of = schema.field(column if column in schema.names else "amount").type
+        return pa.decimal64(of.precision, of.scale) if type == "money" else of
 
     def _money(self, groups: list[int], columns: list[str]) -> pa.Table:
         """Columns of money of those groups. DuckDB reads decimals in a third of pyarrow's time."""

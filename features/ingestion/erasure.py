@@ -6,31 +6,34 @@ A generation and a build keep their names: they hold what they held, without her
 """
 
 import json
-import os
 import shutil
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features import duck
 from features.errors import UnknownCustomer
 from features.files import locked, sha256, write_atomically
 from features.inbox import Inbox, named
-from features.ingestion import rejects
-from features.ingestion.ingest import fold, manifest_of, part_of, stamp_of, taken_of, text_of
+from features.ingestion.ingest import fold, manifest_of, part_of, stamp_of, text_of
 from features.ingestion.mended import MENDED
 from features.ingestion.parts import Part
 from features.ingestion.pruning import prune
-from features.ingestion.whose import corrections_of, of_erased, rejects_of
+from features.ingestion.removal import (
+    build_without,
+    corrections_without,
+    customers_in,
+    feast_without,
+    parts_of,
+    rejects_without,
+    theirs,
+    without,
+)
+from features.ingestion.taken import taken_source
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
@@ -78,9 +81,9 @@ def find(settings: Settings, customer: str | None, identity: tuple[str, str] | N
     hers = tombstones.having(names, pairs)
     ids |= _respelt(settings, parts, ids, hers) - told.keys()
     known = not names.isdisjoint(told) or any(pair[:2] in pairs for pair in rows)
-    known = known or any(ids & set(_customers(part.path(t))) for part in parts for t in _personal(part))
-    known = known or any(_rejects(part.rejects, hers, keep=True) for part in parts)
-    known = known or bool(_corrections(settings, hers, keep=True))
+    known = known or any(ids & set(customers_in(part.path(t))) for part in parts for t in _personal(part))
+    known = known or any(rejects_without(part.rejects, hers, keep=True) for part in parts)
+    known = known or bool(corrections_without(settings, hers, keep=True))
     if not known and not tombstones.customers(ids) and not tombstones.identities(pairs):
         raise UnknownCustomer("nobody of that id is in the customer log, and nobody of that id was erased")
     return Person(frozenset(ids), frozenset(pairs))
@@ -92,23 +95,17 @@ def _respelt(settings: Settings, parts: list[Part], ids: set[str], tombstones: T
     tombstones: with the person's. Other ids that a correction gave are another customer's.
     """
     found, same = set[str](), {_plain(id) for id in ids}
-    for path, hers in _theirs(settings, tombstones):
+    for path, hers in theirs(settings, tombstones):
         rows = pq.read_table(path)
         if "customer_id" in rows.column_names:
             given = {id for id in rows["customer_id"].take(hers).to_pylist() if id}
             found |= {id for id in given if _plain(id) in same} - ids
     others = (part for part in parts if found and part.source != MENDED)
-    return found.difference(*(_customers(part.path(t)) for part in others for t in _personal(part)))
+    return found.difference(*(customers_in(part.path(t)) for part in others for t in _personal(part)))
 
 
 def _plain(id: str) -> str:
     return id.strip().removesuffix(".0").lstrip("0").lower()
-
-
-def parts_of(settings: Settings) -> list[Part]:
-    """The parts of the log in force; none without a log."""
-    sources = manifest_of(settings)["sources"]
-    return [Part.open(settings.home / "parts" / name / facts["part"]) for name, facts in sources.items()]
 
 
 def erased_of(settings: Settings, tombstones: Tombstones, progress: Progress) -> set[str]:
@@ -118,7 +115,7 @@ def erased_of(settings: Settings, tombstones: Tombstones, progress: Progress) ->
     seen, found = set[str](), set[str]()
     for number, path in enumerate(files):
         progress("looking for their rows", number, len(files))
-        new = set(_customers(path)) - seen  # hashed once, and not once a file
+        new = set(customers_in(path)) - seen  # hashed once, and not once a file
         found |= tombstones.customers(new)
         seen |= new
     return found
@@ -132,14 +129,14 @@ def count(settings: Settings, tombstones: Tombstones, progress: Progress) -> Rem
         log = Log.at(settings.home / "log" / manifest["generation"])
         for table in sorted(log.tables):
             for path in log.paths(table):
-                removed[table] += _without(path, tombstones, keep=True)
+                removed[table] += without(path, tombstones, keep=True)
         for path in (settings.home / "rejects" / log.fingerprint).glob("*.parquet"):
-            removed["rejects"] += _rejects(path, tombstones, keep=True)
-    removed["corrections"] = _corrections(settings, tombstones, keep=True)
+            removed["rejects"] += rejects_without(path, tombstones, keep=True)
+    removed["corrections"] = corrections_without(settings, tombstones, keep=True)
     derived = _derived(settings)
     for number, path in enumerate(derived):
         progress("counting their rows", number, len(derived))
-        removed[_kind(settings, path)] += _without(path, tombstones, keep=True)
+        removed[_kind(settings, path)] += without(path, tombstones, keep=True)
     return removed
 
 
@@ -149,18 +146,18 @@ def obey(settings: Settings, tombstones: Tombstones, progress: Progress) -> None
         derived = _derived(settings)
         for number, path in enumerate(derived):
             progress("snapshots and scores", number, len(derived))
-            _without(path, tombstones)
-    _feast(settings, tombstones)
+            without(path, tombstones)
+    feast_without(settings, tombstones)
     with locked(settings.home / "log" / ".lock"):
         if "generation" in manifest_of(settings):
             _log(settings, tombstones, progress)
         for folder in (settings.home / "rejects").glob("*/"):
             for path in folder.glob("*.parquet"):
                 if folder.name != "taken":
-                    _rejects(path, tombstones)
+                    rejects_without(path, tombstones)
     with locked(settings.home / "snapshots" / ".lock"):
         for manifest in (settings.home / "snapshots").glob("*/manifest.json"):
-            _build(settings, manifest)
+            build_without(settings, manifest)
 
 
 def _log(settings: Settings, tombstones: Tombstones, progress: Progress) -> None:
@@ -168,11 +165,11 @@ def _log(settings: Settings, tombstones: Tombstones, progress: Progress) -> None
     root, shop = settings.home / "log", shop_of(settings)
     scratch = root / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    _corrections(settings, tombstones)
+    corrections_without(settings, tombstones)
     before = manifest_of(settings)
     fresh: list[Part] = []
     if MENDED in before["sources"]:  # of what is left of the corrections
-        mended = rejects.taken_source(settings)
+        mended = taken_source(settings)
         if (stamp := stamp_of(shop, mended)) != before["sources"][MENDED]["stamp"]:
             fresh = [part_of(settings, shop, mended, stamp, scratch)]
     if fresh or before["erased"] != tombstones.digest:
@@ -190,7 +187,7 @@ def _log(settings: Settings, tombstones: Tombstones, progress: Progress) -> None
         if facts.get("erased") == tombstones.digest:
             continue
         for path in other.parent.rglob("*.parquet"):
-            _without(path, tombstones)
+            without(path, tombstones)
         for table, by_source in facts["files"].items():
             for source in list(by_source):
                 path = other.parent / table / f"{source}.parquet"
@@ -225,136 +222,3 @@ def _kind(settings: Settings, path: Path) -> str:
 
 def _personal(part: Part) -> list[str]:
     return [t for t in part.tables if "customer_id" in pq.read_schema(part.path(t)).names]
-
-
-def _customers(path: Path) -> Iterator[str]:
-    """The customer ids in a file, each once a row group; none of one that is gone."""
-    if not path.exists():
-        return
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            column = file.read_row_group(group, ["customer_id"])["customer_id"]
-            yield from pc.unique(column.cast(pa.string()).drop_null()).to_pylist()
-
-
-def _without(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
-    """Replace a file by one without them, at once; return how many rows went. keep: only count."""
-    if not path.exists():  # of a job that was done meanwhile
-        return 0
-    names = [n for n in ("customer_id", "canonical_id") if n in pq.read_schema(path).names]
-    if not names:
-        return 0
-    gone = 0
-    with pq.ParquetFile(path) as file:
-        groups, schema = [], file.schema_arrow
-        for number in range(file.num_row_groups):
-            group = file.read_row_group(number, names)
-            hers = pa.array([False] * len(group), pa.bool_())
-            for name in names:
-                ids = group[name].cast(pa.string())
-                erased = pa.array(sorted(tombstones.customers(pc.unique(ids).to_pylist())), pa.string())
-                hers = pc.or_(hers, pc.is_in(ids, erased).combine_chunks())
-            groups.append(pc.invert(hers))
-            gone += pc.sum(hers).as_py() or 0
-        if keep or not gone:
-            return gone
-        fresh = path.with_name(f".{path.name}.erasing")
-        with pq.ParquetWriter(fresh, schema, compression="zstd") as writer:
-            for number, kept in enumerate(groups):
-                rows = file.read_row_group(number).filter(kept)
-                if len(rows):
-                    writer.write_table(rows)
-    _settle(fresh, path)
-    return gone
-
-
-def _settle(fresh: Path, path: Path) -> None:
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-    fresh.replace(path)
-
-
-def _rejects(path: Path, tombstones: Tombstones, keep: bool = False) -> int:
-    """The same for rejected rows, by the customer that they name."""
-    with duck.connect() as connection:
-        rows = f"read_parquet('{path}')"
-        hers = of_erased(connection, rows, tombstones)
-        if hers is None:
-            return 0
-        (gone,) = connection.execute(f"SELECT count(*) FROM {rows} WHERE {hers}").fetchall()[0]
-        if not keep:
-            rest = connection.sql(f"SELECT * FROM {rows} WHERE NOT ({hers})")
-            fresh = path.with_name(f".{path.name}.erasing")
-            pq.write_table(rest.to_arrow_table().cast(pq.read_schema(path)), fresh)
-            _settle(fresh, path)
-    return int(gone)
-
-
-def _corrections(settings: Settings, tombstones: Tombstones, keep: bool = False) -> int:
-    """Empty their mended rows; those stay as rows, for the others are known by their place in the file."""
-    emptied = 0
-    for path, hers in _theirs(settings, tombstones):
-        emptied += len(hers)
-        if not keep:
-            rows = pq.read_table(path)
-            gone = pa.array(np.isin(np.arange(len(rows)), hers))
-            for place, name in enumerate(rows.column_names):
-                rows = rows.set_column(place, name, pc.if_else(gone, None, rows[name]))
-            fresh = path.with_name(f".{path.name}.erasing")
-            pq.write_table(rows, fresh)
-            _settle(fresh, path)
-    return emptied
-
-
-def _theirs(settings: Settings, tombstones: Tombstones) -> list[tuple[Path, list[int]]]:
-    """The files of corrections with rows of people who were erased, and which rows those are."""
-    taken = taken_of(settings)
-    if not taken:
-        return []
-    rejected = [p for p in (settings.home / "rejects").glob("*/*.parquet") if p.parent.name != "taken"]
-    keys = rejects_of([*rejected, *(part.rejects for part in parts_of(settings))], tombstones)
-    shop = shop_of(settings)
-    found = ((path, corrections_of(path, shop, keys, tombstones)) for path in taken)
-    return [(path, hers) for path, hers in found if hers]
-
-
-def _feast(settings: Settings, tombstones: Tombstones) -> None:
-    """Rows that were materialised for other teams' clients; their keys hold the customer's id."""
-    path = settings.home / "feast" / "online.sqlite"
-    if not path.exists():
-        return
-    from feast.infra.key_encoding_utils import deserialize_entity_key
-
-    with locked(settings.home / "feast" / "lock"), closing(sqlite3.connect(path, timeout=60)) as db:
-        db.execute("pragma secure_delete = on").fetchall()
-        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table'")]
-        for table in tables:
-            columns = {row[1] for row in db.execute(f'pragma table_info("{table}")')}
-            if "entity_key" not in columns:
-                continue
-            keys = [key for (key,) in db.execute(f'select distinct entity_key from "{table}"')]
-            owners = {key: deserialize_entity_key(key, 3).entity_values[0].string_val for key in keys}
-            gone = tombstones.customers(owners.values())
-            hers = [(key,) for key, owner in owners.items() if owner in gone]
-            db.executemany(f'delete from "{table}" where entity_key = ?', hers)
-        db.commit()
-
-
-def _build(settings: Settings, manifest: Path) -> None:
-    """Let a build know its files' new sizes; a parquet file that can be opened is whole. What its log knew on
-    each day is now what it knows without her, so that later builds still take its snapshots over."""
-    raw = json.loads(manifest.read_text("utf-8"))
-    for text in list(raw["moments"]):
-        stamp = text.replace("-", "").replace(":", "")
-        path = manifest.parent / f"{stamp}.parquet"
-        try:
-            pq.read_metadata(path)
-        except (OSError, pa.ArrowInvalid):
-            continue
-        raw["moments"][text] = path.stat().st_size
-    write_atomically(manifest, json.dumps(raw, indent=1).encode())
-    known, folder = manifest.parent / "digests.json", settings.home / "log" / raw["log"]
-    if known.exists() and (folder / "manifest.json").exists():
-        digests = Log.at(folder).digests
-        fresh = {table: digests[table] for table in json.loads(known.read_text("utf-8")) if table in digests}
-        write_atomically(known, json.dumps(fresh).encode())

@@ -75,6 +75,7 @@ class Fold:
             'CREATE TABLE extra (source VARCHAR, "table" VARCHAR, file VARCHAR, '
             "line BIGINT, reason VARCHAR, row VARCHAR)"
         )
+        self.connection.execute("CREATE TABLE of_others (source VARCHAR, order_id VARCHAR, reason VARCHAR)")
         merged = people.merges(self.connection, self.parts)
         self.merged = len(merged) > 0
         self.connection.register("merged", merged)
@@ -144,6 +145,7 @@ class Fold:
                     )
                     if part.source != MENDED:
                         self._tell_others(table, part, earlier, key)
+            self._drop_lines_of_others(table, part, view)
             if part.source == MENDED and table.name in mended.OF_ONE_CUSTOMER:
                 others = [
                     self._view(TABLES[name], other)
@@ -190,6 +192,20 @@ class Fold:
                     WHERE {same} AND _row IN (
                         SELECT v._row FROM {self._view(table, part)} v SEMI JOIN dropped USING (_row)
                         ANTI JOIN {self._view(table, earlier)} e ON {equal} AND {agrees})"""
+            )
+
+    def _drop_lines_of_others(self, table: Table, part: Part, view: str) -> None:
+        """An order that is dropped for another's takes its lines along: they are no lines of that other."""
+        told = " OR ".join(f"starts_with(reason, {literal(of)})" for of in OF_OTHERS)
+        if table.name == "orders":
+            self.connection.execute(
+                f"""INSERT INTO of_others SELECT '{part.source}', order_id, reason
+                    FROM {view} v JOIN dropped USING (_row) WHERE {told}"""
+            )
+        elif table.name == "order_lines":
+            self.connection.execute(
+                f"""INSERT INTO dropped SELECT _row, o.reason FROM {view} v JOIN of_others o USING (order_id)
+                    ANTI JOIN dropped USING (_row) WHERE o.source = '{part.source}'"""
             )
 
     def _same(self, table: Table, part: Part, earlier: Part) -> list[tuple[tuple[str, ...], str]]:

@@ -151,7 +151,7 @@ def take(
         obeys = before.get("erased", "") == Tombstones.of(settings).digest
         if obeys and not gone and stamps.items() <= told.items() and not Log.open(settings).damaged():
             same = _ingested(
-                Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
+                shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
             odd = suspicions(shop, _places(settings, before), settings.memory, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -164,12 +164,12 @@ def take(
             odd = suspicions(shop, places, settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
-                done = _ingested(Log.at(here), generation, here / "rejects", changed=True)
+                done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)
                 return replace(done, shrunk=fewer, suspicions=odd)
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
-            done = _ingested(log, generation, _rejects(settings, log.fingerprint), changed=True)
+            done = _ingested(shop, log, generation, _rejects(settings, log.fingerprint), changed=True)
             return replace(done, shrunk=fewer, suspicions=odd)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -247,13 +247,13 @@ def fold(
             for part in folding.parts
         },
     }
-    manifest |= _span(manifest["sources"], scratch / "log" / "rejects")
+    manifest |= _span(shop, manifest["sources"], scratch / "log" / "rejects")
     write_digests(folding, manifest["files"], settings.home / "log" / str(before.get("generation")), before)
     (scratch / "log" / "manifest.json").write_text(text_of(manifest), "utf-8")
     return manifest
 
 
-def _span(sources: dict[str, Any], rejects: Path) -> dict[str, str]:
+def _span(shop: Shop, sources: dict[str, Any], rejects: Path) -> dict[str, str]:
     """When the log starts, and until when it is complete: when every source has told all it knows."""
     lacking = {
         "starts_at": "an order that keeps the contract",
@@ -264,7 +264,7 @@ def _span(sources: dict[str, Any], rejects: Path) -> dict[str, str]:
         # What is told late, of any time past, neither begins the log nor completes it.
         stated = [f[key] for name, f in sources.items() if name != INBOX and f[key] is not None]
         if not stated:
-            why = next(iter(samples(rejects)), None)
+            why = next(iter(samples(rejects, shop)), None)
             most = f". Most rows were rejected like this one: {why}" if why else ""
             raise SourceError(f"no source gave {what} ({', '.join(sources)}): nothing was ingested{most}")
         span[key] = min(stated)
@@ -321,7 +321,7 @@ def _rejects(settings: Settings, generation: str) -> Path:
     return settings.home / "rejects" / generation
 
 
-def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) -> Ingested:
+def _ingested(shop: Shop, log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) -> Ingested:
     account = [
         Count(table, file, accepted, what, rows, aside, source)
         for source, facts in manifest["sources"].items()
@@ -335,7 +335,7 @@ def _ingested(log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) 
         starts_at=log.starts_at,
         complete_until=log.complete_until,
         merged=manifest["merges"]["rows"],
-        samples=samples(rejects),
+        samples=samples(rejects, shop),
         in_vain=in_vain(rejects),
         held=held(log),
     )

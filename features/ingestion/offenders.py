@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion.mended import MENDED
+from features.ingestion.written import as_given
+from features.shop import Shop
 from features.sources.bounds import AFTER, BEFORE, LATER
 from features.sources.sales import TWO_CUSTOMERS
 from features.tables import TABLES
@@ -85,8 +87,11 @@ def repeated(reason: str) -> bool:
     return _KEYS.match(reason) is not None and not reason.endswith(OTHERWISE)
 
 
-def samples(rejects: Path) -> tuple[Sample, ...]:
-    """One row of each reason in a folder of rejects, the most frequent first; mended rows are none."""
+def samples(rejects: Path, shop: Shop) -> tuple[Sample, ...]:
+    """One row of each reason in a folder of rejects, the most frequent first; mended rows are none.
+
+    shop: whose mappings say which columns of its file a column was read from.
+    """
     if not any(rejects.glob("*.parquet")):  # a home that was restored without them
         return ()
     connection = duck.connect()
@@ -105,7 +110,7 @@ def samples(rejects: Path) -> tuple[Sample, ...]:
     return tuple(
         Sample(
             source, table, reason, rows, first["f"], None if first["l"] is None else first["l"] + 1,
-            _shown(table, reason, json.loads(first["r"]))
+            _shown(shop, source, table, reason, json.loads(first["r"]), first["f"])
             + (others[source, table] if reason == TWO_CUSTOMERS else ""),
             _expected(table, reason),
         )
@@ -155,20 +160,9 @@ def at_fault(table: str, reason: str) -> tuple[str, ...]:
     return _OF_OTHERS.get(reason) or tuple(c for c in TABLES[table].columns if re.search(rf"\b{c}\b", rule))
 
 
-def as_given(row: dict[str, Any], column: str) -> str:
-    """What a file has for a column of a rejected row: its text if that was not read, else what was read."""
-    try:
-        unread = json.loads(row.get("_given") or "{}").get("unread", {})
-    except (ValueError, AttributeError):  # a record that is none: `_given` is its line
-        unread = {}
-    value = unread.get(column)
-    value = row.get(column) if value is None else value
-    return "" if value is None else str(value)
-
-
-def _shown(table: str, reason: str, row: dict[str, Any]) -> str:
+def _shown(shop: Shop, source: str, table: str, reason: str, row: dict[str, Any], file: str | None) -> str:
     columns = at_fault(table, reason)
-    values = {column: value for column in columns if (value := as_given(row, column))}
+    values = {c: value for c in columns if (value := as_given(shop, source, table, row, file, c))}
     text = "".join(values.values()) if len(columns) == 1 else ", ".join(map(" = ".join, values.items()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 

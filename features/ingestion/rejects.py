@@ -22,14 +22,11 @@ One that is no better is `refused` where it was taken: it never counts, so its r
 as an earlier correction has it.
 """
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -43,27 +40,17 @@ from features.ingestion.folding import NOT_MENDED
 from features.ingestion.ingest import Count, Ingested, manifest_of, take, taken_of
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.offenders import at_fault, repeated
-from features.ingestion.whose import RECORD
+from features.ingestion.records import HEAD, RAW, RECORD, UNREAD, UNREADABLE, in_sheet
+from features.ingestion.taken import corrections
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
-from features.shop import Shop, shop_of
-from features.sources import Source
-from features.sources.corrected import corrected, readings_of, zone_of
-from features.sources.raw import literal, load, quoted
+from features.shop import shop_of
+from features.sources.corrected import readings_of, zone_of
+from features.sources.loading import load
+from features.sources.raw import literal
 from features.sources.samples import sniff
-from features.sources.values import MACROS
 from features.tables import OURS, PRECISION, TABLES
-
-# Of a row handed out: what says which one it is. The columns of its table follow, then its file's record.
-HEAD = ("reject", "source", "table", "file", "row", "reason")
-_GIVEN = "TRY_CAST(row->>'$._given' AS JSON)"
-_UNREAD = f"({_GIVEN}->'unread')"
-# Of a record that could not be read `_given` is its line, or its fields with those too many in `_more`.
-_UNREADABLE = f"((row->>'$._given') IS NOT NULL AND ({_GIVEN}->'file') IS NULL)"
-_RAW = f"""CASE WHEN json_type({_GIVEN}) = 'OBJECT' THEN
-             json_merge_patch(coalesce({_GIVEN}->'file', {_GIVEN}),
-                              '{{"_file": null, "_line": null}}')::VARCHAR ELSE row->>'$._given' END"""
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,7 @@ def export(settings: Settings, path: Path, source: str | None = None, table: str
         if value is not None:
             where += f' AND "{column}" = {literal(value)}'
     exported, columns = _exported(connection, settings, where)
-    names = ", ".join(f'"{c}"' for c in (*HEAD, *map(_own, columns), RECORD))
+    names = ", ".join(f'"{c}"' for c in (*HEAD, *map(in_sheet, columns), RECORD))
     path.parent.mkdir(parents=True, exist_ok=True)
     (count,) = connection.execute(
         f"""COPY (SELECT {names} FROM {exported} ORDER BY source, "table", file, "row")
@@ -121,7 +108,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         before = taken_of(settings)
         sha = sha256(path)[:16]
         if same := [one for one in before if one.stem.endswith(sha)]:
-            done = take(settings, [_source(shop, before)])
+            done = take(settings, [corrections(shop, before)])
             return replace(done, account=(*done.account, *_refused(same[0])))
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
@@ -129,13 +116,13 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
             _read(settings, path, before, writing, known_from(settings))
             writing.rename(fresh)
             # Tried first: a correction that is no better must not push an earlier one out of the log.
-            done = tried = take(settings, [_source(shop, [*before, fresh])], dry_run=True)
+            done = tried = take(settings, [corrections(shop, [*before, fresh])], dry_run=True)
             if reasons := {line: why for file, line, why in tried.in_vain if file == fresh.stem}:
                 rows = pq.read_table(fresh)
                 column = pa.array([reasons.get(line) for line in range(len(rows))], pa.string())
                 pq.write_table(rows.append_column("refused", column), fresh)
             if reasons or not dry_run:
-                done = take(settings, [_source(shop, [*before, fresh])], dry_run=dry_run)
+                done = take(settings, [corrections(shop, [*before, fresh])], dry_run=dry_run)
             account = (*done.account, *_refused(fresh))
         except BaseException:
             fresh.unlink(missing_ok=True)
@@ -156,7 +143,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
 def _told(table: str, reason: str) -> str:
     """A reason as whoever mends reads it: with the export's names of columns."""
     for column in at_fault(table, reason):
-        reason = re.sub(rf"\b{column}\b", _own(column), reason, count=1)
+        reason = re.sub(rf"\b{column}\b", in_sheet(column), reason, count=1)
     return reason
 
 
@@ -170,11 +157,6 @@ def _refused(taken: Path) -> list[Count]:
         Count(table, taken.stem, False, NOT_MENDED + _told(table, why), n, True, MENDED)
         for (table, why), n in sorted(kinds.items())
     ]
-
-
-def taken_source(settings: Settings) -> Source:
-    """The mended rows that were taken in, as a source."""
-    return _source(shop_of(settings), taken_of(settings))
 
 
 def in_vain(done: Ingested) -> int:
@@ -202,7 +184,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
     columns = {c: None for c in columns if c not in OURS}
-    given = {c: f"coalesce({_UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
+    given = {c: f"coalesce({UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
         of_day = (
@@ -214,11 +196,11 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         at, day = _day(settings)
         given["at"] = f"CASE WHEN {day} OR row->>'$.{PRECISION}' = 'day' THEN {at} ELSE {given['at']} END"
         given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
-    shown = "".join(f'{sql} AS "{_own(c)}", ' for c, sql in given.items())  # none, if no row was rejected
+    shown = "".join(f'{sql} AS "{in_sheet(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
-    unread = f"CASE WHEN {_UNREADABLE} THEN {every} ELSE array_to_string(json_keys({_UNREAD}), ',') END"
+    unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
-                         {_RAW} AS "{RECORD}", {unread} AS unread
+                         {RAW} AS "{RECORD}", {unread} AS unread
                   FROM {rows})"""
     return select, list(columns)
 
@@ -240,11 +222,6 @@ def _day(settings: Settings) -> tuple[str, str]:
     local = f"(TRY_CAST(row->>'$.at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     known = f"(TRY_CAST(row->>'$.known_at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     return f"strftime({local}, '%Y-%m-%d')", f"({local} = {local}::DATE AND {known} = {local}::DATE + 1)"
-
-
-def _own(column: str) -> str:
-    """A table's column in the CSV, apart from ours. `line` was one of ours."""
-    return f"given {column}" if column in (*HEAD, "line") else column
 
 
 def known_from(settings: Settings) -> datetime | None:
@@ -286,12 +263,12 @@ def _read(
             "export again; rows of your own come in through a source"
         )
     exported, columns = _exported(connection, settings, "true")
-    texts = {_own(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
-    zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(_own, columns) if c in have & texts)
+    texts = {in_sheet(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
+    zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(in_sheet, columns) if c in have & texts)
     given = f"""(SELECT m.* {f"REPLACE ({zeros})" if zeros else ""}
                  FROM mended m LEFT JOIN {exported} e ON e.reject = m.reject)"""
     same = " AND ".join(
-        f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(_own, columns) if c in have
+        f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(in_sheet, columns) if c in have
     )
     said = "m.known_at IS DISTINCT FROM e.known_at" if {"known_at"} <= have & set(columns) else "false"
     since_then = f"CASE WHEN NOT ({said}) THEN {literal(iso(since))} END" if since else "NULL::VARCHAR"
@@ -311,58 +288,3 @@ def _with_zeros(column: str) -> str:
     given, handed = f'm."{column}"', f'e."{column}"'
     dropped = f"regexp_full_match({handed}, '0+[0-9]+') AND {given} = ltrim({handed}, '0')"
     return f"CASE WHEN {dropped} THEN {handed} ELSE {given} END"
-
-
-def _source(shop: Shop, files: Sequence[Path]) -> Source:
-    """The mended rows as a source: its line is a row of a taken file, which names the reject."""
-    rows = f"""read_parquet({[str(path) for path in files]}, union_by_name = true, filename = true,
-                            file_row_number = true)"""
-    connection = duck.connect()
-    have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
-    changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
-    changed += " AND refused IS NULL" if "refused" in have else ""
-    lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
-    lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in ("file", RECORD) if c not in have)
-    mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
-                 FROM {rows} WHERE {changed} QUALIFY row_number() OVER
-                       (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
-    kinds = connection.execute(f'SELECT DISTINCT source, "table" FROM ({mended}) ORDER BY ALL').fetchall()
-    connection.close()
-    sql: dict[str, str] = {}
-    for table in TABLES:
-        selects = [
-            corrected(
-                shop,
-                source,
-                table,
-                {c: _own(c) for c in TABLES[table].columns if _own(c) in have and c not in OURS},
-            )
-            for source, of in kinds
-            if of == table
-        ]
-        if selects:
-            sql[table] = " UNION ALL BY NAME ".join(selects)
-    events = [t for t in sql if {"customer_id", "known_at"} <= set(TABLES[t].columns) and t != "customers"]
-    if events:  # who has no row but a mended one is a customer too
-        who = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {t}" for t in events)
-        derived = f"""SELECT customer_id, min(known_at)::VARCHAR AS "at", min(known_at)::VARCHAR AS known_at,
-                      NULL::MAP(VARCHAR, VARCHAR) AS attributes, NULL::VARCHAR AS _file,
-                      NULL::BIGINT AS _line, NULL AS _note FROM ({who}) GROUP BY customer_id"""
-        own = sql.pop("customers", None)
-        sql["customers"] = (
-            f"FROM ({own}) UNION ALL BY NAME FROM ({derived}) ANTI JOIN ({own}) USING (customer_id)"
-            if own
-            else derived
-        )
-    version = hashlib.sha256(json.dumps(shop.mappings, default=str, sort_keys=True).encode()).hexdigest()
-    return Source(
-        MENDED, tuple(files), sql, "SELECT NULL::TIMESTAMPTZ", partial(_prepare, mended), version=version
-    )
-
-
-def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:
-    """CREATE TABLE _mended: the corrections that count."""
-    for macro in MACROS:
-        connection.execute(macro)
-    connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
-    connection.execute(f"CREATE OR REPLACE TABLE _mended AS {mended}")

@@ -24,9 +24,9 @@ def reopened(settings: Settings, shop: Shop, name: str, scratch: Path) -> Source
     """
     # Each of these modules imports ingestion.
     if name == MENDED:
-        from features.ingestion import rejects
+        from features.ingestion.taken import taken_source
 
-        return rejects.taken_source(settings)
+        return taken_source(settings)
     if name == INBOX:
         from features.inbox import Inbox
         from features.sources import inbox

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.errors import PropensityError
 from features.ingestion.mended import REJECT_ID
+from features.ingestion.records import RECORD
 from features.shop import Shop
 from features.sources.mapping import declaration
 from features.sources.raw import literal, quoted
@@ -23,7 +24,6 @@ from features.sources.values import MACROS, text
 from features.tombstones import Tombstones
 
 DIGITS = 20  # of an id that is a number, with the zeros before it
-RECORD = "as in the file"  # the column of a correction with the record that its file had
 
 
 # SQL: the ids that a mapping may make of a field `f`: 00101 and 101 of 101.0, in capitals or not.

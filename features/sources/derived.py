@@ -21,8 +21,9 @@ from features.sources import Source
 from features.sources.bounds import bounds_of
 from features.sources.customers import customers
 from features.sources.declared import MADE, Declared, Match, Reading
+from features.sources.loading import load
 from features.sources.parsed import WHERE_FROM, parsed
-from features.sources.raw import literal, load, quoted
+from features.sources.raw import literal, quoted
 from features.sources.sales import (
     CASES,
     MATCHED_LINES,

@@ -10,6 +10,7 @@ from features.sources.guesses import NAMES, Column, Guess, profile, rate
 from features.sources.raw import Format, columns_of, literal, quoted
 from features.sources.samples import HEAD, empty_in, look, looked_at, patterns
 from features.sources.specials import Special, returns
+from features.sources.statuses import Statuses, statuses
 from features.sources.values import CLEAN, NULLS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Found:
     todo: list[str]
     ids: Mapping[str, frozenset[str]]  # role -> ids as given, without blanks around
     buyers: Mapping[str, str]  # order id -> its customer, where the file says both
+    statuses: Statuses | None
     returns: list[Special]
     again: int  # rows that are there again, the same in every column
     ids_again: bool  # an order id comes several times even without those
@@ -70,12 +72,13 @@ def find(
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
             todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
     again, ids_again, adds_up = _again(connection, columns, roles)
+    said = statuses(connection, roles)
     return Found(
         paths=paths, names=names, how=how, columns=columns, roles=roles, rows=rows,
         whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
-        buyers=_buyers(connection, roles), returns=returns(connection, roles, columns),
+        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said),
         again=again, ids_again=ids_again, adds_up=adds_up,
     )  # fmt: skip
 

@@ -152,7 +152,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "department": (r"^(department|abteilung|rayon)$|部门",),
     "brand": (r"^(brand|marque|marke|marca)$|品牌",),
     "currency": (r"^(currency(.?code)?|devise|w[äa]hrung|moneda)$|币种",),
-    "status": (r"status|state|type|状态|类型|statut|[ée]tat|estado",),
+    "status": (r"status|状态|statut|[ée]tat|estado", r"state|type|类型"),
 }  # fmt: skip
 
 

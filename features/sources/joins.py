@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from features.sources.found import Found, as_padded, padded
-from features.sources.raw import literal, load, quoted
+from features.sources.loading import load
+from features.sources.raw import literal, quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,7 +18,7 @@ from features.sources.sheet import (
     text,
     translated,
 )
-from features.sources.vocabulary import WORDS
+from features.sources.vocabulary import OWN, WORDS
 
 
 def propose_kind(sheet: Sheet) -> list[Reads]:
@@ -134,9 +134,16 @@ def _cases(sheet: Sheet) -> list[Reads]:
         r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no|num|nr|n°)[ _.]?(de )?(case|ticket|complaint|claim|dossier|r[ée]clamation)",
         time=False,
     )
-    if case_id is None:  # in a file of cases, a number of its own is the case's
-        own = sheet.named(r"^(id|no|nr|num|number|编号|单号)\.?$", time=False)
-        case_id = own if own is not None and own.distinct == own.rows else None
+    channel = sheet.worded("channel")
+    change = sheet.worded("progress", tuple(c for c in (kind, channel) if c))
+    if (
+        case_id is None
+    ):  # in a file of cases, a number of its own is the case's: a row a case, or a row a change
+        own = sheet.named(OWN, time=False)
+        several = (
+            change is not None and own is not None and own.distinct >= own.rows / max(2, change.distinct)
+        )
+        case_id = own if own is not None and (own.distinct == own.rows or several) else None
     if case_id is not None:
         more["case_id"] = text(case_id.name)
     order = sheet.named(r"order|订单|commande|bestell|invoice|facture", time=False)
@@ -145,7 +152,6 @@ def _cases(sheet: Sheet) -> list[Reads]:
     reason = sheet.named(r"reason|cause|motif|grund|motivo|原因|内容|subject|sujet", time=False)
     if reason is not None:
         more["reason"] = text(reason.name)
-    channel = sheet.worded("channel")
     if channel is not None:
         more["channel"] = translated(channel, "channel")
     closed = sheet.named(
@@ -158,7 +164,6 @@ def _cases(sheet: Sheet) -> list[Reads]:
     at = opened or (sheet.main_time if sheet.main_time is not closed else None)
     if at is None:
         return []
-    change = sheet.worded("progress", tuple(c for c in (kind, channel) if c))
     if closed is None and change is not None and case_id is not None and case_id.distinct < case_id.rows:
         return [Reads("cases", declared(sheet, at, **more, change=translated(change, "progress")))]
     found = [Reads("cases", declared(sheet, at, **more, change=always("opened")))]

@@ -18,7 +18,7 @@
     channel = { value = "web" }
 
 `[mapping.NAME.read.returns]`, `.cancelled`, `.aside`, `.reject` and `.note` say what is special about rows. This
-module reads and checks the declarations; `parsed.py` makes SQL of one reading, `derived.py` what follows from several.
+module reads the declarations, and `checking.py` checks them; `parsed.py` makes SQL of one reading, `derived.py` what follows from several.
 """
 
 import codecs
@@ -29,13 +29,13 @@ from pathlib import Path
 from features.errors import PropensityError, SettingsError, SourceError
 from features.shop import Shop
 from features.sources import Source
-from features.sources.declared import Declared, Match, Reading, made
-from features.sources.raw import UTF8, Format, columns_of, encoding_of, first_records, literal, quoted
+from features.sources.checking import check_columns, check_required
+from features.sources.declared import Declared, Match, Reading
+from features.sources.raw import Format, literal, quoted
 from features.sources.values import NULLS, Habits, Value, read_habits, read_value
 from features.tables import OURS, TABLES, Column
 from features.toml import Entry, nearest
 
-TITLES = 20  # lines before a header that are looked at
 _OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
 
 
@@ -48,7 +48,7 @@ def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
     for reading in declared.readings:
         if not reading.files:  # optional
             continue
-        checked = replace(reading, raw_columns=_check_columns(reading))
+        checked = replace(reading, raw_columns=check_columns(reading))
         wide = checked.table == "scores" and len(checked.lists) > 1
         readings += (
             [replace(checked, lists=(c,), accounts=c == checked.lists[0]) for c in checked.lists]
@@ -82,7 +82,7 @@ def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = 
         until.isoformat() if until else None,
         str(first) if first else None,
     )
-    _check_required(declared)
+    check_required(declared)
     return declared
 
 
@@ -107,7 +107,7 @@ def problems(shop: Shop, name: str) -> tuple[list[str], int]:
             absent += not files
             if files:
                 found = replace(reading, files=files)
-                derived.check_sql(replace(found, raw_columns=_check_columns(found)))
+                derived.check_sql(replace(found, raw_columns=check_columns(found)))
         except PropensityError as error:
             wrong[str(error)] = None
     if not wrong:
@@ -275,101 +275,3 @@ def _found(
             if not path.name.startswith("."):
                 found[str(path.relative_to(base))] = path
     return tuple(found.items())
-
-
-def _check_required(declared: Declared) -> None:
-    """Each table must get what its contract requires, from a column, a default or another reading."""
-    tables = {r.table for r in declared.readings}
-    for reading in declared.readings:
-        table, has = reading.table, set(reading.values)
-        spare = set(made(table))
-        if table == "orders" and "order_lines" not in tables:
-            spare.remove("amount")
-        if table == "order_lines" and "orders" not in tables:
-            spare -= {"customer_id", "at"}
-        if (
-            table == "orders" and "ref" in has
-        ):  # of refunds, which are the customer's of the order that comes back
-            spare |= {"customer_id", "channel"}
-        if table == "scores":
-            spare.add("known_at" if "known_at" in has or reading.delivered else "at")
-            spare |= {"name"} if reading.lists else set()  # each of them names its column
-            if not reading.delivered and not has & {"known_at", "at"}:
-                raise SettingsError(
-                    f"{reading.where} does not say when its scores were known: give columns.known_at, or "
-                    'delivered = 2024-05-01 or { file_name = "scores_%Y%m%d.csv" }'
-                )
-            if bool(reading.lists) == bool(has & {"value", "label"}):
-                raise SettingsError(
-                    f"{reading.where}: expected either scores = [columns] or columns.value or .label"
-                )
-            if not reading.lists and "name" not in has:
-                raise SettingsError(f'{reading.where}.columns lacks name: such as {{ value = "nps" }}')
-        required = {c for c, column in TABLES[table].columns.items() if column.required}
-        if table == "order_lines" and "orders" not in tables:
-            required.add("channel")
-        for column in sorted(required - has - spare):
-            known = f'{{ value = "{"store" if column == "channel" else "..."}" }}'
-            raise SettingsError(
-                f"{reading.where}.columns lacks {column}, which {table} must have: name its raw column, "
-                f"or give every row the same: {column} = {known}"
-            )
-
-
-def _check_encoding(reading: Reading, name: str, path: Path, there: tuple[str, ...], complete: bool) -> None:
-    """SourceError if the columns' names are no text of the declared encoding, or look like another one's."""
-    how = reading.format
-    torn = any("\ud800" <= letter <= "\udfff" for column in there for letter in column)
-    if how.kind_of(path) != "csv" or how.header is not None or (complete and not torn):
-        return
-    seen = encoding_of(path)
-    if codecs.lookup(seen).name != how.encoding and not {seen, how.encoding} <= set(UTF8):
-        raise SourceError(
-            f'{reading.where}: {name} is not {how.encoding}; it looks like {seen}: say `encoding = "{seen}"`'
-        )
-
-
-def _titled(path: Path, how: Format, named: set[str]) -> str:
-    """What to say of a file whose header is not its first line."""
-    if how.kind_of(path) != "csv" or how.header is not None:
-        return ""
-    for line, record in enumerate(first_records(path, how, TITLES)):
-        if line and named <= {cell.strip().lower() for cell in record}:
-            return f". Its header stands {line} lines below: say `skip = {how.skip + line}`"
-    return ""
-
-
-def _check_columns(reading: Reading) -> tuple[str, ...]:
-    """All raw columns; those that are named must be in every file. SourceError with the nearest one."""
-    found: dict[str, None] = {}
-    named: list[tuple[str, str]] = [(v.where, c) for v in reading.values.values() for c in v.raw_columns]
-    named += [
-        (f"{reading.where}.{'attributes' if reading.table == 'customers' else 'scores'}", c)
-        for c in reading.lists
-    ]
-    for match in (reading.returns, reading.cancelled):
-        if isinstance(match, Match):
-            named += [(match.where, c) for c in match.columns]
-    for value in (reading.currency, reading.cancelled_at):
-        named += [(value.where, c) for c in value.raw_columns] if value else []
-    for name, path in reading.files:
-        there = columns_of(path, reading.format)
-        found.update(dict.fromkeys(there))
-        lower = {c.lower() for c in there}
-        if not all(c.isascii() for c in there):
-            _check_encoding(reading, name, path, there, all(c.lower() in lower for _, c in named))
-        for where, column in named:
-            if column.lower() not in lower:
-                shown = ", ".join(there[:40])
-                raise SourceError(
-                    f"{where}: {name} has no column {column!r}{nearest(column, there)} It has: {shown}"
-                    f"{_titled(path, reading.format, {c.lower() for _, c in named})}"
-                )
-        if reading.delivered and reading.delivered[0] == "file_name":
-            try:
-                datetime.strptime(path.name, reading.delivered[1])  # noqa: DTZ007 - a day, in the shop's zone
-            except ValueError:
-                raise SourceError(
-                    f"{reading.where}.delivered: {path.name} does not read as {reading.delivered[1]!r}"
-                ) from None
-    return tuple(found)

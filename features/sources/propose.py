@@ -29,7 +29,7 @@ from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, files_in, left_out, look, matched, sniff
 from features.sources.sheet import Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
-from features.sources.specials import REFUNDS, refunded, told_elsewhere
+from features.sources.specials import refunded, refunds, told_elsewhere
 from features.sources.strangers import apart, meet_nobody
 
 if TYPE_CHECKING:
@@ -293,8 +293,11 @@ def _sales(
 ) -> tuple[list[str], list[str]]:
     """The reading of a file of sales or goods. columns: that may hold discounts."""
     sale = table != "products" and bool(columns)
-    refunds = refunded(roles, columns, one.name) if sale else None
-    specials = (one.returns if sale else []) if refunds is None else [REFUNDS]
+    takes_back = refunded(roles, columns, one.name) if sale else None
+    specials = (one.returns if sale else []) if takes_back is None else refunds(one.statuses)
+    status = one.statuses if sale else None
+    if status and takes_back is not None:
+        status = status.of_refunds()
     found, notes = values(roles, columns, table, one.pads, prefix)
     lines = [
         f"[[mapping.{name}.read]]",
@@ -303,9 +306,12 @@ def _sales(
         *decimals(roles),
         *currencies(roles),
     ]
-    lines += [f"[mapping.{name}.read.columns]", *found, *(refunds or ())]
+    lines += [f"[mapping.{name}.read.columns]", *found, *(takes_back or ())]
     for key, remark, special in specials:
         lines += [f"[mapping.{name}.read.{key}]{remark}", *special]
+    if status and status.doubt:
+        lines += status.question(f"mapping.{name}.read")
+        notes.append(f"  {status.doubt}")
     return lines, [*_why(roles, lines), *notes]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import SourceError
 from features.sources.guesses import SURE, formats_of, local_time
+from features.sources.loading import load
 from features.sources.raw import (
     BLOCK,
     KINDS,
@@ -17,7 +18,6 @@ from features.sources.raw import (
     encoding_of,
     first_records,
     literal,
-    load,
     opened,
     quoted,
     suffix_of,

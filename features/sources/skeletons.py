@@ -5,6 +5,7 @@ import re
 
 from features.sources.declared import made
 from features.sources.guesses import Column, Guess
+from features.sources.vocabulary import OWN
 from features.tables import TABLES
 
 CATEGORIES = 20  # different values of a score that is none of numbers
@@ -32,7 +33,9 @@ _SIGNS: dict[str, dict[str, str]] = {
         "kind": r"^(event|page|action|url)|visit|view|行为|事件|页面|浏览|访问",
         "seconds": r"duration|seconds|时长|停留",
     },
-    "identities": {"source_id": r"unionid|openid|external|phone|mobile|device|card|手机|卡号|设备"},
+    "identities": {
+        "source_id": r"unionid|openid|external|phone|mobile|device|card|identit|\balias|手机|卡号|设备|身份",
+    },
     "scores": {"value": r"score|risk|churn|评分|得分|分数|风险"},
 }
 
@@ -99,7 +102,13 @@ def skeleton(
             continue
         sign = _SIGNS[table].get(column)
         seen = next(
-            (c for c in columns if sign and c.name not in taken and re.search(sign, c.name, re.I)), None
+            (
+                c
+                for pattern in (sign, OWN if column in ("source_id", "case_id") else None)
+                for c in columns
+                if pattern and c.name not in taken and re.search(pattern, c.name, re.I)
+            ),
+            None,
         )
         words = re.search(rf"\b{column} in \(([^)]*)\)", rules)
         note = f"  # {words[1].replace(chr(39), '')}" if words else ""

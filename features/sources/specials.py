@@ -9,17 +9,14 @@ from features.sources.guesses import SURE, Column, Guess
 from features.sources.proposed import id_of, time
 from features.sources.raw import literal, quoted
 from features.sources.sheet import text
+from features.sources.statuses import CANCELLED, RETURNED, Statuses
 from features.sources.values import NULLS
 
 if TYPE_CHECKING:
     import duckdb
 
 Special = tuple[str, str, tuple[str, ...]]  # a table below a reading: its key, a remark, its lines
-CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
 CANCELLED_AT = rf"{CANCELLED}|clos|退|revoked"  # a time called so, and there for cancelled orders only
-RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
-PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
-UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 ORIGINAL = r"orig|原|order|订单|commande|bestell|pedido"
 REFUNDS: Special = ("returns", "  # the file is of refunds: money that goes back", ('sql = "true"',))
 
@@ -48,7 +45,10 @@ def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[
 
 
 def returns(
-    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], columns: list[Column]
+    connection: "duckdb.DuckDBPyConnection",
+    roles: Mapping[str, Guess],
+    columns: list[Column],
+    said: Statuses | None,
 ) -> list[Special]:
     """Returns by a letter before the order id, or by a status; negative rows are returns by themselves.
 
@@ -56,7 +56,8 @@ def returns(
     name says so: else it would be known to be before it was.
     """
     amount = roles.get("items") or roles.get("amount")
-    if "order_id" in roles and amount:
+    specials = _asides(said)
+    if amount is not None and "order_id" in roles:
         id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
         found = connection.execute(
             f"""SELECT regexp_extract({id}, '^[A-Za-z]+') AS letters, count(*) AS n,
@@ -67,39 +68,35 @@ def returns(
         if found:
             column = f"column = {text(roles['order_id'].column.name)}"
             remark = "  # ids that begin so have negative rows only"
-            return [("returns", remark, (column, f"prefix = {text(found[0][0])}"))]
-    if "status" in roles and amount:
-        values = [str(v) for v, _ in roles["status"].column.top]
-        back = [v for v in values if re.search(RETURNED, v, re.I)]
-        gone = [v for v in values if re.search(CANCELLED, v, re.I) and v not in back]
-        specials: list[Special] = []
-        unpaid = [v for v in values if re.search(UNPAID, v, re.I) and v not in back + gone]
-        if unpaid:
-            sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, unpaid))})"
-            specials.append(("aside", "  # DECIDE: no sales yet", (f'"not paid" = {text(sql)}',)))
-        partly = [v for v in back if re.search(PARTLY, v, re.I)]
-        if partly:  # nothing says how much
-            back = [v for v in back if v not in partly]
-            specials.append(("note", "", (_note(roles, partly),)))
-        if back and _are_the_orders(connection, roles, back):  # a sale until it came back
-            lines = (
-                f"column = {text(roles['status'].column.name)}",
-                f"values = {json.dumps(back + gone, ensure_ascii=False)}",
-            )
-            remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
-            remark = remark or "  # the order stays, and a return of all of it follows"
-            return [*specials, ("cancelled", remark, timed)]
-        for key, some in (("returns", back), ("cancelled", gone)):
-            lines = (
-                f"column = {text(roles['status'].column.name)}",
-                f"values = {json.dumps(some, ensure_ascii=False)}",
-            )
-            if some and key == "cancelled":
-                specials.append((key, *_cancelled(connection, roles, columns, some, back, lines)))
-            elif some:
-                specials.append((key, "", lines))
+            return [*specials, ("returns", remark, (column, f"prefix = {text(found[0][0])}"))]
+    if said is None:
         return specials
-    return []
+    back, gone = said.of("back"), said.of("gone")
+    if partly := said.of("partly"):
+        note = f'"came back in part, and how much is not said" = {text(said.is_one_of(partly))}'
+        specials.append(("note", "", (note,)))
+    column = f"column = {text(said.column)}"
+    if back and _are_the_orders(connection, roles, back):  # a sale until it came back
+        lines = (column, f"values = {json.dumps(back + gone, ensure_ascii=False)}")
+        remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
+        remark = remark or "  # the order stays, and a return of all of it follows"
+        return [*specials, ("cancelled", remark, timed)]
+    if back:
+        specials.append(("returns", "", (column, f"values = {json.dumps(back, ensure_ascii=False)}")))
+    if gone:
+        lines = (column, f"values = {json.dumps(gone, ensure_ascii=False)}")
+        specials.append(("cancelled", *_cancelled(connection, roles, columns, gone, back, lines)))
+    return specials
+
+
+def refunds(said: Statuses | None) -> list[Special]:
+    """What is special about a file of refunds. said: of its column of statuses."""
+    return [*_asides(said.of_refunds() if said else None), REFUNDS]
+
+
+def _asides(said: Statuses | None) -> list[Special]:
+    lines = said.asides() if said else ()
+    return [("aside", "", lines)] if lines else []
 
 
 def told_elsewhere(specials: list[Special]) -> list[Special]:
@@ -115,11 +112,6 @@ def told_elsewhere(specials: list[Special]) -> list[Special]:
         elif left:
             kept.append((key, "", (lines[0], f"values = {json.dumps(left, ensure_ascii=False)}")))
     return kept
-
-
-def _note(roles: Mapping[str, Guess], partly: list[str]) -> str:
-    sql = f"{quoted(roles['status'].column.name)} IN ({', '.join(map(literal, partly))})"
-    return f'"came back in part, and how much is not said" = {text(sql)}'
 
 
 def _are_the_orders(

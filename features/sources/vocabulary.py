@@ -3,6 +3,8 @@
 A pattern stands for a whole value; case does not matter. Where two fit, the first does.
 """
 
+OWN = r"^(id|no|nr|num|number|n°|编号|单号)\.?$"  # the number of what a file is of, by no other name
+
 WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> what files say
     "membership": {
         "joined": r"join\w*|add(ed)?|enter\w*|subscribe[ds]?|in|入群|进群|加入|添加|加好友|入会|关注|rejoint|ajout\w*|entr[ée]e?|beigetreten|beitritt|alta",

@@ -76,26 +76,29 @@ def train(
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
-    cannot be trained does not keep the others from it; the exit code is 1.
+    cannot be trained does not keep the others from it; the exit code is 1. A target that the shop declares
+    wrongly keeps no other from it either: it is named, and without TARGETS the exit code is 3.
     """
     from features.errors import TrainingError
-    from propensity.steps import passed_over, plan_targets, train_targets
+    from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
+    from propensity.wanted import declared_wrongly, passed_over
 
     settings = settings_of(as_of)
     if list_targets:
         from propensity import targeted
 
-        targeted.list_targets(settings, "en", as_json=False)
-        return
-    for strange in passed_over(settings):
+        sys.exit(targeted.list_targets(settings, "en", as_json=False))
+    wrong = declared_wrongly(settings)
+    for strange in (*wrong, *passed_over(settings)):
         click.echo(f"WARNING: {strange}")
+    warned = 3 if wrong and not targets else 0  # asked for by name, the others are all that was wanted
     if dry_run:
         click.echo(plan_targets(settings, targets, origins))
         if minutes is not None or trials is not None:
             click.echo("would first search for the parameters of each target's models")
-        return
+        sys.exit(warned)
     search = None
     if minutes is not None or trials is not None:
         from training.tune import Search
@@ -114,6 +117,7 @@ def train(
         click.echo(f"error: {error}", err=True)
     if refused:
         sys.exit(refused[0].exit_code)
+    sys.exit(warned)
 
 
 @main.command()

@@ -41,8 +41,11 @@ def monitor_dashboard(lang: str) -> None:
 @click.option(
     "--page/--no-page", default=True, show_default=True, help="Write the report beside the verdict."
 )
+@click.option(
+    "--retrain", is_flag=True, help="Train again what should be; the gate decides whether it is released."
+)
 @DRY_RUN
-def monitor_run(as_of: datetime | None, page: bool, dry_run: bool) -> None:
+def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool) -> None:
     """Judge what is published and what the log received, write the report, and tell whom it concerns.
 
     Figures are compared with their own past and the shop's calendar. The first run counts up to two years of
@@ -55,7 +58,7 @@ def monitor_run(as_of: datetime | None, page: bool, dry_run: bool) -> None:
     from propensity.watched import run_once
 
     with progress_bar("Monitoring") as progress:
-        code, text = run_once(settings_of(as_of), page, dry_run, progress)
+        code, text = run_once(settings_of(as_of), page, dry_run, retrain, progress)
     click.echo(text)
     sys.exit(code)
 
@@ -101,7 +104,7 @@ def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
 def monitor_explain(subject: str, name: str | None, days: int, language: str, as_of: datetime | None) -> None:
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
-    With a feature, or a figure of a table such as orders.amount: its last days, each beside what was expected.
+    With a feature, or a figure of a table such as orders.amount: its last days.
     """
     from propensity.watched import explain
 

@@ -22,10 +22,13 @@ def targets() -> None:
 @LANGUAGE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the reason of each.")
 def targets_list(language: str, as_json: bool) -> None:
-    """List every declared target: its population, label and horizon, and whether the log can tell it."""
+    """List every declared target: its population, label and horizon, and whether the log can tell it.
+
+    Exit code 3: the shop declares one wrongly, which is named; `propensity check` then refuses.
+    """
     from propensity.targeted import list_targets
 
-    list_targets(settings_of(), language, as_json)
+    sys.exit(list_targets(settings_of(), language, as_json))
 
 
 @targets.command("suggest")

@@ -8,6 +8,8 @@ from typing import Any
 
 import feast
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, write_build
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from features import store
 from features.compute.builds import Build
 from features.errors import FeatureError, FeatureMismatch, NoBuild, UsageError
+from features.ingestion.people import MERGES
 from features.moments import DAY, iso, to_us
 from features.online import Fresh, OnlineRows, publish, write_overlay
 from features.settings import Settings
@@ -177,3 +180,28 @@ def test_what_this_store_cannot_answer_is_said(home: Settings, make_build: MakeB
     reader.apply([shops, feast.FeatureView(name="shops", entities=[shops], source=source, schema=fields)])
     with pytest.raises(UsageError, match="shop_id"):
         reader.get_online_features(features=["shops:turnover"], entity_rows=[{"shop_id": "1"}])
+
+
+def test_an_id_that_became_another_customers_reads_that_customers_row(
+    home: Settings, make_build: MakeBuild, tmp_path: Path
+) -> None:
+    """Else another team's journey takes a customer with two cards for a stranger under one of them."""
+    merges = [
+        {"customer_id": "old", "canonical_id": IDS[4], "since": MOMENT - DAY},
+        {"customer_id": "later", "canonical_id": IDS[8], "since": MOMENT + DAY},
+    ]
+    (home.home / "log" / "hand").mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(merges, MERGES), home.home / "log" / "hand" / "merges.parquet")
+    build = make_build(NAMES, {MOMENT: (IDS, values())})
+    store.apply(home, build)
+    publish(home, build, MOMENT)
+    theirs = client(home, tmp_path / "client")
+    answer = asked(theirs, ["old", IDS[4], "later"])
+    told = answer.to_dict()
+    assert told["customer_id"] == ["old", IDS[4], "later"], "under the name that was asked for"
+    for place, name in enumerate(NAMES):
+        assert told[name] == [float(values()[4, place])] * 2 + [None]
+    statuses = answer.proto.results[list(told).index("overdue")].statuses
+    assert [status == FieldStatus.PRESENT for status in statuses] == [True, True, False]
+    write_overlay(home, OnlineRows.open(home).current(), {IDS[4]: Fresh(np.float32([1, 2, 3]), MOMENT)})
+    assert asked(theirs, ["old"]).to_dict()["spend_90d"] == [2.0], "and what came since is hers too"

@@ -210,6 +210,7 @@ def test_a_file_of_before_goes_on(home: Settings, inbox: Inbox) -> None:
     inbox.close()
     with closing(sqlite3.connect(inbox.path)) as db:
         db.execute("ALTER TABLE events DROP COLUMN told_at")
+        db.execute("DROP TABLE refused")
         db.execute("PRAGMA user_version = 1")
     assert inbox.waiting("a", 0, NOW - timedelta(hours=1)) == (1, NOW)
     assert inbox.accept([visit("2")], NOW) == [("accepted", "c1")]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.compute import kernel
+from features.compute import kernel, walks
 
 Case = dict[str, Any]
 
@@ -71,7 +71,7 @@ def test_sums_maxima_and_distinct_equal_brute_force(case: Case, last: bool) -> N
     for values in case["values"]:
         codes = np.maximum(values, -1).astype(np.int32)  # below 0: no code
         sums = kernel.sums(offsets, rows, *edges, which, values, 1.0)
-        maxima = kernel.maxima(offsets, enter, at, grid, spans, values, 1.0)
+        maxima = walks.maxima(offsets, enter, at, grid, spans, values, 1.0)
         distinct = kernel.distinct(offsets, rows, len(grid), which, codes, 10)
         for w, m, c, events in windows(case):
             mine = [int(values[e]) for e in events]
@@ -90,7 +90,7 @@ def test_history_equals_brute_force(case: Case, data: st.DataObject) -> None:
     days = (at // 3).astype(np.int32)
     rows = kernel.spans(offsets, enter, at, grid, grid[:0])
     times = kernel.times(offsets, rows, at, len(grid), matching)
-    found = kernel.gaps(offsets, enter, days, grid, matching)
+    found = walks.gaps(offsets, enter, days, grid, matching)
     for c in range(2):
         for m, moment in enumerate(grid):
             known = [e for e in range(offsets[c], offsets[c + 1]) if enter[e] <= moment and matching[e]]
@@ -111,8 +111,8 @@ def test_modes_and_lasts_equal_brute_force(case: Case) -> None:
     offsets, enter, at, grid, spans = (case[n] for n in names)
     codes = np.maximum(case["values"][0], -1).astype(np.int32)
     numbers = np.where(case["values"][1] < 0, np.nan, case["values"][1].astype(np.float64))
-    modes = kernel.modes(offsets, enter, at, by_at(case), grid, spans, codes, 10)
-    lasts = kernel.lasts(offsets, enter, at, grid, spans, numbers)
+    modes = walks.modes(offsets, enter, at, by_at(case), grid, spans, codes, 10)
+    lasts = walks.lasts(offsets, enter, at, grid, spans, numbers)
     for w, m, c, events in windows(case):
         mine = [int(codes[e]) for e in events if codes[e] >= 0]
         most = max((mine.count(v) for v in mine), default=0)
@@ -128,9 +128,9 @@ def test_no_events_at_all_is_not_an_error() -> None:
     edges = kernel.edges(offsets, rows, 1)
     assert kernel.sums(offsets, rows, *edges, which, none, 1.0).item() == 0
     assert kernel.distinct(offsets, rows, 1, which, codes, 1).item() == 0
-    assert np.isnan(kernel.maxima(offsets, none, none, grid, spans, none, 1.0).item())
-    assert kernel.modes(offsets, none, none, none, grid, spans, codes, 1).item() == -1
-    assert np.isnan(kernel.lasts(offsets, none, none, grid, spans, numbers).item())
+    assert np.isnan(walks.maxima(offsets, none, none, grid, spans, none, 1.0).item())
+    assert walks.modes(offsets, none, none, none, grid, spans, codes, 1).item() == -1
+    assert np.isnan(walks.lasts(offsets, none, none, grid, spans, numbers).item())
 
 
 def test_a_time_is_found_among_moments_close_together_and_far_apart() -> None:
@@ -153,7 +153,7 @@ def test_a_larger_late_event_does_not_hide_a_smaller_one_that_stays_longer(late:
         np.array([12, 19], np.int64),
         np.array([10], np.int64),
     )
-    out = kernel.maxima(offsets, enter[order], at[order], moments, spans, values, 1.0)
+    out = walks.maxima(offsets, enter[order], at[order], moments, spans, values, 1.0)
     assert out[0, :, 0].tolist() == [5, 1]
 
 

@@ -128,3 +128,49 @@ def test_what_two_fields_say_together_is_shown_together(tmp_path: Path) -> None:
     (sample,) = done.samples
     assert sample.reason == "known before it happened"
     assert sample.value == "at = 2017-01-09T12:00:00Z, known_at = 2…"
+
+
+GIVEN = """
+[mapping.till]
+complete_until = 2024-06-01
+[[mapping.till.read]]
+table = "orders"
+files = "a_*.csv"
+decimal = ","
+[mapping.till.read.columns]
+order_id = { column = "no", prefix = "t:" }
+customer_id = "who"
+at = { join = ["day", "hour"], format = "%d/%m/%Y:%H.%M" }
+amount = "paid"
+channel = { value = "store" }
+[[mapping.till.read]]
+table = "orders"
+files = "b_*.csv"
+[mapping.till.read.columns]
+order_id = "no"
+customer_id = "who"
+at = { column = "when", format = "%Y/%m/%d %H:%M" }
+amount = "paid"
+known_at = "told"
+channel = { value = "store" }
+"""
+A_1 = """no,who,day,hour,paid
+1,ann,03/02/2024,09.30,"5,50"
+2,bob,03/02/2124,09.30,"5,50"
+"""
+B_1 = """no,who,when,told,paid
+4,ann,2024/02/05 10:00,,5
+5,bob,1924/02/05 10:00,,5
+6,bob,2024/02/05 10:00,2024-02-04T10:00:00Z,5
+"""
+
+
+def test_what_is_shown_of_a_rejected_row_is_what_stands_in_its_file(tmp_path: Path) -> None:
+    """A person looks for 03/02/2124 in the file, and does not find 2124-02-03 14:30:00+00."""
+    settings = write_shop(tmp_path, GIVEN, {"a_1.csv": A_1, "b_1.csv": B_1}, zone="America/New_York")
+    shown = {(s.file, s.row): (s.reason, s.value) for s in bring_in(settings).done.samples}
+    assert shown["a_1.csv", 2][1] == "03/02/2124:09.30", shown
+    assert shown["b_1.csv", 2][1] == "1924/02/05 10:00", shown
+    reason, value = shown["b_1.csv", 3]
+    assert reason == "known before it happened"
+    assert "(as read)" in value, "what we have in our own way of writing it alone says so"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from dirty import Brought, bring_in, write_shop
 
 from features.moments import parse_moment
@@ -253,3 +254,40 @@ def test_a_log_of_messages_says_what_was_sent_and_what_was_opened(tmp_path: Path
     opened = {r["contact_id"]: r["at"] for r in log.rows("responses") if r["kind"] == "open"}
     assert opened.keys() == {f"m{n}" for n in range(1, 30, 2)}
     assert all(r["at"] < opened[r["contact_id"]] for r in log.rows("contacts") if r["contact_id"] in opened)
+
+
+@pytest.mark.parametrize("number", ["no", "No.", "id", "编号"])
+@pytest.mark.parametrize("file", ["complaints.csv", "tickets.csv"])
+def test_a_case_that_is_only_called_by_its_number_is_closed_by_it(
+    tmp_path: Path, file: str, number: str
+) -> None:
+    """Else the row that closes a case opens another, and the customer complains for ever."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    orders = [f"{n},c{n % 9},2024-01-0{1 + n % 9},5" for n in range(30)]
+    write(raw, "orders.csv", "order_id,customer_id,date,total", orders)
+    rows = [
+        f"{case},c{case % 9},2024-0{month}-{1 + case:02} 10:00,{status}"
+        for case in range(20)
+        for month, status in ((1, "open"), (2, "closed"))[: 1 + (case > 0)]
+    ]
+    write(raw, file, f"{number},customer_id,time,status", rows)
+    log = ingested(tmp_path)
+    changes = Counter((row["case_id"], row["change"]) for row in log.rows("cases"))
+    assert changes == {
+        **{(str(case), "opened"): 1 for case in range(20)},
+        **{(str(case), "closed"): 1 for case in range(1, 20)},
+    }
+
+
+def test_ids_of_another_system_that_are_only_called_a_number_are_no_attribute(tmp_path: Path) -> None:
+    """As what a customer is like they link nobody; the same for all, they would make one person of all."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    orders = [f"{n},m{n % 30},2024-01-0{1 + n % 9},5" for n in range(60)]
+    write(raw, "orders.csv", "order_id,customer_id,date,total", orders)
+    write(raw, "identities.csv", "member_id,no", [f"m{n},o{n}" for n in range(30)])
+    toml = propose([raw]).toml
+    assert '# table = "identities"' in toml
+    assert '# source_id = "no"' in toml
+    assert 'attributes = ["no"]' not in toml

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dirty import bring_in, write_shop
 
+from features.errors import SourceError
 from features.moments import parse_moment
 from features.sources.propose import propose
 from propensity.shops import tables_text
@@ -188,3 +189,30 @@ def test_an_export_that_tells_an_order_on_its_first_line_alone_keeps_the_other_l
     assert {str(r["amount"]) for r in lines} == {"5.00"}
     assert all(r["customer_id"] and r["at"] for r in lines)
     assert orders["#8"]["at"] == parse_moment("2024-02-09T09:00:00Z"), "+0100 after a blank is an offset"
+
+
+def test_a_tills_rows_of_one_receipt_are_added_up_and_said_so(tmp_path: Path) -> None:
+    """Else only the first row of each receipt is a sale, and a shop sells a third of what it did."""
+    rows = "".join(
+        f"{n},c{n % 9},2024-01-{1 + n % 28:02} 10:00,{amount}\n"
+        for n in range(40)
+        for amount in (5, "2.50", 1)
+    )
+    (tmp_path / "till.csv").write_text("receipt_no,customer_id,time,total\n" + rows)
+    proposal = propose([tmp_path / "till.csv"])
+    assert "add_up = true               # an order id comes several times" in proposal.toml
+    log = bring_in(write_shop(tmp_path / "a", proposal.toml, {}))
+    assert {str(row["amount"]) for row in log.rows("orders")} == {"8.50"}
+    assert (len(log.rows("orders")), sum(log.fates("orders").values())) == (40, 120)
+    assert not any(fate.startswith("rejected") for fate in log.fates("orders"))
+
+
+def test_rows_of_one_receipt_that_name_two_customers_are_not_added_up(tmp_path: Path) -> None:
+    """Two tills that number alike: added up, one customer has what two have bought."""
+    rows = "".join(f"{n},{who}{n % 9},2024-01-{1 + n % 28:02} 10:00,5\n" for n in range(40) for who in "ab")
+    (tmp_path / "till.csv").write_text("receipt_no,customer_id,time,total\n" + rows)
+    toml = propose([tmp_path / "till.csv"]).toml
+    assert "add_up" not in toml
+    added = toml.replace('table = "orders"', 'table = "orders"\nadd_up = true')
+    with pytest.raises(SourceError, match="an order of two customers"):
+        bring_in(write_shop(tmp_path / "a", added, {}))

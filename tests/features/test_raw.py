@@ -10,6 +10,7 @@ import pytest
 
 from features.errors import SourceError
 from features.sources import raw
+from features.sources.loading import load
 from features.sources.raw import Format
 
 RECORDS = [{"no": f"{n:05}", "who": "会员"} for n in range(2_000)]
@@ -33,7 +34,7 @@ def test_json_lines_are_read_however_they_are_packed(tmp_path: Path, suffix: str
     path = packed(tmp_path, suffix)
     assert raw.columns_of(path, Format()) == ("no", "who")
     connection = duckdb.connect()
-    raw.load(connection, "t", [("trade", path)], Format())
+    load(connection, "t", [("trade", path)], Format())
     rows = connection.execute("SELECT no, who FROM t ORDER BY no").fetchall()
     assert rows == [(one["no"], one["who"]) for one in RECORDS]
 
@@ -46,7 +47,7 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, suffix: str, kind: str
     path = tmp_path / f"night.{kind}{suffix}"
     path.write_bytes(whole.read_bytes()[:-200])
     with pytest.raises(SourceError, match=rf"night\.{kind}"):
-        raw.load(duckdb.connect(), "t", [("night", path)], Format())
+        load(duckdb.connect(), "t", [("night", path)], Format())
     with pytest.raises(SourceError, match=rf"night\.{kind}"):
         for _ in raw.first_records(path, Format(), 10_000_000, 1 << 30):
             pass
@@ -59,7 +60,7 @@ def test_of_a_record_with_too_many_fields_all_are_kept(tmp_path: Path, encoding:
     lines = ["no;名", "1;a", '2;b;c;"d;""e"" ";f', "", "3;c", '4;"d\n1";e', "5;f"]
     path.write_bytes("\n".join(lines).encode(encoding))
     connection = duckdb.connect()
-    raw.load(connection, "t", [("a", path)], Format(encoding=encoding, separator=";"))
+    load(connection, "t", [("a", path)], Format(encoding=encoding, separator=";"))
     broken = connection.execute("SELECT _line, _raw FROM t_broken ORDER BY 1").fetchall()
     rests = {line: json.loads(record)["_more"] for line, record in broken}
     assert rests == {1: 'c;"d;""e"" ";f', 3: "e"}

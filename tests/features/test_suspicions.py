@@ -1,12 +1,13 @@
 """What looks wrong with a log although no row breaks a contract must be said: half of it may be lost."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from dirty import write_shop
+from dirty import bring_in, write_shop
 
 from features.describe import measure
 from features.describe.verdict import judge
@@ -155,3 +156,40 @@ def test_files_that_no_mapping_reads_are_named_if_they_are_like_those_that_are(t
     assert "note: web_2.csv has the columns of web_1.csv, and no mapping reads it" in text
     assert "till.csv has" not in text
     assert "other.csv" not in text
+
+
+def _described(settings: Settings, *more: str) -> str:
+    env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    done = CliRunner().invoke(main, ["log", "describe", *more], env=env)
+    assert done.exit_code in (0, 3), done.output
+    return done.output
+
+
+def _findings(text: str) -> str:
+    """The cells of the table of findings, column after column: in the terminal their words wrap."""
+    lines = text[text.index("What to look at") :].split("\n\n")[0].splitlines()[1:]
+    starts = [0, lines[0].index("what"), lines[0].index("what to do"), None]
+    cells = [[line[a:b] for line in lines] for a, b in zip(starts, starts[1:], strict=False)]
+    return " ".join(" ".join(word for cell in column for word in cell.split()) for column in cells)
+
+
+@pytest.mark.parametrize(("earlier", "said"), [(40, True), (20, False)])
+def test_a_source_that_ends_forty_days_before_the_other_is_said_in_the_page_and_in_the_table(
+    tmp_path: Path, earlier: int, said: bool
+) -> None:
+    """Forty days of the other's orders count for no model: whoever looks must see which source took them."""
+    files = {
+        "web.csv": HEAD + _rows(date(2023, 1, 1), 150, name="w"),
+        "till.csv": HEAD + _rows(date(2023, 1, 1), 150 - earlier),
+    }
+    settings = _shop(tmp_path, _mapping("web", "web.csv") + _mapping("till", "till.csv"), files)
+    bring_in(settings)
+    page = tmp_path / "log.html"
+    table = _findings(_described(settings, "--out", str(page)))
+    html = " ".join(re.sub(r"<[^>]+>", " ", page.read_text("utf-8")).split())
+    end, last = date(2023, 1, 1) + timedelta(150 - earlier), date(2023, 1, 1) + timedelta(150)
+    what = f"till ends the log: it is complete until {end}, while web goes on until {last}, {earlier} days"
+    do = f"say so in [mapping.till]: complete_until = {last}"
+    for told in (table, html):
+        assert (what in told, do in told) == (said, said), told
+    assert ("till使日志提前结束" in _described(settings, "--language", "zh")) == said

@@ -1,69 +1,116 @@
-"""What a day should be: of the past that says something, and of nothing else."""
+"""The baseline: silent on noise, weekdays and seasons, quick on a jump, and never wise after the event."""
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monitoring.baseline import FROZEN, Judged, judge
+from monitoring.baseline import AFTER, FROZEN, YOUNGEST, judge
 from monitoring.occasions import Occasion, Occasions
 
-Matrix = NDArray[np.float64]
-DAYS = 400
-LEAST = np.array([0.1])
+DAYS = 800
+Series = NDArray[np.float64]
 
 
-def noise(seed: int = 0) -> Matrix:
-    """[days, 1]: a figure that lies within a tenth or two of 0."""
-    return np.random.default_rng(seed).normal(0, 0.1, (DAYS, 1))
+def steady(seed: int, figures: int = 3, days: int = DAYS) -> Series:
+    """Noise around a level with weekdays and a year's season."""
+    random = np.random.default_rng(seed)
+    day = np.arange(days)
+    weekday = random.normal(0, 0.2, 7)[day % 7]
+    season = 0.5 * np.sin(2 * np.pi * day / 365)
+    return np.asarray(random.normal(0, 0.05, (days, figures)) + (weekday + season)[:, None])
 
 
-def judged(values: Matrix, occasions: Occasions = {}, **more: object) -> Judged:  # noqa: B006
-    return judge(values, 0, LEAST, occasions, np.zeros(1, np.int64), **more)  # type: ignore[arg-type]
+def excess(values: Series, occasions: Occasions | None = None, least: float = 0.05) -> Series:
+    figures = values.shape[1]
+    judged = judge(values, 0, np.full(figures, least), occasions or {}, np.zeros(figures, np.int64))
+    return judged.excess
 
 
-def test_a_step_stands_out_at_once_and_is_what_is_usual_after_three_weeks() -> None:
-    """Else: an alert is missed, or stays on until somebody stops reading it."""
-    values = noise()
-    values[300:] += 1
-    out = judged(values).out[:, 0]
-    assert not out[:300].any()
-    assert out[301 : 301 + FROZEN - 1].all()
-    assert not out[301 + FROZEN + 3 :].any()
+@pytest.mark.parametrize("seed", range(4))
+def test_a_steady_shop_is_quiet(seed: int) -> None:
+    """Else: whoever gets an alert for every season and weekend reads none."""
+    assert np.nanmax(np.abs(excess(steady(seed)))) < 1
 
 
-def test_the_one_quiet_day_among_occasions_is_no_weekdays_habit() -> None:
-    """Else: after two months of holidays its chance is expected again, and the usual day stands out."""
-    values = noise()
-    busy = tuple(Occasion(day, day + 16) for day in range(240, 300, 30))
-    values[271] = 3  # the only day of its weekday, of eight weeks, that is around no occasion
-    of_weekday = [day for day in range(300, 360) if day % 7 == 271 % 7]
-    found = judged(values, {"sale": busy})
-    assert np.abs(found.expected[of_weekday]).max() < 0.5
-    assert not found.out[310:].any()
+def test_a_jump_is_seen_within_two_days_and_stands_out_until_it_is_normal() -> None:
+    """Else: a unit that changed is noticed weeks later; or an alert is over though nothing is mended."""
+    values = steady(1)
+    values[500:, 1] += 0.6
+    seen = excess(values)
+    out = np.abs(np.nan_to_num(seen[:, 1])) >= 1
+    assert 500 <= np.flatnonzero(out)[0] <= 501
+    assert out[501 : 500 + FROZEN].all()
+    assert not out[500 + FROZEN + 5 :].any()
+    assert not (np.abs(np.nan_to_num(seen[:, [0, 2]])) >= 1).any()
 
 
-def test_a_value_carried_on_is_no_second_day_of_it() -> None:
-    """Else: one odd day of few rows, and a day without any, are two of three days."""
-    values, fresh = noise(), np.ones((DAYS, 1), bool)
-    values[300] = values[301] = 0.8  # beyond the limit, and not so far that one day is enough
-    twice = judged(values).out[:, 0]
-    fresh[301] = False
-    once = judged(values, fresh=fresh)
-    assert twice[301] and not twice[300]
-    assert not once.out.any()
-    values[300] = values[301] = 3
-    alone = judged(values, fresh=fresh)
-    assert alone.out[300:302, 0].all(), "what stands out does so until something else is said"
-    assert alone.excess[301] == alone.excess[300]
+def test_one_day_without_anything_is_enough() -> None:
+    """Else: a missing partition is not seen, as it is only one day."""
+    values = steady(2)
+    values[600, 0] -= 3
+    out = np.abs(np.nan_to_num(excess(values)[:, 0])) >= 1
+    assert np.flatnonzero(out).tolist()[0] == 600
+    assert not out[602:].any()
 
 
-def test_what_is_of_one_day_is_not_wider_a_month_after_an_occasion() -> None:
-    """Else: half of the orders may be missing in August, as June had a sale."""
-    values = noise()
-    sales = (Occasion(120, 122), Occasion(270, 272))
-    for sale in sales:
-        values[sale.first : sale.last + 1] += 4
-    day = 270 + 29
-    values[day : day + 2] -= 0.9
-    assert judged(values, {"sale": sales}, later=()).out[day + 1, 0]
-    windows = judged(values, {"sale": sales}).excess[day + 1, 0]
-    assert abs(windows) < 1, "where a window of 30 days loses the sale, as much as it gave may be gone"
+def sale(first: int, size: float, values: Series) -> Series:
+    moved = values.copy()
+    moved[first : first + 3] += size
+    return moved
+
+
+def test_an_occasion_that_did_the_same_last_year_is_no_news() -> None:
+    """Else: every November pages."""
+    values = sale(300, 1.0, sale(665, 1.1, steady(3)))
+    named = {"11.11": (Occasion(300, 302), Occasion(665, 667))}
+    assert np.nanmax(np.abs(excess(values, named))) < 1
+    unnamed = np.flatnonzero((np.abs(np.nan_to_num(excess(values))) >= 1).any(axis=1))
+    assert {300, 665} <= {*unnamed.tolist()}
+
+
+def test_the_first_of_its_kind_is_not_judged_and_a_fault_after_it_is() -> None:
+    """Else: the first sale of a young shop is a fault; or a fault after a sale is taken for the sale."""
+    values = sale(300, 1.0, steady(4))
+    named = {"618": (Occasion(300, 302),)}
+    seen = excess(values, named)
+    assert np.isnan(seen[300 : 303 + AFTER]).all()
+    assert np.nanmax(np.abs(seen)) < 1
+    values[306:, 0] += 4
+    assert np.nanmax(np.abs(excess(values, named)[306:310, 0])) >= 1
+
+
+def test_a_young_shop_is_not_judged() -> None:
+    """Else: two weeks of data decide what is usual, and the third is an alarm."""
+    seen = excess(steady(5, days=YOUNGEST + 8))
+    assert np.isnan(seen).all()
+
+
+def test_days_without_figures_are_neither_good_nor_bad() -> None:
+    """Else: a day on which nothing was counted is an alarm, or ends one."""
+    values = steady(6)
+    values[400:404] = np.nan
+    seen = excess(values)
+    assert np.isnan(seen[400:404]).all()
+    assert np.nanmax(np.abs(seen)) < 1
+
+
+def test_one_fault_a_year_does_not_make_blind_for_the_next() -> None:
+    """Else: after one broken import nothing less is seen for a year."""
+    values = steady(7)
+    values[300:303, 0] += 5
+    values[600:, 0] += 1
+    assert np.nanmax(np.abs(excess(values)[600:602, 0])) >= 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(150, 300))
+def test_no_day_is_judged_by_what_came_after_it(seed: int, until: int) -> None:
+    """Else: a replay over the past says what nobody could have known, and its silence means nothing."""
+    random = np.random.default_rng(seed)
+    values = steady(seed, figures=2, days=330)
+    values[int(random.integers(80, 320)) :, 0] += 1
+    named = {"sale": (Occasion(60, 62), Occasion(200, 203)), "late": (Occasion(310, 312),)}
+    whole = excess(values, named)
+    assert np.array_equal(excess(values[:until], named), whole[:until], equal_nan=True)

@@ -231,7 +231,7 @@ def test_what_waits_too_long_is_deleted_and_says_so_before(service: Running, set
 
 def test_who_is_erased_is_in_no_result(settings: Settings, tmp_path: Path) -> None:
     """Else a forgotten customer lives on in a file that is still fetched the next day."""
-    from features.ingestion import erasure
+    from features.ingestion import erasure, removal
     from features.tombstones import Tombstones
     from serving.job_worker import work
 
@@ -243,7 +243,7 @@ def test_who_is_erased_is_in_no_result(settings: Settings, tmp_path: Path) -> No
     everything = jobs.everything(settings)
     assert [one.id for one, _ in everything] == [job, waiting]
     Tombstones.of(settings).having({PEOPLE[1]}).write()
-    erasure._without(settings.home / "jobs" / waiting / "customers.parquet", Tombstones.of(settings))
+    removal.without(settings.home / "jobs" / waiting / "customers.parquet", Tombstones.of(settings))
     work(settings)  # of the first it knows by the tombstone alone
     for id in (job, waiting):
         table = pq.read_table(jobs.result(settings, "tests", id))

@@ -6,12 +6,14 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from features.inbox import Inbox
 from features.moments import parse_moment
 from features.settings import Settings
 from features.tables import TABLES
 from features.tombstones import Tombstones
+from serving import arrivals
 from serving.arrivals import EventAnswer, EventRefused, EventsAnswer, take
 from serving.problems import Problem
 
@@ -126,14 +128,15 @@ BAD: list[tuple[Any, str]] = [
     ([SECRET], ""),
     ({}, ".type"),
     (bad(SECRET), ".type"),
-    ({k: v for k, v in bad().items() if k != "channel"}, ""),
+    ({k: v for k, v in bad().items() if k != "channel"}, ".channel"),
     (bad(channel=""), ".channel"),
     (bad(channel="a\nb"), ".channel"),
     (bad(id="x" * 257), ".id"),
     (bad(**{SECRET: 1}), ""),
     (bad(**{f"{SECRET}` - at `$.zoe": 1}), ""),
     (bad(customer=19870101), ".customer"),
-    (bad(customer={"source": SECRET}), ".customer"),
+    (bad(customer={"source": SECRET}), ".customer.id"),
+    (bad("order", lines=[LINE, {"amount": 5}]), ".lines[1].product_id"),
     (bad(customer={"source": "a", "id": "b", SECRET: 1}), ".customer"),
     (bad(at="2017-12-30T10:00:00"), ".at"),
     (bad(at=SECRET), ".at"),
@@ -175,6 +178,59 @@ def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
     assert refused.error.detail
     for value in (SECRET, "19870101", "1514678400", "zoe"):
         assert value not in refused.error.detail
+
+
+def _wrong() -> Iterator[tuple[Any, str]]:
+    """Every field of an event of each type, absent where it is required, null, and of another type."""
+    for kind, of in ONE_OF_EACH.items():
+        whole = COMMON | {"type": kind} | of
+        struct = arrivals._TYPES[kind]
+        required = {field for field in whole if field in struct.__struct_fields__}
+        required -= {f.name for f in fields(struct) if not f.required}
+        for field in whole:
+            if field in required or field == "type":
+                yield {key: value for key, value in whole.items() if key != field}, field
+            yield whole | {field: {"nothing": SECRET}}, field
+            yield whole | {field: True}, field
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+def test_the_field_that_is_wrong_is_named_with_the_events_place(inbox: Inbox, kind: str) -> None:
+    """A sender of a thousand events reads which of them, and which field of it, and mends that."""
+    wrong = [(event, field) for event, field in _wrong() if event.get("type", kind) == kind]
+    answers = told(inbox, *(event for event, _ in wrong)).results
+    for place, ((_, field), refused) in enumerate(zip(wrong, answers, strict=True)):
+        assert isinstance(refused, EventRefused), field
+        named = refused.error.place.removeprefix(f"$.events[{place}].")
+        assert named.split(".")[0].split("[")[0] == field
+        assert refused.error.detail.lower().startswith("expected"), refused.error.detail
+
+
+@pytest.mark.parametrize(
+    ("event", "place", "meant"),
+    [
+        (bad(chanel="app"), "", "channel"),
+        (bad("order", amonut=5), "", ""),  # the right one is there: nothing is missing
+        ({k: v for k, v in bad("order").items() if k != "amount"} | {"Amonut": 5}, "", "amount"),
+        (bad(customer={"source": "web", "idd": "1"}), ".customer", "id"),
+        (bad("order", lines=[LINE, {"productid": "p", "amount": 1}]), ".lines[1]", "product_id"),
+        (bad(**{"x` - at `$.lines[7]": 1}), "", ""),
+        (bad(**{"x` - at `$.customer": 1}), "", ""),
+    ],
+)
+def test_a_field_that_is_misspelt_is_said_by_the_name_that_it_should_have(
+    inbox: Inbox, event: dict[str, Any], place: str, meant: str
+) -> None:
+    """Only our own names are ever repeated, and a name that looks like a path breaks nothing."""
+    if "chanel" in event:
+        del event["channel"]
+    (refused,) = told(inbox, event).results
+    assert isinstance(refused, EventRefused)
+    assert refused.error.detail.startswith("expected only the fields")
+    assert ("did you mean" in refused.error.detail) == bool(meant)
+    if meant:
+        assert refused.error.place == f"$.events[0]{place}"
+        assert refused.error.detail.endswith(f"; did you mean '{meant}'?")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import pytest
 from cards_by_hand import WHOM, figures_by_hand, model_by_hand
 
 from features.words import Words
-from serving import models
-from training import describe, figures, page, samples, targets
+from serving import kinds, models
+from serving.cards import ModelCard
+from training import describe, figures, kinds_page, page, samples, targets, transitions
 
 _VOID = {"meta", "input", "line", "circle", "polyline"}
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -183,6 +184,20 @@ def test_the_first_sentence_is_what_the_figures_say(
     assert sentence.zh in Reader(text).text("zh-Hans")
 
 
+def test_a_baseline_that_was_tried_at_the_test_alone_is_told_apart(folder: Path) -> None:
+    """Else: `better than every baseline tried` is read of the untuned LightGBM too, which was tried once."""
+    card = msgspec.structs.replace(models.load(folder).card, **figures_by_hand(1, untuned_lightgbm=-0.05))
+    gains = {name: gain for name, gain in card.backtest["gains"].items() if name != "untuned_lightgbm"}
+    changed = msgspec.structs.replace(card, backtest={**card.backtest, "gains": gains})
+    assert figures.tried_once(card) is None
+    shown = figures.shown(card.baselines["untuned_lightgbm"]["auc_gain"], "+")
+    said = f"gains in AUC {shown} over untuned LightGBM", f"对比未调参LightGBM为{shown}"
+    for place, language in enumerate(("en", "zh-Hans")):
+        assert said[place] in Reader(page.render(changed)).text(language)
+        assert said[place] in describe.verdict_of(changed)[place]
+    assert "every baseline tried at all moments;" in figures.verdict(changed)[1].en
+
+
 def test_the_best_baseline_is_the_one_that_leaves_the_least(folder: Path) -> None:
     """Else: the gain is told over a baseline that nobody would have used."""
     card = models.load(folder).card
@@ -258,6 +273,52 @@ def test_a_model_that_reads_no_features_and_ranks_nobody_is_told_by_its_own_verd
     text = page.render(card)
     assert '<p class="banner good"><span lang="en">A note on what was left out.' in text
     assert "What it looks at" not in text
+
+
+def of_value(folder: Path) -> ModelCard:
+    """A value model's card, with figures of the names that its training gives."""
+    figure = {"value": 0.2, "low": 0.1, "high": 0.3}
+    both = dict.fromkeys(("orders_ratio", "money_ratio", "poisson_deviance", "mean_absolute_error"), figure)
+    own = dict.fromkeys(("below_p10", "below_p50", "below_p90", "came_by_next_order_date", "auc"), figure)
+    gained = both | {"poisson_deviance_gain": figure}
+    card = models.load(folder).card
+    target = msgspec.structs.replace(card.target, population=kinds_page.WITH_AN_ORDER.en, members=None)
+    return msgspec.structs.replace(
+        card, kind="value", target=target, features=(), metrics=own | both, backtest={}, segments=(),
+        baselines={"bgnbd": gained, "run_rate": gained}, parameters={},
+        tested_on=msgspec.structs.replace(card.tested_on, days=91),
+    )  # fmt: skip
+
+
+def test_a_value_models_page_says_its_own_figures_in_words_of_both_languages(folder: Path) -> None:
+    """Else: a merchant reads `came true among them: 98 %` of a profit, dashes for an AUC, and English names
+    in a Chinese page."""
+    reader = Reader(page.render(of_value(folder)))
+    english, chinese = reader.text("en"), reader.text("zh-Hans")
+    assert "Orders that came / expected | 0.200 [0.100, 0.300]" in english
+    assert "Deviance gained over BG/NBD | +0.200 [+0.100, +0.300]" in english
+    assert english.count("✓ better") == 2
+    assert "customers with an order" in english
+    assert "下过单的客户" in chinese
+    assert "91 days" in english
+    for never in ("does not say", "Came true", "below p10", "run rate", "deviance gain |"):
+        assert never not in english
+    plain = [
+        data
+        for lang, data in reader.said
+        if lang in (None, "zh-Hans") and re.search("[a-z]{3} [a-z]{3}", data)
+    ]
+    assert [one for one in plain if "<in words>" not in one] == []
+    titles = ["What it predicts", "What it must not", "What it learned from", "How good it is", "Notes"]
+    assert [one[:10] for one in reader.sections] == [one[:10] for one in titles]
+
+
+def test_every_model_of_no_target_has_its_words() -> None:
+    """Else: the next kind's page shows an AUC that it has not."""
+    assert set(kinds_page.TOLD) == set(kinds.OF_NO_TARGET)
+    for stage in transitions.WORDS:
+        assert figures.metric(f"{stage}_to_{stage}") != f"{stage} to {stage}"
+        assert _CHINESE.search(str(figures.metric(f"orders_after_{stage}")))
 
 
 def test_the_language_that_is_asked_for_is_shown_first(folder: Path) -> None:

@@ -70,8 +70,26 @@ def test_the_card_names_the_groups_that_it_fails_right_after_its_verdict(tmp_pat
     assert noted.notes[0] == card.notes[0]
     assert "off in 1 group of customers (observed/expected): half odd (1.38)" in noted.notes[1].en
     assert "半 奇" in noted.notes[1].zh
+    assert "no attribute" not in noted.notes[1].en
+    unread = {"segments": tuple(figures(wrong, [halves(rows)._replace(unread=True)])), "fairness": ()}
+    assert "It reads no attribute of customers" in describe.with_segments(card, unread).notes[1].en
     fine = {"segments": tuple(figures(rows, [halves(rows)])), "fairness": ()}
     assert describe.with_segments(card, fine).notes == card.notes
+
+
+def test_whoever_tells_an_attribute_is_judged_together_where_its_groups_are_too_small() -> None:
+    """Else: a card says `too few to say` eleven times of customers who were lost half as often as it said."""
+    rows = rows_of(n=400)
+    known = rows.customer % 2 == 1
+    twice = rows._replace(score=np.where(known, np.minimum(rows.score * 2, 0.99), rows.score))
+    at = np.where(known, rows.customer // 2 % 9, -1).astype(np.int64)
+    kind = Grouped("income", Words("income", "income"), [Words(f"{n}K", f"{n}K") for n in range(9)], at, True)
+    told = figures(twice, [kind])
+    assert [one["group"]["en"] for one in told if "z" in one] == ["not known", "known, all together"]
+    assert (told[0]["off"], told[-1]["off"]) == (False, True)
+    assert told[-1]["observed_over_expected"] == pytest.approx(0.5, abs=0.1)
+    assert told[-1]["rows"] == 200
+    assert len(figures(twice, [kind._replace(unread=False)])) == 10, "what a model reads it can tell apart"
 
 
 def test_a_customer_who_comes_back_at_every_origin_is_no_new_evidence() -> None:

@@ -1,5 +1,6 @@
 """Declarations of targets. If they are wrong, a model answers another question than people think."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_every_target_keeps_the_contract(target: Target) -> None:
         ({"label": "silence"}, "none of order, no_order"),
         ({"categories": ("tea",)}, "categories go with"),
         ({"categories": "tea"}, "categories is a text: write"),
+        ({"horizon_days": "28"}, "horizon_days is '28': expected a whole number"),
+        ({"population": "everyone"}, "population is 'everyone': expected a Population"),
         ({"words": "No order", "score": "risk"}, "words and score: expected Words"),
         (
             {"label": "category_order", "higher_is": "good", "population": EVERYONE},
@@ -76,14 +79,17 @@ def test_a_broken_declaration_is_named(change: dict[str, object], told: str) -> 
     broken = replace(TARGETS[0], **change)  # type: ignore[arg-type]
     assert len(found := problems(broken, features())) == 1
     assert told in found[0]
+    own = replace(broken, name=broken.name.replace("churn", "own"))
     with pytest.raises(TrainingError, match=told):
-        catalogue([replace(broken, name=broken.name.replace("churn", "own"))], features())
+        catalogue([own], features()).named(own.name)
 
 
 def test_a_shop_cannot_shadow_a_built_in_target() -> None:
     """Else: `churn_28d` means something else in one shop, under the same name."""
+    found = catalogue([replace(TARGETS[0], label="order", higher_is="good")])
+    assert found["churn_28d"] == TARGETS[0]  # what models in force are of
     with pytest.raises(TrainingError, match="twice"):
-        catalogue([TARGETS[0]])
+        found.named("churn_28d")
 
 
 def test_a_population_that_the_build_cannot_tell_is_named() -> None:
@@ -189,11 +195,65 @@ def test_a_shops_target_is_held_against_its_own_features_before_anything_is_read
         f"from training.targets import Target\n\nTARGETS = [{source(own)}]"
     )
     shop = Shop.load(empty_shop(tmp_path / "shop", shop_py=text))
-    with pytest.raises(TrainingError, match="orders_45d, which is no declared feature; its windows are"):
-        of_shop(shop)
-    strange = Shop.load(empty_shop(tmp_path / "strange", shop_py="TARGETS = [{'name': 'own_28d'}]"))
-    with pytest.raises(TrainingError, match="expected Target"):
-        of_shop(strange)
+    said = r"shop.py, line 6: target own_28d: .*orders_45d, which is no declared feature; its windows are"
+    with pytest.raises(TrainingError, match=said):
+        of_shop(shop).named("own_28d")
+    strange = of_shop(Shop.load(empty_shop(tmp_path / "strange", shop_py="TARGETS = [{'name': 'own_28d'}]")))
+    assert "expected Target" in strange.wrong["number 1 of TARGETS"]
+    assert list(strange) == [target.name for target in TARGETS]
+
+
+WRONG = """from dataclasses import replace
+from training.populations import buyers
+from training.targets import TARGETS as BUILT_IN
+
+OF = {target.name: target for target in BUILT_IN}
+TARGETS = [
+    replace(OF["repurchase_28d"], name="wrong_28d", population=buyers(45)),
+    replace(OF["repurchase_28d"], name="good_28d"),
+    replace(OF["category_repurchase_28d"], name="slip_28d", categories=("CHEEZE",), default=True),
+]
+"""
+
+
+def test_one_target_that_is_declared_wrongly_keeps_no_other_from_anything(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """Else: a slip in one target of the shop's stops the night's training of all the others, or passes
+    unseen."""
+    shop = empty_shop(tmp_path, shop_py=WRONG)
+    asked = {
+        "PROPENSITY_HOME": str(journey.home), "PROPENSITY_SHOP": str(shop), "COLUMNS": "400",
+        "PROPENSITY_AS_OF": "2017-12-31",
+    }  # fmt: skip
+
+    def run(*arguments: str, code: int) -> str:
+        done = CliRunner().invoke(propensity.main, arguments, env=asked)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    wrong = f"{shop / 'shop.py'}, line 7: target wrong_28d: the population is known by orders_45d"
+    slip = "target slip_28d: the log has no goods of the category 'CHEEZE'"
+    listed = run("targets", "list", code=3)
+    assert listed.index("good_28d") < listed.index("Declared wrongly") < listed.index(wrong)
+    rows = [
+        json.loads(one) for one in run("targets", "list", "--json", code=3).splitlines() if one[:1] == "{"
+    ]
+    assert "good_28d" in {row["name"] for row in rows}
+
+    planned = run("train", "--dry-run", code=3)
+    assert all(f"would train {name}" in planned for name in ("churn_28d", "repurchase_7d"))
+    assert f"WARNING: {wrong}" in planned
+    assert f"WARNING: {slip}" in planned
+    assert "would train good_28d" in run("train", "good_28d", "--dry-run", code=0)
+    assert f"error: {wrong}" in run("train", "good_28d", "wrong_28d", "--dry-run", code=1)
+    assert slip in run("train", "slip_28d", "--dry-run", code=2)
+    assert wrong in run("check", "--customers", "1", code=1)
+    toml = (shop / "shop.toml").read_text("utf-8")
+    (shop / "shop.toml").write_text(f'targets = ["wrong_28d", "good_28d"]\n{toml}', "utf-8")
+    assert "would train good_28d" in run("train", "--dry-run", code=3)
+    (shop / "shop.toml").write_text(f'targets = ["wrong_28d"]\n{toml}', "utf-8")
+    assert f"error: {wrong}" in run("train", code=1)
 
 
 def test_every_target_says_why_in_both_languages_where_it_is_listed(home: Settings) -> None:

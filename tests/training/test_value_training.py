@@ -60,6 +60,7 @@ def test_a_version_is_registered_as_the_challenger_with_its_figures(home, traine
     assert 0.85 < card.metrics["below_p90"]["value"] < 0.95
     assert trained.verdict.en.startswith("value beats BG/NBD")
     assert card.notes[0].en == trained.verdict.en
+    assert "下过单的客户" in (trained.folder.parent / "plots" / "card.html").read_text("utf-8")
 
 
 def test_the_head_of_the_figures_says_over_how_many_days_they_are(trained, capsys):
@@ -75,6 +76,14 @@ def test_the_same_again_is_found_not_fitted(home, trained):
     again = train(home, home.now())
     assert again.reused
     assert (again.version, again.run_id, again.verdict) == (trained.version, trained.run_id, trained.verdict)
+
+
+def test_that_nothing_was_fitted_again_is_said_of_every_kind_of_model(home, trained, capsys):
+    """Else: whoever trains again takes the old version for a new one."""
+    show(trained)
+    assert "was there" not in capsys.readouterr().out
+    show(train(home, home.now(), seed=1))
+    assert "value version 1 was there: the same log" in capsys.readouterr().out
 
 
 def test_a_card_reads_no_feature_so_every_build_has_what_it_needs(home, trained):

@@ -1,0 +1,307 @@
+"""What the checks measure: each gives a figure, the sentence that holds it, and what it is made of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+
+from features.words import Words
+from monitoring import indicators
+from monitoring.evidence import Evidence, ShopEvidence
+from monitoring.findings import Contributor
+from monitoring.outcome_words import told
+from monitoring.panels import MEMBERS, Panel, Shift
+from monitoring.performance import State
+from monitoring.profiles import PROBABILITY
+
+NEVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a check measured; higher is worse, nan: nothing can be said yet. words: the figure in a sentence.
+
+    cause: the likely one. advice: what to do, where it is more than the check's own.
+    """
+
+    value: float
+    words: Words
+    cause: Words | None = None
+    advice: Words | None = None
+    contributors: tuple[Contributor, ...] = ()
+    since: date | None = None
+    topic: str | None = None  # `data`: a fault of the log; `event`: more business; else the subject's own
+
+
+def freshness(evidence: Evidence) -> Reading:
+    """0, 1: answers say that they are stale, 2: nobody is answered."""
+    days = evidence.age.total_seconds() / 86_400
+    level = (evidence.age > evidence.stale_after) + (evidence.age > evidence.expire_after)
+    return Reading(
+        value=level, words=Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
+    )
+
+
+def population(evidence: Evidence) -> Reading:
+    """How far the number of members stands out."""
+    panel = evidence.panel
+    column = next(place for place, subject in enumerate(panel.subjects) if subject.name == MEMBERS)
+    shift = panel.shift(column)
+    now, was = shift.now, shift.was
+    words = Words(f"{now:,.0f} customers to speak of", f"目标客群{now:,.0f}人")
+    if abs(shift.excess) >= 1:
+        words = Words(f"{words.en}, {was:,.0f} before", f"{words.zh}，此前{was:,.0f}人")
+    empty = NEVER if now == 0 else abs(shift.excess)
+    return Reading(value=empty, words=words, since=shift.since)
+
+
+def columns(*kinds: str, predicted: bool = False) -> Callable[[Evidence], Reading]:
+    """What of a release's columns stands out in those kinds of figures: its features, or what it predicts.
+
+    The value, below 1: how near the nearest is to its limit. From 1 on: 1, and the share of the model's
+    importance that stands out.
+    """
+
+    def measure(evidence: Evidence) -> Reading:
+        panel = evidence.panel
+        asked = [
+            place
+            for place, subject in enumerate(panel.subjects)
+            if subject.kind in kinds
+            and (subject.name == PROBABILITY) == predicted
+            and subject.name != MEMBERS
+        ]
+        excess = np.abs(panel.judged.excess[-1, asked])
+        if not np.isfinite(excess).any():
+            return Reading(value=float("nan"), words=not_yet(panel))
+        out = [panel.shift(asked[n]) for n in np.argsort(-np.nan_to_num(excess)) if excess[n] >= 1]
+        judged = len({panel.subjects[p].name for p, e in zip(asked, excess, strict=True) if np.isfinite(e)})
+        if not out:
+            return Reading(
+                value=float(np.nanmax(excess)),
+                words=Words(f"{judged} as usual", f"{judged}个正常"),
+            )
+        named = {shift.subject.name: shift.subject.weight for shift in reversed(out)}
+        share = min(1.0, sum(named.values()))
+        return _told(out, len(named), judged, 1 + share, evidence)
+
+    return measure
+
+
+def _told(out: Sequence[Shift], several: int, of: int, value: float, evidence: Evidence) -> Reading:
+    first = out[0].words
+    more = several - 1
+    words = Words(
+        first.en + (f"; and {more} more of {of}" if more else ""),
+        first.zh + (f"；另有{more}个（共{of}个）" if more else ""),
+    )
+    tables = frozenset().union(*(shift.subject.tables for shift in out))
+    cause, topic = None, None
+    blamed = {name: shift for name, shift in evidence.faulty.items() if name in tables}
+    if blamed:
+        worst = max(blamed.values(), key=lambda shift: abs(shift.excess))
+        cause = Words(f"the log: {worst.words.en}", f"日志：{worst.words.zh}")
+        topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
+    return Reading(
+        value=value,
+        words=words,
+        cause=cause,
+        contributors=contributors(out),
+        since=min(shift.since for shift in out),
+        topic=topic,
+    )
+
+
+def contributors(out: Sequence[Shift]) -> tuple[Contributor, ...]:
+    """The furthest first, a subject once."""
+    found: dict[str, Contributor] = {}
+    for shift in out:
+        found.setdefault(shift.subject.name, Contributor(shift.subject.name, shift.words, abs(shift.excess)))
+    return tuple(found.values())
+
+
+def not_yet(panel: Panel) -> Words:
+    """Why nothing can be said: the past is too short."""
+    days = len(panel.native)
+    return Words(
+        f"not judged yet: too few quiet days in the {days} that are known",
+        f"暂不判断：已知{days}天中平稳日不足",
+    )
+
+
+def separable(evidence: Evidence) -> Reading:
+    """How much better this week is told from the last than weeks usually are, in limits."""
+    found = evidence.separable
+    if found is None or len(found.usual) < 3:
+        return Reading(
+            value=float("nan"),
+            words=Words("not judged yet: fewer than four weeks to compare", "暂不判断：可比较的周数不足四周"),
+        )
+    centre = float(np.median(found.usual))
+    limit = max(0.03, 4 / found.rows**0.5, 2 * max(abs(value - centre) for value in found.usual))
+    value = (found.now - centre) / limit
+    words = Words(
+        f"this week's customers are told from last week's with AUC {found.now:.3f}; usually {centre:.3f}",
+        f"模型区分本周与上周客户的AUC为{found.now:.3f}，通常为{centre:.3f}",
+    )
+    return Reading(value=value, words=words)
+
+
+def drift(evidence: Evidence) -> Reading:
+    """The share of the model's importance that is further from training than any of its weeks."""
+    found = evidence.drift
+    importance = evidence.card.importance
+    total = sum(importance.values()) or 1.0
+    counted = np.isfinite(found.psi)
+    if not counted.any():
+        return Reading(
+            value=float("nan"),
+            words=Words(
+                "not compared with training: windows still fill", "暂不与训练期比较：特征窗口尚在累积"
+            ),
+        )
+    names = [name for name, out in zip(found.columns, found.drifted, strict=True) if out]
+    share = min(1.0, sum(importance.get(name, 0.0) / total for name in names))
+    words = Words(
+        f"{len(names)} of {int(counted.sum())} columns are further from training than any of its weeks, "
+        f"with {share:.0%} of the importance",
+        f"{int(counted.sum())}列中有{len(names)}列偏离训练期任何一周，占重要性{share:.0%}",
+    )
+    said = {feature.name: Words(feature.en, feature.zh) for feature in evidence.card.features}
+    far = sorted(names, key=lambda name: -importance.get(name, 0.0))
+    ratio = dict(zip(found.columns, found.psi / found.limit, strict=True))
+    return Reading(
+        value=share,
+        words=words,
+        contributors=tuple(
+            Contributor(name, said.get(name, Words(name, name)), float(ratio[name])) for name in far
+        ),
+    )
+
+
+_STATES: dict[State, float] = {"holds": 0.0, "unsure": 0.5, "off": 1.0}
+
+
+def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable[[Evidence], Reading]:
+    """0: what was promised holds; .5: not sure; 1: it is lost; 2: and was the time before. Those decide who
+    were left alone by lot, for whom nothing was bent."""
+
+    def measure(evidence: Evidence) -> Reading:
+        held = evidence.outcomes
+        own = [
+            one
+            for one in (held.figures if held else ())
+            if one.version == evidence.card.version and one.partial == partial
+        ]
+        if not own:
+            why = (held.unsaid if held else None) or evidence.unjoined or "nothing is known yet of what came"
+            return Reading(float("nan"), Words(f"not judged yet: {why}", f"暂不判断：{why}"))
+        longest = [one for one in own if one.days == max(other.days for other in own)]
+        states = [_STATES[getattr(one, what)] for one in longest]
+        value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
+        return Reading(value, told(longest[-1]), since=longest[-1].moment.date() if value >= 1 else None)
+
+    return measure
+
+
+def partial(evidence: Evidence) -> Reading:
+    """What partial labels say of calibration or ranking, whichever is worse."""
+    both = [outcomes(what, True)(evidence) for what in ("calibration", "ranking")]
+    return max(both, key=lambda reading: np.nan_to_num(reading.value, nan=-1.0))
+
+
+def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
+    """How far the furthest figure of those kinds stands out, of any table."""
+
+    def measure(evidence: ShopEvidence) -> Reading:
+        panel = evidence.received
+        out = [s for s in panel.out() if s.subject.kind in kinds and not _unnamed(s, panel)]
+        if not out:
+            nearest = panel.nearest(kinds=kinds) if panel.columns(kinds).any() else float("nan")
+            if not np.isfinite(nearest):
+                return Reading(value=nearest, words=not_yet(panel))
+            said = Words("as usual", "正常")
+            return Reading(value=min(nearest, 0.99), words=said)
+        more = len(out) - 1
+        words = Words(
+            out[0].words.en + (f"; and {more} more" if more else ""),
+            out[0].words.zh + (f"；另有{more}项" if more else ""),
+        )
+        return Reading(
+            value=abs(out[0].excess),
+            words=words,
+            contributors=contributors(out),
+            since=min(shift.since for shift in out),
+            topic="data",
+        )
+
+    return measure
+
+
+def decided(evidence: ShopEvidence) -> Reading:
+    """How far the share of an action, or the number of decisions, stands out."""
+    panel = evidence.decisions
+    if panel is None:
+        return Reading(float("nan"), Words("nothing was decided yet", "尚无决策"))
+    out = panel.out()
+    if not out:
+        nearest = panel.nearest()
+        as_usual = Words("as usual", "正常") if np.isfinite(nearest) else not_yet(panel)
+        return Reading(nearest, as_usual)
+    more = len(out) - 1
+    words = out[0].words
+    return Reading(
+        value=abs(out[0].excess),
+        words=Words(
+            words.en + (f"; and {more} more" if more else ""), words.zh + (f"；另有{more}项" if more else "")
+        ),
+        contributors=contributors(out),
+        since=min(shift.since for shift in out),
+        topic="decisions",
+    )
+
+
+def _unnamed(shift: Shift, panel: Panel) -> bool:
+    """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
+    return shift.subject.kind == "rows" and shift.excess > 0 and not _repeats(shift, panel)
+
+
+def _repeats(shift: Shift, panel: Panel) -> bool:
+    others = [other for other in panel.out() if other.subject.tables == shift.subject.tables]
+    return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
+
+
+def event(evidence: ShopEvidence) -> Reading:
+    """How far a table received more than usual, with nothing to explain it."""
+    panel = evidence.received
+    out = [s for s in panel.out() if _unnamed(s, panel)]
+    if not out:
+        return Reading(
+            value=0.0, words=Words("no rise that the calendar does not know", "没有日历未标注的上升")
+        )
+    return Reading(
+        value=out[0].excess,
+        words=out[0].words,
+        contributors=contributors(out),
+        since=min(shift.since for shift in out),
+        topic="event",
+    )
+
+
+def indicator(asked: tuple[ShopEvidence, int]) -> Reading:
+    """How far an indicator is on the side that nobody wants."""
+    evidence, column = asked
+    panel = evidence.indicators
+    shift = panel.shift(column)
+    name = panel.subjects[column].name.partition(":")[0]
+    worse = shift.excess if indicators.named(name).bad == "up" else -shift.excess
+    if not np.isfinite(worse):
+        return Reading(value=float("nan"), words=not_yet(panel))
+    return Reading(
+        value=max(0.0, worse),
+        words=shift.words,
+        since=shift.since if worse >= 1 else None,
+        topic=f"indicator {name}",
+    )

@@ -1,0 +1,93 @@
+"""What was found of what came, in words: who was judged, by what, and what the figures are."""
+
+from features.words import Words
+from monitoring.outcomes import Figures, Who
+from monitoring.performance import Estimate, Judged, State
+
+WHO: dict[Who, Words] = {
+    "everyone": Words("everyone, for hardly anybody was contacted", "全体客户（几乎无人被触达）"),
+    "held_out": Words("the holdout", "对照组"),
+    "untreated": Words("those left alone, though not by lot", "未触达客户（非随机）"),
+    "treated": Words("the contacted", "已触达客户"),
+}
+_STATE: dict[State, Words] = {
+    "holds": Words("holds", "仍然成立"),
+    "off": Words("is lost", "已失准"),
+    "unsure": Words("is not sure", "尚不确定"),
+}
+VALID = Words("valid only without concept drift", "仅在概念未漂移时有效")
+
+
+def told(figures: Figures) -> Words:
+    """What one set of figures says, as a sentence or three: whoever decides first, then the contacted."""
+    decides, who = figures.decides, WHO[figures.judged_on]
+    en = [f"{_when(figures).en}, of {who.en} ({decides.rows:,}): {level(decides).en}, {ranking(decides).en}"]
+    zh = [
+        f"{_when(figures).zh}，{who.zh}（{decides.rows:,}人次）：{level(decides).zh}，{ranking(decides).zh}"
+    ]
+    calibration, ranks = _STATE[figures.calibration], _STATE[figures.ranking]
+    en.append(f"Calibration {calibration.en}, ranking {ranks.en}")
+    zh.append(f"校准{calibration.zh}，排序{ranks.zh}")
+    if (few := lacking(figures)) is not None:
+        en.append(few.en)
+        zh.append(few.zh)
+    if figures.judged_on != "everyone" and "treated" in figures.groups:
+        beside = figures.groups["treated"]
+        en.append(f"Beside it, of the contacted ({beside.rows:,}): {level(beside).en}")
+        zh.append(f"另：已触达客户（{beside.rows:,}人次）：{level(beside).zh}")
+    if figures.backfilled:
+        en.append("Scored now for then: it is not what was told")
+        zh.append("由现在补算，并非当时给出的分数")
+    return Words(". ".join(en) + ".", "。".join(zh) + "。")
+
+
+def level(judged: Judged) -> Words:
+    """Observed over expected with its interval, and the slope."""
+    shown, tilt = _shown(judged.level, 2), f"{judged.slope.value:.2f}"
+    return Words(
+        f"observed/expected {shown}, slope {tilt} where {judged.slope.against:.2f} is right",
+        f"实际/预期 {shown}，校准斜率{tilt}（应为{judged.slope.against:.2f}）",
+    )
+
+
+def ranking(judged: Judged) -> Words:
+    """AUC with its interval, and what it was at the test."""
+    shown, against = _shown(judged.ranking, 3), f"{judged.ranking.against:.3f}"
+    return Words(f"AUC {shown} against {against} at the test", f"AUC {shown}（评估时为{against}）")
+
+
+def lacking(figures: Figures) -> Words | None:
+    """How many customers a verdict takes, where those who decide, or a holdout beside them, are too few."""
+    held = figures.groups.get("held_out")
+    judged = held if held is not None and figures.judged_on == "untreated" else figures.decides
+    if judged.enough:
+        return None
+    who = WHO["held_out" if judged is held else figures.judged_on]
+    return Words(
+        f"Too few for a verdict of {who.en}: {judged.rows:,} of the {judged.needed:,} that show a level "
+        "that is off by 15 %",
+        f"{who.zh}人数不足以下结论：需{judged.needed:,}人次才能发现15%的偏差，现有{judged.rows:,}人次",
+    )
+
+
+def estimated(figures: Figures) -> Words:
+    """What the scores alone would say, marked for what it is."""
+    auc = f"AUC {figures.estimated.auc:.3f}"
+    return Words(f"if its probabilities are right, {auc} ({VALID.en})", f"若概率属实，{auc}（{VALID.zh}）")
+
+
+def _when(figures: Figures) -> Words:
+    dates = [f"{moment:%Y-%m-%d}" for moment in figures.moments]
+    of, zh = f"{figures.days} days", f"{figures.days}天"
+    if figures.partial:
+        of, zh = f"{figures.days} of {figures.horizon} days", f"{figures.days}天（预测期{figures.horizon}天）"
+    span = dates[0] if len(dates) == 1 else f"{len(dates)} moments from {dates[0]} to {dates[-1]}"
+    span_zh = dates[0] if len(dates) == 1 else f"{dates[0]}至{dates[-1]}的{len(dates)}个时点"
+    return Words(
+        f"{figures.release} version {figures.version}, by what came within {of} of {span}",
+        f"{figures.release}版本{figures.version}，依据{span_zh}之后{zh}的结果",
+    )
+
+
+def _shown(one: Estimate, digits: int) -> str:
+    return f"{one.value:.{digits}f} [{one.low:.{digits}f}, {one.high:.{digits}f}]"

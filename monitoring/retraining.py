@@ -1,0 +1,216 @@
+"""When a model should be trained again, why, and what keeps it from being: and doing it, the gate deciding.
+
+Recommended where its own figures say, twice in succession, that calibration or ranking is lost, or where
+features that carry much of it drift for a fortnight. Never from customers who were contacted alone: that they
+came back is what contacts are for. Never while data are at fault: a model that learns from a broken table is
+worse than an old one.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from features.log import Log
+from features.moments import DAY, midnight
+from features.settings import Settings
+from features.words import Words
+from monitoring.findings import Finding
+from monitoring.outcome_words import WHO, level, ranking
+from monitoring.outcomes import Figures
+from serving import releases
+from serving.cards import ModelCard
+from training import fit, registered, registry, versions
+from training.fit import Trained
+
+Progress = Callable[[str, int, int], None] | None
+Why = Literal["calibration", "ranking", "features"]
+
+CARRIED = 0.2  # of a card's importance: what features that drifted must carry together
+LASTS = timedelta(days=14)  # that they must have drifted, day by day
+WAITS = timedelta(days=7)  # that a challenger is as good as a new one
+SUCCESSIVE = 2  # verdicts that say the same: one may be a week like no other
+
+_LOST: dict[Why, Words] = {
+    "calibration": Words("its probabilities are off", "其概率水平已失准"),
+    "ranking": Words("it ranks worse than when it was released", "其排序能力低于发布时"),
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason to train again, in words with its figures."""
+
+    why: Why
+    words: Words
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Train a model again. blocked: faults of the data that have to be mended first; empty: nothing does."""
+
+    release: str
+    version: str
+    reasons: tuple[Reason, ...]
+    blocked: tuple[Finding, ...] = ()
+
+    @property
+    def words(self) -> Words:
+        """What is recommended, and why, or what stands in its way."""
+        en = "; ".join(reason.words.en for reason in self.reasons)
+        zh = "；".join(reason.words.zh for reason in self.reasons)
+        if not self.blocked:
+            return Words(
+                f"Train {self.release} again: {en}. The gate decides whether the new version is better.",
+                f"建议重新训练{self.release}：{zh}。新版本是否更好由准入检查决定。",
+            )
+        faults = Words(
+            "; ".join(finding.words.en for finding in self.blocked),
+            "；".join(finding.words.zh for finding in self.blocked),
+        )
+        return Words(
+            f"{self.release} should be trained again ({en}), but not on faulty data: mend this first: "
+            f"{faults.en}.",
+            f"{self.release}需要重新训练（{zh}），但当前数据有误，请先修复：{faults.zh}。",
+        )
+
+
+def recommend(
+    card: ModelCard,
+    figures: Sequence[Figures],
+    drifted: Mapping[date, Collection[str]],
+    findings: Collection[Finding],
+) -> Recommendation | None:
+    """Whether a release should be trained again; None: it need not.
+
+    figures: what was found of it, of any number of days and any version. drifted: day -> its features that
+    had drifted on it, of the runs of the last weeks. findings: of this run, of whatever subject.
+    """
+    reasons = [*_lost(card, figures), *_moved(card, drifted)]
+    if not reasons:
+        return None
+    faults = tuple(one for one in findings if one.topic == "data" and one.status != "ok")
+    return Recommendation(card.name, card.version, tuple(reasons), faults)
+
+
+def _lost(card: ModelCard, figures: Sequence[Figures]) -> list[Reason]:
+    """What the last verdicts of one kind of label say alike; one a figure, of the longest label that does."""
+    own = [one for one in figures if one.version == card.version and len(one.moments) == 1]
+    found: dict[Why, Reason] = {}
+    for days in sorted({one.days for one in own}):
+        last = sorted((one for one in own if one.days == days), key=lambda one: one.moment)[-SUCCESSIVE:]
+        if len(last) < SUCCESSIVE:
+            continue
+        whys: tuple[Why, ...] = ("calibration", "ranking")
+        for why in whys:
+            if all(getattr(one, why) == "off" for one in last) and (why == "ranking" or _alike(last)):
+                found[why] = Reason(why, _said(why, last))
+    return list(found.values())
+
+
+def _alike(last: Sequence[Figures]) -> bool:
+    """Whether levels that are off are off to one side: to and fro is no loss that training would mend."""
+    signs = {one.decides.level.value > 1 for one in last}
+    return len(signs) == 1 or any(one.decides.slope.z < 0 for one in last)
+
+
+def _said(why: Why, last: Sequence[Figures]) -> Words:
+    newest, lost = last[-1], _LOST[why]
+    figure = ranking(newest.decides) if why == "ranking" else level(newest.decides)
+    of = WHO[newest.judged_on]
+    if not newest.by_lot:
+        of = Words(f"{of.en}, and of the contacted alike", f"{of.zh}，且已触达客户情况一致")
+    dates = [f"{one.moment:%Y-%m-%d}" for one in last]
+    when = " and ".join(dates)
+    return Words(
+        f"{lost.en}, by what came within {newest.days} days of {when}, of {of.en}: {figure.en}",
+        f"{lost.zh}，依据{'、'.join(dates)}之后{newest.days}天的结果（{of.zh}）：{figure.zh}",
+    )
+
+
+def _moved(card: ModelCard, drifted: Mapping[date, Collection[str]]) -> list[Reason]:
+    """Features that had drifted on every day on which was looked, for long enough, if they carry much."""
+    days = sorted(drifted)
+    whole = sum(card.importance.values())
+    if not days or days[-1] - days[0] < LASTS or not whole:
+        return []
+    since = max(day for day in days if days[-1] - day >= LASTS)
+    always = set.intersection(*(set(drifted[day]) for day in days if day >= since))
+    carry = sorted(((card.importance.get(name, 0.0) / whole, name) for name in always), reverse=True)
+    share = sum(part for part, _ in carry)
+    if share < CARRIED:
+        return []
+    names = ", ".join(name for _, name in carry[:3])
+    lasted = (days[-1] - since).days
+    return [
+        Reason(
+            "features",
+            Words(
+                f"features that carry {share:.0%} of it have drifted for {lasted} days: {names}",
+                f"占其重要性{share:.0%}的特征已漂移{lasted}天：{names}",
+            ),
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came of training again, in words. trained: None if a challenger waited that is as good as new.
+    objections: the gate's."""
+
+    words: Words
+    trained: Trained | None = None
+    promoted: bool = False
+    objections: tuple[Words, ...] = ()
+
+
+def retrain(
+    settings: Settings, name: str, automatic: bool = False, seed: int = 1, progress: Progress = None
+) -> Retrained:
+    """Train a target's model again as `propensity train` does, on what is known now; the gate decides.
+
+    It becomes the challenger. automatic: release it if the gate has no objection; else somebody promotes it.
+    A challenger that is not yet a week old is not made again every night: the gate is asked about that one.
+    Errors as training it: then, and whatever else happens, the one in force stays in force.
+    """
+    log = Log.open(settings)
+    as_of = settings.as_of or midnight(min(settings.now(), log.complete_until))
+    waiting = _waiting(settings, name, as_of)
+    trained = None if waiting else fit.train(settings, name, as_of, seed, progress)
+    version = waiting or (trained.version if trained else "")
+    promoted, against = False, tuple[Words, ...]()
+    if name in releases.names(settings) and releases.current(settings, name) == version:
+        words = Words(
+            f"{name}: there is nothing new to learn from, training gives version {version} again, in force",
+            f"{name}：没有新的数据可学，训练结果仍是在用的版本{version}",
+        )
+    elif against := tuple(registry.objections(settings, name, version)):
+        words = Words(
+            f"{name} version {version} is trained, and the gate keeps it back: "
+            + "; ".join(one.en for one in against),
+            f"{name}版本{version}已训练，但未通过准入检查：" + "；".join(one.zh for one in against),
+        )
+    elif not automatic:
+        words = Words(
+            f"{name} version {version} is trained, and the gate has no objection: "
+            f"`propensity promote {name}` releases it",
+            f"{name}版本{version}已训练并通过准入检查：运行 `propensity promote {name}` 即可发布",
+        )
+    else:
+        registry.promote(settings, name, version)
+        promoted = True
+        words = Words(
+            f"{name} version {version} is trained and released: the gate has no objection",
+            f"{name}版本{version}已训练并发布：准入检查无异议",
+        )
+    return Retrained(words, trained, promoted, against)
+
+
+def _waiting(settings: Settings, name: str, as_of: datetime) -> str | None:
+    """The challenger, if it was judged within a week of what could be judged by now."""
+    version = registered.aliases(settings, name).get(registered.CHALLENGER)
+    if version is None:
+        return None
+    card = versions.card_of(registered.folder_of(settings, name, version))
+    known = card.tested_on.moment + card.target.horizon_days * DAY
+    return version if as_of - known < WAITS else None

@@ -1,0 +1,85 @@
+"""Panels: a figure moves by what its customers moved by, and what stands out is told in words."""
+
+import numpy as np
+
+from monitoring import drift, occasions, panels
+from monitoring.histograms import Edges
+from monitoring.panels import positions
+from monitoring.profiles import Profiles
+
+
+def test_a_shift_of_the_mean_is_told_in_standard_deviations_and_one_huge_value_is_not() -> None:
+    """Else: a quarter of a deviation is not seen, or one typing error is."""
+    random = np.random.default_rng(0)
+    reference = random.normal(10, 2, (40_000, 1)).astype(np.float32)
+    edges = Edges.of(reference)
+    seen = edges.count(reference)
+
+    def level(values: np.ndarray) -> tuple[float, float]:
+        counts = edges.count(np.asarray(values, np.float32)).counts[None]
+        moved, spread = positions(seen, counts)
+        return float(moved[0, 0]), float(spread[0, 0])
+
+    assert abs(level(reference)[0]) < 1e-9
+    assert 0.2 < level(reference + 0.5)[0] < 0.3
+    broken = reference.copy()
+    broken[0] = 1e9
+    assert abs(level(broken)[0]) < 0.001
+    moved, spread = level(10 + (reference - 10) * 2)
+    assert abs(moved) < 0.02
+    assert spread > 0.3
+
+
+def test_an_action_that_is_decided_no_more_stands_out() -> None:
+    """Else: a budget that was spent, or a pause that was forgotten, is noticed when sales are gone."""
+    random = np.random.default_rng(1)
+    rates = []
+    for day in range(200):
+        mail = random.binomial(1000, 0.3)
+        rates += [(day, "mail", mail), (day, "nothing", 1000 - mail)]
+    quiet = panels.of_decisions(rates, 0, 199, {})
+    assert quiet.out() == []
+    ended = [row if row[0] < 198 else (row[0], row[1], 0 if row[1] == "mail" else 1000) for row in rates]
+    found = panels.of_decisions(ended, 0, 199, {}).out()
+    assert {shift.subject.name for shift in found} == {"mail", "nothing"}
+    told = next(shift for shift in found if shift.subject.name == "mail")
+    assert told.words.en.startswith("decisions for mail: 0.0%, ")
+    assert "决策为mail的占比" in told.words.zh
+
+
+def profiles(values: "list[np.ndarray]") -> Profiles:
+    """Of one column, a day a matrix."""
+    edges = Edges.of(np.concatenate(values[:100]).astype(np.float32))
+    seen = [edges.count(one.astype(np.float32)) for one in values]
+    return Profiles(
+        columns=("one",),
+        edges=edges,
+        reference=edges.count(np.concatenate(values[:100]).astype(np.float32)),
+        days=np.arange(len(values)),
+        **{
+            name: np.stack([getattr(one, name) for one in seen])
+            for name in ("counts", "nulls", "news", "zeros", "sums")
+        },
+        rows=np.array([one.rows for one in seen]),
+    )
+
+
+def test_a_season_that_training_saw_is_no_drift_and_another_shop_is() -> None:
+    """Else: every December recommends a retraining; or a model speaks of customers it never saw."""
+    random = np.random.default_rng(2)
+    season = [random.normal(np.sin(2 * np.pi * day / 365), 1, (400, 1)) for day in range(400)]
+    full = np.zeros(1, np.int64)
+    same = drift.measure(profiles(season), (0, 364), full, 399)
+    assert not same.drifted.any()
+    moved = [*season[:393], *(day + 4 for day in season[393:])]
+    assert drift.measure(profiles(moved), (0, 364), full, 399).drifted.all()
+    young = drift.measure(profiles(season), (0, 364), np.array([380]), 399)
+    assert np.isnan(young.psi).all()
+
+
+def test_days_that_touch_are_one_occasion_and_what_comes_weekly_is_none() -> None:
+    """Else: a week of holidays is seven events; or every Thursday's show is an exception."""
+    days = [occasions.Occasion(day, day) for day in (10, 11, 12, 40)]
+    assert occasions.joined(days) == (occasions.Occasion(10, 12), occasions.Occasion(40, 40))
+    assert occasions.usual(tuple(occasions.Occasion(7 * n, 7 * n) for n in range(10)))
+    assert not occasions.usual(tuple(occasions.Occasion(365 * n, 365 * n) for n in range(10)))

@@ -1,0 +1,55 @@
+"""A small simulated shop with a release, watched from its first day on; a copy of it a test."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import monitoring
+from benchmarks.monitoring_shop import features_of, released, simulated
+from features import online
+from features.compute import engine
+from features.log import Log
+from features.moments import DAY
+from features.settings import Settings
+
+CUSTOMERS, DAYS = 2_000, 300  # it ends late in October: between National Day and 11.11
+Change = Callable[[pa.Table], pa.Table]
+
+
+class Shop(NamedTuple):
+    """settings: `now` is moment. moment: the log's last; the day before it is published and judged."""
+
+    settings: Settings
+    moment: datetime
+
+    def copy(self, folder: Path) -> "Shop":
+        """The same, to be spoilt."""
+        home = folder / "home"
+        shutil.copytree(self.settings.home, home)
+        return Shop(replace(self.settings, home=home), self.moment)
+
+    def publish(self, change: Change = lambda rows: rows) -> None:
+        """Build and publish the moment's snapshot, changed."""
+        build, _ = engine.build(self.settings, [self.moment])
+        pq.write_table(change(build.read(self.moment)), build.path(self.moment))
+        build.write_manifest()
+        online.publish(self.settings, build, self.moment)
+
+
+def make(folder: Path) -> Shop:
+    """Simulated, ingested, released, built, published and judged once."""
+    settings = simulated(folder, 3, CUSTOMERS, DAYS)
+    log = Log.open(settings)
+    features = features_of(settings, 25)
+    released(settings, folder, features, log.starts_at + 100 * DAY, log.complete_until - 40 * DAY)
+    moment = log.complete_until
+    before = replace(settings, as_of=moment - DAY)
+    online.publish(before, engine.build(before, [moment - DAY])[0], moment - DAY)
+    monitoring.run(before, html=False, keep=False)
+    return Shop(replace(settings, as_of=moment), moment)
