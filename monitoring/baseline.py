@@ -36,6 +36,8 @@ FROZEN = 21
 # A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
 LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
+# What stood out for at most BRIEF days in HABITS of a year's four weeks is how the figure is, and no fault.
+BRIEF, HABITS = 3, 4
 ALONE = 2.0  # beyond so many limits one day is enough
 
 
@@ -81,6 +83,7 @@ def judge(
     calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
+    brief = np.zeros((days, figures), bool)  # days on which it stood out, and soon did not any more
     residual, usual = np.full((2, days, figures), np.nan)  # less the reference; and less the weekday's habit
     accepted = values.copy()
     over, excess, expected = np.full((3, days, figures), np.nan)  # over: in limits, of each day
@@ -98,7 +101,7 @@ def judge(
             same, most = _before(usual, calendar, day)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
-                sigma, limit = _limits(usual, unlearned, since, day)
+                sigma, limit = _limits(usual, unlearned, brief, since, day)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
@@ -106,6 +109,8 @@ def judge(
             if not calendar.first[day]:
                 excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1]), excess[day - 1])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
+            for length in range(1, BRIEF + 1):
+                brief[day - length : day, ~out & (standing == length)] = True
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
             unlearned[day, out] = True
@@ -130,16 +135,29 @@ def _second(a: Float64, b: Float64, c: Float64) -> Float64:
     return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
 
 
-def _limits(usual: Float64, unlearned: Bool, since: Int64, day: int) -> tuple[Float64, Float64]:
+def _limits(
+    usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int
+) -> tuple[Float64, Float64]:
     """What is usual of each figure, and how many times that is too much; nan where it is too young."""
     start = max(0, day - HISTORY)
     place = np.arange(start, day - LAG)
     past = usual[start : day - LAG].copy()
-    past[unlearned[place]] = np.nan
     past[place[:, None] < since] = np.nan
-    known = np.isfinite(past).sum(axis=0)
-    sigma = np.maximum(1.4826 * _median(np.abs(past)), 1e-6)
-    z = np.nan_to_num(past / sigma)
+    quiet = np.where(unlearned[place], np.nan, past)
+    known = np.isfinite(quiet).sum(axis=0)
+    sigma = np.maximum(1.4826 * _median(np.abs(quiet)), 1e-6)
+    tops = _tops(quiet / sigma)
+    top = tops[-2] if len(tops) >= 6 else tops[-1]
+    if len(tops) >= 6 and brief[place].any():
+        all_of = _tops(np.where(unlearned[place] & ~brief[place], np.nan, past) / sigma)
+        top = np.maximum(top, all_of[-HABITS])
+    limit = np.maximum(LEAST_Z, MARGIN * top)
+    return sigma, np.where(known >= YOUNGEST, limit, np.nan)
+
+
+def _tops(z: Float64) -> Float64:
+    """[blocks, figures], ascending: of each four weeks the most that would have stood out."""
+    z = np.nan_to_num(z)
     most = np.zeros_like(z)
     for side in (z, -z):
         side = np.maximum(side, 0)
@@ -147,10 +165,7 @@ def _limits(usual: Float64, unlearned: Bool, since: Int64, day: int) -> tuple[Fl
         most[2:] = np.maximum(most[2:], np.maximum(two, side[2:] / ALONE))
     blocks = -(-len(most) // BLOCK)
     padded = np.vstack([np.zeros((blocks * BLOCK - len(most), most.shape[1])), most])
-    tops = np.sort(padded.reshape(blocks, BLOCK, -1).max(axis=1), axis=0)
-    top = tops[-2] if blocks >= 6 else tops[-1]
-    limit = np.maximum(LEAST_Z, MARGIN * top)
-    return sigma, np.where(known >= YOUNGEST, limit, np.nan)
+    return np.asarray(np.sort(padded.reshape(blocks, BLOCK, -1).max(axis=1), axis=0))
 
 
 @dataclass(frozen=True)
