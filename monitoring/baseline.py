@@ -135,9 +135,7 @@ def _second(a: Float64, b: Float64, c: Float64) -> Float64:
     return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
 
 
-def _limits(
-    usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int
-) -> tuple[Float64, Float64]:
+def _limits(usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int) -> tuple[Float64, Float64]:
     """What is usual of each figure, and how many times that is too much; nan where it is too young."""
     start = max(0, day - HISTORY)
     place = np.arange(start, day - LAG)

@@ -70,7 +70,8 @@ def counted(figure: Figure, rows: pd.DataFrame, met: Mapping[str, int]) -> float
     else:
         assert figure.kind == "strangers"
         customers = rows.drop_duplicates("customer_id")
-        share = np.mean([met[c] == d for c, d in zip(customers["customer_id"], customers["day"], strict=True)])
+        pairs = zip(customers["customer_id"], customers["day"], strict=True)
+        share = np.mean([met[customer] == day for customer, day in pairs])
     return float(angle(np.asarray(share)))
 
 
@@ -176,8 +177,8 @@ def test_a_table_that_is_silent_for_days_keeps_saying_what_it_said_but_as_nothin
     """Else: campaigns that came twice are forgotten on the next day; or one odd day counts as a week."""
     contacts = [
         {
-            "contact_id": f"{day}-{n}", "customer_id": ("ann", "bob")[n % 2], "action": "sms", "channel": "sms",
-            "at": (at := sale(day)["at"]), "known_at": at,
+            "contact_id": f"{day}-{n}", "customer_id": ("ann", "bob")[n % 2], "action": "sms",
+            "channel": "sms", "at": (at := sale(day)["at"]), "known_at": at,
         }
         for day, several in ((10, 2), (25, 4))
         for n in range(several)
