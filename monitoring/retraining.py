@@ -9,7 +9,7 @@ worse than an old one.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from features.log import Log
 from features.moments import DAY, midnight
@@ -20,8 +20,10 @@ from monitoring.outcome_words import WHO, level, ranking
 from monitoring.outcomes import Figures
 from serving import releases
 from serving.cards import ModelCard
-from training import fit, registered, registry, versions
-from training.fit import Trained
+from training import registered, versions
+
+if TYPE_CHECKING:
+    from training.fit import Trained
 
 Progress = Callable[[str, int, int], None] | None
 Why = Literal["calibration", "ranking", "features"]
@@ -159,7 +161,7 @@ class Retrained:
     objections: the gate's."""
 
     words: Words
-    trained: Trained | None = None
+    trained: "Trained | None" = None
     promoted: bool = False
     objections: tuple[Words, ...] = ()
 
@@ -173,6 +175,8 @@ def retrain(
     A challenger that is not yet a week old is not made again every night: the gate is asked about that one.
     Errors as training it: then, and whatever else happens, the one in force stays in force.
     """
+    from training import fit, registry  # they load what fits and keeps models: seconds, and 300 MB
+
     log = Log.open(settings)
     as_of = settings.as_of or midnight(min(settings.now(), log.complete_until))
     waiting = _waiting(settings, name, as_of)
