@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
 from features.sources.raw import Format, columns_of, literal, quoted
 from features.sources.samples import HEAD, empty_in, look, looked_at, patterns
-from features.sources.specials import Special, returns
+from features.sources.specials import Special, returned_letters, returns
 from features.sources.statuses import Statuses, statuses
 from features.sources.values import CLEAN, NULLS
 
@@ -72,13 +72,14 @@ def find(
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
             todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
     again, ids_again, adds_up = _again(connection, columns, roles)
-    said = statuses(connection, roles)
+    letters = returned_letters(connection, roles)
+    said = statuses(connection, roles, letters)
     return Found(
         paths=paths, names=names, how=how, columns=columns, roles=roles, rows=rows,
         whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
-        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said),
+        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said, letters),
         again=again, ids_again=ids_again, adds_up=adds_up,
     )  # fmt: skip
 
