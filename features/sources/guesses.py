@@ -123,6 +123,8 @@ _ID = r"(id|no|num|nr|number|code|key)"
 _WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|cliente|adh[ée]rent)"
 _ORDER = r"(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip|commande|facture|bestell(ung)?s?|rechnungs?|bon|pedido|factura)"
 _GOODS = r"(product|item|sku|stock|article|upc|ean|goods|plu|material|artikel|produit|produkt|art[íi]culo|producto)"
+# A day of somebody's own, never one on which anything happened with the shop.
+BIRTH = r"birth|\bdob\b|geburt|geb\.?[ _]?(datum|tag)|naissance|n[ée]e?[ _.]le|nacimiento|生日|出生"
 TIMED = r"(?i)(_|\b)(ts|ms|epoch|unix|at|on|since)$|[a-z]At$|(?i:timestamp|epoch)"
 NAMES: dict[str, tuple[str, ...]] = {
     "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间"
@@ -174,6 +176,8 @@ def rate(role: str, column: Column) -> Guess | None:
     if column.rows == 0 or (column.top and re.match(r"[{\[]", str(column.top[0][0]))):  # an object of JSON
         return None
     if role == "at":
+        if re.search(BIRTH, column.name, re.IGNORECASE):
+            return None
         format, share = column.times[0] if column.times else ("", 0.0)
         if share < SURE or (format in ("%Y%m%d", "%Y%m%d%H%M%S") and not named):
             return None

@@ -11,7 +11,7 @@ from features.errors import SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.already import below, customers_of, named_already, owner_of, read_by
 from features.sources.found import Found, as_padded, find, pad_alike, roles_of
-from features.sources.guesses import Column, Guess, profile
+from features.sources.guesses import BIRTH, Column, Guess, profile
 from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
 from features.sources.leading import order_key, split
@@ -27,7 +27,7 @@ from features.sources.proposed import (
 )
 from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, files_in, left_out, look, matched, sniff
-from features.sources.sheet import Reads, Sheet, attributes, text
+from features.sources.sheet import PEOPLE, Reads, Sheet, attributes, text
 from features.sources.skeletons import beside_people, resembled, skeleton
 from features.sources.specials import refunded, refunds, told_elsewhere
 from features.sources.strangers import apart, meet_nobody
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
 WRITTEN = "only where rows came day by day: of a load of everything at once, nothing was known before"
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,8 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
     who = roles.get("customer_id")
     people = who is not None and who.column.distinct >= 0.99 * who.column.rows
     since = next((c for c in columns if c.format is not None and re.search(PEOPLE, c.name, re.I)), None)
-    if who is not None and people and ("at" not in roles or since is not None):
+    listed = any(c.rows and re.search(BIRTH, c.name, re.I) for c in columns)
+    if who is not None and people and ("at" not in roles or since is not None or listed):
         like = beside_people(columns, who.column, " ".join(one.patterns)) if since is None else None
         if like is not None:
             notes = [
