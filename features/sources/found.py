@@ -136,7 +136,28 @@ def pad_alike(found: list[Found]) -> list[str]:
                         f"which writes them with {digits} digits: zeros are put before them"
                     )
                     break
+        for one in full:  # a few of its own ids may lack them
+            said += _mended(one, role, [other for other in having if other is not one])
     return said
+
+
+def _mended(one: Found, role: str, others: list[Found]) -> list[str]:
+    """Note in `pads` that its shorter ids lack zeros, if others have them with those; what to say of it."""
+    digits = one.roles[role].column.padded
+    short = {id: id.rjust(digits, "0") for id in one.ids[role] if id.isdigit() and len(id) < digits}
+    for other in others:
+        if known := set(short.values()) & as_padded(other, role):
+            one.pads[role] = digits
+            return [
+                f"{one.name}: {len(short):,} of {len(one.ids[role]):,} {role}s looked at have fewer than {digits} "
+                f"digits, and {len(known):,} of them are in {other.name} with {digits}: zeros are put before them"
+            ]
+    both = sorted(id for id, full in short.items() if full in one.ids[role])
+    return [
+        f"{one.name}: {len(both):,} {role}s are there both ways, as {id} and {short[id]}: if they are the same, "
+        f"write pad = {digits} beside the column"
+        for id in both[:1]
+    ]
 
 
 def as_padded(found: Found, role: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ _SIGNED = rf"^\s*[(]?[-−+]?\s*[^\d\s.,()+{_SPACES}-]{{0,3}}\s*[-−+]?"
 _AFTER = rf"[\s{_SPACES}]*[^\d\s.,]{{0,3}}[)-]?\s*$"
 POINT = rf"{_SIGNED}(\d{{1,3}}([,'’{_SPACES}]\d{{3}})+|\d+)?(\.\d+)?{_AFTER}"
 COMMA = rf"{_SIGNED}(\d{{1,3}}([.'’{_SPACES}]\d{{3}})+|\d+)?(,\d+)?{_AFTER}"
+NEARLY = 0.8  # of the ids: so many have one width where the others were written without zeros by mistake
 SURE = 0.95  # of the values: below it, a guess by values is none
 
 
@@ -42,7 +43,9 @@ class Column:
     dot_zero: float  # share written as 17850.0
     blanks: float  # share with blanks around
     top: tuple[tuple[str, int], ...]  # most frequent values
-    padded: int = 0  # whole numbers of that many digits each, some with zeros before them
+    padded: int = (
+        0  # whole numbers, nearly all of that many digits and none of more, some with zeros before them
+    )
 
     @property
     def number(self) -> float:
@@ -113,8 +116,17 @@ def profile(connection: object, table: str, name: str) -> Column:
     return Column(
         name, rows / total if total else 0.0, row[1], rows, tuple(sorted((t for t in times if t[1] > 0), key=lambda t: -t[1])),
         bool(row[3]), bool(row[4]), share[5], share[6], share[7], share[8], share[9], share[10], tuple(top),
-        padded=row[11] if row[11] == row[12] and row[13] and share[8] > SURE else 0,
+        padded=_padded(connection, table, x) if row[13] and share[8] > SURE else 0,
     )  # fmt: skip
+
+
+def _padded(connection: object, table: str, x: str) -> int:
+    """The digits of the longest whole numbers, if nearly all different ones have as many; else 0."""
+    lengths = connection.execute(  # type: ignore[attr-defined]
+        f"SELECT length({x}), count(DISTINCT {x}) FROM {table} WHERE regexp_matches({x}, '^\\d+$') "
+        "GROUP BY ALL ORDER BY 1 DESC"
+    ).fetchall()
+    return int(lengths[0][0]) if lengths[0][1] >= NEARLY * sum(n for _, n in lengths) else 0
 
 
 # What people call it, in English and Chinese, and some French, German and Spanish; the first pattern that fits is
