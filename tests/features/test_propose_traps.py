@@ -109,6 +109,24 @@ def test_a_reading_to_fill_in_writes_ids_as_the_others_do(tmp_path: Path, theirs
     assert declared in proposal.toml, proposal.toml
 
 
+def test_each_file_that_is_not_placed_leaves_a_reading_to_fill_in(tmp_path: Path) -> None:
+    """Else what nobody knew is forgotten; and the shop's sales are called after its errors."""
+    _write(tmp_path / "fehler.csv", "Code,Text\n7,Bon klemmt\n8,Kasse offen\n")
+    _write(tmp_path / "Beschwerden.zip", "Wer,Text\nAnna,zu spät\n", "Beschwerden.csv")
+    _write(tmp_path / "nummern.csv", "7,8\n9,10\n")
+    _write(tmp_path / "kasse.csv", HEAD + _sales(10, 20))
+    files = [tmp_path / name for name in ("Beschwerden.zip", "fehler.csv", "nummern.csv", "kasse.csv")]
+    proposal = propose(files)
+    assert proposal.name == "kasse"
+    for name in ("Beschwerden.zip", "fehler.csv", "nummern.csv"):
+        assert f'# files = ["{name}"]' in proposal.toml
+    assert '# table = "cases"' in proposal.toml
+    assert proposal.toml.count('# table = "..."') == 2
+    assert proposal.toml.count("DECIDE: not placed") == 3
+    log = bring_in(write_shop(tmp_path / "s", proposal.toml, {}))
+    assert len(log.rows("orders")) == 10
+
+
 @pytest.mark.parametrize("theirs", ["{n}", "{n:05d}"])
 def test_a_few_ids_without_their_zeros_are_given_them(tmp_path: Path, theirs: str) -> None:
     """Else one id in fifty that was typed by hand keeps the two files apart, and nobody is told."""
