@@ -25,8 +25,8 @@ def absent(log: Log, features: Mapping[str, Feature]) -> tuple[Absent, ...]:
             return next(filter(None, (lacks(features[name]) for name in feature.inputs)), None)
         if feature.table not in log.tables:
             return feature.table, None
-        lacking = _read(feature) & empty[feature.table]
-        return (feature.table, min(lacking)) if lacking else None
+        lacking = _lacking(feature, empty[feature.table])
+        return (feature.table, lacking) if lacking else None
 
     for name, feature in features.items():
         lacking = lacks(feature)
@@ -69,11 +69,27 @@ def remarks(log: Log, features: Mapping[str, Feature]) -> dict[str, Words]:
     return said
 
 
+def _lacking(feature: Feature, empty: set[str]) -> str | None:
+    """The empty column without which a feature of a table has no row; None if it has some.
+
+    Of a condition's alternatives one is enough: all of what is no correction counts where nothing was corrected.
+    """
+    if feature.column in empty:
+        return feature.column
+    ways = re.split(r"\s+or\s+", feature.where or "") if "(" not in (feature.where or "") else [feature.where]
+    lacked = [_asked(way) & empty for way in ways]
+    return min(set().union(*lacked)) if all(lacked) else None
+
+
+def _asked(where: str | None) -> set[str]:
+    """Words of a condition, the columns that it reads among them."""
+    # What is only asked to be null (`ref is null`: no return) may be so in every row, and nothing is lost.
+    return set(re.findall(r"\w+", re.sub(r"'[^']*'|\w+ is null|\bhour\s*\(", "", where or "")))
+
+
 def _read(feature: Feature) -> set[str]:
     """The columns that a feature of a table reads, and more words of its condition."""
-    # What is only asked to be null (`ref is null`: no return) may be so in every row, and nothing is lost.
-    where = re.sub(r"'[^']*'|\w+ is null|\bhour\s*\(", "", feature.where or "")
-    return {feature.column or ""} | set(re.findall(r"\w+", where))
+    return {feature.column or ""} | _asked(feature.where)
 
 
 def _empty_columns(log: Log, table: str) -> set[str]:

@@ -15,6 +15,7 @@ from features.tables import TABLES
 
 FEW = 20  # ids: of fewer, none need be in another file
 MET = 0.05  # share of ids that others have as they are, from which a file is in order
+SOME = 0.2  # and share of those that others have written alike: a few may lack their zeros
 MENDED = 0.1  # share that others have once they are written alike, from which it is not
 ALIKE = 0.9  # of those that one way of writing must meet
 _TRIM = CLEAN["trim"]
@@ -66,7 +67,7 @@ def strays(connection: duckdb.DuckDBPyConnection, parts: Iterable[Part]) -> list
             ][0]
             for by in ("id", "plain")
         )
-        if met <= MET * here[4] and mended - met >= max(2, MENDED * here[4]):
+        if met <= max(MET * here[4], SOME * mended) and mended - met >= max(2, MENDED * here[4]):
             tried = (_stray(connection, here, there, met) for there in others)
             found += [stray for stray in tried if stray][:1]
     return found
@@ -116,11 +117,11 @@ def _stray(
     for where, other, a, b in ((here, there, "a", "b"), (there, here, "b", "a")):
         trim = _TRIM.format(x=a)
         whole = _WHOLE.format(x=trim)
-        digits = f"max(length({b})) OVER ()"
-        count, trimmed, whole_, padded, least, most = connection.execute(
+        digits = f"(SELECT mode(length({b})) FROM {pairs})"  # a few may lack their zeros
+        count, trimmed, whole_, padded, most = connection.execute(
             f"""SELECT count(DISTINCT a), count(*) FILTER (t = {b}), count(*) FILTER (w = {b}),
                        count(*) FILTER (lpad(w, greatest(digits, length(w))::INT, '0') = {b}),
-                       min(length({b})), max(length({b}))
+                       any_value(digits)
                 FROM (SELECT a, b, {trim} AS t, {whole} AS w, {digits} AS digits FROM {pairs})"""
         ).fetchall()[0]
         if count < max(2, MENDED * here[4]):
@@ -128,7 +129,7 @@ def _stray(
         ways: list[tuple[int, tuple[str, ...], int | None]] = [
             (trimmed, ("trim",), None),
             (whole_, ("trim", "whole"), None),
-            (padded if least == most else 0, ("trim", "whole"), most),
+            (padded, ("trim", "whole"), most),
         ]
         for meets, clean, pad in ways:
             if meets >= ALIKE * count:

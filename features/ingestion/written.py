@@ -14,10 +14,9 @@ from features.errors import PropensityError
 from features.shop import Shop
 from features.sources.corrected import readings_of
 from features.sources.raw import literal
-from features.sources.values import Value
+from features.sources.values import WRITTEN, Value
 from features.tables import TABLES
 
-WRITTEN = ("column", "join", "product_of")  # forms of what stands in a file
 READ = " (as read)"  # after a value that we have in our own way of writing it alone
 
 
@@ -35,6 +34,8 @@ def as_given(
     if unread is not None:
         return str(unread)
     record = given.get("file")
+    if isinstance(record, dict) and column == "at" and given.get("at") is not None:
+        return str(given["at"])
     if isinstance(record, dict) and (value := _value(shop, source, table, file, column)) is not None:
         return _from(record, value)
     read = row.get(column)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
 from features.sources.raw import Format, columns_of, literal, quoted
 from features.sources.samples import HEAD, empty_in, look, looked_at, patterns
-from features.sources.specials import Special, returns
+from features.sources.specials import Special, returned_letters, returns
 from features.sources.statuses import Statuses, statuses
 from features.sources.values import CLEAN, NULLS
 
@@ -72,13 +72,14 @@ def find(
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
             todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
     again, ids_again, adds_up = _again(connection, columns, roles)
-    said = statuses(connection, roles)
+    letters = returned_letters(connection, roles)
+    said = statuses(connection, roles, letters)
     return Found(
         paths=paths, names=names, how=how, columns=columns, roles=roles, rows=rows,
         whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
-        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said),
+        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said, letters),
         again=again, ids_again=ids_again, adds_up=adds_up,
     )  # fmt: skip
 
@@ -135,7 +136,28 @@ def pad_alike(found: list[Found]) -> list[str]:
                         f"which writes them with {digits} digits: zeros are put before them"
                     )
                     break
+        for one in full:  # a few of its own ids may lack them
+            said += _mended(one, role, [other for other in having if other is not one])
     return said
+
+
+def _mended(one: Found, role: str, others: list[Found]) -> list[str]:
+    """Note in `pads` that its shorter ids lack zeros, if others have them with those; what to say of it."""
+    digits = one.roles[role].column.padded
+    short = {id: id.rjust(digits, "0") for id in one.ids[role] if id.isdigit() and len(id) < digits}
+    for other in others:
+        if known := set(short.values()) & as_padded(other, role):
+            one.pads[role] = digits
+            return [
+                f"{one.name}: {len(short):,} of {len(one.ids[role]):,} {role}s looked at have fewer than {digits} "
+                f"digits, and {len(known):,} of them are in {other.name} with {digits}: zeros are put before them"
+            ]
+    both = sorted(id for id, full in short.items() if full in one.ids[role])
+    return [
+        f"{one.name}: {len(both):,} {role}s are there both ways, as {id} and {short[id]}: if they are the same, "
+        f"write pad = {digits} beside the column"
+        for id in both[:1]
+    ]
 
 
 def as_padded(found: Found, role: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ _SIGNED = rf"^\s*[(]?[-−+]?\s*[^\d\s.,()+{_SPACES}-]{{0,3}}\s*[-−+]?"
 _AFTER = rf"[\s{_SPACES}]*[^\d\s.,]{{0,3}}[)-]?\s*$"
 POINT = rf"{_SIGNED}(\d{{1,3}}([,'’{_SPACES}]\d{{3}})+|\d+)?(\.\d+)?{_AFTER}"
 COMMA = rf"{_SIGNED}(\d{{1,3}}([.'’{_SPACES}]\d{{3}})+|\d+)?(,\d+)?{_AFTER}"
+NEARLY = 0.8  # of the ids: so many have one width where the others were written without zeros by mistake
 SURE = 0.95  # of the values: below it, a guess by values is none
 
 
@@ -42,7 +43,9 @@ class Column:
     dot_zero: float  # share written as 17850.0
     blanks: float  # share with blanks around
     top: tuple[tuple[str, int], ...]  # most frequent values
-    padded: int = 0  # whole numbers of that many digits each, some with zeros before them
+    padded: int = (
+        0  # whole numbers, nearly all of that many digits and none of more, some with zeros before them
+    )
 
     @property
     def number(self) -> float:
@@ -113,8 +116,17 @@ def profile(connection: object, table: str, name: str) -> Column:
     return Column(
         name, rows / total if total else 0.0, row[1], rows, tuple(sorted((t for t in times if t[1] > 0), key=lambda t: -t[1])),
         bool(row[3]), bool(row[4]), share[5], share[6], share[7], share[8], share[9], share[10], tuple(top),
-        padded=row[11] if row[11] == row[12] and row[13] and share[8] > SURE else 0,
+        padded=_padded(connection, table, x) if row[13] and share[8] > SURE else 0,
     )  # fmt: skip
+
+
+def _padded(connection: object, table: str, x: str) -> int:
+    """The digits of the longest whole numbers, if nearly all different ones have as many; else 0."""
+    lengths = connection.execute(  # type: ignore[attr-defined]
+        f"SELECT length({x}), count(DISTINCT {x}) FROM {table} WHERE regexp_matches({x}, '^\\d+$') "
+        "GROUP BY ALL ORDER BY 1 DESC"
+    ).fetchall()
+    return int(lengths[0][0]) if lengths[0][1] >= NEARLY * sum(n for _, n in lengths) else 0
 
 
 # What people call it, in English and Chinese, and some French, German and Spanish; the first pattern that fits is
@@ -123,6 +135,8 @@ _ID = r"(id|no|num|nr|number|code|key)"
 _WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|cliente|adh[ée]rent)"
 _ORDER = r"(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip|commande|facture|bestell(ung)?s?|rechnungs?|bon|pedido|factura)"
 _GOODS = r"(product|item|sku|stock|article|upc|ean|goods|plu|material|artikel|produit|produkt|art[íi]culo|producto)"
+# A day of somebody's own, never one on which anything happened with the shop.
+BIRTH = r"birth|\bdob\b|geburt|geb\.?[ _]?(datum|tag)|naissance|n[ée]e?[ _.]le|nacimiento|生日|出生"
 TIMED = r"(?i)(_|\b)(ts|ms|epoch|unix|at|on|since)$|[a-z]At$|(?i:timestamp|epoch)"
 NAMES: dict[str, tuple[str, ...]] = {
     "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间"
@@ -174,6 +188,8 @@ def rate(role: str, column: Column) -> Guess | None:
     if column.rows == 0 or (column.top and re.match(r"[{\[]", str(column.top[0][0]))):  # an object of JSON
         return None
     if role == "at":
+        if re.search(BIRTH, column.name, re.IGNORECASE):
+            return None
         format, share = column.times[0] if column.times else ("", 0.0)
         if share < SURE or (format in ("%Y%m%d", "%Y%m%d%H%M%S") and not named):
             return None

@@ -4,6 +4,7 @@ A reading is proposed only if each column that its table must have is found, or 
 """
 
 import re
+from collections.abc import Callable
 
 from features.sources.raw import literal, quoted
 from features.sources.sheet import (
@@ -23,9 +24,11 @@ from features.sources.vocabulary import OWN, WORDS
 
 def propose_kind(sheet: Sheet) -> list[Reads]:
     """The readings of a file of other things; none if it is not recognised for certain."""
-    rules = (
+    rules: tuple[Callable[[Sheet], list[Reads]], ...] = (
         _memberships, _consents, _cases, _surveys, _coupons, _responses, _contacts, _interactions, _tags,
     )  # fmt: skip
+    if sheet.of_people:  # who takes the newsletter is said of them, and is none that was sent
+        rules = (_memberships, _consents)
     for rule in rules:
         if found := rule(sheet):
             return found

@@ -2,14 +2,14 @@
 
 Beside the table's columns a parsed row has `_file`, `_line`, `_note`, `_aside` (in order, but not for the log),
 `_reject` (why it cannot be used), `_given` (of a rejected row, as JSON: `file`, the record as it stood there, and
-`unread`, the text of each column that could not be read), `_return`, `_cancelled`, when that was (`_cancelled_at`,
-`_cancelled_known`, `_cancelled_day`: only its day is known) and `_day` (its date in the source's zone).
+`at`, the text of its time, and `unread`, that of each column that could not be read), `_return`, `_cancelled`, when
+that was (`_cancelled_at`, `_cancelled_known`, `_cancelled_day`: only its day is known) and `_day` (its date in the source's zone).
 """
 
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
-from features.sources.values import Value, known, moment, null, number, read, text
+from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text
 from features.tables import PRECISION, TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
@@ -91,6 +91,10 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
     at = "at" in columns
     anonymous = "customer_id" in columns and "customer_id" in reading.values
     fields = ", ".join(f"{quoted(c)} := {x}" for c, x in unread.items()) or "none := NULL"
+    # Of a date out of bounds: another reading of the same row may have its time from another column.
+    dated = ""
+    if happened and happened.form in WRITTEN:
+        dated = f", at := CASE WHEN _has_at THEN {_as_given(happened, 'at')} END"
     moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
                        coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
     return f"""
@@ -98,7 +102,7 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
                {known("_cancelled_at", "_cancelled_day", (reading.cancelled_at or reading).habits)} AS _cancelled_known,
                {f'''strftime("at" AT TIME ZONE {zone}, '%Y-%m-%d')''' if at else "NULL"} AS _day,
                CASE WHEN _reject IS NOT NULL THEN
-                    to_json(struct_pack(file := _r, unread := struct_pack({fields})))::VARCHAR END AS _given
+                    to_json(struct_pack(file := _r, unread := struct_pack({fields}){dated}))::VARCHAR END AS _given
         FROM (SELECT *,
                      CASE WHEN _reject_rule IS NOT NULL THEN NULL
                           WHEN _aside_rule IS NOT NULL THEN _aside_rule

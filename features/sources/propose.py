@@ -11,7 +11,7 @@ from features.errors import SourceError
 from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
 from features.sources.already import below, customers_of, named_already, owner_of, read_by
 from features.sources.found import Found, as_padded, find, pad_alike, roles_of
-from features.sources.guesses import Column, Guess, profile
+from features.sources.guesses import BIRTH, Column, Guess, profile
 from features.sources.joins import Joined, join
 from features.sources.kinds import propose_kind
 from features.sources.leading import order_key, split
@@ -27,8 +27,8 @@ from features.sources.proposed import (
 )
 from features.sources.raw import Format, columns_of
 from features.sources.samples import alike, files_in, left_out, look, matched, sniff
-from features.sources.sheet import Reads, Sheet, attributes, text
-from features.sources.skeletons import beside_people, resembled, skeleton
+from features.sources.sheet import PEOPLE, Reads, Sheet, attributes, text
+from features.sources.skeletons import UNKNOWN, beside_people, resembled, skeleton, unlike
 from features.sources.specials import refunded, refunds, told_elsewhere
 from features.sources.strangers import apart, meet_nobody
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     import duckdb
 
 LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
+TO_FILL_IN = "  A reading to fill in is written as a comment"
 WRITTEN = "only where rows came day by day: of a load of everything at once, nothing was known before"
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,12 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     sources = [main, *joined.apart]
     names: list[str] = []
     owners = [owner_of([path for one in some for path in one.paths], read) for some in sources]
-    readable = [path.resolve() for one in found for path in one.paths]
+    read_now = [one for one in found if _is_read(one, placed[id(one)], joined)]
+    readable = {path.resolve() for one in read_now or found for path in one.paths}
     for some, owner in zip(sources, owners, strict=True):
-        named = some[0].paths[0]
-        if not names and (given[0].is_dir() or given[0].resolve() in readable):
-            named = given[0].resolve()
+        named = next((one for one in some if one in read_now), some[0]).paths[0]
+        if not names:  # after what was asked for first, if it is read
+            named = next((p.resolve() for p in given if p.is_dir() or p.resolve() in readable), named)
         names.append(owner or _name(named, names))
     parts: list[str] = []
     seen: dict[str, frozenset[str]] = {}  # the customers of each reading
@@ -137,7 +138,7 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
         if not any(line.startswith("table = ") for line in readings):  # a mapping that reads nothing is none
             head = [line if line.startswith("#") else f"# {line}" for line in head] if readings else []
         parts += [*head, "", *readings]
-    if not any("table = " in line for line in parts):
+    if not any("table = " in line and UNKNOWN not in line for line in parts):
         raise SourceError(
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
         )
@@ -221,6 +222,11 @@ def _others(one: Found) -> list[Reads]:
     )
 
 
+def _is_read(one: Found, table: str | None, joined: Joined) -> bool:
+    """Whether its reading needs no filling in."""
+    return any(line.startswith("table = ") for line in _placed(one, "", table, joined)[0])
+
+
 def _reading(one: Found, name: str, table: str | None, joined: Joined) -> tuple[list[str], list[str]]:
     """The TOML of files that are read alike, and what to say of it. table: of sales or goods."""
     said = [
@@ -238,12 +244,13 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
         del roles[
             "customer_id"
         ]  # guessed by its values alone, and nothing else looks like what a customer did
-    if one.how.header is not None and columns and "customer_id" not in roles:
-        return [], [
-            "  has no header that names its columns: add one, or write `header = [...]` in a mapping by hand"
-        ]
     begin = [f"[[mapping.{name}.read]]"]
     files = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
+    if one.how.header is not None and columns and "customer_id" not in roles:
+        why = (
+            "  not placed: it has no header that names its columns: add one, or name them in `header = [...]`"
+        )
+        return unlike(name, files, columns), [why, TO_FILL_IN]
     prefix = f"{name}:" if one in joined.prefixed else ""
     if table == "order_lines" and (key := order_key(roles, columns)):
         orders, lines_of, where = split(roles, key)
@@ -264,7 +271,8 @@ def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[l
     who = roles.get("customer_id")
     people = who is not None and who.column.distinct >= 0.99 * who.column.rows
     since = next((c for c in columns if c.format is not None and re.search(PEOPLE, c.name, re.I)), None)
-    if who is not None and people and ("at" not in roles or since is not None):
+    listed = any(c.rows and re.search(BIRTH, c.name, re.I) for c in columns)
+    if who is not None and people and ("at" not in roles or since is not None or listed):
         like = beside_people(columns, who.column, " ".join(one.patterns)) if since is None else None
         if like is not None:
             notes = [
@@ -332,7 +340,7 @@ def _as_comment(
     ]
     like = resembled(one.columns, " ".join(one.patterns))
     if like is None:
-        return [], said
+        return unlike(name, files, one.columns), [*said, TO_FILL_IN]
     at = time(roles["at"].column)[0] if "at" in roles else None
     said.append(f"  It is like {like}: a reading to fill in is written as a comment")
     return skeleton(name, like, files, roles, one.columns, at, _whose(one, roles)), said

@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from features.sources.guesses import Column
+from features.sources.guesses import BIRTH, Column
 from features.sources.raw import quoted
 from features.sources.vocabulary import WORDS
 
-PERSONAL = r"^(first|last|full|sur|user|nick|customer|member|client)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|birth.?(day|date)|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|生日|出生|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|date.*naissance|geburtsdatum|telefon|nombre|direcci[óo]n"
+PERSONAL = rf"{BIRTH}|^(first|last|full|sur|user|nick|customer|member|client|vor|nach|familien)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|telefon|anschrift|stra(ss|ß)e|apellido|nombre|direcci[óo]n"
+
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class Sheet:
     def about(self, pattern: str) -> bool:
         """Whether the file, or one of its columns, is called so."""
         return bool(re.search(pattern, self.file, re.IGNORECASE) or self.named(pattern))
+
+    @property
+    def of_people(self) -> bool:
+        """Whether it says who the customers are: a row each, with what only a list of people has."""
+        personal = [c for c in self.columns if re.search(PERSONAL, c.name, re.IGNORECASE)]
+        since = any(re.search(BIRTH, c.name, re.IGNORECASE) for c in personal) or self.named(
+            PEOPLE, time=True
+        )
+        return len(personal) > 1 and bool(since) and self.customer.distinct >= 0.99 * self.customer.rows
 
     def worded(self, words: str, but: tuple[Column, ...] = (), most: float = 1) -> Column | None:
         """The column whose values are words of that set, all or `most` of its rows; of several the richest."""

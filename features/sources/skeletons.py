@@ -8,6 +8,8 @@ from features.sources.guesses import Column, Guess
 from features.sources.vocabulary import OWN
 from features.tables import TABLES
 
+UNKNOWN = 'table = "..."'  # of a reading whose table a person has to choose
+COLUMNS = "Its columns: "
 CATEGORIES = 20  # different values of a score that is none of numbers
 
 # What names of columns and files have, in English and Chinese, column of the table by column: a person decides.
@@ -22,9 +24,10 @@ _SIGNS: dict[str, dict[str, str]] = {
         "purpose": r"purpose|用途|目的",
     },
     "cases": {
-        "case_id": r"(case|ticket|complaint).?(id|no|number)|工单|投诉",
-        "reason": r"reason|原因",
-        "change": r"opened|closed|resolved|complaint|处理|结案|客诉|受理",
+        "case_id": r"(case|ticket|complaint).?(id|no|number)|工单|投诉"
+        r"|(fall|vorgang|reklamation|beschwerde)s?.?(id|nr|nummer)",
+        "reason": r"reason|原因|grund|motif|motivo",
+        "change": r"opened|closed|resolved|complaint|处理|结案|客诉|受理|beschwerde|reklamation|r[ée]clamation|queja",
     },
     "surveys": {"score": r"nps|rating|satisf|满意|打分", "survey_id": r"survey|问卷"},
     "responses": {"kind": r"click|redeem|opened.?at|点击|打开|核销"},
@@ -73,6 +76,16 @@ def _wide_scores(columns: list[Column], customer: str) -> list[str]:
         'delivered = 2024-01-31  # DECIDE: when the file came; or { file_name = "scores_%Y%m%d.csv" }',
         f"scores = {json.dumps(names, ensure_ascii=False)}",
     ]
+
+
+def unlike(name: str, head: list[str], columns: list[Column]) -> list[str]:
+    """For a file that is like no table: a reading as comments, whose table a person chooses."""
+    lines = [
+        "DECIDE: not placed, and like no table: if it belongs to the log, fill this in and take off the #;",
+        f"`propensity ingest --tables` says what there is. {COLUMNS}{', '.join(c.name for c in columns)}",
+        f"[[mapping.{name}.read]]", UNKNOWN, *head, f"[mapping.{name}.read.columns]",
+    ]  # fmt: skip
+    return [f"# {line}" for line in lines]
 
 
 def skeleton(
@@ -125,5 +138,5 @@ def skeleton(
             lines.append(f"{column} = {json.dumps(seen.name, ensure_ascii=False)}")
         elif of.required and column not in made(table):
             lines.append(f'{column} = {{ value = "..." }}{note}')
-    lines.append(f"Its columns: {', '.join(c.name for c in columns)}")
+    lines.append(f"{COLUMNS}{', '.join(c.name for c in columns)}")
     return [f"# {line}" for line in lines]

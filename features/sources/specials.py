@@ -9,7 +9,7 @@ from features.sources.guesses import SURE, Column, Guess
 from features.sources.proposed import id_of, time
 from features.sources.raw import literal, quoted
 from features.sources.sheet import text
-from features.sources.statuses import CANCELLED, RETURNED, Statuses
+from features.sources.statuses import CANCELLED, RETURNED, Statuses, sold_of
 from features.sources.values import NULLS
 
 if TYPE_CHECKING:
@@ -44,31 +44,39 @@ def refunded(roles: dict[str, Guess], columns: list[Column], file: str) -> list[
     return [f"ref = {id_of(order)}"] if order else []
 
 
+def returned_letters(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> str | None:
+    """Letters that order ids begin with whose rows are all negative; None if there are no such."""
+    amount = roles.get("items") or roles.get("amount")
+    if amount is None or "order_id" not in roles:
+        return None
+    id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
+    found = connection.execute(
+        f"""SELECT regexp_extract({id}, '^[A-Za-z]+') AS letters, count(*) AS n,
+                   avg((starts_with(trim({x}), '-'))::INT) AS negative FROM sample
+            WHERE regexp_matches({id}, '^[A-Za-z]+\\d') GROUP BY ALL
+            HAVING n >= 3 AND negative > 0.98 ORDER BY n DESC LIMIT 1"""
+    ).fetchall()
+    return str(found[0][0]) if found else None
+
+
 def returns(
     connection: "duckdb.DuckDBPyConnection",
     roles: Mapping[str, Guess],
     columns: list[Column],
     said: Statuses | None,
+    letters: str | None,
 ) -> list[Special]:
     """Returns by a letter before the order id, or by a status; negative rows are returns by themselves.
 
     Each: the key below the reading and its remark, and its lines. An order is cancelled when a time of such a
-    name says so: else it would be known to be before it was.
+    name says so: else it would be known to be before it was. letters: see `returned_letters`.
     """
-    amount = roles.get("items") or roles.get("amount")
     specials = _asides(said)
-    if amount is not None and "order_id" in roles:
-        id, x = quoted(roles["order_id"].column.name), quoted(amount.column.name)
-        found = connection.execute(
-            f"""SELECT regexp_extract({id}, '^[A-Za-z]+') AS letters, count(*) AS n,
-                       avg((starts_with(trim({x}), '-'))::INT) AS negative FROM sample
-                WHERE regexp_matches({id}, '^[A-Za-z]+\\d') GROUP BY ALL
-                HAVING n >= 3 AND negative > 0.98 ORDER BY n DESC LIMIT 1"""
-        ).fetchall()
-        if found:
-            column = f"column = {text(roles['order_id'].column.name)}"
-            remark = "  # ids that begin so have negative rows only"
-            return [*specials, ("returns", remark, (column, f"prefix = {text(found[0][0])}"))]
+    by_letters: Special | None = None
+    if letters is not None:
+        lines = (f"column = {text(roles['order_id'].column.name)}", f"prefix = {text(letters)}")
+        by_letters = ("returns", "  # ids that begin so have negative rows only", lines)
+        specials.append(by_letters)
     if said is None:
         return specials
     back, gone = said.of("back"), said.of("gone")
@@ -76,12 +84,23 @@ def returns(
         note = f'"came back in part, and how much is not said" = {text(said.is_one_of(partly))}'
         specials.append(("note", "", (note,)))
     column = f"column = {text(said.column)}"
+    if letters is not None and back:  # of those only what sales say too is not said already
+        status = quoted(said.column)
+        rows = connection.execute(
+            f"SELECT {status}, {sold_of(roles, letters)} FROM sample GROUP BY ALL"
+        ).fetchall()
+        sold = {value for value, n in rows if n}
+        back = [word for word in back if word in sold]
     if back and _are_the_orders(connection, roles, back):  # a sale until it came back
         lines = (column, f"values = {json.dumps(back + gone, ensure_ascii=False)}")
         remark, timed = _cancelled(connection, roles, columns, back, gone, lines)
         remark = remark or "  # the order stays, and a return of all of it follows"
         return [*specials, ("cancelled", remark, timed)]
-    if back:
+    if back and by_letters:
+        id = quoted(roles["order_id"].column.name)
+        either = f"starts_with({id}, {literal(letters or '')}) OR {said.is_one_of(back)}"
+        specials[specials.index(by_letters)] = ("returns", "", (f"sql = {text(either)}",))
+    elif back:
         specials.append(("returns", "", (column, f"values = {json.dumps(back, ensure_ascii=False)}")))
     if gone:
         lines = (column, f"values = {json.dumps(gone, ensure_ascii=False)}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import duckdb
 
 CANCELLED = r"cancel|void|取消|关闭|作废|annul|storn|anulad"
-RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols"
+RETURNED = r"refund|return|退|rembours|retour|r[üu]ck|devoluci|reembols|gutschr"
 PARTLY = r"part(ial|ly|iel)|teilweise|parcial|部分"
 UNPAID = r"unpaid|pending|await|not.?paid|待付款|未付款|待支付|未支付|en.?attente|offen|impag|pendiente"
 # A return that somebody asked for, or was refused, is none; nor is `not returned`.
@@ -117,24 +117,41 @@ class Statuses:
         return ", ".join(told[:MANY]) + more
 
 
-def statuses(connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess]) -> Statuses | None:
+def statuses(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], letters: str | None = None
+) -> Statuses | None:
     """Of the table `sample`; None if no column is of statuses.
 
     A column called `state` or `type` may be of anything else: it is one only if a word of it is understood.
+    letters: order ids that begin so are returns. What only those say, whatever the word, is of goods that came
+    back; not if it says that they have yet to.
     """
     if "status" not in roles:
         return None
     column = roles["status"].column.name
     x = quoted(column)
     rows = connection.execute(
-        f"SELECT {x}, count(*) FROM sample WHERE {x} IS NOT NULL GROUP BY ALL ORDER BY 2 DESC, 1"
+        f"SELECT {x}, count(*), {sold_of(roles, letters)} FROM sample WHERE {x} IS NOT NULL "
+        "GROUP BY ALL ORDER BY 2 DESC, 1"
     ).fetchall()
     words: dict[str, dict[str, int]] = {}
-    for value, n in rows:
+    for value, n, _ in rows:
         words.setdefault(_kind(value), {})[value] = n
     if set(words) <= {"unclear", "none"} and not re.search(NAMES["status"][0], column, re.IGNORECASE):
         return None
-    return Statuses(column, words)
+    for value, n, sold in rows:
+        if not sold and _kind(value) == "unclear" and not re.search(HALFWAY, value, re.IGNORECASE):
+            del words["unclear"][value]
+            words.setdefault("back", {})[value] = n
+    return Statuses(column, {kind: values for kind, values in words.items() if values})
+
+
+def sold_of(roles: Mapping[str, Guess], letters: str | None) -> str:
+    """SQL: how many rows are no returns by the letters that their order ids begin with; all, if none do."""
+    if letters is None:
+        return "count(*)"
+    id = quoted(roles["order_id"].column.name)
+    return f"count(*) FILTER (NOT coalesce(starts_with({id}, {literal(letters)}), false))"
 
 
 def _kind(value: str) -> str:

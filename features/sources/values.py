@@ -21,6 +21,7 @@ from features.tables import Type
 from features.toml import Entry, zone_named
 
 FORMS = ("column", "value", "sql", "join", "product_of")
+WRITTEN = ("column", "join", "product_of")  # those of what stands in a file
 CLEAN = {
     "trim": "trim({x}, ' ' || chr(9) || chr(10) || chr(13) || chr(160) || chr(12288))",
     "whole": r"regexp_replace({x}, '^(-?\d+)\.0+$', '\1')",  # 17850.0 -> 17850

@@ -201,6 +201,8 @@ def test_what_the_log_lacks_is_told_by_table_and_by_column(home: Settings) -> No
     assert sum(map(len, lacking.values())) == len({name for names in lacking.values() for name in names})
     assert "returns_30d" in lacking["orders", "ref"]
     assert "orders_30d" not in lacking["orders", "ref"], "a log without returns lacks no orders"
+    without = {name for names in lacking.values() for name in names}
+    assert not {"order_max_7d", "order_max_365d"} & without, "nor does one in which nothing was corrected"
 
 
 def test_contacts_consents_and_merged_ids_are_counted_as_they_are_in_force(home: Settings) -> None:

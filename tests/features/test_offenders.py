@@ -174,3 +174,35 @@ def test_what_is_shown_of_a_rejected_row_is_what_stands_in_its_file(tmp_path: Pa
     reason, value = shown["b_1.csv", 3]
     assert reason == "known before it happened"
     assert "(as read)" in value, "what we have in our own way of writing it alone says so"
+
+
+CASES = """
+[mapping.desk]
+[[mapping.desk.read]]
+table = "cases"
+files = "cases.csv"
+[mapping.desk.read.columns]
+case_id = "no"
+customer_id = "who"
+at = { column = "opened", format = "%d.%m.%Y" }
+kind = { value = "complaint" }
+change = { value = "opened" }
+[[mapping.desk.read]]
+table = "cases"
+files = "cases.csv"
+where = "closed is not null"
+[mapping.desk.read.columns]
+case_id = "no"
+customer_id = "who"
+at = { column = "closed", format = "%d.%m.%Y" }
+kind = { value = "complaint" }
+change = { value = "closed" }
+"""
+
+
+def test_the_time_at_fault_is_shown_where_a_file_is_read_twice(tmp_path: Path) -> None:
+    """A case that is closed in 2124 was shown with the day on which it was opened, which is right."""
+    rows = "no,who,opened,closed\n1,ann,03.02.2024,05.02.2024\n2,bob,04.02.2024,06.02.2124\n"
+    files = {"cases.csv": rows, "orders.csv": HEAD + _rows(0, 5, "03/02/2024")}
+    (sample,) = bring_in(write_shop(tmp_path, SHOP + CASES, files)).done.samples
+    assert (sample.table, sample.row, sample.value) == ("cases", 2, "06.02.2124")

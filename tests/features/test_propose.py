@@ -129,7 +129,8 @@ def test_files_of_one_kind_are_one_reading_and_strangers_are_said(tmp_path: Path
         )
     (tmp_path / "odd.csv").write_text("colour,shape\nred,round\n")
     proposal = propose(sorted(tmp_path.glob("*.csv")))
-    assert proposal.toml.count("table = ") == 1
+    assert proposal.toml.count("\ntable = ") == 1
+    assert proposal.toml.count('# table = "..."') == 1, "a reading to fill in for the stranger"
     assert 'files = ["sales_[0-9]*.csv"]' in proposal.toml
     assert any("not placed" in note for note in proposal.notes)
     with pytest.raises(SourceError, match="colour, shape"):
@@ -318,6 +319,6 @@ def test_files_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
     proposal = propose([tmp_path / "pos_*.csv"])
     assert 'files = ["pos_[0-9]*.csv"]' in proposal.toml
     assert not any("colour" in note for note in proposal.notes)
-    assert propose([tmp_path]).toml.count("table = ") == 1
+    assert propose([tmp_path]).toml.count("\ntable = ") == 1
     with pytest.raises(SourceError, match="no file is named like"):
         propose([tmp_path / "nothing_*.csv"])

@@ -291,3 +291,37 @@ def test_ids_of_another_system_that_are_only_called_a_number_are_no_attribute(tm
     assert '# table = "identities"' in toml
     assert '# source_id = "no"' in toml
     assert 'attributes = ["no"]' not in toml
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        {"Geburtsdatum": "07.08.1980", "Eintritt": "03.02.2023", "Austritt": "01.03.2024"},
+        {"Geburtsdatum": "07.08.1980", "Austritt": "01.03.2024"},
+        {"Geburtsdatum": "07.08.1980"},
+        {"Eintritt": "03.02.2023"},
+    ],
+)
+def test_a_list_of_members_is_of_customers_and_a_birthday_is_no_time(
+    tmp_path: Path, days: dict[str, str]
+) -> None:
+    """Else every member was sent a message on the day of his birth, and a newsletter nobody wrote."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    write(
+        raw,
+        "kasse.csv",
+        "Bonnummer;Kundennummer;Datum;Betrag",
+        of_all(lambda n, m: (n, m, "05.01.2024", "5,00"), ";"),
+    )
+    people = of_all(lambda n, m: (m, "Anna", "Kurz", "10115", *days.values(), "ja", "Mitte"), ";")
+    head = ["Kundennummer", "Vorname", "Nachname", "PLZ", *days, "Newsletter", "Stammfiliale"]
+    write(raw, "mitglieder.csv", ";".join(head), people)
+    toml = propose([raw]).toml
+    assert "Geburtsdatum" not in toml
+    assert "Vorname" not in toml
+    log = ingested(tmp_path, toml, zone="Europe/Berlin", currency="EUR")
+    assert log.fates("customers") == {"accepted": 30}
+    assert not log.rows("contacts")
+    if "Eintritt" in days:
+        assert {row["known_at"].year for row in log.rows("customers")} == {2023}

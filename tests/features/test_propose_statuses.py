@@ -140,3 +140,54 @@ def test_a_refund_that_was_refused_is_none(tmp_path: Path) -> None:
     proposal, log = _brought(tmp_path / "s", tmp_path / "orders.csv", tmp_path / "refunds.csv")
     assert "rejected" in _decisions(proposal)
     assert len([row for row in log.rows("orders") if row["amount"] < 0]) == 6
+
+
+def _german(path: Path, letter: str = "G", more: Mapping[int, str] = {}) -> Path:
+    """A till's receipts: every tenth was cancelled, and of every sixth there is a refund with a letter."""
+    rows = []
+    for n in range(60):
+        when = f"{1 + n % 28:02}.01.2024"
+        status = more.get(n, "storniert" if n % 10 == 3 else "bezahlt")
+        rows.append(f"{1000 + n};{n % 9};{when};5,00;{status}\n")
+        if n % 6 == 0:
+            rows.append(f"{letter}{1000 + n};{n % 9};{when};-5,00;Gutschrift\n")
+    path.write_text("Bonnummer;Kundennummer;Datum;Betrag;Status\n" + "".join(rows), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("more", [{}, {1: "retourniert"}])
+def test_a_cancelled_receipt_is_no_sale_where_refunds_have_a_letter(
+    tmp_path: Path, more: Mapping[int, str]
+) -> None:
+    """Else what was never sold is a customer's money, and nobody was told; and the refunds are put aside."""
+    proposal, log = _brought(tmp_path, _german(tmp_path / "kasse.csv", more=more))
+    assert 'prefix = "G"' in proposal.toml
+    assert "DECIDE: no time says when they were" in _decisions(proposal)
+    gone = {str(1000 + n) for n in range(60) if n % 10 == 3 or n in more}
+    fates = log.fates("orders")
+    assert all(fate.startswith("accepted") for fate in fates)
+    assert fates["accepted: cancelled, and nothing says when: taken back at once"] == len(gone)
+    money: Counter[str] = Counter()
+    for row in log.rows("orders"):
+        money[row["ref"] if row["order_id"].endswith(":cancelled") else row["order_id"]] += row["amount"]
+    assert {id for id, left in money.items() if not left} == gone
+    assert sum(left < 0 for left in money.values()) == 10, "refunds, by their letter"
+
+
+def test_a_word_that_only_refunds_say_is_understood_as_theirs(tmp_path: Path) -> None:
+    """What their letter says already needs no word; a refund that is only asked for is none yet."""
+    path = _german(tmp_path / "kasse.csv")
+    said = path.read_text("utf-8").split("Gutschrift")
+    path.write_text("GB".join(said[:-1]) + "Gutschrift beantragt" + said[-1], "utf-8")
+    proposal, log = _brought(tmp_path, path)
+    assert {fate: n for fate, n in log.fates("orders").items() if not fate.startswith("accepted")} == {
+        ASIDE: 1
+    }
+    assert "beantragt" in _decisions(proposal)
+    assert '"GB"' not in _decisions(proposal)
+
+
+def test_a_credit_note_is_a_return_without_a_letter_too(tmp_path: Path) -> None:
+    """Else each is put aside, and its customer has kept the goods and the money."""
+    proposal, log = _brought(tmp_path, _german(tmp_path / "kasse.csv", letter="9"))
+    assert all(fate.startswith("accepted") for fate in log.fates("orders"))

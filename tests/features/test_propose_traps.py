@@ -109,6 +109,54 @@ def test_a_reading_to_fill_in_writes_ids_as_the_others_do(tmp_path: Path, theirs
     assert declared in proposal.toml, proposal.toml
 
 
+def test_each_file_that_is_not_placed_leaves_a_reading_to_fill_in(tmp_path: Path) -> None:
+    """Else what nobody knew is forgotten; and the shop's sales are called after its errors."""
+    _write(tmp_path / "fehler.csv", "Code,Text\n7,Bon klemmt\n8,Kasse offen\n")
+    _write(tmp_path / "Beschwerden.zip", "Wer,Text\nAnna,zu spät\n", "Beschwerden.csv")
+    _write(tmp_path / "nummern.csv", "7,8\n9,10\n")
+    _write(tmp_path / "kasse.csv", HEAD + _sales(10, 20))
+    files = [tmp_path / name for name in ("Beschwerden.zip", "fehler.csv", "nummern.csv", "kasse.csv")]
+    proposal = propose(files)
+    assert proposal.name == "kasse"
+    for name in ("Beschwerden.zip", "fehler.csv", "nummern.csv"):
+        assert f'# files = ["{name}"]' in proposal.toml
+    assert '# table = "cases"' in proposal.toml
+    assert proposal.toml.count('# table = "..."') == 2
+    assert proposal.toml.count("DECIDE: not placed") == 3
+    log = bring_in(write_shop(tmp_path / "s", proposal.toml, {}))
+    assert len(log.rows("orders")) == 10
+
+
+@pytest.mark.parametrize("theirs", ["{n}", "{n:05d}"])
+def test_a_few_ids_without_their_zeros_are_given_them(tmp_path: Path, theirs: str) -> None:
+    """Else one id in fifty that was typed by hand keeps the two files apart, and nobody is told."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    ids = [f"{n:05d}" for n in range(1, 101)]
+    ids[41], ids[71] = "42", "72"
+    rows = "".join(f"{n},{id},2024-01-{1 + n % 28:02},5\n" for n, id in enumerate(ids))
+    (raw / "till.csv").write_text(HEAD + rows)
+    people = "".join(f"{theirs.format(n=n)},2023-01-01,Bonn\n" for n in range(1, 101))
+    (raw / "people.csv").write_text("customer_id,registered,city\n" + people)
+    proposal = propose([raw])
+    assert any(
+        "2 of 100 customer_ids" in note and "2 of them are in people.csv" in note for note in proposal.notes
+    )
+    log = bring_in(write_shop(tmp_path, proposal.toml, {}))
+    assert {row["customer_id"] for row in log.rows("orders")} == {f"{n:05d}" for n in range(1, 101)}
+    assert {row["customer_id"] for row in log.rows("customers")} == {f"{n:05d}" for n in range(1, 101)}
+
+
+def test_an_id_that_is_there_with_and_without_zeros_is_told(tmp_path: Path) -> None:
+    """One customer as two is seen by nobody else; whether it is one, no file says."""
+    ids = [*(f"{n:05d}" for n in range(1, 101)), "42"]
+    rows = "".join(f"{n},{id},2024-01-{1 + n % 28:02},5\n" for n, id in enumerate(ids))
+    (tmp_path / "till.csv").write_text(HEAD + rows)
+    proposal = propose([tmp_path])
+    assert any("as 42 and 00042" in note for note in proposal.notes), proposal.notes
+    assert "pad = " not in proposal.toml, "a person decides"
+
+
 def test_scores_in_rows_ask_for_their_name(tmp_path: Path) -> None:
     """What is taken off its # must be a mapping, and what --tables says of it true."""
     (tmp_path / "sales.csv").write_text(HEAD + _sales(0, 30))

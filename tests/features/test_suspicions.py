@@ -142,6 +142,18 @@ def test_ids_that_are_written_otherwise_are_told_with_the_line_that_mends_them(
         assert any("one person is two" in look for look in _looks(settings))
 
 
+def test_a_few_ids_without_their_zeros_hide_no_file_that_meets_nobody(tmp_path: Path) -> None:
+    """Of a till that wrote 6 of 40 ids by hand, none of the others met its scores, and nothing was said."""
+    bought = _rows(date(2023, 1, 1), 40, "{n:05d}")
+    for n in (7, 13, 22, 28, 31, 36):
+        bought = bought.replace(f"{n:05d}", str(n))
+    scored = "".join(f"{n},0.5\n" for n in range(60))
+    files = {"web.csv": HEAD + bought, "risk.csv": "who,risk\n" + scored}
+    code, text = _ingest(_shop(tmp_path, _mapping("web", "web.csv") + SCORES, files))
+    assert (code, "one person is two" in text) == (3, True), text
+    assert 'customer_id = { column = "...", clean = ["trim", "whole"], pad = 5 }' in text
+
+
 def test_files_that_no_mapping_reads_are_named_if_they_are_like_those_that_are(tmp_path: Path) -> None:
     """A mapping that names one file ignores the next one without a word."""
     files = {

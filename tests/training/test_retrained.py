@@ -23,6 +23,8 @@ def shop(trained_home: Settings, churn: Trained, tmp_path: Path) -> Settings:
     for name in ("mlartifacts", "online"):
         shutil.copytree(trained_home.home / name, settings.home / name)
     shutil.copy2(trained_home.home / "mlflow.db", settings.home / "mlflow.db")
+    with registry.opened(settings, alone=True) as client:  # whatever a test before this one made of it
+        client.set_registered_model_alias("churn_28d", registered.CHALLENGER, "1")
     return settings
 
 
