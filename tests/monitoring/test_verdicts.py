@@ -173,7 +173,9 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_pa
         seen = look(verdict.page, width, tmp_path)
         assert not seen.overflows
         assert seen.ink > 0.005
-    names = "import sys, monitoring; print(*({'evidently', 'mlflow', 'feast', 'lightgbm'} & set(sys.modules)))"
+    names = (
+        "import sys, monitoring; print(*({'evidently', 'mlflow', 'feast', 'lightgbm'} & set(sys.modules)))"
+    )
     loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == ""
 
