@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from features.moments import iso
-from features.settings import Settings
 
 if TYPE_CHECKING:
     from features.ingestion.ingest import Count, Ingested
@@ -223,26 +222,6 @@ def _by_file(done: Ingested) -> dict[tuple[str, str, str], list[Count]]:
         if count.file is not None:
             grouped.setdefault((count.source, count.file, count.table), []).append(count)
     return grouped
-
-
-def show_online(settings: Settings) -> None:
-    """What is published, and what a rollback would go to."""
-    from features.online import OnlineRows
-
-    rows = OnlineRows.open(settings)
-    current = rows.current()
-    columns = ("build", "as of", "customers", "features", "with fresh events", "")
-    shown = table(f"Published in {rows.where}", *columns, right=columns[2:5])
-    before = rows.before()
-    for kept, fresh in rows.publications():
-        of = kept.published
-        state = "withdrawn" if kept.turn == 0 else "kept"
-        if of.number == current.number:
-            state = "served now"
-        elif before is not None and of.number == before.number:
-            state = "a rollback goes here"
-        shown.add_row(of.build, iso(of.moment), f"{of.rows:,}", str(len(of.features)), f"{fresh:,}", state)
-    console().print(shown)
 
 
 def show_scores(answer: dict[str, Any]) -> None:

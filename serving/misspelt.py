@@ -1,7 +1,7 @@
-"""Customers' ids that a spreadsheet or a data frame made a fraction of: 10 became 10.0.
+"""Customers' ids that a spreadsheet or a data frame wrote otherwise: 00010 became 10, or 10.0.
 
 Ids are kept as given, and 10.0 is another customer than 10. But where nobody is known by it, and somebody by
-the number without its fraction, it is a mistake: taken, it would make a second person of one.
+the same number written otherwise, it is a mistake: taken, it would make a second person of one.
 """
 
 import re
@@ -18,31 +18,49 @@ Named = str | Person  # a customer as an event names her
 Knows = Callable[[Collection[Named]], Collection[Named]]  # those of them who are known
 
 MISSPELT = (
-    "nobody is known by this id, and somebody is by the same number without .0, which spreadsheets and data "
-    "frames add to it: send the id as text, as the log has it"
+    "nobody is known by this id, and somebody is by the same number without .0, or with other zeros "
+    "before it, as spreadsheets and data frames write it: send the id as text, as the log has it"
 )
-_FRACTION = re.compile(r"(\d+)\.0+")
+DIGITS = 12  # of an id whose zeros may have been lost
+_NUMBER = re.compile(r"([0-9]{1,12})(\.0+)?")
 
 
 def misspelt(customers: Iterable[Named], knows: Knows) -> set[Named]:
     """Those of the customers of a request who are certainly meant to be somebody else.
 
-    knows: asked only if one of them is written so.
+    knows: asked only if one of them is a number, and of the ways to write it only if nobody is known by it.
     """
     sent = set(customers)
-    meant = {who: other for who in sent if (other := _meant(who)) is not None}
-    if not meant:
-        return set()
-    known = set(knows({*meant, *meant.values()}))
-    others = known | (sent - meant.keys())  # who is new with this very request
-    return {who for who, other in meant.items() if who not in known and other in others}
+    numbers = {who: number for who in sent if (number := _NUMBER.fullmatch(_id(who)))}
+    new = numbers.keys() - set(knows(numbers.keys())) if numbers else set()
+    others = {who: {_as(who, id) for id in _alike(numbers[who])} - {who} for who in new}
+    known = set(knows(set().union(*others.values()))) if others else set()
+    # Who is new with this very request is whoever of them is written with all that the others lost.
+    known |= {who for who in sent if who not in numbers or numbers[who][2] is None}
+    return {
+        who
+        for who, meant in others.items()
+        if any(other in known and (other not in new or _fuller(other, who)) for other in meant)
+    }
 
 
-def _meant(who: Named) -> Named | None:
-    whole = _FRACTION.fullmatch(who if isinstance(who, str) else who.id)
-    if whole is None:
-        return None
-    return whole[1] if isinstance(who, str) else Person(who.source, whole[1])
+def _alike(number: re.Match[str]) -> set[str]:
+    """The ways to write a number without a fraction: with every number of zeros before it."""
+    bare = number[1].lstrip("0") or "0"
+    return {bare.rjust(digits, "0") for digits in range(len(bare), DIGITS + 1)} | {number[1]}
+
+
+def _fuller(one: Named, other: Named) -> bool:
+    """Whether an id has zeros that the other lost, or lacks the fraction that it was given."""
+    return "." in _id(other) or len(_id(one)) > len(_id(other))
+
+
+def _id(who: Named) -> str:
+    return who if isinstance(who, str) else who.id
+
+
+def _as(who: Named, id: str) -> Named:
+    return id if isinstance(who, str) else Person(who.source, id)
 
 
 def known_to(settings: Settings, rows: OnlineRows, inbox: Inbox) -> Knows:

@@ -113,6 +113,16 @@ def test_who_was_erased_since_the_backup_stays_erased(home: Settings, tmp_path: 
     assert "c7" not in Log.open(other).read("customers")["customer_id"].to_pylist()
 
 
+def test_a_restore_that_cannot_know_who_was_erased_since_says_so(home: Settings, tmp_path: Path) -> None:
+    """Else an old archive brings a person back, and nobody hears of it."""
+    backup(home, tmp_path / "old.tar")
+    (tmp_path / "lost").mkdir()
+    for name, more, said in (("a", [], True), ("b", ["--tombstones", str(tmp_path / "lost")], False)):
+        env = {"PROPENSITY_HOME": str(tmp_path / name)}
+        result = CliRunner().invoke(main, ["restore", str(tmp_path / "old.tar"), *more], env=env)
+        assert (result.exit_code, "--tombstones FOLDER" in result.output) == (0, said)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "other"])
 def test_a_damaged_archive_is_refused_and_the_home_stays(home: Settings, tmp_path: Path, damage: str) -> None:
     archive = tmp_path / "backup.tar"

@@ -28,7 +28,7 @@ COMMANDS = [
     ("init",), ("simulate",), ("ingest",), ("log", "describe"), ("features",), ("features", "build"),
     ("features", "list"), ("features", "page"), ("features", "backfill"), ("tags",), ("tags", "list"),
     ("tags", "build"), ("portraits",), ("targets",), ("targets", "list"), ("targets", "suggest"),
-    ("online", "status"), ("online", "rollback"), ("train",), ("promote",),
+    ("online", "status"), ("online", "show"), ("online", "rollback"), ("train",), ("promote",),
     ("models", "list"), ("models", "card"),
     ("serve",), ("score",), ("export",), ("decide",), ("monitor", "run"),
     ("monitor", "alerts"), ("monitor", "ack"), ("monitor", "silence"), ("monitor", "send"),

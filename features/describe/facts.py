@@ -155,10 +155,15 @@ class Facts:
 
     @property
     def anonymous(self) -> tuple[int, int]:
-        """Rows without a customer, of the rows of the files that have such."""
+        """Rows without a customer, of the rows of the files that have such; what is no sale, postage for one,
+        is nobody's by nature and counts in neither."""
         without = [a for a in self.accounts if a.anonymous and a.file is not None]
         of = {(a.source, a.table, a.file) for a in without}
-        read = sum(a.rows for a in self.accounts if (a.source, a.table, a.file) in of)
+        read = sum(
+            a.rows
+            for a in self.accounts
+            if (a.source, a.table, a.file) in of and (a.anonymous or not a.aside)
+        )
         return sum(a.rows for a in without), read
 
     @property

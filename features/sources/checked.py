@@ -24,13 +24,19 @@ def mapping_problems(shop: Shop) -> tuple[list[str], list[str]]:
             remarks.append(
                 f"mapping.{name}: the files of {absent} of its readings are not there: columns not checked"
             )
-    return found, [*remarks, *still_open(path, text)]
+    return found, [*remarks, *_still_open(path, text)]
 
 
-def still_open(path: Path, text: str) -> list[str]:
-    """What a proposal left for a person to decide, with its line: done when `DECIDE` is taken out.
+def still_open(shop: Shop) -> list[str]:
+    """What a proposal left in shop.toml for a person to decide, with its line."""
+    path = shop.folder / "shop.toml"
+    return _still_open(path, path.read_text("utf-8")) if path.exists() else []
 
-    >>> still_open(Path("shop.toml"), 'at = "day"\\nchannel = "c"  # DECIDE: which?')
+
+def _still_open(path: Path, text: str) -> list[str]:
+    """Done when `DECIDE` is taken out.
+
+    >>> _still_open(Path("shop.toml"), 'at = "day"\\nchannel = "c"  # DECIDE: which?')
     ['shop.toml:2: still to be decided: which? (channel = "c")']
     """
     return [

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import duckdb
 
 LONGEST_LINE = 1 << 24  # bytes
+_ABSENT = "\x01absent\x01"  # what no field says: an empty field too many must be told from none
 
 
 def load(
@@ -88,15 +89,16 @@ def _load_csv(
     names = columns_of(path, how)
     # One more column than the header: what lands there is a record with too many fields.
     types = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in (*names, "_more"))
+    given = ", ".join(f"nullif({quoted(c)}, '') AS {quoted(c)}" for c in names)
     connection.execute("DROP TABLE IF EXISTS reject_errors")
     connection.execute("DROP TABLE IF EXISTS reject_scans")
     file = f"_file = {literal(name)}"
     with duckdb_reads(path, how) as readable:
         connection.execute(
             f"""INSERT INTO {table} BY NAME
-                SELECT *, {literal(name)} AS _file, row_number() OVER () - 1 AS _line
+                SELECT {given}, _more, {literal(name)} AS _file, row_number() OVER () - 1 AS _line
                 FROM read_csv({literal(readable)}, auto_detect = false,
-                    header = {str(how.header is None).lower()}, skip = {how.skip}, nullstr = '',
+                    header = {str(how.header is None).lower()}, skip = {how.skip}, nullstr = '{_ABSENT}',
                     delim = {literal(how.separator)}, quote = {literal(how.quote)}, escape = {literal(how.quote)},
                     columns = {{{types}}}, null_padding = true, strict_mode = false, parallel = false,
                     max_line_size = {LONGEST_LINE}, buffer_size = {2 * LONGEST_LINE}, store_rejects = true)"""
@@ -119,6 +121,12 @@ def _load_csv(
         connection.execute(
             f"INSERT INTO {table}_broken SELECT {literal(name)}, line, 'unreadable: ' || what, csv FROM _unreadable"
         )
+    # A separator that ends most records is how the file is written. One that ends a few is an odd field, whose
+    # neighbours would be read one column off.
+    connection.execute(
+        f"""UPDATE {table} SET _more = NULL WHERE {file} AND _more = ''
+            AND (SELECT 2 * count(*) FILTER (_more IS NOT NULL) > count(*) FROM {table} WHERE {file})"""
+    )
     _keep_rests(connection, table, file, names, path, how)
     _set_aside(connection, table, f"{file} AND _more IS NOT NULL", "unreadable: more fields than the header")
     last = f"{file} AND _line = (SELECT max(_line) FROM {table} WHERE {file})"

@@ -113,6 +113,7 @@ def ingest(
     from features.ingestion.ingest import ingest as run
     from features.shop import shop_of
     from features.sources.beside import unread_beside
+    from features.sources.checked import still_open
     from features.unread import unread
     from propensity.tables import progress_bar, say, show_ingested
 
@@ -125,6 +126,9 @@ def ingest(
         say(f"WARNING: {odd.what.en} {odd.do.en}")
     for line in unread_beside(shop, [source] if source else list(shop.sources), folder):
         say(f"note: {line}")
+    if left := still_open(shop):
+        of = "" if len(left) == 1 else f" (1 of {len(left)} such lines, as `propensity check` lists them)"
+        say(f"note: {left[0]}{of}")
     sys.exit(3 if done.lost or done.shrunk or done.suspicions else 0)
 
 
@@ -355,8 +359,16 @@ def restore(file: Path, tombstones: Path | None, force: bool, dry_run: bool) -> 
     """
     from propensity.backups import restore as run
 
-    done = run(settings_of(), file, tombstones, force, dry_run)
+    settings = settings_of()
+    knew = tombstones is not None or (settings.home / "erased").exists()
+    done = run(settings, file, tombstones, force, dry_run)
     verb = "would restore" if dry_run else "restored"
     click.echo(f"{verb} {done.files:,} files, {done.size / 1e6:,.0f} MB, all verified")
     if done.erased_since:
         click.echo("people who were erased since that backup were removed from it")
+    elif not knew:
+        click.echo(
+            "note: who was erased since that backup is not known here, and is back: if the folder `erased` "
+            "of the home that was lost is at hand, restore again with --force --tombstones FOLDER; else "
+            "erase them again"
+        )

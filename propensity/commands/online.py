@@ -15,9 +15,23 @@ def online() -> None:
 @online.command("status")
 def online_status() -> None:
     """List the snapshot that is served, and those that are kept for a rollback."""
-    from propensity.tables import show_online
+    from propensity.served import show_online
 
     show_online(settings_of())
+
+
+@online.command("show")
+@click.argument("customer")
+@click.option("--json", "as_json", is_flag=True, help="The row as one JSON object; null is not known.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+def online_show(customer: str, as_json: bool, language: str) -> None:
+    """Print what the service reads of one CUSTOMER: every feature, fresh events included, and consents.
+
+    An id that became another customer's shows that customer. Exit code 1 if nobody is known by it.
+    """
+    from propensity.served import show_row
+
+    show_row(settings_of(), customer, language, as_json)
 
 
 @online.command("rollback")

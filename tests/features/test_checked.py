@@ -85,3 +85,9 @@ def test_what_a_proposal_left_open_is_named_with_its_line(tmp_path: Path) -> Non
         f'{path}:{places[0]}: still to be decided: where these were placed (channel = {{ value = "store" }})',
         f"{path}:{places[1]}: still to be decided: not placed, but like cases: fill this in",
     ]
+    (settings.shop / "none_yet.csv").write_text("sku,who\nx,a\n")
+    ingested = CliRunner().invoke(main, ["ingest"], env=env)
+    assert "note: " + f"{path}:{places[0]}: still to be decided" in ingested.output, (
+        "whoever never checks, ingests"
+    )
+    assert "1 of 2 such lines" in ingested.output

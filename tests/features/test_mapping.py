@@ -45,6 +45,18 @@ def test_records_that_cannot_be_read_are_rejected_alone_each_on_its_line(tmp_pat
     }
 
 
+def test_an_empty_field_too_many_is_odd_unless_most_records_have_it(tmp_path: Path) -> None:
+    """`Berlin, Mitte` without quotes shifts all that follows by a column: a sum would be read as a shop."""
+    text = "no,who,when,paid,shop\n1,a,2024-01-01,1,x\n2,b,2024-01-01,2,y\n3,c, d,2024-01-01,3,\n4,e,2024-01-01,4\n"
+    log = bring_in(write_shop(tmp_path / "odd", ORDERS.format(more=""), {"orders.csv": text}))
+    assert log.fates("orders") == {"accepted": 3, "rejected: unreadable: more fields than the header": 1}
+    (kept,) = pq.read_table(log.settings.home / "rejects" / log.log.fingerprint / "web.parquet").to_pylist()
+    assert kept["line"] == 2
+    usual = "no,who,when,paid\n1,a,2024-01-01,1,\n2,b,2024-01-01,2,\n3,c,2024-01-01,3\n"
+    log = bring_in(write_shop(tmp_path / "usual", ORDERS.format(more=""), {"orders.csv": usual}))
+    assert log.fates("orders") == {"accepted": 3}
+
+
 def test_conditions_say_what_is_left_out_and_why(tmp_path: Path) -> None:
     more = """[mapping.web.read.aside]
 "a fee" = "what = 'fee'"

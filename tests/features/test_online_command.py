@@ -1,5 +1,7 @@
 """`propensity online`: what an operator sees and does, in either store."""
 
+import json
+
 import pytest
 from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, weeks
 from click.testing import CliRunner, Result
@@ -64,3 +66,22 @@ def test_a_rollback_says_what_it_would_do_does_it_and_refuses_where_there_is_not
     for more in ((), ("--dry-run",)):
         refused = run(home, "rollback", *more)
         assert (refused.exit_code, "nothing from before" in refused.output) == (1, True)
+
+
+def test_show_prints_what_is_served_of_one_customer_with_what_came_since(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else: whoever doubts a score cannot see what it was made of."""
+    build, (moment,) = weeks(make_build, 1)
+    publish(home, build, moment)
+    fresh = Fresh(constant(7)[1][0], MOMENT + DAY)
+    write_overlay(home, OnlineRows.open(home).current(), {"c000001": fresh})
+    row = json.loads(run(home, "show", "c000001", "--json").output)
+    assert (row["customer_id"], row["known_at"]) == ("c000001", iso(MOMENT + DAY))
+    assert list(row["features"]) == list(NAMES)
+    assert row["features"][NAMES[0]] == float(fresh.row[0])
+    shown = run(home, "show", "c000001").output
+    assert f"c000001, known {iso(MOMENT + DAY)}" in shown
+    assert all(name in shown for name in NAMES)
+    refused = run(home, "show", "1")
+    assert (refused.exit_code, "1: no such customer among the 50" in refused.output) == (1, True)

@@ -1,4 +1,4 @@
-"""An id that a spreadsheet made 10.0 of: never a second person in silence; 10.0 where that is somebody."""
+"""An id that a spreadsheet made 10.0 of, or took the zeros from: never a second person by that."""
 
 import json
 import shutil
@@ -79,10 +79,13 @@ def told(settings: Settings, inbox: Inbox, *events: Any) -> list[EventAnswer | E
         ("10.0", ".customer"),
         ("12.00", ".customer"),
         ("11.0", ".customer"),  # merged
+        ("14", ".customer"),  # 0014, whose zeros were lost
+        ("14.0", ".customer"),
+        ("0010", ".customer"),
         ({"source": "web", "id": "7.0"}, ".customer.id"),
     ],
 )
-def test_a_known_customers_number_with_a_fraction_is_a_mistake_that_is_told(
+def test_a_known_customers_number_written_otherwise_is_a_mistake_that_is_told(
     home: Settings, inbox: Inbox, customer: Any, place: str
 ) -> None:
     """Else one customer is two: one who buys, and one who complains, and is written to all the same."""
@@ -103,7 +106,8 @@ def test_a_known_customers_number_with_a_fraction_is_a_mistake_that_is_told(
         "99.0",
         "10.5",
         "10.0.0",
-        "14.0",
+        "0014",
+        "15",
         {"source": "web", "id": "8.0"},
         {"source": "app", "id": "7.0"},
     ],
@@ -123,6 +127,8 @@ def test_who_came_by_an_event_alone_is_known_too(home: Settings, inbox: Inbox) -
         home, inbox, visit("55.0"), visit({"source": "web", "id": "56.0"}), visit("77"), visit("77.0")
     )
     assert [isinstance(a, EventRefused) for a in later] == [True, True, False, True]
+    zeros = told(home, inbox, visit("88"), visit("0088"), visit({"source": "app", "id": "0088"}))
+    assert [isinstance(a, EventRefused) for a in zeros] == [True, False, False], "zeros are lost, never won"
 
 
 def test_who_was_erased_does_not_come_back_by_a_misspelt_id(home: Settings, inbox: Inbox) -> None:
