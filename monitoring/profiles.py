@@ -35,7 +35,7 @@ from monitoring.histograms import BINS, Edges, Float32, Float64, Histograms, Int
 from serving.models import Model
 
 PROBABILITY = "probability"
-REFERENCE_MOMENTS = 12  # of the training window, evenly: a year's seasons
+REFERENCE_MOMENTS = 14  # of the training window, evenly: 26 days apart in a year, in step with no month or week
 REFERENCE_ROWS = 120_000  # beyond, edges move by less than a thousandth of a column's rows
 AT_ONCE = 60  # days whose features are held at a time
 Progress = Callable[[str, int, int], None]
@@ -288,7 +288,7 @@ def _tables(
 
 
 def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[str, Feature]) -> Edges:
-    """The release's edges: fixed at first by the members of a dozen moments of its training window."""
+    """The release's edges: fixed at first by the members of some moments of its training window."""
     found = store.reference()
     if found is not None:
         return found[0]
