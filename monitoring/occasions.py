@@ -26,8 +26,8 @@ Occasions = Mapping[str, tuple[Occasion, ...]]  # name -> its occurrences, oldes
 def of_log(log: Log, without: frozenset[str] = frozenset()) -> Occasions:
     """What the log's calendar holds, days in UTC. {} without one. without: names to leave out.
 
-    Days that touch are one occurrence (a week of holidays); what comes every week is left out. A day of a shop
-    far from UTC touches two of them, in every year the same: days before and after count to it anyway.
+    Days that touch are one occurrence (a week of holidays); what comes every week is left out. A day of a
+    shop far from UTC touches two of them, in every year the same: days before and after count to it anyway.
     """
     if "calendar" not in log.tables:
         return {}

@@ -35,7 +35,7 @@ from monitoring.histograms import BINS, Edges, Float32, Float64, Histograms, Int
 from serving.models import Model
 
 PROBABILITY = "probability"
-REFERENCE_MOMENTS = 14  # of the training window, evenly: 26 days apart in a year, in step with no month or week
+REFERENCE_MOMENTS = 14  # of the training window, evenly: 26 days apart in a year, in step with no month
 REFERENCE_ROWS = 120_000  # beyond, edges move by less than a thousandth of a column's rows
 AT_ONCE = 60  # days whose features are held at a time
 Progress = Callable[[str, int, int], None]
