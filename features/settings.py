@@ -14,6 +14,7 @@ from features.moments import parse_moment
 
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
 ENGINES = ("embedded", "spark")
+ENDPOINTS = ("dispatch", "bentoml")
 DURABILITIES = ("process", "power")
 SINK = "PROPENSITY_SINK_"
 LEAST_MEMORY = 280_000_000  # bytes: of them DuckDB has 90 MB, with which it still sorts and joins on disk
@@ -47,6 +48,8 @@ class Settings:
                   (PROPENSITY_DATABASE); None: files in the home
     ledger:       where decisions are recorded: "sqlite", a file in the home, or a PostgreSQL,
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
+    scores:       what answers /v1/scores: "dispatch", our own, or "bentoml", its typed endpoint, slower
+                  (PROPENSITY_SCORES, dispatch)
     hook_secrets: client -> what signs the events that are pushed to it (PROPENSITY_HOOK_SECRETS,
                   "crm:whsec_...,crm:whsec_..."; while a secret is changed, a client has two)
     sink_secrets: sink of alerts -> its key, token or password (PROPENSITY_SINK_<NAME>; of the sink `group`:
@@ -72,6 +75,7 @@ class Settings:
     database: str | None = field(default=None, repr=False)  # may hold a password
     ledger: str = field(default="sqlite", repr=False)  # may hold a password
     durability: str = "process"
+    scores: str = "dispatch"
     hook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     sink_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -84,6 +88,8 @@ class Settings:
             raise SettingsError(
                 f"PROPENSITY_DURABILITY is {self.durability!r}: choose {' or '.join(DURABILITIES)}"
             )
+        if self.scores not in ENDPOINTS:
+            raise SettingsError(f"PROPENSITY_SCORES is {self.scores!r}: choose {' or '.join(ENDPOINTS)}")
         if self.memory < LEAST_MEMORY:
             raise SettingsError(
                 f"PROPENSITY_MEMORY is {self.memory / 1e6:.0f}MB: "
@@ -120,6 +126,7 @@ class Settings:
                 database=_database("PROPENSITY_DATABASE", environ.get("PROPENSITY_DATABASE", "")),
                 ledger=_ledger(environ.get("PROPENSITY_LEDGER", "")),
                 durability=environ.get("PROPENSITY_DURABILITY") or "process",
+                scores=environ.get("PROPENSITY_SCORES") or "dispatch",
                 hook_secrets=_secrets(environ.get("PROPENSITY_HOOK_SECRETS", "")),
                 sink_secrets={
                     name.removeprefix(SINK).lower(): value

@@ -16,11 +16,11 @@ from email.utils import format_datetime
 
 from features.errors import PropensityError, SettingsError
 from features.settings import Settings, clock
-from serving import api, problems
+from serving import api, bodies, problems, stock
 from serving.admission import Load, Rates
 from serving.companion import Companion
 from serving.handlers import Handlers
-from serving.incoming import Headers, Message, Receive, Scope, route_of
+from serving.incoming import SCORES, Headers, Message, Receive, Scope, body, route_of
 from serving.keys import Key, Keys
 from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
@@ -99,6 +99,8 @@ class Dispatch:
                 client = key.client
                 self._admit(key, scope_needed)
                 ask = self._handlers.pretend if key.test else ask
+                if route == SCORES and self._settings.scores == "bentoml" and not key.test:
+                    ask = self._ask_bentoml
             answer = await ask(route, scope, receive, headers, client, request_id)
         except Problem as problem:
             answer = _problem(problem, request_id)
@@ -114,6 +116,16 @@ class Dispatch:
             )
         await _send(send, answer, request_id, api.SUNSET.get(route))
         self._done(route, method, answer.status, client, request_id, started)
+
+    async def _ask_bentoml(
+        self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
+    ) -> Answer:
+        sent = await body(headers, receive)
+        bodies.SCORES.decode(sent)
+        answer, outcomes = await stock.ask(self._behind, scope, sent, request_id)
+        for outcome, number in outcomes.items():
+            self._metrics.customers(outcome, number)
+        return answer
 
     def _done(
         self, route: str, method: str, status: int, client: str, request_id: str, started: float

@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
 _Names = Annotated[list[api.Name], msgspec.Meta(max_length=64)]
 
+SCORES = "/v1/scores"
 CUSTOMER = "/v1/customers/{id}"
 DECISION = "/v1/decisions/{id}"
 JOB, JOB_RESULT = "/v1/jobs/{id}", "/v1/jobs/{id}/result"

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import bentoml
 import uvicorn
@@ -18,7 +19,9 @@ from bentoml._internal.utils.analytics import usage_stats
 
 from features.errors import PropensityError, UsageError
 from features.settings import Settings
+from serving import stock
 from serving.dispatch import Dispatch, keys, service
+from serving.scores import Scorer
 
 # `bentoml serve` asks and remembers before it loads us, and we are who says no (features/__init__.py).
 usage_stats.do_not_track.cache_clear()
@@ -51,6 +54,23 @@ class Fronted(Service):  # type: ignore[misc]  # BentoML ships no types that myp
 )
 class Propensity:
     """Scores and decisions for customers; see `GET /`."""
+
+    def __init__(self) -> None:
+        self._scorer: Scorer | None = None  # opened by the first request, as most services have none for it
+
+    @bentoml.api(route="/v1/scores")  # type: ignore[untyped-decorator]
+    async def scores(
+        self,
+        ctx: bentoml.Context,
+        customers: list[str | dict[str, str]],
+        targets: list[str] | None = None,
+        reasons: int = 3,
+        exact: bool = False,
+    ) -> dict[str, Any]:
+        """As `/v1/scores` of our own, which asks this one if PROPENSITY_SCORES is `bentoml`."""
+        self._scorer = self._scorer or Scorer(svc.settings or Settings.from_env())
+        sent = {"customers": customers, "targets": targets, "reasons": reasons, "exact": exact}
+        return stock.answer(self._scorer, sent, ctx.request.headers["x-request-id"])
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
