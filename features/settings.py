@@ -48,6 +48,8 @@ class Settings:
                   (PROPENSITY_DATABASE); None: files in the home
     ledger:       where decisions are recorded: "sqlite", a file in the home, or a PostgreSQL,
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
+    releases:     where releases are put and followed from, too, by services that share no disk: a folder or an
+                  object store, as fsspec has it: s3://bucket/releases (PROPENSITY_RELEASES; None: nowhere)
     scores:       what answers /v1/scores: "dispatch", our own, or "bentoml", its typed endpoint, slower
                   (PROPENSITY_SCORES, dispatch)
     hook_secrets: client -> what signs the events that are pushed to it (PROPENSITY_HOOK_SECRETS,
@@ -75,6 +77,7 @@ class Settings:
     database: str | None = field(default=None, repr=False)  # may hold a password
     ledger: str = field(default="sqlite", repr=False)  # may hold a password
     durability: str = "process"
+    releases: str | None = field(default=None, repr=False)  # may hold a password
     scores: str = "dispatch"
     hook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     sink_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -126,6 +129,7 @@ class Settings:
                 database=_database("PROPENSITY_DATABASE", environ.get("PROPENSITY_DATABASE", "")),
                 ledger=_ledger(environ.get("PROPENSITY_LEDGER", "")),
                 durability=environ.get("PROPENSITY_DURABILITY") or "process",
+                releases=environ.get("PROPENSITY_RELEASES") or None,
                 scores=environ.get("PROPENSITY_SCORES") or "dispatch",
                 hook_secrets=_secrets(environ.get("PROPENSITY_HOOK_SECRETS", "")),
                 sink_secrets={

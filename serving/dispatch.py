@@ -24,6 +24,7 @@ from serving.incoming import SCORES, Headers, Message, Receive, Scope, body, rou
 from serving.keys import Key, Keys
 from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
+from serving.mirror import Mirror
 from serving.outgoing import Answer
 from serving.problems import Problem
 
@@ -57,19 +58,21 @@ class Dispatch:
         self._metrics = Metrics()
         self._access = AccessLog()
         self._handlers = Handlers(settings, self._metrics)
-        self._companion = Companion(settings)
+        self._companion, self._mirror = Companion(settings), Mirror(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: a request, or the life of the application."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "lifespan":
+            self._mirror.start()
             self._handlers.warm()
             self._companion.start()
             self._load.start()
             await self._behind(scope, receive, send)
             self._load.stop()
             self._companion.stop()
+            self._mirror.stop()
             self._handlers.stop()
         else:
             await send({"type": "websocket.close", "code": 1000})

@@ -30,7 +30,7 @@ from features.files import locked, sha256
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
-from serving import folders, kinds, releases
+from serving import folders, kinds, mirror, releases
 from serving.cards import ModelCard
 from serving.releases import Release
 from training import gates
@@ -146,7 +146,9 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         in_force = name in releases.names(settings) and releases.current(settings, name) == version
         folder = folder_of(settings, name, version)
         if in_force and named.get(CHAMPION) == version:
-            return releases.publish(settings, folder, name, version)  # puts right what was changed since
+            release = releases.publish(settings, folder, name, version)  # puts right what was changed since
+            mirror.push(settings, name, version)
+            return release
         release = Release(name, version, kinds.load(folder))
         card = release.model.card
         _pass(settings, client, release, folder, force)
@@ -162,6 +164,7 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         client.set_registered_model_alias(name, CHAMPION, version)
         if named.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
+        mirror.push(settings, name, version)
         return release
 
 
