@@ -48,7 +48,7 @@ class Settings:
                   (PROPENSITY_DATABASE); None: files in the home
     ledger:       where decisions are recorded: "sqlite", a file in the home, or a PostgreSQL,
                   for several hosts: postgresql://user:password@host:5432/name (PROPENSITY_LEDGER, sqlite)
-    releases:     where releases are put and followed from, too, by services that share no disk: a folder or an
+    releases:     where releases are put, and followed from by services that share no disk: a folder or an
                   object store, as fsspec has it: s3://bucket/releases (PROPENSITY_RELEASES; None: nowhere)
     scores:       what answers /v1/scores: "dispatch", our own, or "bentoml", its typed endpoint, slower
                   (PROPENSITY_SCORES, dispatch)
