@@ -405,9 +405,8 @@ def test_the_terms_of_every_net_are_shown_and_add_up(
     settings: Settings, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else a reader sees a net value, and neither what it costs nor what it is hoped to bring."""
-    declare(
-        settings, "ACTIONS += [replace(ACTIONS[0], name='rich', retention_effect=.01, optout_effect=.002)]"
-    )
+    more = "retention_effect=.01, optout_effect=.002"
+    declare(settings, f"ACTIONS += [replace(ACTIONS[0], name='rich', {more})]")
     publish(contacts_30d=1)
     answer = msgspec.to_builtins(decided(settings, preview=True))
     show_decision(answer, False)
@@ -425,12 +424,12 @@ def test_what_is_owed_is_told_apart_in_the_record(settings: Settings, publish: P
     """Else what answers to complaints cost is read as marketing."""
     declare(
         settings,
-        "ACTIONS += [replace(ACTIONS[0], name='answer', purpose='service', goal_kind='service', eligible=(),\n"
-        "    effect=_assumed(0.0), send_cost=0.5)]",
+        "ACTIONS += [replace(ACTIONS[0], name='answer', purpose='service', goal_kind='service',\n"
+        "    eligible=(), effect=replace(ACTIONS[0].effect, mean=0, low=0, high=0), send_cost=0.5)]",
     )
     publish()
     assert decided(settings).action == "answer"
-    logged = read(settings)
+    logged = read(settings, "reported")
     assert (logged.owed, logged.delivery.tolist()) == (frozenset({"answer"}), [UNTOLD])
 
 
