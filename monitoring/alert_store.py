@@ -9,17 +9,14 @@ monitoring/alerts.sqlite
     deliveries   a message and a sink: waiting, delivered or dead
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
+from features.embedded import Embedded
 from features.errors import MonitoringError
-from features.files import make_database
 from features.moments import from_us, to_us
 from features.settings import Settings, clock
 from monitoring.episodes import Episode
@@ -85,20 +82,16 @@ class Message:
     sinks: tuple[str, ...]
 
 
-class AlertStore:
+class AlertStore(Embedded):
     """The file of a home, created when first opened. MonitoringError if it cannot be used."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.path = settings.home / "monitoring" / "alerts.sqlite"
-        with self.used():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            make_database(self.path, _SCHEMA)
-            self.db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            self.db.execute("PRAGMA foreign_keys = ON")
+    error = MonitoringError
+    else_lost = "what is bad now is told once more"
 
-    def close(self) -> None:
-        """Close the file."""
-        self.db.close()
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.home / "monitoring" / "alerts.sqlite", _SCHEMA)
+        with self.used():
+            self.db.execute("PRAGMA foreign_keys = ON")
 
     def last(self) -> Run | None:
         """The last run that was taken."""
@@ -203,24 +196,6 @@ class AlertStore:
         """Take a silence back."""
         with self.writing():
             self.db.execute("UPDATE silences SET ended = ? WHERE number = ?", (to_us(now), number))
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """All or nothing; one process at a time."""
-        with self.used(), self.db:
-            self.db.execute("BEGIN IMMEDIATE")
-            yield
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """What SQLite says, as MonitoringError."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise MonitoringError(
-                f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
-                "backup, or delete it, and what is bad now is told once more"
-            ) from error
 
 
 _encoder = msgspec.msgpack.Encoder()  # it keeps NaN, which JSON has not

@@ -21,7 +21,7 @@ from propensity.sheets import show, told
 from propensity.tables import say
 from serving import effects
 from training import attribution, logged_policy, registry, roi
-from training.logged import From, Logged, read
+from training.logged import From, Logged, moment, read
 from training.roi import Brought, Harm
 from training.sequential import Difference
 from training.uplift_logged import reported_of_all
@@ -78,17 +78,18 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
     warnings = [alike.words] if alike.holds is False else []
     tone, headline = _headline(found, harms, bool(warnings), currency)
     sheets = [
-        brought_sheet(found, currency), harms_sheet(harms), credits_sheet(logged, credits),
+        brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, credits),
         together_sheet(attribution.interactions(logged)),
     ]  # fmt: skip
     say(told(headline, language))
-    for warning in warnings:
+    notes = [note for note in (_young(logged), _untold(found)) if note is not None]
+    for warning in (*warnings, *notes):
         say(f"- {told(warning, language)}")
     for sheet in sheets:
         show(sheet, language)
     if out is not None:
         parts: list[Any] = [banner("good" if tone else "bad", headline)]
-        parts += [bullets(warnings)] if warnings else []
+        parts += [bullets([*warnings, *notes])] if warnings or notes else []
         parts += [tiles(_tiles(logged, found, currency)), *_pictures(found, harms, currency)]
         write_page(out, Words("What actions brought", "行动带来了什么"), parts, sheets, language)
     if any(one.state == "broken" for one in harms):
@@ -127,13 +128,45 @@ def _headline(
     )  # fmt: skip
 
 
+def _young(logged: Logged) -> Words | None:
+    """How many decisions have no final outcome yet, and until when; None if all have."""
+    young = ~logged.mature
+    if not young.any():
+        return None
+    first, last = (f"{moment(end):%Y-%m-%d}" for end in _ends(logged.matures_at[young]))
+    log = logged.source == "log"
+    return words(
+        "{n} of {all} decisions are not final yet: the next is on {first}, the last on {last}{log}",
+        "{all}次决策中有{n}次结果未成熟：最早于{first}、最晚于{last}成熟{log}",
+        n=f"{int(young.sum()):,}", all=f"{len(logged):,}", first=first, last=last,
+        log=Words(", once the log tells it", "（须待日志覆盖至该日）") if log else Words("", ""),
+    )  # fmt: skip
+
+
+def _ends(of: Any) -> tuple[Any, Any]:
+    return of.min(), of.max()
+
+
+def _untold(found: Sequence[Brought]) -> Words | None:
+    """How many contacts nobody told of; None if none."""
+    untold = sum(one.untold for one in found)
+    if not untold:
+        return None
+    return words(
+        "Of {n} of {all} contacts nobody told whether they were sent (POST /v1/deliveries): their cost is "
+        "not counted, and a use is said to pay only if it would with it",
+        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：其成本未计入，仅当计入后仍盈利时才判为盈利",
+        n=f"{untold:,}", all=f"{sum(one.decided for one in found):,}",
+    )  # fmt: skip
+
+
 def _tiles(logged: Logged, found: Sequence[Brought], currency: str) -> list[tuple[Words, str]]:
     cost = sum(one.cost for one in found)
     margin = [one.margin.value for one in found if one.margin is not None]
     return [
         (Words("decisions", "决策"), f"{len(logged):,}"),
         (Words("with a final outcome", "结果已成熟"), f"{int(logged.mature.sum()):,}"),
-        (Words("contacts", "触达"), f"{sum(one.contacts for one in found):,}"),
+        (Words("contacts sent", "已送出的触达"), f"{sum(one.sent for one in found):,}"),
         (words("cost, {c}", "成本（{c}）", c=currency), f"{cost:,.2f}"),
         (
             words("margin brought, {c}", "带来的毛利（{c}）", c=currency),
@@ -175,36 +208,51 @@ def _use(one: Brought) -> Words:
 _VERDICTS = {
     "pays": Words("pays", "盈利"), "loses": Words("loses", "亏损"),
     "open": Words("not told yet", "尚无法判断"),
+    "owed": Words("owed", "应尽的服务"),
     "unknown": Words("not known", "未知"), "broken": Words("BROKEN: stop", "已突破：停止"),
     "holds": Words("holds", "未突破"), None: Words("not known", "未知"),
 }  # fmt: skip
 
 
-def brought_sheet(found: Sequence[Brought], currency: str) -> Sheet:
-    """Each scenario and channel: what it cost and brought."""
+def brought_sheet(logged: Logged, found: Sequence[Brought], currency: str) -> Sheet:
+    """Each scenario and channel: what was decided and sent, what it cost and brought."""
     return Sheet(
         words("By scenario and channel, {c}", "按场景与渠道（{c}）", c=currency),
-        (Words("use", "用途"), Words("contacts", "触达"), Words("cost", "成本"),
+        (Words("use", "用途"), Words("decided", "已决策"), Words("sent", "已送出"),
+         Words("not told", "无回报"), Words("cost", "成本"),
          Words("margin brought", "带来的毛利"), Words("return on cost", "投资回报率"),
          Words("verdict", "结论")),
         tuple(
-            (_use(one), one.contacts, f"{one.cost:,.2f}", one.why or _shown(one.margin, "+,.0f"),
-             _shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
+            (_use(one), one.decided, one.sent, one.untold, f"{one.cost:,.2f}",
+             one.why or _shown(one.margin, "+,.0f"), _shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
             for one in found
         ),
-        right=(1, 2, 3, 4),
+        right=(1, 2, 3, 4, 5, 6),
         note=Words(
-            "Margin brought: what those who were contacted earned beyond what they would have if left alone, "
-            "by the lots that decisions drew; 95 % intervals that hold together, of one look. Decisions "
-            "whose outcome is not final are left out.",
-            "带来的毛利：被触达客户相对未被触达时多出的毛利，依据决策时的随机抽取推断；"
-            "95%区间同时成立，为单次查看。结果未成熟的决策不计入。",
+            "Cost: of what was sent. Margin brought: what those whom a contact was decided for earned beyond "
+            "what they would have if left alone, by the lots that decisions drew; 95 % intervals that hold "
+            "together, of one look. Decisions whose outcome is not final are left out; what is owed to "
+            "customers, such as an answer to a complaint, is not judged by margin.",
+            "成本：仅含已送出的触达。带来的毛利：决定触达的客户相对未被触达时多出的毛利，依据决策时的随机抽取推断；"
+            "95%区间同时成立，为单次查看。结果未成熟的决策不计入；对客户应尽的服务（如处理投诉）不以毛利衡量。",
         ),
-        empty=Words("No contact has a final outcome yet.", "尚无结果成熟的触达。"),
+        empty=_none_final(logged),
     )  # fmt: skip
 
 
-def harms_sheet(harms: Sequence[Harm]) -> Sheet:
+def _none_final(logged: Logged) -> Words:
+    """That no contact has a final outcome, and from when on one has."""
+    young = ~logged.mature & (logged.action > 0) & ~logged.holdout
+    if not young.any():
+        return Words("No contact has a final outcome yet.", "尚无结果成熟的触达。")
+    return words(
+        "No contact has a final outcome yet: the first is not matured until {day}.",
+        "尚无结果成熟的触达：最早于{day}成熟。",
+        day=f"{moment(logged.matures_at[young].min()):%Y-%m-%d}",
+    )  # fmt: skip
+
+
+def harms_sheet(logged: Logged, harms: Sequence[Harm]) -> Sheet:
     """Each guardrail of each action."""
     return Sheet(
         Words("Guardrails", "护栏指标"),
@@ -222,7 +270,10 @@ def harms_sheet(harms: Sequence[Harm]) -> Sheet:
             "相对未触达的上升；区间同时成立，且任何时候查看都成立（置信序列）："
             "误判任一突破或未突破的概率各不超过5%。",
         ),
-        empty=Words("Nobody tells of opt-outs or complaints.", "没有退订或投诉数据。"),
+        # While nothing is final, none may have come yet; that nobody tells shows only later.
+        empty=Words("Nobody told of an opt-out or a complaint.", "无人上报退订或投诉。")
+        if logged.mature.any() and not set(roi.HARMS) & set(logged.outcomes)
+        else _none_final(logged),
     )  # fmt: skip
 
 
@@ -240,12 +291,16 @@ def credits_sheet(logged: Logged, credits: Sequence[attribution.Credit]) -> Shee
          Words("ordered because of it", "因其而下单")),
         tuple(rows), right=(1, 2, 3),
         note=Words(
-            "Attribution (Markov chain) divides all orders of those who were contacted, also those that "
-            "would have come anyway. What a channel caused is in the last column, by the lots: decide by it.",
-            "归因（马尔可夫链）会分配被触达客户的全部订单，包括本来就会发生的。"
+            "Attribution (Markov chain) divides all orders of those to whom something was sent, also those "
+            "that would have come anyway; not by messages that are owed for service. What a channel caused "
+            "is in the last column, by the lots: decide by it.",
+            "归因（马尔可夫链）会分配已触达客户的全部订单，包括本来就会发生的；应尽的服务消息不参与分配。"
             "渠道真正带来的见最后一列（依据随机抽取），请据此决策。",
         ),
-        empty=Words("No contacted customer has ordered yet.", "被触达的客户尚无订单。"),
+        empty=Words(
+            "No customer to whom something is told as sent has a final order yet.",
+            "已回报送出的客户尚无结果成熟的订单。",
+        ),
     )  # fmt: skip
 
 

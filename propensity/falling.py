@@ -44,6 +44,7 @@ Progress = Callable[[str, int, int], None] | None
 class Found:
     """who: scenario -> customers for whom it holds. absent: scenario -> why it cannot be told.
 
+    paused: scenario -> why; who falls due meanwhile is told of when it goes on.
     partly: scenarios that are told by events alone, as nothing is published of what they read.
     """
 
@@ -51,6 +52,7 @@ class Found:
     customers: int = 0
     who: dict[str, list[str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    paused: dict[str, str] = field(default_factory=dict)
     partly: set[str] = field(default_factory=set)
 
 
@@ -112,9 +114,10 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
     given = _Given(context, published, found.as_of)
     paused = context.pauses.paused()
     for scenario in scenarios.values():
-        why = given.lacking(scenario)
         if (reason := paused.get(f"{SCENARIO}{scenario.name}")) is not None:
-            why = f"it is paused, because: {reason}"  # who falls due meanwhile is told of when it goes on
+            found.paused[scenario.name] = reason
+            continue
+        why = given.lacking(scenario)
         if why is None:
             found.who[scenario.name] = []
             if given.told_alone(scenario):
@@ -283,5 +286,7 @@ def _count(found: Found, fresh: Mapping[str, Sequence[str]], dry_run: bool, out:
         say(f"{name}: {len(fresh[name]):,} {would}; {already:,} are due already{of}", err=True)
     for name, why in found.absent.items():
         say(f"{name}: cannot be told: {why}", err=True)
+    for name, why in found.paused.items():
+        say(f"{name}: is paused, because: {why}; who falls due is told of when it goes on", err=True)
     if out is not None and not dry_run:
         say(f"written to {out}", err=True)

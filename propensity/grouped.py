@@ -204,7 +204,7 @@ def _reached(settings: Settings, since: datetime, until: datetime) -> set[str]:
     if not exists(settings):
         return set()
     with closing(Ledger(settings)) as ledger:
-        never = ledger.freed()
+        never = {id for id, sent in ledger.delivered().items() if not sent}
         made = [
             msgspec.json.decode(one.sealed.answer, type=GroupDecision)
             for one in ledger.entries(UNIT)

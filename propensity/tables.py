@@ -287,6 +287,7 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
             _why_not(action, answer["action"]),
         )
     out.print(shown)
+    out.print(_terms(asked, answer["used"]))
     steps = next(action["steps"] for action in asked if action["action"] == answer["action"])
     for number, step in enumerate(steps if len(steps) > 1 else (), start=1):
         when = f"after {step['after_hours']:g} hours" if step["after_hours"] else "at once"
@@ -307,6 +308,27 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         say(f"send at {answer['send_at']} ({answer['send_text']['en']}){held}")
     if answer["route"] == "person":
         say(f"for a person to decide: {answer['route_text']['en']}")
+
+
+TERMS = {  # of the net value, in the order in which they add up, as a reader knows them
+    "d_margin": "margin", "d_retention": "retention", "send_cost": "sending", "incentive": "incentive",
+    "d_optout": "opting out", "fatigue": "fatigue",
+}  # fmt: skip
+
+
+def _terms(actions: Sequence[dict[str, Any]], used: dict[str, Any]) -> Table:
+    """What each expected net is the sum of; after it, what scarce money and channels are charged."""
+    priced = any(action["price"] for action in actions)
+    columns = [*TERMS.values(), "= net", *(["price"] if priced else [])]
+    days, currency = used["horizon_days"], used["currency"]
+    shown = table(f"Expected over {days} days, {currency}", "action", *columns, right=tuple(columns))
+    for action in actions:
+        if (terms := action["terms"]) is None:
+            shown.add_row(action["action"], *["not known"] * len(columns))
+            continue
+        values = [terms[name] for name in TERMS] + [action["score"]] + [action["price"]] * priced
+        shown.add_row(action["action"], *(f"{value + 0.0:.4f}" for value in values))
+    return shown
 
 
 def _why_not(action: dict[str, Any], chosen: str) -> str:

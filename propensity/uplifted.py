@@ -21,6 +21,7 @@ from training.uplift_table import read, trial_of
 from training.uplift_training import learnt
 
 NOT_BELIEVED = 3  # exit code: a warning
+_ROUNDED = 0.005  # of a share, written with two digits
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,23 @@ class Asked:
     register: int | None = None  # days that the outcome is of, to register what was learnt
 
 
+def _whole(shares: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """Shares as they were meant, for people round: .33 is a third. What is further off is no lottery."""
+    total = 0.0 if shares is None else sum(shares.values())
+    if shares is None or total == 1 or abs(total - 1) > _ROUNDED * len(shares):
+        return shares
+    if abs(total - 1) > 1e-9:
+        say(f"the shares of --share sum to {total:.6g}: taken in proportion, as rounded ones of 1", err=True)
+    return {arm: share / total for arm, share in shares.items()}
+
+
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
     unread, stuck = list[Words](), False
     trial = trial_of(
         read(asked.file), asked.arm, [asked.outcome], control=asked.control, propensity=asked.propensity,
-        shares=asked.shares, randomised=asked.randomised, ignore=asked.ignore, customer=asked.customer,
-        seed=asked.seed,
+        shares=_whole(asked.shares), randomised=asked.randomised, ignore=asked.ignore,
+        customer=asked.customer, seed=asked.seed,
     )  # fmt: skip
     taught = learnt(trial, asked.costs, asked.seed)
     looked, (found,) = taught.looked, taught.found

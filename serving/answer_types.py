@@ -27,7 +27,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     customer out. steps: every message in its order; none of nothing. by_person: a member of staff is to do
     it. order_value: the value of an order that was assumed, as the customer's own is not known; null where it
     is, or nothing is assumed. unfair_by: attributes of customers whose groups did not get its offer alike, as
-    it was last measured. limit: the pause, cap, rest or budget that keeps the action back.
+    it was last measured. limit, limit_text: the pause, cap, rest or budget that keeps the action back.
     """
 
     action: str
@@ -48,6 +48,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     steps: list[StepAnswer] = []
     by_person: bool = False
     limit: str | None = None
+    limit_text: Text | None = None
     order_value: float | None = None
     unfair_by: list[str] = []
 
@@ -113,7 +114,7 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """Answer to DecisionRequest. decision_id: null for a preview.
 
     evidence: the weakest of the actions asked about. propensity: probability with which `action` was to be
-    chosen. explore: drawn at random, whatever came out.
+    chosen. explore: drawn at random, whatever came out; false where there was but one to draw.
     runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
     currency) and of channels (a contact); empty where nothing is short. send_at: when to send, not before;
     why then: send_text. reserved_until: the contact and its cost are held until a delivery is reported, or

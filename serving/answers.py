@@ -53,6 +53,7 @@ from serving.standing import granted, with_complaints
 from serving.why import binding_of, reject_words, text_of
 
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
+_PERIODS = {"day": "每日", "week": "每周", "month": "每月", "year": "每年"}
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -180,6 +181,7 @@ def _action_answer(
     score = _known(float(made.net[0, j]))
     known = score is not None
     failed = int(made.failed[0, j])
+    limit = None if slots is None else _limit(rules, inputs, made, action, why, j)
     return ActionAnswer(
         action=action.name,
         channel=action.channel,
@@ -194,7 +196,7 @@ def _action_answer(
         evidence="randomised" if action.name in inputs.effects else action.effect.evidence,
         evidence_text=RANDOMISED if action.name in inputs.effects else _words(action.effect.reason),
         reject_reason=why,
-        reject_text=None if why is None else _words(reject_words(rules, inputs, why)),
+        reject_text=None if why is None else _words(reject_words(rules, inputs, action.name, why)),
         condition=_condition(rules, inputs, row, action, why, failed),
         steps=[
             StepAnswer(step.channel, _words(step.words), step.after_hours, step.send_cost, step.reach)
@@ -203,7 +205,8 @@ def _action_answer(
         by_person=action.by_person,
         unfair_by=list(rules.unfair.get(action.name, ())),
         order_value=None if action.name in inputs.effects else _assumed(action, row),
-        limit=None if slots is None else _limit(rules, inputs, made, action, why, j),
+        limit=None if limit is None else limit.en,
+        limit_text=None if limit is None else _words(limit),
     )
 
 
@@ -223,27 +226,37 @@ def _condition(
 
 def _limit(
     rules: Rules, inputs: Inputs, made: Decisions, action: Action, why: str | None, j: int
-) -> str | None:
+) -> Words | None:
     """What exactly keeps an action back, where its reason alone does not say it."""
     policy, cap, rest = rules.policy, int(made.cap[0, j]), int(made.cooldown[0, j])
     if why == "paused":
         what = pauses_of(action, rules.paused, inputs.scenario) or ""
-        return f"{what}: {rules.paused[what]}"
+        return Words(f"{what}: {rules.paused[what]}", f"{what}：{rules.paused[what]}")
     if why == "unfair_offer":
-        return f"unequal by {', '.join(rules.unfair[action.name])}"
+        by = ", ".join(rules.unfair[action.name])
+        return Words(f"unequal by {by}", f"按{by}不均等")
     if why == "contact_cap":
         of = policy.caps[cap]
-        return f"{of.contacts} in {of.days} days{f' on {of.channel}' if of.channel else ''}"
+        return Words(
+            f"{of.contacts} in {of.days} days{f' on {of.channel}' if of.channel else ''}",
+            f"{f'{of.channel}渠道' if of.channel else ''}{of.days}天内{of.contacts}次",
+        )
     if why == "suppressed" and rest >= 0:
         cooldown = policy.cooldowns[rest]
         named = "".join(f" of {name}" for name in (cooldown.channel, cooldown.action) if name)
-        return f"{cooldown.days:g} days of rest{named}"
+        about = "、".join(name for name in (cooldown.channel, cooldown.action) if name)
+        return Words(f"{cooldown.days:g} days of rest{named}", f"{about}须间隔{cooldown.days:g}天")
     if why == "suppressed":
-        return f"{action.suppress_days} days of rest before {action.name}"
+        days = action.suppress_days
+        return Words(f"{days} days of rest before {action.name}", f"{action.name}之前须间隔{days}天")
     if why == "budget":
         left, budget = left_of(policy, inputs.spent, inputs.scenario)[0]
         scenario = f" for {budget.scenario}" if budget.scenario else ""
-        return f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}"
+        per, of_scenario = _PERIODS[budget.per], f"场景{budget.scenario}的" if budget.scenario else ""
+        return Words(
+            f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}",
+            f"{of_scenario}{per}预算{budget.amount:,.2f}仅余{left:,.2f}",
+        )
     return None
 
 

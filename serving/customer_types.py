@@ -135,9 +135,24 @@ class NoHealth(Struct, frozen=True):
 Standing = Literal["decided", "over"] | Status
 
 
+class DecisionOutcome(Struct, frozen=True):
+    """What the customer did then, as it counts. value: money of an order, less `refunded`; else how often."""
+
+    type: str
+    value: float
+    at: str
+    refunded: float
+
+
 class LastDecision(Struct, frozen=True, kw_only=True):
     """What was decided last. status: `decided`, nothing is reported yet; `over`, nor was in its time; else
-    what was reported last. text: why it was chosen. Times are RFC 3339 in UTC."""
+    what was reported last. text: why it was chosen. Times are RFC 3339 in UTC.
+
+    score: the net value that was expected of it. expected_cost: of sending it and of its offer; cost: that
+    again once it was sent, 0 where nothing was to be sent or nothing went out, null while nobody told. Both
+    in `currency`. outcomes: those that count so far; they are final from matures_at on, and window_end is
+    until when they may happen. What the action brought no single customer can show: `propensity evaluate`.
+    """
 
     decision_id: str
     as_of: str
@@ -148,6 +163,14 @@ class LastDecision(Struct, frozen=True, kw_only=True):
     valid_until: str | None
     status: Standing
     text: Text
+    score: float | None = None
+    expected_cost: float | None = None
+    cost: float | None = None
+    currency: str | None = None
+    outcomes: list[DecisionOutcome] = []
+    window_end: str | None = None
+    matures_at: str | None = None
+    final: bool = False
 
 
 class NoDecision(Struct, frozen=True):

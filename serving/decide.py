@@ -152,7 +152,7 @@ class Decisions:
     high: Floats  # [n, A]
     best: NDArray[np.intp]  # [n]
     chosen: NDArray[np.intp]  # [n]
-    explored: Bools  # [n]: drawn, whatever came out
+    explored: Bools  # [n]: drawn among several, whatever came out
     propensity: Floats  # [n, A]
 
 

@@ -111,6 +111,7 @@ class DecisionContext:
             (rulebook.named(self.book, known), *_charging(sources[1], found)),
             {of.name: (of.eligible, of.suppressed_if) for of in self.scenarios.values() if of.conditional},
             sources[5],
+            _waiting(self.scenarios),
         )
         self._kept[:] = [(rules, msgspec.json.encode(rules), sources)]
         return rules
@@ -139,6 +140,12 @@ class DecisionContext:
 
 def _declared(shop: Shop, actions: Mapping[str, Action], scenarios: Mapping[str, Scenario]) -> Rulebook:
     return rulebook.declared(shop, tuple(actions.values()), tuple(scenarios.values()))
+
+
+def _waiting(scenarios: Mapping[str, Scenario]) -> dict[str, tuple[str, ...]]:
+    """Action -> the scenarios that it belongs to."""
+    names = sorted({name for of in scenarios.values() for name in of.actions})
+    return {name: tuple(of.name for of in scenarios.values() if name in of.actions) for name in names}
 
 
 def _charging(charged: prices.Prices, found: Release | None) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,6 @@ killed in between tells it again, under the same id, and nothing is lost.
 """
 
 import secrets
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -16,8 +15,8 @@ from threading import Lock
 
 from msgspec import Struct
 
+from features.embedded import Embedded
 from features.errors import DecisionError
-from features.files import make_database
 from features.moments import DAY, from_us, to_us
 from features.settings import Settings
 
@@ -47,25 +46,22 @@ def path(settings: Settings) -> Path:
     return settings.home / "due" / "due.sqlite"
 
 
-class DueList:
+class DueList(Embedded):
     """The list of a home, created when first opened. DecisionError if its file cannot be used."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.path = path(settings)
-        self.lock = self.path.with_name(".lock")  # of whoever tells
-        with self._used():
-            make_database(self.path, _SCHEMA)
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA secure_delete = ON")
+    error = DecisionError
+    else_lost = "everybody who is due is told of again"
 
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(path(settings), _SCHEMA, threads=True)
+        self.lock = self.path.with_name(".lock")  # of whoever tells
+        with self.used():
+            self.db.execute("PRAGMA secure_delete = ON")
 
     def new(self, scenario: str, customers: Iterable[str], at: datetime) -> list[str]:
         """Those of the customers who are not due for it already."""
-        with self._used():
-            found = self._db.execute(
+        with self.used():
+            found = self.db.execute(
                 "SELECT customer_id FROM due WHERE scenario = ? AND until > ?", (scenario, to_us(at))
             )
             already = {row[0] for row in found}
@@ -74,17 +70,16 @@ class DueList:
     def add(self, scenario: str, customers: Iterable[str], at: datetime, until: datetime) -> None:
         """Make them due, all at once; what is over for long is forgotten."""
         rows = [(secrets.token_hex(16), scenario, id, to_us(at), to_us(until)) for id in customers]
-        with self._used(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
+        with self.writing():
+            self.db.executemany(
                 "INSERT INTO due (id, scenario, customer_id, since, until) VALUES (?, ?, ?, ?, ?)", rows
             )
-            self._db.execute("DELETE FROM due WHERE until <= ?", (to_us(at - KEPT),))
+            self.db.execute("DELETE FROM due WHERE until <= ?", (to_us(at - KEPT),))
 
     def untold(self, scenarios: Collection[str], at: datetime) -> Iterator[Due]:
         """Who is due at a moment and was not told of, by scenario and customer."""
-        with self._used():
-            rows = self._db.execute(
+        with self.used():
+            rows = self.db.execute(
                 "SELECT id, scenario, customer_id, since, until FROM due WHERE NOT told AND until > ? "
                 "ORDER BY scenario, customer_id",
                 (to_us(at),),
@@ -95,8 +90,8 @@ class DueList:
 
     def counts(self, at: datetime) -> dict[str, tuple[int, datetime]]:
         """Scenario -> how many are due for it at a moment, and when the first of them is no longer."""
-        with self._used():
-            rows = self._db.execute(
+        with self.used():
+            rows = self.db.execute(
                 "SELECT scenario, count(*), min(until) FROM due WHERE since <= ? AND until > ? GROUP BY 1",
                 (to_us(at), to_us(at)),
             ).fetchall()
@@ -104,20 +99,18 @@ class DueList:
 
     def told(self, ids: Iterable[str]) -> None:
         """Note that somebody was told of them."""
-        with self._used(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("UPDATE due SET told = 1 WHERE id = ?", [(id,) for id in ids])
+        with self.writing():
+            self.db.executemany("UPDATE due SET told = 1 WHERE id = ?", [(id,) for id in ids])
 
     def erase(self, customers: Collection[str]) -> None:
         """Forget these customers."""
-        with self._used(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM due WHERE customer_id = ?", [(id,) for id in customers])
+        with self.writing():
+            self.db.executemany("DELETE FROM due WHERE customer_id = ?", [(id,) for id in customers])
 
     def is_due(self, scenario: str, customer: str, at: datetime) -> bool:
         """Whether the customer fell due for it, and that is not over."""
-        with self._used():
-            found = self._db.execute(
+        with self.used():
+            found = self.db.execute(
                 "SELECT 1 FROM due WHERE customer_id = ? AND scenario = ? AND since <= ? AND until > ?",
                 (customer, scenario, to_us(at), to_us(at)),
             )
@@ -125,18 +118,8 @@ class DueList:
 
     def customers(self) -> dict[str, int]:
         """Customer -> rows."""
-        with self._used():
-            return dict(self._db.execute("SELECT customer_id, count(*) FROM due GROUP BY 1"))
-
-    @contextmanager
-    def _used(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise DecisionError(
-                f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
-                "backup, or delete it, and everybody who is due is told of again"
-            ) from error
+        with self.used():
+            return dict(self.db.execute("SELECT customer_id, count(*) FROM due GROUP BY 1"))
 
 
 class Known:

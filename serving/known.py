@@ -11,15 +11,16 @@ from features.compute.builds import Build
 from features.definitions import Feature, catalogue
 from features.errors import PropensityError
 from features.log import Log
-from features.moments import parse_moment
+from features.moments import iso, parse_moment
 from features.online import Published
 from features.settings import Settings
 from features.shop import shop_of
 from features.tags import Tag
 from serving.api import Failure, NoScore, Score
 from serving.cards import Text
-from serving.customer_types import Fact, Health, LastDecision, NoHealth, Standing, TagAnswer
+from serving.customer_types import DecisionOutcome, Fact, Health, LastDecision, NoHealth, Standing, TagAnswer
 from serving.ledger import Ledger
+from serving.ledger_reports import FREED
 from serving.reasons import value_words
 from serving.scores import Scorer
 
@@ -140,6 +141,9 @@ def last_decision(ledger: Ledger, customer_id: str, now: datetime) -> LastDecisi
     until = answer.valid_until
     over = until is not None and now > parse_moment(until)
     status: Standing = told[-1][0] if told else "over" if over else "decided"
+    sent = None if not told else any(of not in FREED for of, _ in told)
+    cost = 0.0 if answer.channel is None or sent is False else entry.cost if sent else None
+    end, matures = entry.window_end, entry.matures_at
     return LastDecision(
         decision_id=entry.id,
         as_of=answer.as_of,
@@ -150,7 +154,22 @@ def last_decision(ledger: Ledger, customer_id: str, now: datetime) -> LastDecisi
         valid_until=until,
         status=status,
         text=answer.text,
+        score=answer.score,
+        expected_cost=entry.cost,
+        cost=cost,
+        currency=answer.used.currency,
+        outcomes=[
+            DecisionOutcome(of.type, of.value, iso(of.at), of.refunded)
+            for of in ledger.outcomes(entry.id).get(entry.id, [])
+        ],
+        window_end=None if end is None else iso(end),
+        matures_at=None if matures is None else iso(matures),
+        final=matures is not None and now >= matures,
     )
+
+
+class _Used(msgspec.Struct, frozen=True):
+    currency: str | None = None
 
 
 class _Taken(msgspec.Struct):
@@ -163,6 +182,8 @@ class _Taken(msgspec.Struct):
     scenario: str | None = None
     send_at: str | None = None
     valid_until: str | None = None
+    score: float | None = None
+    used: _Used = _Used()
 
 
 _ANSWER = msgspec.json.Decoder(_Taken)

@@ -209,11 +209,15 @@ class Ledger:
                 reservations.settle(self._db, id)
             return found
 
-    def freed(self) -> set[str]:
-        """Decisions whose deliveries say that the contact did not happen: none of them that it was sent."""
+    def delivered(self) -> dict[str, bool]:
+        """Decision -> whether any delivery says that it was sent; of the others nobody told anything."""
         with self._used("read"):
-            rows = self._db.execute("SELECT decision_id, status FROM deliveries").fetchall()
-        return {id for id, _ in rows} - {id for id, status in rows if status not in FREED}
+            rows = self._db.execute(
+                "SELECT decision_id, max(CASE WHEN status IN (?, ?, ?) THEN 0 ELSE 1 END) FROM deliveries "
+                "GROUP BY decision_id",
+                FREED,
+            ).fetchall()
+        return {id: bool(sent) for id, sent in rows}
 
     def deliveries(self, decision_id: str) -> list[tuple[Status, int | None]]:
         """(status, step) of every delivery that was told of a decision, the first first."""

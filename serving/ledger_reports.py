@@ -82,11 +82,12 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A recorded outcome that counts: its value, less what was refunded."""
+    """A recorded outcome that counts: its value, less what was refunded of it."""
 
     type: str
     value: float
     at: datetime
+    refunded: float = 0.0
 
 
 def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
@@ -217,7 +218,10 @@ def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept
         if revises is not None:
             order = own.get(bytes(revises))
             if order is not None:
-                own[bytes(revises)] = msgspec.structs.replace(order, value=max(order.value - value, 0.0))
+                back = min(value, order.value)
+                own[bytes(revises)] = msgspec.structs.replace(
+                    order, value=order.value - back, refunded=order.refunded + back
+                )
         elif at < window_end:
             own[bytes(key)] = Kept(type, value, from_us(at))
     return {decision: list(own.values()) for decision, own in found.items() if own}

@@ -20,12 +20,15 @@ def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
 def draw(
     eligible: Bools, worth: Floats, explore: float, seeds: NDArray[np.uint64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools, Floats]:
-    """(best, chosen, explored, propensity) of n customers or groups, among what is eligible [n, A]."""
+    """(best, chosen, explored, propensity) of n customers or groups, among what is eligible [n, A].
+
+    Nobody explores who has but one choice: its propensity is 1, whatever the lot says.
+    """
     best = np.where(eligible, worth, -np.inf).argmax(axis=1)
     size = eligible.sum(axis=1)
     propensity = eligible * (explore / size)[:, None]
     propensity[np.arange(len(best)), best] += 1 - explore
-    explored = _uniform(seeds, 1) < explore
+    explored = (_uniform(seeds, 1) < explore) & (size > 1)
     rank = np.floor(_uniform(seeds, 2) * size).astype(np.int64)  # which of the eligible, if drawn
     drawn = (eligible.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
     return best, np.where(explored, drawn, best), explored, propensity

@@ -10,14 +10,13 @@ pushes/pushes.sqlite
 """
 
 import json
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from features.embedded import Embedded
 from features.errors import DecisionError
-from features.files import make_database
 from features.moments import from_us, to_us
 from features.settings import Settings, clock
 from features.tombstones import Tombstones
@@ -72,22 +71,19 @@ class Settled:
     changed: Mapping[str, str | None]
 
 
-class Outbox:
+class Outbox(Embedded):
     """The file of a home, created when first opened. DecisionError if it cannot be used."""
+
+    error = DecisionError
+    else_lost = "everything is followed anew, without an event"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.path = settings.home / "pushes" / "pushes.sqlite"
+        super().__init__(path(settings), _SCHEMA)
         self.lock = self.path.with_name(".run.lock")  # of whoever compares
         with self.used():
-            make_database(self.path, _SCHEMA)
-            self.db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self.db.execute("PRAGMA secure_delete = ON")
             self.db.execute("PRAGMA foreign_keys = ON")
-
-    def close(self) -> None:
-        """Close the file."""
-        self.db.close()
 
     def things(self) -> list[str]:
         """All that was ever followed and is not forgotten."""
@@ -186,25 +182,12 @@ class Outbox:
                     )
         return new
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """All or nothing."""
-        with self.used(), self.db:
-            self.db.execute("BEGIN IMMEDIATE")
-            yield
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """What SQLite says, as DecisionError."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise DecisionError(
-                f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
-                "backup, or delete it, and everything is followed anew, without an event"
-            ) from error
+def path(settings: Settings) -> Path:
+    """Where the file is, or would be."""
+    return settings.home / "pushes" / "pushes.sqlite"
 
 
 def exists(settings: Settings) -> bool:
     """Whether anything was ever followed or pushed."""
-    return (settings.home / "pushes" / "pushes.sqlite").exists()
+    return path(settings).exists()

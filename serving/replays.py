@@ -119,6 +119,8 @@ def _differences(recorded: Any, again: Any, path: str) -> list[str]:
         keys = [key for key in recorded if key != "text" and not key.endswith("_text")]
         if "commonest" not in (recorded.get("binding_constraint") or {}):  # it named what could never be
             keys = [key for key in keys if key != "binding_constraint"]
+        if recorded.get("propensity", 0.0) > 1 - 1e-9:  # older ones called a draw from one choice explored
+            keys = [key for key in keys if key not in ("explore", "explored")]
         return [d for key in keys for d in _differences(recorded[key], again[key], f"{path}.{key}")]
     if isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
         pairs = enumerate(zip(recorded, again, strict=True))

@@ -38,6 +38,7 @@ class Rules(Struct, frozen=True):
     released: (name, version) of the policy, as `rulebook` names it, and of the prices, if there are any.
     moments: scenario -> its own conditions, those that must hold and those that must not, if it has any.
     unfair: actions whose offer like customers of different groups do not get alike -> by which attributes.
+    scenarios: action -> the scenarios that it waits for.
     """
 
     policy: Policy
@@ -53,6 +54,7 @@ class Rules(Struct, frozen=True):
     released: tuple[tuple[str, str], ...] = ()
     moments: dict[str, tuple[tuple[Condition, ...], tuple[Condition, ...]]] = {}
     unfair: dict[str, tuple[str, ...]] = {}
+    scenarios: dict[str, tuple[str, ...]] = {}
 
 
 class Inputs(Struct, frozen=True, kw_only=True):

@@ -16,11 +16,17 @@ NONE_ELIGIBLE = "none_eligible"  # the reason where no action could be taken, no
 PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
-def reject_words(rules: Rules, inputs: Inputs, why: str) -> Words:
-    """Of what was not asked about, what was."""
-    said = REASONS[why]
+def reject_words(rules: Rules, inputs: Inputs, action: str, why: str) -> Words:
+    """Of an action that waits for its scenario, which; of another that was not asked about, what was."""
+    said, waits = REASONS[why], rules.scenarios.get(action, ())
     if why != "not_a_candidate":
         return said
+    if waits and inputs.scenario not in waits:
+        names = ", ".join(waits)
+        return Words(
+            f"Belongs to scenario {names}, which this request does not name",
+            f"属于场景{names}，本次请求未指定该场景",
+        )
     names = ", ".join(name for name in inputs.candidates or () if name != NOTHING.name) or NOTHING.name
     of = f"scenario {inputs.scenario}: {names}" if inputs.scenario else names
     return Words(f"{said.en} ({of})", f"{said.zh}（{of}）")
@@ -69,7 +75,7 @@ def text_of(
             "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
         )
     elif chosen.name == NOTHING.name and binding is not None and binding.reject_reason != PRICE:
-        why = _kept_back(rules, binding)
+        why = _kept_back(rules, answers, binding)
     elif chosen.name == NOTHING.name and binding is not None:
         why = Words(
             f"Nothing eligible is expected to earn within {days} days what its budget or channel earns with "
@@ -92,26 +98,41 @@ def text_of(
 def _alone(rules: Rules, answers: Sequence[ActionAnswer], binding: Binding | None) -> Words:
     """Why there was nothing to choose from, as the binding constraint has it."""
     if binding is None:
+        if any(a.action in rules.scenarios for a in answers):
+            return Words(
+                "Every action that could be chosen waits for a scenario, which this request does not name",
+                "可选的行动均属于特定场景，本次请求未指定",
+            )
         return Words("No action was asked about", "没有可选的行动")
     if binding.commonest is not None:
-        said = REASONS[binding.commonest]
+        said = _exactly(answers, binding.commonest)
         return Words(
             f"No action is open to this customer; mostly: {_lowered(said.en)}",
             f"没有适用于该客户的行动，主要原因：{said.zh}",
         )
     kept = {a.reject_reason for a in answers if a.reject_reason not in (None, *_NOT_ASKED)}
     if binding.reject_reason in _OF_ALL or len(kept) == 1:
-        return REASONS[binding.reject_reason]
-    return _kept_back(rules, binding)
+        return _exactly(answers, binding.reject_reason)
+    return _kept_back(rules, answers, binding)
 
 
-def _kept_back(rules: Rules, binding: Binding) -> Words:
+def _kept_back(rules: Rules, answers: Sequence[ActionAnswer], binding: Binding) -> Words:
     of = next(a for a in rules.actions if a.name == binding.action).words
-    said = REASONS[binding.reject_reason]
+    said = _exactly([a for a in answers if a.action == binding.action], binding.reject_reason)
     return Words(
         f"What would be worth most is kept back ({of.en}: {said.en})",
         f"预期价值最高的行动受限（{of.zh}：{said.zh}）",
     )
+
+
+def _exactly(answers: Sequence[ActionAnswer], why: str) -> Words:
+    """A reason, and the limit that it met, where that is one for all of these."""
+    said = REASONS[why]
+    limits = {a.limit_text for a in answers if a.reject_reason == why}
+    limit = next(iter(limits)) if len(limits) == 1 else None
+    if limit is None:
+        return said
+    return Words(f"{said.en}: {limit.en}", f"{said.zh}：{limit.zh}")
 
 
 def _lowered(text: str) -> str:

@@ -141,6 +141,19 @@ def test_without_overlap_nothing_is_proven_and_no_interval_shown(tmp_path: Path,
     assert "No effect can be told." in page
 
 
+def test_shares_are_taken_as_people_write_thirds(tmp_path: Path) -> None:
+    """Else: who splits a trial in three cannot say so, as no three decimals sum to 1."""
+    path = tmp_path / "thirds.parquet"
+    pq.write_table(table_by_hand(rows=600), path)
+    thirds = [f"--share={arm}=.33" for arm in ("nothing", "mail", "coupon")]
+    done = run(path, *thirds, "--dry-run")
+    assert "the shares of --share sum to 0.99: taken in proportion" in done.stderr, done.output
+    exact = run(path, *(f"--share={arm}={1 / 3!r}" for arm in ("nothing", "mail", "coupon")), "--dry-run")
+    assert (done.exit_code, done.stdout, exact.stderr) == (exact.exit_code, exact.stdout, "")
+    wrong = run(path, *thirds[:2], "--share=coupon=.3", "--dry-run")
+    assert (wrong.exit_code, "with shares that sum to 1" in wrong.output) == (2, True)
+
+
 def test_without_a_lottery_the_evidence_is_named(file: Path) -> None:
     """Else: whoever forgets --randomised, or has no trial at all, reads a claim."""
     done = run(file, "--ignore", "chance", "--dry-run")

@@ -4,7 +4,8 @@ Attribution by Markov chains (Anderl and others 2016, "Mapping the customer jour
 are a path from the start to an order or to none. The removal effect of a channel is the share of the orders
 that is lost if every step to that channel leads to none; credits are removal effects in proportion, times all
 orders. It divides the orders of all who were contacted, also those that would have come anyway: it says where
-customers were met, not what moved them.
+customers were met, not what moved them. Messages that are owed for service would
+get the credit of whoever complains and stays, and are no steps; nor is what no delivery says was sent.
 
 Two channels help or hinder each other if what one brings differs with the other. Where both were drawn by lot
 for one customer, within one window, that is (y11 - y01) - (y10 - y00), of means weighted by 1 / (p1 p2). The
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from training.logged import Logged
+from training.logged import SENT, Logged
 from training.sequential import LEAST, Difference
 
 _START, _ORDER, _NONE = "(start)", "(order)", "(none)"
@@ -57,12 +58,14 @@ class Interaction:
 def paths(logged: Logged) -> list[tuple[tuple[str, ...], bool]]:
     """Of each customer with a contact whose outcome is final: channels in turn, and whether they ordered."""
     found: dict[int, tuple[list[str], bool]] = {}
-    for row in np.flatnonzero(logged.mature & ~logged.holdout):
+    ordered_then = logged.ordered
+    met = ~logged.service[logged.action] & (logged.delivery == SENT)
+    for row in np.flatnonzero(logged.mature & ~logged.holdout & met):
         channel = logged.channels.get(logged.actions[logged.action[row]])
         if channel is None:
             continue
         steps, ordered = found.get(int(logged.customer[row]), ([], False))
-        came = bool(logged.outcomes["retention"][row])
+        came = bool(ordered_then[row])
         found[int(logged.customer[row])] = ([*steps, channel], ordered or came)
     return [(tuple(steps), ordered) for steps, ordered in found.values()]
 

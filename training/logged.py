@@ -35,6 +35,7 @@ From = Literal["reported", "log"]
 HARMS = ("opt_out", "complaint")
 OUTCOMES = ("margin", "retention", *HARMS)
 Bools = NDArray[np.bool_]
+SENT, UNTOLD, FREED = 1, 0, -1  # whether a delivery says that the contact happened, nobody says, or that not
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Logged:
     """n decisions, the first first. actions[0] is "nothing".
 
     matrix: float32 [n, F], as recorded. action: place in actions [n]. chances: with which each action was to
-    be chosen [n, A]; 0: not eligible. cost: of what was done, 0 if it never reached anybody. customer: [n],
-    equal for one customer. as_of, window_end: microseconds [n]. outcomes: name -> [n], NaN where not final;
-    from `source`. erased, damaged: how many more there were.
+    be chosen [n, A]; 0: not eligible. cost: of what was decided, 0 if it never reached anybody. customer:
+    [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT, UNTOLD or
+    FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many more there
+    were. owed: names of the actions that are for service.
     """
 
     ids: tuple[str, ...]
@@ -58,6 +60,8 @@ class Logged:
     customer: Ints
     as_of: Ints
     window_end: Ints
+    matures_at: Ints
+    delivery: Ints
     scenario: tuple[str, ...]
     holdout: Bools
     outcomes: Mapping[str, Numbers]
@@ -65,6 +69,7 @@ class Logged:
     erased: int = 0
     damaged: int = 0
     builds: tuple[str, ...] = field(default=(), repr=False)
+    owed: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +78,16 @@ class Logged:
     def given(self) -> Numbers:
         """The chance of what was done, [n]."""
         return self.chances[np.arange(len(self)), self.action]
+
+    @property
+    def ordered(self) -> Numbers:
+        """1 with an order of which something is left, [n]: what was taken back whole is no success."""
+        return np.where(self.outcomes["margin"] == 0, 0.0, self.outcomes["retention"])
+
+    @property
+    def service(self) -> Bools:
+        """Which actions are for service, [A]: they are owed, and no marketing."""
+        return np.array([name in self.owed for name in self.actions], np.bool_)
 
     @property
     def mature(self) -> Bools:
@@ -99,7 +114,19 @@ class _Answer(msgspec.Struct):
     actions: list[_Candidate]
 
 
+class _Declared(msgspec.Struct):
+    name: str
+    goal_kind: str = "margin"
+
+
+class _Rules(msgspec.Struct):
+    """What of the rules of a decision is read here; older ones lack some."""
+
+    actions: list[_Declared] = []
+
+
 _decoder = msgspec.json.Decoder(_Answer)
+_DELIVERY = {True: SENT, None: UNTOLD, False: FREED}
 
 
 def read(settings: Settings, source: From | None = None) -> Logged:
@@ -120,7 +147,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
                 said.append({of.action: of.propensity for of in _decoder.decode(one.sealed.answer).actions})
                 sealed = msgspec.structs.replace(one.sealed, answer=b"", inputs=b"")  # most of its bytes
                 known.append(msgspec.structs.replace(one, sealed=sealed))
-        reported, freed = ledger.outcomes(), ledger.freed()
+        reported, sent = ledger.outcomes(), ledger.delivered()
         damaged = len(ledger.damaged())
     if not known:
         raise NotEnoughData("the ledger has no decision to learn from: decide, and tell what came of it")
@@ -144,9 +171,10 @@ def read(settings: Settings, source: From | None = None) -> Logged:
     actions, channels, action, chances = _actions(known, said)
     return Logged(
         ids, matrix, features, actions, channels, action, chances,
-        np.array([0.0 if one.id in freed else one.cost or 0.0 for one in known]), codes, as_of, window_end,
+        np.array([one.cost or 0.0 if sent.get(one.id, True) else 0.0 for one in known]), codes, as_of,
+        window_end, matures, np.array([_DELIVERY[sent.get(one.id)] for one in known], np.int64),
         tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
-        outcomes, source, erased, damaged, tuple(one.build for one in known),
+        outcomes, source, erased, damaged, tuple(one.build for one in known), _owed(known),
     )  # fmt: skip
 
 
@@ -183,6 +211,16 @@ def _actions(
     action = np.array([place[one.action] for one in known], np.int64)
     chances[np.arange(len(known)), action] = [one.propensity for one in known]
     return actions, channels, action, chances
+
+
+def _owed(known: Sequence[Entry]) -> frozenset[str]:
+    """Actions that are for service, as they were declared last."""
+    kinds = {
+        of.name: of.goal_kind
+        for rules in dict.fromkeys(one.context for one in known)
+        for of in msgspec.json.decode(rules, type=_Rules).actions
+    }
+    return frozenset(name for name, kind in kinds.items() if kind == "service")
 
 
 def _reported(

@@ -9,6 +9,11 @@ the doubly robust effect on the treated: unbiased with the logged chances whatev
 from sums by customer. Only decisions in which both could have been drawn count; where nothing was left to
 chance, nothing is known.
 
+What was brought is of all that was decided, sent or not: what is not sent is no matter of chance. Costs are
+of what a delivery says was sent; of what nobody told, they are not known, and no use pays that would not if
+all of it had been sent. What is owed to customers is for service: it has its cost, and is not judged by
+margin.
+
 Of many uses one always looks good: the intervals of all hold together (Bonferroni). Guardrails are looked at
 any day, and stop a campaign: theirs are confidence sequences (`sequential`), which hold at every look, of all
 guardrails together.
@@ -23,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from features.words import Words
-from training.logged import Logged
+from training.logged import SENT, UNTOLD, Logged
 from training.sequential import LEAST, Difference, Guardrail, rare, widening
 from training.uplift_learners import Numbers, Outcomes
 
@@ -36,39 +41,50 @@ HARMS = {
     "opt_out": Guardrail(Words("opt-outs", "退订"), MOST),
     "complaint": Guardrail(Words("complaints", "投诉"), MOST),
 }
+OWED = Words("owed to the customer: not judged by margin", "对客户应尽的服务：不以毛利衡量")
 _Z = 1.959964
 _SIDES = 0.1  # a guardrail is broken, or holds, at 5 % on either side
 
 
 @dataclass(frozen=True)
 class Brought:
-    """A scenario and channel. contacts: that were decided; customers: who had them. cost: in all.
+    """A scenario and channel. decided: contacts; customers: for whom. sent: told as sent; untold: of which
+    nobody told. cost: of what was sent; untold_cost: of the untold, if they were sent.
 
-    margin, orders: what they brought, in all; None: not known, and `why`.
+    margin, orders: what they brought, in all; None: not known, and `why`. owed: for service.
     """
 
     scenario: str
     channel: str
-    contacts: int
+    decided: int
     customers: int
+    sent: int
+    untold: int
     cost: float
+    untold_cost: float
     margin: Difference | None
     orders: Difference | None
     why: Words | None = None
+    owed: bool = False
+
+    @property
+    def most(self) -> float:
+        """What it cost at most."""
+        return self.cost + self.untold_cost
 
     @property
     def returned(self) -> Difference | None:
-        """Return on investment, (margin - cost) / cost; None without a cost or a known margin."""
-        if self.margin is None or self.cost <= 0:
+        """Return on what it cost at most, (margin - cost) / cost; None without a cost or a known margin."""
+        if self.margin is None or self.most <= 0:
             return None
-        return Difference(*((of - self.cost) / self.cost for of in vars(self.margin).values()))
+        return Difference(*((of - self.most) / self.most for of in vars(self.margin).values()))
 
     @property
-    def verdict(self) -> Literal["pays", "loses", "open", "unknown"]:
-        """Whether what it brought is above its cost, beyond its interval."""
+    def verdict(self) -> Literal["pays", "loses", "open", "unknown", "owed"]:
+        """Whether what it brought is above its cost, beyond its interval, whatever was sent of the untold."""
         if self.margin is None:
-            return "unknown"
-        if self.margin.low > self.cost:
+            return "owed" if self.owed else "unknown"
+        if self.margin.low > self.most:
             return "pays"
         return "loses" if self.margin.high < self.cost else "open"
 
@@ -88,24 +104,27 @@ class Harm:
 
 
 def brought(logged: Logged) -> list[Brought]:
-    """Each scenario and channel of which there is a final outcome; the largest cost first."""
+    """Each scenario and channel of which there is a final outcome, the dearest first; what is owed apart."""
     channels = np.array([logged.channels.get(name) or "" for name in logged.actions])
     found = []
-    own = channels[logged.action]
+    own, owed = channels[logged.action], logged.service
     for scenario in sorted(set(logged.scenario)):
         here = (np.array(logged.scenario) == scenario) & logged.mature & ~logged.holdout
         for channel in sorted(set(own[here]) - {""}):
-            found.append(_brought(logged, here, scenario, str(channel), channels == channel))
+            for actions in ((channels == channel) & ~owed, (channels == channel) & owed):
+                if (here & actions[logged.action]).any():
+                    found.append(_brought(logged, here, scenario, str(channel), actions))
     width = float(norm.isf(0.025 / max(1, sum(one.margin is not None for one in found)))) / _Z
     wide = [
         one if one.margin is None else replace(one, margin=_scaled(one.margin, 1.0, width)) for one in found
     ]
-    return sorted(wide, key=lambda one: -one.cost)
+    return sorted(wide, key=lambda one: (one.owed, -one.most))
 
 
 def of_channel(logged: Logged, channel: str) -> Brought:
-    """A channel in all scenarios together."""
+    """A channel in all scenarios together, without what is owed."""
     at = np.array([(logged.channels.get(name) or "") == channel for name in logged.actions])
+    at &= ~logged.service
     return _brought(logged, logged.mature & ~logged.holdout, "", channel, at)
 
 
@@ -181,17 +200,19 @@ def _compared(logged: Logged, rows: Bools, actions: Bools) -> Bools:
 
 
 def _brought(logged: Logged, here: Bools, scenario: str, channel: str, actions: Bools) -> Brought:
-    treated = here & actions[logged.action]
+    treated, owed = here & actions[logged.action], bool((actions & logged.service).any())
     margin, orders = (
-        effect_on_treated(logged, here, actions, logged.outcomes[name]) for name in ("margin", "retention")
+        OWED if owed else effect_on_treated(logged, here, actions, outcome)
+        for outcome in (logged.outcomes["margin"], logged.ordered)
     )
-    contacts = int(treated.sum())
-    why = margin if isinstance(margin, Words) else None
+    decided = int(treated.sum())
+    sent, untold = (treated & (logged.delivery == of) for of in (SENT, UNTOLD))
     return Brought(
-        scenario, channel, contacts, len(np.unique(logged.customer[treated])),
-        float(logged.cost[treated].sum()),
-        None if isinstance(margin, Words) else _scaled(margin, contacts),
-        None if isinstance(orders, Words) else _scaled(orders, contacts), why,
+        scenario, channel, decided, len(np.unique(logged.customer[treated])), int(sent.sum()),
+        int(untold.sum()), float(logged.cost[sent].sum()), float(logged.cost[untold].sum()),
+        None if isinstance(margin, Words) else _scaled(margin, decided),
+        None if isinstance(orders, Words) else _scaled(orders, decided),
+        margin if isinstance(margin, Words) else None, owed,
     )  # fmt: skip
 
 

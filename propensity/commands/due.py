@@ -29,6 +29,8 @@ def due(
 
     A dry run prints the same lines; who would only now fall due has no id yet.
 
+    A scenario that is paused tells of nobody, and says so; who falls due is told of when it goes on.
+
     Exit code 3: a scenario that was named cannot be told, because the features or the log lack what it reads.
     """
     from propensity.falling import tell_due

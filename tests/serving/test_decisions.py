@@ -31,11 +31,13 @@ from features.errors import (
 )
 from features.moments import DAY
 from features.settings import BUNDLED_SHOPS, Settings
+from propensity.tables import show_decision
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
 from serving.decisions import DecisionContext, take_decision
 from serving.ledger import Ledger
 from serving.replays import replay
+from training.logged import UNTOLD, read
 
 # c0000 .. c0199: all active, an average order of 80, never contacted unless a test says otherwise.
 FEATURES = (*TINY_FEATURES, "order_value_365d", "orders_365d", "contacts_30d", "days_since_contact")
@@ -369,15 +371,66 @@ def test_scenario_and_context_are_recorded_and_replayed(settings: Settings, publ
     elsewhere = decided(settings)
     rest = {why for name, why in rejected(elsewhere).items() if name != "nothing"}
     assert rest == {"not_a_candidate"}, "birthday wishes wait for a birthday"
-    assert elsewhere.text.en == "Do nothing. No action was asked about."
+    waits = next(a.reject_text for a in elsewhere.actions if a.action == "campaign_a")
+    assert waits is not None
+    assert waits.en == "Belongs to scenario win_back, which this request does not name"
+    assert "win_back" in waits.zh
+    assert elsewhere.text.en.startswith("Do nothing. Every action that could be chosen waits for a scenario")
+    other = decided(settings, scenario="win_back", candidates=["campaign_b"])
+    asked = next(a.reject_text for a in other.actions if a.action == "campaign_a")
+    assert asked is not None
+    assert asked.en == "Not one of those that this request asks about (scenario win_back: campaign_b)"
 
 
 def test_why_nothing_is_done_is_told_as_it_is(settings: Settings, publish: Publish) -> None:
     """Else an operator reads that nothing pays, while a cap, a pause or the holdout is why."""
     publish(contacts_30d=9)
     capped = decided(settings)
-    assert capped.text.en == "Do nothing. The limit on marketing contacts is reached."
+    assert capped.text.en == "Do nothing. The limit on marketing contacts is reached: 2 in 30 days."
+    assert capped.text.zh == "不采取行动。已达到营销触达次数上限：30天内2次。"
     assert not capped.explore or "Drawn" not in capped.text.en
+
+
+def test_who_has_one_choice_does_not_explore(settings: Settings, publish: Publish) -> None:
+    """Else a reader takes a decision of propensity 1 for one that was left to chance."""
+    policy(settings, explore="1.0")
+    publish(contacts_30d=9)
+    alone = decided(settings)
+    assert (alone.propensity, alone.explore) == (1, False)
+    publish()
+    assert decided(settings).explore
+
+
+def test_the_terms_of_every_net_are_shown_and_add_up(
+    settings: Settings, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a reader sees a net value, and neither what it costs nor what it is hoped to bring."""
+    more = "retention_effect=.01, optout_effect=.002"
+    declare(settings, f"ACTIONS += [replace(ACTIONS[0], name='rich', {more})]")
+    publish(contacts_30d=1)
+    answer = msgspec.to_builtins(decided(settings, preview=True))
+    show_decision(answer, False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    head = next(n for n, line in enumerate(lines) if line[:3] == ["action", "margin", "retention"])
+    assert lines[head][3:] == ["sending", "incentive", "opting", "out", "fatigue", "=", "net"]
+    rows = {line[0]: [float(of) for of in line[1:]] for line in lines[head + 1 : head + 6]}
+    assert list(rows) == [action["action"] for action in answer["actions"]]
+    for *terms, net in rows.values():
+        assert sum(terms) == pytest.approx(net, abs=4e-4)
+    assert rows["rich"][2] == -0.04
+
+
+def test_what_is_owed_is_told_apart_in_the_record(settings: Settings, publish: Publish) -> None:
+    """Else what answers to complaints cost is read as marketing."""
+    declare(
+        settings,
+        "ACTIONS += [replace(ACTIONS[0], name='answer', purpose='service', goal_kind='service',\n"
+        "    eligible=(), effect=replace(ACTIONS[0].effect, mean=0, low=0, high=0), send_cost=0.5)]",
+    )
+    publish()
+    assert decided(settings).action == "answer"
+    logged = read(settings, "reported")
+    assert (logged.owed, logged.delivery.tolist()) == (frozenset({"answer"}), [UNTOLD])
 
 
 def test_the_holdout_is_why_nothing_is_done(settings: Settings, publish: Publish) -> None:

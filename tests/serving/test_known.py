@@ -139,3 +139,29 @@ def test_the_last_decision_is_told_with_what_became_of_it(service: Running) -> N
         of = client.customer("c4").decision
         assert isinstance(of, LastDecision)
         assert of.status == ("blocked" if of.action != "nothing" else of.status)
+
+
+def test_what_the_last_decision_cost_and_what_followed_is_told(service: Running) -> None:
+    """Else an operator reads why a coupon came, and not that it was paid for and what was bought with it."""
+    with Client(str(service.client.base_url), KEY) as client:
+        ids = (f"c{n}" for n in range(5, 30))
+        taken = next(of for of in (client.decide(id, f"cost-{id}") for id in ids) if of.channel)
+        who, of = taken.customer_id, client.customer(taken.customer_id).decision
+        assert isinstance(of, LastDecision)
+        assert (of.score, of.currency, of.cost, of.outcomes) == (taken.score, taken.used.currency, None, [])
+        assert of.expected_cost is not None
+        terms = next(a.terms for a in taken.actions if a.action == taken.action) or {}
+        assert of.expected_cost == pytest.approx(-terms["send_cost"] - terms["incentive"])
+        told_of = {"source": "s", "decision_id": of.decision_id, "at": of.as_of}
+        client.deliveries([{**told_of, "id": "cost", "status": "sent"}])
+        client.outcomes([
+            {**told_of, "id": "o", "type": "order", "value": 30.0},
+            {**told_of, "id": "r", "type": "refund", "value": 12.0, "revises": "o"},
+        ])  # fmt: skip
+        of = client.customer(who).decision
+        assert isinstance(of, LastDecision)
+        assert of.cost == of.expected_cost
+        assert [(one.type, one.value, one.refunded) for one in of.outcomes] == [("order", 18.0, 12.0)]
+        assert not of.final, "what has not come yet may come"
+        assert of.as_of < (of.window_end or "") < (of.matures_at or "")
+        answer_of("/v1/customers/{id}", "get").validate(told(service, who))

@@ -2,6 +2,8 @@
 
 import json
 import re
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,11 @@ from running import release, settings_of, small_build
 from tiny import TINY_MOMENT
 
 from features import online
+from features.inbox import Inbox
+from features.moments import parse_moment
+from features.settings import Settings
 from serving import batch, bodies, problems
+from serving.arrivals import take
 from serving.scores import Scorer
 
 
@@ -38,3 +44,15 @@ def test_the_score_in_readme_has_the_fields_of_a_real_answer(
     request = bodies.SCORES.decode(sent.replace('"662"', '"c0001"').encode())
     real = json.loads(problems.encode(Scorer(settings).answer(request, "0" * 32)))
     assert json.dumps(shape(json.loads(shown))) == json.dumps(shape(real))
+
+
+def test_the_events_in_readme_are_accepted(tmp_path: Path) -> None:
+    """Who copies an example must not be refused, nor told that a case is something else."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    sent = re.findall(r"curl localhost:3000/v1/events .*?-d '(.*?)'", readme, re.DOTALL)
+    assert sent
+    settings = Settings(home=tmp_path, as_of=parse_moment("2017-12-31"))
+    with closing(Inbox(settings)) as inbox:
+        for body in sent:
+            told = take(body.encode(), "0" * 32, settings, inbox, lambda people: [None] * len(people))
+            assert {getattr(one, "status", one) for one in told.results} == {"accepted"}

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace as replace_struct
 from test_decisions import FEATURES, Publish, decided, policy, publish, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
@@ -99,6 +100,24 @@ def test_after_erasure_a_decision_is_not_replayed_but_says_so(settings: Settings
     assert replay(settings, id) == Replay(id, "erased", [])
     with pytest.raises(DecisionError, match="erased"):
         decided(settings, key="k")
+
+
+def test_a_draw_from_one_choice_was_once_called_explored_and_is_no_forgery(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else every such decision of the years before differs from its record, and a real difference is lost."""
+    policy(settings, explore="1.0")
+    publish(contacts_30d=9)
+    id = decided(settings, key="k").decision_id or ""
+    with closing(Ledger(settings)) as ledger:
+        entry = ledger.read(id)
+        assert entry.sealed is not None
+        said = msgspec.json.decode(entry.sealed.answer) | {"decision_id": "old", "explore": True}
+        sealed = replace_struct(entry.sealed, answer=msgspec.json.encode(said))
+        old = replace_struct(entry, id="old", idempotency_key="old", explored=True, sealed=sealed)
+        with ledger.deciding():
+            ledger.append(old, b"{}")
+    assert replay(settings, "old").verdict == "equal"
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -1,5 +1,8 @@
 """What contacts brought: the truth where it is known, and nothing where nobody drew lots."""
 
+import re
+import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
 from features.words import Words
 from propensity import main
+from serving.ledger import Ledger
+from serving.ledger_reports import Delivery
 from training import attribution, logged_policy, roi
-from training.logged import Logged
+from training.logged import FREED, SENT, UNTOLD, Logged
 from training.sequential import Difference
 
 AT = parse_moment("2017-06-01")
@@ -41,7 +46,8 @@ def made(rows: int = 4_000, seed: int = 1, **more: Any) -> tuple[Logged, np.ndar
     logged = Logged(
         tuple(f"d{i}" for i in range(rows)), x, {"a": "1", "b": "2", "c": "3"}, ("nothing", "mail", "text"),
         {"nothing": None, "mail": "mail", "text": "sms"}, action, chances, cost, np.arange(rows),
-        np.full(rows, to_us(AT)), np.full(rows, to_us(AT + 28 * DAY)), ("birthday",) * rows,
+        np.full(rows, to_us(AT)), np.full(rows, to_us(AT + 28 * DAY)),
+        np.full(rows, to_us(AT + 35 * DAY)), np.ones(rows, np.int64), ("birthday",) * rows,
         np.zeros(rows, np.bool_),
         {"margin": margin, "retention": np.ones(rows), "opt_out": opted.astype(float)}, "reported",
         builds=("b",) * rows,
@@ -54,7 +60,7 @@ def test_what_a_channel_brought_is_its_effect_on_those_who_got_it() -> None:
     logged, true = made()
     text, mail = roi.brought(logged)  # the dearest first
     got = logged.action == 1
-    assert (mail.channel, mail.contacts) == ("mail", int(got.sum()))
+    assert (mail.channel, mail.decided) == ("mail", int(got.sum()))
     assert mail.margin is not None
     assert mail.margin.low < true[got, 0].sum() < mail.margin.high
     y = logged.outcomes["margin"]
@@ -209,6 +215,46 @@ def test_channels_that_were_drawn_together_show_whether_they_help_each_other(bey
     assert isinstance(found.difference, Difference)
 
 
+def test_costs_are_of_what_was_sent_and_what_nobody_told_is_counted_apart() -> None:
+    """Else: a campaign that was never sent has a cost and contacts; or one that nobody reports pays."""
+    logged, _ = made()
+    whole = roi.of_channel(logged, "mail")
+    delivery = np.where(np.arange(4_000) % 2 == 0, SENT, np.where(np.arange(4_000) % 4 == 1, UNTOLD, FREED))
+    cost = np.where(delivery == FREED, 0.0, logged.cost)
+    mail = roi.of_channel(replace(logged, delivery=delivery, cost=cost), "mail")
+    got = logged.action == 1
+    assert (mail.decided, mail.sent) == (got.sum(), (got & (delivery == SENT)).sum())
+    assert mail.untold == (got & (delivery == UNTOLD)).sum()
+    assert mail.cost == pytest.approx(0.4 * mail.sent)
+    assert mail.most == pytest.approx(0.4 * (mail.sent + mail.untold))
+    assert mail.margin == whole.margin, "who was decided for is compared, sent or not"
+    assert whole.margin is not None
+    between = replace(whole, cost=0.0, untold_cost=(whole.margin.low + whole.margin.high) / 2)
+    assert (whole.verdict, between.verdict) == ("pays", "open")
+    unsent = replace(logged, delivery=np.zeros(4_000, np.int64))
+    assert attribution.paths(unsent) == [], "nobody met what no delivery says was sent"
+
+
+def test_what_is_owed_is_no_marketing() -> None:
+    """Else: answers to complaints make a channel look as if it lost money, and get the credit for orders."""
+    logged, _ = made()
+    found = roi.brought(replace(logged, owed=frozenset({"text"}), channels={"mail": "mail", "text": "mail"}))
+    mail, owed = found
+    assert (mail.decided, owed.decided) == ((logged.action == 1).sum(), (logged.action == 2).sum())
+    assert (mail.verdict, owed.verdict, owed.margin) == ("pays", "owed", None)
+    assert owed.cost == pytest.approx(0.9 * owed.sent)
+    credits = attribution.markov(attribution.paths(replace(logged, owed=frozenset({"text"}))))
+    assert [of.channel for of in credits] == ["mail"]
+
+
+def test_an_order_that_came_back_is_nobodys_success() -> None:
+    """Else: a mail keeps the credit for what was refunded."""
+    logged, _ = made()
+    back = {**logged.outcomes, "margin": np.where(np.arange(4_000) < 3_000, 0.0, logged.outcomes["margin"])}
+    journeys = attribution.paths(replace(logged, outcomes=back))
+    assert sum(ordered for _, ordered in journeys) == (logged.action[3_000:] > 0).sum()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("proof")
@@ -243,6 +289,34 @@ def test_an_operations_lead_reads_what_actions_brought(run: Any, tmp_path: Path)
     assert "http" not in text.replace("http-equiv", "")
     zh = run("actions", "--language", "zh").output
     assert "归因与真实效果对照" in zh
+
+
+def test_contacts_that_nobody_reports_and_what_is_not_matured_are_told(
+    run: Any, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else: costs of what was never sent are read as spent, and `nobody tells` where nothing is final yet."""
+    silent = run("actions").output
+    assert re.search(r"Of ([\d,]+) of \1 contacts nobody told whether they were sent", silent)
+    assert re.search(r"birthday, mail +\d+ +0 +\d+ +0\.00 ", silent), silent
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.setenv("PROPENSITY_HOME", str(tmp_path / "home"))
+    with closing(Ledger(Settings(home=tmp_path / "home", as_of=AT))) as ledger:
+        mailed = [one.id for one in ledger.entries() if one.channel == "mail" and one.scenario == "birthday"]
+        ledger.report(
+            [Delivery(source="t", id=id, decision_id=id, status="sent", at=AT) for id in mailed], AT
+        )
+        assert ledger.delivered() == dict.fromkeys(mailed, True)
+    sent = run("actions").output
+    assert re.search(rf"birthday, mail +{len(mailed)} +{len(mailed)} +0 +{0.1 * len(mailed):.2f} ", sent), (
+        sent
+    )
+    monkeypatch.setenv("PROPENSITY_AS_OF", "2017-06-10")
+    young = run("actions").output
+    assert "1,500 of 1,500 decisions are not final yet: the next is on 2017-07-06" in young
+    assert (
+        "Guardrails: No contact has a final outcome yet: the first is not matured until 2017-07-06." in young
+    )
+    assert "Nobody told" not in young
 
 
 def test_a_policy_is_judged_from_the_ledger(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def made(rows: int = 4_000, seed: int = 1, decisions: int = 1) -> tuple[Logged, 
     logged = Logged(
         tuple(f"d{i}" for i in range(rows)), x, {f"x{j}": str(j) for j in range(4)}, ACTIONS,
         {"nothing": None, "mail": "mail", "text": "sms", "coupon": "sms", "gift": "staff"}, action, chances,
-        np.zeros(rows), customer, at, at + int(28 * DAY.total_seconds() * 1e6), ("",) * rows,
+        np.zeros(rows), customer, at, at + int(28 * DAY.total_seconds() * 1e6),
+        at + int(35 * DAY.total_seconds() * 1e6), np.zeros(rows, np.int64), ("",) * rows,
         np.zeros(rows, np.bool_), {"margin": margin}, "reported", builds=("b",) * rows,
     )  # fmt: skip
     return logged, true
