@@ -246,7 +246,7 @@ PYTHON = '''\
 `propensity check` holds them to those contracts; `propensity features list` shows them.
 """
 
-from features.definitions import Feature
+from features.definitions import Feature, goods
 from features.words import Words
 
 FEATURES: list[Feature] = [
@@ -259,15 +259,7 @@ FEATURES: list[Feature] = [
     #     where="amount > 50",
     #     window=90,
     # ),
-    # Feature(
-    #     name="tea_lines_90d",
-    #     words=Words("Lines of tea in the last 90 days", "近90天茶叶购买行数"),
-    #     unit="lines",
-    #     measure="count",
-    #     table="order_lines",
-    #     where="category = 'tea' and ref is null",
-    #     window=90,
-    # ),
+    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea, ...: who predicts tea needs them
 ]
 
 # from training.populations import Population
