@@ -76,14 +76,14 @@ def train(
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
-    cannot be trained does not keep the others from it; the exit code is 1. A target that the shop declares
-    wrongly keeps no other from it either: it is named, and without TARGETS the exit code is 3.
+    cannot be trained, that the shop declares wrongly or that nobody declares does not keep the others from it:
+    it is named, and the exit code is 1, or 2 if a name is of no target or its declaration of no goods. Without
+    TARGETS, one that the shop declares wrongly is left out with a warning: exit code 3.
     """
-    from features.errors import TrainingError
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
-    from propensity.wanted import declared_wrongly, passed_over
+    from propensity.wanted import Refused, declared_wrongly, passed_over
 
     settings = settings_of(as_of)
     if list_targets:
@@ -94,11 +94,19 @@ def train(
     for strange in (*wrong, *passed_over(settings)):
         click.echo(f"WARNING: {strange}")
     warned = 3 if wrong and not targets else 0  # asked for by name, the others are all that was wanted
+    refused: Refused = []
+
+    def end() -> None:
+        for error in refused:
+            click.echo(f"error: {error}", err=True)
+        sys.exit(max((error.exit_code for error in refused), default=warned))
+
     if dry_run:
-        click.echo(plan_targets(settings, targets, origins))
+        if plan := plan_targets(settings, targets, origins, refused):
+            click.echo(plan)
         if minutes is not None or trials is not None:
             click.echo("would first search for the parameters of each target's models")
-        sys.exit(warned)
+        end()
     search = None
     if minutes is not None or trials is not None:
         from training.tune import Search
@@ -106,18 +114,13 @@ def train(
         search = Search(minutes, trials)
     if scheduler == "":
         scheduler = settings.dask_scheduler
-    refused: list[TrainingError] = []
     with progress_bar("Training") as progress:
         trained = train_targets(settings, targets, seed, progress, origins, search, scheduler, refused)
     for one in trained:
         show(one)
         if one.found:
             click.echo(f"{one.card.name}: {one.found}")
-    for error in refused:
-        click.echo(f"error: {error}", err=True)
-    if refused:
-        sys.exit(refused[0].exit_code)
-    sys.exit(warned)
+    end()
 
 
 @main.command()
@@ -128,11 +131,12 @@ def train(
 def promote(target: str, version: str | None, force: str | None, dry_run: bool) -> None:
     """Release a version of TARGET's model: from now on the service answers with it.
 
-    It must beat recency alone, a logistic regression on recency, frequency and money, and BG/NBD (`value`:
-    not lose to it), and be better than what is in force in something, over every moment of its backtest,
-    without harm elsewhere; the moments must be three at least, if the log gives so many. (`segmentation`: no
-    stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
-    within a second, without a restart.
+    It must beat recency alone, a logistic regression on recency, frequency and money, BG/NBD (`value`: not
+    lose to it) and, of goods of a category, groups or opt-outs, how often and when last these very events came;
+    and be better than what is in force in something, over every moment of its backtest, without harm elsewhere;
+    the moments must be three at least, if the log gives so many. (`segmentation`: no stage may promise the
+    contrary of what came.) The one before stays as `rollback`; running services follow within a second,
+    without a restart.
 
     `policy` as TARGET releases what shop.toml and shop.py declare of policies, actions and scenarios. That
     binds as soon as it is declared; released, it has a version, which the ledger names.

@@ -251,7 +251,15 @@ def test_one_target_that_is_declared_wrongly_keeps_no_other_from_anything(
     assert f"WARNING: {wrong}" in planned
     assert f"WARNING: {slip}" in planned
     assert "would train good_28d" in run("train", "good_28d", "--dry-run", code=0)
-    assert f"error: {wrong}" in run("train", "good_28d", "wrong_28d", "--dry-run", code=1)
+    for asked_for, said, code in (
+        ("wrong_28d", wrong, 1),  # declared wrongly
+        ("slip_28d", slip, 2),  # of goods that there are none of
+        ("god_28d", "no target god_28d; there are: ", 2),
+        ("leave_group_28d", "leave_group_28d cannot be told", 1),
+    ):
+        planned = run("train", asked_for, "good_28d", "--dry-run", code=code)
+        assert "would train good_28d" in planned
+        assert f"error: {said}" in planned
     assert slip in run("train", "slip_28d", "--dry-run", code=2)
     assert wrong in run("check", "--customers", "1", code=1)
     toml = (shop / "shop.toml").read_text("utf-8")
