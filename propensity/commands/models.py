@@ -177,16 +177,18 @@ def rollback(target: str, dry_run: bool) -> None:
 def compare(first: str, second: str, target: str | None, at: datetime | None, as_of: datetime | None) -> None:
     """Judge FIRST against SECOND on the same customers, with paired intervals.
 
-    Each is a model (NAME, NAME:VERSION, NAME:champion, ...) or a file of scores from elsewhere: parquet or
-    CSV with customer_id and probability.
+    Each is a model (NAME:VERSION, NAME:champion, ...; NAME alone is its challenger, else its champion) or a
+    file of scores from elsewhere: parquet or CSV with customer_id and probability.
     """
     from propensity.tables import progress_bar
 
     with progress_bar("Comparing") as progress:
         progress(f"{first} and {second}: the customers, and what came", 0, 1)
-        from propensity.compared import compare_sides, show_comparison
+        from propensity.compared import compare_sides, named_sides, show_comparison
 
-        found = compare_sides(settings_of(as_of), first, second, target, at)
+        settings = settings_of(as_of)
+        first, second = named_sides(settings, first, second)
+        found = compare_sides(settings, first, second, target, at)
     show_comparison(found, first, second)
 
 
