@@ -13,6 +13,7 @@ exponent = 2                # minor units: 2 means cents
 [value]
 margin_rate = 0.25          # gross margin as a share of sales
 horizon_days = 28           # an action's effect is counted over this many days
+# discount = 0.1            # a year: how much less profit counts that comes a year later, in `train value`
 # lifetime = 100.0          # a customer's worth beyond them: what opting out loses, without a value model
 
 # What holds for a customer of whom no consent is on record: channel = true or false.

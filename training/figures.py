@@ -63,6 +63,11 @@ VALUES = {
         "在预计的下次下单日前下单的占比：0.5为准确",
     ),
 }
+# What each should be: whose whole interval lies beside it missed, beyond chance.
+RIGHT = {
+    "orders_ratio": 1.0, "money_ratio": 1.0,
+    "below_p10": 0.1, "below_p50": 0.5, "below_p90": 0.9, "came_by_next_order_date": 0.5,
+}  # fmt: skip
 OTHERS = {
     "moved_otherwise": Words(
         "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
@@ -79,6 +84,21 @@ BASELINES = {
     "before": Words("four weeks earlier", "四周前"),
 }
 MODEL = Words("this model", "本模型")
+
+
+def missed(name: str, figure: Figure) -> bool:
+    """Whether a figure of a model of no target is not what it should be, beyond chance."""
+    return name in RIGHT and not figure["low"] <= RIGHT[name] <= figure["high"]
+
+
+def misses(metrics: Mapping[str, Figure]) -> Words | None:
+    """Every figure that missed, in a sentence; None: none did."""
+    found = [(VALUES[name], shown(metrics[name])) for name in in_order(metrics) if missed(name, metrics[name])]
+    en, zh = (
+        end.join(words[place].replace(colon, f" {said} (", 1) + ")" for words, said in found)
+        for place, colon, end in ((0, ": ", "; "), (1, "：", "；"))
+    )
+    return Words(f"Off beyond chance: {en}.", f"超出偶然的偏差：{zh}。") if found else None
 
 
 class Headline(NamedTuple):
@@ -168,6 +188,7 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
             f["low"] for who in card.baselines.values() for name, f in who.items() if name.endswith("_gain")
         ]
         well = min(lows, default=1) > 0 and not transitions.objections(card.metrics)
+        well = well and misses(card.metrics) is None
         return well, Words(card.notes[0].en, card.notes[0].zh)
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")

@@ -69,7 +69,7 @@ def train(
 
     `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
-    moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
+    moments. Profit is discounted by 10 % a year, or `discount` of [value] in shop.toml. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
     model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
     `uplift` says what actions do, and to whom, from the ledger's own decisions and what came of them.
 

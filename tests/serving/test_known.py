@@ -17,8 +17,10 @@ from features.ingestion.ingest import take
 from features.moments import parse_moment
 from features.settings import Settings
 from serving import known
+from serving.api import Failure, NoScore
 from serving.client import Client
-from serving.customer_types import LastDecision
+from serving.customer_types import LastDecision, NoHealth
+from serving.scores import Scorer
 
 MOMENT = parse_moment("2017-02-10")
 HER, OLD, CARD = "anna", "anna-old", "card-1"
@@ -139,3 +141,13 @@ def test_the_last_decision_is_told_with_what_became_of_it(service: Running) -> N
         of = client.customer("c4").decision
         assert isinstance(of, LastDecision)
         assert of.status == ("blocked" if of.action != "nothing" else of.status)
+
+
+def test_of_whom_the_released_target_does_not_speak_it_says_just_that(home: Settings) -> None:
+    """Else: an operator is told that nothing is released, and somebody goes looking for a broken release."""
+    scorer, declared = Scorer(home), known.Declared(home)
+    outside = Failure("outside_population", "speaks only of customers with an order in the last 90 days")
+    assert known.health(scorer, [NoScore("churn_28d", outside)], {}, declared) == NoHealth(outside)
+    nothing = known.health(scorer, [NoScore("gone_28d", outside)], {}, declared)
+    assert isinstance(nothing, NoHealth)
+    assert nothing.error.code == "no_release", "no target of that name is released"
