@@ -131,9 +131,7 @@ def auc_gains(card: ModelCard) -> dict[str, Figure]:
 
 def tried_once(card: ModelCard) -> Words | None:
     """What the model gains over baselines that were fitted at the test alone; None of a card without such."""
-    over = card.backtest.get("gains")
-    once = [name for name in in_order(card.baselines) if over and name not in over]
-    gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in once]
+    gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in _at_the_test_alone(card)]
     if not gains:
         return None
     en = ", ".join(f"{shown(gain, '+')} over {who.en}" for who, gain in gains)
@@ -142,6 +140,11 @@ def tried_once(card: ModelCard) -> Words | None:
         f"What takes long to fit was tried at the last moment alone: there it gains in AUC {en}.",
         f"训练耗时较长的基准仅在最后时点比较，AUC提升{zh}。",
     )
+
+
+def _at_the_test_alone(card: ModelCard) -> list[str]:
+    over = card.backtest.get("gains")
+    return [name for name in in_order(card.baselines) if over and name not in over]
 
 
 def baseline(name: str) -> Words:
@@ -193,19 +196,25 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
     unbeaten = [baseline(name) for name, gain in gains.items() if gain["low"] <= 0]
-    ranks, ranked = _ranks(beaten, unbeaten, once=tried_once(card) is not None)
+    once = [baseline(name) for name in _at_the_test_alone(card)]
+    ranks, ranked = _ranks(beaten, unbeaten, once)
+    if gains and (moments := len(card.backtest.get("origins", ()))) > 1:
+        ranks = Words(f"Averaged over its {moments} moments, i{ranks.en[1:]}", f"按{moments}个时点平均，{ranks.zh}")
     holds, said = _level(level, card.backtest.get("origins", ()))
     return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
 
 
-def _ranks(beaten: list[Words], others: list[Words], once: bool) -> tuple[Words, bool]:
+def _ranks(beaten: list[Words], others: list[Words], once: list[Words]) -> tuple[Words, bool]:
     if not beaten and not others:
         return Words("It was compared with nothing", "未与任何基准比较"), False
     if not others:
-        where = Words(" at all moments", "（各时点均比较者）") if once else Words("", "")
+        but = Words("", "")
+        if once:
+            en, zh = ", ".join(w.en for w in once), "、".join(w.zh for w in once)
+            but = Words(f", {en} aside, which was tried at the last alone", f"（{zh}仅在最后时点比较，不计入）")
         return Words(
-            f"It ranks customers better than every baseline tried{where.en}",
-            f"对客户的排序优于所有基准{where.zh}",
+            f"It ranks customers better than every baseline tried{but.en}",
+            f"对客户的排序优于所有基准{but.zh}",
         ), True
     en, zh = ", ".join(w.en for w in others), "、".join(w.zh for w in others)
     if not beaten:
