@@ -20,6 +20,7 @@ from features.settings import Settings
 from features.toml import Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
+DISCOUNT = 0.1  # of money a year later, if a shop does not say: what a retailer's capital costs, about
 CALENDAR = "calendar"  # the source that [calendar] declares
 DECLARATIONS = (
     "FEATURES",
@@ -56,6 +57,7 @@ class Shop:
         default_factory=dict
     )  # a source's name -> its [mapping.NAME], as it stands
     calendar: Mapping[str, Any] | None = None  # [calendar], as it stands
+    discount: float = DISCOUNT  # a year, of what customers bring later
     targets: tuple[str, ...] = ()  # what is trained without being named; none: the default ones
     segments: tuple[str, ...] = ()  # attributes of customers that models are judged by apart
     protected: tuple[str, ...] = ()  # those of them whose groups must be treated alike
@@ -96,6 +98,7 @@ class Shop:
             value_horizon_days=value.take("horizon_days", "whole", 28),
             grace_days=value.take("grace_days", "whole", 7),
             lifetime_value=_lifetime(value),
+            discount=_discount(value),
             consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
             policies=tuple(sorted(policies, key=lambda p: p.starts)),
             mappings=mappings,
@@ -140,6 +143,13 @@ class Shop:
             return own
         known = {feature.name for feature in (*FEATURES, *own)}
         return (*own, *policy.features_of(self.policies, known))
+
+
+def _discount(value: Entry) -> float:
+    given = float(value.take("discount", "number", DISCOUNT))
+    if not 0 <= given < 1:
+        raise value.error("discount", "a share from 0 to below 1: what money loses in worth a year")
+    return given
 
 
 def _lifetime(value: Entry) -> float | None:

@@ -57,6 +57,30 @@ def _withdraw(settings: Settings, first: str | None, dry_run: bool) -> str:
     )
 
 
+def _is_file(side: str) -> bool:
+    return Path(side).suffix in (".parquet", ".csv") or Path(side).exists()
+
+
+def named_sides(settings: Settings, *sides: str) -> tuple[str, ...]:
+    """The sides as they were asked for, of a model with the version that is meant: NAME is NAME:VERSION.
+
+    UsageError for one version on both sides, which would be compared with itself.
+    """
+    from training import registered
+
+    found = []
+    for side in sides:
+        name, _, version = side.partition(":")
+        meant = side if _is_file(side) else f"{name}:{registered.resolve(settings, name, version or None)}"
+        if meant in found:
+            raise UsageError(
+                f"both sides are {meant}: name another version, such as {name}:champion (NAME alone is the "
+                "challenger, else the champion; `propensity models list` shows them all)"
+            )
+        found.append(meant)
+    return tuple(found)
+
+
 def compare_sides(
     settings: Settings, first: str, second: str, target: str | None, at: datetime | None
 ) -> Comparison:
@@ -66,9 +90,8 @@ def compare_sides(
     from training.targets import of_shop
 
     def side(text: str) -> Model | Path:
-        path = Path(text)
-        if path.suffix in (".parquet", ".csv") or path.exists():
-            return path
+        if _is_file(text):
+            return Path(text)
         name, _, version = text.partition(":")
         return registered.model_of(settings, name, version or None)
 

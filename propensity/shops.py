@@ -13,6 +13,7 @@ exponent = 2                # minor units: 2 means cents
 [value]
 margin_rate = 0.25          # gross margin as a share of sales
 horizon_days = 28           # an action's effect is counted over this many days
+# discount = 0.1            # a year: how much less profit counts that comes a year later, in `train value`
 # lifetime = 100.0          # a customer's worth beyond them: what opting out loses, without a value model
 
 # What holds for a customer of whom no consent is on record: channel = true or false.
@@ -246,7 +247,7 @@ PYTHON = '''\
 `propensity check` holds them to those contracts; `propensity features list` shows them.
 """
 
-from features.definitions import Feature
+from features.definitions import Feature, goods
 from features.words import Words
 
 FEATURES: list[Feature] = [
@@ -259,15 +260,7 @@ FEATURES: list[Feature] = [
     #     where="amount > 50",
     #     window=90,
     # ),
-    # Feature(
-    #     name="tea_lines_90d",
-    #     words=Words("Lines of tea in the last 90 days", "近90天茶叶购买行数"),
-    #     unit="lines",
-    #     measure="count",
-    #     table="order_lines",
-    #     where="category = 'tea' and ref is null",
-    #     window=90,
-    # ),
+    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea, ...: who predicts tea needs them
 ]
 
 # from training.populations import Population

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,17 +12,18 @@ import msgspec
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import LogError, TrainingError, UsageError
+from features.errors import LogError, UsageError
 from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
 from features.shop import shop_of
 from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
-from propensity.wanted import wanted_of
+from propensity.wanted import Refused, unless_refused, wanted_of
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
+    from training.targets import Target
     from training.tune import Search
 
 
@@ -182,61 +183,74 @@ def train_targets(
     origins: int = 6,
     search: Search | None = None,
     scheduler: str | None = None,
-    refused: list[TrainingError] | None = None,
+    refused: Refused | None = None,
 ) -> list[Trained]:
     """Train the named models in that order, or those of the targets that are trained by default. What a plan
     can tell is said before anything is fitted. search: for each target's parameters. scheduler: of the Dask
-    cluster that fits trees; None: this machine. refused: takes up why a model was not trained, and the others
-    are; None: the first that is not ends it.
+    cluster that fits trees; None: this machine. refused: takes up why a model was not trained, its name among
+    them, and the others are; None: the first that is not ends it.
     """
     from training.distributed import cluster
     from training.fit import train
     from training.trainers import OF_NO_TARGET
 
-    wanted = wanted_of(settings, names)
+    wanted = wanted_of(settings, names, refused)
+    if not wanted:
+        return []
     if len(wanted) > 1:  # one says it by itself, before it fits
-        plan_targets(settings, names, origins)
+        planned = _planned(settings, wanted, origins, refused)
+        wanted = {name: wanted[name] for name in planned}
     as_of = as_of_of(settings, Log.open(settings))
     of_targets = any(name not in OF_NO_TARGET for name in wanted)
     with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
         trained: list[Trained] = []
         for name in wanted:
-            try:
+            with unless_refused(refused):
                 trained.append(
                     OF_NO_TARGET[name].train(settings, as_of, seed, progress)
                     if name in OF_NO_TARGET
                     else train(settings, name, as_of, seed, progress, origins, search, where)
                 )
-            except TrainingError as error:
-                if refused is None:
-                    raise
-                refused.append(error)
         return trained
 
 
-def plan_targets(settings: Settings, names: Sequence[str], origins: int = 6) -> str:
-    """When each model would be fitted, calibrated and judged; errors as training it, as far as a plan can."""
+def plan_targets(
+    settings: Settings, names: Sequence[str], origins: int = 6, refused: Refused | None = None
+) -> str:
+    """When each model would be fitted, calibrated and judged; errors as training it, as far as a plan can.
+
+    refused: as for training.
+    """
+    return "\n".join(_planned(settings, wanted_of(settings, names, refused), origins, refused).values())
+
+
+def _planned(
+    settings: Settings, wanted: Mapping[str, Target | None], origins: int, refused: Refused | None
+) -> dict[str, str]:
+    """The plan of each model that can be trained, in a line."""
     from training import fit, samples
     from training.trainers import OF_NO_TARGET
 
-    wanted = wanted_of(settings, names)
+    if not wanted:
+        return {}
     build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
     if any(target is not None for target in wanted.values()):
         shop = shop_of(settings)
         fit.require_declared(build, catalogue(shop.declared("FEATURES")), shop)
-    lines = []
+    lines = {}
     for name, target in wanted.items():
-        if target is None:
-            lines.append(OF_NO_TARGET[name].plan(settings, as_of))
-            continue
-        when = samples.timeline(target, build, as_of, origins)
-        known = when.known(when.test)
-        lines.append(
-            f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "
-            f"{known[-1]:%Y-%m-%d}, judged as of {when.test:%Y-%m-%d}, and by a backtest at "
-            f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} on"
-        )
-    return "\n".join(lines)
+        with unless_refused(refused):
+            if target is None:
+                lines[name] = OF_NO_TARGET[name].plan(settings, as_of)
+                continue
+            when = samples.timeline(target, build, as_of, origins)
+            known = when.known(when.test)
+            lines[name] = (
+                f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "
+                f"{known[-1]:%Y-%m-%d}, judged as of {when.test:%Y-%m-%d}, and by a backtest at "
+                f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} on"
+            )
+    return lines
 
 
 def promote_target(

@@ -36,6 +36,8 @@ def _show_contacts(card: ModelCard) -> None:
 
 def _show_figures(card: ModelCard) -> None:
     """Every figure of a model of no target, a row each; what it gains over a baseline is in the verdict."""
+    from training.figures import missed
+
     others, days = list(card.baselines), card.tested_on.days
     over = f"; every figure is over the {days} days after it" if days else ""
     shown = table(
@@ -47,7 +49,10 @@ def _show_figures(card: ModelCard) -> None:
     )
     for name, own in card.metrics.items():
         cells = (card.baselines[other].get(name) for other in others)
-        shown.add_row(name.replace("_", " "), figure(own), *(figure(cell) if cell else "" for cell in cells))
+        off = " off" if missed(name, own) else ""
+        shown.add_row(
+            name.replace("_", " "), figure(own) + off, *(figure(cell) if cell else "" for cell in cells)
+        )
     console().print(shown)
     for note in card.notes:
         say(note.en)

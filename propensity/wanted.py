@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import LogError, NoBuild, NotEnoughData, TrainingError, UsageError
+from features.errors import LogError, NoBuild, NotEnoughData, SettingsError, TrainingError, UsageError
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
@@ -17,13 +17,37 @@ if TYPE_CHECKING:
     from training.targets import Target
 
 
-def wanted_of(settings: Settings, names: Sequence[str]) -> dict[str, Target | None]:
-    """What is to be trained, by name, in the order asked for; None: it is of no target."""
+Refused = list[UsageError | TrainingError]
+
+
+def wanted_of(
+    settings: Settings, names: Sequence[str], refused: Refused | None = None
+) -> dict[str, Target | None]:
+    """What is to be trained, by name, in the order asked for; None: it is of no target.
+
+    refused: takes up why one of several names cannot be, so that the others are; None: the first ends it.
+    """
     from training.trainers import OF_NO_TARGET
 
-    of_targets = [name for name in names if name not in OF_NO_TARGET]
-    found = {one.name: one for one in _targets(settings, of_targets)} if of_targets or not names else {}
-    return {name: found.get(name) for name in names or found}
+    if not names:
+        return {one.name: one for one in _targets(settings, ())}
+    found: dict[str, Target | None] = {}
+    for name in names:
+        with unless_refused(refused):
+            found[name] = None if name in OF_NO_TARGET else _targets(settings, [name])[0]
+    return found
+
+
+@contextmanager
+def unless_refused(refused: Refused | None) -> Iterator[None]:
+    """What speaks against one of several is taken up, if there is a list for it; else it ends them all, as
+    what speaks against the shop's settings does anyhow."""
+    try:
+        yield
+    except (UsageError, TrainingError) as error:
+        if refused is None or isinstance(error, SettingsError):
+            raise
+        refused.append(error)
 
 
 def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:

@@ -79,14 +79,21 @@ def health(
     scorer: Scorer, scores: Sequence[Score | NoScore], row: Mapping[str, float], declared: Declared
 ) -> Health | NoHealth:
     """From the risk of staying away of the shortest horizon that is released and says something of her."""
-    risks = []
+    risks, whys = [], []
     for score in scores:
-        if isinstance(score, Score):
+        try:
             target = scorer.releases.get(score.target).model.card.target
-            if target.label == "no_order":
-                risks.append((target.horizon_days, score))
+        except PropensityError:  # what cannot be read says so among the scores
+            continue
+        if target.label != "no_order":
+            continue
+        if isinstance(score, Score):
+            risks.append((target.horizon_days, score))
+        else:
+            whys.append(score.error)
     if not risks:
-        return NoHealth(Failure("no_release", "no released target tells how likely this customer stays away"))
+        none = Failure("no_release", "no released target tells how likely this customer stays away")
+        return NoHealth(whys[0] if whys else none)
     days, score = min(risks, key=lambda found: (found[0], found[1].target))
     return health_of(score, days, row, declared)
 

@@ -16,6 +16,7 @@ USUAL = 0.9  # of such customers who came again did so within the usual gap: "ni
 BACK = 0.2  # of such customers came back from a silence: fewer, and it is taken for the end ("one in five")
 REGULAR = 4  # days with an order: three gaps, the fewest that say what is usual for a customer
 NEAR = 30  # days before the last order from which on a complaint may have to do with the silence after it
+_IN_RHYTHM = f"order_days >= {REGULAR} and days_since_order <= usual_gap"
 
 
 def _label(name: str, en: str, zh: str, means: str, means_zh: str) -> Label:
@@ -34,6 +35,7 @@ TIERS = Table(
         _label("new", "New", "新客户", "Bought for the first time, lately.", "近期首次购买。"),
         _label("promising", "Promising", "潜力客户", "Bought lately, but not often yet.", "近期购买，但尚不频繁。"),
         _label("attention", "Need attention", "待关注客户", "Neither lately nor long ago, and not often.", "距上次购买时间居中，且不频繁。"),
+        _label("in_rhythm", "In their rhythm", "节奏内客户", "Others bought later, but for them it is no long time.", "其他客户购买更近，但按其自身节奏并不久。"),
         _label("at_risk", "At risk", "流失风险客户", "Bought often or much, but have stayed away.", "曾频繁或大额购买，但已久未购买。"),
         _label("hibernating", "Hibernating", "休眠客户", "Bought seldom and little, and have stayed away.", "购买少、金额低，且久未购买。"),
         _label("lost", "Lost", "已流失客户", "Bought seldom and little, longest ago of all.", "购买少、金额低，且距上次购买最久。"),
@@ -44,6 +46,8 @@ TIERS = Table(
         _entry("new", "new", "r >= 4 and order_days == 1", "One day with an order, among the upper two fifths by recency.", "仅一个下单日，最近购买居前五分之二。"),
         _entry("promising", "promising", "r >= 4", "Among the upper two fifths by recency, not by frequency.", "最近购买居前五分之二，频率不在。"),
         _entry("attention", "attention", "r >= 3", "In the middle fifth by recency.", "最近购买居中间五分之一。"),
+        # Else whom the stage calls regular would be called lost: of a shop that most visit weekly, who comes monthly.
+        _entry("in_rhythm", "in_rhythm", f"r >= 1 and {_IN_RHYTHM}", "In the lower two fifths by recency, but ordered on four days or more, and is within the own rhythm.", "最近购买居后五分之二，但下单日达四天及以上，且在自身购买节奏之内。"),
         _entry("at_risk", "at_risk", "r >= 1 and (f >= 4 or m >= 4)", "Among the upper two fifths by frequency or money, but the lower two by recency.", "频率或金额居前五分之二，但最近购买居后五分之二。"),
         _entry("hibernating", "hibernating", "r >= 2", "In the fourth fifth by recency.", "最近购买居第四个五分之一。"),
         _entry("lost", "lost", "r >= 1", "In the last fifth by recency.", "最近购买居最后五分之一。"),
@@ -77,7 +81,7 @@ STAGES = Table(
     ),
     (
         _entry("gone", "exit", "days_since_order > gone_after", "Silent for longer than the time after which fewer than one in five such customers came back.", "沉默时间已超过同类客户返回比例低于五分之一的时点。"),
-        _entry("regular", "maintenance", f"order_days >= {REGULAR} and days_since_order <= usual_gap", "Ordered on four days or more, and is within the own rhythm.", "下单日达四天及以上，且在自身购买节奏之内。"),
+        _entry("regular", "maintenance", _IN_RHYTHM, "Ordered on four days or more, and is within the own rhythm.", "下单日达四天及以上，且在自身购买节奏之内。"),
         _entry("pausing", "use", f"order_days >= {REGULAR}", "Ordered on four days or more, but has paused for longer than usual.", "下单日达四天及以上，但暂停时间超过通常。"),
         _entry("again", "use", "order_days >= 2", "Ordered on two or three days.", "下单日为两至三天。"),
         _entry("first", "purchase", "order_days >= 1", "Ordered on one day.", "下单日为一天。"),

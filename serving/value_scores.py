@@ -1,7 +1,7 @@
 """What everyone is worth at a moment, as files.
 
-scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, each figure of `Values`,
-                                           value_percentile, next_order_date (in the shop's zone); sorted by
+scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, each figure of `Values` but
+                                           `alive`, by which some would rank, value_percentile, next_order_date (in the shop's zone); sorted by
                                            customer_id; null for a customer without an order
 """
 
@@ -50,6 +50,8 @@ def score(
         "model_version": pa.array([release.version] * len(snapshot), pa.string()),
     }
     for name, figures in scored._asdict().items():
+        if name == "alive":  # 1 of whoever ordered once: whoever ranks by it writes to the coldest first
+            continue
         columns[name] = pa.array(figures, mask=np.isnan(figures)).take(place)
     columns["value_percentile"] = pa.array(_percentiles(scored.value)).take(place)
     wait = scored.next_order_days

@@ -17,6 +17,7 @@ from logs import empty_shop
 import propensity
 from features.errors import TrainingError
 from features.settings import Settings
+from propensity.compared import named_sides
 from serving import kinds, releases
 from serving.releases import Release
 from training import comparison, gates, registry, versions
@@ -213,3 +214,13 @@ def test_nothing_is_released_unseen_while_its_target_is_declared_wrongly(
     release = Release("churn_28d", "3", kinds.load(folder))
     with pytest.raises(TrainingError, match="target churn_28d is declared twice"):
         gates.objections(settings, release, folder, champion=release)
+
+
+def test_a_comparison_says_which_versions_it_compared(home: Settings) -> None:
+    """Else: `compare churn_28d FILE` judges the challenger, and is read as being about the one in force."""
+    assert named_sides(home, "churn_28d", "churn_28d:2") == ("churn_28d:3", "churn_28d:2")
+    assert named_sides(home, "churn_28d:2", "scores.csv") == ("churn_28d:2", "scores.csv")
+    asked = ["compare", "churn_28d", "churn_28d:challenger"]
+    done = CliRunner().invoke(propensity.main, asked, env={"PROPENSITY_HOME": str(home.home)})
+    assert done.exit_code == 2
+    assert "both sides are churn_28d:3: name another version" in done.output

@@ -10,10 +10,14 @@ from nbclient import NotebookClient
 
 from features.settings import Settings
 
-# What each must say, by its number: the second both releases and refuses.
+# What each must say, by its number: the second refuses, releases and refuses.
 SAYS = {
     "1": ("released churn_28d version 1",),
-    "2": ("released milk_7d version 1", "released milk_7d version 2", "would not release milk_7d version 3"),
+    "2": (
+        "would not release milk_7d version 1 without --force:\n  it does not beat how often and when last",
+        "released milk_7d version 2",
+        "would not release milk_7d version 3 without --force:\n  it is not better than the champion",
+    ),
 }
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

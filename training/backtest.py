@@ -73,8 +73,10 @@ def walk(
         if alone:
             return tried, {}
         with_untuned = untuned or origin == data.timeline.test
-        sceptics = baselines.scores(known, part, data.features, seed, with_untuned, cluster)
-        return tried, sceptics | baselines.of_orders(data, origin, part)
+        sceptics = baselines.scores(
+            known, part, data.features, seed, with_untuned, cluster, declared=data.baseline
+        )
+        return tried, sceptics | baselines.of_log(data, origin, known, part)
 
     steps: list[Step] = []
     origins = data.timeline.origins

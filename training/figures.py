@@ -63,6 +63,11 @@ VALUES = {
         "在预计的下次下单日前下单的占比：0.5为准确",
     ),
 }
+# What each should be: whose whole interval lies beside it missed, beyond chance.
+RIGHT = {
+    "orders_ratio": 1.0, "money_ratio": 1.0,
+    "below_p10": 0.1, "below_p50": 0.5, "below_p90": 0.9, "came_by_next_order_date": 0.5,
+}  # fmt: skip
 OTHERS = {
     "moved_otherwise": Words(
         "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
@@ -79,6 +84,23 @@ BASELINES = {
     "before": Words("four weeks earlier", "四周前"),
 }
 MODEL = Words("this model", "本模型")
+
+
+def missed(name: str, figure: Figure) -> bool:
+    """Whether a figure of a model of no target is not what it should be, beyond chance."""
+    return name in RIGHT and not figure["low"] <= RIGHT[name] <= figure["high"]
+
+
+def misses(metrics: Mapping[str, Figure]) -> Words | None:
+    """Every figure that missed, in a sentence; None: none did."""
+    found = [
+        (VALUES[name], shown(metrics[name])) for name in in_order(metrics) if missed(name, metrics[name])
+    ]
+    en, zh = (
+        end.join(words[place].replace(colon, f" {said} (", 1) + ")" for words, said in found)
+        for place, colon, end in ((0, ": ", "; "), (1, "：", "；"))
+    )
+    return Words(f"Off beyond chance: {en}.", f"超出偶然的偏差：{zh}。") if found else None
 
 
 class Headline(NamedTuple):
@@ -111,9 +133,7 @@ def auc_gains(card: ModelCard) -> dict[str, Figure]:
 
 def tried_once(card: ModelCard) -> Words | None:
     """What the model gains over baselines that were fitted at the test alone; None of a card without such."""
-    over = card.backtest.get("gains")
-    once = [name for name in in_order(card.baselines) if over and name not in over]
-    gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in once]
+    gains = [(baseline(name), card.baselines[name].get("auc_gain")) for name in _at_the_test_alone(card)]
     if not gains:
         return None
     en = ", ".join(f"{shown(gain, '+')} over {who.en}" for who, gain in gains)
@@ -122,6 +142,11 @@ def tried_once(card: ModelCard) -> Words | None:
         f"What takes long to fit was tried at the last moment alone: there it gains in AUC {en}.",
         f"训练耗时较长的基准仅在最后时点比较，AUC提升{zh}。",
     )
+
+
+def _at_the_test_alone(card: ModelCard) -> list[str]:
+    over = card.backtest.get("gains")
+    return [name for name in in_order(card.baselines) if over and name not in over]
 
 
 def baseline(name: str) -> Words:
@@ -168,23 +193,34 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
             f["low"] for who in card.baselines.values() for name, f in who.items() if name.endswith("_gain")
         ]
         well = min(lows, default=1) > 0 and not transitions.objections(card.metrics)
+        well = well and misses(card.metrics) is None
         return well, Words(card.notes[0].en, card.notes[0].zh)
     beaten = [baseline(name) for name, gain in gains.items() if gain["low"] > 0]
     level = card.metrics.get("observed_over_expected")
     unbeaten = [baseline(name) for name, gain in gains.items() if gain["low"] <= 0]
-    ranks, ranked = _ranks(beaten, unbeaten, once=tried_once(card) is not None)
+    once = [baseline(name) for name in _at_the_test_alone(card)]
+    ranks, ranked = _ranks(beaten, unbeaten, once)
+    if gains and (moments := len(card.backtest.get("origins", ()))) > 1:
+        ranks = Words(
+            f"Averaged over its {moments} moments, i{ranks.en[1:]}", f"按{moments}个时点平均，{ranks.zh}"
+        )
     holds, said = _level(level, card.backtest.get("origins", ()))
     return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
 
 
-def _ranks(beaten: list[Words], others: list[Words], once: bool) -> tuple[Words, bool]:
+def _ranks(beaten: list[Words], others: list[Words], once: list[Words]) -> tuple[Words, bool]:
     if not beaten and not others:
         return Words("It was compared with nothing", "未与任何基准比较"), False
     if not others:
-        where = Words(" at all moments", "（各时点均比较者）") if once else Words("", "")
+        but = Words("", "")
+        if once:
+            en, zh = ", ".join(w.en for w in once), "、".join(w.zh for w in once)
+            but = Words(
+                f", {en} aside, which was tried at the last alone", f"（{zh}仅在最后时点比较，不计入）"
+            )
         return Words(
-            f"It ranks customers better than every baseline tried{where.en}",
-            f"对客户的排序优于所有基准{where.zh}",
+            f"It ranks customers better than every baseline tried{but.en}",
+            f"对客户的排序优于所有基准{but.zh}",
         ), True
     en, zh = ", ".join(w.en for w in others), "、".join(w.zh for w in others)
     if not beaten:

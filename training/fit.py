@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
-RECIPE = 6  # raise when the same settings would give another model, or card
+RECIPE = 7  # raise when the same settings would give another model, or card
 
 
 @dataclass(frozen=True)

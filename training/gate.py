@@ -21,9 +21,14 @@ from training.comparison import Comparison
 from training.samples import LEAST_ORIGINS
 
 # What a release must beat; the untuned LightGBM is a tool, no sceptic.
-SCEPTICS = ("recency", "logistic_rfm", "bgnbd")
+SCEPTICS = ("recency", "logistic_rfm", "bgnbd", "own_history", "declared")
 MARGIN = 0.005  # of AUC, that a challenger's paired lower bound may lie below the champion's
 SEGMENT = 0.02  # of AUC, that no segment may lose beyond its interval
+_OF_GOODS = Words(
+    ". Is the category's own history among its features? `goods` in FEATURES of shop.py declares it, and "
+    "`propensity features backfill` computes it",
+    "。该品类自身的历史是否在特征中？在shop.py的FEATURES中用`goods`声明，再运行`propensity features backfill`",
+)
 BYTES, SECONDS = 50_000_000, 0.01  # of a release, and to score one customer, median
 
 
@@ -98,10 +103,15 @@ def against_sceptics(card: ModelCard) -> list[Words]:
         words = baselines.WORDS[name]
         if not gain["low"] > 0:
             shown = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+            more = (
+                _OF_GOODS
+                if name == "own_history" and card.target.label == "category_order"
+                else Words("", "")
+            )
             found.append(
                 Words(
-                    f"it does not beat {words.en} by log-loss, beyond chance: gain {shown}",
-                    f"按对数损失未超出偶然地优于{words.zh}：改善 {shown}",
+                    f"it does not beat {words.en} by log-loss, beyond chance: gain {shown}{more.en}",
+                    f"按对数损失未超出偶然地优于{words.zh}：改善 {shown}{more.zh}",
                 )
             )
     return found

@@ -44,12 +44,12 @@ def told(target: Target, log: Log) -> dict[str, int]:
 
     return {
         table: int(dataset(log.paths(table)).count_rows(filter=rows))
-        for table, rows in _events(target).items()
+        for table, rows in events_of(target).items()
         if table in log.tables
     }
 
 
-def _events(target: Target) -> dict[str, pc.Expression]:
+def events_of(target: Target) -> dict[str, pc.Expression]:
     """Which rows are the target's events, by table; of orders and goods those that take nothing back."""
     match target.label:
         case "order" | "no_order" | "overdue":
@@ -70,7 +70,7 @@ def _events(target: Target) -> dict[str, pc.Expression]:
 
 def _rows(tables: Tables, target: Target) -> Happened:
     """Whoever has a row that is the event."""
-    of = _events(target)
+    of = events_of(target)
     rows = [table.filter(of[name]) for name, table in tables.items()]
     parts = [(ints(table["at"]), ints(table["customer"])) for table in rows]
     return lambda moment, until: np.concatenate([who[_window(at, moment, until)] for at, who in parts])

@@ -9,7 +9,7 @@ from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
 from training.comparison import Comparison, Contest
-from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, shown, tried_once
+from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, missed, shown, tried_once
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
@@ -30,7 +30,11 @@ def at_the_test(card: ModelCard) -> Html:
         return section(title, paragraph(NOT_JUDGED))
     others = in_order(card.baselines)
     own = [
-        (metric(name), cell(card.metrics[name]), *(cell(card.baselines[who].get(name)) for who in others))
+        (
+            metric(name),
+            flagged(name, card.metrics[name], cell(card.metrics[name])),
+            *(cell(card.baselines[who].get(name)) for who in others),
+        )
         for name in in_order(card.metrics)
     ]
     head = (_FIGURE, MODEL, *map(baseline, others))
@@ -166,6 +170,11 @@ def level_cells(told: Mapping[str, Any]) -> tuple[Content, ...]:
 def cell(figure: Figure | None, sign: str = "") -> str:
     """A figure as it stands in a table: a line may break before its interval, not in it."""
     return shown(figure, sign).replace(", ", ",\u00a0")
+
+
+def flagged(name: str, figure: Figure, text: str) -> Content:
+    """A figure as text, with a mark where it missed what it should be."""
+    return Words(f"{text} {OFF.en}", f"{text} {OFF.zh}") if missed(name, figure) else text
 
 
 def _gains(by_baseline: Mapping[str, Mapping[str, Any]]) -> list[Html]:

@@ -105,10 +105,14 @@ def _words(text: Text) -> Words:
 def _tiles(card: ModelCard) -> list[tuple[Content, Content]]:
     if (told := kinds_page.TOLD.get(card.kind)) is not None:
         found = [
-            (words, (card.metrics if who is None else card.baselines.get(who, {})).get(name), who)
+            (words, name, (card.metrics if who is None else card.baselines.get(who, {})).get(name), who)
             for words, name, who in told.tiles
         ]
-        return [(words, shown(one, "+" if who else "")) for words, one, who in found if one is not None]
+        return [
+            (words, judged.flagged(name, one, shown(one, "+" if who else "")))
+            for words, name, one, who in found
+            if one is not None
+        ]
     head = headline(card)
     over = baseline(head.best) if head.best else Words("baselines", "基准")
     at = Words("at the test", "测试时点")

@@ -25,6 +25,7 @@ from features.moments import DAY, iso, to_us
 from features.settings import Settings
 from serving.booster import Rows
 from training.buying import Buying
+from training.habit import Habit
 from training.labels import events, labels, members
 from training.targets import TARGETS, Target
 from training.treatment import treated
@@ -94,6 +95,8 @@ class Dataset:
     _learnt: Mapping[datetime, NDArray[np.int8]]  # by origin: labels as they were known then
     buying: Buying | None = None  # where the target's event is an order
     events: Mapping[str, pa.Table] = field(default_factory=dict)  # that labels are made of
+    habit: Habit | None = None  # where the target's event is another than an order
+    baseline: tuple[str, ...] = ()  # columns that the target names for a sceptic
 
     @property
     def cells(self) -> int:
@@ -211,7 +214,9 @@ def read(
     tables = events(log, target)
     spine, rows, ids = _rows(settings, log, tables, build, target, moments, when.known_by, names)
     at = spine["moment"].cast(pa.int64()).to_numpy()
-    data = Dataset(tuple(names), when, ids, rows, at, {}, Buying.of(log, target), tables)
+    habit = Habit.of(tables, target, ids)
+    buying = Buying.of(log, target)
+    data = Dataset(tuple(names), when, ids, rows, at, {}, buying, tables, habit, target.baseline)
     # The test first: where one moment has too few, more moments to learn from would not help.
     _enough(data.at(when.test).label, f"after {iso(when.test)}", target)
     learnt = {}

@@ -87,7 +87,8 @@ class Target:
     higher_is: what a high probability means for the shop. score: what the probability is called, after
     "raises the". reason: why this target, with this horizon and population. default: whether `propensity
     train` without names trains it, if shop.toml names no `targets`. adjusted: whether it is meant as if
-    nobody were contacted (treatment.py); not where contacts are what brings it about.
+    nobody were contacted (treatment.py); not where contacts are what brings it about. baseline: features on
+    which a logistic regression is fitted that the model must beat, beside those that stand against every model.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Target:
     returned: bool = True
     default: bool = True
     adjusted: bool = True
+    baseline: tuple[str, ...] = ()
 
     @property
     def asks(self) -> tuple[Label, int, Population, bool, tuple[str, ...]]:
@@ -137,6 +139,11 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
         found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}{close}")
     elif target.higher_is != LABELS[target.label].higher_is:
         found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
+    if isinstance(target.baseline, str):
+        found.append(f'baseline is a text: write baseline=("{target.baseline}",)')
+    elif features is not None and (unknown := [one for one in target.baseline if one not in features]):
+        close = nearest(unknown[0], features).rstrip(".")
+        found.append(f"the baseline names {', '.join(unknown)}, which is no declared feature{close}")
     if isinstance(target.categories, str):
         found.append(f'categories is a text: write categories=("{target.categories}",)')
     elif target.categories and target.label != "category_order":

@@ -270,9 +270,9 @@ def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) 
             f"there are no {kind.called.en} among the log's {' or '.join(told)}",
             f"日志的{'、'.join(told)}中有0{kind.called.zh}",
         )
-    feature = target.population.feature
-    if features and feature is not None and feature not in features:
-        return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
+    for feature in (target.population.feature, *target.baseline):
+        if features and feature is not None and feature not in features:
+            return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
     return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from features.errors import NotEnoughData
 from features.moments import DAY
+from features.shop import DISCOUNT
 from serving.booster import LOG_MEAN, Booster
 from serving.cards import ModelCard
 from serving.summaries import SIGNS, Orders, summarise
@@ -26,7 +27,6 @@ from serving.value import FORMAT, KIND, Draws, ValueFile, ValueModel
 from training import bgnbd, gamma_gamma
 from training.past import LEAST, Past, deviance, returns
 
-DISCOUNT = 0.1  # of money a year later: what a retailer's capital costs, about
 LEAST_DAYS = 28  # of a horizon that the pace is learnt on: below, there are hardly any orders to learn from
 ROUNDS = 150
 TREES = {

@@ -22,6 +22,7 @@ from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.summaries import Orders
 from training import kinds_page, page, registry, value
 from training.evaluate import DIGITS
+from training.figures import missed, misses
 from training.fit import Progress, Trained
 from training.past import Past
 from training.targets import text
@@ -29,7 +30,7 @@ from training.value_figures import Figures, judged
 
 NAME = "value"
 HORIZON_DAYS = 365
-RECIPE = 1  # raise when the same settings would give another model
+RECIPE = 2  # raise when the same settings would give another model
 LEAST_DAYS = 28  # that a model is judged on: a quarter of the log, or this
 STEPS = 3
 
@@ -46,7 +47,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     recipe = {
         "recipe": RECIPE, "log": log.fingerprint, "build": build.id, "seed": seed, "test": iso(moment),
         "known_by": iso(known_by), "days": days, "horizon_days": HORIZON_DAYS, "trees": value.TREES,
-        "rounds": value.ROUNDS, "discount": value.DISCOUNT, "margin": shop.margin_rate,
+        "rounds": value.ROUNDS, "discount": shop.discount, "margin": shop.margin_rate,
         "currency": shop.currency, "lightgbm": lightgbm.__version__, "numpy": np.__version__,
     }  # fmt: skip
     key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -56,7 +57,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             return Trained(found.run_id, found.version, card, found.folder, verdict(card), True)
         _say(progress, "fitting", 0)
         orders = Orders.of(log, shop.zone)
-        fitted = value.fit(orders, moment, HORIZON_DAYS, shop.margin_rate, seed=seed)
+        fitted = value.fit(orders, moment, HORIZON_DAYS, shop.margin_rate, shop.discount, seed)
         past = Past.of(orders, moment, days, known_by)
         _say(progress, f"judging on {len(past.known):,} customers", 1)
         figures, baselines = judged(fitted.model(None, seed), past, seed)
@@ -125,9 +126,15 @@ def card_of(
         notes=(
             Text(
                 f"Judged on the {past.days} days after {moment:%Y-%m-%d}; what lies beyond them, up to "
-                f"{HORIZON_DAYS} days, is extrapolated. P(alive) is to be read, never to be ranked by.",
+                f"{HORIZON_DAYS} days, is extrapolated. P(alive) is not given: it is 1 of whoever ordered once.",
                 f"用{moment:%Y-%m-%d}之后的{past.days}天评估；其后至{HORIZON_DAYS}天为外推。"
-                "存活概率仅供参考，不可用于排序。",
+                "不提供存活概率：仅下单一次者该值恒为1。",
+            ),
+            Text(
+                f"Profit is {shop.margin_rate:.1%} of money, discounted by {shop.discount:.1%} a year: what comes "
+                "later counts less. Both are [value] of shop.toml (margin_rate, discount).",
+                f"利润按金额的{shop.margin_rate:.1%}计，并按每年{shop.discount:.1%}折现，越晚到账计入越少。"
+                "两者均在shop.toml的[value]中设置（margin_rate、discount）。",
             ),
         ),
     )  # fmt: skip
@@ -135,16 +142,19 @@ def card_of(
 
 
 def verdict(card: ModelCard) -> Words:
-    """What the figures of a judged card say: whether the total holds, and whether the pace helps."""
+    """What the figures of a judged card say: whether the pace helps, the total holds, and what missed."""
     ratio, gain = card.metrics["orders_ratio"], card.baselines["bgnbd"]["poisson_deviance_gain"]
     came = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
     less = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    holds, beats = ratio["low"] <= 1 <= ratio["high"], gain["low"] > 0
+    holds, beats = not missed("orders_ratio", ratio), gain["low"] > 0
+    others = {name: one for name, one in card.metrics.items() if name != "orders_ratio"}
+    more = misses(others)
     return Words(
         f"{card.name} {'beats' if beats else 'does not beat'} BG/NBD (Poisson deviance lower by {less}). "
-        f"Its total {'holds' if holds else 'is off'}: orders that came / expected {came}.",
+        f"Its total {'holds' if holds else 'is off'}: orders that came / expected {came}."
+        + (f" {more.en}" if more else ""),
         f"{card.name}{'优于' if beats else '未优于'}BG/NBD（泊松偏差降低 {less}）。"
-        f"总量{'可信' if holds else '有偏差'}：实际订单/预期 {came}。",
+        f"总量{'可信' if holds else '有偏差'}：实际订单/预期 {came}。" + (more.zh if more else ""),
     )
 
 

@@ -26,12 +26,13 @@ from features.definitions.declaration import (
     Measure,
     feature_hash,
 )
+from features.definitions.orders import goods
 from features.definitions.units import CHANNELS, UNITS, WEEKDAYS
 from features.errors import FeatureError
 
 __all__ = [
     "CALENDAR", "CHANNELS", "FEATURES", "FUNCTIONS", "KERNEL_VERSION", "UNITS", "WEEKDAYS", "WINDOWS",
-    "Feature", "Measure", "catalogue", "feature_hash", "tables_of",
+    "Feature", "Measure", "catalogue", "feature_hash", "goods", "tables_of",
 ]  # fmt: skip
 
 FEATURES: tuple[Feature, ...] = (

@@ -4,14 +4,35 @@ A return is a row of its own with a `ref`: it lowers sums of money and goods, an
 """
 
 from features.definitions.declaration import WINDOWS, Feature
-from features.definitions.rows import computed, measured
+from features.definitions.rows import Row, computed, measured
 from features.definitions.units import CHANNELS
+from features.words import Words
 
 _BOUGHT = "ref is null"
 _TOTALS = "ref is null or corrected is not null"  # a correction says what its order came to
 _RETURNED = "ref is not null and amount < 0"
 _LONG = (30, 90, 365)
 _YEAR = (365,)
+
+
+def goods(name: str, words: Words, *categories: str) -> tuple[Feature, ...]:
+    """How often, when last and in which rhythm a customer buys goods of some categories, for FEATURES of a
+    shop.py: no built-in feature knows one category from another, and whoever predicts one needs its own.
+
+    name: begins every feature's name, as in `milk_lines_30d`. words: what they are called, as "milk".
+    """
+    en, zh = words
+    listed = ", ".join("'" + one.replace("'", "''") + "'" for one in categories)
+    of = f"category in ({listed}) and ref is null"
+    rows: tuple[Row, ...] = (
+        (f"{name}_lines", f"Lines of {en}", f"{zh}购买行数", "lines", "count", None, of, (7, 30, 90)),
+        (f"{name}_days", f"Days with {en}", f"购买{zh}的天数", "days", "days", None, of, (30, 90)),
+        (f"days_since_{name}", f"Days since {en} was last bought", f"距上次购买{zh}天数", "days", "since_last", None, of, ()),
+        (f"{name}_gap_median", f"Usual days between days with {en} (median)", f"通常购买{zh}间隔天数（中位数）", "days", "gap_median", None, of, ()),
+        (f"{name}_gap_mean", f"Average days between days with {en}", f"平均购买{zh}间隔天数", "days", "gap_mean", None, of, ()),
+    )  # fmt: skip
+    return tuple(measured("order_lines", rows))
+
 
 # fmt: off
 FEATURES: tuple[Feature, ...] = (

@@ -69,21 +69,21 @@ def train(
 
     `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
-    moments. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
+    moments. Profit is discounted by 10 % a year, or `discount` of [value] in shop.toml. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
     model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
     `uplift` says what actions do, and to whom, from the ledger's own decisions and what came of them.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
-    cannot be trained does not keep the others from it; the exit code is 1. A target that the shop declares
-    wrongly keeps no other from it either: it is named, and without TARGETS the exit code is 3.
+    cannot be trained, that the shop declares wrongly or that nobody declares does not keep the others from it:
+    it is named, and the exit code is 1, or 2 if a name is of no target or its declaration of no goods. Without
+    TARGETS, one that the shop declares wrongly is left out with a warning: exit code 3.
     """
-    from features.errors import TrainingError
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
-    from propensity.wanted import declared_wrongly, passed_over
+    from propensity.wanted import Refused, declared_wrongly, passed_over
 
     settings = settings_of(as_of)
     if list_targets:
@@ -94,11 +94,19 @@ def train(
     for strange in (*wrong, *passed_over(settings)):
         click.echo(f"WARNING: {strange}")
     warned = 3 if wrong and not targets else 0  # asked for by name, the others are all that was wanted
+    refused: Refused = []
+
+    def end() -> None:
+        for error in refused:
+            click.echo(f"error: {error}", err=True)
+        sys.exit(max((error.exit_code for error in refused), default=warned))
+
     if dry_run:
-        click.echo(plan_targets(settings, targets, origins))
+        if plan := plan_targets(settings, targets, origins, refused):
+            click.echo(plan)
         if minutes is not None or trials is not None:
             click.echo("would first search for the parameters of each target's models")
-        sys.exit(warned)
+        end()
     search = None
     if minutes is not None or trials is not None:
         from training.tune import Search
@@ -106,18 +114,13 @@ def train(
         search = Search(minutes, trials)
     if scheduler == "":
         scheduler = settings.dask_scheduler
-    refused: list[TrainingError] = []
     with progress_bar("Training") as progress:
         trained = train_targets(settings, targets, seed, progress, origins, search, scheduler, refused)
     for one in trained:
         show(one)
         if one.found:
             click.echo(f"{one.card.name}: {one.found}")
-    for error in refused:
-        click.echo(f"error: {error}", err=True)
-    if refused:
-        sys.exit(refused[0].exit_code)
-    sys.exit(warned)
+    end()
 
 
 @main.command()
@@ -128,11 +131,12 @@ def train(
 def promote(target: str, version: str | None, force: str | None, dry_run: bool) -> None:
     """Release a version of TARGET's model: from now on the service answers with it.
 
-    It must beat recency alone, a logistic regression on recency, frequency and money, and BG/NBD (`value`:
-    not lose to it), and be better than what is in force in something, over every moment of its backtest,
-    without harm elsewhere; the moments must be three at least, if the log gives so many. (`segmentation`: no
-    stage may promise the contrary of what came.) The one before stays as `rollback`; running services follow
-    within a second, without a restart.
+    It must beat recency alone, a logistic regression on recency, frequency and money, BG/NBD (`value`: not
+    lose to it) and, of goods of a category, groups or opt-outs, how often and when last these very events came;
+    and be better than what is in force in something, over every moment of its backtest, without harm elsewhere;
+    the moments must be three at least, if the log gives so many. (`segmentation`: no stage may promise the
+    contrary of what came.) The one before stays as `rollback`; running services follow within a second,
+    without a restart.
 
     `policy` as TARGET releases what shop.toml and shop.py declare of policies, actions and scenarios. That
     binds as soon as it is declared; released, it has a version, which the ledger names.
@@ -173,16 +177,18 @@ def rollback(target: str, dry_run: bool) -> None:
 def compare(first: str, second: str, target: str | None, at: datetime | None, as_of: datetime | None) -> None:
     """Judge FIRST against SECOND on the same customers, with paired intervals.
 
-    Each is a model (NAME, NAME:VERSION, NAME:champion, ...) or a file of scores from elsewhere: parquet or
-    CSV with customer_id and probability.
+    Each is a model (NAME:VERSION, NAME:champion, ...; NAME alone is its challenger, else its champion) or a
+    file of scores from elsewhere: parquet or CSV with customer_id and probability.
     """
     from propensity.tables import progress_bar
 
     with progress_bar("Comparing") as progress:
         progress(f"{first} and {second}: the customers, and what came", 0, 1)
-        from propensity.compared import compare_sides, show_comparison
+        from propensity.compared import compare_sides, named_sides, show_comparison
 
-        found = compare_sides(settings_of(as_of), first, second, target, at)
+        settings = settings_of(as_of)
+        first, second = named_sides(settings, first, second)
+        found = compare_sides(settings, first, second, target, at)
     show_comparison(found, first, second)
 
 

@@ -17,8 +17,10 @@ from features.ingestion.ingest import take
 from features.moments import parse_moment
 from features.settings import Settings
 from serving import known
+from serving.api import Failure, NoScore
 from serving.client import Client
-from serving.customer_types import LastDecision
+from serving.customer_types import LastDecision, NoHealth
+from serving.scores import Scorer
 
 MOMENT = parse_moment("2017-02-10")
 HER, OLD, CARD = "anna", "anna-old", "card-1"
@@ -165,3 +167,13 @@ def test_what_the_last_decision_cost_and_what_followed_is_told(service: Running)
         assert not of.final, "what has not come yet may come"
         assert of.as_of < (of.window_end or "") < (of.matures_at or "")
         answer_of("/v1/customers/{id}", "get").validate(told(service, who))
+
+
+def test_of_whom_the_released_target_does_not_speak_it_says_just_that(home: Settings) -> None:
+    """Else: an operator is told that nothing is released, and somebody goes looking for a broken release."""
+    scorer, declared = Scorer(home), known.Declared(home)
+    outside = Failure("outside_population", "speaks only of customers with an order in the last 90 days")
+    assert known.health(scorer, [NoScore("churn_28d", outside)], {}, declared) == NoHealth(outside)
+    nothing = known.health(scorer, [NoScore("gone_28d", outside)], {}, declared)
+    assert isinstance(nothing, NoHealth)
+    assert nothing.error.code == "no_release", "no target of that name is released"

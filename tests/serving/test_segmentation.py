@@ -96,6 +96,16 @@ def test_tiers_are_told_from_the_three_scores(recency, frequency, money, tier):
     assert told(model().segment(columns(customer)), "tier") == [tier]
 
 
+def test_nobody_is_lost_or_at_risk_whose_stage_is_a_regular_one():
+    """Else: one page calls her Lost and Maintenance: who comes every three months, where most come weekly."""
+    seldom = buyer(4, 150, gap=100) | {"order_days_365d": 2, "spend_365d": 5}
+    often = buyer(9, 150, gap=100) | {"order_days_365d": 9, "spend_365d": 900}
+    late = buyer(4, 201, gap=100) | {"order_days_365d": 2, "spend_365d": 5}
+    segments = model().segment(columns(seldom, often, late))
+    assert told(segments, "tier") == ["in_rhythm", "in_rhythm", "lost"]
+    assert told(segments, "stage") == ["maintenance", "maintenance", "use"]
+
+
 def test_quadrants_need_a_value_and_an_order():
     """Else: a newcomer, or a shop without a value model, is told to be worth little."""
     everyone = columns(buyer(9, 5), buyer(1, 5), buyer(9, 5), buyer(1, 5), NOBODY, buyer(9, 5))

@@ -79,6 +79,15 @@ def test_what_does_not_beat_a_sceptic_or_was_never_judged_is_refused(tmp_path: P
     assert [words.en.partition(":")[0] for words in gate.against_sceptics(losing)] == [
         "it does not beat BG/NBD by log-loss, beyond chance"
     ]
+    milk = msgspec.structs.replace(
+        good.card,
+        target=msgspec.structs.replace(good.card.target, label="category_order"),
+        backtest={**good.card.backtest, "gains": {**lost, "bgnbd": {}, "own_history": lost["bgnbd"]}},
+    )
+    (found,) = gate.against_sceptics(milk)  # and what is to be done about it
+    assert "does not beat how often and when last the event itself came" in found.en
+    assert "`goods` in FEATURES" in found.en
+    assert "`goods`" in found.zh
     unknown = msgspec.structs.replace(good.card, baselines={}, backtest={})
     assert "no baseline" in gate.against_sceptics(unknown)[0].en
 

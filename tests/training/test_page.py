@@ -195,7 +195,10 @@ def test_a_baseline_that_was_tried_at_the_test_alone_is_told_apart(folder: Path)
     for place, language in enumerate(("en", "zh-Hans")):
         assert said[place] in Reader(page.render(changed)).text(language)
         assert said[place] in describe.verdict_of(changed)[place]
-    assert "every baseline tried at all moments;" in figures.verdict(changed)[1].en
+    assert figures.verdict(changed)[1].en.startswith(
+        "Averaged over its 3 moments, it ranks customers better than every baseline tried, untuned LightGBM aside, "
+        "which was tried at the last alone;"
+    ), "else: better at every single moment, which nothing shows"
 
 
 def test_the_best_baseline_is_the_one_that_leaves_the_least(folder: Path) -> None:

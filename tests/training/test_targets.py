@@ -14,6 +14,7 @@ from logs import empty_shop, write_log
 
 import propensity
 from features.definitions import catalogue as features
+from features.definitions import goods
 from features.errors import FeatureError, TrainingError, UsageError
 from features.moments import parse_moment
 from features.settings import Settings
@@ -65,6 +66,8 @@ def test_every_target_keeps_the_contract(target: Target) -> None:
         ({"label": "silence"}, "none of order, no_order"),
         ({"categories": ("tea",)}, "categories go with"),
         ({"categories": "tea"}, "categories is a text: write"),
+        ({"baseline": "tenure"}, "baseline is a text: write"),
+        ({"baseline": ("orders_90d", "tenur")}, "names tenur, which is no declared feature; did you mean"),
         ({"horizon_days": "28"}, "horizon_days is '28': expected a whole number"),
         ({"population": "everyone"}, "population is 'everyone': expected a Population"),
         ({"words": "No order", "score": "risk"}, "words and score: expected Words"),
@@ -138,6 +141,8 @@ def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
     assert why(out, {"responses": 0, "consents": 1}, {"contacts_90d"}) is None
     assert why(out, {"responses": 0}, set()) == "there are no opt-outs among the log's responses"
     assert why(first, {"orders": 1}, {"days_since_order"}) is None
+    against = replace(first, baseline=("views_30d",))  # else it is released without its sceptic
+    assert why(against, {"orders": 1}, {"days_since_order"}) == "the build has no feature views_30d"
 
 
 def test_a_table_with_none_of_a_targets_events_does_not_tell_it(tmp_path: Path) -> None:
@@ -246,7 +251,15 @@ def test_one_target_that_is_declared_wrongly_keeps_no_other_from_anything(
     assert f"WARNING: {wrong}" in planned
     assert f"WARNING: {slip}" in planned
     assert "would train good_28d" in run("train", "good_28d", "--dry-run", code=0)
-    assert f"error: {wrong}" in run("train", "good_28d", "wrong_28d", "--dry-run", code=1)
+    for asked_for, said, code in (
+        ("wrong_28d", wrong, 1),  # declared wrongly
+        ("slip_28d", slip, 2),  # of goods that there are none of
+        ("god_28d", "no target god_28d; there are: ", 2),
+        ("leave_group_28d", "leave_group_28d cannot be told", 1),
+    ):
+        planned = run("train", asked_for, "good_28d", "--dry-run", code=code)
+        assert "would train good_28d" in planned
+        assert f"error: {said}" in planned
     assert slip in run("train", "slip_28d", "--dry-run", code=2)
     assert wrong in run("check", "--customers", "1", code=1)
     toml = (shop / "shop.toml").read_text("utf-8")
@@ -286,6 +299,13 @@ def test_the_commented_declarations_of_a_new_shop_keep_the_contracts(tmp_path: P
     assert "tea_sample" in actions
     scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, known, fields)
     assert list(scenarios)[-1] == "tea_runs_out"
+
+
+def test_goods_of_a_category_are_features_of_their_own() -> None:
+    """Else: a model of milk sees no milk, and a quote in a category's name ends its condition."""
+    tea = goods("tea", Words("tea", "茶叶"), "tea", "tea 'n' cake")
+    assert {one.where for one in tea} == {"category in ('tea', 'tea ''n'' cake') and ref is null"}
+    assert {"tea_lines_90d", "tea_days_30d", "days_since_tea", "tea_gap_median"} < set(features(tea))
 
 
 def test_a_shop_says_what_is_trained(tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from copies import copy_of
+from logs import empty_shop
 
 import monitoring
 from features import online
 from features.compute.builds import Build
-from features.errors import NotEnoughData, TrainingError, UsageError
+from features.errors import NotEnoughData, SettingsError, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from propensity import scoring, steps
 from propensity.compared import roll_back
 from propensity.trained import show
@@ -24,7 +25,8 @@ from serving import releases, score_store, value, value_scores
 from serving.releases import Release
 from serving.summaries import Orders, summarise
 from serving.value import Values
-from training import registered, registry, value_gate
+from training import page, registered, registry, value_gate
+from training.figures import missed
 from training.fit import Trained
 from training.value_figures import Paired
 from training.value_training import train
@@ -72,6 +74,41 @@ def test_the_head_of_the_figures_says_over_how_many_days_they_are(trained, capsy
     assert f"every figure is over the {days} days after it" in head
 
 
+def test_the_card_says_what_missed_and_by_what_profit_was_discounted(trained, home, tmp_path, capsys):
+    """Else: p50 and dates that come too seldom are taken at their word, and a planner who discounts discounts
+    twice."""
+    assert missed("below_p50", trained.card.metrics["below_p50"])
+    assert not missed("below_p90", trained.card.metrics["below_p90"])
+    said = trained.verdict.en.partition("Off beyond chance: ")[2]
+    assert "Had less than their p50 0.4" in said
+    assert "p90" not in said
+    assert "低于各自p50的客户占比 0.4" in trained.verdict.zh
+    show(trained)
+    rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines() if "]" in line}
+    assert rows["below p50"].rstrip().endswith("] off")
+    assert not rows["below p90"].rstrip().endswith("off")
+    html = page.write(tmp_path / "card.html", trained.folder).read_text("utf-8")
+    assert html.count("⚠ off") == html.count("⚠ 有偏差") > 1
+    notes = " ".join(note.en for note in trained.card.notes)
+    assert "Profit is 25.0% of money, discounted by 10.0% a year" in notes
+    assert trained.card.notes[-1].zh.startswith("利润按金额的25.0%计，并按每年10.0%折现")
+    assert value.load(trained.folder).file.discount == 0.1
+
+
+def test_a_shop_says_by_what_it_discounts(home, trained, tmp_path):
+    """Else: a shop whose money costs 4 % a year is told of customers who are worth too little."""
+    own = empty_shop(tmp_path / "shop")
+    text = (own / "shop.toml").read_text("utf-8")
+    for given, held in (("0.04", 0.04), ("0", 0.0)):
+        (own / "shop.toml").write_text(text.replace("[value]", f"[value]\ndiscount = {given}"), "utf-8")
+        assert Shop.load(own).discount == held
+    other = train(replace(home, shop=own), home.now())
+    assert value.load(other.folder).file.discount == 0.0
+    (own / "shop.toml").write_text(text.replace("[value]", "[value]\ndiscount = 1.0"), "utf-8")
+    with pytest.raises(SettingsError, match="discount is 1.0: expected a share from 0 to below 1"):
+        Shop.load(own)
+
+
 def test_the_same_again_is_found_not_fitted(home, trained):
     again = train(home, home.now())
     assert again.reused
@@ -93,9 +130,10 @@ def test_a_card_reads_no_feature_so_every_build_has_what_it_needs(home, trained)
 def test_everyone_of_the_snapshot_is_scored_from_what_was_known(home, release, scored):
     table = pq.read_table(scored)
     assert table.column_names == [
-        "customer_id", "moment", "model_version", *Values._fields, "value_percentile",
+        "customer_id", "moment", "model_version", *Values._fields[:-1], "value_percentile",
         "next_order_date",
     ]  # fmt: skip
+    assert Values._fields[-1] == "alive", "else: 1 of whoever ordered once, and an export is ranked by it"
     assert table["customer_id"].to_pylist() == Build.open(home).read(home.now())["customer_id"].to_pylist()
     orders = Orders.of(Log.open(home), shop_of(home).zone)
     known = summarise(orders, home.now())
