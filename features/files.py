@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
+
+NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no JSON of the shape: it says all three ways."""
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replace `path` at once; a crash leaves the old file whole. mode: of the file, less the umask."""

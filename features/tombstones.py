@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import LogError
 from features.files import write_atomically
 from features.settings import Settings
 
@@ -31,9 +32,19 @@ class Tombstones:
 
     @classmethod
     def read(cls, folder: Path) -> "Tombstones":
-        """The lists in a folder."""
-        raw = (json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json")))
-        return cls(folder, {one["key"]: frozenset(one["hashes"]) for one in raw})
+        """The lists in a folder. LogError if one is damaged: who was erased would come back."""
+        lists = {}
+        for path in sorted(folder.glob("*.json")):
+            try:
+                raw = json.loads(path.read_text("utf-8"))
+                _hash(raw["key"], "customer", "")
+                lists[raw["key"]] = frozenset(map(str, raw["hashes"]))
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
+                raise LogError(
+                    f"{path} is damaged ({type(error).__name__}): without it who was erased would come back. "
+                    "Put it back from a backup"
+                ) from None
+        return cls(folder, lists)
 
     @property
     def digest(self) -> str:

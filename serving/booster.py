@@ -104,7 +104,8 @@ class Booster:
                 f"a booster has the objective {' '.join(objective)!r}: expected boosting on {expected}, "
                 f"whose raw score is the {'log-odds' if objectives is LOG_ODDS else 'logarithm of a mean'}"
             )
-        self.features = tuple(head["feature_names"].split())
+        self.features = tuple(head.get("feature_names", "").split())
+        text = trees.rewritten(text)
         lib = library()
         self._handle, iterations = _HANDLE(), ctypes.c_int()
         _check(

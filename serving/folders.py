@@ -1,17 +1,25 @@
 """Folders of plain files that are verified when they are read: SHA256SUMS, JSON of a declared shape."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from zipfile import BadZipFile
 
 import msgspec
 
 from features.errors import ReleaseCorrupt, ReleaseError
-from features.files import sha256
+from features.files import NO_JSON, sha256
 
 SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
 PLAIN = frozenset((".json", ".npz", ".npy", ".parquet", ".txt"))  # what reading cannot run
 T = TypeVar("T")
+# What numpy (also of arrays that hold pickled objects), pyarrow and zipfile raise of what is not theirs.
+_UNREADABLE = (
+    OSError, LookupError, ValueError, ArithmeticError, EOFError, NotImplementedError, MemoryError,
+    SyntaxError, BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 def begin(folder: Path) -> None:
@@ -33,8 +41,9 @@ def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T],
         verify(folder)
         model = assemble(folder)
         check(folder, model)
-    except (OSError, KeyError, ValueError) as error:  # numpy's, of arrays that hold pickled objects
-        raise ReleaseCorrupt(f"{folder} cannot be read: {error}. Promote the version again") from None
+    except _UNREADABLE as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ReleaseCorrupt(f"{folder} cannot be read: {told}. Promote the version again") from None
     return model
 
 
@@ -76,5 +85,5 @@ def read_json(path: Path, type: type[T]) -> T:
     """ReleaseCorrupt if it is not of that shape."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=type)
-    except msgspec.DecodeError as error:
+    except NO_JSON as error:
         raise ReleaseCorrupt(f"{path} cannot be read as a {type.__name__}: {error}") from None

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from features.errors import SettingsError, UsageError
-from features.files import locked, write_atomically
+from features.files import NO_JSON, locked, write_atomically
 from features.settings import Settings, clock
 from features.toml import nearest
 from serving import audit
@@ -79,7 +79,7 @@ class Keys:
         if seen != self._seen:
             try:
                 self._all = msgspec.json.decode(self._path.read_bytes(), type=tuple[Key, ...])
-            except msgspec.DecodeError as error:
+            except NO_JSON as error:
                 raise SettingsError(
                     f"{self._path} is damaged ({error}): mend it, or delete it and make keys anew"
                 ) from None

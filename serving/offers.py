@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from features.errors import DecisionError
-from features.files import write_atomically
+from features.files import NO_JSON, write_atomically
 from features.settings import Settings
 
 Unfair = dict[str, tuple[str, ...]]  # action -> attributes of customers whose groups do not get it alike
@@ -47,7 +47,7 @@ class Offers:
         if seen != self._seen:
             try:
                 self._unfair = msgspec.json.decode(self._path.read_bytes(), type=Measured).unfair
-            except msgspec.DecodeError as error:
+            except NO_JSON as error:
                 raise DecisionError(
                     f"{self._path} is damaged ({error}): run `propensity decide --all` again"
                 ) from None

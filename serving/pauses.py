@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from features.errors import DecisionError, UsageError
-from features.files import locked, write_atomically
+from features.files import NO_JSON, locked, write_atomically
 from features.settings import Settings, clock
 from features.toml import nearest
 from serving.actions import NOTHING, Action
@@ -53,7 +53,7 @@ class Pauses:
         if seen != self._seen:
             try:
                 found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Pause, ...])
-            except msgspec.DecodeError as error:
+            except NO_JSON as error:
                 raise DecisionError(
                     f"{self._path} is damaged ({error}): nothing is decided until it is mended, or deleted "
                     "and what must be paused is paused again"

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from features.errors import ReleaseCorrupt
-from features.files import write_atomically
+from features.files import NO_JSON, write_atomically
 from features.words import Words
 from serving.cards import ModelCard, TrainedOn
 
@@ -82,7 +82,7 @@ def kept(folder: Path, champion: ModelCard) -> Contest | None:
         found = msgspec.json.decode(file.read_bytes(), type=Contest)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except NO_JSON as error:
         raise ReleaseCorrupt(f"{file} cannot be read ({error}): delete it, it is made again") from None
     # A number that was given again, after its version was deleted, is another model.
     return found if found.trained_on == champion.trained_on else None

@@ -1,0 +1,163 @@
+"""Whatever bytes lie where ours should, a reader says what is wrong, and never falls over or believes them.
+
+Each starts from a file that is right and damages it, which gets further in than noise does.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running import settings_of
+from tiny import TINY_MOMENT, tiny_model, tiny_rows
+
+import features.settings
+from features.errors import PropensityError
+from features.moments import parse_moment
+from features.settings import BUNDLED_SHOPS, Settings
+from features.shop import Shop
+from features.tombstones import Tombstones
+from serving import folders, kinds
+from serving.keys import Keys
+from serving.pauses import Pauses
+
+EXAMPLES = 60
+QUIET = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+ODD = [
+    b"",
+    b"\x00",
+    b"\xff\xfe",
+    b"{",
+    b"]",
+    b'"',
+    b"1e999",
+    b"-1",
+    b"9" * 400,
+    b"null",
+    b"[" * 900,
+    b"\n",
+    b"nan",
+]
+ODD_URLS = ["redis://[::1", "postgresql://a:b@h:99999/x", "a:b,a:c", "inf", "s3://"]
+SETTINGS = Path(features.settings.__file__).read_text("utf-8")
+Damage = tuple[float, int, bytes]  # where, as a share of the file; how much is cut; what is put there
+damages = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.one_of(st.sampled_from(ODD), st.binary(max_size=12))),
+    min_size=1,
+    max_size=4,
+)
+
+
+def damaged(data: bytes, damage: list[Damage]) -> bytes:
+    for share, cut, put in damage:
+        place = int(share * len(data))
+        data = data[:place] + put + data[place + cut :]
+    return data
+
+
+def told(read: Callable[[], object]) -> bool:
+    """Whether it was read; if not, one of our errors says so, in words."""
+    try:
+        read()
+    except PropensityError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parsers") / "model"
+    tiny_model(folder, "churn_28d", "1")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["card.json", "model.json", "booster-0.txt", "examples.parquet", "reasons.npz", "SHA256SUMS"]
+)
+def test_a_release_that_was_damaged_and_signed_again(model: Path, tmp_path: Path, name: str) -> None:
+    """A bug in whatever wrote it, or somebody who meant it: it must not take the service down with it."""
+    assert (model / name).exists(), sorted(path.name for path in model.iterdir())
+    right = (model / name).read_bytes()
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+
+    @QUIET
+    @given(damages)
+    def holds(damage: list[Damage]) -> None:
+        (folder / name).write_bytes(damaged(right, damage))
+        if name != folders.SUMS:
+            (folder / folders.SUMS).unlink(missing_ok=True)
+            folders.sign(folder)
+        if told(lambda: kinds.load(folder)):  # then it is the same model in all that it answers
+            rows, before, after = tiny_rows(50), kinds.load(model), kinds.load(folder)
+            assert after.score(rows).tolist() == before.score(rows).tolist()
+
+    holds()
+
+
+@pytest.mark.parametrize("shop", ["complete_journey", "online_retail", "simulated"])
+def test_a_shop_toml_that_was_damaged(tmp_path: Path, shop: str) -> None:
+    right = (BUNDLED_SHOPS / shop / "shop.toml").read_bytes()
+    folder = tmp_path / "shop"
+    folder.mkdir()
+
+    @QUIET
+    @given(damages)
+    def holds(damage: list[Damage]) -> None:
+        (folder / "shop.toml").write_bytes(damaged(right, damage))
+        if told(lambda: Shop.load(folder)):
+            told(lambda: Shop.load(folder).policy(TINY_MOMENT))
+
+    holds()
+
+
+def test_files_of_the_home_that_were_damaged(tmp_path: Path) -> None:
+    """keys.json, pauses, tombstones: who may call, what is paused, and who was erased."""
+    home = settings_of(tmp_path / "home")
+    Keys(home).add("journeys", ["score"])
+    Pauses(home).pause("everything", "a test", ())
+    Tombstones.of(home).having(["c1"]).write()
+    files = {path: path.read_bytes() for path in sorted(home.home.rglob("*")) if path.is_file()}
+    readers: dict[str, Callable[[Settings], object]] = {
+        "keys.json": lambda of: Keys(of).everything(),
+        "pauses.json": lambda of: Pauses(of).paused(),
+        "erased": lambda of: Tombstones.of(of).customers(["c1"]),
+    }
+    for name, read in readers.items():
+        found = [path for path in files if name in path.relative_to(home.home).as_posix()]
+        assert found, (name, [*files])
+        for path in found:
+            _holds(path, files[path], lambda read=read: read(home))
+
+
+def _holds(path: Path, right: bytes, read: Callable[[], object]) -> None:
+    @QUIET
+    @given(damages)
+    def holds(damage: list[Damage]) -> None:
+        path.write_bytes(damaged(right, damage))
+        told(read)
+
+    holds()
+    path.write_bytes(right)
+
+
+@QUIET
+@given(st.text(max_size=60))
+def test_a_moment_is_read_or_refused(text: str) -> None:
+    told(lambda: parse_moment(text))
+
+
+@QUIET
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(set(re.findall("PROPENSITY_[A-Z_]+[A-Z]", SETTINGS)))),
+        st.one_of(st.text(st.characters(exclude_characters="\0"), max_size=20), st.sampled_from(ODD_URLS)),
+    )
+)
+def test_an_environment_is_read_or_refused(environ: dict[str, str]) -> None:
+    told(lambda: Settings.from_env(environ))
