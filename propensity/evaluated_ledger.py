@@ -155,7 +155,7 @@ def _untold(found: Sequence[Brought]) -> Words | None:
     return words(
         "Of {n} of {all} contacts nobody told whether they were sent (POST /v1/deliveries): their cost is "
         "not among the costs; return and verdict count it as if they were",
-        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：其成本未列入成本栏，但回报率与结论按已送出计算",
+        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：成本栏不含其成本，但回报率与结论按已送出计",
         n=f"{untold:,}", all=f"{sum(one.decided for one in found):,}",
     )  # fmt: skip
 
