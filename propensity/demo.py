@@ -21,7 +21,7 @@ from features.compute.builds import Build
 from features.errors import PropensityError
 from features.moments import iso, parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
-from propensity import steps, tables
+from propensity import decided, steps, tables
 from serving import releases
 
 TODAY = parse_moment("2017-12-31")  # the last Sunday of the log: 28 days before it, churn can be judged
@@ -76,7 +76,7 @@ def run(quick: bool = False) -> None:
         version = releases.current(settings, "churn_28d")
         once = {"Idempotency-Key": f"demo-{Build.open(settings).id}-{version}-{ids[3]}"}
         decision = _asked(client.post("/v1/decisions", json={"customer": ids[3]}, headers=once))
-        tables.show_decision(decision, as_json=False)
+        decided.show_decision(decision, as_json=False)
 
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peak = sum(resource.getrusage(one).ru_maxrss for one in who) / 2**20  # KB; each one's own peak

@@ -154,8 +154,8 @@ def _untold(found: Sequence[Brought]) -> Words | None:
         return None
     return words(
         "Of {n} of {all} contacts nobody told whether they were sent (POST /v1/deliveries): their cost is "
-        "not counted, and a use is said to pay only if it would with it",
-        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：其成本未计入，仅当计入后仍盈利时才判为盈利",
+        "not among the costs; return and verdict count it as if they were",
+        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：成本栏不含其成本，但回报率与结论按已送出计",
         n=f"{untold:,}", all=f"{sum(one.decided for one in found):,}",
     )  # fmt: skip
 
@@ -177,8 +177,8 @@ def _tiles(logged: Logged, found: Sequence[Brought], currency: str) -> list[tupl
 
 def _pictures(found: Sequence[Brought], harms: Sequence[Harm], currency: str) -> list[Any]:
     rows = [
-        Dot(_use(one), one.margin.value - one.cost, one.margin.low - one.cost, one.margin.high - one.cost,
-            f"{one.margin.value - one.cost:+,.0f} {currency}")
+        Dot(_use(one), one.margin.value - one.most, one.margin.low - one.most, one.margin.high - one.most,
+            f"{one.margin.value - one.most:+,.0f} {currency}")
         for one in found
         if one.margin is not None
     ]  # fmt: skip

@@ -109,8 +109,8 @@ def decide(
 
         plan_everyone(settings, budget, dict(capacity), out, dry_run, force)
         return
+    from propensity.decided import show_decision
     from propensity.steps import decide_for
-    from propensity.tables import show_decision
 
     assert customer is not None
     show_decision(decide_for(settings, customer, key, preview, scenario, dict(now)), as_json)

@@ -31,7 +31,7 @@ from features.errors import (
 )
 from features.moments import DAY
 from features.settings import BUNDLED_SHOPS, Settings
-from propensity.tables import show_decision
+from propensity.decided import show_decision
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest, Identity
 from serving.decisions import DecisionContext, take_decision
