@@ -229,9 +229,7 @@ def _owed(known: Sequence[Entry]) -> frozenset[str]:
     return frozenset(name for name, kind in kinds.items() if kind == "service")
 
 
-def _reported(
-    ids: Sequence[str], told: Mapping[str, Sequence[Kept]], final: Bools
-) -> dict[str, Numbers]:
+def _reported(ids: Sequence[str], told: Mapping[str, Sequence[Kept]], final: Bools) -> dict[str, Numbers]:
     """Outcomes by name; the margin as if all of an order were."""
     found = {name: np.zeros(len(ids)) for name in OUTCOMES}
     for row, id in enumerate(ids):
@@ -247,9 +245,7 @@ def _reported(
     return {name: np.where(final, y, np.nan) for name, y in found.items()}
 
 
-def _of_log(
-    log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools
-) -> dict[str, Numbers]:
+def _of_log(log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools) -> dict[str, Numbers]:
     """As `_reported`."""
     merged = log.merges()
     now = dict(zip(merged["customer_id"].to_pylist(), merged["canonical_id"].to_pylist(), strict=True))
