@@ -51,7 +51,10 @@ def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T],
 
 def arrays(path: Path) -> Any:
     """The arrays of an .npz file, as `numpy.load` opens it. Of a path, it would leave a damaged one open."""
-    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path.name} holds one array without a name")
+    return found
 
 
 def sign(folder: Path) -> None:
