@@ -229,14 +229,25 @@ class _Crossed:
     final: dict[str, Learned]
 
 
-def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
-    n, arms, rows = len(trial), len(trial.arms), trial.matrix
-    means, gain = np.empty((n, arms)), np.zeros(rows.shape[1])
-    outcomes = learners.Outcomes(rows, trial.arm, arms)
+def foreseen(
+    trial: Trial, y: Numbers, fold: Ints, seed: int, outcomes: learners.Outcomes | None = None
+) -> tuple[Numbers, Numbers]:
+    """(expected outcome under each arm [n, K] by models that have not seen the row's fold, what these gain
+    from each column [F])."""
+    rows, arms = trial.matrix, len(trial.arms)
+    outcomes = outcomes or learners.Outcomes(rows, trial.arm, arms)
+    means, gain = np.empty((len(trial), arms)), np.zeros(rows.shape[1])
     for part in range(FOLDS):
         out = fold == part
         model = outcomes.fit(~out, y, seed)
         means[out], gain = model.means(rows[out]), gain + model.gain
+    return means, gain
+
+
+def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
+    n, arms, rows = len(trial), len(trial.arms), trial.matrix
+    outcomes = learners.Outcomes(rows, trial.arm, arms)
+    means, gain = foreseen(trial, y, fold, seed, outcomes)
     scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
     differences, could = scores[:, 1:] - scores[:, :1], trial.could[:, 1:]
     telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])

@@ -8,6 +8,7 @@ import numpy as np
 from training.uplift_learners import Bools, Ints, Numbers
 
 _LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
+_PLACES = 12  # after the point, at most
 _DRAWS = 10_000  # of the widest of several intervals
 
 
@@ -79,6 +80,21 @@ def crossed_gain(values: Numbers, customer: Ints) -> Estimate:
     plain = estimate(values, customer)
     reach = math.sqrt(2) * (plain.high - plain.value)
     return Estimate(plain.value, plain.value - reach, plain.value + reach)
+
+
+def shown(one: Estimate, sign: bool = False) -> str:
+    """A figure with its interval, in as many digits as the interval leaves: two of its half width.
+
+    >>> shown(Estimate(0.68, 0.4512, 0.9), sign=True)
+    '+0.68 [+0.45 +0.90]'
+    >>> shown(Estimate(0.0000012, -0.0000021, 0.0000045))
+    '0.0000012 [-0.0000021 0.0000045]'
+    """
+    half = (one.high - one.low) / 2
+    places = min(max(1 - math.floor(math.log10(half)), 0), _PLACES) if 0 < half < math.inf else None
+    form = f"{'+' if sign else ''}z.4g" if places is None else f"{'+' if sign else ''}z.{places}f"
+    value, low, high = (format(number, form) for number in one)
+    return f"{value} [{low} {high}]"
 
 
 def error_of(centred: Numbers, customer: Ints) -> float:

@@ -12,8 +12,8 @@ from features.pages import Html, banner, page, section, table
 from features.words import Words
 from training.qini import Ranking
 from training.uplift import Trial, Uplift
-from training.uplift_checks import LOTTERY, Check
-from training.uplift_estimates import Estimate
+from training.uplift_balance import LOTTERY, Check
+from training.uplift_estimates import Estimate, shown
 
 LEARNERS = {
     "ridge": Words("ridge regression on splines", "样条岭回归"),
@@ -95,16 +95,6 @@ def _personal(found: Uplift) -> Words:
         "个性化增益未证实（为每位客户分别选择将多{gain}）：所有人都得到{best}。",
         gain=gain, best=found.arms[found.best],
     )  # fmt: skip
-
-
-def shown(one: Estimate, sign: bool = False) -> str:
-    """A figure with its interval.
-
-    >>> shown(Estimate(0.68, 0.4512, 0.9), sign=True)
-    '+0.68 [+0.4512 +0.9]'
-    """
-    value, low, high = (f"{number:{'+' if sign else ''}.4g}" for number in one)
-    return f"{value} [{low} {high}]"
 
 
 def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
