@@ -25,7 +25,7 @@ from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
 from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
-from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of
+from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of, places
 from training.uplift_learners import Bools, Ints, Learned, Numbers
 
 RECIPE = 1  # raise when the same trial and seed would give another policy
@@ -113,7 +113,8 @@ class Uplift:
     on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each row's
     effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a model
     would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm but
-    the control, customers in fifths by such effects, the least first: what was predicted, what came.
+    the control, customers in fifths by such effects, the least first: what was predicted, what came; equal
+    predictions are in one part, so that there may be fewer.
     """
 
     arms: tuple[str, ...]
@@ -205,7 +206,7 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
         tuple(pairs[best, k].less(spent[k]) for k in range(len(cost))),
         name, crossed.final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
         tuple(
-            _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own])
+            _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own], fold[own])
             for k, (line, own) in enumerate(zip(lines, could.T[1:], strict=True))
         ),
     )  # fmt: skip
@@ -332,9 +333,9 @@ def _choice(effects: Numbers, cost: Numbers, best: Ints, could: Bools) -> Ints:
     return np.where(net[rows, top] > net[rows, best], top, best)
 
 
-def _fifths(raw: Numbers, effect: Numbers, line: Line, customer: Ints) -> tuple[tuple[float, Estimate], ...]:
-    order = np.argsort(raw, kind="stable")
-    parts = np.array_split(order, 5)
-    return tuple(
-        (float(line.effect(raw[part]).mean()), estimate(effect[part], customer[part])) for part in parts
-    )
+def _fifths(
+    raw: Numbers, effect: Numbers, line: Line, customer: Ints, fold: Ints
+) -> tuple[tuple[float, Estimate], ...]:
+    which = np.floor(5 * places(raw, fold)).astype(np.int64)
+    parts = [rows for part in range(5) if len(rows := np.flatnonzero(which == part))]
+    return tuple((float(line.effect(raw[own]).mean()), estimate(effect[own], customer[own])) for own in parts)

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import chisquare
 from trials import trial_by_hand
 
-from training.qini import _more, auuc, qini, rankings
-from training.uplift import Trial, fit
+from training.uplift import Trial
 from training.uplift_balance import differ, weights
 from training.uplift_checks import _no_lottery, checks, overlap, sample_ratio
 from training.uplift_columns import before_decision, foretold, post_treatment
@@ -262,41 +261,3 @@ def test_estimated_propensities_come_near_the_true_and_no_overlap_is_seen() -> N
     assert np.abs(chances[:, 1] - chance).mean() < 0.03
     assert reached > 0.9
     assert estimated(x, (x[:, 0] > 0).astype(np.int64), 2, seed=1)[1] < 0.5
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_qini_is_scikit_uplifts() -> None:
-    """Else: the coefficient cannot be compared with anybody else's."""
-    from sklift.metrics import qini_auc_score, uplift_auc_score
-
-    random = np.random.default_rng(1)
-    for distinct in (5, 3_000):
-        treated = random.random(3_000) < 0.4
-        score = random.integers(0, distinct, 3_000).astype(np.float64)
-        bought = (random.random(3_000) < 0.2 + 0.1 * treated * score / distinct).astype(np.float64)
-        assert qini(bought, score, treated) == pytest.approx(qini_auc_score(bought, score, treated))
-        assert auuc(bought, score, treated) == pytest.approx(uplift_auc_score(bought, score, treated))
-
-
-def test_an_uplift_and_a_response_model_are_told_apart_where_the_data_can() -> None:
-    """Else: customers who buy anyway are called those whom the mail moves; and of two rankings that tell
-    nothing, one is better."""
-    random = np.random.default_rng(4)
-    trial, true = trial_by_hand("varies", rows=2_500)
-    chance = 1 / (1 + np.exp(1.5 - 1.5 * np.nan_to_num(trial.matrix[:, 0])))
-    bought = random.random(2_500) < np.clip(chance + 0.1 * true[np.arange(2_500), trial.arm], 0, 1)
-    trial = replace(trial, outcomes={"bought": bought.astype(np.float64)})
-    found = fit(trial, "bought")
-    mail, _ = rankings(trial, found)
-    assert mail.arm == "mail"
-    assert mail.more.low > 0, "the mail moves those who hardly buy more than others"
-    assert mail.qini > mail.qini_response
-    assert mail.auuc > mail.auuc_response
-    assert rankings(replace(trial, outcomes={"bought": 2.0 * bought}), found) == [], "of shares alone"
-    hold = 0
-    for _ in range(30):
-        treated, came = random.random(400) < 0.5, (random.random(400) < 0.4).astype(np.float64)
-        one, other = random.normal(size=(2, 400))
-        more = _more(came, one, other, treated, np.arange(400), 1)
-        hold += more.low <= 0 <= more.high
-    assert hold >= 25
