@@ -46,7 +46,8 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
         own = (trial.arm == k) | (trial.arm == 0)
         treated, came = trial.arm[own] == k, y[own]
         scored = _response(np.ascontiguousarray(trial.matrix[own]), came, fold[own], seed)
-        effect, response = (places(of, fold[own]) for of in (found.out_of_fold[own, k - 1], scored))
+        shrunk = found.lines[k - 1].effect(found.out_of_fold[own, k - 1])
+        effect, response = (places(of, fold[own]) for of in (shrunk, scored))
         untold = _untold(found, k, (effect, response), fold[own])
         more = None if untold else _more(came, effect, response, treated, trial.customer[own], seed)
         made.append(Ranking(
@@ -59,7 +60,10 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
 def _untold(found: Uplift, k: int, scores: tuple[Numbers, Numbers], fold: Ints) -> Words | None:
     """Why two rankings are not to be compared, if so: one has no order, or there is nobody to be found."""
     if any(np.ptp(score[fold == part]) == 0 for score in scores for part in range(FOLDS)):
-        return Words("not compared: a prediction is the same for all", "不比较：某一预测对所有人相同")
+        return Words(
+            "not compared: a prediction is the same for all, or shrunk to be so",
+            "不比较：某一预测对所有人相同，或已收缩至相同",
+        )
     effect, line = found.effects[k], found.lines[k - 1]
     varies = line.slope > _LEVEL * math.sqrt(_CROSSED) * line.slope_error > 0
     if effect.low <= 0 <= effect.high and not varies:

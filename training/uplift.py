@@ -336,6 +336,7 @@ def _choice(effects: Numbers, cost: Numbers, best: Ints, could: Bools) -> Ints:
 def _fifths(
     raw: Numbers, effect: Numbers, line: Line, customer: Ints, fold: Ints
 ) -> tuple[tuple[float, Estimate], ...]:
-    which = np.floor(5 * places(raw, fold)).astype(np.int64)
+    predicted = line.effect(raw)
+    which = np.floor(5 * places(predicted, fold)).astype(np.int64)
     parts = [rows for part in range(5) if len(rows := np.flatnonzero(which == part))]
-    return tuple((float(line.effect(raw[own]).mean()), estimate(effect[own], customer[own])) for own in parts)
+    return tuple((float(predicted[own].mean()), estimate(effect[own], customer[own])) for own in parts)

@@ -9,6 +9,8 @@ from trials import trial_by_hand
 from training.qini import _more, auuc, qini, rankings
 from training.uplift import Trial, fit, folds
 from training.uplift_estimates import places
+from training.uplift_report import fifths
+from training.uplift_report import rankings as rankings_sheet
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -114,3 +116,15 @@ def test_places_are_those_within_a_fold() -> None:
     assert places(np.array([3.0, 1.0, 3.0, 13.0, 11.0, 12.0]), fold) == pytest.approx(
         np.array([2.0, 0.5, 2.0, 2.5, 0.5, 1.5]) / 3
     )
+
+
+def test_predictions_that_were_shrunk_to_one_have_no_fifths() -> None:
+    """Else: five fifths of whom the same is predicted are shown as if something told them apart."""
+    trials = [bought_by_hand(seed, effect=0.2) for seed in range(4)]
+    trial, found = next((of, one) for of in trials if not (one := fit(of, "bought")).lines[0].slope)
+    assert [len(parts) for parts in found.fifths] == [1]
+    assert fifths(found).rows[0][1] == ("all, predicted alike", "全部（预测相同）")
+    (mail,) = rankings(trial, found)
+    assert mail.untold is not None
+    assert "shrunk" in mail.untold.en
+    assert mail.untold in rankings_sheet([mail]).rows[0]
