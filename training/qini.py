@@ -59,17 +59,17 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
 
 def _untold(found: Uplift, k: int, scores: tuple[Numbers, Numbers], fold: Ints) -> Words | None:
     """Why two rankings are not to be compared, if so: one has no order, or there is nobody to be found."""
-    if any(np.ptp(score[fold == part]) == 0 for score in scores for part in range(FOLDS)):
-        return Words(
-            "not compared: a prediction is the same for all, or shrunk to be so",
-            "不比较：某一预测对所有人相同，或已收缩至相同",
-        )
     effect, line = found.effects[k], found.lines[k - 1]
     varies = line.slope > _LEVEL * math.sqrt(_CROSSED) * line.slope_error > 0
     if effect.low <= 0 <= effect.high and not varies:
         return Words(
             "not compared: no effect is shown, on average or by customer",
             "不比较：未显示出平均效果，也未显示出因人而异的效果",
+        )
+    if any(np.ptp(score[fold == part]) == 0 for score in scores for part in range(FOLDS)):
+        return Words(
+            "not compared: a prediction is the same for all, or shrunk to be so",
+            "不比较：某一预测对所有人相同，或已收缩至相同",
         )
     return None
 

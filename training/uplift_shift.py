@@ -23,7 +23,7 @@ from training.uplift_estimates import error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
 
-LEVEL = 0.01  # of a false alarm of all arms, outcomes and columns together; |z| of 2.58 for a single figure
+LEVEL = 0.01  # of a false alarm of all effects, and as much of all columns: |z| of 2.58 for a single effect
 _STEADY = 1e-6  # added to a spline's variance
 
 
@@ -71,10 +71,7 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
 
 
 def shifts(trial: Trial, seed: int = 1) -> tuple[list[Shift], float]:
-    """(what adjusting moves by more than chance, the largest |z| of any arm's effect on an outcome).
-
-    Half of LEVEL is for the effects, half for what single columns add.
-    """
+    """(what adjusting moves by more than chance, the largest |z| of any arm's effect on an outcome)."""
     fold, weighted, could = folds(trial, seed), weights(trial), trial.could
     tests = len(trial.outcomes) * (len(trial.arms) - 1)
     found, largest = [], 0.0
@@ -111,7 +108,7 @@ def shifts(trial: Trial, seed: int = 1) -> tuple[list[Shift], float]:
 
 
 def _limit(tests: int) -> float:
-    return float(norm.isf(LEVEL / 4 / tests))
+    return float(norm.isf(LEVEL / 2 / tests))
 
 
 def _z(values: Numbers, customer: Ints) -> float:
