@@ -16,9 +16,10 @@ from features.compute.events import conditions
 from features.contracts import declaration_problems
 from features.definitions import Feature, catalogue
 from features.errors import FeatureError
+from features.ingestion.canonical import arrow_schema
 from features.settings import Settings
 from features.shop import Shop
-from features.tables import TABLES, arrow_schema
+from features.tables import TABLES
 from features.words import Words
 
 SHOP = Shop.load(Settings().shop)
