@@ -263,8 +263,8 @@ def conditions(
     for name, feature in features.items():
         if feature.where and (asked_of := plan.restless(feature.where)):
             raise FeatureError(
-                f"{shop.place(name)}: the `where` of feature {name} asks {asked_of}, which answers otherwise on "
-                "another day: what was known at a moment may depend on that moment alone"
+                f"{shop.place(name)}: the `where` of feature {name} asks {asked_of}, which answers otherwise "
+                "on another day: what was known at a moment may depend on that moment alone"
             )
     result: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(rows), np.bool_)}
     unknown: dict[str | None, NDArray[np.bool_]] = {}
