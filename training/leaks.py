@@ -43,8 +43,8 @@ IDS = (
 )  # fmt: skip
 # Part of every model's recipe: a version is found again only if it was asked the same.
 RULES = (
-    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST, foresight.EARLIEST,
-    foresight.SPAN,
+    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST,
+    foresight.EARLIEST, foresight.SPAN,
 )  # fmt: skip
 
 
