@@ -50,7 +50,9 @@ def _show_figures(card: ModelCard) -> None:
     for name, own in card.metrics.items():
         cells = (card.baselines[other].get(name) for other in others)
         off = " off" if missed(name, own) else ""
-        shown.add_row(name.replace("_", " "), figure(own) + off, *(figure(cell) if cell else "" for cell in cells))
+        shown.add_row(
+            name.replace("_", " "), figure(own) + off, *(figure(cell) if cell else "" for cell in cells)
+        )
     console().print(shown)
     for note in card.notes:
         say(note.en)

@@ -93,7 +93,9 @@ def missed(name: str, figure: Figure) -> bool:
 
 def misses(metrics: Mapping[str, Figure]) -> Words | None:
     """Every figure that missed, in a sentence; None: none did."""
-    found = [(VALUES[name], shown(metrics[name])) for name in in_order(metrics) if missed(name, metrics[name])]
+    found = [
+        (VALUES[name], shown(metrics[name])) for name in in_order(metrics) if missed(name, metrics[name])
+    ]
     en, zh = (
         end.join(words[place].replace(colon, f" {said} (", 1) + ")" for words, said in found)
         for place, colon, end in ((0, ": ", "; "), (1, "：", "；"))
@@ -199,7 +201,9 @@ def verdict(card: ModelCard) -> tuple[bool, Words]:
     once = [baseline(name) for name in _at_the_test_alone(card)]
     ranks, ranked = _ranks(beaten, unbeaten, once)
     if gains and (moments := len(card.backtest.get("origins", ()))) > 1:
-        ranks = Words(f"Averaged over its {moments} moments, i{ranks.en[1:]}", f"按{moments}个时点平均，{ranks.zh}")
+        ranks = Words(
+            f"Averaged over its {moments} moments, i{ranks.en[1:]}", f"按{moments}个时点平均，{ranks.zh}"
+        )
     holds, said = _level(level, card.backtest.get("origins", ()))
     return ranked and holds, Words(f"{ranks.en}; {said.en}.", f"{ranks.zh}；{said.zh}。")
 
@@ -211,7 +215,9 @@ def _ranks(beaten: list[Words], others: list[Words], once: list[Words]) -> tuple
         but = Words("", "")
         if once:
             en, zh = ", ".join(w.en for w in once), "、".join(w.zh for w in once)
-            but = Words(f", {en} aside, which was tried at the last alone", f"（{zh}仅在最后时点比较，不计入）")
+            but = Words(
+                f", {en} aside, which was tried at the last alone", f"（{zh}仅在最后时点比较，不计入）"
+            )
         return Words(
             f"It ranks customers better than every baseline tried{but.en}",
             f"对客户的排序优于所有基准{but.zh}",

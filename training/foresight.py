@@ -6,13 +6,14 @@ and no horizon later on better than the next one. Two ways to tell who knew more
   more of the horizon than of the one after it.
 * `foreseeing`: from the earliest moments, more of some horizon months later than of the next one, or of the
   same season a year before it. So a list shows that was made of what a horizon brought, and that rows or a
-  declaration carry as if it had been known all along; wherever it was made, it fits that time alone. Those of whom
-  a feature is known are looked at by themselves, too, so that a list of some customers is not thinned by all others.
+  declaration carry as if it had been known all along; wherever it was made, it fits that time alone. Those
+  of whom a feature is known are looked at by themselves, too: so the others do not hide a list of some.
 
 Few rows prove little: of 2,300 customers, a list of everybody's last order is found for certain if it holds
 three in ten of them or more, and in one draw of three if it holds one in seven; mixed with others' honest
-values of the same feature, from seven in ten on (`test_foresight` measures it). What tells of all times alike, such as everybody's
-total over the whole log, is by its power no other than an honest trait, and shows in neither.
+values of the same feature, from seven in ten on (`test_foresight` measures it). What tells of all times
+alike, such as everybody's total over the whole log, is by its power no other than an honest trait, and shows
+in neither.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -30,7 +30,11 @@ def at_the_test(card: ModelCard) -> Html:
         return section(title, paragraph(NOT_JUDGED))
     others = in_order(card.baselines)
     own = [
-        (metric(name), flagged(name, card.metrics[name], cell(card.metrics[name])), *(cell(card.baselines[who].get(name)) for who in others))
+        (
+            metric(name),
+            flagged(name, card.metrics[name], cell(card.metrics[name])),
+            *(cell(card.baselines[who].get(name)) for who in others),
+        )
         for name in in_order(card.metrics)
     ]
     head = (_FIGURE, MODEL, *map(baseline, others))
