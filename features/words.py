@@ -16,8 +16,8 @@ class Words(NamedTuple):
 def several(names: Sequence[str]) -> str:
     """Names in a message; of very many the first, and how many more there are.
 
-    >>> several("abc"), several(["x"] * 10)[-13:]
-    ('a, b, c', ', x and 2 more')
+    >>> several("abc"), several(["x"] * 10)[-12:]
+    ('a, b, c', 'x and 2 more')
     """
     more = f" and {len(names) - MANY} more" if len(names) > MANY + 1 else ""
     return ", ".join(names[:MANY] if more else names) + more
