@@ -262,7 +262,7 @@ FEATURES: list[Feature] = [
     #     where="amount > 50",
     #     window=90,
     # ),
-    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea, ...: who predicts tea needs them
+    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea ...: for who predicts tea
 ]
 
 # from training.populations import Population

@@ -193,7 +193,7 @@ def load(folder: Path) -> EffectsModel:
 
 
 def _verify_examples(folder: Path, model: EffectsModel) -> None:
-    with np.load(folder / "examples.npz", allow_pickle=False) as saved:
+    with folders.arrays(folder / "examples.npz") as saved:
         for name, now in model.score(saved["rows"])._asdict().items():
             if now.tobytes() != saved[name].tobytes():
                 raise ReleaseCorrupt(

@@ -1,13 +1,15 @@
 """Folders of plain files that are verified when they are read: SHA256SUMS, JSON of a declared shape."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import msgspec
+import numpy as np
 
 from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import NO_JSON, sha256
@@ -42,9 +44,17 @@ def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T],
         model = assemble(folder)
         check(folder, model)
     except _UNREADABLE as error:
-        told = f"{type(error).__name__}: {error}"
+        told = str(error) or type(error).__name__
         raise ReleaseCorrupt(f"{folder} cannot be read: {told}. Promote the version again") from None
     return model
+
+
+def arrays(path: Path) -> Any:
+    """The arrays of an .npz file, as `numpy.load` opens it. Of a path, it would leave a damaged one open."""
+    found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path.name} holds one array without a name")
+    return found
 
 
 def sign(folder: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from features.compute.builds import Build
 from features.errors import ReleaseCorrupt, UsageError
+from features.files import NO_JSON
 from features.settings import Settings
 from serving import (
     batch,
@@ -89,7 +90,7 @@ def said(folder: Path) -> str:
     """The kind that a folder's card names, not verified; empty if it cannot be read."""
     try:
         return msgspec.json.decode((folder / "card.json").read_bytes(), type=_Said).kind
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NO_JSON):
         return ""
 
 

@@ -196,7 +196,7 @@ def _assemble(folder: Path) -> Model:
     if not weights or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-9:
         raise ReleaseCorrupt(f"{folder / 'model.json'} has weights {weights}: they must sum to 1")
     parts = []
-    with np.load(folder / "reasons.npz", allow_pickle=False) as tables:
+    with folders.arrays(folder / "reasons.npz") as tables:
         for i, component in enumerate(file.components):
             if isinstance(component, Logistic):
                 scorer = LogisticScorer(component, names)

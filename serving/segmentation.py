@@ -191,7 +191,7 @@ def _assemble(folder: Path) -> Segmentation:
 
 
 def _verify_examples(folder: Path, model: Segmentation) -> None:
-    with np.load(folder / "examples.npz", allow_pickle=False) as saved:
+    with folders.arrays(folder / "examples.npz") as saved:
         told = _told(model.segment({name: saved[name] for name in model.features}, saved["value"]))
         for name, now in told.items():
             if now.tobytes() != saved[name].tobytes():

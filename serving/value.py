@@ -247,13 +247,13 @@ def _assemble(folder: Path) -> ValueModel:
                 f"{folder / 'booster.txt'} reads {', '.join(booster.features[:5])} ...: expected "
                 f"{', '.join([*SIGNS][:5])} ...; train the model again"
             )
-    with np.load(folder / "draws.npz", allow_pickle=False) as drawn:
+    with folders.arrays(folder / "draws.npz") as drawn:
         draws = Draws(*(drawn[name] for name in Draws._fields))
     return ValueModel(card, file, draws, booster)
 
 
 def _verify_examples(folder: Path, model: ValueModel) -> None:
-    with np.load(folder / "examples.npz", allow_pickle=False) as saved:
+    with folders.arrays(folder / "examples.npz") as saved:
         histories = Histories(*(saved[name] for name in Histories._fields))
         examples = Summaries(np.arange(len(histories.age)), histories, saved["mean"], saved["signs"])
         for name, now in model.score(examples)._asdict().items():

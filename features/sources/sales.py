@@ -241,7 +241,8 @@ ORDERS = _orders_read("o.amount", "o.discount", "")
 ORDERS_AMOUNTS_OF_LINES = _orders_read(
     "s.amount", "s.discount", f"LEFT JOIN ({_SUMS}) s ON s.order_id = o.order_id"
 )
+# Opened, and closed at once: the money was given back.
 CASES = f"""
-    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, 'opened' AS change, channel, ref,
+    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, change, channel, ref,
            NULL AS reason, {NOWHERE}
-    FROM orders WHERE ref IS NOT NULL AND amount <= 0"""
+    FROM orders, unnest(['opened', 'closed']) changes(change) WHERE ref IS NOT NULL AND amount <= 0"""
