@@ -22,8 +22,8 @@ _HEAD = (
 )  # fmt: skip
 _NOTE = Words(
     "Attribution (Markov chain) divides all orders of those to whom something was sent, also those that "
-    "would have come anyway; not by messages that are owed for service. What a channel caused is in the last but "
-    "one column, by the lots: decide by it.",
+    "would have come anyway; not by messages that are owed for service. What a channel caused is in the last "
+    "but one column, by the lots: decide by it.",
     "归因（马尔可夫链）会分配已触达客户的全部订单，包括本来就会发生的；应尽的服务消息不参与分配。"
     "渠道真正带来的见倒数第二列（依据随机抽取），请据此决策。",
 )

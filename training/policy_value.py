@@ -193,7 +193,7 @@ def evaluate(log: LoggedDecisions) -> PolicyValue:
         clipping.append(Clipped(cap, share, _snips(cut, log.outcome), float(robust(cut).mean())))
     a_customer = np.bincount(who, weight, groups)
     effective = float(a_customer.sum() ** 2 / (a_customer @ a_customer)) if weight.any() else 0.0
-    off = _error(weight - weight.mean(), who, groups)
+    off = max(_error(weight - weight.mean(), who, groups), _implied(log.propensity[weight > 0], n))
     apart = _error(of_snips - (each["DR"] - each["DR"].mean()), who, groups)
     warnings = [
         *_of_support(log, weight, effective, groups),
@@ -220,6 +220,12 @@ def _error(influence: Floats, who: NDArray[np.intp], groups: int) -> float:
     """Standard error of a mean over decisions, clustered by customer. influence: [n], of mean 0."""
     sums = np.bincount(who, influence, groups)
     return float(np.sqrt(groups / (groups - 1) * (sums @ sums)) / len(influence))
+
+
+def _implied(chances: Floats, n: int) -> float:
+    """Standard error of the mean weight of n decisions, by the logged chances of those that the policy could
+    have taken: that a small chance did not come up yet is no sign that there was none."""
+    return float(np.sqrt((1 / chances - 1).mean() / n)) if len(chances) else 0.0
 
 
 def _left_to_model(heavy: Floats, residual: Floats, who: NDArray[np.intp]) -> tuple[float, float]:

@@ -47,3 +47,12 @@ def differ(columns: Numbers, customer: Ints) -> float:
     # What cannot vary must be 0: a fixed sum of weights says nothing.
     along = basis.T @ mean
     return float(chi2.sf((along[kept] ** 2 / values[kept]).sum(), int(kept.sum())))
+
+
+def said(p: float, digits: int = 1) -> str:
+    """A p-value as it is read: no test shows that it is 0.
+
+    >>> said(0.0312), said(0.031, 2), said(1e-12), said(0.0)
+    ('p = 0.03', 'p = 0.031', 'p < .0001', 'p < .0001')
+    """
+    return "p < .0001" if p < 1e-4 else f"p = {p:.{digits}g}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.words import Words
 from training.uplift import LEAST, Trial
-from training.uplift_balance import Check, differ, weights
+from training.uplift_balance import Check, differ, said, weights
 from training.uplift_columns import before_decision, foretold, post_treatment
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, told_apart
@@ -65,14 +65,14 @@ def sample_ratio(trial: Trial) -> Check:
             ),
         )  # fmt: skip
     if p >= LEVEL:
-        return Check(name, True, Words(f"as assigned (p = {p:.2g})", f"与分配一致（p = {p:.2g}）"))
+        return Check(name, True, Words(f"as assigned ({said(p, 2)})", f"与分配一致（{said(p, 2)}）"))
     return Check(
         name, False,
         Words(
-            f"sample ratio mismatch (p = {p:.1g}): rows against what the propensities promise: {found}. "
+            f"sample ratio mismatch ({said(p)}): rows against what the propensities promise: {found}. "
             "Rows were lost or added after the lottery, or the propensities are not those that it used: "
             "find out before anything else",
-            f"样本比例不符（p = {p:.1g}）：实际行数与倾向概率的承诺之比：{found}。"
+            f"样本比例不符（{said(p)}）：实际行数与倾向概率的承诺之比：{found}。"
             "随机分配后有行丢失或增加，或倾向概率不是实际所用：请先查明原因",
         ),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 
 from features.words import Words
 from training.uplift import LEAST, Trial
-from training.uplift_balance import LOTTERY, Check, differ, weights
+from training.uplift_balance import LOTTERY, Check, differ, said, weights
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import LEVEL, Told, told_apart
 
@@ -47,7 +47,7 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
                 "（已含其效果），或分组并非随机、并非对所有人一致。请用--ignore排除",
             ),
         )  # fmt: skip
-    listed = ", ".join(f"{column} (p = {p:.1g})" for column, p in found[:5])
+    listed = ", ".join(f"{column} ({said(p)})" for column, p in found[:5])
     more = len(found) - 5
     listed += f" + {more}" if more > 0 else ""
     return Check(

@@ -168,6 +168,18 @@ def test_the_logged_policy_itself_gains_nothing() -> None:
     assert same.effective == pytest.approx(2_000)
 
 
+def test_a_small_chance_that_did_not_come_up_yet_is_no_wrong_chance() -> None:
+    """Else sixty decisions taken at .987 are called wrongly logged, as their weights do not even vary."""
+
+    def certain(n: int, chance: float) -> str:
+        target = np.c_[np.ones(n), np.zeros(n)]
+        log = LoggedDecisions(np.zeros(n, np.intp), np.full(n, chance), np.arange(n) % 3 * 1.0, target)
+        return " / ".join(words.en for words in evaluate(log).warnings)
+
+    assert "mean weight" not in certain(63, 0.987)
+    assert "mean weight is 1.01" in certain(10_000, 0.987), "130 of these should have been something else"
+
+
 def test_data_that_cannot_carry_a_verdict_say_so() -> None:
     """Else a policy goes live on the word of three customers, or of chances that were not those."""
     log, _ = simulated(3_000, 1)
