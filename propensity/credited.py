@@ -60,8 +60,9 @@ def credits_sheet(logged: Logged, held: Held) -> Sheet:
     ]  # fmt: skip
     found = held.found
     if found is None or found.warnings:
-        why = words("The holdout: {why}", "对照组：{why}", why=held.headline)
-        note, nobody = (Words(f"{of.en} {why.en}", f"{of.zh}{why.zh}") for of in (_NOTE, _NOBODY))
+        note = words("{note} The holdout: {why}", "{note}对照组：{why}", note=_NOTE, why=held.headline)
+        for warning in () if found is None else found.warnings:
+            note = Words(f"{note.en} {warning.en}.", f"{note.zh}{warning.zh}。")
     else:
         inside = (logged.as_of >= to_us(found.since)) & (logged.as_of < to_us(found.until))
         own, rate = logged.part(inside), found.effects[0]
@@ -71,13 +72,12 @@ def credits_sheet(logged: Logged, held: Held) -> Sheet:
         )
         more = Difference(*(end * rate.treated.n for end in vars(rate.difference).values()))
         lots = roi.of_all(own).orders if len(own) else None
-        nobody = _NOBODY
         rows.append((all_of_them, None, f"{credited:,.0f}", shown(lots, "+,.0f"), shown(more, "+,.0f")))
         said = [words(_BESIDE.en, _BESIDE.zh, look=found.look)]
         said += [Words(f"{of.en}.", f"{of.zh}。") for of in [found.told_exposed] if of is not None]
         note = Words(" ".join([_NOTE.en, *(of.en for of in said)]), _NOTE.zh + "".join(of.zh for of in said))
     title = Words("Attribution, beside the truth", "归因与真实效果对照")
-    return Sheet(title, _HEAD, tuple(rows), right=(1, 2, 3, 4), note=note, empty=nobody)
+    return Sheet(title, _HEAD, tuple(rows), right=(1, 2, 3, 4), note=note, empty=_NOBODY)
 
 
 def shown(of: Difference | None, form: str) -> str | None:

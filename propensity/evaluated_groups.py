@@ -82,7 +82,7 @@ def evaluate(settings: Settings, since: datetime, days: int | None, language: st
         warnings += of_groups.warnings
     except (NotEnoughData, UsageError) as error:
         if not rounds:
-            raise
+            raise type(error)(f"{error}; and no round of everyone lies in this window") from None
         warnings.append(Words(f"Groups are not compared: {error}", f"未比较社群：{error}"))
     if rounds:
         of_rounds = round_effects(Log.open(settings), rounds, never)
