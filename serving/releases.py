@@ -201,7 +201,7 @@ class Releases:
             return self._listed[1]
         folders = _folders(self._settings)
         found = [name for name, is_in_force in folders.items() if is_in_force]
-        # What is younger may change once more without a later time; and a new model gets its version a little after.
+        # What is younger may change again without a later time; and a new model gets its version a bit later.
         settled = time.time_ns() - changed > SETTLED_NS and len(found) == len(folders)
         self._listed = (changed, found) if settled else None
         return found
