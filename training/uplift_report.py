@@ -24,7 +24,7 @@ def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
     policy = shares if found.personal else _of_best(found)
     rows = [
         (
-            name, int(found.rows[k]), f"{found.reach[k]:.0%}",
+            name, int(found.rows[k]), not_known if k in unknown else f"{found.reach[k]:.0%}",
             not_known if k in unknown else shown(found.means[k]),
             None if not k else not_known if {0, k} & {*unknown} else shown(found.effects[k], True),
             f"{found.costs[k]:g}", f"{policy[k]:.0%}",
@@ -138,7 +138,8 @@ def as_json(
         ],
         "arms": [
             {
-                "arm": name, "decisions": int(found.rows[k]), "reach": float(found.reach[k]),
+                "arm": name, "decisions": int(found.rows[k]),
+                "reach": None if k in unknown else float(found.reach[k]),
                 "cost": float(found.costs[k]),
                 "mean": None if k in unknown else found.means[k]._asdict(),
                 "effect": None if {0, k} & unknown else found.effects[k]._asdict(),
