@@ -87,7 +87,7 @@ def run(
     build, moment = Build.open(settings, published.build), published.moment
     if moment > settings.now():
         raise NoBuild(
-            f"the published features are of {iso(moment)}, later than {iso(settings.now())}: nobody knew them. "
+            f"the published features are of {iso(moment)}, later than {iso(settings.now())}: nobody knew it. "
             "What is published is judged: publish that day's first, `propensity features build --as-of`"
         )
     log, shop = Log.open(settings), shop_of(settings)
