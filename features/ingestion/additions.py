@@ -12,8 +12,8 @@ customer's day without an order id, or an order id that comes several times. The
 * into an order of its own, the sum of what was mended, if nobody has that order.
 
 An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
-it is: where the order is a sum, the line was kept with the order's channel and store in `_order`. That may say
-`lone`: so it is only if no file gave the order's total.
+it is: where the order is a sum, the line was kept with the order's channel and store in `_order`. If that
+says `lone`, it is one only where no file gave the order's total.
 """
 
 from collections.abc import Sequence
@@ -131,7 +131,8 @@ def _of_lines(parts: Sequence[Part], part: Part, folded: Path) -> str | None:
         return None
     return f"""
         SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
-               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, r.lone, m.source, m.late
+               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, r.lone,
+               m.source, m.late
         FROM '{kept}' l
         JOIN (SELECT order_id, line, file_row_number AS _row
               FROM read_parquet('{part.path("order_lines")}', file_row_number = true)) USING (order_id, line)

@@ -1,4 +1,4 @@
-"""What looks wrong with a log although no row breaks a contract: where it ends, ids that meet nobody, lost orders.
+"""What looks wrong with a log although no row breaks a contract: where it ends, what meets nobody.
 
 A log is complete until its first source ends. So a source that was delivered no more ends it, and a year that
 was mistyped in one row moves that end by as much; both leave half of it empty, and say nothing.
@@ -33,7 +33,7 @@ FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` meet nobody, `lines` lack orders."""
+    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody."""
 
     kind: Literal["ends", "alone", "ids", "lines"]
     source: str
@@ -202,15 +202,15 @@ def _without_orders(connection: duckdb.DuckDBPyConnection, log: Log) -> Iterator
                 "lines",
                 path.stem,
                 Words(
-                    f"{lines:,} order lines of {path.stem} are of {lost:,} orders that the log has not, such as "
-                    f"{first}: their money is in no order, and in nobody's history.",
-                    f"{path.stem}有{lines:,}行订单明细，其{lost:,}个订单不在日志中（如{first}）：这些金额不属于任何订单，"
-                    "也不在任何客户的历史中。",
+                    f"{lines:,} order lines of {path.stem} are of {lost:,} orders that the log has not, such "
+                    f"as {first}: their money is in no order, and in nobody's history.",
+                    f"{path.stem}有{lines:,}行订单明细，其{lost:,}个订单不在日志中（如{first}）："
+                    "这些金额不属于任何订单，也不在任何客户的历史中。",
                 ),
                 Words(
-                    "If those orders were rejected, mend them: `propensity rejects list`. Else read the file that "
-                    "has them, or the lines in a mapping of their own, where an order is the sum of its lines.",
-                    "如这些订单被拒绝，请先修正：`propensity rejects list`；否则请读取含这些订单的文件，或将明细放入单独的"
-                    "映射，由明细合计为订单。",
+                    "If those orders were rejected, mend them: `propensity rejects list`. Else read the file "
+                    "that has them, or the lines in a mapping of their own: an order is their sum there.",
+                    "如这些订单被拒绝，请先修正：`propensity rejects list`；否则请读取含这些订单的文件，"
+                    "或将明细放入单独的映射，由明细合计为订单。",
                 ),
             )

@@ -458,7 +458,7 @@ def _rejected(settings: Settings) -> list[object]:
 
 
 def test_a_mended_line_joins_an_order_of_its_lines_alone_and_no_stated_total(tmp_path: Path) -> None:
-    """Beside a file of orders some are only in lines: their money follows, and that of a total is there already."""
+    """Else a sale that only lines tell of stays short, or a stated total has a line's money twice."""
     mapping = RECEIPT_LINES.format(total=TOTALS)
     stated = STATED.replace("1,ann,2024-01-05 10:00,13.00\n2,ann,2024-01-06 10:00,6.00\n", "")
     lines = LINES + "3,bob,2024-03-01 11:00,cup,3x00\n"

@@ -1,7 +1,7 @@
 """Orders that only their lines tell of, beside a file of other orders: their money must not vanish.
 
-A shop's till writes lines, and its web shop a file of orders. Read in one mapping, the till's sales were lines of
-orders that nobody had: 2,984 of 3,884 orders were gone, and the account said "accepted".
+A till writes lines, and the web shop a file of orders. Read in one mapping, the till's sales were lines of
+orders that nobody had: of 3,884 orders 2,984 were gone, and the account said "accepted".
 """
 
 from decimal import Decimal
@@ -149,7 +149,8 @@ def test_a_cancellation_that_only_lines_tell_of_is_an_order(tmp_path: Path) -> N
     lines = LINES_HEAD + "W1,a,2024-01-01 09:00,c,2,10\nB1,a,2024-01-05 09:00,c,1,4\n"
     log = bring_in(write_shop(tmp_path, mapping, {"orders.csv": WEB, "lines.csv": lines}))
     assert {r["order_id"]: (r["amount"], r["ref"]) for r in log.rows("orders")} == {
-        "W1": (20, None), "W1:cancelled": (-20, "W1"), "W2": (30, None), "B1": (4, None), "B1:cancelled": (-4, "B1"),
+        "W1": (20, None), "W1:cancelled": (-20, "W1"), "W2": (30, None),
+        "B1": (4, None), "B1:cancelled": (-4, "B1"),
     }  # fmt: skip
     _whole(log)
 
