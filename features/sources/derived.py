@@ -7,7 +7,7 @@
   file names; else its own id, if goods were sold under that id; else the latest earlier order of the same
   customer with as many of the same product (without lines: of as much money); else `unknown`, with a note.
   A return in a file of orders that names no customer is of whom that order is.
-  Each return also opens a case. An order that was cancelled stays, and a return of all of it follows.
+  Each return is also a case, opened and closed. An order that was cancelled stays, and a return of all of it follows.
 * A customer is known from the first thing that is known of her.
 """
 

@@ -284,7 +284,8 @@ _OF_FILES = """(SELECT order_id FROM _orders
                 UNION ALL SELECT order_id || ':cancelled' FROM _orders WHERE _ok AND _cancelled AND NOT _return)"""
 AND_ALONE = f"""
     UNION ALL BY NAME {_of_lines(f"order_lines ANTI JOIN {_OF_FILES} f USING (order_id)", "FROM _order_of_id WHERE _ok")}"""
+# Opened, and closed at once: the money was given back.
 CASES = f"""
-    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, 'opened' AS change, channel, ref,
+    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, change, channel, ref,
            NULL AS reason, {NOWHERE}
-    FROM orders WHERE ref IS NOT NULL AND amount <= 0"""
+    FROM orders, unnest(['opened', 'closed']) changes(change) WHERE ref IS NOT NULL AND amount <= 0"""
