@@ -12,14 +12,14 @@ customer's day without an order id, or an order id that comes several times. The
 * into an order of its own, the sum of what was mended, if nobody has that order.
 
 An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
-it is: where the order is a sum, the line was kept with the order's channel and store in `_order`.
+it is: where the order is a sum, the line was kept with the order's channel and store in `_order`. If that
+says `lone`, it is one only where no file gave the order's total.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 
 from features.ingestion.canonical import arrow_schema, names, order, save
 from features.ingestion.mended import MENDED, REJECT_ID
@@ -60,7 +60,8 @@ def add_money(
                  LEFT JOIN known k ON k.order_id = a.of AND k.source = a.source
                  LEFT JOIN (  -- of a record that could not be read, which says no channel
                      SELECT source, min(channel) AS channel FROM known GROUP BY source
-                     HAVING count(DISTINCT channel) = 1) s ON s.source = a.source"""
+                     HAVING count(DISTINCT channel) = 1) s ON s.source = a.source
+            WHERE NOT a.lone OR k.derived IS NOT false"""
     )
     for path in sorted((folded / orders.name).glob("*.parquet")):
         if path != place:
@@ -110,8 +111,8 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     for part in parts:
         path = folded / "orders" / f"{part.source}.parquet"
         if path.exists() and "orders" in part.tables:
-            files = pq.read_table(part.origins("orders"), columns=["file"])["file"]
-            derived = files.null_count == len(files)
+            derived = f"""order_id IN (SELECT order_id FROM '{part.path("orders")}'
+                          POSITIONAL JOIN '{part.origins("orders")}' WHERE file IS NULL)"""
             selects.append(
                 f"""SELECT order_id, known_at, channel, '{part.source}' AS source, {derived} AS derived
                     FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""
@@ -130,13 +131,15 @@ def _of_lines(parts: Sequence[Part], part: Part, folded: Path) -> str | None:
         return None
     return f"""
         SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
-               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, m.source, m.late
+               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, r.lone,
+               m.source, m.late
         FROM '{kept}' l
         JOIN (SELECT order_id, line, file_row_number AS _row
               FROM read_parquet('{part.path("order_lines")}', file_row_number = true)) USING (order_id, line)
         JOIN mended m USING (_row)
         JOIN (SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
-                     row->>'$._order.store_id' AS store_id
+                     row->>'$._order.store_id' AS store_id,
+                     coalesce((row->>'$._order.lone')::BOOL, false) AS lone
               FROM read_parquet({[str(each.rejects) for each in parts]})
               WHERE "table" = 'order_lines' AND json_exists(row, '$._order')) r USING (reject)
         WHERE m."table" = 'order_lines'"""
@@ -150,7 +153,7 @@ def _of_orders(part: Part, folded: Path) -> str | None:
     return f"""
         SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
                o.precision, o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole,
-               m.source, m.late
+               false AS lone, m.source, m.late
         FROM '{kept}' o
         JOIN (SELECT order_id, file_row_number AS _row
               FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)

@@ -455,3 +455,18 @@ def _give_back(settings: Settings, path: Path, rows: list[dict[str, str]]) -> In
 def _rejected(settings: Settings) -> list[object]:
     paths = [*settings.home.glob("rejects/**/*.parquet"), *settings.home.glob("parts/*/*/rejects.parquet")]
     return [pq.read_table(path, partitioning=None).to_pylist() for path in paths]
+
+
+def test_a_mended_line_joins_an_order_of_its_lines_alone_and_no_stated_total(tmp_path: Path) -> None:
+    """Else a sale that only lines tell of stays short, or a stated total has a line's money twice."""
+    mapping = RECEIPT_LINES.format(total=TOTALS)
+    stated = STATED.replace("1,ann,2024-01-05 10:00,13.00\n2,ann,2024-01-06 10:00,6.00\n", "")
+    lines = LINES + "3,bob,2024-03-01 11:00,cup,3x00\n"
+    settings = write_shop(tmp_path, mapping, {"lines.csv": lines, "totals.csv": stated})
+    bring_in(settings)
+    mended = {"1:cup": "3.00", "2:tea": "5.00", "2:cup": "1.00", "3:cup": "2.00"}
+    done = _mend_lines(settings, tmp_path / "a.csv", mended)
+    assert _money(settings, "orders") == {"1": 13.0, "2": 6.0, "3": 9.0}
+    assert _money(settings, "order_lines") == {"1": 13.0, "2": 6.0, "3": 11.0}
+    assert {r["channel"] for r in Log.open(settings).read("orders").to_pylist()} == {"store"}
+    assert done.suspicions == ()
