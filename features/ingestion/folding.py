@@ -13,7 +13,7 @@
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from features import duck
 from features.ingestion import digests, mended, people
 from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
+from features.ingestion.completed import Rules
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
@@ -64,6 +65,7 @@ class Fold:
     exponent: int
     memory: int
     taken: Sequence[Path] = ()  # the mended rows that were taken in, to mark what they mend
+    rules: Mapping[str, Rules] = field(default_factory=dict)  # of the sources that a mapping reads
     accounts: dict[str, Account] = field(default_factory=dict)
 
     def write(self, progress: Progress | None = None) -> dict[str, Any]:
@@ -89,8 +91,8 @@ class Fold:
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])
         if MENDED in self.accounts:
             money = self.accounts[MENDED]
-            add_money(self.connection, self.parts, self.scratch, self.exponent, money)
-        for name in tables:
+            add_money(self.connection, self.parts, self.scratch, self.exponent, self.rules, money)
+        for name in TABLES:
             for part in self.parts:
                 path = self._place(name, part)
                 if path.exists():
@@ -154,6 +156,10 @@ class Fold:
                     if other.source not in (MENDED, INBOX)
                 ]
                 mended.refuse_second_customers(self.connection, table.name, view, others)
+                if table.name == "order_lines":
+                    orders = [self._view(TABLES["orders"], p) for p in holders(self.parts, "orders")]
+                    mended.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
+                mended.drop_orphans(self.connection, table.name, part, view)
             touched = 0
             if self.merged and "customer_id" in table.columns:
                 touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")

@@ -8,27 +8,33 @@ from pathlib import Path
 
 import duckdb
 
-from features.ingestion.parts import Part
+from features.ingestion.parts import Part, holders
 from features.ingestion.records import RAW, RECORD
-from features.sources.corrected import ADDS
-from features.sources.raw import quoted
+from features.sources.corrected import ADDS, PLACES
+from features.sources.raw import literal, quoted
 from features.sources.sales import TWO_CUSTOMERS
 
 MENDED = "mended"  # the source of mended rows
+BACK = ":cancelled"  # ends the id of what takes back an order that was cancelled
+ORPHAN = "of a mended order that is not taken in"
+NO_CHANNEL = "no channel"
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
-# A rejected row's name, as long as it stands where it stands: for mending.
-REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
+# A rejected row's name, as long as it stands where it stands: for mending. `_fate` follows from the rest.
+_NAMED = """regexp_replace(row, ',"_fate":(null|\\{[^}]*\\})', '')"""
+REJECT_ID = f"""md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), {_NAMED}))"""
 
 
 def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Sequence[Path]) -> None:
     """CREATE TABLE mended: of each accepted mended row its table, `_row` (its place in the part), the reject
-    that it mends, that reject's source, and whether it is `late`: known from a moment that no file says.
+    that it mends, that reject's source, whether it is `late`: known from a moment that no file says, and what
+    the correction says of its order: `refers` (it names the order that it takes back), channel, store_id.
 
     taken: the files of mended rows.
     """
     connection.execute(
         """CREATE TABLE mended
-           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN)"""
+           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, refers BOOLEAN,
+            channel VARCHAR, store_id VARCHAR)"""
     )
     if not taken:
         return
@@ -40,11 +46,13 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
         for c, sql in (("known_from", "known_from IS NOT NULL"), ("known_said", "known_said"))
         if c in have
     ]
+    places = ", ".join(f"nullif(trim(t.{c}), '')" if c in have else "NULL" for c in PLACES)
     for part in parts:
         for table in part.tables if part.source == MENDED else ():
             connection.execute(
                 f"""INSERT INTO mended SELECT '{table}', o.file_row_number, t.reject, t.source,
-                           coalesce({" OR ".join(told) or "false"}, false)
+                           coalesce({" OR ".join(told) or "false"}, false),
+                           {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"}, {places}
                     FROM {rows} t
                          JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
                          ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
@@ -74,6 +82,69 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
     connection.execute("DROP TABLE named")
 
 
+def drop_orphans(connection: duckdb.DuckDBPyConnection, table: str, part: Part, rows: str) -> None:
+    """Add to `dropped` the rows that take back mended rows which are dropped or rejected themselves.
+
+    rows: SQL of the mended rows of the table, with `_row`.
+    """
+    key = ("order_id", "line") if table == "order_lines" else ("order_id",)
+    same = " AND ".join(f"o.{c} = b._{c}" for c in key)
+    line = ", line AS _line" if table == "order_lines" else ""
+    connection.execute(
+        f"""INSERT INTO dropped
+            SELECT _row, '{ORPHAN}' FROM (
+                SELECT _row, order_id[:-{len(BACK) + 1}] AS _order_id{line} FROM {rows} ANTI JOIN dropped USING (_row)
+                JOIN (SELECT file, file_row_number AS _row FROM read_parquet(
+                          '{part.origins(table)}', file_row_number = true)) USING (_row)
+                WHERE file IS NULL AND ends_with(order_id, '{BACK}')) b
+            WHERE NOT EXISTS (FROM (FROM {rows} ANTI JOIN dropped USING (_row)) o WHERE {same})"""
+    )
+
+
+def of_sums(parts: Sequence[Part]) -> str:
+    """SQL of the rejected lines whose order is the sum of its lines: reject, channel and store of the order."""
+    return f"""SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
+                      row->>'$._order.store_id' AS store_id
+               FROM read_parquet({[str(part.rejects) for part in parts]}, hive_partitioning = false)
+               WHERE "table" = 'order_lines' AND json_exists(row, '$._order')"""
+
+
+def only_channels(parts: Sequence[Part]) -> str:
+    """SQL of the sources whose orders have all one channel, with it."""
+    of = [
+        f"SELECT {literal(p.source)} AS source, channel FROM '{p.path('orders')}'"
+        for p in holders(parts, "orders")
+        if p.source != MENDED
+    ]
+    orders = " UNION ALL ".join(of) or "SELECT NULL AS source, NULL AS channel"
+    return f"""SELECT source, min(channel) AS channel FROM ({orders}) GROUP BY source
+               HAVING count(DISTINCT channel) = 1"""
+
+
+def refuse_nowhere(
+    connection: duckdb.DuckDBPyConnection, rows: str, parts: Sequence[Part], others: Sequence[str]
+) -> None:
+    """Add to `dropped` the mended lines of whose order, the sum of its lines, nothing says the channel.
+
+    rows: SQL of the mended lines, with `_row`. others: of all orders, and of the other sources' lines.
+    """
+    has = " UNION ".join(f"SELECT order_id FROM {each}" for each in others)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE refused AS
+            SELECT _row, order_id, coalesce(m.channel, r.channel, c.channel) AS channel
+            FROM {rows} v ANTI JOIN dropped USING (_row) JOIN mended m USING (_row)
+                 JOIN ({of_sums(parts)}) r USING (reject) LEFT JOIN ({only_channels(parts)}) c ON c.source = m.source
+            WHERE m."table" = 'order_lines' AND order_id NOT IN ({has})"""
+    )
+    connection.execute(
+        "DELETE FROM refused WHERE order_id IN (SELECT order_id FROM refused WHERE channel IS NOT NULL)"
+    )
+    connection.execute(f"INSERT INTO dropped SELECT _row, '{NO_CHANNEL}' FROM refused")
+    connection.execute(
+        """DELETE FROM mended WHERE "table" = 'order_lines' AND _row IN (SELECT _row FROM refused)"""
+    )
+
+
 def refuse_second_customers(
     connection: duckdb.DuckDBPyConnection, table: str, rows: str, others: Sequence[str]
 ) -> None:
@@ -82,8 +153,9 @@ def refuse_second_customers(
 
     rows: SQL of the mended rows of the table, with `_row`. others: of the other sources' orders and lines.
     """
-    # What adds to an order is of that order.
-    order = f"CASE WHEN contains(order_id, '{ADDS}') THEN ref ELSE order_id END AS order_id"
+    # What adds to an order is of that order, and so is what takes it back.
+    order = f"""CASE WHEN contains(order_id, '{ADDS}') THEN ref
+                     ELSE regexp_replace(order_id, ':cancelled$', '') END AS order_id"""
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE given AS
             SELECT * REPLACE ({order}) FROM {rows} ANTI JOIN dropped USING (_row)"""
