@@ -100,7 +100,7 @@ def _match_lines(
     )
     connection.execute(MATCHED_LINES)
     connection.execute(
-        f"UPDATE more_lines m SET ref = f.ref FROM _matched f WHERE m.rowid = f._line AND {returns}"
+        "UPDATE more_lines m SET ref = f.ref FROM _matched f WHERE f._file = 'mended' AND m.rowid = f._line"
     )
 
 
@@ -138,7 +138,7 @@ def match_orders(
         )
         connection.execute(MATCHED_ORDERS)
         connection.execute(
-            f"UPDATE {rows} m SET ref = f.ref FROM _matched_orders f WHERE m.rowid = f._line AND {returns}"
+            f"UPDATE {rows} m SET ref = f.ref FROM _matched_orders f WHERE f._file = 'mended' AND m.rowid = f._line"
         )
 
 
