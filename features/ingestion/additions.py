@@ -22,7 +22,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from features.ingestion.canonical import arrow_schema, names, order, save
-from features.ingestion.completed import Rules, add_cases, complete_lines, match_orders
+from features.ingestion.completed import Rules, add_cases, complete_lines, match_orders, refer_anew, rematch
 from features.ingestion.mended import BACK, MENDED, of_sums, only_channels
 from features.ingestion.parts import Account, Part
 from features.sources.corrected import ADDS
@@ -49,6 +49,8 @@ def add_money(
     orders, place = TABLES["orders"], folded / "orders" / f"{MENDED}.parquet"
     (part,) = (part for part in parts if part.source == MENDED)
     lines = complete_lines(connection, parts, folded, exponent, rules)
+    if lines:
+        rematch(connection, "order_lines", folded, exponent, rules)
     own = [sql for sql in (_of_lines(parts, rules) if lines else None, _of_orders(part, folded)) if sql]
     if not own or not any((folded / orders.name).glob("*.parquet")):
         return
@@ -77,15 +79,15 @@ def add_money(
     kept = ""
     if place.exists():
         kept = f"""UNION ALL BY NAME
-            SELECT o.*, m.source, coalesce(m.refers, true) AS refers
+            SELECT o.*, m.source, coalesce(m.refers, true) AS refers, coalesce(m.late, false) AS late
             FROM '{place}' o LEFT JOIN (
-                SELECT order_id, m.source, m.refers
+                SELECT order_id, m.source, m.refers, m.late
                 FROM read_parquet('{part.path("orders")}', file_row_number = true) p
                      JOIN mended m ON m._row = p.file_row_number AND m."table" = 'orders') m USING (order_id)
             WHERE NOT contains(o.order_id, '{ADDS}')"""
     none = ", ".join(f'NULL AS "{c}"' for c in orders.columns if c == CORRECTED)
     rows = f"""
-        SELECT {names(orders.columns)}, source, refers FROM (
+        SELECT {names(orders.columns)}, source, refers, late FROM (
             SELECT * REPLACE (began AS "at", day AS precision),
                    of || '{ADDS}' || name AS order_id, of AS ref, true AS refers,
                    total + sum(amount) OVER (PARTITION BY of ORDER BY known_at) AS corrected
@@ -101,7 +103,7 @@ def add_money(
                    CASE WHEN bool_and(returns IS NOT NULL)
                         THEN max(struct_pack(k := returns <> 'unknown', a := abs(amount), r := returns)).r
                         WHEN sum(amount) < 0 THEN 'unknown' END AS ref,
-                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers, {none}
+                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers, bool_or(late) AS late, {none}
             FROM money WHERE alone GROUP BY of
             {kept})"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE own AS {rows}")
@@ -113,6 +115,8 @@ def add_money(
     else:
         place.unlink(missing_ok=True)
     add_cases(connection, "own", folded, exponent)
+    rematch(connection, "orders", folded, exponent, rules)
+    refer_anew(connection, folded, exponent, rules)
     told = connection.execute(
         f"""SELECT CASE WHEN corrects THEN '{CORRECTS}' ELSE '{ADDED}' END, count(*)
             FROM money WHERE has GROUP BY ALL

@@ -104,6 +104,114 @@ def _match_lines(
     )
 
 
+def rematch(
+    connection: duckdb.DuckDBPyConnection, table: str, folded: Path, exponent: int, rules: Mapping[str, Rules]
+) -> None:
+    """The returns of the sources themselves, now that sales are there which were rejected; not late ones.
+
+    A return whose file names its order stays with that. table: `order_lines` or `orders`.
+    """
+    mended = "more_lines" if table == "order_lines" else "own"
+    for source, rule in rules.items():
+        path = folded / table / f"{source}.parquet"
+        if not path.exists():
+            continue
+        # What the rules made of it, not its file: it is called otherwise than what it takes back.
+        own_id = f"(order_id = ref OR order_id = ref || '{BACK}' OR starts_with(order_id, ref || ':return:'))"
+        auto = f"_return AND NOT {own_id}" + (" AND ref = 'unknown'" if rule.refers else "")
+        back = "amount < 0 OR items < 0" if table == "order_lines" else "amount < 0"
+        sales = f"source = {literal(source)} AND {_SALE} AND NOT late AND NOT contains(order_id, '{ADDS}')"
+        who = f"SELECT customer_id FROM {mended} WHERE {sales}"
+        if table == "orders":  # one of the source's own may have become larger
+            who += f" UNION SELECT customer_id FROM money WHERE source = {literal(source)} AND NOT late"
+        connection.execute(
+            f"""CREATE OR REPLACE TEMP TABLE again AS
+                SELECT *, {auto} AS _auto
+                FROM (SELECT *, file_row_number AS _row, ref IS NOT NULL AND ({back}) AS _return
+                      FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false)
+                      WHERE customer_id IN ({who}))"""
+        )
+        if not connection.execute("SELECT 1 FROM again WHERE _auto LIMIT 1").fetchall():
+            continue
+        goods = ", product_id, items" if table == "order_lines" else ""
+        columns = f'order_id, customer_id, "at", amount{goods}'
+        connection.execute(
+            f"""CREATE OR REPLACE TEMP TABLE {"_lines" if goods else "_orders"} AS
+                SELECT *, NULL::VARCHAR AS ref, true AS _ok FROM (
+                    SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, {columns} FROM {mended} WHERE {sales}
+                    UNION ALL SELECT 'own', _row, _return, {columns} FROM again WHERE _auto OR NOT _return)"""
+        )
+        matched = "_matched" if goods else "_matched_orders"
+        if goods:
+            connection.execute(MATCHED_LINES)
+        else:
+            _refs_of_lines(connection, folded, source)
+            connection.execute(MATCHED_ORDERS)
+        changed = f"""SELECT _line AS _row, f.ref FROM {matched} f JOIN again a ON a._row = f._line
+                      WHERE f._file = 'own' AND f.ref <> a.ref"""
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {changed}")
+        if connection.execute("SELECT count(*) FROM changed").fetchall() == [(0,)]:
+            continue
+        _write(
+            connection,
+            f"""(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref)
+                 FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false) p
+                      LEFT JOIN changed c ON c._row = p.file_row_number)""",
+            path,
+            table,
+            exponent,
+        )
+
+
+def _refs_of_lines(connection: duckdb.DuckDBPyConnection, folded: Path, source: str) -> None:
+    """CREATE TABLE _matched: what the lines of each return take back."""
+    paths = [folded / "order_lines" / f"{name}.parquet" for name in (source, MENDED)]
+    of_lines = " UNION ALL ".join(
+        f"SELECT order_id, amount::DECIMAL(38, 10), ref FROM '{path}' WHERE ref IS NOT NULL"
+        for path in paths
+        if path.exists()
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TABLE _matched AS
+            SELECT NULL::VARCHAR AS return_id, NULL::DECIMAL(38, 10) AS amount, NULL::VARCHAR AS ref WHERE false
+            {f"UNION ALL {of_lines}" if of_lines else ""}"""
+    )
+
+
+def refer_anew(
+    connection: duckdb.DuckDBPyConnection, folded: Path, exponent: int, rules: Mapping[str, Rules]
+) -> None:
+    """What follows from the refs of the sources' own returns: those of their orders, the sums of lines, and cases."""
+    for source, rule in rules.items():
+        orders, lines, cases = (folded / t / f"{source}.parquet" for t in ("orders", "order_lines", "cases"))
+        if not orders.exists():
+            continue
+        if not rule.orders and lines.exists():
+            _follow(
+                connection, orders, "order_id", exponent,
+                f"""SELECT order_id, CASE WHEN bool_and(ref IS NOT NULL)
+                           THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
+                    FROM (SELECT order_id, amount, ref FROM '{lines}' UNION ALL
+                          SELECT order_id, amount, ref FROM more_lines WHERE NOT late)
+                    GROUP BY order_id""",
+            )  # fmt: skip
+        if cases.exists():
+            _follow(connection, cases, "case_id", exponent, f"SELECT order_id AS case_id, ref FROM '{orders}'")
+
+
+def _follow(
+    connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponent: int, refs: str
+) -> None:
+    """Give the returns of a file the refs that others have by now."""
+    wrong = f"""SELECT {key}, r.ref FROM '{path}' p JOIN ({refs}) r USING ({key})
+                WHERE p.ref IS NOT NULL AND r.ref IS NOT NULL AND p.ref <> r.ref"""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {wrong}")
+    if connection.execute("SELECT count(*) FROM changed").fetchall() == [(0,)]:
+        return
+    rows = f"(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref) FROM '{path}' p LEFT JOIN changed c USING ({key}))"
+    _write(connection, rows, path, path.parent.name, exponent)
+
+
 def match_orders(
     connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, rules: Mapping[str, Rules]
 ) -> None:
@@ -114,20 +222,11 @@ def match_orders(
         if not connection.execute(f"SELECT 1 FROM {rows} WHERE {returns} LIMIT 1").fetchall():
             continue
         columns = 'order_id, customer_id, "at", amount'
-        own, lines = (folded / t / f"{source}.parquet" for t in ("orders", "order_lines"))
+        own = folded / "orders" / f"{source}.parquet"
         sold = f"SELECT {columns} FROM {rows} WHERE {here} AND {_SALE}"
         if own.exists():
             sold += f" UNION ALL SELECT {columns} FROM '{own}' WHERE {_SALE}"
-        refs = [f"'{lines}'"] if lines.exists() else []
-        refs += ["more_lines"] if (folded / "order_lines" / f"{MENDED}.parquet").exists() else []
-        of_lines = " UNION ALL ".join(
-            f"SELECT order_id, amount::DECIMAL(38, 10), ref FROM {each} WHERE ref IS NOT NULL" for each in refs
-        )
-        connection.execute(
-            f"""CREATE OR REPLACE TABLE _matched AS
-                SELECT NULL::VARCHAR AS return_id, NULL::DECIMAL(38, 10) AS amount, NULL::VARCHAR AS ref WHERE false
-                {f"UNION ALL {of_lines}" if of_lines else ""}"""
-        )
+        _refs_of_lines(connection, folded, source)
         connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE _orders AS
                 SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, true AS _ok, NULL::VARCHAR AS ref, *

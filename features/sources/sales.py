@@ -237,7 +237,7 @@ def _orders_read(amount: str, discount: str, joined: str) -> str:
         SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note), {_FATE} FROM o
         UNION ALL BY NAME
         SELECT * EXCLUDE ({hidden}, _sold_at, _file, _line, _given) REPLACE ({taken_back()})
-        FROM o WHERE _ok AND _cancelled AND NOT _return"""
+        FROM o WHERE _ok AND _cancelled AND NOT _return AND amount IS NOT NULL"""
 
 
 ORDERS = _orders_read("o.amount", "o.discount", "")
