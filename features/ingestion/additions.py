@@ -58,6 +58,7 @@ def add_money(
         f"""CREATE OR REPLACE TEMP TABLE money AS
             WITH known AS ({_known(parts, folded)})
             SELECT a.* REPLACE (coalesce(a.channel, s.channel) AS channel, a.whole OR k.derived AS whole),
+                   a.whole AS first,
                    k.order_id IS NOT NULL AS has, k.known_at AS since,
                    coalesce(late AND a.known_at > k.known_at, false) AS corrects,
                    a.of NOT IN (SELECT order_id FROM known) AS alone
@@ -79,15 +80,15 @@ def add_money(
     kept = ""
     if place.exists():
         kept = f"""UNION ALL BY NAME
-            SELECT o.*, m.source, coalesce(m.refers, true) AS refers, coalesce(m.late, false) AS late
+            SELECT o.*, m.source, coalesce(m.refers, true) AS refers, coalesce(m.used, true) AS used
             FROM '{place}' o LEFT JOIN (
-                SELECT order_id, m.source, m.refers, m.late
+                SELECT order_id, m.source, m.refers, m.used
                 FROM read_parquet('{part.path("orders")}', file_row_number = true) p
                      JOIN mended m ON m._row = p.file_row_number AND m."table" = 'orders') m USING (order_id)
             WHERE NOT contains(o.order_id, '{ADDS}')"""
     none = ", ".join(f'NULL AS "{c}"' for c in orders.columns if c == CORRECTED)
     rows = f"""
-        SELECT {names(orders.columns)}, source, refers, late FROM (
+        SELECT {names(orders.columns)}, source, refers, used FROM (
             SELECT * REPLACE (began AS "at", day AS precision),
                    of || '{ADDS}' || name AS order_id, of AS ref, true AS refers,
                    total + sum(amount) OVER (PARTITION BY of ORDER BY known_at) AS corrected
@@ -98,12 +99,13 @@ def add_money(
             UNION ALL BY NAME
             SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
                    max(known_at) AS known_at, max(precision) AS precision,
-                   min(channel) AS channel, min(store_id) AS store_id, sum(amount) AS amount,
-                   sum(discount) AS discount,
+                   CASE WHEN any_value(first) THEN arg_min(channel, "at") ELSE min(channel) END AS channel,
+                   CASE WHEN any_value(first) THEN arg_min(store_id, "at") ELSE min(store_id) END AS store_id,
+                   sum(amount) AS amount, sum(discount) AS discount,
                    CASE WHEN bool_and(returns IS NOT NULL)
                         THEN max(struct_pack(k := returns <> 'unknown', a := abs(amount), r := returns)).r
                         WHEN sum(amount) < 0 THEN 'unknown' END AS ref,
-                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers, bool_or(late) AS late, {none}
+                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers, bool_or(used) AS used, {none}
             FROM money WHERE alone GROUP BY of
             {kept})"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE own AS {rows}")
@@ -150,14 +152,16 @@ def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
     money = f"""
         SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
                coalesce(l.channel, r.channel) AS channel, coalesce(l.store_id, r.store_id) AS store_id,
-               l.amount, l.discount, l.ref AS returns, false AS whole, l.source, l.late
+               l.amount, l.discount, l.ref AS returns, false AS whole, l.source, l.late, l.used
         FROM more_lines l JOIN ({of_sums(parts)}) r USING (reject)"""
     back = f"of || '{BACK}'"  # the source took back all of the order, in one row
     totals = ", ".join(literal(name) for name, rule in rules.items() if rule.orders) or "NULL"
+    total = f"source IN ({totals})"
     return f"""
-        {money} UNION ALL BY NAME
+        FROM ({money}) WHERE NOT ({total} AND ends_with(of, '{BACK}'))
+        UNION ALL BY NAME
         SELECT * REPLACE ({back} AS of, -amount AS amount, 0 AS discount, of AS returns) FROM ({money})
-        WHERE source IN ({totals}) AND {back} IN (SELECT order_id FROM known WHERE source IN ({totals}))"""
+        WHERE {total} AND {back} IN (SELECT order_id FROM known WHERE {total})"""
 
 
 def _of_orders(part: Part, folded: Path) -> str | None:
@@ -168,7 +172,7 @@ def _of_orders(part: Part, folded: Path) -> str | None:
     return f"""
         SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
                o.precision, o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole,
-               m.source, m.late
+               m.source, m.late, m.used
         FROM '{kept}' o
         JOIN (SELECT order_id, file_row_number AS _row
               FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)
@@ -182,18 +186,24 @@ def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: in
     if not connection.execute(f"SELECT 1 {here} LIMIT 1").fetchall():
         return
     orders = TABLES["orders"]
+
+    def place(c: str) -> str:  # of rows that are orders themselves the first one's
+        return f"""CASE WHEN a.first THEN CASE WHEN a."at" < o."at" THEN a.first_{c} ELSE o.{c} END
+                        ELSE least(o.{c}, a.{c}) END AS {c}"""
+
     rows = f"""
         SELECT o.* REPLACE (
                    o.amount + coalesce(a.amount, 0) AS amount,
                    o.discount + coalesce(a.discount, 0) AS discount,
                    CASE WHEN a."at" < o."at" THEN a.precision ELSE o.precision END AS precision,
                    least(o."at", a."at") AS "at", greatest(o.known_at, a.known_at) AS known_at,
-                   least(o.channel, a.channel) AS channel, least(o.store_id, a.store_id) AS store_id)
+                   {place("channel")}, {place("store_id")})
         FROM '{path}' o LEFT JOIN (
             SELECT of, sum(amount) AS amount, sum(discount) AS discount, min("at") FILTER (whole) AS "at",
                    max(precision) FILTER (whole) AS precision,
                    max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
-                   min(store_id) FILTER (whole) AS store_id {here} GROUP BY of) a ON a.of = o.order_id"""
+                   min(store_id) FILTER (whole) AS store_id, any_value(first) AS first,
+                   arg_min(channel, "at") AS first_channel, arg_min(store_id, "at") AS first_store_id {here} GROUP BY of) a ON a.of = o.order_id"""
     written = path.with_name(f".{path.name}")
     save(
         connection.sql(f"SELECT {names(orders.columns)} FROM ({rows}) ORDER BY {order(orders)}"),

@@ -49,14 +49,12 @@ def complete_lines(
     (part,) = (part for part in parts if part.source == MENDED)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE more_lines AS
-            WITH of AS (
+            SELECT l.*, m.* EXCLUDE (order_id, line)
+            FROM '{place}' l JOIN (
                 SELECT order_id, line, m.* EXCLUDE (_row, "table")
                 FROM read_parquet('{part.path("order_lines")}', file_row_number = true) p
-                     JOIN mended m ON m._row = p.file_row_number AND m."table" = 'order_lines'),
-            every AS (FROM of UNION ALL SELECT * REPLACE (order_id || '{BACK}' AS order_id, true AS refers) FROM of)
-            SELECT l.*, b.source, b.reject, coalesce(b.late, false) AS late, coalesce(b.refers, true) AS refers,
-                   b.channel, b.store_id
-            FROM '{place}' l LEFT JOIN every b USING (order_id, line)"""
+                     JOIN mended m ON m._row = p.file_row_number AND m."table" = 'order_lines') m
+            USING (order_id, line)"""
     )
     before = connection.execute("SELECT count(*), sum(hash(m)) FROM more_lines m").fetchall()
     for source, rule in rules.items():
@@ -107,7 +105,7 @@ def _match_lines(
 def rematch(
     connection: duckdb.DuckDBPyConnection, table: str, folded: Path, exponent: int, rules: Mapping[str, Rules]
 ) -> None:
-    """The returns of the sources themselves, now that sales are there which were rejected; not late ones.
+    """The returns of the sources themselves, now that sales are there which were rejected, if nobody had used the log.
 
     A return whose file names its order stays with that. table: `order_lines` or `orders`.
     """
@@ -120,10 +118,10 @@ def rematch(
         own_id = f"(order_id = ref OR order_id = ref || '{BACK}' OR starts_with(order_id, ref || ':return:'))"
         auto = f"_return AND NOT {own_id}" + (" AND ref = 'unknown'" if rule.refers else "")
         back = "amount < 0 OR items < 0" if table == "order_lines" else "amount < 0"
-        sales = f"source = {literal(source)} AND {_SALE} AND NOT late AND NOT contains(order_id, '{ADDS}')"
+        sales = f"source = {literal(source)} AND {_SALE} AND NOT used AND NOT contains(order_id, '{ADDS}')"
         who = f"SELECT customer_id FROM {mended} WHERE {sales}"
         if table == "orders":  # one of the source's own may have become larger
-            who += f" UNION SELECT customer_id FROM money WHERE source = {literal(source)} AND NOT late"
+            who += f" UNION SELECT customer_id FROM money WHERE source = {literal(source)} AND NOT used"
         connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE again AS
                 SELECT *, {auto} AS _auto
@@ -192,7 +190,7 @@ def refer_anew(
                 f"""SELECT order_id, CASE WHEN bool_and(ref IS NOT NULL)
                            THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
                     FROM (SELECT order_id, amount, ref FROM '{lines}' UNION ALL
-                          SELECT order_id, amount, ref FROM more_lines WHERE NOT late)
+                          SELECT order_id, amount, ref FROM more_lines WHERE NOT used)
                     GROUP BY order_id""",
             )  # fmt: skip
         if cases.exists():

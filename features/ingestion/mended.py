@@ -26,21 +26,22 @@ REJECT_ID = f"""md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coal
 
 def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Sequence[Path]) -> None:
     """CREATE TABLE mended: of each accepted mended row its table, `_row` (its place in the part), the reject
-    that it mends, that reject's source, whether it is `late`: known from a moment that no file says, and what
-    the correction says of its order: `refers` (it names the order that it takes back), channel, store_id.
+    that it mends, that reject's source, whether it is `late`: known from a moment that no file says, whether
+    the log was `used` before, and what the correction says of its order: `refers` (it names the order that it
+    takes back), channel, store_id.
 
     taken: the files of mended rows.
     """
     connection.execute(
         """CREATE TABLE mended
-           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, refers BOOLEAN,
+           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, used BOOLEAN, refers BOOLEAN,
             channel VARCHAR, store_id VARCHAR)"""
     )
     if not taken:
         return
-    rows = f"""read_parquet({[str(path) for path in taken]}, filename = true, file_row_number = true,
-                            union_by_name = true)"""
-    have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+    given = f"""read_parquet({[str(path) for path in taken]}, filename = true, file_row_number = true,
+                             union_by_name = true)"""
+    have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {given}").fetchall()}
     told = [
         sql
         for c, sql in (("known_from", "known_from IS NOT NULL"), ("known_said", "known_said"))
@@ -52,13 +53,24 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
             connection.execute(
                 f"""INSERT INTO mended SELECT '{table}', o.file_row_number, t.reject, t.source,
                            coalesce({" OR ".join(told) or "false"}, false),
+                           {"t.used IS DISTINCT FROM false" if "used" in have else "true"},
                            {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"}, {places}
-                    FROM {rows} t
+                    FROM {given} t
                          JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
                          ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
             )
+    for part in parts:  # what takes back an order that was cancelled is mended with it
+        for table in OF_ONE_CUSTOMER if part.source == MENDED else ():
+            if table in part.tables:
+                rows = f"(SELECT *, file_row_number AS _row FROM read_parquet('{part.path(table)}', file_row_number = true))"
+                line = "AND b.line = p.line" if table == "order_lines" else ""
+                connection.execute(
+                    f"""INSERT INTO mended SELECT m.* REPLACE (b._row AS _row, true AS refers)
+                        FROM mended m JOIN {rows} p USING (_row) JOIN {rows} b ON b.order_id = p.order_id || '{BACK}' {line}
+                        WHERE m."table" = '{table}'"""
+                )
     if {"file", "row", RECORD} <= have:
-        _follow(connection, parts, rows)
+        _follow(connection, parts, given)
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: str) -> None:
@@ -98,6 +110,10 @@ def drop_orphans(connection: duckdb.DuckDBPyConnection, table: str, part: Part, 
                           '{part.origins(table)}', file_row_number = true)) USING (_row)
                 WHERE file IS NULL AND ends_with(order_id, '{BACK}')) b
             WHERE NOT EXISTS (FROM (FROM {rows} ANTI JOIN dropped USING (_row)) o WHERE {same})"""
+    )
+    connection.execute(
+        f"""DELETE FROM mended WHERE "table" = '{table}'
+            AND _row IN (SELECT _row FROM dropped WHERE reason = '{ORPHAN}')"""
     )
 
 

@@ -54,6 +54,11 @@ from features.sources.samples import sniff
 from features.tables import OURS, PRECISION, TABLES
 
 
+# Whether it is a return; `apart`: of a receipt under whose number goods were sold, and so one of its own.
+_RETURNS = r"""CASE WHEN row->>'$._fate.returns' = 'true' THEN
+    CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart' ELSE 'true' END END"""
+
+
 @dataclass(frozen=True)
 class Reason:
     """How many rows of a table a source could not bring for a reason, and how many were mended."""
@@ -214,7 +219,7 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
     unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
-                         {RAW} AS "{RECORD}", {unread} AS unread, row->>'$._fate.returns' AS returns
+                         {RAW} AS "{RECORD}", {unread} AS unread, {_RETURNS} AS returns
                   FROM {rows})"""
     return select, list(columns)
 
@@ -269,7 +274,8 @@ def _read(
     An id whose zeros a spreadsheet dropped (101 of 00101) is the one that was handed out: else the row
     would go to a customer whom nobody knows.
     Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
-    `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`.
+    `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`;
+    `used`: features had been built.
     """
     connection = duck.connect()
     load(connection, "mended", [(path.name, path)], sniff(path))
@@ -307,6 +313,7 @@ def _read(
     connection.execute(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
                          e.returns AS returns, {since_then} AS known_from, {said} AS known_said,
+                         {since is not None} AS used,
                          e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM {given} m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""

@@ -154,7 +154,8 @@ def _signed(table: str, source: Reading, rows: str) -> str:
     signed = [f"CASE WHEN _return THEN -abs({c}) ELSE {c} END AS {c}" for c in numbers]
     signed += [f"CASE WHEN _return THEN 0 ELSE {c} END AS {c}" for c in nothing]
     return f"""SELECT * REPLACE ({", ".join(signed)}) FROM (
-        SELECT r.* REPLACE (coalesce(m.returns = 'true', false) OR coalesce({negative}, false) AS _return)
+        SELECT r.* EXCLUDE (_return), coalesce(m.returns = 'apart', false) AS _apart,
+               (m.returns IS NOT NULL OR coalesce({negative}, false)) AS _return
         FROM ({rows}) r JOIN (SELECT _file, _line, returns FROM _mended) m USING (_file, _line))"""
 
 
@@ -185,7 +186,8 @@ def _days_order(table: str, name: str, source: Reading) -> str:
     """
     day = days_order(name)
     if table == "order_lines":
-        return f"REPLACE (coalesce(order_id, {day}) AS order_id)"
+        apart = "CASE WHEN _apart THEN ':return:' || _day ELSE '' END"
+        return f"REPLACE (coalesce(order_id, {day} || {apart}) AS order_id)"
     of = f"coalesce(order_id, {day} || CASE WHEN _return THEN ':return' ELSE '' END)"
     adds = f"(ref IS NULL AND ({source.add_up} OR order_id IS NULL))"
     back = "CASE WHEN _return THEN coalesce(ref, 'unknown') ELSE ref END"
