@@ -33,6 +33,7 @@ from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
+MENDED_SINCE = "mended: "  # begins why a row was rejected that was mended
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
 INBOX = "inbox"  # a source of our own
 # Why a row is no repetition although its key is another row's: how that begins, and when both say the same.
@@ -159,6 +160,7 @@ class Fold:
                 if table.name == "order_lines":
                     orders = [self._view(TABLES["orders"], p) for p in holders(self.parts, "orders")]
                     mended.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
+                    mended.refuse_sales_of_returns(self.connection, view, self.parts)
                 mended.drop_orphans(self.connection, table.name, part, view)
             touched = 0
             if self.merged and "customer_id" in table.columns:
@@ -314,7 +316,7 @@ class Fold:
             ).fetchall()
             for table, file, reason, count in marked:
                 account = self.accounts[part.source]
-                moved(account, (table, file, False, reason, False), f"mended: {reason}", count, aside=True)
+                moved(account, (table, file, False, reason, False), MENDED_SINCE + reason, count, aside=True)
             if part.source == MENDED:  # its reject waits still: that is one row that is wrong, and not two
                 for fate in [f for f in self.accounts[MENDED] if not (f[2] or f[4])]:
                     rows_of = self.accounts[MENDED][fate]

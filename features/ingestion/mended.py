@@ -18,6 +18,7 @@ MENDED = "mended"  # the source of mended rows
 BACK = ":cancelled"  # ends the id of what takes back an order that was cancelled
 ORPHAN = "of a mended order that is not taken in"
 NO_CHANNEL = "no channel"
+OF_RETURNS = "a sale under the order_id of a return"  # by the rules that return would be called otherwise
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
 # A rejected row's name, as long as it stands where it stands: for mending. `_fate` follows from the rest.
 _NAMED = """regexp_replace(row, ',"_fate":(null|\\{[^}]*\\})', '')"""
@@ -156,6 +157,35 @@ def refuse_nowhere(
         "DELETE FROM refused WHERE order_id IN (SELECT order_id FROM refused WHERE channel IS NOT NULL)"
     )
     connection.execute(f"INSERT INTO dropped SELECT _row, '{NO_CHANNEL}' FROM refused")
+    connection.execute(
+        """DELETE FROM mended WHERE "table" = 'order_lines' AND _row IN (SELECT _row FROM refused)"""
+    )
+
+
+def refuse_sales_of_returns(
+    connection: duckdb.DuckDBPyConnection, rows: str, parts: Sequence[Part]
+) -> None:
+    """Add to `dropped` the mended lines of goods sold, under an id under which their source brings goods back alone.
+
+    rows: SQL of the mended lines, with `_row`.
+    """
+    own = [
+        f"SELECT {literal(part.source)} AS source, order_id, ref IS NULL AS sold FROM '{part.path('order_lines')}'"
+        for part in holders(parts, "order_lines")
+        if part.source != MENDED
+    ]
+    if not own:
+        return
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE refused AS
+            WITH wanted AS (SELECT _row, m.source, order_id FROM {rows} v ANTI JOIN dropped USING (_row)
+                            JOIN mended m USING (_row)
+                            WHERE m."table" = 'order_lines' AND v.ref IS NULL AND v.amount >= 0 AND v.items >= 0)
+            SELECT _row FROM wanted JOIN (
+                SELECT source, order_id FROM ({" UNION ALL ".join(own)}) SEMI JOIN wanted USING (source, order_id)
+                GROUP BY ALL HAVING NOT bool_or(sold)) USING (source, order_id)"""
+    )
+    connection.execute(f"INSERT INTO dropped SELECT _row, '{OF_RETURNS}' FROM refused")
     connection.execute(
         """DELETE FROM mended WHERE "table" = 'order_lines' AND _row IN (SELECT _row FROM refused)"""
     )

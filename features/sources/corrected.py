@@ -21,7 +21,7 @@ ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
 OF_ORDERS = ("orders", "order_lines")
 PLACES = ("channel", "store_id")  # a line's order has them
 MORE = (*PLACES, "cancelled")  # what a row of those is asked for, too; cancelled: when, or `yes`
-CANCELLED_PARTLY = "cancelled, and one of several rows of its order: take it back by a row of its own"
+CANCELLED_PARTLY = "cancelled, and a row that adds to its order"
 _HIDDEN = ("_return", "_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 _ZONE = "_zone"  # of a row whose file names the zone of each
 
