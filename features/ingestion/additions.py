@@ -105,7 +105,8 @@ def add_money(
                    CASE WHEN bool_and(returns IS NOT NULL)
                         THEN max(struct_pack(k := returns <> 'unknown', a := abs(amount), r := returns)).r
                         WHEN sum(amount) < 0 THEN 'unknown' END AS ref,
-                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers, bool_or(used) AS used, {none}
+                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers,
+                   bool_or(used) AS used, {none}
             FROM money WHERE alone GROUP BY of
             {kept})"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE own AS {rows}")
@@ -203,7 +204,8 @@ def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: in
                    max(precision) FILTER (whole) AS precision,
                    max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
                    min(store_id) FILTER (whole) AS store_id, any_value(first) AS first,
-                   arg_min(channel, "at") AS first_channel, arg_min(store_id, "at") AS first_store_id {here} GROUP BY of) a ON a.of = o.order_id"""
+                   arg_min(channel, "at") AS first_channel, arg_min(store_id, "at") AS first_store_id
+            {here} GROUP BY of) a ON a.of = o.order_id"""
     written = path.with_name(f".{path.name}")
     save(
         connection.sql(f"SELECT {names(orders.columns)} FROM ({rows}) ORDER BY {order(orders)}"),

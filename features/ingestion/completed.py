@@ -1,10 +1,10 @@
 """What follows for mended rows from the others of their source, by the rules of `sources/sales.py`.
 
 A line gets what the catalogue says of its product. A return that names no order takes back the one that the
-source's own returns would: of its own id, if goods were sold under it; else the latest earlier one of the same
-customer with as many of the same product, or as much money; else `unknown`. So does a return of the source
-itself that found no order, or an earlier one, while the sale that it takes back was rejected: unless it is
-mended late, for then the log was used as it was.
+source's own returns would: of its own id, if goods were sold under it; else the latest earlier one of the
+same customer with as many of the same product, or as much money; else `unknown`. So does a return of the
+source itself that found no order, or an earlier one, while the sale that it takes back was rejected: unless
+that is mended late, for then the log was used as it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,13 @@ from pathlib import Path
 
 import duckdb
 
+from features.errors import PropensityError
 from features.ingestion.canonical import arrow_schema, names, order, save
 from features.ingestion.mended import BACK, MENDED
 from features.ingestion.parts import Part
-from features.sources.corrected import ADDS
+from features.shop import Shop
+from features.sources.corrected import ADDS, OF_ORDERS
+from features.sources.mapping import declaration
 from features.sources.raw import literal
 from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS
 from features.tables import TABLES
@@ -32,6 +35,22 @@ class Rules:
     orders: bool
     refers: bool
     zone: str
+
+
+def rules_of(shop: Shop) -> dict[str, Rules]:
+    """What a folding must know of each mapping; nothing of one that is broken by now."""
+    rules = {}
+    for name in shop.mappings:
+        try:
+            declared = declaration(shop, name, find=False)
+        except PropensityError:
+            continue
+        of = [r for r in declared.readings if r.table in OF_ORDERS]
+        zone = next((r.habits.zone for r in of if r.table == "order_lines"), declared.zone)
+        rules[name] = Rules(
+            orders=any(r.table == "orders" for r in of), refers=any("ref" in r.values for r in of), zone=zone
+        )
+    return rules
 
 
 def complete_lines(
@@ -63,7 +82,8 @@ def complete_lines(
         if products.exists():
             filled = ", ".join(f"{c} = coalesce(m.{c}, p.{c})" for c in CATALOGUE)
             connection.execute(
-                f"UPDATE more_lines m SET {filled} FROM '{products}' p WHERE m.product_id = p.product_id AND {here}"
+                f"""UPDATE more_lines m SET {filled} FROM '{products}' p
+                    WHERE m.product_id = p.product_id AND {here}"""
             )
         _match_lines(connection, own if own.exists() else None, here, source, rule)
     if connection.execute("SELECT count(*), sum(hash(m)) FROM more_lines m").fetchall() != before:
@@ -78,14 +98,17 @@ def _match_lines(
     returns = f"{here} AND (amount < 0 OR items < 0) AND NOT refers"
     if not connection.execute(f"SELECT 1 FROM more_lines WHERE {returns} LIMIT 1").fetchall():
         return
-    sold = f"SELECT order_id, customer_id, product_id, \"at\", items, amount, ref FROM more_lines WHERE {here} AND {_SALE} AND items >= 0"
+    columns = 'order_id, customer_id, product_id, "at", items, amount, ref'
+    sale = f"{_SALE} AND items >= 0"
+    sold = f"SELECT {columns} FROM more_lines WHERE {here} AND {sale}"
     if own:
-        sold += f" UNION ALL SELECT order_id, customer_id, product_id, \"at\", items, amount, ref FROM '{own}' WHERE {_SALE} AND items >= 0"
+        sold += f" UNION ALL SELECT {columns} FROM '{own}' WHERE {sale}"
     day = f"""strftime("at" AT TIME ZONE {literal(rule.zone)}, '%Y-%m-%d')"""
     name = "order_id" if rule.orders else f"order_id || ':return:' || {day}"
     unnamed = f"starts_with(order_id, {literal(f'{source}:')})"
     connection.execute(
-        f"""UPDATE more_lines SET order_id = {name}, ref = CASE WHEN ref IS NULL AND NOT {unnamed} THEN order_id ELSE ref END
+        f"""UPDATE more_lines SET order_id = {name},
+                   ref = CASE WHEN ref IS NULL AND NOT {unnamed} THEN order_id ELSE ref END
             WHERE {returns} AND order_id IN (SELECT order_id FROM ({sold}))"""
     )
     connection.execute(
@@ -93,8 +116,8 @@ def _match_lines(
             SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, true AS _ok, * FROM ({sold})
             WHERE customer_id IN (SELECT customer_id FROM more_lines WHERE {returns})
             UNION ALL BY NAME
-            SELECT 'mended' AS _file, rowid AS _line, true AS _return, true AS _ok, order_id, customer_id, product_id,
-                   "at", items, amount, ref FROM more_lines WHERE {returns}"""
+            SELECT 'mended' AS _file, rowid AS _line, true AS _return, true AS _ok, {columns}
+            FROM more_lines WHERE {returns}"""
     )
     connection.execute(MATCHED_LINES)
     connection.execute(
@@ -105,9 +128,10 @@ def _match_lines(
 def rematch(
     connection: duckdb.DuckDBPyConnection, table: str, folded: Path, exponent: int, rules: Mapping[str, Rules]
 ) -> None:
-    """The returns of the sources themselves, now that sales are there which were rejected, if nobody had used the log.
+    """The returns of the sources themselves, now that sales are there which were rejected.
 
-    A return whose file names its order stays with that. table: `order_lines` or `orders`.
+    Not if somebody had used the log without them. A return whose file names its order stays with that.
+    table: `order_lines` or `orders`.
     """
     mended = "more_lines" if table == "order_lines" else "own"
     for source, rule in rules.items():
@@ -136,7 +160,8 @@ def rematch(
         connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE {"_lines" if goods else "_orders"} AS
                 SELECT *, NULL::VARCHAR AS ref, true AS _ok FROM (
-                    SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, {columns} FROM {mended} WHERE {sales}
+                    SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, {columns}
+                    FROM {mended} WHERE {sales}
                     UNION ALL SELECT 'own', _row, _return, {columns} FROM again WHERE _auto OR NOT _return)"""
         )
         matched = "_matched" if goods else "_matched_orders"
@@ -171,15 +196,15 @@ def _refs_of_lines(connection: duckdb.DuckDBPyConnection, folded: Path, source: 
     )
     connection.execute(
         f"""CREATE OR REPLACE TABLE _matched AS
-            SELECT NULL::VARCHAR AS return_id, NULL::DECIMAL(38, 10) AS amount, NULL::VARCHAR AS ref WHERE false
-            {f"UNION ALL {of_lines}" if of_lines else ""}"""
+            SELECT NULL::VARCHAR AS return_id, NULL::DECIMAL(38, 10) AS amount, NULL::VARCHAR AS ref
+            WHERE false {f"UNION ALL {of_lines}" if of_lines else ""}"""
     )
 
 
 def refer_anew(
     connection: duckdb.DuckDBPyConnection, folded: Path, exponent: int, rules: Mapping[str, Rules]
 ) -> None:
-    """What follows from the refs of the sources' own returns: those of their orders, the sums of lines, and cases."""
+    """What follows from the refs of the sources' own returns: those of orders that are sums, and of cases."""
     for source, rule in rules.items():
         orders, lines, cases = (folded / t / f"{source}.parquet" for t in ("orders", "order_lines", "cases"))
         if not orders.exists():
@@ -188,32 +213,33 @@ def refer_anew(
             _follow(
                 connection, orders, "order_id", exponent,
                 f"""SELECT order_id, CASE WHEN bool_and(ref IS NOT NULL)
-                           THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
+                           THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r
+                           END AS ref
                     FROM (SELECT order_id, amount, ref FROM '{lines}' UNION ALL
                           SELECT order_id, amount, ref FROM more_lines WHERE NOT used)
                     GROUP BY order_id""",
             )  # fmt: skip
         if cases.exists():
-            _follow(connection, cases, "case_id", exponent, f"SELECT order_id AS case_id, ref FROM '{orders}'")
+            refs = f"SELECT order_id AS case_id, ref FROM '{orders}'"
+            _follow(connection, cases, "case_id", exponent, refs)
 
 
-def _follow(
-    connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponent: int, refs: str
-) -> None:
+def _follow(connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponent: int, refs: str) -> None:
     """Give the returns of a file the refs that others have by now."""
     wrong = f"""SELECT {key}, r.ref FROM '{path}' p JOIN ({refs}) r USING ({key})
                 WHERE p.ref IS NOT NULL AND r.ref IS NOT NULL AND p.ref <> r.ref"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {wrong}")
     if connection.execute("SELECT count(*) FROM changed").fetchall() == [(0,)]:
         return
-    rows = f"(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref) FROM '{path}' p LEFT JOIN changed c USING ({key}))"
+    rows = f"""(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref)
+                FROM '{path}' p LEFT JOIN changed c USING ({key}))"""
     _write(connection, rows, path, path.parent.name, exponent)
 
 
 def match_orders(
     connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, rules: Mapping[str, Rules]
 ) -> None:
-    """The same of the mended orders in the table `rows`, which has `source` and `refers` beside its columns."""
+    """The same, of the mended orders in the table `rows`: it has `source` and `refers` beside its columns."""
     for source in rules:
         here = f"source = {literal(source)}"
         returns = f"{here} AND amount < 0 AND NOT refers AND NOT contains(order_id, '{ADDS}')"
@@ -227,38 +253,36 @@ def match_orders(
         _refs_of_lines(connection, folded, source)
         connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE _orders AS
-                SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, true AS _ok, NULL::VARCHAR AS ref, *
+                SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, true AS _ok,
+                       NULL::VARCHAR AS ref, *
                 FROM ({sold}) WHERE customer_id IN (SELECT customer_id FROM {rows} WHERE {returns})
                 UNION ALL BY NAME
-                SELECT 'mended' AS _file, rowid AS _line, true AS _return, true AS _ok, NULL::VARCHAR AS ref, {columns}
-                FROM {rows} WHERE {returns}"""
+                SELECT 'mended' AS _file, rowid AS _line, true AS _return, true AS _ok,
+                       NULL::VARCHAR AS ref, {columns} FROM {rows} WHERE {returns}"""
         )
         connection.execute(MATCHED_ORDERS)
         connection.execute(
-            f"UPDATE {rows} m SET ref = f.ref FROM _matched_orders f WHERE f._file = 'mended' AND m.rowid = f._line"
+            f"""UPDATE {rows} m SET ref = f.ref FROM _matched_orders f
+                WHERE f._file = 'mended' AND m.rowid = f._line"""
         )
 
 
-def add_cases(
-    connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, exponent: int
-) -> None:
+def add_cases(connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, exponent: int) -> None:
     """Open a case for each return among the mended orders in the table `rows`, as `sales.CASES` does."""
     cases, place = TABLES["cases"], folded / "cases" / f"{MENDED}.parquet"
     kept = f"UNION ALL BY NAME FROM '{place}'" if place.exists() else ""
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE opened AS
             SELECT * FROM (
-                SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, 'opened' AS change,
-                       channel, ref, NULL::VARCHAR AS reason
+                SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind,
+                       'opened' AS change, channel, ref, NULL::VARCHAR AS reason
                 FROM {rows} WHERE ref IS NOT NULL AND amount <= 0 AND NOT contains(order_id, '{ADDS}')
                 {kept})"""
     )
     _write(connection, "opened", place, cases.name, exponent)
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection, rows: str, place: Path, name: str, exponent: int
-) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, rows: str, place: Path, name: str, exponent: int) -> None:
     """A table of rows as a file of the generation, if there are any."""
     table, written = TABLES[name], place.with_name(f".{place.name}")
     select = f"SELECT {names(table.columns)} FROM {rows} ORDER BY {order(table)}"

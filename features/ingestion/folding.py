@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features import duck
-from features.ingestion import digests, mended, people
+from features.ingestion import digests, mended, people, refusals
 from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
 from features.ingestion.completed import Rules
@@ -156,12 +156,12 @@ class Fold:
                     for other in holders(self.parts, name)
                     if other.source not in (MENDED, INBOX)
                 ]
-                mended.refuse_second_customers(self.connection, table.name, view, others)
+                refusals.refuse_second_customers(self.connection, table.name, view, others)
                 if table.name == "order_lines":
                     orders = [self._view(TABLES["orders"], p) for p in holders(self.parts, "orders")]
-                    mended.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
-                    mended.refuse_sales_of_returns(self.connection, view, self.parts)
-                mended.drop_orphans(self.connection, table.name, part, view)
+                    refusals.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
+                    refusals.refuse_sales_of_returns(self.connection, view, self.parts)
+                refusals.drop_orphans(self.connection, table.name, part, view)
             touched = 0
             if self.merged and "customer_id" in table.columns:
                 touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")

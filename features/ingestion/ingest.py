@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from features.errors import LogError, PropensityError, SettingsError, SourceError, UsageError
+from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
-from features.ingestion.completed import Rules
+from features.ingestion.completed import rules_of
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
 from features.ingestion.offenders import OTHERWISE, InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
@@ -33,8 +33,6 @@ from features.log import Log
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source, open_source
-from features.sources.corrected import OF_ORDERS
-from features.sources.mapping import declaration
 from features.tombstones import Tombstones
 from features.unread import Held, held
 
@@ -234,7 +232,8 @@ def fold(
     home = scratch if dry_run else settings.home
     order = ranked(list(by_name), shop.sources)
     obedient = [obeying(by_name[name], tombstones, home, scratch, settings.memory) for name in order]
-    folding = Fold(obedient, scratch / "log", shop.exponent, settings.memory, taken_of(settings), rules_of(shop))
+    written_to, taken = scratch / "log", taken_of(settings)
+    folding = Fold(obedient, written_to, shop.exponent, settings.memory, taken, rules_of(shop))
     written = folding.write(progress)
     manifest = {
         "shop": shop.of_log,
@@ -254,22 +253,6 @@ def fold(
     write_digests(folding, manifest["files"], settings.home / "log" / str(before.get("generation")), before)
     (scratch / "log" / "manifest.json").write_text(text_of(manifest), "utf-8")
     return manifest
-
-
-def rules_of(shop: Shop) -> dict[str, Rules]:
-    """What a folding must know of each mapping; nothing of one that is broken by now."""
-    rules = {}
-    for name in shop.mappings:
-        try:
-            declared = declaration(shop, name, find=False)
-        except PropensityError:
-            continue
-        of = [r for r in declared.readings if r.table in OF_ORDERS]
-        zone = next((r.habits.zone for r in of if r.table == "order_lines"), declared.zone)
-        rules[name] = Rules(
-            orders=any(r.table == "orders" for r in of), refers=any("ref" in r.values for r in of), zone=zone
-        )
-    return rules
 
 
 def _span(shop: Shop, sources: dict[str, Any], rejects: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Mended rows in a folding: which rejects they mend, and which give an order a second customer.
+"""Mended rows in a folding: which rejects they mend.
 
-What they bring to the money of orders: `additions.py`.
+Which of them are refused: `refusals.py`; what they bring to the money of orders: `additions.py`.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,11 @@ import duckdb
 
 from features.ingestion.parts import Part, holders
 from features.ingestion.records import RAW, RECORD
-from features.sources.corrected import ADDS, PLACES
+from features.sources.corrected import PLACES
 from features.sources.raw import literal, quoted
-from features.sources.sales import TWO_CUSTOMERS
 
 MENDED = "mended"  # the source of mended rows
 BACK = ":cancelled"  # ends the id of what takes back an order that was cancelled
-ORPHAN = "of a mended order that is not taken in"
-NO_CHANNEL = "no channel"
-OF_RETURNS = "a sale under the order_id of a return"  # by the rules that return would be called otherwise
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
 # A rejected row's name, as long as it stands where it stands: for mending. `_fate` follows from the rest.
 _NAMED = """regexp_replace(row, ',"_fate":(null|\\{[^}]*\\})', '')"""
@@ -35,8 +31,8 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
     """
     connection.execute(
         """CREATE TABLE mended
-           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, used BOOLEAN, refers BOOLEAN,
-            channel VARCHAR, store_id VARCHAR)"""
+           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, used BOOLEAN,
+            refers BOOLEAN, channel VARCHAR, store_id VARCHAR)"""
     )
     if not taken:
         return
@@ -63,11 +59,13 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
     for part in parts:  # what takes back an order that was cancelled is mended with it
         for table in OF_ONE_CUSTOMER if part.source == MENDED else ():
             if table in part.tables:
-                rows = f"(SELECT *, file_row_number AS _row FROM read_parquet('{part.path(table)}', file_row_number = true))"
+                file = f"read_parquet('{part.path(table)}', file_row_number = true)"
+                rows = f"(SELECT *, file_row_number AS _row FROM {file})"
                 line = "AND b.line = p.line" if table == "order_lines" else ""
                 connection.execute(
                     f"""INSERT INTO mended SELECT m.* REPLACE (b._row AS _row, true AS refers)
-                        FROM mended m JOIN {rows} p USING (_row) JOIN {rows} b ON b.order_id = p.order_id || '{BACK}' {line}
+                        FROM mended m JOIN {rows} p USING (_row)
+                             JOIN {rows} b ON b.order_id = p.order_id || '{BACK}' {line}
                         WHERE m."table" = '{table}'"""
                 )
     if {"file", "row", RECORD} <= have:
@@ -95,31 +93,8 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
     connection.execute("DROP TABLE named")
 
 
-def drop_orphans(connection: duckdb.DuckDBPyConnection, table: str, part: Part, rows: str) -> None:
-    """Add to `dropped` the rows that take back mended rows which are dropped or rejected themselves.
-
-    rows: SQL of the mended rows of the table, with `_row`.
-    """
-    key = ("order_id", "line") if table == "order_lines" else ("order_id",)
-    same = " AND ".join(f"o.{c} = b._{c}" for c in key)
-    line = ", line AS _line" if table == "order_lines" else ""
-    connection.execute(
-        f"""INSERT INTO dropped
-            SELECT _row, '{ORPHAN}' FROM (
-                SELECT _row, order_id[:-{len(BACK) + 1}] AS _order_id{line} FROM {rows} ANTI JOIN dropped USING (_row)
-                JOIN (SELECT file, file_row_number AS _row FROM read_parquet(
-                          '{part.origins(table)}', file_row_number = true)) USING (_row)
-                WHERE file IS NULL AND ends_with(order_id, '{BACK}')) b
-            WHERE NOT EXISTS (FROM (FROM {rows} ANTI JOIN dropped USING (_row)) o WHERE {same})"""
-    )
-    connection.execute(
-        f"""DELETE FROM mended WHERE "table" = '{table}'
-            AND _row IN (SELECT _row FROM dropped WHERE reason = '{ORPHAN}')"""
-    )
-
-
 def of_sums(parts: Sequence[Part]) -> str:
-    """SQL of the rejected lines whose order is the sum of its lines: reject, channel and store of the order."""
+    """SQL of the rejected lines whose order is the sum of its lines: reject, channel, store of the order."""
     return f"""SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
                       row->>'$._order.store_id' AS store_id
                FROM read_parquet({[str(part.rejects) for part in parts]}, hive_partitioning = false)
@@ -136,87 +111,3 @@ def only_channels(parts: Sequence[Part]) -> str:
     orders = " UNION ALL ".join(of) or "SELECT NULL AS source, NULL AS channel"
     return f"""SELECT source, min(channel) AS channel FROM ({orders}) GROUP BY source
                HAVING count(DISTINCT channel) = 1"""
-
-
-def refuse_nowhere(
-    connection: duckdb.DuckDBPyConnection, rows: str, parts: Sequence[Part], others: Sequence[str]
-) -> None:
-    """Add to `dropped` the mended lines of whose order, the sum of its lines, nothing says the channel.
-
-    rows: SQL of the mended lines, with `_row`. others: of all orders, and of the other sources' lines.
-    """
-    has = " UNION ".join(f"SELECT order_id FROM {each}" for each in others)
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE refused AS
-            SELECT _row, order_id, coalesce(m.channel, r.channel, c.channel) AS channel
-            FROM {rows} v ANTI JOIN dropped USING (_row) JOIN mended m USING (_row)
-                 JOIN ({of_sums(parts)}) r USING (reject) LEFT JOIN ({only_channels(parts)}) c ON c.source = m.source
-            WHERE m."table" = 'order_lines' AND order_id NOT IN ({has})"""
-    )
-    connection.execute(
-        "DELETE FROM refused WHERE order_id IN (SELECT order_id FROM refused WHERE channel IS NOT NULL)"
-    )
-    connection.execute(f"INSERT INTO dropped SELECT _row, '{NO_CHANNEL}' FROM refused")
-    connection.execute(
-        """DELETE FROM mended WHERE "table" = 'order_lines' AND _row IN (SELECT _row FROM refused)"""
-    )
-
-
-def refuse_sales_of_returns(
-    connection: duckdb.DuckDBPyConnection, rows: str, parts: Sequence[Part]
-) -> None:
-    """Add to `dropped` the mended lines of goods sold, under an id under which their source brings goods back alone.
-
-    rows: SQL of the mended lines, with `_row`.
-    """
-    own = [
-        f"SELECT {literal(part.source)} AS source, order_id, ref IS NULL AS sold FROM '{part.path('order_lines')}'"
-        for part in holders(parts, "order_lines")
-        if part.source != MENDED
-    ]
-    if not own:
-        return
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE refused AS
-            WITH wanted AS (SELECT _row, m.source, order_id FROM {rows} v ANTI JOIN dropped USING (_row)
-                            JOIN mended m USING (_row)
-                            WHERE m."table" = 'order_lines' AND v.ref IS NULL AND v.amount >= 0 AND v.items >= 0)
-            SELECT _row FROM wanted JOIN (
-                SELECT source, order_id FROM ({" UNION ALL ".join(own)}) SEMI JOIN wanted USING (source, order_id)
-                GROUP BY ALL HAVING NOT bool_or(sold)) USING (source, order_id)"""
-    )
-    connection.execute(f"INSERT INTO dropped SELECT _row, '{OF_RETURNS}' FROM refused")
-    connection.execute(
-        """DELETE FROM mended WHERE "table" = 'order_lines' AND _row IN (SELECT _row FROM refused)"""
-    )
-
-
-def refuse_second_customers(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: str, others: Sequence[str]
-) -> None:
-    """Add to `dropped` the mended rows that give an order another customer than it has, or two; they mend
-    nothing.
-
-    rows: SQL of the mended rows of the table, with `_row`. others: of the other sources' orders and lines.
-    """
-    # What adds to an order is of that order, and so is what takes it back.
-    order = f"""CASE WHEN contains(order_id, '{ADDS}') THEN ref
-                     ELSE regexp_replace(order_id, ':cancelled$', '') END AS order_id"""
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE given AS
-            SELECT * REPLACE ({order}) FROM {rows} ANTI JOIN dropped USING (_row)"""
-    )
-    nothing = "SELECT order_id, customer_id FROM given WHERE false"
-    of = (f"SELECT order_id, customer_id FROM {each} SEMI JOIN given USING (order_id)" for each in others)
-    has = " UNION ".join([nothing, *of])
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE refused AS
-            WITH has AS ({has})
-            SELECT _row FROM given SEMI JOIN has USING (order_id) ANTI JOIN has USING (order_id, customer_id)
-            UNION ALL
-            SELECT _row FROM given ANTI JOIN has USING (order_id)
-            WHERE order_id IN (SELECT order_id FROM given GROUP BY order_id
-                               HAVING min(customer_id) <> max(customer_id))"""
-    )
-    connection.execute(f"INSERT INTO dropped SELECT _row, '{TWO_CUSTOMERS}' FROM refused")
-    connection.execute(f"""DELETE FROM mended WHERE "table" = '{table}' AND _row IN (FROM refused)""")

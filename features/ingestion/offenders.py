@@ -14,7 +14,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from features import duck
-from features.ingestion.mended import MENDED, OF_RETURNS
+from features.ingestion.mended import MENDED
+from features.ingestion.refusals import OF_RETURNS
 from features.ingestion.written import as_given
 from features.shop import Shop
 from features.sources.bounds import AFTER, BEFORE, LATER

@@ -53,10 +53,10 @@ from features.sources.raw import literal
 from features.sources.samples import sniff
 from features.tables import OURS, PRECISION, TABLES
 
-
 # Whether it is a return; `apart`: of a receipt under whose number goods were sold, and so one of its own.
 _RETURNS = r"""CASE WHEN row->>'$._fate.returns' = 'true' THEN
-    CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart' ELSE 'true' END END"""
+    CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart'
+         ELSE 'true' END END"""
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,9 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
             given[c] = f"coalesce({given[c]}, row->>'$._order.{c}', {_constants(settings, c)})"
         moment = "TRY_CAST(row->>'$._fate.at' AS TIMESTAMPTZ)"
         day = f"strftime({moment} AT TIME ZONE {_zone(settings)}, '%Y-%m-%d')"
-        given["cancelled"] = f"""coalesce({UNREAD}->>'$.cancelled', CASE WHEN row->>'$._fate.cancelled' = 'true'
-            THEN coalesce(CASE WHEN row->>'$._fate.day' = 'true' THEN {day} END, row->>'$._fate.at', 'yes') END)"""
+        when = f"CASE WHEN row->>'$._fate.day' = 'true' THEN {day} END, row->>'$._fate.at', 'yes'"
+        given["cancelled"] = f"""coalesce({UNREAD}->>'$.cancelled',
+            CASE WHEN row->>'$._fate.cancelled' = 'true' THEN coalesce({when}) END)"""
     shown = "".join(f'{sql} AS "{in_sheet(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
     unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"

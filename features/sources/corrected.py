@@ -98,9 +98,9 @@ def _corrected(
     cancelled, cancelled_at = None, None
     if source and table in OF_ORDERS:
         raw += _cancellation()
-        of_file = source.cancelled_at or source
-        with_zone = replace(habits, zone=of_file.habits.zone, known=of_file.habits.known)
-        if of_file.habits.zone_column:
+        of_file = source.cancelled_at.habits if source.cancelled_at else source.habits
+        with_zone = replace(habits, zone=of_file.zone, known=of_file.known)
+        if of_file.zone_column:
             with_zone = replace(with_zone, zone_column=_ZONE)
         cancelled = Match("corrected.cancelled", "_said IS NOT NULL")
         cancelled_at = Value("corrected.cancelled", "moment", "column", "_when", with_zone, ("iso",))

@@ -342,7 +342,8 @@ def test_a_cancelled_order_is_handed_out_as_one_and_stays_cancelled(tmp_path: Pa
         out = {r["order_id"]: r for r in csv.DictReader(file)}
     assert {id: r["cancelled"] for id, r in out.items()} == {"2": "2024-99-13", "3": "2024-01-09", "4": "yes"}
     assert out["2"]["reason"] == "cancelled is not a moment"
-    _spreadsheet(path, {"2": {"cancelled": "never"}, "3": {"amount": "7"}, "4": {"amount": "9"}}, "utf-8", ",")
+    corrections = {"2": {"cancelled": "never"}, "3": {"amount": "7"}, "4": {"amount": "9"}}
+    _spreadsheet(path, corrections, "utf-8", ",")
     done = rejects.take_in(settings, path)
     assert {c.what for c in done.account if c.source == "mended" and not c.accepted} == {
         "not mended: cancelled is not a moment"
@@ -350,7 +351,8 @@ def test_a_cancelled_order_is_handed_out_as_one_and_stays_cancelled(tmp_path: Pa
     _spreadsheet(path, {"2": {"cancelled": "no"}}, "utf-8", ",")
     assert rejects.in_vain(rejects.take_in(settings, path)) == 0
     orders = Log.open(settings).read("orders").to_pylist()
-    back = {r["order_id"]: (str(r["amount"]), r["ref"], f"{r['at']:%m-%d}") for r in orders if r["amount"] < 0}
+    taken_back = [r for r in orders if r["amount"] < 0]
+    back = {r["order_id"]: (str(r["amount"]), r["ref"], f"{r['at']:%m-%d}") for r in taken_back}
     assert back == {"3:cancelled": ("-7.00", "3", "01-09"), "4:cancelled": ("-9.00", "4", "01-05")}
     assert {r["case_id"] for r in Log.open(settings).read("cases").to_pylist()} == {*back}
     assert {"2", "3", "4"} < {r["order_id"] for r in orders}
@@ -361,5 +363,6 @@ def test_what_the_table_calls_rejected_is_what_waits(tmp_path: Path) -> None:
     settings = _cancels(tmp_path)
     assert {r.table: r.rows for r in rejects.reasons(settings)}.keys() == {"orders"}
     named = Log.open(settings).read("identities").to_pylist()
-    assert {(r["source_id"], r["customer_id"]) for r in named} >= {("ann", "ann"), ("A7", "ann"), ("eve", "eve")}
+    whose = {(r["source_id"], r["customer_id"]) for r in named}
+    assert whose >= {("ann", "ann"), ("A7", "ann"), ("eve", "eve")}
     assert len(named) == len({r["source_id"] for r in named})
