@@ -215,11 +215,16 @@ def _fate(count: Count) -> str:
 
 
 def _by_file(done: Ingested) -> dict[tuple[str, str, str], list[Count]]:
-    """Counts that account for raw files, in the order of reading: (source, file, table) -> counts."""
+    """Counts that account for raw files, in the order of reading: (source, file, table) -> counts.
+
+    And of rows that are in no file, but follow from others, those that were rejected.
+    """
     grouped: dict[tuple[str, str, str], list[Count]] = {}
     for count in done.account:
         if count.file is not None:
             grouped.setdefault((count.source, count.file, count.table), []).append(count)
+        elif not (count.accepted or count.aside):
+            grouped.setdefault((count.source, "made of other rows", count.table), []).append(count)
     return grouped
 
 

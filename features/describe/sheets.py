@@ -9,6 +9,7 @@ from features.describe import say
 from features.describe.absent import in_short
 from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
+from features.ingestion.folding import MENDED_SINCE, NOT_MENDED
 from features.ingestion.offenders import OTHERWISE
 from features.sources.bounds import AFTER, BEFORE, DECADES, LATER
 from features.sources.customers import JOINED_CUSTOMER
@@ -211,13 +212,18 @@ def fates(facts: Facts) -> Sheet:
             if a.accepted
             else Words("joined", "合并")
             if a.what.startswith(JOINED)
+            else Words("mended", "已更正")
+            if a.what.startswith(MENDED_SINCE)
+            else Words("not mended", "未能更正")
+            if a.what.startswith(NOT_MENDED)
             else Words("left out", "剔除")
             if a.aside
             else Words("rejected", "拒绝")
         )
         line = None if a.first_line is None else a.first_line + 1
         share = say.share(a.rows, read[a.source, a.table, a.file])
-        return fate, _why(a.what), a.rows, share, a.file, a.source, line
+        why = _why(a.what.removeprefix(MENDED_SINCE).removeprefix(NOT_MENDED))
+        return fate, why, a.rows, share, a.file, a.source, line
 
     return Sheet(
         Words("Rows that were rejected, left out, joined to others or special", "被拒绝、剔除、合并或特殊的行"),
@@ -229,8 +235,8 @@ def fates(facts: Facts) -> Sheet:
         right=(2, 3, 6),
         note=words(
             "{n} of {of} raw rows were rejected ({s}): they broke a contract, and are kept in rejects/, each with its reason. Left out is "
-            "what is not for a log of customers; joined is what is in the log with an earlier row. Rows count from 1, a header left out.",
-            "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行；合并的行已随先前的行计入日志。行号从1起，不含表头。",
+            "what is not for a log of customers; joined is what is in the log with an earlier row; mended, what `propensity rejects take` brought since. Rows count from 1, a header left out.",
+            "{of}行原始数据中有{n}行（{s}）违反数据约定而被拒绝，连同原因保存在 rejects/。剔除的是不属于客户日志的行；合并的行已随先前的行计入日志；已更正的行已由 `propensity rejects take` 补入。行号从1起，不含表头。",
             n=facts.rejected, of=facts.raw, s=say.share(facts.rejected, facts.raw),
         ),
     )  # fmt: skip

@@ -16,17 +16,18 @@ it is: where the order is a sum, the line was kept with the order's channel and 
 says `lone`, it is one only where no file gave the order's total.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
 from features.ingestion.canonical import arrow_schema, names, order, save
-from features.ingestion.mended import MENDED, REJECT_ID
+from features.ingestion.completed import Rules, add_cases, complete_lines, match_orders, refer_anew, rematch
+from features.ingestion.mended import BACK, MENDED, of_sums, only_channels
 from features.ingestion.parts import Account, Part
 from features.sources.corrected import ADDS
 from features.sources.raw import literal
-from features.tables import TABLES
+from features.tables import CORRECTED, TABLES
 
 ADDED = "added to an order of its source"
 CORRECTS = "corrects the total of its order"
@@ -38,29 +39,33 @@ def add_money(
     parts: Sequence[Part],
     folded: Path,
     exponent: int,
+    rules: Mapping[str, Rules],
     account: Account,
 ) -> None:
-    """Add the money of mended rows to the folded orders, and to the account of mended rows.
+    """Complete mended rows (see `completed.py`); add their money to the folded orders, and to their account.
 
     folded: the folder of the generation's tables, which are whole but for this.
     """
     orders, place = TABLES["orders"], folded / "orders" / f"{MENDED}.parquet"
     (part,) = (part for part in parts if part.source == MENDED)
-    own = [sql for sql in (_of_lines(parts, part, folded), _of_orders(part, folded)) if sql]
+    lines = complete_lines(connection, parts, folded, exponent, rules)
+    if lines:
+        rematch(connection, "order_lines", folded, exponent, rules)
+    own = [sql for sql in (_of_lines(parts, rules) if lines else None, _of_orders(part, folded)) if sql]
     if not own or not any((folded / orders.name).glob("*.parquet")):
         return
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE money AS
             WITH known AS ({_known(parts, folded)})
             SELECT a.* REPLACE (coalesce(a.channel, s.channel) AS channel, a.whole OR k.derived AS whole),
+                   a.whole AS first,
                    k.order_id IS NOT NULL AS has, k.known_at AS since,
                    coalesce(late AND a.known_at > k.known_at, false) AS corrects,
                    a.of NOT IN (SELECT order_id FROM known) AS alone
             FROM ({" UNION ALL BY NAME ".join(own)}) a
                  LEFT JOIN known k ON k.order_id = a.of AND k.source = a.source
-                 LEFT JOIN (  -- of a record that could not be read, which says no channel
-                     SELECT source, min(channel) AS channel FROM known GROUP BY source
-                     HAVING count(DISTINCT channel) = 1) s ON s.source = a.source
+                 LEFT JOIN ({only_channels(parts)}) s  -- of a record that could not be read, which says none
+                     ON s.source = a.source
             WHERE NOT a.lone OR k.derived IS NOT false"""
     )
     for path in sorted((folded / orders.name).glob("*.parquet")):
@@ -72,11 +77,21 @@ def add_money(
         for path in sorted((folded / orders.name).glob("*.parquet"))
         if path != place
     )
-    kept = f"UNION ALL SELECT {names(orders.columns)} FROM '{place}' WHERE NOT contains(order_id, '{ADDS}')"
+    # The orders that are mended rows, and what these say of themselves.
+    kept = ""
+    if place.exists():
+        kept = f"""UNION ALL BY NAME
+            SELECT o.*, m.source, coalesce(m.refers, true) AS refers, coalesce(m.used, true) AS used
+            FROM '{place}' o LEFT JOIN (
+                SELECT order_id, m.source, m.refers, m.used
+                FROM read_parquet('{part.path("orders")}', file_row_number = true) p
+                     JOIN mended m ON m._row = p.file_row_number AND m."table" = 'orders') m USING (order_id)
+            WHERE NOT contains(o.order_id, '{ADDS}')"""
+    none = ", ".join(f'NULL AS "{c}"' for c in orders.columns if c == CORRECTED)
     rows = f"""
-        SELECT {names(orders.columns)} FROM (
+        SELECT {names(orders.columns)}, source, refers, used FROM (
             SELECT * REPLACE (began AS "at", day AS precision),
-                   of || '{ADDS}' || name AS order_id, of AS ref,
+                   of || '{ADDS}' || name AS order_id, of AS ref, true AS refers,
                    total + sum(amount) OVER (PARTITION BY of ORDER BY known_at) AS corrected
             FROM (SELECT m.* REPLACE (greatest(m.known_at, m.since) AS known_at), o."at" AS began,
                          o.precision AS day, CASE WHEN o.ref IS NULL THEN o.amount END AS total
@@ -85,17 +100,27 @@ def add_money(
             UNION ALL BY NAME
             SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
                    max(known_at) AS known_at, max(precision) AS precision,
-                   min(channel) AS channel, min(store_id) AS store_id, sum(amount) AS amount,
-                   sum(discount) AS discount, max(returns) AS ref
+                   CASE WHEN any_value(first) THEN arg_min(channel, "at") ELSE min(channel) END AS channel,
+                   CASE WHEN any_value(first) THEN arg_min(store_id, "at") ELSE min(store_id) END AS store_id,
+                   sum(amount) AS amount, sum(discount) AS discount,
+                   CASE WHEN bool_and(returns IS NOT NULL)
+                        THEN max(struct_pack(k := returns <> 'unknown', a := abs(amount), r := returns)).r
+                        WHEN sum(amount) < 0 THEN 'unknown' END AS ref,
+                   any_value(source) AS source, bool_or(returns IS NOT NULL) AS refers,
+                   bool_or(used) AS used, {none}
             FROM money WHERE alone GROUP BY of
-            HAVING min(channel) IS NOT NULL AND count(DISTINCT customer_id) = 1)
-        {kept if place.exists() else ""}"""
+            {kept})"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE own AS {rows}")
+    match_orders(connection, "own", folded, rules)
     written = place.with_name(f".{place.name}")
-    if save(connection.sql(f"FROM own ORDER BY {order(orders)}"), (written, arrow_schema(orders, exponent))):
+    mine = f"SELECT {names(orders.columns)} FROM own ORDER BY {order(orders)}"
+    if save(connection.sql(mine), (written, arrow_schema(orders, exponent))):
         written.replace(place)  # a part's own file may lie there: it stays as it is
     else:
         place.unlink(missing_ok=True)
+    add_cases(connection, "own", folded, exponent)
+    rematch(connection, "orders", folded, exponent, rules)
+    refer_anew(connection, folded, exponent, rules)
     told = connection.execute(
         f"""SELECT CASE WHEN corrects THEN '{CORRECTS}' ELSE '{ADDED}' END, count(*)
             FROM money WHERE has GROUP BY ALL
@@ -120,40 +145,36 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     return " UNION ALL ".join(selects)
 
 
-def _of_lines(parts: Sequence[Part], part: Part, folded: Path) -> str | None:
+def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
     """SQL of the money of mended lines whose order is the sum of its lines.
 
     of: the order. name: of the row, in it. returns: the order whose goods come back. whole: whether what
     follows of the order (when, where) follows from its rows. late: see `mended.read`.
     """
-    kept = folded / "order_lines" / f"{MENDED}.parquet"
-    if not kept.exists():
-        return None
-    return f"""
+    money = f"""
         SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
-               r.channel, r.store_id, l.amount, l.discount, l.ref AS returns, false AS whole, r.lone,
-               m.source, m.late
-        FROM '{kept}' l
-        JOIN (SELECT order_id, line, file_row_number AS _row
-              FROM read_parquet('{part.path("order_lines")}', file_row_number = true)) USING (order_id, line)
-        JOIN mended m USING (_row)
-        JOIN (SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
-                     row->>'$._order.store_id' AS store_id,
-                     coalesce((row->>'$._order.lone')::BOOL, false) AS lone
-              FROM read_parquet({[str(each.rejects) for each in parts]})
-              WHERE "table" = 'order_lines' AND json_exists(row, '$._order')) r USING (reject)
-        WHERE m."table" = 'order_lines'"""
+               coalesce(l.channel, r.channel) AS channel, coalesce(l.store_id, r.store_id) AS store_id,
+               l.amount, l.discount, l.ref AS returns, false AS whole, r.lone, l.source, l.late, l.used
+        FROM more_lines l JOIN ({of_sums(parts)}) r USING (reject)"""
+    back = f"of || '{BACK}'"  # the source took back all of the order, in one row
+    totals = ", ".join(literal(name) for name, rule in rules.items() if rule.orders) or "NULL"
+    total = f"source IN ({totals})"
+    return f"""
+        FROM ({money}) WHERE NOT ({total} AND ends_with(of, '{BACK}'))
+        UNION ALL BY NAME
+        SELECT * REPLACE ({back} AS of, -amount AS amount, 0 AS discount, of AS returns) FROM ({money})
+        WHERE {total} AND {back} IN (SELECT order_id FROM known WHERE {total})"""
 
 
 def _of_orders(part: Part, folded: Path) -> str | None:
-    """The same of mended orders that add to others."""
+    """The same, of mended orders that add to others."""
     kept = folded / "orders" / f"{MENDED}.parquet"
     if not kept.exists() or "orders" not in part.tables:
         return None
     return f"""
         SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
                o.precision, o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole,
-               false AS lone, m.source, m.late
+               false AS lone, m.source, m.late, m.used
         FROM '{kept}' o
         JOIN (SELECT order_id, file_row_number AS _row
               FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)
@@ -167,18 +188,25 @@ def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: in
     if not connection.execute(f"SELECT 1 {here} LIMIT 1").fetchall():
         return
     orders = TABLES["orders"]
+
+    def place(c: str) -> str:  # of rows that are orders themselves the first one's
+        return f"""CASE WHEN a.first THEN CASE WHEN a."at" < o."at" THEN a.first_{c} ELSE o.{c} END
+                        ELSE least(o.{c}, a.{c}) END AS {c}"""
+
     rows = f"""
         SELECT o.* REPLACE (
                    o.amount + coalesce(a.amount, 0) AS amount,
                    o.discount + coalesce(a.discount, 0) AS discount,
                    CASE WHEN a."at" < o."at" THEN a.precision ELSE o.precision END AS precision,
                    least(o."at", a."at") AS "at", greatest(o.known_at, a.known_at) AS known_at,
-                   least(o.channel, a.channel) AS channel, least(o.store_id, a.store_id) AS store_id)
+                   {place("channel")}, {place("store_id")})
         FROM '{path}' o LEFT JOIN (
             SELECT of, sum(amount) AS amount, sum(discount) AS discount, min("at") FILTER (whole) AS "at",
                    max(precision) FILTER (whole) AS precision,
                    max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
-                   min(store_id) FILTER (whole) AS store_id {here} GROUP BY of) a ON a.of = o.order_id"""
+                   min(store_id) FILTER (whole) AS store_id, any_value(first) AS first,
+                   arg_min(channel, "at") AS first_channel, arg_min(store_id, "at") AS first_store_id
+            {here} GROUP BY of) a ON a.of = o.order_id"""
     written = path.with_name(f".{path.name}")
     save(
         connection.sql(f"SELECT {names(orders.columns)} FROM ({rows}) ORDER BY {order(orders)}"),

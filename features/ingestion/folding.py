@@ -13,7 +13,7 @@
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features import duck
-from features.ingestion import digests, mended, people
+from features.ingestion import digests, mended, people, refusals
 from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
+from features.ingestion.completed import Rules
 from features.ingestion.mended import MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
@@ -32,6 +33,7 @@ from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
 
+MENDED_SINCE = "mended: "  # begins why a row was rejected that was mended
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
 INBOX = "inbox"  # a source of our own
 # Why a row is no repetition although its key is another row's: how that begins, and when both say the same.
@@ -64,6 +66,7 @@ class Fold:
     exponent: int
     memory: int
     taken: Sequence[Path] = ()  # the mended rows that were taken in, to mark what they mend
+    rules: Mapping[str, Rules] = field(default_factory=dict)  # of the sources that a mapping reads
     accounts: dict[str, Account] = field(default_factory=dict)
 
     def write(self, progress: Progress | None = None) -> dict[str, Any]:
@@ -89,8 +92,8 @@ class Fold:
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])
         if MENDED in self.accounts:
             money = self.accounts[MENDED]
-            add_money(self.connection, self.parts, self.scratch, self.exponent, money)
-        for name in tables:
+            add_money(self.connection, self.parts, self.scratch, self.exponent, self.rules, money)
+        for name in TABLES:
             for part in self.parts:
                 path = self._place(name, part)
                 if path.exists():
@@ -153,7 +156,12 @@ class Fold:
                     for other in holders(self.parts, name)
                     if other.source not in (MENDED, INBOX)
                 ]
-                mended.refuse_second_customers(self.connection, table.name, view, others)
+                refusals.refuse_second_customers(self.connection, table.name, view, others)
+                if table.name == "order_lines":
+                    orders = [self._view(TABLES["orders"], p) for p in holders(self.parts, "orders")]
+                    refusals.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
+                    refusals.refuse_sales_of_returns(self.connection, view, self.parts)
+                refusals.drop_orphans(self.connection, table.name, part, view)
             touched = 0
             if self.merged and "customer_id" in table.columns:
                 touched = self._one(f"SELECT count(*) FROM {view} WHERE _given <> customer_id")
@@ -308,7 +316,7 @@ class Fold:
             ).fetchall()
             for table, file, reason, count in marked:
                 account = self.accounts[part.source]
-                moved(account, (table, file, False, reason, False), f"mended: {reason}", count, aside=True)
+                moved(account, (table, file, False, reason, False), MENDED_SINCE + reason, count, aside=True)
             if part.source == MENDED:  # its reject waits still: that is one row that is wrong, and not two
                 for fate in [f for f in self.accounts[MENDED] if not (f[2] or f[4])]:
                     rows_of = self.accounts[MENDED][fate]

@@ -18,6 +18,7 @@ from typing import Any
 from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
+from features.ingestion.completed import rules_of
 from features.ingestion.folding import INBOX, Fold, ranked, write_digests
 from features.ingestion.offenders import OTHERWISE, InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
@@ -232,7 +233,8 @@ def fold(
     home = scratch if dry_run else settings.home
     order = ranked(list(by_name), shop.sources)
     obedient = [obeying(by_name[name], tombstones, home, scratch, settings.memory) for name in order]
-    folding = Fold(obedient, scratch / "log", shop.exponent, settings.memory, taken_of(settings))
+    written_to, taken = scratch / "log", taken_of(settings)
+    folding = Fold(obedient, written_to, shop.exponent, settings.memory, taken, rules_of(shop))
     written = folding.write(progress)
     manifest = {
         "shop": shop.of_log,

@@ -1,6 +1,6 @@
-"""Mended rows in a folding: which rejects they mend, and which give an order a second customer.
+"""Mended rows in a folding: which rejects they mend.
 
-What they bring to the money of orders: `additions.py`.
+Which of them are refused: `refusals.py`; what they bring to the money of orders: `additions.py`.
 """
 
 from collections.abc import Sequence
@@ -8,49 +8,68 @@ from pathlib import Path
 
 import duckdb
 
-from features.ingestion.parts import Part
+from features.ingestion.parts import Part, holders
 from features.ingestion.records import RAW, RECORD
-from features.sources.corrected import ADDS
-from features.sources.raw import quoted
-from features.sources.sales import TWO_CUSTOMERS
+from features.sources.corrected import PLACES
+from features.sources.raw import literal, quoted
 
 MENDED = "mended"  # the source of mended rows
+BACK = ":cancelled"  # ends the id of what takes back an order that was cancelled
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
-# A rejected row's name, as long as it stands where it stands: for mending.
-REJECT_ID = """md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), row))"""
+# A rejected row's name, as long as it stands where it stands: for mending. `_fate` follows from the rest.
+_NAMED = """regexp_replace(row, ',"_fate":(null|\\{[^}]*\\})', '')"""
+REJECT_ID = f"""md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), {_NAMED}))"""
 
 
 def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Sequence[Path]) -> None:
     """CREATE TABLE mended: of each accepted mended row its table, `_row` (its place in the part), the reject
-    that it mends, that reject's source, and whether it is `late`: known from a moment that no file says.
+    that it mends, that reject's source, whether it is `late`: known from a moment that no file says, whether
+    the log was `used` before, and what the correction says of its order: `refers` (it names the order that it
+    takes back), channel, store_id.
 
     taken: the files of mended rows.
     """
     connection.execute(
         """CREATE TABLE mended
-           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN)"""
+           ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, used BOOLEAN,
+            refers BOOLEAN, channel VARCHAR, store_id VARCHAR)"""
     )
     if not taken:
         return
-    rows = f"""read_parquet({[str(path) for path in taken]}, filename = true, file_row_number = true,
-                            union_by_name = true)"""
-    have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+    given = f"""read_parquet({[str(path) for path in taken]}, filename = true, file_row_number = true,
+                             union_by_name = true)"""
+    have = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {given}").fetchall()}
     told = [
         sql
         for c, sql in (("known_from", "known_from IS NOT NULL"), ("known_said", "known_said"))
         if c in have
     ]
+    places = ", ".join(f"nullif(trim(t.{c}), '')" if c in have else "NULL" for c in PLACES)
     for part in parts:
         for table in part.tables if part.source == MENDED else ():
             connection.execute(
                 f"""INSERT INTO mended SELECT '{table}', o.file_row_number, t.reject, t.source,
-                           coalesce({" OR ".join(told) or "false"}, false)
-                    FROM {rows} t
+                           coalesce({" OR ".join(told) or "false"}, false),
+                           {"t.used IS DISTINCT FROM false" if "used" in have else "true"},
+                           {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"}, {places}
+                    FROM {given} t
                          JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
                          ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
             )
+    for part in parts:  # what takes back an order that was cancelled is mended with it
+        for table in OF_ONE_CUSTOMER if part.source == MENDED else ():
+            if table in part.tables:
+                file = f"read_parquet('{part.path(table)}', file_row_number = true)"
+                rows = f"(SELECT *, file_row_number AS _row FROM {file})"
+                line = "AND b.line = p.line" if table == "order_lines" else ""
+                connection.execute(
+                    f"""INSERT INTO mended SELECT m.* REPLACE (b._row AS _row, true AS refers)
+                        FROM mended m JOIN {rows} p USING (_row)
+                             JOIN {rows} b ON b.order_id = p.order_id || '{BACK}' {line}
+                        WHERE m."table" = '{table}'"""
+                )
     if {"file", "row", RECORD} <= have:
-        _follow(connection, parts, rows)
+        _follow(connection, parts, given)
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: str) -> None:
@@ -74,31 +93,25 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
     connection.execute("DROP TABLE named")
 
 
-def refuse_second_customers(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: str, others: Sequence[str]
-) -> None:
-    """Add to `dropped` the mended rows that give an order another customer than it has, or two; they mend
-    nothing.
+def of_sums(parts: Sequence[Part]) -> str:
+    """SQL of the rejected lines whose order is the sum of its lines: reject, channel, store of the order.
 
-    rows: SQL of the mended rows of the table, with `_row`. others: of the other sources' orders and lines.
+    lone: it is one only where no file gave the order's total.
     """
-    # What adds to an order is of that order.
-    order = f"CASE WHEN contains(order_id, '{ADDS}') THEN ref ELSE order_id END AS order_id"
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE given AS
-            SELECT * REPLACE ({order}) FROM {rows} ANTI JOIN dropped USING (_row)"""
-    )
-    nothing = "SELECT order_id, customer_id FROM given WHERE false"
-    of = (f"SELECT order_id, customer_id FROM {each} SEMI JOIN given USING (order_id)" for each in others)
-    has = " UNION ".join([nothing, *of])
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE refused AS
-            WITH has AS ({has})
-            SELECT _row FROM given SEMI JOIN has USING (order_id) ANTI JOIN has USING (order_id, customer_id)
-            UNION ALL
-            SELECT _row FROM given ANTI JOIN has USING (order_id)
-            WHERE order_id IN (SELECT order_id FROM given GROUP BY order_id
-                               HAVING min(customer_id) <> max(customer_id))"""
-    )
-    connection.execute(f"INSERT INTO dropped SELECT _row, '{TWO_CUSTOMERS}' FROM refused")
-    connection.execute(f"""DELETE FROM mended WHERE "table" = '{table}' AND _row IN (FROM refused)""")
+    return f"""SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
+                      row->>'$._order.store_id' AS store_id,
+                      coalesce((row->>'$._order.lone')::BOOL, false) AS lone
+               FROM read_parquet({[str(part.rejects) for part in parts]}, hive_partitioning = false)
+               WHERE "table" = 'order_lines' AND json_exists(row, '$._order')"""
+
+
+def only_channels(parts: Sequence[Part]) -> str:
+    """SQL of the sources whose orders have all one channel, with it."""
+    of = [
+        f"SELECT {literal(p.source)} AS source, channel FROM '{p.path('orders')}'"
+        for p in holders(parts, "orders")
+        if p.source != MENDED
+    ]
+    orders = " UNION ALL ".join(of) or "SELECT NULL AS source, NULL AS channel"
+    return f"""SELECT source, min(channel) AS channel FROM ({orders}) GROUP BY source
+               HAVING count(DISTINCT channel) = 1"""

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion.mended import MENDED
+from features.ingestion.refusals import OF_RETURNS
 from features.ingestion.written import as_given
 from features.shop import Shop
 from features.sources.bounds import AFTER, BEFORE, LATER
+from features.sources.corrected import CANCELLED_PARTLY
 from features.sources.sales import TWO_CUSTOMERS
 from features.tables import TABLES
 
@@ -34,6 +36,7 @@ _OF_OTHERS = {
     AFTER: ("at",),
     LATER: ("at",),
     TWO_CUSTOMERS: ("order_id",),
+    OF_RETURNS: ("order_id",),
     "its order is not among the orders": ("order_id",),
 }
 
@@ -53,6 +56,8 @@ _WANTED = {
     r"^known before it happened$": "known_at not before at",
     rf"^{TWO_CUSTOMERS}$": "one customer an order",
     r"^its order is not among the orders$": "an order_id that the file of orders has",
+    rf"^{OF_RETURNS}$": "an order_id of its own",
+    rf"^{CANCELLED_PARTLY}$": "no `cancelled`, and a row that takes it back",
     r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",
     r"^unreadable: a quoted field": "a quote at its end",
 }

@@ -45,12 +45,18 @@ from features.ingestion.taken import corrections
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
-from features.shop import shop_of
-from features.sources.corrected import readings_of, zone_of
+from features.shop import Shop, shop_of
+from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, zone_of
+from features.sources.declared import Reading
 from features.sources.loading import load
 from features.sources.raw import literal
 from features.sources.samples import sniff
 from features.tables import OURS, PRECISION, TABLES
+
+# Whether it is a return; `apart`: of a receipt under whose number goods were sold, and so one of its own.
+_RETURNS = r"""CASE WHEN row->>'$._fate.returns' = 'true' THEN
+    CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart'
+         ELSE 'true' END END"""
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,8 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
     present = {t for (t,) in connection.execute(f'SELECT DISTINCT "table" FROM {rows}').fetchall()}
     columns = dict.fromkeys(c for name, t in TABLES.items() if name in present for c in t.columns)
     columns = {c: None for c in columns if c not in OURS}
+    if present & {*OF_ORDERS}:
+        columns |= dict.fromkeys(MORE)
     given = {c: f"coalesce({UNREAD}->>'$.{c}', row->>'$.{c}')" for c in columns}
     if "order_id" in columns:  # a customer's day follows a correction of either
         day = r"\d{4}-\d\d-\d\d"
@@ -194,34 +202,63 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["order_id"] = f"CASE WHEN ({made}) IS NOT TRUE THEN {given['order_id']} END"
     if "known_at" in columns:  # where it follows from `at`, it follows a correction of that
         at, day = _day(settings)
-        given["at"] = f"CASE WHEN {day} OR row->>'$.{PRECISION}' = 'day' THEN {at} ELSE {given['at']} END"
-        given["known_at"] = f"CASE WHEN ({day}) IS NOT TRUE THEN nullif(row->>'$.known_at', row->>'$.at') END"
+        broken = f"({UNREAD}->>'$.at') IS NOT NULL"
+        given["at"] = f"""CASE WHEN NOT {broken} AND ({day} OR row->>'$.{PRECISION}' = 'day')
+                               THEN {at} ELSE {given["at"]} END"""
+        apart = "nullif(row->>'$.known_at', row->>'$.at')"  # where `at` is broken, `known_at` stands for it
+        given["known_at"] = f"""CASE WHEN {broken} OR ({day}) IS NOT TRUE THEN coalesce(
+            {UNREAD}->>'$.known_at', CASE WHEN {broken} THEN row->>'$.known_at' ELSE {apart} END) END"""
+    if "cancelled" in columns:
+        for c in PLACES:
+            given[c] = f"coalesce({given[c]}, row->>'$._order.{c}', {_constants(settings, c)})"
+        moment = "TRY_CAST(row->>'$._fate.at' AS TIMESTAMPTZ)"
+        day = f"strftime({moment} AT TIME ZONE {_zone(settings)}, '%Y-%m-%d')"
+        when = f"CASE WHEN row->>'$._fate.day' = 'true' THEN {day} END, row->>'$._fate.at', 'yes'"
+        given["cancelled"] = f"""coalesce({UNREAD}->>'$.cancelled',
+            CASE WHEN row->>'$._fate.cancelled' = 'true' THEN coalesce({when}) END)"""
     shown = "".join(f'{sql} AS "{in_sheet(c)}", ' for c, sql in given.items())  # none, if no row was rejected
     every = literal(",".join(columns))  # of a record that could not be read, nothing was
     unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
-                         {RAW} AS "{RECORD}", {unread} AS unread
+                         {RAW} AS "{RECORD}", {unread} AS unread, {_RETURNS} AS returns
                   FROM {rows})"""
     return select, list(columns)
 
 
 def _day(settings: Settings) -> tuple[str, str]:
     """SQL over a reject: its day, and whether it is one without a time, known when it was over."""
-    shop = shop_of(settings)
-    record = "TRY_CAST(row->>'$._given' AS JSON)->'file'"
-    cases = [
-        f"""WHEN source = {literal(name)} AND "table" = {literal(table)} AND {which}
-            THEN {zone_of(reading, f"({record})")}"""
-        for name in shop.mappings
-        for table in TABLES
-        for reading, which in readings_of(shop, name, table)
-    ]
-    zone = literal(shop.zone.key)
-    if cases:
-        zone = f"(CASE {' '.join(cases)} ELSE {zone} END)"
+    zone = _zone(settings)
     local = f"(TRY_CAST(row->>'$.at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     known = f"(TRY_CAST(row->>'$.known_at' AS TIMESTAMPTZ) AT TIME ZONE {zone})"
     return f"strftime({local}, '%Y-%m-%d')", f"({local} = {local}::DATE AND {known} = {local}::DATE + 1)"
+
+
+def _zone(settings: Settings) -> str:
+    """SQL over a reject: the zone of its times."""
+    shop = shop_of(settings)
+    record = "(TRY_CAST(row->>'$._given' AS JSON)->'file')"
+    cases = [f"WHEN {which} THEN {zone_of(reading, record)}" for reading, which in _readings(shop, [*TABLES])]
+    return f"(CASE {' '.join(cases)} ELSE {literal(shop.zone.key)} END)" if cases else literal(shop.zone.key)
+
+
+def _constants(settings: Settings, column: str) -> str:
+    """SQL over a reject that could not be read: what every row of its files has there, or null."""
+    cases = [
+        f"WHEN {UNREADABLE} AND {which} THEN {literal(reading.values[column].given)}"
+        for reading, which in _readings(shop_of(settings), OF_ORDERS)
+        if column in reading.values and reading.values[column].form == "value"
+    ]
+    return f"CASE {' '.join(cases)} END" if cases else "NULL"
+
+
+def _readings(shop: Shop, tables: Sequence[str]) -> list[tuple[Reading, str]]:
+    """The readings of all mappings, each with an SQL condition: a reject is of its files."""
+    return [
+        (reading, f'source = {literal(name)} AND "table" = {literal(table)} AND {which}')
+        for name in shop.mappings
+        for table in tables
+        for reading, which in readings_of(shop, name, table)
+    ]
 
 
 def known_from(settings: Settings) -> datetime | None:
@@ -238,7 +275,8 @@ def _read(
     An id whose zeros a spreadsheet dropped (101 of 00101) is the one that was handed out: else the row
     would go to a customer whom nobody knows.
     Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
-    `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`.
+    `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`;
+    `used`: features had been built.
     """
     connection = duck.connect()
     load(connection, "mended", [(path.name, path)], sniff(path))
@@ -275,7 +313,8 @@ def _read(
     fresh.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
-                         {since_then} AS known_from, {said} AS known_said,
+                         e.returns AS returns, {since_then} AS known_from, {said} AS known_said,
+                         {since is not None} AS used,
                          e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM {given} m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""

@@ -15,7 +15,7 @@ from features.ingestion.records import RECORD, in_sheet
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
-from features.sources.corrected import corrected
+from features.sources.corrected import MORE, corrected
 from features.sources.raw import quoted
 from features.sources.values import MACROS
 from features.tables import OURS, TABLES
@@ -35,7 +35,8 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
     changed += " AND refused IS NULL" if "refused" in have else ""
     lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
-    lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in ("file", RECORD) if c not in have)
+    texts = ("file", RECORD, "returns", *MORE)
+    lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in texts if c not in have)
     mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER
                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from features.shop import Shop
 from features.sources.bounds import Bounds, last_of
-from features.sources.declared import Reading
+from features.sources.declared import Match, Reading
 from features.sources.mapping import declaration
 from features.sources.parsed import parsed
 from features.sources.raw import Format, literal, quoted
-from features.sources.sales import days_order
+from features.sources.sales import days_order, taken_back
 from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
@@ -18,6 +18,11 @@ _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
 _AFTER = 1_000_000
 ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
+OF_ORDERS = ("orders", "order_lines")
+PLACES = ("channel", "store_id")  # a line's order has them
+MORE = (*PLACES, "cancelled")  # what a row of those is asked for, too; cancelled: when, or `yes`
+CANCELLED_PARTLY = "cancelled, and a row that adds to its order"
+_HIDDEN = ("_return", "_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 _ZONE = "_zone"  # of a row whose file names the zone of each
 
 
@@ -90,16 +95,30 @@ def _corrected(
             raw.append(f"{x} AS {quoted(column)}")
     if source:
         raw.append(f"{zone_of(source, _RECORD)} AS {_ZONE}")
+    cancelled, cancelled_at = None, None
+    if source and table in OF_ORDERS:
+        raw += _cancellation()
+        of_file = source.cancelled_at.habits if source.cancelled_at else source.habits
+        with_zone = replace(habits, zone=of_file.zone, known=of_file.known)
+        if of_file.zone_column:
+            with_zone = replace(with_zone, zone_column=_ZONE)
+        cancelled = Match("corrected.cancelled", "_said IS NOT NULL")
+        cancelled_at = Value("corrected.cancelled", "moment", "column", "_when", with_zone, ("iso",))
+        if source.cancelled_at:
+            formats = ("iso", *source.cancelled_at.formats)
+            cancelled_at = replace(cancelled_at, formats=formats, day=source.cancelled_at.day)
     reading = Reading(
         where=f"the corrected rows of {table}", table=table, files=(), format=Format(), values=values,
-        habits=habits, currency=None, conditions=_NO_CONDITIONS, returns=False, cancelled=None,
-        cancelled_at=None, add_up=False, once=False, lists=(), delivered=None, prefix="",
+        habits=habits, currency=None, conditions=_NO_CONDITIONS, returns=False, cancelled=cancelled,
+        cancelled_at=cancelled_at, add_up=False, once=False, lists=(), delivered=None, prefix="",
     )  # fmt: skip
     mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    derived = _days_order(table, name, source.add_up) if source else ""
-    rows = f"""SELECT {columns}, _file, _line, _note, _aside, _reject, _given
-               FROM (SELECT * {derived} FROM ({parsed(reading, mended, Bounds(last=last_of()))}))"""
+    found = parsed(reading, mended, Bounds(last=last_of()))
+    if source and table in OF_ORDERS:
+        columns += f", {', '.join(_HIDDEN)}"
+        found = f"SELECT * {_days_order(table, name, source)} FROM ({_signed(table, source, found)})"
+    rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({found})"
     replaced = []
     if "attributes" in cells:
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
@@ -111,9 +130,45 @@ def _corrected(
         replaced.append(
             f"CASE WHEN p.known_at IS NOT NULL THEN greatest(p.known_at, {since}) END AS known_at"
         )
-    if not replaced:
-        return rows
-    return f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
+    if replaced:
+        rows = f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
+    return _with_cancelled(table, rows) if source and table in OF_ORDERS else rows
+
+
+def _cancellation() -> list[str]:
+    """SQL of the raw columns `_said` (that it was cancelled) and `_when` (the text of its time)."""
+    cell = "nullif(trim(cancelled), '')"
+    return [
+        f"CASE WHEN lower({cell}) NOT IN ('no', 'false', '0') THEN {cell} END AS _said",
+        f"CASE WHEN lower({cell}) NOT IN ('no', 'false', '0', 'yes', 'true', '1') THEN {cell} END AS _when",
+    ]
+
+
+def _signed(table: str, source: Reading, rows: str) -> str:
+    """SQL: a return is negative, as `sales.py` has it. Its `ref` is sought when the log is folded."""
+    negative = "amount < 0 OR items < 0" if table == "order_lines" else "amount < 0"
+    if table == "orders" and source.returns is False:
+        negative = "false"
+    numbers = ("amount", "items", "measure") if table == "order_lines" else ("amount",)
+    nothing = ("discount", "coupon") if table == "order_lines" else ("discount",)
+    signed = [f"CASE WHEN _return THEN -abs({c}) ELSE {c} END AS {c}" for c in numbers]
+    signed += [f"CASE WHEN _return THEN 0 ELSE {c} END AS {c}" for c in nothing]
+    return f"""SELECT * REPLACE ({", ".join(signed)}) FROM (
+        SELECT r.* EXCLUDE (_return), coalesce(m.returns = 'apart', false) AS _apart,
+               (m.returns IS NOT NULL OR coalesce({negative}, false)) AS _return
+        FROM ({rows}) r JOIN (SELECT _file, _line, returns FROM _mended) m USING (_file, _line))"""
+
+
+def _with_cancelled(table: str, rows: str) -> str:
+    """SQL: the rows, and of an order that was cancelled the row that takes it back."""
+    hidden = ", ".join(_HIDDEN)
+    goods = ", -items AS items, -measure AS measure, 0 AS coupon" if table == "order_lines" else ""
+    return f"""
+        SELECT * EXCLUDE ({hidden}) FROM ({rows})
+        UNION ALL BY NAME
+        SELECT * EXCLUDE ({hidden}, _file, _line, _given) REPLACE ({taken_back()}{goods}) FROM ({rows})
+        WHERE _cancelled AND NOT _return AND _reject IS NULL AND _aside IS NULL AND amount IS NOT NULL
+              AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
 
 
 def _constant(source: Reading, column: str) -> str | None:
@@ -124,20 +179,21 @@ def _constant(source: Reading, column: str) -> str | None:
     return str(value.given) if value.form == "value" else None
 
 
-def _days_order(table: str, source: str, add_up: bool) -> str:
+def _days_order(table: str, name: str, source: Reading) -> str:
     """SQL: without an order id, a customer's day is the order, as `sales.py` has it.
 
     An order that its file adds to others is named as what it adds to them (see `ingestion/additions.py`).
     """
-    day = days_order(source)
-    if table == "orders":
-        of = f"coalesce(order_id, {day} || CASE WHEN amount < 0 THEN ':return' ELSE '' END)"
-        adds = f"ref IS NULL AND amount >= 0 AND ({add_up} OR order_id IS NULL)"
-        return f"""REPLACE (CASE WHEN {adds} THEN {of} || '{ADDS}' || _file || ':' || _line ELSE {of} END AS order_id,
-                            CASE WHEN {adds} THEN {of} ELSE ref END AS ref)"""
+    day = days_order(name)
     if table == "order_lines":
-        return f"REPLACE (coalesce(order_id, {day}) AS order_id)"
-    return ""
+        apart = "CASE WHEN _apart THEN ':return:' || _day ELSE '' END"
+        return f"REPLACE (coalesce(order_id, {day} || {apart}) AS order_id)"
+    of = f"coalesce(order_id, {day} || CASE WHEN _return THEN ':return' ELSE '' END)"
+    adds = f"(ref IS NULL AND ({source.add_up} OR order_id IS NULL))"
+    back = "CASE WHEN _return THEN coalesce(ref, 'unknown') ELSE ref END"
+    return f"""REPLACE (CASE WHEN {adds} THEN {of} || '{ADDS}' || _file || ':' || _line ELSE {of} END AS order_id,
+                        CASE WHEN {adds} THEN {of} ELSE {back} END AS ref,
+                        CASE WHEN {adds} AND _cancelled THEN '{CANCELLED_PARTLY}' ELSE _reject END AS _reject)"""
 
 
 def _path(key: str) -> str:

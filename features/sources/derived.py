@@ -203,13 +203,17 @@ def _plain(table: str, declared: Declared) -> str:
 def _identities(declared: Declared, events: list[str]) -> str:
     """Of this source's own customers, and of link files: an id of a source is a customer's."""
     parts = []
+    linked = any(r.table == "identities" for r in declared.readings)
     if events:
+        # What a link file says already is no second row: that one says since when.
+        said = "SELECT source, source_id, customer_id FROM _identities_read WHERE _reject IS NULL AND _aside IS NULL"
+        known = f"ANTI JOIN ({said}) USING (source, source_id, customer_id)" if linked else ""
         prefix = next((r.prefix for r in declared.readings), "")
         parts.append(
-            f"""SELECT {literal(declared.name)} AS source, substr(customer_id, {len(prefix) + 1}) AS source_id, customer_id,
-                       "at", known_at, {NOWHERE} FROM customers WHERE starts_with(customer_id, {literal(prefix)})"""
+            f"""FROM (SELECT {literal(declared.name)} AS source, substr(customer_id, {len(prefix) + 1}) AS source_id, customer_id,
+                       "at", known_at, {NOWHERE} FROM customers WHERE starts_with(customer_id, {literal(prefix)})) {known}"""
         )
-    if any(r.table == "identities" for r in declared.readings):
+    if linked:
         since = '(SELECT min("at") FROM customers)' if events else "NULL::TIMESTAMPTZ"
         columns = f"""source, source_id, customer_id, coalesce("at", {since}) AS "at", coalesce(known_at, "at", {since}) AS known_at"""
         parts.append(f"SELECT {columns}, {', '.join(WHERE_FROM)} FROM _identities_read")

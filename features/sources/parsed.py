@@ -63,7 +63,9 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
             bad.append(f"WHEN {fails} THEN '{column} is not {A[type]}'")
             if value.form == "sql":
                 texts[f"_text_{column}"] = f"({value.given})::VARCHAR"
-            unread[column] = f"CASE WHEN {fails} THEN {_as_given(value, column)} END"
+            # Of `at` and `known_at` each stands in for the other, and would hide that it was not read.
+            failed = f"_no_{column}" if column in ("at", "known_at") else fails
+            unread[column] = f"CASE WHEN {failed} THEN {_as_given(value, column)} END"
     happened = reading.values.get("at")
     made.append(
         f"{known('_v_at', '_day_at', happened.habits) if happened else 'NULL::TIMESTAMPTZ'} AS _known"
@@ -85,7 +87,11 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
         "_cancelled_day": "false",
     }
     if reading.cancelled_at:
-        texts["_cancelled_at"], texts["_cancelled_day"], _ = moment(reading.cancelled_at)
+        texts["_cancelled_at"], texts["_cancelled_day"], said = moment(reading.cancelled_at)
+        texts["_cancelled_said"] = f"CASE WHEN {said} THEN {text(reading.cancelled_at)} END"
+        fails = "_cancelled AND _cancelled_said IS NOT NULL AND _cancelled_at IS NULL"
+        bad.append(f"WHEN {fails} THEN 'cancelled is not a moment'")
+        unread["cancelled"] = f"CASE WHEN {fails} THEN _cancelled_said END"
     zone = literal(reading.habits.zone)
     delivered = _delivered(reading, zone)
     at = "at" in columns
@@ -95,7 +101,8 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
     dated = ""
     if happened and happened.form in WRITTEN:
         dated = f", at := CASE WHEN _has_at THEN {_as_given(happened, 'at')} END"
-    moments = f"""* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
+    hidden = [f'_has_{c} AND "{c}" IS NULL AS _no_{c}' for c in ("at", "known_at") if c in reading.values]
+    moments = f"""{"".join(f"{each}, " for each in hidden)}* REPLACE (coalesce("at", {delivered}, known_at) AS "at",
                        coalesce(known_at, greatest(_known, {delivered})) AS known_at)"""
     return f"""
         SELECT {", ".join(quoted(c) for c in columns)}, _file, _line, _note, _aside, _reject, _return, _cancelled, _cancelled_at, _cancelled_day,

@@ -18,6 +18,9 @@ RETURNED = (
 
 _CANCELLED = ("_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 # Whether a row can be used at all: only such rows count in the sums of an order, and can be matched.
+# Of a row that is mended: whether it is a return, and whether its order was cancelled, and when.
+_FATE = """CASE WHEN _return OR _cancelled THEN
+    struct_pack(returns := _return, cancelled := _cancelled, "at" := _cancelled_at, day := _cancelled_day) END AS _fate"""
 _PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes before or after
 _OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
 
@@ -204,14 +207,14 @@ def order_lines(has_products: bool, summed: bool) -> str:
              LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
     return f"""
         WITH l AS ({lines})
-        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at) REPLACE ({_noted()} AS _note) FROM l
+        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at) REPLACE ({_noted()} AS _note), {_FATE} FROM l
         UNION ALL BY NAME
         SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at, _file, _line, _given) REPLACE (
-               {_taken_back()}, -items AS items, -measure AS measure, 0 AS coupon)
+               {taken_back()}, -items AS items, -measure AS measure, 0 AS coupon)
         FROM l WHERE _ok AND _cancelled AND NOT _return"""
 
 
-def _taken_back() -> str:
+def taken_back() -> str:
     """Of an order that was cancelled: the row that takes it back."""
     return """order_id || ':cancelled' AS order_id, order_id AS ref, -amount AS amount, 0 AS discount,
               greatest(coalesce(_cancelled_at, "at"), "at") AS "at", greatest(coalesce(_cancelled_known, known_at), known_at) AS known_at,
@@ -269,10 +272,10 @@ def _orders_read(amount: str, discount: str, joined: str) -> str:
     return f"""
         WITH o AS (SELECT o.* REPLACE (coalesce(m.ref, o.ref) AS ref, {amount} AS amount, {discount} AS discount), m.sold_at AS _sold_at
                    FROM _orders o LEFT JOIN _matched_orders m ON m._file = o._file AND m._line = o._line {joined})
-        SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note) FROM o
+        SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note), {_FATE} FROM o
         UNION ALL BY NAME
-        SELECT * EXCLUDE ({hidden}, _sold_at, _file, _line, _given) REPLACE ({_taken_back()})
-        FROM o WHERE _ok AND _cancelled AND NOT _return"""
+        SELECT * EXCLUDE ({hidden}, _sold_at, _file, _line, _given) REPLACE ({taken_back()})
+        FROM o WHERE _ok AND _cancelled AND NOT _return AND amount IS NOT NULL"""
 
 
 ORDERS = _orders_read("o.amount", "o.discount", "")

@@ -23,7 +23,7 @@ import propensity
 from features.describe import as_json, judge, measure, render
 from features.describe.facts import Facts
 from features.describe.gaps import find_gaps
-from features.describe.sheets import states
+from features.describe.sheets import fates, states
 from features.errors import LogError
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
@@ -257,6 +257,16 @@ def test_the_anonymous_the_repeated_and_the_broken_are_told_apart(home: Settings
     said = " ".join(finding.what.en for finding in judge(facts).findings)
     assert "30.0% of the rows name no customer (300 of 1,000)" in said
     assert "1.5% of the rows broke a contract (30 of 2,000)" in said
+
+
+def test_a_row_that_was_mended_is_not_called_left_out(home: Settings) -> None:
+    account = [
+        ("orders", "tills.csv", True, "", 600), ("orders", "tills.csv", False, "mended: no amount", 3, True),
+        ("orders", "a.csv", False, "not mended: no amount", 2, True),
+    ]  # fmt: skip
+    shown = fates(described(home, {"orders": steady(30, 50)}, 30, account))
+    told = {(row[0].en, row[1].en, row[2]) for row in shown.rows}
+    assert told == {("mended", "no amount", 3), ("not mended", "no amount", 2)}
 
 
 def test_a_row_with_an_impossible_date_makes_no_gap_of_decades_and_no_endless_page(home: Settings) -> None:

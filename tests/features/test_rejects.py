@@ -302,3 +302,67 @@ def test_an_erasure_finds_a_correction_that_names_another_customer(tmp_path: Pat
     assert (dry.removed["corrections"], erase(settings, "00241753").removed) == (1, {})
     assert not bring_in(settings).done.changed
     assert _holds(settings.home, "241753") == []
+
+
+CANCELS = f"""[mapping.till]
+{TILL}[mapping.till.read.cancelled]
+column = "state"
+values = ["cancelled"]
+at = "gone"
+[[mapping.till.read]]
+table = "identities"
+files = "links.csv"
+[mapping.till.read.columns]
+source = {{ value = "till" }}
+source_id = "card"
+customer_id = "who"
+at = "since"
+"""
+CANCELLED = """no,who,day,paid,state,gone
+1,ann,2024-01-02,5,paid,
+2,bob,2024-01-03,6,cancelled,2024-99-13
+3,cleo,2024-01-04,x,cancelled,2024-01-09
+4,dora,2024-01-05,y,cancelled,
+5,eve,2024-02-05,8,paid,
+"""
+
+
+def _cancels(folder: Path) -> Settings:
+    files = {"orders.csv": CANCELLED, "links.csv": "card,who,since\nann,ann,2023-01-01\nA7,ann,2023-01-01\n"}
+    settings = write_shop(folder, CANCELS, files)
+    bring_in(settings)
+    return settings
+
+
+def test_a_cancelled_order_is_handed_out_as_one_and_stays_cancelled(tmp_path: Path) -> None:
+    """Else it counts as a sale for ever; and a time that cannot be read is no time at which it was bought."""
+    settings, path = _cancels(tmp_path), tmp_path / "a.csv"
+    assert rejects.export(settings, path) == 3
+    with path.open(newline="", encoding="utf-8") as file:
+        out = {r["order_id"]: r for r in csv.DictReader(file)}
+    assert {id: r["cancelled"] for id, r in out.items()} == {"2": "2024-99-13", "3": "2024-01-09", "4": "yes"}
+    assert out["2"]["reason"] == "cancelled is not a moment"
+    corrections = {"2": {"cancelled": "never"}, "3": {"amount": "7"}, "4": {"amount": "9"}}
+    _spreadsheet(path, corrections, "utf-8", ",")
+    done = rejects.take_in(settings, path)
+    assert {c.what for c in done.account if c.source == "mended" and not c.accepted} == {
+        "not mended: cancelled is not a moment"
+    }
+    _spreadsheet(path, {"2": {"cancelled": "no"}}, "utf-8", ",")
+    assert rejects.in_vain(rejects.take_in(settings, path)) == 0
+    orders = Log.open(settings).read("orders").to_pylist()
+    taken_back = [r for r in orders if r["amount"] < 0]
+    back = {r["order_id"]: (str(r["amount"]), r["ref"], f"{r['at']:%m-%d}") for r in taken_back}
+    assert back == {"3:cancelled": ("-7.00", "3", "01-09"), "4:cancelled": ("-9.00", "4", "01-05")}
+    assert {r["case_id"] for r in Log.open(settings).read("cases").to_pylist()} == {*back}
+    assert {"2", "3", "4"} < {r["order_id"] for r in orders}
+
+
+def test_what_the_table_calls_rejected_is_what_waits(tmp_path: Path) -> None:
+    """Else 293 rows of a file that was taken in whole wait for somebody who finds nothing wrong with them."""
+    settings = _cancels(tmp_path)
+    assert {r.table: r.rows for r in rejects.reasons(settings)}.keys() == {"orders"}
+    named = Log.open(settings).read("identities").to_pylist()
+    whose = {(r["source_id"], r["customer_id"]) for r in named}
+    assert whose >= {("ann", "ann"), ("A7", "ann"), ("eve", "eve")}
+    assert len(named) == len({r["source_id"] for r in named})
