@@ -15,6 +15,15 @@ _PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in o
 _KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome
 _TOO_WELL, _TOO_WELL_AUC = 0.95, 0.98  # that a column tells an outcome
 
+ONLY_IF = (
+    "Find out when they were written: leave a column out (--ignore) only if that was after the decision; one "
+    "that was known before shows that the draw is not what it is said to be, and without it nothing tells"
+)
+ONLY_IF_ZH = (
+    "请查明其写入时间：仅当某列在决策之后写入时才用--ignore排除；"
+    "若在决策之前已知，则说明抽取与所述不符，排除后将无从察觉"
+)
+
 
 def before_decision(trial: Trial, told: Told | None = None) -> Check:
     """Whether any column, or all together, differ between arms that were drawn by lot: then something is from
@@ -41,10 +50,10 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
             name, False,
             Words(
                 f"together they tell {arm} from {trial.arms[0]}, which were drawn by lot (AUC {area}): some "
-                "were known only after the decision, so that they hold its effect, or the lottery was not "
-                "one, or not the same for all. Leave such columns out (--ignore)",
+                "were known only after the decision, so that they hold its effect; or the propensities are "
+                f"not those of the draw, or rows are missing. {ONLY_IF}",
                 f"各列合起来可区分随机分配的{arm}与{trial.arms[0]}（AUC {area}）：其中有些列在决策之后才可知"
-                "（已含其效果），或分组并非随机、并非对所有人一致。请用--ignore排除",
+                f"（已含其效果）；或倾向得分并非抽取时所用，或有行缺失。{ONLY_IF_ZH}",
             ),
         )  # fmt: skip
     listed = ", ".join(f"{column} ({said(p)})" for column, p in found[:5])
@@ -54,9 +63,10 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
         name, False,
         Words(
             f"differ between arms that were drawn by lot: {listed}. They were known only after the decision, "
-            "so that they hold its effect, or the lottery was not one. Leave such columns out (--ignore)",
-            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果），或分组并非随机。"
-            "请用--ignore排除",
+            "so that they hold its effect; or the propensities are not those of the draw, or rows are "
+            f"missing. {ONLY_IF}",
+            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果）；或倾向得分并非抽取时所用，"
+            f"或有行缺失。{ONLY_IF_ZH}",
         ),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from features.words import Words
 from training.uplift import FOLDS, Trial, folds, foreseen
 from training.uplift_balance import Check, weights
+from training.uplift_columns import ONLY_IF, ONLY_IF_ZH
 from training.uplift_estimates import error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
@@ -63,10 +64,11 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
         )
     return Check(name, False, Words(
         "adjusting for the columns moves what in a lottery it can only move by chance: "
-        f"{'; '.join(en)}. Most likely such a column was known only after the decision and holds part of the "
-        "effect. Find out when it was written, or leave it out (--ignore)",
+        f"{'; '.join(en)}. Such a column was known only after the decision and holds part of the effect; or "
+        f"the propensities are not those of the draw, or rows are missing. {ONLY_IF}",
         "按列调整改变了效果，而在随机分配下这只能出于偶然："
-        f"{'；'.join(zh)}。这样的列很可能在决策之后才可知，已含部分效果。请查明其写入时间，或用--ignore排除",
+        f"{'；'.join(zh)}。这样的列在决策之后才可知，已含部分效果；或倾向得分并非抽取时所用，"
+        f"或有行缺失。{ONLY_IF_ZH}",
     ))  # fmt: skip
 
 

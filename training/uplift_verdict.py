@@ -69,11 +69,13 @@ def _constant(found: Uplift) -> Words:
             **told,
         )  # fmt: skip
         return _joined(_beside(found), default)
+    free = Words("(no cost was given)", "未给出成本")
+    net = Words("after costs", "扣除成本后") if np.any(found.costs) else free
     said = words(
-        "Best for everyone: {best}, {gain} {outcome} a customer over {control} after costs; that is proven.",
-        "对所有人最好的是{best}：扣除成本后，每位客户的{outcome}比{control}多{gain}；已证实。",
-        **told,
-    )
+        "Best for everyone: {best}, {gain} {outcome} a customer over {control} {net}; that is proven.",
+        "对所有人最好的是{best}：{net}，每位客户的{outcome}比{control}多{gain}；已证实。",
+        net=net, **told,
+    )  # fmt: skip
     close = [found.arms[k] for k, one in enumerate(found.over) if k not in (0, found.best) and one.low <= 0]
     if not close:
         return said
