@@ -65,7 +65,7 @@ def refuse_nowhere(
 
 
 def refuse_sales_of_returns(connection: duckdb.DuckDBPyConnection, rows: str, parts: Sequence[Part]) -> None:
-    """Add to `dropped` the mended lines of goods sold under an id that only brings goods back in their source.
+    """Add to `dropped` the mended lines of goods sold under an id that only brings goods back there.
 
     rows: SQL of the mended lines, with `_row`.
     """
