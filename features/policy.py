@@ -4,6 +4,7 @@
     cooldowns   days of rest after the last marketing contact, on a channel, by an action, or of any kind
     send        when messages may go: quiet hours in the customer's zone, the hour that the customer prefers
     budgets     what marketing may cost in a day, week, month or year of the shop's zone; they stop hard
+    quiet_rounds  of messages to everyone at once: share of their days or weeks that is left quiet by lot
 
 A service message is exempt from caps, cooldowns, budgets and the holdout; from quiet hours, unless
 `send.service` says otherwise. A count that no built-in feature has becomes a feature of the shop by itself.
@@ -90,7 +91,8 @@ class Policy:
     max_contacts, per_days: a cap over all channels in the short form. reserve_hours: a reserved contact that
     nobody reported as sent is free again so long after its send time; None: never. person_above: expected
     loss of being wrong, shop currency, above which a person decides; None: nobody is asked. price_fairness,
-    price_gap: see `training.fairness`. send: None only in records from before there were send times.
+    price_gap: see `training.fairness`. quiet_rounds: see `serving.rounds`; None: as holdout. send: None only
+    in records from before there were send times.
     """
 
     starts: date
@@ -107,6 +109,7 @@ class Policy:
     person_above: float | None = None
     price_fairness: Literal["report", "block"] = "report"
     price_gap: float = 0.1
+    quiet_rounds: float | None = None  # share of rounds, 0..1
 
     @property
     def version(self) -> str:
@@ -145,6 +148,7 @@ def read(entry: Entry) -> Policy:
         person_above=_positive(entry, "person_above"),
         price_fairness=entry.take("price_fairness", "text", "report", choices=("report", "block")),
         price_gap=_positive(entry, "price_gap") or Policy.price_gap,
+        quiet_rounds=entry.share("quiet_rounds") if "quiet_rounds" in entry.raw else None,
     )
     entry.taken |= {"max_contacts", "per_days"}
     entry.close()

@@ -58,16 +58,27 @@ class Tag:
 
 def catalogue(own: Iterable[Tag], features: Iterable[str]) -> dict[str, Tag]:
     """Built-in tags and a shop's own, by name. FeatureError for a name twice or an unknown feature."""
+    by_name, wrong = looked_through(own, features)
+    if wrong:
+        raise FeatureError(wrong[0][1])
+    return by_name
+
+
+def looked_through(
+    own: Iterable[Tag], features: Iterable[str]
+) -> tuple[dict[str, Tag], list[tuple[str, str]]]:
+    """Tags by name; and all that is wrong: the name of a tag, and what."""
     by_name: dict[str, Tag] = {}
+    wrong: list[tuple[str, str]] = []
     known = set(features)
     for tag in (*TAGS, *own):
         if tag.name in by_name:
-            raise FeatureError(f"tag {tag.name} is declared twice: give one of them another name")
-        unknown = [name for name in tag.inputs if name not in known]
-        if unknown:
-            raise FeatureError(f"tag {tag.name} reads {', '.join(unknown)}, which is not declared")
+            wrong.append((tag.name, f"tag {tag.name} is declared twice: give one of them another name"))
+            continue
         by_name[tag.name] = tag
-    return by_name
+        if unknown := [name for name in tag.inputs if name not in known]:
+            wrong.append((tag.name, f"tag {tag.name} reads {', '.join(unknown)}, which is not declared"))
+    return by_name, wrong
 
 
 TAGS: tuple[Tag, ...] = (

@@ -1,6 +1,6 @@
 """What the checks judge: gathered once a run, of each release and of the shop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -58,7 +58,7 @@ class Evidence:
     panel: Panel
     drift: drift.Drift
     separable: Separable | None
-    faulty: Mapping[str, Shift]
+    faulty: Mapping[str, Sequence[Shift]]
     outcomes: Held | None = None  # what came of what was told; None: nothing can be joined yet
     unjoined: str = ""  # why not
     drifted: Mapping[date, frozenset[str]] = field(default_factory=dict)  # in the weeks before, too
@@ -111,15 +111,14 @@ def _decisions(
     return panels.of_decisions(rates, first, last, occasions) if rates else None
 
 
-def faulty(shop: ShopEvidence) -> dict[str, Shift]:
-    """Tables that stood out within RECENT days, each with the figure that did most."""
-    found: dict[str, Shift] = {}
+def faulty(shop: ShopEvidence) -> dict[str, tuple[Shift, ...]]:
+    """Tables that stood out within RECENT days, each with what did, the furthest first."""
+    found: dict[str, list[Shift]] = {}
     for place in range(max(-RECENT, -len(shop.received.native)), 0):
         for shift in shop.received.out(place):
             (table,) = shift.subject.tables
-            if table not in found or abs(shift.excess) > abs(found[table].excess):
-                found[table] = shift
-    return found
+            found.setdefault(table, []).append(shift)
+    return {t: tuple(sorted(shifts, key=lambda one: -abs(one.excess))) for t, shifts in found.items()}
 
 
 def of_release(
@@ -129,7 +128,7 @@ def of_release(
     moment: datetime,
     declared: Mapping[str, Feature],
     occasions: Occasions,
-    tables_at_fault: Mapping[str, Shift],
+    tables_at_fault: Mapping[str, Sequence[Shift]],
     log: Log,
     shop: Shop,
 ) -> Evidence:

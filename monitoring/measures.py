@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from features.describe.say import day
 from features.words import Words
 from monitoring import indicators
 from monitoring.evidence import Evidence, ShopEvidence
@@ -99,17 +100,23 @@ def _told(out: Sequence[Shift], several: int, of: int, value: float, evidence: E
     )
     tables = frozenset().union(*(shift.subject.tables for shift in out))
     cause, topic = None, None
-    blamed = {name: shift for name, shift in evidence.faulty.items() if name in tables}
+    since = min(shift.since for shift in out)
+    blamed = [shift for name, shifts in evidence.faulty.items() if name in tables for shift in shifts]
     if blamed:
-        worst = max(blamed.values(), key=lambda shift: abs(shift.excess))
-        cause = Words(f"the log: {worst.words.en}", f"日志：{worst.words.zh}")
+        worst = max(blamed, key=lambda shift: abs(shift.excess))
         topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
+        # A cause comes first, and an older one has been told before: the last before it, or of that day.
+        before = [shift for shift in blamed if shift.since <= since]
+        if before:
+            last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
+            on, what = day(last.since), last.words
+            cause = Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}")
     return Reading(
         value=value,
         words=words,
         cause=cause,
         contributors=contributors(out),
-        since=min(shift.since for shift in out),
+        since=since,
         topic=topic,
     )
 

@@ -91,7 +91,7 @@ def _composed(
         alerts=listed,
         more=more,
         going_on=going_on,
-        cause=Said.of(next((one.finding.cause for one in episodes if one.finding.cause), None)),
+        cause=Said.of(worst.finding.cause),  # where the log's own fault comes first, that is the cause
         contributors=_shares(episodes),
         action=Said.of(next((one.finding.advice for one in episodes if one.finding.advice), None)),
         acknowledge=f"propensity monitor ack {quote(worst.fingerprint if len(episodes) == 1 else topic)}",

@@ -16,7 +16,7 @@ import msgspec
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import FeatureMismatch, ReleaseError
+from features.errors import FeatureMismatch, NoBuild, ReleaseError
 from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY, iso
@@ -85,6 +85,11 @@ def run(
 
     published = OnlineRows.open(settings).current()
     build, moment = Build.open(settings, published.build), published.moment
+    if moment > settings.now():
+        raise NoBuild(
+            f"the published features are of {iso(moment)}, later than {iso(settings.now())}: nobody knew it. "
+            "What is published is judged: publish that day's first, `propensity features build --as-of`"
+        )
     log, shop = Log.open(settings), shop_of(settings)
     checks = by_name(shop.declared("CHECKS"))
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))

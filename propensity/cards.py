@@ -73,7 +73,7 @@ def show_card(settings: Settings, wanted: str, out: Path | None, as_json: bool) 
     if as_json:
         click.echo((folder / "card.json").read_text("utf-8"), nl=False)
         return
-    out = out or Path(f"{card.name}-{card.version}.html")
+    out = out or settings.home / "reports" / f"{card.name}-{card.version}.html"
     against = _contest(settings, folder, card.name)
     whom = _population(settings, card.name, card.target.population)
     forced = registered.overruled(settings, card.name, card.version)

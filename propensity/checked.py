@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import fill, indent
 
-from features.definitions import catalogue
+from features.definitions import FEATURES, Feature, looked_through
 from features.errors import FeatureError, PropensityError
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import DECLARATIONS, Shop, shop_of
 from propensity.steps import as_of_of
 
 
@@ -29,7 +30,16 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from training import segments, targets
 
     shop = shop_of(settings)
-    features = catalogue(shop.declared("FEATURES"))
+    own = shop.declared("FEATURES")
+    sound, wrong_features = looked_through(own)
+    features: dict[str, Feature] = {}  # with broken ones: they are declared, too
+    for feature in (*FEATURES, *own):
+        features.setdefault(feature.name, feature)
+
+    def own_tags() -> dict[str, tags.Tag]:
+        declared, wrong = tags.looked_through(shop.declared("TAGS"), features)
+        problems.extend(f"{shop.place(name)}: {what}" for name, what in wrong)
+        return declared
 
     def own_actions() -> dict[str, actions.Action]:
         declared = actions.catalogue(shop.declared("ACTIONS"))
@@ -52,10 +62,11 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return declared_segments.catalogue(shop.declared("SEGMENTS"), names_of(shop))
 
     place = shop.folder / "shop.py"
-    problems = contracts.shop_problems(shop, features)
+    problems = [f"{shop.place(name)}: {what}" for name, what in wrong_features]
+    problems += contracts.shop_problems(shop, features)
     numbers = [f"{len(features)} features"]
     for kind, declared in (
-        ("tags", lambda: tags.catalogue(shop.declared("TAGS"), features)),
+        ("tags", own_tags),
         ("targets", own_targets),
         ("fields of the live context", own_context),
         ("actions", own_actions),
@@ -69,7 +80,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         try:
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
-            problems.append(f"{place}: {error}")
+            if (said := f"{_where(shop, str(error))}: {error}") not in problems:  # of the features, for one
+                problems.append(said)
     problems += policy_problems(shop, features)
     wrong, remarks = mapping_problems(shop)
     problems += wrong
@@ -83,7 +95,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return problems, "\n".join([said, *remarks])
     problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     problems += segments.strange_attributes(log, shop)
-    known = engine.available(log, features)
+    known = engine.available(log, sound)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]
     end = as_of_of(settings, log)
@@ -97,12 +109,20 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         f"checked {text}; {values}",
         *remarks,
     ]
-    lacking = [a for a in absent(log, features) if a.column is None]
+    lacking = [a for a in absent(log, sound) if a.column is None]
     if lacking:
         number = sum(len(a.features) for a in lacking)
         lines.append(f"{number} features are absent, because the log lacks their table:")
         for a in lacking:
             named = fill(in_short(a.features), 96, break_long_words=False, break_on_hyphens=False)
             lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
-    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), features)]
+    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), sound)]
     return problems, "\n".join(lines)
+
+
+def _where(shop: Shop, error: str) -> str:
+    """Where what an error names is declared: the first name of a declaration in it that shop.py holds."""
+    path = str(shop.folder / "shop.py")
+    names = {getattr(one, "name", "") for kind in DECLARATIONS for one in shop.declared(kind)} - {""}
+    said = sorted((m.start(), name) for name in names if (m := re.search(rf"\b{re.escape(name)}\b", error)))
+    return next((where for _, name in said if (where := shop.place(name)) != path), path)

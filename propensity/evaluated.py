@@ -19,7 +19,7 @@ from features.words import Words
 from propensity.sheets import show, told
 from propensity.tables import say
 from training.experiments import Outcome, customers_for, least_effect, looked_at, power
-from training.policy_value import SWITCH, LoggedDecisions, PolicyValue, evaluate
+from training.policy_value import FEW, SWITCH, LoggedDecisions, PolicyValue, evaluate
 from training.uplift_table import read
 
 if TYPE_CHECKING:
@@ -151,9 +151,10 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
         right=(1, 2, 3, 4),
         note=words(
             "What was done had {logged} a decision. Switch-DR leaves weights above {switch} to the "
-            "outcome model. Intervals are of one look and one policy: the best of several, or of many days, "
-            "looks better than it is.",
-            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型。"
+            "outcome model, and its interval holds what these say of that model's error. Intervals are of "
+            "one look and one policy: the best of several, or of many days, looks better than it is.",
+            "实际策略每次决策的平均结果为{logged}。Switch-DR对权重超过{switch}的决策改用结果模型，"
+            "其区间已计入这些权重所显示的模型误差。"
             "区间仅对单次查看、单个策略成立：从多个策略或多日中挑出的最优者会显得过好。",
             logged=number(found.logged), switch=f"{SWITCH:g}",
         ),
@@ -165,7 +166,8 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
             (Words("decisions with an outcome", "有结果的决策"), found.decisions),
             (Words("without one yet, left out", "尚无结果、未计入"), immature),
             (Words("customers", "客户"), found.customers),
-            (Words("effective customers", "有效客户数"), round(found.effective)),
+            (words("effective customers; a verdict needs {few}", "有效客户数；得出结论至少需要{few}",
+                   few=f"{FEW:.0f}"), round(found.effective)),
             (Words("decisions that the policy could have taken", "该策略可能做出的决策占比"),
              f"{found.matched:.1%}"),
             (Words("largest weight", "最大权重"), f"{found.largest:,.1f}"),
@@ -182,9 +184,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
             for of in found.clipping
         ),
         right=(1, 2, 3),
-        note=Words(
-            "Steady figures mean that no few decisions decide.", "数值稳定说明结论不由少数决策左右。"
-        ),
+        note=found.steady,
     )  # fmt: skip
     return [estimates, rests, clipping]
 

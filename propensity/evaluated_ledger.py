@@ -16,6 +16,7 @@ from features.pages import banner, bullets, tiles
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
+from propensity.credited import credits_sheet, held_beside, shown
 from propensity.evaluated import PAGE, UNSURE, interval, number, tell_policy, write_page
 from propensity.sheets import show, told
 from propensity.tables import say
@@ -73,12 +74,12 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
     """What contacts brought; the exit code: 4 if a guardrail is broken, 3 if outcomes cannot be compared."""
     logged, currency = read(settings, source), shop_of(settings).currency
     found, harms = roi.brought(logged), roi.harms(logged)
-    credits = attribution.markov(attribution.paths(logged))
+    held = held_beside(settings)
     alike = reported_of_all(logged)
     warnings = [alike.words] if alike.holds is False else []
     tone, headline = _headline(found, harms, bool(warnings), currency)
     sheets = [
-        brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, credits),
+        brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, held),
         together_sheet(attribution.interactions(logged)),
     ]  # fmt: skip
     say(told(headline, language))
@@ -224,7 +225,7 @@ def brought_sheet(logged: Logged, found: Sequence[Brought], currency: str) -> Sh
          Words("verdict", "结论")),
         tuple(
             (_use(one), one.decided, one.sent, one.untold, f"{one.cost:,.2f}",
-             one.why or _shown(one.margin, "+,.0f"), _shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
+             one.why or shown(one.margin, "+,.0f"), shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
             for one in found
         ),
         right=(1, 2, 3, 4, 5, 6),
@@ -259,7 +260,7 @@ def harms_sheet(logged: Logged, harms: Sequence[Harm]) -> Sheet:
         (Words("action", "行动"), Words("harm", "负面影响"), Words("rise", "上升"),
          Words("tolerated", "容忍上限"), Words("state", "状态")),
         tuple(
-            (one.action, one.guardrail.name, _shown(one.difference, "+.2%"), f"{one.guardrail.most:.2%}",
+            (one.action, one.guardrail.name, shown(one.difference, "+.2%"), f"{one.guardrail.most:.2%}",
              _VERDICTS[one.state])
             for one in harms
         ),
@@ -274,33 +275,6 @@ def harms_sheet(logged: Logged, harms: Sequence[Harm]) -> Sheet:
         empty=Words("Nobody told of an opt-out or a complaint.", "无人上报退订或投诉。")
         if logged.mature.any() and not set(roi.HARMS) & set(logged.outcomes)
         else _none_final(logged),
-    )  # fmt: skip
-
-
-def credits_sheet(logged: Logged, credits: Sequence[attribution.Credit]) -> Sheet:
-    """What attribution credits each channel with, beside what the lots say that it brought."""
-    rows: list[tuple[Any, ...]] = []
-    for credit in credits:
-        orders = roi.of_channel(logged, credit.channel).orders
-        rows.append((
-            credit.channel, f"{credit.removal:.0%}", f"{credit.credited:,.0f}", _shown(orders, "+,.0f")
-        ))  # fmt: skip
-    return Sheet(
-        Words("Attribution, beside the truth", "归因与真实效果对照"),
-        (Words("channel", "渠道"), Words("removal effect", "移除效应"), Words("orders credited", "归因订单"),
-         Words("ordered because of it", "因其而下单")),
-        tuple(rows), right=(1, 2, 3),
-        note=Words(
-            "Attribution (Markov chain) divides all orders of those to whom something was sent, also those "
-            "that would have come anyway; not by messages that are owed for service. What a channel caused "
-            "is in the last column, by the lots: decide by it.",
-            "归因（马尔可夫链）会分配已触达客户的全部订单，包括本来就会发生的；应尽的服务消息不参与分配。"
-            "渠道真正带来的见最后一列（依据随机抽取），请据此决策。",
-        ),
-        empty=Words(
-            "No customer to whom something is told as sent has a final order yet.",
-            "已回报送出的客户尚无结果成熟的订单。",
-        ),
     )  # fmt: skip
 
 
@@ -339,11 +313,3 @@ def together_sheet(found: Sequence[attribution.Interaction]) -> Sheet:
             "没有两种渠道在相同客户上同时随机抽取。",
         ),
     )  # fmt: skip
-
-
-def _shown(of: Difference | None, form: str) -> str | None:
-    """Value and interval: `+12 [+3 +21]`."""
-    if of is None:
-        return None
-    value, low, high = (format(end, form) for end in (of.value, of.low, of.high))
-    return f"{value} [{low} {high}]"

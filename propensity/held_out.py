@@ -21,6 +21,7 @@ from features.shop import shop_of
 from features.words import Words
 from monitoring.today import Held
 from propensity.evaluated import PAGE, UNSURE, interval, number, write_page
+from propensity.evaluated_groups import heard
 from propensity.sheets import show, told
 from propensity.tables import say
 from training.realised import Effect, Realised, realised
@@ -36,16 +37,18 @@ def evaluate_holdout(
     policy, length = shop.policy(since), days or shop.value_horizon_days
     look = _look(settings, policy.salt, since, length)
     reports = final_reports(settings, log, since, length)
-    found = realised(log, policy, since, length, shop.margin_rate, look, reports)
+    of = heard(settings, since, since + length * DAY)
+    found = realised(log, policy, since, length, shop.margin_rate, look, reports, of)
     sheet, headline = realised_sheet(found), headline_of(found, shop.currency)
     say(told(headline, language))
-    for warning in found.warnings:
-        say(f"- {told(warning, language)}")
+    notes = [note for note in (*found.warnings, found.told_exposed) if note is not None]
+    for note in notes:
+        say(f"- {told(note, language)}")
     show(sheet, language)
     if out is not None:
         good = found.brought.low > 0 and not (found.warnings or found.broken)
         parts: list[Any] = [banner("good" if good else "bad", headline)]
-        parts += [bullets(found.warnings)] if found.warnings else []
+        parts += [bullets(notes)] if notes else []
         parts.append(_picture(found, shop.currency))
         write_page(out, Words("Against the holdout", "与对照组比较"), parts, [sheet], language)
     _remember(settings, policy.salt, since, length)
@@ -79,7 +82,8 @@ def matured(settings: Settings, remember: bool = True) -> Held:
     try:
         reports = final_reports(settings, log, since, days)
         look = _look(settings, policy.salt, since, days)
-        found = realised(log, policy, since, days, shop.margin_rate, look, reports)
+        of = heard(settings, since, since + length)
+        found = realised(log, policy, since, days, shop.margin_rate, look, reports, of)
     except NotEnoughData as error:
         return Held(None, Words(f"Nothing is claimed: {error}.", f"不作任何结论：{error}"))
     if remember:

@@ -33,6 +33,8 @@ salt = "my-shop-1"          # a new salt draws a new holdout
 # person_above = 50.0       # expected loss of being wrong, in currency, above which a person decides
 # price_fairness = "block"  # refuse a plan that offers like customers different worth; default "report"
 # price_gap = 0.1           # ... by more than this share of the mean offer, between groups of `protected`
+# quiet_rounds = 0.5        # of messages to everyone at once: share of their days (weeks, if they rest
+                            # longer) that the lot leaves quiet, to measure against; default: as holdout
 #
 # [[policy.cap]]            # any number; without a channel, over all of them. Service messages are exempt
 # channel = "sms"
@@ -260,7 +262,7 @@ FEATURES: list[Feature] = [
     #     where="amount > 50",
     #     window=90,
     # ),
-    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea, ...: who predicts tea needs them
+    # *goods("tea", Words("tea", "茶叶"), "tea"),  # tea_lines_90d, days_since_tea ...: for who predicts tea
 ]
 
 # from training.populations import Population

@@ -17,6 +17,7 @@ from features.log import Log
 from features.moments import DAY, grid, iso, midnight
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import several
 from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
 from propensity.wanted import Refused, unless_refused, wanted_of
 
@@ -172,7 +173,7 @@ def backfill_features(
 
 def _backfilled(made: Backfill, what: str) -> str:
     columns = f"{len(made.new)} new feature{'s' * (len(made.new) != 1)} at {len(made.lacking)} snapshots"
-    return f"{what} {columns}" + (f": {', '.join(made.new)}" if made.new else "")
+    return f"{what} {columns}" + (f": {several(made.new)}" if made.new else "")
 
 
 def train_targets(
@@ -248,7 +249,8 @@ def _planned(
             lines[name] = (
                 f"would train {target.name}: fitted on {len(known)} snapshots of {known[0]:%Y-%m-%d} to "
                 f"{known[-1]:%Y-%m-%d}, judged as of {when.test:%Y-%m-%d}, and by a backtest at "
-                f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} on"
+                f"{len(when.origins)} origin{'s' * (len(when.origins) > 1)} from {when.origins[0]:%Y-%m-%d} "
+                "on"
             )
     return lines
 

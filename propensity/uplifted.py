@@ -14,7 +14,7 @@ from propensity.cli import settings_of
 from propensity.sheets import show, told
 from propensity.tables import console, say
 from serving import effects
-from training import uplift_registered, uplift_report
+from training import uplift_registered, uplift_report, uplift_verdict
 from training.qini import rankings
 from training.uplift_registered import register
 from training.uplift_table import read, trial_of
@@ -76,7 +76,7 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
         said = uplift_report.as_json(trial, found, looked, ranked) | {"version": version}
         console().out(json.dumps(said, ensure_ascii=False, indent=1))
     else:
-        say(told(uplift_report.verdict(found, looked), language))
+        say(told(uplift_verdict.verdict(found, looked), language))
         for sheet in uplift_report.sheets(trial, found, looked, ranked):
             show(sheet, language)
         say(f"{'would write' if dry_run else 'the page'}: {path}")
@@ -85,4 +85,4 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
             say(f"registered: uplift version {version}{then}")
         for why in unread:
             say(told(words("Decisions will not read this: {why}", "决策不会读取：{why}", why=why), language))
-    return NOT_BELIEVED if uplift_report.failed(looked) else 0
+    return NOT_BELIEVED if uplift_verdict.failed(looked) else 0

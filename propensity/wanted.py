@@ -12,6 +12,7 @@ from features.errors import LogError, NoBuild, NotEnoughData, SettingsError, Tra
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import several
 
 if TYPE_CHECKING:
     from training.targets import Target
@@ -107,6 +108,6 @@ def passed_over(settings: Settings) -> list[str]:
         how = "backfill" if build.log == log.fingerprint else "build"  # of a log that has grown, all anew
         found.append(
             f"build {build.id} lacks features that are declared, and no model learns from them: "
-            f"{', '.join(new)}. `propensity features {how}` computes them"
+            f"{several(new)}. `propensity features {how}` computes them"
         )
     return found

@@ -9,6 +9,9 @@ complaint do not keep a message from a whole group; the group's own limits do, a
 A group is held out by the keyed hash of its id. Members of a group that is reached, whom marketing leaves
 alone, are `exposed`: what they do is no longer what customers without marketing do.
 
+What reaches everyone at once is decided like a group that all are in, by the same rules; but there is only
+one, so it is its rounds that are drawn (`rounds`).
+
 The ledger has each group's decision, taken from its members' totals (`GroupInputs`) and no member's data: it
 can be taken again from those, and who was erased needs nothing erased in it.
 """
@@ -26,9 +29,10 @@ from features.policy import Cooldown
 from serving.actions import NOTHING, Action, Reach
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, consents, decide, passes, rests
-from serving.lots import Bools, Floats, draw, in_holdout
+from serving.lots import Bools, Floats, draw_or_quiet, in_holdout
 from serving.pauses import pauses_of
 from serving.reservations import Contact
+from serving.rounds import EVERYONE, Round, by_day, quiet_share
 from serving.situation import Rules, held_until, left_of, limits_of, slots_of
 
 UNIT: Reach = "group"
@@ -68,7 +72,8 @@ class GroupInputs(Struct, frozen=True, kw_only=True):
     """All that one group's decision is taken from, beside the rules.
 
     unknown: members without a published row. left_alone: members whom marketing leaves alone. held: the
-    group's own contacts, sent or to be sent. spent: of each budget of the policy, in its order.
+    group's own contacts, sent or to be sent. spent: of each budget of the policy, in its order. round: of
+    everyone, who then are the group.
     """
 
     group: str
@@ -80,6 +85,12 @@ class GroupInputs(Struct, frozen=True, kw_only=True):
     held: tuple[Contact, ...]
     spent: tuple[float, ...]
     seed: int
+    round: Round | None = None
+
+    @property
+    def unit(self) -> Reach:
+        """Whom it is decided for."""
+        return UNIT if self.round is None else EVERYONE
 
 
 class GroupDecision(Struct, frozen=True, kw_only=True):
@@ -88,7 +99,8 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
 
     decision_id: null if it was not recorded. send_at: not before; reserved_until: until then its contact and
     cost are held, and later it must not be sent. Times are RFC 3339 in UTC. price: what was charged, to
-    choose, for money and channels that are short.
+    choose, for money and channels that are short. round: null of a group; of everyone, in which the message
+    goes or not at all. silence: chance that nothing was said in it; holdout: the lot left it quiet.
     """
 
     decision_id: str | None
@@ -113,6 +125,8 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
     valid_until: str | None
     rejected: dict[str, str]
     blocking: dict[str, int]
+    round: Round | None = None
+    silence: float | None = None
 
 
 def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -121,17 +135,17 @@ def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
     return in_holdout(ids, f"groups:{salt}", share)
 
 
-def offered_of(actions: Sequence[Action]) -> list[Action]:
-    """ "Nothing", and what addresses a group."""
-    return [a for a in actions if a.unit == UNIT or a.name == NOTHING.name]
+def offered_of(actions: Sequence[Action], unit: Reach = UNIT) -> list[Action]:
+    """ "Nothing", and what addresses a group, or everyone."""
+    return [a for a in actions if a.unit == unit or a.name == NOTHING.name]
 
 
 def weigh(
-    actions: Sequence[Action], limits: Limits, s: Situation, members: Members
+    actions: Sequence[Action], limits: Limits, s: Situation, members: Members, unit: Reach = UNIT
 ) -> list[tuple[Weighed, ...]]:
-    """The members' totals of each action that addresses a group, for each of G groups. s: of n customers."""
-    offered = offered_of(actions)
-    each = decide(offered, limits, s, unit=UNIT)
+    """The members' totals of each action that addresses the unit, for each of G groups. s: of n customers."""
+    offered = offered_of(actions, unit)
+    each = decide(offered, limits, s, unit=unit)
     size = np.bincount(members.group, minlength=len(members.ids)).astype(np.float64)
     unknown = size - members.total(np.ones((len(s.seeds), 1)))[:, 0]
     meets = (each.failed < 0) & ~np.isnan(each.net)
@@ -159,19 +173,23 @@ def weigh(
 
 
 def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupDecision:
-    """One group's decision, from its recorded inputs alone: what `replay` runs again."""
-    policy, offered, as_of = rules.policy, offered_of(rules.actions), inputs.as_of
+    """One group's decision, or everyone's, from its recorded inputs alone: what `replay` runs again."""
+    policy, offered, as_of = rules.policy, offered_of(rules.actions, inputs.unit), inputs.as_of
     by_name = {one.action: one for one in inputs.weighed}
     none = Weighed(action=NOTHING.name, net=0.0, low=0.0, high=0.0, refuse=0, out=0)
     weighed = [by_name.get(a.name, none) for a in offered]
-    alone = bool(held_out([inputs.group], policy.salt, policy.holdout)[0])
+    share = 0.0 if inputs.round is None else quiet_share(rules)
+    alone = inputs.round is None and bool(held_out([inputs.group], policy.salt, policy.holdout)[0])
     why = [_why(rules, inputs, a, one, alone) for a, one in zip(offered, weighed, strict=True)]
     eligible = np.array([[reason is None for reason in why]], np.bool_)
     net = np.array([[one.net for one in weighed]])
     prices = rules.prices.of(offered) * inputs.members
     seeds = np.array([inputs.seed], np.uint64)
-    _, chosen, explored, propensity = draw(eligible, net - prices, policy.explore, seeds)
-    j = int(chosen[0])
+    kept = np.array([a.purpose == "service" or a.name == NOTHING.name for a in offered], np.bool_)
+    chosen, explored, propensity, quiet = draw_or_quiet(
+        eligible, kept, net - prices, policy.explore, seeds, share
+    )
+    j, silent = int(chosen[0]), [a.name for a in offered].index(NOTHING.name)
     action, one = offered[j], weighed[j]
     slots = slots_of(rules, as_of, {})
     goes = None if slots is None or action.channel is None else slots[action.purpose]
@@ -195,7 +213,7 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
         channel=action.channel,
         propensity=float(propensity[0, j]),
         explored=bool(explored[0]),
-        holdout=alone,
+        holdout=alone or bool(quiet[0]),
         exposed=inputs.left_alone if action.channel is not None else 0,
         net=one.net,
         low=one.low,
@@ -207,6 +225,8 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
         valid_until=None if valid is None else iso(valid),
         rejected=rejected,
         blocking=blocking,
+        round=inputs.round,
+        silence=None if inputs.round is None else float(propensity[0, silent]),
     )
 
 
@@ -216,6 +236,9 @@ def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone:
         return None
     marketing, limits = action.purpose == "marketing", limits_of(rules)
     held, now = [inputs.held], [inputs.as_of]
+    if inputs.round is not None:
+        days, today = by_day(rules, inputs.held, inputs.as_of)
+        held, now = [tuple(days)], [today]
 
     def rested(rest: Cooldown) -> Floats:
         return days_since(rest, {}, np.empty(0), held, now)

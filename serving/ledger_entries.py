@@ -15,6 +15,7 @@ COLUMNS = (
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
     "scenario", "cost", "window_end", "matures_at", "unit",
 )  # fmt: skip
+AUDIENCE = "everyone\x1f"  # what stands for a customer in a decision about everyone
 _TIMES = ("as_of", "window_end", "matures_at")
 
 
@@ -25,7 +26,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
     cost: expected, in shop currency. window_end: until when outcomes count; matures_at: from when on what
     was told of them is final. unit: "group" of a decision about one, which stands in the customer's place as
-    `group_of` names it; None about a person. The last five are None in what schema 1 recorded.
+    `group_of` names it; "everyone" of a round, for which AUDIENCE does; None about a person. The
+    last five are None in what schema 1 recorded.
     """
 
     id: str

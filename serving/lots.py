@@ -34,6 +34,18 @@ def draw(
     return best, np.where(explored, drawn, best), explored, propensity
 
 
+def draw_or_quiet(
+    eligible: Bools, kept: Bools, worth: Floats, explore: float, seeds: NDArray[np.uint64], share: float
+) -> tuple[NDArray[np.intp], Bools, Floats, Bools]:
+    """(chosen, explored, propensity, quiet) of n rounds: as `draw`, but with chance `share` a round is left
+    quiet, and then among what is `kept` [A] alone. Where there is nothing else, none is."""
+    _, loud, tried, chance = draw(eligible, worth, explore, seeds)
+    _, low, tried_low, chance_low = draw(eligible & kept, worth, explore, seeds)
+    quiet: Bools = (_uniform(seeds, 3) < share) & (eligible & ~kept).any(axis=1)
+    propensity = (1 - share) * chance + share * chance_low
+    return np.where(quiet, low, loud), np.where(quiet, tried_low, tried), propensity, quiet
+
+
 def _uniform(seeds: NDArray[np.uint64], draw: int) -> Floats:
     """A number in [0, 1) for each seed: the draw-th output of SplitMix64 (Steele, Lea, Flood 2014), 53 bits.
 

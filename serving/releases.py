@@ -5,9 +5,11 @@ releases/<name>/CURRENT      the version in force, replaced at once
 """
 
 import logging
+import os
 import re
 import shutil
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from serving.kinds import Loaded
 from serving.models import Model
 
 _log = logging.getLogger(__name__)
+AT_ONCE = 0.001  # seconds: one request asks for a release several times, and looks at its pointer once
+SETTLED_NS = 1_000_000_000
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -112,7 +116,17 @@ def current(settings: Settings, name: str) -> str:
 
 def names(settings: Settings) -> list[str]:
     """Models with a version in force, sorted."""
-    return sorted(path.parent.name for path in (settings.home / "releases").glob("*/CURRENT"))
+    return [name for name, is_in_force in _folders(settings).items() if is_in_force]
+
+
+def _folders(settings: Settings) -> dict[str, bool]:
+    """Each model's folder, sorted -> whether a version of it is in force."""
+    try:
+        with os.scandir(settings.home / "releases") as found:
+            entries = sorted((entry.name, entry.path) for entry in found)
+    except FileNotFoundError:
+        return {}
+    return {name: os.path.exists(f"{path}/CURRENT") for name, path in entries}  # noqa: PTH110
 
 
 class Releases:
@@ -125,7 +139,9 @@ class Releases:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._followed: dict[str, _Followed] = {}
-        self._pointers: dict[str, Path] = {}  # paths take longer to put together than to look at
+        self._pointers: dict[str, str] = {}  # paths take longer to put together than to look at
+        self._folder = str(settings.home / "releases")
+        self._listed: tuple[int, list[str]] | None = None  # when the folder was changed, and what it holds
         self._lock = threading.Lock()
 
     @property
@@ -146,14 +162,18 @@ class Releases:
         """As `get`; None if no version was ever released."""
         pointer = self._pointers.get(name)
         if pointer is None:
-            pointer = self._pointers[name] = _pointer(self._settings, name)
+            pointer = self._pointers[name] = str(_pointer(self._settings, name))
+        followed, now = self._followed.get(name), time.monotonic()
+        if followed is not None and followed.releases and now - followed.looked < AT_ONCE:
+            return followed.releases[0]
         try:
-            stat = pointer.stat()
+            stat = os.stat(pointer)  # noqa: PTH116
         except FileNotFoundError:
             return None
         seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
-        with self._lock:
-            followed = self._followed.setdefault(name, _Followed())
+        if followed is None:
+            with self._lock:
+                followed = self._followed.setdefault(name, _Followed())
         if followed.seen != seen and followed.lock.acquire(blocking=not followed.releases):
             try:
                 if followed.seen != seen:
@@ -161,6 +181,7 @@ class Releases:
                     followed.seen = seen
             finally:
                 followed.lock.release()
+        followed.looked = now
         if followed.releases:
             return followed.releases[0]
         assert followed.error is not None
@@ -168,7 +189,22 @@ class Releases:
 
     def targets(self) -> list[str]:
         """Names of the models in force that give a target's probability, also of those that are broken."""
-        return [name for name in names(self._settings) if self._is_of_target(name)]
+        return [name for name in self._names() if self._is_of_target(name)]
+
+    def _names(self) -> list[str]:
+        """As `names`, without reading the folder again while it cannot have changed."""
+        try:
+            changed = os.stat(self._folder).st_mtime_ns  # noqa: PTH116
+        except FileNotFoundError:
+            return []
+        if self._listed is not None and self._listed[0] == changed:
+            return self._listed[1]
+        folders = _folders(self._settings)
+        found = [name for name, is_in_force in folders.items() if is_in_force]
+        # What is younger may change again without a later time; and a new model gets its version a bit later.
+        settled = time.time_ns() - changed > SETTLED_NS and len(found) == len(folders)
+        self._listed = (changed, found) if settled else None
+        return found
 
     def _is_of_target(self, name: str) -> bool:
         try:
@@ -197,6 +233,7 @@ class _Followed:
 
     def __init__(self) -> None:
         self.seen: tuple[int, int] | None = None
+        self.looked = -AT_ONCE
         self.releases: tuple[Release, ...] = ()
         self.error: PropensityError | None = None
         self.lock = threading.Lock()

@@ -14,7 +14,6 @@ from serving.answers import answer
 from serving.decisions import by_name, order_probability
 from serving.effects import KIND
 from serving.evidence import OPT_OUT, Shown, shown
-from serving.groups import UNIT
 from serving.kinds import STATED
 from serving.ledger import Entry, Ledger
 from serving.releases import load
@@ -45,7 +44,7 @@ def replay(settings: Settings, decision_id: str) -> Replay:
         ledger.close()
     if entry.sealed is None:
         return Replay(decision_id, "erased", [])
-    if entry.unit == UNIT:
+    if entry.unit is not None:
         return _replay_of_group(settings, entry, entry.sealed)
     features = msgspec.json.decode(entry.features, type=dict[str, str])
     matrix = np.frombuffer(entry.sealed.row, dtype="<f4").astype(np.float32)[None, :]
@@ -77,7 +76,7 @@ def replay(settings: Settings, decision_id: str) -> Replay:
 
 
 def _replay_of_group(settings: Settings, entry: Entry, sealed: Sealed) -> Replay:
-    """From its members' totals as they were recorded: no member's data is."""
+    """A group's, or everyone's: from its members' totals as they were recorded: no member's data is."""
     inputs = msgspec.json.decode(sealed.inputs, type=groups.GroupInputs)
     rules, differences = msgspec.json.decode(entry.context, type=Rules), list[str]()
     try:

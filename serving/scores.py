@@ -48,12 +48,26 @@ UNKNOWN = Failure("unknown_customer", "no such customer in the published feature
 
 @dataclass(frozen=True)
 class Target:
-    """A released model fitted to the published rows. columns: where its features are in a packed row."""
+    """A released model fitted to the published rows. columns: where its features are in a packed row.
+
+    quantiles: of the batch score of the same moment. decides: where the feature is that says whom it speaks
+    of, None: of everybody. outside: its answer about everybody else.
+    """
 
     release: Release
     model: Model
     columns: np.ndarray[tuple[int], np.dtype[np.intp]]
-    quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None  # of the batch score of the same moment
+    quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None
+    decides: int | None
+    outside: NoScore
+
+    def inside(self, rows: np.ndarray) -> list[bool]:
+        """Of which of these rows [n, features] it speaks."""
+        members = self.model.card.target.members
+        if members is None or self.decides is None:
+            return [True] * len(rows)
+        inside: list[bool] = members.holds(rows[:, self.decides]).tolist()
+        return inside
 
 
 class Scorer:
@@ -98,7 +112,11 @@ class Scorer:
             model = release.classifier
             columns = columns_of(release, published.features, published.build)
             quantiles = batch.percentile(self.settings, release, published.build, published.moment)
-            target = Target(release, model, columns, quantiles)
+            members = model.card.target.members
+            decides = None if members is None else list(published.features).index(members.feature)
+            told = f"this target speaks only of {model.card.target.population}"
+            outside = NoScore(release.name, Failure("outside_population", told))
+            target = Target(release, model, columns, quantiles, decides, outside)
             self._targets = {k: t for k, t in self._targets.items() if k[1] != release.name} | {key: target}
         return target
 
@@ -189,7 +207,7 @@ class Scorer:
         # In lists: for the one customer that is asked about most often, numpy's every call costs as much.
         found = [place for place, status in enumerate(rows.status.tolist()) if status == PRESENT]
         matrix = rows.matrix if len(found) == len(ids) else rows.matrix[found]
-        scored = self._scored(matrix, published, targets, request)
+        scored = self._scored(matrix, targets, request)
         moments = rows.known_at.tolist()
         answered = []
         for place, scores in zip(found, scored, strict=True):
@@ -227,7 +245,6 @@ class Scorer:
     def _scored(
         self,
         rows: np.ndarray,
-        published: Published,
         targets: Mapping[str, Target | PropensityError],
         request: ScoreRequest,
     ) -> list[list[Score | NoScore]]:
@@ -253,13 +270,11 @@ class Scorer:
             places: Sequence[float | None] = (
                 [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
             )
-            inside = _inside(target.release, rows, published.features)
-            outside = NoScore(name, Failure("outside_population", _outside(target.release)))
-            scored = zip(by_customer, inside, probabilities, places, why, strict=True)
+            scored = zip(by_customer, target.inside(rows), probabilities, places, why, strict=True)
             for scores, member, chance, place, said in scored:
                 reasons = [_reason(reason) for reason in said]
                 score = Score(name, chance, place, version, reasons, exact)
-                scores.append(score if member else outside)
+                scores.append(score if member else target.outside)
         return by_customer
 
 
@@ -319,21 +334,10 @@ def members_of(release: Release, rows: np.ndarray, features: Mapping[str, str]) 
     return members.holds(rows[:, list(features).index(members.feature)])
 
 
-def _inside(release: Release, rows: np.ndarray, features: Mapping[str, str]) -> list[bool]:
-    if release.model.card.target.members is None:
-        return [True] * len(rows)
-    inside: list[bool] = members_of(release, rows, features).tolist()
-    return inside
-
-
 @lru_cache(1024)  # most customers were known at the same moment
 def _moment(us: int) -> tuple[datetime, str]:
     moment = from_us(us)
     return moment, iso(moment)
-
-
-def _outside(release: Release) -> str:
-    return f"this target speaks only of {release.model.card.target.population}"
 
 
 def _reason(reason: Reason) -> ReasonAnswer:

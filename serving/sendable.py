@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from features.errors import CustomerErased
-from features.moments import iso
+from features.moments import iso, parse_moment
 from features.online import PRESENT
 from features.words import Words
 from serving.actions import Action
@@ -20,10 +20,10 @@ from serving.cards import Text
 from serving.decide import REASONS
 from serving.decision_context import DecisionContext
 from serving.decisions import by_name
-from serving.groups import UNIT
 from serving.ledger import Entry
 from serving.pauses import pauses_of
 from serving.reservations import SENT
+from serving.rounds import Round
 from serving.situation import Rules
 from serving.standing import OPEN_COMPLAINTS, automation, granted
 
@@ -107,17 +107,21 @@ def _reserved(
     at, until = held[step - 1] if held else (said.send_at or entry.as_of, None)
     if until is None and action.validity_days:
         until = said.valid_until
+    if said.round is not None:  # what goes in the next round is no more what the lot drew
+        end = parse_moment(said.round.until)
+        until = end if until is None else min(until, end)
     if until is not None and until <= now:
         return step, "expired", at, until
     return step, "not_yet" if at > now else None, at, until
 
 
 def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Why | None:
-    """What binds now, as it would a decision. Of a group, pauses alone: its members are not read again."""
+    """What binds now, as it would a decision. Of a group or everyone, pauses alone: their members are not
+    read again."""
     rules = context.rules(now)
     if pauses_of(action, rules.paused, entry.scenario) is not None:
         return "paused"
-    if entry.unit == UNIT:
+    if entry.unit is not None:
         return None
     assert entry.sealed is not None
     who = entry.sealed.customer_id
@@ -139,3 +143,4 @@ def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime
 class _Times(Struct):
     send_at: datetime | None = None
     valid_until: datetime | None = None
+    round: Round | None = None

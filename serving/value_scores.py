@@ -1,8 +1,9 @@
 """What everyone is worth at a moment, as files.
 
 scores/<name>/<version>/<moment>.parquet   customer_id, moment, model_version, each figure of `Values` but
-                                           `alive`, by which some would rank, value_percentile, next_order_date (in the shop's zone); sorted by
-                                           customer_id; null for a customer without an order
+                                           `alive`, by which some would rank, value_percentile,
+                                           next_order_date (in the shop's zone); sorted by customer_id; null
+                                           for a customer without an order
 """
 
 from datetime import datetime

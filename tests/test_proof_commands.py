@@ -90,6 +90,8 @@ def test_data_that_cannot_carry_a_verdict_are_a_warning(decisions: pa.Table, tmp
     assert told.exit_code == 3
     assert "The data cannot carry a verdict" in told.output
     assert "effective sample" in told.output
+    assert "a verdict needs 100" in told.output
+    assert "Steady:" not in told.output
 
 
 @pytest.mark.parametrize(

@@ -43,16 +43,19 @@ class Clustered:
     high: float
 
 
-def arm(outcome: Floats, cluster: NDArray[np.intp]) -> Arm:
-    """One arm from its members' outcomes [n] and clusters [n]. NotEnoughData for fewer than two clusters."""
+def arm(outcome: Floats, cluster: NDArray[np.intp], weight: Floats | None = None) -> Arm:
+    """One arm from its members' outcomes [n] and clusters [n], weighted alike without weights [n].
+    NotEnoughData for fewer than two clusters."""
     _, places = np.unique(cluster, return_inverse=True)
     g, n = int(places.max(initial=-1)) + 1, len(outcome)
     if g < 2:
         raise NotEnoughData(
             f"one arm has {g} group with members: two are the least that show how groups differ"
         )
-    mean = float(outcome.mean())
-    moved = np.bincount(places, outcome - mean) / (n - np.bincount(places))  # the mean, by leaving one out
+    counts = np.ones(n) if weight is None else weight
+    mean = float(counts @ outcome / counts.sum())
+    left = counts.sum() - np.bincount(places, counts)
+    moved = np.bincount(places, counts * (outcome - mean)) / left  # the mean, by leaving one out
     return Arm(g, n, mean, float((g - 1) / g * (moved @ moved)))
 
 
@@ -61,6 +64,11 @@ def difference(
 ) -> Clustered:
     """Of members' outcomes [n]; `treated` [n] is the same for all of a cluster [n]."""
     one, other = (arm(outcome[of], cluster[of]) for of in (treated, ~treated))
+    return between(one, other, level)
+
+
+def between(one: Arm, other: Arm, level: float = 0.95) -> Clustered:
+    """The mean of one arm less the other's."""
     value, variance = one.mean - other.mean, one.variance + other.variance
     if variance == 0:
         return Clustered(one, other, value, value, value)

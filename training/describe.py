@@ -119,10 +119,12 @@ def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[s
         f"No feature was found to look ahead: all {asked['features']} were computed again for up to "
         f"{asked['customers']} customers at {moments} moments from a log that ended there and had other ids, "
         "and were the same; none tells what comes next by so much better than what comes after that, nor "
-        "months before by so much better than what comes next, as one that peeks would.",
+        "months before by so much better than what comes next, as one that peeks would. "
+        "What tells of few customers alone can still hide.",
         f"未发现窥视未来的特征：{asked['features']}个特征在{moments}个时点、至多"
         f"{asked['customers']}名客户上用截止到该时点、更换全部编号的日志重新计算，"
-        "结果一致；也没有特征对近期的预测力异常高于其后时段，或提前数月对某一时段的预测力异常高于近期。",
+        "结果一致；也没有特征对近期的预测力异常高于其后时段，或提前数月对某一时段的预测力异常高于近期。"
+        "仅涉及少数客户的窥视仍可能未被发现。",
     )
     return msgspec.structs.replace(
         card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)

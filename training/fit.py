@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 
+_REBUILD = "Declarations changed since: `propensity features backfill`, or `build` if the log changed too"
 RECIPE = 7  # raise when the same settings would give another model, or card
 
 
@@ -200,7 +201,7 @@ def require_declared(build: Build, features: Mapping[str, Feature], shop: Shop) 
         raise FeatureError("; ".join(wrong))
     here = {name: feature for name, feature in features.items() if name in build.features}
     needed = ((name, feature_hash(feature, features, shop.of_log)) for name, feature in here.items())
-    build.require(needed, "training", "Their declarations changed since: run `propensity features build`")
+    build.require(needed, "training", _REBUILD)
     return here
 
 

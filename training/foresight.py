@@ -6,13 +6,17 @@ and no horizon later on better than the next one. Two ways to tell who knew more
   more of the horizon than of the one after it.
 * `foreseeing`: from the earliest moments, more of some horizon months later than of the next one, or of the
   same season a year before it. So a list shows that was made of what a horizon brought, and that rows or a
-  declaration carry as if it had been known all along; wherever it was made, it fits that time alone.
+  declaration carry as if it had been known all along; wherever it was made, it fits that time alone. Those
+  of whom a feature is known are looked at by themselves, too: so the others do not hide a list of some.
 
-What tells of all times alike, such as everybody's total over the whole log, is by its power no other than an
-honest trait, and shows in neither.
+Few rows prove little: of 2,300 customers, a list of everybody's last order is found for certain if it holds
+three in ten of them or more, and in one draw of three if it holds one in seven; mixed with others' honest
+values of the same feature, from seven in ten on (`test_foresight` measures it). What tells of all times
+alike, such as everybody's total over the whole log, is by its power no other than an honest trait, and shows
+in neither.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,7 +36,7 @@ Numbers = NDArray[np.float64]
 
 ROWS = 40_000  # at most, that powers are measured on
 # Of AUC: more than honest features of the public logs reach, chance included, less than
-# the lists that the tests plant.
+# the lists that the tests plant. Items per order of a week of spring tell Online Retail's autumn .07 better.
 AHEAD = 0.1
 SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
 FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
@@ -81,26 +85,36 @@ def foreseeing(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str,
     logged = from_us(min(int(pc.min(table["at"].cast(pa.int64())).as_py()) for table in data.events.values()))
     seasons = [start - YEAR * DAY for start in starts if logged <= start - YEAR * DAY]  # of the last starts
     every = [dict.fromkeys(earliest, start) for start in (*starts, *seasons)]
-    told = _Told.of(data, target, span // DAY, _some(data, earliest), every)
+    whole = _Told.of(data, target, span // DAY, _some(data, earliest), every)
+    found: dict[str, tuple[float, datetime]] = {}
+    for column, name in enumerate(data.features):
+        for told in (whole, *whole.known(column)):
+            gap, place = _foreseen(told, column, len(starts), len(seasons))
+            if gap > max(ahead, found.get(name, (0.0,))[0]):
+                found[name] = gap, starts[place]
+    return found
+
+
+def _foreseen(told: "_Told", column: int, starts: int, seasons: int) -> tuple[float, int]:
+    """(by how much more than by chance a feature tells one of the later starts better, its place); of windows
+    that are the starts, then the seasons of the last of them. 0 where nothing can be told."""
     if not told.enough[0]:
-        return {}
-    later = [place for place in range(1, len(starts)) if told.enough[place]]
+        return 0.0, 0
+    later = [place for place in range(1, starts) if told.enough[place]]
     # Of a start, what it is held against: the next horizon, and its season if the log has that.
     before = {place: [0] for place in later}
     for place in later:
-        season = len(starts) + place - (len(starts) - len(seasons))
-        if season >= len(starts) and told.enough[season]:
+        season = place + seasons
+        if season >= starts and told.enough[season]:
             before[place].append(season)
-    found = {}
-    for column, name in enumerate(data.features):
-        power = told.power(column)
-        strength = np.abs(power)
-        held = {place: max(of, key=lambda one: strength[one]) for place, of in before.items()}
-        best = max(later, key=lambda place: strength[place] - strength[held[place]], default=0)
-        gap = float(strength[best] - strength[held.get(best, 0)])
-        if gap > ahead and gap > SURE * told.error(column, power, best, held[best]):
-            found[name] = gap, starts[best]
-    return found
+    power = told.power(column)
+    strength = np.abs(power)
+    held = {place: max(of, key=lambda one: strength[one]) for place, of in before.items()}
+    best = max(later, key=lambda place: strength[place] - strength[held[place]], default=0)
+    gap = float(strength[best] - strength[held.get(best, 0)])
+    if gap <= 0 or gap <= SURE * told.error(column, power, best, held[best]):
+        return 0.0, 0
+    return gap, best
 
 
 class _Told:
@@ -129,6 +143,14 @@ class _Told:
         )
         came = labels(data.events, spine, of, dict.fromkeys({*at}, by))
         return cls(parts, came.reshape(len(starts), -1).T)
+
+    def known(self, column: int) -> "Iterator[_Told]":
+        """The rows of which a feature is known, if it is not of all."""
+        some = {moment: ~np.isnan(part.matrix[:, column]) for moment, part in self._parts.items()}
+        rows = np.concatenate(list(some.values()))
+        if not rows.all():
+            parts = {moment: part.rows(some[moment]) for moment, part in self._parts.items()}
+            yield _Told(parts, self._came[rows])
 
     def power(self, column: int) -> Numbers:
         """AUC less a half of a feature for each window; 0 where nothing can be told."""

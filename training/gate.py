@@ -27,7 +27,8 @@ SEGMENT = 0.02  # of AUC, that no segment may lose beyond its interval
 _OF_GOODS = Words(
     ". Is the category's own history among its features? `goods` in FEATURES of shop.py declares it, and "
     "`propensity features backfill` computes it",
-    "。该品类自身的历史是否在特征中？在shop.py的FEATURES中用`goods`声明，再运行`propensity features backfill`",
+    "。该品类自身的历史是否在特征中？在shop.py的FEATURES中用`goods`声明，"
+    "再运行`propensity features backfill`",
 )
 BYTES, SECONDS = 50_000_000, 0.01  # of a release, and to score one customer, median
 

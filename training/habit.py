@@ -24,7 +24,7 @@ NEVER = 3660.0  # days since the last one, of whom it never came to
 
 @dataclass(frozen=True)
 class Habit:
-    """The events [n], ascending by `at`: times in us, and whose, a place among the data's ids; -1: nobody's."""
+    """The events [n], ascending by `at`: times in us, and whose, a place among the data's ids; -1: none."""
 
     customer: Ints
     at: Ints
@@ -44,8 +44,8 @@ class Habit:
         return cls(who, ints(rows["at"]), ints(rows["known_at"]), len(ids))
 
     def told(self, customer: Ints, moments: NDArray[np.datetime64]) -> NDArray[np.float32]:
-        """[n, 2] for the rows of those customers at those moments: events of the last DAYS known then, and days
-        since the last one."""
+        """[n, 2] for the rows of those customers at those moments: events of the last DAYS known then, and
+        days since the last one."""
         rows, at = np.empty((len(customer), 2), np.float32), moments.astype("datetime64[us]").astype(np.int64)
         for moment in np.unique(at):
             seen = slice(0, int(np.searchsorted(self.at, moment, side="right")))

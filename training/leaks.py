@@ -29,6 +29,7 @@ from features.errors import TrainingError
 from features.log import Log
 from features.moments import iso
 from features.shop import Shop
+from features.words import several
 from serving.booster import Rows
 from training import foresight
 from training.samples import Dataset, Part
@@ -43,8 +44,8 @@ IDS = (
 )  # fmt: skip
 # Part of every model's recipe: a version is found again only if it was asked the same.
 RULES = (
-    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST, foresight.EARLIEST,
-    foresight.SPAN,
+    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST,
+    foresight.EARLIEST, foresight.SPAN,
 )  # fmt: skip
 
 
@@ -62,19 +63,19 @@ def require_none(
     ahead = recomputed(made_of(build, log), shop, features, data, renamed=False) if wrong else []
     if ahead:
         found.append(
-            f"{', '.join(ahead)} had other values than the log gives that ends at the moment. Run "
-            "`propensity features build` for them anew; if that changes nothing, correct the declaration "
-            "(`propensity check`)"
+            f"{several(ahead)} had other values than the log gives that ends at the moment. Delete "
+            f"{build.folder} and run `propensity features build`; if that changes nothing, correct the "
+            "declaration (`propensity check`)"
         )
     if named := [name for name in wrong if name not in ahead]:
         found.append(
-            f"{', '.join(named)} depended on ids, not on what the log tells of their rows: a list of ids in "
+            f"{several(named)} depended on ids, not on what the log tells of their rows: a list of ids in "
             "a declaration says at every moment what was known when it was written. Ingest it as tags or "
             "scores, with the day on which it was known, or take the feature out of the declarations"
         )
     told = foresight.peeking(target, data)
     if peeking := {name: gap for name, gap in told.items() if name not in wrong}:
-        listed = ", ".join(f"{name} (by {gap:.2f} of AUC)" for name, gap in peeking.items())
+        listed = several([f"{name} (by {gap:.2f} of AUC)" for name, gap in peeking.items()])
         found.append(
             f"{listed} told what came next far better than what came after that. Look for rows that are made "
             "from what followed, or whose known_at is earlier than anybody knew of them, and correct the "
@@ -82,9 +83,11 @@ def require_none(
         )
     seen = foresight.foreseeing(target, data)
     if foreseeing := {name: one for name, one in seen.items() if name not in (*wrong, *told)}:
-        listed = ", ".join(
-            f"{name} (by {gap:.2f} of AUC, what came from {iso(start)[:10]} on)"
-            for name, (gap, start) in foreseeing.items()
+        listed = several(
+            [
+                f"{name} (by {gap:.2f} of AUC, what came from {iso(start)[:10]} on)"
+                for name, (gap, start) in foreseeing.items()
+            ]
         )
         found.append(
             f"{listed} told months before far better what came then than what came next, as a list does that "

@@ -46,7 +46,8 @@ class Logged:
     be chosen [n, A]; 0: not eligible. cost: of what was decided, 0 if it never reached anybody. customer:
     [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT, UNTOLD or
     FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many more there
-    were. owed: names of the actions that are for service.
+    were. owed: names of the actions that are for service. sales: orders less refunds [n], before the margin
+    rate, which may be 0; None: as margin.
     """
 
     ids: tuple[str, ...]
@@ -70,6 +71,7 @@ class Logged:
     damaged: int = 0
     builds: tuple[str, ...] = field(default=(), repr=False)
     owed: frozenset[str] = frozenset()
+    sales: Numbers | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,7 +84,8 @@ class Logged:
     @property
     def ordered(self) -> Numbers:
         """1 with an order of which something is left, [n]: what was taken back whole is no success."""
-        return np.where(self.outcomes["margin"] == 0, 0.0, self.outcomes["retention"])
+        left = self.outcomes["margin"] if self.sales is None else self.sales
+        return np.where(left == 0, 0.0, self.outcomes["retention"])
 
     @property
     def service(self) -> Bools:
@@ -162,11 +165,13 @@ def read(settings: Settings, source: From | None = None) -> Logged:
     window_end, matures = (np.array(of, np.int64) for of in zip(*spans, strict=True))
     rate = shop_of(settings).margin_rate
     if source == "reported":
-        outcomes = _reported(ids, reported, rate, matures <= now)
+        outcomes = _reported(ids, reported, matures <= now)
     else:
         log = Log.open(settings)
         final = matures <= min(now, to_us(log.complete_until))
-        outcomes = _of_log(log, customers, as_of, window_end, final, rate)
+        outcomes = _of_log(log, customers, as_of, window_end, final)
+    sales = outcomes["margin"]
+    outcomes["margin"] = sales * rate
     features, matrix = _matrix(known)
     actions, channels, action, chances = _actions(known, said)
     return Logged(
@@ -175,6 +180,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
         window_end, matures, np.array([_DELIVERY[sent.get(one.id)] for one in known], np.int64),
         tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
         outcomes, source, erased, damaged, tuple(one.build for one in known), _owed(known),
+        sales,
     )  # fmt: skip
 
 
@@ -223,14 +229,13 @@ def _owed(known: Sequence[Entry]) -> frozenset[str]:
     return frozenset(name for name, kind in kinds.items() if kind == "service")
 
 
-def _reported(
-    ids: Sequence[str], told: Mapping[str, Sequence[Kept]], rate: float, final: Bools
-) -> dict[str, Numbers]:
+def _reported(ids: Sequence[str], told: Mapping[str, Sequence[Kept]], final: Bools) -> dict[str, Numbers]:
+    """Outcomes by name; the margin as if all of an order were."""
     found = {name: np.zeros(len(ids)) for name in OUTCOMES}
     for row, id in enumerate(ids):
         for kept in told.get(id, ()):
             if kept.type == "order":
-                found["margin"][row] += kept.value * rate
+                found["margin"][row] += kept.value
                 found["retention"][row] = 1.0
             elif kept.type in found:
                 found[kept.type][row] = 1.0
@@ -240,9 +245,8 @@ def _reported(
     return {name: np.where(final, y, np.nan) for name, y in found.items()}
 
 
-def _of_log(
-    log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools, rate: float
-) -> dict[str, Numbers]:
+def _of_log(log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools) -> dict[str, Numbers]:
+    """As `_reported`."""
     merged = log.merges()
     now = dict(zip(merged["customer_id"].to_pylist(), merged["canonical_id"].to_pylist(), strict=True))
     codes = {id: code for code, id in enumerate(sorted({now.get(id, id) for id in customers}))}
@@ -269,7 +273,7 @@ def _of_log(
     columns = ["order_id", "ref"]
     own = within("orders", columns, lambda r: r["ref"] is None, lambda r: net[r["order_id"]])
     count = within("orders", columns, lambda r: r["ref"] is None, lambda _: 1.0)
-    found = {"margin": own * rate, "retention": (count > 0).astype(float)}
+    found = {"margin": own, "retention": (count > 0).astype(float)}
     if "consents" in log.tables:
         left = within("consents", ["status"], lambda r: r["status"] == "withdrawn", lambda _: 1.0)
         found["opt_out"] = (left > 0).astype(float)

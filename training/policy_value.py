@@ -9,7 +9,9 @@ q: a model of the outcome of each arm.
     Switch-DR   DR, with w = 0 in the last term where w > SWITCH    Wang, Agarwal and Dudik 2017
 
 IPS and DR are unbiased if the logged chances are right, SNIPS nearly; Switch-DR trades variance for the
-model's bias. Without predictions, q is the arm's mean outcome among the customers of the other fold.
+model's error where w is large. What the large weights say of that error, with how unsure they are, is in its
+interval: so that is hardly narrower than DR's where the model decides much, and the same where it decides
+nothing. Without predictions, q is the arm's mean outcome among the customers of the other fold.
 Intervals are normal, from the sums of each customer's influence: decisions about one customer are not
 independent. Gains over the policy that was logged are paired.
 """
@@ -27,7 +29,8 @@ Floats = NDArray[np.float64]
 
 SWITCH = 10.0
 CAPS = (np.inf, 100.0, 30.0, 10.0, 5.0, 2.0)  # of the clipping curve
-_FEW = 100.0  # effective customers under which an interval is not to be believed
+FEW = 100.0  # effective customers; with fewer no verdict is given, as an interval is not to be believed
+_STEADY = 0.5  # of DR's half interval: cutting weights moves it by less where no few decisions decide
 _Z = 1.959964
 
 
@@ -119,6 +122,31 @@ class PolicyValue:
             return Words("Worse than what was done", "劣于实际执行的策略")
         return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
 
+    @property
+    def steady(self) -> Words:
+        """Whether a few decisions with large weights decide, as far as the data can tell."""
+        if self.effective < FEW:
+            return Words(
+                f"Steady or not, these figures are those of {self.effective:,.0f} effective customers, and "
+                f"the same few may decide all of them: under {FEW:.0f} the data cannot carry a verdict.",
+                f"无论是否稳定，这些数值仅来自{self.effective:,.0f}位有效客户，可能均由同样的少数客户决定："
+                f"低于{FEW:.0f}时数据不足以得出结论。",
+            )
+        (dr,) = (of for of in self.estimates if of.name == "DR")
+        moved = max(abs(of.dr - dr.value) for of in self.clipping if of.cap >= SWITCH)
+        share = moved / (dr.high - dr.value) if dr.high > dr.value else 0.0
+        if share <= _STEADY:
+            return Words(
+                f"Steady: cutting weights at {SWITCH:g} or more moves DR by at most {share:.0%} of its half "
+                "interval, so no few decisions decide.",
+                f"稳定：权重在{SWITCH:g}及以上截断时，DR最多变动其半区间的{share:.0%}，结论不由少数决策左右。",
+            )
+        return Words(
+            f"Not steady: cutting weights at {SWITCH:g} or more moves DR by {share:.0%} of its half "
+            "interval, so a few decisions decide much.",
+            f"不稳定：权重在{SWITCH:g}及以上截断时，DR变动达其半区间的{share:.0%}，少数决策影响很大。",
+        )
+
 
 def evaluate(log: LoggedDecisions) -> PolicyValue:
     """Every estimate of the policy's mean outcome a decision, and what speaks against believing them."""
@@ -132,9 +160,11 @@ def evaluate(log: LoggedDecisions) -> PolicyValue:
     predicted = _arm_means(log, who) if log.predicted is None else log.predicted
     logged = float(log.outcome.mean())
 
-    def estimate(name: str, value: float, influence: Floats) -> Estimate:
-        half = _Z * _error(influence, who, groups)
-        apart = _Z * _error(influence - (log.outcome - logged), who, groups)
+    def estimate(
+        name: str, value: float, influence: Floats, off: float = 0.0, unsure: float = 0.0
+    ) -> Estimate:
+        half = off + _Z * float(np.hypot(_error(influence, who, groups), unsure))
+        apart = off + _Z * float(np.hypot(_error(influence - (log.outcome - logged), who, groups), unsure))
         gain = value - logged
         return Estimate(name, value, value - half, value + half, gain, gain - apart, gain + apart)
 
@@ -148,7 +178,11 @@ def evaluate(log: LoggedDecisions) -> PolicyValue:
         "DR": robust(weight),
         "Switch-DR": robust(np.where(weight > SWITCH, 0.0, weight)),
     }
-    found = {name: estimate(name, float(of.mean()), of - of.mean()) for name, of in each.items()}
+    left = _left_to_model(np.where(weight > SWITCH, weight, 0.0), log.outcome - predicted[rows, log.arm], who)
+    found = {
+        name: estimate(name, float(of.mean()), of - of.mean(), *(left if name == "Switch-DR" else ()))
+        for name, of in each.items()
+    }
     snips, normal = _snips(weight, log.outcome), weight.mean() if weight.any() else 1.0
     of_snips = weight * (log.outcome - snips) / normal
     found["SNIPS"] = estimate("SNIPS", snips, of_snips)
@@ -159,7 +193,7 @@ def evaluate(log: LoggedDecisions) -> PolicyValue:
         clipping.append(Clipped(cap, share, _snips(cut, log.outcome), float(robust(cut).mean())))
     a_customer = np.bincount(who, weight, groups)
     effective = float(a_customer.sum() ** 2 / (a_customer @ a_customer)) if weight.any() else 0.0
-    off = _error(weight - weight.mean(), who, groups)
+    off = max(_error(weight - weight.mean(), who, groups), _implied(log.propensity[weight > 0], n))
     apart = _error(of_snips - (each["DR"] - each["DR"].mean()), who, groups)
     warnings = [
         *_of_support(log, weight, effective, groups),
@@ -186,6 +220,27 @@ def _error(influence: Floats, who: NDArray[np.intp], groups: int) -> float:
     """Standard error of a mean over decisions, clustered by customer. influence: [n], of mean 0."""
     sums = np.bincount(who, influence, groups)
     return float(np.sqrt(groups / (groups - 1) * (sums @ sums)) / len(influence))
+
+
+def _implied(chances: Floats, n: int) -> float:
+    """Standard error of the mean weight of n decisions, by the logged chances of those that the policy could
+    have taken: that a small chance did not come up yet is no sign that there was none."""
+    return float(np.sqrt((1 / chances - 1).mean() / n)) if len(chances) else 0.0
+
+
+def _left_to_model(heavy: Floats, residual: Floats, who: NDArray[np.intp]) -> tuple[float, float]:
+    """(how far off what Switch-DR leaves to the model is, the standard error of that).
+
+    heavy: weights that are left out, else 0 [n]. Their rows tell the model's error there, whatever it comes
+    from: its form, or the customers that it was fitted on. Few rows are not taken to be nearer to the model
+    than all are.
+    """
+    usual = float(np.sqrt((residual**2).mean()))
+    unsure = (
+        max(float((np.bincount(who, of) ** 2).sum()) for of in (heavy * residual, heavy * usual))
+        / len(who) ** 2
+    )
+    return abs(float((heavy * residual).mean())), float(np.sqrt(unsure))
 
 
 def _arm_means(log: LoggedDecisions, who: NDArray[np.intp]) -> Floats:
@@ -216,11 +271,12 @@ def _of_support(log: LoggedDecisions, weight: Floats, effective: float, groups: 
             f"{unseen:.1%} of the policy's choices are arms that were never taken",
             f"该策略{unseen:.1%}的选择从未被执行过",
         ))  # fmt: skip
-    if effective < _FEW:
+    if effective < FEW:
         found.append(Words(
-            f"The effective sample is {effective:,.0f} of {groups:,} customers: under {_FEW:.0f}, the "
-            "intervals are too narrow. Explore more, or wait",
-            f"有效样本仅为{groups:,}位客户中的{effective:,.0f}位：低于{_FEW:.0f}时区间过窄。请增加探索或继续等待",
+            f"The effective sample is {effective:,.0f} of {groups:,} customers: a verdict needs {FEW:.0f}, "
+            "as with fewer the intervals are too narrow. Explore more, or wait",
+            f"有效样本仅为{groups:,}位客户中的{effective:,.0f}位：得出结论至少需要{FEW:.0f}，不足时区间过窄。"
+            "请增加探索或继续等待",
         ))  # fmt: skip
     return found
 

@@ -41,7 +41,7 @@ class Population:
         if self.feature not in hashes:
             raise FeatureError(
                 f"{self.words.en} are known by {self.feature}, which is not built: the log lacks its table, "
-                "or `propensity features build` has not run since it was declared"
+                "or `propensity features backfill` has not run since it was declared"
             )
         return Members(self.feature, hashes[self.feature], self.op, self.value)
 

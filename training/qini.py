@@ -4,29 +4,34 @@ Both figures are 0 for a random ranking and 1 for the best possible; as scikit-u
 `uplift_auc_score`, of which the tests make sure. They compare rankings; a policy is chosen by what it earns.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from features.words import Words
 from serving.booster import Rows
 from training.uplift import FOLDS, Trial, Uplift, folds
-from training.uplift_estimates import Estimate
+from training.uplift_estimates import Estimate, places
 from training.uplift_learners import Bools, Ints, Numbers, Outcomes
 
 _DRAWS = 100  # of customers, for the interval of a difference
 _LEVEL = 1.959964
+_CROSSED = 2.0  # how much larger a variance may be over folds whose models were learnt from each other
 
 
 class Ranking(NamedTuple):
     """An arm's customers ranked by its effect, by models that have not seen them, beside the same by a
-    response model, which knows who buys and not why. more: of the uplift's Qini over the other's."""
+    response model, which knows who buys and not why. more: of the uplift's Qini over the other's; None where
+    they are not to be compared, and why: untold."""
 
     arm: str
     qini: float
     auuc: float
     qini_response: float
     auuc_response: float
-    more: Estimate
+    more: Estimate | None
+    untold: Words | None = None
 
 
 def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
@@ -39,13 +44,34 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
     fold, made = folds(trial, seed), []
     for k, name in enumerate(found.arms[1:], start=1):
         own = (trial.arm == k) | (trial.arm == 0)
-        treated, effect, came = trial.arm[own] == k, found.out_of_fold[own, k - 1], y[own]
-        response = _response(np.ascontiguousarray(trial.matrix[own]), came, fold[own], seed)
+        treated, came = trial.arm[own] == k, y[own]
+        scored = _response(np.ascontiguousarray(trial.matrix[own]), came, fold[own], seed)
+        shrunk = found.lines[k - 1].effect(found.out_of_fold[own, k - 1])
+        effect, response = (places(of, fold[own]) for of in (shrunk, scored))
+        untold = _untold(found, k, (effect, response), fold[own])
+        more = None if untold else _more(came, effect, response, treated, trial.customer[own], seed)
         made.append(Ranking(
             name, qini(came, effect, treated), auuc(came, effect, treated), qini(came, response, treated),
-            auuc(came, response, treated), _more(came, effect, response, treated, trial.customer[own], seed),
+            auuc(came, response, treated), more, untold,
         ))  # fmt: skip
     return made
+
+
+def _untold(found: Uplift, k: int, scores: tuple[Numbers, Numbers], fold: Ints) -> Words | None:
+    """Why two rankings are not to be compared, if so: one has no order, or there is nobody to be found."""
+    effect, line = found.effects[k], found.lines[k - 1]
+    varies = line.slope > _LEVEL * math.sqrt(_CROSSED) * line.slope_error > 0
+    if effect.low <= 0 <= effect.high and not varies:
+        return Words(
+            "not compared: no effect is shown, on average or by customer",
+            "不比较：未显示出平均效果，也未显示出因人而异的效果",
+        )
+    if any(np.ptp(score[fold == part]) == 0 for score in scores for part in range(FOLDS)):
+        return Words(
+            "not compared: a prediction is the same for all, or shrunk to be so",
+            "不比较：某一预测对所有人相同，或已收缩至相同",
+        )
+    return None
 
 
 def qini(outcome: Numbers, score: Numbers, treated: Bools) -> float:
@@ -85,7 +111,10 @@ def _response(matrix: Rows, y: Numbers, fold: Ints, seed: int) -> Numbers:
 
 
 def _more(y: Numbers, one: Numbers, other: Numbers, treated: Bools, customer: Ints, seed: int) -> Estimate:
-    """The difference of Qini coefficients, its interval by drawing customers anew (bootstrap, normal)."""
+    """The difference of Qini coefficients, its interval by drawing customers anew (bootstrap, normal).
+
+    The scores of two folds hold each other's noise, so that a pattern of chance between them counts twice.
+    """
     value = qini(y, one, treated) - qini(y, other, treated)
     _, who = np.unique(customer, return_inverse=True)
     order, counts = np.argsort(who, kind="stable"), np.bincount(who)
@@ -96,7 +125,7 @@ def _more(y: Numbers, one: Numbers, other: Numbers, treated: Bools, customer: In
         rows = np.repeat(ends[some] - np.cumsum(counts[some]), counts[some]) + np.arange(counts[some].sum())
         own = order[rows]
         drawn.append(qini(y[own], one[own], treated[own]) - qini(y[own], other[own], treated[own]))
-    half = _LEVEL * float(np.std(drawn, ddof=1))
+    half = _LEVEL * math.sqrt(_CROSSED) * float(np.std(drawn, ddof=1))
     return Estimate(value, value - half, value + half)
 
 

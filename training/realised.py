@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 
+ORDERED = Words("customers who ordered", "下单客户占比")
+VALUE = Words("order value a customer", "人均订单金额")
 _MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
-_WITHDREW = Guardrail(
+WITHDREW = Guardrail(
     Words("customers who withdrew a consent or opted out", "撤回授权或退订的客户占比"), _MOST
 )
-_COMPLAINED = Guardrail(Words("customers who complained", "投诉的客户占比"), _MOST)
+COMPLAINED = Guardrail(Words("customers who complained", "投诉的客户占比"), _MOST)
 _SRM = 3.29  # standard errors: one sample ratio in a thousand is as far off by chance
 
 
@@ -67,10 +69,20 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """Messages of a window that were addressed to no person: how many reached everyone, and whom others
+    reached in a group. The treated heard them like the held out."""
+
+    everyone: int = 0
+    members: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Realised:
     """until: end of the window. look: which one at this experiment. cost: of contacts, if it is known.
 
     brought: the margin that all treated together brought beyond what they would have if left alone.
+    exposed: held out, yet reached by what was said in a group or to everyone; heard: what that was.
     """
 
     since: datetime
@@ -80,6 +92,25 @@ class Realised:
     look: int
     cost: float | None
     brought: Difference
+    exposed: int = 0
+    heard: Heard = Heard()
+
+    @property
+    def told_exposed(self) -> Words | None:
+        """What the exposed mean for the difference; None if there are none."""
+        if not self.exposed:
+            return None
+        n, of = f"{self.exposed:,}", f"{self.effects[0].held_out.n:,}"
+        k = self.heard.everyone
+        by = [(f"{k} messages to everyone", f"{k}条全员消息")] if k else []
+        by += [("what was said in groups", "社群消息")] if self.heard.members else []
+        en, zh = (link.join(side) for link, side in zip((" and ", "与"), zip(*by, strict=True), strict=True))
+        return Words(
+            f"{n} of {of} held out are exposed: {en} reached them as it did the treated. The difference is "
+            "what marketing to persons brings beside that; for the rest see `propensity evaluate groups`",
+            f"对照组{of}人中有{n}人被触达：{zh}同样触达了他们与处理组。"
+            "差异仅反映面向个人的营销效果；其余效果见 `propensity evaluate groups`",
+        )
 
     @property
     def broken(self) -> list[Effect]:
@@ -89,10 +120,11 @@ class Realised:
 
 def realised(
     log: Log, policy: Policy, since: datetime, days: int, margin_rate: float = 1.0, look: int = 1,
-    told: Reports | None = None,
+    told: Reports | None = None, heard: Heard = Heard(),
 ) -> Realised:  # fmt: skip
     """Compare the groups over a window. margin_rate: margin as a share of sales. look: how many times this
     experiment was looked at, this time included. told: what the ledger was told of that window, final.
+    heard: what was said in it to no person.
     NotEnoughData if it is not over, or a group too small."""
     until = since + days * DAY
     if until > log.complete_until:
@@ -118,7 +150,7 @@ def realised(
     place = {id: number for number, id in enumerate(ids)}
     sent = [{"customer_id": id, "cost": cost} for id, cost in told.contacts]
     if "contacts" in log.tables:
-        sent += _within(log, "contacts", ["cost"], since, until)
+        sent += within(log, "contacts", ["cost"], since, until)
     contacted = _ones(sent, place)
     costs = [float(row["cost"]) for row in sent if row["cost"] is not None and row["customer_id"] in place]
     cost = sum(costs) if costs else None
@@ -126,7 +158,8 @@ def realised(
     brought = Difference(*(end * scale for end in vars(effects[1].difference).values()))
     also = _ones([{"customer_id": id} for id, _, _ in told.orders], place)
     warnings = tuple(_warnings(held, policy.holdout, contacted, also))
-    return Realised(since, until, tuple(effects), warnings, look, cost, brought)
+    exposed = held if heard.everyone else held & np.array([id in heard.members for id in ids], np.bool_)
+    return Realised(since, until, tuple(effects), warnings, look, cost, brought, int(exposed.sum()), heard)
 
 
 def outcomes(
@@ -137,7 +170,7 @@ def outcomes(
     told = told or Reports()
     place = {id: number for number, id in enumerate(ids)}
     money, bought = np.zeros(len(ids)), np.zeros(len(ids))
-    for row in _sales(log, since, until):
+    for row in sales(log, since, until):
         if row["customer_id"] in place:
             money[place[row["customer_id"]]] += row["amount"]
             bought[place[row["customer_id"]]] = max(bought[place[row["customer_id"]]], row["ref"] is None)
@@ -146,29 +179,29 @@ def outcomes(
             money[place[id]] += value
             bought[place[id]] = 1.0
     found: list[tuple[Words, NDArray[np.float64], Guardrail | None]] = [
-        (Words("customers who ordered", "下单客户占比"), bought, None),
-        (Words("order value a customer", "人均订单金额"), money, None),
+        (ORDERED, bought, None),
+        (VALUE, money, None),
     ]
     left, complaints = ([{"customer_id": id} for id in of] for of in (told.opted_out, told.complained))
     if "consents" in log.tables:
-        rows = _within(log, "consents", ["status"], since, until)
+        rows = within(log, "consents", ["status"], since, until)
         left += [row for row in rows if row["status"] == "withdrawn"]
     if "cases" in log.tables:
-        cases = _within(log, "cases", ["kind", "change"], since, until)
+        cases = within(log, "cases", ["kind", "change"], since, until)
         complaints += [row for row in cases if (row["kind"], row["change"]) == ("complaint", "opened")]
-    for rows, table, harm in ((left, "consents", _WITHDREW), (complaints, "cases", _COMPLAINED)):
+    for rows, table, harm in ((left, "consents", WITHDREW), (complaints, "cases", COMPLAINED)):
         if rows or table in log.tables:  # of which nobody ever tells, nothing is known
             found.append((harm.name, _ones(rows, place), harm))
     return found
 
 
-def _sales(log: Log, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+def sales(log: Log, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """Orders and refunds of a window. All refunds of an order together take no more than it was: what is
     booked beyond that (a typing error, a goodwill payment) is no sale undone."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    inside = _within(log, "orders", ["order_id", "amount", "ref"], since, until)
+    inside = within(log, "orders", ["order_id", "amount", "ref"], since, until)
     wanted = pa.array({row["ref"] for row in inside} - {None}, pa.string())
     rows: pa.Table = log.read("orders", ["order_id", "at", "amount", "ref"])
     theirs = rows.filter(pc.or_(pc.is_in(rows["order_id"], wanted), pc.is_in(rows["ref"], wanted)))
@@ -231,9 +264,7 @@ def _ones(rows: Sequence[dict[str, Any]], place: dict[str, int]) -> NDArray[np.f
     return ones
 
 
-def _within(
-    log: Log, name: str, columns: list[str], since: datetime, until: datetime
-) -> list[dict[str, Any]]:
+def within(log: Log, name: str, columns: list[str], since: datetime, until: datetime) -> list[dict[str, Any]]:
     """Rows of a table that happened from `since` on and before `until`."""
     import pyarrow.compute as pc
 

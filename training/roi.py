@@ -128,6 +128,12 @@ def of_channel(logged: Logged, channel: str) -> Brought:
     return _brought(logged, logged.mature & ~logged.holdout, "", channel, at)
 
 
+def of_all(logged: Logged) -> Brought:
+    """All channels together, without what is owed."""
+    at = np.array([bool(logged.channels.get(name)) for name in logged.actions]) & ~logged.service
+    return _brought(logged, logged.mature & ~logged.holdout, "", "", at)
+
+
 def harms(logged: Logged) -> list[Harm]:
     """What each action does to opt-outs and complaints, where these are known."""
     found: list[tuple[str, str, int, Difference | Words]] = []

@@ -106,11 +106,15 @@ def _population(rhythm: Rhythm) -> tuple[int, Words]:
 
     window = next((w for w in WINDOWS if lost(w)), WINDOWS[-1])
     longer, back = f"{rhythm.longer(window):.1%}", rhythm.back(window)
-    after = "" if isnan(back) else f"，沉默{window}天后{back:.0%}在之后{rhythm.followed}天内回归"
-    told = "" if isnan(back) else f", after which {back:.0%} come back within {rhythm.followed} days more"
+    after = "" if isnan(back) else f"；沉默满{window}天者，{back:.0%}在之后{rhythm.followed}天内回归"
+    told = (
+        ""
+        if isnan(back)
+        else (f"; of those silent for {window} days, {back:.0%} came back within {rhythm.followed} more")
+    )
     return window, Words(
-        f"Buyers of the last {window} days: {longer} of the gaps are longer{told}.",
-        f"近{window}天的买家：{longer}的间隔更长{after}。",
+        f"It speaks of the buyers of the last {window} days: only {longer} of the gaps are longer{told}.",
+        f"适用于近{window}天的买家：仅{longer}的间隔更长{after}。",
     )
 
 

@@ -88,7 +88,7 @@ class Target:
     "raises the". reason: why this target, with this horizon and population. default: whether `propensity
     train` without names trains it, if shop.toml names no `targets`. adjusted: whether it is meant as if
     nobody were contacted (treatment.py); not where contacts are what brings it about. baseline: features on
-    which a logistic regression is fitted that the model must beat, beside those that stand against every model.
+    which a logistic regression is fitted that the model must beat, beside those that every model must.
     """
 
     name: str

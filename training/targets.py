@@ -272,7 +272,11 @@ def lacking(target: Target, told: Mapping[str, int], features: Collection[str]) 
         )
     for feature in (target.population.feature, *target.baseline):
         if features and feature is not None and feature not in features:
-            return Words(f"the build has no feature {feature}", f"特征库中没有{feature}")
+            return Words(
+                f"the build has no feature {feature}: a declared one is computed by `propensity features "
+                "backfill`",
+                f"特征库中没有{feature}：已声明的特征由`propensity features backfill`计算",
+            )
     return None
 
 

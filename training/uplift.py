@@ -25,7 +25,7 @@ from features.errors import NotEnoughData, TrainingError
 from serving.booster import Rows
 from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
-from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of
+from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of, places
 from training.uplift_learners import Bools, Ints, Learned, Numbers
 
 RECIPE = 1  # raise when the same trial and seed would give another policy
@@ -113,7 +113,8 @@ class Uplift:
     on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each row's
     effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a model
     would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm but
-    the control, customers in fifths by such effects, the least first: what was predicted, what came.
+    the control, customers in fifths by such effects, the least first: what was predicted, what came; equal
+    predictions are in one part, so that there may be fewer.
     """
 
     arms: tuple[str, ...]
@@ -205,7 +206,7 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
         tuple(pairs[best, k].less(spent[k]) for k in range(len(cost))),
         name, crossed.final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
         tuple(
-            _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own])
+            _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own], fold[own])
             for k, (line, own) in enumerate(zip(lines, could.T[1:], strict=True))
         ),
     )  # fmt: skip
@@ -229,14 +230,25 @@ class _Crossed:
     final: dict[str, Learned]
 
 
-def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
-    n, arms, rows = len(trial), len(trial.arms), trial.matrix
-    means, gain = np.empty((n, arms)), np.zeros(rows.shape[1])
-    outcomes = learners.Outcomes(rows, trial.arm, arms)
+def foreseen(
+    trial: Trial, y: Numbers, fold: Ints, seed: int, outcomes: learners.Outcomes | None = None
+) -> tuple[Numbers, Numbers]:
+    """(expected outcome under each arm [n, K] by models that have not seen the row's fold, what these gain
+    from each column [F])."""
+    rows, arms = trial.matrix, len(trial.arms)
+    outcomes = outcomes or learners.Outcomes(rows, trial.arm, arms)
+    means, gain = np.empty((len(trial), arms)), np.zeros(rows.shape[1])
     for part in range(FOLDS):
         out = fold == part
         model = outcomes.fit(~out, y, seed)
         means[out], gain = model.means(rows[out]), gain + model.gain
+    return means, gain
+
+
+def _crossed(trial: Trial, y: Numbers, fold: Ints, seed: int) -> _Crossed:
+    n, arms, rows = len(trial), len(trial.arms), trial.matrix
+    outcomes = learners.Outcomes(rows, trial.arm, arms)
+    means, gain = foreseen(trial, y, fold, seed, outcomes)
     scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
     differences, could = scores[:, 1:] - scores[:, :1], trial.could[:, 1:]
     telling = np.sort(np.argsort(-gain, kind="stable")[: learners.SPLINE_COLUMNS])
@@ -321,9 +333,10 @@ def _choice(effects: Numbers, cost: Numbers, best: Ints, could: Bools) -> Ints:
     return np.where(net[rows, top] > net[rows, best], top, best)
 
 
-def _fifths(raw: Numbers, effect: Numbers, line: Line, customer: Ints) -> tuple[tuple[float, Estimate], ...]:
-    order = np.argsort(raw, kind="stable")
-    parts = np.array_split(order, 5)
-    return tuple(
-        (float(line.effect(raw[part]).mean()), estimate(effect[part], customer[part])) for part in parts
-    )
+def _fifths(
+    raw: Numbers, effect: Numbers, line: Line, customer: Ints, fold: Ints
+) -> tuple[tuple[float, Estimate], ...]:
+    predicted = line.effect(raw)
+    which = np.floor(5 * places(predicted, fold)).astype(np.int64)
+    parts = [rows for part in range(5) if len(rows := np.flatnonzero(which == part))]
+    return tuple((float(predicted[own].mean()), estimate(effect[own], customer[own])) for own in parts)

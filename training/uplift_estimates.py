@@ -4,10 +4,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from training.uplift_learners import Bools, Ints, Numbers
 
 _LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
+_DIGITS = 12  # after the point, at most
 _DRAWS = 10_000  # of the widest of several intervals
 
 
@@ -69,6 +71,19 @@ def estimate(values: Numbers, customer: Ints) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach)
 
 
+def places(score: Numbers, fold: Ints) -> Numbers:
+    """Where each row is among those of its fold by score, in (0, 1), [n]; equals are in one place.
+
+    Each fold is scored by another model, learnt from all the others: where a fold's own outcomes are high by
+    chance, its model's level is low, and ranks over all folds would tell that and nothing of customers.
+    """
+    found = np.empty(len(score))
+    for part in np.unique(fold):
+        rows = fold == part
+        found[rows] = (rankdata(score[rows]) - 0.5) / rows.sum()
+    return found
+
+
 def crossed_gain(values: Numbers, customer: Ints) -> Estimate:
     """A mean over rows of what was chosen for each fold by the other folds, and its interval.
 
@@ -79,6 +94,24 @@ def crossed_gain(values: Numbers, customer: Ints) -> Estimate:
     plain = estimate(values, customer)
     reach = math.sqrt(2) * (plain.high - plain.value)
     return Estimate(plain.value, plain.value - reach, plain.value + reach)
+
+
+def shown(one: Estimate, sign: bool = False) -> str:
+    """A figure with its interval, in the digits that it leaves: two of its half width.
+
+    >>> shown(Estimate(0.68, 0.4512, 0.9), sign=True)
+    '+0.68 [+0.45 +0.90]'
+    >>> shown(Estimate(0.0000012, -0.0000021, 0.0000045))
+    '0.0000012 [-0.0000021 0.0000045]'
+    >>> shown(Estimate(0.0, 0.0, 0.0), sign=True)
+    '0'
+    """
+    half, plus = (one.high - one.low) / 2, "+" if sign else ""
+    if not 0 < half < math.inf:
+        return f"{one.value:{plus}.4g}" if one.value else "0"
+    digits = min(max(1 - math.floor(math.log10(half)), 0), _DIGITS)
+    value, low, high = (f"{number:{plus}z.{digits}f}" for number in one)
+    return f"{value} [{low} {high}]"
 
 
 def error_of(centred: Numbers, customer: Ints) -> float:

@@ -17,7 +17,7 @@ from features.words import Words
 from serving.effects import EVIDENCE
 from training.logged import Logged
 from training.uplift import LEAST, Trial
-from training.uplift_checks import Check
+from training.uplift_balance import Check
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
 

@@ -12,99 +12,9 @@ from features.pages import Html, banner, page, section, table
 from features.words import Words
 from training.qini import Ranking
 from training.uplift import Trial, Uplift
-from training.uplift_checks import LOTTERY, Check
-from training.uplift_estimates import Estimate
-
-LEARNERS = {
-    "ridge": Words("ridge regression on splines", "样条岭回归"),
-    "trees": Words("shallow trees", "浅层树"),
-    "s": Words("S-learner", "S-learner"),
-}
-
-
-def failed(checks: Sequence[Check]) -> list[Check]:
-    """Those that do not hold."""
-    return [check for check in checks if check.holds is False]
-
-
-def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
-    """What to do, and how sure that is; nothing is claimed without a lottery, or if a check fails."""
-    if not any(check.name == LOTTERY and check.holds is not None for check in checks):
-        kind = Words(
-            *{
-                "observational": ("observational", "观察性"),
-                "prior": ("prior: a guess", "先验：仅为猜测"),
-            }[found.evidence]
-        )
-        return words(
-            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the "
-            "columns only. Explore: give a small share of customers an arm by lot.",
-            "不声称任何增益：未随机分配。证据等级：{kind}；数字仅按现有列调整。请探索：对一小部分客户随机分配。",
-            kind=kind,
-        )
-    if wrong := failed(checks):
-        named = Words(
-            "; ".join(f"{check.name.en}: {check.words.en}" for check in wrong),
-            "；".join(f"{check.name.zh}：{check.words.zh}" for check in wrong),
-        )
-        return words(
-            "No uplift is claimed: the trial cannot be believed. {why}.",
-            "不声称任何增益：试验不可信。{why}。",
-            why=named,
-        )
-    first, second = _constant(found), _personal(found)
-    return Words(f"{first.en} {second.en}", first.zh + second.zh)
-
-
-def _constant(found: Uplift) -> Words:
-    best, control = found.arms[found.best], found.arms[0]
-    if found.best == 0:
-        return words(
-            "Best for everyone: {control}; no arm is worth its cost.",
-            "对所有人最好的是{control}；没有任何方案值其成本。",
-            control=control,
-        )
-    over = found.over[0]
-    close = [found.arms[k] for k, one in enumerate(found.over) if k not in (0, found.best) and one.low <= 0]
-    said = words(
-        "Best for everyone: {best}, {gain} {outcome} a customer over {control} after costs; {proven}.",
-        "对所有人最好的是{best}：扣除成本后，每位客户的{outcome}比{control}多{gain}；{proven}。",
-        best=best, control=control, gain=shown(over, sign=True), outcome=found.outcome,
-        proven=Words("that is proven", "已证实") if found.better else Words("that is not proven", "未证实"),
-    )  # fmt: skip
-    if not close:
-        return said
-    more = words("It is not told apart from {arms}.", "它与{arms}尚无法区分。", arms=", ".join(close))
-    return Words(f"{said.en} {more.en}", said.zh + more.zh)
-
-
-def _personal(found: Uplift) -> Words:
-    gain = shown(found.gain, sign=True)
-    if found.personal:
-        share = f"{np.mean(found.chosen != found.constant):.0%}"
-        return words(
-            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer "
-            "than that; {share} of customers get another arm.",
-            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比上述多{gain}；"
-            "{share}的客户得到其他方案。",
-            gain=gain, share=share, learner=LEARNERS[found.learner],
-        )  # fmt: skip
-    return words(
-        "Personal uplift is not proven (choosing for each customer would bring {gain} more): "
-        "everyone gets {best}.",
-        "个性化增益未证实（为每位客户分别选择将多{gain}）：所有人都得到{best}。",
-        gain=gain, best=found.arms[found.best],
-    )  # fmt: skip
-
-
-def shown(one: Estimate, sign: bool = False) -> str:
-    """A figure with its interval.
-
-    >>> shown(Estimate(0.68, 0.4512, 0.9), sign=True)
-    '+0.68 [+0.4512 +0.9]'
-    """
-    value, low, high = (f"{number:{'+' if sign else ''}.4g}" for number in one)
-    return f"{value} [{low} {high}]"
+from training.uplift_balance import Check
+from training.uplift_estimates import shown
+from training.uplift_verdict import LEARNERS, failed, verdict
 
 
 def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
@@ -114,7 +24,7 @@ def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
     policy = shares if found.personal else _of_best(found)
     rows = [
         (
-            name, int(found.rows[k]), f"{found.reach[k]:.0%}",
+            name, int(found.rows[k]), not_known if k in unknown else f"{found.reach[k]:.0%}",
             not_known if k in unknown else shown(found.means[k]),
             None if not k else not_known if {0, k} & {*unknown} else shown(found.effects[k], True),
             f"{found.costs[k]:g}", f"{policy[k]:.0%}",
@@ -148,8 +58,9 @@ def _of_best(found: Uplift) -> np.ndarray:
 
 def fifths(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
     """Whether those who are predicted to be moved more were moved more; of arms whose effect can be told."""
+    alike = Words("all, predicted alike", "全部（预测相同）")
     rows = [
-        (found.arms[k], place + 1, f"{predicted:+.4g}", shown(came, True))
+        (found.arms[k], place + 1 if len(parts) > 1 else alike, f"{predicted:+.4g}", shown(came, True))
         for k, parts in enumerate(found.fifths, start=1)
         for place, (predicted, came) in enumerate(parts)
         if not {0, k} & {*unknown}
@@ -162,8 +73,8 @@ def fifths(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
         tuple(rows), right=(1, 2, 3),
         note=words(
             "Customers in fifths by predicted effect, by models that have not seen them ({learner}), shrunk "
-            "to the arm's mean as far as they proved right.",
-            "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。",
+            "to the arm's mean as far as they proved right. Whoever is predicted alike is in one part.",
+            "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。预测相同者归入同一部分。",
             learner=LEARNERS[found.learner],
         ),
         empty=Words("No effect can be told.", "无法得知任何效果。"),
@@ -178,7 +89,9 @@ def unknown_of(checks: Sequence[Check]) -> frozenset[int]:
 def rankings(ranked: Sequence[Ranking]) -> Sheet:
     """Who finds those whom an arm moves: the effect, or the chance to buy."""
 
-    def state(one: Estimate) -> Words:
+    def state(of: Ranking) -> Words:
+        if (one := of.more) is None:
+            return of.untold or Words("not compared", "不比较")
         if one.low <= 0 <= one.high:
             return Words("not told apart", "无法区分")
         return Words("uplift", "增益模型") if one.value > 0 else Words("response model", "响应模型")
@@ -192,14 +105,16 @@ def rankings(ranked: Sequence[Ranking]) -> Sheet:
         ),
         tuple(
             (of.arm, f"{of.qini:.4f}", f"{of.qini_response:.4f}", f"{of.auuc:.4f}", f"{of.auuc_response:.4f}",
-             shown(of.more, True), state(of.more))
+             shown(of.more, True) if of.more else None, state(of))
             for of in ranked
         ),
         right=(1, 2, 3, 4, 5),
         note=Words(
             "0: no better than chance, 1: the best possible. A response model ranks by who buys, whatever is "
-            "done. For comparison only; a policy is chosen by what it earns.",
-            "0：不优于随机；1：最优。响应模型按购买可能性排序，与是否触达无关。仅供比较；策略按其收益选择。",
+            "done. Customers are ranked among those whom the same model has not seen. For comparison only; a "
+            "policy is chosen by what it earns.",
+            "0：不优于随机；1：最优。响应模型按购买可能性排序，与是否触达无关。客户仅与同一模型未见过的客户一起排序。"
+            "仅供比较；策略按其收益选择。",
         ),
         empty=Words(
             "Only for outcomes of 0 and 1, in a lottery with one propensity an arm.",
@@ -223,7 +138,8 @@ def as_json(
         ],
         "arms": [
             {
-                "arm": name, "decisions": int(found.rows[k]), "reach": float(found.reach[k]),
+                "arm": name, "decisions": int(found.rows[k]),
+                "reach": None if k in unknown else float(found.reach[k]),
                 "cost": float(found.costs[k]),
                 "mean": None if k in unknown else found.means[k]._asdict(),
                 "effect": None if {0, k} & unknown else found.effects[k]._asdict(),
@@ -233,7 +149,9 @@ def as_json(
             for k, name in enumerate(found.arms)
         ],
         "rankings": [
-            {**of._asdict(), "more": of.more._asdict()} for of in _told(found, ranked, unknown)
+            of._asdict()
+            | {name: part and part._asdict() for name, part in (("more", of.more), ("untold", of.untold))}
+            for of in _told(found, ranked, unknown)
         ],
     }  # fmt: skip
 
@@ -282,7 +200,7 @@ def render(
     for sheet in sheets(trial, found, checks, ranked):
         body = table(sheet.head, sheet.rows, sheet.right) if sheet.rows else ""
         extra = _effects(found, unknown) if sheet.title == arms(found).title else ""
-        extra = _ranked(kept) if kept and sheet.title == rankings(kept).title else extra
+        extra = _ranked(kept) if sheet.title == rankings(kept).title else extra
         note = sheet.note or "" if sheet.rows else sheet.empty
         parts.append(section(sheet.title, Html(extra), Html(body), note=note))
     title = words("Trial {name}: {outcome}", "试验{name}：{outcome}", name=name, outcome=found.outcome)
@@ -292,7 +210,9 @@ def render(
 
 
 def _ranked(ranked: Sequence[Ranking]) -> Html:
-    rows = [Dot(Words(of.arm, of.arm), *of.more, shown=shown(of.more, True)) for of in ranked]
+    rows = [Dot(Words(of.arm, of.arm), *of.more, shown=shown(of.more, True)) for of in ranked if of.more]
+    if not rows:
+        return Html("")
     title = Words("Qini coefficient more than a response model's, 95 %", "Qini系数比响应模型高出，95%区间")
     return dots(rows, title, reference=0.0)
 
@@ -304,7 +224,7 @@ def _effects(found: Uplift, unknown: Collection[int] = ()) -> Html:
         if k and not {0, k} & {*unknown}
     ]
     over = Words("personal policy over the best arm", "个性化策略比最佳方案多")
-    if not unknown:
+    if not unknown and found.gain.low < found.gain.high:
         rows.append(Dot(over, *found.gain, shown=shown(found.gain, True)))
     title = words("{o}: effects with 95 % intervals", "{o}：效果及95%区间", o=found.outcome)
     return dots(rows, title, reference=0.0)

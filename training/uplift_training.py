@@ -23,13 +23,14 @@ from features.words import Words
 from serving import effects
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.examples import synthetic_examples
-from training import kinds_page, page, registry, uplift_report
+from training import kinds_page, page, registry, uplift_verdict
 from training.evaluate import DIGITS, Figure
 from training.fit import Progress, Trained
 from training.logged import Logged, moment, read
 from training.targets import text
 from training.uplift import RECIPE, Trial, Uplift, fit
-from training.uplift_checks import Check, checks
+from training.uplift_balance import Check
+from training.uplift_checks import checks
 from training.uplift_estimates import Estimate
 from training.uplift_logged import LoggedTrial, reported_of_all, trial_of_ledger
 
@@ -48,7 +49,7 @@ class Learnt:
     @property
     def verdict(self) -> Words:
         """What to do, and how sure that is."""
-        return uplift_report.verdict(self.found[0], self.looked)
+        return uplift_verdict.verdict(self.found[0], self.looked)
 
 
 def learnt(trial: Trial, costs: Mapping[str, float], seed: int = 1, more: Sequence[Check] = ()) -> Learnt:
@@ -57,7 +58,7 @@ def learnt(trial: Trial, costs: Mapping[str, float], seed: int = 1, more: Sequen
     more: what else was looked at. If a check fails, what is learnt is a guess.
     """
     looked = (*more, *checks(trial))
-    if trial.evidence == "randomised" and uplift_report.failed(looked):
+    if trial.evidence == "randomised" and uplift_verdict.failed(looked):
         trial = replace(trial, evidence="prior")
     names = list(trial.outcomes)
     found = tuple(fit(trial, name, costs if name == names[0] else None, seed) for name in names)

@@ -126,13 +126,13 @@ def card_of(
         notes=(
             Text(
                 f"Judged on the {past.days} days after {moment:%Y-%m-%d}; what lies beyond them, up to "
-                f"{HORIZON_DAYS} days, is extrapolated. P(alive) is not given: it is 1 of whoever ordered once.",
+                f"{HORIZON_DAYS} days, is extrapolated. P(alive) is not given: it is 1 after one order.",
                 f"用{moment:%Y-%m-%d}之后的{past.days}天评估；其后至{HORIZON_DAYS}天为外推。"
                 "不提供存活概率：仅下单一次者该值恒为1。",
             ),
             Text(
-                f"Profit is {shop.margin_rate:.1%} of money, discounted by {shop.discount:.1%} a year: what comes "
-                "later counts less. Both are [value] of shop.toml (margin_rate, discount).",
+                f"Profit is {shop.margin_rate:.1%} of money, discounted by {shop.discount:.1%} a year: what "
+                "comes later counts less. Both are [value] of shop.toml (margin_rate, discount).",
                 f"利润按金额的{shop.margin_rate:.1%}计，并按每年{shop.discount:.1%}折现，越晚到账计入越少。"
                 "两者均在shop.toml的[value]中设置（margin_rate、discount）。",
             ),

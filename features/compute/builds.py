@@ -23,6 +23,7 @@ from features.errors import FeatureMismatch, NoBuild
 from features.files import read_pointer, write_atomically
 from features.moments import iso, parse_moment
 from features.settings import Settings
+from features.words import several
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,7 +159,7 @@ class Build:
         ]
         if wrong:
             raise FeatureMismatch(
-                f"{by} needs features that build {self.id} does not have as they were: {', '.join(wrong)}. "
+                f"{by} needs features that build {self.id} does not have as they were: {several(wrong)}. "
                 f"{remedy}"
             )
 

@@ -256,9 +256,16 @@ def conditions(
     Null counts as false, but where the hour is not known and decides: there nobody knows. Only conditions
     that are open somewhere are among the latter. features: of one table.
 
-    FeatureError names the feature whose condition cannot be read, where it is declared, and what DuckDB said.
+    FeatureError names the feature whose condition cannot be read, where it is declared, and what DuckDB said;
+    or that asks the clock or chance.
     """
     wheres = [feature.where for feature in features.values()]
+    for name, feature in features.items():
+        if feature.where and (asked_of := plan.restless(feature.where)):
+            raise FeatureError(
+                f"{shop.place(name)}: the `where` of feature {name} asks {asked_of}, which answers otherwise "
+                "on another day: what was known at a moment may depend on that moment alone"
+            )
     result: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(rows), np.bool_)}
     unknown: dict[str | None, NDArray[np.bool_]] = {}
     named = {f"c{n}": where for n, where in enumerate(dict.fromkeys(w for w in wheres if w))}

@@ -83,6 +83,26 @@ def needs_local(features: Mapping[str, Feature]) -> bool:
     )
 
 
+# DuckDB's functions that are not of their arguments alone, and `age`, which with one of them asks the clock.
+_RESTLESS = re.compile(
+    r"\b(current_\w+|localtime|localtimestamp)\b|"
+    r"\b(now|today|age|random|uuid|uuidv4|uuidv7|gen_random_uuid|get_current_time|get_current_timestamp|"
+    r"transaction_timestamp|txid_current|nextval|currval|setval|setseed|getvariable|in_search_path|stats|"
+    r"vector_type|sleep_ms|write_log|error)\s*(?=\()",
+    re.IGNORECASE,
+)
+
+
+def restless(where: str) -> str | None:
+    """What in a condition asks the clock, chance or the session, and so is not the same on another day.
+
+    >>> restless("known_at < NOW() - INTERVAL 9 DAY and kind = 'random(x)'"), restless("local_at > today")
+    ('NOW', None)
+    """
+    found = _RESTLESS.search(re.sub(r"'(?:[^']|'')*'", "''", where))
+    return found[0].strip() if found else None
+
+
 def words(conditions: Iterable[str | None]) -> set[str]:
     """Everything in the conditions that could be a column's name: no function's, `hour(` is none."""
     return {word for where in conditions if where for word in re.findall(r"\b[^\W\d]\w*+(?!\s*\()", where)}

@@ -32,7 +32,7 @@ from features.errors import FeatureError
 
 __all__ = [
     "CALENDAR", "CHANNELS", "FEATURES", "FUNCTIONS", "KERNEL_VERSION", "UNITS", "WEEKDAYS", "WINDOWS",
-    "Feature", "Measure", "catalogue", "feature_hash", "goods", "tables_of",
+    "Feature", "Measure", "catalogue", "feature_hash", "goods", "looked_through", "tables_of",
 ]  # fmt: skip
 
 FEATURES: tuple[Feature, ...] = (
@@ -49,20 +49,40 @@ def catalogue(own: Iterable[Feature] = ()) -> dict[str, Feature]:
 
     FeatureError for a name twice, an input that is not declared, or one that is computed from itself.
     """
+    by_name, wrong = looked_through(own)
+    if wrong:
+        raise FeatureError(wrong[0][1])
+    return by_name
+
+
+def looked_through(own: Iterable[Feature]) -> tuple[dict[str, Feature], list[tuple[str, str]]]:
+    """Built-in features and a shop's own, by name, without those that cannot be computed; and all that is wrong:
+    the name of a feature, and what."""
     by_name: dict[str, Feature] = {}
+    wrong: list[tuple[str, str]] = []
     for feature in (*FEATURES, *own):
         if feature.name in by_name:
-            raise FeatureError(f"{feature.name} is declared twice: give one of them another name")
-        by_name[feature.name] = feature
+            wrong.append((feature.name, f"{feature.name} is declared twice: give one of them another name"))
+        else:
+            by_name[feature.name] = feature
     for feature in by_name.values():
-        for name in feature.inputs:
-            if name not in by_name:
-                raise FeatureError(f"{feature.name} reads {name}, which is not declared")
-    try:
-        tuple(TopologicalSorter({name: feature.inputs for name, feature in by_name.items()}).static_order())
-    except CycleError as error:
-        raise FeatureError(f"computed from itself: {' <- '.join(error.args[1])}") from None
-    return by_name
+        wrong += [
+            (feature.name, f"{feature.name} reads {name}, which is not declared")
+            for name in feature.inputs
+            if name not in by_name
+        ]
+    while True:  # one that reads what cannot be computed cannot be either
+        kept = {n: f for n, f in by_name.items() if set(f.inputs) <= by_name.keys()}
+        if len(kept) < len(by_name):
+            by_name = kept
+            continue
+        try:
+            tuple(TopologicalSorter({name: f.inputs for name, f in by_name.items()}).static_order())
+            return by_name, wrong
+        except CycleError as error:
+            circle = error.args[1]
+            wrong.append((circle[0], f"computed from itself: {' <- '.join(circle)}"))
+            by_name = {n: f for n, f in by_name.items() if n not in circle}
 
 
 def tables_of(feature: Feature, features: Mapping[str, Feature]) -> frozenset[str]:

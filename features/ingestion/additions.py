@@ -12,14 +12,14 @@ customer's day without an order id, or an order id that comes several times. The
 * into an order of its own, the sum of what was mended, if nobody has that order.
 
 An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
-it is: where the order is a sum, the line was kept with the order's channel and store in `_order`.
+it is: where the order is a sum, the line was kept with the order's channel and store in `_order`. If that
+says `lone`, it is one only where no file gave the order's total.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 
 from features.ingestion.canonical import arrow_schema, names, order, save
 from features.ingestion.completed import Rules, add_cases, complete_lines, match_orders, refer_anew, rematch
@@ -50,8 +50,8 @@ def add_money(
     (part,) = (part for part in parts if part.source == MENDED)
     lines = complete_lines(connection, parts, folded, exponent, rules)
     if lines:
-        rematch(connection, "order_lines", folded, exponent, rules)
-    own = [sql for sql in (_of_lines(parts, rules) if lines else None, _of_orders(part, folded)) if sql]
+        rematch(connection, "order_lines", parts, folded, exponent, rules)
+    own = [sql for sql in (_of_lines(parts) if lines else None, _of_orders(part, folded)) if sql]
     if not own or not any((folded / orders.name).glob("*.parquet")):
         return
     connection.execute(
@@ -65,7 +65,8 @@ def add_money(
             FROM ({" UNION ALL BY NAME ".join(own)}) a
                  LEFT JOIN known k ON k.order_id = a.of AND k.source = a.source
                  LEFT JOIN ({only_channels(parts)}) s  -- of a record that could not be read, which says none
-                     ON s.source = a.source"""
+                     ON s.source = a.source
+            WHERE NOT a.lone OR k.derived IS NOT false"""
     )
     for path in sorted((folded / orders.name).glob("*.parquet")):
         if path != place:
@@ -118,8 +119,8 @@ def add_money(
     else:
         place.unlink(missing_ok=True)
     add_cases(connection, "own", folded, exponent)
-    rematch(connection, "orders", folded, exponent, rules)
-    refer_anew(connection, folded, exponent, rules)
+    rematch(connection, "orders", parts, folded, exponent, rules)
+    refer_anew(connection, parts, folded, exponent, rules)
     told = connection.execute(
         f"""SELECT CASE WHEN corrects THEN '{CORRECTS}' ELSE '{ADDED}' END, count(*)
             FROM money WHERE has GROUP BY ALL
@@ -135,8 +136,10 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     for part in parts:
         path = folded / "orders" / f"{part.source}.parquet"
         if path.exists() and "orders" in part.tables:
-            files = pq.read_table(part.origins("orders"), columns=["file"])["file"]
-            derived = files.null_count == len(files)
+            of = f"'{part.path('orders')}' POSITIONAL JOIN '{part.origins('orders')}'"
+            of_file = f"(SELECT order_id FROM {of} WHERE file IS NOT NULL)"
+            derived = f"""order_id NOT IN {of_file} AND NOT (  -- nor what takes back one of a file
+                ends_with(order_id, '{BACK}') AND order_id[:-{len(BACK) + 1}] IN {of_file})"""
             selects.append(
                 f"""SELECT order_id, known_at, channel, '{part.source}' AS source, {derived} AS derived
                     FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""
@@ -144,7 +147,7 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     return " UNION ALL ".join(selects)
 
 
-def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
+def _of_lines(parts: Sequence[Part]) -> str:
     """SQL of the money of mended lines whose order is the sum of its lines.
 
     of: the order. name: of the row, in it. returns: the order whose goods come back. whole: whether what
@@ -153,16 +156,15 @@ def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
     money = f"""
         SELECT l.order_id AS of, l.line::VARCHAR AS name, l.customer_id, l."at", l.known_at, l.precision,
                coalesce(l.channel, r.channel) AS channel, coalesce(l.store_id, r.store_id) AS store_id,
-               l.amount, l.discount, l.ref AS returns, false AS whole, l.source, l.late, l.used
+               l.amount, l.discount, l.ref AS returns, false AS whole, r.lone, l.source, l.late, l.used
         FROM more_lines l JOIN ({of_sums(parts)}) r USING (reject)"""
-    back = f"of || '{BACK}'"  # the source took back all of the order, in one row
-    totals = ", ".join(literal(name) for name, rule in rules.items() if rule.orders) or "NULL"
-    total = f"source IN ({totals})"
+    back, stated = f"of || '{BACK}'", "(SELECT order_id FROM known WHERE NOT derived)"
+    taken = f"of IN (SELECT order_id FROM known) AND of[:-{len(BACK) + 1}] IN {stated}"
     return f"""
-        FROM ({money}) WHERE NOT ({total} AND ends_with(of, '{BACK}'))
-        UNION ALL BY NAME
+        FROM ({money}) WHERE NOT (ends_with(of, '{BACK}') AND {taken})
+        UNION ALL BY NAME  -- what takes back all of an order, in one row, whose amount its lines say
         SELECT * REPLACE ({back} AS of, -amount AS amount, 0 AS discount, of AS returns) FROM ({money})
-        WHERE {total} AND {back} IN (SELECT order_id FROM known WHERE {total})"""
+        WHERE NOT lone AND of IN {stated} AND {back} IN (SELECT order_id FROM known)"""
 
 
 def _of_orders(part: Part, folded: Path) -> str | None:
@@ -173,7 +175,7 @@ def _of_orders(part: Part, folded: Path) -> str | None:
     return f"""
         SELECT o.ref AS of, split_part(o.order_id, '{ADDS}', 2) AS name, o.customer_id, o."at", o.known_at,
                o.precision, o.channel, o.store_id, o.amount, o.discount, NULL AS returns, true AS whole,
-               m.source, m.late, m.used
+               false AS lone, m.source, m.late, m.used
         FROM '{kept}' o
         JOIN (SELECT order_id, file_row_number AS _row
               FROM read_parquet('{part.path("orders")}', file_row_number = true)) USING (order_id)

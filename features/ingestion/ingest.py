@@ -154,7 +154,8 @@ def take(
             same = _ingested(
                 shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
-            odd = suspicions(shop, _places(settings, before), settings.memory, scratch / "work")
+            places, log = _places(settings, before), Log.open(settings)
+            odd = suspicions(shop, places, log, settings.memory, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         try:
@@ -162,7 +163,7 @@ def take(
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
             fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
             places = _places(settings, before) | {part.source: part.folder for part in parts}
-            odd = suspicions(shop, places, settings.memory, scratch / "work")
+            odd = suspicions(shop, places, Log.at(scratch / "log"), settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
                 done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)

@@ -94,9 +94,13 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
 
 
 def of_sums(parts: Sequence[Part]) -> str:
-    """SQL of the rejected lines whose order is the sum of its lines: reject, channel, store of the order."""
+    """SQL of the rejected lines whose order is the sum of its lines: reject, channel, store of the order.
+
+    lone: it is so only where no file gave that order.
+    """
     return f"""SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
-                      row->>'$._order.store_id' AS store_id
+                      row->>'$._order.store_id' AS store_id,
+                      coalesce((row->>'$._order.lone')::BOOL, false) AS lone
                FROM read_parquet({[str(part.rejects) for part in parts]}, hive_partitioning = false)
                WHERE "table" = 'order_lines' AND json_exists(row, '$._order')"""
 

@@ -1,7 +1,8 @@
-"""What looks wrong with a log although no row breaks a contract: where it ends, and ids that meet nobody.
+"""What looks wrong with a log although no row breaks a contract: where it ends, what meets nobody.
 
 A log is complete until its first source ends. So a source that was delivered no more ends it, and a year that
 was mistyped in one row moves that end by as much; both leave half of it empty, and say nothing.
+A line whose order is nowhere is goods without a sale: its money is in no order, and in no customer's history.
 """
 
 import json
@@ -18,7 +19,7 @@ from features.ingestion.folding import INBOX
 from features.ingestion.mended import MENDED
 from features.ingestion.parts import Part
 from features.ingestion.strays import Stray, strays
-from features.log import DERIVED_TAGS, LEDGER
+from features.log import DERIVED_TAGS, LEDGER, Log
 from features.moments import parse_moment
 from features.shop import Shop
 from features.tables import TABLES
@@ -32,9 +33,9 @@ FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` meet nobody."""
+    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody."""
 
-    kind: Literal["ends", "alone", "ids"]
+    kind: Literal["ends", "alone", "ids", "lines"]
     source: str
     what: Words
     do: Words
@@ -53,9 +54,10 @@ class _Alone:
 
 
 def suspicions(
-    shop: Shop, places: Mapping[str, Path], memory: int | None, work: Path
+    shop: Shop, places: Mapping[str, Path], log: Log, memory: int | None, work: Path
 ) -> tuple[Suspicion, ...]:
-    """What to look at. places: source -> the folder of its part; work: for what exceeds memory."""
+    """What to look at. places: source -> the folder of its part; log: what was folded from those; work: for
+    what exceeds memory."""
     there = [Part.open(f) for s, f in places.items() if s not in OURS and (f / "part.json").exists()]
     found: list[Suspicion] = []
     with duck.connect(memory=memory, folder=work) as connection:
@@ -72,6 +74,7 @@ def suspicions(
         declared = {name for name, mapping in shop.mappings.items() if "complete_until" in mapping}
         found += _early(ends, declared)
         found += [_said_stray(stray) for stray in strays(connection, there)]
+        found += _without_orders(connection, log)
     return tuple(found)
 
 
@@ -181,3 +184,33 @@ def _said_stray(one: Stray) -> Suspicion:
             f"在读取 {one.file} 处写：{line}。如确为不同的人，请设置 customer_prefix。",
         ),
     )
+
+
+def _without_orders(connection: duckdb.DuckDBPyConnection, log: Log) -> Iterator[Suspicion]:
+    """Of each source, the lines whose order is in no order of the finished log."""
+    if "order_lines" not in log.files:
+        return
+    orders = log.paths("orders") if "orders" in log.files else []
+    has = " UNION ALL ".join(f"SELECT order_id FROM {_rows(path)}" for path in orders)
+    for path in log.paths("order_lines"):
+        lines, lost, first = connection.execute(
+            f"""SELECT count(*), count(DISTINCT order_id), min(order_id) FROM {_rows(path)}
+                ANTI JOIN ({has or "SELECT NULL::VARCHAR AS order_id"}) USING (order_id)"""
+        ).fetchall()[0]
+        if lines:
+            yield Suspicion(
+                "lines",
+                path.stem,
+                Words(
+                    f"{lines:,} order lines of {path.stem} are of {lost:,} orders that the log has not, such "
+                    f"as {first}: their money is in no order, and in nobody's history.",
+                    f"{path.stem}有{lines:,}行订单明细，其{lost:,}个订单不在日志中（如{first}）："
+                    "这些金额不属于任何订单，也不在任何客户的历史中。",
+                ),
+                Words(
+                    "If those orders were rejected, mend them: `propensity rejects list`. Else read the file "
+                    "that has them, or the lines in a mapping of their own: an order is their sum there.",
+                    "如这些订单被拒绝，请先修正：`propensity rejects list`；否则请读取含这些订单的文件，"
+                    "或将明细放入单独的映射，由明细合计为订单。",
+                ),
+            )

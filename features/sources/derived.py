@@ -1,12 +1,13 @@
 """What follows from a shop's readings together: orders from lines, returns and their orders, people.
 
-* Lines without orders: an order is the sum of its lines. Orders without amounts: the same. Lines without a
-  customer or a time have those of their order. Without an order id, a customer's day is the order.
+* Lines without orders: an order is the sum of its lines. Orders without amounts: the same. So is, beside a file
+  of orders, one that only lines tell of: else its money would be in no order. Lines without a customer or a time
+  have those of their order, and its fate. Without an order id, a customer's day is the order.
 * A return is a row of its own with negative money. Its `ref` is the order that it returns: the one that the
   file names; else its own id, if goods were sold under that id; else the latest earlier order of the same
   customer with as many of the same product (without lines: of as much money); else `unknown`, with a note.
   A return in a file of orders that names no customer is of whom that order is.
-  Each return also opens a case. An order that was cancelled stays, and a return of all of it follows.
+  Each return is also a case, opened and closed. An order that was cancelled stays, and a return of all of it follows.
 * A customer is known from the first thing that is known of her.
 """
 
@@ -25,6 +26,7 @@ from features.sources.loading import load
 from features.sources.parsed import WHERE_FROM, parsed
 from features.sources.raw import literal, quoted
 from features.sources.sales import (
+    AND_ALONE,
     CASES,
     MATCHED_LINES,
     MATCHED_ORDERS,
@@ -44,7 +46,7 @@ from features.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 8  # raise whenever the same mapping would give another log
+VERSION = 9  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -59,13 +61,11 @@ def source(shop: Shop, declared: Declared) -> Source:
     made: dict[str, str] = {}
     if "products" in tables:
         made["products"] = _plain("products", declared)
-    if has_orders and amounts:
-        made["orders"] = ORDERS
     if has_lines:
         made["order_lines"] = order_lines("products" in tables, summed=not (has_orders and amounts))
-    if "orders" not in made and has_orders:
-        made["orders"] = ORDERS_AMOUNTS_OF_LINES
-    if "orders" not in made and has_lines:
+    if has_orders:
+        made["orders"] = (ORDERS if amounts else ORDERS_AMOUNTS_OF_LINES) + (AND_ALONE if has_lines else "")
+    elif has_lines:
         made["orders"] = ORDERS_OF_LINES
     for table in EVENTS:
         if table in tables and table != "orders":

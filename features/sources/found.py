@@ -11,6 +11,7 @@ from features.sources.raw import Format, columns_of, literal, quoted
 from features.sources.samples import HEAD, empty_in, look, looked_at, patterns
 from features.sources.specials import Special, returned_letters, returns
 from features.sources.statuses import Statuses, statuses
+from features.sources.told_times import Told, told
 from features.sources.values import CLEAN, NULLS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Found:
     again: int  # rows that are there again, the same in every column
     ids_again: bool  # an order id comes several times even without those
     adds_up: bool  # so of one customer
+    told: Told  # beside the time
     pads: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -80,7 +82,7 @@ def find(
         patterns=globs, todo=todo,
         ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
         buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said, letters),
-        again=again, ids_again=ids_again, adds_up=adds_up,
+        again=again, ids_again=ids_again, adds_up=adds_up, told=told(connection, columns, roles),
     )  # fmt: skip
 
 
@@ -167,8 +169,17 @@ def as_padded(found: Found, role: str) -> frozenset[str]:
 
 def padded(found: Found, role: str, id: str) -> str:
     """One id, so."""
+    return whole_id(id, found.pads.get(role, 0))
+
+
+def whole_id(id: str, digits: int) -> str:
+    """An id without a decimal zero, and with zeros before it up to so many digits.
+
+    >>> whole_id("101.0", 5), whole_id("A7", 5)
+    ('00101', 'A7')
+    """
     whole = re.sub(r"^(\d+)\.0+$", r"\1", id)
-    return whole.rjust(found.pads[role], "0") if role in found.pads and whole.isdigit() else whole
+    return whole.rjust(digits, "0") if whole.isdigit() else whole
 
 
 def _id(column: str) -> str:

@@ -132,22 +132,26 @@ def _padded(connection: object, table: str, x: str) -> int:
 # What people call it, in English and Chinese, and some French, German and Spanish; the first pattern that fits is
 # the surest.
 _ID = r"(id|no|num|nr|number|code|key)"
-_WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|cliente|adh[ée]rent)"
+_WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|(kunden)?karten?|cliente|adh[ée]rent)"
 _ORDER = r"(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip|commande|facture|bestell(ung)?s?|rechnungs?|bon|pedido|factura)"
 _GOODS = r"(product|item|sku|stock|article|upc|ean|goods|plu|material|artikel|produit|produkt|art[íi]culo|producto)"
 # A day of somebody's own, never one on which anything happened with the shop.
 BIRTH = r"birth|\bdob\b|geburt|geb\.?[ _]?(datum|tag)|naissance|n[ée]e?[ _.]le|nacimiento|生日|出生"
+# When a row came to whoever wrote the file, and when it was loaded: later than what it tells of.
+RECEIVED = r"eingang|empfangen|received?(?![a-z])|receipt.?(at|on|time|date)$|arriv|export(ed|iert)?|upload|transmi|接收|到达|导出|上传|re[çc]u.?(le|à)|recibid"
+LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
 TIMED = r"(?i)(_|\b)(ts|ms|epoch|unix|at|on|since)$|[a-z]At$|(?i:timestamp|epoch)"
 NAMES: dict[str, tuple[str, ...]] = {
     "at": (r"order.?(date|time)|invoice.?date|transaction.?(date|time)|purchase.?(date|time)|下单|支付时间|付款时间|交易时间|成交时间"
-           r"|date.?(de.?)?(commande|achat|vente|facture)|(bestell|kauf|rechnungs).?(datum|zeit)|fecha.?(de.?)?(compra|pedido|factura)",
+           r"|date.?(de.?)?(commande|achat|vente|facture)|(bestell|(ver)?kaufs?|rechnungs|bon).?(datum|zeit)|fecha.?(de.?)?(compra|pedido|factura)"
+           r"|(sold|purchased|ordered).?(at|on)$|(verkauft|gekauft|bestellt)([ _.-]?(am|um))?$|vendu.?le$|achet[ée].?le$|vendido.?el$",
            r"^(date|time|datetime|timestamp|day|ts|at|when|datum|zeit|zeitpunkt|fecha|jour)$|日期|时间",
            r"date|time|created|datum|fecha|heure|horodat"),
     "customer_id": (rf"^{_WHO}[ _.-]?{_ID}?$|^[ucm]id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?(du[ _.-])?{_WHO}$"
                     r"|(顾客|客户|会员|用户|买家).*(id|号|编码|编号|代码)",
                     r"customer|client|member|user|household|buyer|kunde|顾客|客户|会员|用户|买家|unionid|openid"),
     "order_id": (rf"^{_ORDER}[ _.-]?{_ID}$|^id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?{_ORDER}$"
-                 r"|^bestellnummer$|^rechnungsnummer$|^bonnummer$|^commande$|订单(号|编号|id)|单号|小票|流水号",
+                 r"|^bestellnummer$|^rechnungsnummer$|^((kassen)?(bon|beleg)|quittung)s?[ _.-]?(nummer|nr|id)?$|^commande$|订单(号|编号|id)|单号|小票|流水号",
                  r"order|invoice|basket|receipt|ticket|commande|facture|bestell|pedido|订单"),
     "product_id": (rf"^{_GOODS}[ _.-]?{_ID}?$|^(id|no|num|n°|code|r[ée]f)[ _.-]?{_GOODS}$|^artikelnummer$|^r[ée]f[ée]rence$"
                    r"|(商品|货品|产品|sku).*(id|号|编码|编号|代码)|货号",
@@ -195,6 +199,8 @@ def rate(role: str, column: Column) -> Guess | None:
             return None
         read = {"": "ISO times", "epoch": "seconds since 1970", "epoch_ms": "milliseconds since 1970"}
         said = f"{share:.1%} of its values read as {read.get(format, format)}; {why}"
+        if re.search(f"{RECEIVED}|{LOADED}", column.name, re.IGNORECASE):  # only if there is no other
+            return Guess(column, share, said, named=False)
         return Guess(column, 1 + named + share, said, bool(named))
     if role in ("items", "price", "amount", "discount"):
         if column.number < SURE or not named:

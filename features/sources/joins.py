@@ -59,6 +59,15 @@ def join(connection: "duckdb.DuckDBPyConnection", tables: Mapping[str, list[Foun
                     f"{', '.join(o.name for o in orders[:3])}: another system's, so a source of its own",
                 )
             )
+    for one in tables.get("order_lines", []):  # lines without ids are of no order that has one
+        if orders and one not in lines and "customer_id" in one.roles:
+            result.apart.append([one])
+            names = ", ".join(o.name for o in orders[:3])
+            said = (
+                f"DECIDE: no order ids, so they are of no order of {names}: a source of its own, where a customer's "
+                "day is the order. If these sales are those orders' lines, leave it out: they would count twice"
+            )
+            result.said.append((one, said))
     for place, one in enumerate(orders):
         for other in orders[:place]:
             shared = as_padded(one, "order_id") & as_padded(other, "order_id")
@@ -85,6 +94,18 @@ def join(connection: "duckdb.DuckDBPyConnection", tables: Mapping[str, list[Foun
                         "numbers, so a source of its own, and a prefix before them",
                     )
                 )
+    return result
+
+
+def with_their_goods(sources: list[list[Found]], placed: Mapping[int, str | None]) -> list[list[Found]]:
+    """Sources with each catalogue where the lines are that sell most of it: only there it says what was sold."""
+    lines = [f for some in sources for f in some if placed[id(f)] == "order_lines"]
+    result = [list(some) for some in sources]
+    for goods in [f for f in sources[0] if placed[id(f)] == "products"]:
+        there = as_padded(goods, "product_id")
+        best = max(lines, key=lambda f: len(as_padded(f, "product_id") & there), default=goods)
+        result[0].remove(goods)
+        result[next(n for n, some in enumerate(sources) if best in some)].append(goods)
     return result
 
 

@@ -2,19 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from features.errors import SourceError
-from features.shop import BUNDLED_SOURCES, CALENDAR, Shop
+from features.shop import Shop
 from features.sources.already import below, customers_of, named_already, owner_of, read_by
-from features.sources.found import Found, as_padded, find, pad_alike, roles_of
-from features.sources.guesses import BIRTH, Column, Guess, profile
-from features.sources.joins import Joined, join
+from features.sources.found import Found, as_padded, pad_alike
+from features.sources.groups import common, grouped, name_of
+from features.sources.guesses import BIRTH, Column, Guess
+from features.sources.joins import Joined, join, with_their_goods
 from features.sources.kinds import propose_kind
 from features.sources.leading import order_key, split
+from features.sources.links import Link, clear, links, readings
 from features.sources.proposed import (
     currencies,
     customer,
@@ -25,19 +26,14 @@ from features.sources.proposed import (
     time,
     values,
 )
-from features.sources.raw import Format, columns_of
-from features.sources.samples import alike, files_in, left_out, look, matched, sniff
+from features.sources.samples import files_in, left_out, matched
 from features.sources.sheet import PEOPLE, Reads, Sheet, attributes, text
 from features.sources.skeletons import UNKNOWN, beside_people, resembled, skeleton, unlike
 from features.sources.specials import refunded, refunds, told_elsewhere
-from features.sources.strangers import apart, meet_nobody
+from features.sources.strangers import apart, circles, meet_nobody
+from features.sources.told_times import WRITTEN, warehouse, with_told
 
-if TYPE_CHECKING:
-    import duckdb
-
-LOADED = r"(load|insert|ingest|sync|import|etl).*(at|time|date|ts)$|^(etl|dw|dwh)[_ ]|入库|同步|抽取|加载"
 TO_FILL_IN = "  A reading to fill in is written as a comment"
-WRITTEN = "only where rows came day by day: of a load of everything at once, nothing was known before"
 
 
 @dataclass(frozen=True)
@@ -69,20 +65,21 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
 
     given = matched(given)
     files = files_in(given)
-    folder = Path(*_common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
+    folder = Path(*common([(p if p.is_dir() else p.parent).resolve().parts for p in given]))
     read = read_by(shop)
     if shop and files and all(path.resolve() in read for path in files):
         return Proposal((), "", tuple(named_already(files, read)))
     with duck.connect() as connection:
         others = customers_of(connection, shop) if shop else {}
         notes: list[str] = named_already(files, read)
-        found = _found(connection, files, folder, notes, read)
+        found = grouped(connection, files, folder, notes, read)
         padding = pad_alike(found)
         placed = {id(one): _table(one) for one in found}
         sales: dict[str, list[Found]] = {"orders": [], "order_lines": []}
         for one in found:
             sales.setdefault(placed[id(one)] or "", []).append(one)
         joined = join(connection, sales)
+        linked = links(connection, found, [one for one in found if placed[id(one)]])
     for one in joined.lacking:
         placed[id(one)] = None
     for one in sales["orders"]:  # without an amount, and no lines that say it
@@ -97,7 +94,7 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
                 for other in found:
                     other.returns = told_elsewhere(other.returns)
     main = [one for one in found if not any(one in some for some in joined.apart)]
-    sources = [main, *joined.apart]
+    sources = with_their_goods([main, *joined.apart], placed)
     names: list[str] = []
     owners = [owner_of([path for one in some for path in one.paths], read) for some in sources]
     read_now = [one for one in found if _is_read(one, placed[id(one)], joined)]
@@ -106,38 +103,51 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
         named = next((one for one in some if one in read_now), some[0]).paths[0]
         if not names:  # after what was asked for first, if it is read
             named = next((p.resolve() for p in given if p.is_dir() or p.resolve() in readable), named)
-        names.append(owner or _name(named, names))
-    parts: list[str] = []
-    seen: dict[str, frozenset[str]] = {}  # the customers of each reading
-    for name, some, owner in zip(names, sources, owners, strict=True):
-        readings: list[str] = []
+        names.append(owner or name_of(named, names))
+    source_of = {id(one): name for name, some in zip(names, sources, strict=True) for one in some}
+    written: dict[int, list[str]] = {}  # id() of a file -> its readings
+    seen: dict[str, frozenset[str]] = {}  # the customers of each file
+    said_of: dict[int, list[str]] = {}
+    for some, owner in zip(sources, owners, strict=True):
         for one in some:
             if owner_of(one.paths, read):
                 continue
             if shop and owner:
                 one.patterns = below(one.patterns, folder, shop, owner)
-            lines, said = _reading(one, name, placed[id(one)], joined)
-            if any(line.startswith("customer_id = ") for line in lines):
-                here = as_padded(one, "customer_id")
-                if strangers := apart(here, seen):
-                    lines.insert(0, f"# DECIDE: {meet_nobody(strangers)}")
-                    said.append(f"  {meet_nobody(strangers)}")
-                seen[one.name] = here
-            notes += said
-            readings += [*lines, ""]
+            name, several = source_of[id(one)], linked.get(id(one), [])
+            lines, said_of[id(one)] = _reading(one, name, placed[id(one)], joined, several, source_of)
+            written[id(one)] = lines
+            if any(line.startswith("customer_id = ") for line in lines) and "customer_id" in one.roles:
+                seen[one.name] = as_padded(one, "customer_id")
+    met = [[other.name for link in some for _, other in link.met] for some in linked.values() if clear(some)]
+    apart_of = circles(seen, met)
+    most = max(apart_of, key=len, default=[])
+    for circle in apart_of:
+        if circle is most:
+            continue
+        begins = next(one for one in found if one.name == circle[0])
+        strangers = meet_nobody(most, circle[1:])
+        written[id(begins)].insert(0, f"# DECIDE: {strangers}")
+        said_of[id(begins)].append(f"  {strangers}")
+    parts: list[str] = []
+    for name, some, owner in zip(names, sources, owners, strict=True):
+        readings_here = [line for one in some if id(one) in written for line in (*written[id(one)], "")]
+        notes += [line for one in some for line in said_of.get(id(one), [])]
         if owner:
-            parts += readings
+            parts += readings_here
             continue
         head = [f"[mapping.{name}]", f"folder = {text(str(folder))}"]
-        if some is main and (strangers := apart(frozenset().union(*seen.values()), others)):
-            head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers)}')
-            notes.append(meet_nobody(strangers))
+        if some is sources[0] and (strangers_there := apart(frozenset().union(*seen.values()), others)):
+            head.append(f'# customer_prefix = "{name}:"   # DECIDE: {meet_nobody(strangers_there)}')
+            notes.append(meet_nobody(strangers_there))
         head.append(
             '# zone = "Europe/London"   # DECIDE: of the times without an offset; without this line, the shop\'s own zone'
         )
-        if not any(line.startswith("table = ") for line in readings):  # a mapping that reads nothing is none
-            head = [line if line.startswith("#") else f"# {line}" for line in head] if readings else []
-        parts += [*head, "", *readings]
+        if not any(
+            line.startswith("table = ") for line in readings_here
+        ):  # a mapping that reads nothing is none
+            head = [line if line.startswith("#") else f"# {line}" for line in head] if readings_here else []
+        parts += [*head, "", *readings_here]
     if not any("table = " in line and UNKNOWN not in line for line in parts):
         raise SourceError(
             f"nothing in {', '.join(p.name for p in files)} could be placed:\n" + "\n".join([*notes, *parts])
@@ -150,56 +160,6 @@ def propose(given: list[Path], shop: Shop | None = None) -> Proposal:
     if len(names) > 1:
         notes.append(f"{len(names)} sources, for their orders are not each other's: {', '.join(names)}")
     return Proposal(tuple(names), "\n".join(parts), tuple(notes), tuple(filter(None, owners)))
-
-
-def _found(
-    connection: "duckdb.DuckDBPyConnection",
-    files: list[Path],
-    folder: Path,
-    notes: list[str],
-    read: Mapping[Path, str],
-) -> list[Found]:
-    """The files in groups that one reading can read, each looked at; notes: of files among them that are none.
-
-    read: what mappings read already, which are groups of their own.
-    """
-    kinds: dict[tuple[Format, tuple[str, ...], str | None], list[Path]] = {}
-    for path in files:
-        try:
-            how = sniff(path)
-            kind = (how, tuple(sorted(columns_of(path, how))), read.get(path.resolve()))
-            kinds.setdefault(kind, []).append(path)
-        except SourceError as error:
-            if len(files) == 1:
-                raise
-            notes.append(f"left out: {error}")
-    if not kinds:
-        raise SourceError("; ".join(notes))
-    found = []
-    for (how, _, _), paths in kinds.items():
-        groups: list[tuple[int, ...]] = []
-        if len(paths) > 1:
-            columns = look(connection, paths, how)
-            named = roles_of([profile(connection, "sample", c) for c in columns]).get("order_id")
-            groups = alike(connection, columns, named.column.name if named else None)
-        for group in groups or [(*range(len(paths)),)]:
-            found.append(find(connection, [paths[n] for n in group], how, folder, len(groups) > 1))
-    return found
-
-
-def _common(parts: list[tuple[str, ...]]) -> Iterator[str]:
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            return
-        yield level[0]
-
-
-def _name(path: Path, taken: list[str]) -> str:
-    """The name of a source; none that is taken, or that is ours."""
-    name = re.sub(r"[^a-z0-9]+", "_", path.name.split(".")[0].lower()).strip("_")
-    name = name if re.match(r"[a-z]", name) else f"files_{name}".rstrip("_")
-    name = f"{name}_log" if name in (*BUNDLED_SOURCES, CALENDAR) else name
-    return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 999))) if n not in taken)
 
 
 def _table(one: Found) -> str | None:
@@ -227,15 +187,37 @@ def _is_read(one: Found, table: str | None, joined: Joined) -> bool:
     return any(line.startswith("table = ") for line in _placed(one, "", table, joined)[0])
 
 
-def _reading(one: Found, name: str, table: str | None, joined: Joined) -> tuple[list[str], list[str]]:
-    """The TOML of files that are read alike, and what to say of it. table: of sales or goods."""
+def _reading(
+    one: Found,
+    name: str,
+    table: str | None,
+    joined: Joined,
+    several: list[Link],
+    source_of: Mapping[int, str],
+) -> tuple[list[str], list[str]]:
+    """The TOML of files that are read alike, and what to say of it.
+
+    table: of sales or goods. several: its columns of other files' customers, whose links it says.
+    """
     said = [
         f"{', '.join(one.names[:3])}{' ...' if len(one.names) > 3 else ''}: {len(one.names)} "
         f"file{'s' * (len(one.names) > 1)}, {one.rows:,} rows looked at, the first of each"
     ]
     todo = [*one.todo, *(f"# {of}" for found, of in joined.said if found is one)]
     lines, more = _placed(one, name, table, joined)
-    return [*todo, *lines] if lines else [], [*said, *(f"  {t.removeprefix('# ')}" for t in todo), *more]
+    lines, told = with_told(lines, one.told, one.roles)
+    if several:
+        head = [f"files = {json.dumps(one.patterns, ensure_ascii=False)}", *format_lines(one.how)]
+        links_of = readings(name, head, one, several, source_of)
+        people = any(line.startswith("table = ") for line in lines)
+        lines = [*lines, "", *links_of] if people else links_of  # the stub to fill in is filled
+        more = [*(more if people else ["  rows are identities"]), *(f"  {link.said}" for link in several)]
+    return [*todo, *lines] if lines else [], [
+        *said,
+        *(f"  {t.removeprefix('# ')}" for t in todo),
+        *more,
+        *told,
+    ]
 
 
 def _placed(one: Found, name: str, table: str | None, joined: Joined) -> tuple[list[str], list[str]]:
@@ -355,9 +337,10 @@ def _why(roles: Mapping[str, Guess], lines: list[str]) -> list[str]:
 def _with_the_rest(lines: list[str], one: Found, table: str, said: list[str]) -> tuple[list[str], list[str]]:
     """With the columns that no line names."""
     written = "\n".join([*lines, *said])
-    left = [c.name for c in one.columns if c.name not in written]
+    beside = [c.name for c in (one.told.known, one.told.zone) if c is not None]
+    left = [c.name for c in one.columns if c.name not in written and c.name not in beside]
     for column in one.columns:
-        if column.name in left and column.format is not None and re.search(LOADED, column.name, re.I):
+        if column.name in left and warehouse(column):
             lines = [*lines, f"# known_at = {''.join(time(column))}   # DECIDE: {WRITTEN}"]
             said = [*said, f"  {column.name} is when a row was written into a warehouse: {WRITTEN}"]
     if left:

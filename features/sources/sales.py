@@ -95,43 +95,67 @@ ORDER_OF_ID = """
         SELECT min(struct_pack(ok := NOT _ok, f := _file, l := _line, r := rowid)).r FROM _orders GROUP BY order_id)"""
 
 
-def read_lines(name: str, has_orders: bool) -> str:
-    """Lines as they were read: with their order, numbered, returns with negative money and goods."""
-    joined = "_order_lines_read"
-    if has_orders:
-        joined = """(SELECT l.* REPLACE (
+# Where lines cannot be an order by themselves: nobody says when it was, or where.
+NO_ORDER = "its order is not among the orders"
+NO_CHANNEL = f"{NO_ORDER}, and no line of it says a channel"
+ALONE = "an order of its lines alone"  # which no file of orders has, although there is one
+
+
+def _with_orders(days: str) -> str:
+    """SQL: lines with what a file of orders says of their order; `_lone` if none has that order.
+
+    A customer's day without order ids may be in both, and what came back that day is an order of its own there.
+    """
+    back = "_return OR coalesce(amount < 0 OR items < 0, false)"
+    returned = f"""CASE WHEN ({back}) AND {days} || ':return' IN
+                        (SELECT order_id FROM _orders WHERE _unnamed AND _return) THEN ':return' ELSE '' END"""
+    lone = "o.order_id IS NULL"
+    return f"""(SELECT l.* EXCLUDE (_id) REPLACE (
+                        _id AS order_id,
                         coalesce(l.customer_id, o.customer_id) AS customer_id, coalesce(l."at", o."at") AS "at",
                         coalesce(l.known_at, o.known_at) AS known_at,
                         CASE WHEN l."at" IS NULL THEN o.precision ELSE l.precision END AS precision, coalesce(l._day, o._day) AS _day,
                         coalesce(l.ref, CASE WHEN o._return THEN o.ref END) AS ref,
                         l._return OR coalesce(o._return, false) AS _return,
-                        coalesce(l._aside, CASE WHEN l._reject IS NULL AND o.customer_id IS NULL AND l.customer_id IS NULL
-                            THEN CASE WHEN o._aside IS NOT NULL THEN 'its order: ' || o._aside END END) AS _aside,
-                        coalesce(l._reject, CASE WHEN l._aside IS NULL AND l.customer_id IS NULL
-                            AND (o.order_id IS NULL OR o._reject IS NOT NULL) THEN 'its order is not among the orders' END) AS _reject)
-                    FROM _order_lines_read l
-                    LEFT JOIN _order_of_id o ON l.order_id = o.order_id)"""
+                        coalesce(l._aside, CASE WHEN l._reject IS NULL THEN 'its order: ' || o._aside END) AS _aside,
+                        coalesce(l._reject, CASE WHEN l._aside IS NULL AND o._aside IS NULL
+                            AND CASE WHEN {lone} THEN l.customer_id IS NULL OR l."at" IS NULL ELSE NOT o._ok END
+                            THEN '{NO_ORDER}' END) AS _reject),
+                    {lone} AS _lone
+                FROM (SELECT *, order_id IS NULL AS _unnamed, coalesce(order_id, {days} || {returned}) AS _id
+                      FROM _order_lines_read) l
+                LEFT JOIN _order_of_id o ON l._id = o.order_id)"""
+
+
+def read_lines(name: str, has_orders: bool) -> str:
+    """Lines as they were read: with their order, numbered, returns with negative money and goods."""
+    days = days_order(name)
+    joined = f"""(SELECT * REPLACE (coalesce(order_id, {days}) AS order_id), order_id IS NULL AS _unnamed, true AS _lone
+                 FROM _order_lines_read)"""
     return f"""
-        WITH fated AS (
-            SELECT *, {_OK} AND product_id IS NOT NULL AND amount IS NOT NULL AS _ok, order_id IS NULL AS _unnamed
-            FROM (SELECT * REPLACE (_return OR coalesce(amount < 0 OR items < 0, false) AS _return) FROM {joined})),
-        named AS NOT MATERIALIZED (SELECT * REPLACE (coalesce(order_id, {days_order(name)}) AS order_id) FROM fated),
-        of_order AS (SELECT order_id AS _id, bool_or(NOT _return) AS _sells, min(customer_id) <> max(customer_id) AS _several
+        WITH named AS NOT MATERIALIZED (
+            SELECT *, {_OK} AND product_id IS NOT NULL AND amount IS NOT NULL AS _ok
+            FROM (SELECT * REPLACE (_return OR coalesce(amount < 0 OR items < 0, false) AS _return)
+                  FROM {_with_orders(days) if has_orders else joined})),
+        of_order AS (SELECT order_id AS _id, bool_or(NOT _return) AS _sells, min(customer_id) <> max(customer_id) AS _several,
+                            {has_orders} AND bool_and(_lone) AND count(channel) = 0 AS _nowhere
                      FROM named WHERE _ok GROUP BY order_id),
-        seen AS (SELECT * EXCLUDE (_id, _sells, _several), coalesce(_sells, false) AS _sold, coalesce(_several, false) AS _shared
+        seen AS (SELECT * EXCLUDE (_id, _sells, _several, _nowhere), coalesce(_sells, false) AS _sold,
+                        CASE WHEN _ok AND _several THEN '{TWO_CUSTOMERS}' WHEN _ok AND _nowhere THEN '{NO_CHANNEL}' END AS _wrong
                  FROM named LEFT JOIN of_order ON order_id = _id)
-        SELECT * REPLACE (
-                CASE WHEN _return AND _sold AND NOT {has_orders} THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
+        SELECT * EXCLUDE (_wrong) REPLACE (
+                CASE WHEN _return AND _sold AND _lone THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
                 CASE WHEN _return AND _sold AND ref IS NULL AND NOT _unnamed THEN order_id ELSE ref END AS ref,
                 CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
                 CASE WHEN _return THEN -abs(items) ELSE items END AS items,
                 CASE WHEN _return THEN -abs(measure) ELSE measure END AS measure,
                 CASE WHEN _return THEN 0 ELSE discount END AS discount,
                 CASE WHEN _return THEN 0 ELSE coupon END AS coupon,
-                CASE WHEN _ok AND _shared THEN '{TWO_CUSTOMERS}' ELSE _reject END AS _reject,
-                _ok AND NOT _shared AS _ok,
-                CASE WHEN _ok AND _unnamed THEN concat_ws('; ', _note, 'without an order id: the customer''s day is the order')
-                     ELSE _note END AS _note)
+                coalesce(_wrong, _reject) AS _reject,
+                _ok AND _wrong IS NULL AS _ok,
+                CASE WHEN _ok THEN nullif(concat_ws('; ', _note,
+                          CASE WHEN _unnamed THEN 'without an order id: the customer''s day is the order' END,
+                          CASE WHEN _lone AND {has_orders} THEN '{ALONE}' END), '') ELSE _note END AS _note)
         FROM seen"""
 
 
@@ -162,7 +186,8 @@ MATCHED_LINES = """
 def order_lines(has_products: bool, summed: bool) -> str:
     """Lines of the log: numbered, with the order that a return takes back and what the catalogue says.
 
-    summed: whether an order is the sum of its lines. A line then says what its order needs if it is mended.
+    summed: whether every order is the sum of its lines, or only a `lone` one, which no file of orders has. A line
+    says what such an order needs if it is mended.
     """
     names = list(TABLES["order_lines"].columns)
     fallback = (
@@ -174,7 +199,7 @@ def order_lines(has_products: bool, summed: bool) -> str:
     columns = ", ".join(fallback.get(c, f"l.{quoted(c)}") for c in names if c != "ref")
     products = "LEFT JOIN products p ON p.product_id = l.product_id" if has_products else ""
     hidden = ", ".join(_CANCELLED)
-    of_order = "struct_pack(channel := l.channel, store_id := l.store_id) AS _order," if summed else ""
+    of_order = f"struct_pack(channel := l.channel, store_id := l.store_id, lone := {not summed}) AS _order,"
     lines = f"""
         SELECT {columns}, {of_order} coalesce(m.ref, l.ref) AS ref, l._file, l._line, l._reject, l._aside, l._given, l._return, l._ok,
                {", ".join(f"l.{c}" for c in _CANCELLED)}, m.sold_at AS _sold_at, l._note
@@ -205,16 +230,29 @@ def _noted() -> str:
 
 _OF_ORDER = """
     SELECT order_id, min(channel) AS channel, min(store_id) AS store_id FROM _lines WHERE _ok GROUP BY order_id"""
-_SUMS = """
+
+
+def _sums(lines: str) -> str:
+    return f"""
     SELECT order_id, customer_id, min("at") AS "at", max(known_at) AS known_at, max(precision) AS precision, sum(amount) AS amount, sum(discount) AS discount,
            CASE WHEN bool_and(ref IS NOT NULL) THEN max(struct_pack(k := ref <> 'unknown', a := abs(amount), r := ref)).r END AS ref
-    FROM order_lines GROUP BY order_id, customer_id"""
-NOWHERE = "NULL AS _file, NULL AS _line, NULL AS _note"
-ORDERS_OF_LINES = f"""
-    SELECT s.*, coalesce(o.channel, c.channel) AS channel, coalesce(o.store_id, c.store_id) AS store_id, {NOWHERE}
-    FROM ({_SUMS}) s LEFT JOIN ({_OF_ORDER}) o USING (order_id)
-    LEFT JOIN ({_OF_ORDER}) c ON c.order_id = s.ref"""
+    FROM {lines} GROUP BY order_id, customer_id"""
 
+
+NOWHERE = "NULL AS _file, NULL AS _line, NULL AS _note"
+
+
+def _of_lines(lines: str, of_file: str) -> str:
+    """Orders that are the sums of their lines; a return is where its order was. of_file: of the files' orders."""
+    return f"""
+    SELECT s.*, coalesce(o.channel, c.channel, f.channel) AS channel, coalesce(o.store_id, c.store_id, f.store_id) AS store_id, {NOWHERE}
+    FROM ({_sums(lines)}) s LEFT JOIN ({_OF_ORDER}) o USING (order_id)
+    LEFT JOIN ({_OF_ORDER}) c ON c.order_id = s.ref LEFT JOIN ({of_file}) f ON f.order_id = s.ref"""
+
+
+ORDERS_OF_LINES = _of_lines(
+    "order_lines", "SELECT NULL::VARCHAR AS order_id, NULL::VARCHAR AS channel, NULL::VARCHAR AS store_id"
+)
 MATCHED_ORDERS = """
     CREATE OR REPLACE TABLE _matched_orders AS
     WITH sold AS (SELECT order_id, customer_id, "at", amount, struct_pack(a := "at", o := order_id) AS f
@@ -242,9 +280,16 @@ def _orders_read(amount: str, discount: str, joined: str) -> str:
 
 ORDERS = _orders_read("o.amount", "o.discount", "")
 ORDERS_AMOUNTS_OF_LINES = _orders_read(
-    "s.amount", "s.discount", f"LEFT JOIN ({_SUMS}) s ON s.order_id = o.order_id"
+    "s.amount", "s.discount", f"LEFT JOIN ({_sums('order_lines')}) s ON s.order_id = o.order_id"
 )
-CASES = f"""
-    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, 'opened' AS change, channel, ref,
-           NULL AS reason, {NOWHERE}
-    FROM orders WHERE ref IS NOT NULL AND amount <= 0"""
+# Beside orders that a file has, those that only lines tell of.
+_OF_FILES = """(SELECT order_id FROM _orders
+                UNION ALL SELECT order_id || ':cancelled' FROM _orders WHERE _ok AND _cancelled AND NOT _return)"""
+AND_ALONE = f"""
+    UNION ALL BY NAME {_of_lines(f"order_lines ANTI JOIN {_OF_FILES} f USING (order_id)", "FROM _order_of_id WHERE _ok")}"""
+# Opened, and closed at once: the money was given back.
+OF_RETURNS = """
+    SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, change, channel, ref,
+           NULL::VARCHAR AS reason
+    FROM {orders}, unnest(['opened', 'closed']) changes(change) WHERE ref IS NOT NULL AND amount <= 0"""
+CASES = f"SELECT *, {NOWHERE} FROM ({OF_RETURNS.format(orders='orders')})"

@@ -11,7 +11,7 @@ from features.sources.vocabulary import WORDS
 
 PERSONAL = rf"{BIRTH}|^(first|last|full|sur|user|nick|customer|member|client|vor|nach|familien)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|telefon|anschrift|stra(ss|ß)e|apellido|nombre|direcci[óo]n"
 
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|eintritt|beitritt|(kunde|mitglied).?seit|alta"
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|angelegt|erfasst|erstellt|er[öo]ffnet|aufgenommen|kundenanlage|eintritt|beitritt|建档|创建|(kunde|mitglied).?seit|alta"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> w
         "left": r"left|leave[ds]?|quit|exit\w*|removed?|delete[ds]?|unsubscribed?|out|退群|退出|离开|删除|移除|退会|取消关注|parti|quitt[ée]|sorti\w*|ausgetreten|austritt|baja",
     },
     "consent": {
-        "granted": r"1|y(es)?|true|t|on|granted?|opt.?in|opted.?in|accept\w*|subscribed|是|同意|已同意|授权|已授权|订阅|接受|oui|accord\w*|ja|zugestimmt|s[íi]",
+        "granted": r"1|y(es)?|true|t|on|granted?|opt.?in|opted.?in|accept\w*|subscribed|是|同意|已同意|授权|已授权|订阅|接受|oui|accord\w*|ja?|zugestimmt|s[íi]",
         "withdrawn": r"0|n(o)?|false|f|off|withdrawn|revoked|opt.?out|opted.?out|refused?|declined|unsubscribed|denied|否|不同意|拒绝|已拒绝|退订|已退订|取消授权|撤回|non|retir[ée]\w*|refus[ée]?|nein|widerrufen",
     },
     "purpose": {

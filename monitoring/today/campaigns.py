@@ -180,6 +180,8 @@ def lift(held: Held) -> Sheet:
                  headline=held.headline, a=a, b=b, look=found.look)  # fmt: skip
     for warning in found.warnings:
         note = Words(f"{note.en} {warning.en}.", f"{note.zh}{warning.zh}。")
+    if (exposed := found.told_exposed) is not None:
+        note = Words(f"{note.en} {exposed.en}.", f"{note.zh}{exposed.zh}。")
     if found.warnings:  # figures that nobody may read are not shown
         return Sheet(title, head, (), empty=note)
     return Sheet(title, head, tuple(rows), right=(1, 2, 3, 4), note=note)

@@ -1,4 +1,4 @@
-"""What messages to groups brought."""
+"""What messages to groups, and to everyone, brought."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from propensity.commands.proof import LANGUAGE, OUT, evaluate
 @LANGUAGE
 @OUT
 def evaluate_groups(since: datetime, days: int | None, language: str, out: Path | None) -> None:
-    """Compare what members of chat groups did with what those of held-out groups did.
+    """Compare what members of chat groups did with what those of held-out groups did; and rounds of messages
+    to everyone with those that the lot left quiet.
 
     By intention to treat, with intervals that count groups, not customers: the groups were drawn. Customers
-    of several groups, and held-out customers whom a group's message reached, are reported apart. Exit code 3:
-    the groups cannot be compared, or are too few.
+    of several groups, and held-out customers whom a group's message reached, are reported apart. Of everyone
+    intervals count rounds; a window of many rounds is needed (--days). Exit code 3: the groups or rounds
+    cannot be compared, or are too few.
     """
-    from propensity import grouped
+    from propensity import evaluated_groups
 
-    sys.exit(grouped.evaluate(settings_of(), since, days, language, out))
+    sys.exit(evaluated_groups.evaluate(settings_of(), since, days, language, out))

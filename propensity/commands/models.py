@@ -69,15 +69,16 @@ def train(
 
     `value` among TARGETS is a model of what customers are worth: orders and profit of a year, with p10, p50
     and p90, and the next order's date, by BG/NBD and Gamma-Gamma, corrected by what came after earlier
-    moments. Profit is discounted by 10 % a year, or `discount` of [value] in shop.toml. `segmentation` says who a customer is among the others: RFM tier, value quadrant (where a value
-    model was trained before), life cycle stage, and why somebody fell silent, where that is on record.
-    `uplift` says what actions do, and to whom, from the ledger's own decisions and what came of them.
+    moments. Profit is discounted by 10 % a year, or by `discount` of [value] in shop.toml. `segmentation`
+    says who a customer is among the others: RFM tier, value quadrant (where a value model was trained
+    before), life cycle stage, and why somebody fell silent, where that is on record. `uplift` says what
+    actions do, and to whom, from the ledger's own decisions and what came of them.
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
     Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
-    cannot be trained, that the shop declares wrongly or that nobody declares does not keep the others from it:
-    it is named, and the exit code is 1, or 2 if a name is of no target or its declaration of no goods. Without
+    cannot be trained, is declared wrongly, or by nobody, keeps no other from it: it is named, and the exit
+    code is 1, or 2 if it is no target's name or its declaration names goods that the log has not. Without
     TARGETS, one that the shop declares wrongly is left out with a warning: exit code 3.
     """
     from propensity.steps import plan_targets, train_targets
@@ -132,11 +133,11 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
     """Release a version of TARGET's model: from now on the service answers with it.
 
     It must beat recency alone, a logistic regression on recency, frequency and money, BG/NBD (`value`: not
-    lose to it) and, of goods of a category, groups or opt-outs, how often and when last these very events came;
-    and be better than what is in force in something, over every moment of its backtest, without harm elsewhere;
-    the moments must be three at least, if the log gives so many. (`segmentation`: no stage may promise the
-    contrary of what came.) The one before stays as `rollback`; running services follow within a second,
-    without a restart.
+    lose to it) and, of goods of a category, groups or opt-outs, how often and when last these very events
+    came; and be better than what is in force in something, over every moment of its backtest, without harm
+    elsewhere; the moments must be three at least, if the log gives so many. (`segmentation`: no stage may
+    promise the contrary of what came.) The one before stays as `rollback`; running services follow within a
+    second, without a restart.
 
     `policy` as TARGET releases what shop.toml and shop.py declare of policies, actions and scenarios. That
     binds as soon as it is declared; released, it has a version, which the ledger names.
@@ -213,7 +214,7 @@ def models_list() -> None:
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write [default: NAME-VERSION.html].",
+    help="File to write [default: reports/NAME-VERSION.html of the home].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print card.json instead.")
 def models_card(wanted: str, out: Path | None, as_json: bool) -> None:

@@ -46,7 +46,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
 @click.option("--preview", is_flag=True, help="Decide without a trace: no record, no reserved contact.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as the API gives it.")
 @click.option("--all", "everyone", is_flag=True, help="Plan for everybody, within these limits:")
-@click.option("--groups", is_flag=True, help="Decide for every group, among the actions that address one.")
+@click.option("--groups", is_flag=True, help="Decide for every group, and for everyone at once.")
 @click.option("--budget", type=click.FloatRange(min=0), help="--all: what actions may cost, shop currency.")
 @click.option(
     "--capacity",
@@ -86,7 +86,9 @@ def decide(
     back to those before.
 
     With --groups, decide what is said in each chat group, if anything: one decision a group, which keeps a
-    share of the groups out. Each is recorded in the ledger; `propensity evaluate groups` judges them.
+    share of the groups out. And what is said to everyone at once: one decision a round (a day, or a week if
+    what is declared rests longer), a share of which the lot leaves quiet. Each is recorded in the ledger;
+    `propensity evaluate groups` judges them.
     """
     if (customer is not None) + everyone + groups != 1:
         raise click.UsageError("name a CUSTOMER, or decide for --all or --groups")

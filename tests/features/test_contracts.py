@@ -4,14 +4,19 @@ from datetime import datetime
 from typing import Any
 
 import contracts
+import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_logs import MOMENTS, Rows, log_of, logs
 
+from features.compute import plan
+from features.compute.events import conditions
 from features.contracts import declaration_problems
 from features.definitions import Feature, catalogue
 from features.errors import FeatureError
+from features.ingestion.canonical import arrow_schema
 from features.settings import Settings
 from features.shop import Shop
 from features.tables import TABLES
@@ -119,3 +124,32 @@ def test_a_feature_that_is_computed_from_itself_is_named() -> None:
         FeatureError, match="computed from itself: a <- b <- a|computed from itself: b <- a <- b"
     ):
         catalogue([a, b])
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "known_at < now() - interval 9 day",
+        "local_at < CURRENT_DATE",
+        "random() < 0.5",
+        "age(local_at) > interval 9 day",
+    ],
+)
+def test_a_condition_on_the_clock_or_on_chance_is_refused(where: str) -> None:
+    """The same past moment would have other features every day it is built."""
+    clocky = Feature(
+        name="clocky", words=Words("a", "\u7532"), unit="orders", measure="count", table="orders", where=where
+    )
+    rows = arrow_schema(TABLES["orders"], 2).empty_table().drop_columns(["customer_id"])
+    rows = rows.append_column("local_at", pa.array([], pa.timestamp("us")))
+    with pytest.raises(FeatureError, match="clocky asks .*, which answers otherwise on another day"):
+        conditions(rows, {"clocky": clocky}, SHOP)
+
+
+def test_duckdb_has_no_other_function_that_answers_otherwise_on_another_day() -> None:
+    """A new version of it may bring some."""
+    unstable = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    names = [name for (name,) in duckdb.connect().execute(unstable).fetchall()]
+    assert len(names) > 10
+    assert [name for name in names if plan.restless(f"{name}(1) > 2") is None] == []
+    assert plan.restless("kind = 'now()' and pages > average(1)") is None

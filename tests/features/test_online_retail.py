@@ -122,8 +122,9 @@ def test_an_order_of_80995_pieces_cancelled_at_once_weighs_nothing(retail: Broug
     assert orders["C581484"]["at"] == parse_moment("2011-12-09T09:27:00Z"), (
         "its own time: before, it was an order"
     )
-    (case,) = (r for r in retail.rows("cases") if r["customer_id"] == "16446")
-    assert (case["kind"], case["change"], case["ref"]) == ("return", "opened", "581483")
+    hers = [r for r in retail.rows("cases") if r["customer_id"] == "16446"]
+    assert {(case["kind"], case["ref"]) for case in hers} == {("return", "581483")}
+    assert {case["change"] for case in hers} == {"opened", "closed"}, "nobody has to see to it any more"
 
 
 def test_times_are_british_and_the_unfinished_last_day_is_not_claimed(retail: Brought) -> None:

@@ -36,7 +36,7 @@ def test_a_refund_is_the_customers_of_the_order_that_it_takes_back(tmp_path: Pat
         "aside: anonymous: its order has no customer id": 1,
         "rejected: the order that it takes back is not among the orders": 1,
     }
-    assert [r["ref"] for r in log.rows("cases")] == ["1"]
+    assert [(r["ref"], r["change"]) for r in log.rows("cases")] == [("1", "closed"), ("1", "opened")]
 
 
 def test_a_file_of_refunds_is_proposed_as_what_it_is(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from features.errors import UsageError
 from features.moments import DAY, iso
 from features.settings import Settings
 from propensity import grouped
+from propensity.evaluated_groups import reached as reached_by
 from serving.groups import GroupDecision
 from serving.ledger import Ledger, group_of
 from serving.ledger_reports import Delivery, Outcome
@@ -108,8 +109,8 @@ def test_a_group_is_replayed_and_what_became_of_it_joins(shop: Settings) -> None
         assert not [*ledger.sent(), *ledger.told(("redeem",))], "the log's contacts are customers'"
         assert [*ledger.entries()] == []
         assert len([*ledger.entries("group")]) == 10
-    heard = grouped._reached(shop, MONTH, TINY_MOMENT + DAY)
-    assert heard == {one.group for one in reached(made)} - {first.group}
+    heard = reached_by(shop, "group", MONTH, TINY_MOMENT + DAY)
+    assert {one.group for one in heard} == {one.group for one in reached(made)} - {first.group}
     decided(shop, "c0150")
     assert len(logged.read(shop, "reported")) == 1, "effects on customers are not learnt from groups"
 

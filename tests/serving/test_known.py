@@ -177,3 +177,16 @@ def test_of_whom_the_released_target_does_not_speak_it_says_just_that(home: Sett
     nothing = known.health(scorer, [NoScore("gone_28d", outside)], {}, declared)
     assert isinstance(nothing, NoHealth)
     assert nothing.error.code == "no_release", "no target of that name is released"
+
+
+def test_an_event_for_an_id_that_became_another_is_answered_as_hers(service: Running) -> None:
+    """Else a sender files it under a number that no other route answers with."""
+    of = {"type": "visit", "source": "web", "channel": "web", "at": "2017-02-10T01:00:00Z"}
+    whose = [OLD, HER, {"source": "crm", "id": CARD}, "c3", "new"]
+    events = [{**of, "id": f"e{n}", "customer": who} for n, who in enumerate(whose)]
+    for status in ("accepted", "duplicate"):
+        answer = service.client.post("/v1/events", json={"events": events})
+        told = answer.json()["results"]
+        assert [(one["customer_id"], one["status"]) for one in told if "error" not in one] == [
+            (who, status) for who in (HER, HER, HER, "c3", "new")
+        ], answer.text

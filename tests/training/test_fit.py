@@ -140,5 +140,14 @@ def test_a_build_of_older_declarations_is_refused(journey: Settings, tmp_path: P
     build = Build.open(settings)
     manifest = build.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace(build.features["spend_90d"], "0" * 16))
-    with pytest.raises(FeatureMismatch, match="spend_90d"):
+    with pytest.raises(FeatureMismatch, match="spend_90d .defined differently.. .*features backfill"):
         train(settings, "churn_28d", settings.now())
+
+
+def test_of_very_many_features_a_message_names_some(journey: Settings) -> None:
+    """Else: another zone in shop.toml prints every feature of the build, and the remedy stands after them."""
+    build = Build.open(journey)
+    with pytest.raises(FeatureMismatch) as refused:
+        build.require(((name, "0" * 16) for name in build.features), "churn_28d 1")
+    assert f" and {len(build.features) - 8} more. Retrain on this build" in str(refused.value)
+    assert str(refused.value).count("defined differently") == 8

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from numpy.typing import NDArray
 
 from features.moments import DAY, parse_moment, to_us
@@ -59,6 +60,31 @@ def test_a_file_of_everybodys_last_order_is_found(churn_data: Dataset) -> None:
     ((name, (gap, start)),) = foresight.foreseeing(CHURN, data).items()
     assert (name, start) == (data.features[0], parse_moment("2017-12-03"))
     assert gap > 2 * foresight.AHEAD
+
+
+def listed(data: Dataset, share: float, seed: int, others: bool) -> Dataset:
+    """Of one column: the last order of that share of the customers, dated back; of the others nothing, or the
+    last order of anybody."""
+    rng = np.random.default_rng(seed)
+    orders = data.events["orders"].group_by("customer_id").aggregate([("at", "max")])
+    last = dict(zip(*(orders[name].to_pylist() for name in ("customer_id", "at_max")), strict=True))
+    told = np.array([to_us(last[id]) for id in data.ids], np.float64)
+    told -= told.min()
+    out = rng.random(len(told)) >= share
+    told[out] = rng.permutation(told)[out] if others else np.nan
+    return with_column(data.of([0]), told[data._rows.customer])
+
+
+@pytest.mark.parametrize(
+    ("share", "others", "draws", "found"), [(0.3, False, 10, 10), (1 / 7, False, 10, 3), (0.7, True, 5, 5)]
+)
+def test_a_list_of_some_customers_is_found(
+    churn_data: Dataset, share: float, others: bool, draws: int, found: int
+) -> None:
+    """Else: late rows that claim early dates pass, because the many customers without any hide them; and what
+    is said of the limit is not so."""
+    some = [listed(churn_data, share, seed, others) for seed in range(draws)]
+    assert sum(bool(foresight.foreseeing(CHURN, one)) for one in some) >= found
 
 
 def test_a_list_of_who_came_is_found_wherever_it_was_made(churn_data: Dataset) -> None:

@@ -1,5 +1,6 @@
 """Effects from the ledger: only what was drawn by lot, only what is final, and nothing claimed without."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_the_ledger_gives_back_the_trial_that_it_recorded(logged: Logged) -> Non
     assert np.allclose(of.trial.outcomes["margin"], trial.outcomes["profit"])
     assert of.costs == pytest.approx({name: COSTS[name] for name in ("coupon", "mail")})
     assert any("100 decisions about the holdout" in words.en for words in of.left)
+
+
+def test_orders_count_where_the_shop_declares_no_margin(settings: Settings, tmp_path: Path) -> None:
+    """Else attribution says that nobody ever ordered, as their margin is 0."""
+    shop = tmp_path / "shop"
+    shutil.copytree(settings.shop, shop)
+    text = (shop / "shop.toml").read_text("utf-8")
+    (shop / "shop.toml").write_text(text.replace("margin_rate = 0.25", "margin_rate = 0.0"), "utf-8")
+    bare, usual = read(replace(settings, shop=shop)), read(settings)
+    assert not bare.outcomes["margin"][bare.mature].any()
+    assert np.array_equal(bare.ordered, usual.ordered, equal_nan=True)
+    assert np.nansum(bare.ordered) > 1_000
+    assert bare.part(bare.action > 0).ordered.sum() == np.nansum(bare.ordered[bare.action > 0])
 
 
 def test_effects_and_a_policy_are_learnt_for_every_goal(logged: Logged) -> None:

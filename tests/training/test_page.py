@@ -196,8 +196,8 @@ def test_a_baseline_that_was_tried_at_the_test_alone_is_told_apart(folder: Path)
         assert said[place] in Reader(page.render(changed)).text(language)
         assert said[place] in describe.verdict_of(changed)[place]
     assert figures.verdict(changed)[1].en.startswith(
-        "Averaged over its 3 moments, it ranks customers better than every baseline tried, untuned LightGBM aside, "
-        "which was tried at the last alone;"
+        "Averaged over its 3 moments, it ranks customers better than every baseline tried, untuned LightGBM "
+        "aside, which was tried at the last alone;"
     ), "else: better at every single moment, which nothing shows"
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from features.errors import UsageError
-from training.policy_value import LoggedDecisions, PolicyValue, evaluate
+from training.policy_value import FEW, LoggedDecisions, PolicyValue, evaluate
 
 ARMS = 3
 
@@ -75,6 +75,51 @@ def test_intervals_cover_the_true_value_about_as_often_as_they_say(per_customer:
     assert all(0.91 <= of / runs <= 0.985 for of in hits.values()), hits
 
 
+def heavy(n: int, seed: int, off: float | None) -> tuple[LoggedDecisions, float]:
+    """A mail that half of the customers got in 3 of 100 decisions, and that the policy would send them all;
+    the policy's true value. off: by how much the model errs there; None: arms' means, which are of others."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=n)
+    chance = np.where(x > 0, 0.03, 0.5)
+    arm = (random.random(n) < chance).astype(np.intp)
+    expected = np.c_[1.0 + 0.2 * x, 1.3 + x]
+    outcome = expected[np.arange(n), arm] + random.normal(size=n)
+    target = np.c_[x <= 0, x > 0].astype(np.float64)
+    predicted = None if off is None else expected + np.c_[np.zeros(n), off * (x > 0)]
+    truth = 0.5 * (1.0 + 1.3) + 0.8 * np.sqrt(2 / np.pi) / 2
+    return LoggedDecisions(arm, np.where(arm, chance, 1 - chance), outcome, target, predicted), truth
+
+
+@pytest.mark.parametrize("off", [None, 0.0, 0.5])
+def test_the_interval_of_switch_dr_holds_its_models_error(off: float | None) -> None:
+    """Else: what a poor model says of whom nobody was tried on is published to two digits, and never true."""
+    hits = 0
+    for seed in range(60):
+        log, truth = heavy(1_500, seed, off)
+        _, low, high = named(evaluate(log), "Switch-DR")
+        hits += low <= truth <= high
+    assert hits >= 54
+    log, _ = simulated(1_000, 1)
+    found = evaluate(log)  # no weight is large: nothing is left to the model, and nothing is added
+    assert named(found, "Switch-DR") == named(found, "DR")
+
+
+def test_figures_are_steady_only_if_enough_customers_say_so() -> None:
+    """Else: six customers decide every line of the table alike, and `steady` is taken for safe."""
+    assert evaluate(simulated(6_000, 3)[0]).steady.en.startswith(
+        "Steady: cutting weights at 10 or more moves DR"
+    )
+    few = evaluate(heavy(300, 4, 0.0)[0])
+    assert few.effective < FEW
+    assert "the data cannot carry a verdict" in few.steady.en
+    assert not few.steady.en.startswith("Steady:")
+    assert few.verdict.en == "The data cannot carry a verdict"
+    many = evaluate(heavy(20_000, 4, 0.5)[0])
+    assert many.effective > FEW
+    assert many.steady.en.startswith("Not steady")
+    assert many.steady.zh.startswith("不稳定")
+
+
 def test_a_model_makes_the_estimate_surer_and_a_wrong_one_does_not_bias_it() -> None:
     """What double robustness is for."""
     values: dict[str, list[float]] = {"IPS": [], "DR": [], "wrong": []}
@@ -121,6 +166,18 @@ def test_the_logged_policy_itself_gains_nothing() -> None:
     for of in same.estimates[:2]:
         assert (of.value, of.gain_low, of.gain_high) == pytest.approx((same.logged, 0.0, 0.0))
     assert same.effective == pytest.approx(2_000)
+
+
+def test_a_small_chance_that_did_not_come_up_yet_is_no_wrong_chance() -> None:
+    """Else sixty decisions taken at .987 are called wrongly logged, as their weights do not even vary."""
+
+    def certain(n: int, chance: float) -> str:
+        target = np.c_[np.ones(n), np.zeros(n)]
+        log = LoggedDecisions(np.zeros(n, np.intp), np.full(n, chance), np.arange(n) % 3 * 1.0, target)
+        return " / ".join(words.en for words in evaluate(log).warnings)
+
+    assert "mean weight" not in certain(63, 0.987)
+    assert "mean weight is 1.01" in certain(10_000, 0.987), "130 of these should have been something else"
 
 
 def test_data_that_cannot_carry_a_verdict_say_so() -> None:

@@ -112,7 +112,7 @@ def test_a_proposal_tells_what_it_would_learn_from() -> None:
     assert churn.needed_days == 90 + 7 * 7 + 2 * 14
     early = suggested(shop_of(10, lost=5), 530)[0]
     assert (early.members, early.base_rate) == (60, 0.5)
-    assert "Buyers of the last 30 days: 0.0% of the gaps are longer" in churn.reason.en
+    assert "the buyers of the last 30 days: only 0.0% of the gaps are longer" in churn.reason.en
 
 
 def test_a_declared_target_is_proposed_by_its_name_and_never_shadowed() -> None:

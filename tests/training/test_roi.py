@@ -16,12 +16,15 @@ from trials import trial_by_hand
 from features.moments import DAY, parse_moment, to_us
 from features.settings import Settings
 from features.words import Words
+from monitoring.today import Held
 from propensity import main
+from propensity.credited import credits_sheet
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery
 from training import attribution, logged_policy, roi
 from training.logged import FREED, SENT, UNTOLD, Logged
-from training.sequential import Difference
+from training.realised import Effect, Realised
+from training.sequential import Difference, Group
 
 AT = parse_moment("2017-06-01")
 
@@ -247,6 +250,36 @@ def test_what_is_owed_is_no_marketing() -> None:
     assert [of.channel for of in credits] == ["mail"]
 
 
+def test_attribution_stands_beside_the_holdouts_truth_of_the_same_window() -> None:
+    """Else the orders that attribution hands out are believed, though the holdout bought nearly as much."""
+    logged, _ = made()
+    early = np.where(np.arange(4_000) < 1_000, to_us(AT - 28 * DAY), logged.as_of)
+    logged = replace(logged, as_of=early)
+    rate = Effect(
+        Words("customers who ordered", "下单客户占比"), Group(9_500, 0.30, 0.21), Group(500, 0.28, 0.20)
+    )
+    found = Realised(AT, AT + 28 * DAY, (rate, rate), (), 3, None, rate.difference)
+    sheet = credits_sheet(logged, Held(found, Words("It is proven.", "已证实。")))
+    *each, whole = sheet.rows
+    assert {row[0] for row in each} == {"mail", "sms"}
+    assert all(row[-1] is None for row in each), "the holdout is of all channels"
+    assert whole[0].en == "all, 2017-06-01 to 2017-06-29"
+    assert whole[2] == f"{(logged.action[1_000:] > 0).sum():,}", "of the window alone"
+    assert whole[-1].startswith("+190 [")
+    low, high = (rate.difference.low * 9_500, rate.difference.high * 9_500)
+    assert whole[-1] == f"+190 [{low:+,.0f} {high:+,.0f}]"
+    assert "look 3 at the holdout" in sheet.note.en
+    assert "第3次查看" in sheet.note.zh
+    young = Held(None, Words("The first window is final on 1 August.", "首个窗口于8月1日成熟。"))
+    bad = replace(found, warnings=(Words("lost customers", "客户缺失"),))
+    told = Held(bad, Words("Not comparable.", "不可比。"))
+    for held, why in ((young, "final on 1 August"), (told, "The holdout: Not comparable. lost customers.")):
+        sheet = credits_sheet(logged, held)
+        assert len(sheet.rows) == 2
+        assert sheet.note is not None
+        assert why in sheet.note.en
+
+
 def test_an_order_that_came_back_is_nobodys_success() -> None:
     """Else: a mail keeps the credit for what was refunded."""
     logged, _ = made()
@@ -281,6 +314,7 @@ def test_an_operations_lead_reads_what_actions_brought(run: Any, tmp_path: Path)
     done = run("actions", "--out", str(page))
     assert done.exit_code == 0, done.output
     assert "uses of channels" in done.output
+    assert "The holdout: Nothing is claimed: there is no customer log" in " ".join(done.output.split())
     for said in ("birthday, mail", "silence, sms", "Guardrails", "Attribution, beside the truth"):
         assert said in done.output
     text = page.read_text("utf-8")

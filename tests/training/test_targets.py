@@ -125,6 +125,9 @@ def test_a_condition_of_old_is_written_as_it_was() -> None:
     assert msgspec.json.encode(members) == plain
 
 
+BACKFILL = "a declared one is computed by `propensity features backfill`"
+
+
 def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
     """Else: a shop without groups sees a stack trace, or a model of nobody who leaves."""
     every = catalogue()
@@ -135,14 +138,16 @@ def test_a_target_that_the_log_cannot_tell_is_absent_by_name() -> None:
         return words and words.en
 
     assert why(group, {}, {"groups"}) == "the log has no table memberships"
-    assert why(group, {"memberships": 1}, {"orders_90d"}) == "the build has no feature groups"
+    assert why(group, {"memberships": 1}, {"orders_90d"}) == f"the build has no feature groups: {BACKFILL}"
     assert why(group, {"memberships": 1}, set()) is None  # nothing is built yet
     assert why(out, {}, {"contacts_90d"}) == "the log has no table responses or consents"
     assert why(out, {"responses": 0, "consents": 1}, {"contacts_90d"}) is None
     assert why(out, {"responses": 0}, set()) == "there are no opt-outs among the log's responses"
     assert why(first, {"orders": 1}, {"days_since_order"}) is None
     against = replace(first, baseline=("views_30d",))  # else it is released without its sceptic
-    assert why(against, {"orders": 1}, {"days_since_order"}) == "the build has no feature views_30d"
+    assert (
+        why(against, {"orders": 1}, {"days_since_order"}) == f"the build has no feature views_30d: {BACKFILL}"
+    )
 
 
 def test_a_table_with_none_of_a_targets_events_does_not_tell_it(tmp_path: Path) -> None:

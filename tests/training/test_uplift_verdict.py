@@ -1,0 +1,77 @@
+"""What a trial's verdict says is shown, and what is only chosen."""
+
+from dataclasses import replace
+
+import pytest
+from trials import trial_by_hand
+
+from training.uplift import Uplift, fit
+from training.uplift_balance import LOTTERY, Check
+from training.uplift_estimates import Estimate, shown
+from training.uplift_report import _effects
+from training.uplift_verdict import verdict
+
+SOUND = [Check(LOTTERY, True, LOTTERY)]
+
+
+@pytest.fixture(scope="module")
+def none() -> Uplift:
+    """A trial whose arms do nothing, in which an arm looks best by chance."""
+    found = next(
+        of for of in (fit(trial_by_hand("none", 1_500, seed)[0], "profit") for seed in range(9)) if of.best
+    )
+    assert not found.better
+    return found
+
+
+def test_a_best_arm_that_is_not_shown_is_called_a_default(none: Uplift) -> None:
+    """Else: `not proven` and `everyone gets coupon` stand side by side, and the second is what is done."""
+    said = verdict(none, SOUND)
+    best = none.arms[none.best]
+    assert said.en.startswith(
+        "No arm is shown to be better than nothing, after its cost. By default everyone gets"
+    )
+    assert f"By default everyone gets {best}, whose estimate is the largest: +" in said.en
+    assert f"默认所有人得到估计值最大的{best}" in said.zh
+    assert "proven" not in said.en.split("Personal")[0]
+
+
+def test_nothing_shown_is_not_said_to_be_nothing(none: Uplift) -> None:
+    """Else: a trial that was too small to tell is read as proof that no mail is worth its stamp."""
+    low = tuple(Estimate(-0.1, -0.3, 0.1) for _ in none.arms)
+    said = verdict(replace(none, best=0, effects=low, over=tuple(one.less(-0.2) for one in low)), SOUND)
+    assert said.en.startswith("No arm is shown to be better than nothing, after its cost. By default")
+    assert "By default everyone gets nothing: no estimate is larger." in said.en
+    assert "worse" not in said.en
+    harm = (Estimate(0.0, 0.0, 0.0), Estimate(-1.0, -1.5, -0.5), Estimate(-0.1, -0.3, 0.1))
+    said = verdict(replace(none, best=0, effects=harm), SOUND)
+    assert f"Shown to be worse, after cost: {none.arms[1]}. By default" in said.en
+    assert f"已证实扣除成本后更差：{none.arms[1]}" in said.zh
+    other = (Estimate(0.0, 0.0, 0.0), Estimate(0.4, 0.1, 0.7), Estimate(0.5, -0.1, 1.1))
+    said = verdict(replace(none, best=2, effects=other), SOUND)
+    assert said.en.startswith(
+        f"Shown to be better than nothing, after cost: {none.arms[1]}. By default everyone"
+    )
+
+
+def test_a_choice_that_was_never_made_has_no_figure(none: Uplift) -> None:
+    """Else: `+0 [+0 +0]` is read as a gain that is known to be nil."""
+    still = replace(none, chosen=none.constant, gain=Estimate(0.0, 0.0, 0.0))
+    said = verdict(still, SOUND)
+    assert "Personal uplift is not proven: nobody is predicted to do better with another arm" in said.en
+    assert "0 [" not in said.en.split("Personal")[1]
+    assert "personal policy" not in str(_effects(still))
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        ((0.00661, 0.00482, 0.0084), "+0.0066 [+0.0048 +0.0084]"),
+        ((0.0, -4.1e-7, 4.1e-7), "+0.00000000 [-0.00000041 +0.00000041]"),
+        ((12_345.6, 9_000.0, 15_691.2), "+12346 [+9000 +15691]"),
+        ((0.0, 0.0, 0.0), "0"),
+    ],
+)
+def test_figures_have_the_digits_of_their_scale(one: tuple[float, float, float], text: str) -> None:
+    """Else: a rate of six in a thousand is +0, and money has digits that nobody knows."""
+    assert shown(Estimate(*one), sign=True) == text

@@ -1,0 +1,133 @@
+"""Does adjusting for the columns move an effect? In a lottery it may do so only by chance.
+
+Doubly robust scores take noise away by what the columns foretell. What was known before the decision moves no
+effect by that; a column from after it holds a part of the effect, and adjusting takes that part away, even
+where its values hardly differ by arm: so the effect that is left looks small and sure. The adjusted effect
+is therefore held against the plain one (Hausman 1978, "Specification tests in econometrics"). Their
+difference is the mean of (1 - 1{arm = k} / p) m(k) less the control's, m being the outcome foretold by models
+that have not seen the row, less its mean: under a lottery its mean is 0 and its influence is itself.
+
+What good columns foretell is noise in that difference. So the same is looked at of what each column adds to
+all others: m less its projection on splines of those. That also names the column.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from features.words import Words
+from training.uplift import FOLDS, Trial, folds, foreseen
+from training.uplift_balance import Check, weights
+from training.uplift_estimates import error_of, shown
+from training.uplift_estimates import estimate as estimated
+from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
+
+LEVEL = 0.01  # of a false alarm of all effects, and as much of all columns: |z| of 2.58 for a single effect
+_STEADY = 1e-6  # added to a spline's variance
+
+
+class Shift(NamedTuple):
+    """Of an arm and an outcome the plain and the adjusted effect, with what adjusting changes over its error;
+    the columns that change it most, with the same of what each adds."""
+
+    arm: str
+    outcome: str
+    plain: str
+    adjusted: str
+    z: float
+    columns: tuple[tuple[str, float], ...]
+
+
+def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
+    """Whether the effects are the same whether or not they are adjusted for the columns."""
+    name = Words("effects with and without the columns", "按列调整前后的效果")
+    if trial.evidence != "randomised":
+        return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
+    found, largest = shifts(trial, seed)
+    if not found:
+        return Check(name, True, Words(
+            f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f})",
+            f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）",
+        ))  # fmt: skip
+    en, zh = [], []
+    for one in found:
+        blamed = ", ".join(f"{column} (z {z:+.1f})" for column, z in one.columns)
+        en.append(
+            f"{one.arm} on {one.outcome}: {one.plain} plain, {one.adjusted} adjusted (z {one.z:+.1f}), most "
+            f"by {blamed}"
+        )
+        zh.append(
+            f"{one.arm}对{one.outcome}：未调整{one.plain}，调整后{one.adjusted}（z {one.z:+.1f}），"
+            f"主要来自{blamed}"
+        )
+    return Check(name, False, Words(
+        "adjusting for the columns moves what in a lottery it can only move by chance: "
+        f"{'; '.join(en)}. Most likely such a column was known only after the decision and holds part of the "
+        "effect. Find out when it was written, or leave it out (--ignore)",
+        "按列调整改变了效果，而在随机分配下这只能出于偶然："
+        f"{'；'.join(zh)}。这样的列很可能在决策之后才可知，已含部分效果。请查明其写入时间，或用--ignore排除",
+    ))  # fmt: skip
+
+
+def shifts(trial: Trial, seed: int = 1) -> tuple[list[Shift], float]:
+    """(what adjusting moves by more than chance, the largest |z| of any arm's effect on an outcome)."""
+    fold, weighted, could = folds(trial, seed), weights(trial), trial.could
+    tests = len(trial.outcomes) * (len(trial.arms) - 1)
+    found, largest = [], 0.0
+    for outcome, values in trial.outcomes.items():
+        y = values.astype(np.float64)
+        means, gain = foreseen(trial, y, fold, seed)
+        scores, centred = pseudo_outcomes(means, trial.arm, trial.given, y), means.copy()
+        for part in range(FOLDS):  # a level tells of no customer
+            centred[fold == part] -= means[fold == part].mean(axis=0)
+        telling = np.argsort(-gain, kind="stable")[: min(SPLINE_COLUMNS, int((gain > 0).sum()))]
+        added = _added(trial, telling, centred)
+        for k in range(1, len(trial.arms)):
+            own = could[:, k]
+            who = trial.customer[own]
+
+            def moved(m: Numbers, k: int = k, own: np.ndarray = own) -> Numbers:
+                each: Numbers = (weighted[:, 0] * m[:, 0] - weighted[:, k] * m[:, k])[own]
+                return each
+
+            change = moved(centred)
+            z, columns = _z(change, who), np.array([_z(moved(m), who) for m in added])
+            largest = max(largest, abs(z))
+            guilty = np.flatnonzero(np.abs(columns) > _limit(tests * max(len(columns), 1)))
+            if abs(z) <= _limit(tests) and not len(guilty):
+                continue
+            order = np.argsort(-np.abs(columns), kind="stable")[: max(len(guilty), 1)][:5]
+            effect = (scores[:, k] - scores[:, 0])[own]
+            found.append(Shift(
+                trial.arms[k], outcome, shown(estimated(effect - change, who), True),
+                shown(estimated(effect, who), True), z,
+                tuple((trial.names[telling[place]], float(columns[place])) for place in order),
+            ))  # fmt: skip
+    return found, largest
+
+
+def _limit(tests: int) -> float:
+    return float(norm.isf(LEVEL / 2 / tests))
+
+
+def _z(values: Numbers, customer: Ints) -> float:
+    error = error_of(values - values.mean(), customer)
+    return float(values.mean() / error) if error > 0 else 0.0
+
+
+def _added(trial: Trial, columns: Ints, means: Numbers) -> list[Numbers]:
+    """Of each column, what of the foretold outcomes [n, K] splines of the others do not tell."""
+    blocks = [Splines(trial.matrix, np.array([column])).design for column in columns]
+    if not blocks:
+        return []
+    design = np.hstack([np.ones((len(trial), 1)), *blocks])
+    place = np.repeat(np.arange(-1, len(blocks)), [1, *(block.shape[1] for block in blocks)])
+    square, along = design.T @ design, design.T @ means
+    square[np.diag_indices_from(square)] += _STEADY * len(trial)
+    left = []
+    for column in range(len(blocks)):
+        others = place != column
+        solved = np.linalg.solve(square[np.ix_(others, others)], along[others])
+        left.append(means - design[:, others] @ solved)
+    return left

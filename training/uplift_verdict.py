@@ -1,0 +1,134 @@
+"""What a trial shows, in a few sentences, and what is chosen by default where it shows nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.describe.say import words
+from features.words import Words
+from training.uplift import Uplift
+from training.uplift_balance import LOTTERY, Check
+from training.uplift_estimates import shown
+
+LEARNERS = {
+    "ridge": Words("ridge regression on splines", "样条岭回归"),
+    "trees": Words("shallow trees", "浅层树"),
+    "s": Words("S-learner", "S-learner"),
+}
+
+
+def failed(checks: Sequence[Check]) -> list[Check]:
+    """Those that do not hold."""
+    return [check for check in checks if check.holds is False]
+
+
+def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
+    """What is shown, and what is chosen by default where nothing is. Nothing is claimed without a lottery, or
+    if a check fails."""
+    if not any(check.name == LOTTERY and check.holds is not None for check in checks):
+        kind = Words(
+            *{
+                "observational": ("observational", "观察性"),
+                "prior": ("prior: a guess", "先验：仅为猜测"),
+            }[found.evidence]
+        )
+        return words(
+            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the "
+            "columns only. Explore: give a small share of customers an arm by lot.",
+            "不声称任何增益：未随机分配。证据等级：{kind}；数字仅按现有列调整。请探索：对一小部分客户随机分配。",
+            kind=kind,
+        )
+    if wrong := failed(checks):
+        named = Words(
+            "; ".join(f"{check.name.en}: {check.words.en}" for check in wrong),
+            "；".join(f"{check.name.zh}：{check.words.zh}" for check in wrong),
+        )
+        return words(
+            "No uplift is claimed: the trial cannot be believed. {why}.",
+            "不声称任何增益：试验不可信。{why}。",
+            why=named,
+        )
+    return _joined(_constant(found), _personal(found))
+
+
+def _constant(found: Uplift) -> Words:
+    """What is shown of one arm for all, and which is chosen by default where that does not decide it."""
+    best, control = found.arms[found.best], found.arms[0]
+    told = {
+        "best": best, "control": control, "outcome": found.outcome, "gain": shown(found.over[0], sign=True),
+    }  # fmt: skip
+    if not found.better:
+        default = words(
+            "By default everyone gets {best}, whose estimate is the largest: {gain} {outcome} a customer "
+            "over {control}.",
+            "默认所有人得到估计值最大的{best}：每位客户的{outcome}比{control}多{gain}。",
+            **told,
+        ) if found.best else words(
+            "By default everyone gets {control}: no estimate is larger.",
+            "默认所有人得到{control}：没有更大的估计值。",
+            **told,
+        )  # fmt: skip
+        return _joined(_beside(found), default)
+    said = words(
+        "Best for everyone: {best}, {gain} {outcome} a customer over {control} after costs; that is proven.",
+        "对所有人最好的是{best}：扣除成本后，每位客户的{outcome}比{control}多{gain}；已证实。",
+        **told,
+    )
+    close = [found.arms[k] for k, one in enumerate(found.over) if k not in (0, found.best) and one.low <= 0]
+    if not close:
+        return said
+    return _joined(said, words(
+        "It is not told apart from {arms}: of these it is taken by default, as its estimate is the largest.",
+        "它与{arms}尚无法区分：默认选择其中估计值最大的。", arms=", ".join(close),
+    ))  # fmt: skip
+
+
+def _beside(found: Uplift) -> Words:
+    """Which arms are shown to bring more, or less, than the control after their cost, if any."""
+    net = [
+        one.less(float(each - found.costs[0])) for one, each in zip(found.effects, found.costs, strict=True)
+    ]
+
+    def named(*places: int) -> dict[str, str]:
+        return {"control": found.arms[0], "arms": ", ".join(found.arms[k] for k in places)}
+
+    more = [k for k, one in enumerate(net) if one.low > 0]
+    less = [k for k, one in enumerate(net) if one.high < 0]
+    said = words(
+        "Shown to be better than {control}, after cost: {arms}.",
+        "已证实扣除成本后优于{control}：{arms}。", **named(*more),
+    ) if more else words(
+        "No arm is shown to be better than {control}, after its cost.",
+        "未显示出任何方案在扣除成本后优于{control}。", **named(),
+    )  # fmt: skip
+    if not less:
+        return said
+    return _joined(said, words(
+        "Shown to be worse, after cost: {arms}.", "已证实扣除成本后更差：{arms}。", **named(*less)
+    ))  # fmt: skip
+
+
+def _joined(*said: Words) -> Words:
+    return Words(" ".join(one.en for one in said), "".join(one.zh for one in said))
+
+
+def _personal(found: Uplift) -> Words:
+    gain, moved = shown(found.gain, sign=True), found.chosen != found.constant
+    if found.personal:
+        return words(
+            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer "
+            "than one arm for all; {share} of customers get another arm.",
+            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比所有人同一方案多{gain}；"
+            "{share}的客户得到其他方案。",
+            gain=gain, share=f"{np.mean(moved):.0%}", learner=LEARNERS[found.learner],
+        )  # fmt: skip
+    if not moved.any():
+        return Words(
+            "Personal uplift is not proven: nobody is predicted to do better with another arm.",
+            "个性化增益未证实：未预测到任何人适合其他方案。",
+        )
+    return words(
+        "Personal uplift is not proven (choosing for each customer: {gain}): by default all get the same.",
+        "个性化增益未证实（为每位客户分别选择：{gain}）：默认所有人相同。",
+        gain=gain,
+    )
