@@ -50,8 +50,8 @@ def add_money(
     (part,) = (part for part in parts if part.source == MENDED)
     lines = complete_lines(connection, parts, folded, exponent, rules)
     if lines:
-        rematch(connection, "order_lines", folded, exponent, rules)
-    own = [sql for sql in (_of_lines(parts, rules) if lines else None, _of_orders(part, folded)) if sql]
+        rematch(connection, "order_lines", parts, folded, exponent, rules)
+    own = [sql for sql in (_of_lines(parts) if lines else None, _of_orders(part, folded)) if sql]
     if not own or not any((folded / orders.name).glob("*.parquet")):
         return
     connection.execute(
@@ -119,8 +119,8 @@ def add_money(
     else:
         place.unlink(missing_ok=True)
     add_cases(connection, "own", folded, exponent)
-    rematch(connection, "orders", folded, exponent, rules)
-    refer_anew(connection, folded, exponent, rules)
+    rematch(connection, "orders", parts, folded, exponent, rules)
+    refer_anew(connection, parts, folded, exponent, rules)
     told = connection.execute(
         f"""SELECT CASE WHEN corrects THEN '{CORRECTS}' ELSE '{ADDED}' END, count(*)
             FROM money WHERE has GROUP BY ALL
@@ -136,8 +136,10 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     for part in parts:
         path = folded / "orders" / f"{part.source}.parquet"
         if path.exists() and "orders" in part.tables:
-            derived = f"""order_id IN (SELECT order_id FROM '{part.path("orders")}'
-                          POSITIONAL JOIN '{part.origins("orders")}' WHERE file IS NULL)"""
+            of = f"'{part.path('orders')}' POSITIONAL JOIN '{part.origins('orders')}'"
+            of_file = f"(SELECT order_id FROM {of} WHERE file IS NOT NULL)"
+            derived = f"""order_id NOT IN {of_file} AND NOT (  -- nor what takes back one of a file
+                ends_with(order_id, '{BACK}') AND order_id[:-{len(BACK) + 1}] IN {of_file})"""
             selects.append(
                 f"""SELECT order_id, known_at, channel, '{part.source}' AS source, {derived} AS derived
                     FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""
@@ -145,7 +147,7 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
     return " UNION ALL ".join(selects)
 
 
-def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
+def _of_lines(parts: Sequence[Part]) -> str:
     """SQL of the money of mended lines whose order is the sum of its lines.
 
     of: the order. name: of the row, in it. returns: the order whose goods come back. whole: whether what
@@ -156,14 +158,13 @@ def _of_lines(parts: Sequence[Part], rules: Mapping[str, Rules]) -> str:
                coalesce(l.channel, r.channel) AS channel, coalesce(l.store_id, r.store_id) AS store_id,
                l.amount, l.discount, l.ref AS returns, false AS whole, r.lone, l.source, l.late, l.used
         FROM more_lines l JOIN ({of_sums(parts)}) r USING (reject)"""
-    back = f"of || '{BACK}'"  # the source took back all of the order, in one row
-    totals = ", ".join(literal(name) for name, rule in rules.items() if rule.orders) or "NULL"
-    total = f"source IN ({totals})"
+    back, stated = f"of || '{BACK}'", "(SELECT order_id FROM known WHERE NOT derived)"
+    taken = f"of IN (SELECT order_id FROM known) AND of[:-{len(BACK) + 1}] IN {stated}"
     return f"""
-        FROM ({money}) WHERE NOT ({total} AND ends_with(of, '{BACK}'))
-        UNION ALL BY NAME
+        FROM ({money}) WHERE NOT (ends_with(of, '{BACK}') AND {taken})
+        UNION ALL BY NAME  -- what takes back all of an order, in one row, whose amount its lines say
         SELECT * REPLACE ({back} AS of, -amount AS amount, 0 AS discount, of AS returns) FROM ({money})
-        WHERE {total} AND {back} IN (SELECT order_id FROM known WHERE {total})"""
+        WHERE NOT lone AND of IN {stated} AND {back} IN (SELECT order_id FROM known)"""
 
 
 def _of_orders(part: Part, folded: Path) -> str | None:

@@ -21,7 +21,7 @@ from features.shop import Shop
 from features.sources.corrected import ADDS, OF_ORDERS
 from features.sources.mapping import declaration
 from features.sources.raw import literal
-from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS
+from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS, OF_RETURNS
 from features.tables import TABLES
 
 CATALOGUE = ("category", "department", "brand")
@@ -85,14 +85,30 @@ def complete_lines(
                 f"""UPDATE more_lines m SET {filled} FROM '{products}' p
                     WHERE m.product_id = p.product_id AND {here}"""
             )
-        _match_lines(connection, own if own.exists() else None, here, source, rule)
+        _match_lines(connection, own if own.exists() else None, here, source, rule, _of_files(parts, source))
     if connection.execute("SELECT count(*), sum(hash(m)) FROM more_lines m").fetchall() != before:
         _write(connection, "more_lines", place, lines.name, exponent)
     return True
 
 
+def _of_files(parts: Sequence[Part], source: str) -> str:
+    """SQL of the orders that a file gives, of the source or of those who mended its rows."""
+    ids = [
+        f"""SELECT order_id FROM '{part.path("orders")}' POSITIONAL JOIN '{part.origins("orders")}'
+            WHERE file IS NOT NULL"""
+        for part in parts
+        if part.source in (source, MENDED) and "orders" in part.tables
+    ]
+    return " UNION ALL ".join(ids) or "SELECT NULL::VARCHAR AS order_id WHERE false"
+
+
 def _match_lines(
-    connection: duckdb.DuckDBPyConnection, own: Path | None, here: str, source: str, rule: Rules
+    connection: duckdb.DuckDBPyConnection,
+    own: Path | None,
+    here: str,
+    source: str,
+    rule: Rules,
+    of_files: str,
 ) -> None:
     """Of the mended returns of a source: their order, and what they are called."""
     returns = f"{here} AND (amount < 0 OR items < 0) AND NOT refers"
@@ -104,7 +120,7 @@ def _match_lines(
     if own:
         sold += f" UNION ALL SELECT {columns} FROM '{own}' WHERE {sale}"
     day = f"""strftime("at" AT TIME ZONE {literal(rule.zone)}, '%Y-%m-%d')"""
-    name = "order_id" if rule.orders else f"order_id || ':return:' || {day}"
+    name = f"""order_id || CASE WHEN order_id IN ({of_files}) THEN '' ELSE ':return:' || {day} END"""
     unnamed = f"starts_with(order_id, {literal(f'{source}:')})"
     connection.execute(
         f"""UPDATE more_lines SET order_id = {name},
@@ -126,7 +142,12 @@ def _match_lines(
 
 
 def rematch(
-    connection: duckdb.DuckDBPyConnection, table: str, folded: Path, exponent: int, rules: Mapping[str, Rules]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    parts: Sequence[Part],
+    folded: Path,
+    exponent: int,
+    rules: Mapping[str, Rules],
 ) -> None:
     """The returns of the sources themselves, now that sales are there which were rejected.
 
@@ -136,11 +157,13 @@ def rematch(
     mended = "more_lines" if table == "order_lines" else "own"
     for source, rule in rules.items():
         path = folded / table / f"{source}.parquet"
-        if not path.exists():
+        if not path.exists() or (table == "orders" and not rule.orders):
             continue
         # What the rules made of it, not its file: it is called otherwise than what it takes back.
         own_id = f"(order_id = ref OR order_id = ref || '{BACK}' OR starts_with(order_id, ref || ':return:'))"
         auto = f"_return AND NOT {own_id}" + (" AND ref = 'unknown'" if rule.refers else "")
+        if table == "orders":  # those of lines alone follow from them
+            auto += f" AND order_id IN ({_of_files(parts, source)})"
         back = "amount < 0 OR items < 0" if table == "order_lines" else "amount < 0"
         sales = f"source = {literal(source)} AND {_SALE} AND NOT used AND NOT contains(order_id, '{ADDS}')"
         who = f"SELECT customer_id FROM {mended} WHERE {sales}"
@@ -202,14 +225,18 @@ def _refs_of_lines(connection: duckdb.DuckDBPyConnection, folded: Path, source: 
 
 
 def refer_anew(
-    connection: duckdb.DuckDBPyConnection, folded: Path, exponent: int, rules: Mapping[str, Rules]
+    connection: duckdb.DuckDBPyConnection,
+    parts: Sequence[Part],
+    folded: Path,
+    exponent: int,
+    rules: Mapping[str, Rules],
 ) -> None:
     """What follows from the refs of the sources' own returns: those of orders that are sums, and of cases."""
-    for source, rule in rules.items():
+    for source in rules:
         orders, lines, cases = (folded / t / f"{source}.parquet" for t in ("orders", "order_lines", "cases"))
         if not orders.exists():
             continue
-        if not rule.orders and lines.exists():
+        if lines.exists() and (folded / "order_lines" / f"{MENDED}.parquet").exists():
             _follow(
                 connection, orders, "order_id", exponent,
                 f"""SELECT order_id, CASE WHEN bool_and(ref IS NOT NULL)
@@ -217,6 +244,7 @@ def refer_anew(
                            END AS ref
                     FROM (SELECT order_id, amount, ref FROM '{lines}' UNION ALL
                           SELECT order_id, amount, ref FROM more_lines WHERE NOT used)
+                    WHERE order_id NOT IN ({_of_files(parts, source)})
                     GROUP BY order_id""",
             )  # fmt: skip
         if cases.exists():
@@ -226,7 +254,7 @@ def refer_anew(
 
 def _follow(connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponent: int, refs: str) -> None:
     """Give the returns of a file the refs that others have by now."""
-    wrong = f"""SELECT {key}, r.ref FROM '{path}' p JOIN ({refs}) r USING ({key})
+    wrong = f"""SELECT DISTINCT {key}, r.ref FROM '{path}' p JOIN ({refs}) r USING ({key})
                 WHERE p.ref IS NOT NULL AND r.ref IS NOT NULL AND p.ref <> r.ref"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {wrong}")
     if connection.execute("SELECT count(*) FROM changed").fetchall() == [(0,)]:
@@ -268,17 +296,11 @@ def match_orders(
 
 
 def add_cases(connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, exponent: int) -> None:
-    """Open a case for each return among the mended orders in the table `rows`, as `sales.CASES` does."""
+    """Add the cases of the returns among the mended orders in the table `rows`."""
     cases, place = TABLES["cases"], folded / "cases" / f"{MENDED}.parquet"
     kept = f"UNION ALL BY NAME FROM '{place}'" if place.exists() else ""
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE opened AS
-            SELECT * FROM (
-                SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind,
-                       'opened' AS change, channel, ref, NULL::VARCHAR AS reason
-                FROM {rows} WHERE ref IS NOT NULL AND amount <= 0 AND NOT contains(order_id, '{ADDS}')
-                {kept})"""
-    )
+    returns = OF_RETURNS.format(orders=f"(FROM {rows} WHERE NOT contains(order_id, '{ADDS}'))")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE opened AS SELECT * FROM ({returns} {kept})")
     _write(connection, "opened", place, cases.name, exponent)
 
 

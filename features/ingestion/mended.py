@@ -96,7 +96,7 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
 def of_sums(parts: Sequence[Part]) -> str:
     """SQL of the rejected lines whose order is the sum of its lines: reject, channel, store of the order.
 
-    lone: it is one only where no file gave the order's total.
+    lone: it is so only where no file gave that order.
     """
     return f"""SELECT {REJECT_ID} AS reject, row->>'$._order.channel' AS channel,
                       row->>'$._order.store_id' AS store_id,

@@ -288,7 +288,8 @@ _OF_FILES = """(SELECT order_id FROM _orders
 AND_ALONE = f"""
     UNION ALL BY NAME {_of_lines(f"order_lines ANTI JOIN {_OF_FILES} f USING (order_id)", "FROM _order_of_id WHERE _ok")}"""
 # Opened, and closed at once: the money was given back.
-CASES = f"""
+OF_RETURNS = """
     SELECT order_id AS case_id, customer_id, "at", known_at, precision, 'return' AS kind, change, channel, ref,
-           NULL AS reason, {NOWHERE}
-    FROM orders, unnest(['opened', 'closed']) changes(change) WHERE ref IS NOT NULL AND amount <= 0"""
+           NULL::VARCHAR AS reason
+    FROM {orders}, unnest(['opened', 'closed']) changes(change) WHERE ref IS NOT NULL AND amount <= 0"""
+CASES = f"SELECT *, {NOWHERE} FROM ({OF_RETURNS.format(orders='orders')})"

@@ -224,7 +224,7 @@ def _wide_text(till: str, rows: list[dict[str, str]], draw: random.Random | None
 def test_so_it_is_with_channels_returns_cancellations_a_catalogue_and_records_that_cannot_be_read(
     tmp_path: Path,
 ) -> None:
-    """Else an order is lost, a return is a purchase, a cancelled one a sale, and all are "accepted"."""
+    """Else an order is lost, a return is a purchase, a cancelled one a sale, and all is "accepted"."""
     draw = random.Random(5)
     sold = {
         (till, table): rows
