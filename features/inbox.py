@@ -227,6 +227,12 @@ class Inbox:
                 ((id, publication, numbers[id]) for id in self._left(numbers)),
             )
 
+    def whose(self, customer_ids: Sequence[str]) -> dict[str, str]:
+        """Of those ids that are another's: whose, as noted last."""
+        ids = "SELECT value FROM json_each(?)"
+        of = f"SELECT customer_id, canonical_id FROM aliases WHERE customer_id IN ({ids})"
+        return dict(self._read(of, json.dumps(list(customer_ids))))
+
     def note_aliases(self, canonical: Mapping[str, str]) -> None:
         """These ids are another's, and no others."""
         if canonical == dict(self._read("SELECT customer_id, canonical_id FROM aliases")):

@@ -16,7 +16,6 @@ from msgspec import Meta, Raw, Struct
 
 from features.inbox import Arrival, Outcome, named
 from features.moments import iso
-from features.online.packed import MERGED
 from features.settings import Settings
 from features.shop import shop_of
 from features.toml import nearest
@@ -111,12 +110,14 @@ def take(
     inbox: Keeps,
     resolve: Callable[[Sequence[Person]], Sequence[str | None]],
     knows: Knows = lambda customers: (),
+    whose: Callable[[Sequence[str]], Mapping[str, str]] = lambda ids: {},
 ) -> EventsAnswer:
     """Keep the events of a request; the answer is for when they are on the disk.
 
-    resolve: the published customer of each identity, and of each id that became another's, as one of MERGED;
-    whom it does not know is known from now on by that identity alone. knows: see `misspelt`. Problem 400 if
-    the body is not JSON, 422 if it is no list of 1 to MAX_EVENTS; LogError if the inbox cannot be written.
+    resolve: the published customer of each identity; whom it does not know is known from now on by that
+    identity alone. whose: of those ids that became another customer's, hers. knows: see `misspelt`.
+    Problem 400 if the body is not JSON, 422 if it is no list of 1 to MAX_EVENTS; LogError if the inbox cannot
+    be written.
     """
     try:
         body.decode()
@@ -131,8 +132,7 @@ def take(
     fit = [found for found in read if not isinstance(found, EventRefused)]
     people = {event.customer for event, _ in fit if isinstance(event.customer, Person)}
     known = dict(zip(people, resolve(list(people)), strict=True)) if people else {}
-    plain = {Person(MERGED, id): id for id in (event.customer for event, _ in fit) if isinstance(id, str)}
-    hers = dict(zip(plain.values(), resolve(list(plain)), strict=True)) if plain else {}
+    hers = whose([event.customer for event, _ in fit if isinstance(event.customer, str)])
     arrivals = [_arrival(event, rows, known) for event, rows in fit]
     kept = iter(inbox.accept(arrivals, now) if arrivals else ())
     results: list[EventAnswer | EventRefused] = []
@@ -154,7 +154,7 @@ def take(
                 EventRefused(event.source, event.id, EventFailure(outcome, f"$.events[{place}].id", why))
             )
         else:
-            hers_now = hers.get(customer_id) or customer_id
+            hers_now = hers.get(customer_id, customer_id)
             results.append(EventAnswer(event.source, event.id, hers_now, outcome))
     return EventsAnswer(request_id, iso(now), results)
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
+from features.online.packed import MERGED
 from features.settings import Settings
 from serving import api, audit, bodies, bulk, erasures, openapi, problems, reports
 from serving.admission import Line
@@ -202,7 +203,8 @@ class Handlers:
 
     async def _events(self, body: bytes, client: str, request_id: str) -> Answer:
         def taken() -> tuple[bytes, Counter[str]]:
-            answer = take(body, request_id, self._settings, self._inbox, self._resolve, self._knows)
+            asked = self._resolve, self._knows, self._whose
+            answer = take(body, request_id, self._settings, self._inbox, *asked)
             fared = outcomes(answer)
             self._audit(client, "POST /v1/events", request_id, fared)
             return problems.encode(answer), fared
@@ -235,6 +237,14 @@ class Handlers:
             return self._scorer.rows.resolve([(person.source, person.id) for person in people])
         except NoBuild:
             return [None] * len(people)
+
+    def _whose(self, ids: Sequence[str]) -> dict[str, str]:
+        """Of the ids that became another customer's, hers. A store of rows elsewhere may be away, and an
+        event waits for the disk alone: then as the inbox was told last."""
+        if self._settings.online != "sqlite":
+            return self._inbox.whose(ids)
+        found = self._resolve([Person(MERGED, id) for id in ids])
+        return {id: canonical for id, canonical in zip(ids, found, strict=True) if canonical}
 
     def _exposition(self) -> bytes:
         try:

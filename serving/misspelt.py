@@ -5,9 +5,10 @@ the same number written otherwise, it is a mistake: taken, it would make a secon
 """
 
 import re
+import time
 from collections.abc import Callable, Collection, Iterable
 
-from features.errors import NoBuild
+from features.errors import NoBuild, OnlineUnavailable
 from features.inbox import Inbox
 from features.online import UNKNOWN, OnlineRows
 from features.settings import Settings
@@ -21,6 +22,7 @@ MISSPELT = (
     "nobody is known by this id, and somebody is by the same number without .0, or with other zeros "
     "before it, as spreadsheets and data frames write it: send the id as text, as the log has it"
 )
+AGAIN = 5.0  # seconds until a store that was away is asked anew
 DIGITS = 12  # of an id whose zeros may have been lost
 _NUMBER = re.compile(r"([0-9]{1,12})(\.0+)?")
 
@@ -29,8 +31,15 @@ def misspelt(customers: Iterable[Named], knows: Knows) -> set[Named]:
     """Those of the customers of a request who are certainly meant to be somebody else.
 
     knows: asked only if one of them is a number, and of the ways to write it only if nobody is known by it.
+    Empty where it cannot say: no event waits for that.
     """
-    sent = set(customers)
+    try:
+        return _misspelt(set(customers), knows)
+    except OnlineUnavailable:
+        return set()
+
+
+def _misspelt(sent: set[Named], knows: Knows) -> set[Named]:
     numbers = {who: number for who in sent if (number := _NUMBER.fullmatch(_id(who)))}
     new = numbers.keys() - set(knows(numbers.keys())) if numbers else set()
     others = {who: {_as(who, id) for id in _alike(numbers[who])} - {who} for who in new}
@@ -64,13 +73,20 @@ def _as(who: Named, id: str) -> Named:
 
 
 def known_to(settings: Settings, rows: OnlineRows, inbox: Inbox) -> Knows:
-    """Who is published, was told of since, or was erased: what is meant for them is not for a new person."""
+    """Who is published, was told of since, or was erased: what is meant for them is not for a new person.
+
+    OnlineUnavailable if the store of rows is away, and for some seconds after, without asking it again.
+    """
+    again = time.monotonic()
 
     def knows(customers: Collection[Named]) -> set[Named]:
         ids = [who for who in customers if isinstance(who, str)]
         people = [who for who in customers if not isinstance(who, str)]
         pairs = [(who.source, who.id) for who in people]
         erased, told = Tombstones.of(settings), inbox.people_of(ids)
+        nonlocal again
+        if time.monotonic() < again:
+            raise OnlineUnavailable("the store of rows was away just now")
         known: set[Named] = {*erased.customers(ids), *told}
         known |= {who for who, pair in zip(people, pairs, strict=True) if erased.identities([pair])}
         known |= {who for who, pair in zip(people, pairs, strict=True) if inbox.resolve(*pair)}
@@ -79,6 +95,9 @@ def known_to(settings: Settings, rows: OnlineRows, inbox: Inbox) -> Knows:
             whose = rows.resolve(pairs) if pairs else []
         except NoBuild:  # nothing is published yet
             return known
+        except OnlineUnavailable:
+            again = time.monotonic() + AGAIN
+            raise
         known |= {id for id, is_ in zip(ids, status, strict=True) if is_ != UNKNOWN}
         return known | {who for who, found in zip(people, whose, strict=True) if found}
 

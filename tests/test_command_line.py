@@ -234,7 +234,7 @@ def test_nothing_is_trained_if_the_build_is_of_other_declarations(journey: Setti
         done = run("train", "value", "churn_28d", *more, **here)
         assert done.exit_code == 1
         assert "orders_30d (defined differently)" in done.output
-        assert "run `propensity features build`" in done.output
+        assert "`propensity features backfill`" in done.output
         assert "release" not in done.output
     assert not (copied.home / "mlflow.db").exists()
 
