@@ -124,7 +124,9 @@ class Mirror:
                 report.info("release of %s followed from the store", name)
             said = ""
         except Exception as error:  # each store has errors of its own; what we have stays in force
-            said = f"releases cannot be followed from the store: {type(error).__name__}: {error}"
+            # Ours name a release; a driver's may repeat the address, which may hold a password.
+            why = str(error) if isinstance(error, PropensityError) else type(error).__name__
+            said = f"releases cannot be followed from the store: {why}"
         if said and said != self._said:  # once, not every few seconds
             report.warning("%s", said)
         self._said = said

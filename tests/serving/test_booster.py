@@ -91,9 +91,7 @@ def test_a_booster_whose_raw_score_is_not_log_odds_is_refused():
 
 def test_a_broken_text_is_refused_with_the_reason():
     text = tiny_booster()
-    with pytest.raises(
-        ReleaseCorrupt, match="max_feature_idx is no whole number|LightGBM refused|of other than"
-    ):
+    with pytest.raises(ReleaseCorrupt, match="max_feature_idx is no whole number"):
         Booster(text.replace("max_feature_idx=7\n", ""))
 
 
