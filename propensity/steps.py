@@ -131,8 +131,8 @@ def _take_inbox(settings: Settings, progress: Progress) -> tuple[Log, str]:
     try:
         if inbox.last() == 0:
             return log, ""
-        from features.ingestion.folding import INBOX
         from features.ingestion.ingest import take
+        from features.ingestion.mended import INBOX
         from features.ingestion.offenders import repeated
         from features.ingestion.untaken import untaken
         from features.sources.inbox import source

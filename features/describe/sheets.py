@@ -10,7 +10,8 @@ from features.describe.absent import in_short
 from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
 from features.ingestion.folding import MENDED_SINCE, NOT_MENDED
-from features.ingestion.offenders import OTHERWISE
+from features.ingestion.refusals import GONE, NO_CHANNEL, OF_RETURNS, OTHERWISE
+from features.ingestion.yielding import USED
 from features.sources.bounds import AFTER, BEFORE, DECADES, LATER
 from features.sources.customers import JOINED_CUSTOMER
 from features.sources.sales import JOINED, JOINED_ORDER
@@ -253,6 +254,8 @@ def _why(reason: str) -> Words:
     if other := re.match(r"another (customer|day)'s (.+) in (\w+)$", reason):
         of = "客户" if other[1] == "customer" else "日期"
         return Words(reason, f"{other[3]} 中另一{of}的{other[2]}")
+    if other := re.match(rf"the same (.+) as a row of (\w+)({OTHERWISE})?$", reason):
+        return Words(reason, f"与 {other[2]} 中某行的{other[1]}相同{'，内容却不同' if other[3] else ''}")
     return Words(reason, _REASONS.get(reason, reason))
 
 
@@ -262,6 +265,10 @@ _REASONS = {
     LATER: "日期晚于导入之日",
     BEFORE: f"日期比其余行早{DECADES}年以上",
     AFTER: f"日期比其余行晚{DECADES}年以上",
+    GONE: "原行已不再被拒绝：以文件现有内容为准",
+    USED: "日志已按其明细之和作为订单使用过",
+    OF_RETURNS: "退货的 order_id 下的销售",
+    NO_CHANNEL: "缺少渠道",
 }
 
 

@@ -22,15 +22,25 @@ from pathlib import Path
 import duckdb
 
 from features.ingestion.canonical import arrow_schema, names, order, save
-from features.ingestion.completed import Rules, add_cases, complete_lines, match_orders, refer_anew, rematch
-from features.ingestion.mended import BACK, MENDED, of_sums, only_channels
+from features.ingestion.completed import (
+    Rules,
+    add_cases,
+    complete_lines,
+    match_orders,
+    refer_anew,
+    rematch,
+)
+from features.ingestion.goods import describe_lines
+from features.ingestion.mended import BACK, MENDED, ORDER, of_sums, only_channels
 from features.ingestion.parts import Account, Part
+from features.ingestion.yielding import drop_cases, rename_returns
 from features.sources.corrected import ADDS
 from features.sources.raw import literal
 from features.tables import CORRECTED, TABLES
 
 ADDED = "added to an order of its source"
 CORRECTS = "corrects the total of its order"
+_FIRST = 'struct_pack(a := "at", n := name)'  # of rows at one moment always the same one
 SUM = "an order that is the sum of mended rows"
 
 
@@ -48,6 +58,9 @@ def add_money(
     """
     orders, place = TABLES["orders"], folded / "orders" / f"{MENDED}.parquet"
     (part,) = (part for part in parts if part.source == MENDED)
+    drop_cases(connection, folded, exponent)
+    rename_returns(connection, folded, exponent)
+    describe_lines(connection, parts, folded, exponent, rules)
     lines = complete_lines(connection, parts, folded, exponent, rules)
     if lines:
         rematch(connection, "order_lines", parts, folded, exponent, rules)
@@ -66,7 +79,7 @@ def add_money(
                  LEFT JOIN known k ON k.order_id = a.of AND k.source = a.source
                  LEFT JOIN ({only_channels(parts)}) s  -- of a record that could not be read, which says none
                      ON s.source = a.source
-            WHERE NOT a.lone OR k.derived IS NOT false"""
+            WHERE NOT a.lone OR (k.derived IS NOT false AND a.of NOT IN ({_of_file(folded)}))"""
     )
     for path in sorted((folded / orders.name).glob("*.parquet")):
         if path != place:
@@ -100,8 +113,10 @@ def add_money(
             UNION ALL BY NAME
             SELECT of AS order_id, any_value(customer_id) AS customer_id, min("at") AS "at",
                    max(known_at) AS known_at, max(precision) AS precision,
-                   CASE WHEN any_value(first) THEN arg_min(channel, "at") ELSE min(channel) END AS channel,
-                   CASE WHEN any_value(first) THEN arg_min(store_id, "at") ELSE min(store_id) END AS store_id,
+                   CASE WHEN any_value(first) THEN arg_min(channel, {_FIRST})
+                        ELSE min(channel) END AS channel,
+                   CASE WHEN any_value(first) THEN arg_min(store_id, {_FIRST})
+                        ELSE min(store_id) END AS store_id,
                    sum(amount) AS amount, sum(discount) AS discount,
                    CASE WHEN bool_and(returns IS NOT NULL)
                         THEN max(struct_pack(k := returns <> 'unknown', a := abs(amount), r := returns)).r
@@ -145,6 +160,14 @@ def _known(parts: Sequence[Part], folded: Path) -> str:
                     FROM '{path}' WHERE NOT contains(order_id, '{ADDS}')"""
             )
     return " UNION ALL ".join(selects)
+
+
+def _of_file(folded: Path) -> str:
+    """SQL of the orders whose total a mended row gives."""
+    kept = folded / "orders" / f"{MENDED}.parquet"
+    if not kept.exists():
+        return "SELECT NULL::VARCHAR WHERE false"
+    return f"SELECT {ORDER} FROM '{kept}'"
 
 
 def _of_lines(parts: Sequence[Part]) -> str:
@@ -206,7 +229,8 @@ def _into_orders(connection: duckdb.DuckDBPyConnection, path: Path, exponent: in
                    max(precision) FILTER (whole) AS precision,
                    max(known_at) FILTER (whole) AS known_at, min(channel) FILTER (whole) AS channel,
                    min(store_id) FILTER (whole) AS store_id, any_value(first) AS first,
-                   arg_min(channel, "at") AS first_channel, arg_min(store_id, "at") AS first_store_id
+                   arg_min(channel, {_FIRST}) AS first_channel,
+                   arg_min(store_id, {_FIRST}) AS first_store_id
             {here} GROUP BY of) a ON a.of = o.order_id"""
     written = path.with_name(f".{path.name}")
     save(

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.tables import Table, Type
+from features.tables import TABLES, Table, Type
 
 ROWS_A_GROUP = 131_072
 ROWS_A_BATCH = 8_192
@@ -84,6 +84,19 @@ def save(rows: duckdb.DuckDBPyRelation, *files: tuple[Path, pa.Schema], empty: b
         for path, _ in files:
             path.unlink()
     return count
+
+
+def write_again(connection: duckdb.DuckDBPyConnection, rows: str, place: Path, exponent: int) -> None:
+    """The rows (SQL) as a file of a generation, named `<table>/<source>.parquet`; no file if there are none.
+
+    A part's own file may lie there: that stays as it is.
+    """
+    table, written = TABLES[place.parent.name], place.with_name(f".{place.name}")
+    select = f"SELECT {names(table.columns)} FROM {rows} ORDER BY {order(table)}"
+    if save(connection.sql(select), (written, arrow_schema(table, exponent))):
+        written.replace(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -1,10 +1,10 @@
 """What follows for mended rows from the others of their source, by the rules of `sources/sales.py`.
 
-A line gets what the catalogue says of its product. A return that names no order takes back the one that the
-source's own returns would: of its own id, if goods were sold under it; else the latest earlier one of the
-same customer with as many of the same product, or as much money; else `unknown`. So does a return of the
-source itself that found no order, or an earlier one, while the sale that it takes back was rejected: unless
-that is mended late, for then the log was used as it was.
+A line gets what the catalogue says of its product (see `goods.py`). A return that names no order takes back
+the one that the source's own returns would: of its own id, if goods were sold under it; else the latest
+earlier one of the same customer with as many of the same product, or as much money; else `unknown`. So does a
+return of the source itself that found no order, or an earlier one, while the sale that it takes back was
+rejected: unless that is mended late, for then the log was used as it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,16 @@ from pathlib import Path
 import duckdb
 
 from features.errors import PropensityError
-from features.ingestion.canonical import arrow_schema, names, order, save
-from features.ingestion.mended import BACK, MENDED
+from features.ingestion.canonical import write_again
+from features.ingestion.goods import describe_mended
+from features.ingestion.mended import BACK, MENDED, ORDER
 from features.ingestion.parts import Part
 from features.shop import Shop
 from features.sources.corrected import ADDS, OF_ORDERS
 from features.sources.mapping import declaration
 from features.sources.raw import literal
 from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS, OF_RETURNS
-from features.tables import TABLES
 
-CATALOGUE = ("category", "department", "brand")
 _SALE = "ref IS NULL AND amount >= 0"
 
 
@@ -62,7 +61,7 @@ def complete_lines(
 ) -> bool:
     """CREATE TABLE more_lines: the mended lines, with what `mended` says of them; write them again if they
     change. False if there are none."""
-    lines, place = TABLES["order_lines"], folded / "order_lines" / f"{MENDED}.parquet"
+    place = folded / "order_lines" / f"{MENDED}.parquet"
     if not place.exists():
         return False
     (part,) = (part for part in parts if part.source == MENDED)
@@ -77,17 +76,20 @@ def complete_lines(
     )
     before = connection.execute("SELECT count(*), sum(hash(m)) FROM more_lines m").fetchall()
     for source, rule in rules.items():
-        own, products = (folded / t / f"{source}.parquet" for t in ("order_lines", "products"))
+        own = folded / "order_lines" / f"{source}.parquet"
         here = f"source = {literal(source)}"
-        if products.exists():
-            filled = ", ".join(f"{c} = coalesce(m.{c}, p.{c})" for c in CATALOGUE)
-            connection.execute(
-                f"""UPDATE more_lines m SET {filled} FROM '{products}' p
-                    WHERE m.product_id = p.product_id AND {here}"""
-            )
-        _match_lines(connection, own if own.exists() else None, here, source, rule, _of_files(parts, source))
+        describe_mended(connection, parts, folded, source)
+        _match_lines(
+            connection,
+            own if own.exists() else None,
+            here,
+            source,
+            rule,
+            _of_files(parts, source),
+            _orders(folded, source),
+        )
     if connection.execute("SELECT count(*), sum(hash(m)) FROM more_lines m").fetchall() != before:
-        _write(connection, "more_lines", place, lines.name, exponent)
+        write_again(connection, "more_lines", place, exponent)
     return True
 
 
@@ -102,6 +104,13 @@ def _of_files(parts: Sequence[Part], source: str) -> str:
     return " UNION ALL ".join(ids) or "SELECT NULL::VARCHAR AS order_id WHERE false"
 
 
+def _orders(folded: Path, source: str) -> str:
+    """SQL of the orders of a source, and of those who mended its rows."""
+    paths = [folded / "orders" / f"{name}.parquet" for name in (source, MENDED)]
+    ids = [f"SELECT {ORDER} AS order_id FROM '{path}'" for path in paths if path.exists()]
+    return " UNION ALL ".join(ids) or "SELECT NULL::VARCHAR AS order_id WHERE false"
+
+
 def _match_lines(
     connection: duckdb.DuckDBPyConnection,
     own: Path | None,
@@ -109,6 +118,7 @@ def _match_lines(
     source: str,
     rule: Rules,
     of_files: str,
+    days: str,
 ) -> None:
     """Of the mended returns of a source: their order, and what they are called."""
     returns = f"{here} AND (amount < 0 OR items < 0) AND NOT refers"
@@ -122,6 +132,10 @@ def _match_lines(
     day = f"""strftime("at" AT TIME ZONE {literal(rule.zone)}, '%Y-%m-%d')"""
     name = f"""order_id || CASE WHEN order_id IN ({of_files}) THEN '' ELSE ':return:' || {day} END"""
     unnamed = f"starts_with(order_id, {literal(f'{source}:')})"
+    made = "order_id || ':return'"  # of a day of which a file of orders says what came back
+    connection.execute(
+        f"""UPDATE more_lines SET order_id = {made} WHERE {returns} AND {unnamed} AND {made} IN ({days})"""
+    )
     connection.execute(
         f"""UPDATE more_lines SET order_id = {name},
                    ref = CASE WHEN ref IS NULL AND NOT {unnamed} THEN order_id ELSE ref END
@@ -169,6 +183,9 @@ def rematch(
         who = f"SELECT customer_id FROM {mended} WHERE {sales}"
         if table == "orders":  # one of the source's own may have become larger
             who += f" UNION SELECT customer_id FROM money WHERE source = {literal(source)} AND NOT used"
+            if (folded / "order_lines" / f"{MENDED}.parquet").exists():  # or has another line that tells
+                who += f""" UNION SELECT customer_id FROM more_lines
+                            WHERE source = {literal(source)} AND ref IS NOT NULL AND NOT used"""
         connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE again AS
                 SELECT *, {auto} AS _auto
@@ -198,13 +215,12 @@ def rematch(
         connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {changed}")
         if connection.execute("SELECT count(*) FROM changed").fetchall() == [(0,)]:
             continue
-        _write(
+        write_again(
             connection,
             f"""(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref)
                  FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false) p
                       LEFT JOIN changed c ON c._row = p.file_row_number)""",
             path,
-            table,
             exponent,
         )
 
@@ -250,6 +266,16 @@ def refer_anew(
         if cases.exists():
             refs = f"SELECT order_id AS case_id, ref FROM '{orders}'"
             _follow(connection, cases, "case_id", exponent, refs)
+            added = f"SELECT of FROM money WHERE has AND NOT corrects AND source = {literal(source)}"
+            told_by = ('"at"', "known_at", "precision", "channel")
+            changed = f"""SELECT order_id AS case_id, {", ".join(told_by)} FROM '{orders}'
+                          WHERE order_id IN ({added}) AND ref IS NOT NULL"""
+            if connection.execute(f"FROM '{cases}' SEMI JOIN ({changed}) USING (case_id) LIMIT 1").fetchall():
+                told = ", ".join(f"coalesce(o.{c}, c.{c}) AS {c}" for c in told_by)
+                rows = (
+                    f"(SELECT c.* REPLACE ({told}) FROM '{cases}' c LEFT JOIN ({changed}) o USING (case_id))"
+                )
+                write_again(connection, rows, cases, exponent)
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponent: int, refs: str) -> None:
@@ -261,7 +287,7 @@ def _follow(connection: duckdb.DuckDBPyConnection, path: Path, key: str, exponen
         return
     rows = f"""(SELECT p.* REPLACE (coalesce(c.ref, p.ref) AS ref)
                 FROM '{path}' p LEFT JOIN changed c USING ({key}))"""
-    _write(connection, rows, path, path.parent.name, exponent)
+    write_again(connection, rows, path, exponent)
 
 
 def match_orders(
@@ -297,18 +323,8 @@ def match_orders(
 
 def add_cases(connection: duckdb.DuckDBPyConnection, rows: str, folded: Path, exponent: int) -> None:
     """Add the cases of the returns among the mended orders in the table `rows`."""
-    cases, place = TABLES["cases"], folded / "cases" / f"{MENDED}.parquet"
+    place = folded / "cases" / f"{MENDED}.parquet"
     kept = f"UNION ALL BY NAME FROM '{place}'" if place.exists() else ""
     returns = OF_RETURNS.format(orders=f"(FROM {rows} WHERE NOT contains(order_id, '{ADDS}'))")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE opened AS SELECT * FROM ({returns} {kept})")
-    _write(connection, "opened", place, cases.name, exponent)
-
-
-def _write(connection: duckdb.DuckDBPyConnection, rows: str, place: Path, name: str, exponent: int) -> None:
-    """A table of rows as a file of the generation, if there are any."""
-    table, written = TABLES[name], place.with_name(f".{place.name}")
-    select = f"SELECT {names(table.columns)} FROM {rows} ORDER BY {order(table)}"
-    if save(connection.sql(select), (written, arrow_schema(table, exponent))):
-        written.replace(place)  # a part's own file may lie there: it stays as it is
-    else:
-        place.unlink(missing_ok=True)
+    write_again(connection, "opened", place, exponent)

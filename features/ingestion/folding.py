@@ -21,11 +21,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from features import duck
-from features.ingestion import digests, mended, people, refusals
+from features.ingestion import digests, mended, people, refusals, yielding
 from features.ingestion.additions import add_money
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
 from features.ingestion.completed import Rules
-from features.ingestion.mended import MENDED, REJECT_ID
+from features.ingestion.mended import INBOX, MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
 from features.sources.raw import literal
@@ -35,7 +35,6 @@ Progress = Callable[[str, int, int], None]
 
 MENDED_SINCE = "mended: "  # begins why a row was rejected that was mended
 NOT_MENDED = "not mended: "  # begins what became of a correction that is no better
-INBOX = "inbox"  # a source of our own
 # Why a row is no repetition although its key is another row's: how that begins, and when both say the same.
 OF_OTHERS = {
     "another customer's ": "v.customer_id = e.customer_id",
@@ -79,6 +78,10 @@ class Fold:
             "line BIGINT, reason VARCHAR, row VARCHAR)"
         )
         self.connection.execute("CREATE TABLE of_others (source VARCHAR, order_id VARCHAR, reason VARCHAR)")
+        self.connection.execute("CREATE TABLE replaced (source VARCHAR, order_id VARCHAR)")
+        self.connection.execute(
+            "CREATE TABLE renamed (source VARCHAR, order_id VARCHAR, name VARCHAR, ref VARCHAR)"
+        )
         merged = people.merges(self.connection, self.parts)
         self.merged = len(merged) > 0
         self.connection.register("merged", merged)
@@ -149,6 +152,13 @@ class Fold:
                     if part.source != MENDED:
                         self._tell_others(table, part, earlier, key)
             self._drop_lines_of_others(table, part, view)
+            if part.source == MENDED:
+                if table.name == "orders":
+                    yielding.replace_sums(self.connection, view, self.parts, self.scratch, self.exponent)
+                refusals.refuse_moved(
+                    self.connection, table, view, self.parts, [self._view(table, e) for e in here[:place]]
+                )
+                refusals.drop_gone(self.connection, table.name)
             if part.source == MENDED and table.name in mended.OF_ONE_CUSTOMER:
                 others = [
                     self._view(TABLES[name], other)
@@ -160,7 +170,7 @@ class Fold:
                 if table.name == "order_lines":
                     orders = [self._view(TABLES["orders"], p) for p in holders(self.parts, "orders")]
                     refusals.refuse_nowhere(self.connection, view, self.parts, [*orders, *others])
-                    refusals.refuse_sales_of_returns(self.connection, view, self.parts)
+                    refusals.refuse_sales_of_returns(self.connection, view, self.parts, self.rules)
                 refusals.drop_orphans(self.connection, table.name, part, view)
             touched = 0
             if self.merged and "customer_id" in table.columns:

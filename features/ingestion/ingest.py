@@ -19,10 +19,12 @@ from features.errors import LogError, SettingsError, SourceError, UsageError
 from features.files import durable, locked, read_pointer, sha256, write_atomically
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.completed import rules_of
-from features.ingestion.folding import INBOX, Fold, ranked, write_digests
-from features.ingestion.offenders import OTHERWISE, InVain, Sample, in_vain, repeated, samples
+from features.ingestion.folding import Fold, ranked, write_digests
+from features.ingestion.mended import INBOX
+from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
+from features.ingestion.refusals import OTHERWISE
 from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
 from features.ingestion.shrinkage import Shrunk, shrunk

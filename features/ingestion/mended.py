@@ -10,12 +10,19 @@ import duckdb
 
 from features.ingestion.parts import Part, holders
 from features.ingestion.records import RAW, RECORD
-from features.sources.corrected import PLACES
+from features.sources.corrected import ADDS, PLACES
 from features.sources.raw import literal, quoted
 
 MENDED = "mended"  # the source of mended rows
+INBOX = "inbox"  # a source of our own
 BACK = ":cancelled"  # ends the id of what takes back an order that was cancelled
+# The order that a mended row of `orders` is of, or adds to.
+ORDER = f"CASE WHEN contains(order_id, '{ADDS}') THEN ref ELSE order_id END"
 OF_ONE_CUSTOMER = ("orders", "order_lines")  # rows of one order
+# Reasons of the folding: those rejects are in no part.
+_FOLDED = (
+    "^(the same .* as a row of |another (customer|day)''s |a second row with the same .*, of one person)"
+)
 # A rejected row's name, as long as it stands where it stands: for mending. `_fate` follows from the rest.
 _NAMED = """regexp_replace(row, ',"_fate":(null|\\{[^}]*\\})', '')"""
 REJECT_ID = f"""md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coalesce(line, -1), {_NAMED}))"""
@@ -24,15 +31,16 @@ REJECT_ID = f"""md5(concat_ws(chr(31), source, "table", coalesce(file, ''), coal
 def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Sequence[Path]) -> None:
     """CREATE TABLE mended: of each accepted mended row its table, `_row` (its place in the part), the reject
     that it mends, that reject's source, whether it is `late`: known from a moment that no file says, whether
-    the log was `used` before, and what the correction says of its order: `refers` (it names the order that it
-    takes back), channel, store_id.
+    the log was `used` before, what the correction says of its order: `refers` (it names the order that it
+    takes back), channel, store_id; whether the reject is `gone`: the source's files have its row no more, or
+    have it right.
 
     taken: the files of mended rows.
     """
     connection.execute(
         """CREATE TABLE mended
            ("table" VARCHAR, _row BIGINT, reject VARCHAR, source VARCHAR, late BOOLEAN, used BOOLEAN,
-            refers BOOLEAN, channel VARCHAR, store_id VARCHAR)"""
+            refers BOOLEAN, channel VARCHAR, store_id VARCHAR, gone BOOLEAN)"""
     )
     if not taken:
         return
@@ -51,7 +59,8 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
                 f"""INSERT INTO mended SELECT '{table}', o.file_row_number, t.reject, t.source,
                            coalesce({" OR ".join(told) or "false"}, false),
                            {"t.used IS DISTINCT FROM false" if "used" in have else "true"},
-                           {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"}, {places}
+                           {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"},
+                           {places}, false
                     FROM {given} t
                          JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
                          ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
@@ -73,22 +82,31 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: str) -> None:
-    """A version that reads more of a row names its reject otherwise: then the correction mends what stands in
-    the same place of the same file, if that has the same record still. taken: SQL of the mended rows."""
+    """A version that reads more of a row names its reject otherwise, and so does a file that has more rows
+    before it: then the correction mends the same record in the same file, in the same place if it is there
+    several times. What is found nowhere is `gone`. taken: SQL of the mended rows."""
     paths = [str(part.rejects) for part in parts if part.source != MENDED]
     if not paths or connection.execute("SELECT count(*) FROM mended").fetchall() == [(0,)]:
         return
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE named AS
-            SELECT {REJECT_ID} AS reject, source, "table", file, line, {RAW} AS record
+            SELECT {REJECT_ID} AS reject, source, "table", file, line, {RAW} AS record,
+                   count(*) OVER (PARTITION BY source, "table", file, record) AS alike
             FROM read_parquet({paths}, hive_partitioning = false)"""
     )
     same = f"""t.source = n.source AND t."table" = n."table" AND t.file = n.file
-               AND TRY_CAST(t."row" AS BIGINT) = n.line + 1 AND t.{quoted(RECORD)} = n.record"""
+               AND t.{quoted(RECORD)} = n.record
+               AND (n.alike = 1 OR TRY_CAST(t."row" AS BIGINT) = n.line + 1)"""
     connection.execute(
         f"""UPDATE mended SET reject = now.reject
             FROM (SELECT t.reject AS before, n.reject FROM {taken} t JOIN named n ON {same}) now
             WHERE mended.reject = now.before AND mended.reject NOT IN (SELECT reject FROM named)"""
+    )
+    there = [part.source for part in parts if part.source != MENDED and part.source != INBOX]
+    connection.execute(
+        f"""UPDATE mended SET gone = true
+            WHERE reject NOT IN (SELECT reject FROM named) AND list_contains({there}, source)
+                  AND reject IN (SELECT reject FROM {taken} WHERE NOT regexp_matches(reason, '{_FOLDED}'))"""
     )
     connection.execute("DROP TABLE named")
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from features import duck
 from features.ingestion.mended import MENDED
-from features.ingestion.refusals import OF_RETURNS
+from features.ingestion.refusals import GONE, OF_RETURNS, OTHERWISE
 from features.ingestion.written import as_given
+from features.ingestion.yielding import USED
 from features.shop import Shop
 from features.sources.bounds import AFTER, BEFORE, LATER
 from features.sources.corrected import CANCELLED_PARTLY
@@ -24,11 +25,11 @@ from features.sources.sales import TWO_CUSTOMERS
 from features.tables import TABLES
 
 InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
-OTHERWISE = ", that says otherwise"  # of a second row with a key: then it is no repetition
 LONGEST = 40  # characters of a value: enough to see how it is written
 MOST = 20  # reasons: of more, nobody reads the rest
 _KEYS = re.compile(
-    r"(?:a second row with|) ?the same (.+?)(?:, of one person|, that says otherwise| as a row of \w+)?$"
+    r"(?:a second row with|) ?the same (.+?)"
+    r"(?:, of one person|, that says otherwise| as a row of \w+(?:, that says otherwise)?)?$"
 )
 _OF_OTHERS = {
     "before the first day of the source": ("at",),
@@ -37,6 +38,7 @@ _OF_OTHERS = {
     LATER: ("at",),
     TWO_CUSTOMERS: ("order_id",),
     OF_RETURNS: ("order_id",),
+    USED: ("amount",),
     "its order is not among the orders": ("order_id",),
 }
 
@@ -57,6 +59,8 @@ _WANTED = {
     rf"^{TWO_CUSTOMERS}$": "one customer an order",
     r"^its order is not among the orders$": "an order_id that the file of orders has",
     rf"^{OF_RETURNS}$": "an order_id of its own",
+    rf"^{USED}$": "its lines mended, for the order is their sum",
+    rf"^the same .* as a row of \w+{OTHERWISE}$": "what no other row has there",
     rf"^{CANCELLED_PARTLY}$": "no `cancelled`, and a row that takes it back",
     r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",
     r"^unreadable: a quoted field": "a quote at its end",
@@ -89,7 +93,7 @@ class Sample:
 
 def repeated(reason: str) -> bool:
     """Whether a row was rejected because the log has it already, and not another one under its key."""
-    return _KEYS.match(reason) is not None and not reason.endswith(OTHERWISE)
+    return reason == GONE or (_KEYS.match(reason) is not None and not reason.endswith(OTHERWISE))
 
 
 def samples(rejects: Path, shop: Shop) -> tuple[Sample, ...]:
@@ -104,7 +108,8 @@ def samples(rejects: Path, shop: Shop) -> tuple[Sample, ...]:
         f"""SELECT source, "table", reason, count(*), arg_min(struct_pack(f := file, l := line, r := row),
                                                               struct_pack(f := file, l := line))
             FROM read_parquet('{rejects}/*.parquet', hive_partitioning = false) WHERE NOT mended
-                  AND NOT (source = '{MENDED}' AND reason LIKE 'the same %')  -- its source has the row by now
+                  AND NOT (source = '{MENDED}' AND (reason LIKE 'the same %' OR reason = '{GONE}')
+                       AND NOT ends_with(reason, '{OTHERWISE}'))
             GROUP BY ALL ORDER BY 4 DESC, source, "table", reason LIMIT {MOST}"""
     ).fetchall()
     others = {}

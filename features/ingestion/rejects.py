@@ -53,10 +53,11 @@ from features.sources.raw import literal
 from features.sources.samples import sniff
 from features.tables import OURS, PRECISION, TABLES
 
-# Whether it is a return; `apart`: of a receipt under whose number goods were sold, and so one of its own.
+# Whether it is a return; `apart`: of a receipt under whose number goods were sold, and so one of its own;
+# `stated`: of a customer's day of which a file of orders says what came back.
 _RETURNS = r"""CASE WHEN row->>'$._fate.returns' = 'true' THEN
     CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart'
-         ELSE 'true' END END"""
+         WHEN ends_with(row->>'$.order_id', ':return') THEN 'stated' ELSE 'true' END END"""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
-from features.ingestion.folding import INBOX
-from features.ingestion.mended import MENDED
+from features.ingestion.mended import INBOX, MENDED
 from features.log import DERIVED_TAGS, LEDGER, Log
 from features.settings import Settings
 from features.shop import Shop

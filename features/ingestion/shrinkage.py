@@ -9,8 +9,7 @@ from pathlib import Path
 
 from features import duck
 from features.ingestion.canonical import names
-from features.ingestion.folding import INBOX
-from features.ingestion.mended import MENDED
+from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.parts import Part
 from features.log import DERIVED_TAGS, LEDGER
 from features.shop import Shop

@@ -14,8 +14,8 @@ import duckdb
 from features import duck
 from features.errors import SourceError
 from features.ingestion.canonical import ORIGIN, REJECTS, arrow_schema, names, order, save, sql_type
-from features.ingestion.offenders import OTHERWISE
 from features.ingestion.parts import Account, Part
+from features.ingestion.refusals import OTHERWISE
 from features.moments import from_us, iso
 from features.shop import Shop
 from features.sources import Source

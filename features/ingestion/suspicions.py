@@ -15,8 +15,7 @@ from typing import Literal
 import duckdb
 
 from features import duck
-from features.ingestion.folding import INBOX
-from features.ingestion.mended import MENDED
+from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.parts import Part
 from features.ingestion.strays import Stray, strays
 from features.log import DERIVED_TAGS, LEDGER, Log

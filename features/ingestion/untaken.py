@@ -1,7 +1,7 @@
 """What the log did not take of the events that the inbox told, so that their sender can learn it."""
 
 from features import duck
-from features.ingestion.folding import INBOX
+from features.ingestion.mended import INBOX
 from features.settings import Settings
 from features.sources.raw import literal
 

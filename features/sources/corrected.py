@@ -124,7 +124,8 @@ def _corrected(
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
         own = f"""{_AFTER} + TRY_CAST('0x' || left(_mended.reject, 12) AS BIGINT)"""  # no other correction's
-        replaced.append(f"coalesce(p.line, {own}) AS line")
+        made = f"_mended.{quoted(cells['order_id'])} IS NULL" if "order_id" in cells else "true"
+        replaced.append(f"CASE WHEN {made} THEN {own} ELSE coalesce(p.line, {own}) END AS line")
     if "known_at" in TABLES[table].columns and "known_at" not in written:
         since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"
         replaced.append(
@@ -154,7 +155,7 @@ def _signed(table: str, source: Reading, rows: str) -> str:
     signed = [f"CASE WHEN _return THEN -abs({c}) ELSE {c} END AS {c}" for c in numbers]
     signed += [f"CASE WHEN _return THEN 0 ELSE {c} END AS {c}" for c in nothing]
     return f"""SELECT * REPLACE ({", ".join(signed)}) FROM (
-        SELECT r.* EXCLUDE (_return), coalesce(m.returns = 'apart', false) AS _apart,
+        SELECT r.* EXCLUDE (_return), m.returns AS _kind,
                (m.returns IS NOT NULL OR coalesce({negative}, false)) AS _return
         FROM ({rows}) r JOIN (SELECT _file, _line, returns FROM _mended) m USING (_file, _line))"""
 
@@ -186,7 +187,7 @@ def _days_order(table: str, name: str, source: Reading) -> str:
     """
     day = days_order(name)
     if table == "order_lines":
-        apart = "CASE WHEN _apart THEN ':return:' || _day ELSE '' END"
+        apart = "CASE _kind WHEN 'apart' THEN ':return:' || _day WHEN 'stated' THEN ':return' ELSE '' END"
         return f"REPLACE (coalesce(order_id, {day} || {apart}) AS order_id)"
     of = f"coalesce(order_id, {day} || CASE WHEN _return THEN ':return' ELSE '' END)"
     adds = f"(ref IS NULL AND ({source.add_up} OR order_id IS NULL))"

@@ -6,7 +6,7 @@ the log is complete: an event of this minute makes no label of a customer mature
 
 from pathlib import Path
 
-from features.ingestion.folding import INBOX
+from features.ingestion.mended import INBOX
 from features.sources import Source
 from features.tables import TABLES
 

@@ -34,6 +34,7 @@ IN_CHANNELS = """bon,who,when,item,paid,where
 4,bob,2024-03-01 10:00,cup,-5.00,store,spilt
 5,cleo,2024-03-02 10:00,pot,-1.00,store
 """
+SOLD_AND_RETURNED = "5,cleo,2024-03-02 10:00,cup,9z00,store\n"
 
 
 def _filled(settings: Settings, path: Path, **more: str) -> Ingested:
@@ -83,11 +84,23 @@ def test_a_return_that_is_mended_late_finds_its_order_and_changes_nothing_before
     assert told == {("bob", "2", "return", change, until) for change in ("opened", "closed")}
 
 
-def test_a_sale_under_the_number_of_a_return_is_refused(tmp_path: Path) -> None:
-    """Else the return becomes part of a purchase."""
-    lines = IN_CHANNELS + "5,cleo,2024-03-02 10:00,cup,9z00,store\n"
-    settings = write_shop(tmp_path, TWO_CHANNELS, {"lines.csv": lines})
+def test_a_sale_under_the_number_of_a_return_is_a_sale_and_the_return_is_of_it(tmp_path: Path) -> None:
+    """Else the return becomes part of a purchase, or a receipt that was returned cannot be mended."""
+    settings = write_shop(tmp_path, TWO_CHANNELS, {"lines.csv": IN_CHANNELS + SOLD_AND_RETURNED})
     bring_in(settings)
+    done = _mend_lines(settings, tmp_path / "a.csv", {"5:cup": "9.00"})
+    assert rejects.in_vain(done) == 0, done.account
+    log = Log.open(settings)
+    money = {r["order_id"]: (str(r["amount"]), r["ref"]) for r in log.read("orders").to_pylist()}
+    assert (money["5"], money["5:return:2024-03-02"]) == (("9.00", None), ("-1.00", "5"))
+    assert {r["ref"] for r in log.read("cases").to_pylist()} == {"5"}
+
+
+def test_once_the_log_was_used_a_sale_under_the_number_of_a_return_is_refused(tmp_path: Path) -> None:
+    """Else what was known before changes."""
+    settings = write_shop(tmp_path, TWO_CHANNELS, {"lines.csv": IN_CHANNELS + SOLD_AND_RETURNED})
+    bring_in(settings)
+    write_build(settings, NAMES, {MOMENT: constant(1)})
     done = _mend_lines(settings, tmp_path / "a.csv", {"5:cup": "9.00"})
     assert {c.what for c in done.account if c.source == "mended"} == {
         "not mended: a sale under the order_id of a return"

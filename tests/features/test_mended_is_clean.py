@@ -35,6 +35,7 @@ TILLS = {
     "added_up": {"orders": (True, PAID, "add_up = true\n")},
     "both": {"orders": (True, PAID, ""), "order_lines": (True, PAID + OF_LINES, "")},
     "amounts_in_lines": {"orders": (True, "", ""), "order_lines": (True, PAID + OF_LINES, "")},
+    "both_of_days": {"orders": (False, PAID, ""), "order_lines": (False, PAID + OF_LINES, "")},
 }
 HEAD = ("bon", "who", "when", "item", "n", "paid")
 
@@ -165,7 +166,7 @@ category = "group"
 """
 HEARD = {"lines", "orders"}  # whose rows say when they were known
 CANCELS = {"lines", "orders", "both", "amounts_in_lines"}
-TAKES_BACK = {"lines", "lines_of_days", "orders", "orders_of_days", "both"}
+TAKES_BACK = {"lines", "lines_of_days", "orders", "orders_of_days", "both", "both_of_days"}
 WIDE_TILLS = [till for till in TILLS if till != "added_up"]
 
 
