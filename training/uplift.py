@@ -18,6 +18,7 @@ for it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,13 @@ LEARNERS = ("ridge", "trees", "s")
 LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
 
 
+class Aside(NamedTuple):
+    """Columns that nothing is learnt from, as witnesses of the draw. matrix: float32 [n, len(names)]."""
+
+    names: tuple[str, ...]
+    matrix: Rows
+
+
 @dataclass(frozen=True)
 class Trial:
     """Logged decisions. arms[0] is the control, "nothing".
@@ -42,7 +50,8 @@ class Trial:
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
     that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
-    every arm [n, K], where they were estimated; None: of the one given alone.
+    every arm [n, K], where they were estimated; None: of the one given alone. aside: columns that were left
+    out of the matrix by name; None: none.
     """
 
     matrix: Rows
@@ -56,6 +65,7 @@ class Trial:
     unread: tuple[str, ...] = ()
     possible: Bools | None = None
     chances: Numbers | None = None
+    aside: Aside | None = None
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape
@@ -99,6 +109,7 @@ class Trial:
             outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
             possible=None if self.possible is None else self.possible[rows],
             chances=None if self.chances is None else self.chances[rows],
+            aside=None if self.aside is None else self.aside._replace(matrix=self.aside.matrix[rows]),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from features.words import Words
 from training.uplift import LEAST, Trial
 from training.uplift_balance import Check, differ, said, weights
-from training.uplift_columns import before_decision, foretold, post_treatment
+from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, told_apart
 from training.uplift_shift import adjusted_alike
@@ -22,9 +22,10 @@ _SUMMED = 12  # arms of which every sum is looked at, at most
 def checks(trial: Trial) -> list[Check]:
     """Everything that is looked at, in the order in which it is read."""
     told = told_apart(trial) if trial.evidence == "randomised" else None
+    aside = left_out(trial, told) if told else None
     return [
-        sample_ratio(trial), before_decision(trial, told), foretold(trial), adjusted_alike(trial),
-        overlap(trial, told),
+        sample_ratio(trial), before_decision(trial, told), *([aside] if aside else []), foretold(trial),
+        adjusted_alike(trial), overlap(trial, told),
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from training.qini import Ranking
 from training.uplift import Trial, Uplift
 from training.uplift_balance import Check
 from training.uplift_estimates import shown
-from training.uplift_verdict import LEARNERS, failed, verdict
+from training.uplift_verdict import LEARNERS, failed, only_if, verdict
 
 
 def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
@@ -132,6 +132,7 @@ def as_json(
     return {
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
         "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best], "better": found.better,
+        "only_if": rests._asdict() if (rests := only_if(checks)) else None,
         "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
         "checks": [
             {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
