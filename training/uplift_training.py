@@ -22,6 +22,7 @@ from features.shop import Shop, shop_of
 from features.words import Words
 from serving import effects
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.evidence import NOT_VALUED, RETENTION
 from serving.examples import synthetic_examples
 from training import kinds_page, page, registry, uplift_verdict
 from training.evaluate import DIGITS, Figure
@@ -163,6 +164,7 @@ def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
         "log": Words("outcomes from the customer log", "结果：取自客户日志"),
     }[logged.source]
     notes = [taught.verdict, source, *_compared(of.trial), *of.left]
+    notes += [NOT_VALUED] * (RETENTION in of.trial.outcomes)
     if of.reach is not None:
         notes.append(words(
             "{share} of customers could have had any of the actions, by estimated propensities",
