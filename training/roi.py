@@ -41,6 +41,7 @@ HARMS = {
     "opt_out": Guardrail(Words("opt-outs", "退订"), MOST),
     "complaint": Guardrail(Words("complaints", "投诉"), MOST),
 }
+NONE_COUNTED = Words("no outcome counted: nothing to compare", "没有结果计入，无从比较")
 OWED = Words("owed to the customer: not judged by margin", "对客户应尽的服务：不以毛利衡量")
 _Z = 1.959964
 _SIDES = 0.1  # a guardrail is broken, or holds, at 5 % on either side
@@ -169,6 +170,8 @@ def effect_on_treated(
     here = _compared(logged, rows, actions)
     missed, contacts = int((rows & treated & ~here).sum()), int((rows & treated).sum())
     customers = [len(np.unique(logged.customer[here & of])) for of in (treated, nothing)]
+    if not share and here.any() and not outcome[here].any():
+        return NONE_COUNTED
     if missed == contacts and missed:
         return Words("nothing was left to chance", "未留随机性，无法得知")
     if missed > MISSED * contacts:

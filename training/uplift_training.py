@@ -24,7 +24,7 @@ from serving import effects
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.evidence import NOT_VALUED, RETENTION
 from serving.examples import synthetic_examples
-from training import kinds_page, page, registry, uplift_verdict
+from training import counted, kinds_page, page, registry, uplift_verdict
 from training.evaluate import DIGITS, Figure
 from training.fit import Progress, Trained
 from training.logged import Logged, moment, read
@@ -73,6 +73,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     """
     shop, build = shop_of(settings), Build.open(settings)
     logged = read(settings)
+    counted.required(logged)
     of = trial_of_ledger(logged, seed=seed)
     recipe = {
         "recipe": RECIPE, "seed": seed, "source": logged.source, "arms": list(of.trial.arms),
@@ -100,6 +101,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
 def plan(settings: Settings, as_of: datetime) -> str:
     """What it would learn from, in words."""
     logged = read(settings)
+    counted.required(logged)
     trial = trial_of_ledger(logged).trial
     return (
         f"would train {NAME}: {', '.join(trial.arms[1:])} against {trial.arms[0]}, from {len(trial):,} of "
