@@ -12,7 +12,7 @@ from features.settings import Settings
 from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Outcome
 from serving.sealing import Sealed
-from training.uplift import Trial
+from training.uplift_trial import Trial
 
 CHANNELS = {"nothing": None, "mail": "mail", "coupon": "sms"}
 COSTS = {"nothing": 0.0, "mail": 0.1, "coupon": 0.3}

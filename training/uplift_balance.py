@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from features.words import Words
-from training.uplift import Trial
 from training.uplift_learners import Bools, Ints, Numbers
+from training.uplift_trial import Trial
 
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 

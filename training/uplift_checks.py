@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from features.words import Words
-from training.uplift import LEAST, Trial
 from training.uplift_balance import Check, differ, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, told_apart
 from training.uplift_shift import adjusted_alike
+from training.uplift_trial import LEAST, Trial
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
 _SUMMED = 12  # arms of which every sum is looked at, at most

@@ -7,10 +7,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from features.words import Words
-from training.uplift import LEAST, Trial
 from training.uplift_balance import LOTTERY, Check, differ, said, weights
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import LEVEL, Told, told_apart
+from training.uplift_trial import LEAST, Trial
 
 _PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in one
 _KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome

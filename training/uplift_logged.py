@@ -18,10 +18,10 @@ from features.words import Words
 from serving.effects import EVIDENCE
 from training.counted import late_words
 from training.logged import Logged
-from training.uplift import LEAST, Trial
 from training.uplift_balance import Check
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
+from training.uplift_trial import LEAST, Trial
 
 GOALS = ("margin", "retention", "opt_out")  # the first one decides the policy
 

@@ -14,9 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from serving.booster import Rows
 from training.candidates import DETERMINISTIC
-from training.uplift import FOLDS, Trial, folds
+from training.uplift import FOLDS, folds
 from training.uplift_estimates import Estimate
 from training.uplift_learners import Bools, Ints, Numbers, Splines
+from training.uplift_trial import Trial
 
 FLOOR = 0.05  # a smaller estimated propensity is no overlap
 ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates

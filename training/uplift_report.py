@@ -11,9 +11,10 @@ from features.describe.sheets import Sheet
 from features.pages import Html, banner, page, section, table
 from features.words import Words
 from training.qini import Ranking
-from training.uplift import Trial, Uplift
+from training.uplift import Uplift
 from training.uplift_balance import Check
 from training.uplift_estimates import shown
+from training.uplift_trial import Trial
 from training.uplift_verdict import LEARNERS, failed, only_if, verdict
 
 

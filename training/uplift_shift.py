@@ -17,12 +17,13 @@ import numpy as np
 from scipy.stats import norm
 
 from features.words import Words
-from training.uplift import FOLDS, Trial, folds, foreseen
+from training.uplift import FOLDS, folds, foreseen
 from training.uplift_balance import Check, weights
 from training.uplift_columns import ONLY_IF, ONLY_IF_ZH
 from training.uplift_estimates import error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
+from training.uplift_trial import Trial
 
 LEVEL = 0.01  # of a false alarm of all effects, and as much of all columns: |z| of 2.58 for a single effect
 _STEADY = 1e-6  # added to a spline's variance

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from features.errors import UsageError
 from serving.booster import Rows
 from serving.effects import EVIDENCE
-from training.uplift import Aside, Trial
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
+from training.uplift_trial import Aside, Trial
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
 LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from

@@ -29,11 +29,12 @@ from training.evaluate import DIGITS, Figure
 from training.fit import Progress, Trained
 from training.logged import Logged, moment, read
 from training.targets import text
-from training.uplift import RECIPE, Trial, Uplift, fit
+from training.uplift import RECIPE, Uplift, fit
 from training.uplift_balance import Check
 from training.uplift_checks import checks
 from training.uplift_estimates import Estimate
 from training.uplift_logged import LoggedTrial, reported_of_all, trial_of_ledger
+from training.uplift_trial import Trial
 
 NAME = effects.KIND
 STEPS = 3

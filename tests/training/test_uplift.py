@@ -7,8 +7,9 @@ import pytest
 from trials import trial_by_hand
 
 from features.errors import NotEnoughData, TrainingError
-from training.uplift import Trial, Uplift, fit
+from training.uplift import Uplift, fit
 from training.uplift_estimates import estimate, together
+from training.uplift_trial import Trial
 
 ROWS = np.arange(6_000)
 

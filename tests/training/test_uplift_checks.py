@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import chisquare
 from trials import trial_by_hand
 
-from training.uplift import Trial
 from training.uplift_balance import differ, weights
 from training.uplift_checks import _no_lottery, checks, overlap, sample_ratio
 from training.uplift_columns import before_decision, foretold, post_treatment
 from training.uplift_overlap import estimated, told_apart
 from training.uplift_shift import adjusted_alike, shifts
+from training.uplift_trial import Trial
 
 
 def test_a_sound_trial_passes() -> None:
