@@ -76,16 +76,17 @@ def _constant(found: Uplift, proven: Words) -> Words:
     }  # fmt: skip
     if not found.better:
         default = words(
-            "By default everyone gets {best}, whose estimate is the largest: {gain} {outcome} a customer "
-            "over {control}.",
-            "默认所有人得到估计值最大的{best}：每位客户的{outcome}比{control}多{gain}。",
+            "By default everyone gets {arm}.", "默认所有人得到{arm}。", arm=found.arms[found.default]
+        )
+        largest = words(
+            "The largest estimate is that of {best}: {gain} {outcome} a customer over {control}; to tell, "
+            "try it on more customers.",
+            "估计值最大的是{best}：每位客户的{outcome}比{control}多{gain}；须扩大试验才能判断。",
             **told,
         ) if found.best else words(
-            "By default everyone gets {control}: no estimate is larger.",
-            "默认所有人得到{control}：没有更大的估计值。",
-            **told,
+            "No estimate is larger than that of {control}.", "没有比{control}更大的估计值。", **told
         )  # fmt: skip
-        return _joined(_beside(found), default)
+        return _joined(_beside(found), default, largest)
     free = Words("(no cost was given)", "未给出成本")
     net = Words("after costs", "扣除成本后") if np.any(found.costs) else free
     said = words(
@@ -104,15 +105,12 @@ def _constant(found: Uplift, proven: Words) -> Words:
 
 def _beside(found: Uplift) -> Words:
     """Which arms are shown to bring more, or less, than the control after their cost, if any."""
-    net = [
-        one.less(float(each - found.costs[0])) for one, each in zip(found.effects, found.costs, strict=True)
-    ]
 
     def named(*places: int) -> dict[str, str]:
         return {"control": found.arms[0], "arms": ", ".join(found.arms[k] for k in places)}
 
-    more = [k for k, one in enumerate(net) if one.low > 0]
-    less = [k for k, one in enumerate(net) if one.high < 0]
+    more = [k for k, one in enumerate(found.net) if one.low > 0]
+    less = [k for k, one in enumerate(found.net) if one.high < 0]
     said = words(
         "Shown to be better than {control}, after cost: {arms}.",
         "已证实扣除成本后优于{control}：{arms}。", **named(*more),
