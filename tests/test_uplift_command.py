@@ -51,7 +51,7 @@ def test_a_trial_is_judged_in_one_command(file: Path) -> None:
     done = run(file, "--propensity", "chance")
     assert done.exit_code == 0, done.output
     assert "Best for everyone: coupon" in done.output
-    assert "Personal uplift is proven" in done.output
+    assert "Personal uplift is proven, if every column was known before the decision" in done.output
     assert "Columns left out, of too many values: email" in done.output
     page = file.with_suffix(".uplift.html").read_text()
     assert "个性化增益已证实" in page

@@ -175,8 +175,24 @@ def test_a_column_that_holds_half_of_the_effect_is_caught_though_arms_hardly_dif
 def test_columns_known_before_move_no_effect_beyond_chance() -> None:
     """Else: sound trials are refused more often than one in a hundred, and the check is switched off."""
     found = [shifts(half_told(seed, "clean", rows=600)) for seed in range(40)]
-    assert sum(largest > 1.96 for _, largest in found) <= 5, "about 2 of 40"
-    assert sum(bool(moved) for moved, _ in found) <= 2
+    assert sum(of.largest > 1.96 for of in found) <= 5, "about 2 of 40"
+    assert sum(bool(of.found) for of in found) <= 2
+
+
+def test_how_much_could_have_stayed_hidden_is_told() -> None:
+    """Else a check that could not have found a column with half of the effect is read as proof of none."""
+    many, few = half_told(3, "clean"), half_told(3, "clean", rows=600)
+    check = adjusted_alike(many)
+    assert check.holds is True
+    (one,), (other,) = shifts(many).hidden, shifts(few).hidden
+    assert other.least / one.least == pytest.approx(np.sqrt(4_000 / 600), rel=0.3)
+    assert (
+        f"{one.least:.3g} of the effect of mail ({one.least / one.effect:.0%} of it); less may"
+        in check.words.en
+    )
+    assert f"mail效果中的{one.least:.3g}" in check.words.zh
+    none = replace(few, outcomes={"profit": few.outcomes["profit"] - 0.2 * few.arm})
+    assert "of the effect of mail (more than all of it)" in adjusted_alike(none).words.en
 
 
 def test_a_column_from_after_the_decision_is_not_taken_for_a_lack_of_overlap() -> None:
