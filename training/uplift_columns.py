@@ -92,7 +92,8 @@ def left_out(trial: Trial, told: Told) -> Check | None:
             ))  # fmt: skip
         found = [(column, both.auc.value) for column in aside.names]
         listed = f"{', '.join(aside.names)} (AUC {both.auc.value:.3f})"
-    columns = ", ".join(column for column, _ in found)
+    names = [column for column, _ in found]
+    columns = Words(" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), "、".join(names))
     return Check(
         name, None,
         Words(
@@ -103,8 +104,8 @@ def left_out(trial: Trial, told: Told) -> Check | None:
             "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事",
         ),
         only_if=Words(
-            f"{columns} {'was' if len(found) == 1 else 'were'} written after the decision",
-            f"{columns}在决策之后写入",
+            f"{columns.en} {'was' if len(found) == 1 else 'were'} written after the decision",
+            f"{columns.zh}在决策之后写入",
         ),
     )  # fmt: skip
 

@@ -44,12 +44,15 @@ class Shift(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """How much of an arm's effect on an outcome columns must hold for the check to find it, OFTEN; the plain
-    effect, both in the outcome's unit."""
+    """How much of an arm's effect on an outcome columns must hold for the check to find it, OFTEN.
+
+    telling: if they tell half of what the others leave of the outcome besides. effect: the plain one.
+    """
 
     arm: str
     outcome: str
     least: float
+    telling: float
     effect: float
 
 
@@ -72,10 +75,12 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
         least = _least(hidden, next(iter(trial.outcomes)))
         return Check(name, True, Words(
             f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f}). "
-            f"Columns from after the decision are found {OFTEN:.0%} of the time if they hold {least.en}; "
-            "less may stay hidden",
+            f"Columns from after the decision are found {OFTEN:.0%} of the time if they hold this much of an "
+            f"effect; the second, if they tell half of the outcome besides: {', '.join(least)}; less may "
+            "stay hidden",
             f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）。"
-            f"决策之后的列若含{least.zh}，有{OFTEN:.0%}的机会被发现；更少则可能无从察觉",
+            f"决策之后的列若含以下大小的效果，有{OFTEN:.0%}的机会被发现（后一数值适用于还能说明结果一半的列）："
+            f"{'、'.join(least)}；更少则可能无从察觉",
         ))  # fmt: skip
     en, zh = [], []
     for one in found:
@@ -98,15 +103,17 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
     ))  # fmt: skip
 
 
-def _least(hidden: Sequence[Hidden], outcome: str) -> Words:
-    """Of the arms' effects on an outcome, how much would be found, and the share that this is."""
-    en, zh = [], []
-    for one in (of for of in hidden if of.outcome == outcome):
-        amount, all_of_it = f"{one.least:.3g}", one.least >= abs(one.effect)
-        share = "" if all_of_it else f"{one.least / abs(one.effect):.0%}"
-        en.append(f"{amount} of the effect of {one.arm} ({share or 'more than all'} of it)")
-        zh.append(f"{one.arm}效果中的{amount}（{f'占其{share}' if share else '超过其全部'}）")
-    return Words(", ".join(en), "、".join(zh))
+def _least(hidden: Sequence[Hidden], outcome: str) -> list[str]:
+    """Of each arm's effect on an outcome, how much would be found, and the share that this is."""
+
+    def share(amount: float, effect: float) -> str:
+        return f"{amount:.2g} ({f'{amount / abs(effect):.0%}' if amount < abs(effect) else '> 100%'})"
+
+    return [
+        f"{of.arm} {share(of.least, of.effect)}, {share(of.telling, of.effect)}"
+        for of in hidden
+        if of.outcome == outcome
+    ]
 
 
 def shifts(trial: Trial, seed: int = 1) -> Shifts:
@@ -134,11 +141,10 @@ def shifts(trial: Trial, seed: int = 1) -> Shifts:
             z, columns = _z(change, who), np.array([_z(moved(m), who) for m in added])
             largest = max(largest, abs(z))
             effect = (scores[:, k] - scores[:, 0])[own]
-            error = error_of(change - change.mean(), who)
-            hidden.append(Hidden(
-                trial.arms[k], outcome, float((_limit(tests) + norm.ppf(OFTEN)) * error),
-                float((effect - change).mean()),
-            ))  # fmt: skip
+            left = np.array([error_of(of - of.mean(), who) for of in (change, effect)])
+            errors = left[0], np.hypot(left[0], left[1] / np.sqrt(2))
+            least, more = (float((_limit(tests) + norm.ppf(OFTEN)) * error) for error in errors)
+            hidden.append(Hidden(trial.arms[k], outcome, least, more, float((effect - change).mean())))
             guilty = np.flatnonzero(np.abs(columns) > _limit(tests * max(len(columns), 1)))
             if abs(z) <= _limit(tests) and not len(guilty):
                 continue
