@@ -306,11 +306,11 @@ def _parts(made: Plan) -> str:
     explore = f"{100 * made.explore:.3g}"
     parts = [
         told(~(d.explored | owed | kept), "get what is worth most within the limits"),
-        told(d.explored, f"what a lot drew among all that is eligible, to learn ({explore}% explore)"),
+        told(d.explored, f"get what a lot drew among all that is eligible, to learn ({explore}% explore)"),
     ]
-    parts += [told(owed, "what is owed to them")] if owed.any() else []
+    parts += [told(owed, "get what is owed to them")] if owed.any() else []
     parts += [f"{kept.sum():,} are held out and get nothing"] if kept.any() else []
-    return f"Of {len(everyone):,} customers {'; '.join(parts)}"
+    return f"Of {len(everyone):,} customers: {'; '.join(parts)}"
 
 
 def _whole(made: Plan) -> str | None:

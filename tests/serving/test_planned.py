@@ -108,10 +108,10 @@ def test_what_was_drawn_by_lot_is_told_apart_from_what_is_worth_most(
     cost, net = (sum(row[name] for row in drawn) for name in ("cost", "net"))
     assert len(drawn) > 20
     assert (
-        f"{len(drawn)} what a lot drew among all that is eligible, to learn (30% explore) (cost {cost:,.2f}, "
-        f"expected net {net:,.2f})"
+        f"{len(drawn)} get what a lot drew among all that is eligible, to learn (30% explore) "
+        f"(cost {cost:,.2f}, expected net {net:,.2f})"
     ) in told
-    assert f"Of 200 customers {200 - held - len(drawn)} get what is worth most within the limits (" in told
+    assert f"Of 200 customers: {200 - held - len(drawn)} get what is worth most within the limits (" in told
     assert f"; {held} are held out and get nothing" in told
     for action in ("nothing", "campaign_b"):
         (line,) = [line for line in done.output.splitlines() if line.startswith(f"{action} ")]
