@@ -170,8 +170,6 @@ def effect_on_treated(
     here = _compared(logged, rows, actions)
     missed, contacts = int((rows & treated & ~here).sum()), int((rows & treated).sum())
     customers = [len(np.unique(logged.customer[here & of])) for of in (treated, nothing)]
-    if not share and here.any() and not outcome[here].any():
-        return NONE_COUNTED
     if missed == contacts and missed:
         return Words("nothing was left to chance", "未留随机性，无法得知")
     if missed > MISSED * contacts:
@@ -188,6 +186,8 @@ def effect_on_treated(
             f"too few: {customers[0]} contacted, {effective:.0f} effective left alone, {LEAST} are needed",
             f"过少：触达{customers[0]}人，未触达有效样本{effective:.0f}，至少需{LEAST}",
         )
+    if not share and not outcome[here].any():
+        return NONE_COUNTED
     y = outcome[here] - _left_alone(logged, here, nothing, outcome, not share)
     total = float(treated[here].sum())
     value = float(weight @ y) / total
