@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import stated
 from training.qini import qini
-from training.uplift import Trial, fit
+from training.uplift import fit
 from training.uplift_learners import Numbers, Outcomes
 from training.uplift_table import trial_of
+from training.uplift_trial import Trial
 
 ARMS = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
 SEED = 1

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from training.uplift import Trial
 from training.uplift_learners import Ints, Numbers
+from training.uplift_trial import Trial
 
 Kind = Literal["varies", "constant", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -44,6 +44,10 @@ def show_decision(answer: dict[str, Any], as_json: bool) -> None:
         f"policy of {answer['policy']}; {recorded}"
     )
     used = answer["used"]
+    if any(action["evidence"] == "randomised" for action in answer["actions"]):
+        from serving.evidence import NOT_VALUED
+
+        say(f"not in the sum: {NOT_VALUED.en}")
     if used["lifetime_text"]:
         say(used["lifetime_text"]["en"])
     elif used["lifetime_from"]:

@@ -21,7 +21,7 @@ from propensity.evaluated import PAGE, UNSURE, interval, number, tell_policy, wr
 from propensity.sheets import show, told
 from propensity.tables import say
 from serving import effects
-from training import attribution, logged_policy, registry, roi
+from training import attribution, counted, logged_policy, registry, roi
 from training.logged import From, Logged, moment, read
 from training.roi import Brought, Harm
 from training.sequential import Difference
@@ -76,14 +76,15 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
     found, harms = roi.brought(logged), roi.harms(logged)
     held = held_beside(settings)
     alike = reported_of_all(logged)
-    warnings = [alike.words] if alike.holds is False else []
-    tone, headline = _headline(found, harms, bool(warnings), currency)
+    none = counted.none_counts(logged)
+    warnings = [none] if none else [alike.words] if alike.holds is False else []
+    tone, headline = _headline(found, harms, bool(warnings), currency, none)
     sheets = [
         brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, held),
         together_sheet(attribution.interactions(logged)),
     ]  # fmt: skip
     say(told(headline, language))
-    notes = [note for note in (_young(logged), _untold(found)) if note is not None]
+    notes = [note for note in (_young(logged), _untold(found), _late(logged, none)) if note is not None]
     for warning in (*warnings, *notes):
         say(f"- {told(warning, language)}")
     for sheet in sheets:
@@ -99,7 +100,7 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
 
 
 def _headline(
-    found: Sequence[Brought], harms: Sequence[Harm], warned: bool, currency: str
+    found: Sequence[Brought], harms: Sequence[Harm], warned: bool, currency: str, none: Words | None = None
 ) -> tuple[bool, Words]:
     broken = [one for one in harms if one.state == "broken"]
     if broken:
@@ -109,6 +110,8 @@ def _headline(
             "请停止{action}：它使{harm}上升超过{most}。",
             action=one.action, harm=one.guardrail.name, most=f"{one.guardrail.most:.1%}",
         )  # fmt: skip
+    if none:
+        return False, Words("What actions brought is not known.", "尚不知行动带来了什么。")
     if warned:
         return False, Words(
             "Nothing is claimed: outcomes were not told alike of what was done and what was not.",
@@ -146,6 +149,12 @@ def _young(logged: Logged) -> Words | None:
 
 def _ends(of: Any) -> tuple[Any, Any]:
     return of.min(), of.max()
+
+
+def _late(logged: Logged, none: Words | None) -> Words | None:
+    """How many orders count for nothing, where others do; None if all that were told do."""
+    late = None if none else counted.late_words(logged)
+    return late and words("Orders that count for nothing: {late}", "未计入的订单：{late}", late=late)
 
 
 def _untold(found: Sequence[Brought]) -> Words | None:

@@ -267,14 +267,16 @@ def _in_force(settings: Settings) -> str:
 
 def _show(made: Plan) -> None:
     found, prices = made.found, made.found.prices.of(made.actions)
-    numbers = ("customers", "cost", "expected net", "price")
+    numbers = ("customers", "of them by lot", "cost", "expected net", "price")
     shown = table(f"Plan as of {iso(found.as_of)}", "action", "channel", *numbers, right=numbers)
     for j, action in enumerate(made.actions):
         here = made.chosen == j
         net = made.decisions.net[here, j].sum() if j else 0.0
-        cells = (f"{here.sum():,}", f"{here.sum() * action.cost:,.2f}", f"{net:,.2f}", f"{prices[j]:.4f}")
-        shown.add_row(action.name, action.channel or "", *cells)
+        lots = int((here & made.decisions.explored).sum())
+        cells = f"{here.sum():,}", f"{lots:,}", f"{here.sum() * action.cost:,.2f}", f"{net:,.2f}"
+        shown.add_row(action.name, action.channel or "", *cells, f"{prices[j]:.4f}")
     console().print(shown)
+    say(_parts(made))
     of = "" if found.budget is None else f" of {found.budget:,.2f}"
     limits = "".join(
         f"; {sum(made.actions[j].channels.count(name) for j in made.chosen.tolist()):,} of {most:,} on {name}"
@@ -287,6 +289,28 @@ def _show(made: Plan) -> None:
     if whole := _whole(made):
         say(whole)
     show_gaps(found.fairness)
+
+
+def _parts(made: Plan) -> str:
+    """How many were drawn by lot, are owed a service, are held out, and got what is worth most; with the cost
+    and the expected net of each."""
+    d, everyone = made.decisions, np.arange(len(made.chosen))
+    owed = ~d.eligible[:, 0] & ~d.explored
+    kept = made.holdout & ~owed & ~d.explored
+    cost = np.array([action.cost for action in made.actions])[made.chosen]
+    net = np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen])
+
+    def told(rows: NDArray[np.bool_], what: str) -> str:
+        return f"{rows.sum():,} {what} (cost {cost[rows].sum():,.2f}, expected net {net[rows].sum():,.2f})"
+
+    explore = f"{100 * made.explore:.3g}"
+    parts = [
+        told(~(d.explored | owed | kept), "get what is worth most within the limits"),
+        told(d.explored, f"get what a lot drew among all that is eligible, to learn ({explore}% explore)"),
+    ]
+    parts += [told(owed, "get what is owed to them")] if owed.any() else []
+    parts += [f"{kept.sum():,} are held out and get nothing"] if kept.any() else []
+    return f"Of {len(everyone):,} customers: {'; '.join(parts)}"
 
 
 def _whole(made: Plan) -> str | None:

@@ -66,7 +66,8 @@ class OutcomeFile(msgspec.Struct, frozen=True):
     """The effects on one outcome. lines, parts: of each arm but the control; one part if it reads the arm, in
     columns after the features, one an arm but the control. costs: of each arm, in the outcome's unit.
 
-    best: the place of the best constant arm. personal: whether a personal policy was proven better.
+    best: the place of the arm for all, which was shown to be better than the control, or is the control.
+    personal: whether a personal policy was proven better.
     """
 
     name: str
@@ -142,11 +143,11 @@ class EffectsModel:
         return Effects(effect, error)
 
     def policy(self, scored: Effects, possible: NDArray[np.bool_] | None = None) -> Places:
-        """The place of the arm that the first outcome's policy gives, [n]: the best constant arm, unless a
-        personal policy was proven; then the arm of the largest effect after costs, of equals the best.
+        """The place of the arm that the first outcome's policy gives, [n]: the arm for all, unless a
+        personal policy was proven; then the arm of the largest effect after costs, of equals that for all.
 
-        possible: which arms are, [n, arms], the control always; None: all. The control stands for a best arm
-        that is not."""
+        possible: which arms are, [n, arms], the control always; None: all. The control stands for an arm that
+        is not."""
         one, n = self.file.outcomes[0], len(scored.effect)
         could = np.ones((n, len(self.file.arms)), np.bool_) if possible is None else possible
         best = np.where(could[:, one.best], one.best, 0)

@@ -2,8 +2,8 @@
 
 A released model of effects (`propensity train uplift`) speaks of an action if the action's name is one of its
 arms, its first arm is "nothing", and one of its outcomes is MARGIN, in the shop's currency, over its value
-horizon; likewise OPT_OUT. What it knows of retention, an order within the horizon, weighs no lifetime value:
-who would have ordered a week later is not lost. Only randomised evidence counts: what was merely observed
+horizon; likewise OPT_OUT. What it knows of RETENTION, an order within the horizon, is told and not valued
+(NOT_VALUED says why). Only randomised evidence counts: what was merely observed
 replaces no assumption. Where choosing by customer was proven to bring more, it is a customer's own effect;
 else the action's mean, the same for all.
 """
@@ -26,10 +26,19 @@ if TYPE_CHECKING:
 MARGIN = "margin"  # the outcome: gross margin of a customer's orders, before the costs of actions
 NONE = "nothing"  # the first arm
 OPT_OUT = "opt_out"  # the outcome: 1 with a withdrawn consent
+RETENTION = "retention"  # the outcome: 1 with an order within the horizon
 Shown = dict[str, tuple[float, float, float]]  # action -> effect on it: mean, and its 95 % interval
 RANDOMISED = Text(
     "Shown by decisions that were drawn by lot on customers like these",
     "由对同类客户的随机抽取决策得出",
+)
+NOT_VALUED = Words(
+    "the learnt effect on retention (an order within the horizon) is told and not valued: what such an order "
+    "brings is in the margin already, and who would have ordered a week later was not lost. In the net value "
+    "retention is what the action declares (retention_effect) times what the customer is worth beyond the "
+    "horizon",
+    "学得的留存效果（期限内下单）只作报告，不计入净值：该订单的毛利已计入毛利项，而晚一周才会下单的客户并未流失。"
+    "净值中的留存项为行动声明的效果（retention_effect）乘以客户在期限之后的价值",
 )
 _Z = 1.959964
 
@@ -86,6 +95,8 @@ def unheard(
             f"其结果为{shown}：决策只读取{MARGIN}（扣除行动成本前的客户订单毛利）和{OPT_OUT}（撤回授权为1）。"
             "若含义相同，请将该列改为此名",
         ))  # fmt: skip
+    if RETENTION in {one.name for one in model.file.outcomes}:
+        found.append(NOT_VALUED)
     strange = [arm for arm in model.file.arms[1:] if arm not in actions]
     if strange:
         arms, known = ", ".join(strange), ", ".join(name for name in actions if name != NONE)

@@ -258,6 +258,11 @@ class Ledger:
         with self._used("read"):
             return ledger_reports.counted(self._db, decision_id)
 
+    def uncounted(self) -> ledger_reports.Uncounted:
+        """How many orders were told and count for nothing, and why."""
+        with self._used("read"):
+            return ledger_reports.uncounted(self._db)
+
     def erase(self, customer_ids: Collection[str]) -> None:
         """Forget who these customers' decisions were about, with what was sealed; the decisions stay."""
         with self.deciding():

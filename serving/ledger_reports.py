@@ -90,6 +90,14 @@ class Kept(msgspec.Struct, frozen=True):
     refunded: float = 0.0
 
 
+class Uncounted(msgspec.Struct, frozen=True):
+    """Orders that were told of decisions that can still be read, and count for nothing: by what of them is
+    late."""
+
+    after_window: int = 0
+    after_maturity: int = 0
+
+
 def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
     """Record one, within a transaction; what that means, or why it was not taken."""
     found = store.execute(
@@ -225,6 +233,21 @@ def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept
         elif at < window_end:
             own[bytes(key)] = Kept(type, value, from_us(at))
     return {decision: list(own.values()) for decision, own in found.items() if own}
+
+
+def uncounted(store: Store) -> Uncounted:
+    """How many of all orders that were told count for nothing, and why."""
+    rows = store.execute(
+        "SELECT o.at, o.recorded_at, d.as_of, d.window_end, d.matures_at, c.body FROM outcomes o "
+        "JOIN decisions d ON d.id = o.decision_id JOIN pseudonyms p ON p.pseudonym = d.pseudonym "
+        "JOIN contexts c ON c.hash = d.context WHERE o.type = 'order'"
+    ).fetchall()
+    late = {"after_window": 0, "after_maturity": 0}
+    for at, recorded, *spans in rows:
+        _, window_end, matures_at = window(*spans)
+        if at >= window_end or recorded >= matures_at:
+            late["after_window" if at >= window_end else "after_maturity"] += 1
+    return Uncounted(**late)
 
 
 def window(as_of: int, end: int | None, matures: int | None, context: bytes) -> tuple[int, int, int]:

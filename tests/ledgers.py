@@ -12,7 +12,7 @@ from features.settings import Settings
 from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Outcome
 from serving.sealing import Sealed
-from training.uplift import Trial
+from training.uplift_trial import Trial
 
 CHANNELS = {"nothing": None, "mail": "mail", "coupon": "sms"}
 COSTS = {"nothing": 0.0, "mail": 0.1, "coupon": 0.3}
@@ -22,11 +22,12 @@ MARGIN_RATE = 0.25  # of the bundled shop
 def write_ledger(
     settings: Settings, trial: Trial, at: datetime, margin: str = "profit", told: str = "all",
     holdout: int = 0, hashes: dict[str, str] | None = None, customers: int | None = None,
+    told_at: datetime | None = None,
 ) -> None:  # fmt: skip
     """One decision a row of the trial, decided at `at`; orders worth its outcome if it is above 0.
 
     told: "all", or "contacts" for outcomes of those alone. holdout: so many more, held out. customers: how
-    many share the decisions.
+    many share the decisions. told_at: when outcomes are told, by default at once.
     """
     features = msgspec.json.encode(hashes or dict.fromkeys(trial.names, "0" * 16))
     chances = np.zeros((len(trial), len(trial.arms)))
@@ -54,7 +55,7 @@ def write_ledger(
         for row in range(0, len(trial), 100):  # one in a hundred opts out, whatever was done
             told_of = {"source": "t", "decision_id": f"d{row:06}", "value": 1.0, "at": at}
             outcomes.append(Outcome(id=f"x{row}", type="opt_out", **told_of))  # type: ignore[arg-type]
-        ledger.report(outcomes, at)
+        ledger.report(outcomes, told_at or at)
 
 
 def _entry(

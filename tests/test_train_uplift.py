@@ -67,12 +67,17 @@ def test_effects_become_a_version_and_a_release_that_decisions_can_read(run: Any
     assert "Best for everyone: coupon" in first.output
     again = run("train", "uplift")
     assert "version 1" in again.output
-    assert run("promote", "uplift").exit_code == 0
+    released = run("promote", "uplift")
+    assert released.exit_code == 0
+    assert "the learnt effect on retention (an order within the horizon) is told and not valued" in (
+        released.output
+    ), "else it stands in the report, and who reads that waits for it in decisions"
     release = Releases(Settings(home=home, as_of=TODAY)).get("uplift")
     model = release.model
     assert isinstance(model, effects.EffectsModel)
     assert model.file.evidence == "randomised"
     assert [one.name for one in model.file.outcomes] == ["margin", "retention", "opt_out"]
+    assert any("told and not valued" in note.en for note in model.card.notes)
     needed, words = dict(model.card.needs), Words("Text a coupon", "短信发券")
     coupon = Action(name="coupon", channel="sms", words=words, goal=words,
                     effect=Effect(0.0, 0.0, 0.0, "prior", words))  # fmt: skip

@@ -51,7 +51,7 @@ def test_a_trial_is_judged_in_one_command(file: Path) -> None:
     done = run(file, "--propensity", "chance")
     assert done.exit_code == 0, done.output
     assert "Best for everyone: coupon" in done.output
-    assert "Personal uplift is proven" in done.output
+    assert "Personal uplift is proven, if every column was known before the decision" in done.output
     assert "Columns left out, of too many values: email" in done.output
     page = file.with_suffix(".uplift.html").read_text()
     assert "个性化增益已证实" in page
@@ -154,6 +154,35 @@ def test_shares_are_taken_as_people_write_thirds(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout, exact.stderr) == (exact.exit_code, exact.stdout, "")
     wrong = run(path, *thirds[:2], "--share=coupon=.3", "--dry-run")
     assert (wrong.exit_code, "with shares that sum to 1" in wrong.output) == (2, True)
+
+
+def test_a_column_left_out_is_still_a_witness_of_the_draw(tmp_path: Path) -> None:
+    """Else: who leaves out the column by which a lottery was wrong reads its bias as a proven uplift."""
+    trial, _ = trial_by_hand("none", 2_000)
+    random = np.random.default_rng(3)
+    loyal = random.normal(size=2_000)
+    arm = (random.random(2_000) < 1 / (1 + np.exp(-loyal))).astype(int)
+    profit = trial.outcomes["profit"] + loyal
+    columns = {"visits": trial.matrix[:, 0], "loyal": loyal, "tall": random.normal(size=2_000)}
+    said = {"group": [("nothing", "mail")[k] for k in arm], "chance": np.full(2_000, 0.5), "profit": profit}
+    path = tmp_path / "wrong.parquet"
+    pq.write_table(pa.table(columns | said), path)
+    assert run(path, "--propensity=chance", "--dry-run").exit_code == 3
+    done = run(path, "--propensity=chance", "--ignore=loyal", "--ignore=tall", "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)
+    assert said["only_if"]["en"] == "loyal was written after the decision"
+    assert said["verdict"]["en"].startswith("All of this rests on your word that loyal was written after")
+    assert "shown on that condition" in said["verdict"]["en"]
+    assert "proven." not in said["verdict"]["en"]
+    assert "证实。" not in said["verdict"]["zh"].partition("前提：")[2].partition("。")[2]
+    (left,) = [of for of in said["checks"] if of["name"].startswith("columns left out")]
+    assert left["holds"] is None
+    assert "loyal (p < .0001)" in left["words"]["en"]
+    pq.write_table(pq.read_table(path).drop_columns(["loyal"]), path)
+    same = json.loads(run(path, "--propensity=chance", "--ignore=tall", "--dry-run", "--json").output)
+    assert same["only_if"] is None, "and a column that is spread alike asks for no word of anybody"
+    assert "proven" in same["verdict"]["en"]
 
 
 def test_without_a_lottery_the_evidence_is_named(file: Path) -> None:

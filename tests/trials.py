@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.uplift import Trial
+from training.uplift_trial import Trial
 
 ARMS = ("nothing", "mail", "coupon")
 

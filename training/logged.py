@@ -28,7 +28,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from serving.booster import Rows
 from serving.ledger import Entry, Ledger, exists
-from serving.ledger_reports import Kept
+from serving.ledger_reports import Kept, Uncounted
 from training.uplift_learners import Ints, Numbers
 
 From = Literal["reported", "log"]
@@ -47,7 +47,7 @@ class Logged:
     [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT, UNTOLD or
     FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many more there
     were. owed: names of the actions that are for service. sales: orders less refunds [n], before the margin
-    rate, which may be 0; None: as margin.
+    rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
     """
 
     ids: tuple[str, ...]
@@ -72,6 +72,7 @@ class Logged:
     builds: tuple[str, ...] = field(default=(), repr=False)
     owed: frozenset[str] = frozenset()
     sales: Numbers | None = field(default=None, repr=False)
+    uncounted: Uncounted = Uncounted()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -150,7 +151,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
                 said.append({of.action: of.propensity for of in _decoder.decode(one.sealed.answer).actions})
                 sealed = msgspec.structs.replace(one.sealed, answer=b"", inputs=b"")  # most of its bytes
                 known.append(msgspec.structs.replace(one, sealed=sealed))
-        reported, sent = ledger.outcomes(), ledger.delivered()
+        reported, sent, late = ledger.outcomes(), ledger.delivered(), ledger.uncounted()
         damaged = len(ledger.damaged())
     if not known:
         raise NotEnoughData("the ledger has no decision to learn from: decide, and tell what came of it")
@@ -180,7 +181,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
         window_end, matures, np.array([_DELIVERY[sent.get(one.id)] for one in known], np.int64),
         tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
         outcomes, source, erased, damaged, tuple(one.build for one in known), _owed(known),
-        sales,
+        sales, late,
     )  # fmt: skip
 
 

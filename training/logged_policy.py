@@ -12,6 +12,7 @@ import numpy as np
 from features.errors import FeatureMismatch, UsageError
 from features.words import Words
 from serving.effects import EffectsModel
+from training import counted
 from training.logged import Logged
 from training.policy_value import LoggedDecisions, PolicyValue, evaluate
 from training.uplift_learners import Ints, Numbers, Outcomes
@@ -24,9 +25,11 @@ FOLDS = 2
 
 def judged(logged: Logged, choice: Ints, outcome: str = "margin") -> PolicyValue:
     """Every estimate of the policy that would take `choice`, places in actions [n]. UsageError without one of
-    that outcome, or of fewer than two final decisions."""
+    that outcome, or of fewer than two final decisions; NotEnoughData where no order counts."""
     if outcome not in logged.outcomes:
         raise UsageError(f"{outcome} is not known of these decisions: there are {', '.join(logged.outcomes)}")
+    if outcome not in HARMS:
+        counted.required(logged)
     rows = np.isfinite(logged.outcomes[outcome]) & ~logged.holdout
     some, chosen = logged.part(rows), choice[rows]
     y = some.outcomes[outcome].copy()

@@ -11,9 +11,10 @@ import numpy as np
 
 from features.words import Words
 from serving.booster import Rows
-from training.uplift import FOLDS, Trial, Uplift, folds
+from training.uplift import FOLDS, Uplift, folds
 from training.uplift_estimates import Estimate, places
 from training.uplift_learners import Bools, Ints, Numbers, Outcomes
+from training.uplift_trial import Trial
 
 _DRAWS = 100  # of customers, for the interval of a difference
 _LEVEL = 1.959964

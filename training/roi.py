@@ -41,6 +41,7 @@ HARMS = {
     "opt_out": Guardrail(Words("opt-outs", "退订"), MOST),
     "complaint": Guardrail(Words("complaints", "投诉"), MOST),
 }
+NONE_COUNTED = Words("no outcome counted: nothing to compare", "没有结果计入，无从比较")
 OWED = Words("owed to the customer: not judged by margin", "对客户应尽的服务：不以毛利衡量")
 _Z = 1.959964
 _SIDES = 0.1  # a guardrail is broken, or holds, at 5 % on either side
@@ -185,6 +186,8 @@ def effect_on_treated(
             f"too few: {customers[0]} contacted, {effective:.0f} effective left alone, {LEAST} are needed",
             f"过少：触达{customers[0]}人，未触达有效样本{effective:.0f}，至少需{LEAST}",
         )
+    if not share and not outcome[here].any():
+        return NONE_COUNTED
     y = outcome[here] - _left_alone(logged, here, nothing, outcome, not share)
     total = float(treated[here].sum())
     value = float(weight @ y) / total

@@ -4,10 +4,12 @@
     found = fit(trial, "spend", seed=1)
     found.policy(matrix)  # the arm for each customer
 
-Everybody gets the best constant arm until a personal policy is proven better: its paired, doubly robust gain
-on customers that it was not learnt from has its lower bound above 0. For each fold, learner and shrinkage are
-chosen on the other folds, by models that have not seen it either: else a fold that happens to agree with the
-others would vouch for itself. So what is judged is the whole procedure; it is one test at 2.5 %.
+Everybody gets the control until an arm is shown to be better than it after its cost; then the best of those
+that are, until a personal policy is proven better than the arm whose estimate is the largest: its paired,
+doubly robust gain on customers that it was not learnt from has its lower bound above 0. For each fold,
+learner and shrinkage are chosen on the other folds, by models that have not seen it either: else a fold that
+happens to agree with the others would vouch for itself. So what is judged is the whole procedure; it is one
+test at 2.5 %.
 
 An arm need not be possible for everybody. Its effect is that on the rows which could have had it: doubly
 robust over all that was drawn there, whatever came out (Robins, Rotnitzky and Zhao 1994; Dudik, Langford and
@@ -17,89 +19,21 @@ for it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from features.errors import NotEnoughData, TrainingError
+from features.errors import TrainingError
 from serving.booster import Rows
 from serving.effects import EVIDENCE, Line, OutcomeToSave
 from training import uplift_learners as learners
 from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate, pairs_of, places
 from training.uplift_learners import Bools, Ints, Learned, Numbers
+from training.uplift_trial import Trial
 
-RECIPE = 1  # raise when the same trial and seed would give another policy
+RECIPE = 2  # raise when the same trial and seed would give another policy
 FOLDS = 4
 LEARNERS = ("ridge", "trees", "s")
-LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Logged decisions. arms[0] is the control, "nothing".
-
-    matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
-    propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
-    rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
-    that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
-    every arm [n, K], where they were estimated; None: of the one given alone.
-    """
-
-    matrix: Rows
-    names: tuple[str, ...]
-    arms: tuple[str, ...]
-    arm: Ints
-    given: Numbers
-    outcomes: Mapping[str, Numbers]
-    customer: Ints
-    evidence: EVIDENCE = "randomised"
-    unread: tuple[str, ...] = ()
-    possible: Bools | None = None
-    chances: Numbers | None = None
-
-    def __post_init__(self) -> None:
-        n, width = self.matrix.shape
-        lengths = {len(self.arm), len(self.given), len(self.customer), *map(len, self.outcomes.values())}
-        if lengths != {n} or width != len(self.names) or self.matrix.dtype != np.float32:
-            raise TrainingError(f"a trial of float32 [{n}, {width}] needs as many names, arms and outcomes")
-        if not (good := (self.given > 0) & (self.given <= 1)).all():
-            raise TrainingError(
-                "the propensity of the arm that was given must lie in (0, 1] in every row: in "
-                f"{(~good).sum():,} it does not, such as {self.given[~good][0]:g}"
-            )
-        if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
-            raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
-        could = self.could
-        if not (could[:, 0].all() and could[np.arange(n), self.arm].all()):
-            raise TrainingError("every row could have had the control, and the arm that it was given")
-        few = [
-            f"{name} has {count}{'' if j else f' beside {self.arms[k]}'}"
-            for k in range(1, len(self.arms))
-            for j, name in ((0, self.arms[0]), (k, self.arms[k]))
-            if (count := len(np.unique(self.customer[could[:, k] & (self.arm == j)]))) < LEAST
-        ]
-        if len(self.arms) < 2 or few:
-            raise NotEnoughData(
-                f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.arm)
-
-    @property
-    def could(self) -> Bools:
-        """Which arms each row could have had, [n, K]."""
-        every = np.ones((len(self.arm), len(self.arms)), np.bool_)
-        return every if self.possible is None else self.possible
-
-    def part(self, rows: Bools | Ints) -> "Trial":
-        """Some rows of it."""
-        return replace(
-            self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
-            outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
-            possible=None if self.possible is None else self.possible[rows],
-            chances=None if self.chances is None else self.chances[rows],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,14 +41,14 @@ class Uplift:
     """What a trial taught. Arms are places in `arms`, 0 the control; money is net of `costs` in `values`.
 
     means, effects: an arm's outcome, and its difference from the control's, before costs, on the rows that
-    could have had it; reach: their share. best: the best constant arm, with the control where it is not
-    possible; over: its gain over each other arm after costs, on the rows that could have had either. The
-    intervals of all differences between arms hold together. gain: of the personal policy over the best arm,
-    on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each row's
-    effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a model
-    would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm but
-    the control, customers in fifths by such effects, the least first: what was predicted, what came; equal
-    predictions are in one part, so that there may be fewer.
+    could have had it; reach: their share. best: the best constant arm by its estimate, with the control where
+    it is not possible; over: its gain over each other arm after costs, on the rows that could have had
+    either. The intervals of all differences between arms hold together. gain: of the personal policy over the
+    best arm, on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each
+    row's effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a
+    model would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm
+    but the control, customers in fifths by such effects, the least first: what was predicted, what came;
+    equal predictions are in one part, so that there may be fewer.
     """
 
     arms: tuple[str, ...]
@@ -142,6 +76,21 @@ class Uplift:
         """Whether the best constant arm is proven better than nothing, after its cost."""
         return bool(self.evidence == "randomised" and self.over[0].low > 0)
 
+    @property
+    def net(self) -> tuple[Estimate, ...]:
+        """Of each arm, its effect after what it costs more than the control."""
+        more = (float(cost - self.costs[0]) for cost in self.costs)
+        return tuple(one.less(cost) for one, cost in zip(self.effects, more, strict=True))
+
+    @property
+    def default(self) -> int:
+        """The arm for all, where it is possible: of those that are shown to be better than the control, after
+        cost, the one that brings most; the control if none is."""
+        if self.evidence != "randomised":
+            return 0
+        shown = [k for k, one in enumerate(self.net) if k and one.low > 0]
+        return max(shown, key=lambda k: float(self.reach[k] * self.net[k].value), default=0)
+
     def estimated(self, matrix: Rows) -> Numbers:
         """Effects of every arm against the control, before costs: [n, K], the control's 0."""
         return effects_of(self.learned.raw(matrix), self.lines)
@@ -150,14 +99,13 @@ class Uplift:
         """As a release keeps it."""
         costs = tuple(float(cost) for cost in self.costs)
         parts = self.learned.parts
-        return OutcomeToSave(self.outcome, self.lines, parts, costs, self.best, self.personal)
+        return OutcomeToSave(self.outcome, self.lines, parts, costs, self.default, self.personal)
 
     def policy(self, matrix: Rows, possible: Bools | None = None) -> Ints:
-        """The arm for each row, of what is possible [n, K]: the best constant one unless a personal policy is
-        proven."""
+        """The arm for each row, of what is possible [n, K]: the default, or by a proven personal policy."""
         could = np.ones((len(matrix), len(self.arms)), np.bool_) if possible is None else possible
-        best = _had(np.full(len(matrix), self.best), could)
-        return _choice(self.estimated(matrix), self.costs, best, could) if self.personal else best
+        usual = _had(np.full(len(matrix), self.default), could)
+        return _choice(self.estimated(matrix), self.costs, usual, could) if self.personal else usual
 
 
 def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:

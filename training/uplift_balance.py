@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from features.words import Words
-from training.uplift import Trial
 from training.uplift_learners import Bools, Ints, Numbers
+from training.uplift_trial import Trial
 
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 
@@ -19,13 +19,15 @@ LOTTERY = Words("columns known before", "决策前已知的列")  # the check th
 class Check(NamedTuple):
     """What was looked at, whether it holds (None: it cannot be told), and what that means.
 
-    arms: places of those of which, for that, no effect can be told.
+    arms: places of those of which, for that, no effect can be told. only_if: what must be so for anything to
+    be shown, which no figure tells and whoever knows the table must.
     """
 
     name: Words
     holds: bool | None
     words: Words
     arms: tuple[int, ...] = ()
+    only_if: Words | None = None
 
 
 def weights(trial: Trial) -> Numbers:

@@ -8,23 +8,25 @@ from typing import NamedTuple
 import numpy as np
 
 from features.words import Words
-from training.uplift import LEAST, Trial
 from training.uplift_balance import Check, differ, said, weights
-from training.uplift_columns import before_decision, foretold, post_treatment
+from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
-from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, told_apart
+from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, belied, told_apart
 from training.uplift_shift import adjusted_alike
+from training.uplift_trial import LEAST, Trial
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
+_DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
 _SUMMED = 12  # arms of which every sum is looked at, at most
 
 
 def checks(trial: Trial) -> list[Check]:
     """Everything that is looked at, in the order in which it is read."""
     told = told_apart(trial) if trial.evidence == "randomised" else None
+    aside = left_out(trial, told) if told else None
     return [
-        sample_ratio(trial), before_decision(trial, told), foretold(trial), adjusted_alike(trial),
-        overlap(trial, told),
+        sample_ratio(trial), before_decision(trial, told), *([aside] if aside else []), foretold(trial),
+        adjusted_alike(trial), overlap(trial, told),
     ]  # fmt: skip
 
 
@@ -115,7 +117,13 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     tell what was given and not what could be: then it is judged without them."""
     sizes, name, note = effective(trial), Words("overlap", "重叠"), Words("", "")
     if trial.evidence == "randomised":
-        never, note = _without_later(trial, (told or told_apart(trial)).never)
+        never, note = _without_later(trial, told or told_apart(trial))
+        if (claimed := belied(trial)).any():
+            never = np.maximum(never, claimed)
+            note = Words(
+                f"{note.en}; told by how seldom they got it, beside what its propensity says",
+                f"{note.zh}；依据：其实际得到的比例远低于所声称的倾向概率",
+            )
         lacking = never > 0
     else:
         never = _below(trial)
@@ -143,16 +151,20 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     return Check(name, bool(sizes.min() >= LEAST), Words(words.en + note.en, words.zh + note.zh))
 
 
-def _without_later(trial: Trial, never: Numbers) -> tuple[Numbers, Words]:
+def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
     """(of each arm, the share of customers who could not have had it; what columns that differ by arm do to
-    that, in words)."""
+    that, in words).
+
+    Where they tell nearly everybody's arm, it was as likely assigned by them as they were written after it:
+    then nothing speaks for overlap, whatever the propensities say."""
+    never = told.never
     later = [name for name, _ in post_treatment(trial)] if never.any() else []
     if not later:
         return never, Words("", "")
     matrix, listed = trial.matrix.copy(), ", ".join(later[:5]) + (" …" if len(later) > 5 else "")
     matrix[:, [trial.names.index(name) for name in later]] = 0.0
     without = told_apart(replace(trial, matrix=matrix)).never
-    if never[0] > without[0]:
+    if never[0] > without[0] and told.decided < _DECIDED:
         return without, Words(
             f", judged without {listed}: columns that differ between arms drawn by lot tell what was given, "
             "not what could be",

@@ -1,27 +1,29 @@
 """Columns that were known only after the decision: they are spread otherwise by arm, or are the outcome."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import rankdata
 
 from features.words import Words
-from training.uplift import LEAST, Trial
 from training.uplift_balance import LOTTERY, Check, differ, said, weights
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import LEVEL, Told, told_apart
+from training.uplift_trial import LEAST, Trial
 
 _PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in one
 _KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome
 _TOO_WELL, _TOO_WELL_AUC = 0.95, 0.98  # that a column tells an outcome
 
 ONLY_IF = (
-    "Find out when they were written: leave a column out (--ignore) only if that was after the decision; one "
-    "that was known before shows that the draw is not what it is said to be, and without it nothing tells"
+    "Find out when they were written: leave a column out (--ignore) only if that was after the decision, and "
+    "the verdict will rest on your word for it; one that was known before shows that the draw is not what it "
+    "is said to be"
 )
 ONLY_IF_ZH = (
-    "请查明其写入时间：仅当某列在决策之后写入时才用--ignore排除；"
-    "若在决策之前已知，则说明抽取与所述不符，排除后将无从察觉"
+    "请查明其写入时间：仅当某列在决策之后写入时才用--ignore排除，此后结论将以此为前提；"
+    "若在决策之前已知，则说明抽取与所述不符"
 )
 
 
@@ -56,9 +58,7 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
                 f"（已含其效果）；或倾向得分并非抽取时所用，或有行缺失。{ONLY_IF_ZH}",
             ),
         )  # fmt: skip
-    listed = ", ".join(f"{column} ({said(p)})" for column, p in found[:5])
-    more = len(found) - 5
-    listed += f" + {more}" if more > 0 else ""
+    listed = _listed(found)
     return Check(
         name, False,
         Words(
@@ -69,6 +69,51 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
             f"或有行缺失。{ONLY_IF_ZH}",
         ),
     )  # fmt: skip
+
+
+def left_out(trial: Trial, told: Told) -> Check | None:
+    """Whether columns that were left out (`Trial.aside`) differ between arms drawn by lot; None: none was.
+
+    One from after the decision may. One from before says that the draw is not what it is said to be, whether
+    or not it is learnt from. Which it is, no figure tells: so it is no failure, but all rests on it.
+    """
+    if trial.aside is None or trial.evidence != "randomised":
+        return None
+    aside, name = trial.aside, Words("columns left out (--ignore)", "排除的列（--ignore）")
+    found = list(post_treatment(replace(trial, names=aside.names, matrix=aside.matrix)))
+    listed = _listed(found)
+    if not found:
+        every = np.hstack([trial.matrix, aside.matrix])
+        both = told_apart(replace(trial, names=(*trial.names, *aside.names), matrix=every))
+        if told.apart or not both.apart:  # what is learnt from tells the arms apart by itself: that fails
+            return Check(name, True, Words(
+                f"no sign of trouble: none of {len(aside.names)} is spread otherwise in an arm",
+                f"未见异常：{len(aside.names)}列的分布在各组间均无差异",
+            ))  # fmt: skip
+        found = [(column, both.auc.value) for column in aside.names]
+        listed = f"{', '.join(aside.names)} (AUC {both.auc.value:.3f})"
+    names = [column for column, _ in found]
+    columns = Words(" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), "、".join(names))
+    return Check(
+        name, None,
+        Words(
+            f"differ between arms that were drawn by lot: {listed}. What was written after the decision may. "
+            "If any was known before, the propensities are not those of the draw, or rows are missing: "
+            "leaving it out mends nothing",
+            f"在随机分组之间存在差异：{listed}。决策之后写入的列可以如此；若其中任何一列在决策之前已知，"
+            "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事",
+        ),
+        only_if=Words(
+            f"{columns.en} {'was' if len(found) == 1 else 'were'} written after the decision",
+            f"{columns.zh}在决策之后写入",
+        ),
+    )  # fmt: skip
+
+
+def _listed(found: Sequence[tuple[str, float]]) -> str:
+    """The first of (column, p), and how many more there are."""
+    more = len(found) - 5
+    return ", ".join(f"{column} ({said(p)})" for column, p in found[:5]) + (f" + {more}" * (more > 0))
 
 
 def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:

@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from features.describe.say import words
 from features.errors import NotEnoughData, UsageError
 from features.words import Words
 from serving.effects import EVIDENCE
+from training.counted import late_words
 from training.logged import Logged
-from training.uplift import LEAST, Trial
 from training.uplift_balance import Check
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
+from training.uplift_trial import LEAST, Trial
 
 GOALS = ("margin", "retention", "opt_out")  # the first one decides the policy
 
@@ -152,6 +154,8 @@ def _left_out(logged: Logged, places: Sequence[int], rows: np.ndarray, wanted: b
             f"{young:,} decisions are not mature: their outcome is not known, and is no zero",
             f"{young:,}次决策尚未成熟：结果未知，不按零计",
         ))  # fmt: skip
+    if (late := late_words(logged)) is not None:
+        left.append(words("orders that count for nothing: {late}", "未计入的订单：{late}", late=late))
     held = int(logged.holdout.sum())
     if held:
         left.append(Words(

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import lightgbm
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import binom, norm, rankdata
 from sklearn.linear_model import LogisticRegression
 
 from serving.booster import Rows
 from training.candidates import DETERMINISTIC
-from training.uplift import FOLDS, Trial, folds
+from training.uplift import FOLDS, folds
 from training.uplift_estimates import Estimate
 from training.uplift_learners import Bools, Ints, Numbers, Splines
+from training.uplift_trial import Trial
 
 FLOOR = 0.05  # a smaller estimated propensity is no overlap
 ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates
@@ -25,6 +26,7 @@ _PARTS = 5  # in which propensities are estimated
 _CLIP = 0.01  # of estimated propensities
 _NEARLY = 0.9  # a predicted chance, of an arm against the control, from which on the other may be impossible
 _HALF = 0.5  # of the times that an arm should have been given: with less it is not what was drawn
+_BINS = 20  # of propensities
 _LEAST = 20  # customers of a part in which an arm is said to be impossible
 _MOST_WEIGHT = 20.0  # of a row in what is learnt; what is measured has all of it
 _TREES = {
@@ -39,19 +41,21 @@ class Told(NamedTuple):
 
     auc: of the arm that is told apart best, weighted by 1 / propensity: .5 in a lottery whose columns were
     known before. apart: whether that of any arm is more. never: of each arm, the share of the rows said to be
-    possible that could not have had it [K].
+    possible that could not have had it [K]. decided: of the arm of which that is most, the share of the rows
+    in which it, or the control, could not have been had, if there are rows of both; else 0.
     """
 
     arm: int
     auc: Estimate
     apart: bool
     never: Numbers
+    decided: float = 0.0
 
 
 def told_apart(trial: Trial, seed: int = 1) -> Told:
     """Of a trial by lot; classifiers of small trees that have not seen the customers whom they judge."""
     arms, could, n = len(trial.arms), trial.could, len(trial)
-    never, fold = np.zeros(arms), folds(trial, seed)
+    never, fold, decided = np.zeros(arms), folds(trial, seed), 0.0
     alone = (trial.given >= 1) & (could.sum(axis=1) > 1)  # given for sure, so that no other could be
     found: list[tuple[Estimate, bool, int]] = []
     data = lightgbm.Dataset(trial.matrix, np.zeros(n), params=_TREES).construct()
@@ -61,14 +65,39 @@ def told_apart(trial: Trial, seed: int = 1) -> Told:
         area = _auc(chance, trial.arm == k, own, trial, fold)
         error = (area.high - area.value) / norm.isf(0.025)
         found.append((area, bool(area.value - 0.5 > norm.isf(LEVEL / (arms - 1)) * error), k))
+        shares = []
         for place, hard in ((k, chance < 1 - _NEARLY), (0, chance > _NEARLY)):
             part = hard & could[:, k]
-            if _impossible(trial, part, place):
-                never[place] = max(never[place], part.sum() / could[:, k].sum())
+            shares.append(float(part.sum() / could[:, k].sum()) if _impossible(trial, part, place) else 0.0)
+            never[place] = max(never[place], shares[-1])
+        decided = max(decided, sum(shares) if min(shares) > 0 else 0.0)
     for k in range(arms):
         never[k] = max(never[k], (alone & (trial.arm != k) & could[:, k]).sum() / could[:, k].sum())
     area, _, k = max(found, key=lambda of: of[0].value)
-    return Told(k, area, any(apart for _, apart, _ in found), never)
+    return Told(k, area, any(apart for _, apart, _ in found), never, decided)
+
+
+def belied(trial: Trial) -> Numbers:
+    """Of each arm of a lottery between two, the share of customers to whom it was given less than half as
+    often as its propensity there says, for certain [K]: the propensity of one is what the other's leaves.
+
+    An arm that was assigned, and said to have had a chance of .95, leaves .05 to the other, which nobody got.
+    Of more arms, no row tells the propensities of those that it did not get.
+    """
+    found = np.zeros(len(trial.arms))
+    if len(trial.arms) > 2 or trial.possible is not None or trial.evidence != "randomised":
+        return found
+    first = np.unique(trial.customer, return_index=True)[1]  # a customer's rows may have had one draw
+    arm, given = trial.arm[first], trial.given[first]
+    for k in (0, 1):
+        chance = np.where(arm == k, given, 1 - given)
+        bins = np.minimum((chance * _BINS).astype(np.int64), _BINS - 1)
+        for part in np.unique(bins[chance > 0]):
+            rows = bins == part
+            came, due, n = int((arm[rows] == k).sum()), float(chance[rows].sum()), int(rows.sum())
+            if came < _HALF * due and binom.cdf(came, n, due / n) < LEVEL / (2 * _BINS):
+                found[k] += n / len(first)
+    return found
 
 
 def _chance(data: lightgbm.Dataset, trial: Trial, own: Bools, k: int, fold: Ints, seed: int) -> Numbers:

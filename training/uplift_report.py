@@ -11,17 +11,18 @@ from features.describe.sheets import Sheet
 from features.pages import Html, banner, page, section, table
 from features.words import Words
 from training.qini import Ranking
-from training.uplift import Trial, Uplift
+from training.uplift import Uplift
 from training.uplift_balance import Check
 from training.uplift_estimates import shown
-from training.uplift_verdict import LEARNERS, failed, verdict
+from training.uplift_trial import Trial
+from training.uplift_verdict import LEARNERS, failed, only_if, verdict
 
 
 def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
     """Each arm, its effect and who would get it. unknown: arms of which no effect can be told."""
     not_known = Words("not known", "未知")
     shares = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
-    policy = shares if found.personal else _of_best(found)
+    policy = shares if found.personal else _of_default(found)
     rows = [
         (
             name, int(found.rows[k]), not_known if k in unknown else f"{found.reach[k]:.0%}",
@@ -48,11 +49,11 @@ def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
     )  # fmt: skip
 
 
-def _of_best(found: Uplift) -> np.ndarray:
-    """Shares of the best constant arm, and of the control where it is not possible."""
+def _of_default(found: Uplift) -> np.ndarray:
+    """Shares of the default, and of the control where it is not possible."""
     share = np.zeros(len(found.arms))
-    share[found.best] += found.reach[found.best]
-    share[0] += 1 - found.reach[found.best]
+    share[found.default] += found.reach[found.default]
+    share[0] += 1 - found.reach[found.default]
     return share
 
 
@@ -131,7 +132,9 @@ def as_json(
     unknown = unknown_of(checks)
     return {
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
-        "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best], "better": found.better,
+        "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best],
+        "default": found.arms[found.default], "better": found.better,
+        "only_if": rests._asdict() if (rests := only_if(checks)) else None,
         "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
         "checks": [
             {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
@@ -144,7 +147,7 @@ def as_json(
                 "mean": None if k in unknown else found.means[k]._asdict(),
                 "effect": None if {0, k} & unknown else found.effects[k]._asdict(),
                 "best_over": None if {found.best, k} & unknown else found.over[k]._asdict(),
-                "of_the_policy": float(share[k] if found.personal else _of_best(found)[k]),
+                "of_the_policy": float(share[k] if found.personal else _of_default(found)[k]),
             }
             for k, name in enumerate(found.arms)
         ],

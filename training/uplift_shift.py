@@ -11,20 +11,23 @@ What good columns foretell is noise in that difference. So the same is looked at
 all others: m less its projection on splines of those. That also names the column.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
 from features.words import Words
-from training.uplift import FOLDS, Trial, folds, foreseen
+from training.uplift import FOLDS, folds, foreseen
 from training.uplift_balance import Check, weights
 from training.uplift_columns import ONLY_IF, ONLY_IF_ZH
 from training.uplift_estimates import error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
+from training.uplift_trial import Trial
 
 LEVEL = 0.01  # of a false alarm of all effects, and as much of all columns: |z| of 2.58 for a single effect
+OFTEN = 0.8  # how often the least that is told would be found
 _STEADY = 1e-6  # added to a spline's variance
 
 
@@ -40,16 +43,44 @@ class Shift(NamedTuple):
     columns: tuple[tuple[str, float], ...]
 
 
+class Hidden(NamedTuple):
+    """How much of an arm's effect on an outcome columns must hold for the check to find it, OFTEN.
+
+    telling: if they tell half of what the others leave of the outcome besides. effect: the plain one.
+    """
+
+    arm: str
+    outcome: str
+    least: float
+    telling: float
+    effect: float
+
+
+class Shifts(NamedTuple):
+    """What adjusting moves by more than chance; the largest |z| of any arm's effect on an outcome; what could
+    have stayed hidden."""
+
+    found: list[Shift]
+    largest: float
+    hidden: list[Hidden]
+
+
 def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
     """Whether the effects are the same whether or not they are adjusted for the columns."""
     name = Words("effects with and without the columns", "按列调整前后的效果")
     if trial.evidence != "randomised":
         return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
-    found, largest = shifts(trial, seed)
+    found, largest, hidden = shifts(trial, seed)
     if not found:
+        least = _least(hidden, next(iter(trial.outcomes)))
         return Check(name, True, Words(
-            f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f})",
-            f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）",
+            f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f}). "
+            f"Columns from after the decision are found {OFTEN:.0%} of the time if they hold this much of an "
+            f"effect; the second, if they tell half of the outcome besides: {', '.join(least)}; less may "
+            "stay hidden",
+            f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）。"
+            f"决策之后的列若含以下大小的效果，有{OFTEN:.0%}的机会被发现（后一数值适用于还能说明结果一半的列）："
+            f"{'、'.join(least)}；更少则可能无从察觉",
         ))  # fmt: skip
     en, zh = [], []
     for one in found:
@@ -72,11 +103,24 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
     ))  # fmt: skip
 
 
-def shifts(trial: Trial, seed: int = 1) -> tuple[list[Shift], float]:
-    """(what adjusting moves by more than chance, the largest |z| of any arm's effect on an outcome)."""
+def _least(hidden: Sequence[Hidden], outcome: str) -> list[str]:
+    """Of each arm's effect on an outcome, how much would be found, and the share that this is."""
+
+    def share(amount: float, effect: float) -> str:
+        return f"{amount:.2g} ({f'{amount / abs(effect):.0%}' if amount < abs(effect) else '> 100%'})"
+
+    return [
+        f"{of.arm} {share(of.least, of.effect)}, {share(of.telling, of.effect)}"
+        for of in hidden
+        if of.outcome == outcome
+    ]
+
+
+def shifts(trial: Trial, seed: int = 1) -> Shifts:
+    """Of all arms' effects on all outcomes."""
     fold, weighted, could = folds(trial, seed), weights(trial), trial.could
     tests = len(trial.outcomes) * (len(trial.arms) - 1)
-    found, largest = [], 0.0
+    found, largest, hidden = list[Shift](), 0.0, list[Hidden]()
     for outcome, values in trial.outcomes.items():
         y = values.astype(np.float64)
         means, gain = foreseen(trial, y, fold, seed)
@@ -96,17 +140,21 @@ def shifts(trial: Trial, seed: int = 1) -> tuple[list[Shift], float]:
             change = moved(centred)
             z, columns = _z(change, who), np.array([_z(moved(m), who) for m in added])
             largest = max(largest, abs(z))
+            effect = (scores[:, k] - scores[:, 0])[own]
+            left = np.array([error_of(of - of.mean(), who) for of in (change, effect)])
+            errors = left[0], np.hypot(left[0], left[1] / np.sqrt(2))
+            least, more = (float((_limit(tests) + norm.ppf(OFTEN)) * error) for error in errors)
+            hidden.append(Hidden(trial.arms[k], outcome, least, more, float((effect - change).mean())))
             guilty = np.flatnonzero(np.abs(columns) > _limit(tests * max(len(columns), 1)))
             if abs(z) <= _limit(tests) and not len(guilty):
                 continue
             order = np.argsort(-np.abs(columns), kind="stable")[: max(len(guilty), 1)][:5]
-            effect = (scores[:, k] - scores[:, 0])[own]
             found.append(Shift(
                 trial.arms[k], outcome, shown(estimated(effect - change, who), True),
                 shown(estimated(effect, who), True), z,
                 tuple((trial.names[telling[place]], float(columns[place])) for place in order),
             ))  # fmt: skip
-    return found, largest
+    return Shifts(found, largest, hidden)
 
 
 def _limit(tests: int) -> float:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from features.errors import UsageError
 from serving.booster import Rows
 from serving.effects import EVIDENCE
-from training.uplift import Trial
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
+from training.uplift_trial import Aside, Trial
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
 LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from
@@ -40,7 +40,8 @@ def trial_of(
     propensity: the column with the propensity of the arm that was given. shares: of the arms in a lottery
     for all alike; without both, `randomised`: shares as they were found. Not randomised: propensities are
     estimated from the columns, and the evidence is observational, or prior where they do not overlap.
-    ignore: columns that are not to be learnt from. customer: a column; rows of one customer count as one.
+    ignore: columns that are not to be learnt from, but still tell whether the draw was what it is said to be.
+    customer: a column; rows of one customer count as one.
     UsageError for what the table does not have.
     """
     named = [arm, *outcomes, *ignore, *(name for name in (propensity, customer) if name)]
@@ -48,21 +49,23 @@ def trial_of(
         raise UsageError(
             f"the table has no column {', '.join(absent)}: its columns are {', '.join(table.column_names)}"
         )
-    given = table[arm].cast(pa.string())
-    arms, place = _arms(given, arm, control)
+    arms, place = _arms(table[arm].cast(pa.string()), arm, control)
     results = {name: _number(table, name) for name in outcomes}
     matrix, names, unread = _matrix(table.drop_columns(list(dict.fromkeys(named))))
+    roles = {arm, *outcomes, propensity, customer}
+    left, out, _ = _matrix(table.select([name for name in dict.fromkeys(ignore) if name not in roles]))
+    aside = Aside(out, left) if out else None
     if not names:
         raise UsageError("the table has no column to learn from besides the arm and the outcomes")
     who = np.arange(len(table))
     if customer:
         who = np.asarray(table[customer].combine_chunks().dictionary_encode().indices, np.int64)
     if propensity:
-        return Trial(matrix, names, arms, place, _number(table, propensity), results, who, unread=unread)
+        given = _number(table, propensity)
+        return Trial(matrix, names, arms, place, given, results, who, unread=unread, aside=aside)
     if shares is not None or randomised:
-        return Trial(
-            matrix, names, arms, place, _shares(arms, place, shares)[place], results, who, unread=unread
-        )
+        given = _shares(arms, place, shares)[place]
+        return Trial(matrix, names, arms, place, given, results, who, unread=unread, aside=aside)
     chances, reached = estimated(matrix, place, len(arms), seed)
     evidence: EVIDENCE = "observational" if reached >= ENOUGH else "prior"
     given = chances[np.arange(len(place)), place]

@@ -22,17 +22,19 @@ from features.shop import Shop, shop_of
 from features.words import Words
 from serving import effects
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
+from serving.evidence import NOT_VALUED, RETENTION
 from serving.examples import synthetic_examples
-from training import kinds_page, page, registry, uplift_verdict
+from training import counted, kinds_page, page, registry, uplift_verdict
 from training.evaluate import DIGITS, Figure
 from training.fit import Progress, Trained
 from training.logged import Logged, moment, read
 from training.targets import text
-from training.uplift import RECIPE, Trial, Uplift, fit
+from training.uplift import RECIPE, Uplift, fit
 from training.uplift_balance import Check
 from training.uplift_checks import checks
 from training.uplift_estimates import Estimate
 from training.uplift_logged import LoggedTrial, reported_of_all, trial_of_ledger
+from training.uplift_trial import Trial
 
 NAME = effects.KIND
 STEPS = 3
@@ -72,6 +74,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
     """
     shop, build = shop_of(settings), Build.open(settings)
     logged = read(settings)
+    counted.required(logged)
     of = trial_of_ledger(logged, seed=seed)
     recipe = {
         "recipe": RECIPE, "seed": seed, "source": logged.source, "arms": list(of.trial.arms),
@@ -99,6 +102,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
 def plan(settings: Settings, as_of: datetime) -> str:
     """What it would learn from, in words."""
     logged = read(settings)
+    counted.required(logged)
     trial = trial_of_ledger(logged).trial
     return (
         f"would train {NAME}: {', '.join(trial.arms[1:])} against {trial.arms[0]}, from {len(trial):,} of "
@@ -163,6 +167,7 @@ def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
         "log": Words("outcomes from the customer log", "结果：取自客户日志"),
     }[logged.source]
     notes = [taught.verdict, source, *_compared(of.trial), *of.left]
+    notes += [NOT_VALUED] * (RETENTION in of.trial.outcomes)
     if of.reach is not None:
         notes.append(words(
             "{share} of customers could have had any of the actions, by estimated propensities",

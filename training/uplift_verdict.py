@@ -17,6 +17,10 @@ LEARNERS = {
 }
 
 
+_PROVEN = Words("proven", "已证实")
+_IF_SO = Words("shown on that condition", "在此前提下成立")
+
+
 def failed(checks: Sequence[Check]) -> list[Check]:
     """Those that do not hold."""
     return [check for check in checks if check.holds is False]
@@ -48,10 +52,23 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
             "不声称任何增益：试验不可信。{why}。",
             why=named,
         )
-    return _joined(_constant(found), _personal(found))
+    if (rests := only_if(checks)) is None:
+        return _joined(_constant(found, _PROVEN), _personal(found, _PROVEN))
+    return _joined(words(
+        "All of this rests on your word that {rests}, for the arms differ in that. Known before, it would "
+        "say that the draw is not what it is said to be, and nothing would be shown.",
+        "以下结论以您确认{rests}为前提，因其在各组间存在差异：若在决策之前已知，则抽取与所述不符，什么也未证实。",
+        rests=rests,
+    ), _constant(found, _IF_SO), _personal(found, _IF_SO))  # fmt: skip
 
 
-def _constant(found: Uplift) -> Words:
+def only_if(checks: Sequence[Check]) -> Words | None:
+    """What must be so for anything to be shown, that only whoever knows the table can tell; None: nothing."""
+    found = [check.only_if for check in checks if check.only_if is not None]
+    return Words(" and ".join(of.en for of in found), "，且".join(of.zh for of in found)) if found else None
+
+
+def _constant(found: Uplift, proven: Words) -> Words:
     """What is shown of one arm for all, and which is chosen by default where that does not decide it."""
     best, control = found.arms[found.best], found.arms[0]
     told = {
@@ -59,22 +76,23 @@ def _constant(found: Uplift) -> Words:
     }  # fmt: skip
     if not found.better:
         default = words(
-            "By default everyone gets {best}, whose estimate is the largest: {gain} {outcome} a customer "
-            "over {control}.",
-            "默认所有人得到估计值最大的{best}：每位客户的{outcome}比{control}多{gain}。",
+            "By default everyone gets {arm}.", "默认所有人得到{arm}。", arm=found.arms[found.default]
+        )
+        largest = words(
+            "The largest estimate is that of {best}: {gain} {outcome} a customer over {control}; to tell, "
+            "try it on more customers.",
+            "估计值最大的是{best}：每位客户的{outcome}比{control}多{gain}；须扩大试验才能判断。",
             **told,
         ) if found.best else words(
-            "By default everyone gets {control}: no estimate is larger.",
-            "默认所有人得到{control}：没有更大的估计值。",
-            **told,
+            "No estimate is larger than that of {control}.", "没有比{control}更大的估计值。", **told
         )  # fmt: skip
-        return _joined(_beside(found), default)
+        return _joined(_beside(found), default, largest)
     free = Words("(no cost was given)", "未给出成本")
     net = Words("after costs", "扣除成本后") if np.any(found.costs) else free
     said = words(
-        "Best for everyone: {best}, {gain} {outcome} a customer over {control} {net}; that is proven.",
-        "对所有人最好的是{best}：{net}，每位客户的{outcome}比{control}多{gain}；已证实。",
-        net=net, **told,
+        "Best for everyone: {best}, {gain} {outcome} a customer over {control} {net}; that is {proven}.",
+        "对所有人最好的是{best}：{net}，每位客户的{outcome}比{control}多{gain}；{proven}。",
+        net=net, proven=proven, **told,
     )  # fmt: skip
     close = [found.arms[k] for k, one in enumerate(found.over) if k not in (0, found.best) and one.low <= 0]
     if not close:
@@ -87,15 +105,12 @@ def _constant(found: Uplift) -> Words:
 
 def _beside(found: Uplift) -> Words:
     """Which arms are shown to bring more, or less, than the control after their cost, if any."""
-    net = [
-        one.less(float(each - found.costs[0])) for one, each in zip(found.effects, found.costs, strict=True)
-    ]
 
     def named(*places: int) -> dict[str, str]:
         return {"control": found.arms[0], "arms": ", ".join(found.arms[k] for k in places)}
 
-    more = [k for k, one in enumerate(net) if one.low > 0]
-    less = [k for k, one in enumerate(net) if one.high < 0]
+    more = [k for k, one in enumerate(found.net) if one.low > 0]
+    less = [k for k, one in enumerate(found.net) if one.high < 0]
     said = words(
         "Shown to be better than {control}, after cost: {arms}.",
         "已证实扣除成本后优于{control}：{arms}。", **named(*more),
@@ -114,15 +129,16 @@ def _joined(*said: Words) -> Words:
     return Words(" ".join(one.en for one in said), "".join(one.zh for one in said))
 
 
-def _personal(found: Uplift) -> Words:
+def _personal(found: Uplift, proven: Words) -> Words:
     gain, moved = shown(found.gain, sign=True), found.chosen != found.constant
     if found.personal:
         return words(
-            "Personal uplift is proven: choosing for each customer ({learner}) brings {gain} more a customer "
-            "than one arm for all; {share} of customers get another arm.",
-            "个性化增益已证实：为每位客户分别选择（{learner}），每位客户比所有人同一方案多{gain}；"
-            "{share}的客户得到其他方案。",
-            gain=gain, share=f"{np.mean(moved):.0%}", learner=LEARNERS[found.learner],
+            "Personal uplift is {proven}, if every column was known before the decision: choosing for each "
+            "customer ({learner}) brings {gain} more a customer than one arm for all; {share} of customers "
+            "get another arm.",
+            "若所有列在决策之前均已可知，则个性化增益{proven}：为每位客户分别选择（{learner}），"
+            "每位客户比所有人同一方案多{gain}；{share}的客户得到其他方案。",
+            proven=proven, gain=gain, share=f"{np.mean(moved):.0%}", learner=LEARNERS[found.learner],
         )  # fmt: skip
     if not moved.any():
         return Words(

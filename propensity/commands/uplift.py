@@ -24,7 +24,9 @@ from propensity.cli import DRY_RUN, Named, main
 @click.option("--control", metavar="NAME", help="The arm that means nothing was done.")
 @click.option("--cost", "costs", type=Named("ARM=AMOUNT"), multiple=True,
               help="What an arm costs a customer, in the outcome's unit.")  # fmt: skip
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that is not to be learnt from.")
+@click.option("--ignore", multiple=True, metavar="COLUMN",
+              help="A column not to be learnt from, as it was written after the decision. If it differs by "
+              "arm, the verdict says that it rests on that.")  # fmt: skip
 @click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)

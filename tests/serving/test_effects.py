@@ -18,8 +18,9 @@ from serving import effects, kinds, releases
 from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from serving.effects import EffectsModel, OutcomeToSave
 from serving.examples import synthetic_examples
-from training.uplift import Trial, Uplift, fit
+from training.uplift import Uplift, fit
 from training.uplift_learners import Learned, Outcomes
+from training.uplift_trial import Trial
 
 MOMENT = datetime(2017, 12, 1, tzinfo=UTC)
 

@@ -13,6 +13,7 @@ from test_decisions import Publish, decided, publish, settings  # noqa: F401
 from tiny import tiny_card, tiny_rows
 
 from features.settings import Settings
+from propensity.decided import show_decision
 from propensity.planned import plan
 from serving import effects, releases
 from serving.answers import ActionAnswer, DecisionAnswer
@@ -54,8 +55,9 @@ def of(answer: DecisionAnswer, name: str = "campaign_b") -> ActionAnswer:
 
 
 def test_an_effect_that_was_shown_replaces_the_one_assumed(
-    settings: Settings, publish: Publish, release: Release, tiny_release: Any
-) -> None:
+    settings: Settings, publish: Publish, release: Release, tiny_release: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """Else the shop goes on mailing what a trial showed to harm, as somebody once assumed the contrary."""
     publish()
     before = decided(settings, preview=True)
@@ -74,6 +76,8 @@ def test_an_effect_that_was_shown_replaces_the_one_assumed(
     tiny_release()  # P(order) as well: two releases in one record
     both = decided(settings, "c0002", key="two")
     assert replay(settings, both.decision_id or "").verdict == "equal"
+    show_decision(msgspec.to_builtins(answer), as_json=False)
+    assert "effect on retention" in capsys.readouterr().out, "else 0.0000 is read as what was learnt"
     only = decided(settings, "c0003", candidates=["campaign_b"])
     assert (only.evidence, only.action) == ("randomised", "nothing")
     assert "by effects that decisions by lot showed" in only.text.en

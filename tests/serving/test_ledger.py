@@ -25,7 +25,7 @@ from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving.ledger import Entry, Ledger
-from serving.ledger_reports import Delivery, Outcome, Reported
+from serving.ledger_reports import Delivery, Outcome, Reported, Uncounted
 from serving.ledger_schema import append_only
 from serving.problems import problem_of
 from serving.reservations import Contact, Reservation
@@ -255,6 +255,7 @@ def test_an_outcome_counts_in_its_window_until_it_is_final(ledger: Ledger) -> No
         assert (found.why, found.window_end, found.matures_at) == (why, end, matures), one.id
         assert found.counted == (one.value if why is None else 0.0)
     assert [(kept.type, kept.value) for kept in ledger.outcomes()["d1"]] == [("order", 6.0), ("order", 10.0)]
+    assert ledger.uncounted() == Uncounted(after_window=1, after_maturity=1)
     (lost,) = ledger.report([outcome("x", "refund", 1.0, revises="nothing")], NOW)
     assert isinstance(lost, ReportConflict), "a refund of nothing would make money of nothing"
     (early,) = ledger.report([outcome("before", at=NOW - DAY)], NOW)
@@ -272,6 +273,7 @@ def test_nothing_more_is_kept_of_who_was_erased(ledger: Ledger) -> None:
     (found,) = ledger.report([outcome("1")], NOW)
     assert isinstance(found, CustomerErased)
     assert ledger.outcomes() == {}
+    assert ledger.uncounted() == Uncounted()
 
 
 @in_a_file

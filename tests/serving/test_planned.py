@@ -93,6 +93,32 @@ def test_a_plan_keeps_to_its_limits_and_is_written_for_the_mailing_house(
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_what_was_drawn_by_lot_is_told_apart_from_what_is_worth_most(
+    settings: Settings, publish: Publish, tmp_path: Path
+) -> None:
+    """Else a letter that a lot drew, to learn, is read as what the model thinks best for that customer."""
+    policy(settings, holdout="0.1", explore="0.3")
+    publish()
+    out = tmp_path / "plan.parquet"
+    done = run(settings, "decide", "--all", "--budget", "6", "--out", str(out))
+    assert done.exit_code == 0, done.output
+    rows, told = pq.read_table(out).to_pylist(), " ".join(done.output.split())
+    drawn = [row for row in rows if row["explored"]]
+    held = sum(row["holdout"] for row in rows)
+    cost, net = (sum(row[name] for row in drawn) for name in ("cost", "net"))
+    assert len(drawn) > 20
+    assert (
+        f"{len(drawn)} get what a lot drew among all that is eligible, to learn (30% explore) "
+        f"(cost {cost:,.2f}, expected net {net:,.2f})"
+    ) in told
+    assert f"Of 200 customers: {200 - held - len(drawn)} get what is worth most within the limits (" in told
+    assert f"; {held} are held out and get nothing" in told
+    for action in ("nothing", "campaign_b"):
+        (line,) = [line for line in done.output.splitlines() if line.startswith(f"{action} ")]
+        lots = sum(row["action"] == action for row in drawn)
+        assert f" {lots} " in line.partition(f" {sum(row['action'] == action for row in rows)} ")[2]
+
+
 @pytest.mark.parametrize("limit", [("--budget", "0"), ("--capacity", "mail=0")])
 def test_a_limit_of_0_is_none_of_it_also_by_lot_and_online(
     settings: Settings, publish: Publish, tmp_path: Path, limit: tuple[str, str]

@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -123,16 +124,19 @@ def _sent(days: float) -> tuple[Contact, ...]:
     return (Contact(TINY_MOMENT - days * DAY, "app", "banner"),)
 
 
-@pytest.fixture
-def shop(settings: Settings, publish: Publish) -> Settings:
-    """A shop that may show everyone a banner once a day, and holds out a tenth of its customers."""
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, settings: Settings, publish: Publish) -> Settings:
+    """May show everyone a banner once a day; holds out a tenth of its customers. With either ledger."""
     declare(settings, BANNER.format(rest=1))
     path = settings.shop / "shop.toml"
     text = path.read_text("utf-8").replace("mail = true", "mail = true\napp = true")
     path.write_text(text.replace("explore = 0.0", "explore = 0.0\nquiet_rounds = 0.5"), "utf-8")
     policy(settings, holdout="0.1", max_contacts="20")
     publish()
-    return settings
+    of_file = request.param == "sqlite"
+    return replace(
+        settings, ledger="sqlite" if of_file else request.getfixturevalue("postgres").new_database()
+    )
 
 
 def on(shop: Settings, day: float) -> Settings:
@@ -174,6 +178,21 @@ def test_a_round_is_recorded_once_replayed_and_marks_the_holdout_exposed(
     assert "What is said to everyone" in said
     assert "it was to stay quiet with a chance of 0.5" in said
     assert "nothing new: all 1 were recorded before" in said
+
+
+def test_a_round_that_several_decide_at_once_has_one_lot(shop: Settings) -> None:
+    """Else two hosts whose night jobs start together draw twice, show the banner in a round that was to be
+    quiet, and charge its budget twice."""
+    with ThreadPoolExecutor(4) as pool:
+        for day in range(6):
+            made = [*pool.map(lambda part, day=day: grouped.decided(on(shop, day + part / 1_000)), range(4))]
+            assert len({one.decision_id for (one,) in made}) == 1
+    with closing(Ledger(shop)) as ledger:
+        entries = [*ledger.entries("everyone")]
+        assert len(entries) == 6
+        loud = sum(one.action == "banner" for one in entries)
+        assert len(ledger.held(AUDIENCE, TINY_MOMENT - DAY, TINY_MOMENT + 30 * DAY)) == loud
+        assert ledger.damaged() == []
 
 
 def test_a_pause_and_a_budget_stop_a_message_to_everyone(shop: Settings) -> None:

@@ -15,9 +15,9 @@ from features.ingestion.ingest import take
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from training.logged import Logged, read
-from training.uplift import Trial
 from training.uplift_logged import reported_of_all, trial_of_ledger
 from training.uplift_training import learnt
+from training.uplift_trial import Trial
 
 AT = parse_moment("2017-06-01")
 LATER = AT + 35 * DAY

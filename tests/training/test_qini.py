@@ -7,10 +7,11 @@ import pytest
 from trials import trial_by_hand
 
 from training.qini import _more, auuc, qini, rankings
-from training.uplift import Trial, fit, folds
+from training.uplift import fit, folds
 from training.uplift_estimates import places
 from training.uplift_report import fifths
 from training.uplift_report import rankings as rankings_sheet
+from training.uplift_trial import Trial
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import chisquare
 from trials import trial_by_hand
 
-from training.uplift import Trial
 from training.uplift_balance import differ, weights
 from training.uplift_checks import _no_lottery, checks, overlap, sample_ratio
 from training.uplift_columns import before_decision, foretold, post_treatment
-from training.uplift_overlap import estimated, told_apart
+from training.uplift_overlap import belied, estimated, told_apart
 from training.uplift_shift import adjusted_alike, shifts
+from training.uplift_trial import Trial
 
 
 def test_a_sound_trial_passes() -> None:
@@ -175,8 +175,30 @@ def test_a_column_that_holds_half_of_the_effect_is_caught_though_arms_hardly_dif
 def test_columns_known_before_move_no_effect_beyond_chance() -> None:
     """Else: sound trials are refused more often than one in a hundred, and the check is switched off."""
     found = [shifts(half_told(seed, "clean", rows=600)) for seed in range(40)]
-    assert sum(largest > 1.96 for _, largest in found) <= 5, "about 2 of 40"
-    assert sum(bool(moved) for moved, _ in found) <= 2
+    assert sum(of.largest > 1.96 for of in found) <= 5, "about 2 of 40"
+    assert sum(bool(of.found) for of in found) <= 2
+
+
+def test_how_much_could_have_stayed_hidden_is_told() -> None:
+    """Else a check that could not have found a column with half of the effect is read as proof of none."""
+    many, few = half_told(3, "clean"), half_told(3, "clean", rows=600)
+    check = adjusted_alike(many)
+    assert check.holds is True
+    (one,), (other,) = shifts(many).hidden, shifts(few).hidden
+    assert other.least / one.least == pytest.approx(np.sqrt(4_000 / 600), rel=0.3)
+    shares = [f"{of:.2g} ({of / one.effect:.0%})" for of in (one.least, one.telling)]
+    for said in check.words:
+        assert f"mail {', '.join(shares)}" in said
+    assert "less may stay hidden" in check.words.en
+    none = replace(few, outcomes={"profit": few.outcomes["profit"] - 0.2 * few.arm})
+    assert "(> 100%)" in adjusted_alike(none).words.en
+
+
+def test_what_is_said_to_be_found_is_what_such_a_column_needs() -> None:
+    """Else the figure is that of a column that tells nothing else, and such hardly exist."""
+    said = np.mean([shifts(half_told(seed, "clean")).hidden[0].telling for seed in range(4)])
+    (echoes,) = zip(*(shifts(half_told(seed, "echo")).hidden for seed in range(4)), strict=True)
+    assert np.mean([of.least for of in echoes]) == pytest.approx(said, rel=0.2)
 
 
 def test_a_column_from_after_the_decision_is_not_taken_for_a_lack_of_overlap() -> None:
@@ -233,6 +255,42 @@ def test_an_arm_that_some_could_never_have_is_named_whatever_its_own_propensitie
     assert 35 < share < 60
     said = replace(trial, arms=last, arm=arm, given=chances[np.arange(4_000), arm], possible=chances > 0)
     assert overlap(said).holds is True, "who is said not to be able to have it is not compared"
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("chance", [0.95, 0.5])
+def test_an_assignment_that_claims_to_be_a_lottery_has_no_overlap(seen: bool, chance: float) -> None:
+    """Else whom a rule mailed and whom it did not are compared as if lots had been drawn, and the overlap is
+    said to be fine."""
+    trial, _ = trial_by_hand("none", rows=3_000)
+    columns = slice(None) if seen else [0, 2, 3, 4]
+    matrix = np.ascontiguousarray(trial.matrix[:, columns])
+    found = replace(
+        trial, matrix=matrix, names=tuple(np.array(trial.names)[columns]), arms=("nothing", "mail"),
+        arm=(trial.matrix[:, 1] > 0).astype(np.int64), given=np.full(3_000, chance),
+    )  # fmt: skip
+    said = overlap(found)
+    if not seen and chance == 0.5:
+        assert said.holds is True, "a coin, as far as anybody can tell"
+        return
+    assert said.holds is False
+    assert said.arms == (0, 1)
+    assert "of customers could never have had nothing" in said.words.en
+    assert "of customers could never have had mail" in said.words.en
+    assert ("if recency was known before the decision" in said.words.en) == seen
+    assert ("beside what its propensity says" in said.words.en) == (chance == 0.95)
+
+
+def test_a_lottery_with_propensities_near_0_and_1_is_not_belied() -> None:
+    """Else a policy that explores a little is taken for one that explores nothing."""
+    trial, wrong = trial_by_hand("none", rows=600)[0], 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        chance = random.choice([0.004, 0.02, 0.05, 0.5, 0.95, 0.98], 600)
+        arm = (random.random(600) < chance).astype(np.int64)
+        given = np.where(arm == 1, chance, 1 - chance)
+        wrong += belied(replace(trial, arms=("nothing", "mail"), arm=arm, given=given)).any()
+    assert wrong <= 1
 
 
 def test_estimated_propensities_of_every_arm_are_looked_at() -> None:

@@ -8,11 +8,12 @@ import pytest
 from features.errors import NotEnoughData, TrainingError
 from features.moments import DAY, parse_moment, to_us
 from training.logged import Logged
-from training.uplift import LEAST, Trial, fit
+from training.uplift import fit
 from training.uplift_checks import overlap, sample_ratio
 from training.uplift_estimates import pairs_of
 from training.uplift_learners import pseudo_outcomes
 from training.uplift_logged import trial_of_ledger
+from training.uplift_trial import LEAST, Trial
 
 AT = to_us(parse_moment("2017-06-01"))
 ACTIONS = ("nothing", "mail", "text", "coupon", "gift")

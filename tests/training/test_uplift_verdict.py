@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from trials import trial_by_hand
 
 from training.uplift import Uplift, fit
 from training.uplift_balance import LOTTERY, Check
 from training.uplift_estimates import Estimate, shown
-from training.uplift_report import _effects
+from training.uplift_report import _effects, arms
 from training.uplift_verdict import verdict
 
 SOUND = [Check(LOTTERY, True, LOTTERY)]
@@ -24,16 +25,20 @@ def none() -> Uplift:
     return found
 
 
-def test_a_best_arm_that_is_not_shown_is_called_a_default(none: Uplift) -> None:
-    """Else: `not proven` and `everyone gets coupon` stand side by side, and the second is what is done."""
-    said = verdict(none, SOUND)
-    best = none.arms[none.best]
+def test_where_no_arm_is_shown_to_be_better_nothing_is_done(none: Uplift) -> None:
+    """Else: `not shown` and `everyone gets coupon` stand side by side, and the second is what is done: each
+    customer is sent what only cost money, by the luck of the draw."""
+    said, best = verdict(none, SOUND), none.arms[none.best]
     assert said.en.startswith(
-        "No arm is shown to be better than nothing, after its cost. By default everyone gets"
+        "No arm is shown to be better than nothing, after its cost. By default everyone gets nothing. "
     )
-    assert f"By default everyone gets {best}, whose estimate is the largest: +" in said.en
-    assert f"默认所有人得到估计值最大的{best}" in said.zh
+    assert f"The largest estimate is that of {best}: +" in said.en
+    assert f"默认所有人得到nothing。估计值最大的是{best}" in said.zh
     assert "proven" not in said.en.split("Personal")[0]
+    assert (none.default, none.to_save().best) == (0, 0)
+    assert not none.policy(trial_by_hand("none", 1_000)[0].matrix).any()
+    shares = [row[-1] for row in arms(none).rows]
+    assert shares == ["100%", "0%", "0%"]
 
 
 def test_nothing_shown_is_not_said_to_be_nothing(none: Uplift) -> None:
@@ -41,17 +46,22 @@ def test_nothing_shown_is_not_said_to_be_nothing(none: Uplift) -> None:
     low = tuple(Estimate(-0.1, -0.3, 0.1) for _ in none.arms)
     said = verdict(replace(none, best=0, effects=low, over=tuple(one.less(-0.2) for one in low)), SOUND)
     assert said.en.startswith("No arm is shown to be better than nothing, after its cost. By default")
-    assert "By default everyone gets nothing: no estimate is larger." in said.en
+    assert "By default everyone gets nothing. No estimate is larger than that of nothing." in said.en
     assert "worse" not in said.en
     harm = (Estimate(0.0, 0.0, 0.0), Estimate(-1.0, -1.5, -0.5), Estimate(-0.1, -0.3, 0.1))
     said = verdict(replace(none, best=0, effects=harm), SOUND)
     assert f"Shown to be worse, after cost: {none.arms[1]}. By default" in said.en
     assert f"已证实扣除成本后更差：{none.arms[1]}" in said.zh
     other = (Estimate(0.0, 0.0, 0.0), Estimate(0.4, 0.1, 0.7), Estimate(0.5, -0.1, 1.1))
-    said = verdict(replace(none, best=2, effects=other), SOUND)
+    some = replace(none, best=2, effects=other)
+    said = verdict(some, SOUND)
     assert said.en.startswith(
-        f"Shown to be better than nothing, after cost: {none.arms[1]}. By default everyone"
+        f"Shown to be better than nothing, after cost: {none.arms[1]}. By default everyone gets "
+        f"{none.arms[1]}. The largest estimate is that of {none.arms[2]}"
     )
+    assert some.default == 1, "what is shown, and not the larger estimate that may be nothing"
+    assert replace(some, costs=np.array([0.0, 0.2, 0.0])).default == 0, "after cost"
+    assert replace(some, evidence="prior").default == 0
 
 
 def test_a_choice_that_was_never_made_has_no_figure(none: Uplift) -> None:

@@ -1,0 +1,92 @@
+"""A trial: logged decisions whose propensities are known, as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from features.errors import NotEnoughData, TrainingError
+from serving.booster import Rows
+from serving.effects import EVIDENCE
+from training.uplift_learners import Bools, Ints, Numbers
+
+LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
+
+
+class Aside(NamedTuple):
+    """Columns that nothing is learnt from, as witnesses of the draw. matrix: float32 [n, len(names)]."""
+
+    names: tuple[str, ...]
+    matrix: Rows
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Logged decisions. arms[0] is the control, "nothing".
+
+    matrix: float32 [n, F] as known before the decision, NaN for null. arm: place in arms, [n]. given: the
+    propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
+    rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
+    that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
+    every arm [n, K], where they were estimated; None: of the one given alone. aside: columns that were left
+    out of the matrix by name; None: none.
+    """
+
+    matrix: Rows
+    names: tuple[str, ...]
+    arms: tuple[str, ...]
+    arm: Ints
+    given: Numbers
+    outcomes: Mapping[str, Numbers]
+    customer: Ints
+    evidence: EVIDENCE = "randomised"
+    unread: tuple[str, ...] = ()
+    possible: Bools | None = None
+    chances: Numbers | None = None
+    aside: Aside | None = None
+
+    def __post_init__(self) -> None:
+        n, width = self.matrix.shape
+        lengths = {len(self.arm), len(self.given), len(self.customer), *map(len, self.outcomes.values())}
+        if lengths != {n} or width != len(self.names) or self.matrix.dtype != np.float32:
+            raise TrainingError(f"a trial of float32 [{n}, {width}] needs as many names, arms and outcomes")
+        if not (good := (self.given > 0) & (self.given <= 1)).all():
+            raise TrainingError(
+                "the propensity of the arm that was given must lie in (0, 1] in every row: in "
+                f"{(~good).sum():,} it does not, such as {self.given[~good][0]:g}"
+            )
+        if unknown := [k for k, y in self.outcomes.items() if not np.isfinite(y).all()]:
+            raise TrainingError(f"{', '.join(unknown)} is not known for every customer: leave those out")
+        could = self.could
+        if not (could[:, 0].all() and could[np.arange(n), self.arm].all()):
+            raise TrainingError("every row could have had the control, and the arm that it was given")
+        few = [
+            f"{name} has {count}{'' if j else f' beside {self.arms[k]}'}"
+            for k in range(1, len(self.arms))
+            for j, name in ((0, self.arms[0]), (k, self.arms[k]))
+            if (count := len(np.unique(self.customer[could[:, k] & (self.arm == j)]))) < LEAST
+        ]
+        if len(self.arms) < 2 or few:
+            raise NotEnoughData(
+                f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    @property
+    def could(self) -> Bools:
+        """Which arms each row could have had, [n, K]."""
+        every = np.ones((len(self.arm), len(self.arms)), np.bool_)
+        return every if self.possible is None else self.possible
+
+    def part(self, rows: Bools | Ints) -> "Trial":
+        """Some rows of it."""
+        return replace(
+            self, matrix=self.matrix[rows], arm=self.arm[rows], given=self.given[rows],
+            outcomes={name: y[rows] for name, y in self.outcomes.items()}, customer=self.customer[rows],
+            possible=None if self.possible is None else self.possible[rows],
+            chances=None if self.chances is None else self.chances[rows],
+            aside=None if self.aside is None else self.aside._replace(matrix=self.aside.matrix[rows]),
+        )  # fmt: skip
