@@ -17,6 +17,7 @@ from features import online
 from features.compute.builds import Build
 from features.moments import DAY, iso
 from features.settings import Settings
+from propensity.nightly import export
 from serving import kinds, releases, score_store, value_scores
 from serving.openapi import document
 from serving.segment_tables import TABLES
@@ -95,6 +96,25 @@ def test_a_customers_worth_is_told_as_everyone_was_scored(service: Running, home
         service.client.get(f"/v1/customers/{id}").json()["value"]["contradicted_by"] for id in everyone[:60]
     ]
     assert {tuple(one) for one in told} == {(), ("churn_28d",)}
+
+
+def test_a_nightly_file_has_the_worth_that_the_page_shows(
+    service: Running, home: Settings, tmp_path: Path
+) -> None:
+    """Else: the warehouse values customers otherwise than the operator who asks why."""
+    done = export(home, tmp_path / "out", "full")
+    rows = [one for part in sorted(done.path.glob("part-*")) for one in pq.read_table(part).to_pylist()]
+    assert {row["customer_id"]: row for row in rows}[NEWCOMER]["value"] is None
+    for row in rows[::40]:
+        worth = service.client.get(f"/v1/customers/{row['customer_id']}").json()["value"]
+        if row["value"] is None:
+            assert worth["error"]["code"] == "no_order"
+            continue
+        levels = {name: row[f"value_{name}"] for name in ("p10", "p50", "p90")}
+        assert worth["profit"] == {"expected": row["value"], **levels}
+        told = (worth["percentile"], worth["model_version"], worth["next_order_date"])
+        date_told = row["next_order_date"] and str(row["next_order_date"])
+        assert told == (row["value_percentile"], row["value_model_version"], date_told)
 
 
 def test_segments_are_told_in_words_as_everyone_was_segmented(service: Running, home: Settings) -> None:
