@@ -309,9 +309,7 @@ def promote_target(
         if again
         else f"released {release.name} version {release.version}"
     ]
-    if force and again:
-        lines.append("--force was not needed: the gate is not asked of what is in force")
-    elif force:
+    if force:
         forced = registered.overruled(settings, release.name, release.version)
         lines.append(forced.en if forced else "the gate had no objection: --force was not needed")
     card = release.model.card
