@@ -31,6 +31,15 @@ def list_models(settings: Settings) -> None:
         if one.wrong:
             say(f"WARNING: {one.name} {one.version}: {one.wrong}")
     say("AUC, and its gain over the best baseline: means over the moments of the backtest, 95 % intervals.")
+    others = {
+        one.name for one in found if one.card and not one.card.backtest and one.name not in kinds.STATED
+    }
+    if others:
+        say(
+            f"Of {', '.join(sorted(others))}: at the test alone, the gain in what judges such a model, which "
+            "is named; of a deviance it is what the baseline has more. Without a baseline there is none: the "
+            "card (`propensity models card NAME`) says by what it is judged."
+        )
 
 
 def _versions(name: str, found: Sequence[Version]) -> Table:
@@ -43,7 +52,10 @@ def _versions(name: str, found: Sequence[Version]) -> Table:
         if one.card is not None:
             head = figures.headline(one.card)
             over = (head.best or "").replace("_", " ")
-            cells = [figures.shown(head.auc), figures.shown(head.gain, "+"), over]
+            gain = figures.shown(head.gain, "+")
+            if head.gain is not None and head.of != "auc":
+                gain += f" {head.of.replace('_', ' ')}"
+            cells = [figures.shown(head.auc), gain, over or ("" if head.gain else "no baseline")]
         day = f"{one.trained:%Y-%m-%d}"
         shown.add_row(
             one.version, ", ".join(one.aliases), *cells, day, one.released + ", forced" * one.forced

@@ -108,6 +108,8 @@ def compare_sides(
 
 def show_comparison(compared: Comparison, first: str, second: str) -> None:
     """Both sides, what the first has more, and where."""
+    from training.comparison import left_out
+
     out = console()
     title = (
         f"{compared.target} as of {compared.moment:%Y-%m-%d}: {compared.rows:,} customers, "
@@ -133,6 +135,8 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
         for one in compared.segments:
             by.add_row(one.feature, one.values.en, f"{one.rows:,}", figure(one.auc_gain, sign="+"))
         out.print(by)
+    if (lacking := left_out(compared.left_out)) is not None:
+        say(lacking.en)
     for name in unsaid:
         say(f"{name} has no slope: its scores are all equal, or separate the two outcomes entirely.")
     words = {
@@ -166,6 +170,10 @@ def show_means(card: ModelCard, against: Contest | None) -> None:
             name, figure(own["auc"]), auc, figure(own["log_loss"]), loss, style="" if gain else "bold"
         )
     console().print(shown)
+    say(
+        "Brackets here: 95 % intervals by each row's influence (of AUC DeLong's), summed by customer, since "
+        "customers come back at every origin; no bootstrap."
+    )
     if "bgnbd" not in means:
         say(
             "BG/NBD is no baseline here: it takes a target of an order or none, customers who have all "

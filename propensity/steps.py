@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from propensity.wanted import Refused, unless_refused, wanted_of
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
     from training.fit import Trained
+    from training.leaks import Looked
     from training.targets import Target
     from training.tune import Search
 
@@ -192,7 +193,7 @@ def train_targets(
     them, and the others are; None: the first that is not ends it.
     """
     from training.distributed import cluster
-    from training.fit import train
+    from training.fit import look, train
     from training.trainers import OF_NO_TARGET
 
     wanted = wanted_of(settings, names, refused)
@@ -204,15 +205,40 @@ def train_targets(
     as_of = as_of_of(settings, Log.open(settings))
     of_targets = any(name not in OF_NO_TARGET for name in wanted)
     with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
+
+        def ask(name: str) -> Looked | None:
+            if progress:
+                progress(f"{name}: looking for features that look ahead", 0, 1)
+            return look(settings, name, as_of, seed, origins, search is not None, where)
+
         trained: list[Trained] = []
+        looked: list[Looked] = []
+        of_target = [name for name in wanted if name not in OF_NO_TARGET]
+        if len(of_target) > 1:  # all are asked before one is fitted: what one finds binds all
+            looked, unable = _looked(of_target, ask, refused)
+            wanted = {name: target for name, target in wanted.items() if name not in unable}
         for name in wanted:
             with unless_refused(refused):
                 trained.append(
                     OF_NO_TARGET[name].train(settings, as_of, seed, progress)
                     if name in OF_NO_TARGET
-                    else train(settings, name, as_of, seed, progress, origins, search, where)
+                    else train(settings, name, as_of, seed, progress, origins, search, where, looked)
                 )
         return trained
+
+
+def _looked(
+    names: Sequence[str], ask: Callable[[str], Looked | None], refused: Refused | None
+) -> tuple[list[Looked], set[str]]:
+    """What was found of each target's features, and the targets of which it cannot be asked."""
+    found: list[Looked] = []
+    unable = set(names)
+    for name in names:
+        with unless_refused(refused):
+            if (one := ask(name)) is not None:
+                found.append(one)
+            unable.remove(name)
+    return found, unable
 
 
 def plan_targets(
@@ -264,6 +290,8 @@ def promote_target(
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
+        if chosen == registry.in_force(settings, target):
+            return f"{target} version {chosen} is in force already: nothing would change"
         against = registry.objections(settings, target, chosen)
         card = versions.card_of(registered.folder_of(settings, target, chosen))
         warned = "".join(f"\nWARNING: {words.en}" for words in gate.cautions(card))
@@ -273,8 +301,14 @@ def promote_target(
         if force:
             return f"would release {target} version {chosen} against the gate, which objects:{listed}{warned}"
         return f"would not release {target} version {chosen} without --force:{listed}{warned}"
+    before = registry.in_force(settings, target)
     release = registry.promote(settings, target, version, force)
-    lines = [f"released {release.name} version {release.version}"]
+    again = release.version == before
+    lines = [
+        f"{release.name} version {release.version} was in force already: nothing changes"
+        if again
+        else f"released {release.name} version {release.version}"
+    ]
     if force:
         forced = registered.overruled(settings, release.name, release.version)
         lines.append(forced.en if forced else "the gate had no objection: --force was not needed")

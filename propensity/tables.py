@@ -257,8 +257,9 @@ def show_customer(answer: dict[str, Any]) -> None:
         profit = value["profit"]
         say(
             f"customer {answer['customer_id']} within {value['horizon_days']} days: {value['orders']:.1f} "
-            f"orders, {profit['expected']:,.0f} {value['currency']} of profit (p10 {profit['p10']:,.0f}, "
-            f"p90 {profit['p90']:,.0f}); next order by {value['next_order_date'] or 'no day of a year'}"
+            f"days with an order, {profit['expected']:,.0f} {value['currency']} of profit (p10 "
+            f"{profit['p10']:,.0f}, p90 {profit['p90']:,.0f}); half of such customers order by "
+            f"{value['next_order_date'] or 'no day of a year'}"
         )
         if against := value["contradicted_by"]:
             say(f"{', '.join(against)} say the contrary of that date: trust them, they read more than orders")
@@ -278,6 +279,9 @@ def show_trained(trained: Trained) -> None:
         f"{card.name} version {card.version}: {card.target.words.en}, judged as of {tested.moment:%Y-%m-%d} "
         f"on {tested.rows:,} {card.target.population} ({tested.base_rate:.1%} of them 1)"
     )
+    origins = len(card.backtest.get("origins", ()))
+    if origins > 1:
+        title += f": the last of the {origins} origins alone"
     numbers = ("AUC", "model's gain", "AP", "log-loss", "observed/expected", "slope")
     shown = table(title, "", *numbers, right=numbers)
     for name, figures in {"model": card.metrics, **card.baselines}.items():
@@ -293,6 +297,7 @@ def show_trained(trained: Trained) -> None:
             style="bold" if name == "model" else "",
         )
     out.print(shown)
+    say("Brackets here: 95 % bootstrap intervals over this moment's customers.")
     say(f"Fitted on {fitted.rows:,} rows of {fitted.start:%Y-%m-%d} to {fitted.end:%Y-%m-%d}.")
     say(trained.verdict.en)
     for note in card.notes[1:2] if any(one.get("off") for one in card.segments) else ():

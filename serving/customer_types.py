@@ -1,8 +1,8 @@
 """What `GET /v1/customers/{id}` answers: all that an operator asks of one customer, on one page."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from serving.api import Failure, NoScore, ReasonAnswer, Score
 from serving.cards import Text
@@ -22,21 +22,33 @@ class Value(Struct, frozen=True, kw_only=True):
     """What a customer is worth over `horizon_days`, from the orders that were known at `known_at`.
 
     orders: expected days with an order. order_chance: of one or more. percentile: share of customers whose
-    expected profit is at most this one's. next_order_date: by which an order has come with a chance of one
-    half, in the shop's zone; null if that is not within a year. contradicted_by: the targets among `scores`
-    that say the contrary of that date, such as repurchase_7d below one half where the date is within a week.
-    Trust those: they read more than the orders, and were judged by what came within just so many days.
+    expected profit is at most this one's. next_order_date: by the end of which half of such customers have
+    ordered, in the shop's zone; null if that is not within a year. contradicted_by: the targets among
+    `scores` that say the contrary of that date, such as repurchase_7d below one half where the date is within
+    a week. Trust those: they read more than the orders, and were judged by what came within just so many
+    days.
     """
 
     model_version: str
     known_at: str
     horizon_days: int
     currency: str
-    orders: float
+    orders: Annotated[
+        float,
+        Meta(
+            description="Expected days with an order: two orders of one day are one, and a return is none. "
+            "So it may lie below a count of orders, such as the feature orders_90d."
+        ),
+    ]
     order_chance: float
     profit: Profit
     percentile: float
-    next_order_date: str | None
+    next_order_date: Annotated[
+        str | None,
+        Meta(
+            description="By the end of this day half of such customers have ordered; null: not within a year."
+        ),
+    ]
     contradicted_by: list[str]
 
 

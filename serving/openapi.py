@@ -264,6 +264,8 @@ def _schema(type: Any, found: dict[str, Schema]) -> Schema:
         schema = _schema(held, found)
         for meta in metas:
             schema |= _bounds(meta, schema)
+            if meta.description is not None:
+                schema["description"] = meta.description
         return schema
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(one, found) for one in arguments if one is not UnsetType]}

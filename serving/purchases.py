@@ -110,7 +110,7 @@ class BgNbd(msgspec.Struct, frozen=True):
             granted = granted + chance * unit
             stays = stays * ((self.b + x + (k - 1)) / (self.a + self.b + x + (k - 1)))
 
-    def next_order(self, of: Histories, share: float = 0.5) -> Numbers:
+    def next_order(self, of: Histories, share: float | Numbers = 0.5) -> Numbers:
         """Time until the next order has come with that chance, [n]; NaN if it never reaches it."""
         alive = self.alive(of)
         reached = alive > share

@@ -1,6 +1,6 @@
 """What customers are worth: orders, money and the next order's date, as a model of plain files.
 
-    model.json       BG/NBD, Gamma-Gamma, horizon, discount, margin
+    model.json       BG/NBD, Gamma-Gamma, horizon, discount, margin, how the next order's date is told
     booster.txt      LightGBM's own text: the learned pace, if it earned its place
     draws.npz        random numbers, drawn once, that every customer's distribution is simulated with
     card.json        what the model is, what it was fitted and judged on
@@ -27,7 +27,7 @@ from serving import folders
 from serving.booster import LOG_MEAN, Booster, Numbers
 from serving.cards import ModelCard
 from serving.formulas import exp, log
-from serving.purchases import BgNbd, GammaGamma, Histories
+from serving.purchases import BgNbd, GammaGamma, Histories, Index
 from serving.summaries import SIGNS, Summaries
 
 KIND = "value"
@@ -40,8 +40,37 @@ _BRANCHES = 64  # sums of up to so many gamma variates are drawn; larger ones ar
 _SLOWEST, _FASTEST = 0.1, 10.0  # of a pace: beyond is no finding but an accident
 
 
+class Dates(msgspec.Struct, frozen=True):
+    """By which chance of an order the next order's date is told, so that half have ordered by it.
+
+    edges: of a silence over the customer's own mean gap, ascending. levels: the chance for who ordered once,
+    then for each band that the edges part.
+    """
+
+    edges: tuple[float, ...]
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.levels) != len(self.edges) + 2 or not all(0 < level < 1 for level in self.levels):
+            raise ReleaseCorrupt(
+                f"dates have the edges {self.edges} and the levels {self.levels}: expected two levels more "
+                "than edges, each in (0, 1)"
+            )
+
+    def band(self, of: Histories) -> Index:
+        """Which of the levels is each customer's, [n]."""
+        gap = of.last / np.maximum(of.repeats, 1)
+        silence = (of.age - of.last) / np.where(gap > 0, gap, 1.0)
+        return np.where(of.repeats > 0, 1 + np.searchsorted(self.edges, silence, side="left"), 0)
+
+    def of(self, histories: Histories) -> Numbers:
+        """The level of each customer, [n]."""
+        return np.asarray(self.levels)[self.band(histories)]
+
+
 class ValueFile(msgspec.Struct, frozen=True):
-    """model.json. discount: of money a year later. margin: profit as a share of money."""
+    """model.json. discount: of money a year later. margin: profit as a share of money. dates: None of a
+    release of before they were: one half for everybody, and days that are not whole."""
 
     format: int
     kind: str
@@ -51,6 +80,7 @@ class ValueFile(msgspec.Struct, frozen=True):
     purchases: BgNbd
     money: GammaGamma
     booster: bool
+    dates: Dates | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon_days <= 3_650 or not 0 <= self.discount < 1 or not 0 < self.margin <= 1:
@@ -84,14 +114,14 @@ class Draws(NamedTuple):
 class Values(NamedTuple):
     """Figures over the horizon, float64 [n] each. Money is the shop's currency; NaN: not known."""
 
-    orders: Numbers  # expected order days
+    orders: Numbers  # expected order days: two orders of one day are one
     chance: Numbers  # of an order
     profit_per_order: Numbers  # expected
     value: Numbers  # expected discounted profit
     value_p10: Numbers
     value_p50: Numbers
     value_p90: Numbers
-    next_order_days: Numbers  # until an order has come with a chance of one half; NaN: not within a year
+    next_order_days: Numbers  # until half of such customers have ordered; NaN: not within a year
     alive: Numbers  # chance of not being lost: to be read, never to be ranked by (BgNbd.alive says why)
 
 
@@ -124,9 +154,18 @@ class ValueModel:
         """Chance of an order within `days`, [n]."""
         return self.file.purchases.any(of.histories, days * self.pace(of))
 
-    def next_order(self, of: Summaries, share: float = 0.5) -> Numbers:
-        """Days until an order has come with that chance, [n]; NaN if not within a year."""
-        days = self.file.purchases.next_order(of.histories, share) / self.pace(of)
+    def next_order(self, of: Summaries) -> Numbers:
+        """Days until half of such customers have ordered, [n], whole ones, as told and as judged; NaN if not
+        within a year."""
+        if (dates := self.file.dates) is None:
+            return self.days(of.histories, self.pace(of), np.full(len(of), 0.5), whole=False)
+        return self.days(of.histories, self.pace(of), dates.of(of.histories), whole=True)
+
+    def days(self, of: Histories, pace: Numbers, share: Numbers, whole: bool) -> Numbers:
+        """Days until an order has come with a chance [n], [n]; NaN if not within a year. whole: to the
+        nearest day, the first of which is tomorrow."""
+        days = self.file.purchases.next_order(of, share) / pace
+        days = np.maximum(np.floor(days + 0.5), 1.0) if whole else days
         return np.where(days <= YEAR, days, np.nan)
 
     def money_per_order(self, of: Summaries) -> Numbers:

@@ -17,11 +17,13 @@ from logs import empty_shop
 import propensity
 from features.errors import TrainingError
 from features.settings import Settings
-from propensity.compared import named_sides
+from propensity import tables
+from propensity.compared import named_sides, show_means
 from serving import kinds, releases
 from serving.releases import Release
-from training import comparison, gates, registry, versions
+from training import comparison, describe, gates, registry, versions
 from training import registered as registered_versions
+from training.fit import Trained
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,42 @@ def test_card_writes_the_page_of_what_is_asked_for_and_prints_its_path(
         done = run(home, "card", wanted, "--out", str(tmp_path / "page.html"))
         assert done.output == f"{tmp_path / 'page.html'}\n"
         assert f"churn_28d, version {version}:" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_the_last_origin_is_not_taken_for_all_of_them_nor_one_interval_for_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else: the AUC of one moment stands beside gains over three, and reads as their sum."""
+    made = model_by_hand(tmp_path / "1", "1", **figures_by_hand(1, logistic_rfm=0.0125))
+    card = versions.card_of(made)
+    verdict = describe.verdict_of(card)
+    assert re.search(r"^churn_28d \(AUC 0\.\d{3}, at the last origin alone\)", verdict.en)
+    assert "the gains are means over 3 origins" in verdict.en
+    assert "仅最后时点" in verdict.zh
+    tables.show_trained(Trained("run", "1", card, tmp_path / "1", verdict))
+    show_means(card, None)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the last of the 3 origins alone" in told
+    assert "95 % bootstrap intervals over this moment's customers" in told
+    assert "by each row's influence (of AUC DeLong's)" in told
+
+
+def test_a_model_that_does_not_rank_is_listed_with_the_gain_that_judges_it(tmp_path: Path) -> None:
+    """Else: of the value model nobody sees whether it is better than four parameters."""
+    settings = Settings(home=tmp_path / "home")
+    figure = {"value": 0.634, "low": 0.344, "high": 1.161}
+    changes = {
+        "metrics": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}, "backtest": {},
+        "baselines": {
+            "bgnbd": {"poisson_deviance_gain": figure},
+            "run_rate": {"poisson_deviance_gain": {**figure, "value": 2.0}},
+        },
+    }  # fmt: skip
+    registered(settings, model_by_hand(tmp_path / "1", "1", **changes))
+    told = run(settings, "list").output
+    assert "+0.634 [+0.344, +1.161] poisson deviance" in told
+    assert re.search(r"poisson deviance +bgnbd ", told)
+    assert "Of churn_28d: at the test alone, the gain in what judges such a model" in told
 
 
 def test_the_card_tells_how_it_did_against_what_is_in_force(home: Settings, tmp_path: Path) -> None:

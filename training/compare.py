@@ -14,19 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.errors import TrainingError, UsageError
+from features.errors import NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import DAY, iso
 from features.settings import Settings
 from serving.models import Model
 from training import pooled, samples
-from training.comparison import Comparison, Segment
+from training.comparison import LEAST, Comparison, LeftOut, Segment
 from training.evaluate import Figure, Numbers
 from training.targets import Target
 
 # What customers are told apart by, in three groups of about equal size each.
 SEGMENTS = ("orders_90d", "days_since_order", "spend_90d", "gap_median")
-LEAST = 30  # of each label in a segment: with fewer, its AUC says nothing
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ def compare(
             require_unseen(side, target, moment)
             build.require(side.card.needs, by=f"{side.card.name} {side.card.version}")
             names += [f.name for f in side.card.features if f.name not in names]
+    require_mature(build, target, log.complete_until, moment)
     part, ids = samples.judged(settings, log, build, target, moment, names)
 
     def scored(side: Side) -> Numbers:
@@ -86,7 +86,7 @@ def paired(
 ) -> Comparison:
     """Two sides' probabilities for the customers of each origin, judged by what came. level: tells theirs."""
     own, gains = _figures(rows, first, second)
-    last = rows[-1].label
+    last, groups = rows[-1].label, list(_segments(rows, first, second))
     return Comparison(
         target.name,
         origins[-1],
@@ -95,9 +95,10 @@ def paired(
         (own["model"], own["other"]),
         (level(last, first[-1]), level(last, second[-1])),
         gains["other"],
-        tuple(_segments(rows, first, second)),
+        tuple(one for one in groups if isinstance(one, Segment)),
         len(origins),
         itself,
+        tuple(one for one in groups if isinstance(one, LeftOut)),
     )
 
 
@@ -111,7 +112,9 @@ def _figures(
     return pooled.figures(labels, customers, {"model": first, "other": second})
 
 
-def _segments(rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[Numbers]) -> Iterator[Segment]:
+def _segments(
+    rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[Numbers]
+) -> Iterator[Segment | LeftOut]:
     """Thirds by each of SEGMENTS, over all origins; one in which a third has not both labels has no say."""
     for feature in rows[0].values:
         values = np.concatenate([one.values[feature] for one in rows])
@@ -126,7 +129,8 @@ def _segments(rows: Sequence[Rows], first: Sequence[Numbers], second: Sequence[N
                 if 0 < one.label[inside[-1]].sum() < inside[-1].sum():
                     able.append(number)
             label = np.concatenate([one.label[here] for one, here in zip(rows, inside, strict=True)])
-            if min(label.sum(), (1 - label).sum()) < LEAST:
+            if (few := int(min(label.sum(), (1 - label).sum()))) < LEAST:
+                yield LeftOut(feature, float(low), float(high), len(label), few, lowest=place == 0)
                 continue
             there = [Rows(rows[n].label[inside[n]], rows[n].customer[inside[n]], {}) for n in able]
             sides = ([side[n][inside[n]] for n in able] for side in (first, second))
@@ -150,6 +154,19 @@ def require_unseen(model: Model, target: Target, moment: datetime) -> None:
             f"{card.name} {card.version} has learnt from labels that were known on {iso(known(model))}: "
             f"judged as of {iso(moment)} it would be told what it knows. Compare as of a later moment"
         )
+
+
+def require_mature(build: Build, target: Target, known_by: datetime, moment: datetime) -> None:
+    """NotEnoughData, with the last moment that can be judged, if what came is not known yet."""
+    ends = moment + target.horizon_days * DAY
+    if ends <= known_by:
+        return
+    able = [one for one in build.moments if one + target.horizon_days * DAY <= known_by]
+    last = f"compare as of {iso(able[-1])[:10]} or earlier (--at)" if able else "no moment can be judged yet"
+    raise NotEnoughData(
+        f"{target.name} as of {iso(moment)} cannot be judged: its {target.horizon_days} days end on "
+        f"{iso(ends)}, and the log is complete until {iso(known_by)}. Ingest what came since, or {last}"
+    )
 
 
 def _of_file(path: Path, ids: Sequence[str], moment: datetime) -> Numbers:

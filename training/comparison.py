@@ -4,7 +4,7 @@ In artifacts/contest/ beside the version's folder, not in it: the same data and 
 whatever is in force.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from features.files import NO_JSON, write_atomically
 from features.words import Words
 from serving.cards import ModelCard, TrainedOn
 
+LEAST = 30  # of each label in a group: with fewer, its AUC says nothing
 Figure = dict[str, float]  # value, low, high: a 95 % interval
 
 
@@ -36,10 +37,46 @@ class Segment:
     @property
     def values(self) -> Words:
         """Which values of its feature; no value is of two groups."""
-        low, high = shown(self.low), shown(self.high)
-        if self.lowest:
-            return Words(f"{low} to {high}", f"{low}至{high}（含{low}）")
-        return Words(f"over {low} to {high}", f"大于{low}至{high}")
+        return _values(self.low, self.high, self.lowest)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Such customers of whom too few had the rarer outcome to compare two sides by. few: how many had."""
+
+    feature: str
+    low: float
+    high: float
+    rows: int
+    few: int
+    lowest: bool = False
+
+    @property
+    def values(self) -> Words:
+        """Which values of its feature."""
+        return _values(self.low, self.high, self.lowest)
+
+
+def _values(low: float, high: float, lowest: bool) -> Words:
+    a, b = shown(low), shown(high)
+    if lowest:
+        return Words(f"{a} to {b}", f"{a}至{b}（含{a}）")
+    return Words(f"over {a} to {b}", f"大于{a}至{b}")
+
+
+def left_out(groups: Sequence[LeftOut]) -> Words | None:
+    """How many groups were not compared, which, and why; None: none."""
+    if not groups:
+        return None
+    en, zh = (
+        sep.join(f"{one.feature} {one.values[place]} ({one.few} / {one.rows:,})" for one in groups)
+        for place, sep in enumerate((", ", "、"))
+    )
+    return Words(
+        f"{len(groups)} group{'s' * (len(groups) > 1)} left out, with fewer than {LEAST} of the rarer "
+        f"outcome (that many / customers): {en}. Nothing is said of how either side does there.",
+        f"有{len(groups)}个分组因较少出现的结果不足{LEAST}例而未比较（例数/客户数）：{zh}。无法判断两者在其中的表现。",
+    )
 
 
 def shown(edge: float) -> str:
@@ -65,6 +102,7 @@ class Comparison:
     segments: tuple[Segment, ...]
     origins: int = 1
     itself: int = 1
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Contest(msgspec.Struct, frozen=True):

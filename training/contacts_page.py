@@ -95,12 +95,12 @@ def came_true(groups: Mapping[str, Any]) -> Words | None:
     if "treated" not in groups:
         return None
     told = [
-        (words, f"{groups[name]['observed_over_expected'] * 100:.0f}", abs(groups[name]["z"]) > SURE)
+        (words, f"{groups[name]['observed_over_expected'] * 100:.0f}", groups[name]["z"])
         for name, words in _AMONG.items()
         if name in groups
     ]
-    en = ", ".join(f"{n} times among {w.en}{'' if off else ' (within chance)'}" for w, n, off in told)
-    zh = "，".join(f"{w.zh}{n}次{'' if off else '（在偶然范围内）'}" for w, n, off in told)
+    en = ", ".join(f"{n} times among {w.en} (z {z:+.1f}{_chance(z).en})" for w, n, z in told)
+    zh = "，".join(f"{w.zh}{n}次（z {z:+.1f}{_chance(z).zh}）" for w, n, z in told)
     said = Words(
         f"For every 100 times that the model expected it, it came true {en}.",
         f"模型每预期100次，实际发生：{zh}。",
@@ -116,6 +116,11 @@ def came_true(groups: Mapping[str, Any]) -> Words | None:
         f"{said.zh}模型预测的是商家不触达的客户：对仍会被触达的客户，其概率偏{way.zh}。"
         "这并不说明触达本身改变了什么。",
     )
+
+
+def _chance(z: float) -> Words:
+    """Whether it is within chance."""
+    return Words("", "") if abs(z) > SURE else Words(", within chance", "，在偶然范围内")
 
 
 def holdout(groups: Mapping[str, Any]) -> Words:

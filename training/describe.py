@@ -21,7 +21,7 @@ from serving.cards import FeatureCard, ModelCard, TargetCard, TestedOn, Text, Tr
 from serving.models import Model
 from training import baselines, evaluate, figures, pooled
 from training.evaluate import Numbers
-from training.targets import Target, text
+from training.targets import LABELS, Target, text
 
 if TYPE_CHECKING:  # who reads a card need not load what fits models
     from training.backtest import Step
@@ -114,20 +114,42 @@ def card_of(
 
 def with_recipe(card: ModelCard, parameters: Mapping[str, Any], asked: Mapping[str, Any]) -> ModelCard:
     """The card with what its candidates are fitted with, and what was asked of its features before."""
-    moments = len(asked["recomputed_at"])
+    moments, largest = len(asked["recomputed_at"]), _largest(asked)
     told = Text(
         f"No feature was found to look ahead: all {asked['features']} were computed again for up to "
         f"{asked['customers']} customers at {moments} moments from a log that ended there and had other ids, "
         "and were the same; none tells what comes next by so much better than what comes after that, nor "
         "months before by so much better than what comes next, as one that peeks would. "
-        "What tells of few customers alone can still hide.",
+        f"What tells of few customers alone can still hide. {largest.en}",
         f"未发现窥视未来的特征：{asked['features']}个特征在{moments}个时点、至多"
         f"{asked['customers']}名客户上用截止到该时点、更换全部编号的日志重新计算，"
         "结果一致；也没有特征对近期的预测力异常高于其后时段，或提前数月对某一时段的预测力异常高于近期。"
-        "仅涉及少数客户的窥视仍可能未被发现。",
+        f"仅涉及少数客户的窥视仍可能未被发现。{largest.zh}",
     )
     return msgspec.structs.replace(
         card, parameters=dict(parameters), leaks=dict(asked), notes=(*card.notes, told)
+    )
+
+
+def _largest(asked: Mapping[str, Any]) -> Words:
+    """The feature that came nearest to looking ahead, by how much, beside what is allowed."""
+    one = asked["largest"]
+    if one is None:
+        least = asked["worth_telling"]
+        return Words(
+            "Asked about its own events and about orders over several horizons, none has an excess of "
+            f"{least} of AUC or more, beyond chance.",
+            f"以目标自身事件及多个期限内的订单检验，没有特征的超额AUC在偶然之外达到{least}。",
+        )
+    called, since = LABELS[one["of"]].called, one.get("from", "")[:10]
+    return Words(
+        f"The largest excess beyond chance is that of {one['feature']}, asked about {called.en}"
+        f"{f' from {since} on' if since else ''}: {one['excess']:.3f} of AUC, where {one['allowed']:.2f} is "
+        "allowed. No figure tells whether so little is honest: of an imported file, ask when it was known.",
+        f"超出偶然的最大超额来自{one['feature']}"
+        f"（以{'自' + since + '起的' if since else ''}{called.zh[1:]}检验）："
+        f"AUC {one['excess']:.3f}，上限{one['allowed']:.2f}。低于上限是否真实无法由数字判定："
+        "若为外部文件，请核实其真实知悉时间。",
     )
 
 

@@ -245,11 +245,12 @@ def verdict(
     en = [f"{'beats' if b else 'does not beat'} {', '.join(w.en for w in t)}" for b, t in told.items() if t]
     zh = [f"{'优于' if b else '未优于'}{'、'.join(w.zh for w in t)}" for b, t in told.items() if t]
     if origins > 1:
-        en[-1] += f", over {origins} origins"
-        zh[-1] += f"（{origins}个时点的平均）"
+        en[-1] += f"; the gains are means over {origins} origins"
+        zh[-1] += f"（提升为{origins}个时点的平均）"
+    last = Words(", at the last origin alone", "，仅最后时点") if origins > 1 else Words("", "")
     return Words(
-        f"{name} (AUC {ranks}) {' and '.join(en)}. {said.en}",
-        f"{name}（AUC {ranks}）{'，'.join(zh)}。{said.zh}",
+        f"{name} (AUC {ranks}{last.en}) {' and '.join(en)}. {said.en}",
+        f"{name}（AUC {ranks}{last.zh}）{'，'.join(zh)}。{said.zh}",
     )
 
 

@@ -44,12 +44,12 @@ VALUES = {
         "泊松偏差：预期订单数的误差，越低越好",
     ),
     "mean_absolute_error": Words(
-        "Mean absolute error: orders by which a customer is missed; lower is better",
-        "平均绝对误差：每位客户的订单数误差，越低越好",
+        "Mean absolute error: days with an order by which a customer is missed; lower is better",
+        "平均绝对误差：每位客户的下单日数误差，越低越好",
     ),
     "orders_ratio": Words(
-        "Orders that came / expected: 1 is right, above 1 more came",
-        "实际订单/预期：1为准确，大于1表示实际更多",
+        "Orders (days with one) that came / expected: 1 is right, above 1 more came",
+        "实际订单（下单日）/预期：1为准确，大于1表示实际更多",
     ),
     "money_ratio": Words(
         "Money that came / expected: 1 is right, above 1 more came",
@@ -59,8 +59,8 @@ VALUES = {
     "below_p50": Words("Had less than their p50: 0.5 is right", "低于各自p50的客户占比：0.5为准确"),
     "below_p90": Words("Had less than their p90: 0.9 is right", "低于各自p90的客户占比：0.9为准确"),
     "came_by_next_order_date": Words(
-        "Ordered by the expected date of the next order: 0.5 is right",
-        "在预计的下次下单日前下单的占比：0.5为准确",
+        "Ordered by the date of the next order, the whole day that is told: 0.5 is right",
+        "在所给出的下次下单日期（整日）前下单的占比：0.5为准确",
     ),
 }
 # What each should be: whose whole interval lies beside it missed, beyond chance.
@@ -78,6 +78,8 @@ OTHERS = {
         "逐客户选择相对统一最优行动的提升",
     ),
 }
+# What a model that does not rank is judged by: a loss, of which a baseline has more, or a gain itself.
+GAINS = ("poisson_deviance", "personal_gain")
 BASELINES = {
     **baselines.WORDS,
     "run_rate": Words("everybody as before", "按此前速度推算"),
@@ -106,22 +108,32 @@ def misses(metrics: Mapping[str, Figure]) -> Words | None:
 class Headline(NamedTuple):
     """The figures that stand for a model: over all origins where it has a backtest, else of its test.
 
-    gain: in AUC, over `best`, the baseline that leaves the model the least. None: the card does not say.
+    gain: in AUC, or else in the figure that judges the model, `of`; over `best`, the baseline that leaves it
+    the least, if it is over one. None: the card does not say.
     """
 
     auc: Figure | None
     gain: Figure | None
     best: str | None
     origins: int
+    of: str = "auc"
 
 
 def headline(card: ModelCard) -> Headline:
     """What one row of a table says of a model."""
-    gains = auc_gains(card)
+    gains, of = auc_gains(card), "auc"
+    for name in GAINS if not gains else ():
+        if name in card.metrics:  # the figure is a gain itself
+            return Headline(card.metrics.get("auc"), card.metrics[name], None, 0, name)
+        if gains := {
+            who: its[f"{name}_gain"] for who, its in card.baselines.items() if f"{name}_gain" in its
+        }:
+            of = name
+            break
     best = min(gains, key=lambda name: gains[name]["value"], default=None)
     own = card.backtest.get("metrics", {}).get("model") or card.metrics
     origins = len(card.backtest.get("origins", ()))
-    return Headline(own.get("auc"), gains[best] if best else None, best, origins)
+    return Headline(own.get("auc"), gains[best] if best else None, best, origins, of)
 
 
 def auc_gains(card: ModelCard) -> dict[str, Figure]:

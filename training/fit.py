@@ -45,7 +45,7 @@ from training import (
 )
 from training.candidates import Parameters
 from training.distributed import Cluster
-from training.targets import LABELS, of_shop
+from training.targets import LABELS, Target, of_shop
 from training.treatment import held_out
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None] | None
 
 _REBUILD = "Declarations changed since: `propensity features backfill`, or `build` if the log changed too"
-RECIPE = 7  # raise when the same settings would give another model, or card
+RECIPE = 8  # raise when the same settings would give another model, or card
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,74 @@ class Trained:
     against: comparison.Contest | None = None
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be learnt from what: the same for a look at its features and for the training itself."""
+
+    shop: Shop
+    log: Log
+    build: Build
+    target: Target
+    features: dict[str, Feature]  # all that are declared
+    here: dict[str, Feature]  # those that the build has
+    when: samples.Timeline
+    learnt: tuple[str, ...]
+    left_out: tuple[str, ...]
+    scarce: bool
+    recipe: dict[str, Any]
+
+    def read(self, settings: Settings) -> samples.Dataset:
+        return samples.read(settings, self.log, self.build, self.target, self.when, self.learnt)
+
+    def look(self, data: samples.Dataset) -> leaks.Looked:
+        return leaks.look(self.log, self.build, self.shop, self.here, self.target, data)
+
+
+def _planned(
+    settings: Settings, target_name: str, as_of: datetime, seed: int, origins: int, workers: int
+) -> _Plan:
+    """Errors as `train`, of what is known before anything is read."""
+    shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
+    target = of_shop(shop).named(target_name)
+    features = feature_catalogue(shop.declared("FEATURES"))
+    here = require_declared(build, features, shop)
+    when = samples.timeline(target, build, as_of, origins)
+    learnt, left_out = samples.columns(build, features, when)
+    scarce = len(when.origins) < min(origins, samples.LEAST_ORIGINS)
+    recipe = {
+        "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
+        "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
+        "known_by": iso(when.known_by), "scarce": scarce, "lightgbm": lightgbm.__version__,
+        "features": learnt, "leaks": leaks.RULES, "currency": shop.currency,
+        "attributes": [shop.segments, shop.protected],
+        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
+    }  # fmt: skip
+    if workers:  # other sums than this machine's, and of so many parts
+        recipe["distributed"] = workers
+    return _Plan(shop, log, build, target, features, here, when, learnt, left_out, scarce, recipe)
+
+
+def look(
+    settings: Settings, target_name: str, as_of: datetime, seed: int = 1, origins: int = samples.ORIGINS,
+    searched: bool = False, cluster: Cluster | None = None,
+) -> leaks.Looked | None:  # fmt: skip
+    """Whether features look ahead, as `train` asks it of a target: of several, before any is trained.
+
+    None where the very model is registered: it was asked then. searched: parameters will be searched for, so
+    that nobody knows yet which model it will be. Errors as `train`.
+    """
+    plan = _planned(settings, target_name, as_of, seed, origins, len(cluster.workers) if cluster else 0)
+    if not searched:
+        key = _key(plan.recipe | asdict(Parameters(monotone=LABELS[plan.target.label].monotone)))
+        if registry.knows(settings, plan.target.name, key):
+            return None
+    return plan.look(plan.read(settings))
+
+
+def _key(recipe: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
 def train(
     settings: Settings,
     target_name: str,
@@ -82,50 +150,43 @@ def train(
     origins: int = samples.ORIGINS,
     search: "Search | None" = None,
     cluster: Cluster | None = None,
+    looked: Sequence[leaks.Looked] = (),
 ) -> Trained:
     """Train, judge and register a model as of a moment; it becomes the challenger.
 
     origins: of the backtest, at most; with fewer it is known less well, and candidates cannot compete.
     search: for parameters, before anything is judged; None: the defaults.
     cluster: that fits the trees; None: this machine.
+    looked: what `look` found of this target and of others: what looks ahead for one does so for all.
 
     The same data, recipe and seed are the same version, found without fitting again. UsageError for an
     unknown target, NotEnoughData if the log is too short, FeatureMismatch if the build is older than
     today's declarations, FeatureError if a feature breaks its contract, TrainingError if one looks ahead or
     the target is declared wrongly.
     """
-    shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
-    target = of_shop(shop).named(target_name)
-    features = feature_catalogue(shop.declared("FEATURES"))
-    here = require_declared(build, features, shop)
-    when = samples.timeline(target, build, as_of, origins)
-    learnt, left_out = samples.columns(build, features, when)
-    scarce = len(when.origins) < min(origins, samples.LEAST_ORIGINS)
+    plan = _planned(settings, target_name, as_of, seed, origins, len(cluster.workers) if cluster else 0)
+    shop, log, build, target, when = plan.shop, plan.log, plan.build, plan.target, plan.when
+    features, learnt, recipe = plan.features, plan.learnt, plan.recipe
+    leaks.require_none(looked, target, learnt)
     steps = len(when.origins) + 5
 
     def say(what: str, done: int) -> None:
         if progress:
             progress(f"{target.name}: {what}", done, steps)
 
-    def read() -> tuple[samples.Dataset, dict[str, Any]]:
+    def read() -> tuple[samples.Dataset, Mapping[str, Any]]:
         say("reading features through Feast", 0)
-        data = samples.read(settings, log, build, target, when, learnt)
-        say("looking for features that look ahead", 0)
-        asked = leaks.require_none(log, build, shop, here, target, data)
-        return data.without_events(), asked
+        data = plan.read(settings)
+        own = next((one for one in looked if one.target == target.name), None)
+        if own is None:
+            say("looking for features that look ahead", 0)
+            own = plan.look(data)
+            leaks.require_none([own], target, learnt)
+        return data.without_events(), own.asked
 
-    recipe = {
-        "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
-        "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
-        "known_by": iso(when.known_by), "scarce": scarce, "lightgbm": lightgbm.__version__,
-        "features": learnt, "leaks": leaks.RULES, "currency": shop.currency,
-        "attributes": [shop.segments, shop.protected],
-        "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them
-    }  # fmt: skip
-    if cluster:  # other sums than this machine's, and of so many parts
-        recipe["distributed"] = len(cluster.workers)
     defaults = Parameters(monotone=LABELS[target.label].monotone)
-    parameters, data, found, asked = defaults, None, None, dict[str, Any]()
+    parameters, data, found = defaults, None, None
+    asked: Mapping[str, Any] = {}
     if search is not None:
         from training import tune  # loads Optuna, which only a search needs
 
@@ -133,7 +194,7 @@ def train(
         found = tune.search(settings, data, recipe, defaults, search, progress, cluster)
         parameters = found.parameters
     recipe |= asdict(parameters)
-    key = sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    key = _key(recipe)
     with registry.registering(settings, target.name) as door:
         champion = registry.champion_of(settings, target.name)
         if (kept := door.find(key)) is not None:
@@ -155,7 +216,7 @@ def train(
         last = walked[-1]
         fitted = last.fitted[last.candidate]
         version = door.next_version()
-        card = describe.card_of(shop, target, build, data, last, version, seed, features, left_out)
+        card = describe.card_of(shop, target, build, data, last, version, seed, features, plan.left_out)
         card = describe.with_recipe(card, asdict(parameters), asked)
         if found and parameters != defaults:
             card = describe.with_search(card, found.origins)
@@ -170,7 +231,7 @@ def train(
             ]
             say(f"judging on {len(last.part):,} customers", steps - 3)
             judged = evaluate.judge(last.part.label, scores, seed)
-            backtested = describe.backtest_of(walked, held, scarce, target.adjusted)
+            backtested = describe.backtest_of(walked, held, plan.scarce, target.adjusted)
             card = describe.with_figures(card, judged, backtested)
             card = describe.with_details(card, model, last.part, scores)
             units = {name: features[name].unit for name in learnt}

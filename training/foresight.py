@@ -2,9 +2,9 @@
 
 What was known at a moment gets old: of honest features the first day is told hardly better than the second,
 and no horizon later on better than the next one. Two ways to tell who knew more, both in AUC, beyond chance:
-* `peeking`: more of the first day than of the second, as the third shows, or of that weekday a week later; or
-  more of the horizon than of the one after it.
-* `foreseeing`: from the earliest moments, more of some horizon months later than of the next one, or of the
+* Peeking: more of the first day than of the second, as the third shows, or of that weekday a week later; or
+  more of the horizon than of those after it.
+* Foreseeing: from the earliest moments, more of some horizon months later than of the next one, or of the
   same season a year before it. So a list shows that was made of what a horizon brought, and that rows or a
   declaration carry as if it had been known all along; wherever it was made, it fits that time alone. Those
   of whom a feature is known are looked at by themselves, too: so the others do not hide a list of some.
@@ -17,7 +17,7 @@ in neither.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -30,6 +30,7 @@ from features.moments import DAY, from_us
 from training import pooled
 from training.labels import labels
 from training.samples import Dataset, Part
+from training.target import Label
 from training.targets import Target
 
 Numbers = NDArray[np.float64]
@@ -38,6 +39,10 @@ ROWS = 40_000  # at most, that powers are measured on
 # Of AUC: more than honest features of the public logs reach, chance included, less than
 # the lists that the tests plant. Items per order of a week of spring tell Online Retail's autumn .07 better.
 AHEAD = 0.1
+STEADY = 0.06  # the same where a third window tells how fast honest features fade: they reach half of it
+WORTH_TELLING = 0.02  # of AUC: less is not told as the largest
+PLAIN = (7, 14, 28, 56, 90)  # days over which every feature is asked about orders, whatever the target asks
+RHYTHM = 56  # days after the moment that a horizon is held against, at least
 SURE = 5.0  # standard errors: with hundreds of features, chance would reach three now and then
 FIRST_DAYS = ((0, 1), (1, 2), (2, 3), (7, 8))  # windows, in days after the moment
 LEAST = 50  # of each kind of outcome: with fewer there is no power to speak of
@@ -46,53 +51,133 @@ SPAN = 28  # days of a horizon that is looked for from afar, at least: nobody ke
 YEAR = 364  # days: the same season, on the same weekday
 
 
-def peeking(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, float]:
-    """Feature -> how much more of AUC it has for what comes next, by the events of the data, than it would
-    have if it did not look ahead, where that is more than `ahead`, beyond chance.
+@dataclass(frozen=True)
+class Excess:
+    """By how much more of AUC a feature tells of some time than it could if it did not look ahead.
+
+    allowed: how much honest features may have. of: the label by which it shows. start: when the time begins
+    that was foreseen months before; None: at the moment itself.
     """
-    days, by = target.horizon_days, data.timeline.known_by
-    found: dict[str, float] = {}
-    for windows in (FIRST_DAYS, ((0, days), (days, 2 * days))):
-        some = _sample(data, by - windows[-1][1] * DAY)
-        if not some:
-            continue
-        starts = [{moment: moment + first * DAY for moment in some} for first, _ in windows]
-        told = _Told.of(data, target, windows[0][1], some, starts)
-        if not told.enough.all():
-            continue
-        for place, name in enumerate(data.features):
-            power = told.power(place)
-            first, *others = np.abs(power)
-            if len(others) > 1:  # what fades fast has faded as much from the second window to the third
-                others[0] += max(others[0] - others[1], 0.0)
-            gap = float(first - max(others))
-            if gap > ahead and gap > SURE * told.error(place, power, 0, 1 + int(np.argmax(others))):
-                found[name] = max(gap, found.get(name, 0.0))
-    return found
+
+    feature: str
+    gap: float
+    allowed: float
+    of: Label
+    start: datetime | None = None
+
+    @property
+    def share(self) -> float:
+        """Of what is allowed: 1 and less is."""
+        return self.gap / self.allowed
 
 
-def foreseeing(target: Target, data: Dataset, ahead: float = AHEAD) -> dict[str, tuple[float, datetime]]:
-    """Feature -> (how much more of AUC it has, from the earliest moments, for a later horizon than for the
-    next one and for that season a year before, when that horizon starts), where that is more than `ahead`,
-    beyond chance. Empty if the data hold no two horizons.
+def looked(target: Target, data: Dataset, orders: pa.Table | None = None) -> list[Excess]:
+    """The largest excess of each feature that has any, beyond chance, worth telling; the largest first.
+
+    orders: the log's, where the target's event is another. Whatever the target asks, a feature is asked about
+    orders, too, over several horizons: what was made of the orders of four weeks tells of each of these weeks
+    alike, and so shows in no week's figures.
     """
-    when, span = data.timeline, max(target.horizon_days, SPAN) * DAY
+    every: dict[str, Excess] = {}
+    asked = _asked(target, data, orders)
+    for one in (*_peeking(asked, data), *_foreseeing(asked, data)):
+        if one.feature not in every or one.share > every[one.feature].share:
+            every[one.feature] = one
+    return sorted(every.values(), key=lambda one: (-one.share, one.feature))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A label over so many days, and the events that it is made of."""
+
+    target: Target
+    tables: Mapping[str, pa.Table]
+
+    def over(self, days: int) -> "_Asked":
+        return replace(self, target=replace(self.target, horizon_days=days))
+
+
+def _asked(target: Target, data: Dataset, orders: pa.Table | None) -> list[_Asked]:
+    """The target's own label, and each of PLAIN about orders that it does not ask anyhow."""
+    label: Label = "order" if target.label in ("overdue", "no_order") else target.label
+    own = _Asked(replace(target, label=label), data.events)  # a silence has no day
+    if orders is None:
+        orders = data.events.get("orders")
+    if orders is None:
+        return [own]
+    plain = replace(target, label="order", returned=True, categories=())
+    asked = [_Asked(replace(plain, horizon_days=days), {"orders": orders}) for days in PLAIN]
+    return [own, *(one for one in asked if one.target.asks != own.target.asks)]
+
+
+def _windows(days: int) -> tuple[tuple[int, int], ...]:
+    """The horizon and those after it: two, to tell how fast what is known gets old, and for eight weeks at
+    least, since where customers come by a rhythm its turn is as plain later on as now."""
+    return tuple((n * days, (n + 1) * days) for n in range(max(3, -(-RHYTHM // days))))
+
+
+def _peeking(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
+    """What tells of the first days, or of the horizon, more than of those after."""
+    by, first_days = data.timeline.known_by, set[Label]()
+    for place, one in enumerate(asked):
+        windows = _windows(one.target.horizon_days)
+        every = [(windows, STEADY)]
+        if place == 0:  # its own horizon is asked about in a short log, too
+            every.append((windows[:2], AHEAD))
+        if one.target.label not in first_days:
+            every.append((FIRST_DAYS, AHEAD))
+            first_days.add(one.target.label)
+        for windows, allowed in every:
+            if some := _sample(data, by - windows[-1][1] * DAY):
+                starts = [{moment: moment + first * DAY for moment in some} for first, _ in windows]
+                told = _Told.of(data, one, windows[0][1], some, starts)
+                for name, gap in _peeked(told, data.features):
+                    yield Excess(name, gap, allowed, one.target.label)
+
+
+def _peeked(told: "_Told", features: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Each feature that tells of the first window more than of the others, and by how much."""
+    if not told.enough.all():
+        return
+    for place, name in enumerate(features):
+        power = told.power(place)
+        first, *others = np.abs(power)
+        if len(others) > 1:  # what fades fast has faded as much from the second window to the third
+            others[0] += max(others[0] - others[1], 0.0)
+        gap = float(first - max(others))
+        if gap > WORTH_TELLING and gap > SURE * told.error(place, power, 0, 1 + int(np.argmax(others))):
+            yield name, gap
+
+
+def _foreseeing(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
+    """What tells, from the earliest moments, more of a later horizon than of the next one and of that season
+    a year before; nothing if the data hold no two horizons."""
+    spans: dict[tuple[object, ...], _Asked] = {}
+    for place, one in enumerate(asked):
+        if place and one.target.horizon_days > SPAN:
+            continue
+        of = one.over(max(one.target.horizon_days, SPAN))
+        spans.setdefault(of.target.asks, of)
+    when = data.timeline
     moments = sorted({*when.moments, *when.origins})
-    starts = [when.known_by - n * span for n in range((when.known_by - moments[0]) // span, 0, -1)]
-    if len(starts) < 2:
-        return {}
-    earliest = [moment for moment in moments if moment <= starts[0]][-EARLIEST:]
-    logged = from_us(min(int(pc.min(table["at"].cast(pa.int64())).as_py()) for table in data.events.values()))
-    seasons = [start - YEAR * DAY for start in starts if logged <= start - YEAR * DAY]  # of the last starts
-    every = [dict.fromkeys(earliest, start) for start in (*starts, *seasons)]
-    whole = _Told.of(data, target, span // DAY, _some(data, earliest), every)
-    found: dict[str, tuple[float, datetime]] = {}
-    for column, name in enumerate(data.features):
-        for told in (whole, *whole.known(column)):
-            gap, place = _foreseen(told, column, len(starts), len(seasons))
-            if gap > max(ahead, found.get(name, (0.0,))[0]):
-                found[name] = gap, starts[place]
-    return found
+    for one in spans.values():
+        span = one.target.horizon_days * DAY
+        starts = [when.known_by - n * span for n in range((when.known_by - moments[0]) // span, 0, -1)]
+        if len(starts) < 2:
+            continue
+        earliest = [moment for moment in moments if moment <= starts[0]][-EARLIEST:]
+        logged = from_us(
+            min(int(pc.min(table["at"].cast(pa.int64())).as_py()) for table in one.tables.values())
+        )
+        # Of the last starts, those of which the log has the season before.
+        seasons = [start - YEAR * DAY for start in starts if logged <= start - YEAR * DAY]
+        every = [dict.fromkeys(earliest, start) for start in (*starts, *seasons)]
+        whole = _Told.of(data, one, span // DAY, _some(data, earliest), every)
+        for column, name in enumerate(data.features):
+            for told in (whole, *whole.known(column)):
+                gap, place = _foreseen(told, column, len(starts), len(seasons))
+                if gap > WORTH_TELLING:
+                    yield Excess(name, gap, AHEAD, one.target.label, starts[place])
 
 
 def _foreseen(told: "_Told", column: int, starts: int, seasons: int) -> tuple[float, int]:
@@ -127,12 +212,11 @@ class _Told:
 
     @classmethod
     def of(
-        cls, data: Dataset, target: Target, days: int, parts: Mapping[datetime, Part],
+        cls, data: Dataset, asked: "_Asked", days: int, parts: Mapping[datetime, Part],
         starts: Sequence[Mapping[datetime, datetime]],
     ) -> "_Told":  # fmt: skip
         """starts: of each window, when it starts for the rows of a moment. Each is `days` long."""
-        label = "order" if target.label == "overdue" else target.label  # a silence has no day
-        of, by = replace(target, label=label, horizon_days=days), data.timeline.known_by
+        of, by = asked.over(days).target, data.timeline.known_by
         ids = [data.ids[number] for part in parts.values() for number in part.customer]
         at = [start[moment] for start in starts for moment, part in parts.items() for _ in range(len(part))]
         spine = pa.table(
@@ -141,7 +225,7 @@ class _Told:
                 "moment": pa.array(at, pa.timestamp("us", "UTC")),
             }
         )
-        came = labels(data.events, spine, of, dict.fromkeys({*at}, by))
+        came = labels(asked.tables, spine, of, dict.fromkeys({*at}, by))
         return cls(parts, came.reshape(len(starts), -1).T)
 
     def known(self, column: int) -> "Iterator[_Told]":

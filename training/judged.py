@@ -8,7 +8,7 @@ from features.pages import Content, Html, code, paragraph, section, table
 from features.words import Words
 from serving.cards import ModelCard
 from training import pooled
-from training.comparison import Comparison, Contest
+from training.comparison import Comparison, Contest, left_out
 from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metric, missed, shown, tried_once
 
 _FIGURE = Words("Figure", "指标")
@@ -44,8 +44,9 @@ def at_the_test(card: ModelCard) -> Html:
         *_gains(card.baselines),
         *_calibration(card),
         note=Words(
-            "On a later moment than anything it was fitted on, beside what a sceptic would do instead.",
-            "在晚于全部训练数据的时点上评估，并与简单做法对比。",
+            "On a later moment than anything it was fitted on, beside what a sceptic would do instead. "
+            "Brackets: bootstrap intervals over these customers.",
+            "在晚于全部训练数据的时点上评估，并与简单做法对比。方括号：对这些客户的自助法区间。",
         ),
     )
 
@@ -74,8 +75,11 @@ def over_the_origins(card: ModelCard) -> Html:
         paragraph(once) if (once := tried_once(card)) else "",
         note=Words(
             "The same recipe, fitted anew at each of several moments on what was known then, judged on what "
-            "came. A gain whose whole interval is above 0 is shown.",
-            "在多个时点上用同一方法、仅用当时已知的数据重新训练，再以之后的实际结果评估。整个区间大于0的提升才算得到证明。",
+            "came. A gain whose whole interval is above 0 is shown. Brackets: analytic intervals (of AUC "
+            "DeLong's), which know that a customer comes back at every moment; no bootstrap.",
+            "在多个时点上用同一方法、仅用当时已知的数据重新训练，再以之后的实际结果评估。"
+            "整个区间大于0的提升才算得到证明。方括号：解析区间（AUC用DeLong方法），"
+            "已考虑同一客户在各时点重复出现，而非自助法。",
         ),
     )
 
@@ -100,6 +104,7 @@ def in_force(card: ModelCard, against: Contest | None) -> Html | str:
         ),
         table(head, [*rows, (Words("gained", "提升"), *gained, None, None, None, None)], right=range(1, 6)),
         table(by, groups, right=(2, 3)) if groups else "",
+        paragraph(lacking) if (lacking := left_out(found.left_out)) else "",
         note=contested(found),
     )
 

@@ -9,7 +9,8 @@ Three ways to find out, all before anything is fitted:
   before they were.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -32,8 +33,9 @@ from features.shop import Shop
 from features.words import several
 from serving.booster import Rows
 from training import foresight
+from training.evaluate import DIGITS
 from training.samples import Dataset, Part
-from training.targets import Target
+from training.targets import LABELS, Target
 
 CUSTOMERS = 200  # at most, recomputed at each of three moments
 # Columns whose values say which customer, order or other row it is, and nothing of it. `source_id` and `ref`
@@ -44,64 +46,92 @@ IDS = (
 )  # fmt: skip
 # Part of every model's recipe: a version is found again only if it was asked the same.
 RULES = (
-    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.SURE, foresight.LEAST,
-    foresight.EARLIEST, foresight.SPAN,
+    CUSTOMERS, IDS, foresight.ROWS, foresight.AHEAD, foresight.STEADY, foresight.PLAIN, foresight.RHYTHM,
+    foresight.WORTH_TELLING, foresight.SURE, foresight.LEAST, foresight.EARLIEST, foresight.SPAN,
 )  # fmt: skip
 
 
-def require_none(
-    log: Log, build: Build, shop: Shop, features: Mapping[str, Feature], target: Target, data: Dataset
-) -> dict[str, Any]:
-    """What was asked of the features, for the card; TrainingError, with names and what to do, if one of the
-    data looks ahead of its moment.
+@dataclass(frozen=True)
+class Looked:
+    """What was asked of a target's features, for the card, and which look ahead: feature -> (by how much, or
+    nothing; what it did, and what to do). target: the one that they were read for."""
 
-    features: all that the build has.
+    target: str
+    asked: Mapping[str, Any]
+    ahead: Mapping[str, tuple[str, str]]
+
+
+def require_none(looked: Sequence[Looked], target: Target, names: Collection[str]) -> None:
+    """TrainingError, with names and what to do, if one of the features looks ahead of its moment: what did so
+    when it was read for another target knows no less of this one.
+
+    looked: of the target itself and of others, in the same build.
     """
-    found = []
+    found: dict[str, list[str]] = {}
+    named: set[str] = set()
+    for one in looked:
+        read = "" if one.target == target.name else f", read for {one.target}"
+        for name, (by, why) in one.ahead.items():
+            if name in names and name not in named:
+                named.add(name)
+                found.setdefault(why, []).append(f"{name}{read}{by}")
+    if found:
+        told = "; ".join(f"{several(of)} {why}" for why, of in found.items())
+        raise TrainingError(f"{target.name} is not trained, features look ahead: {told}")
+
+
+def look(
+    log: Log, build: Build, shop: Shop, features: Mapping[str, Feature], target: Target, data: Dataset
+) -> Looked:
+    """Whether features of the data look ahead of their moment. features: all that the build has."""
     wrong = recomputed(made_of(build, log), shop, features, data)
     # What differs is asked again with the ids that are: is it still another value?
     ahead = recomputed(made_of(build, log), shop, features, data, renamed=False) if wrong else []
-    if ahead:
-        found.append(
-            f"{several(ahead)} had other values than the log gives that ends at the moment. Delete "
-            f"{build.folder} and run `propensity features build`; if that changes nothing, correct the "
-            "declaration (`propensity check`)"
-        )
-    if named := [name for name in wrong if name not in ahead]:
-        found.append(
-            f"{several(named)} depended on ids, not on what the log tells of their rows: a list of ids in "
-            "a declaration says at every moment what was known when it was written. Ingest it as tags or "
-            "scores, with the day on which it was known, or take the feature out of the declarations"
-        )
-    told = foresight.peeking(target, data)
-    if peeking := {name: gap for name, gap in told.items() if name not in wrong}:
-        listed = several([f"{name} (by {gap:.2f} of AUC)" for name, gap in peeking.items()])
-        found.append(
-            f"{listed} told what came next far better than what came after that. Look for rows that are made "
-            "from what followed, or whose known_at is earlier than anybody knew of them, and correct the "
-            "source; or take the feature out of the declarations"
-        )
-    seen = foresight.foreseeing(target, data)
-    if foreseeing := {name: one for name, one in seen.items() if name not in (*wrong, *told)}:
-        listed = several(
-            [
-                f"{name} (by {gap:.2f} of AUC, what came from {iso(start)[:10]} on)"
-                for name, (gap, start) in foreseeing.items()
-            ]
-        )
-        found.append(
-            f"{listed} told months before far better what came then than what came next, as a list does that "
-            "was made afterwards. Give its rows the known_at at which it was made, or take the feature out "
-            "of the declarations"
-        )
-    if found:
-        raise TrainingError(f"{target.name} is not trained, features look ahead: {'; '.join(found)}")
-    return {
+    found = {name: ("", _OTHER.format(folder=build.folder) if name in ahead else _IDS) for name in wrong}
+    orders = data.events.get("orders")
+    if orders is None and "orders" in log.tables:
+        orders = log.read("orders", ["customer_id", "at", "known_at", "ref"])
+    excess = foresight.looked(target, data, orders)
+    for one in excess:
+        if one.share > 1 and one.feature not in found:
+            by = f" (by {one.gap:.2f} of AUC, of which {one.allowed:.2f} is allowed; asked about "
+            by += LABELS[one.of].called.en
+            since = f"; what came from {iso(one.start)[:10]} on" if one.start else ""
+            found[one.feature] = f"{by}{since})", _FORESEEN if one.start else _PEEKED
+    asked = {
         "features": len(data.features),
         "recomputed_at": [iso(moment) for moment in _asked(data)],
         "customers": CUSTOMERS,
-        "largest_allowed": foresight.AHEAD,
+        "worth_telling": foresight.WORTH_TELLING,
+        "largest": _largest(excess[0]) if excess else None,
     }
+    return Looked(target.name, asked, found)
+
+
+_OTHER = (
+    "had other values than the log gives that ends at the moment. Delete {folder} and run `propensity "
+    "features build`; if that changes nothing, correct the declaration (`propensity check`)"
+)
+_IDS = (
+    "depended on ids, not on what the log tells of their rows: a list of ids in a declaration says at every "
+    "moment what was known when it was written. Ingest it as tags or scores, with the day on which it was "
+    "known, or take the feature out of the declarations"
+)
+_PEEKED = (
+    "told what came next far better than what came after that. Look for rows that are made from what "
+    "followed, or whose known_at is earlier than anybody knew of them, and correct the source; or take the "
+    "feature out of the declarations"
+)
+_FORESEEN = (
+    "told months before far better what came then than what came next, as a list does that was made "
+    "afterwards. Give its rows the known_at at which it was made, or take the feature out of the declarations"
+)
+
+
+def _largest(one: foresight.Excess) -> dict[str, Any]:
+    """As a card has it."""
+    told = {"feature": one.feature, "excess": round(one.gap, DIGITS), "allowed": one.allowed, "of": one.of}
+    return told if one.start is None else told | {"from": iso(one.start)}
 
 
 def made_of(build: Build, log: Log) -> Log:

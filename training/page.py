@@ -11,7 +11,7 @@ from features.files import write_atomically
 from features.moments import iso
 from features.pages import Content, Html, banner, bullets, code, page, paragraph, section, table, tiles
 from features.words import Words
-from serving import folders
+from serving import folders, value
 from serving.cards import ModelCard, Text
 from training import contacts_page, judged, kinds_page, segments_page, targets
 from training.comparison import Contest
@@ -72,6 +72,7 @@ def render(
         section(Words("What it must not be used for", "不得用于"), bullets(targets.NEVER)),
         section(Words("What it learned from", "训练数据"), table(_TWO, _data(card))),
         judged.at_the_test(card),
+        *((segments_page.by_band(card),) if card.kind == value.KIND else ()),
         *(() if told else _judged(card, against)),
         _features(card),
         section(Words("Notes", "备注"), bullets(_words(note) for note in card.notes)),

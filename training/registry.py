@@ -50,8 +50,8 @@ from training.registered import (
 )
 
 __all__ = [
-    "CHALLENGER", "CHAMPION", "ROLLBACK", "Door", "Kept", "aliases", "champion_of", "folder_of", "objections",
-    "opened", "promote", "registering", "resolve",
+    "CHALLENGER", "CHAMPION", "ROLLBACK", "Door", "Kept", "aliases", "champion_of", "folder_of", "in_force",
+    "knows", "objections", "opened", "promote", "registering", "resolve",
 ]  # fmt: skip
 
 _KEY = "recipe_key"  # a tag of a version
@@ -132,6 +132,18 @@ def registering(settings: Settings, name: str) -> Iterator[Door]:
         yield Door(settings, client, name)
 
 
+def knows(settings: Settings, name: str, key: str) -> bool:
+    """Whether a version of that model is of that recipe."""
+    return any(one.tags.get(_KEY) == key for one in registered(settings, name))
+
+
+def in_force(settings: Settings, name: str) -> str | None:
+    """The version that is champion and that the service answers with; None: none is both."""
+    champion = aliases(settings, name).get(CHAMPION)
+    served = name in releases.names(settings) and releases.current(settings, name)
+    return champion if champion is not None and served == champion else None
+
+
 def promote(settings: Settings, name: str, version: str | None = None, force: str | None = None) -> Release:
     """Release a version (default: the challenger), score everyone with it, and make it the champion.
 
@@ -143,9 +155,8 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
     version = resolve(settings, name, version)
     with locked(settings.home / "mlflow.lock"), opened(settings, alone=True) as client:
         named = aliases(settings, name)
-        in_force = name in releases.names(settings) and releases.current(settings, name) == version
         folder = folder_of(settings, name, version)
-        if in_force and named.get(CHAMPION) == version:
+        if in_force(settings, name) == version:
             release = releases.publish(settings, folder, name, version)  # puts right what was changed since
             mirror.push(settings, name, version)
             return release

@@ -44,6 +44,40 @@ def by_segment(card: ModelCard) -> Html:
     )
 
 
+def by_band(card: ModelCard) -> Html | str:
+    """Of a value model, a row a group of customers: its orders, and the date that was told; flagged where not
+    half had ordered by it."""
+    title = Words("Customers of each kind", "各类客户")
+    if not card.segments:  # a card of before there were bands
+        return ""
+    rows = [
+        (
+            _said(one["words"]), Words(**one["group"]), one["rows"], cell(one["orders_ratio"]), one["dated"],
+            *(
+                (cell(one["came_by_next_order_date"]), OFF if one["off"] else HOLDS)
+                if "off" in one else ("–", _TOO_FEW)
+            ),
+        )
+        for one in card.segments
+    ]  # fmt: skip
+    head = (
+        Words("By", "维度"), Words("Group", "分组"), Words("Customers", "客户数"),
+        Words("Orders that came / expected", "实际订单/预期"), Words("Dates judged", "评估的日期数"),
+        Words("Ordered by the date", "在该日期前下单"), Words("Date", "日期"),
+    )  # fmt: skip
+    return section(
+        title,
+        table(head, rows, right=range(2, 6)),
+        note=Words(
+            "Orders are days with an order. Judged are the dates within the days that judge, as they are "
+            "told, in whole days: half should have ordered by them. Off: the whole interval lies beside .5. "
+            "Fewer than 30 dates are not judged.",
+            "订单指下单日。仅评估落在评估期内的日期，按所给出的整日计：应有一半客户已下单。"
+            "整个区间偏离0.5即为有偏差；不足30个日期不作评估。",
+        ),
+    )
+
+
 _TOO_FEW = Words("too few to say", "样本不足")
 _GAPS = {
     "chosen": Words("Gap in the share chosen", "入选比例差距"),

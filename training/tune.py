@@ -65,7 +65,12 @@ class Found:
 
     def __str__(self) -> str:
         whose = f"the defaults' {self.of_defaults:.5f}" if self.loss < self.of_defaults else "by the defaults"
-        return f"best of {self.trials} trials: log-loss before the test {self.loss:.5f}, {whose}"
+        first, last, many = self.origins[0], self.origins[-1], len(self.origins)
+        return (
+            f"best of {self.trials} trials: log-loss {self.loss:.5f}, {whose}; the mean over the {many} "
+            f"origin{'s' * (many > 1)} before the test ({first:%Y-%m-%d} to {last:%Y-%m-%d}), of the "
+            "customers judged at each"
+        )
 
 
 def drawn(trial: BaseTrial, defaults: Parameters) -> Parameters:

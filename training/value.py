@@ -3,7 +3,8 @@
 As of moments within the past BG/NBD is fitted anew, and two corrections are learnt from the orders that
 came after. Which share of those held for lost come back: BG/NBD is too sure of loss, above all of weekly
 shoppers. And, by boosted trees, by which factor a customer lives faster than expected. Both learn how
-customers differ: each moment's own total is divided out.
+customers differ: each moment's own total is divided out. By which chance the next order's date is told is
+learnt by `dates`, from a fit as of an earlier moment and what came after it.
 
 How high the total will be is left to BG/NBD. What the latest quarter had over or under what was expected is
 not carried forward, nor are orders continued by age as a power law: neither makes totals surer.
@@ -24,7 +25,7 @@ from serving.booster import LOG_MEAN, Booster
 from serving.cards import ModelCard
 from serving.summaries import SIGNS, Orders, summarise
 from serving.value import FORMAT, KIND, Draws, ValueFile, ValueModel
-from training import bgnbd, gamma_gamma
+from training import bgnbd, dates, gamma_gamma
 from training.past import LEAST, Past, deviance, returns
 
 LEAST_DAYS = 28  # of a horizon that the pace is learnt on: below, there are hardly any orders to learn from
@@ -67,13 +68,35 @@ def fit(
     seed: int = 1,
 ) -> Fitted:
     """A model from what was known at `until`. NotEnoughData if the log is too short or too small."""
+    fitted, age = _undated(orders, until, horizon_days, margin, discount, seed)
+    days = min(horizon_days, age // 4)
+    early = until - 2 * days * DAY
+    model = fitted if days < dates.LEAST_DAYS else _earlier(orders, early, horizon_days, seed) or fitted
+    told = dates.learnt(model.model(None, seed), orders, early, 0 if model is fitted else days, until)
+    return Fitted(msgspec.structs.replace(fitted.file, dates=told), fitted.booster)
+
+
+def _earlier(orders: Orders, until: datetime, horizon_days: int, seed: int) -> Fitted | None:
+    """A fit as of an earlier moment, whose dates can be held against what came since; None: too little was
+    known."""
+    try:
+        return _undated(orders, until, horizon_days, 1.0, 0.0, seed)[0]
+    except NotEnoughData:
+        return None
+
+
+def _undated(
+    orders: Orders, until: datetime, horizon_days: int, margin: float, discount: float, seed: int
+) -> tuple[Fitted, int]:
+    """(a model whose dates are told by one half, the days that its oldest customer is known for)."""
     known = summarise(orders, until)
+    age = int(known.histories.age.max(initial=0))
     purchases, _ = bgnbd.fit(known.histories)
     money, _ = gamma_gamma.fit(known.orders, known.mean)
-    share, booster = _corrections(orders, until, int(known.histories.age.max(initial=0)), horizon_days, seed)
+    share, booster = _corrections(orders, until, age, horizon_days, seed)
     purchases = msgspec.structs.replace(purchases, returns=share)
     file = ValueFile(FORMAT, KIND, horizon_days, discount, margin, purchases, money, booster is not None)
-    return Fitted(file, booster)
+    return Fitted(file, booster), age
 
 
 def _corrections(

@@ -1,17 +1,20 @@
 """How good a value model is: on orders and money that came after the moment it was fitted as of."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from serving.booster import Numbers
 from serving.value import LEVELS, ValueModel
+from training import dates
 from training.evaluate import REPLICATES, Figure, figure, judge
+from training.figures import missed
 from training.past import LEAST, Past, losses
 
 _CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
 _CHUNK = 4_096  # customers simulated at a time
+LEAST_DATED = 30  # dates in a group: of fewer, the share that had ordered says nothing
 Figures = dict[str, Figure]
 
 
@@ -53,8 +56,7 @@ def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str,
         return sums[:, names.index(name)]
 
     def ratio(a: str, b: str) -> Figure:
-        values = np.divide(of(a), of(b), out=np.ones(len(sums)), where=of(b) > 0)
-        return figure(float(values[0]), values[1:])
+        return _of(of(a), of(b))
 
     def figures(name: str) -> Figures:
         return {
@@ -70,7 +72,7 @@ def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str,
         baselines[name] = figures(name) | {"poisson_deviance_gain": figure(float(gain[0]), gain[1:])}
     for level in LEVELS:
         result[f"below_p{level * 100:.0f}"] = ratio(f"below {level}", "one")
-    result["came_by_next_order_date"] = ratio("dated came", "dated")
+    result["came_by_next_order_date"] = ratio("dated came", "dated")  # the whole day that is told
     chances = {
         "model": model.chance(known, days),
         "bgnbd": past.purchases.any(known.histories, np.full(len(known), float(days))),
@@ -79,6 +81,47 @@ def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str,
     for name, into in (("model", result), ("bgnbd", baselines["bgnbd"])):
         into |= {metric: by_chance[name].figures[metric] for metric in ("auc", "log_loss")}
     return result, baselines
+
+
+def by_group(model: ValueModel, past: Past, seed: int) -> tuple[dict[str, Any], ...]:
+    """Of each band of silence and of frequency: orders that came over expected, and the share that ordered
+    by the date that was told, where it lay within the days that judge; with 95 % bootstrap intervals over
+    customers, and whether the date missed.
+
+    A group with fewer than LEAST_DATED dates is not judged.
+    """
+    known, days = past.known, past.days
+    told, expected = model.next_order(known), model.orders(known, days)
+    dated = told <= days
+    came = dated & (past.wait <= np.where(dated, told, 0.0))
+    every = [(kind, words, name, at == place) for kind, words, names, at in dates.groups(known.histories)
+             for place, name in enumerate(names)]  # fmt: skip
+    inside = np.column_stack([rows for *_, rows in every]).astype(np.float64)
+    # Of each group: orders, expected, dated, came by then.
+    table = np.column_stack([inside * of[:, None] for of in (past.came, expected, dated, came)])
+    sums = np.concatenate(
+        [table.sum(axis=0, keepdims=True), *(w @ table for w in _resamples(len(table), seed))]
+    ).reshape(-1, 4, len(every))
+    found = []
+    for place, (kind, words, name, rows) in enumerate(every):
+        if not rows.any():
+            continue
+        orders, hoped, of, by = sums[:, :, place].T
+        one: dict[str, Any] = {
+            "kind": kind, "words": words._asdict(), "group": name._asdict(), "rows": int(rows.sum()),
+            "orders_ratio": _of(orders, hoped), "dated": int(of[0]),
+        }  # fmt: skip
+        if of[0] >= LEAST_DATED:
+            one["came_by_next_order_date"] = _of(by, of)
+            one["off"] = missed("came_by_next_order_date", one["came_by_next_order_date"])
+        found.append(one)
+    return tuple(found)
+
+
+def _of(part: Numbers, whole: Numbers) -> Figure:
+    """A ratio of sums, the first as they are, the others resampled."""
+    values = np.divide(part, whole, out=np.ones(len(part)), where=whole > 0)
+    return figure(float(values[0]), values[1:])
 
 
 class Paired(NamedTuple):

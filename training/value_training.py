@@ -5,6 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import lightgbm
 import msgspec
@@ -26,11 +27,11 @@ from training.figures import missed, misses
 from training.fit import Progress, Trained
 from training.past import Past
 from training.targets import text
-from training.value_figures import Figures, judged
+from training.value_figures import Figures, by_group, judged
 
 NAME = "value"
 HORIZON_DAYS = 365
-RECIPE = 2  # raise when the same settings would give another model
+RECIPE = 3  # raise when the same settings would give another model
 LEAST_DAYS = 28  # that a model is judged on: a quarter of the log, or this
 STEPS = 3
 
@@ -60,8 +61,10 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
         fitted = value.fit(orders, moment, HORIZON_DAYS, shop.margin_rate, shop.discount, seed)
         past = Past.of(orders, moment, days, known_by)
         _say(progress, f"judging on {len(past.known):,} customers", 1)
-        figures, baselines = judged(fitted.model(None, seed), past, seed)
-        card = card_of(shop, log, build, past, moment, figures, baselines, door.next_version(), seed)
+        model = fitted.model(None, seed)
+        figures, baselines = judged(model, past, seed)
+        groups = by_group(model, past, seed)
+        card = card_of(shop, log, build, past, moment, figures, baselines, groups, door.next_version(), seed)
         with TemporaryDirectory(prefix="propensity-") as scratch:
             folder = Path(scratch) / "model"
             served.save(folder, card, fitted.file, fitted.booster, seed)
@@ -95,7 +98,7 @@ def _timeline(log: Log, as_of: datetime) -> tuple[datetime, int, datetime]:
 
 def card_of(
     shop: Shop, log: Log, build: Build, past: Past, moment: datetime, figures: Figures,
-    baselines: dict[str, Figures], version: str, seed: int,
+    baselines: dict[str, Figures], groups: tuple[dict[str, Any], ...], version: str, seed: int,
 ) -> ModelCard:  # fmt: skip
     """The card of a judged model. It reads no feature, only orders of the build's log."""
     card = ModelCard(
@@ -123,7 +126,22 @@ def card_of(
         ),
         metrics=figures,
         baselines=baselines,
+        segments=groups,
         notes=(
+            Text(
+                "Orders here are days with an order: two orders of one customer on one day are one, and a "
+                "return is none. Counts of orders elsewhere (orders_90d) can be higher.",
+                "此处的订单指下单日：同一客户同一天的两笔订单计为一次，退货不计。"
+                "其他处的订单数（如orders_90d）可能更高。",
+            ),
+            Text(
+                "The next order's date is the whole day by which half of such customers have ordered. The "
+                "chance by which it is told is learnt at earlier moments, by bands of silence over the "
+                "customer's own mean gap. Judged is the very day that is told, where it lies within the days "
+                "that judge.",
+                "下次下单日期为此类客户中一半已下单的整日：按沉默时长与自身平均间隔之比分组，由更早时点学得；"
+                "此处评估的正是所给出的日期（限评估期内）。",
+            ),
             Text(
                 f"Judged on the {past.days} days after {moment:%Y-%m-%d}; what lies beyond them, up to "
                 f"{HORIZON_DAYS} days, is extrapolated. P(alive) is not given: it is 1 after one order.",
@@ -148,13 +166,32 @@ def verdict(card: ModelCard) -> Words:
     less = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     holds, beats = not missed("orders_ratio", ratio), gain["low"] > 0
     others = {name: one for name, one in card.metrics.items() if name != "orders_ratio"}
-    more = misses(others)
+    more, dates = misses(others), dates_off(card)
     return Words(
         f"{card.name} {'beats' if beats else 'does not beat'} BG/NBD (Poisson deviance lower by {less}). "
         f"Its total {'holds' if holds else 'is off'}: orders that came / expected {came}."
-        + (f" {more.en}" if more else ""),
+        + (f" {more.en}" if more else "")
+        + (f" {dates.en}" if dates else ""),
         f"{card.name}{'优于' if beats else '未优于'}BG/NBD（泊松偏差降低 {less}）。"
-        f"总量{'可信' if holds else '有偏差'}：实际订单/预期 {came}。" + (more.zh if more else ""),
+        f"总量{'可信' if holds else '有偏差'}：实际订单/预期 {came}。"
+        + (more.zh if more else "")
+        + (dates.zh if dates else ""),
+    )
+
+
+def dates_off(card: ModelCard) -> Words | None:
+    """The groups of customers in which the next order's date missed, by name; None: in none."""
+    off = [one for one in card.segments if one.get("off")]
+    if not off:
+        return None
+    shares = [f"{one['came_by_next_order_date']['value']:.2f}" for one in off]
+    en, zh = (
+        sep.join(f"{one['words'][of]} {one['group'][of]} ({s})" for one, s in zip(off, shares, strict=True))
+        for of, sep in (("en", ", "), ("zh", "、"))
+    )
+    return Words(
+        f"The date misses beyond chance (share that had ordered by it, .5 is right): {en}.",
+        f"日期存在超出偶然的偏差（在该日期前已下单的占比，0.5为准确）：{zh}。",
     )
 
 

@@ -34,8 +34,11 @@ REASONS = 2
 AT_RISK = 0.5
 VALUABLE = {
     "quadrant": ("core", "fading"),  # worth much so far, whatever is expected now that they are at risk
-    "tier": ("champions", "loyal", "at_risk"),
+    "tier": ("champions", "loyal", "in_rhythm", "at_risk"),
 }
+# A tier that tells of the rhythm alone: valuable are those of it in the upper two fifths by frequency or money,
+# as every customer of the tier at_risk is.
+BY_RHYTHM, UPPER_FIFTHS = "in_rhythm", 4
 UPPER = 80.0  # percentile of the expected profit, where no segmentation says more
 RHYTHM = 7 * DAY  # against which stages are compared, beside the snapshot before
 NEAR = 3 * DAY  # how far from a week ago a snapshot may be
@@ -137,9 +140,11 @@ def _valuable(
             of = [_labels(settings, scored, moment, table, ids) for moment in (now, before)]
             if any(one is not None and any(one) for one in of):
                 inside = np.zeros(len(names), np.bool_)
-                for one in of:
+                for one, moment in zip(of, (now, before), strict=True):
                     if one is not None:
-                        inside |= np.isin(np.array([label or "" for label in one]), wanted)
+                        inside |= _inside(
+                            settings, scored, moment, np.array([label or "" for label in one]), ids, wanted
+                        )
                 told = {
                     label.name: Words(label.words.en, label.words.zh)
                     for label in release.model.file.tables[table].labels
@@ -160,6 +165,19 @@ def _valuable(
         "Who is valuable is not known: `propensity train value segmentation`, then promote both.",
         "尚不知谁是高价值客户：请运行 `propensity train value segmentation` 并发布。",
     )  # fmt: skip
+
+
+def _inside(
+    settings: Settings, scored: Scored, moment: datetime, label: NDArray[np.str_], ids: list[str],
+    wanted: tuple[str, ...],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Who is of one of the labels, [n]."""
+    found: NDArray[np.bool_] = np.isin(label, wanted)
+    if (by_rhythm := label == BY_RHYTHM).any():
+        frequent, spending = (_aligned(settings, scored, moment, column, ids) for column in ("f", "m"))
+        with np.errstate(invalid="ignore"):
+            found &= ~by_rhythm | (frequent >= UPPER_FIFTHS) | (spending >= UPPER_FIFTHS)
+    return found
 
 
 def _labels(

@@ -76,10 +76,11 @@ def train(
 
     A model is judged on a later time than anything that it was fitted on, beside baselines that a sceptic
     would choose, with intervals. It becomes a new version in MLflow, as challenger: `promote` releases it.
-    Nothing is trained on a feature that looks ahead of its moment: it is named. Of several TARGETS, one that
-    cannot be trained, is declared wrongly, or by nobody, keeps no other from it: it is named, and the exit
-    code is 1, or 2 if it is no target's name or its declaration names goods that the log has not. Without
-    TARGETS, one that the shop declares wrongly is left out with a warning: exit code 3.
+    Nothing is trained on a feature that looks ahead of its moment: it is named, and what looks ahead for one
+    of TARGETS does so for all of them. Of several TARGETS, one that cannot be trained, is declared wrongly,
+    or by nobody, keeps no other from it: it is named, and the exit code is 1, or 2 if it is no target's name
+    or its declaration names goods that the log has not. Without TARGETS, one that the shop declares wrongly
+    is left out with a warning: exit code 3.
     """
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
@@ -179,7 +180,8 @@ def compare(first: str, second: str, target: str | None, at: datetime | None, as
     """Judge FIRST against SECOND on the same customers, with paired intervals.
 
     Each is a model (NAME:VERSION, NAME:champion, ...; NAME alone is its challenger, else its champion) or a
-    file of scores from elsewhere: parquet or CSV with customer_id and probability.
+    file of scores from elsewhere: parquet or CSV with customer_id and probability. Groups of customers that
+    are too small to be compared are named.
     """
     from propensity.tables import progress_bar
 
@@ -202,7 +204,8 @@ def models() -> None:
 def models_list() -> None:
     """List every registered version: its aliases, how well it ranks, and whether it is in force.
 
-    The gain is over the baseline that leaves the model the least, with its paired interval.
+    The gain is over the baseline that leaves the model the least, with its paired interval: in AUC, or, of a
+    model that does not rank, in what judges it.
     """
     from propensity.cards import list_models
 

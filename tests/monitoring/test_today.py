@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from browser import DESKTOP, PHONE, chromium, look
@@ -134,6 +135,24 @@ def test_valuable_customers_who_crossed_are_listed_and_only_they(world: Settings
         assert row[4] == f"{before[row[0]]['probability']:.1%}"
         assert row[5].startswith("Days since the last order: ")
         assert "raises" not in row[5]
+
+
+def test_who_keeps_an_own_rhythm_is_on_the_list_if_worth_much(copied: Settings) -> None:
+    """Else: a good customer who comes seldom is never called, though the risk has crossed."""
+    crossed = [row[0] for row in table(gathered(copied), "at_risk")[1:]]
+    worth = dict(zip(crossed, (("in_rhythm", 5, 1), ("in_rhythm", 1, 4), ("in_rhythm", 3, 3)), strict=True))
+    for moment in (FIRST, SECOND):
+        path = score_store.path(copied, "segmentation", "1", moment)
+        told = pq.read_table(path)
+        rows = told.to_pylist()
+        for row in rows:
+            if row["customer_id"] in worth:
+                row["tier"], row["f"], row["m"] = worth[row["customer_id"]]
+        path.unlink()
+        pq.write_table(pa.Table.from_pylist(rows, schema=told.schema), path)
+    listed = table(gathered(copied), "at_risk")[1:]
+    assert {row[0] for row in listed} == set(crossed[:2])
+    assert {row[1] for row in listed} == {"In their rhythm"}
 
 
 def test_the_shop_s_watch_says_who_counts_as_at_risk(tmp_path: Path) -> None:

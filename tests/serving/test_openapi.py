@@ -126,3 +126,12 @@ def test_what_ends_says_so_six_months_before(monkeypatch: pytest.MonkeyPatch) ->
 
     asyncio.run(ask())
     assert dict(sent[0]["headers"])[b"sunset"] == b"Thu, 01 Jul 2027 00:00:00 GMT"
+
+
+def test_what_a_figure_counts_is_said_beside_it() -> None:
+    """Else: who reads `orders` of a customer's value counts baskets, and it counts days."""
+    value = document()["components"]["schemas"]["Value"]["properties"]
+    assert value["orders"]["description"].startswith(
+        "Expected days with an order: two orders of one day are one"
+    )
+    assert "half of such customers have ordered" in value["next_order_date"]["description"]

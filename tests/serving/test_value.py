@@ -149,6 +149,31 @@ def test_figures_of_a_customer_belong_together(model):
     assert np.all(scored.chance[~dated] < 0.5)
 
 
+def test_the_date_is_told_by_the_level_of_the_customers_band(tmp_path, model):
+    """Else: a level of frequent customers decides of silent ones; or a release of before there were levels
+    tells other dates than it was judged by."""
+    dates = value.Dates((1.0, 3.0), (0.5, 0.4, 0.5, 0.7))
+    by_level = saved(tmp_path / "m", msgspec.structs.replace(FILE, dates=dates))
+    gap = KNOWN.histories.last / np.maximum(KNOWN.histories.repeats, 1)
+    silence = np.where(KNOWN.histories.repeats > 0, KNOWN.histories.age - KNOWN.histories.last, 0)
+    band = np.where(
+        KNOWN.histories.repeats == 0, 0, np.where(silence <= gap, 1, np.where(silence <= 3 * gap, 2, 3))
+    )
+    assert set(band) == {0, 1, 2, 3}
+    told, half = by_level.next_order(KNOWN), saved(tmp_path / "half").next_order(KNOWN)
+    known = ~np.isnan(told)
+    assert (told[known] == np.round(told[known])).all()
+    assert (told[known] >= 1).all()
+    both = known & ~np.isnan(half)
+    same = both & ((band == 0) | (band == 2))
+    assert (np.abs(told - half)[same] <= 1).all()
+    assert (told <= np.maximum(half + 0.5, 1))[both & (band == 1)].all()
+    assert (told >= half - 0.5)[both & (band == 3)].all()
+    assert model.file.dates is None
+    with pytest.raises(ReleaseCorrupt, match="two levels more than edges"):
+        value.Dates((1.0,), (0.5, 0.5))
+
+
 def test_the_margin_scales_money_and_nothing_else(tmp_path):
     a = saved(tmp_path / "a").score(KNOWN)
     b = saved(tmp_path / "b", msgspec.structs.replace(FILE, margin=0.6)).score(KNOWN)

@@ -11,6 +11,7 @@ from propensity.compared import show_comparison
 from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
 from training import describe, pooled
 from training.compare import Rows, _of_file, paired
+from training.comparison import left_out
 from training.targets import catalogue
 
 M = parse_moment("2017-12-03")
@@ -74,6 +75,28 @@ def test_scores_without_a_slope_are_judged_by_the_rest(kind: str, capsys: pytest
     assert "ours has no slope" not in told
     assert "nan" not in told
     assert "inf " not in told
+
+
+def test_groups_too_small_to_compare_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else: a side that fails those who order most is better in every group that is shown."""
+    random = np.random.default_rng(1)
+    orders, label = np.repeat([1.0, 2.0, 3.0], 400), np.r_[np.tile([0.0, 1.0], 400), np.zeros(400)]
+    label[-7:] = 1
+    rows = Rows(label, np.arange(1200), {"orders_90d": orders})
+    ours, theirs = (random.uniform(0.2, 0.8, 1200) for _ in range(2))
+    found = paired(catalogue()["churn_28d"], [M], [rows], [ours], [theirs], itself=1)
+    assert [one.values.en for one in found.segments] == ["1 to 1.67", "over 1.67 to 2.33"]
+    assert [(one.feature, one.values.en, one.rows, one.few) for one in found.left_out] == [
+        ("orders_90d", "over 2.33 to 3", 400, 7)
+    ]
+    show_comparison(found, "ours", "theirs")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 group left out, with fewer than 30 of the rarer outcome" in told
+    assert "orders_90d over 2.33 to 3 (7 / 400)" in told
+    chinese = left_out(found.left_out)
+    assert chinese is not None
+    assert "有1个分组" in chinese.zh
+    assert left_out(()) is None
 
 
 def test_a_customer_twice_is_refused_by_number_and_name(tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, 
     # It was asked whether its features look ahead when it was trained, and says so.
     assert again.card.leaks["features"] == len(again.card.features)
     assert again.card.leaks["recomputed_at"][-1] == iso(again.card.tested_on.moment)
+    # And the largest excess stands beside what is allowed.
+    largest = again.card.leaks["largest"]
+    told = "none has an excess of 0.02" if largest is None else f"{largest['excess']:.3f} of AUC, where "
+    assert any(told in note.en for note in again.card.notes)
     assert any(
         "No feature was found to look ahead" in note.en and "窥视" in note.zh for note in again.card.notes
     )
@@ -95,7 +99,7 @@ def test_a_stricter_look_for_leaks_is_another_recipe(
 ) -> None:
     """Else: what passed an older check is found again, and its leak is never named."""
     monkeypatch.setattr(leaks, "RULES", (*leaks.RULES, "stricter"))
-    monkeypatch.setattr(leaks, "require_none", _refuses)
+    monkeypatch.setattr(leaks, "look", _refuses)
     with pytest.raises(TrainingError, match="asked again"):
         train(trained_home, "churn_28d", trained_home.now(), seed=1)
 

@@ -11,7 +11,7 @@ import pytest
 from cards_by_hand import figures_by_hand, model_by_hand
 
 from features.compute.builds import Build
-from features.errors import TrainingError, UsageError
+from features.errors import NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
@@ -130,6 +130,9 @@ def test_scores_from_elsewhere_are_judged_on_the_same_customers(
     (tmp_path / "old.csv").write_text("customer_id,probability,moment\n1,0.5,2017-11-26\n")
     with pytest.raises(UsageError, match="scores as of 2017-11-26T00:00:00Z, none as of 2017-12-03"):
         compare(trained_home, log, build, target, (model, tmp_path / "old.csv"), M)
+    immature = r"28 days end on 2018-01-07.*Ingest what came since, or compare as of 2017-12-03 or earlier"
+    with pytest.raises(NotEnoughData, match=immature):
+        compare(trained_home, log, build, target, (model, theirs), parse_moment("2017-12-10"))
     with pytest.raises(TrainingError, match="has learnt from labels that were known on 2017-12-03"):
         compare(trained_home, log, build, target, (model, model), parse_moment("2017-11-26"))
 

@@ -16,7 +16,9 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
-from training import foresight, leaks, samples
+from propensity import steps
+from propensity.wanted import Refused
+from training import foresight, leaks, registered, samples
 from training.fit import train
 from training.samples import Dataset
 from training.targets import catalogue as targets
@@ -81,9 +83,29 @@ def test_training_names_a_feature_that_peeks_one_day_ahead(leaky: World) -> None
     assert leaky.recomputed() == [PLANTED]
 
 
+def test_what_looks_ahead_for_one_target_of_a_run_does_so_for_all(leaky: World) -> None:
+    """Else: a file that is refused for churn passes, in the same run, for the target beside it."""
+    refused: Refused = []
+    assert (
+        steps.train_targets(leaky.settings, ["churn_28d", "repurchase_7d"], 1, origins=1, refused=refused)
+        == []
+    )
+    for name, error in zip(("churn_28d", "repurchase_7d"), refused, strict=True):
+        assert f"{name} is not trained, features look ahead: {PLANTED}" in str(error)
+    assert f"{PLANTED}, read for churn_28d had other values" in str(refused[1])
+    assert registered.registered(leaky.settings) == []
+    # Also where what it was read for shows nothing by itself.
+    other = leaks.Looked("repurchase_7d", {}, {"imported": (" (by 0.12 of AUC)", "told what came")})
+    with pytest.raises(
+        TrainingError, match="imported, read for repurchase_7d .by 0.12 of AUC. told what came"
+    ):
+        leaks.require_none([other], CHURN, ["imported", "orders_7d"])
+    leaks.require_none([other], CHURN, ["orders_7d"])
+
+
 def test_a_peek_shows_in_its_power_where_no_log_can_tell(leaky: World) -> None:
     """Else: rows that are made from what followed, but claim an earlier date, are never found out."""
-    assert list(foresight.peeking(CHURN, leaky.data)) == [PLANTED]
+    assert [one.feature for one in foresight.looked(CHURN, leaky.data) if one.share > 1] == [PLANTED]
 
 
 def test_a_list_of_ids_in_a_declaration_is_named(honest: World) -> None:
@@ -104,8 +126,9 @@ def test_a_list_of_ids_in_a_declaration_is_named(honest: World) -> None:
         rows = pc.index_in(ids, table["customer_id"].combine_chunks())
         data._rows.matrix[done : done + len(part), 0] = table[name].take(rows).to_numpy()
         done += len(part)
+    looked = leaks.look(log, honest.build, shop, pasted, CHURN, data)
     with pytest.raises(TrainingError, match=f"look ahead: {name} depended on ids"):
-        leaks.require_none(log, honest.build, shop, pasted, CHURN, data)
+        leaks.require_none([looked], CHURN, data.features)
 
 
 def test_no_feature_of_the_real_log_is_blamed(honest: World) -> None:

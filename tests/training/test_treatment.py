@@ -97,10 +97,11 @@ def test_the_level_is_told_of_those_left_alone_the_holdout_and_the_contacted_apa
     said = contacts_page.came_true(groups)
     assert said is not None
     level = {name: f"{group['observed_over_expected'] * 100:.0f}" for name, group in groups.items()}
-    assert f"{level['untreated']} times among customers left alone, {level['held_out']} times" in said.en
-    assert "whom the policy held out (within chance)" in said.en
-    assert f"{level['treated']} times among customers contacted. The model speaks of" in said.en
-    assert f"已触达客户{level['treated']}次。" in said.zh
+    z = {name: f"{group['z']:+.1f}" for name, group in groups.items()}
+    assert f"{level['untreated']} times among customers left alone (z {z['untreated']}" in said.en
+    assert f"whom the policy held out (z {z['held_out']}, within chance)" in said.en
+    assert f"{level['treated']} times among customers contacted (z {z['treated']}). The model" in said.en
+    assert f"已触达客户{level['treated']}次（z {z['treated']}）。" in said.zh
     assert "reads too high" in said.en
     assert "概率偏高" in said.zh
     assert contacts_page.came_true({"untreated": groups["untreated"]}) is None

@@ -102,6 +102,11 @@ def test_the_defaults_come_first_and_lie_within_the_space(home: Settings) -> Non
     assert (found.parameters, found.loss) == (Parameters(), found.of_defaults)
     assert "best of 1 trials" in str(found)
     assert "by the defaults" in str(found)
+    # Else: a figure of the origins that chose is held against one of the test.
+    first, last = found.origins[0], found.origins[-1]
+    assert f"before the test ({first:%Y-%m-%d} to {last:%Y-%m-%d}), of the customers judged at each" in str(
+        found
+    )
 
 
 def test_no_time_still_gives_the_defaults(home: Settings) -> None:
