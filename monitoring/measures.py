@@ -10,6 +10,7 @@ import numpy as np
 from features.describe.say import day
 from features.words import Words
 from monitoring import indicators
+from monitoring.baseline import FIRST
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Contributor
 from monitoring.outcome_words import told
@@ -18,6 +19,7 @@ from monitoring.performance import State
 from monitoring.profiles import PROBABILITY
 
 NEVER = float("inf")
+_AS_USUAL = Words("as usual", "正常")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def columns(*kinds: str, predicted: bool = False) -> Callable[[Evidence], Readin
         if not out:
             return Reading(
                 value=float(np.nanmax(excess)),
-                words=Words(f"{judged} as usual", f"{judged}个正常"),
+                words=calm(Words(f"{judged} as usual", f"{judged}个正常"), panel),
             )
         named = {shift.subject.name: shift.subject.weight for shift in reversed(out)}
         share = min(1.0, sum(named.values()))
@@ -135,6 +137,20 @@ def not_yet(panel: Panel) -> Words:
     return Words(
         f"not judged yet: too few quiet days in the {days} that are known",
         f"暂不判断：已知{days}天中平稳日不足",
+    )
+
+
+def calm(words: Words, panel: Panel) -> Words:
+    """Of what is as usual: by wider limits, where the calendar's occasion comes for the first time."""
+    names = panel.wide()
+    return Words(f"{words.en}, {wider(names).en}", f"{words.zh}，{wider(names).zh}") if names else words
+
+
+def wider(names: Sequence[str]) -> Words:
+    """How much wider the limits are around these occasions, and why."""
+    return Words(
+        f"by limits {FIRST:g} times as wide: nothing is known yet of {', '.join(names)}",
+        f"上限放宽至{FIRST:g}倍：{'、'.join(names)}尚无往年数据",
     )
 
 
@@ -229,8 +245,7 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             nearest = panel.nearest(kinds=kinds) if panel.columns(kinds).any() else float("nan")
             if not np.isfinite(nearest):
                 return Reading(value=nearest, words=not_yet(panel))
-            said = Words("as usual", "正常")
-            return Reading(value=min(nearest, 0.99), words=said)
+            return Reading(value=min(nearest, 0.99), words=calm(_AS_USUAL, panel))
         more = len(out) - 1
         words = Words(
             out[0].words.en + (f"; and {more} more" if more else ""),
@@ -255,7 +270,7 @@ def decided(evidence: ShopEvidence) -> Reading:
     out = panel.out()
     if not out:
         nearest = panel.nearest()
-        as_usual = Words("as usual", "正常") if np.isfinite(nearest) else not_yet(panel)
+        as_usual = calm(_AS_USUAL, panel) if np.isfinite(nearest) else not_yet(panel)
         return Reading(nearest, as_usual)
     more = len(out) - 1
     words = out[0].words

@@ -17,7 +17,7 @@ from features.words import Words
 from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge
 from monitoring.histograms import Histograms
 from monitoring.indicators import named
-from monitoring.occasions import Occasions
+from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
 from monitoring.received import Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
@@ -101,8 +101,13 @@ class Panel:
             self.judged.excess[: place + 1],
             self.judged.expected[: place + 1],
             self.judged.values[: place + 1],
+            self.judged.wide,
         )
         return Panel(self.first, self.subjects, self.native[: place + 1], judged)
+
+    def wide(self, place: int = -1) -> tuple[str, ...]:
+        """The occasions that come for the first time around the day at a place: its limits are wider."""
+        return self.judged.wide.get(place % len(self.native), ())
 
     def nearest(self, place: int = -1, kinds: Sequence[str] = ()) -> float:
         """How near the nearest figure of those kinds is to its limit; nan where none could be judged."""
@@ -175,8 +180,9 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
     judged = judge(
-        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh
-    )
+        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
+        closed=closed(occasions),
+    )  # fmt: skip
     return Panel(received.first, subjects, native, judged)
 
 
@@ -203,7 +209,9 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         own_native = native[:, column]
         values[:, column] = angle(own_native) if kind == "share" else np.log1p(np.maximum(own_native, 0))
     seen = Received(first, tuple(figures), values, rows, np.isfinite(values))
-    judged = judge(values, first, seen.least(), occasions, np.zeros(len(keys), np.int64))
+    judged = judge(
+        values, first, seen.least(), occasions, np.zeros(len(keys), np.int64), closed=closed(occasions)
+    )
     return Panel(first, tuple(subjects), native, judged)
 
 
@@ -225,7 +233,9 @@ def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, o
     values = np.column_stack([np.log1p(total), angle(shares)])
     rows = np.repeat(total[:, None], len(figures), axis=1)
     least = Received(first, figures, values, rows, np.isfinite(values)).least()
-    judged = judge(values, first, least, occasions, np.zeros(len(figures), np.int64))
+    judged = judge(
+        values, first, least, occasions, np.zeros(len(figures), np.int64), closed=closed(occasions)
+    )
     return Panel(first, subjects, np.column_stack([total, shares]), judged)
 
 

@@ -13,7 +13,8 @@ from features.words import Words
 from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, Verdict
+from monitoring.measures import wider
+from monitoring.verdicts import SHOP, Verdict, first_of_kind
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -42,12 +43,28 @@ def page(verdict: Verdict, language: str = "en") -> str:
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", _HEADLINES[verdict.status]),
+        _wider(verdict),
         *messages,
         *(paragraph(one.words) for one in verdict.retraining),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _closer(verdict),
         language=language,
+    )
+
+
+def _wider(verdict: Verdict) -> Content:
+    """That smaller faults may be missed on this day, and why."""
+    names = first_of_kind(verdict.evidence, verdict.shop)
+    if not names:
+        return ""
+    said = wider(names)
+    return paragraph(
+        Words(
+            f"Today is judged {said.en}. A smaller fault may be missed; what is lost altogether, or in "
+            "another unit, is still found.",
+            f"今日{said.zh}。较小的异常可能漏报；数据整体缺失或单位错误仍会发现。",
+        )
     )
 
 
