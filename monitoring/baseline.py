@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.occasions import Occasions
+from monitoring.occasions import CLOSED, Occasions
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -36,6 +36,8 @@ WIDER = 0.6  # widens what is usual, by that part of the most it did around that
 # Limits around the first occasion of its kind: a feast may halve orders or treble them, a till that is down
 # leaves none, and another unit is a factor of a hundred.
 FIRST = 4.0
+# Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
+NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
 FROZEN = 21
 # A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
@@ -74,6 +76,7 @@ def judge(
     later: Sequence[int] = LATER,
     fresh: Bool | None = None,
     closed: Collection[int] = (),
+    moves: Bool | None = None,
 ) -> Judged:
     """Judge every day by what was known before it.
 
@@ -84,10 +87,12 @@ def judge(
     later: days after an occasion on which it leaves the figures' windows; () of what is of one day only.
     fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
     closed: days (since 1970) on which the shop does no business: what is less is no news, nor learned from.
+    moves: [figures], False where no occasion is a reason to move: the first of its kind widens no limit.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
     fresh = np.ones(values.shape, bool) if fresh is None else fresh
+    moves = np.ones(figures, bool) if moves is None else moves
     calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
@@ -113,8 +118,9 @@ def judge(
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
-            wider = FIRST if day in calendar.first else 1.0
-            far = moved / spread / np.maximum(limit, least[day] / spread) / wider
+            far = moved / spread / np.maximum(limit, least[day] / spread)
+            if day in calendar.first:
+                far = np.where(moves, _wide(far), far)
             if first + day in closed:
                 shut = (usual[day] < 0) & (far <= -1)
                 far[shut] = 0
@@ -126,6 +132,8 @@ def judge(
                 brief[day - length : day, ~out & (standing == length)] = True
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
+            if not later and day in calendar.during:
+                accepted[day] = np.nan
             unlearned[day, out] = True
             normal = standing > FROZEN
             recent = slice(day - LAG - TRAIL, day + 1)
@@ -133,6 +141,12 @@ def judge(
             standing[normal] = 0
             unlearned[day - FROZEN : day + 1, normal] = calendar.around[day - FROZEN : day + 1, None]
     return Judged(excess, expected, values, calendar.first)
+
+
+def _wide(far: Float64) -> Float64:
+    """In limits that are FIRST times as wide; what is beyond goes on in usual ones, so that it may page."""
+    size = np.abs(far)
+    return np.asarray(np.sign(far) * np.where(size <= FIRST, size / FIRST, size - FIRST + 1))
 
 
 def _excess(over: Float64) -> Float64:
@@ -181,11 +195,12 @@ def _tops(z: Float64) -> Float64:
 
 @dataclass(frozen=True)
 class _Calendar:
-    """Of every place, or day: whether it is around an occasion; which come around it for the first time, so
-    that nothing can be expected; the places of the same days of the occasions before; and those of the
-    occasion itself that may now be undone."""
+    """Of every place, or day: whether it is around an occasion; those that are within one; which come around
+    it for the first time, so that nothing can be expected; the places of the same days of the occasions
+    before; and those of the occasion itself that may now be undone."""
 
     around: Bool
+    during: Collection[int]
     first: Mapping[int, tuple[str, ...]]
     earlier: Mapping[int, Sequence[int]]
     undone: Mapping[int, Sequence[int]]
@@ -193,13 +208,16 @@ class _Calendar:
 
 def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int]) -> _Calendar:
     around = np.zeros(days, bool)
+    during: set[int] = set()
     unknown: dict[int, list[str]] = {}
     earlier: dict[int, list[int]] = {}
     undone: dict[int, list[int]] = {}
     for name, times in occasions.items():
         for number, time in enumerate(times):
             start, length = time.first - first, time.last - time.first + 1
+            during.update(range(start, start + length))
             later = (day for window in windows for day in range(window - 1, window + length + BACK))
+            near = NEAR.get(time.kind, (BEFORE, AFTER))
             before = [other.first - first for other in times[:number]][-2:]
             for offset in (*range(-BEFORE, length + BACK), *later):
                 place = start + offset
@@ -210,10 +228,12 @@ def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int
                 if offset < length + BACK:
                     around[place] = True
                     if offset >= length + AFTER:
+                        if not windows:
+                            continue
                         undone.setdefault(place, []).extend(range(start - BEFORE, start + length + AFTER))
-                    elif not known:
+                    elif not known and -near[0] <= offset < length + near[1]:
                         unknown.setdefault(place, []).append(name)
-    return _Calendar(around, {day: tuple(names) for day, names in unknown.items()}, earlier, undone)
+    return _Calendar(around, during, {day: tuple(names) for day, names in unknown.items()}, earlier, undone)
 
 
 def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64]:

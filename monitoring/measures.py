@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from features.describe.say import day
+from features.describe.say import TABLES as NAMES
 from features.words import Words
-from monitoring import indicators
+from monitoring import causes, indicators
 from monitoring.baseline import FIRST
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Contributor
@@ -19,7 +19,22 @@ from monitoring.performance import State
 from monitoring.profiles import PROBABILITY
 
 NEVER = float("inf")
+# A fault further beyond its limit than this is no chance and no season: what it touches cannot be trusted.
+BROKEN = 3.0
 _AS_USUAL = Words("as usual", "正常")
+_TAKE_OUT = Words(
+    "Have the copy taken out of the source's files, then `propensity ingest`, `propensity features build` "
+    "and `propensity monitor run`: rows under other ids are counted twice until then.",
+    "请从来源文件中去除重复的一份，然后依次运行 `propensity ingest`、`propensity features build`、"
+    "`propensity monitor run`：编号不同的重复行在此之前会重复计数。",
+)
+_FIND = Words(
+    "Compare the day's total with the till's own. If rows are missing, have the files sent again and run "
+    "`propensity ingest` and `propensity features build`; nothing is counted twice. If it is right, "
+    "customers stay away: tell operations.",
+    "与业务系统的当日总数核对。若有缺失，请重新送达文件并运行 `propensity ingest` 与 "
+    "`propensity features build`（不会重复计数）；若数据无误，则为客户减少：通知运营。",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Reading:
     advice: Words | None = None
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
+    better: float = 0.0  # how far beyond its limit on the side that nobody minds
     topic: str | None = None  # `data`: a fault of the log; `event`: more business; else the subject's own
 
 
@@ -100,26 +116,14 @@ def _told(out: Sequence[Shift], several: int, of: int, value: float, evidence: E
         first.en + (f"; and {more} more of {of}" if more else ""),
         first.zh + (f"；另有{more}个（共{of}个）" if more else ""),
     )
-    tables = frozenset().union(*(shift.subject.tables for shift in out))
-    cause, topic = None, None
-    since = min(shift.since for shift in out)
-    blamed = [shift for name, shifts in evidence.faulty.items() if name in tables for shift in shifts]
-    if blamed:
-        worst = max(blamed, key=lambda shift: abs(shift.excess))
-        topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
-        # A cause comes first, and an older one has been told before: the last before it, or of that day.
-        before = [shift for shift in blamed if shift.since <= since]
-        if before:
-            last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
-            on, what = day(last.since), last.words
-            cause = Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}")
+    blamed = causes.of_columns(out, evidence.faulty)
     return Reading(
         value=value,
         words=words,
-        cause=cause,
+        cause=blamed.cause,
         contributors=contributors(out),
-        since=since,
-        topic=topic,
+        since=min(shift.since for shift in out),
+        topic=blamed.topic,
     )
 
 
@@ -240,7 +244,7 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
 
     def measure(evidence: ShopEvidence) -> Reading:
         panel = evidence.received
-        out = [s for s in panel.out() if s.subject.kind in kinds and not _unnamed(s, panel)]
+        out = [s for s in panel.out() if s.subject.kind in kinds and not causes.unnamed(s, panel)]
         if not out:
             nearest = panel.nearest(kinds=kinds) if panel.columns(kinds).any() else float("nan")
             if not np.isfinite(nearest):
@@ -251,15 +255,34 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             out[0].words.en + (f"; and {more} more" if more else ""),
             out[0].words.zh + (f"；另有{more}项" if more else ""),
         )
+        value, cause, advice = abs(out[0].excess), None, None
+        if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
+            cause, advice = _twice(twice), _TAKE_OUT
+        elif (loss := causes.lost(out, evidence)) is not None:
+            cause, advice = loss.words, _FIND
+            value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        else:
+            cause = causes.unit(out)
         return Reading(
-            value=abs(out[0].excess),
+            value=value,
             words=words,
+            cause=cause,
+            advice=advice,
             contributors=contributors(out),
             since=min(shift.since for shift in out),
             topic="data",
         )
 
     return measure
+
+
+def _twice(shift: Shift) -> Words:
+    (table,) = shift.subject.tables
+    name = NAMES.get(table, Words(table, table))
+    return Words(
+        f"{name.en} came twice, under other ids the second time",
+        f"{name.zh}重复到达，第二次使用了不同的编号",
+    )
 
 
 def decided(evidence: ShopEvidence) -> Reading:
@@ -285,20 +308,10 @@ def decided(evidence: ShopEvidence) -> Reading:
     )
 
 
-def _unnamed(shift: Shift, panel: Panel) -> bool:
-    """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
-    return shift.subject.kind == "rows" and shift.excess > 0 and not _repeats(shift, panel)
-
-
-def _repeats(shift: Shift, panel: Panel) -> bool:
-    others = [other for other in panel.out() if other.subject.tables == shift.subject.tables]
-    return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
-
-
 def event(evidence: ShopEvidence) -> Reading:
     """How far a table received more than usual, with nothing to explain it."""
     panel = evidence.received
-    out = [s for s in panel.out() if _unnamed(s, panel)]
+    out = [s for s in panel.out() if causes.unnamed(s, panel)]
     if not out:
         return Reading(
             value=0.0, words=Words("no rise that the calendar does not know", "没有日历未标注的上升")
@@ -321,9 +334,12 @@ def indicator(asked: tuple[ShopEvidence, int]) -> Reading:
     worse = shift.excess if indicators.named(name).bad == "up" else -shift.excess
     if not np.isfinite(worse):
         return Reading(value=float("nan"), words=not_yet(panel))
+    blamed = causes.of_indicator(shift, evidence.received) if abs(worse) >= 1 else causes.Blamed()
     return Reading(
         value=max(0.0, worse),
-        words=shift.words,
-        since=shift.since if worse >= 1 else None,
-        topic=f"indicator {name}",
+        words=shift.words if abs(worse) >= 1 else calm(shift.words, panel),
+        cause=blamed.cause,
+        since=shift.since if abs(worse) >= 1 else None,
+        topic=blamed.topic or f"indicator {name}",
+        better=max(0.0, -worse),
     )

@@ -11,16 +11,17 @@ from features.moments import DAY_US
 # An occasion that comes more often than this is a weekday's habit, and learned as such.
 _RARE_DAYS = 45
 CLOSED = "closed"  # the kind, in the calendar, of days on which the shop does no business
+OWN_DAYS = ("holiday", CLOSED)  # kept on whole days, as the shop's zone has them
 _OBSERVED = " (observed)"  # how `holidays` names a day off that makes up for a holiday on a weekend
 
 
 class Occasion(NamedTuple):
-    """One occurrence: whole days since 1970, the first and the last of its days. closed: the shop does no
-    business on them."""
+    """One occurrence: whole days since 1970, the first and the last of its days. kind: as the calendar has
+    it; CLOSED: the shop does no business on them."""
 
     first: int
     last: int
-    closed: bool = False
+    kind: str = "sale"
 
 
 Occasions = Mapping[str, tuple[Occasion, ...]]  # name -> its occurrences, oldest first
@@ -31,7 +32,7 @@ def of_log(log: Log, without: frozenset[str] = frozenset()) -> Occasions:
 
     Days that touch are one occurrence (a week of holidays); what comes every week is left out. A day of a
     shop far from UTC touches two of them, in every year the same: days before and after count to it anyway.
-    Days on which the shop is closed are the shop's own, of a zone within 12 hours of UTC.
+    Holidays and days on which the shop is closed are the shop's own, of a zone within 12 hours of UTC.
     """
     if "calendar" not in log.tables:
         return {}
@@ -42,17 +43,17 @@ def of_log(log: Log, without: frozenset[str] = frozenset()) -> Occasions:
         name = name.removesuffix(_OBSERVED)
         if name not in without:
             since, end = int(at.timestamp() * 1e6), int(until.timestamp() * 1e6)
-            shut = kind == CLOSED
-            first = (since + DAY_US // 2 * shut) // DAY_US
-            last = (end + DAY_US // 2) // DAY_US - 1 if shut else -(-end // DAY_US) - 1
-            found.setdefault(name, []).append(Occasion(first, max(first, last), shut))
+            first, last = since // DAY_US, -(-end // DAY_US) - 1
+            if kind in OWN_DAYS:
+                first, last = (since + DAY_US // 2) // DAY_US, (end + DAY_US // 2) // DAY_US - 1
+            found.setdefault(name, []).append(Occasion(first, max(first, last), kind))
     times = {name: joined(sorted(days)) for name, days in sorted(found.items())}
     return {name: days for name, days in times.items() if not usual(days)}
 
 
 def closed(occasions: Occasions) -> frozenset[int]:
     """The days on which the shop does no business."""
-    shut = (one for times in occasions.values() for one in times if one.closed)
+    shut = (one for times in occasions.values() for one in times if one.kind == CLOSED)
     return frozenset(day for one in shut for day in range(one.first, one.last + 1))
 
 
@@ -60,7 +61,7 @@ def joined(days: list[Occasion]) -> tuple[Occasion, ...]:
     """Ascending days, those that touch in one."""
     whole: list[Occasion] = []
     for day in days:
-        if whole and day.first <= whole[-1].last + 1 and day.closed == whole[-1].closed:
+        if whole and day.first <= whole[-1].last + 1 and day.kind == whole[-1].kind:
             whole[-1] = whole[-1]._replace(last=max(day.last, whole[-1].last))
         else:
             whole.append(day)

@@ -19,7 +19,7 @@ from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import Figure, Kind, Received, angle, share
+from monitoring.received import STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -71,6 +71,11 @@ class Panel:
     subjects: tuple[Subject, ...]
     native: Float64
     judged: Judged
+
+    @property
+    def last(self) -> date:
+        """The day of the last row."""
+        return _EPOCH + timedelta(days=self.first + len(self.native) - 1)
 
     def out(self, place: int = -1) -> list[Shift]:
         """What stands out on the day at a place, the furthest first."""
@@ -181,13 +186,15 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     since = np.zeros(len(subjects), np.int64)
     judged = judge(
         received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
-        closed=closed(occasions),
+        closed=closed(occasions), moves=np.array([f.kind not in STEADY for f in received.figures], bool),
     )  # fmt: skip
     return Panel(received.first, subjects, native, judged)
 
 
 def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) -> Panel:
     """The business indicators, as `indicators.daily` gives them, of the days from first to last."""
+    from monitoring.counting import VIEWS
+
     days = last - first + 1
     figures: list[Figure] = []
     subjects: list[Subject] = []
@@ -205,12 +212,19 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         figures.append(Figure(name, kind))
         key = f"{name}:{segment}" if segment else name
         said = Words(*(f"{text} ({segment})" if segment else text for text in indicator.words))
-        subjects.append(Subject(key, "share" if kind == "share" else "count", said))
+        tables = frozenset().union(*(VIEWS[view].of for view in indicator.events))
+        subjects.append(Subject(key, "share" if kind == "share" else "count", said, tables=tables))
         own_native = native[:, column]
         values[:, column] = angle(own_native) if kind == "share" else np.log1p(np.maximum(own_native, 0))
     seen = Received(first, tuple(figures), values, rows, np.isfinite(values))
     judged = judge(
-        values, first, seen.least(), occasions, np.zeros(len(keys), np.int64), closed=closed(occasions)
+        values,
+        first,
+        seen.least(),
+        occasions,
+        np.zeros(len(keys), np.int64),
+        later=(),
+        closed=closed(occasions),
     )
     return Panel(first, tuple(subjects), native, judged)
 
@@ -234,7 +248,7 @@ def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, o
     rows = np.repeat(total[:, None], len(figures), axis=1)
     least = Received(first, figures, values, rows, np.isfinite(values)).least()
     judged = judge(
-        values, first, least, occasions, np.zeros(len(figures), np.int64), closed=closed(occasions)
+        values, first, least, occasions, np.zeros(len(figures), np.int64), later=(), closed=closed(occasions)
     )
     return Panel(first, subjects, np.column_stack([total, shares]), judged)
 

@@ -39,6 +39,9 @@ LEAST: dict[Kind, float] = {
     "repeated": 0.2,
     "strangers": 0.3,
 }
+STEADY: frozenset[Kind] = frozenset(
+    {"empty", "sign", "repeated"}
+)  # which no sale or feast is a reason to move
 
 
 class Figure(NamedTuple):

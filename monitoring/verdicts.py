@@ -227,6 +227,7 @@ def _finding(subject: str, check: Check, reading: Reading) -> Finding:
         cause=reading.cause,
         contributors=reading.contributors,
         since=reading.since,
+        better=reading.better,
     )
 
 

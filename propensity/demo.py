@@ -33,7 +33,9 @@ def run(quick: bool = False) -> None:
     started = time.monotonic()
     settings = replace(Settings.from_env(), shop=BUNDLED_SHOPS / "complete_journey", as_of=TODAY)
 
-    _step("1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017; and its holidays")
+    _step(
+        "1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017; and its holidays"
+    )
     from features.ingestion.ingest import ingest
 
     with tables.progress_bar("Ingesting") as progress:

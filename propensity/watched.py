@@ -84,10 +84,10 @@ def explain(settings: Settings, subject: str, name: str | None, days: int, langu
         return
     shown = table(subject, "check", "verdict", "figure", "limit", "what was seen", right=("figure", "limit"))
     for one in (finding for finding in verdict.findings if finding.subject == subject):
-        value = "-" if one.value != one.value else f"{one.value:.2f}"
+        value = "-" if one.value != one.value else f"{max(one.value, one.better):.2f}"
         shown.add_row(
             one.check,
-            _in(report.STATUS[one.status], language),
+            _in(report.said(one), language),
             value,
             f"{one.limit:g}",
             _in(one.words, language),

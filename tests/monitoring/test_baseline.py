@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from monitoring.baseline import AFTER, BEFORE, FROZEN, YOUNGEST, judge
-from monitoring.occasions import Occasion, Occasions, closed
+from monitoring.occasions import CLOSED, Occasion, Occasions, closed
 
 DAYS = 800
 Series = NDArray[np.float64]
@@ -92,11 +92,22 @@ def test_what_is_truly_broken_is_seen_on_the_first_of_its_kind(day: int) -> None
     assert (np.abs(excess(values, named)[day]) >= 1).tolist() == [True, True, False]
 
 
+def test_a_holiday_is_an_excuse_for_its_own_days() -> None:
+    """Else: with ten public holidays a year, two months of a young shop's days are hardly judged."""
+    values = steady(4)
+    named = {"new year": (Occasion(300, 300, "holiday"),)}
+    for day, seen in ((298, True), (299, False), (300, False), (301, False), (302, True)):
+        moved = values.copy()
+        moved[day] -= 0.9
+        judged = judge(moved, 0, np.full(3, 0.05), named, np.zeros(3, np.int64), later=())
+        assert judged.out[day].all() == seen, day
+
+
 def test_a_day_on_which_the_shop_is_closed_is_no_fault_and_no_pattern() -> None:
     """Else: each Christmas pages; or the week after it is too good, or nothing less than none is a fault."""
     values = steady(4)
     values[300] -= 5.7
-    named = {"closed": (Occasion(300, 300, closed=True),)}
+    named = {"closed": (Occasion(300, 300, CLOSED),)}
     figures = values.shape[1]
 
     def of(values: Series) -> Series:
