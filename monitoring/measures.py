@@ -58,9 +58,10 @@ def freshness(evidence: Evidence) -> Reading:
     """0, 1: answers say that they are stale, 2: nobody is answered."""
     days = evidence.age.total_seconds() / 86_400
     level = (evidence.age > evidence.stale_after) + (evidence.age > evidence.expire_after)
-    return Reading(
-        value=level, words=Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
-    )
+    words = Words("features are less than a day old", "特征更新不足一天")
+    if days >= 1:
+        words = Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
+    return Reading(value=level, words=words)
 
 
 def population(evidence: Evidence) -> Reading:
@@ -223,14 +224,23 @@ def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable
             if one.version == evidence.card.version and one.partial == partial
         ]
         if not own:
-            why = (held.unsaid if held else None) or evidence.unjoined or "nothing is known yet of what came"
-            return Reading(float("nan"), Words(f"not judged yet: {why}", f"暂不判断：{why}"))
+            return Reading(float("nan"), _unjudged(evidence))
         longest = [one for one in own if one.days == max(other.days for other in own)]
         states = [_STATES[getattr(one, what)] for one in longest]
         value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
         return Reading(value, told(longest[-1]), since=longest[-1].moment.date() if value >= 1 else None)
 
     return measure
+
+
+def _unjudged(evidence: Evidence) -> Words:
+    """Why nothing can be said of outcomes; an error's own words are English, and named by what they mean."""
+    why = Words("nothing is known yet of what came", "尚无到期结果")
+    if evidence.outcomes is not None and evidence.outcomes.unsaid:
+        why = Words(evidence.outcomes.unsaid, "样本不足，尚不能判断部分结果")
+    elif evidence.unjoined:
+        why = Words(evidence.unjoined, "评分与结果暂时无法关联（日志太短，或目标声明已变）")
+    return Words(f"not judged yet: {why.en}", f"暂不判断：{why.zh}")
 
 
 def partial(evidence: Evidence) -> Reading:

@@ -71,6 +71,7 @@ class Panel:
     subjects: tuple[Subject, ...]
     native: Float64
     judged: Judged
+    fresh: Bool | None = None  # [days, figures]: False where a value is an earlier day's; None: none is
 
     @property
     def last(self) -> date:
@@ -108,7 +109,8 @@ class Panel:
             self.judged.values[: place + 1],
             self.judged.wide,
         )
-        return Panel(self.first, self.subjects, self.native[: place + 1], judged)
+        fresh = None if self.fresh is None else self.fresh[: place + 1]
+        return Panel(self.first, self.subjects, self.native[: place + 1], judged, fresh)
 
     def wide(self, place: int = -1) -> tuple[str, ...]:
         """The occasions that come for the first time around the day at a place: its limits are wider."""
@@ -188,7 +190,7 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
         closed=closed(occasions), moves=np.array([f.kind not in STEADY for f in received.figures], bool),
     )  # fmt: skip
-    return Panel(received.first, subjects, native, judged)
+    return Panel(received.first, subjects, native, judged, received.fresh)
 
 
 def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) -> Panel:
@@ -308,15 +310,18 @@ def _panel(
     return Panel(first, subjects, shown, judge(whole, first, least, occasions, since))
 
 
+UNKNOWN = "–"  # of a day on which nothing was counted
 _PREDICTED = Words("the predicted probability", "预测概率")
 _MEMBERS = Words("customers to speak of", "目标客群人数")
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1%}"
+    return UNKNOWN if value != value else f"{value:.1%}"
 
 
 def _plain(value: float) -> str:
+    if value != value:
+        return UNKNOWN
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -123,7 +123,7 @@ def run(
         moment,
         settings.now(),
         status,
-        _line(status, moment, findings, seen, of_shop),
+        _line(status, moment, findings, seen, of_shop, checks),
         tuple(findings),
         tuple(seen),
         of_shop,
@@ -232,7 +232,12 @@ def _finding(subject: str, check: Check, reading: Reading) -> Finding:
 
 
 def _line(
-    status: Status, moment: datetime, findings: list[Finding], seen: list[Evidence], shop: ShopEvidence
+    status: Status,
+    moment: datetime,
+    findings: list[Finding],
+    seen: list[Evidence],
+    shop: ShopEvidence,
+    checks: Mapping[str, Check],
 ) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
     wrong = [finding for finding in findings if finding.status != "ok"]
@@ -248,10 +253,11 @@ def _line(
         judged = wider(first)
         said.append(Words(f"judged {judged.en}", judged.zh))
     unjudged = sorted({f.check for f in findings if f.value != f.value})
+    called = [checks[name].words.zh if name in checks else name for name in unjudged]
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if unjudged:
         en += f"; not judged yet: {', '.join(unjudged)}"
-        zh += f"；暂不判断：{'、'.join(unjudged)}"
+        zh += f"；暂不判断：{'、'.join(called)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
 
