@@ -326,9 +326,10 @@ def _rejects(settings: Settings, generation: str) -> Path:
 
 
 def _ingested(shop: Shop, log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) -> Ingested:
+    order = [*shop.sources, *sorted(manifest["sources"])]  # the same, whether anything was new or not
     account = [
         Count(table, file, accepted, what, rows, aside, source)
-        for source, facts in manifest["sources"].items()
+        for source, facts in sorted(manifest["sources"].items(), key=lambda one: order.index(one[0]))
         for table, file, accepted, what, rows, aside in facts["account"]
     ]
     return Ingested(
