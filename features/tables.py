@@ -276,14 +276,14 @@ TABLES: dict[str, Table] = {
             ("event_id",),
             {
                 "event_id": Column("text"),
-                "kind": Column("text"),  # holiday, sale, live
+                "kind": Column("text"),  # holiday, sale, live, closed: no business
                 "name": Column("text"),
                 "at": Column("moment"),  # begins; may lie ahead of known_at: a calendar is known before
                 "known_at": Column("moment"),
                 "until": Column("moment"),  # ends
             },
             (
-                ("unknown kind of calendar event", "kind in ('holiday', 'sale', 'live')"),
+                ("unknown kind of calendar event", "kind in ('holiday', 'sale', 'live', 'closed')"),
                 ("ends before it begins", 'until >= "at"'),
             ),
         ),

@@ -4,17 +4,18 @@ A figure is compared with its mean a few days ago, less what its weekday, and th
 moved it by: the *residual*. What is usual is learned from the figure's own quiet days, so that a figure that
 jumps with every campaign must jump further than one that never moves. A day stands out where residuals of the
 same sign are beyond the limit on two of three days, or one is far beyond. Days around an occasion allow for
-what it did before; days around the first of its kind are not judged. While a figure stands out its old level
+what it did before; of the first of its kind nobody knows what it will do, so that limits are FIRST times as
+wide: a feed that stops, or amounts in another unit, are still seen. While a figure stands out its old level
 stays the reference, for at most FROZEN days: then it is what is normal now.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.occasions import Occasions
+from monitoring.occasions import CLOSED, Occasions
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -32,6 +33,11 @@ BEFORE, AFTER, BACK = 3, 2, 12
 LATER = (30, 90)  # windows of features, by which an occasion leaves them again
 SAME = 0.7  # of what an occasion did before is expected of it now; the rest
 WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
+# Limits around the first occasion of its kind: a feast may halve orders or treble them, a till that is down
+# leaves none, and another unit is a factor of a hundred.
+FIRST = 4.0
+# Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
+NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
 FROZEN = 21
 # A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
@@ -46,12 +52,14 @@ class Judged:
     """Of every day and figure, [days, figures].
 
     excess: how far it stands out, 1 is at the limit; negative: below what was expected; nan: not judged, as
-    the past is too short, or an occasion comes for the first time. expected: in the figure's unit.
+    the past is too short. expected: in the figure's unit. wide: place of a day -> the occasions that come
+    for the first time around it, for whose sake its limits are FIRST times as wide.
     """
 
     excess: Float64
     expected: Float64
     values: Float64
+    wide: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def out(self) -> Bool:
@@ -67,6 +75,8 @@ def judge(
     since: Int64,
     later: Sequence[int] = LATER,
     fresh: Bool | None = None,
+    closed: Collection[int] = (),
+    moves: Bool | None = None,
 ) -> Judged:
     """Judge every day by what was known before it.
 
@@ -76,10 +86,13 @@ def judge(
     day from which a figure means what it will (its window is full); it is judged from YOUNGEST days later on.
     later: days after an occasion on which it leaves the figures' windows; () of what is of one day only.
     fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
+    closed: days (since 1970) on which the shop does no business: what is less is no news, nor learned from.
+    moves: [figures], False where no occasion is a reason to move: the first of its kind widens no limit.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
     fresh = np.ones(values.shape, bool) if fresh is None else fresh
+    moves = np.ones(figures, bool) if moves is None else moves
     calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
@@ -105,21 +118,35 @@ def judge(
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
-            over[day, fresh[day]] = (moved / spread / np.maximum(limit, least[day] / spread))[fresh[day]]
-            if not calendar.first[day]:
-                excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1]), excess[day - 1])
+            far = moved / spread / np.maximum(limit, least[day] / spread)
+            if day in calendar.first:
+                far = np.where(moves, _wide(far), far)
+            if first + day in closed:
+                shut = (usual[day] < 0) & (far <= -1)
+                far[shut] = 0
+                usual[day, shut] = accepted[day, shut] = np.nan
+            over[day, fresh[day]] = far[fresh[day]]
+            excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1]), excess[day - 1])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             for length in range(1, BRIEF + 1):
                 brief[day - length : day, ~out & (standing == length)] = True
             standing = np.where(out, standing + 1, 0)
             accepted[day, out] = np.nan
+            if not later and day in calendar.during:
+                accepted[day] = np.nan
             unlearned[day, out] = True
             normal = standing > FROZEN
             recent = slice(day - LAG - TRAIL, day + 1)
             accepted[recent, normal] = values[recent, normal]
             standing[normal] = 0
             unlearned[day - FROZEN : day + 1, normal] = calendar.around[day - FROZEN : day + 1, None]
-    return Judged(excess, expected, values)
+    return Judged(excess, expected, values, calendar.first)
+
+
+def _wide(far: Float64) -> Float64:
+    """In limits that are FIRST times as wide; what is beyond goes on in usual ones, so that it may page."""
+    size = np.abs(far)
+    return np.asarray(np.sign(far) * np.where(size <= FIRST, size / FIRST, size - FIRST + 1))
 
 
 def _excess(over: Float64) -> Float64:
@@ -168,24 +195,29 @@ def _tops(z: Float64) -> Float64:
 
 @dataclass(frozen=True)
 class _Calendar:
-    """Of every place, or day: whether it is around an occasion; whether around the first of its kind, so that
-    nothing can be expected; the places of the same days of the occasions before; and those of the occasion
-    itself that may now be undone."""
+    """Of every place, or day: whether it is around an occasion; those that are within one; which come around
+    it for the first time, so that nothing can be expected; the places of the same days of the occasions
+    before; and those of the occasion itself that may now be undone."""
 
     around: Bool
-    first: Bool
+    during: Collection[int]
+    first: Mapping[int, tuple[str, ...]]
     earlier: Mapping[int, Sequence[int]]
     undone: Mapping[int, Sequence[int]]
 
 
 def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int]) -> _Calendar:
-    around, unknown = np.zeros((2, days), bool)
+    around = np.zeros(days, bool)
+    during: set[int] = set()
+    unknown: dict[int, list[str]] = {}
     earlier: dict[int, list[int]] = {}
     undone: dict[int, list[int]] = {}
-    for times in occasions.values():
+    for name, times in occasions.items():
         for number, time in enumerate(times):
             start, length = time.first - first, time.last - time.first + 1
+            during.update(range(start, start + length))
             later = (day for window in windows for day in range(window - 1, window + length + BACK))
+            near = NEAR.get(time.kind, (BEFORE, AFTER))
             before = [other.first - first for other in times[:number]][-2:]
             for offset in (*range(-BEFORE, length + BACK), *later):
                 place = start + offset
@@ -196,10 +228,12 @@ def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int
                 if offset < length + BACK:
                     around[place] = True
                     if offset >= length + AFTER:
+                        if not windows:
+                            continue
                         undone.setdefault(place, []).extend(range(start - BEFORE, start + length + AFTER))
-                    elif not known:
-                        unknown[place] = True
-    return _Calendar(around, unknown, earlier, undone)
+                    elif not known and -near[0] <= offset < length + near[1]:
+                        unknown.setdefault(place, []).append(name)
+    return _Calendar(around, during, {day: tuple(names) for day, names in unknown.items()}, earlier, undone)
 
 
 def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64]:

@@ -12,12 +12,9 @@ from features.errors import UsageError
 from features.words import Words
 from monitoring import measures
 from monitoring.findings import Owner, Status
-from monitoring.measures import NEVER, Reading
+from monitoring.measures import BROKEN, NEVER, Reading
 
 __all__ = ["CHECKS", "NEVER", "Check", "Reading", "by_name"]
-
-# A fault further beyond its limit than this is no chance and no season: what it touches cannot be trusted.
-BROKEN = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +82,14 @@ CHECKS: tuple[Check, ...] = (
         words=Words("Rows that each table received", "各表到达条数"),
         warning=1,
         page=BROKEN,
-        reason=_LEARNED + "three times that is a source that stopped, or came twice",
+        reason=_LEARNED + "three times that is a source that stopped, or came twice; a third of the orders "
+        "missing on two days counts as much",
         measure=measures.tables("rows", "repeated", "strangers"),
         advice=Words(
-            "Ask the source's owner for the day's file, and ingest again; nothing is counted twice.",
-            "向数据源负责人索取当日文件并重新接入；不会重复计数。",
+            "Ask the source's owner for the day's file, then `propensity ingest` and `propensity features "
+            "build`; nothing is counted twice.",
+            "向数据源负责人索取当日文件，然后运行 `propensity ingest` 与 `propensity features build`；"
+            "不会重复计数。",
         ),
         owner="data",
         of="shop",
@@ -116,8 +116,10 @@ CHECKS: tuple[Check, ...] = (
         reason=_LEARNED + "more business than usual is good news, but next year's baseline must know why",
         measure=measures.event,
         advice=Words(
-            "If there was a sale, a show or a feast, name this event in [calendar] of shop.toml.",
-            "如为大促、直播或节日，请在shop.toml的[calendar]中补记该事件。",
+            "If there was a sale, a show or a feast, name it in [[calendar.events]] of shop.toml, then "
+            "`propensity ingest`, `propensity features build` and `propensity monitor run`.",
+            "如为大促、直播或节日，请在shop.toml的[[calendar.events]]中补记，然后依次运行 "
+            "`propensity ingest`、`propensity features build`、`propensity monitor run`。",
         ),
         owner="operations",
         of="shop",

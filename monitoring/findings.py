@@ -27,7 +27,8 @@ class Finding:
     not ok (nan where nothing can be said yet). words: what was seen, one sentence with its figure. cause: the
     likely one, where the figures point at it. advice: what to do now. contributors: the largest first, at
     most three are told. since: the first day on which it was so. topic: findings of one topic in one run are
-    one fault, and one message (an outage of a table shows in sixty features and three models).
+    one fault, and one message (an outage of a table shows in sixty features and three models). better: how
+    far it is beyond its limit on the side that nobody minds.
     """
 
     subject: str
@@ -42,6 +43,7 @@ class Finding:
     cause: Words | None = None
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
+    better: float = 0.0
 
     @property
     def fingerprint(self) -> str:

@@ -129,11 +129,13 @@ def _events(log: Log, known_by: datetime) -> list[tuple[int, int]]:
 def told(settings: Settings, log: Log, name: str, moment: datetime) -> Told | None:
     """What everyone was told by a model's release at a moment; None: nothing that is still known.
 
-    Of several versions the last that could be in force then: that was released, and whose test was over. (A
-    challenger that was scored beside it told nobody.)
+    The version that was in force then, where that is on record; else, of several, the last that could be:
+    that was released, and whose test was over. (A challenger that was scored beside it told nobody.)
     """
     folder = settings.home / "scores" / name
     versions = sorted((path.name for path in folder.glob("*") if path.is_dir()), key=_number, reverse=True)
+    recorded = releases.in_force(settings, name, moment)
+    versions = versions if recorded is None else [recorded]
     for version in versions:
         path = score_store.path(settings, name, version, moment)
         if not path.exists():

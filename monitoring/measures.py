@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from features.describe.say import day
+from features.describe.say import TABLES as NAMES
 from features.words import Words
-from monitoring import indicators
+from monitoring import causes, indicators
+from monitoring.baseline import FIRST
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Contributor
 from monitoring.outcome_words import told
@@ -18,6 +19,22 @@ from monitoring.performance import State
 from monitoring.profiles import PROBABILITY
 
 NEVER = float("inf")
+# A fault further beyond its limit than this is no chance and no season: what it touches cannot be trusted.
+BROKEN = 3.0
+_AS_USUAL = Words("as usual", "正常")
+_TAKE_OUT = Words(
+    "Have the copy taken out of the source's files, then `propensity ingest`, `propensity features build` "
+    "and `propensity monitor run`: rows under other ids are counted twice until then.",
+    "请从来源文件中去除重复的一份，然后依次运行 `propensity ingest`、`propensity features build`、"
+    "`propensity monitor run`：编号不同的重复行在此之前会重复计数。",
+)
+_FIND = Words(
+    "Compare the day's total with the till's own. If rows are missing, have the files sent again and run "
+    "`propensity ingest` and `propensity features build`; nothing is counted twice. If it is right, "
+    "customers stay away: tell operations.",
+    "与业务系统的当日总数核对。若有缺失，请重新送达文件并运行 `propensity ingest` 与 "
+    "`propensity features build`（不会重复计数）；若数据无误，则为客户减少：通知运营。",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,7 @@ class Reading:
     advice: Words | None = None
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
+    better: float = 0.0  # how far beyond its limit on the side that nobody minds
     topic: str | None = None  # `data`: a fault of the log; `event`: more business; else the subject's own
 
 
@@ -40,9 +58,10 @@ def freshness(evidence: Evidence) -> Reading:
     """0, 1: answers say that they are stale, 2: nobody is answered."""
     days = evidence.age.total_seconds() / 86_400
     level = (evidence.age > evidence.stale_after) + (evidence.age > evidence.expire_after)
-    return Reading(
-        value=level, words=Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
-    )
+    words = Words("features are less than a day old", "特征更新不足一天")
+    if days >= 1:
+        words = Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
+    return Reading(value=level, words=words)
 
 
 def population(evidence: Evidence) -> Reading:
@@ -82,7 +101,7 @@ def columns(*kinds: str, predicted: bool = False) -> Callable[[Evidence], Readin
         if not out:
             return Reading(
                 value=float(np.nanmax(excess)),
-                words=Words(f"{judged} as usual", f"{judged}个正常"),
+                words=calm(Words(f"{judged} as usual", f"{judged}个正常"), panel),
             )
         named = {shift.subject.name: shift.subject.weight for shift in reversed(out)}
         share = min(1.0, sum(named.values()))
@@ -98,26 +117,14 @@ def _told(out: Sequence[Shift], several: int, of: int, value: float, evidence: E
         first.en + (f"; and {more} more of {of}" if more else ""),
         first.zh + (f"；另有{more}个（共{of}个）" if more else ""),
     )
-    tables = frozenset().union(*(shift.subject.tables for shift in out))
-    cause, topic = None, None
-    since = min(shift.since for shift in out)
-    blamed = [shift for name, shifts in evidence.faulty.items() if name in tables for shift in shifts]
-    if blamed:
-        worst = max(blamed, key=lambda shift: abs(shift.excess))
-        topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
-        # A cause comes first, and an older one has been told before: the last before it, or of that day.
-        before = [shift for shift in blamed if shift.since <= since]
-        if before:
-            last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
-            on, what = day(last.since), last.words
-            cause = Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}")
+    blamed = causes.of_columns(out, evidence.faulty)
     return Reading(
         value=value,
         words=words,
-        cause=cause,
+        cause=blamed.cause,
         contributors=contributors(out),
-        since=since,
-        topic=topic,
+        since=min(shift.since for shift in out),
+        topic=blamed.topic,
     )
 
 
@@ -135,6 +142,20 @@ def not_yet(panel: Panel) -> Words:
     return Words(
         f"not judged yet: too few quiet days in the {days} that are known",
         f"暂不判断：已知{days}天中平稳日不足",
+    )
+
+
+def calm(words: Words, panel: Panel) -> Words:
+    """Of what is as usual: by wider limits, where the calendar's occasion comes for the first time."""
+    names = panel.wide()
+    return Words(f"{words.en}, {wider(names).en}", f"{words.zh}，{wider(names).zh}") if names else words
+
+
+def wider(names: Sequence[str]) -> Words:
+    """How much wider the limits are around these occasions, and why."""
+    return Words(
+        f"by limits {FIRST:g} times as wide: nothing is known yet of {', '.join(names)}",
+        f"上限放宽至{FIRST:g}倍：{'、'.join(names)}尚无往年数据",
     )
 
 
@@ -203,14 +224,23 @@ def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable
             if one.version == evidence.card.version and one.partial == partial
         ]
         if not own:
-            why = (held.unsaid if held else None) or evidence.unjoined or "nothing is known yet of what came"
-            return Reading(float("nan"), Words(f"not judged yet: {why}", f"暂不判断：{why}"))
+            return Reading(float("nan"), _unjudged(evidence))
         longest = [one for one in own if one.days == max(other.days for other in own)]
         states = [_STATES[getattr(one, what)] for one in longest]
         value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
         return Reading(value, told(longest[-1]), since=longest[-1].moment.date() if value >= 1 else None)
 
     return measure
+
+
+def _unjudged(evidence: Evidence) -> Words:
+    """Why nothing can be said of outcomes; an error's own words are English, and named by what they mean."""
+    why = Words("nothing is known yet of what came", "尚无到期结果")
+    if evidence.outcomes is not None and evidence.outcomes.unsaid:
+        why = Words(evidence.outcomes.unsaid, "样本不足，尚不能判断部分结果")
+    elif evidence.unjoined:
+        why = Words(evidence.unjoined, "评分与结果暂时无法关联（日志太短，或目标声明已变）")
+    return Words(f"not judged yet: {why.en}", f"暂不判断：{why.zh}")
 
 
 def partial(evidence: Evidence) -> Reading:
@@ -224,27 +254,45 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
 
     def measure(evidence: ShopEvidence) -> Reading:
         panel = evidence.received
-        out = [s for s in panel.out() if s.subject.kind in kinds and not _unnamed(s, panel)]
+        out = [s for s in panel.out() if s.subject.kind in kinds and not causes.unnamed(s, panel)]
         if not out:
             nearest = panel.nearest(kinds=kinds) if panel.columns(kinds).any() else float("nan")
             if not np.isfinite(nearest):
                 return Reading(value=nearest, words=not_yet(panel))
-            said = Words("as usual", "正常")
-            return Reading(value=min(nearest, 0.99), words=said)
+            return Reading(value=min(nearest, 0.99), words=calm(_AS_USUAL, panel))
         more = len(out) - 1
         words = Words(
             out[0].words.en + (f"; and {more} more" if more else ""),
             out[0].words.zh + (f"；另有{more}项" if more else ""),
         )
+        value, cause, advice = abs(out[0].excess), None, None
+        if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
+            cause, advice = _twice(twice), _TAKE_OUT
+        elif (loss := causes.lost(out, evidence)) is not None:
+            cause, advice = loss.words, _FIND
+            value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        else:
+            cause = causes.unit(out)
         return Reading(
-            value=abs(out[0].excess),
+            value=value,
             words=words,
+            cause=cause,
+            advice=advice,
             contributors=contributors(out),
             since=min(shift.since for shift in out),
             topic="data",
         )
 
     return measure
+
+
+def _twice(shift: Shift) -> Words:
+    (table,) = shift.subject.tables
+    name = NAMES.get(table, Words(table, table))
+    return Words(
+        f"{name.en} came twice, under other ids the second time",
+        f"{name.zh}重复到达，第二次使用了不同的编号",
+    )
 
 
 def decided(evidence: ShopEvidence) -> Reading:
@@ -255,7 +303,7 @@ def decided(evidence: ShopEvidence) -> Reading:
     out = panel.out()
     if not out:
         nearest = panel.nearest()
-        as_usual = Words("as usual", "正常") if np.isfinite(nearest) else not_yet(panel)
+        as_usual = calm(_AS_USUAL, panel) if np.isfinite(nearest) else not_yet(panel)
         return Reading(nearest, as_usual)
     more = len(out) - 1
     words = out[0].words
@@ -270,20 +318,10 @@ def decided(evidence: ShopEvidence) -> Reading:
     )
 
 
-def _unnamed(shift: Shift, panel: Panel) -> bool:
-    """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
-    return shift.subject.kind == "rows" and shift.excess > 0 and not _repeats(shift, panel)
-
-
-def _repeats(shift: Shift, panel: Panel) -> bool:
-    others = [other for other in panel.out() if other.subject.tables == shift.subject.tables]
-    return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
-
-
 def event(evidence: ShopEvidence) -> Reading:
     """How far a table received more than usual, with nothing to explain it."""
     panel = evidence.received
-    out = [s for s in panel.out() if _unnamed(s, panel)]
+    out = [s for s in panel.out() if causes.unnamed(s, panel)]
     if not out:
         return Reading(
             value=0.0, words=Words("no rise that the calendar does not know", "没有日历未标注的上升")
@@ -306,9 +344,12 @@ def indicator(asked: tuple[ShopEvidence, int]) -> Reading:
     worse = shift.excess if indicators.named(name).bad == "up" else -shift.excess
     if not np.isfinite(worse):
         return Reading(value=float("nan"), words=not_yet(panel))
+    blamed = causes.of_indicator(shift, evidence.received) if abs(worse) >= 1 else causes.Blamed()
     return Reading(
         value=max(0.0, worse),
-        words=shift.words,
-        since=shift.since if worse >= 1 else None,
-        topic=f"indicator {name}",
+        words=shift.words if abs(worse) >= 1 else calm(shift.words, panel),
+        cause=blamed.cause,
+        since=shift.since if abs(worse) >= 1 else None,
+        topic=blamed.topic or f"indicator {name}",
+        better=max(0.0, -worse),
     )

@@ -43,16 +43,16 @@ def told(figures: Figures) -> Words:
 
 def level(judged: Judged) -> Words:
     """Observed over expected with its interval, and the slope."""
-    shown, tilt = _shown(judged.level, 2), f"{judged.slope.value:.2f}"
+    shown, tilt = _shown(judged.level, 2), _number(judged.slope.value, 2)
     return Words(
-        f"observed/expected {shown}, slope {tilt} where {judged.slope.against:.2f} is right",
-        f"实际/预期 {shown}，校准斜率{tilt}（应为{judged.slope.against:.2f}）",
+        f"observed/expected {shown}, slope {tilt} where {_number(judged.slope.against, 2)} is right",
+        f"实际/预期 {shown}，校准斜率{tilt}（应为{_number(judged.slope.against, 2)}）",
     )
 
 
 def ranking(judged: Judged) -> Words:
     """AUC with its interval, and what it was at the test."""
-    shown, against = _shown(judged.ranking, 3), f"{judged.ranking.against:.3f}"
+    shown, against = _shown(judged.ranking, 3), _number(judged.ranking.against, 3)
     return Words(f"AUC {shown} against {against} at the test", f"AUC {shown}（评估时为{against}）")
 
 
@@ -72,7 +72,7 @@ def lacking(figures: Figures) -> Words | None:
 
 def estimated(figures: Figures) -> Words:
     """What the scores alone would say, marked for what it is."""
-    auc = f"AUC {figures.estimated.auc:.3f}"
+    auc = f"AUC {_number(figures.estimated.auc, 3)}"
     return Words(f"if its probabilities are right, {auc} ({VALID.en})", f"若概率属实，{auc}（{VALID.zh}）")
 
 
@@ -90,4 +90,9 @@ def _when(figures: Figures) -> Words:
 
 
 def _shown(one: Estimate, digits: int) -> str:
-    return f"{one.value:.{digits}f} [{one.low:.{digits}f}, {one.high:.{digits}f}]"
+    value, low, high = (_number(bound, digits) for bound in (one.value, one.low, one.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if value != value else f"{value:.{digits}f}"

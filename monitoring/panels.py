@@ -17,9 +17,9 @@ from features.words import Words
 from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge
 from monitoring.histograms import Histograms
 from monitoring.indicators import named
-from monitoring.occasions import Occasions
+from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import Figure, Kind, Received, angle, share
+from monitoring.received import STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -71,6 +71,12 @@ class Panel:
     subjects: tuple[Subject, ...]
     native: Float64
     judged: Judged
+    fresh: Bool | None = None  # [days, figures]: False where a value is an earlier day's; None: none is
+
+    @property
+    def last(self) -> date:
+        """The day of the last row."""
+        return _EPOCH + timedelta(days=self.first + len(self.native) - 1)
 
     def out(self, place: int = -1) -> list[Shift]:
         """What stands out on the day at a place, the furthest first."""
@@ -101,8 +107,14 @@ class Panel:
             self.judged.excess[: place + 1],
             self.judged.expected[: place + 1],
             self.judged.values[: place + 1],
+            self.judged.wide,
         )
-        return Panel(self.first, self.subjects, self.native[: place + 1], judged)
+        fresh = None if self.fresh is None else self.fresh[: place + 1]
+        return Panel(self.first, self.subjects, self.native[: place + 1], judged, fresh)
+
+    def wide(self, place: int = -1) -> tuple[str, ...]:
+        """The occasions that come for the first time around the day at a place: its limits are wider."""
+        return self.judged.wide.get(place % len(self.native), ())
 
     def nearest(self, place: int = -1, kinds: Sequence[str] = ()) -> float:
         """How near the nearest figure of those kinds is to its limit; nan where none could be judged."""
@@ -175,13 +187,16 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
     judged = judge(
-        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh
-    )
-    return Panel(received.first, subjects, native, judged)
+        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
+        closed=closed(occasions), moves=np.array([f.kind not in STEADY for f in received.figures], bool),
+    )  # fmt: skip
+    return Panel(received.first, subjects, native, judged, received.fresh)
 
 
 def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) -> Panel:
     """The business indicators, as `indicators.daily` gives them, of the days from first to last."""
+    from monitoring.counting import VIEWS
+
     days = last - first + 1
     figures: list[Figure] = []
     subjects: list[Subject] = []
@@ -199,11 +214,20 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         figures.append(Figure(name, kind))
         key = f"{name}:{segment}" if segment else name
         said = Words(*(f"{text} ({segment})" if segment else text for text in indicator.words))
-        subjects.append(Subject(key, "share" if kind == "share" else "count", said))
+        tables = frozenset().union(*(VIEWS[view].of for view in indicator.events))
+        subjects.append(Subject(key, "share" if kind == "share" else "count", said, tables=tables))
         own_native = native[:, column]
         values[:, column] = angle(own_native) if kind == "share" else np.log1p(np.maximum(own_native, 0))
     seen = Received(first, tuple(figures), values, rows, np.isfinite(values))
-    judged = judge(values, first, seen.least(), occasions, np.zeros(len(keys), np.int64))
+    judged = judge(
+        values,
+        first,
+        seen.least(),
+        occasions,
+        np.zeros(len(keys), np.int64),
+        later=(),
+        closed=closed(occasions),
+    )
     return Panel(first, tuple(subjects), native, judged)
 
 
@@ -225,7 +249,9 @@ def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, o
     values = np.column_stack([np.log1p(total), angle(shares)])
     rows = np.repeat(total[:, None], len(figures), axis=1)
     least = Received(first, figures, values, rows, np.isfinite(values)).least()
-    judged = judge(values, first, least, occasions, np.zeros(len(figures), np.int64))
+    judged = judge(
+        values, first, least, occasions, np.zeros(len(figures), np.int64), later=(), closed=closed(occasions)
+    )
     return Panel(first, subjects, np.column_stack([total, shares]), judged)
 
 
@@ -284,15 +310,18 @@ def _panel(
     return Panel(first, subjects, shown, judge(whole, first, least, occasions, since))
 
 
+UNKNOWN = "–"  # of a day on which nothing was counted
 _PREDICTED = Words("the predicted probability", "预测概率")
 _MEMBERS = Words("customers to speak of", "目标客群人数")
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1%}"
+    return UNKNOWN if value != value else f"{value:.1%}"
 
 
 def _plain(value: float) -> str:
+    if value != value:
+        return UNKNOWN
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

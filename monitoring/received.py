@@ -39,6 +39,9 @@ LEAST: dict[Kind, float] = {
     "repeated": 0.2,
     "strangers": 0.3,
 }
+STEADY: frozenset[Kind] = frozenset(
+    {"empty", "sign", "repeated"}
+)  # which no sale or feast is a reason to move
 
 
 class Figure(NamedTuple):
@@ -55,9 +58,19 @@ class Figure(NamedTuple):
         table = NAMES.get(self.table, Words(self.table, self.table))
         en, zh = _SAID[self.kind]
         given = {"table": table.en, "column": self.column, "value": self.value}
-        return Words(en.format(**given), zh.format(**given | {"table": table.zh}))
+        column = COLUMNS.get(self.column, self.column)
+        return Words(en.format(**given), zh.format(**given | {"table": table.zh, "column": column}))
 
 
+COLUMNS = {  # of the log, as people call them in Chinese; the log's own name else
+    "product_id": "商品编号", "category": "品类", "department": "部门", "brand": "品牌", "channel": "渠道",
+    "store_id": "门店", "amount": "金额", "discount": "优惠金额", "ref": "关联单号", "items": "件数",
+    "measure": "计量数", "coupon": "优惠券金额", "contact_id": "触达编号", "campaign_id": "活动编号",
+    "action": "动作", "until": "截止时间", "cost": "成本", "propensity": "倾向概率", "kind": "类型",
+    "seconds": "时长", "place_id": "社群或导购", "change": "变更", "case_id": "工单编号", "reason": "原因",
+    "score": "评分", "tag": "标签", "origin": "来源", "purpose": "用途", "status": "状态", "name": "名称",
+    "value": "数值", "label": "标记", "attributes": "属性", "order_id": "订单编号",
+}  # fmt: skip
 _SAID: dict[Kind, Words] = {
     "rows": Words("{table} received", "{table}到达条数"),
     "empty": Words("{table} without {column}", "{table}缺少{column}的占比"),

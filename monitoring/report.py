@@ -12,8 +12,9 @@ from features.pages import page as document
 from features.words import Words
 from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
+from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, Verdict
+from monitoring.verdicts import SHOP, Verdict, first_of_kind
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -42,12 +43,38 @@ def page(verdict: Verdict, language: str = "en") -> str:
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", _HEADLINES[verdict.status]),
+        _wider(verdict),
         *messages,
         *(paragraph(one.words) for one in verdict.retraining),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
+        _indicators(verdict),
         _closer(verdict),
         language=language,
+    )
+
+
+def said(finding: Finding) -> Words:
+    """The verdict in a word. What is beyond its limit is never as usual, nor is what was not judged."""
+    if finding.status == "ok" and finding.value != finding.value:
+        return Words("not judged", "未判断")
+    if finding.status == "ok" and finding.better >= 1:
+        return Words("unusual, not bad", "异常但非不利")
+    return STATUS[finding.status]
+
+
+def _wider(verdict: Verdict) -> Content:
+    """That smaller faults may be missed on this day, and why."""
+    names = first_of_kind(verdict.evidence, verdict.shop)
+    if not names:
+        return ""
+    said = wider(names)
+    return paragraph(
+        Words(
+            f"Today is judged {said.en}. A smaller fault may be missed; what is lost altogether, or in "
+            "another unit, is still found.",
+            f"今日{said.zh}。较小的异常可能漏报；数据整体缺失或单位错误仍会发现。",
+        )
     )
 
 
@@ -120,6 +147,30 @@ def _tables(verdict: Verdict) -> Html:
     )
 
 
+def _indicators(verdict: Verdict) -> Html:
+    panel = verdict.shop.indicators
+    names = [subject.name for subject in panel.subjects]
+    mine = [f for f in verdict.findings if f.check == "indicators"]
+    unusual = sorted((f for f in mine if f.status != "ok" or f.better >= 1), key=lambda f: -f.value)
+    absent = [Words(f"{n}: {why.en}", f"{n}：{why.zh}") for n, why in verdict.shop.absent.items()]
+    return section(
+        Words("Business indicators", "经营指标"),
+        table(
+            (Words("Indicator", "指标"), Words("Verdict", "结论"), Words("Of its limit", "占上限"),
+             Words(f"{PAST} days", f"{PAST}天")),
+            ((f.words, said(f), _share(f), _spark(panel, names.index(f.subject)))
+             for f in (*unusual, *(f for f in mine if f not in unusual))),
+            right=(2,),
+        ),
+        bullets(absent),
+        open=bool(unusual),
+    )  # fmt: skip
+
+
+def _share(finding: Finding) -> Content:
+    return None if finding.value != finding.value else f"{max(finding.value, finding.better):.0%}"
+
+
 def _checks(findings: Sequence[Finding]) -> Html:
     return table(
         (
@@ -129,7 +180,7 @@ def _checks(findings: Sequence[Finding]) -> Html:
             Words("What was seen", "说明"),
         ),
         (
-            (f.check, STATUS[f.status], _value(f), f.words)
+            (f.check, said(f), _value(f), f.words)
             for f in sorted(findings, key=lambda f: -STATUSES.index(f.status))
         ),
         right=(2,),
@@ -139,7 +190,7 @@ def _checks(findings: Sequence[Finding]) -> Html:
 def _value(finding: Finding) -> Content:
     if finding.value != finding.value:
         return None
-    return f"{finding.value:.2f} ({finding.limit:g})"
+    return f"{max(finding.value, finding.better):.2f} ({finding.limit:g})"
 
 
 def _furthest(panel: Panel) -> list[int]:

@@ -5,7 +5,7 @@ home/reports/<moment>/report.html     the page: what happened, whether it matter
 home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from monitoring import evidence, occasions, profiles
 from monitoring.checks import Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
+from monitoring.measures import wider
 from monitoring.retraining import Recommendation, recommend
 from serving import releases
 from serving.models import Model
@@ -122,7 +123,7 @@ def run(
         moment,
         settings.now(),
         status,
-        _line(status, moment, findings, seen),
+        _line(status, moment, findings, seen, of_shop, checks),
         tuple(findings),
         tuple(seen),
         of_shop,
@@ -226,10 +227,18 @@ def _finding(subject: str, check: Check, reading: Reading) -> Finding:
         cause=reading.cause,
         contributors=reading.contributors,
         since=reading.since,
+        better=reading.better,
     )
 
 
-def _line(status: Status, moment: datetime, findings: list[Finding], seen: list[Evidence]) -> Words:
+def _line(
+    status: Status,
+    moment: datetime,
+    findings: list[Finding],
+    seen: list[Evidence],
+    shop: ShopEvidence,
+    checks: Mapping[str, Check],
+) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
     wrong = [finding for finding in findings if finding.status != "ok"]
     said = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in wrong]
@@ -240,13 +249,23 @@ def _line(status: Status, moment: datetime, findings: list[Finding], seen: list[
     others = ", ".join(f.subject for f in findings if f.words == _NOT_COMPARED)
     if others:
         said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
+    if first := first_of_kind(seen, shop):
+        judged = wider(first)
+        said.append(Words(f"judged {judged.en}", judged.zh))
     unjudged = sorted({f.check for f in findings if f.value != f.value})
+    called = [checks[name].words.zh if name in checks else name for name in unjudged]
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if unjudged:
         en += f"; not judged yet: {', '.join(unjudged)}"
-        zh += f"；暂不判断：{'、'.join(unjudged)}"
+        zh += f"；暂不判断：{'、'.join(called)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def first_of_kind(seen: Iterable[Evidence], shop: ShopEvidence) -> tuple[str, ...]:
+    """The occasions around this day that the log knows no earlier one of."""
+    every = [shop.received, shop.indicators, *(one.panel for one in seen)]
+    return tuple(sorted({name for panel in every for name in panel.wide()}))
 
 
 def _plain(verdict: Verdict) -> Mapping[str, Any]:

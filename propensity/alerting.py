@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime
 
+from rich.text import Text
+
+from features.describe.sheets import Cell, Sheet
 from features.errors import UsageError
 from features.moments import iso
 from features.settings import Settings
@@ -14,9 +17,14 @@ from monitoring import alerts, delivery, operators, routes
 from monitoring.alert_store import AlertStore, Kept
 from monitoring.delivery import Standing
 from monitoring.messages import SEVERITIES
+from propensity.sheets import show
 from propensity.tables import console, say, table
 from serving import audit
 
+_HEAD = (
+    Words("alert", "告警"), Words("is", "状态"), Words("as", "级别"), Words("since", "起始"),
+    Words("what", "情况"), Words("whom", "负责"), Words("", ""),
+)  # fmt: skip
 _STATES = {
     "pending": Words("pending", "观察中"),
     "firing": Words("on", "进行中"),
@@ -36,7 +44,7 @@ def list_alerts(settings: Settings, everything: bool, dead: bool, language: str)
         found = store.everything() if everything else store.current()
         silences = [one for one in store.silences() if one.holds(settings.now())]
         sinks = delivery.standings(store, declared)
-    shown = table("Alerts", "alert", "is", "as", "since", "what", "whom", "")
+    rows: list[tuple[Cell, ...]] = []
     said: list[str] = []
     for kept in found:
         if kept.episode.state == "resolved" and not everything:
@@ -44,18 +52,19 @@ def list_alerts(settings: Settings, everything: bool, dead: bool, language: str)
         covered = [one for one in silences if one.covers(kept.episode.fingerprint, settings.now())]
         if kept.episode.state == "firing" and not covered:
             said.append(kept.episode.severity)
-        shown.add_row(*_row(kept, declared, [one.number for one in covered], language))
-    if shown.row_count:
-        console().print(shown)
+        rows.append(_row(kept, declared, [one.number for one in covered], language))
+    nothing = Words("nothing is on", "没有进行中的告警")
+    if rows:
+        show(Sheet(Words("Alerts", "告警"), _HEAD, tuple(rows)), language)
     else:
-        say("nothing is on" if language == "en" else "没有进行中的告警")
+        say(_tell(nothing, language))
     for one in sinks:
         say(f"{one.sink}: {_tell(_standing(one), language)}")
     waits = any(one.waiting or one.dead for one in sinks)
     return 4 if "page" in said else 3 if said or waits else 0
 
 
-def _row(kept: Kept, declared: routes.Routes, silences: list[int], language: str) -> tuple[str, ...]:
+def _row(kept: Kept, declared: routes.Routes, silences: list[int], language: str) -> tuple[Cell, ...]:
     one = kept.episode
     zh = language == "zh"
     note = f"已认领：{one.ack.by}" if one.ack and zh else f"acknowledged by {one.ack.by}" if one.ack else ""
@@ -84,7 +93,8 @@ def _list_dead(store: AlertStore) -> int:
         return 0
     shown = table("Dead", "written", "sink", "message", "what", "tries", "why", right=("tries",))
     for one in found:
-        shown.add_row(iso(one.written)[:19] + "Z", one.sink, one.id, one.title, f"{one.tries}", one.why)
+        cells = (iso(one.written)[:19] + "Z", one.sink, one.id, one.title, f"{one.tries}", one.why)
+        shown.add_row(*map(Text, cells))  # a title begins with [PAGE]
     console().print(shown)
     say("`propensity monitor send --dead` sends them again")
     return 3
@@ -138,7 +148,8 @@ def list_silences(settings: Settings, everything: bool) -> None:
     shown = table("Silences", "number", "what", "until", "reason", "by", "since", "ended")
     for one in found:
         ended = "" if one.ended is None else iso(one.ended)
-        shown.add_row(f"{one.number}", one.what, iso(one.until), one.reason, one.by, iso(one.made), ended)
+        cells = (f"{one.number}", one.what, iso(one.until), one.reason, one.by, iso(one.made), ended)
+        shown.add_row(*map(Text, cells))
     console().print(shown)
 
 

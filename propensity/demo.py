@@ -33,11 +33,13 @@ def run(quick: bool = False) -> None:
     started = time.monotonic()
     settings = replace(Settings.from_env(), shop=BUNDLED_SHOPS / "complete_journey", as_of=TODAY)
 
-    _step("1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017")
+    _step(
+        "1/7 Ingest", "the Complete Journey purchase log, 2,469 households, the year 2017; and its holidays"
+    )
     from features.ingestion.ingest import ingest
 
     with tables.progress_bar("Ingesting") as progress:
-        done = ingest(settings, "complete_journey", progress=progress)
+        done = ingest(settings, progress=progress)
     tables.show_ingested(done, dry_run=False)
 
     _step("2/7 Features", f"as of every week, the last {iso(TODAY)}, which is 'today' here")

@@ -235,7 +235,7 @@ MAPPING = """\
 # festivals = ["618", "11.11", "12.12"]
 # [[calendar.events]]
 # name = "Members' live evening"
-# kind = "live"                     # holiday, sale or live
+# kind = "live"                     # holiday, sale, live, or closed: no business on these days
 # from = 2024-03-08T20:00:00
 # until = 2024-03-08T22:00:00
 # announced = 2024-03-01            # without it: known when it begins

@@ -80,11 +80,11 @@ def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """A table whose columns named in `right` hold numbers."""
     made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False
+        title=Text(title), title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False
     )
     for column in columns:
         number = column in right
-        made.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        made.add_column(Text(column), justify="right" if number else "left", no_wrap=number, overflow="fold")
     return made
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from features.compute.builds import Build
+from features.describe.sheets import Cell, Sheet
 from features.errors import UsageError
 from features.files import write_atomically
 from features.log import Log
@@ -15,14 +16,18 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, profiles, report, retraining, routes, verdicts
+from monitoring import alerts, profiles, report, retraining, routes, runbook, verdicts
+from monitoring.checks import by_name
+from monitoring.findings import Finding
+from monitoring.measures import wider
 from monitoring.panels import Panel
 from monitoring.verdicts import Progress, Verdict
-from propensity.tables import console, say, table
+from propensity.sheets import show
 from serving import releases
 from serving.models import Model
 
-MOST = 10  # figures that are listed
+MOST = 10  # figures that are shown
+LISTED = 80  # names, where one is asked for that is not there
 
 
 def run_once(
@@ -75,31 +80,76 @@ def backfill(settings: Settings, days: int, dry_run: bool, progress: Progress) -
     return f"counted {new} days of {named}; {len(moments) - new} were counted before"
 
 
-def explain(settings: Settings, subject: str, name: str | None, days: int, language: str) -> None:
-    """Print what is said of a subject; with a name, that figure's days."""
+def explain(settings: Settings, subject: str | None, name: str | None, days: int, language: str) -> None:
+    """Print what is said of a subject; with a name, that figure's days; of nothing, what is watched."""
     verdict = verdicts.run(settings, html=False, keep=False)
+    if subject is None:
+        show(_watched(verdict), language)
+        return
     panel = _panel(verdict, subject)
     if name is not None:
         _days(panel, name, days, language)
         return
-    shown = table(subject, "check", "verdict", "figure", "limit", "what was seen", right=("figure", "limit"))
-    for one in (finding for finding in verdict.findings if finding.subject == subject):
-        value = "-" if one.value != one.value else f"{one.value:.2f}"
-        shown.add_row(
-            one.check,
-            _in(report.STATUS[one.status], language),
-            value,
-            f"{one.limit:g}",
-            _in(one.words, language),
-        )
-    console().print(shown)
+    show(
+        Sheet(
+            Words(subject, subject),
+            (Words("check", "检查"), Words("verdict", "结论"), Words("figure", "数值"),
+             Words("limit", "上限"), Words("what was seen", "说明")),
+            tuple(
+                (one.check, report.said(one), _figure(one), f"{one.limit:g}", one.words)
+                for one in verdict.findings if one.subject == subject
+            ),
+            right=(2, 3),
+        ),
+        language,
+    )  # fmt: skip
     excess = np.nan_to_num(np.abs(panel.judged.excess[-1]))
-    far = table("Furthest from what was expected", "figure", "of its limit", "", right=("of its limit",))
-    for column in np.argsort(-excess, kind="stable")[:MOST]:
-        said = _in(panel.shift(int(column)).words, language)
-        far.add_row(panel.subjects[column].name, f"{excess[column]:.0%}", said)
-    console().print(far)
-    say(f"One of them day by day: propensity monitor explain {subject} NAME")
+    far = [int(column) for column in np.argsort(-excess, kind="stable")[:MOST]]
+    show(
+        Sheet(
+            Words("Furthest from what was expected", "偏离预期最多的指标"),
+            (Words("figure", "指标"), Words("of its limit", "占上限"), Words("what was seen", "说明")),
+            tuple((panel.subjects[n].name, f"{excess[n]:.0%}", panel.shift(n).words) for n in far),
+            right=(1,),
+            note=Words(
+                f"One of them day by day: propensity monitor explain {subject} NAME",
+                f"逐日查看其中一项：propensity monitor explain {subject} 指标名",
+            ),
+        ),
+        language,
+    )
+
+
+def runbook_of(settings: Settings, check: str) -> runbook.Section:
+    """The section of a check, built-in or the shop's own. UsageError, with every name, for another."""
+    names = {*by_name(), *runbook.sections()}
+    if check not in names:
+        own = by_name(shop_of(settings).declared("CHECKS"))  # a shop that cannot be read matters only now
+        if check not in own:
+            raise UsageError(f"no check is called {check}: there are {', '.join(sorted({*names, *own}))}")
+    return runbook.section(check)
+
+
+def _figure(one: Finding) -> str | None:
+    return None if one.value != one.value else f"{max(one.value, one.better):.2f}"
+
+
+def _watched(verdict: Verdict) -> Sheet:
+    """Every name that can be asked about."""
+    shop = verdict.shop
+    rows = [(one.card.name, Words("a release: its features", "模型：其特征")) for one in verdict.evidence]
+    rows.append((verdicts.SHOP, Words("what the log's tables received", "日志各表的接收情况")))
+    rows += [(one.name, one.words) for one in shop.indicators.subjects]
+    rows += [
+        (name, Words(f"cannot be told: {why.en}", f"无法统计：{why.zh}")) for name, why in shop.absent.items()
+    ]
+    return Sheet(
+        Words(
+            "What is watched: propensity monitor explain NAME", "监控对象：propensity monitor explain 名称"
+        ),
+        (Words("name", "名称"), Words("what it is", "含义")),
+        tuple(rows),
+    )
 
 
 def _panel(verdict: Verdict, subject: str) -> Panel:
@@ -121,24 +171,46 @@ def _panel(verdict: Verdict, subject: str) -> Panel:
 def _days(panel: Panel, name: str, days: int, language: str) -> None:
     columns = [place for place, one in enumerate(panel.subjects) if one.name == name]
     if not columns:
-        near = sorted({one.name for one in panel.subjects if name.lower() in one.name.lower()})[:MOST]
-        raise UsageError(f"no figure is called {name}" + (f"; there are {', '.join(near)}" if near else ""))
+        names = sorted({one.name for one in panel.subjects}, key=lambda one: (one.count("."), one))
+        near = [one for one in names if name.lower() in one.lower()] or names
+        more = f" and {len(near) - LISTED} more" if len(near) > LISTED else ""
+        raise UsageError(f"no figure is called {name}; there are {', '.join(near[:LISTED])}{more}")
     for column in columns:
         one = panel.subjects[column]
-        shown = table(
-            f"{_in(one.words, language)} ({one.kind})", "day", "value", "of its limit", "",
-            right=("value", "of its limit"),
-        )  # fmt: skip
-        for place in range(max(0, len(panel.native) - days), len(panel.native)):
-            excess, value = panel.judged.excess[place, column], panel.native[place, column]
-            shown.add_row(
-                str(date(1970, 1, 1) + timedelta(days=panel.first + place)),
-                "-" if value != value else f"{value:,.4g}",
-                "not judged" if excess != excess else f"{abs(excess):.0%}",
-                "stands out" if panel.judged.out[place, column] else "",
-            )
-        console().print(shown)
+        show(
+            Sheet(
+                Words(f"{one.words.en} ({one.kind})", one.words.zh),
+                (
+                    Words("day", "日期"),
+                    Words("value", "数值"),
+                    Words("of its limit", "占上限"),
+                    Words("", ""),
+                ),
+                tuple(
+                    _day(panel, column, place)
+                    for place in range(max(0, len(panel.native) - days), len(panel.native))
+                ),
+                right=(1, 2),
+            ),
+            language,
+        )
 
 
-def _in(words: Words, language: str) -> str:
-    return words.zh if language == "zh" else words.en
+def _day(panel: Panel, column: int, place: int) -> tuple[Cell, ...]:
+    """A day of a figure. What is carried on from an earlier day is no value of this one."""
+    excess, value = panel.judged.excess[place, column], panel.native[place, column]
+    told = value == value and (panel.fresh is None or bool(panel.fresh[place, column]))
+    en = ["stands out"] if panel.judged.out[place, column] else []
+    zh = ["异常"] if panel.judged.out[place, column] else []
+    if value == value and not told:
+        en.append("nothing was counted")
+        zh.append("当日无数据")
+    if names := panel.wide(place):
+        en.append(wider(names).en)
+        zh.append(wider(names).zh)
+    return (
+        str(date(1970, 1, 1) + timedelta(days=panel.first + place)),
+        f"{value:,.4g}" if told else None,
+        Words("not judged", "未判断") if excess != excess else f"{abs(excess):.0%}",
+        Words("; ".join(en), "；".join(zh)),
+    )

@@ -2,6 +2,7 @@
 
 releases/<name>/<version>/   a model's folder (models.py), never changed
 releases/<name>/CURRENT      the version in force, replaced at once
+releases/<name>/HISTORY      a line for each version that came into force: since when, and which
 """
 
 import logging
@@ -11,10 +12,13 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from features.errors import PropensityError, ReleaseCorrupt, ReleaseError, UsageError
 from features.files import new_folder, read_pointer, write_atomically
+from features.moments import iso, parse_moment
 from features.settings import Settings
 from serving import folders, kinds
 from serving.kinds import Loaded
@@ -66,7 +70,36 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
             _put(folder, target, name, version)
     release = load(settings, name, version)
     write_atomically(target.parent / "CURRENT", version.encode())
+    if [one.version for one in history(settings, name)][-1:] != [version]:
+        with (target.parent / "HISTORY").open("a", encoding="utf-8") as file:
+            file.write(f"{iso(settings.now())} {version}\n")
     return release
+
+
+class InForce(NamedTuple):
+    """A version, and since when it was the one in force, as the home's clock had it."""
+
+    since: datetime
+    version: str
+
+
+def history(settings: Settings, name: str) -> tuple[InForce, ...]:
+    """Every change of the version in force, oldest first; empty of what was published before it was kept.
+
+    A line that a crash cut off is left out.
+    """
+    try:
+        text = (_pointer(settings, name).parent / "HISTORY").read_text("utf-8")
+    except FileNotFoundError:
+        return ()
+    found = (line.split(" ") for line in text.splitlines())
+    return tuple(InForce(parse_moment(one[0]), one[1]) for one in found if len(one) == 2 and one[1])
+
+
+def in_force(settings: Settings, name: str, moment: datetime) -> str | None:
+    """The version that was in force at a moment; None before the first that is on record."""
+    then = [one.version for one in history(settings, name) if one.since <= moment]
+    return then[-1] if then else None
 
 
 def _same(folder: Path, target: Path) -> bool:

@@ -196,7 +196,7 @@ TAGS = [Tag(name="big_spender", portrait=True, words=Words("Big spender", "å¤§å®
 def test_check_passes_on_the_real_log(journey: Settings) -> None:
     result = run("check", "--customers", "5", PROPENSITY_HOME=str(journey.home))
     assert result.exit_code == 0, result.output
-    assert "values of 143 features for 5 customers at 3 moments" in result.output
+    assert "values of 161 features for 5 customers at 3 moments" in result.output
 
 
 def test_features_list_speaks_both_languages_and_json(tmp_path: Path) -> None:

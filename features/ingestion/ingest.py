@@ -33,7 +33,7 @@ from features.ingestion.staging import stage
 from features.ingestion.suspicions import Suspicion, suspicions
 from features.log import Log
 from features.settings import Settings
-from features.shop import Shop, shop_of
+from features.shop import CALENDAR, Shop, shop_of
 from features.sources import Source, open_source
 from features.tombstones import Tombstones
 from features.unread import Held, held
@@ -121,9 +121,10 @@ def ingest(
             f"{shop.folder / 'shop.toml'}` writes a [mapping.NAME] of your files"
         )
     chosen = [name] if name else list(shop.sources)
-    if folder is not None and len(chosen) > 1:
-        raise UsageError(f"{folder} holds the files of one source: name it, one of {', '.join(chosen)}")
-    sources = [open_source(shop, one, folder) for one in chosen]
+    of_files = [one for one in chosen if one != CALENDAR]  # which is declared, and has none
+    if folder is not None and len(of_files) > 1:
+        raise UsageError(f"{folder} holds the files of one source: name it, one of {', '.join(of_files)}")
+    sources = [open_source(shop, one, None if one == CALENDAR else folder) for one in chosen]
     return take(settings, sources, dry_run=dry_run, progress=progress)
 
 
@@ -327,9 +328,10 @@ def _rejects(settings: Settings, generation: str) -> Path:
 
 
 def _ingested(shop: Shop, log: Log, manifest: dict[str, Any], rejects: Path, changed: bool) -> Ingested:
+    order = [*shop.sources, *sorted(manifest["sources"])]  # the same, whether anything was new or not
     account = [
         Count(table, file, accepted, what, rows, aside, source)
-        for source, facts in manifest["sources"].items()
+        for source, facts in sorted(manifest["sources"].items(), key=lambda one: order.index(one[0]))
         for table, file, accepted, what, rows, aside in facts["account"]
     ]
     return Ingested(

@@ -6,7 +6,7 @@
 
     [[calendar.events]]                    # the shop's own
     name = "Spring live evening"
-    kind = "live"                          # holiday, sale or live
+    kind = "live"                          # holiday, sale, live, or closed: no business on these days
     from = 2024-03-08T20:00:00             # local time; a date is the whole day
     until = 2024-03-08T22:00:00            # without it: the end of that day
     announced = 2024-03-01                 # when it became known; without it: when it begins
@@ -165,7 +165,7 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 def _own(entry: Entry, zone: ZoneInfo) -> Event:
     """One of the shop's own events."""
     name = entry.take("name", "text")
-    kind = entry.take("kind", "text", choices=("holiday", "sale", "live"))
+    kind = entry.take("kind", "text", choices=("holiday", "sale", "live", "closed"))
     at, _ = _moment(entry, "from", zone)
     if "until" in entry.raw:
         until, last_day = _moment(entry, "until", zone)

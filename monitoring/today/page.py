@@ -16,6 +16,7 @@ from features.describe.say import day as said_day
 from features.describe.say import moment as said_moment
 from features.describe.say import words
 from features.describe.sheets import Cell, Sheet
+from features.moments import iso
 from features.pages import Content, Html, bullets, html, page, section, table
 from features.words import Words
 from monitoring.indicators import HEALTH
@@ -35,7 +36,8 @@ _NUMBER = re.compile(r"[+-]?[\d,.]+ ?(%|pp)?( \([+-]?\d+%\))?$")
 def written(today: Today, zone: str, language: str) -> str:
     """The whole page, with both languages in it; language: what is shown at first."""
     title = words("Today, {day}", "今日，{day}", day=said_day(_local(today, zone)))
-    note = words("{shop}, {at}. ", "{shop}，{at}。", shop=today.shop, at=said_moment(today.as_of, zone))
+    note = words("{shop}, {at} ({zone}; {utc}). ", "{shop}，{at}（{zone}；{utc}）。", shop=today.shop,
+                 at=said_moment(today.as_of, zone), zone=zone, utc=iso(today.as_of))  # fmt: skip
     if today.day is not None:
         figures = words(
             "Figures of {weekday}, {day}, the last complete day.", "数据截至最近一个完整日：{day}，{weekday}。",

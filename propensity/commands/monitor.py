@@ -96,15 +96,18 @@ def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
 
 
 @monitor.command("explain")
-@click.argument("subject", metavar="RELEASE|log|INDICATOR")
+@click.argument("subject", metavar="[RELEASE|log|INDICATOR]", required=False)
 @click.argument("name", metavar="[FEATURE|FIGURE]", required=False)
 @click.option("--days", type=click.IntRange(1, 365), default=14, show_default=True, help="How many to show.")
 @LANGUAGE
 @AS_OF
-def monitor_explain(subject: str, name: str | None, days: int, language: str, as_of: datetime | None) -> None:
+def monitor_explain(
+    subject: str | None, name: str | None, days: int, language: str, as_of: datetime | None
+) -> None:
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
-    With a feature, or a figure of a table such as orders.amount: its last days.
+    With a feature, or a figure of a table such as orders.amount: its last days. Without anything: what is
+    watched, by name.
     """
     from propensity.watched import explain
 
@@ -206,9 +209,10 @@ def monitor_rules() -> None:
 def monitor_runbook(check: str | None) -> None:
     """Print what CHECK means, how to look closer and what to do; without CHECK, everything."""
     from monitoring import runbook
+    from propensity.watched import runbook_of
 
     if check is None:
         click.echo(runbook.PATH.read_text("utf-8"), nl=False)
     else:
-        name, text = runbook.section(check)
+        name, text = runbook_of(settings_of(), check)
         click.echo(f"{name}\n\n{text}")

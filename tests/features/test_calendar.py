@@ -1,6 +1,6 @@
 """The calendar: what lies ahead may be known before, but never before it was."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,10 +8,13 @@ from dirty import bring_in, write_shop
 
 from features.describe import measure
 from features.errors import SettingsError
+from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import parse_moment
-from features.settings import Settings
-from features.sources.calendar import KNOWN_DAYS
+from features.settings import BUNDLED_SHOPS, Settings
+from features.shop import Shop
+from features.sources.calendar import KNOWN_DAYS, events_of
+from monitoring import occasions
 
 MAPPING = """
 [mapping.web]
@@ -121,3 +124,32 @@ def test_what_is_wrong_in_a_calendar_is_named(tmp_path: Path, old: str, new: str
     made = shop(tmp_path, CALENDAR.replace(old, new))
     with pytest.raises(SettingsError, match=says):
         bring_in(made, "calendar")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_a_day_on_which_the_shop_is_closed_is_the_shops_own(tmp_path: Path, zone: str) -> None:
+    """Else: orders that are lost the day before or after are excused, too."""
+    text = '[calendar]\n[[calendar.events]]\nname = "closed"\nkind = "closed"\nfrom = 2024-12-24\nuntil = 2024-12-25\n'
+    files = {"orders.csv": "no,who,when,paid\n1,a,2024-01-01 10:00,1\n"}
+    made = write_shop(tmp_path, MAPPING + text, files, zone=zone, currency="CNY")
+    ingest(made)
+    days = occasions.closed(occasions.of_log(Log.open(made)))
+    assert sorted(date(1970, 1, 1) + timedelta(days=day) for day in days) == [
+        date(2024, 12, 24),
+        date(2024, 12, 25),
+    ]
+
+
+def test_files_of_a_folder_are_taken_in_with_the_calendar(tmp_path: Path) -> None:
+    """Else: a shop with one source and a calendar is told that the folder may be either's."""
+    made = shop(tmp_path)
+    (made.shop / "orders.csv").rename(tmp_path / "orders.csv")
+    ingest(made, folder=tmp_path)
+    assert {"orders", "calendar"} <= {*Log.open(made).tables}
+
+
+def test_the_demos_shop_knows_its_holidays_and_when_it_is_closed() -> None:
+    """Else: the first Christmas of the demo is a fault, and joins the message of every real one."""
+    events = {event.name: event for event in events_of(Shop.load(BUNDLED_SHOPS / "complete_journey"))}
+    assert {"Christmas Day", "Thanksgiving Day"} <= events.keys()
+    assert events["closed on Christmas Day"].kind == "closed"

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monitoring.baseline import AFTER, FROZEN, YOUNGEST, judge
-from monitoring.occasions import Occasion, Occasions
+from monitoring.baseline import AFTER, BEFORE, FROZEN, YOUNGEST, judge
+from monitoring.occasions import CLOSED, Occasion, Occasions, closed
 
 DAYS = 800
 Series = NDArray[np.float64]
@@ -70,15 +70,53 @@ def test_an_occasion_that_did_the_same_last_year_is_no_news() -> None:
     assert {300, 665} <= {*unnamed.tolist()}
 
 
-def test_the_first_of_its_kind_is_not_judged_and_a_fault_after_it_is() -> None:
+def test_the_first_of_its_kind_has_wider_limits_and_a_fault_after_it_is_seen() -> None:
     """Else: the first sale of a young shop is a fault; or a fault after a sale is taken for the sale."""
     values = sale(300, 1.0, steady(4))
     named = {"618": (Occasion(300, 302),)}
+    assert np.nanmax(np.abs(excess(values))) >= 1, "without a name it is one"
     seen = excess(values, named)
-    assert np.isnan(seen[300 : 303 + AFTER]).all()
+    assert np.isfinite(seen[300 : 303 + AFTER]).all()
     assert np.nanmax(np.abs(seen)) < 1
     values[306:, 0] += 4
     assert np.nanmax(np.abs(excess(values, named)[306:310, 0])) >= 1
+
+
+@pytest.mark.parametrize("day", range(300 - BEFORE, 303 + AFTER))
+def test_what_is_truly_broken_is_seen_on_the_first_of_its_kind(day: int) -> None:
+    """Else: a till that is down, or amounts in cents, from two days before to two after each new occasion."""
+    values = sale(300, 0.5, steady(4))
+    values[day, 0] -= 5.7  # 300 orders become none
+    values[day, 1] += np.log(100)
+    named = {"618": (Occasion(300, 302),)}
+    assert (np.abs(excess(values, named)[day]) >= 1).tolist() == [True, True, False]
+
+
+def test_a_holiday_is_an_excuse_for_its_own_days() -> None:
+    """Else: with ten public holidays a year, two months of a young shop's days are hardly judged."""
+    values = steady(4)
+    named = {"new year": (Occasion(300, 300, "holiday"),)}
+    for day, seen in ((298, True), (299, False), (300, False), (301, False), (302, True)):
+        moved = values.copy()
+        moved[day] -= 0.9
+        judged = judge(moved, 0, np.full(3, 0.05), named, np.zeros(3, np.int64), later=())
+        assert judged.out[day].all() == seen, day
+
+
+def test_a_day_on_which_the_shop_is_closed_is_no_fault_and_no_pattern() -> None:
+    """Else: each Christmas pages; or the week after it is too good, or nothing less than none is a fault."""
+    values = steady(4)
+    values[300] -= 5.7
+    named = {"closed": (Occasion(300, 300, CLOSED),)}
+    figures = values.shape[1]
+
+    def of(values: Series) -> Series:
+        least, since = np.full(figures, 0.05), np.zeros(figures, np.int64)
+        return judge(values, 0, least, named, since, later=(), closed=closed(named)).excess
+
+    assert np.nanmax(np.abs(of(values))) < 1
+    values[306:, 0] -= 0.5
+    assert np.nanmax(np.abs(of(values)[306:310, 0])) >= 1, "half is lost, a week later"
 
 
 def test_a_young_shop_is_not_judged() -> None:

@@ -2,6 +2,7 @@
 not over yet."""
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from trials import trial_by_hand
 
 from features.compute.builds import Build
 from features.errors import NotEnoughData, TrainingError
+from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from monitoring import labels, outcome_words, outcomes, retraining
@@ -112,6 +114,27 @@ def test_a_version_is_judged_by_what_it_told_after_another_came(world: World) ->
     newest = held.latest()
     assert newest is not None
     assert newest.version == "2"
+
+
+def test_who_was_in_force_is_who_told_and_not_whoever_was_scored_beside(world: World) -> None:
+    """Else: a challenger's scores, released months later, are judged as if customers had acted on them."""
+    world.log()
+    then = MOMENTS[-6]
+    world.settings = replace(world.settings, as_of=RELEASED)
+    (world.settings.home / "releases" / "churn_28d" / "HISTORY").unlink()
+    releases.publish(world.settings, world.tmp / "model-1", "churn_28d", "1")
+    world.tell(then, world.risk)
+    world.tell(then, world.risk / 2, version="2")  # beside it
+    world.settings = replace(world.settings, as_of=then + DAY)
+    world.release(version="2", judged=MOMENTS[20])
+    log = Log.open(world.settings)
+    found = labels.told(world.settings, log, "churn_28d", then)
+    assert found is not None
+    assert found.version == "1"
+    (world.settings.home / "releases" / "churn_28d" / "HISTORY").unlink()
+    guessed = labels.told(world.settings, log, "churn_28d", then)
+    assert guessed is not None
+    assert guessed.version == "2", "what could have been, where nothing is on record"
 
 
 def test_a_label_that_is_not_over_is_absent_and_not_zero(world: World) -> None:

@@ -1,8 +1,12 @@
 """Panels: a figure moves by what its customers moved by, and what stands out is told in words."""
 
-import numpy as np
+from dataclasses import replace
 
-from monitoring import drift, occasions, panels
+import numpy as np
+from logs import TODAY
+
+from monitoring import drift, measures, occasions, panels
+from monitoring.evidence import ShopEvidence
 from monitoring.histograms import Edges
 from monitoring.panels import positions
 from monitoring.profiles import Profiles
@@ -83,3 +87,16 @@ def test_days_that_touch_are_one_occasion_and_what_comes_weekly_is_none() -> Non
     assert occasions.joined(days) == (occasions.Occasion(10, 12), occasions.Occasion(40, 40))
     assert occasions.usual(tuple(occasions.Occasion(7 * n, 7 * n) for n in range(10)))
     assert not occasions.usual(tuple(occasions.Occasion(365 * n, 365 * n) for n in range(10)))
+
+
+def test_a_day_around_the_first_of_its_kind_says_that_its_limits_are_wider() -> None:
+    """Else: "as usual" is read as if small faults had been looked for."""
+    rates = [(day, action, 50) for day in range(120) for action in ("mail", "nothing")]
+    named = {"618": (occasions.Occasion(118, 118),)}
+    panel = panels.of_decisions(rates, 0, 119, named)
+    shop = ShopEvidence(moment=TODAY, received=panel, indicators=panel, absent={}, decisions=panel)
+    said = measures.decided(shop).words
+    assert (panel.wide(), panel.wide(110)) == (("618",), ())
+    assert said.en == "as usual, by limits 4 times as wide: nothing is known yet of 618"
+    assert said.zh == "正常，上限放宽至4倍：618尚无往年数据"
+    assert measures.decided(replace(shop, decisions=panel.until(110))).words.en == "as usual"

@@ -3,12 +3,14 @@
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import tiny_model, tiny_rows
 
 from features.errors import ReleaseCorrupt, ReleaseError, UsageError
+from features.moments import DAY, parse_moment
 from serving import releases
 from serving.releases import Releases
 
@@ -57,6 +59,23 @@ def test_publishing_the_same_again_only_puts_it_in_force(tiny_settings, tiny_rel
     assert releases.load(tiny_settings, "churn_28d").version == "1"
 
 
+def test_since_when_a_version_is_in_force_is_kept(tiny_settings, tiny_release, tmp_path):
+    """Else: after a promotion nobody can tell which version an earlier score, and its fault, is of."""
+    first, then = parse_moment("2018-01-01"), parse_moment("2018-02-01")
+    tiny_release(version="1")
+    (folder_of(tiny_settings, "HISTORY")).unlink()  # as homes of before have none
+    assert releases.in_force(tiny_settings, "churn_28d", then) is None
+    one, two = folder_of(tiny_settings, "1"), tiny_model(tmp_path / "two", seed=1, version="2")
+    for version, folder, at in (("2", two, first), ("2", two, then), ("1", one, then)):
+        releases.publish(replace(tiny_settings, as_of=at), folder, "churn_28d", version)
+    with folder_of(tiny_settings, "HISTORY").open("a") as file:
+        file.write("2018-03-01T00:00:00Z")  # a crash cut it off
+    assert releases.history(tiny_settings, "churn_28d") == ((first, "2"), (then, "1"))
+    asked = [first - DAY, first, then - DAY, then, then + 60 * DAY]
+    in_force = [releases.in_force(tiny_settings, "churn_28d", at) for at in asked]
+    assert in_force == [None, "2", "2", "1", "1"]
+
+
 def test_a_version_never_changes_its_content(tiny_settings, tiny_release, tmp_path):
     """The ledger names versions: a version that meant two models could not be replayed."""
     tiny_release(version="1")
@@ -75,7 +94,7 @@ def test_a_broken_folder_is_not_published_and_leaves_nothing_behind(tiny_setting
         releases.publish(tiny_settings, broken, "churn_28d", "2")
     assert releases.load(tiny_settings, "churn_28d").version == "1"
     left = {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()}
-    assert left == {"1", "CURRENT"}
+    assert left == {"1", "CURRENT", "HISTORY"}
 
 
 def test_a_model_is_published_only_under_its_own_name_and_version(tiny_settings, tmp_path):
@@ -127,7 +146,7 @@ def test_a_damaged_release_is_put_right_by_publishing_it_again(
     assert followed.errors == {}
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {path.name: path.read_bytes() for path in folder_of(tiny_settings, "1").iterdir()} == kept
-    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT"}
+    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT", "HISTORY"}
 
 
 def test_a_damaged_release_is_not_replaced_by_what_is_damaged_too_or_another_model(
@@ -154,7 +173,7 @@ def test_what_a_crash_left_of_a_replacement_is_cleared(tiny_settings, tmp_path):
     damage(tiny_settings, "1")
     releases.publish(tiny_settings, folder, "churn_28d", "1")
     assert releases.load(tiny_settings, "churn_28d").version == "1"
-    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT"}
+    assert {p.name for p in folder_of(tiny_settings, "1").parent.iterdir()} == {"1", "CURRENT", "HISTORY"}
 
 
 @pytest.mark.parametrize("name", ["", "..", "../churn_28d", "a/b", ".hidden", "x" * 65, "churn 28d"])

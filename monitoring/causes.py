@@ -1,0 +1,158 @@
+"""What is behind what stands out: a table of the log that is at fault, rows that are lost or came twice."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from features.describe.say import TABLES as NAMES
+from features.describe.say import day
+from features.words import Words
+from monitoring.evidence import ShopEvidence
+from monitoring.panels import Panel, Shift
+
+# A third of what the shop lives on, missing on two days: no weather, and too much to wait for a third day.
+LOST, LOST_DAYS = 1 / 3, 2
+PART = 0.5  # of what is lost, from which on a day counts to it
+NEARLY = 0.2  # of a power of ten: sizes vary
+VITAL = ("orders", "order_lines")
+
+
+class Blamed(NamedTuple):
+    """topic: `data`, `event`, or None where no table stands out. cause: what did before."""
+
+    topic: str | None = None
+    cause: Words | None = None
+
+
+def unnamed(shift: Shift, panel: Panel) -> bool:
+    """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
+    return shift.subject.kind == "rows" and shift.excess > 0 and not repeats(shift, panel)
+
+
+def repeats(shift: Shift, panel: Panel) -> bool:
+    """Whether the table of a shift has more rows than usual that say the same as another."""
+    others = [other for other in panel.out() if other.subject.tables == shift.subject.tables]
+    return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
+
+
+def of_columns(out: Sequence[Shift], faulty: Mapping[str, Sequence[Shift]]) -> Blamed:
+    """Of features: a fault of their tables explains them for as long as it is in their windows."""
+    tables = frozenset().union(*(shift.subject.tables for shift in out))
+    return _blamed(
+        [shift for name, shifts in faulty.items() if name in tables for shift in shifts],
+        min(shift.since for shift in out),
+    )
+
+
+def of_indicator(shift: Shift, panel: Panel) -> Blamed:
+    """Of an indicator: a table that it is counted from, and that stands out on the same days."""
+    days = (panel.last - shift.since).days + 1
+    same = [
+        other
+        for place in range(-min(days, len(panel.native)), 0)
+        for other in panel.out(place)
+        if other.subject.tables & shift.subject.tables
+    ]
+    return _blamed(same, shift.since)
+
+
+def _blamed(shifts: Sequence[Shift], since: date) -> Blamed:
+    if not shifts:
+        return Blamed()
+    worst = max(shifts, key=lambda shift: abs(shift.excess))
+    topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
+    # A cause comes first, and an older one has been told before: the last before it, or of that day.
+    before = [shift for shift in shifts if shift.since <= since]
+    if not before:
+        return Blamed(topic)
+    last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
+    on, what = day(last.since), last.words
+    return Blamed(topic, Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}"))
+
+
+def unit(out: Iterable[Shift]) -> Words | None:
+    """A size that is ten, a hundred or a thousand times what it was, or that part of it: another unit."""
+    for shift in out:
+        if shift.subject.kind == "size" and shift.now > 0 and shift.was > 0:
+            power = float(np.log10(shift.now / shift.was))
+            times = round(power)
+            if times and abs(power - times) < NEARLY:
+                what, factor = shift.subject.words, f"{10 ** abs(times):,}"
+                large = times > 0
+                return Words(
+                    f"another unit: {what.en} is about {factor} times as {'large' if large else 'small'}",
+                    f"单位可能改变：{what.zh}约为此前的{factor}{'倍' if large else '分之一'}",
+                )
+    return None
+
+
+class Loss(NamedTuple):
+    """share: of the rows that such days bring, that are missing since it stands out; a_day: how many."""
+
+    share: float
+    a_day: float
+    days: int
+    words: Words
+
+    @property
+    def pages(self) -> bool:
+        """Whether it is too much to wait."""
+        return self.share >= LOST and self.days >= LOST_DAYS
+
+
+def lost(out: Iterable[Shift], evidence: ShopEvidence) -> Loss | None:
+    """What is missing of the tables that the shop lives on, orders first; None if nothing stands out."""
+    found = [
+        _loss(shift, evidence)
+        for table in VITAL
+        for shift in out
+        if shift.subject.kind == "rows" and shift.excess < 0 and table in shift.subject.tables
+    ]
+    return found[0] if found else None
+
+
+def _loss(shift: Shift, evidence: ShopEvidence) -> Loss:
+    panel = evidence.received
+    days = (panel.last - shift.since).days + 1
+    column = panel.subjects.index(shift.subject)
+    share, a_day = _missing(panel, column, days)
+    before = _missing(panel, column, days + 1)
+    if before[0] > share * (1 - PART / (days + 1)):  # it takes two days to stand out: that was the first
+        days, (share, a_day) = days + 1, before
+    (table,) = shift.subject.tables
+    name, since = NAMES.get(table, Words(table, table)), day(panel.last - timedelta(days=days - 1))
+    en = [f"lost {name.en}: about {a_day:,.0f} a day since {since.en}, {share:.0%} of what is due"]
+    zh = [f"{name.zh}缺失：自{since.zh}起每天约{a_day:,.0f}条，占应有的{share:.0%}"]
+    parts = [
+        other.subject.words
+        for other in panel.out()
+        if other.subject.kind == "share" and other.excess < 0 and table in other.subject.tables
+    ]
+    if parts:
+        en.append("above all " + ", ".join(part.en for part in parts[:2]))
+        zh.append("主要是" + "、".join(part.zh for part in parts[:2]))
+    elif share < 1:
+        en.append("of all kinds alike: a part of the feed is missing, or customers stay away")
+        zh.append("各类均等减少：数据部分缺失，或客户减少")
+    fewer = _fewer(evidence.indicators, days)
+    if fewer:
+        en.append(f"{fewer:.0%} fewer customers were active")
+        zh.append(f"活跃客户减少{fewer:.0%}")
+    return Loss(share, a_day, days, Words("; ".join(en), "；".join(zh)))
+
+
+def _missing(panel: Panel, column: int, days: int) -> tuple[float, float]:
+    """Of a count, on the last days: the share that is missing of what was expected, and how much a day."""
+    came = float(np.nan_to_num(panel.native[-days:, column]).sum())
+    due = float(np.expm1(np.nan_to_num(panel.judged.expected[-days:, column])).sum())
+    return max(0.0, 1 - came / max(due, 1e-9)), max(0.0, due - came) / days
+
+
+def _fewer(panel: Panel, days: int) -> float:
+    """The share of active customers that is missing, where that stands out too."""
+    for column, subject in enumerate(panel.subjects):
+        if subject.name == "active_customers" and panel.judged.excess[-1, column] <= -1:
+            return _missing(panel, column, days)[0]
+    return 0.0

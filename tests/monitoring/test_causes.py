@@ -1,0 +1,123 @@
+"""What is behind what stands out: whoever is told must know what is lost, came twice, or has another unit."""
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from logs import TODAY
+
+from monitoring import measures, panels
+from monitoring.checks import BROKEN, CHECKS
+from monitoring.evidence import ShopEvidence
+from monitoring.measures import Reading
+from monitoring.received import Figure, Received
+
+DAYS, FIRST = 200, 17_000
+ORDERS, REPEATED, AMOUNT = (
+    Figure("orders", "rows"),
+    Figure("orders", "repeated"),
+    Figure("orders", "size", "amount"),
+)
+RECEIVED = next(check for check in CHECKS if check.name == "received")
+
+
+def shop(
+    lost: float = 0.0, days: int = 3, repeated: float = 0.0, factor: float = 1.0, average: float = 1.0
+) -> ShopEvidence:
+    """400 orders a day, whose last days lack a share of them, or have a share twice, or other amounts."""
+    random = np.random.default_rng(1)
+    rows = np.round(random.normal(400, 12, DAYS))
+    size = random.normal(3, 0.02, DAYS)
+    twice = np.abs(random.normal(0, 0.02, DAYS))
+    rows[-days:] *= (1 - lost) * (1 + repeated)
+    size[-days:] += np.log(factor)
+    twice[-days:] += 2 * np.arcsin(np.sqrt(repeated / 2))
+    values = np.column_stack([np.log1p(rows), twice, size])
+    several = np.repeat(rows[:, None], 3, axis=1).astype(np.int64)
+    received = Received(FIRST, (ORDERS, REPEATED, AMOUNT), values, several, np.ones(values.shape, bool))
+    money = 20 * np.exp(random.normal(0, 0.02, DAYS))
+    money[-days:] *= average
+    day = pa.array(range(FIRST, FIRST + DAYS), pa.int32()).cast(pa.date32())
+    table = pa.concat_tables(
+        pa.table(
+            {"day": day, "name": [name] * DAYS, "segment": [""] * DAYS, "value": value, "n": several[:, 0]}
+        )
+        for name, value in (
+            ("active_customers", rows * 0.9),
+            ("orders", rows),
+            ("average_order", money),
+            ("coupon_cost", money),
+        )
+    )
+    return ShopEvidence(
+        moment=TODAY,
+        received=panels.of_received(received, {}),
+        indicators=panels.of_indicators(table, FIRST, FIRST + DAYS - 1, {}),
+        absent={},
+    )
+
+
+def indicator(of: ShopEvidence, name: str) -> Reading:
+    place = [subject.name for subject in of.indicators.subjects].index(name)
+    return measures.indicator((of, place))
+
+
+@pytest.mark.parametrize(
+    ("lost", "days", "status"), [(0.4, 3, "page"), (0.4, 2, "page"), (0.3, 3, "warning")]
+)
+def test_lost_orders_are_named_and_graded_by_how_much_is_lost(lost: float, days: int, status: str) -> None:
+    """Else: two orders in five are missing for days, and it reads like any figure that is a little low."""
+    found = RECEIVED.measure(shop(lost, days))
+    assert RECEIVED.status(found.value) == status
+    assert found.cause is not None
+    since = date(1970, 1, 1).fromordinal(date(1970, 1, 1).toordinal() + FIRST + DAYS - days)
+    assert f"since {since.day} {since:%b} {since.year}" in found.cause.en
+    share = int(found.cause.en.split("% of what is due")[0].rsplit(" ", 1)[1])
+    assert abs(share - 100 * lost) <= 4
+    assert "fewer customers were active" in found.cause.en
+    assert "缺失" in found.cause.zh
+
+
+def test_a_table_that_is_a_little_low_pages_nobody() -> None:
+    """Else: a slow Monday wakes somebody."""
+    assert RECEIVED.status(RECEIVED.measure(shop(0.15)).value) == "ok"
+    assert RECEIVED.measure(shop(0.4, 1)).value < BROKEN, "one day may be a feast that nobody named"
+
+
+def test_a_day_that_came_twice_is_to_be_taken_out_and_not_asked_for_again() -> None:
+    """Else: the advice is to fetch the file once more, which doubles nothing less."""
+    found = RECEIVED.measure(shop(repeated=1.0, days=1))
+    assert RECEIVED.status(found.value) != "ok"
+    assert found.cause is not None
+    assert found.advice is not None
+    assert "came twice" in found.cause.en
+    assert "taken out" in found.advice.en
+    assert "propensity features build" in found.advice.en
+
+
+def test_another_unit_is_named_and_what_it_moves_joins_the_same_message() -> None:
+    """Else: amounts in cents are two messages, and neither says that they are in cents."""
+    of = shop(factor=100, average=100)
+    fields = next(check for check in CHECKS if check.name == "fields").measure(of)
+    assert fields.cause is not None
+    assert "about 100 times as large" in fields.cause.en
+    assert fields.topic == "data"
+
+
+def test_what_an_indicator_is_counted_from_is_its_cause() -> None:
+    """Else: each indicator of a broken table is a message of its own."""
+    of = shop(0.4)
+    orders = indicator(of, "orders")
+    assert (orders.topic, orders.value >= 1) == ("data", True)
+    assert orders.cause is not None
+    assert "orders received" in orders.cause.en
+    alone = indicator(shop(average=0.2), "average_order")
+    assert (alone.topic, alone.cause, alone.value >= 1) == ("indicator average_order", None, True)
+
+
+def test_an_indicator_beyond_its_limit_is_never_as_usual() -> None:
+    """Else: an average order of a hundred times its size is shown as "as usual 0.00"."""
+    found = indicator(shop(average=100), "average_order")
+    assert (found.value, found.better > 3) == (0.0, True)
+    assert found.since is not None

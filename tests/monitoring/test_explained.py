@@ -1,0 +1,95 @@
+"""What an operator reads of a figure: in her language, whole, and never a number that is none."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import watched
+from watched import Shop
+
+import monitoring
+from features.errors import UsageError
+from features.words import Words
+from monitoring import panels
+from monitoring.outcome_words import level, ranking
+from monitoring.panels import Shift, Subject
+from monitoring.performance import Estimate, Judged
+from monitoring.received import Figure, Received
+from propensity.watched import _day, explain, runbook_of
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    made = watched.make(tmp_path_factory.mktemp("shop"))
+    made.publish()
+    return made
+
+
+def test_without_a_name_all_that_is_watched_is_listed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else: names are to be guessed."""
+    explain(shop.settings, None, None, 14, "en")
+    shown = capsys.readouterr().out
+    for name in ("churn_28d", "log", "orders", "interaction_rate"):
+        assert f"\n{name} " in shown
+    with pytest.raises(UsageError, match=r"no figure is called nosuch; there are .*orders\.amount.* more"):
+        explain(shop.settings, "log", "nosuch", 14, "en")
+
+
+def test_chinese_is_chinese(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else: whoever does not read English guesses what a reason, a column or a heading means."""
+    explain(shop.settings, "churn_28d", None, 14, "zh")
+    explain(shop.settings, "log", "orders.amount", 3, "zh")
+    shown = capsys.readouterr().out
+    assert "检查" in shown
+    assert "偏离预期最多的指标" in shown
+    assert "订单的金额常见大小" in shown
+    unjudged = [line for line in shown.splitlines() if "暂不判断" in line]
+    assert unjudged
+    for line in unjudged:
+        assert not re.search(r"[a-z]{3,}", line.partition("暂不判断")[2]), line
+    said = monitoring.run(shop.settings, html=False, keep=False).words.zh
+    assert not re.search(r"[a-z]{3,}", said.partition("暂不判断")[2]), said
+
+
+def test_a_check_that_there_is_not_is_wrong_usage_and_a_shops_own_has_the_section_for_any(shop: Shop) -> None:
+    """Else: a typing error prints the advice of no check, and looks like an answer."""
+    with pytest.raises(UsageError, match=r"no check is called nosuch: there are .*nulls.*received"):
+        runbook_of(shop.settings, "nosuch")
+    assert runbook_of(shop.settings, "nulls").name == "nulls"
+
+
+def test_what_is_not_known_is_a_dash_and_no_nan() -> None:
+    """Else: the report says "nan before", which reads like a fault of the report."""
+    for kind in ("count", "share", "level", "size"):
+        shift = Shift(Subject("x", kind, Words("x", "x")), 1.0, float("nan"), float("nan"), date(2024, 1, 1))
+        assert "nan" not in "".join(shift.words)
+    unknown = Estimate(*[float("nan")] * 4)
+    for said in (level, ranking):
+        assert "nan" not in "".join(said(Judged(10, 3, unknown, unknown, unknown, 20)))
+
+
+def test_what_is_carried_on_is_no_value_of_a_day_without_rows() -> None:
+    """Else: on a day with no order, half of the orders are from the shop."""
+    values = np.zeros((3, 1))
+    fresh = np.array([[True], [False], [True]])
+    received = Received(
+        0, (Figure("orders", "share", "channel", "web"),), values, np.ones((3, 1), np.int64), fresh
+    )
+    panel = panels.of_received(received, {})
+    days = [_day(panel, 0, place) for place in range(3)]
+    assert [day[1] for day in days] == ["0", None, "0"]
+    assert days[1][3] == Words("nothing was counted", "当日无数据")
+
+
+def test_brackets_are_shown(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else: the [calendar] that is to be edited is missing from the advice."""
+    from features.describe.sheets import Sheet
+    from propensity.sheets import show
+
+    show(Sheet(Words("[PAGE] a", "a"), (Words("[x]", "x"),), (("[calendar] of shop.toml",),)), "en")
+    shown = capsys.readouterr().out
+    assert "[PAGE] a" in shown
+    assert "[calendar] of shop.toml" in shown
+    assert "[x]" in shown
