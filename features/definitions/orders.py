@@ -9,8 +9,9 @@ from features.definitions.units import CHANNELS
 from features.words import Words
 
 _BOUGHT = "ref is null"
-_TOTALS = "ref is null or corrected is not null"  # a correction says what its order came to
+_TOTALS = "ref is null or corrected > 0"  # a correction says what its order came to
 _RETURNED = "ref is not null and amount < 0"
+_RETURNS = f"{_RETURNED} and corrected is null"  # what corrects a return is not another one
 _LONG = (30, 90, 365)
 _YEAR = (365,)
 
@@ -48,10 +49,10 @@ FEATURES: tuple[Feature, ...] = (
         ("evening_orders", "Orders after 17:00", "17点后订单数", "orders", "count", None, "hour >= 17 and ref is null", WINDOWS),
         ("order_hour", "Usual hour of ordering", "常下单时段", "hour", "mode", "hour", _BOUGHT, _YEAR),
         ("order_weekday", "Usual weekday of ordering", "常下单星期", "weekday", "mode", "weekday", _BOUGHT, _YEAR),
-        ("returns", "Returns", "退货单数", "orders", "count", None, _RETURNED, _LONG),
+        ("returns", "Returns", "退货单数", "orders", "count", None, _RETURNS, _LONG),
         ("refunds", "Refunds (a negative amount)", "退款金额（负数）", "money", "sum", "amount", _RETURNED, _LONG),
         ("days_since_order", "Days since the last order", "距上次下单天数", "days", "since_last", None, _BOUGHT, ()),
-        ("days_since_return", "Days since the last return", "距上次退货天数", "days", "since_last", None, _RETURNED, ()),
+        ("days_since_return", "Days since the last return", "距上次退货天数", "days", "since_last", None, _RETURNS, ()),
         ("tenure", "Days since the first known order", "首单至今天数", "days", "since_first", None, _BOUGHT, ()),
         ("gap_median", "Usual days between shopping days (median)", "通常购物间隔天数（中位数）", "days", "gap_median", None, _BOUGHT, ()),
         ("gap_mean", "Average days between shopping days", "平均购物间隔天数", "days", "gap_mean", None, _BOUGHT, ()),

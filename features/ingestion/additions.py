@@ -6,9 +6,9 @@ customer's day without an order id, or an order id that comes several times. The
 
 * into the order that the source has, if the row is known when its file says: nobody has used the log
   without it, so the order is what clean files would have made it;
-* else into a correction, `<order>:mended:...` with the order as its `ref`. It counts as no order, and in
-  every sum of money, once it and the order are known: what was known before stays as it was. It happened when
-  the order did, and says in `corrected` what that came to with it;
+* else into a correction, `<order>:mended:...` with the order as its `ref`, or what that takes back. It
+  counts as no order and no return, and in every sum of money, once it and the order are known: what was known
+  before stays as it was. It happened when the order did, and says in `corrected` what that came to with it;
 * into an order of its own, the sum of what was mended, if nobody has that order.
 
 An order whose total was given had its lines' money all along, and gets nothing. A rejected line tells which
@@ -103,11 +103,11 @@ def add_money(
     none = ", ".join(f'NULL AS "{c}"' for c in orders.columns if c == CORRECTED)
     rows = f"""
         SELECT {names(orders.columns)}, source, refers, used FROM (
-            SELECT * REPLACE (began AS "at", day AS precision),
-                   of || '{ADDS}' || name AS order_id, of AS ref, true AS refers,
+            SELECT * EXCLUDE (back) REPLACE (began AS "at", day AS precision),
+                   of || '{ADDS}' || name AS order_id, coalesce(back, of) AS ref, true AS refers,
                    total + sum(amount) OVER (PARTITION BY of ORDER BY known_at) AS corrected
             FROM (SELECT m.* REPLACE (greatest(m.known_at, m.since) AS known_at), o."at" AS began,
-                         o.precision AS day, CASE WHEN o.ref IS NULL THEN o.amount END AS total
+                         o.precision AS day, o.amount AS total, o.ref AS back
                   FROM money m JOIN ({made}) o ON o.source = m.source AND o.order_id = m.of
                   WHERE has AND corrects)
             UNION ALL BY NAME

@@ -19,7 +19,7 @@ from features.ingestion.goods import describe_mended
 from features.ingestion.mended import BACK, MENDED, ORDER
 from features.ingestion.parts import Part
 from features.shop import Shop
-from features.sources.corrected import ADDS, OF_ORDERS
+from features.sources.corrected import ADDS, OF_ORDERS, number_of
 from features.sources.mapping import declaration
 from features.sources.raw import literal
 from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS, OF_RETURNS
@@ -121,9 +121,12 @@ def _match_lines(
     days: str,
 ) -> None:
     """Of the mended returns of a source: their order, and what they are called."""
-    returns = f"{here} AND (amount < 0 OR items < 0) AND NOT refers"
-    if not connection.execute(f"SELECT 1 FROM more_lines WHERE {returns} LIMIT 1").fetchall():
+    back = f"{here} AND (amount < 0 OR items < 0)"
+    if not connection.execute(f"SELECT 1 FROM more_lines WHERE {back} LIMIT 1").fetchall():
         return
+    # One that names the receipt that it stands under says no more than that.
+    connection.execute(f"UPDATE more_lines SET ref = NULL, refers = false WHERE {back} AND ref = order_id")
+    returns = f"{back} AND NOT refers"
     columns = 'order_id, customer_id, product_id, "at", items, amount, ref'
     sale = f"{_SALE} AND items >= 0"
     sold = f"SELECT {columns} FROM more_lines WHERE {here} AND {sale}"
@@ -139,8 +142,13 @@ def _match_lines(
     connection.execute(
         f"""UPDATE more_lines SET order_id = {name},
                    ref = CASE WHEN ref IS NULL AND NOT {unnamed} THEN order_id ELSE ref END
-            WHERE {returns} AND order_id IN (SELECT order_id FROM ({sold}))"""
+            WHERE {back} AND (NOT refers OR {unnamed}) AND order_id IN (SELECT order_id FROM ({sold}))"""
     )
+    if own:  # a number there is another row's
+        connection.execute(
+            f"""UPDATE more_lines SET line = {number_of("reject")}
+                WHERE {here} AND (order_id, line) IN (SELECT (order_id, line) FROM '{own}')"""
+        )
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE _lines AS
             SELECT 'sold' AS _file, NULL::BIGINT AS _line, false AS _return, true AS _ok, * FROM ({sold})

@@ -53,6 +53,11 @@ def readings_of(shop: Shop, source: str, table: str) -> list[tuple[Reading, str]
     return [(r, "true" if len(all) == 1 else _of_it(r)) for r in all]
 
 
+def number_of(reject: str) -> str:
+    """SQL: the number of a mended line that has none: after those that have, and no other correction's."""
+    return f"{_AFTER} + TRY_CAST('0x' || left({reject}, 12) AS BIGINT)"
+
+
 def zone_of(reading: Reading, record: str) -> str:
     """SQL: the zone of the times that a reading reads. record: SQL of the row as its file has it, as JSON."""
     habits = reading.values["at"].habits if "at" in reading.values else reading.habits
@@ -123,7 +128,7 @@ def _corrected(
     if "attributes" in cells:
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
-        own = f"""{_AFTER} + TRY_CAST('0x' || left(_mended.reject, 12) AS BIGINT)"""  # no other correction's
+        own = number_of("_mended.reject")
         made = f"_mended.{quoted(cells['order_id'])} IS NULL" if "order_id" in cells else "true"
         replaced.append(f"CASE WHEN {made} THEN {own} ELSE coalesce(p.line, {own}) END AS line")
     if "known_at" in TABLES[table].columns and "known_at" not in written:

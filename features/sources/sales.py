@@ -144,7 +144,7 @@ def read_lines(name: str, has_orders: bool) -> str:
                         CASE WHEN _ok AND _several THEN '{TWO_CUSTOMERS}' WHEN _ok AND _nowhere THEN '{NO_CHANNEL}' END AS _wrong
                  FROM named LEFT JOIN of_order ON order_id = _id)
         SELECT * EXCLUDE (_wrong) REPLACE (
-                CASE WHEN _return AND _sold AND _lone THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
+                CASE WHEN _return AND _sold AND _lone AND _day IS NOT NULL THEN order_id || ':return:' || _day ELSE order_id END AS order_id,
                 CASE WHEN _return AND _sold AND ref IS NULL AND NOT _unnamed THEN order_id ELSE ref END AS ref,
                 CASE WHEN _return THEN -abs(amount) ELSE amount END AS amount,
                 CASE WHEN _return THEN -abs(items) ELSE items END AS items,

@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 
 from builds_by_hand import MOMENT, NAMES, constant, write_build
+from contracts import answers
 from dirty import bring_in, write_shop
 from test_mended import _give_back, _mend_lines
 
+from features.definitions import catalogue
 from features.ingestion import rejects
 from features.ingestion.ingest import Ingested
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
+from features.shop import Shop
 
 TWO_CHANNELS = """
 [mapping.till]
@@ -94,6 +97,58 @@ def test_a_sale_under_the_number_of_a_return_is_a_sale_and_the_return_is_of_it(t
     money = {r["order_id"]: (str(r["amount"]), r["ref"]) for r in log.read("orders").to_pylist()}
     assert (money["5"], money["5:return:2024-03-02"]) == (("9.00", None), ("-1.00", "5"))
     assert {r["ref"] for r in log.read("cases").to_pylist()} == {"5"}
+
+
+RETURNED = """bon,who,when,item,paid,where
+1,ann,2024-01-05 10:00,tea,4.00,store
+1,ann,2024-01-05 10:00,cup,6.00,store
+2,ann,2024-01-06 10:00,pot,9.00,store
+1,ann,31.02.2024,tea,-4.00,store
+2,ann,31.02.2024,pot,-9.00,store
+1,ann,2024-01-20 10:00,cup,-6.00,store
+9,bob,2024-03-01 10:00,tea,5.00,store
+"""
+
+
+def test_returns_without_a_time_are_of_their_own_receipts_once_that_is_given(tmp_path: Path) -> None:
+    """Else two returns of one day become one, of one receipt; or a return meets a sale, and is none."""
+    settings = write_shop(tmp_path / "dirty", TWO_CHANNELS, {"lines.csv": RETURNED})
+    clean = write_shop(
+        tmp_path / "clean", TWO_CHANNELS, {"lines.csv": RETURNED.replace("31.02.2024", "2024-01-20 10:00")}
+    )
+    bring_in(clean)
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    rejects.export(settings, path)
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [row["order_id"] for row in rows] == ["1", "2"]
+    done = _give_back(settings, path, [row | {"at": "2024-01-20 10:00"} for row in rows])
+    assert rejects.in_vain(done) == 0, done.account
+    for table in ("orders", "order_lines", "cases"):
+        held, wanted = (
+            sorted(
+                tuple(str(v) for c, v in r.items() if c != "line")
+                for r in Log.open(home).read(table).to_pylist()
+            )
+            for home in (settings, clean)
+        )
+        assert held == wanted, table
+
+
+def test_a_line_of_a_return_that_is_mended_late_is_no_second_return(tmp_path: Path) -> None:
+    """Else whoever mends after a build makes customers return more often, and the order is short of it."""
+    lines = RETURNED.replace("1,ann,31.02.2024,tea,-4.00", "1,ann,2024-01-20 10:00,tea,-4z00")
+    settings = write_shop(tmp_path, TWO_CHANNELS, {"lines.csv": lines})
+    bring_in(settings)
+    write_build(settings, NAMES, {MOMENT: constant(1)})
+    until = Log.open(settings).complete_until
+    done = _mend_lines(settings, tmp_path / "a.csv", {"1:tea": "-4.00"})
+    assert rejects.in_vain(done) == 0, done.account
+    log = Log.open(settings)
+    assert sum(r["amount"] for r in log.read("orders").to_pylist() if "1" in (r["order_id"], r["ref"])) == 0
+    features = {name: catalogue()[name] for name in ("returns_365d", "refunds_365d", "order_max_365d")}
+    told = answers(log, Shop.load(settings.shop), features, [until])[until, "ann"]
+    assert told == {"returns_365d": 1, "refunds_365d": -10, "order_max_365d": 10}
 
 
 def test_once_the_log_was_used_a_sale_under_the_number_of_a_return_is_refused(tmp_path: Path) -> None:
