@@ -191,7 +191,8 @@ def decide(
     rest = [
         rests(c, s.rested[:, i], declared.names, declared.channels) for i, c in enumerate(limits.cooldowns)
     ]
-    wait = s.days_since_contact[:, None] < declared.suppress_days
+    # A contact that is still to come counts, but not where no rest is asked for.
+    wait = (s.days_since_contact[:, None] < declared.suppress_days) & (declared.suppress_days > 0)
     cooldown = _first(rest, n, k)
     consent = np.column_stack([consents(s, action) for action in actions])
     marketing, paused = declared.marketing, limits.paused

@@ -240,3 +240,19 @@ def test_in_a_pipe_a_row_is_a_line_whose_words_are_whole(file: Path) -> None:
     assert "effective customers: nothing" in overlap
     assert overlap.count("smallest propensity known: nothing 0.400") == 1
     assert not any(line.endswith(" ") for line in lines), "and no blanks that wrap to empty lines"
+
+
+def test_a_table_that_shows_groups_of_one_arm_each_is_no_lottery_of_customers() -> None:
+    """Else what 120 stores happen to do alike is proven by their six thousand customers."""
+    random, n = np.random.default_rng(2), 6_000
+    store = random.integers(0, 120, n)
+    arm = np.where(random.permutation(120) < 60, "none", "sms")[store]
+    table = pa.table({"arm": arm, "y": random.normal(size=n), "spend": random.normal(size=n), "store": store})
+    for text in (False, True):
+        given = table.set_column(3, "store", pa.array([f"s{one}" for one in store])) if text else table
+        with pytest.raises(UsageError, match=r"120 values of store came with one arm only.*--customer store"):
+            trial_of(given, "arm", ["y"])
+        assert len(np.unique(trial_of(given, "arm", ["y"], customer="store").customer)) == 120
+        assert trial_of(given, "arm", ["y"], ignore=["store"]).names == ("spend",)
+    alone = table.set_column(0, "arm", pa.array(random.choice(["none", "sms"], n)))
+    assert "store" in trial_of(alone, "arm", ["y"]).names, "drawn one by one"

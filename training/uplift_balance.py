@@ -36,12 +36,30 @@ def weights(trial: Trial) -> Numbers:
     return np.where(trial.could, flags / trial.given[:, None] - 1, 0.0)
 
 
-def differ(columns: Numbers, customer: Ints) -> float:
+def of_the_lot(trial: Trial, columns: Numbers) -> Numbers | None:
+    """What the mean of each arm's weight times each column [n, m] varies by the lot alone [K * m]; None where
+    a row does not tell the propensities of the arms that it did not get: of more arms than two.
+
+    What is seen varies less where a small arm happens to have none of a rare value, and would prove anything.
+    """
+    if len(trial.arms) > 2 or trial.possible is not None:
+        return None
+    _, first, who = np.unique(trial.customer, return_index=True, return_inverse=True)
+    sums = np.column_stack([np.bincount(who, column) for column in columns.T])
+    own = [np.where(trial.arm == k, trial.given, 1 - trial.given)[first] for k in (0, 1)]
+    odds = [np.divide(1 - p, p, out=np.zeros_like(p), where=p > 0) for p in own]
+    found: Numbers = (np.array(odds) @ sums**2 / len(trial) ** 2).ravel()
+    return found
+
+
+def differ(columns: Numbers, customer: Ints, least: Numbers | None = None) -> float:
     """The p-value of all means of [n, m] being 0 (Wald); columns, and a customer's rows, may depend on each
-    other."""
+    other. least: below which the variance of no mean is believed to lie [m]."""
     mean = columns.mean(axis=0)
     sums = np.column_stack([np.bincount(customer, column) for column in (columns - mean).T])
     covariance = sums.T @ sums / len(columns) ** 2
+    if least is not None:
+        covariance += np.diag(np.maximum(least - np.diag(covariance), 0.0))
     values, basis = np.linalg.eigh(covariance)
     kept: Bools = values > 1e-9 * values.max(initial=0.0)
     if not kept.any():

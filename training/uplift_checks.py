@@ -11,7 +11,7 @@ from features.words import Words
 from training.uplift_balance import Check, differ, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
-from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, belied, told_apart
+from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, belied, rare, told_apart
 from training.uplift_shift import adjusted_alike
 from training.uplift_trial import LEAST, Trial
 
@@ -123,6 +123,12 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
             note = Words(
                 f"{note.en}; told by how seldom they got it, beside what its propensity says",
                 f"{note.zh}；依据：其实际得到的比例远低于所声称的倾向概率",
+            )
+        if (few := rare(trial)).any() and not never.any():
+            never = few
+            note = Words(
+                f"{note.en}; told by their propensities below {FLOOR}, and by how few of them got it",
+                f"{note.zh}；依据：其倾向概率低于{FLOOR}，且实际得到的人数过少",
             )
         lacking = never > 0
     else:

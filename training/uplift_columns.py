@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from features.words import Words
-from training.uplift_balance import LOTTERY, Check, differ, said, weights
+from training.uplift_balance import LOTTERY, Check, differ, of_the_lot, said, weights
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import LEVEL, Told, told_apart
 from training.uplift_trial import LEAST, Trial
@@ -133,11 +133,13 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
             ranks[~null] -= ranks[~null].mean()
         moments = [ranks, null - null.mean()]
         tests = [
-            differ(weighted * moment[:, None], trial.customer) for moment in moments if np.ptp(moment) > 0
+            differ(weighted * moment[:, None], trial.customer, of_the_lot(trial, moment[:, None]))
+            for moment in moments
+            if np.ptp(moment) > 0
         ]
         if (shape := _parts(values, null, parts)).shape[1] > 2:  # of two, the ranks say it already
             flat = (weighted[:, :, None] * shape[:, None, :]).reshape(len(values), -1)
-            tests.append(differ(flat, trial.customer))
+            tests.append(differ(flat, trial.customer, of_the_lot(trial, shape)))
         p = min(1.0, len(tests) * min(tests, default=1.0))
         if p < LEVEL / len(trial.names):
             yield name, p

@@ -91,12 +91,28 @@ def belied(trial: Trial) -> Numbers:
     arm, given = trial.arm[first], trial.given[first]
     for k in (0, 1):
         chance = np.where(arm == k, given, 1 - given)
-        bins = np.minimum((chance * _BINS).astype(np.int64), _BINS - 1)
+        # .2 and what .8 leaves are the same propensity.
+        bins = np.minimum((chance * _BINS + 1e-9).astype(np.int64), _BINS - 1)
         for part in np.unique(bins[chance > 0]):
             rows = bins == part
             came, due, n = int((arm[rows] == k).sum()), float(chance[rows].sum()), int(rows.sum())
             if came < _HALF * due and binom.cdf(came, n, due / n) < LEVEL / (2 * _BINS):
                 found[k] += n / len(first)
+    return found
+
+
+def rare(trial: Trial) -> Numbers:
+    """Of each arm of a lottery between two, the share of customers of whom each had it with less than FLOOR,
+    where so few of them got it that these few speak for all [K]."""
+    found = np.zeros(len(trial.arms))
+    if len(trial.arms) > 2 or trial.possible is not None or trial.evidence != "randomised":
+        return found
+    first = np.unique(trial.customer, return_index=True)[1]
+    arm, given = trial.arm[first], trial.given[first]
+    for k in (0, 1):
+        part = np.where(arm == k, given, 1 - given) < FLOOR
+        if part.mean() > 1 - ENOUGH and (arm[part] == k).sum() < _LEAST:
+            found[k] = part.mean()
     return found
 
 

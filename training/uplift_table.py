@@ -17,6 +17,7 @@ from training.uplift_overlap import ENOUGH, estimated
 from training.uplift_trial import Aside, Trial
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
+_HARDLY = 1e-6  # the chance of what no lottery is believed to have done
 LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from
 
 
@@ -55,6 +56,14 @@ def trial_of(
     roles = {arm, *outcomes, propensity, customer}
     left, out, _ = _matrix(table.select([name for name in dict.fromkeys(ignore) if name not in roles]))
     aside = Aside(out, left) if out else None
+    if randomised and (group := _drawn_by(table.drop_columns(list(dict.fromkeys(named))), place, len(arms))):
+        by, values = group
+        raise UsageError(
+            f"each of the {values:,} values of {by} came with one arm only: so the arm was drawn by {by}, or "
+            f"{by} was written after it. If drawn, say --customer {by}, whose rows then count as one"
+            + (f", and --ignore {customer}" if customer else "")
+            + f"; if written afterwards, --ignore {by}"
+        )
     if not names:
         raise UsageError("the table has no column to learn from besides the arm and the outcomes")
     who = np.arange(len(table))
@@ -70,6 +79,24 @@ def trial_of(
     evidence: EVIDENCE = "observational" if reached >= ENOUGH else "prior"
     given = chances[np.arange(len(place)), place]
     return Trial(matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances)
+
+
+def _drawn_by(table: pa.Table, place: Ints, arms: int) -> tuple[str, int] | None:
+    """(a column whose every value came with one arm, how many values), if lots drawn one by one would hardly
+    ever do that; None if there is no such column. Rows of one draw are no more than one customer."""
+    shares = np.bincount(place, minlength=arms) / len(place)
+    for name in table.column_names:
+        codes = table[name].combine_chunks().dictionary_encode()
+        known = np.asarray(pc.is_valid(codes))
+        value = np.asarray(pc.fill_null(codes.indices, 0), np.int64)[known]
+        counts = np.zeros((len(codes.dictionary), arms))
+        np.add.at(counts, (value, place[known]), 1)
+        sizes = counts.sum(axis=1)
+        if (counts.max(axis=1, initial=0) < sizes).any() or len(sizes) <= arms:
+            continue
+        if np.log((shares ** sizes[sizes > 0, None]).sum(axis=1)).sum() < np.log(_HARDLY):
+            return name, len(sizes)
+    return None
 
 
 def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:

@@ -268,6 +268,7 @@ def test_the_draw_of_a_seed_never_changes() -> None:
         ({"left": np.array([0.99])}, {"send_cost": 0.5, "redeem": 0.5, "incentive": 1.0}, "budget"),
         ({"holdout": np.array([True])}, {}, "holdout"),
         ({"days_since_contact": np.array([7.0])}, {"suppress_days": 7}, None),
+        ({"days_since_contact": np.array([-2.0])}, {}, None),  # one that is still to come
         ({"capped": np.array([[1, 0, 9]])}, {}, None),
         ({"rested": np.array([[3.0, 2.0]])}, {}, None),
         ({"left": np.array([1.0]), "margin_per_order": np.array([1e4])}, {"send_cost": 1.0}, None),

@@ -34,6 +34,23 @@ def test_a_pass_is_no_proof_and_says_so() -> None:
     assert found.words.zh.startswith("未见")
 
 
+def test_a_small_arm_that_happens_to_have_none_of_a_rare_value_is_no_sign() -> None:
+    """Else: a sound trial with a holdout of a twentieth and a hundred rare columns is always refused."""
+    for seed in range(3):
+        random, n = np.random.default_rng(seed), 2_000
+        arm = (random.random(n) < 0.953).astype(np.int64)
+        matrix = (random.random((n, 60)) < 0.03).astype(np.float32)
+        trial = trial_by_hand("none", rows=n)[0]
+        rare = replace(
+            trial, matrix=matrix, names=tuple(f"f{i}" for i in range(60)), arms=("nothing", "mail"), arm=arm,
+            given=np.where(arm == 1, 0.953, 0.047),
+        )  # fmt: skip
+        assert list(post_treatment(rare)) == []
+    told = matrix.copy()
+    told[:, 5] = (arm == 0) & (random.random(n) < 0.5)
+    assert [name for name, _ in post_treatment(replace(rare, matrix=told))] == ["f5"]
+
+
 def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
     """Else: a mail whose bounced addresses were dropped looks better than it is."""
     trial, _ = trial_by_hand("none", rows=8_000)
@@ -291,6 +308,32 @@ def test_a_lottery_with_propensities_near_0_and_1_is_not_belied() -> None:
         given = np.where(arm == 1, chance, 1 - chance)
         wrong += belied(replace(trial, arms=("nothing", "mail"), arm=arm, given=given)).any()
     assert wrong <= 1
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.8, 0.9, 0.95])
+def test_a_lottery_of_unequal_shares_is_believed(chance: float) -> None:
+    """Else the commonest design, a holdout of a tenth or a fifth, is refused: .1 is what .9 leaves."""
+    trial, random = trial_by_hand("none", rows=4_000)[0], np.random.default_rng(1)
+    arm = (random.random(4_000) < chance).astype(np.int64)
+    given = np.where(arm == 1, chance, 1 - chance)
+    found = replace(trial, arms=("nothing", "mail"), arm=arm, given=given)
+    assert overlap(found).holds is True, overlap(found).words.en
+    some = random.random(4_000) < 0.5  # drawn in two strata, the other way round in one
+    arm = (random.random(4_000) < np.where(some, chance, 1 - chance)).astype(np.int64)
+    given = np.where(arm == 1, np.where(some, chance, 1 - chance), np.where(some, 1 - chance, chance))
+    found = replace(trial, arms=("nothing", "mail"), arm=arm, given=given)
+    assert not belied(found).any()
+
+
+def test_a_control_of_a_few_who_hardly_could_have_had_it_speaks_for_nobody() -> None:
+    """Else a fifth of all customers are judged by the two of them whom nobody mailed: that is "proven"."""
+    trial, random = trial_by_hand("none", rows=8_000)[0], np.random.default_rng(3)
+    chance = np.where(trial.matrix[:, 1] > np.quantile(trial.matrix[:, 1], 0.8), 0.999, 0.5)
+    arm = (random.random(8_000) < chance).astype(np.int64)
+    given = np.where(arm == 1, chance, 1 - chance)
+    said = overlap(replace(trial, arms=("nothing", "mail"), arm=arm, given=given))
+    assert said.holds is False
+    assert said.arms == (0,)
 
 
 def test_estimated_propensities_of_every_arm_are_looked_at() -> None:
