@@ -20,14 +20,14 @@ from features.files import durable, locked, read_pointer, sha256, write_atomical
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.completed import rules_of
 from features.ingestion.folding import Fold, ranked, write_digests
-from features.ingestion.mended import INBOX
+from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
 from features.ingestion.refusals import OTHERWISE
 from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
-from features.ingestion.shrinkage import Shrunk, shrunk
+from features.ingestion.shrinkage import Mendings, Shrunk, shrunk
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
 from features.ingestion.suspicions import Suspicion, suspicions
@@ -164,8 +164,12 @@ def take(
         try:
             parts = [part_of(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
-            fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
-            places = _places(settings, before) | {part.source: part.folder for part in parts}
+            had = _places(settings, before)
+            places = had | {part.source: part.folder for part in parts}
+            kept = (_rejects(settings, str(before.get("generation"))), scratch / "log" / "rejects")
+            mendings = (Mendings(had.get(MENDED), kept[0]), Mendings(places.get(MENDED), kept[1]))
+            taken = taken_of(settings)
+            fewer = shrunk(shop, parts, had, mendings, taken, settings.memory, scratch / "work")
             odd = suspicions(shop, places, Log.at(scratch / "log"), settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
