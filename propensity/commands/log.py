@@ -76,8 +76,8 @@ def ingest(
 
     Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others;
     that the log had rows that their source's files have no more; that one source, or a few rows long after
-    all others, decide where the log ends; or that customer ids would meet those of other files if they were
-    written alike.
+    all others, decide where the log ends; that customer ids would meet those of other files if they were
+    written alike; or that lines, or mended returns, are of orders that the log has not.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
@@ -266,7 +266,7 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     Times may be written as 2024-01-31 10:00 or as the row's own file writes them. Once features were built,
     rows are known from the log's end on, for those were built without them; before, and where the file gives
     `known_at`, from then on. Exit code 3 warns of corrections that are no better: they are shown, and their
-    rows wait as before.
+    rows wait as before; and of a return whose `ref` is no order of its customer.
     """
     from features.ingestion.rejects import in_vain, known_from, take_in
     from features.moments import iso
@@ -280,7 +280,10 @@ def rejects_take(file: Path, dry_run: bool) -> None:
         say(f"features were built without these rows, so they are known from {iso(since)} on")
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
-    sys.exit(3 if vain else 0)
+    refs = [odd for odd in done.suspicions if odd.kind == "refs"]
+    for odd in refs:
+        say(f"WARNING: {odd.what.en} {odd.do.en}")
+    sys.exit(3 if vain or refs else 0)
 
 
 @main.command()
