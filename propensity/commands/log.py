@@ -266,9 +266,10 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     Times may be written as 2024-01-31 10:00 or as the row's own file writes them. Once features were built,
     rows are known from the log's end on, for those were built without them; before, and where the file gives
     `known_at`, from then on. Exit code 3 warns of corrections that are no better: they are shown, and their
-    rows wait as before; and of a return whose `ref` is no order of its customer.
+    rows wait as before; of a return whose `ref` is no order of its customer; and of rows that belong to no
+    row that was rejected, or to none any more: the others are taken.
     """
-    from features.ingestion.rejects import in_vain, known_from, take_in
+    from features.ingestion.rejects import in_vain, known_from, strangers, take_in
     from features.moments import iso
     from propensity.tables import say, show_ingested
 
@@ -280,10 +281,16 @@ def rejects_take(file: Path, dry_run: bool) -> None:
         say(f"features were built without these rows, so they are known from {iso(since)} on")
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
+    if strange := strangers(done):
+        say(
+            f"WARNING: {strange:,} rows of {file} belong to no row that was rejected, or to none any more "
+            "(its person was erased, or its file put right): they were left out, and the others taken. "
+            "`propensity rejects export` has what waits"
+        )
     refs = [odd for odd in done.suspicions if odd.kind == "refs"]
     for odd in refs:
         say(f"WARNING: {odd.what.en} {odd.do.en}")
-    sys.exit(3 if vain or refs else 0)
+    sys.exit(3 if vain or strange or refs else 0)
 
 
 @main.command()
