@@ -1,4 +1,5 @@
-"""Rows that a source gave the log before and gives no more: a file that vanished, or was cut off.
+"""Rows that a source gave the log before and gives no more, for a file vanished or was cut off; and rows that
+it gives only now although they are of a time of which the log had been complete.
 
 The log is what the files say, for files are corrected on purpose too; so this is told, and nothing is kept.
 A row that was mended is its source's: once the file has that row no more, or another mistake in it, the
@@ -8,6 +9,7 @@ What is counted are rows, not the numbers that we give them: those follow a row'
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -18,8 +20,11 @@ from features.ingestion.mended import INBOX, MENDED, ORDER
 from features.ingestion.parts import Part
 from features.ingestion.refusals import GONE, OTHERWISE
 from features.log import DERIVED_TAGS, LEDGER
+from features.moments import iso
 from features.shop import Shop
 from features.sources.declared import MADE
+from features.sources.derived import EVENTS
+from features.sources.mapping import declaration
 from features.sources.raw import literal
 from features.tables import TABLES
 
@@ -40,6 +45,18 @@ class Shrunk:
     rows: int
     since: str | None
     mended: int = 0
+
+
+@dataclass(frozen=True)
+class Late:
+    """Rows of a table, new and known before `until`, where the log ended: of a source that does not say when
+    its rows came. `since`: the shop's day of the first."""
+
+    source: str
+    table: str
+    rows: int
+    since: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -84,22 +101,25 @@ class Mendings:
                    WHERE "table" = '{table}' AND ({which})"""
 
 
-def shrunk(
+def changed(
     shop: Shop,
     parts: Iterable[Part],
     before: Mapping[str, Path],
+    until: datetime | None,
     mendings: tuple[Mendings, Mendings],
     taken: Sequence[Path],
     memory: int,
     work: Path,
-) -> tuple[Shrunk, ...]:
-    """The tables of which the parts, and the rows that mend them, lack rows that were there before.
+) -> tuple[tuple[Shrunk, ...], tuple[Late, ...]]:
+    """The tables of which the parts, and the rows that mend them, lack rows that were there before; and those
+    of which they have more of the time before `until`, where the log ended.
 
     Tables that are derived from others say nothing of their own.
     before: source -> the folder of its part; one that is gone tells nothing. mendings: those before, and
     those now. taken: the files of mended rows. work: for what exceeds memory.
     """
-    found = []
+    fewer: list[Shrunk] = []
+    more: list[Late] = []
     connection = duck.connect(memory=memory, folder=work)
     for part in parts:
         place = before.get(part.source)
@@ -108,6 +128,7 @@ def shrunk(
             continue
         old = Part.open(place)
         was, now = (of.of_source(part.source, taken) for of in mendings)
+        untimed = _untimed(shop, part.source)
         for name in TABLES:
             given = name in old.tables and any(table == name and file for table, file, *_ in old.account)
             if not given and name not in was or _same(old, part, name) and name not in was:
@@ -121,9 +142,24 @@ def shrunk(
             has += [f"FROM {now[name]}"] if name in now else []
             lost = _lost(connection, shop, part.source, name, had, has)
             if lost.rows:
-                found.append(lost)
+                fewer.append(lost)
+            if given and until is not None and name in untimed and name in part.tables:
+                then = f"WHERE known_at < '{iso(until)}'"
+                fresh = [f"SELECT *, 0 AS _m, 0 AS _w FROM {_rows(part.path(name))} {then}"]
+                come = _lost(connection, shop, part.source, name, fresh, had)
+                if come.rows and come.since:
+                    more.append(Late(part.source, name, come.rows, come.since, until))
     connection.close()
-    return tuple(found)
+    return tuple(fewer), tuple(more)
+
+
+def _untimed(shop: Shop, source: str) -> set[str]:
+    """The tables of events of which no file of a mapping says when its rows were known, or came."""
+    if source not in shop.mappings:
+        return set()
+    readings = declaration(shop, source, find=False).readings
+    timed = {r.table for r in readings if r.delivered or "known_at" in r.values}
+    return {r.table for r in readings if "at" in r.values} & {*EVENTS, "order_lines"} - timed
 
 
 def _same(old: Part, part: Part, table: str) -> bool:

@@ -12,6 +12,7 @@ from features.ingestion import rejects
 from features.ingestion.shrinkage import Shrunk
 from features.settings import Settings
 from propensity import main
+from propensity.erasing import erase
 
 VISITS = """
 [mapping.web]
@@ -122,3 +123,25 @@ def test_a_correction_that_does_not_count_any_more_is_told(shop: Settings, tmp_p
     there = [r["product_id"] for r in brought.rows("order_lines") if r["order_id"] == "1"]
     gone = () if "cup" in there else (Shrunk("till", "order_lines", 1, "2024-01-05", 1),)
     assert brought.done.shrunk == gone
+
+
+def test_rows_of_a_time_that_was_complete_are_told_unless_they_say_when_they_came(tmp_path: Path) -> None:
+    """They change what was known on past days, and so what a model learned from: silently."""
+    head = "no,who,day,paid\n"
+    first = "2,bob,2024-02-05,6\n3,ann,2024-03-05,6\n"
+    settings = write_shop(tmp_path, "[mapping.till]\n" + TILL, {"orders.csv": head + first})
+    assert not bring_in(settings).done.late
+    erase(settings, "bob")
+    orders = tmp_path / "shop" / "orders.csv"
+    orders.write_text(head + "4,cid,2024-01-09,6\n" + first + "5,cid,2024-04-09,6\n")
+    code, text = _ingest(settings)
+    assert (code, "note: 1 rows of till for orders, the earliest of 2024-01-09, are new" in text) == (
+        0,
+        True,
+    ), text
+    toml = settings.shop / "shop.toml" if settings.shop else tmp_path
+    dated = toml.read_text().replace('files = "orders.csv"', 'files = "orders.csv"\ndelivered = 2024-05-01')
+    toml.write_text(dated)
+    bring_in(settings)
+    orders.write_text(orders.read_text() + "6,dan,2024-01-10,6\n")
+    assert not bring_in(settings).done.late
