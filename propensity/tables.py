@@ -144,9 +144,9 @@ def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) 
     for late in done.late:
         say(
             f"note: {late.rows:,} rows of {late.source} for {late.table}, the earliest of {late.since}, are "
-            f"new, and of the time before {iso(late.until)}, where the log ended. Nothing says when they came, "
-            "so they count as known on their own days: what was known from that day on changes. If they "
-            "came late, say when in the reading of their file: "
+            f"new, and of the time before {iso(late.until)}, where the log ended. Nothing says when they "
+            "came, so they count as known on their own days: what was known from that day on changes. If "
+            "they came late, say when in the reading of their file: "
             f'delivered = {{ file_name = "{late.source}_%Y%m%d.csv" }}, or a column for known_at.'
         )
     for one in unread:

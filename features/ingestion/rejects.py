@@ -272,6 +272,14 @@ def _readings(shop: Shop, tables: Sequence[str]) -> list[tuple[Reading, str]]:
     ]
 
 
+def with_commas(settings: Settings, source: str | None = None) -> list[str]:
+    """The mappings, or the one, of which files write 12,50 for what the log has as 12.50."""
+    shop = shop_of(settings)
+    all = [(name, r) for name in shop.mappings for table in TABLES for r, _ in readings_of(shop, name, table)]
+    commas = (name for name, r in all if "," in {v.habits.decimal for v in r.values.values()})
+    return [name for name in dict.fromkeys(commas) if source in (None, name)]
+
+
 def known_from(settings: Settings) -> datetime | None:
     """From when on a row that is taken in now is known; None: from when its file says."""
     built = read_pointer(settings.home / "snapshots" / "CURRENT") is not None

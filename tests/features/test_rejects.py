@@ -182,6 +182,18 @@ def test_a_sheet_of_which_some_rows_are_nobodys_any_more_is_taken_but_for_those(
     assert "bob" not in str(pq.read_table(taken).to_pylist()), "who was erased stays erased"
 
 
+def test_an_export_says_how_amounts_with_a_decimal_comma_are_read_back(tmp_path: Path) -> None:
+    """Beside amounts with a point 12.505 was typed, and taken for twelve thousand."""
+    head, more = "no,who,day,paid\n1,ann,2024-01-01,5\n", "2,bob,2024-01-02,x6\n"
+    for decimal, said in ((",", True), (".", False)):
+        mapping = f'[mapping.till]\ndecimal = "{decimal}"\n' + TILL
+        settings = write_shop(tmp_path / f"of{ord(decimal)}", mapping, {"orders.csv": head + more})
+        bring_in(settings)
+        here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+        result = CliRunner().invoke(main, ["rejects", "export", str(tmp_path / "a.csv")], env=here)
+        assert ("12.505 is twelve thousand" in result.output) == said, result.output
+
+
 def test_the_commands(shop: Settings, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         result = CliRunner().invoke(main, ["rejects", *words], env={"PROPENSITY_HOME": str(shop.home)})
