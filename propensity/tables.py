@@ -129,11 +129,25 @@ def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) 
         )
     for fewer in done.shrunk:
         since = f", the earliest of {fewer.since}" if fewer.since else ""
+        mended = (
+            f" {fewer.mended:,} of them had been mended: what was corrected is gone from the files, or says "
+            "something else by now; what is rejected again waits in `propensity rejects list`."
+            if fewer.mended
+            else ""
+        )
         console().print(
             f"[bold red]WARNING[/bold red]: {fewer.rows:,} rows of {escape(fewer.source)} for {fewer.table} "
             f"that the log had are in its files no more{since}. The log is what the files say; if a file is "
-            "gone or cut off, bring it back and ingest again.",
+            f"gone or cut off, bring it back and ingest again.{mended}",
             soft_wrap=True,
+        )
+    for late in done.late:
+        say(
+            f"note: {late.rows:,} rows of {late.source} for {late.table}, the earliest of {late.since}, are "
+            f"new, and of the time before {iso(late.until)}, where the log ended. Nothing says when they "
+            "came, so they count as known on their own days: what was known from that day on changes. If "
+            "they came late, say when in the reading of their file: "
+            f'delivered = {{ file_name = "{late.source}_%Y%m%d.csv" }}, or a column for known_at.'
         )
     for one in unread:
         say(f"note: {one.what.en} {one.do.en}")

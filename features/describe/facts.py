@@ -97,6 +97,15 @@ class Consent:
 
 
 @dataclass(frozen=True)
+class Goods:
+    """Products that were sold; how many of them have no category, and the first of those, if any."""
+
+    products: int
+    without: int
+    first: str | None
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that was counted. money: in the shop's currency."""
 
@@ -132,6 +141,7 @@ class Facts:
     contacts: int
     with_propensity: int
     consents: tuple[Consent, ...]
+    goods: Goods
 
     def rows(self, table: str) -> int:
         """Rows of a table, all sources."""

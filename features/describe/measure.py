@@ -15,7 +15,7 @@ import numpy as np
 from features import duck
 from features.definitions import catalogue
 from features.describe.absent import absent, untimed
-from features.describe.facts import EVENTS, Account, Consent, Facts, Month, Part
+from features.describe.facts import EVENTS, Account, Consent, Facts, Goods, Month, Part
 from features.describe.gaps import Gap, find_gaps
 from features.ingestion.suspicions import Suspicion, suspicions
 from features.log import Log
@@ -93,6 +93,7 @@ def _facts(
         returns=sum(month.returns for month in months),
         returned=sum((month.returned for month in months), Decimal()),
         consents=counting.consents(shop),
+        goods=counting.goods(),
         **orders,
     )
 
@@ -263,6 +264,16 @@ class _Counting:
             "shared_ids": shared, "unmatched": unmatched, "look_alikes": look_alikes,
             "contacts": contacts, "with_propensity": drawn,
         }  # fmt: skip
+
+    def goods(self) -> Goods:
+        """What was sold, and what of it no category says."""
+        if "order_lines" not in self.log.tables:
+            return Goods(0, 0, None)
+        ((products, without, first),) = self.rows(
+            f"""SELECT count(*), count(*) FILTER (n = 0), min(product_id) FILTER (n = 0)
+                FROM (SELECT product_id, count(category) AS n FROM {self.table("order_lines")} GROUP BY 1)"""
+        )
+        return Goods(products, without, first)
 
     def consents(self, shop: Shop) -> tuple[Consent, ...]:
         """Marketing consent for every channel that is contacted, asked for, or named in shop.toml."""

@@ -249,6 +249,21 @@ def _knows(facts: Facts) -> Iterator[Finding]:
                 "如果商店有这些数据，请导入；没有也能建模。",
             ),
         )  # fmt: skip
+    goods = facts.goods
+    if 0 < goods.without < goods.products:  # of none with a category, the features say that
+        yield Finding(
+            "know",
+            words(
+                "{n} of {of} products that were sold have no category, such as {first}: what is bought of them "
+                "is of no category.",
+                "{of}种售出商品中有{n}种没有类目（如{first}）：其购买不计入任何类目。",
+                n=goods.without, of=goods.products, first=str(goods.first),
+            ),
+            Words(
+                "Have them added to the catalogue, with their categories.",
+                "请在商品目录中补充这些商品及其类目。",
+            ),
+        )  # fmt: skip
     for some in facts.untimed:
         yield Finding(
             "know",

@@ -20,18 +20,19 @@ from features.files import durable, locked, read_pointer, sha256, write_atomical
 from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.completed import rules_of
 from features.ingestion.folding import Fold, ranked, write_digests
-from features.ingestion.mended import INBOX
+from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
 from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
 from features.ingestion.refusals import OTHERWISE
 from features.ingestion.reopened import reopened
 from features.ingestion.scrubbing import erased_in, obeying
-from features.ingestion.shrinkage import Shrunk, shrunk
+from features.ingestion.shrinkage import Late, Mendings, Shrunk, changed
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
 from features.ingestion.suspicions import Suspicion, suspicions
 from features.log import Log
+from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import CALENDAR, Shop, shop_of
 from features.sources import Source, open_source
@@ -66,6 +67,7 @@ class Ingested:
     samples: of each reason a rejected row, with the value at fault: to be shown, and kept nowhere.
     in_vain: corrections that are no better (see `rejects.py`).
     shrunk: what the log before had of these sources, and this one has not.
+    late: what this one has of the time before that one's end.
     held: the channels and external scores of the log, whether a feature reads them (see `unread.py`) or not.
     suspicions: what looks wrong although no row breaks a contract.
     """
@@ -80,6 +82,7 @@ class Ingested:
     samples: tuple[Sample, ...] = ()
     in_vain: tuple[InVain, ...] = ()
     shrunk: tuple[Shrunk, ...] = ()
+    late: tuple[Late, ...] = ()
     held: tuple[Held, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
 
@@ -147,7 +150,7 @@ def take(
         before = manifest_of(settings)
         if before.get("shop") != shop.of_log:
             before = {"sources": {}}  # of another zone or currency: nothing of it can stay
-        gone = {name for name, place in _places(settings, before).items() if not whole(place)}
+        gone = {name for name, place in _places(settings.home, before).items() if not whole(place)}
         unasked = sorted(gone - {source.name for source in sources})
         sources = [*sources, *(reopened(settings, shop, name, scratch) for name in unasked)]
         stamps = {source.name: stamp_of(shop, source) for source in sources}
@@ -157,32 +160,41 @@ def take(
             same = _ingested(
                 shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
-            places, log = _places(settings, before), Log.open(settings)
+            places, log = _places(settings.home, before), Log.open(settings)
             odd = suspicions(shop, places, log, settings.memory, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         try:
             parts = [part_of(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
             generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
-            fewer = shrunk(shop, parts, _places(settings, before), settings.memory, scratch / "work")
-            places = _places(settings, before) | {part.source: part.folder for part in parts}
+            had, places = (
+                _places(settings.home, before),
+                _places(scratch if dry_run else settings.home, generation),
+            )
+            kept = (_rejects(settings, str(before.get("generation"))), scratch / "log" / "rejects")
+            mendings = (Mendings(had.get(MENDED), kept[0]), Mendings(places.get(MENDED), kept[1]))
+            until = parse_moment(before["complete_until"]) if had else None
+            obedient = [Part.open(places[part.source]) for part in parts]
+            fewer, late = changed(
+                shop, obedient, had, until, mendings, taken_of(settings), settings.memory, scratch / "work"
+            )
             odd = suspicions(shop, places, Log.at(scratch / "log"), settings.memory, scratch / "work")
             if dry_run:
                 here = scratch / "log"
                 done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)
-                return replace(done, shrunk=fewer, suspicions=odd)
+                return replace(done, shrunk=fewer, late=late, suspicions=odd)
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
             done = _ingested(shop, log, generation, _rejects(settings, log.fingerprint), changed=True)
-            return replace(done, shrunk=fewer, suspicions=odd)
+            return replace(done, shrunk=fewer, late=late, suspicions=odd)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _places(settings: Settings, manifest: dict[str, Any]) -> dict[str, Path]:
-    """Source -> the folder of its part in a manifest."""
-    parts = settings.home / "parts"
+def _places(home: Path, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Source -> the folder of its part in a manifest, without those who were erased."""
+    parts = home / "parts"
     return {name: parts / name / facts["part"] for name, facts in manifest["sources"].items()}
 
 

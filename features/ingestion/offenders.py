@@ -60,6 +60,9 @@ _WANTED = {
     r"^its order is not among the orders$": "an order_id that the file of orders has",
     rf"^{OF_RETURNS}$": "an order_id of its own",
     rf"^{USED}$": "its lines mended, for the order is their sum",
+    rf"^the same order_id, line as a row of \w+{OTHERWISE}$": (
+        "what no other row has there; or `given line` empty, and it is numbered anew"
+    ),
     rf"^the same .* as a row of \w+{OTHERWISE}$": "what no other row has there",
     rf"^{CANCELLED_PARTLY}$": "no `cancelled`, and a row that takes it back",
     r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",

@@ -49,7 +49,7 @@ from features.shop import Shop, shop_of
 from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, zone_of
 from features.sources.declared import Reading
 from features.sources.loading import load
-from features.sources.raw import literal
+from features.sources.raw import literal, quoted
 from features.sources.samples import sniff
 from features.tables import OURS, PRECISION, TABLES
 
@@ -58,6 +58,8 @@ from features.tables import OURS, PRECISION, TABLES
 _RETURNS = r"""CASE WHEN row->>'$._fate.returns' = 'true' THEN
     CASE WHEN regexp_matches(row->>'$.order_id', ':return:\d{4}-\d\d-\d\d$') THEN 'apart'
          WHEN ends_with(row->>'$.order_id', ':return') THEN 'stated' ELSE 'true' END END"""
+
+NO_REJECT = "it belongs to no row that was rejected"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def export(settings: Settings, path: Path, source: str | None = None, table: str
 def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
     """Take mended rows into the log. The same file again changes nothing.
 
-    UsageError if the file is not one that `export` wrote, or if a row in it belongs to no reject.
+    A row that belongs to no reject (any more: its person was erased, or its file put right) is left out, and
+    told in the account (`strangers`). UsageError if the file is not one that `export` wrote, or no other row
+    of it was corrected.
     """
     folder = settings.home / "rejects" / "taken"
     shop = shop_of(settings)
@@ -156,14 +160,18 @@ def _told(table: str, reason: str) -> str:
 
 def _refused(taken: Path) -> list[Count]:
     """The corrections of a taken file that were no better, as an account has them."""
-    rows = pq.read_table(taken)
-    if "refused" not in rows.column_names:
-        return []
-    kinds = Counter((r["table"], r["refused"]) for r in rows.to_pylist() if r["refused"])
+    rows = pq.read_table(taken).to_pylist()
+    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in rows if r.get("refused"))
+    kinds.update((r["table"] or "", NO_REJECT) for r in rows if r["reject"] is None)
     return [
-        Count(table, taken.stem, False, NOT_MENDED + _told(table, why), n, True, MENDED)
+        Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
         for (table, why), n in sorted(kinds.items())
     ]
+
+
+def strangers(done: Ingested) -> int:
+    """How many rows of the file belong to no reject."""
+    return sum(count.rows for count in done.account if count.what == NOT_MENDED + NO_REJECT)
 
 
 def in_vain(done: Ingested) -> int:
@@ -171,7 +179,9 @@ def in_vain(done: Ingested) -> int:
     return sum(
         count.rows
         for count in done.account
-        if count.what.startswith(NOT_MENDED) and not repeated(count.what.removeprefix(NOT_MENDED))
+        if count.what.startswith(NOT_MENDED)
+        and count.what != NOT_MENDED + NO_REJECT
+        and not repeated(count.what.removeprefix(NOT_MENDED))
     )
 
 
@@ -262,6 +272,14 @@ def _readings(shop: Shop, tables: Sequence[str]) -> list[tuple[Reading, str]]:
     ]
 
 
+def with_commas(settings: Settings, source: str | None = None) -> list[str]:
+    """The mappings, or the one, of which files write 12,50 for what the log has as 12.50."""
+    shop = shop_of(settings)
+    all = [(name, r) for name in shop.mappings for table in TABLES for r, _ in readings_of(shop, name, table)]
+    commas = (name for name, r in all if "," in {v.habits.decimal for v in r.values.values()})
+    return [name for name in dict.fromkeys(commas) if source in (None, name)]
+
+
 def known_from(settings: Settings) -> datetime | None:
     """From when on a row that is taken in now is known; None: from when its file says."""
     built = read_pointer(settings.home / "snapshots" / "CURRENT") is not None
@@ -292,15 +310,15 @@ def _read(
         )
     known = f"SELECT {REJECT_ID} FROM {_files(settings)}"
     if before:
-        known += f" UNION ALL SELECT reject FROM read_parquet({[str(one) for one in before]})"
+        taken = f"read_parquet({[str(one) for one in before]}, union_by_name = true)"
+        known += f" UNION ALL SELECT reject FROM {taken} WHERE reject IS NOT NULL"  # erased rows are empty
+    strange = f"reject IS NULL OR reject NOT IN ({known})"
     row, unknown = connection.execute(
-        f"SELECT min(_line) + 1, count(*) FROM mended WHERE reject IS NULL OR reject NOT IN ({known})"
+        f"SELECT min(_line) + 1, count(*) FROM mended WHERE {strange}"
     ).fetchall()[0]
-    if unknown:
-        raise UsageError(
-            f"{path}: {unknown} rows, the first of them row {row}, belong to no row that was rejected: "
-            "export again; rows of your own come in through a source"
-        )
+    # They keep their places, and nothing else: they may be of people who were erased.
+    emptied = ", ".join(f"{quoted(c)} = NULL" for c in sorted(have - {"table", "_file", "_line", "_more"}))
+    connection.execute(f"UPDATE mended SET {emptied} WHERE {strange}")
     exported, columns = _exported(connection, settings, "true")
     texts = {in_sheet(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
     zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(in_sheet, columns) if c in have & texts)
@@ -316,11 +334,17 @@ def _read(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
                          e.returns AS returns, {since_then} AS known_from, {said} AS known_said,
                          {since is not None} AS used,
-                         e.reject IS NOT NULL AND {same or "true"} AS unchanged
+                         m.reject IS NULL OR e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM {given} m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""
     )
+    corrected = connection.execute(f"SELECT 1 FROM {literal(fresh)} WHERE NOT unchanged LIMIT 1").fetchall()
     connection.close()
+    if unknown and not corrected:
+        raise UsageError(
+            f"{path}: {unknown} rows, the first of them row {row}, belong to no row that was rejected, and "
+            "no other was corrected: export again; rows of your own come in through a source"
+        )
 
 
 def _with_zeros(column: str) -> str:

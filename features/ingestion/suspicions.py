@@ -6,7 +6,7 @@ A line whose order is nowhere is goods without a sale: its money is in no order,
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +21,7 @@ from features.ingestion.strays import Stray, strays
 from features.log import DERIVED_TAGS, LEDGER, Log
 from features.moments import parse_moment
 from features.shop import Shop
+from features.sources.corrected import ADDS
 from features.tables import TABLES
 from features.words import Words
 
@@ -32,9 +33,11 @@ FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody."""
+    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody, the
+    `refs` of mended returns are no orders of their customers.
+    """
 
-    kind: Literal["ends", "alone", "ids", "lines"]
+    kind: Literal["ends", "alone", "ids", "lines", "refs"]
     source: str
     what: Words
     do: Words
@@ -74,6 +77,7 @@ def suspicions(
         found += _early(ends, declared)
         found += [_said_stray(stray) for stray in strays(connection, there)]
         found += _without_orders(connection, log)
+        found += _of_no_order(connection, there, log)
     return tuple(found)
 
 
@@ -213,3 +217,51 @@ def _without_orders(connection: duckdb.DuckDBPyConnection, log: Log) -> Iterator
                     "或将明细放入单独的映射，由明细合计为订单。",
                 ),
             )
+
+
+def _of_no_order(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], log: Log
+) -> Iterator[Suspicion]:
+    """The mended returns that take back an order which is not that customer's: a slip of whoever typed it.
+
+    What the rejected row's own file says is no slip, nor is `unknown`.
+    """
+    mended = [
+        f"SELECT order_id, customer_id, ref FROM {_rows(path)}"
+        for table in ("orders", "order_lines")
+        for path in (log.paths(table) if table in log.files else [])
+        if path.stem == MENDED
+    ]
+    if not mended or "orders" not in log.files:
+        return
+    said = " UNION ALL ".join(f"SELECT row->>'$.ref' AS ref FROM {_rows(part.rejects)}" for part in parts)
+    has = " UNION ALL ".join(
+        f"SELECT order_id, customer_id FROM {_rows(path)}" for path in log.paths("orders")
+    )
+    found = connection.execute(
+        f"""SELECT o.ref IS NULL AS nowhere, count(*), min(m.ref)
+            FROM (SELECT DISTINCT * FROM ({" UNION ALL ".join(mended)})
+                  WHERE ref <> 'unknown' AND NOT contains(order_id, '{ADDS}')) m
+                 ANTI JOIN ({said or "SELECT NULL AS ref"}) USING (ref)
+                 LEFT JOIN (SELECT order_id AS ref, list(customer_id) AS who FROM ({has}) GROUP BY 1) o
+                 USING (ref)
+            WHERE o.ref IS NULL OR NOT list_contains(o.who, m.customer_id) GROUP BY 1 ORDER BY 1"""
+    ).fetchall()
+    for nowhere, rows, first in found:
+        en, zh = (
+            ("that the log has not", "不在日志中") if nowhere else ("of another customer", "属于其他客户")
+        )
+        yield Suspicion(
+            "refs",
+            MENDED,
+            Words(
+                f"Mended returns whose `ref` is an order {en}: {rows:,}, such as {first}. They take back "
+                "nothing that their customer bought.",
+                f"已更正的退货中，有{rows:,}笔的 ref 所指订单{zh}（如{first}）：所退的不是该客户买过的商品。",
+            ),
+            Words(
+                "Correct `ref` in the sheet and take it again, or write `unknown` there; if that order was "
+                "rejected, mend it as well.",
+                "请在表中更正 ref 后重新导入，或填写 unknown；如该订单被拒绝，请一并更正。",
+            ),
+        )

@@ -166,7 +166,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "discount": (r"disc|优惠|折扣|减免|remise|rabatt|descuento",),
     "store_id": (r"^(store|shop|branch|outlet|magasin|boutique|filiale|tienda).?(id|no|nr|code|name)?$|门店|店铺",),
     "channel": (r"^(sales.?)?(channel|canal|kanal)$|渠道",),
-    "category": (r"^(product.?)?category$|类目|品类|类别|^(cat[ée]gorie|kategorie|warengruppe|categor[íi]a|famille)$", r"category"),
+    "category": (r"^(product.?)?cat(egory)?$|类目|品类|类别|^(cat[ée]gorie|kategorie|warengruppe|categor[íi]a|famille)$", r"category"),
     "department": (r"^(department|abteilung|rayon)$|部门",),
     "brand": (r"^(brand|marque|marke|marca)$|品牌",),
     "currency": (r"^(currency(.?code)?|devise|w[äa]hrung|moneda)$|币种",),

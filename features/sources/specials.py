@@ -78,7 +78,8 @@ def returns(
         by_letters = ("returns", "  # ids that begin so have negative rows only", lines)
         specials.append(by_letters)
     if said is None:
-        return specials
+        timed_alone = _cancelled_by_time(connection, roles, columns)
+        return [*specials, timed_alone] if timed_alone else specials
     back, gone = said.of("back"), said.of("gone")
     if partly := said.of("partly"):
         note = f'"came back in part, and how much is not said" = {text(said.is_one_of(partly))}'
@@ -148,6 +149,24 @@ def _are_the_orders(
                   FROM sample WHERE {id} IS NOT NULL GROUP BY ALL)"""
     ).fetchall()[0]
     return bool(beside < 0.5 * rows)
+
+
+def _cancelled_by_time(
+    connection: "duckdb.DuckDBPyConnection", roles: Mapping[str, Guess], columns: list[Column]
+) -> Special | None:
+    """Without a status: an order is cancelled where a column of such a name has a time, as few have."""
+    taken = {guess.column.name for guess in roles.values()}
+    for column in columns:
+        if column.format is None or column.name in taken or not re.search(CANCELLED, column.name, re.I):
+            continue
+        there = f"trim({quoted(column.name)}) NOT IN ({', '.join(map(literal, NULLS))})"
+        some, rows = connection.execute(f"SELECT count(*) FILTER ({there}), count(*) FROM sample").fetchall()[
+            0
+        ]
+        if 0 < some < 0.5 * rows:
+            value, note = time(column)
+            return "cancelled", "  # where it has a time", (f"sql = {text(there)}", f"at = {value}{note}")
+    return None
 
 
 def _cancelled(

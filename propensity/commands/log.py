@@ -76,8 +76,8 @@ def ingest(
 
     Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others;
     that the log had rows that their source's files have no more; that one source, or a few rows long after
-    all others, decide where the log ends; or that customer ids would meet those of other files if they were
-    written alike.
+    all others, decide where the log ends; that customer ids would meet those of other files if they were
+    written alike; or that lines, or mended returns, are of orders that the log has not.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]
@@ -245,16 +245,23 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     """Write the rejected rows to FILE as CSV, to be corrected.
 
     Correct what stands after the column `reason`; the columns before it say which row it is (rows count from
-    1, a header left out). What could not be read stands as the file gives it. The last column is the record
+    1, a header left out). What could not be read stands as the file gives it, and is read back so: an amount
+    with the decimal sign of its file (where that is a comma, 12,50 is twelve and a half, and 12.505 is twelve
+    thousand). What was read has a point: 12.50. The last column is the record
     as it is in the file, to look at. Rows that you do not correct may stay as they are.
     """
-    from features.ingestion.rejects import export
+    from features.ingestion.rejects import export, with_commas
 
     count = export(settings_of(), file, source, table)
     if not count:
         click.echo(f"no row waits to be corrected, so {file} has none; `propensity rejects list` shows all")
         return
     click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
+    if commas := with_commas(settings_of(), source):
+        click.echo(
+            f"Files of {', '.join(commas)} have a decimal comma. An amount that could not be read is read "
+            "back so: 12,50 is twelve and a half, 12.505 is twelve thousand. What was read has a point: 12.50"
+        )
 
 
 @rejects.command("take")
@@ -266,9 +273,10 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     Times may be written as 2024-01-31 10:00 or as the row's own file writes them. Once features were built,
     rows are known from the log's end on, for those were built without them; before, and where the file gives
     `known_at`, from then on. Exit code 3 warns of corrections that are no better: they are shown, and their
-    rows wait as before.
+    rows wait as before; of a return whose `ref` is no order of its customer; and of rows that belong to no
+    row that was rejected, or to none any more: the others are taken.
     """
-    from features.ingestion.rejects import in_vain, known_from, take_in
+    from features.ingestion.rejects import in_vain, known_from, strangers, take_in
     from features.moments import iso
     from propensity.tables import say, show_ingested
 
@@ -280,7 +288,16 @@ def rejects_take(file: Path, dry_run: bool) -> None:
         say(f"features were built without these rows, so they are known from {iso(since)} on")
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
-    sys.exit(3 if vain else 0)
+    if strange := strangers(done):
+        say(
+            f"WARNING: {strange:,} rows of {file} belong to no row that was rejected, or to none any more "
+            "(its person was erased, or its file put right): they were left out, and the others taken. "
+            "`propensity rejects export` has what waits"
+        )
+    refs = [odd for odd in done.suspicions if odd.kind == "refs"]
+    for odd in refs:
+        say(f"WARNING: {odd.what.en} {odd.do.en}")
+    sys.exit(3 if vain or strange or refs else 0)
 
 
 @main.command()

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from dirty import LINES, bring_in, write_shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import OF_LOG, write_log
@@ -295,6 +296,19 @@ def test_a_shop_that_starts_slowly_begins_with_its_first_order(home: Settings) -
     assert (facts.begins, facts.early, facts.days) == (date(2017, 1, 2), 0, 800)
     assert "Orders from 2 Jan 2017, 00:00, complete" in states(facts).en
     assert not [f for f in judge(facts).findings if "wrong date" in f.what.en]
+
+
+def test_products_without_a_category_are_told_with_one_of_them(tmp_path: Path) -> None:
+    """Else what is bought of a product that the catalogue forgot is of no category, and nobody knows."""
+    lines = "no,who,when,what,n,price,cat\n" + "".join(
+        f"{n},c{n},2024-01-0{1 + n},{what},1,5,{category}\n"
+        for n, (what, category) in enumerate([("tea", "food"), ("pot", ""), ("cup", "home")])
+    )
+    shop = write_shop(tmp_path, LINES.format(more='category = "cat"'), {"lines.csv": lines})
+    bring_in(shop)
+    known = [f.what for f in judge(measure(shop)).findings if f.weight == "know"]
+    assert any("1 of 3 products that were sold have no category, such as pot" in one.en for one in known)
+    assert any("3种售出商品中有1种没有类目（如pot）" in one.zh for one in known)
 
 
 def test_without_a_log_it_says_what_to_do(home: Settings) -> None:

@@ -50,6 +50,19 @@ def test_a_line_moved_to_where_another_stands_is_refused_and_waits(tmp_path: Pat
     assert _money(settings, "order_lines") == {"1": 4.0}
 
 
+def test_whoever_moves_a_line_is_told_that_its_number_may_be_left_out(tmp_path: Path) -> None:
+    """ "What no other row has there" helps nobody who does not know that the number is ours to give."""
+    settings = write_shop(tmp_path, NUMBERED, {"lines.csv": ONE})
+    bring_in(settings)
+    done = _mend(
+        settings, tmp_path / "a.csv", lambda row: {"order_id": "1", "amount": "5.00", "customer_id": "ann"}
+    )
+    assert any("`given line` empty" in s.expected for s in done.samples), done.samples
+    cells = {"order_id": "1", "amount": "5.00", "given line": ""}
+    assert rejects.in_vain(_mend(settings, tmp_path / "b.csv", lambda row: cells)) == 0
+    assert _money(settings, "order_lines") == {"1": 9.0}
+
+
 @pytest.mark.parametrize("number", ["1", "7"])
 def test_a_file_that_was_put_right_holds_and_what_was_mended_of_it_goes(tmp_path: Path, number: str) -> None:
     """Else the goods are there twice: by hand, and by the file, under whichever number it has the line."""

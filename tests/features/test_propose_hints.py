@@ -72,3 +72,13 @@ def test_a_day_and_its_time_in_two_columns_are_one_time(tmp_path: Path, day: str
     log = bring_in(write_shop(tmp_path / "a", propose([tmp_path / "kasse.csv"]).toml, {}))
     at = {r["order_id"]: r["at"] for r in log.rows("orders")}
     assert (len(at), at["31"]) == (60, parse_moment("2024-01-04T14:30:00Z"))
+
+
+def test_a_column_called_cat_is_the_category(tmp_path: Path) -> None:
+    """Else no feature of categories is made for a shop that calls them so."""
+    path = tmp_path / "catalogue.csv"
+    path.write_text("sku,cat,brand\n" + "".join(f"P{n},c{n % 4},b{n % 3}\n" for n in range(40)), "utf-8")
+    lines = tmp_path / "lines.csv"
+    rows = (f"{n},c{n % 9},2024-01-{1 + n % 28:02},P{n},1,5\n" for n in range(40))
+    lines.write_text("order_id,customer_id,order_date,sku,quantity,amount\n" + "".join(rows), "utf-8")
+    assert 'category = "cat"' in propose([lines, path]).toml

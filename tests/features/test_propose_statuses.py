@@ -191,3 +191,17 @@ def test_a_credit_note_is_a_return_without_a_letter_too(tmp_path: Path) -> None:
     """Else each is put aside, and its customer has kept the goods and the money."""
     proposal, log = _brought(tmp_path, _german(tmp_path / "kasse.csv", letter="9"))
     assert all(fate.startswith("accepted") for fate in log.fates("orders"))
+
+
+@pytest.mark.parametrize("name", ["cancelled_on", "cancelled_at"])
+def test_without_a_status_the_time_of_a_cancellation_says_it(tmp_path: Path, name: str) -> None:
+    """Else every cancelled order is a sale that stayed."""
+    rows = (
+        f"{n},c{n % 9},2024-01-{1 + n % 28:02},5,{'2024-02-03' if n % 9 == 4 else ''}\n" for n in range(60)
+    )
+    path = tmp_path / "orders.csv"
+    path.write_text(f"order_id,customer_id,order_date,total,{name}\n" + "".join(rows), "utf-8")
+    proposal, log = _brought(tmp_path, path)
+    assert f'at = "{name}"' in proposal.toml, proposal.toml
+    back = [row for row in log.rows("orders") if row["ref"]]
+    assert (len(back), {f"{row['at']:%Y-%m}" for row in back}) == (7, {"2024-02"})

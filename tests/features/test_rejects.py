@@ -162,6 +162,38 @@ def test_rows_that_nobody_rejected_are_refused(shop: Settings, tmp_path: Path) -
     assert rejects.reasons(shop)[0].mended == 0
 
 
+def test_a_sheet_of_which_some_rows_are_nobodys_any_more_is_taken_but_for_those(tmp_path: Path) -> None:
+    """After an erasure all the work in an older sheet was refused, for two rows of sixty-two."""
+    rows = "no,who,day,paid\n1,ann,2024-01-01,5\n2,bob,2024-01-02,x6\n3,cid,2024-01-03,x7\n"
+    settings = write_shop(tmp_path, "[mapping.till]\n" + TILL, {"orders.csv": rows})
+    bring_in(settings)
+    path = tmp_path / "a.csv"
+    assert rejects.export(settings, path) == 2
+    path.write_text(path.read_text("utf-8").replace(",x6,", ",6,").replace(",x7,", ",7,"), "utf-8")
+    erase(settings, "bob")
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    for _ in range(2):
+        result = CliRunner().invoke(main, ["rejects", "take", str(path)], env=here)
+        output = " ".join(result.output.split())
+        assert (result.exit_code, "WARNING: 1 rows of" in output) == (3, True), output
+        assert "no better than before" not in output, output
+    assert sorted(Log.open(settings).read("orders")["order_id"].to_pylist()) == ["1", "3"]
+    (taken,) = (settings.home / "rejects" / "taken").glob("*.parquet")
+    assert "bob" not in str(pq.read_table(taken).to_pylist()), "who was erased stays erased"
+
+
+def test_an_export_says_how_amounts_with_a_decimal_comma_are_read_back(tmp_path: Path) -> None:
+    """Beside amounts with a point 12.505 was typed, and taken for twelve thousand."""
+    head, more = "no,who,day,paid\n1,ann,2024-01-01,5\n", "2,bob,2024-01-02,x6\n"
+    for decimal, said in ((",", True), (".", False)):
+        mapping = f'[mapping.till]\ndecimal = "{decimal}"\n' + TILL
+        settings = write_shop(tmp_path / f"of{ord(decimal)}", mapping, {"orders.csv": head + more})
+        bring_in(settings)
+        here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+        result = CliRunner().invoke(main, ["rejects", "export", str(tmp_path / "a.csv")], env=here)
+        assert ("12.505 is twelve thousand" in result.output) == said, result.output
+
+
 def test_the_commands(shop: Settings, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         result = CliRunner().invoke(main, ["rejects", *words], env={"PROPENSITY_HOME": str(shop.home)})
