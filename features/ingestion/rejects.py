@@ -46,7 +46,7 @@ from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, zone_of
+from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, says, zone_of
 from features.sources.declared import Reading
 from features.sources.loading import load
 from features.sources.raw import literal
@@ -209,6 +209,9 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         apart = "nullif(row->>'$.known_at', row->>'$.at')"  # where `at` is broken, `known_at` stands for it
         given["known_at"] = f"""CASE WHEN {broken} OR ({day}) IS NOT TRUE THEN coalesce(
             {UNREAD}->>'$.known_at', CASE WHEN {broken} THEN row->>'$.known_at' ELSE {apart} END) END"""
+    if "order_lines" in present:  # what a line has from its order follows the order
+        for c in ("customer_id", "at", "known_at"):
+            given[c] = f"CASE WHEN NOT ({_of_order(settings, c)}) THEN {given[c]} END"
     if "cancelled" in columns:
         for c in PLACES:
             given[c] = f"coalesce({given[c]}, row->>'$._order.{c}', {_constants(settings, c)})"
@@ -224,6 +227,14 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
                          {RAW} AS "{RECORD}", {unread} AS unread, {_RETURNS} AS returns
                   FROM {rows})"""
     return select, list(columns)
+
+
+def _of_order(settings: Settings, column: str) -> str:
+    """SQL over a reject: it is a line that does not say that itself (see `ingestion/along.py`)."""
+    shop, of = shop_of(settings), "customer_id" if column == "customer_id" else "at"
+    cases = [f"WHEN source = {literal(name)} THEN NOT {says(shop, name, of)}" for name in shop.mappings]
+    lines = f"CASE {' '.join(cases)} ELSE false END" if cases else "false"
+    return f"\"table\" = 'order_lines' AND coalesce({lines}, false)"
 
 
 def _day(settings: Settings) -> tuple[str, str]:
