@@ -79,7 +79,7 @@ def _waiting(connection: duckdb.DuckDBPyConnection, part: Part, shops: Sequence[
             WHERE "table" = '{LINES.name}' AND starts_with(reason, '{NO_ORDER}')
                   AND {REJECT_ID} NOT IN (SELECT reject FROM hands UNION ALL SELECT reject FROM mended)"""
     )
-    return connection.execute("SELECT count(*) FROM waiting").fetchall() != [(0,)]
+    return bool(connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchall())
 
 
 def _orders(

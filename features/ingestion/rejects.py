@@ -6,6 +6,7 @@
 Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
 time may be written either way; a number that could not be read is one of its file (its decimal sign, its
 scale). Rows that come back as they went out are no corrections.
+What a line has from its order (its customer, its time) is empty there, and follows the order: `along.py`.
 A record that could not be read is handed out as its file has it, its columns empty, to be filled in.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources

@@ -72,14 +72,14 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
                       NULL::BIGINT AS _line, NULL AS _note FROM ({" UNION ALL ".join(named)})
                       GROUP BY customer_id"""
         own = sql.pop("customers", None)
-        rows = [each for each in (own, *(sql.get(t) for t in events)) if each]
+        of_events = [each for each in (own, *(sql.get(t) for t in events)) if each]
         sql["customers"] = (
             f"FROM ({own}) UNION ALL BY NAME FROM ({derived}) ANTI JOIN ({own}) USING (customer_id)"
             if own
             else derived
         )
-        if rows:
-            accounts = _accounts(shop, [source for source, _ in kinds], rows)
+        if of_events:
+            accounts = _accounts(shop, [source for source, _ in kinds if source], of_events)
             said = f"ANTI JOIN ({linked}) USING (source, source_id)" if linked else ""
             linked = f"{f'FROM ({linked}) UNION ALL BY NAME' if linked else ''} FROM ({accounts}) {said}"
         if linked:
@@ -91,7 +91,7 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
     )
 
 
-def _accounts(shop: Shop, sources: Iterable[str | None], rows: Sequence[str]) -> str:
+def _accounts(shop: Shop, sources: Iterable[str], rows: Sequence[str]) -> str:
     """SQL: whoever a mended row names has an account with that row's source, as its own rows would say.
 
     rows: SQL of the mended rows of each table, with `_file` and `_line`.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from builds_by_hand import MOMENT, NAMES, constant, write_build
+from click.testing import CliRunner
 from dirty import bring_in, write_shop
 from test_mended import _give_back
 
@@ -13,6 +14,7 @@ from features.ingestion import rejects
 from features.ingestion.ingest import Ingested
 from features.log import Log
 from features.settings import Settings
+from propensity import main
 from propensity.erasing import erase
 
 MAPPING = """
@@ -114,6 +116,9 @@ def test_lines_come_in_with_their_order_once_that_is_mended(tmp_path: Path) -> N
     assert {r.rows - r.mended for r in rejects.reasons(dirty)} == {0}
     told = {c.what: c.rows for c in done.account if (c.source, c.table) == ("mended", "order_lines")}
     assert told == {"came in with their mended order": 4}
+    command = ["rejects", "take", str(tmp_path / "a.csv")]
+    env = {"PROPENSITY_HOME": str(dirty.home), "PROPENSITY_SHOP": str(dirty.shop)}
+    assert "4 lines came in with their mended orders" in CliRunner().invoke(main, command, env=env).output
     assert not bring_in(dirty).done.changed
 
 
