@@ -90,6 +90,8 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) -> None:
     """What became of every row of every raw file; and what of the log no feature reads."""
+    from features.ingestion.along import ALONG
+
     title = "What became of every row" + (
         "" if done.changed else " (nothing new: the log already holds these files)"
     )
@@ -117,6 +119,8 @@ def show_ingested(done: Ingested, dry_run: bool, unread: Sequence[Unread] = ()) 
         + (", kept in rejects/ with their reasons" if rejected else ""),
         soft_wrap=True,
     )
+    if along := sum(c.rows for c in done.account if c.accepted and c.what == ALONG):
+        say(f"{along:,} lines came in with their mended orders, whose customers and times they have")
     if done.merged:
         say(f"{done.merged:,} customer ids are other ids of the same people: their history is one")
     for (source, name), (lost, of) in done.lost.items():

@@ -19,7 +19,7 @@ from features.ingestion.goods import describe_mended
 from features.ingestion.mended import BACK, MENDED, ORDER
 from features.ingestion.parts import Part
 from features.shop import Shop
-from features.sources.corrected import ADDS, OF_ORDERS, number_of
+from features.sources.corrected import ADDS, OF_ORDERS, number_of, says
 from features.sources.mapping import declaration
 from features.sources.raw import literal
 from features.sources.sales import MATCHED_LINES, MATCHED_ORDERS, OF_RETURNS
@@ -29,11 +29,16 @@ _SALE = "ref IS NULL AND amount >= 0"
 
 @dataclass(frozen=True)
 class Rules:
-    """Of a mapping: whether it reads orders, whether its files name what a return takes back, its zone."""
+    """Of a mapping: whether it reads orders, whether its files name what a return takes back, its zone.
+
+    own: column of its lines (`customer_id`, `at`, `line`) -> SQL over `read_from`, the file of a line: it
+    says that itself, and has it not from its order.
+    """
 
     orders: bool
     refers: bool
     zone: str
+    own: Mapping[str, str]
 
 
 def rules_of(shop: Shop) -> dict[str, Rules]:
@@ -47,7 +52,10 @@ def rules_of(shop: Shop) -> dict[str, Rules]:
         of = [r for r in declared.readings if r.table in OF_ORDERS]
         zone = next((r.habits.zone for r in of if r.table == "order_lines"), declared.zone)
         rules[name] = Rules(
-            orders=any(r.table == "orders" for r in of), refers=any("ref" in r.values for r in of), zone=zone
+            orders=any(r.table == "orders" for r in of),
+            refers=any("ref" in r.values for r in of),
+            zone=zone,
+            own={column: says(shop, name, column, "read_from") for column in ("customer_id", "at", "line")},
         )
     return rules
 

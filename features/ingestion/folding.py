@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.ingestion import digests, mended, people, refusals, yielding
 from features.ingestion.additions import add_money
+from features.ingestion.along import with_lines
 from features.ingestion.canonical import REJECTS, arrow_schema, names, order, save, sql_type
 from features.ingestion.completed import Rules
 from features.ingestion.mended import INBOX, MENDED, REJECT_ID
@@ -88,8 +89,17 @@ class Fold:
         mended.read(self.connection, self.parts, self.taken)
         pq.write_table(merged, self.scratch / "merges.parquet")
         files: dict[str, dict[str, dict[str, Any]]] = {}
-        tables = [name for name in TABLES if holders(self.parts, name)]
+        tables = [name for name in TABLES if holders(self.parts, name) or name == "order_lines"]
         for done, name in enumerate(tables):
+            if name == "order_lines" and MENDED in self.accounts:
+                self.parts = with_lines(
+                    self.connection,
+                    self.parts,
+                    self.scratch,
+                    self.exponent,
+                    self.rules,
+                    self.accounts[MENDED],
+                )
             if progress:
                 progress(f"folding {name}", done, len(tables))
             (self._people if name in _ONE_ROW else self._events)(TABLES[name])

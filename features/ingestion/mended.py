@@ -35,7 +35,8 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
     takes back), channel, store_id; whether the reject is `gone`: the source's files have its row no more, or
     have it right.
 
-    taken: the files of mended rows.
+    taken: the files of mended rows. Of every row in them the table `corrections` tells the same, with its
+    `file` and `line` there, from when on it is known, and the file whence its row came: `read_from`.
     """
     connection.execute(
         """CREATE TABLE mended
@@ -52,18 +53,27 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
         for c, sql in (("known_from", "known_from IS NOT NULL"), ("known_said", "known_said"))
         if c in have
     ]
-    places = ", ".join(f"nullif(trim(t.{c}), '')" if c in have else "NULL" for c in PLACES)
+    places = ", ".join(f"nullif(trim(t.{c}), '') AS {c}" if c in have else f"NULL AS {c}" for c in PLACES)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE corrections AS
+            SELECT parse_filename(t.filename, true) AS file, t.file_row_number AS line, t.reject, t.source,
+                   coalesce({" OR ".join(told) or "false"}, false) AS late,
+                   {"t.used IS DISTINCT FROM false" if "used" in have else "true"} AS used,
+                   {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"} AS refers, {places},
+                   {"t.known_from" if "known_from" in have else "NULL"} AS known_from,
+                   {"t.file" if "file" in have else "NULL"} AS read_from, false AS gone
+            FROM {given} t"""
+    )
+    if {"file", "row", RECORD} <= have:
+        _follow(connection, parts, given)
     for part in parts:
         for table in part.tables if part.source == MENDED else ():
             connection.execute(
-                f"""INSERT INTO mended SELECT '{table}', o.file_row_number, t.reject, t.source,
-                           coalesce({" OR ".join(told) or "false"}, false),
-                           {"t.used IS DISTINCT FROM false" if "used" in have else "true"},
-                           {"nullif(trim(t.ref), '') IS NOT NULL" if "ref" in have else "false"},
-                           {places}, false
-                    FROM {given} t
-                         JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
-                         ON parse_filename(t.filename, true) = o.file AND t.file_row_number = o.line"""
+                f"""INSERT INTO mended BY NAME
+                    SELECT '{table}' AS "table", file_row_number AS _row,
+                           c.* EXCLUDE (file, line, known_from, read_from)
+                    FROM corrections c JOIN read_parquet('{part.origins(table)}', file_row_number = true) o
+                         ON c.file = o.file AND c.line = o.line"""
             )
     for part in parts:  # what takes back an order that was cancelled is mended with it
         for table in OF_ONE_CUSTOMER if part.source == MENDED else ():
@@ -77,8 +87,6 @@ def read(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: Se
                              JOIN {rows} b ON b.order_id = p.order_id || '{BACK}' {line}
                         WHERE m."table" = '{table}'"""
                 )
-    if {"file", "row", RECORD} <= have:
-        _follow(connection, parts, given)
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken: str) -> None:
@@ -86,7 +94,7 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
     before it: then the correction mends the same record in the same file, in the same place if it is there
     several times. What is found nowhere is `gone`. taken: SQL of the mended rows."""
     paths = [str(part.rejects) for part in parts if part.source != MENDED]
-    if not paths or connection.execute("SELECT count(*) FROM mended").fetchall() == [(0,)]:
+    if not paths:
         return
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE named AS
@@ -98,13 +106,13 @@ def _follow(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], taken:
                AND t.{quoted(RECORD)} = n.record
                AND (n.alike = 1 OR TRY_CAST(t."row" AS BIGINT) = n.line + 1)"""
     connection.execute(
-        f"""UPDATE mended SET reject = now.reject
+        f"""UPDATE corrections c SET reject = now.reject
             FROM (SELECT t.reject AS before, n.reject FROM {taken} t JOIN named n ON {same}) now
-            WHERE mended.reject = now.before AND mended.reject NOT IN (SELECT reject FROM named)"""
+            WHERE c.reject = now.before AND c.reject NOT IN (SELECT reject FROM named)"""
     )
     there = [part.source for part in parts if part.source != MENDED and part.source != INBOX]
     connection.execute(
-        f"""UPDATE mended SET gone = true
+        f"""UPDATE corrections SET gone = true
             WHERE reject NOT IN (SELECT reject FROM named) AND list_contains({there}, source)
                   AND reject IN (SELECT reject FROM {taken} WHERE NOT regexp_matches(reason, '{_FOLDED}'))"""
     )

@@ -6,6 +6,7 @@
 Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
 time may be written either way; a number that could not be read is one of its file (its decimal sign, its
 scale). Rows that come back as they went out are no corrections.
+What a line has from its order (its customer, its time) is empty there, and follows the order: `along.py`.
 A record that could not be read is handed out as its file has it, its columns empty, to be filled in.
 
 Mended rows are a source of their own, `mended`, under the same contracts; in the log it yields to the sources
@@ -46,7 +47,7 @@ from features.log import Log
 from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, zone_of
+from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, says, zone_of
 from features.sources.declared import Reading
 from features.sources.loading import load
 from features.sources.raw import literal, quoted
@@ -219,6 +220,9 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         apart = "nullif(row->>'$.known_at', row->>'$.at')"  # where `at` is broken, `known_at` stands for it
         given["known_at"] = f"""CASE WHEN {broken} OR ({day}) IS NOT TRUE THEN coalesce(
             {UNREAD}->>'$.known_at', CASE WHEN {broken} THEN row->>'$.known_at' ELSE {apart} END) END"""
+    if "order_lines" in present:  # what a line has from its order follows the order
+        for c in ("customer_id", "at", "known_at"):
+            given[c] = f"CASE WHEN NOT ({_of_order(settings, c)}) THEN {given[c]} END"
     if "cancelled" in columns:
         for c in PLACES:
             given[c] = f"coalesce({given[c]}, row->>'$._order.{c}', {_constants(settings, c)})"
@@ -234,6 +238,14 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
                          {RAW} AS "{RECORD}", {unread} AS unread, {_RETURNS} AS returns
                   FROM {rows})"""
     return select, list(columns)
+
+
+def _of_order(settings: Settings, column: str) -> str:
+    """SQL over a reject: it is a line that does not say that itself (see `ingestion/along.py`)."""
+    shop, of = shop_of(settings), "customer_id" if column == "customer_id" else "at"
+    cases = [f"WHEN source = {literal(name)} THEN NOT {says(shop, name, of)}" for name in shop.mappings]
+    lines = f"CASE {' '.join(cases)} ELSE false END" if cases else "false"
+    return f"\"table\" = 'order_lines' AND coalesce({lines}, false)"
 
 
 def _day(settings: Settings) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def _table(
     """Write one table's accepted rows and their origins; keep its rejects; add to the account."""
     name = table.name
     staged = f"{name}_staged"
-    _judge(connection, table, sql, exponent, staged)
+    judge(connection, table, sql, exponent, staged)
     connection.execute(f"CREATE VIEW {name} AS SELECT {names(table.columns)} FROM {staged} WHERE {KEPT}")
     save(
         connection.sql(
@@ -115,7 +115,7 @@ def _table(
     )
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int, staged: str) -> None:
+def judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int, staged: str) -> None:
     """CREATE TABLE `staged`: cast columns, _file, _line, _note, _aside, _reason, _row (the given one)."""
     given = connection.sql(sql).columns
     unsaid = [f"NULL AS {column}" for column in OURS if column in table.columns and column not in given]

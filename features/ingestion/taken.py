@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources import Source
 from features.sources.corrected import MORE, corrected
-from features.sources.raw import quoted
+from features.sources.mapping import declaration
+from features.sources.raw import literal, quoted
 from features.sources.values import MACROS
 from features.tables import OURS, TABLES
+
+VERSION = 2  # raise whenever the same mended rows would give another part
 
 
 def taken_source(settings: Settings) -> Source:
@@ -58,20 +61,55 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
             sql[table] = " UNION ALL BY NAME ".join(selects)
     events = [t for t in sql if {"customer_id", "known_at"} <= set(TABLES[t].columns) and t != "customers"]
     if events:  # who has no row but a mended one is a customer too
-        who = " UNION ALL ".join(f"SELECT customer_id, known_at FROM {t}" for t in events)
+        linked = sql.pop("identities", None)  # comes after the customers, whom it names
+        named = [f"SELECT customer_id, known_at FROM {t}" for t in events if t != "identities"]
+        if linked:
+            named.append(
+                f"SELECT customer_id, known_at FROM ({linked}) WHERE _reject IS NULL AND _aside IS NULL"
+            )
         derived = f"""SELECT customer_id, min(known_at)::VARCHAR AS "at", min(known_at)::VARCHAR AS known_at,
                       NULL::MAP(VARCHAR, VARCHAR) AS attributes, NULL::VARCHAR AS _file,
-                      NULL::BIGINT AS _line, NULL AS _note FROM ({who}) GROUP BY customer_id"""
+                      NULL::BIGINT AS _line, NULL AS _note FROM ({" UNION ALL ".join(named)})
+                      GROUP BY customer_id"""
         own = sql.pop("customers", None)
+        of_events = [each for each in (own, *(sql.get(t) for t in events)) if each]
         sql["customers"] = (
             f"FROM ({own}) UNION ALL BY NAME FROM ({derived}) ANTI JOIN ({own}) USING (customer_id)"
             if own
             else derived
         )
-    version = hashlib.sha256(json.dumps(shop.mappings, default=str, sort_keys=True).encode()).hexdigest()
+        if of_events:
+            accounts = _accounts(shop, [source for source, _ in kinds if source], of_events)
+            said = f"ANTI JOIN ({linked}) USING (source, source_id)" if linked else ""
+            linked = f"{f'FROM ({linked}) UNION ALL BY NAME' if linked else ''} FROM ({accounts}) {said}"
+        if linked:
+            sql["identities"] = linked
+    facts = [VERSION, shop.mappings]
+    version = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
     return Source(
         MENDED, tuple(files), sql, "SELECT NULL::TIMESTAMPTZ", partial(_prepare, mended), version=version
     )
+
+
+def _accounts(shop: Shop, sources: Iterable[str], rows: Sequence[str]) -> str:
+    """SQL: whoever a mended row names has an account with that row's source, as its own rows would say.
+
+    rows: SQL of the mended rows of each table, with `_file` and `_line`.
+    """
+    prefixes = []
+    for source in dict.fromkeys(sources):
+        if source in shop.mappings:
+            readings = declaration(shop, source, find=False).readings
+            prefixes.append((source, next((r.prefix for r in readings), "")))
+    of_mappings = ", ".join(f"({literal(source)}, {literal(prefix)})" for source, prefix in prefixes)
+    who = " UNION ".join(
+        f"SELECT m.source, r.customer_id FROM ({each}) r JOIN _mended m USING (_file, _line)" for each in rows
+    )
+    return f"""SELECT source, substr(customer_id, length(prefix) + 1) AS source_id, customer_id,
+                      c."at", c.known_at, NULL::VARCHAR AS _file, NULL::BIGINT AS _line, NULL AS _note
+               FROM ({who}) JOIN customers c USING (customer_id)
+                    JOIN (VALUES {of_mappings or "(NULL, NULL)"}) p(source, prefix) USING (source)
+               WHERE starts_with(customer_id, prefix)"""
 
 
 def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:

@@ -10,18 +10,22 @@ from features.sources.declared import Match, Reading
 from features.sources.mapping import declaration
 from features.sources.parsed import parsed
 from features.sources.raw import Format, literal, quoted
-from features.sources.sales import days_order, taken_back
+from features.sources.sales import FATE, NO_ORDER, days_order, taken_back
 from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
 _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
-_AFTER = 1_000_000
+AFTER = 1_000_000
 ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
 OF_ORDERS = ("orders", "order_lines")
 PLACES = ("channel", "store_id")  # a line's order has them
 MORE = (*PLACES, "cancelled")  # what a row of those is asked for, too; cancelled: when, or `yes`
 CANCELLED_PARTLY = "cancelled, and a row that adds to its order"
+# A line that lacks one of them has it from its order, once that is known (see `ingestion/along.py`).
+_OF_ITS_ORDER = f"""CASE WHEN _reject IS NULL AND (customer_id IS NULL OR "at" IS NULL) AND order_id IS NOT NULL
+                              AND product_id IS NOT NULL AND amount IS NOT NULL THEN '{NO_ORDER}'
+                         ELSE _reject END"""
 _HIDDEN = ("_return", "_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 _ZONE = "_zone"  # of a row whose file names the zone of each
 
@@ -45,17 +49,28 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     return " UNION ALL BY NAME ".join(selects)
 
 
-def readings_of(shop: Shop, source: str, table: str) -> list[tuple[Reading, str]]:
+def says(shop: Shop, source: str, column: str, file: str = "file") -> str:
+    """SQL: a line of the file says that itself, and has it not from its order. `at`: when it was, or was known."""
+    own = {"at", "known_at"} if column == "at" else {column}
+    which = [
+        of_it
+        for reading, of_it in readings_of(shop, source, "order_lines", file)
+        if own & set(reading.values) or (column == "at" and reading.delivered is not None)
+    ]
+    return f"({' OR '.join(which) or 'false'})"
+
+
+def readings_of(shop: Shop, source: str, table: str, file: str = "file") -> list[tuple[Reading, str]]:
     """The readings of a source that give a table, each with an SQL condition: a row's `file` is one of its."""
     if source not in shop.mappings:
         return []
     all = [r for r in declaration(shop, source, find=False).readings if r.table == table]
-    return [(r, "true" if len(all) == 1 else _of_it(r)) for r in all]
+    return [(r, "true" if len(all) == 1 else _of_it(r, file)) for r in all]
 
 
 def number_of(reject: str) -> str:
     """SQL: the number of a mended line that has none: after those that have, and no other correction's."""
-    return f"{_AFTER} + TRY_CAST('0x' || left({reject}, 12) AS BIGINT)"
+    return f"{AFTER} + TRY_CAST('0x' || left({reject}, 12) AS BIGINT)"
 
 
 def zone_of(reading: Reading, record: str) -> str:
@@ -66,10 +81,10 @@ def zone_of(reading: Reading, record: str) -> str:
     return f"{record}->>{literal(_path(habits.zone_column))}"
 
 
-def _of_it(reading: Reading) -> str:
+def _of_it(reading: Reading, file: str) -> str:
     globs = (Path(pattern).expanduser() for pattern in reading.patterns)
     names = (str(glob.relative_to(glob.anchor) if glob.is_absolute() else glob) for glob in globs)
-    return f"({' OR '.join(f'file GLOB {literal(name)}' for name in names)})"
+    return f"({' OR '.join(f'{file} GLOB {literal(name)}' for name in names)})"
 
 
 def _corrected(
@@ -119,7 +134,7 @@ def _corrected(
     )  # fmt: skip
     mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
-    found = parsed(reading, mended, Bounds(last=last_of()))
+    found = parsed(reading, mended, Bounds(last=last_of()), by_hand=True)
     if source and table in OF_ORDERS:
         columns += f", {', '.join(_HIDDEN)}"
         found = f"SELECT * {_days_order(table, name, source)} FROM ({_signed(table, source, found)})"
@@ -138,6 +153,8 @@ def _corrected(
         )
     if replaced:
         rows = f"SELECT p.* REPLACE ({', '.join(replaced)}) FROM ({rows}) p JOIN _mended USING (_file, _line)"
+    if table == "order_lines":
+        rows = f"SELECT * REPLACE ({_OF_ITS_ORDER} AS _reject) FROM ({rows})"
     return _with_cancelled(table, rows) if source and table in OF_ORDERS else rows
 
 
@@ -170,7 +187,7 @@ def _with_cancelled(table: str, rows: str) -> str:
     hidden = ", ".join(_HIDDEN)
     goods = ", -items AS items, -measure AS measure, 0 AS coupon" if table == "order_lines" else ""
     return f"""
-        SELECT * EXCLUDE ({hidden}) FROM ({rows})
+        SELECT * EXCLUDE ({hidden}), {FATE} FROM ({rows})
         UNION ALL BY NAME
         SELECT * EXCLUDE ({hidden}, _file, _line, _given) REPLACE ({taken_back()}{goods}) FROM ({rows})
         WHERE _cancelled AND NOT _return AND _reject IS NULL AND _aside IS NULL AND amount IS NOT NULL

@@ -20,8 +20,11 @@ SQL_TYPES: dict[Type, str] = {
 WHERE_FROM = ("_file", "_line", "_note", "_reject", "_aside", "_given")
 
 
-def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
-    """SELECT of the reading's rows from the table of text `raw`. bounds: of their dates."""
+def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) -> str:
+    """SELECT of the reading's rows from the table of text `raw`. bounds: of their dates.
+
+    by_hand: a row without a customer is put aside as anonymous only if nobody gave it by hand.
+    """
     columns = {c: column.type for c, column in TABLES[reading.table].columns.items()}
     if reading.table == "order_lines":
         columns |= {"channel": "text", "store_id": "text"}
@@ -95,7 +98,7 @@ def parsed(reading: Reading, raw: str, bounds: Bounds) -> str:
     zone = literal(reading.habits.zone)
     delivered = _delivered(reading, zone)
     at = "at" in columns
-    anonymous = "customer_id" in columns and "customer_id" in reading.values
+    anonymous = "customer_id" in columns and "customer_id" in reading.values and not by_hand
     fields = ", ".join(f"{quoted(c)} := {x}" for c, x in unread.items()) or "none := NULL"
     # Of a date out of bounds: another reading of the same row may have its time from another column.
     dated = ""

@@ -19,7 +19,7 @@ RETURNED = (
 _CANCELLED = ("_cancelled", "_cancelled_at", "_cancelled_known", "_cancelled_day")
 # Whether a row can be used at all: only such rows count in the sums of an order, and can be matched.
 # Of a row that is mended: whether it is a return, and whether its order was cancelled, and when.
-_FATE = """CASE WHEN _return OR _cancelled THEN
+FATE = """CASE WHEN _return OR _cancelled THEN
     struct_pack(returns := _return, cancelled := _cancelled, "at" := _cancelled_at, day := _cancelled_day) END AS _fate"""
 _PLACE = 'struct_pack(a := "at", f := _file, l := _line)'  # what a row comes before or after
 _OK = """_reject IS NULL AND _aside IS NULL AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
@@ -207,7 +207,7 @@ def order_lines(has_products: bool, summed: bool) -> str:
              LEFT JOIN _matched m ON m._file = l._file AND m._line = l._line {products}"""
     return f"""
         WITH l AS ({lines})
-        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at) REPLACE ({_noted()} AS _note), {_FATE} FROM l
+        SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at) REPLACE ({_noted()} AS _note), {FATE} FROM l
         UNION ALL BY NAME
         SELECT * EXCLUDE (_return, _ok, {hidden}, _sold_at, _file, _line, _given) REPLACE (
                {taken_back()}, -items AS items, -measure AS measure, 0 AS coupon)
@@ -272,7 +272,7 @@ def _orders_read(amount: str, discount: str, joined: str) -> str:
     return f"""
         WITH o AS (SELECT o.* REPLACE (coalesce(m.ref, o.ref) AS ref, {amount} AS amount, {discount} AS discount), m.sold_at AS _sold_at
                    FROM _orders o LEFT JOIN _matched_orders m ON m._file = o._file AND m._line = o._line {joined})
-        SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note), {_FATE} FROM o
+        SELECT * EXCLUDE ({hidden}, _sold_at) REPLACE ({_noted()} AS _note), {FATE} FROM o
         UNION ALL BY NAME
         SELECT * EXCLUDE ({hidden}, _sold_at, _file, _line, _given) REPLACE ({taken_back()})
         FROM o WHERE _ok AND _cancelled AND NOT _return AND amount IS NOT NULL"""
