@@ -144,7 +144,9 @@ def _corrected(
         replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
         own = number_of("_mended.reject")
-        made = f"_mended.{quoted(cells['order_id'])} IS NULL" if "order_id" in cells else "true"
+        # Which of its order's lines it is follows from its file's rows, if that does not number them.
+        numbered = "order_id" in cells and "line" in source.values
+        made = f"_mended.{quoted(cells['order_id'])} IS NULL" if numbered else "true"
         replaced.append(f"CASE WHEN {made} THEN {own} ELSE coalesce(p.line, {own}) END AS line")
     if "known_at" in TABLES[table].columns and "known_at" not in written:
         since = "TRY_CAST(_mended.known_from AS TIMESTAMPTZ)"

@@ -173,7 +173,7 @@ def test_the_shops_own_line_beats_the_mended_one_and_its_correction(tmp_path: Pa
     done = bring_in(settings).done
     assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 12.5, "3": 9.0}
     told = {c.what for c in done.account if c.source == "mended" and not c.accepted}
-    assert told == {"not mended: the same order_id, line as a row of till"}
+    assert told == {"not mended: its row is rejected no more"}
 
 
 def test_a_line_mended_late_leaves_earlier_snapshots_as_they_were(tmp_path: Path) -> None:

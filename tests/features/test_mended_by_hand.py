@@ -89,6 +89,19 @@ def test_what_was_mended_stays_mended_when_its_file_has_more_rows_before_it(tmp_
     assert [(r.rows, r.mended) for r in rejects.reasons(settings)] == [(1, 1)]
 
 
+def test_what_was_mended_stays_when_its_receipt_has_another_row_before_it(tmp_path: Path) -> None:
+    """Else the number that the row had is another row's by now, and the goods are in no order."""
+    lines = ONE.replace("2,1,ann,2024-01-06 10:00,cup", "1,2,ann,2024-01-05 10:00,cup")
+    settings = write_shop(tmp_path, RECEIPT_LINES.format(total=""), {"lines.csv": lines})
+    bring_in(settings)
+    _mend(settings, tmp_path / "a.csv", lambda row: {"amount": "5.00"})
+    more = lines.replace(HEAD, HEAD + "1,0,ann,2024-01-05 10:00,pot,1.00\n")
+    (settings.shop / "lines.csv").write_text(more, "utf-8")
+    done = bring_in(settings).done
+    assert rejects.in_vain(done) == 0, done.account
+    assert _money(settings, "order_lines") == _money(settings, "orders") == {"1": 10.0}
+
+
 def test_a_line_is_of_the_category_of_the_product_that_it_has_by_now(tmp_path: Path) -> None:
     """Else tea is sold as a cup: the sheet's category is that of the product which was wrong."""
     files = {"lines.csv": ONE, "products.csv": "item,group\ntea,teas\ncup,cups\n"}
