@@ -78,8 +78,8 @@ OTHERS = {
         "逐客户选择相对统一最优行动的提升",
     ),
 }
-# What a model that does not rank is judged by: a loss, of which a baseline has more, or a gain itself.
-GAINS = ("poisson_deviance", "personal_gain")
+# What a model that does not rank is judged by: a loss, of which its baselines have more, or a gain itself.
+LOSSES, GAINS = ("poisson_deviance",), ("personal_gain",)
 BASELINES = {
     **baselines.WORDS,
     "run_rate": Words("everybody as before", "按此前速度推算"),
@@ -122,14 +122,14 @@ class Headline(NamedTuple):
 def headline(card: ModelCard) -> Headline:
     """What one row of a table says of a model."""
     gains, of = auc_gains(card), "auc"
-    for name in GAINS if not gains else ():
-        if name in card.metrics:  # the figure is a gain itself
-            return Headline(card.metrics.get("auc"), card.metrics[name], None, 0, name)
-        if gains := {
-            who: its[f"{name}_gain"] for who, its in card.baselines.items() if f"{name}_gain" in its
-        }:
+    for name in LOSSES if not gains else ():
+        over = {who: its.get(f"{name}_gain") for who, its in card.baselines.items()}
+        if gains := {who: gain for who, gain in over.items() if gain is not None}:
             of = name
             break
+    for name in GAINS if not gains else ():
+        if name in card.metrics:
+            return Headline(card.metrics.get("auc"), card.metrics[name], None, 0, name)
     best = min(gains, key=lambda name: gains[name]["value"], default=None)
     own = card.backtest.get("metrics", {}).get("model") or card.metrics
     origins = len(card.backtest.get("origins", ()))
