@@ -70,8 +70,8 @@ RIGHT = {
 }  # fmt: skip
 OTHERS = {
     "moved_otherwise": Words(
-        "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
-        "与四周前移动方向不同的占比：0为相同，上限0.1",
+        "Moved otherwise than four weeks earlier, a share on average: 0 is the same, 0.1 the limit",
+        "与四周前移动方向不同的平均占比：0为相同，上限0.1",
     ),
     "personal_gain": Words(
         "Gained by choosing for each customer, over the best action for all",
@@ -182,6 +182,8 @@ def metric(name: str) -> Content:
         return Words(f"From {one.en} to {other.en}", f"由{one.zh}到{other.zh}")
     if (stage := transitions.WORDS.get(name.removeprefix("orders_after_"))) is not None:
         return Words(f"Ordered after {stage.en}", f"{stage.zh}之后下单")
+    if (stage := transitions.WORDS.get(name.removeprefix(f"{transitions.MOVED}_"))) is not None:
+        return Words(f"Moved otherwise, of {stage.en}", f"去向不同：{stage.zh}")
     return {**METRICS, **VALUES, **OTHERS}.get(name, name.replace("_", " "))
 
 
