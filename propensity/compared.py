@@ -130,6 +130,10 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
     gains = (compared.gains["auc_gain"], compared.gains["log_loss_gain"])
     shown.add_row("gain of the first", *(figure(gain, digits=4, sign="+") for gain in gains), "", "")
     out.print(shown)
+    say(
+        "Brackets: 95 % intervals by each customer's influence (of AUC DeLong's), of the gains paired by "
+        "customer; no bootstrap."
+    )
     if compared.segments:
         by = table("AUC gain of the first, by group", "feature", "values", "customers", "gain")
         for one in compared.segments:

@@ -38,21 +38,26 @@ def _show_figures(card: ModelCard) -> None:
     """Every figure of a model of no target, a row each; what it gains over a baseline is in the verdict."""
     from training.figures import missed
 
-    others, days = list(card.baselines), card.tested_on.days
+    sides, days = {"model": card.metrics, **card.baselines}, card.tested_on.days
+    # A figure of some of the customers is told with how many they are.
+    counted = {who for who, figures in sides.items() if any("rows" in one for one in figures.values())}
     over = f"; every figure is over the {days} days after it" if days else ""
     shown = table(
         f"{card.name} version {card.version}: {card.target.words.en}, judged as of "
         f"{card.tested_on.moment:%Y-%m-%d} on {card.tested_on.rows:,} {card.target.population}{over}",
         "",
-        "model",
-        *(name.replace("_", " ") for name in others),
+        *(one for who in sides for one in (who.replace("_", " "), *(["n"] if who in counted else []))),
+        right=("n",),
     )
-    for name, own in card.metrics.items():
-        cells = (card.baselines[other].get(name) for other in others)
-        off = " off" if missed(name, own) else ""
-        shown.add_row(
-            name.replace("_", " "), figure(own) + off, *(figure(cell) if cell else "" for cell in cells)
-        )
+    for name in card.metrics:
+        cells = []
+        for who, figures in sides.items():
+            one = figures.get(name)
+            off = " off" if one and who == "model" and missed(name, one) else ""
+            cells.append(figure(one) + off if one else "")
+            if who in counted:
+                cells.append(f"{one['rows']:,}" if one and "rows" in one else "")
+        shown.add_row(name.replace("_", " "), *cells)
     console().print(shown)
     for note in card.notes:
         say(note.en)

@@ -97,20 +97,26 @@ def test_the_last_origin_is_not_taken_for_all_of_them_nor_one_interval_for_the_o
 
 
 def test_a_model_that_does_not_rank_is_listed_with_the_gain_that_judges_it(tmp_path: Path) -> None:
-    """Else: of the value model nobody sees whether it is better than four parameters."""
+    """Else: of the value model nobody sees whether it is better than four parameters; or its own deviance, a
+    loss, is read as what it gained."""
     settings = Settings(home=tmp_path / "home")
     figure = {"value": 0.634, "low": 0.344, "high": 1.161}
     changes = {
-        "metrics": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}, "backtest": {},
+        "metrics": {
+            "auc": {"value": 0.8, "low": 0.7, "high": 0.9},
+            "poisson_deviance": {"value": 2.959, "low": 2.7, "high": 3.2},
+        },
         "baselines": {
-            "bgnbd": {"poisson_deviance_gain": figure},
+            "bgnbd": {"poisson_deviance": {**figure, "value": 3.593}, "poisson_deviance_gain": figure},
             "run_rate": {"poisson_deviance_gain": {**figure, "value": 2.0}},
         },
+        "backtest": {},
     }  # fmt: skip
     registered(settings, model_by_hand(tmp_path / "1", "1", **changes))
     told = run(settings, "list").output
     assert "+0.634 [+0.344, +1.161] poisson deviance" in told
     assert re.search(r"poisson deviance +bgnbd ", told)
+    assert "2.959" not in told
     assert "Of churn_28d: at the test alone, the gain in what judges such a model" in told
 
 

@@ -70,16 +70,16 @@ RIGHT = {
 }  # fmt: skip
 OTHERS = {
     "moved_otherwise": Words(
-        "Moved otherwise than four weeks earlier, as a share: 0 is the same, 0.1 the limit",
-        "与四周前移动方向不同的占比：0为相同，上限0.1",
+        "Moved otherwise than four weeks earlier, a share on average: 0 is the same, 0.1 the limit",
+        "与四周前移动方向不同的平均占比：0为相同，上限0.1",
     ),
     "personal_gain": Words(
         "Gained by choosing for each customer, over the best action for all",
         "逐客户选择相对统一最优行动的提升",
     ),
 }
-# What a model that does not rank is judged by: a loss, of which a baseline has more, or a gain itself.
-GAINS = ("poisson_deviance", "personal_gain")
+# What a model that does not rank is judged by: a loss, of which its baselines have more, or a gain itself.
+LOSSES, GAINS = ("poisson_deviance",), ("personal_gain",)
 BASELINES = {
     **baselines.WORDS,
     "run_rate": Words("everybody as before", "按此前速度推算"),
@@ -122,14 +122,14 @@ class Headline(NamedTuple):
 def headline(card: ModelCard) -> Headline:
     """What one row of a table says of a model."""
     gains, of = auc_gains(card), "auc"
-    for name in GAINS if not gains else ():
-        if name in card.metrics:  # the figure is a gain itself
-            return Headline(card.metrics.get("auc"), card.metrics[name], None, 0, name)
-        if gains := {
-            who: its[f"{name}_gain"] for who, its in card.baselines.items() if f"{name}_gain" in its
-        }:
+    for name in LOSSES if not gains else ():
+        over = {who: its.get(f"{name}_gain") for who, its in card.baselines.items()}
+        if gains := {who: gain for who, gain in over.items() if gain is not None}:
             of = name
             break
+    for name in GAINS if not gains else ():
+        if name in card.metrics:
+            return Headline(card.metrics.get("auc"), card.metrics[name], None, 0, name)
     best = min(gains, key=lambda name: gains[name]["value"], default=None)
     own = card.backtest.get("metrics", {}).get("model") or card.metrics
     origins = len(card.backtest.get("origins", ()))
@@ -182,6 +182,8 @@ def metric(name: str) -> Content:
         return Words(f"From {one.en} to {other.en}", f"由{one.zh}到{other.zh}")
     if (stage := transitions.WORDS.get(name.removeprefix("orders_after_"))) is not None:
         return Words(f"Ordered after {stage.en}", f"{stage.zh}之后下单")
+    if (stage := transitions.WORDS.get(name.removeprefix(f"{transitions.MOVED}_"))) is not None:
+        return Words(f"Moved otherwise, of {stage.en}", f"去向不同：{stage.zh}")
     return {**METRICS, **VALUES, **OTHERS}.get(name, name.replace("_", " "))
 
 

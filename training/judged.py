@@ -1,6 +1,6 @@
 """The parts of a model's page that say how good it is: at the test, over the origins, and at each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from features.charts import Dot, curve, dots
@@ -13,6 +13,12 @@ from training.figures import MODEL, Figure, auc_gains, baseline, in_order, metri
 
 _FIGURE = Words("Figure", "指标")
 _AGAINST = Words("Against", "对比基准")
+_CUSTOMERS = Words("Customers", "客户数")
+_OF_ALL = Words("bootstrap intervals over these customers", "对这些客户的自助法区间")
+_OF_SHARES = Words(
+    "of shares Wilson's intervals, of how many moved otherwise bootstrap ones",
+    "占比为Wilson区间，去向不同者为自助法区间",
+)
 _SAYS = Words("Says", "结论")
 LEVEL = (
     Words("Observed / expected", "实际/预期"), Words("z", "z值"), Words("Slope", "校准斜率"),
@@ -29,26 +35,43 @@ def at_the_test(card: ModelCard) -> Html:
     if not card.metrics:
         return section(title, paragraph(NOT_JUDGED))
     others = in_order(card.baselines)
-    own = [
-        (
-            metric(name),
-            flagged(name, card.metrics[name], cell(card.metrics[name])),
-            *(cell(card.baselines[who].get(name)) for who in others),
-        )
-        for name in in_order(card.metrics)
+    columns = [
+        *_columns(MODEL, card.metrics, flagged),
+        *(one for who in others for one in _columns(baseline(who), card.baselines[who])),
     ]
-    head = (_FIGURE, MODEL, *map(baseline, others))
+    own = [(metric(name), *(tell(name) for _, tell in columns)) for name in in_order(card.metrics)]
+    head = (_FIGURE, *(words for words, _ in columns))
+    how = _OF_SHARES if _CUSTOMERS in head else _OF_ALL
     return section(
         title,
-        table(head, own),
+        table(head, own, right=[place for place, words in enumerate(head) if words is _CUSTOMERS]),
         *_gains(card.baselines),
         *_calibration(card),
         note=Words(
             "On a later moment than anything it was fitted on, beside what a sceptic would do instead. "
-            "Brackets: bootstrap intervals over these customers.",
-            "在晚于全部训练数据的时点上评估，并与简单做法对比。方括号：对这些客户的自助法区间。",
+            f"Brackets: {how.en}.",
+            f"在晚于全部训练数据的时点上评估，并与简单做法对比。方括号：{how.zh}。",
         ),
     )
+
+
+_Column = tuple[Words, Callable[[str], Content]]  # its head, and its cell of the figure of a name
+
+
+def _columns(
+    who: Words, figures: Mapping[str, Figure], mark: Callable[[str, Figure, str], Content] | None = None
+) -> list[_Column]:
+    """The figures of a side; where some are of a part of the customers, also of how many."""
+
+    def own(name: str) -> Content:
+        one = figures.get(name)
+        return mark(name, one, cell(one)) if mark and one is not None else cell(one)
+
+    def rows(name: str) -> Content:
+        return int(figures[name]["rows"]) if "rows" in figures.get(name, {}) else None
+
+    counted = any("rows" in one for one in figures.values())
+    return [(who, own), *([(_CUSTOMERS, rows)] if counted else [])]
 
 
 def over_the_origins(card: ModelCard) -> Html:

@@ -63,7 +63,7 @@ TOLD: Mapping[str, Told] = {
         shares=(_ORDERED_BY_THEN, _ORDERED_BY_THEN),
         tiles=(
             (
-                Words("Moved otherwise than four weeks earlier", "与四周前移动方向不同"),
+                Words("Moved otherwise than four weeks earlier, on average", "与四周前移动方向不同（平均）"),
                 "moved_otherwise",
                 None,
             ),

@@ -102,6 +102,17 @@ def off(level: Mapping[str, float]) -> bool:
     return abs(level["z"]) > 2 or not 0.9 <= level["calibration_slope"] <= 1.1
 
 
+def worst_of(groups: int) -> float:
+    """How many standard errors the worst of so many groups is off by chance on one card of twenty.
+
+    >>> round(worst_of(1), 2), round(worst_of(10), 2)
+    (1.96, 2.81)
+    """
+    from scipy.stats import norm
+
+    return float(norm.isf(0.025 / groups))
+
+
 def _by_customer(customers: Sequence[NDArray[np.int64]], influences: Sequence[Numbers]) -> Numbers:
     """Influence on the mean over origins, by customer."""
     who, whole = np.concatenate(customers), np.concatenate(influences)

@@ -16,7 +16,7 @@ from serving.segmentation import SegmentationFile
 from training import kinds_page
 from training.evaluate import DIGITS
 from training.segmentation import YEAR
-from training.transitions import STEP
+from training.transitions import FEWEST, STEP
 
 
 def card_of(
@@ -61,7 +61,13 @@ def card_of(
 
 def _notes(file: SegmentationFile, days: int) -> list[Text]:
     """What the model cannot tell, and why."""
-    notes = []
+    notes = [
+        Text(
+            "Brackets: of shares Wilson's 95 % intervals, of how many moved otherwise bootstrap ones. Of a "
+            f"stage with fewer than {FEWEST} customers nothing is told.",
+            f"方括号：占比为Wilson的95%区间，去向不同者为自助法区间。不足{FEWEST}名客户的阶段不作说明。",
+        )
+    ]
     out = [
         entry.name for n, t in TABLES.items() for entry in t.entries if entry not in file.tables[n].entries
     ]

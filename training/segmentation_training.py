@@ -31,7 +31,7 @@ from training.targets import text
 from training.transitions import STEP, Moves
 
 NAME = served.KIND
-RECIPE = 2  # raise when the same settings would give another model
+RECIPE = 3  # raise when the same settings would give another model
 LATER = 3 * STEP  # that a segmentation is judged on: so long, or a quarter of a shorter log
 STEPS = 3
 
@@ -154,9 +154,8 @@ def _judged(
 
     cut_off = along.index(model.card.trained_on.end)
     metrics = figures(cut_off) if len(along) > cut_off + 1 else {}
-    apart = [transitions.moved(len(names), _of_all(at[i : i + 3]), seed) for i in range(len(at) - 2)]
-    if apart:
-        metrics["moved_otherwise"] = max(apart, key=lambda one: one["value"])
+    apart = [transitions.moved(names, _of_all(at[i : i + 3]), seed) for i in range(len(at) - 2)]
+    metrics |= transitions.most(apart)
     baselines = {"before": figures(0)} if cut_off else {}
     notes = (text(transitions.verdict(metrics)), *model.card.notes)
     return msgspec.structs.replace(model.card, metrics=metrics, baselines=baselines, notes=notes)

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from features.definitions.units import CODES
 from features.log import Log
@@ -185,7 +184,7 @@ def figures(rows: Judged, kinds: Sequence[Grouped]) -> list[dict[str, Any]]:
             told.append(one | _figures(rows, inside))
     judged = [one for one in told if "z" in one]
     for one in judged:
-        one["off"] = bool(abs(one["z"]) > norm.isf(0.025 / len(judged)))
+        one["off"] = abs(one["z"]) > pooled.worst_of(len(judged))
     return told
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from features.pages import Content, Html, code, paragraph, section, table
 from features.words import Words
 from serving.cards import ModelCard
+from training.figures import missed
 from training.judged import HOLDS, NOT_JUDGED, OFF, cell
 
 
@@ -45,14 +46,20 @@ def by_segment(card: ModelCard) -> Html:
 
 
 def by_band(card: ModelCard) -> Html | str:
-    """Of a value model, a row a group of customers: its orders, and the date that was told; flagged where not
-    half had ordered by it."""
+    """Of a value model, a row a group of customers: its orders, and the date that was told; flagged where
+    the orders are off beyond chance, or not half had ordered by the date."""
     title = Words("Customers of each kind", "各类客户")
     if not card.segments:  # a card of before there were bands
         return ""
+    levels = any("z" in one for one in card.segments)  # else of before levels were judged
     rows = [
         (
-            _said(one["words"]), Words(**one["group"]), one["rows"], cell(one["orders_ratio"]), one["dated"],
+            _said(one["words"]), Words(**one["group"]), one["rows"], cell(one["orders_ratio"]),
+            *(
+                (f"{one['z']:+.1f}", _level(one))
+                if "z" in one else ("–", _TOO_FEW if levels else "–")
+            ),
+            one["dated"],
             *(
                 (cell(one["came_by_next_order_date"]), OFF if one["off"] else HOLDS)
                 if "off" in one else ("–", _TOO_FEW)
@@ -62,22 +69,35 @@ def by_band(card: ModelCard) -> Html | str:
     ]  # fmt: skip
     head = (
         Words("By", "维度"), Words("Group", "分组"), Words("Customers", "客户数"),
-        Words("Orders that came / expected", "实际订单/预期"), Words("Dates judged", "评估的日期数"),
+        Words("Orders that came / expected", "实际订单/预期"), Words("z", "z值"), Words("Level", "水平"),
+        Words("Dates judged", "评估的日期数"),
         Words("Ordered by the date", "在该日期前下单"), Words("Date", "日期"),
     )  # fmt: skip
     return section(
         title,
-        table(head, rows, right=range(2, 6)),
+        table(head, rows, right=(2, 3, 4, 6, 7)),
         note=Words(
-            "Orders are days with an order. Judged are the dates within the days that judge, as they are "
-            "told, in whole days: half should have ordered by them. Off: the whole interval lies beside .5. "
-            "Fewer than 30 dates are not judged.",
-            "订单指下单日。仅评估落在评估期内的日期，按所给出的整日计：应有一半客户已下单。"
-            "整个区间偏离0.5即为有偏差；不足30个日期不作评估。",
+            "Orders are days with an order. The level is off where those that came and those expected differ "
+            "by more (z, in standard errors) than the worst of so many groups shows by chance. It may be off "
+            "where the group's own interval lies beside 1, as that of one in twenty does by chance. Fewer "
+            "than 30 customers are not judged. Dates are judged that lie within the days that judge, as they "
+            "are told, in whole days: half should have ordered by them. The date is off where the whole "
+            "interval lies beside .5. Fewer than 30 dates are not judged.",
+            "订单指下单日。若实际与预期之差（z值，以标准误计）超过同样多分组中偶然可见的最大差距，即为水平有偏差；"
+            "仅其自身区间偏离1者可能有偏差（偶然情况下约二十分之一）；不足30名客户不作评估。"
+            "仅评估落在评估期内的日期，按所给出的整日计：应有一半客户已下单。"
+            "整个区间偏离0.5即为日期有偏差；不足30个日期不作评估。",
         ),
     )
 
 
+def _level(one: Mapping[str, Any]) -> Words:
+    if one["level_off"]:
+        return OFF
+    return _MAY_BE if missed("orders_ratio", one["orders_ratio"]) else HOLDS
+
+
+_MAY_BE = Words("may be off", "可能有偏差")
 _TOO_FEW = Words("too few to say", "样本不足")
 _GAPS = {
     "chosen": Words("Gap in the share chosen", "入选比例差距"),

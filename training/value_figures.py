@@ -7,13 +7,14 @@ import numpy as np
 
 from serving.booster import Numbers
 from serving.value import LEVELS, ValueModel
-from training import dates
-from training.evaluate import REPLICATES, Figure, figure, judge
+from training import dates, pooled
+from training.evaluate import DIGITS, REPLICATES, Figure, figure, judge
 from training.figures import missed
 from training.past import LEAST, Past, losses
 
 _CELLS = 4_000_000  # of a block of bootstrap weights: bounds memory to some 100 MB
 _CHUNK = 4_096  # customers simulated at a time
+LEAST_ROWS = 30  # customers in a group: of fewer, their orders say nothing of its level
 LEAST_DATED = 30  # dates in a group: of fewer, the share that had ordered says nothing
 Figures = dict[str, Figure]
 
@@ -86,9 +87,11 @@ def judged(model: ValueModel, past: Past, seed: int) -> tuple[Figures, dict[str,
 def by_group(model: ValueModel, past: Past, seed: int) -> tuple[dict[str, Any], ...]:
     """Of each band of silence and of frequency: orders that came over expected, and the share that ordered
     by the date that was told, where it lay within the days that judge; with 95 % bootstrap intervals over
-    customers, and whether the date missed.
+    customers.
 
-    A group with fewer than LEAST_DATED dates is not judged.
+    z: orders that came less those expected, in standard errors. level_off: beyond what the worst of so many
+    groups shows by chance; of LEAST_ROWS customers or more. off: the date missed; of LEAST_DATED dates or
+    more. The same customers by another name are told once.
     """
     known, days = past.known, past.days
     told, expected = model.next_order(known), model.orders(known, days)
@@ -102,19 +105,25 @@ def by_group(model: ValueModel, past: Past, seed: int) -> tuple[dict[str, Any], 
     sums = np.concatenate(
         [table.sum(axis=0, keepdims=True), *(w @ table for w in _resamples(len(table), seed))]
     ).reshape(-1, 4, len(every))
-    found = []
+    found: list[dict[str, Any]] = []
     for place, (kind, words, name, rows) in enumerate(every):
-        if not rows.any():
+        if not rows.any() or any(np.array_equal(rows, other) for *_, other in every[:place]):
             continue
         orders, hoped, of, by = sums[:, :, place].T
         one: dict[str, Any] = {
             "kind": kind, "words": words._asdict(), "group": name._asdict(), "rows": int(rows.sum()),
             "orders_ratio": _of(orders, hoped), "dated": int(of[0]),
         }  # fmt: skip
+        if one["rows"] >= LEAST_ROWS:
+            missed_by = (past.came - expected)[rows]
+            one["z"] = round(float(missed_by.sum() / np.sqrt((missed_by**2).sum())), DIGITS)
         if of[0] >= LEAST_DATED:
             one["came_by_next_order_date"] = _of(by, of)
             one["off"] = missed("came_by_next_order_date", one["came_by_next_order_date"])
         found.append(one)
+    judged = [one for one in found if "z" in one]
+    for one in judged:
+        one["level_off"] = abs(one["z"]) > pooled.worst_of(len(judged))
     return tuple(found)
 
 

@@ -78,7 +78,8 @@ def test_scores_without_a_slope_are_judged_by_the_rest(kind: str, capsys: pytest
 
 
 def test_groups_too_small_to_compare_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """Else: a side that fails those who order most is better in every group that is shown."""
+    """Else: a side that fails those who order most is better in every group that is shown. And which kind of
+    interval is shown: else they are held against the bootstrap's of `train`."""
     random = np.random.default_rng(1)
     orders, label = np.repeat([1.0, 2.0, 3.0], 400), np.r_[np.tile([0.0, 1.0], 400), np.zeros(400)]
     label[-7:] = 1
@@ -91,6 +92,7 @@ def test_groups_too_small_to_compare_are_named(capsys: pytest.CaptureFixture[str
     ]
     show_comparison(found, "ours", "theirs")
     told = " ".join(capsys.readouterr().out.split())
+    assert "Brackets: 95 % intervals by each customer's influence (of AUC DeLong's)" in told
     assert "1 group left out, with fewer than 30 of the rarer outcome" in told
     assert "orders_90d over 2.33 to 3 (7 / 400)" in told
     chinese = left_out(found.left_out)

@@ -1,7 +1,9 @@
 """`train segmentation` on the real log: registered, the same again, released, everyone told since when."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,7 @@ from features.online import publish
 from features.settings import Settings
 from features.shop import shop_of
 from propensity import scoring, steps
+from propensity.trained import show
 from serving import kinds, releases, score_store, segmentation, segmentation_scores, value
 from serving.purchases import BgNbd, GammaGamma
 from serving.releases import Release
@@ -61,12 +64,15 @@ def test_a_version_is_registered_with_what_came_after_its_cut_off(home, trained)
     assert sum(of_use) == pytest.approx(1, abs=1e-5)
     assert card.baselines["before"].keys() & card.metrics.keys() >= {"use_to_use", "orders_after_use"}
     assert card.metrics["moved_otherwise"]["value"] < 0.05
+    assert all(one["rows"] >= 30 for one in card.metrics.values())
     assert card.notes[0].en == trained.verdict.en
     assert trained.verdict.en.startswith("Stages mean what they say.")
     said = " ".join(note.en for note in card.notes)
     assert "Rules left out, because the log lacks what they read: cart, view, active" in said
     assert "Nobody with 1, 2, 3, 4 or more days with an order is in the stage exit" in said
     assert "no value model" in said
+    assert "of shares Wilson's 95 % intervals" in said
+    assert "Of a stage with fewer than 30 customers nothing is told" in said
     assert (model.file.potential, model.file.gone.gaps) == (None, None)
 
 
@@ -129,6 +135,26 @@ def test_released_it_is_in_force_and_everyone_of_the_published_snapshot_was_told
         scoring.score_everyone(home, "segmentation", None, dry_run=True, reasons=2)
     scored, starved = steps.score_releases(home, Build.open(home), home.now())
     assert (scored, starved) == ((f"segmentation {trained.version}",), ())
+
+
+def test_every_rate_is_told_with_how_many_it_is_of(trained, capsys):
+    """Else: a rate of forty customers is weighed like one of two thousand."""
+    show(trained)
+    rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    page_of_it = unescape(page.render(trained.card)).partition("How good it is")[2]
+    for name, one in trained.card.metrics.items():
+        assert re.search(rf"\] +{one['rows']:,}( |$)", rows[name.replace("_", " ")]), name
+    assert f"{trained.card.metrics['use_to_use']['rows']:,}</span>" in page_of_it
+    assert "Brackets: of shares Wilson's intervals" in page_of_it
+    head = page_of_it.partition("</thead>")[0]
+    assert head.count(">客户数<") == 2, "of the model, and of four weeks earlier"
+    worst = max(
+        (one for name, one in trained.card.metrics.items() if name.startswith("moved_otherwise_")),
+        key=lambda one: one["value"],
+    )
+    assert f"{worst['value']:.1%} [{worst['low']:.1%}, {worst['high']:.1%}] of {worst['rows']:,}." in (
+        trained.verdict.en
+    )
 
 
 def test_its_page_is_written_and_says_whether_it_holds(trained, tmp_path):

@@ -7,7 +7,19 @@ from scipy.stats import binomtest
 from features.moments import DAY, parse_moment
 from serving.segment_tables import STAGES
 from training import transitions
-from training.transitions import RISING, STEADY, STEP, Moves, against, moved, ordering, share, steps, verdict
+from training.transitions import (
+    RISING,
+    STEADY,
+    STEP,
+    Moves,
+    against,
+    most,
+    moved,
+    ordering,
+    share,
+    steps,
+    verdict,
+)
 
 NAMES = [label.name for label in STAGES.labels]
 START = parse_moment("2024-01-07")
@@ -25,35 +37,67 @@ def chain(after: np.ndarray, seed: int, n: int = 4_000, before: np.ndarray | Non
     return [first, second, step(second, after)]
 
 
+THREE = ["purchase", "use", "maintenance"]
 STAY = np.array([[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.1, 0.9]])
 LEAVE = np.array([[0.5, 0.2, 0.3], [0.1, 0.5, 0.4], [0.0, 0.1, 0.9]])
 
 
 def test_customers_who_move_as_before_are_told_as_steady_and_others_are_not():
     """Else: a table of another season steers this one's campaigns."""
-    same = moved(3, chain(STAY, 1), 0)
-    assert same["value"] < 0.03
-    assert "move between stages as before" in verdict({"moved_otherwise": same}).en
+    same = moved(THREE, chain(STAY, 1), 0)
+    assert same["moved_otherwise"]["value"] < 0.03
+    assert "move between stages as before" in verdict(same).en
     three = chain(LEAVE, 1, before=STAY)
     weight = np.bincount(three[1], minlength=3) / len(three[1])
-    changed = moved(3, three, 0)
-    assert changed["value"] == pytest.approx(weight @ [0.3, 0.3, 0.0], abs=0.03)
-    assert changed["low"] > STEADY
-    assert "otherwise than before" in verdict({"moved_otherwise": changed}).en
-    assert moved(3, three, 0) == changed
+    changed = moved(THREE, three, 0)
+    mean = changed["moved_otherwise"]
+    assert mean["value"] == pytest.approx(weight @ [0.3, 0.3, 0.0], abs=0.03)
+    assert mean["low"] > STEADY
+    assert "otherwise than before" in verdict(changed).en
+    assert moved(THREE, three, 0) == changed
+
+
+def test_an_average_is_said_to_be_one_and_the_worst_stage_is_named():
+    """Else: `at most 2 % went elsewhere` is believed of a small stage of which a third did."""
+    three = chain(STAY, 1, n=6_000)
+    few = chain(np.array([[0.5, 0.5, 0.0]] * 3), 2, n=200, before=np.array([[1.0, 0.0, 0.0]] * 3))
+    few = [np.zeros(200, int), *few[1:]]  # of a fourth stage's kind: half of them leave where all stayed
+    three = [np.concatenate([of + 1, other]) for of, other in zip(three, few, strict=True)]
+    found = moved(["contact", *THREE], three, 0)
+    worst = found["moved_otherwise_contact"]
+    assert worst["value"] == pytest.approx(0.5, abs=0.1)
+    assert worst["rows"] == (three[1] == 0).sum() == 200
+    assert found["moved_otherwise"]["rows"] == 6_200
+    assert found["moved_otherwise"]["value"] < 0.05
+    said = verdict(found)
+    assert "on average at most" in said.en
+    assert f"Most in the stage contact: {worst['value']:.1%} [" in said.en
+    assert said.en.endswith("] of 200.")
+    assert "差异最大的阶段为" in said.zh
+    assert "200人中" in said.zh
+
+
+def test_of_several_steps_the_most_is_told():
+    """Else: a season's turn is averaged away by the quiet months."""
+    quiet = {"moved_otherwise": {"value": 0.01}, "moved_otherwise_use": {"value": 0.02}}
+    loud = {"moved_otherwise": {"value": 0.2}}
+    assert most([quiet, loud, quiet]) == {**quiet, **loud}
+    assert most([]) == {}
 
 
 def test_a_stage_of_a_few_says_nothing_of_change():
     few = [np.repeat(0, 20), np.repeat([0, 1], 10), np.repeat(1, 20)]
-    assert moved(3, few, 0)["value"] == 0
+    assert moved(THREE, few, 0) == {"moved_otherwise": {"value": 0, "low": 0, "high": 0, "rows": 0}}
     assert "cannot be told" in verdict({}).en
 
 
 def test_rows_of_the_table_are_shares_of_a_stage():
-    before, after = np.array([3, 3, 3, 4]), np.array([3, 4, 4, 4])
+    """Else: 100 % of one customer stands beside 89 % of two thousand, and nothing tells them apart."""
+    before, after = np.repeat([3, 3, 4, 5], [10, 20, 40, 29]), np.repeat([3, 4, 4, 3], [10, 20, 40, 29])
     found = Moves.of(NAMES, before, after).figures()
-    assert set(found) == {"purchase_to_purchase", "purchase_to_use", "use_to_use"}
-    assert found["purchase_to_use"] == share(2, 3)
+    assert set(found) == {"purchase_to_purchase", "purchase_to_use", "use_to_use"}, "29 say nothing"
+    assert found["purchase_to_use"] == share(20, 30)
+    assert found["purchase_to_use"]["rows"] == 30
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 30), (1, 3), (15, 30), (999, 1_000), (30, 30)])

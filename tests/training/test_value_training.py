@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from copies import copy_of
 from logs import empty_shop
+from scipy.stats import norm
 
 import monitoring
 from features import online
@@ -32,7 +33,7 @@ from training.figures import missed
 from training.fit import Trained
 from training.past import Past
 from training.value_figures import Paired, by_group
-from training.value_training import train, verdict
+from training.value_training import levels_off, train, verdict
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,8 @@ def test_the_card_says_what_missed_and_by_what_profit_was_discounted(trained, ho
     assert rows["below p50"].rstrip().endswith("] off")
     assert not rows["below p90"].rstrip().endswith("off")
     html = page.write(tmp_path / "card.html", trained.folder).read_text("utf-8")
-    assert html.count("⚠ off") == html.count("⚠ 有偏差") == 1, "p50 alone"
+    judged = html.partition("Customers of each kind")[0]
+    assert judged.count("⚠ off") == judged.count("⚠ 有偏差") == 1, "p50 alone"
     notes = " ".join(note.en for note in trained.card.notes)
     assert "Profit is 25.0% of money, discounted by 10.0% a year" in notes
     assert trained.card.notes[-1].zh.startswith("利润按金额的25.0%计，并按每年10.0%折现")
@@ -152,6 +154,42 @@ def test_a_band_whose_date_misses_is_named(trained, release, past):
     assert "⚠ off" in told.partition("Customers of each kind")[2].partition("</section>")[0]
     plain = msgspec.structs.replace(card, segments=())
     assert "The date misses" not in verdict(plain).en
+
+
+def test_groups_whose_orders_are_off_are_named_though_the_total_holds(trained, capsys):
+    """Else: `Its total holds` is believed of customers of whom a tenth less came than it said."""
+    card = trained.card
+    judged = [one for one in card.segments if "z" in one]
+    (off,) = [one for one in judged if one["level_off"]]
+    assert off["group"]["en"] == "over 1 to 2 gaps"
+    assert off["orders_ratio"]["high"] < 1
+    assert off["z"] < -norm.isf(0.025 / len(judged)), "beyond the worst of so many by chance"
+    assert len({(one["rows"], one["orders_ratio"]["value"]) for one in judged}) == len(judged), "told once"
+    show(trained)
+    told = " ".join(capsys.readouterr().out.split())
+    after = told.partition("Its total holds: orders that came / expected")[2].partition("Off beyond")[0]
+    assert "Its level is off in 1 group: Silence over the own mean gap over 1 to 2 gaps 0.9" in after
+    unsure = after.partition("It may be off in ")[2]
+    assert unsure.startswith(f"4 of {len(judged)} groups"), "whose own interval lies beside 1"
+    assert "Days with an order so far 3 to 5 1.3" in unsure
+    assert "(n 124)" in unsure
+    assert "在1个客户分组中水平有偏差：" in trained.verdict.zh
+    page_of_groups = page.render(card).partition("Customers of each kind")[2].partition("</section>")[0]
+    assert page_of_groups.count("⚠ off") == 1
+    assert page_of_groups.count(">may be off<") == page_of_groups.count(">可能有偏差<") == 4
+
+
+def test_a_level_that_is_off_everywhere_is_said_of_every_group(trained, release, past):
+    """Else: a model that expects half is off in the table, and nothing says in whom."""
+    half = replace(past, came=past.came * 2)
+    groups = by_group(release.model, half, 1)
+    large = [one for one in groups if one["rows"] > 400]
+    assert large
+    assert all(one["level_off"] and one["z"] > 5 for one in large)
+    said = levels_off(msgspec.structs.replace(trained.card, segments=groups))
+    assert said is not None
+    assert "Above 1 more came than it said" in said.en
+    assert levels_off(msgspec.structs.replace(trained.card, segments=())) is None
 
 
 def test_that_an_order_is_a_day_with_one_is_said(trained):
