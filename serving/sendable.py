@@ -69,8 +69,11 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
         raise CustomerErased("this decision was erased with its customer: send nothing")
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
     step, why, at, until = _reserved(context, entry, action, now)
-    if why is None:
-        why = _bound(context, entry, action, now)
+    if why in (None, "not_yet"):
+        bound = _bound(context, entry, action, now)
+        # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
+        if why is None or bound not in (None, "paused"):
+            why = bound
     words = MAY if why is None else WORDS[why]
     return SendAnswer(
         request_id=request_id,

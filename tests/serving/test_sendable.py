@@ -106,3 +106,14 @@ def test_of_a_bundle_the_next_message_is_asked_about(settings: Settings) -> None
         "not_yet",
     )
     assert asked(settings, taken.decision_id, 25).may_send
+
+
+def test_what_is_too_early_and_forbidden_since_is_forbidden(settings: Settings) -> None:
+    """Else a journey that asks early keeps a message queued for somebody who has said no."""
+    path = settings.shop / "shop.toml"
+    quiet = 'reserve_hours = 48\n[policy.send]\nquiet = ["18:00", "09:00"]\n'
+    path.write_text(path.read_text("utf-8") + "\n" + quiet, "utf-8")
+    id = decided(settings).decision_id
+    assert asked(settings, id).reason == "not_yet"
+    tell(settings, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)
+    assert asked(settings, id).reason == "no_consent"
