@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from features.describe.say import words
 from features.describe.sheets import Sheet
 from features.errors import LogError
@@ -59,12 +61,26 @@ def credits_sheet(logged: Logged, held: Held) -> Sheet:
         for of in attribution.markov(attribution.paths(logged))
     ]  # fmt: skip
     found = held.found
-    if found is None or found.warnings:
+    inside = np.zeros(len(logged), np.bool_)
+    if found is not None:
+        inside = (logged.as_of >= to_us(found.since)) & (logged.as_of < to_us(found.until))
+    if found is None:
         note = words("{note} The holdout: {why}", "{note}对照组：{why}", note=_NOTE, why=held.headline)
-        for warning in () if found is None else found.warnings:
+    elif not inside.any():
+        note = words(
+            "{note} The holdout: the last window that is final, {a} to {b}, has none of these decisions, so "
+            "it says nothing of them.",
+            "{note}对照组：最近一个成熟的窗口（{a}至{b}）不含这些决策，无法说明其效果。",
+            note=_NOTE, a=f"{found.since:%Y-%m-%d}", b=f"{found.until:%Y-%m-%d}",
+        )  # fmt: skip
+    elif found.warnings:
+        note = words(
+            "{note} The holdout, {a} to {b}: {why}", "{note}对照组（{a}至{b}）：{why}", note=_NOTE,
+            why=held.headline, a=f"{found.since:%Y-%m-%d}", b=f"{found.until:%Y-%m-%d}",
+        )  # fmt: skip
+        for warning in found.warnings:
             note = Words(f"{note.en} {warning.en}.", f"{note.zh}{warning.zh}。")
     else:
-        inside = (logged.as_of >= to_us(found.since)) & (logged.as_of < to_us(found.until))
         own, rate = logged.part(inside), found.effects[0]
         credited = sum(ordered for _, ordered in attribution.paths(own))
         all_of_them = words(

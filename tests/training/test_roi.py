@@ -273,7 +273,13 @@ def test_attribution_stands_beside_the_holdouts_truth_of_the_same_window() -> No
     young = Held(None, Words("The first window is final on 1 August.", "首个窗口于8月1日成熟。"))
     bad = replace(found, warnings=(Words("lost customers", "客户缺失"),))
     told = Held(bad, Words("Not comparable.", "不可比。"))
-    for held, why in ((young, "final on 1 August"), (told, "The holdout: Not comparable. lost customers.")):
+    other = replace(found, since=AT - 90 * DAY, until=AT - 62 * DAY, warnings=bad.warnings)
+    elsewhere = Held(other, Words("Not comparable.", "不可比。"))
+    for held, why in (
+        (young, "final on 1 August"),
+        (told, "The holdout, 2017-06-01 to 2017-06-29: Not comparable. lost customers."),
+        (elsewhere, "2017-03-03 to 2017-03-31, has none of these decisions"),
+    ):
         sheet = credits_sheet(logged, held)
         assert len(sheet.rows) == 2
         assert sheet.note is not None
