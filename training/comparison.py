@@ -5,7 +5,7 @@ whatever is in force.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -21,8 +21,8 @@ Figure = dict[str, float]  # value, low, high: a 95 % interval
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Customers whose feature lies above low, to high, and how much more AUC the first side has among them.
+class Group:
+    """Customers whose feature lies above low, to high: `rows` of them.
 
     lowest: of its feature's groups, so that low itself belongs to it.
     """
@@ -31,37 +31,29 @@ class Segment:
     low: float
     high: float
     rows: int
-    auc_gain: Figure
-    lowest: bool = False
+    lowest: bool = field(default=False, kw_only=True)
 
     @property
     def values(self) -> Words:
         """Which values of its feature; no value is of two groups."""
-        return _values(self.low, self.high, self.lowest)
+        a, b = shown(self.low), shown(self.high)
+        if self.lowest:
+            return Words(f"{a} to {b}", f"{a}至{b}（含{a}）")
+        return Words(f"over {a} to {b}", f"大于{a}至{b}")
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Such customers of whom too few had the rarer outcome to compare two sides by. few: how many had."""
+class Segment(Group):
+    """How much more AUC the first side has among them."""
 
-    feature: str
-    low: float
-    high: float
-    rows: int
+    auc_gain: Figure
+
+
+@dataclass(frozen=True)
+class LeftOut(Group):
+    """Too few of them had the rarer outcome to compare two sides by. few: how many had."""
+
     few: int
-    lowest: bool = False
-
-    @property
-    def values(self) -> Words:
-        """Which values of its feature."""
-        return _values(self.low, self.high, self.lowest)
-
-
-def _values(low: float, high: float, lowest: bool) -> Words:
-    a, b = shown(low), shown(high)
-    if lowest:
-        return Words(f"{a} to {b}", f"{a}至{b}（含{a}）")
-    return Words(f"over {a} to {b}", f"大于{a}至{b}")
 
 
 def left_out(groups: Sequence[LeftOut]) -> Words | None:

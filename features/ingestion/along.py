@@ -20,7 +20,7 @@ from features.ingestion.completed import Rules
 from features.ingestion.mended import BACK, INBOX, MENDED, ORDER, REJECT_ID
 from features.ingestion.parts import Account, Part, rows_and_sum
 from features.ingestion.staging import KEPT, judge
-from features.sources.corrected import ADDS, AFTER
+from features.sources.corrected import ADDS, number_of
 from features.sources.raw import literal
 from features.sources.sales import NO_ORDER
 from features.tables import TABLES
@@ -152,7 +152,7 @@ def _read(
     zone = of_source({one.source: literal(rules[one.source].zone) for one in shops})
     gone_at = given("_fate.at", "TIMESTAMPTZ")
     texts = ", ".join(f"{given(c)} AS {c}" for c in ("product_id", "category", "department", "brand"))
-    number = f"{AFTER} + TRY_CAST('0x' || left(w.reject, 12) AS BIGINT)"
+    number = number_of("w.reject")
     has = " UNION ALL ".join(
         f"SELECT order_id, line FROM '{one.path(LINES.name)}'"
         for one in (part, *shops)

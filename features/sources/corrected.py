@@ -16,7 +16,7 @@ from features.tables import TABLES
 
 _NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
-AFTER = 1_000_000
+_AFTER = 1_000_000
 ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
 OF_ORDERS = ("orders", "order_lines")
 PLACES = ("channel", "store_id")  # a line's order has them
@@ -70,7 +70,7 @@ def readings_of(shop: Shop, source: str, table: str, file: str = "file") -> list
 
 def number_of(reject: str) -> str:
     """SQL: the number of a mended line that has none: after those that have, and no other correction's."""
-    return f"{AFTER} + TRY_CAST('0x' || left({reject}, 12) AS BIGINT)"
+    return f"{_AFTER} + TRY_CAST('0x' || left({reject}, 12) AS BIGINT)"
 
 
 def zone_of(reading: Reading, record: str) -> str:

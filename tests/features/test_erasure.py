@@ -190,13 +190,13 @@ def test_killed_at_any_point_a_rerun_finishes(home: Settings) -> None:
 def test_a_line_that_nobody_could_read_is_hers_however_it_writes_her_id(tmp_path: Path) -> None:
     """Else her purchases stay, with her id as her file writes it, in a line that has a comma too many."""
     read = TILL.replace('"who"', '{ column = "who", clean = ["trim", "whole"], pad = 8 }')
-    ids = ("7531024675310246.0", "007531024675310246", " 7531024675310246", "8642")
+    ids = ("75317531.0", "0075317531", " 75317531", "8642")
     rows = "".join(f"{n},{id},2024-01-02,1,50\n" for n, id in enumerate(ids))
-    files = {"orders.csv": "no,who,day,paid\n1,7531024675310246,2024-01-02,1\n2,x,2024-01-03,1\n" + rows}
+    files = {"orders.csv": "no,who,day,paid\n1,75317531,2024-01-02,1\n2,x,2024-01-03,1\n" + rows}
     settings = write_shop(tmp_path, "[mapping.till]\n" + read, files)
     bring_in(settings)
-    assert len(_holds(settings, "7531024675310246")) > 3, "or this test could not fail"
-    done = erase(settings, "7531024675310246")
-    assert _holds(settings, "7531024675310246") == []
+    assert len(_holds(settings, "75317531")) > 3, "or this test could not fail"
+    done = erase(settings, "75317531")
+    assert _holds(settings, "75317531") == []
     assert (done.removed["rejects"], bool(_holds(settings, "8642"))) == (3, True)
     assert not bring_in(settings).done.changed
