@@ -67,7 +67,7 @@ def _over_http(settings: Settings, folder: Path, matrix: np.ndarray) -> Iterator
     """CPU and latency of requests of NIGHT customers; the peer is handed the features, ours reads them."""
     ids = [_id(place) for place in range(NIGHT)]
     body = stream_of(pa.table({"customer_id": pa.array(ids)}))
-    rows = [serving_peers.handed(matrix, place, NIGHT, "Rows") for place in range(4)]
+    rows = [serving_peers.handed(matrix, (), place, NIGHT, "Rows") for place in range(4)]
     with serving._ours(settings) as server, serving._bento("Rows", settings, folder) as peer:
         headers = server.headers | {"Content-Type": STREAM.decode()}
         arrow = replace(server, path="/v1/scores.arrow", headers=headers)

@@ -91,10 +91,12 @@ def figures() -> Iterator[dict[str, Any]]:
 def _model_only(
     settings: Settings, ids: Sequence[str], ours: Server, peer: Server, how: str, goals: dict[int, float]
 ) -> Iterator[dict[str, Any]]:
-    rows = serving_peers.rows_of(settings, TARGETS[0])
+    rows, names = serving_peers.rows_of(settings, TARGETS[0]), serving_peers.read_by(settings, TARGETS[0])
     for number, goal in goals.items():
         mine = [_scores(some, TARGETS[:1], 0) for some in _lots(ids, number)]
-        theirs = [serving_peers.handed(rows, place, number, peer.name) for place in range(REQUESTS[number])]
+        theirs = [
+            serving_peers.handed(rows, names, place, number, peer.name) for place in range(REQUESTS[number])
+        ]
         yield from _beside(f"{number}, one target, the model alone", ours, mine, peer, theirs, how, goal)
 
 

@@ -6,6 +6,7 @@ folder that `prepare` wrote.
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,38 +24,46 @@ def prepare(settings: Settings, folder: Path) -> None:
     """The released boosters as text, one as MLflow saves it, and Feast's online store filled."""
     import lightgbm
     import mlflow
+    import pandas
 
     names = {}
     for name in Releases(settings).targets():
         release = Releases(settings).get(name)
         at = settings.home / "releases" / name / release.version
         (folder / f"{name}.txt").write_text((at / "booster-0.txt").read_text("utf-8"), "utf-8")
-        names[name] = [feature.name for feature in release.classifier.card.features]
+        names[name] = read_by(settings, name)
     (folder / "features.json").write_text(json.dumps(names), "utf-8")
-    booster = lightgbm.Booster(model_file=folder / f"{sorted(names)[0]}.txt")
-    mlflow.lightgbm.save_model(booster, folder / "mlflow", pip_requirements=[])
+    first = sorted(names)[0]
+    booster = lightgbm.Booster(model_file=folder / f"{first}.txt")
+    # As MLflow's documentation saves a model: without an example its server validates nothing.
+    some = np.nan_to_num(rows_of(settings, first)[:5]).astype(float)
+    example = pandas.DataFrame(some, columns=names[first])
+    mlflow.lightgbm.save_model(booster, folder / "mlflow", pip_requirements=[], input_example=example)
     build = Build.open(settings)
     feast_of("sqlite", settings.home, 0).materialize(datetime(2000, 1, 1, tzinfo=UTC), build.moments[-1])
 
 
+def read_by(settings: Settings, name: str) -> list[str]:
+    """The features that the released model reads, in its order."""
+    return [feature.name for feature in Releases(settings).get(name).classifier.card.features]
+
+
 def rows_of(settings: Settings, name: str) -> np.ndarray:
     """What the model reads of every customer, float32 [customers, features]."""
-    build = Build.open(settings)
-    names = [feature.name for feature in Releases(settings).get(name).classifier.card.features]
+    build, names = Build.open(settings), read_by(settings, name)
     table = build.read(build.moments[-1], names)
     return np.column_stack([table[one].to_numpy() for one in names])
 
 
-def handed(rows: np.ndarray, place: int, number: int, peer: str) -> bytes:
-    """A request that brings the features of `number` customers, as that peer wants them."""
+def handed(rows: np.ndarray, names: Sequence[str], place: int, number: int, peer: str) -> bytes:
+    """A request that brings the features (`names`) of `number` customers, as that peer wants them."""
     some = [
         [None if np.isnan(value) else value for value in row]
         for row in rows[(np.arange(number) + 7 * place) % len(rows)].tolist()
     ]
     if peer == "mlflow":  # as its documentation sends rows; it refuses a column that holds nulls alone
-        columns = [str(column) for column in range(rows.shape[1])]
         data = [[0.0 if value is None else value for value in row] for row in some]
-        return json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
+        return json.dumps({"dataframe_split": {"columns": list(names), "data": data}}).encode()
     return json.dumps({"rows": some}).encode()
 
 
