@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from copies import copy_of
 from logs import empty_shop
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 import monitoring
 from features import online
@@ -33,7 +33,7 @@ from training.figures import missed
 from training.fit import Trained
 from training.past import Past
 from training.value_figures import Paired, by_group
-from training.value_training import levels_off, train, verdict
+from training.value_training import levels_off, pattern, train, verdict
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,28 @@ def test_groups_whose_orders_are_off_are_named_though_the_total_holds(trained, c
     page_of_groups = page.render(card).partition("Customers of each kind")[2].partition("</section>")[0]
     assert page_of_groups.count("⚠ off") == 1
     assert page_of_groups.count(">may be off<") == page_of_groups.count(">可能有偏差<") == 4
+
+
+def test_small_misses_in_a_row_are_taken_together(trained):
+    """Else: of customers with few orders a quarter more come than it says, each group within chance by
+    itself, and who reads `may be off, as one in twenty does` takes a bent model for luck."""
+
+    def with_z(*of_frequency):
+        by = {"silence": iter([0.1] * 20), "order_days": iter(of_frequency)}
+        groups = tuple({**one, "z": next(by[one["kind"]])} for one in trained.card.segments if "z" in one)
+        return msgspec.structs.replace(trained.card, segments=groups)
+
+    n = sum(one["kind"] == "order_days" for one in trained.card.segments if "z" in one)
+    bent = pattern(with_z(*[2.0] * n))
+    assert bent is not None
+    p = chi2.sf(4.0 * n, n)
+    assert bent.en == (
+        f"Its level differs beyond chance by: Days with an order so far (all {n} groups together, p {p:.2g})."
+    )
+    assert "至今下单天数" in bent.zh
+    assert pattern(with_z(2.0, *[0.5] * (n - 1))) is None, "one of them by chance"
+    assert pattern(trained.card) is not None, "3 to 5 days 1.3, 6 to 10 days 1.2, 31 or more .98"
+    assert pattern(trained.card).en in trained.verdict.en
 
 
 def test_a_level_that_is_off_everywhere_is_said_of_every_group(trained, release, past):
