@@ -50,7 +50,7 @@ def push(settings: Settings, name: str, version: str) -> None:
     except Exception as error:  # each store has errors of its own
         raise ReleaseError(
             f"{name} {version} is in force in {settings.home}, but not in PROPENSITY_RELEASES "
-            f"({type(error).__name__}: {error}): promote it again once that can be written"
+            f"({_why(error)}): promote it again once that can be written"
         ) from error
 
 
@@ -75,7 +75,7 @@ def pull(settings: Settings) -> list[str]:
                 releases.publish(settings, Path(scratch), name, version)
             changed.append(name)
         except (PropensityError, OSError) as error:
-            failed = failed or f"{name} {version}: {error}"
+            failed = failed or f"{name} {version}: {_why(error)}"
     if failed:
         raise ReleaseError(failed)
     return changed
@@ -86,6 +86,14 @@ def _store(url: str) -> tuple[Any, str]:
 
     files, root = url_to_fs(url)
     return files, root.rstrip("/")
+
+
+def _why(error: Exception) -> str:
+    """What went wrong. A driver's own message may repeat the address, which may hold a password."""
+    if isinstance(error, PropensityError):
+        return str(error)
+    said = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _made(folder: Path) -> Path:
@@ -124,9 +132,7 @@ class Mirror:
                 report.info("release of %s followed from the store", name)
             said = ""
         except Exception as error:  # each store has errors of its own; what we have stays in force
-            # Ours name a release; a driver's may repeat the address, which may hold a password.
-            why = str(error) if isinstance(error, PropensityError) else type(error).__name__
-            said = f"releases cannot be followed from the store: {why}"
+            said = f"releases cannot be followed from the store: {_why(error)}"
         if said and said != self._said:  # once, not every few seconds
             report.warning("%s", said)
         self._said = said

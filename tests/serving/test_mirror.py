@@ -100,8 +100,9 @@ def test_what_is_damaged_in_the_store_is_not_followed(home: Settings, tmp_path: 
 def test_a_store_that_cannot_be_written_is_told_to_who_promotes(home: Settings, tmp_path: Path) -> None:
     """Else she believes that all machines have it."""
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ReleaseError, match="but not in PROPENSITY_RELEASES .*promote it again"):
+    with pytest.raises(ReleaseError, match="but not in PROPENSITY_RELEASES .*promote it again") as told:
         mirror.push(replace(home, releases=str(tmp_path / "file" / "x")), "churn_28d", "1")
+    assert str(tmp_path) not in str(told.value), "an address may hold a password"
     mirror.push(replace(home, releases=str(tmp_path / "a")), "churn_28d", "1")
     (tmp_path / "a" / "churn_28d" / "1" / "SHA256SUMS").write_text("another's")
     with pytest.raises(ReleaseError, match="another registry"):
