@@ -151,7 +151,7 @@ def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:
                 unread.append(name)
                 continue
             for level in levels[1:] if len(levels) == 2 else levels:
-                names.append(f"{name} = {level}")
+                names.append(f"{name}{OF}{level}")
                 columns.append(_floats(pc.equal(text, level)))
             continue
         names.append(name)
