@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.words import Words
-from training.uplift_balance import LEVEL, Check, differ, said, weights
+from training.uplift_balance import LEVEL, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, Told, belied, rare, told_apart
@@ -46,7 +46,7 @@ def sample_ratio(trial: Trial) -> Check:
         )  # fmt: skip
     # Constant propensities that do not sum to 1 put every total off by what no lot can explain: no variance.
     off = weighted.sum(axis=1) / trial.could.sum(axis=1)
-    p = 0.0 if np.ptp(off) < 1e-9 and abs(off.mean()) > ROUNDED else differ(weighted, trial.customer)
+    p = 0.0 if np.ptp(off) < 1e-9 and abs(off.mean()) > ROUNDED else by_the_lot(trial, np.ones(len(trial)))
     counts = np.bincount(trial.arm, minlength=len(trial.arms))
     found = ", ".join(
         f"{arm} {count:,} ({1 + total / rows:.1%})"
@@ -156,8 +156,8 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
         )  # fmt: skip
     if sizes.min() < LEAST:
         return Check(name, False, Words(
-            f"too few: weighted by their propensities, an arm's customers are worth fewer than {LEAST}, and a "
-            f"few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
+            f"too few: weighted by their propensities, an arm's customers are worth fewer than {LEAST}, and "
+            f"a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
             f"过少：按倾向概率加权后，某一方案的客户不足{LEAST}位，结果由其中少数人决定。"
             f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
         ))  # fmt: skip

@@ -75,8 +75,8 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
         least = _least(hidden, next(iter(trial.outcomes)))
         return Check(name, True, Words(
             f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f}). "
-            f"A column from after the decision would be found in {OFTEN:.0%} of such trials if it held this much "
-            f"of an effect: {'; '.join(w.en for w in least)}; less may stay hidden",
+            f"A column from after the decision would be found in {OFTEN:.0%} of such trials if it held this "
+            f"much of an effect: {'; '.join(w.en for w in least)}; less may stay hidden",
             f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）。"
             f"决策之后才写入的列若含以下大小的效果，有{OFTEN:.0%}的机会被发现："
             f"{'；'.join(w.zh for w in least)}；更少则可能无从察觉",

@@ -41,8 +41,8 @@ class Trial:
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
     that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
-    every arm [n, K], where they are known or were estimated; None: of the one given alone. aside: columns that were left
-    out of the matrix by name; None: none.
+    every arm [n, K], where they are known or were estimated; None: of the one given alone. aside: columns
+    that were left out of the matrix by name; None: none.
     """
 
     matrix: Rows

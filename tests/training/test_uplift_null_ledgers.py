@@ -1,5 +1,6 @@
 """Ledgers in which nothing is wrong: the checks of a lottery alarm no more often than they say."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -47,10 +48,8 @@ def null_ledgers(count: int, told: bool = True) -> list[Trial]:
     found: list[Trial] = []
     seed = 0
     while len(found) < count:
-        try:
+        with suppress(NotEnoughData):
             found.append(null_ledger(seed, told))
-        except NotEnoughData:
-            pass
         seed += 1
     return found
 
