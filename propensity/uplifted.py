@@ -14,6 +14,7 @@ from propensity.cli import settings_of
 from propensity.sheets import show, told
 from propensity.tables import console, say
 from serving import effects
+from training import uplift_outcome as outcome
 from training import uplift_registered, uplift_report, uplift_verdict
 from training.qini import rankings
 from training.uplift import effects_on
@@ -57,15 +58,19 @@ def _whole(shares: Mapping[str, float] | None) -> Mapping[str, float] | None:
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
     unread, stuck = list[Words](), False
+    given, first = read(asked.file), asked.outcomes[0]
     trial = trial_of(
-        read(asked.file), asked.arm, asked.outcomes, control=asked.control, propensity=asked.propensity,
+        given, asked.arm, asked.outcomes, control=asked.control, propensity=asked.propensity,
         shares=_whole(asked.shares), randomised=asked.randomised, ignore=asked.ignore,
         customer=asked.customer, seed=asked.seed, missing=asked.missing,
     )  # fmt: skip
     if trial.evidence != "randomised" and not as_json:
         say("if the arms were drawn by lot, say how: --randomised, --share or --propensity", err=True)
-    first = asked.outcomes[0]
-    taught = learnt(replace(trial, outcomes={first: trial.outcomes[first]}), asked.costs, asked.seed)
+    more = []
+    if asked.missing is not None and (none := outcome.numbers(given, first)[1]).any():
+        more.append(outcome.filled(trial, first, none, asked.missing))
+    judged = replace(trial, outcomes={first: trial.outcomes[first]})
+    taught = learnt(judged, asked.costs, asked.seed, more)
     beside = {name: effects_on(trial, name, asked.seed) for name in asked.outcomes[1:]}
     looked, (found,) = taught.looked, taught.found
     ranked, version = rankings(trial, found, asked.seed), None

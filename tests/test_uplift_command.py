@@ -177,7 +177,7 @@ def test_a_column_left_out_is_still_a_witness_of_the_draw(tmp_path: Path) -> Non
     assert "is shown, if loyal was written after the decision, to bring more" in first
     assert "shown on that condition" in said["verdict"]["en"]
     assert "proven." not in said["verdict"]["en"]
-    assert "证实。" not in said["verdict"]["zh"].partition("前提：")[2].partition("。")[2]
+    assert "已证实" not in said["verdict"]["zh"]
     (left,) = [of for of in said["checks"] if of["name"].startswith("columns left out")]
     assert left["holds"] is None
     assert "loyal (p < .0001)" in left["words"]["en"]

@@ -36,12 +36,13 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
     found, told = list(post_treatment(trial)), told or told_apart(trial)
     area = "{:.3f} [{:.3f} {:.3f}]".format(*told.auc)
     if not found and not told.apart:
-        shown, arm = f"{len(columns_of(trial.names))}", trial.arms[told.arm]
+        shown, arm = len(columns_of(trial.names)), trial.arms[told.arm]
         return Check(
             name, True,
             Words(
-                f"no sign of any from after the decision: the values of none of {shown} columns are spread "
-                f"otherwise in an arm, nor do all together tell {arm} from {trial.arms[0]} (AUC {area})",
+                f"no sign of any from after the decision: the values of none of {shown} column"
+                f"{'s' * (shown > 1)} are spread otherwise in an arm, nor do all together tell {arm} from "
+                f"{trial.arms[0]} (AUC {area})",
                 f"未见决策之后才可知的列：{shown}列的分布在各组间均无差异，"
                 f"全部列合起来也无法区分{arm}与{trial.arms[0]}（AUC {area}）",
             ),

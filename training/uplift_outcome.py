@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 from scipy.stats import chi2_contingency
 
 from features.errors import UsageError
-from training.uplift_balance import by_the_lot, said
+from features.words import Words
+from training.uplift_balance import Check, by_the_lot, said
 from training.uplift_learners import Bools, Numbers
 from training.uplift_trial import Trial
 
 YES, NO = ("yes", "y", "true", "t", "是"), ("no", "n", "false", "f", "否")
 _SHOWN = 5  # values of a column, in an error
-_MORE_THAN_CHANCE = 0.05  # below this p it is said so: to see it too often does less harm than to miss it
+_CHANCE = 0.05  # below this p it is said so: to see it too often does less harm than to miss it
 
 
 def split(table: pa.Table, asked: str) -> tuple[str, str | None]:
@@ -66,27 +67,55 @@ def _some(values: Sequence[object]) -> str:
     return ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
 
 
-def lacking(trial: Trial, outcome: str) -> UsageError:
-    """What to say of a trial of which `outcome` tells whether there is none, 0 or 1 [n]."""
-    none = trial.outcomes[outcome]
-    parts = {arm: none[trial.arm == k] for k, arm in enumerate(trial.arms)}
-    counts = ", ".join(
-        f"{int(of.sum()):,} of {len(of):,} ({of.mean():.1%}) of {arm}" for arm, of in parts.items()
-    )
-    if trial.evidence == "randomised":
-        p = by_the_lot(trial, none - none.mean())
-    else:
-        table = np.array([[(of == value).sum() for value in (0, 1)] for of in parts.values()])
-        p = float(chi2_contingency(table).pvalue) if table.sum(axis=0).all() else 1.0
+def refused(trial: Trial, asked: str) -> UsageError:
+    """What to say of a trial whose outcome `asked` tells whether a row has none, 1 or 0 [n]."""
+    none = trial.outcomes[asked] > 0
+    counts, p = _by_arm(trial, none), _alike(trial, none)
     differs = (
         f"that differs between arms by more than chance ({said(p)}), so to leave them out would bias what is "
         "found"
-        if p < _MORE_THAN_CHANCE
+        if p < _CHANCE
         else f"that differs between arms no more than by chance ({said(p)}), which is no proof that to leave "
         "them out would do no harm"
     )
     return UsageError(
-        f"{outcome} is missing in {int(none.sum()):,} of {len(none):,} rows: {counts}; {differs}. If nothing "
-        "recorded means that nothing came, count them as zero: --missing-outcome 0. If not, ask whoever "
-        "keeps the data what came of them"
+        f"{asked} is missing in {int(none.sum()):,} of {len(none):,} rows: {counts.en}; {differs}. If "
+        "nothing recorded means that nothing came, count them as zero: --missing-outcome 0. If not, ask "
+        "whoever keeps the data what came of them"
     )
+
+
+def filled(trial: Trial, asked: str, none: Bools, value: float) -> Check:
+    """What it means that rows of which `none` [n] holds were taken to have had a value. All rests on that, if
+    such rows are not of all arms alike."""
+    counts, p = _by_arm(trial, none), _alike(trial, none)
+    return Check(
+        Words("rows without an outcome", "没有结果的行"), None if p < _CHANCE else True,
+        Words(
+            f"counted as {value:g}: {counts.en}; by arm that differs "
+            f"{'by more than chance' if p < _CHANCE else 'no more than by chance'} ({said(p)})",
+            f"按{value:g}计：{counts.zh}；各方案间的差异"
+            f"{'超出' if p < _CHANCE else '未超出'}随机误差（{said(p)}）",
+        ),
+        only_if=Words(
+            f"rows without {asked} had {value:g}", f"没有{asked}的行其值为{value:g}"
+        ) if p < _CHANCE else None,
+    )  # fmt: skip
+
+
+def _by_arm(trial: Trial, none: Bools) -> Words:
+    of = [(arm, none[trial.arm == k]) for k, arm in enumerate(trial.arms)]
+    return Words(
+        ", ".join(f"{int(own.sum()):,} of {len(own):,} ({own.mean():.1%}) of {arm}" for arm, own in of),
+        "、".join(f"{arm}{len(own):,}行中{int(own.sum()):,}行（{own.mean():.1%}）" for arm, own in of),
+    )
+
+
+def _alike(trial: Trial, none: Bools) -> float:
+    """The p-value of rows without an outcome being of all arms alike."""
+    if none.all():
+        return 1.0
+    if trial.evidence == "randomised":
+        return by_the_lot(trial, none - none.mean())
+    counts = np.array([np.bincount(none[trial.arm == k], minlength=2) for k in range(len(trial.arms))])
+    return float(chi2_contingency(counts).pvalue)

@@ -156,7 +156,8 @@ def shifts(trial: Trial, seed: int = 1) -> Shifts:
             order = np.argsort(-np.abs(columns), kind="stable")[: max(len(guilty), 1)]
             worst: dict[str, float] = {}
             for place in order:  # the largest of a column's values comes first
-                worst.setdefault(*columns_of([trial.names[telling[place]]]), float(columns[place]))
+                (column,) = columns_of([trial.names[telling[place]]])
+                worst.setdefault(column, float(columns[place]))
             found.append(Shift(
                 trial.arms[k], outcome, shown(estimated(effect - change, who), True),
                 shown(estimated(effect, who), True), z,

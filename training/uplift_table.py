@@ -102,7 +102,11 @@ def trial_of(
         matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances, aside=aside
     )
     if lacking is not None:
-        raise outcome.lacking(trial, lacking)
+        raise outcome.refused(trial, lacking)
+    if same := [asked for asked, values in results.items() if np.ptp(values) == 0]:
+        raise UsageError(
+            f"{', '.join(same)} is the same in every row: nothing can be compared. Is it the outcome?"
+        )
     return trial
 
 
@@ -111,6 +115,8 @@ def _drawn_by(table: pa.Table, place: Ints, arms: int) -> tuple[str, int] | None
     ever do that; None if there is no such column. Rows of one draw are no more than one customer."""
     shares = np.bincount(place, minlength=arms) / len(place)
     for name in table.column_names:
+        if pa.types.is_nested(table[name].type):
+            continue
         codes = table[name].combine_chunks().dictionary_encode()
         known = np.asarray(pc.is_valid(codes))
         value = np.asarray(pc.fill_null(codes.indices, 0), np.int64)[known]

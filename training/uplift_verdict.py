@@ -55,9 +55,9 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
     if (rests := only_if(checks)) is None:
         return _joined(_first(found, None), _constant(found, _PROVEN), _personal(found, _PROVEN))
     return _joined(_first(found, rests), words(
-        "All of this rests on your word that {rests}, for the arms differ in that. Known before, it would "
-        "say that the draw is not what it is said to be, and nothing would be shown.",
-        "以下结论以您确认{rests}为前提，因其在各组间存在差异：若在决策之前已知，则抽取与所述不符，什么也未证实。",
+        "All of this rests on your word that {rests}, for the arms differ in that. If it is not so, nothing "
+        "is shown.",
+        "结论以您确认{rests}为前提，因其在各组间存在差异；若并非如此，则什么也未证实。",
         rests=rests,
     ), _constant(found, _IF_SO), _personal(found, _IF_SO))  # fmt: skip
 
