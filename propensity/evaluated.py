@@ -57,7 +57,7 @@ def evaluate_policy(asked: PolicyTable, language: str, out: Path | None) -> int:
 def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | None) -> int:
     """Show what a policy would have earned, and write the page; the exit code."""
     say(told(found.verdict, language))
-    for warning in found.warnings:
+    for warning in (*found.warnings, found.rule, found.elsewhere):
         say(f"- {told(warning, language)}")
     sheets = policy_sheets(found, immature)
     for sheet in sheets:
@@ -65,7 +65,7 @@ def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | No
     if out is not None:
         title = Words("What a policy would have earned", "策略的离线评估")
         tone = banner("bad" if found.warnings else "good", found.verdict)
-        parts = [tone, bullets(found.warnings)] if found.warnings else [tone]
+        parts = [tone, bullets([*found.warnings, found.rule, found.elsewhere])]
         parts.append(dots(
             [
                 Dot(Words(of.name, of.name), of.gain, of.gain_low, of.gain_high,

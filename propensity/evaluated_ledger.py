@@ -234,7 +234,7 @@ def brought_sheet(logged: Logged, found: Sequence[Brought], currency: str) -> Sh
          Words("verdict", "结论")),
         tuple(
             (_use(one), one.decided, one.sent, one.untold, f"{one.cost:,.2f}",
-             one.why or shown(one.margin, "+,.0f"), shown(one.returned, "+.0%"), _VERDICTS[one.verdict])
+             one.why or shown(one.margin, "+,.0f"), one.return_words, _VERDICTS[one.verdict])
             for one in found
         ),
         right=(1, 2, 3, 4, 5, 6),

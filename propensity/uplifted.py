@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from features.describe.say import words
@@ -14,8 +14,10 @@ from propensity.cli import settings_of
 from propensity.sheets import show, told
 from propensity.tables import console, say
 from serving import effects
+from training import uplift_outcome as outcome
 from training import uplift_registered, uplift_report, uplift_verdict
 from training.qini import rankings
+from training.uplift import effects_on
 from training.uplift_registered import register
 from training.uplift_table import read, trial_of
 from training.uplift_training import learnt
@@ -30,7 +32,7 @@ class Asked:
 
     file: Path
     arm: str
-    outcome: str
+    outcomes: Sequence[str]  # the first is chosen by
     control: str | None
     propensity: str | None
     shares: Mapping[str, float] | None
@@ -40,6 +42,7 @@ class Asked:
     customer: str | None
     seed: int
     register: int | None = None  # days that the outcome is of, to register what was learnt
+    missing: float | None = None  # what a row without an outcome had
 
 
 def _whole(shares: Mapping[str, float] | None) -> Mapping[str, float] | None:
@@ -55,17 +58,25 @@ def _whole(shares: Mapping[str, float] | None) -> Mapping[str, float] | None:
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
     unread, stuck = list[Words](), False
+    given, first = read(asked.file), asked.outcomes[0]
     trial = trial_of(
-        read(asked.file), asked.arm, [asked.outcome], control=asked.control, propensity=asked.propensity,
+        given, asked.arm, asked.outcomes, control=asked.control, propensity=asked.propensity,
         shares=_whole(asked.shares), randomised=asked.randomised, ignore=asked.ignore,
-        customer=asked.customer, seed=asked.seed,
+        customer=asked.customer, seed=asked.seed, missing=asked.missing,
     )  # fmt: skip
-    taught = learnt(trial, asked.costs, asked.seed)
+    if trial.evidence != "randomised" and not as_json:
+        say("if the arms were drawn by lot, say how: --randomised, --share or --propensity", err=True)
+    more = []
+    if asked.missing is not None and (none := outcome.numbers(given, first)[1]).any():
+        more.append(outcome.filled(trial, first, none, asked.missing))
+    judged = replace(trial, outcomes={first: trial.outcomes[first]})
+    taught = learnt(judged, asked.costs, asked.seed, more)
+    beside = {name: effects_on(trial, name, asked.seed) for name in asked.outcomes[1:]}
     looked, (found,) = taught.looked, taught.found
     ranked, version = rankings(trial, found, asked.seed), None
     path = out or asked.file.with_suffix(".uplift.html")
     if not dry_run:
-        page = uplift_report.render(asked.file.name, trial, found, looked, ranked, language)
+        page = uplift_report.render(asked.file.name, trial, found, looked, ranked, language, beside)
         write_atomically(path, page.encode())
         if asked.register is not None:
             kept = register(settings_of(), taught, asked.file, asked.register, asked.seed)
@@ -73,11 +84,11 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
             unread = uplift_registered.unread(settings_of(), model)
             stuck = bool(uplift_registered.strangers(model.card.features))
     if as_json:
-        said = uplift_report.as_json(trial, found, looked, ranked) | {"version": version}
+        said = uplift_report.as_json(trial, found, looked, ranked, beside) | {"version": version}
         console().out(json.dumps(said, ensure_ascii=False, indent=1))
     else:
         say(told(uplift_verdict.verdict(found, looked), language))
-        for sheet in uplift_report.sheets(trial, found, looked, ranked):
+        for sheet in uplift_report.sheets(trial, found, looked, ranked, beside):
             show(sheet, language)
         say(f"{'would write' if dry_run else 'the page'}: {path}")
         if version is not None:

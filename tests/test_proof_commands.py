@@ -68,6 +68,10 @@ def test_a_policy_is_judged_from_a_table_and_told_in_both_languages(
     assert "without one yet, left out" in told[0].output
     assert "1,990" in told[0].output
     text = page.read_text("utf-8")
+    for shown in (told[0].output, text):  # which of four estimates decides, and who cannot have the action
+        assert "DR and SNIPS decide, by their gain over what was done: both whole intervals must lie" in shown
+        assert "The policy is taken at its word" in shown
+    assert "结论由DR与SNIPS相对实际执行的增益决定" in text
     assert "优于实际执行的策略" in text
     assert "default-src 'none'" in text
 

@@ -172,10 +172,12 @@ def test_a_column_left_out_is_still_a_witness_of_the_draw(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     said = json.loads(done.output)
     assert said["only_if"]["en"] == "loyal was written after the decision"
-    assert said["verdict"]["en"].startswith("All of this rests on your word that loyal was written after")
+    assert "All of this rests on your word that loyal was written after" in said["verdict"]["en"]
+    first = said["verdict"]["en"].partition(".")[0]
+    assert "is shown, if loyal was written after the decision, to bring more" in first
     assert "shown on that condition" in said["verdict"]["en"]
     assert "proven." not in said["verdict"]["en"]
-    assert "证实。" not in said["verdict"]["zh"].partition("前提：")[2].partition("。")[2]
+    assert "已证实" not in said["verdict"]["zh"]
     (left,) = [of for of in said["checks"] if of["name"].startswith("columns left out")]
     assert left["holds"] is None
     assert "loyal (p < .0001)" in left["words"]["en"]

@@ -13,12 +13,13 @@ from features.errors import FeatureMismatch, UsageError
 from features.words import Words
 from serving.effects import EffectsModel
 from training import counted
-from training.logged import Logged
+from training.logged import Logged, moment
 from training.policy_value import LoggedDecisions, PolicyValue, evaluate
 from training.uplift_learners import Ints, Numbers, Outcomes
 
 GREEDY = "greedy"  # the action with the largest chance: what is decided when nothing is drawn
 HARMS = ("opt_out", "complaint")  # outcomes of which less is better
+FEWEST = 2  # decisions with an outcome
 MODELLED = 1_000  # decisions, from which on the outcome of each arm is modelled
 FOLDS = 2
 
@@ -31,6 +32,13 @@ def judged(logged: Logged, choice: Ints, outcome: str = "margin") -> PolicyValue
     if outcome not in HARMS:
         counted.required(logged)
     rows = np.isfinite(logged.outcomes[outcome]) & ~logged.holdout
+    if rows.sum() < FEWEST:
+        young = int((~logged.mature).sum())
+        when = f", the next on {moment(logged.matures_at[~logged.mature].min()):%Y-%m-%d}" if young else ""
+        raise UsageError(
+            f"{int(rows.sum())} of {len(logged):,} decisions can be judged: {young:,} are not final "
+            f"yet{when}, {int(logged.holdout.sum()):,} are of the holdout. Wait, or decide for more customers"
+        )
     some, chosen = logged.part(rows), choice[rows]
     y = some.outcomes[outcome].copy()
     if outcome == "margin":
@@ -41,7 +49,8 @@ def judged(logged: Logged, choice: Ints, outcome: str = "margin") -> PolicyValue
         arm=some.action, propensity=some.given, outcome=y, target=target, predicted=_predicted(some, y),
         customer=[str(of) for of in some.customer],
     ))  # fmt: skip
-    return replace(found, harm=outcome in HARMS)
+    refused = float((allowed(some, chosen) != chosen).mean())
+    return replace(found, harm=outcome in HARMS, refused=refused)
 
 
 def warned(found: PolicyValue, more: Sequence[Words]) -> PolicyValue:

@@ -108,6 +108,37 @@ class PolicyValue:
     clipping: tuple[Clipped, ...]
     warnings: tuple[Words, ...]
     harm: bool = False
+    refused: float | None = (
+        None  # share of decisions at which the policy's choice was not possible; None: untold
+    )
+
+    @property
+    def rule(self) -> Words:
+        """Which figures decide the verdict, and why these."""
+        side, zh = ("below", "低于") if self.harm else ("above", "高于")
+        return Words(
+            "DR and SNIPS decide, by their gain over what was done: both whole intervals must lie "
+            f"{side} 0 for it to be called better. They err in different ways, DR by its model of the "
+            "outcome, SNIPS by large weights; IPS and Switch-DR stand beside them to compare.",
+            f"结论由DR与SNIPS相对实际执行的增益决定：两者的区间均须全部{zh}0，才称为更优。"
+            "两者出错的方式不同：DR依赖结果模型，SNIPS受大权重影响；IPS与Switch-DR仅供对照。",
+        )
+
+    @property
+    def elsewhere(self) -> Words:
+        """What the policy does with customers for whom its choice was not possible."""
+        if self.refused is None:
+            return Words(
+                "The policy is taken at its word, as a table does not tell whether its choice was possible: "
+                "where it was not, its column must name what would be done instead.",
+                "按表中所列策略评估，因为表格无法说明其选择当时是否可行：若不可行，策略列须填写实际会采取的做法。",
+            )
+        return Words(
+            "Customers who could not have the policy's choice (not eligible, or never drawn for them) are "
+            f"left alone: so it was at {self.refused:.1%} of the decisions.",
+            "当时不可能得到该策略所选行动的客户（不符合条件或从未参与抽取）不作触达："
+            f"占决策的{self.refused:.1%}。",
+        )
 
     @property
     def verdict(self) -> Words:

@@ -36,6 +36,7 @@ Bools = NDArray[np.bool_]
 MISSED = 0.1  # of the contacts, that left nothing to chance: with more, the others do not speak for all
 PLANNED = 2_000  # customers at whom a guardrail's sequence is narrowest
 ENOUGH = 1_000  # decisions, from which on a model of the outcome takes away noise
+TIMES = 11.0  # the cost, beyond which what was brought is no longer told as a share of it: of 1,000 %
 MOST = 0.005  # of a harm, that is tolerated: one customer in two hundred
 HARMS = {
     "opt_out": Guardrail(Words("opt-outs", "退订"), MOST),
@@ -79,6 +80,24 @@ class Brought:
         if self.margin is None or self.most <= 0:
             return None
         return Difference(*((of - self.most) / self.most for of in vars(self.margin).values()))
+
+    @property
+    def return_words(self) -> Words | None:
+        """The return as it is read: a share of the cost; beyond that, how many times the cost was brought;
+        no figure where chance alone moves it by many times the cost, to either side of 0."""
+        if (of := self.returned) is None:
+            return None
+        times = [1 + end for end in (of.value, of.low, of.high)]
+        if max(map(abs, times)) <= TIMES:
+            said = f"{of.value:+.0%} [{of.low:+.0%} {of.high:+.0%}]"
+            return Words(said, said)
+        if times[1] <= 0 <= times[2]:
+            return Words(
+                "the cost is too small beside the margin's interval to tell a return",
+                "成本相对毛利的区间过小，回报率没有意义",
+            )
+        said = "{:,.0f} [{:,.0f} {:,.0f}]".format(*times)
+        return Words(f"{said} times the cost", f"成本的{said}倍")
 
     @property
     def verdict(self) -> Literal["pays", "loses", "open", "unknown", "owed"]:

@@ -166,6 +166,15 @@ def folds(trial: Trial, seed: int) -> Ints:
     return np.asarray(np.random.default_rng(seed).permutation(who.max() + 1)[who] % FOLDS)
 
 
+def effects_on(trial: Trial, outcome: str, seed: int = 1) -> tuple[Estimate, ...]:
+    """Each arm's difference from the control, before costs, as `fit` has them; nothing is chosen by it."""
+    y = trial.outcomes[outcome].astype(np.float64)
+    means, _ = foreseen(trial, y, folds(trial, seed), seed)
+    scores = learners.pseudo_outcomes(means, trial.arm, trial.given, y)
+    pairs = pairs_of(scores, trial.customer, trial.could)
+    return tuple(pairs[k, 0] for k in range(len(trial.arms)))
+
+
 @dataclass(frozen=True)
 class _Crossed:
     """What models say of rows that they have not seen. scores: pseudo-outcomes, [n, K]. raw: learner ->

@@ -1,18 +1,23 @@
 """What a check of a trial says, and the fact that checks of a lottery rest on.
 
 With the right propensities, 1{arm = k} / p - 1 has mean 0 for every arm, also when multiplied with anything
-that was known before the decision.
+that was known before the decision. A rare value in a small arm is far from normal: one customer where a
+twentieth of one was due is no sign, and a test that believes the normal tail says p = .00001. So what seems
+to differ must also be less likely than a bound that holds for every lot (Chernoff 1952), by the chances of
+the lot itself.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
 from features.words import Words
 from training.uplift_learners import Bools, Ints, Numbers
 from training.uplift_trial import Trial
 
+LEVEL = 0.001  # of a false alarm, as of every check
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 
 
@@ -36,20 +41,69 @@ def weights(trial: Trial) -> Numbers:
     return np.where(trial.could, flags / trial.given[:, None] - 1, 0.0)
 
 
-def of_the_lot(trial: Trial, columns: Numbers) -> Numbers | None:
-    """What the mean of each arm's weight times each column [n, m] varies by the lot alone [K * m]; None where
-    a row does not tell the propensities of the arms that it did not get: of more arms than two.
+def chances(trial: Trial) -> Numbers:
+    """The propensity of every arm in each row's lot, [n, K]; 0 where it was not possible.
 
-    What is seen varies less where a small arm happens to have none of a rare value, and would prove anything.
+    Where the row tells that of the arm alone which it got, the others share what that leaves as they do on
+    average: exactly, if of two arms or if all rows have the same; else about so.
     """
-    if len(trial.arms) > 2 or trial.possible is not None:
-        return None
+    if trial.chances is not None:
+        return trial.chances
+    flags = np.eye(len(trial.arms), dtype=np.bool_)[trial.arm]
+    usual = flags.sum(axis=0) / np.where(flags, 1 / trial.given[:, None], 0.0).sum(axis=0)
+    others = np.where(trial.could & ~flags, usual, 0.0)
+    left = (1 - trial.given) / np.maximum(others.sum(axis=1), 1e-12)
+    return np.where(flags, trial.given[:, None], others * left[:, None])
+
+
+def draws(trial: Trial, moment: Numbers) -> tuple[Numbers, Numbers]:
+    """(a column [n] as it weighs on each draw of each arm [d, K], the propensities of that draw [d, K]).
+
+    A draw is a row; of customers who each had one arm in all of their rows, a customer.
+    """
+    rows, chance = np.where(trial.could, moment[:, None], 0.0), chances(trial)
     _, first, who = np.unique(trial.customer, return_index=True, return_inverse=True)
-    sums = np.column_stack([np.bincount(who, column) for column in columns.T])
-    own = [np.where(trial.arm == k, trial.given, 1 - trial.given)[first] for k in (0, 1)]
-    odds = [np.divide(1 - p, p, out=np.zeros_like(p), where=p > 0) for p in own]
-    found: Numbers = (np.array(odds) @ sums**2 / len(trial) ** 2).ravel()
-    return found
+    if len(first) == len(rows) or (trial.arm != trial.arm[first][who]).any():
+        return rows, chance
+    return np.column_stack([np.bincount(who, column) for column in rows.T]), chance[first]
+
+
+def by_the_lot(trial: Trial, moment: Numbers) -> float:
+    """The p-value of a column [n] being spread alike over the arms of a lottery.
+
+    By how its mean weighted by 1{arm = k} / p - 1 varies (Wald), and never less than by a bound on the tail
+    of what such lots do to it.
+    """
+    weighted = weights(trial) * moment[:, None]
+    weight, chance = draws(trial, moment)
+    known = chance > 0
+    odds = np.divide(1 - chance, chance, out=np.zeros_like(chance), where=known)
+    p = differ(weighted, trial.customer, (odds * weight**2).sum(axis=0) / len(trial) ** 2)
+    if p > LEVEL:
+        return p
+    bounds = [
+        _bound(column[own], each[own], float(total))
+        for column, each, own, total in zip(weight.T, chance.T, known.T, weighted.sum(axis=0), strict=True)
+    ]
+    return max(p, min(1.0, 2 * len(bounds) * min(bounds)))
+
+
+def _bound(weight: Numbers, chance: Numbers, total: float) -> float:
+    """At least the chance that draws make the sum of weight (1{drawn} / chance - 1) as large as the total, on
+    its side of 0 (Chernoff)."""
+    signed = np.sign(total) * weight
+    spread = float(np.sqrt((signed**2 * (1 / chance - 1)).sum()))
+    if spread <= 0 or not total:
+        return 1.0
+    with np.errstate(divide="ignore"):
+        drawn, not_drawn = np.log(chance), np.log1p(-chance)
+
+    def exponent(s: float) -> float:
+        of_each = np.logaddexp(not_drawn, drawn + s * signed / chance)
+        return float((of_each - s * signed).sum() - s * abs(total))
+
+    found = minimize_scalar(exponent, bounds=(0.0, 4 * abs(total) / spread**2), method="bounded")
+    return float(np.exp(min(found.fun, 0.0)))
 
 
 def differ(columns: Numbers, customer: Ints, least: Numbers | None = None) -> float:

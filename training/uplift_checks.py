@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from features.words import Words
-from training.uplift_balance import Check, differ, said, weights
+from training.uplift_balance import LEVEL, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_learners import Bools, Numbers
-from training.uplift_overlap import ENOUGH, FLOOR, LEVEL, Told, belied, rare, told_apart
+from training.uplift_overlap import ENOUGH, FLOOR, Told, belied, rare, told_apart
 from training.uplift_shift import adjusted_alike
-from training.uplift_trial import LEAST, Trial
+from training.uplift_trial import LEAST, Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
@@ -46,7 +46,7 @@ def sample_ratio(trial: Trial) -> Check:
         )  # fmt: skip
     # Constant propensities that do not sum to 1 put every total off by what no lot can explain: no variance.
     off = weighted.sum(axis=1) / trial.could.sum(axis=1)
-    p = 0.0 if np.ptp(off) < 1e-9 and abs(off.mean()) > ROUNDED else differ(weighted, trial.customer)
+    p = 0.0 if np.ptp(off) < 1e-9 and abs(off.mean()) > ROUNDED else by_the_lot(trial, np.ones(len(trial)))
     counts = np.bincount(trial.arm, minlength=len(trial.arms))
     found = ", ".join(
         f"{arm} {count:,} ({1 + total / rows:.1%})"
@@ -154,7 +154,14 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
             ),
             arms,
         )  # fmt: skip
-    return Check(name, bool(sizes.min() >= LEAST), Words(words.en + note.en, words.zh + note.zh))
+    if sizes.min() < LEAST:
+        return Check(name, False, Words(
+            f"too few: weighted by their propensities, an arm's customers are worth fewer than {LEAST}, and "
+            f"a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
+            f"过少：按倾向概率加权后，某一方案的客户不足{LEAST}位，结果由其中少数人决定。"
+            f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
+        ))  # fmt: skip
+    return Check(name, True, Words(words.en + note.en, words.zh + note.zh))
 
 
 def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
@@ -167,7 +174,8 @@ def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
     later = [name for name, _ in post_treatment(trial)] if never.any() else []
     if not later:
         return never, Words("", "")
-    matrix, listed = trial.matrix.copy(), ", ".join(later[:5]) + (" …" if len(later) > 5 else "")
+    columns = columns_of(later)
+    matrix, listed = trial.matrix.copy(), ", ".join(columns[:5]) + (" …" if len(columns) > 5 else "")
     matrix[:, [trial.names.index(name) for name in later]] = 0.0
     without = told_apart(replace(trial, matrix=matrix)).never
     if never[0] > without[0] and told.decided < _DECIDED:
@@ -177,7 +185,7 @@ def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
             f"，判断时未使用{listed}：随机分组之间存在差异的列说明的是得到了什么，而非可能得到什么",
         )
     return never, Words(
-        f", if {listed} {'was' if len(later) == 1 else 'were'} known before the decision",
+        f", if {listed} {'was' if len(columns) == 1 else 'were'} known before the decision",
         f"，前提是{listed}在决策之前已知",
     )
 
@@ -203,7 +211,7 @@ def _below(trial: Trial) -> Numbers:
 def _least(trial: Trial) -> Numbers:
     """Of each arm the smallest propensity that is known, given or not, [K]."""
     if trial.chances is not None:
-        return np.asarray(trial.chances.min(axis=0), np.float64)
+        return np.asarray(np.where(trial.could, trial.chances, 1.0).min(axis=0), np.float64)
     least = np.array([trial.given[trial.arm == k].min() for k in range(len(trial.arms))])
     if len(trial.arms) == 2 and trial.possible is None:  # what one has not, the other has
         least = np.minimum(least, [1 - trial.given[trial.arm == k].max() for k in (1, 0)])

@@ -7,10 +7,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from features.words import Words
-from training.uplift_balance import LOTTERY, Check, differ, of_the_lot, said, weights
+from training.uplift_balance import LEVEL, LOTTERY, Check, by_the_lot, differ, said, weights
 from training.uplift_learners import Bools, Numbers
-from training.uplift_overlap import LEVEL, Told, told_apart
-from training.uplift_trial import LEAST, Trial
+from training.uplift_overlap import Told, told_apart
+from training.uplift_trial import LEAST, Trial, columns_of
 
 _PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in one
 _KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome
@@ -36,12 +36,13 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
     found, told = list(post_treatment(trial)), told or told_apart(trial)
     area = "{:.3f} [{:.3f} {:.3f}]".format(*told.auc)
     if not found and not told.apart:
-        shown, arm = f"{len(trial.names)}", trial.arms[told.arm]
+        shown, arm = len(columns_of(trial.names)), trial.arms[told.arm]
         return Check(
             name, True,
             Words(
-                f"no sign of any from after the decision: the values of none of {shown} columns are spread "
-                f"otherwise in an arm, nor do all together tell {arm} from {trial.arms[0]} (AUC {area})",
+                f"no sign of any from after the decision: the values of none of {shown} column"
+                f"{'s' * (shown > 1)} are spread otherwise in an arm, nor do all together tell {arm} from "
+                f"{trial.arms[0]} (AUC {area})",
                 f"未见决策之后才可知的列：{shown}列的分布在各组间均无差异，"
                 f"全部列合起来也无法区分{arm}与{trial.arms[0]}（AUC {area}）",
             ),
@@ -87,12 +88,12 @@ def left_out(trial: Trial, told: Told) -> Check | None:
         both = told_apart(replace(trial, names=(*trial.names, *aside.names), matrix=every))
         if told.apart or not both.apart:  # what is learnt from tells the arms apart by itself: that fails
             return Check(name, True, Words(
-                f"no sign of trouble: none of {len(aside.names)} is spread otherwise in an arm",
-                f"未见异常：{len(aside.names)}列的分布在各组间均无差异",
+                f"none of {len(columns_of(aside.names))} is spread otherwise in an arm",
+                f"{len(columns_of(aside.names))}列的分布在各组间均无差异",
             ))  # fmt: skip
         found = [(column, both.auc.value) for column in aside.names]
-        listed = f"{', '.join(aside.names)} (AUC {both.auc.value:.3f})"
-    names = [column for column, _ in found]
+        listed = f"{', '.join(columns_of(aside.names))} (AUC {both.auc.value:.3f})"
+    names = columns_of(column for column, _ in found)
     columns = Words(" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), "、".join(names))
     return Check(
         name, None,
@@ -104,16 +105,22 @@ def left_out(trial: Trial, told: Told) -> Check | None:
             "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事",
         ),
         only_if=Words(
-            f"{columns.en} {'was' if len(found) == 1 else 'were'} written after the decision",
+            f"{columns.en} {'was' if len(names) == 1 else 'were'} written after the decision",
             f"{columns.zh}在决策之后写入",
         ),
     )  # fmt: skip
 
 
 def _listed(found: Sequence[tuple[str, float]]) -> str:
-    """The first of (column, p), and how many more there are."""
-    more = len(found) - 5
-    return ", ".join(f"{column} ({said(p)})" for column, p in found[:5]) + (f" + {more}" * (more > 0))
+    """The first columns of (column or value of one, p), and how many more there are."""
+    least = {
+        column: min(p for name, p in found if columns_of([name]) == (column,))
+        for column in columns_of(name for name, _ in found)
+    }
+    more = len(least) - 5
+    return ", ".join(f"{column} ({said(p)})" for column, p in list(least.items())[:5]) + (
+        f" + {more}" * (more > 0)
+    )
 
 
 def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
@@ -122,9 +129,7 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
     By ranks, so that no outlier hides a difference, and by how often each part of the values comes, so that
     a difference in spread or shape shows although the means are alike; Bonferroni over the columns.
     """
-    weighted = weights(trial)
-    least = min(len(np.unique(trial.customer[trial.arm == k])) for k in range(len(trial.arms)))
-    parts = min(_PARTS, least // _EACH)
+    weighted, customers = weights(trial), trial.customer
     for name, values in zip(trial.names, trial.matrix.T, strict=True):
         null = np.isnan(values)
         ranks = np.zeros(len(values))
@@ -132,16 +137,13 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
             ranks[~null] = rankdata(values[~null])
             ranks[~null] -= ranks[~null].mean()
         moments = [ranks, null - null.mean()]
-        tests = [
-            differ(weighted * moment[:, None], trial.customer, of_the_lot(trial, moment[:, None]))
-            for moment in moments
-            if np.ptp(moment) > 0
-        ]
-        if (shape := _parts(values, null, parts)).shape[1] > 2:  # of two, the ranks say it already
+        tests = [by_the_lot(trial, moment) for moment in moments if np.ptp(moment) > 0]
+        known = min(len(np.unique(customers[(trial.arm == k) & ~null])) for k in range(len(trial.arms)))
+        if (shape := _parts(values, null, min(_PARTS, known // _EACH))).shape[1] > 2:
+            # Of two parts, the ranks say it already.
             flat = (weighted[:, :, None] * shape[:, None, :]).reshape(len(values), -1)
-            tests.append(differ(flat, trial.customer, of_the_lot(trial, shape)))
-        p = min(1.0, len(tests) * min(tests, default=1.0))
-        if p < LEVEL / len(trial.names):
+            tests.append(differ(flat, customers))
+        if tests and (p := len(tests) * min(tests)) < LEVEL / len(trial.names):
             yield name, p
 
 

@@ -56,8 +56,10 @@ def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> 
         places = np.array([0, *sorted(chosen)])
         rows = _lottery(logged, usable, places.tolist())
         left = _left_out(logged, places.tolist(), rows, bool(wanted))
-        given = logged.given[rows] / logged.chances[rows][:, places].sum(axis=1)
+        of_these = logged.chances[rows][:, places]
+        given = logged.given[rows] / of_these.sum(axis=1)
         trial = _trial(logged, rows, places, given, "randomised")
+        trial = replace(trial, chances=of_these / of_these.sum(axis=1, keepdims=True))
         return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), None, tuple(left))
     chosen = wanted or [
         k for k in range(1, len(logged.actions)) if _customers(logged, usable & (logged.action == k)) >= LEAST

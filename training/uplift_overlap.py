@@ -9,19 +9,20 @@ from typing import NamedTuple
 
 import lightgbm
 import numpy as np
+from scipy.special import xlogy
 from scipy.stats import binom, norm, rankdata
 from sklearn.linear_model import LogisticRegression
 
 from serving.booster import Rows
 from training.candidates import DETERMINISTIC
 from training.uplift import FOLDS, folds
+from training.uplift_balance import LEVEL, chances
 from training.uplift_estimates import Estimate
 from training.uplift_learners import Bools, Ints, Numbers, Splines
 from training.uplift_trial import Trial
 
 FLOOR = 0.05  # a smaller estimated propensity is no overlap
 ENOUGH = 0.9  # of the customers, who could have had any arm: with fewer, an adjustment extrapolates
-LEVEL = 0.001  # of a false alarm, as of every check
 _PARTS = 5  # in which propensities are estimated
 _CLIP = 0.01  # of estimated propensities
 _NEARLY = 0.9  # a predicted chance, of an arm against the control, from which on the other may be impossible
@@ -162,15 +163,16 @@ def _auc(chance: Numbers, treated: Bools, own: Bools, trial: Trial, fold: Ints) 
 
 
 def _impossible(trial: Trial, rows: Bools, k: int) -> bool:
-    """Whether an arm was given to some rows less than half as often as its propensities say, for certain."""
-    if len(np.unique(trial.customer[rows])) < _LEAST:
+    """Whether an arm was given to some rows less than half as often as its propensities say, for certain: by
+    a bound for whatever draws, each of a customer (Chernoff)."""
+    first = np.flatnonzero(rows)[np.unique(trial.customer[rows], return_index=True)[1]]
+    if len(first) < _LEAST:
         return False
-    drawn = np.where(trial.arm[rows] == k, 1 / trial.given[rows], 0.0)
-    # The chance of getting it nowhere: of a row it is 1 - its propensity, which is known where it was given.
-    usual = float(np.median(trial.given[trial.arm == k]))
-    sums = np.bincount(trial.customer[rows], drawn - drawn.mean())
-    error = max(float(np.sqrt((sums**2).sum())) / rows.sum(), np.sqrt((1 / usual - 1) / rows.sum()) / 2)
-    return bool(drawn.mean() + norm.isf(LEVEL) * error < _HALF)
+    chance = chances(trial)[first, k]
+    if trial.chances is None and len(trial.arms) > 2:  # where it was not given no row tells how likely it was
+        chance = np.minimum(chance, trial.given[trial.arm == k].min())
+    due, came = float(chance.sum()), int((trial.arm[first] == k).sum())
+    return bool(came < _HALF * due and came - due + xlogy(came, due / max(came, 1)) < np.log(LEVEL))
 
 
 def estimated(matrix: Rows, arm: Ints, arms: int, seed: int) -> tuple[Numbers, float]:

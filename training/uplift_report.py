@@ -1,6 +1,6 @@
 """What a trial says, for people: a verdict, tables in both languages, a page."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from features.words import Words
 from training.qini import Ranking
 from training.uplift import Uplift
 from training.uplift_balance import Check
-from training.uplift_estimates import shown
+from training.uplift_estimates import Estimate, shown
 from training.uplift_trial import Trial
 from training.uplift_verdict import LEARNERS, failed, only_if, verdict
+
+Beside = Mapping[str, Sequence[Estimate]]  # of each outcome by which nothing is chosen, the arms' effects
+NONE: Beside = {}
 
 
 def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
@@ -74,8 +77,10 @@ def fifths(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
         tuple(rows), right=(1, 2, 3),
         note=words(
             "Customers in fifths by predicted effect, by models that have not seen them ({learner}), shrunk "
-            "to the arm's mean as far as they proved right. Whoever is predicted alike is in one part.",
-            "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。预测相同者归入同一部分。",
+            "to the arm's mean as far as they proved right. Whoever is predicted alike is in one part. Each "
+            "95 % interval is of its part alone: one of several may miss.",
+            "按预测效果将客户分为五等份；模型未见过这些客户（{learner}），并按其准确程度向方案均值收缩。预测相同者归入同一部分。"
+            "各95%区间仅对该部分单独成立：多个之中可能有一个不准。",
             learner=LEARNERS[found.learner],
         ),
         empty=Words("No effect can be told.", "无法得知任何效果。"),
@@ -111,11 +116,14 @@ def rankings(ranked: Sequence[Ranking]) -> Sheet:
         ),
         right=(1, 2, 3, 4, 5),
         note=Words(
-            "0: no better than chance, 1: the best possible. A response model ranks by who buys, whatever is "
-            "done. Customers are ranked among those whom the same model has not seen. For comparison only; a "
-            "policy is chosen by what it earns.",
+            "0: no better than chance, 1: the best possible. A response model ranks by who buys, whatever "
+            "is done. Customers are ranked among those whom the same model has not seen. Where uplift is "
+            "better, it tells whom an arm moves most, which counts if the arm is dear or cannot be given to "
+            "all; that some do better without it is another question, and the verdict answers it by what a "
+            "policy earns.",
             "0：不优于随机；1：最优。响应模型按购买可能性排序，与是否触达无关。客户仅与同一模型未见过的客户一起排序。"
-            "仅供比较；策略按其收益选择。",
+            "增益模型更优，说明它更能找出最受影响的客户：当方案昂贵或无法给予所有人时有用；"
+            "是否有人不采用该方案更好是另一个问题，由结论按策略收益回答。",
         ),
         empty=Words(
             "Only for outcomes of 0 and 1, in a lottery with one propensity an arm.",
@@ -124,8 +132,33 @@ def rankings(ranked: Sequence[Ranking]) -> Sheet:
     )  # fmt: skip
 
 
+def others(found: Uplift, beside: Beside, unknown: Collection[int] = ()) -> Sheet:
+    """What the arms do to outcomes by which nothing is chosen."""
+    return Sheet(
+        Words("Other outcomes", "其他结果"),
+        (
+            Words("outcome", "结果"), Words("arm", "方案"),
+            words("over {c}", "比{c}多", c=found.arms[0]),
+        ),
+        tuple(
+            (outcome, found.arms[k],
+             Words("not known", "未知") if {0, k} & {*unknown} else shown(effect, True))
+            for outcome, effects in beside.items()
+            for k, effect in enumerate(effects)
+            if k
+        ),
+        right=(2,),
+        note=words(
+            "Before costs. What is chosen, and the verdict, is by {o} alone, which was named first. Of each "
+            "outcome the intervals of all arms hold together; of many outcomes, one may look good by chance.",
+            "未扣成本。选择与结论仅依据最先指定的{o}。每个结果各方案的区间同时成立；结果较多时，可能有某个偶然显得好。",
+            o=found.outcome,
+        ),
+    )  # fmt: skip
+
+
 def as_json(
-    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking]
+    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking], beside: Beside = NONE
 ) -> dict[str, Any]:
     """All of it, for programs."""
     share = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
@@ -151,6 +184,14 @@ def as_json(
             }
             for k, name in enumerate(found.arms)
         ],
+        "others": {
+            outcome: {
+                name: None if {0, k} & unknown else of[k]._asdict()
+                for k, name in enumerate(found.arms)
+                if k
+            }
+            for outcome, of in beside.items()
+        },
         "rankings": [
             of._asdict()
             | {name: part and part._asdict() for name, part in (("more", of.more), ("untold", of.untold))}
@@ -166,7 +207,11 @@ def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
         False: Words("FAILS", "未通过"),
         None: Words("cannot tell", "无法判断"),
     }
-    rows = [(check.name, state[check.holds], check.words) for check in checks]
+    given = Words("rests on your word", "以您所述为准")
+    rows = [
+        (check.name, given if check.only_if is not None else state[check.holds], check.words)
+        for check in checks
+    ]
     left = words(
         "Columns left out, of too many values: {n}.", "因取值过多而未使用的列：{n}。", n=", ".join(unread)
     )
@@ -178,12 +223,15 @@ def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
 
 
 def sheets(
-    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking]
+    trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking], beside: Beside = NONE
 ) -> tuple[Sheet, ...]:
     """All of it, in the order in which it is read."""
     unknown = unknown_of(checks)
     ranked = _told(found, ranked, unknown)
-    return checked(checks, trial.unread), arms(found, unknown), fifths(found, unknown), rankings(ranked)
+    more = (others(found, beside, unknown),) if beside else ()
+    return (
+        checked(checks, trial.unread), arms(found, unknown), *more, fifths(found, unknown), rankings(ranked)
+    )  # fmt: skip
 
 
 def _told(found: Uplift, ranked: Sequence[Ranking], unknown: Collection[int]) -> list[Ranking]:
@@ -193,14 +241,14 @@ def _told(found: Uplift, ranked: Sequence[Ranking], unknown: Collection[int]) ->
 
 def render(
     name: str, trial: Trial, found: Uplift, checks: Sequence[Check], ranked: Sequence[Ranking],
-    language: str = "en",
+    language: str = "en", beside: Beside = NONE,
 ) -> str:  # fmt: skip
     """One self-contained HTML document in both languages; `language`: the one that it shows at first."""
     good = found.evidence == "randomised" and not failed(checks)
     unknown = unknown_of(checks)
     kept = _told(found, ranked, unknown)
     parts: list[Html] = [banner("good" if good else "bad", verdict(found, checks))]
-    for sheet in sheets(trial, found, checks, ranked):
+    for sheet in sheets(trial, found, checks, ranked, beside):
         body = table(sheet.head, sheet.rows, sheet.right) if sheet.rows else ""
         extra = _effects(found, unknown) if sheet.title == arms(found).title else ""
         extra = _ranked(kept) if sheet.title == rankings(kept).title else extra

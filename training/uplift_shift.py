@@ -24,7 +24,7 @@ from training.uplift_columns import ONLY_IF, ONLY_IF_ZH
 from training.uplift_estimates import error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
-from training.uplift_trial import Trial
+from training.uplift_trial import Trial, columns_of
 
 LEVEL = 0.01  # of a false alarm of all effects, and as much of all columns: |z| of 2.58 for a single effect
 OFTEN = 0.8  # how often the least that is told would be found
@@ -75,12 +75,11 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
         least = _least(hidden, next(iter(trial.outcomes)))
         return Check(name, True, Words(
             f"alike, as in a lottery: what adjusting changes is within chance (largest z {largest:.1f}). "
-            f"Columns from after the decision are found {OFTEN:.0%} of the time if they hold this much of an "
-            f"effect; the second, if they tell half of the outcome besides: {', '.join(least)}; less may "
-            "stay hidden",
+            f"A column from after the decision would be found in {OFTEN:.0%} of such trials if it held this "
+            f"much of an effect: {'; '.join(w.en for w in least)}; less may stay hidden",
             f"一致，符合随机分配：调整带来的变化在随机误差之内（最大z值{largest:.1f}）。"
-            f"决策之后的列若含以下大小的效果，有{OFTEN:.0%}的机会被发现（后一数值适用于还能说明结果一半的列）："
-            f"{'、'.join(least)}；更少则可能无从察觉",
+            f"决策之后才写入的列若含以下大小的效果，有{OFTEN:.0%}的机会被发现："
+            f"{'；'.join(w.zh for w in least)}；更少则可能无从察觉",
         ))  # fmt: skip
     en, zh = [], []
     for one in found:
@@ -103,14 +102,20 @@ def adjusted_alike(trial: Trial, seed: int = 1) -> Check:
     ))  # fmt: skip
 
 
-def _least(hidden: Sequence[Hidden], outcome: str) -> list[str]:
+def _least(hidden: Sequence[Hidden], outcome: str) -> list[Words]:
     """Of each arm's effect on an outcome, how much would be found, and the share that this is."""
 
-    def share(amount: float, effect: float) -> str:
-        return f"{amount:.2g} ({f'{amount / abs(effect):.0%}' if amount < abs(effect) else '> 100%'})"
+    def share(amount: float, effect: float, all_of_it: str) -> str:
+        part = f"{amount / abs(effect):.0%}" if amount < abs(effect) else all_of_it
+        return f"{amount:.2g} ({part})"
 
     return [
-        f"{of.arm} {share(of.least, of.effect)}, {share(of.telling, of.effect)}"
+        Words(
+            f"of {of.arm} {share(of.least, of.effect, 'more than all of it')}, or "
+            f"{share(of.telling, of.effect, 'more than all of it')} if it also tells half of the outcome",
+            f"{of.arm} {share(of.least, of.effect, '超过全部')}，"
+            f"若该列还能说明结果的一半则为{share(of.telling, of.effect, '超过全部')}",
+        )
         for of in hidden
         if of.outcome == outcome
     ]
@@ -148,11 +153,15 @@ def shifts(trial: Trial, seed: int = 1) -> Shifts:
             guilty = np.flatnonzero(np.abs(columns) > _limit(tests * max(len(columns), 1)))
             if abs(z) <= _limit(tests) and not len(guilty):
                 continue
-            order = np.argsort(-np.abs(columns), kind="stable")[: max(len(guilty), 1)][:5]
+            order = np.argsort(-np.abs(columns), kind="stable")[: max(len(guilty), 1)]
+            worst: dict[str, float] = {}
+            for place in order:  # the largest of a column's values comes first
+                (column,) = columns_of([trial.names[telling[place]]])
+                worst.setdefault(column, float(columns[place]))
             found.append(Shift(
                 trial.arms[k], outcome, shown(estimated(effect - change, who), True),
                 shown(estimated(effect, who), True), z,
-                tuple((trial.names[telling[place]], float(columns[place])) for place in order),
+                tuple(worst.items())[:5],
             ))  # fmt: skip
     return Shifts(found, largest, hidden)
 

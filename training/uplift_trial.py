@@ -1,6 +1,6 @@
 """A trial: logged decisions whose propensities are known, as arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,6 +12,18 @@ from serving.effects import EVIDENCE
 from training.uplift_learners import Bools, Ints, Numbers
 
 LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
+
+
+OF = " = "  # between a column of text and one of its values, each a column of the matrix
+
+
+def columns_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The table's columns that these of a matrix are of, each once, as a person counts them.
+
+    >>> columns_of(["visits", "city = Bonn", "city = Rome"])
+    ('visits', 'city')
+    """
+    return tuple(dict.fromkeys(name.partition(OF)[0] for name in names))
 
 
 class Aside(NamedTuple):
@@ -29,8 +41,8 @@ class Trial:
     propensity with which that arm was given, [n], in (0, 1]. outcomes: name -> [n]. customer: [n], equal for
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
     that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
-    every arm [n, K], where they were estimated; None: of the one given alone. aside: columns that were left
-    out of the matrix by name; None: none.
+    every arm [n, K], where they are known or were estimated; None: of the one given alone. aside: columns
+    that were left out of the matrix by name; None: none.
     """
 
     matrix: Rows

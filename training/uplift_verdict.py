@@ -53,11 +53,11 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
             why=named,
         )
     if (rests := only_if(checks)) is None:
-        return _joined(_constant(found, _PROVEN), _personal(found, _PROVEN))
-    return _joined(words(
-        "All of this rests on your word that {rests}, for the arms differ in that. Known before, it would "
-        "say that the draw is not what it is said to be, and nothing would be shown.",
-        "以下结论以您确认{rests}为前提，因其在各组间存在差异：若在决策之前已知，则抽取与所述不符，什么也未证实。",
+        return _joined(_first(found, None), _constant(found, _PROVEN), _personal(found, _PROVEN))
+    return _joined(_first(found, rests), words(
+        "All of this rests on your word that {rests}, for the arms differ in that. If it is not so, nothing "
+        "is shown.",
+        "结论以您确认{rests}为前提，因其在各组间存在差异；若并非如此，则什么也未证实。",
         rests=rests,
     ), _constant(found, _IF_SO), _personal(found, _IF_SO))  # fmt: skip
 
@@ -68,6 +68,30 @@ def only_if(checks: Sequence[Check]) -> Words | None:
     return Words(" and ".join(of.en for of in found), "，且".join(of.zh for of in found)) if found else None
 
 
+def _first(found: Uplift, rests: Words | None) -> Words:
+    """What to do, in one sentence. rests: what must be so for that."""
+    arm, control = found.arms[found.default], found.arms[0]
+    proven = words("is shown, if {rests},", "在{rests}的前提下显示", rests=rests) if rests else Words(
+        "is proven", "已证实"
+    )  # fmt: skip
+    if found.personal:
+        return words(
+            "Choose for each customer: that {proven} to bring more than one arm for all.",
+            "请为每位客户分别选择：{proven}比所有人同一方案更好。", proven=proven,
+        )  # fmt: skip
+    if found.default:
+        return words(
+            "Give everyone {arm}: it {proven} to bring more than {control}; that choosing for each customer "
+            "brings still more is not.",
+            "请对所有人采用{arm}：{proven}优于{control}；为每位客户分别选择是否更好，未证实。",
+            arm=arm, control=control, proven=proven,
+        )  # fmt: skip
+    return words(
+        "Give everyone {control}: no arm is shown to bring more, nor is choosing for each customer.",
+        "请对所有人采用{control}：未显示任何方案更好，为每位客户分别选择亦然。", control=control,
+    )  # fmt: skip
+
+
 def _constant(found: Uplift, proven: Words) -> Words:
     """What is shown of one arm for all, and which is chosen by default where that does not decide it."""
     best, control = found.arms[found.best], found.arms[0]
@@ -75,9 +99,6 @@ def _constant(found: Uplift, proven: Words) -> Words:
         "best": best, "control": control, "outcome": found.outcome, "gain": shown(found.over[0], sign=True),
     }  # fmt: skip
     if not found.better:
-        default = words(
-            "By default everyone gets {arm}.", "默认所有人得到{arm}。", arm=found.arms[found.default]
-        )
         largest = words(
             "The largest estimate is that of {best}: {gain} {outcome} a customer over {control}; to tell, "
             "try it on more customers.",
@@ -86,7 +107,7 @@ def _constant(found: Uplift, proven: Words) -> Words:
         ) if found.best else words(
             "No estimate is larger than that of {control}.", "没有比{control}更大的估计值。", **told
         )  # fmt: skip
-        return _joined(_beside(found), default, largest)
+        return _joined(_beside(found), largest)
     free = Words("(no cost was given)", "未给出成本")
     net = Words("after costs", "扣除成本后") if np.any(found.costs) else free
     said = words(

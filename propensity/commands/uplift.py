@@ -16,7 +16,12 @@ from propensity.cli import DRY_RUN, Named, main
     help="CSV or Parquet, a row a customer: columns known before, the arm, the outcome.",
 )  # fmt: skip
 @click.option("--arm", required=True, metavar="COLUMN", help="What the customer was given.")
-@click.option("--outcome", required=True, metavar="COLUMN", help="What came of it, a number.")
+@click.option("--outcome", "outcomes", required=True, multiple=True, metavar="COLUMN[=VALUE]",
+              help="What came of it: a number, yes or no, or whether it is VALUE. The first is judged and "
+              "chosen by; of others the effects are told beside it.")  # fmt: skip
+@click.option("--missing-outcome", "missing", type=float, metavar="NUMBER",
+              help="What a row without an outcome had: 0, if none means that nothing came "
+              "[such rows are refused].")  # fmt: skip
 @click.option("--propensity", metavar="COLUMN", help="The chance with which the customer was given that arm.")
 @click.option("--randomised", is_flag=True, help="Drawn by lot, with the same chances for everyone.")
 @click.option("--share", "shares", type=Named("ARM=SHARE"), multiple=True,
@@ -44,8 +49,9 @@ from propensity.cli import DRY_RUN, Named, main
 )
 @DRY_RUN
 def uplift(
-    file: Path, arm: str, outcome: str, propensity: str | None, randomised: bool,
-    shares: tuple[tuple[str, float], ...], control: str | None, costs: tuple[tuple[str, float], ...],
+    file: Path, arm: str, outcomes: tuple[str, ...], missing: float | None, propensity: str | None,
+    randomised: bool, shares: tuple[tuple[str, float], ...], control: str | None,
+    costs: tuple[tuple[str, float], ...],
     ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None,
     as_json: bool, register: bool, days: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
@@ -59,7 +65,7 @@ def uplift(
     from propensity.uplifted import Asked, judge_trial
 
     asked = Asked(
-        file, arm, outcome, control, propensity, dict(shares) or None, randomised, dict(costs), ignore,
-        customer, seed, days,
+        file, arm, tuple(dict.fromkeys(outcomes)), control, propensity, dict(shares) or None, randomised,
+        dict(costs), ignore, customer, seed, days, missing,
     )  # fmt: skip
     sys.exit(judge_trial(asked, language, out, dry_run, as_json))

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import norm
+from test_uplift_possible import made
 
 from features.errors import UsageError
+from training import logged_policy
 from training.policy_value import FEW, LoggedDecisions, PolicyValue, evaluate
 
 ARMS = 3
@@ -214,3 +216,18 @@ def test_a_log_that_is_none_is_named_by_its_row() -> None:
         replace(log, target=log.target * 2)
     with pytest.raises(UsageError, match="one customer"):
         evaluate(replace(log, customer=["c"] * 20))
+
+
+def test_who_cannot_have_the_policys_choice_is_told() -> None:
+    """Else: `everybody the coupon` is read as of everybody, where most could not have it and got nothing."""
+    logged, _ = made(1_200)
+    logged = replace(logged, outcomes=logged.outcomes | {"retention": np.ones(len(logged))})
+    coupon = logged_policy.constant(logged, "coupon")
+    found = logged_policy.judged(logged, coupon)
+    share = float((logged.chances[:, 3] == 0).mean())
+    assert 0.5 < share < 0.9
+    assert f"are left alone: so it was at {share:.1%} of the decisions" in found.elsewhere.en
+    assert f"占决策的{share:.1%}" in found.elsewhere.zh
+    young = replace(logged, outcomes=logged.outcomes | {"margin": np.full(len(logged), np.nan)})
+    with pytest.raises(UsageError, match="0 of 1,200 decisions can be judged: 1,200 are not final"):
+        logged_policy.judged(young, coupon, "margin")

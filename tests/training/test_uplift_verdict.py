@@ -30,10 +30,12 @@ def test_where_no_arm_is_shown_to_be_better_nothing_is_done(none: Uplift) -> Non
     customer is sent what only cost money, by the luck of the draw."""
     said, best = verdict(none, SOUND), none.arms[none.best]
     assert said.en.startswith(
-        "No arm is shown to be better than nothing, after its cost. By default everyone gets nothing. "
+        "Give everyone nothing: no arm is shown to bring more, nor is choosing for each customer. "
+        "No arm is shown to be better than nothing, after its cost. "
     )
     assert f"The largest estimate is that of {best}: +" in said.en
-    assert f"默认所有人得到nothing。估计值最大的是{best}" in said.zh
+    assert "请对所有人采用nothing：" in said.zh
+    assert f"估计值最大的是{best}" in said.zh
     assert "proven" not in said.en.split("Personal")[0]
     assert (none.default, none.to_save().best) == (0, 0)
     assert not none.policy(trial_by_hand("none", 1_000)[0].matrix).any()
@@ -45,19 +47,20 @@ def test_nothing_shown_is_not_said_to_be_nothing(none: Uplift) -> None:
     """Else: a trial that was too small to tell is read as proof that no mail is worth its stamp."""
     low = tuple(Estimate(-0.1, -0.3, 0.1) for _ in none.arms)
     said = verdict(replace(none, best=0, effects=low, over=tuple(one.less(-0.2) for one in low)), SOUND)
-    assert said.en.startswith("No arm is shown to be better than nothing, after its cost. By default")
-    assert "By default everyone gets nothing. No estimate is larger than that of nothing." in said.en
+    assert said.en.startswith("Give everyone nothing: no arm is shown to bring more")
+    assert "after its cost. No estimate is larger than that of nothing." in said.en
     assert "worse" not in said.en
     harm = (Estimate(0.0, 0.0, 0.0), Estimate(-1.0, -1.5, -0.5), Estimate(-0.1, -0.3, 0.1))
     said = verdict(replace(none, best=0, effects=harm), SOUND)
-    assert f"Shown to be worse, after cost: {none.arms[1]}. By default" in said.en
+    assert f"Shown to be worse, after cost: {none.arms[1]}. " in said.en
     assert f"已证实扣除成本后更差：{none.arms[1]}" in said.zh
     other = (Estimate(0.0, 0.0, 0.0), Estimate(0.4, 0.1, 0.7), Estimate(0.5, -0.1, 1.1))
     some = replace(none, best=2, effects=other)
     said = verdict(some, SOUND)
     assert said.en.startswith(
-        f"Shown to be better than nothing, after cost: {none.arms[1]}. By default everyone gets "
-        f"{none.arms[1]}. The largest estimate is that of {none.arms[2]}"
+        f"Give everyone {none.arms[1]}: it is proven to bring more than nothing; that choosing for each "
+        f"customer brings still more is not. Shown to be better than nothing, after cost: {none.arms[1]}. "
+        f"The largest estimate is that of {none.arms[2]}"
     )
     assert some.default == 1, "what is shown, and not the larger estimate that may be nothing"
     assert replace(some, costs=np.array([0.0, 0.2, 0.0])).default == 0, "after cost"
