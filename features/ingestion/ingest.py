@@ -26,7 +26,7 @@ from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
 from features.ingestion.refusals import OTHERWISE
 from features.ingestion.reopened import reopened
-from features.ingestion.scrubbing import erased_in, obeying
+from features.ingestion.scrubbing import LINKED, erased_in, obeying
 from features.ingestion.shrinkage import Late, Mendings, Shrunk, changed
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
@@ -101,6 +101,7 @@ class Ingested:
                 read[of] += count.rows
                 kept = count.accepted or count.aside or repeated(count.what)
                 kept |= count.table == "customers" and count.what.endswith(OTHERWISE)
+                kept |= count.what == LINKED  # told by itself
                 rejected[of] += 0 if kept else count.rows
         return {of: (n, read[of]) for of, n in rejected.items() if n > LOSS * read[of]}
 
@@ -224,7 +225,7 @@ def part_of(
     raw = scratch / "raw" / source.name / "part"
     part = stage(shop, source, stamp, raw, scratch, settings.memory, progress)
     if tombstones and not dry_run:
-        tombstones.having(erased_in(part, tombstones, settings.memory)).write()  # she may have a new id
+        tombstones.having(*erased_in(part, tombstones, settings.memory)).write()  # also as a new source's
     return part
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features import duck
 from features.ingestion.mended import MENDED
 from features.ingestion.refusals import GONE, OF_RETURNS, OTHERWISE
+from features.ingestion.scrubbing import LINKED
 from features.ingestion.written import as_given
 from features.ingestion.yielding import USED
 from features.shop import Shop
@@ -40,6 +41,7 @@ _OF_OTHERS = {
     OF_RETURNS: ("order_id",),
     USED: ("amount",),
     "its order is not among the orders": ("order_id",),
+    LINKED: ("source_id", "customer_id"),  # the side that was not erased
 }
 
 
@@ -65,6 +67,7 @@ _WANTED = {
     ),
     rf"^the same .* as a row of \w+{OTHERWISE}$": "what no other row has there",
     rf"^{CANCELLED_PARTLY}$": "no `cancelled`, and a row that takes it back",
+    rf"^{LINKED}$": "that one erased, too, if so; else the row taken out of its file",
     r"^unreadable: more fields": "as many fields as the header; in quotes if one holds the separator",
     r"^unreadable: a quoted field": "a quote at its end",
 }

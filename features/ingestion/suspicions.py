@@ -17,6 +17,7 @@ import duckdb
 from features import duck
 from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.parts import Part
+from features.ingestion.scrubbing import LINKED
 from features.ingestion.strays import Stray, strays
 from features.log import DERIVED_TAGS, LEDGER, Log
 from features.moments import parse_moment
@@ -34,10 +35,10 @@ FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer 
 @dataclass(frozen=True)
 class Suspicion:
     """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody, the
-    `refs` of mended returns are no orders of their customers.
+    `refs` of mended returns are no orders of their customers, `links` lead to people who were erased.
     """
 
-    kind: Literal["ends", "alone", "ids", "lines", "refs"]
+    kind: Literal["ends", "alone", "ids", "lines", "refs", "links"]
     source: str
     what: Words
     do: Words
@@ -78,6 +79,7 @@ def suspicions(
         found += [_said_stray(stray) for stray in strays(connection, there)]
         found += _without_orders(connection, log)
         found += _of_no_order(connection, there, log)
+        found += _to_erased(connection, there)
     return tuple(found)
 
 
@@ -263,5 +265,32 @@ def _of_no_order(
                 "Correct `ref` in the sheet and take it again, or write `unknown` there; if that order was "
                 "rejected, mend it as well.",
                 "请在表中更正 ref 后重新导入，或填写 unknown；如该订单被拒绝，请一并更正。",
+            ),
+        )
+
+
+def _to_erased(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Iterator[Suspicion]:
+    """Of each source, the links that were refused, for one side of them is erased."""
+    for part in parts:
+        rows, file, line, customer, source, id = connection.execute(
+            f"""SELECT count(*), first(file), first(line), first(row->>'$.customer_id'),
+                       first(row->>'$.source'), first(row->>'$.source_id')
+                FROM (FROM {_rows(part.rejects)} WHERE reason = '{LINKED}' ORDER BY file, line)"""
+        ).fetchall()[0]
+        if not rows:
+            continue
+        where = f"{file}, row {line + 1}" if file else part.source
+        who, named = (customer, customer) if customer else (id, f"--source {source} --id {id}")
+        yield Suspicion(
+            "links",
+            part.source,
+            Words(
+                f"Links of {part.source} were refused: {rows:,}. The first, {where}, makes {who} the same "
+                "person as one who was erased.",
+                f"{part.source}有{rows:,}条身份关联被拒绝。首条（{where}）使{who}与一个已被删除的人成为同一人。",
+            ),
+            Words(
+                f"`propensity erase {named}` if that is so; else take the row out of its file.",
+                f"如确为同一人，请运行 `propensity erase {named}`；否则请从文件中去掉该行。",
             ),
         )

@@ -43,8 +43,10 @@ def _fields(record: str) -> str:
     return f"list_concat({spelt}, list_transform({spelt}, lambda f: source || chr(31) || f))"
 
 
-# SQL over a reject: the ids that may say whose it is.
+# SQL over a reject: the ids that may say whose it is. A link that was refused has one side alone.
 WHOSE = f"""CASE WHEN (row->>'$.customer_id') IS NOT NULL THEN [row->>'$.customer_id']
+                 WHEN "table" = 'identities' AND (row->>'$.source_id') IS NOT NULL
+                 THEN [(row->>'$.source') || chr(31) || (row->>'$.source_id')]
                  WHEN (TRY_CAST(row->>'$._given' AS JSON)->'file') IS NULL
                  THEN {_fields("row->>'$._given'")} END"""
 

@@ -140,14 +140,14 @@ def test_the_old_files_do_not_bring_her_back(home: Settings, tmp_path: Path) -> 
     )
     done = take(home, [new])
     fates = {(c.accepted, c.what): c.rows for c in done.account if (c.source, c.table) == ("more", "orders")}
-    assert fates == {(True, ""): 1, (False, "erased"): 3}, "under a new id too, and not among the rejects"
-    assert _holds(home, "75310246") == []
+    assert fates == {(True, ""): 2, (False, "erased"): 2}, "not among the rejects; who was linked since lives"
+    assert _holds(home, HER) == _holds(home, OLD) == []
     fresh = Settings(home=tmp_path / "fresh")
     (fresh.home / "erased").mkdir(parents=True)
     for path in (home.home / "erased").glob("*.json"):
         (fresh.home / "erased" / path.name).write_bytes(path.read_bytes())
     take(fresh, [*_sources(tmp_path), new])
-    assert _holds(fresh, "75310246") == []
+    assert _holds(fresh, HER) == _holds(fresh, OLD) == []
 
 
 def test_a_tombstone_names_nobody(tmp_path: Path) -> None:
