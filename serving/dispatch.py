@@ -19,6 +19,7 @@ from features.settings import Settings, clock
 from serving import api, bodies, problems, stock
 from serving.admission import Load, Rates
 from serving.companion import Companion
+from serving.connection import REFUSED
 from serving.handlers import Handlers
 from serving.incoming import SCORES, Headers, Message, Receive, Scope, body, route_of
 from serving.keys import Key, Keys
@@ -74,6 +75,11 @@ class Dispatch:
             self._companion.stop()
             self._mirror.stop()
             self._handlers.stop()
+        elif scope["type"] == REFUSED:
+            started, request_id = time.perf_counter(), uuid.uuid4().hex
+            answer = _problem(scope["problem"], request_id)
+            await _send(send, answer, request_id, None)
+            self._done(UNMATCHED, OTHER, answer.status, NO_CLIENT, request_id, started)
         else:
             await send({"type": "websocket.close", "code": 1000})
 

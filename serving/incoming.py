@@ -114,8 +114,8 @@ async def body(
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != type:
         detail = f"send the body as `Content-Type: {type.decode()}`"
         raise Problem(415, "unsupported_media_type", detail)
-    close = {"connection": "close"}  # the rest of the body is not worth reading
-    too_large = Problem(413, "body_too_large", f"a body has at most {most} bytes", headers=close)
+    # What still comes of it is dropped, for a moment (`connection`): most callers send all before they read.
+    too_large = Problem(413, "body_too_large", f"a body has at most {most} bytes")
     if int(headers.get(b"content-length", b"0")) > most:
         raise too_large
     got, more = bytearray(), True
@@ -131,7 +131,7 @@ async def body(
                     raise too_large
     except TimeoutError:
         detail = f"the body did not arrive within {BODY_SECONDS} s"
-        raise Problem(408, "body_timeout", detail, headers=close) from None
+        raise Problem(408, "body_timeout", detail, headers={"connection": "close"}) from None
     return bytes(got)
 
 

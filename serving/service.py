@@ -16,6 +16,7 @@ import bentoml
 import uvicorn
 from _bentoml_sdk import Service
 from bentoml._internal.utils.analytics import usage_stats
+from uvicorn.config import HTTP_PROTOCOLS
 
 from features.errors import PropensityError, UsageError
 from features.settings import Settings
@@ -40,6 +41,7 @@ class Fronted(Service):  # type: ignore[misc]  # BentoML ships no types that myp
     def to_asgi(self, is_main: bool = True) -> Dispatch:
         """Our dispatch in front of BentoML's application."""
         log_to_stderr()
+        HTTP_PROTOCOLS["auto"] = "serving.connection:Connection"  # also where BentoML configures uvicorn
         return Dispatch(self.settings or Settings.from_env(), super().to_asgi(is_main=is_main))
 
 

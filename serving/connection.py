@@ -1,0 +1,149 @@
+"""One caller's connection, before a request is whole: how much it may send, how long it may take, how many.
+
+uvicorn hands a request on once its head is complete, and waits for that as long, and keeps as much of it, as
+the other side likes; nobody needs a key for it. What is no HTTP, a connection too many, and a head, or the
+trailers of a chunked body, that is too large or too late, are refused here, and answered, counted and logged
+as every other refusal is: by `Dispatch`.
+"""
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.admission import refusal
+from serving.problems import Problem
+
+REFUSED = "propensity.refused"
+"""The type of an ASGI scope that has no request, but the Problem to answer with."""
+
+MAX_HEAD = 1 << 15  # bytes of a head, as of trailers; what the usual proxies let pass is less
+MAX_HEADERS = 100
+HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last; or to send what nobody reads
+LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
+_FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
+_PIECE = 1 << 13  # bytes that are parsed before they are counted
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, with limits. For `http` of its configuration."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._unread = 0  # bytes since a head was complete, or a part of a body came
+        self._refused = False
+        self._late: asyncio.TimerHandle | None = None  # while no request is being answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            self._refuse(refusal("overloaded", f"this process keeps at most {MOST} connections", 1))
+        else:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        for piece in (data,) if len(data) <= _PIECE else _pieces(data):
+            if self._refused:
+                return
+            self._unread += len(piece)
+            super().data_received(piece)
+            if self._unread > MAX_HEAD or (self._unread and len(self.headers or ()) > MAX_HEADERS):
+                self._refuse(_too_large())
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._late is not None:
+                self._in_time()
+        elif self._late is None and not self._refused:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def on_headers_complete(self) -> None:
+        self._unread = 0
+        if len(self.headers) > MAX_HEADERS:
+            raise ValueError  # the parser stops, and `send_400_response` is asked to say so
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Of what the parser does not take; uvicorn asks for it."""
+        if len(self.headers or ()) > MAX_HEADERS:
+            self._refuse(_too_large())
+        else:
+            detail = (
+                "what was sent is no request of HTTP/1.1, or of a method that nobody knows; `/` lists what is"
+            )
+            self._refuse(Problem(400, "malformed_http", detail))
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self._unread:
+            detail = f"the head of the request did not arrive within {HEAD_SECONDS:g} s"
+            self._refuse(Problem(408, "head_timeout", detail))
+        else:  # it said nothing, or sends on what was answered long ago
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what was whole before, then this problem; read no more."""
+        if self._refused:
+            return
+        self._refused = True
+        self._in_time()
+        before = self.cycle
+        if before is not None and not before.response_complete:
+            if before.response_started or not before.more_body:
+                before.keep_alive = False  # two answers cannot be written at one time
+                return
+            before.disconnected = True  # it is its own body that is wrong
+            before.message_event.set()
+        problem.headers["connection"] = "close"
+        scope: Any = {"type": REFUSED, "problem": problem, "method": "", "headers": [], "client": self.client}
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=_Lingering(self.transport, self.loop),  # type: ignore[arg-type]
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=lambda: None,
+        )
+        self._start_asgi_task(self.cycle, self.app)
+
+
+class _Lingering:
+    """A transport whose `close` says so and lets the other side finish for a moment."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.write, self.is_closing = transport.write, transport.is_closing
+        self._transport, self._loop = transport, loop
+
+    def close(self) -> None:
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(LINGER_SECONDS, self._transport.close)
+
+
+def _too_large() -> Problem:
+    detail = f"the head of a request has at most {MAX_HEAD} bytes, in at most {MAX_HEADERS} headers"
+    return Problem(431, "head_too_large", detail)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))

@@ -1,0 +1,213 @@
+"""What anybody may send without a key: the service over sockets, at its limits of size, time and number."""
+
+# ruff: noqa: F811 (fixtures of another module are arguments)
+
+import http.client
+import json
+import re
+import socket
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from running import KEY, SERVE, Running, running
+from test_service import home, service  # noqa: F401
+
+from features.settings import Settings
+from serving.api import MAX_BODY
+from serving.connection import HEAD_SECONDS, MAX_HEAD, MAX_HEADERS
+
+START = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = START.replace(b"GET /livez", b"POST /v1/scores") + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def connected(service: Running, timeout: float = 20) -> socket.socket:
+    """A connection of our own to that service."""
+    return socket.create_connection(("127.0.0.1", service.client.base_url.port or 0), timeout)
+
+
+def until_the_end(connection: socket.socket) -> bytes:
+    """All that comes until the service closes."""
+    got = b""
+    try:
+        while part := connection.recv(65_536):
+            got += part
+    except ConnectionResetError:
+        pass
+    return got
+
+
+def refused(answer: bytes, status: int, code: str) -> None:
+    """Assert that it is that problem, whole, and that the connection ends with it."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0].startswith(f"http/1.1 {status} ")
+    assert "content-type: application/problem+json" in lines
+    assert "connection: close" in lines
+    assert "x-content-type-options: nosniff" in lines
+    document = json.loads(body)
+    assert (document["status"], document["code"]) == (status, code)
+    assert f"x-request-id: {document['request_id']}" in lines
+
+
+def memory(service: Running) -> int:
+    """Bytes that the process holds."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        START + b"X-A: b\r\n" * 1_000_000,
+        START + b"X-A: " + b"b" * 20_000_000,
+        b"GET /" + b"b" * 20_000_000,
+        b"\r\n" * 10_000_000,
+        CHUNKED + b"0\r\n" + b"X-A: b\r\n" * 1_000_000,
+        CHUNKED + b"0\r\nX-A: " + b"b" * 20_000_000,
+        CHUNKED + b"1;" + b"b" * 20_000_000,
+    ],
+    ids=["headers", "header", "path", "lines", "trailers", "trailer", "chunk"],
+)
+def test_a_head_without_an_end_is_refused_before_it_takes_memory(service: Running, head: bytes) -> None:
+    """Else four connections and no key take the machine's memory."""
+    before = memory(service)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connected(service)) for _ in range(4)]
+        for connection in connections:
+            with suppress(OSError):
+                connection.sendall(head)
+        assert memory(service) - before < 10_000_000
+        for connection in connections:
+            until_the_end(connection)
+    assert service.scores("c0001").status_code == 200
+
+
+def test_a_head_of_the_largest_size_is_answered_and_one_above_is_told_why(service: Running) -> None:
+    """A caller behind a proxy that adds headers must know what to shorten, not see a reset."""
+
+    def asked(*headers: bytes) -> bytes:
+        with connected(service) as connection:
+            connection.sendall(START + b"Connection: close\r\n" + b"".join(headers) + b"\r\n")
+            return until_the_end(connection)
+
+    assert asked(b"X-A: " + b"b" * (MAX_HEAD - 200) + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    assert asked(b"X-A: b\r\n" * (MAX_HEADERS - 2)).startswith(b"HTTP/1.1 200 ")
+    refused(asked(b"X-A: " + b"b" * 200_000 + b"\r\n"), 431, "head_too_large")
+    refused(asked(b"X-A: b\r\n" * MAX_HEADERS), 431, "head_too_large")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"FOO / HTTP/1.1\r\n\r\n", b"get / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", CHUNKED + b"no number\r\n"],
+    ids=["method", "lower case", "tls", "chunk"],
+)
+def test_what_is_no_http_gets_a_problem_and_is_counted(service: Running, sent: bytes) -> None:
+    """An operator who sees no scanner in the figures believes that there is none."""
+    counted = 'propensity_requests_total{client="-",method="other",route="unmatched",status="400"} '
+
+    def count() -> float:
+        text = service.client.get("/metrics").text
+        return sum(
+            float(line.removeprefix(counted)) for line in text.splitlines() if line.startswith(counted)
+        )
+
+    before = count()
+    with connected(service) as connection:
+        connection.sendall(sent)
+        answer = until_the_end(connection)
+    refused(answer, 400, "malformed_http")
+    assert count() == before + 1
+    assert "route=unmatched method=other status=400" in service.log
+
+
+def test_a_request_that_was_whole_is_answered_before_what_follows_it_is_refused(service: Running) -> None:
+    """Else a caller takes the refusal for its answer."""
+    with connected(service) as connection:
+        connection.sendall(START + b"\r\n" + b"nonsense\r\n\r\n")
+        answer = until_the_end(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_who_does_not_finish_is_not_waited_for(service: Running) -> None:
+    """Silent connections cost a stranger nothing, and each holds one of the process's files."""
+    with ExitStack() as stack:
+        silent, begun, trickled, idle, sends_on = (
+            stack.enter_context(connected(service)) for _ in range(5)
+        )  # fmt: skip
+        begun.sendall(START)
+        idle.sendall(START + b"\r\n")
+        length = b"Content-Length: 100000\r\n\r\n"
+        sends_on.sendall(START.replace(b"GET /livez", b"POST /v1/scores") + length)  # 401, before the body
+        trickled.sendall(START)
+        started, ended = time.monotonic(), []
+        trickling = [trickled, sends_on]
+        while trickling and time.monotonic() - started < HEAD_SECONDS + 5:
+            for connection in tuple(trickling):
+                try:
+                    connection.sendall(b"X")
+                except OSError:
+                    trickling.remove(connection)
+                    ended.append(time.monotonic() - started)
+            time.sleep(0.2)
+        assert not trickling
+        assert all(HEAD_SECONDS - 1 < seconds < HEAD_SECONDS + 3 for seconds in ended)
+        assert until_the_end(silent) == b""
+        refused(until_the_end(begun), 408, "head_timeout")
+        assert until_the_end(idle).startswith(b"HTTP/1.1 200 ")
+        assert time.monotonic() - started < HEAD_SECONDS + 5
+
+
+def test_a_slow_answer_and_a_slow_body_are_not_cut_off(service: Running) -> None:
+    """The limit is of a head: a body has ten seconds of its own, and an idle keep-alive is used again."""
+    with connected(service) as connection:
+        for _ in range(3):
+            body = b'{"customers": ["c0001"]}'
+            connection.sendall(
+                b"POST /v1/scores HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                + f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            )
+            for at in range(0, len(body), 4):
+                connection.sendall(body[at : at + 4])
+                time.sleep(0.7)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("megabytes", [2, 5, 20])
+def test_a_body_that_is_much_too_large_is_told_so(service: Running, megabytes: int) -> None:
+    """Python's own client sends all of a body before it reads: closing at once showed it a reset."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.client.base_url.port or 0, timeout=30)
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    assert megabytes << 20 > MAX_BODY
+    connection.request("POST", "/v1/scores", b" " * (megabytes << 20), headers)
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
+    connection.close()
+
+
+def test_connections_are_limited_and_those_that_are_open_are_served(home: Settings) -> None:
+    """Else a stranger takes all of the process's files, and nobody can connect, nor a store be opened."""
+    command = ("sh", "-c", 'ulimit -n 200; exec "$0" -c "$1"', sys.executable, SERVE)
+    with running(home, command) as service:
+        assert service.client.get("/livez").status_code == 200
+        crowd = [connected(service) for _ in range(150)]
+        refused(until_the_end(crowd[-1]), 429, "overloaded")
+        assert service.scores("c0001").status_code == 200
+        for connection in crowd:
+            connection.close()
+        time.sleep(0.2)
+        with connected(service) as later:
+            later.sendall(START + b"Connection: close\r\n\r\n")
+            assert until_the_end(later).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_limits_hold_under_bentoml_too(home: Settings) -> None:
+    """Its supervisor configures the server by itself."""
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    command = (bentoml, "serve", "serving.service:svc", "--port", "{port}")
+    with running(home, command) as service, connected(service) as connection:
+        connection.sendall(START + b"X-A: b\r\n" * 200 + b"\r\n")
+        refused(until_the_end(connection), 431, "head_too_large")
