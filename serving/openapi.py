@@ -29,7 +29,7 @@ from serving.changes import MOST as MOST_CHANGES
 from serving.changes import ChangesAnswer
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
-from serving.events import AnyEvent
+from serving.events import AnyEvent, ecmascript
 from serving.incoming import MAX_KEY
 from serving.jobs import JobAnswer, JobRequest
 from serving.problems import ProblemDocument
@@ -247,7 +247,6 @@ _PLAIN: Mapping[Any, Schema] = {
 }  # fmt: skip
 _BOUNDS = {
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
-    "pattern": "pattern",
 }  # fmt: skip
 
 
@@ -308,4 +307,5 @@ def _bounds(meta: Meta, schema: Schema) -> Schema:
     what = {"array": "Items", "object": "Properties"}.get(schema.get("type", ""), "Length")
     lengths = {f"{end}{what}": getattr(meta, f"{end}_length") for end in ("min", "max")}
     bounds = {name: getattr(meta, attribute) for attribute, name in _BOUNDS.items()} | lengths
+    bounds["pattern"] = meta.pattern and ecmascript(meta.pattern)
     return {name: value for name, value in bounds.items() if value is not None}
