@@ -167,7 +167,7 @@ class Client:
         return self._asked(CustomerAnswer, "GET", _path(customer))
 
     def erase(self, customer: Customer) -> ErasureAnswer:
-        """Have one erased, under all ids; again until it says `erased`."""
+        """Have one erased, under all ids; again until it says `erased`, or `unknown`."""
         return self._asked(ErasureAnswer, "DELETE", _path(customer))
 
     def decide(

@@ -177,7 +177,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         problems=(404, 422),
     ),
     ("/v1/customers/{id}", "delete"): Operation(
-        "Erase a customer, under all ids, from all that is kept; repeat it until it says `erased`",
+        "Erase a customer, under all ids, from all that is kept; repeat it until `erased` or `unknown`",
         ErasureAnswer,
         None,
         _CUSTOMER,
