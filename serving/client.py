@@ -157,7 +157,8 @@ class Client:
     def changes(
         self, since: str | None = None, limit: int = 1_000, of: Sequence[str] | None = None
     ) -> ChangesAnswer:
-        """A page of what changed since a cursor; from None on, everyone. Go on with its cursor."""
+        """A page of what changed since a cursor; from None on, everyone. Go on with its cursor.
+        erased: somebody was erased since; read from None on, and delete from a copy whoever is not there."""
         names = None if of is None else ",".join(of)
         path = "/v1/changes" + _query(since=since, limit=str(limit), of=names)
         return self._asked(ChangesAnswer, "GET", path)

@@ -53,7 +53,7 @@ class Operation(NamedTuple):
 
     body: None without one. parameters: by name. also: status of an answer other than 200.
     problems: statuses of problems, besides those that every key and every body may meet. takes, gives: media
-    types.
+    types. more: what else a caller has to know of it.
     """
 
     summary: str
@@ -64,6 +64,7 @@ class Operation(NamedTuple):
     problems: tuple[int, ...] = ()
     takes: str = JSON
     gives: tuple[str, ...] = (JSON,)
+    more: str = ""
 
 
 PROBLEMS: Mapping[int, str] = {
@@ -144,6 +145,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             ),
         },
         problems=(422,),
+        more="Where a page says `erased`, read everyone once more, and delete from your copy whoever is not there.",
     ),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
@@ -214,6 +216,8 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
 
     answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer, *of.gives))
     said: Schema = {"summary": of.summary, "responses": {"200": answered}}
+    if of.more:
+        said["description"] = of.more
     if of.also is not None:
         said["responses"][str(of.also)] = answered | {"description": "Accepted: it will be done"}
     problem = content(ProblemDocument, "application/problem+json")
