@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from features import online
-from features.errors import UnknownCustomer
-from features.files import locked
+from features.errors import LogError, UnknownCustomer
+from features.files import locked, read_pointer
 from features.inbox import Inbox
 from features.ingestion import erasure
 from features.online import UNKNOWN, OnlineRows
@@ -58,20 +58,32 @@ def erase(
 def erase_asked(settings: Settings, progress: Progress | None = None) -> tuple[int, int]:
     """Erase whom callers of the service asked to: how many were, and how many nobody knows.
 
-    A request stays until it is done, so a kill loses none.
+    A request stays until it is done, so a kill loses none. LogError if there is no log here to find somebody
+    in: those who are not found without it still wait then.
     """
-    done = unknown = 0
+    done = unknown = left = 0
     for path, asked in erasures.asked(settings):
         whom = asked.customer
         by_id = whom if isinstance(whom, str) else None
         identity = None if isinstance(whom, str) else (whom.source, whom.id)
+        generation = read_pointer(settings.home / "log" / "CURRENT")  # before she is looked for in it
         try:
             removed = erase(settings, by_id, identity, progress=progress).removed
             done += 1
         except UnknownCustomer:
+            if generation is None:
+                left += 1
+                continue
             removed, unknown = {"unknown": 1}, unknown + 1
+            with locked(settings.home / "erased" / ".lock"):
+                erasures.note_unknown(settings, generation, whom)
         audit.record(settings, asked.client, "erased as asked", asked.request_id, removed)
         path.unlink(missing_ok=True)
+    if left:
+        raise LogError(
+            f"there is no customer log in {settings.home}, so {left} of those who were asked for still wait: "
+            "run `propensity erase --asked` where the log is"
+        )
     return done, unknown
 
 

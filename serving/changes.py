@@ -5,7 +5,8 @@ of both are compared. So a listing stays one listing while its pages are fetched
 meanwhile, and the cursor of its last page begins the next one. Nothing is written down for anybody.
 
 Events since the last build change nothing here before the next one. Who was erased is in no listing, neither
-as changed nor as gone: nobody is told of an erasure in passing.
+as changed nor as gone, for nobody's id is kept to tell it: that somebody was is told, and the cursor holds a
+digest of the tombstones for it.
 """
 
 import base64
@@ -43,7 +44,7 @@ class ToldScore(Struct, frozen=True):
 
 class Change(Struct, frozen=True):
     """What is told of one customer now. changed: names of what differs. gone: she is published no more, and
-    nothing is told of her."""
+    nothing is told of her. Who was erased is not here at all: see `erased` of the answer."""
 
     customer_id: str
     gone: bool
@@ -60,6 +61,9 @@ class ChangesAnswer(Struct, frozen=True):
     """reset: what was told before cannot be compared with: forget it, for everyone is told anew, from this
     page on. cursor: `since` of the next question; more: whether there is another page now. moment: of what
     is told.
+
+    erased: somebody was erased since the cursor was given, whom this listing does not name, as no id is kept
+    of whoever was erased: read everyone once more, without `since`, and delete whoever is not in it.
     """
 
     request_id: str
@@ -69,6 +73,7 @@ class ChangesAnswer(Struct, frozen=True):
     changes: list[Change]
     more: bool
     cursor: str
+    erased: bool = False
 
 
 class _Cursor(Struct, frozen=True, array_like=True):
@@ -77,6 +82,7 @@ class _Cursor(Struct, frozen=True, array_like=True):
     now: tuple[str, dict[Name, Name]]
     of: list[str] | None
     after: str | None  # the last customer of the page; None: it was the last page
+    erased: str | None = None  # digest of the tombstones; None: of a cursor from before it had one
 
 
 class Changes:
@@ -93,12 +99,13 @@ class Changes:
         Problem 422 for a cursor or a name that is none; NoBuild if nothing is published or scored.
         """
         told, _ = everyone.told_now(self._settings, self._scorer.published(), self._scorer.releases)
-        before, now, after = None, told, None
+        before, now, after, erased = None, told, None, Tombstones.of(self._settings).digest
+        somebody = False
         if since is not None:
             cursor = _cursor(since)
             if of is not None and list(of) != cursor.of:
                 raise _unfit("of", "expected the names that the cursor was made with, or none")
-            of = cursor.of
+            of, somebody = cursor.of, erased != (cursor.erased or "")
             before, now, after = _told(cursor.now), told, None
             if cursor.after is not None:
                 before = None if cursor.before is None else _told(cursor.before)
@@ -115,7 +122,7 @@ class Changes:
         page = [] if rows is None else rows.slice(first, limit).to_pylist()
         last = ids[first + limit - 1] if more else None
         then = None if before is None else _kept(before)
-        following = _Cursor(1, then, _kept(now), None if of is None else list(of), last)
+        following = _Cursor(1, then, _kept(now), None if of is None else list(of), last, erased)
         return ChangesAnswer(
             request_id=request_id,
             as_of=iso(self._settings.now()),
@@ -124,6 +131,7 @@ class Changes:
             changes=[_change(row, now.versions) for row in page],
             more=more,
             cursor=base64.urlsafe_b64encode(msgspec.json.encode(following)).rstrip(b"=").decode(),
+            erased=somebody,
         )
 
     def _listed(self, before: Told | None, now: Told, of: Sequence[str] | None) -> tuple[list[str], Any]:

@@ -157,7 +157,8 @@ class Client:
     def changes(
         self, since: str | None = None, limit: int = 1_000, of: Sequence[str] | None = None
     ) -> ChangesAnswer:
-        """A page of what changed since a cursor; from None on, everyone. Go on with its cursor."""
+        """A page of what changed since a cursor; from None on, everyone. Go on with its cursor.
+        erased: somebody was erased since; read from None on, and delete from a copy whoever is not there."""
         names = None if of is None else ",".join(of)
         path = "/v1/changes" + _query(since=since, limit=str(limit), of=names)
         return self._asked(ChangesAnswer, "GET", path)
@@ -167,7 +168,7 @@ class Client:
         return self._asked(CustomerAnswer, "GET", _path(customer))
 
     def erase(self, customer: Customer) -> ErasureAnswer:
-        """Have one erased, under all ids; again until it says `erased`."""
+        """Have one erased, under all ids; again until it says `erased`, or `unknown`."""
         return self._asked(ErasureAnswer, "DELETE", _path(customer))
 
     def decide(

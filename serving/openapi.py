@@ -29,7 +29,7 @@ from serving.changes import MOST as MOST_CHANGES
 from serving.changes import ChangesAnswer
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
-from serving.events import AnyEvent
+from serving.events import AnyEvent, ecmascript
 from serving.incoming import MAX_KEY
 from serving.jobs import JobAnswer, JobRequest
 from serving.problems import ProblemDocument
@@ -53,7 +53,7 @@ class Operation(NamedTuple):
 
     body: None without one. parameters: by name. also: status of an answer other than 200.
     problems: statuses of problems, besides those that every key and every body may meet. takes, gives: media
-    types.
+    types. more: what else a caller has to know of it.
     """
 
     summary: str
@@ -64,6 +64,7 @@ class Operation(NamedTuple):
     problems: tuple[int, ...] = ()
     takes: str = JSON
     gives: tuple[str, ...] = (JSON,)
+    more: str = ""
 
 
 PROBLEMS: Mapping[int, str] = {
@@ -144,6 +145,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             ),
         },
         problems=(422,),
+        more="Where a page says `erased`, read everyone once more, and delete from your copy whoever is not there.",
     ),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
@@ -177,7 +179,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         problems=(404, 422),
     ),
     ("/v1/customers/{id}", "delete"): Operation(
-        "Erase a customer, under all ids, from all that is kept; repeat it until it says `erased`",
+        "Erase a customer, under all ids, from all that is kept; repeat it until `erased` or `unknown`",
         ErasureAnswer,
         None,
         _CUSTOMER,
@@ -214,6 +216,8 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
 
     answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer, *of.gives))
     said: Schema = {"summary": of.summary, "responses": {"200": answered}}
+    if of.more:
+        said["description"] = of.more
     if of.also is not None:
         said["responses"][str(of.also)] = answered | {"description": "Accepted: it will be done"}
     problem = content(ProblemDocument, "application/problem+json")
@@ -247,7 +251,6 @@ _PLAIN: Mapping[Any, Schema] = {
 }  # fmt: skip
 _BOUNDS = {
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
-    "pattern": "pattern",
 }  # fmt: skip
 
 
@@ -308,4 +311,5 @@ def _bounds(meta: Meta, schema: Schema) -> Schema:
     what = {"array": "Items", "object": "Properties"}.get(schema.get("type", ""), "Length")
     lengths = {f"{end}{what}": getattr(meta, f"{end}_length") for end in ("min", "max")}
     bounds = {name: getattr(meta, attribute) for attribute, name in _BOUNDS.items()} | lengths
+    bounds["pattern"] = meta.pattern and ecmascript(meta.pattern)
     return {name: value for name, value in bounds.items() if value is not None}

@@ -51,12 +51,28 @@ def chromium() -> str:
     return found
 
 
+def run_script(script: str, scratch: Path) -> str:
+    """The text that an expression of JavaScript is."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    page = scratch / "script.html"
+    page.write_text(f"<meta charset=utf-8><script>document.title = {script}</script>", "utf-8")
+    told = _run([*_headless(scratch), "--dump-dom", page.resolve().as_uri()])
+    return told.partition("<title>")[2].partition("</title>")[0]
+
+
+def _headless(scratch: Path) -> list[str]:
+    return [
+        chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+        "--disable-dev-shm-usage", "--allow-file-access-from-files", f"--user-data-dir={scratch / 'profile'}",
+        "--virtual-time-budget=3000",
+    ]  # fmt: skip
+
+
 def look(page: Path, width: int, scratch: Path, height: int = _HEIGHT) -> Seen:
     """Open a page of one file in a window of that width, as a phone or a desktop would.
 
     The window is an iframe of that width, since a window of its own is never narrower than 500 pixels.
     """
-    browser = chromium()
     scratch.mkdir(parents=True, exist_ok=True)
     copy, frame = scratch / f"{page.stem}-{width}.html", scratch / f"{page.stem}-{width}-frame.html"
     copy.write_text(page.read_text("utf-8").replace("</html>", _MEASURE), "utf-8")
@@ -67,11 +83,7 @@ def look(page: Path, width: int, scratch: Path, height: int = _HEIGHT) -> Seen:
         "event.target.contentDocument.documentElement.dataset.inside }</script>",
         "utf-8",
     )
-    common = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-        "--disable-dev-shm-usage", "--allow-file-access-from-files", f"--user-data-dir={scratch / 'profile'}",
-        f"--window-size={max(width, 500)},{height}", "--virtual-time-budget=3000",
-    ]  # fmt: skip
+    common = [*_headless(scratch), f"--window-size={max(width, 500)},{height}"]
     address = frame.resolve().as_uri()
     picture = scratch / f"{page.stem}-{width}.png"
     told = _run([*common, "--dump-dom", f"--screenshot={picture}", address])

@@ -1,9 +1,11 @@
 """`GET /v1/changes`: a caller who pages through it knows what a full listing would say, and nothing twice."""
 
+import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from running import KEY, Running, release, running
 from two_days import CAME, CHANGED, FIRST, PEOPLE, SECOND, WENT, publish, score, two_days
@@ -162,6 +164,39 @@ def test_who_is_erased_between_two_pages_is_on_neither(home: tuple[Settings, Bui
 
     everyone = told(changes, between=erase)[0]
     assert list(state(everyone)) == [id for id in PEOPLE if id != gone]
+
+
+def test_whoever_keeps_a_copy_is_told_that_somebody_was_erased(home: tuple[Settings, Build, Changes]) -> None:
+    """Else a caller's copy holds for ever who has a right to be forgotten."""
+    settings, _, changes = home
+    copy, last, _ = told(changes)
+    assert not last.erased
+    Tombstones.of(settings).having({PEOPLE[7]}).write()
+    erasure.obey(settings, Tombstones.of(settings), lambda *_: None)
+    for _ in range(2):  # whose answer was lost is told again
+        answer = changes.page(last.cursor, 70, None, "0" * 32)
+        assert (answer.erased, answer.changes, answer.reset) == (True, [], False), "and no journey is begun"
+    assert not changes.page(answer.cursor, 70, None, "0" * 32).erased, "once"
+    everyone, last, _ = told(changes)
+    assert state(copy).keys() - state(everyone).keys() == {PEOPLE[7]}
+    assert not last.erased
+
+    first = changes.page(None, 70, None, "0" * 32)
+    Tombstones.of(settings).having({PEOPLE[8]}).write()
+    assert changes.page(first.cursor, 70, None, "0" * 32).erased, "the first page has named whoever went then"
+
+
+def test_a_cursor_of_a_version_before_is_read_and_told_of_whoever_was_erased(
+    home: tuple[Settings, Build, Changes],
+) -> None:
+    """Else an upgrade costs every caller a listing of everyone, or hides an erasure before it."""
+    settings, _, changes = home
+    raw = msgspec.json.decode(base64.urlsafe_b64decode(told(changes)[1].cursor + "=="))
+    before = base64.urlsafe_b64encode(msgspec.json.encode(raw[:5])).rstrip(b"=").decode()
+    answer = changes.page(before, 70, None, "0" * 32)
+    assert (answer.changes, answer.reset, answer.erased) == ([], False, False)
+    Tombstones.of(settings).having({PEOPLE[7]}).write()
+    assert changes.page(before, 70, None, "0" * 32).erased
 
 
 @pytest.fixture(scope="module")

@@ -197,3 +197,47 @@ def test_an_erasure_that_the_service_could_not_do_waits_for_who_can(home: Settin
     assert "erased 1 of those who were asked for; 1 known to nobody" in done.output
     assert holding(home, "zmbq") == []
     assert ask(home, HER, "desk", "3" * 32).status == "erased"
+    assert ask(home, "nobody-of-that-id", "desk", "4" * 32).status == "unknown"
+    (home.home / "log" / "CURRENT").rename(home.home / "log" / "AWAY")  # as a host without the log sees it
+    assert ask(home, "nobody-of-that-id", "desk", "5" * 32).status == "unknown"
+    assert holding(home, "nobody-of-that-id") == []
+
+
+def test_who_is_nobody_is_told_so_until_somebody_has_the_id(home: Settings, service: Running) -> None:
+    """A help desk that misspells an id would wait for ever; one that is told too much would not ask again."""
+    nobody = {"source": "crm", "id": "nobody-zmbq"}
+
+    def asked() -> tuple[int, str]:
+        answer = service.client.delete(f"/v1/customers/{nobody['id']}", params={"source": nobody["source"]})
+        return answer.status_code, answer.json()["status"]
+
+    assert asked() == (202, "accepted")
+    until(lambda: asked() == (200, "unknown"))
+    assert asked() == (200, "unknown")
+    assert not list((home.home / "erased" / "asked").iterdir()), "nothing is begun once more"
+    assert holding(home, "nobody-zmbq") == []
+    assert told(service, visit("v", nobody)) == ["accepted"]
+    assert asked() == (202, "accepted")
+    until(lambda: asked() == (200, "erased"))
+
+    assert service.client.delete("/v1/customers/later-zmbq").json()["status"] == "accepted"
+    until(lambda: service.client.delete("/v1/customers/later-zmbq").json()["status"] == "unknown")
+    take(
+        home,
+        [deliver(home.home.parent / "more", "more", {"orders": [order("l", "later-zmbq", "2017-02-01", 5)]})],
+    )
+    assert service.client.delete("/v1/customers/later-zmbq").json()["status"] == "accepted"
+    until(lambda: service.client.delete("/v1/customers/later-zmbq").json()["status"] == "erased")
+
+
+def test_where_the_log_is_not_nobody_is_called_unknown(home: Settings) -> None:
+    """A serving host without the log would lose every request for erasure by calling each id nobody's."""
+    ask(home, HER, "desk", "0" * 32)
+    (home.home / "log" / "CURRENT").rename(home.home / "log" / "AWAY")
+    failed = CliRunner().invoke(main, ["erase", "--asked"], env={"PROPENSITY_HOME": str(home.home)})
+    assert failed.exit_code == 1
+    assert "where the log is" in failed.output
+    assert ask(home, HER, "desk", "1" * 32).status == "accepted"
+    (home.home / "log" / "AWAY").rename(home.home / "log" / "CURRENT")
+    CliRunner().invoke(main, ["erase", "--asked"], env={"PROPENSITY_HOME": str(home.home)})
+    assert ask(home, HER, "desk", "2" * 32).status == "erased"
