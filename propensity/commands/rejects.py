@@ -32,10 +32,11 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     """Write the rejected rows to FILE as CSV, to be corrected.
 
     Correct what stands after the column `reason`; the columns before it say which row it is (rows count from
-    1, a header left out). What could not be read stands as the file gives it, and is read back so: an amount
-    with the decimal sign of its file (where that is a comma, 12,50 is twelve and a half, and 12.505 is twelve
-    thousand). What was read has a point: 12.50. The last column is the record
-    as it is in the file, to look at. Rows that you do not correct may stay as they are.
+    1, a header left out). What could not be read stands as the file gives it, and is read back so, as is what
+    you write where nothing stands: an amount with the decimal sign of its file (where that is a comma, 12,50
+    is twelve and a half, and 12.505 is twelve thousand). What was read has a point: 12.50. An amount that may
+    be one or the other, or has more decimals than the currency, is refused. The last column is the record as
+    it is in the file, to look at. Rows that you do not correct may stay as they are.
     """
     from features.ingestion.rejects import export, with_commas
 
@@ -46,8 +47,9 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
     if commas := with_commas(settings_of(), source):
         click.echo(
-            f"Files of {', '.join(commas)} have a decimal comma. An amount that could not be read is read "
-            "back so: 12,50 is twelve and a half, 12.505 is twelve thousand. What was read has a point: 12.50"
+            f"Files of {', '.join(commas)} have a decimal comma. An amount that could not be read, or is "
+            "empty, is read back so: 12,50 is twelve and a half, 12.505 is twelve thousand. What was read "
+            "has a point: 12.50"
         )
 
 
