@@ -8,7 +8,7 @@
   source; a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
   one: known since the earliest of them, with the attributes of all that are filled, the canonical id's before
-  the others'.
+  the others'. What was mended later is known since then, in a second row.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
 """
 
@@ -43,6 +43,9 @@ OF_OTHERS = {
 }
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
+
+# SQL over a mended customer: known from a moment that no file says.
+_LATE = """_row IN (SELECT _row FROM mended WHERE "table" = 'customers' AND late)"""
 
 
 def ranked(names: Sequence[str], shop: Sequence[str]) -> list[str]:
@@ -272,20 +275,41 @@ class Fold:
         return sum(rows for *_, rows in fates)
 
     def _people(self, table: Table) -> None:
-        """One row a customer, one an identity, whoever names it."""
+        """One row a customer, one an identity, whoever names it; and of a customer whose row was mended late
+        what is known since then, as a row of its own: what was known before stays as it was."""
         here = holders(self.parts, table.name)
         key = names(_ONE_ROW[table.name])
-        rows = " UNION ALL BY NAME ".join(
-            f"SELECT *, {place} AS _rank FROM {self._view(table, part)}" for place, part in enumerate(here)
+        every = " UNION ALL BY NAME ".join(
+            f"""SELECT *, {place} AS _rank, {_LATE if part.source == MENDED else "false"} AS _late
+                FROM {self._view(table, part)}"""
+            for place, part in enumerate(here)
         )
+        before = f"min(known_at) FILTER (NOT _late) OVER (PARTITION BY {key})"
+        rows = f"(SELECT * REPLACE (coalesce(_late AND known_at > {before}, false) AS _late) FROM ({every}))"
+        rows = rows if table.name == "customers" else f"({every})"
         several = (self.merged or len(here) > 1) and self._one(
-            f"SELECT count(*) FROM (SELECT {key} FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)"
+            f"SELECT count(*) FROM (SELECT {key} FROM {rows} GROUP BY ALL HAVING count(*) > 1)"
         )
         touched = {
             part.source: self.merged
             and self._one(f"SELECT count(*) FROM {self._view(table, part)} WHERE _given <> customer_id")
             for part in here
         }
+        # What stands last in map_concat wins.
+        last = "_given = customer_id, _rank DESC, known_at DESC, _given DESC"
+        columns = {
+            "at": 'min("at")',
+            "known_at": "min(known_at)",
+            "attributes": f"""list_reduce(list({FILLED} ORDER BY {last})
+                                          FILTER (WHERE attributes IS NOT NULL),
+                                          lambda a, b: map_concat(a, b))""",
+        }
+        kept = {c: columns.get(c, f'any_value("{c}")') for c in table.columns if c not in key}
+
+        def one(of: Mapping[str, str]) -> str:
+            select = ", ".join(f'{sql} AS "{c}"' for c, sql in of.items())
+            return f"SELECT {key}, {select} FROM {rows}"
+
         for place, part in enumerate(here):
             if not several:
                 if touched[part.source]:
@@ -293,22 +317,11 @@ class Fold:
                 else:
                     self._link(table, part)
                 continue
-            # What stands last in map_concat wins.
-            last = "_given = customer_id, _rank DESC, known_at DESC, _given DESC"
-            columns = {
-                "at": 'min("at")',
-                "known_at": "min(known_at)",
-                "attributes": f"""list_reduce(list({FILLED} ORDER BY {last})
-                                              FILTER (WHERE attributes IS NOT NULL),
-                                              lambda a, b: map_concat(a, b))""",
-            }
-            kept = {c: columns.get(c, f'any_value("{c}")') for c in table.columns if c not in key}
-            select = ", ".join(f'{sql} AS "{c}"' for c, sql in kept.items())
-            self._rewrite(
-                table,
-                part,
-                f"(SELECT {key}, {select} FROM ({rows}) GROUP BY {key} HAVING min(_rank) = {place})",
-            )
+            folded = f"{one(kept)} WHERE NOT _late GROUP BY {key} HAVING min(_rank) = {place}"
+            if part.source == MENDED and table.name == "customers":
+                since = {**kept, "known_at": "max(known_at) FILTER (_late)"}
+                folded += f" UNION ALL BY NAME {one(since)} GROUP BY {key} HAVING bool_or(_late)"
+            self._rewrite(table, part, f"({folded})")
 
     def _rewrite(self, table: Table, part: Part, rows: str) -> None:
         save(
