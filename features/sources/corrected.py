@@ -14,6 +14,8 @@ from features.sources.sales import FATE, NO_ORDER, days_order, taken_back
 from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
+NO_OBJECT = "attributes is not a JSON object"
+_ATTRIBUTES = "TRY_CAST(TRY_CAST({} AS JSON) AS MAP(VARCHAR, VARCHAR))"
 UNCLEAR = " is not a clear amount of money"  # of a column
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
 _AFTER = 1_000_000
@@ -96,7 +98,7 @@ def _corrected(
     zone = source.habits.zone if source else shop.zone.key
     habits = Habits(zone, None, ".", shop.currency, "end", ("",))
     values: dict[str, Value] = {}
-    unclear: list[tuple[str, Match]] = []
+    refused: list[tuple[str, Match]] = []
     raw: list[str] = []
     for column, cell in cells.items():
         x, type, file = quoted(cell), TABLES[table].columns[column].type, written.get(column)
@@ -113,10 +115,14 @@ def _corrected(
             x, doubt = _number(x, column, file, source.habits, habits)
             if type == "money":
                 raw.append(f"{doubt} OR {_finer(x, column, habits, shop.exponent)} AS _unclear_{column}")
-                unclear.append((f"{column}{UNCLEAR}", Match(value.where, f"_unclear_{column}")))
+                refused.append((f"{column}{UNCLEAR}", Match(value.where, f"_unclear_{column}")))
         if type != "map":
             values[column] = value
             raw.append(f"{x} AS {quoted(column)}")
+    if "attributes" in cells:
+        x = quoted(cells["attributes"])
+        raw.append(f"trim({x}) <> '' AND {_ATTRIBUTES.format(x)} IS NULL AS _broken_attributes")
+        refused.append((NO_OBJECT, Match("corrected.attributes", "_broken_attributes")))
     if source:
         raw.append(f"{zone_of(source, _RECORD)} AS {_ZONE}")
     cancelled, cancelled_at = None, None
@@ -133,7 +139,7 @@ def _corrected(
             cancelled_at = replace(cancelled_at, formats=formats, day=source.cancelled_at.day)
     reading = Reading(
         where=f"the corrected rows of {table}", table=table, files=(), format=Format(), values=values,
-        habits=habits, currency=None, conditions={"aside": (), "reject": tuple(unclear), "note": ()},
+        habits=habits, currency=None, conditions={"aside": (), "reject": tuple(refused), "note": ()},
         returns=False, cancelled=cancelled,
         cancelled_at=cancelled_at, add_up=False, once=False, lists=(), delivered=None, prefix="",
     )  # fmt: skip
@@ -146,7 +152,7 @@ def _corrected(
     rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({found})"
     replaced = []
     if "attributes" in cells:
-        replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
+        replaced.append(f"{_ATTRIBUTES.format('_mended.' + quoted(cells['attributes']))} AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
         own = number_of("_mended.reject")
         # Which of its order's lines it is follows from its file's rows, if that does not number them.
