@@ -8,7 +8,8 @@
   source; a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
   one: known since the earliest of them, with the attributes of all that are filled, the canonical id's before
-  the others'. What was mended later is known since then, in a second row.
+  the others'. What was mended later is known since then, in a second row. Of what two of her ids have
+  under one key the more cautious row is kept; the other is joined to it, for nobody could mend it.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
 """
 
@@ -30,6 +31,7 @@ from features.ingestion.mended import INBOX, MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
 from features.sources.raw import literal
+from features.sources.sales import JOINED
 from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
@@ -41,6 +43,7 @@ OF_OTHERS = {
     "another customer's ": "v.customer_id = e.customer_id",
     "another day's ": """abs(date_diff('hour', v."at", e."at")) <= 36""",
 }
+JOINED_PERSON = f"{JOINED} another row of the same person, of the same moment"
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
 
@@ -193,7 +196,7 @@ class Fold:
                     last = ", ".join(f'"{c}" DESC' for c in table.columns)
                     self.connection.execute(
                         f"""INSERT INTO dropped
-                            SELECT _row, 'a second row with the same {", ".join(table.key)}, of one person'
+                            SELECT _row, '{JOINED_PERSON}'
                             FROM (SELECT _row, row_number() OVER
                                          (PARTITION BY {names(table.key)} ORDER BY {last}) AS nth
                                   FROM {view} ANTI JOIN dropped USING (_row)
@@ -249,7 +252,7 @@ class Fold:
         return [(table.key, its), (owned, f"NOT {its}")]
 
     def _account_dropped(self, table: Table, part: Part) -> int:
-        """Account the dropped rows of a part, and keep them with the rejects; return how many."""
+        """Account the dropped rows of a part, keep those that are wrong with the rejects; return how many."""
         if not self._one("SELECT count(*) FROM dropped"):
             return 0
         dropped = f"""dropped JOIN (SELECT *, file_row_number AS _row FROM read_parquet(
@@ -258,7 +261,8 @@ class Fold:
             f"SELECT file, coalesce(note, ''), reason, count(*) FROM {dropped} GROUP BY ALL"
         ).fetchall()
         for file, note, reason, rows in fates:
-            moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows)
+            joined = reason == JOINED_PERSON
+            moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows, joined)
         # The row by itself: its place in the part follows other customers' rows, and would change its name.
         path = part.path(table.name)
         own = ", ".join(f'"{c}" := "{c}"' for c in pq.read_schema(path).names)
@@ -270,7 +274,7 @@ class Fold:
                 SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
                 FROM {dropped} JOIN (SELECT struct_pack({own}) AS given, file_row_number AS _row
                      FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false))
-                     USING (_row) WHERE {told}"""
+                     USING (_row) WHERE ({told}) AND reason <> '{JOINED_PERSON}'"""
         )
         return sum(rows for *_, rows in fates)
 
