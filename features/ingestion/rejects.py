@@ -123,7 +123,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         sha = sha256(path)[:16]
         if same := [one for one in before if one.stem.endswith(sha)]:
             done = take(settings, [corrections(shop, before)])
-            return replace(done, account=(*done.account, *_refused(same[0])))
+            return replace(done, account=_summed((*done.account, *_refused(same[0], _waiting(settings)))))
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
@@ -137,7 +137,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
                 pq.write_table(rows.append_column("refused", column), fresh)
             if reasons or not dry_run:
                 done = take(settings, [corrections(shop, [*before, fresh])], dry_run=dry_run)
-            account = (*done.account, *_refused(fresh))
+            account = _summed((*done.account, *_refused(fresh)))
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -161,10 +161,29 @@ def _told(table: str, reason: str) -> str:
     return reason
 
 
-def _refused(taken: Path) -> list[Count]:
-    """The corrections of a taken file that were no better, as an account has them."""
+def _summed(account: Sequence[Count]) -> tuple[Count, ...]:
+    """One count of rows that went one way for one reason."""
+    rows: Counter[Count] = Counter()
+    for count in account:
+        rows[replace(count, rows=0)] += count.rows
+    return tuple(replace(count, rows=n) for count, n in rows.items())
+
+
+def _waiting(settings: Settings) -> set[str]:
+    """The rejects that are not mended."""
+    with duck.connect() as connection:
+        rows = f"SELECT {REJECT_ID} FROM {_files(settings)} WHERE NOT mended"
+        return {reject for (reject,) in connection.execute(rows).fetchall()}
+
+
+def _refused(taken: Path, waiting: set[str] | None = None) -> list[Count]:
+    """The corrections of a taken file that were no better, as an account has them.
+
+    waiting: count those of these rejects alone; another sheet may have mended the others since.
+    """
     rows = pq.read_table(taken).to_pylist()
-    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in rows if r.get("refused"))
+    of = [r for r in rows if r.get("refused") and (waiting is None or r["reject"] in waiting)]
+    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in of)
     kinds.update((r["table"] or "", NO_REJECT) for r in rows if r["reject"] is None)
     return [
         Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
@@ -175,6 +194,11 @@ def _refused(taken: Path) -> list[Count]:
 def strangers(done: Ingested) -> int:
     """How many rows of the file belong to no reject."""
     return sum(count.rows for count in done.account if count.what == NOT_MENDED + NO_REJECT)
+
+
+def mended_products(done: Ingested) -> int:
+    """How many rows of catalogues were mended, in all."""
+    return sum(c.rows for c in done.account if (c.source, c.table, c.accepted) == (MENDED, "products", True))
 
 
 def in_vain(done: Ingested) -> int:

@@ -65,7 +65,7 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     rows wait as before; of a return whose `ref` is no order of its customer; and of rows that belong to no
     row that was rejected, or to none any more: the others are taken.
     """
-    from features.ingestion.rejects import in_vain, known_from, strangers, take_in
+    from features.ingestion.rejects import in_vain, known_from, mended_products, strangers, take_in
     from features.moments import iso
     from propensity.tables import say, show_ingested
 
@@ -75,6 +75,11 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     show_ingested(done, dry_run)
     if since is not None and done.changed:
         say(f"features were built without these rows, so they are known from {iso(since)} on")
+        if products := mended_products(done):
+            say(
+                f"{products:,} mended products hold for lines that are known after that; lines that the log "
+                "had keep the category that they had, or none: features were built of them"
+            )
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
     if strange := strangers(done):

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dirty import TILL, bring_in, write_shop
 
 from features.compute.engine import build
@@ -11,6 +12,7 @@ from features.ingestion import rejects
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
+from propensity import main
 
 MEMBERS = (
     "[mapping.till]\n"
@@ -88,3 +90,56 @@ def test_attributes_that_are_broken_in_the_sheet_are_refused(tmp_path: Path, bro
     (sample,) = (s for s in done.samples if s.file == "a.csv")
     assert "attributes is not a JSON object" in sample.reason
     assert [r.mended for r in rejects.reasons(settings) if r.table == "customers"] == [0]
+
+
+GOODS = """[mapping.till]
+[[mapping.till.read]]
+table = "order_lines"
+files = "lines*.csv"
+[mapping.till.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "day"
+product_id = "what"
+amount = "paid"
+channel = { value = "store" }
+[[mapping.till.read]]
+table = "products"
+files = "goods.csv"
+[mapping.till.read.columns]
+product_id = "sku"
+category = "kind"
+"""
+
+
+def test_a_product_mended_after_a_build_holds_for_later_lines_and_the_words_say_so(tmp_path: Path) -> None:
+    """Else it counts as accepted, changes nothing for ever, and nobody is told."""
+    files = {
+        "lines.csv": "no,who,day,what,paid\n1,a,2024-01-10,tea,5\n2,b,2024-02-20,rice,5\n",
+        "goods.csv": "sku,kind\n,drinks\nrice,food\n",
+    }
+    settings = write_shop(tmp_path, GOODS, files)
+    bring_in(settings)
+    end = Log.open(settings).complete_until
+    build(settings, [end])
+    _mended(settings, tmp_path / "a.csv", product_id="tea")
+    env = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    taken = CliRunner().invoke(main, ["rejects", "take", str(tmp_path / "a.csv")], env=env)
+    assert taken.exit_code == 0, taken.output
+    assert "1 mended products hold for lines that are known after" in taken.output
+    (settings.shop / "lines2.csv").write_text("no,who,day,what,paid\n3,a,2024-04-10,tea,5\n")
+    lines = {r["order_id"]: r["category"] for r in bring_in(settings).rows("order_lines")}
+    assert lines == {"1": None, "2": "food", "3": "drinks"}
+
+
+def test_an_old_sheet_taken_again_says_nothing_of_what_was_mended_since(tmp_path: Path) -> None:
+    """Else whoever takes last week's sheet again looks for a row that does not wait."""
+    settings = write_shop(tmp_path, MEMBERS, FILES)
+    bring_in(settings)
+    old = tmp_path / "old.csv"
+    _mended(settings, old, at="soon")
+    assert rejects.in_vain(rejects.take_in(settings, old)) == 1
+    assert rejects.in_vain(rejects.take_in(settings, old)) == 1, "it waits still"
+    _mended(settings, tmp_path / "new.csv", at="2023-06-01")
+    rejects.take_in(settings, tmp_path / "new.csv")
+    assert rejects.in_vain(rejects.take_in(settings, old)) == 0
