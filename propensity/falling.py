@@ -216,7 +216,7 @@ class _Given:
             self._attributes = {}
             log = Log.open(self._settings)
             if "customers" in log.tables:
-                table = log.read("customers", ["customer_id", "attributes"])
+                table = log.read("customers", ["customer_id", "known_at", "attributes"]).sort_by("known_at")
                 pairs = zip(table["customer_id"].to_pylist(), table["attributes"].to_pylist(), strict=True)
                 for id, attributes in pairs:
                     for name, value in attributes or ():

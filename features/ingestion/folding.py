@@ -8,7 +8,8 @@
   source; a mended line is of the source that brought it first (see `mended.py`).
 * Every table speaks of canonical ids (see `people.py`). A person whom several rows of `customers` name has
   one: known since the earliest of them, with the attributes of all that are filled, the canonical id's before
-  the others'.
+  the others'. What was mended later is known since then, in a second row. Of what two of her ids have
+  under one key the more cautious row is kept; the other is joined to it, for nobody could mend it.
 * A file in which nothing changes is the part's own, hard-linked; another is written again, sorted as before.
 """
 
@@ -30,6 +31,7 @@ from features.ingestion.mended import INBOX, MENDED, REJECT_ID
 from features.ingestion.parts import Account, Part, holders, listed, moved, rows_and_sum
 from features.sources.customers import FILLED
 from features.sources.raw import literal
+from features.sources.sales import JOINED
 from features.tables import TABLES, Table
 
 Progress = Callable[[str, int, int], None]
@@ -41,8 +43,12 @@ OF_OTHERS = {
     "another customer's ": "v.customer_id = e.customer_id",
     "another day's ": """abs(date_diff('hour', v."at", e."at")) <= 36""",
 }
+JOINED_PERSON = f"{JOINED} another row of the same person, of the same moment"
 OWNED = {"order_lines": ("order_id",)}  # what has one source, where that is not the key
 _ONE_ROW = {"customers": ("customer_id",), "identities": ("source", "source_id")}  # folded, never rejected
+
+# SQL over a mended customer: known from a moment that no file says.
+_LATE = """_row IN (SELECT _row FROM mended WHERE "table" = 'customers' AND late)"""
 
 
 def ranked(names: Sequence[str], shop: Sequence[str]) -> list[str]:
@@ -190,7 +196,7 @@ class Fold:
                     last = ", ".join(f'"{c}" DESC' for c in table.columns)
                     self.connection.execute(
                         f"""INSERT INTO dropped
-                            SELECT _row, 'a second row with the same {", ".join(table.key)}, of one person'
+                            SELECT _row, '{JOINED_PERSON}'
                             FROM (SELECT _row, row_number() OVER
                                          (PARTITION BY {names(table.key)} ORDER BY {last}) AS nth
                                   FROM {view} ANTI JOIN dropped USING (_row)
@@ -246,7 +252,7 @@ class Fold:
         return [(table.key, its), (owned, f"NOT {its}")]
 
     def _account_dropped(self, table: Table, part: Part) -> int:
-        """Account the dropped rows of a part, and keep them with the rejects; return how many."""
+        """Account the dropped rows of a part, keep those that are wrong with the rejects; return how many."""
         if not self._one("SELECT count(*) FROM dropped"):
             return 0
         dropped = f"""dropped JOIN (SELECT *, file_row_number AS _row FROM read_parquet(
@@ -255,7 +261,8 @@ class Fold:
             f"SELECT file, coalesce(note, ''), reason, count(*) FROM {dropped} GROUP BY ALL"
         ).fetchall()
         for file, note, reason, rows in fates:
-            moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows)
+            joined = reason == JOINED_PERSON
+            moved(self.accounts[part.source], (table.name, file, True, note, False), reason, rows, joined)
         # The row by itself: its place in the part follows other customers' rows, and would change its name.
         path = part.path(table.name)
         own = ", ".join(f'"{c}" := "{c}"' for c in pq.read_schema(path).names)
@@ -267,25 +274,46 @@ class Fold:
                 SELECT '{part.source}', '{table.name}', file, line, reason, to_json(given)::VARCHAR
                 FROM {dropped} JOIN (SELECT struct_pack({own}) AS given, file_row_number AS _row
                      FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false))
-                     USING (_row) WHERE {told}"""
+                     USING (_row) WHERE ({told}) AND reason <> '{JOINED_PERSON}'"""
         )
         return sum(rows for *_, rows in fates)
 
     def _people(self, table: Table) -> None:
-        """One row a customer, one an identity, whoever names it."""
+        """One row a customer, one an identity, whoever names it; and of a customer whose row was mended late
+        what is known since then, as a row of its own: what was known before stays as it was."""
         here = holders(self.parts, table.name)
         key = names(_ONE_ROW[table.name])
-        rows = " UNION ALL BY NAME ".join(
-            f"SELECT *, {place} AS _rank FROM {self._view(table, part)}" for place, part in enumerate(here)
+        every = " UNION ALL BY NAME ".join(
+            f"""SELECT *, {place} AS _rank, {_LATE if part.source == MENDED else "false"} AS _late
+                FROM {self._view(table, part)}"""
+            for place, part in enumerate(here)
         )
+        before = f"min(known_at) FILTER (NOT _late) OVER (PARTITION BY {key})"
+        rows = f"(SELECT * REPLACE (coalesce(_late AND known_at > {before}, false) AS _late) FROM ({every}))"
+        rows = rows if table.name == "customers" else f"({every})"
         several = (self.merged or len(here) > 1) and self._one(
-            f"SELECT count(*) FROM (SELECT {key} FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)"
+            f"SELECT count(*) FROM (SELECT {key} FROM {rows} GROUP BY ALL HAVING count(*) > 1)"
         )
         touched = {
             part.source: self.merged
             and self._one(f"SELECT count(*) FROM {self._view(table, part)} WHERE _given <> customer_id")
             for part in here
         }
+        # What stands last in map_concat wins.
+        last = "_given = customer_id, _rank DESC, known_at DESC, _given DESC"
+        columns = {
+            "at": 'min("at")',
+            "known_at": "min(known_at)",
+            "attributes": f"""list_reduce(list({FILLED} ORDER BY {last})
+                                          FILTER (WHERE attributes IS NOT NULL),
+                                          lambda a, b: map_concat(a, b))""",
+        }
+        kept = {c: columns.get(c, f'any_value("{c}")') for c in table.columns if c not in key}
+
+        def one(of: Mapping[str, str]) -> str:
+            select = ", ".join(f'{sql} AS "{c}"' for c, sql in of.items())
+            return f"SELECT {key}, {select} FROM {rows}"
+
         for place, part in enumerate(here):
             if not several:
                 if touched[part.source]:
@@ -293,22 +321,11 @@ class Fold:
                 else:
                     self._link(table, part)
                 continue
-            # What stands last in map_concat wins.
-            last = "_given = customer_id, _rank DESC, known_at DESC, _given DESC"
-            columns = {
-                "at": 'min("at")',
-                "known_at": "min(known_at)",
-                "attributes": f"""list_reduce(list({FILLED} ORDER BY {last})
-                                              FILTER (WHERE attributes IS NOT NULL),
-                                              lambda a, b: map_concat(a, b))""",
-            }
-            kept = {c: columns.get(c, f'any_value("{c}")') for c in table.columns if c not in key}
-            select = ", ".join(f'{sql} AS "{c}"' for c, sql in kept.items())
-            self._rewrite(
-                table,
-                part,
-                f"(SELECT {key}, {select} FROM ({rows}) GROUP BY {key} HAVING min(_rank) = {place})",
-            )
+            folded = f"{one(kept)} WHERE NOT _late GROUP BY {key} HAVING min(_rank) = {place}"
+            if part.source == MENDED and table.name == "customers":
+                since = {**kept, "known_at": "max(known_at) FILTER (_late)"}
+                folded += f" UNION ALL BY NAME {one(since)} GROUP BY {key} HAVING bool_or(_late)"
+            self._rewrite(table, part, f"({folded})")
 
     def _rewrite(self, table: Table, part: Part, rows: str) -> None:
         save(

@@ -51,7 +51,7 @@ def describe_lines(
 ) -> None:
     """Give the lines of the sources themselves what mended products say of theirs.
 
-    Not if somebody had used the log without it: what is said of a product has no time.
+    Where somebody had used the log without it, only those that were known later.
     """
     for source in sources:
         path = folded / "order_lines" / f"{source}.parquet"
@@ -59,25 +59,28 @@ def describe_lines(
         if not goods or not path.exists():
             continue
         known = f"(SELECT * FROM ({goods}) WHERE anew)"
-        if connection.execute(
-            f"SELECT 1 FROM '{path}' SEMI JOIN {known} USING (product_id) LIMIT 1"
-        ).fetchall():
+        of_it = "l.product_id = g.product_id AND (g.since IS NULL OR l.known_at > g.since)"
+        if connection.execute(f"SELECT 1 FROM '{path}' l SEMI JOIN {known} g ON {of_it} LIMIT 1").fetchall():
             told = ", ".join(f"coalesce(l.{c}, g.{c}) AS {c}" for c in CATALOGUE)
-            rows = f"(SELECT l.* REPLACE ({told}) FROM '{path}' l LEFT JOIN {known} g USING (product_id))"
+            rows = f"(SELECT l.* REPLACE ({told}) FROM '{path}' l LEFT JOIN {known} g ON {of_it})"
             write_again(connection, rows, path, exponent)
 
 
 def _goods(parts: Sequence[Part], folded: Path, source: str) -> str:
-    """SQL of the products of a source: what is said of them, whether it is `anew`: by a mended row, before
-    anybody used the log. Empty if there are none."""
+    """SQL of the products of a source: what is said of them, whether it is `anew`: by a mended row, and of
+    lines known after which moment, if somebody had used the log: `since`. Empty if there are none."""
     columns = f"product_id, {', '.join(CATALOGUE)}"
     own, kept = (folded / "products" / f"{name}.parquet" for name in (source, MENDED))
-    selects = [f"SELECT {columns}, false AS anew FROM '{own}'"] if own.exists() else []
+    selects = (
+        [f"SELECT {columns}, false AS anew, NULL::TIMESTAMPTZ AS since FROM '{own}'"] if own.exists() else []
+    )
     if kept.exists():
         (part,) = (part for part in parts if part.source == MENDED)
         selects.append(
-            f"""SELECT {columns}, NOT used AS anew FROM '{kept}' JOIN (
-                    SELECT product_id, m.used
+            f"""SELECT {columns}, since IS NOT NULL OR NOT used AS anew, since FROM '{kept}' JOIN (
+                    SELECT product_id, m.used, CASE WHEN m.used THEN (
+                               SELECT max(known_from)::TIMESTAMPTZ FROM corrections c
+                               WHERE c.reject = m.reject) END AS since
                     FROM read_parquet('{part.path("products")}', file_row_number = true) p
                          JOIN mended m ON m._row = p.file_row_number AND m."table" = 'products'
                     WHERE m.source = {literal(source)}) USING (product_id)"""

@@ -21,7 +21,7 @@ from features.ingestion.written import as_given
 from features.ingestion.yielding import USED
 from features.shop import Shop
 from features.sources.bounds import AFTER, BEFORE, LATER
-from features.sources.corrected import CANCELLED_PARTLY
+from features.sources.corrected import CANCELLED_PARTLY, NO_OBJECT, UNCLEAR
 from features.sources.sales import TWO_CUSTOMERS
 from features.tables import TABLES
 
@@ -49,6 +49,10 @@ _OF_OTHERS = {
 _WANTED = {
     r" is not a moment$": "a time as 2024-01-31 10:00, or as its `format` says",
     r" is not an amount of money$": "an amount as 12.50, or as its `decimal` says",
+    rf"^{NO_OBJECT}$": 'it as it was handed out: {"city": "Leeds"}',
+    rf"{UNCLEAR}$": (
+        "no more decimals than the currency has; and 1234 or 1.23, not 1.234, which one may read either way"
+    ),
     r" is not a whole number$": "a whole number",
     r" is not a number$": "a number",
     r"^no (\w+)$": r"a value of \1",

@@ -4,8 +4,10 @@
     rejects/taken/<number>-<sha>.parquet    mended rows as a person gave them back, each with its reject's id
 
 Handed out, a column is as the log has it, and one that could not be read as its file gives it. Taken in, a
-time may be written either way; a number that could not be read is one of its file (its decimal sign, its
-scale). Rows that come back as they went out are no corrections.
+time may be written either way; a number that could not be read, or was empty, is one of its file (its decimal
+sign, its scale). One typed over a number that was read may be written either way, if both mean the same: else
+it is refused, as is an amount with more decimals than the currency has. Rows that come back as they went out
+are no corrections.
 What a line has from its order (its customer, its time) is empty there, and follows the order: `along.py`.
 A record that could not be read is handed out as its file has it, its columns empty, to be filled in.
 
@@ -25,7 +27,7 @@ as an earlier correction has it.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -121,7 +123,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         sha = sha256(path)[:16]
         if same := [one for one in before if one.stem.endswith(sha)]:
             done = take(settings, [corrections(shop, before)])
-            return replace(done, account=(*done.account, *_refused(same[0])))
+            return replace(done, account=_summed((*done.account, *_refused(same[0], _waiting(settings)))))
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
@@ -135,7 +137,7 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
                 pq.write_table(rows.append_column("refused", column), fresh)
             if reasons or not dry_run:
                 done = take(settings, [corrections(shop, [*before, fresh])], dry_run=dry_run)
-            account = (*done.account, *_refused(fresh))
+            account = _summed((*done.account, *_refused(fresh)))
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -159,10 +161,29 @@ def _told(table: str, reason: str) -> str:
     return reason
 
 
-def _refused(taken: Path) -> list[Count]:
-    """The corrections of a taken file that were no better, as an account has them."""
+def _summed(account: Sequence[Count]) -> tuple[Count, ...]:
+    """One count of rows that went one way for one reason."""
+    rows: Counter[Count] = Counter()
+    for count in account:
+        rows[replace(count, rows=0)] += count.rows
+    return tuple(replace(count, rows=n) for count, n in rows.items())
+
+
+def _waiting(settings: Settings) -> set[str]:
+    """The rejects that are not mended."""
+    with duck.connect() as connection:
+        rows = f"SELECT {REJECT_ID} FROM {_files(settings)} WHERE NOT mended"
+        return {reject for (reject,) in connection.execute(rows).fetchall()}
+
+
+def _refused(taken: Path, waiting: set[str] | None = None) -> list[Count]:
+    """The corrections of a taken file that were no better, as an account has them.
+
+    waiting: count those of these rejects alone; another sheet may have mended the others since.
+    """
     rows = pq.read_table(taken).to_pylist()
-    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in rows if r.get("refused"))
+    of = [r for r in rows if r.get("refused") and (waiting is None or r["reject"] in waiting)]
+    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in of)
     kinds.update((r["table"] or "", NO_REJECT) for r in rows if r["reject"] is None)
     return [
         Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
@@ -173,6 +194,11 @@ def _refused(taken: Path) -> list[Count]:
 def strangers(done: Ingested) -> int:
     """How many rows of the file belong to no reject."""
     return sum(count.rows for count in done.account if count.what == NOT_MENDED + NO_REJECT)
+
+
+def mended_products(done: Ingested) -> int:
+    """How many rows of catalogues were mended, in all."""
+    return sum(c.rows for c in done.account if (c.source, c.table, c.accepted) == (MENDED, "products", True))
 
 
 def in_vain(done: Ingested) -> int:
@@ -232,12 +258,21 @@ def _exported(connection: duckdb.DuckDBPyConnection, settings: Settings, where: 
         given["cancelled"] = f"""coalesce({UNREAD}->>'$.cancelled',
             CASE WHEN row->>'$._fate.cancelled' = 'true' THEN coalesce({when}) END)"""
     shown = "".join(f'{sql} AS "{in_sheet(c)}", ' for c, sql in given.items())  # none, if no row was rejected
-    every = literal(",".join(columns))  # of a record that could not be read, nothing was
-    unread = f"CASE WHEN {UNREADABLE} THEN {every} ELSE array_to_string(json_keys({UNREAD}), ',') END"
+    # What is empty was not read either; nor was anything of a record that could not be.
+    missing = {
+        c: f"{UNREADABLE} OR ({UNREAD}->>'$.{c}') IS NOT NULL OR ({sql}) IS NULL" for c, sql in given.items()
+    }
+    unread = _listed(missing)
     select = f"""(SELECT reject, source, "table", file, line + 1 AS "row", reason, {shown}
                          {RAW} AS "{RECORD}", {unread} AS unread, {_RETURNS} AS returns
                   FROM {rows})"""
     return select, list(columns)
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    """SQL: the columns of which a condition (SQL) holds, with commas between."""
+    cases = (f"CASE WHEN {holds} THEN {literal(c)} END" for c, holds in columns.items())
+    return f"concat_ws(',', {', '.join(cases) or 'NULL'})"
 
 
 def _of_order(settings: Settings, column: str) -> str:
@@ -306,6 +341,7 @@ def _read(
     An id whose zeros a spreadsheet dropped (101 of 00101) is the one that was handed out: else the row
     would go to a customer whom nobody knows.
     Every row, in its place: `unchanged` if it came back as it was exported, `unread` as `_exported` gives it,
+    `typed`: the columns in which it came back otherwise,
     `known_from` (see `known_from`), null where the person says when it was known, which is `known_said`;
     `used`: features had been built.
     """
@@ -339,13 +375,20 @@ def _read(
     same = " AND ".join(
         f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(in_sheet, columns) if c in have
     )
+    typed = _listed(
+        {
+            c: f"m.{quoted(in_sheet(c))} IS DISTINCT FROM nullif(e.{quoted(in_sheet(c))}, '')"
+            for c in columns
+            if in_sheet(c) in have
+        }
+    )
     said = "m.known_at IS DISTINCT FROM e.known_at" if {"known_at"} <= have & set(columns) else "false"
     since_then = f"CASE WHEN NOT ({said}) THEN {literal(iso(since))} END" if since else "NULL::VARCHAR"
     fresh.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"""COPY (SELECT m.* EXCLUDE (_file, _line, _more), coalesce(e.unread, '') AS unread,
-                         e.returns AS returns, {since_then} AS known_from, {said} AS known_said,
-                         {since is not None} AS used,
+                         {typed} AS typed, e.returns AS returns,
+                         {since_then} AS known_from, {said} AS known_said, {since is not None} AS used,
                          m.reject IS NULL OR e.reject IS NOT NULL AND {same or "true"} AS unchanged
                   FROM {given} m LEFT JOIN {exported} e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""

@@ -38,7 +38,7 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
     changed = "unchanged IS NOT TRUE" if "unchanged" in have else "true"  # older files do not say it
     changed += " AND refused IS NULL" if "refused" in have else ""
     lacking = "".join(f"NULL AS {c}, " for c in ("unread", "known_from") if c not in have)
-    texts = ("file", RECORD, "returns", *MORE)
+    texts = ("file", RECORD, "returns", "typed", *MORE)
     lacking += "".join(f"NULL::VARCHAR AS {quoted(c)}, " for c in texts if c not in have)
     mended = f"""SELECT *, {lacking} parse_filename(filename, true) AS _file, file_row_number AS _line
                  FROM {rows} WHERE {changed} QUALIFY row_number() OVER

@@ -14,7 +14,9 @@ from features.sources.sales import FATE, NO_ORDER, days_order, taken_back
 from features.sources.values import Habits, Value, number
 from features.tables import TABLES
 
-_NO_CONDITIONS = {"aside": (), "reject": (), "note": ()}
+NO_OBJECT = "attributes is not a JSON object"
+_ATTRIBUTES = "TRY_CAST(TRY_CAST({} AS JSON) AS MAP(VARCHAR, VARCHAR))"
+UNCLEAR = " is not a clear amount of money"  # of a column
 _RECORD = 'TRY_CAST("as in the file" AS JSON)'
 _AFTER = 1_000_000
 ADDS = ":mended:"  # in the id of a row that adds to the order of its `ref`
@@ -34,8 +36,9 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
     """SELECT of a source's corrected rows of a table from `_mended`, as `parsed` gives rows.
 
     cells: column of the table -> column of `_mended`, which has `file` and `as in the file`, whence the row
-    came; `unread`: the columns that were handed out as their file gives them, with commas between; and
-    `known_from`, before which a row is not known, unless the source's files say when it was.
+    came; `unread`: the columns that were handed out as their file gives them, or empty, with commas between;
+    `typed`: those in which something else came back; and `known_from`, before which a row is not known, unless
+    the source's files say when it was.
     """
     here = f'source = {literal(source)} AND "table" = {literal(table)}'
     ways = [*readings_of(shop, source, table), (None, "true")]
@@ -95,6 +98,7 @@ def _corrected(
     zone = source.habits.zone if source else shop.zone.key
     habits = Habits(zone, None, ".", shop.currency, "end", ("",))
     values: dict[str, Value] = {}
+    refused: list[tuple[str, Match]] = []
     raw: list[str] = []
     for column, cell in cells.items():
         x, type, file = quoted(cell), TABLES[table].columns[column].type, written.get(column)
@@ -107,12 +111,18 @@ def _corrected(
                 habits, zone=file.habits.zone, zone_column=column_of_zone, known=file.habits.known
             )
             value = replace(value, habits=of_file, day=file.day, formats=("iso", *file.formats))
-        elif file and file.form == "column" and type not in ("text", "map"):
-            given = f"(({number(x, file.habits)}) / {file.scale})::DECIMAL(38, 10)::VARCHAR"
-            x = f"CASE WHEN list_contains(string_split(unread, ','), {literal(column)}) THEN coalesce({given}, {x}) ELSE {x} END"
+        elif source and type not in ("text", "map"):
+            x, doubt = _number(x, column, file, source.habits, habits)
+            if type == "money":
+                raw.append(f"{doubt} OR {_finer(x, column, habits, shop.exponent)} AS _unclear_{column}")
+                refused.append((f"{column}{UNCLEAR}", Match(value.where, f"_unclear_{column}")))
         if type != "map":
             values[column] = value
             raw.append(f"{x} AS {quoted(column)}")
+    if "attributes" in cells:
+        x = quoted(cells["attributes"])
+        raw.append(f"trim({x}) <> '' AND {_ATTRIBUTES.format(x)} IS NULL AS _broken_attributes")
+        refused.append((NO_OBJECT, Match("corrected.attributes", "_broken_attributes")))
     if source:
         raw.append(f"{zone_of(source, _RECORD)} AS {_ZONE}")
     cancelled, cancelled_at = None, None
@@ -129,7 +139,8 @@ def _corrected(
             cancelled_at = replace(cancelled_at, formats=formats, day=source.cancelled_at.day)
     reading = Reading(
         where=f"the corrected rows of {table}", table=table, files=(), format=Format(), values=values,
-        habits=habits, currency=None, conditions=_NO_CONDITIONS, returns=False, cancelled=cancelled,
+        habits=habits, currency=None, conditions={"aside": (), "reject": tuple(refused), "note": ()},
+        returns=False, cancelled=cancelled,
         cancelled_at=cancelled_at, add_up=False, once=False, lists=(), delivered=None, prefix="",
     )  # fmt: skip
     mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
@@ -141,7 +152,7 @@ def _corrected(
     rows = f"SELECT {columns}, _file, _line, _note, _aside, _reject, _given FROM ({found})"
     replaced = []
     if "attributes" in cells:
-        replaced.append("CAST(TRY_CAST(_mended.attributes AS JSON) AS MAP(VARCHAR, VARCHAR)) AS attributes")
+        replaced.append(f"{_ATTRIBUTES.format('_mended.' + quoted(cells['attributes']))} AS attributes")
     if table == "order_lines" and source:  # after those of its order that have a number
         own = number_of("_mended.reject")
         # Which of its order's lines it is follows from its file's rows, if that does not number them.
@@ -158,6 +169,33 @@ def _corrected(
     if table == "order_lines":
         rows = f"SELECT * REPLACE ({_OF_ITS_ORDER} AS _reject) FROM ({rows})"
     return _with_cancelled(table, rows) if source and table in OF_ORDERS else rows
+
+
+def _number(x: str, column: str, file: Value | None, of_file: Habits, habits: Habits) -> tuple[str, str]:
+    """SQL of the text of a number in our own way, and of whether it is in doubt which number it is.
+
+    A cell that nobody could read, or that is empty, is written in the way of its file. One that was read was
+    handed out in our way: what was typed over it may be in either, and is in doubt where those differ.
+    """
+    plain, own = number(x, habits), number(x, file.habits if file else of_file)
+    typed = f"coalesce({_among(column, 'typed')}, false)"
+    read = f"CASE WHEN {typed} THEN coalesce({plain}, {own}) END"
+    doubt = f"({typed} AND coalesce(({plain}) <> ({own}), false))"
+    if file and file.form == "column":
+        unread = f"coalesce({_among(column, 'unread')}, false)"
+        read = f"CASE WHEN {unread} THEN ({own}) / {file.scale} ELSE {read} END"
+        doubt = f"({doubt} AND NOT {unread})"
+    return f"coalesce(({read})::DECIMAL(38, 10)::VARCHAR, {x})", doubt
+
+
+def _finer(x: str, column: str, habits: Habits, exponent: int) -> str:
+    """SQL: an amount that somebody typed has more decimals than the currency: it is not rounded for them."""
+    amount = number(x, habits)
+    return f"coalesce({_among(column, 'typed')} AND ({amount}) <> round({amount}, {exponent}), false)"
+
+
+def _among(column: str, listed: str) -> str:
+    return f"list_contains(string_split({listed}, ','), {literal(column)})"
 
 
 def _cancellation() -> list[str]:

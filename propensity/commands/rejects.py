@@ -32,10 +32,11 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     """Write the rejected rows to FILE as CSV, to be corrected.
 
     Correct what stands after the column `reason`; the columns before it say which row it is (rows count from
-    1, a header left out). What could not be read stands as the file gives it, and is read back so: an amount
-    with the decimal sign of its file (where that is a comma, 12,50 is twelve and a half, and 12.505 is twelve
-    thousand). What was read has a point: 12.50. The last column is the record
-    as it is in the file, to look at. Rows that you do not correct may stay as they are.
+    1, a header left out). What could not be read stands as the file gives it, and is read back so, as is what
+    you write where nothing stands: an amount with the decimal sign of its file (where that is a comma, 12,50
+    is twelve and a half, and 12.505 is twelve thousand). What was read has a point: 12.50. An amount that may
+    be one or the other, or has more decimals than the currency, is refused. The last column is the record as
+    it is in the file, to look at. Rows that you do not correct may stay as they are.
     """
     from features.ingestion.rejects import export, with_commas
 
@@ -46,8 +47,9 @@ def rejects_export(file: Path, source: str | None, table: str | None) -> None:
     click.echo(f"{count:,} rows: {file}. Correct them, then `propensity rejects take {file}`")
     if commas := with_commas(settings_of(), source):
         click.echo(
-            f"Files of {', '.join(commas)} have a decimal comma. An amount that could not be read is read "
-            "back so: 12,50 is twelve and a half, 12.505 is twelve thousand. What was read has a point: 12.50"
+            f"Files of {', '.join(commas)} have a decimal comma. An amount that could not be read, or is "
+            "empty, is read back so: 12,50 is twelve and a half, 12.505 is twelve thousand. What was read "
+            "has a point: 12.50"
         )
 
 
@@ -63,7 +65,7 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     rows wait as before; of a return whose `ref` is no order of its customer; and of rows that belong to no
     row that was rejected, or to none any more: the others are taken.
     """
-    from features.ingestion.rejects import in_vain, known_from, strangers, take_in
+    from features.ingestion.rejects import in_vain, known_from, mended_products, strangers, take_in
     from features.moments import iso
     from propensity.tables import say, show_ingested
 
@@ -73,6 +75,11 @@ def rejects_take(file: Path, dry_run: bool) -> None:
     show_ingested(done, dry_run)
     if since is not None and done.changed:
         say(f"features were built without these rows, so they are known from {iso(since)} on")
+        if products := mended_products(done):
+            say(
+                f"{products:,} mended products hold for lines that are known after that; lines that the log "
+                "had keep the category that they had, or none: features were built of them"
+            )
     if vain := in_vain(done):
         say(f"{vain:,} corrections are no better than before, see above: their rows wait as they did")
     if strange := strangers(done):

@@ -78,6 +78,22 @@ def test_history_follows_a_merge_that_arrives_later(shop: Settings, tmp_path: Pa
     assert log.digests["orders"]["2017-01-02"] == before.digests["orders"]["2017-01-02"]
 
 
+def test_two_scores_of_one_person_are_one_and_nothing_waits_to_be_mended(
+    shop: Settings, tmp_path: Path
+) -> None:
+    """Else a row waits for ever that nobody can mend: both ids were right when they were scored."""
+    score = {"name": "credit", "at": "2017-01-20T00:00:00Z"}
+    of_two = [{**score, "customer_id": "a", "value": 0.5}, {**score, "customer_id": "b", "value": 0.25}]
+    orders = [order("1", "a", "2017-01-02"), order("2", "b", "2017-01-10")]
+    take(shop, [deliver(tmp_path / "till", "till", {"orders": orders, "scores": of_two})])
+    crm = deliver(tmp_path / "crm", "crm", {"identities": [identity("till", "b", "a", "2017-02-01")]})
+    done = take(shop, [crm])
+    assert Log.open(shop).read("scores")["value"].to_pylist() == [0.5]
+    (joined,) = (c for c in done.account if c.table == "scores" and not c.accepted)
+    assert (joined.rows, joined.aside, joined.what.startswith("joined to")) == (1, True, True)
+    assert reasons(shop) == []
+
+
 def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
     sources = [
         _till(tmp_path / "till"),

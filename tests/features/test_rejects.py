@@ -295,6 +295,62 @@ def test_a_correction_may_be_written_as_the_log_writes_it_and_a_day_is_known_at_
     assert str(row["discount"]) == "1.25"
 
 
+COMMAS = """
+[mapping.kasse]
+decimal = ","
+[[mapping.kasse.read]]
+table = "orders"
+files = "kasse.csv"
+separator = ";"
+[mapping.kasse.read.columns]
+order_id = "Bon"
+customer_id = "Kunde"
+at = "Tag"
+amount = "Betrag"
+channel = { value = "store" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "unread", "read"),
+    [
+        ("12.505", "12505.00", None),  # a thousandfold one way: over 78.18 nobody knows which was meant
+        ("1.234", "1234.00", None),
+        ("12,505", None, None),  # never rounded
+        ("78,18", "78.18", "78.18"),
+        ("1.234,50", "1234.50", "1234.50"),
+        ("12.50", "12.50", "12.50"),
+        ("1234", "1234.00", "1234.00"),
+    ],
+)
+def test_an_amount_is_read_alike_whether_its_cell_was_empty_or_unreadable(
+    tmp_path: Path, written: str, unread: str | None, read: str | None
+) -> None:
+    """Of two cells of one file 12.505 was twelve thousand in one and 12.51 in the other."""
+    files = {
+        "kasse.csv": "Bon;Kunde;Tag;Betrag\n1;a;2024-02-01;5,00\nempty;a;2024-02-02;\n"
+        "word;a;2024-02-02;zwölf\nread;a;2024-13-02;78,18\n"
+    }
+    settings = write_shop(tmp_path, COMMAS, files, "Europe/Berlin", "EUR")
+    bring_in(settings)
+    path = tmp_path / "out.csv"
+    assert rejects.export(settings, path) == 3
+    amount = {"amount": written}
+    _spreadsheet(
+        path, {"empty": amount, "word": amount, "read": {**amount, "at": "2024-02-02"}}, "utf-8", ","
+    )
+    done = rejects.take_in(settings, path)
+    rows = {r["order_id"]: str(r["amount"]) for r in Log.open(settings).read("orders").to_pylist()}
+    wanted = {"1": "5.00", "empty": unread, "word": unread, "read": read}
+    assert rows == {id: amount for id, amount in wanted.items() if amount}
+    refused = list(wanted.values()).count(None)
+    assert rejects.in_vain(done) == refused
+    if refused:
+        (sample,) = (s for s in done.samples if s.file == "out.csv")
+        assert (sample.reason, sample.rows) == ("amount is not a clear amount of money", refused)
+        assert "1.234" in sample.expected
+
+
 def _holds(home: Path, text: str) -> list[str]:
     found = []
     for path in sorted(p for p in home.rglob("*") if p.is_file()):
