@@ -9,7 +9,7 @@ that was (`_cancelled_at`, `_cancelled_known`, `_cancelled_day`: only its day is
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
-from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text
+from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text, zoneless
 from features.tables import PRECISION, TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
@@ -63,6 +63,10 @@ def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) ->
         made.append(f"TRY_CAST({x} AS {SQL_TYPES[type]}) AS {quoted(column)}")
         if value and type not in ("text", "map"):
             fails = f"_has_{column} AND {quoted(column)} IS NULL"
+            if type == "moment" and value.habits.zone_column:
+                texts[f"_nowhere_{column}"], texts["_zone"] = zoneless(value)
+                bad.append(f"WHEN {fails} AND _nowhere_{column} THEN 'the zone of {column} is not known'")
+                unread["zone"] = "_zone"
             bad.append(f"WHEN {fails} THEN '{column} is not {A[type]}'")
             if value.form == "sql":
                 texts[f"_text_{column}"] = f"({value.given})::VARCHAR"
