@@ -197,13 +197,19 @@ def _module(path: Path) -> object:
     try:
         spec.loader.exec_module(module)
     except PropensityError as error:
-        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
-        raise type(error)(f"{path}, line {lines[-1] if lines else '?'}: {error}") from error
+        raise type(error)(f"{_raised_at(error, path)}: {error}") from error
     except Exception as error:  # the operator's own code: whatever it raises is theirs to mend
-        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
-        at = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise SettingsError(f"{at} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise SettingsError(
+            f"{_raised_at(error, path)} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     return module
+
+
+def _raised_at(error: Exception, path: Path) -> str:
+    """`path, line N` of the file's last line that an error passed. A frame has a file's whole path."""
+    whole = str(path.absolute())
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == whole]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
 def shop_of(settings: Settings) -> Shop:

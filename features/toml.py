@@ -55,6 +55,12 @@ class Entry:
         """The key's value, of that kind. SettingsError says what is wrong with it."""
         self.taken.add(key)
         if key not in self.raw:
+            if default is _REQUIRED and kind == "table":  # it is no value that is missing
+                named = f"[{self.name(key).rpartition(': ')[2]}]"
+                raise SettingsError(
+                    f"{self.where} lacks the table {named}: expected that line, and its keys below it"
+                    f"{self._meant(key)}"
+                )
             if default is _REQUIRED:
                 raise SettingsError(f"{self.where} lacks {key}: expected {_KINDS[kind][1]}{self._meant(key)}")
             return default

@@ -23,7 +23,7 @@ class Held:
     column: str  # channel, name
     value: str
     rows: int
-    labels: tuple[str, ...] = ()  # of a score that is a category; empty if it is a number
+    labels: tuple[str, ...] = ()  # of a score that is mostly a category; empty if it is a number
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def held(log: "Log") -> tuple[Held, ...]:
         if "scores" in log.tables:
             files = f"read_parquet({[str(p) for p in log.paths('scores')]}, hive_partitioning = false)"
             rows = connection.execute(
-                f"""SELECT name, count(*),
-                           list_sort(list(DISTINCT label) FILTER (label IS NOT NULL))[:{NAMED}]
+                f"""SELECT name, count(*), CASE WHEN count(label) > count("value") THEN
+                           list_sort(list(DISTINCT label) FILTER (label IS NOT NULL))[:{NAMED}] END
                     FROM {files} GROUP BY ALL ORDER BY 2 DESC, 1"""
             ).fetchall()
             found += [Held("scores", "name", name, count, tuple(of or ())) for name, count, of in rows]

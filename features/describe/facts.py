@@ -33,7 +33,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Month:
-    """One month. days: of it within the log. sales: of orders, before returns. new: buyers' first orders."""
+    """One month. days: of it within the log; 0: what is of that month, and not of the log's days.
+
+    sales: of orders, before returns. new: buyers' first orders.
+    """
 
     start: date
     days: int

@@ -177,47 +177,51 @@ class _Counting:
         return replace(gap, holidays=tuple(name for (name,) in names))
 
     def months(self) -> tuple[Month, ...]:
-        """Every month of the log, and further ones that have an event."""
+        """Every month of the log. Rows of it outside the log's days are a month of their own, of 0 days."""
+        (begins, _), ends = self.begins(), self.day(self.log.complete_until)
+
+        def month(local: str) -> str:
+            day = f"{local}::DATE"
+            return f"date_trunc('month', {day})::DATE, {day} >= '{begins}' AND {day} < '{ends}'"
+
         every = " UNION ALL ".join(
-            f"SELECT date_trunc('month', local_at)::DATE AS month, customer_id, "
-            f"'{name}' <> 'contacts' AS own FROM {self.table(name)}"
+            f"SELECT {month('local_at')}, customer_id, '{name}' <> 'contacts' AS own FROM {self.table(name)}"
             for name in EVENTS
             if name in self.log.tables
         )
         counted = self.rows(
-            f"""SELECT month, sum(n)::BIGINT, count(*) FILTER (own)
-                FROM (SELECT month, customer_id, bool_or(own) AS own, count(*) AS n
-                      FROM ({every}) GROUP BY month, customer_id)
-                GROUP BY month"""
+            f"""SELECT month, within, sum(n)::BIGINT, count(*) FILTER (own)
+                FROM (SELECT month, within, customer_id, bool_or(own) AS own, count(*) AS n
+                      FROM ({every}) t(month, within, customer_id, own) GROUP BY ALL)
+                GROUP BY ALL"""
         )
         sold = self.rows(
-            f"""SELECT date_trunc('month', local_at)::DATE, count(*) FILTER (ref IS NULL),
+            f"""SELECT {month("local_at")}, count(*) FILTER (ref IS NULL),
                        coalesce(sum(amount) FILTER (ref IS NULL), 0),
                        count(*) FILTER (ref IS NOT NULL AND amount < 0),
                        coalesce(-sum(amount) FILTER (ref IS NOT NULL AND amount < 0), 0)
-                FROM {self.table("orders")} GROUP BY 1"""
+                FROM {self.table("orders")} GROUP BY 1, 2"""
         )
-        first = dict(
-            self.rows(
-                f"""SELECT date_trunc('month', first)::DATE, count(*)
-                    FROM (SELECT min(local_at) AS first FROM {self.table("orders")}
-                          WHERE ref IS NULL GROUP BY customer_id) GROUP BY 1"""
-            )
+        first = self.rows(
+            f"""SELECT {month("first")}, count(*)
+                FROM (SELECT min(local_at) AS first FROM {self.table("orders")}
+                      WHERE ref IS NULL GROUP BY customer_id) GROUP BY 1, 2"""
         )
-        (begins, _), ends = self.begins(), self.day(self.log.complete_until)
-        by_month = {month: values for month, *values in counted}
-        money = {month: values for month, *values in sold}
-        within = {(begins + timedelta(days=n)).replace(day=1) for n in range((ends - begins).days)}
+        by_month = {(of, within): values for of, within, *values in counted}
+        money = {(of, within): values for of, within, *values in sold}
+        new = {(of, within): n for of, within, n in first}
+        days = {((begins + timedelta(days=n)).replace(day=1), True) for n in range((ends - begins).days)}
         months = []
-        for start in sorted({*within, *by_month, *money}):
+        for key in sorted({*days, *by_month, *money}, key=lambda key: (key[0], not key[1])):
+            start, inside = key
             end = (start + timedelta(days=31)).replace(day=1)
-            events, active = by_month.get(start, (0, 0))
-            orders, sales, returns, returned = money.get(start, (0, Decimal(), 0, Decimal()))
+            events, active = by_month.get(key, (0, 0))
+            orders, sales, returns, returned = money.get(key, (0, Decimal(), 0, Decimal()))
             months.append(
                 Month(
-                    start=start, days=max(0, (min(end, ends) - max(start, begins)).days),
+                    start=start, days=(min(end, ends) - max(start, begins)).days if inside else 0,
                     length=(end - start).days, events=events, active=active, orders=orders, sales=sales,
-                    returns=returns, returned=returned, new=first.get(start, 0),
+                    returns=returns, returned=returned, new=new.get(key, 0),
                 )
             )  # fmt: skip
         return tuple(months)

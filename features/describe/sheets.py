@@ -75,7 +75,7 @@ def months(facts: Facts) -> Sheet:
         if month.days == month.length:
             return named
         if month.days == 0:
-            return words("{m} (outside the orders' days)", "{m}（订单区间之外）", m=named)
+            return words("{m} (outside the log's days)", "{m}（日志区间之外）", m=named)
         return words(
             "{m} ({n} of {of} days)", "{m}（{of}天中的{n}天）", m=named, n=month.days, of=month.length
         )

@@ -28,6 +28,7 @@ from features.tables import TABLES
 InVain = tuple[str, int, str]  # of a correction: the file that was taken, its row from 0, why it is no better
 LONGEST = 40  # characters of a value: enough to see how it is written
 MOST = 20  # reasons: of more, nobody reads the rest
+NO_ZONE = r"the zone of \w+ is not known$"
 _KEYS = re.compile(
     r"(?:a second row with|) ?the same (.+?)"
     r"(?:, of one person|, that says otherwise| as a row of \w+(?:, that says otherwise)?)?$"
@@ -47,6 +48,7 @@ _OF_OTHERS = {
 
 # What a reason asks for, where no rule has its words.
 _WANTED = {
+    rf"^{NO_ZONE}": "a zone as Europe/Berlin in the column that its `zone` names, or an offset in the time",
     r" is not a moment$": "a time as 2024-01-31 10:00, or as its `format` says",
     r" is not an amount of money$": "an amount as 12.50, or as its `decimal` says",
     rf"^{NO_OBJECT}$": 'it as it was handed out: {"city": "Leeds"}',
@@ -167,6 +169,8 @@ def at_fault(table: str, reason: str) -> tuple[str, ...]:
     (('at',), ('order_id',))
     >>> at_fault("responses", "unknown kind of response"), at_fault("orders", "no customer_id")
     (('kind',), ())
+    >>> at_fault("orders", "the zone of at is not known")
+    ('zone',)
     """
     if keys := _KEYS.match(reason):
         return tuple(keys[1].split(", "))
@@ -174,6 +178,8 @@ def at_fault(table: str, reason: str) -> tuple[str, ...]:
         return (*other[2].split(", "), "customer_id" if other[1] == "customer" else "at")
     if unread := re.match(r"(\w+) is not an? ", reason):
         return (unread[1],)
+    if re.match(NO_ZONE, reason):
+        return ("zone",)
     if re.match(r"not in \w+, the currency", reason):
         return ("currency",)
     rule = re.sub(r"'[^']*'", "", dict(TABLES[table].rules).get(reason, ""))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.sources.guesses import NAMES, Column, Guess, profile, rate
 from features.sources.raw import Format, columns_of, literal, quoted
@@ -73,17 +73,33 @@ def find(
         if column.rows and (empty := empty_in(connection, column.name)):
             few = ", ".join(names[n] for n in empty[:3]) + (" ..." if len(empty) > 3 else "")
             todo.append(f"# DECIDE: {column.name} is empty in {len(empty)} of {len(names)} files: {few}")
+    return Found(
+        paths=paths, names=names, how=how, columns=columns, rows=rows,
+        whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
+        patterns=globs, todo=todo, **_by(connection, columns, roles),
+    )  # fmt: skip
+
+
+def found_again(connection: "duckdb.DuckDBPyConnection", one: Found, roles: dict[str, Guess]) -> None:
+    """Look at its rows anew, now that its columns are known to be these."""
+    look(connection, one.paths, one.how)
+    for field_, value in _by(connection, one.columns, roles).items():
+        setattr(one, field_, value)
+
+
+def _by(
+    connection: "duckdb.DuckDBPyConnection", columns: list[Column], roles: dict[str, Guess]
+) -> dict[str, Any]:
+    """The fields of a `Found` that follow from what its columns are; its rows are `sample`."""
     again, ids_again, adds_up = _again(connection, columns, roles)
     letters = returned_letters(connection, roles)
     said = statuses(connection, roles, letters)
-    return Found(
-        paths=paths, names=names, how=how, columns=columns, roles=roles, rows=rows,
-        whole=rows < looked_at(len(paths)) and all(p.stat().st_size < HEAD // 20 for p in paths),
-        patterns=globs, todo=todo,
-        ids={role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
-        buyers=_buyers(connection, roles), statuses=said, returns=returns(connection, roles, columns, said, letters),
-        again=again, ids_again=ids_again, adds_up=adds_up, told=told(connection, columns, roles),
-    )  # fmt: skip
+    return {
+        "roles": roles, "ids": {role: ids(connection, roles[role].column.name) for role in IDS if role in roles},
+        "buyers": _buyers(connection, roles), "statuses": said,
+        "returns": returns(connection, roles, columns, said, letters),
+        "again": again, "ids_again": ids_again, "adds_up": adds_up, "told": told(connection, columns, roles),
+    }  # fmt: skip
 
 
 def roles_of(columns: list[Column]) -> dict[str, Guess]:

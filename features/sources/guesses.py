@@ -131,8 +131,8 @@ def _padded(connection: object, table: str, x: str) -> int:
 
 # What people call it, in English and Chinese, and some French, German and Spanish; the first pattern that fits is
 # the surest.
-_ID = r"(id|no|num|nr|number|code|key)"
-_WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|(kunden)?karten?|cliente|adh[ée]rent)"
+_ID = r"(id|no|num|nr|number|nummer|code|key)"
+_WHO = r"(customer|cust|client|member|user|household|buyer|shopper|account|card(holder)?|loyalty|kunden?|kd|mitglied(er|s)?|(kunden)?karten?|cliente|adh[ée]rent)"
 _ORDER = r"(order|invoice|basket|transaction|trans|receipt|bill|ticket|trip|commande|facture|bestell(ung)?s?|rechnungs?|bon|pedido|factura)"
 _GOODS = r"(product|item|sku|stock|article|upc|ean|goods|plu|material|artikel|produit|produkt|art[íi]culo|producto)"
 # A day of somebody's own, never one on which anything happened with the shop.
@@ -149,7 +149,7 @@ NAMES: dict[str, tuple[str, ...]] = {
            r"date|time|created|datum|fecha|heure|horodat"),
     "customer_id": (rf"^{_WHO}[ _.-]?{_ID}?$|^[ucm]id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?(du[ _.-])?{_WHO}$"
                     r"|(顾客|客户|会员|用户|买家).*(id|号|编码|编号|代码)",
-                    r"customer|client|member|user|household|buyer|kunde|顾客|客户|会员|用户|买家|unionid|openid"),
+                    r"customer|client|member|user|household|buyer|kunde|mitglied|顾客|客户|会员|用户|买家|unionid|openid|^卡号$"),
     "order_id": (rf"^{_ORDER}[ _.-]?{_ID}$|^id$|^(id|no|num|n°|num[ée]ro|code)[ _.-]?(de[ _.-])?{_ORDER}$"
                  r"|^bestellnummer$|^rechnungsnummer$|^((kassen)?(bon|beleg)|quittung)s?[ _.-]?(nummer|nr|id)?$|^commande$|订单(号|编号|id)|单号|小票|流水号",
                  r"order|invoice|basket|receipt|ticket|commande|facture|bestell|pedido|订单"),
@@ -172,6 +172,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "currency": (r"^(currency(.?code)?|devise|w[äa]hrung|moneda)$|币种",),
     "status": (r"status|状态|statut|[ée]tat|estado", r"state|type|类型"),
 }  # fmt: skip
+
+MONEY = {"items", "price", "amount", "discount"}  # roles of what was sold
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 A reading is proposed only if each column that its table must have is found, or can be said once for all rows.
 """
 
+import json
 import re
 from collections.abc import Callable
 
+from features.sources.cases import cases, own_number
 from features.sources.raw import literal, quoted
 from features.sources.sheet import (
     Reads,
@@ -19,13 +21,18 @@ from features.sources.sheet import (
     text,
     translated,
 )
-from features.sources.vocabulary import OWN, WORDS
+from features.sources.vocabulary import WORDS
+
+SCORES = r"scor|risk|risik|churn|bonit|评分|得分|分数|信用分|风险|puntuaci|risque"
+NAMED = r"name|model|kind|type|score|名|模型|类型|mod[eè]l"  # of a column that says which score a row is
+MOSTLY = 0.95  # of the values: so many numbers, and a word among them is a mistake
+FEW = 20  # different values of a score that is none of numbers
 
 
 def propose_kind(sheet: Sheet) -> list[Reads]:
     """The readings of a file of other things; none if it is not recognised for certain."""
     rules: tuple[Callable[[Sheet], list[Reads]], ...] = (
-        _memberships, _consents, _cases, _surveys, _coupons, _responses, _contacts, _interactions, _tags,
+        _memberships, _consents, cases, _surveys, _coupons, _responses, _contacts, _interactions, _tags, _scores,
     )  # fmt: skip
     if sheet.of_people:  # who takes the newsletter is said of them, and is none that was sent
         rules = (_memberships, _consents)
@@ -120,68 +127,11 @@ def _tags(sheet: Sheet) -> list[Reads]:
     return [Reads("tags", declared(sheet, sheet.main_time, **more))]
 
 
-def _cases(sheet: Sheet) -> list[Reads]:
-    about = r"\b(case|ticket|complaint|claim)s?[ _.-]?(id|no|num|number)?|complain|complaint|工单|投诉|客诉|售后|r[ée]clamation|beschwerde|reklamation|queja|support|helpdesk"
-    if not sheet.about(about) or sheet.main_time is None:
-        return []
-    if sheet.named(r"sku|product|商品|quantity|数量") is not None:
-        return []
-    kind = sheet.worded("case")
-    said = next((to for to, p in WORDS["case"].items() if sheet.about(p)), None)
-    more = {
-        "kind": translated(kind, "case")
-        if kind
-        else always(said or "complaint", "" if said else "or return, question")
-    }
-    case_id = sheet.named(
-        r"(case|ticket|complaint|claim|dossier|工单|投诉|客诉|r[ée]clamation|beschwerde).*(id|no|num|号|编号|nr)|^(id|no|num|nr|n°)[ _.]?(de )?(case|ticket|complaint|claim|dossier|r[ée]clamation)",
-        time=False,
-    )
-    channel = sheet.worded("channel")
-    change = sheet.worded("progress", tuple(c for c in (kind, channel) if c))
-    if (
-        case_id is None
-    ):  # in a file of cases, a number of its own is the case's: a row a case, or a row a change
-        own = sheet.named(OWN, time=False)
-        several = (
-            change is not None and own is not None and own.distinct >= own.rows / max(2, change.distinct)
-        )
-        case_id = own if own is not None and (own.distinct == own.rows or several) else None
-    if case_id is not None:
-        more["case_id"] = text(case_id.name)
-    order = sheet.named(r"order|订单|commande|bestell|invoice|facture", time=False)
-    if order is not None:
-        more["ref"] = text(order.name)
-    reason = sheet.named(r"reason|cause|motif|grund|motivo|原因|内容|subject|sujet", time=False)
-    if reason is not None:
-        more["reason"] = text(reason.name)
-    if channel is not None:
-        more["channel"] = translated(channel, "channel")
-    closed = sheet.named(
-        r"clos|resolv|solved|end|finish|结案|关闭|解决|完结|完成|cl[ôo]tur|ferm|geschlossen|erledigt|cerr",
-        time=True,
-    )
-    opened = sheet.named(
-        r"open|creat|start|submi|受理|创建|提交|投诉时间|开始|ouver|cr[ée]|eroffnet|abiert", time=True, but=(closed,) if closed else ()
-    )  # fmt: skip
-    at = opened or (sheet.main_time if sheet.main_time is not closed else None)
-    if at is None:
-        return []
-    if closed is None and change is not None and case_id is not None and case_id.distinct < case_id.rows:
-        return [Reads("cases", declared(sheet, at, **more, change=translated(change, "progress")))]
-    found = [Reads("cases", declared(sheet, at, **more, change=always("opened")))]
-    if closed is not None and case_id is not None:  # without an id nobody knows which one was closed
-        found.append(
-            Reads("cases", declared(sheet, closed, **more, change=always("closed")), rows_with(closed))
-        )
-    return found
-
-
 def _surveys(sheet: Sheet) -> list[Reads]:
     score = sheet.named(
-        r"nps|rating|satisf|score|note|bewertung|puntuaci|评分|满意|打分|得分|星级", time=False
+        r"nps|rating|satisf|zufrieden|score|note|bewertung|puntuaci|评分|满意|打分|得分|星级", time=False
     )
-    about = r"nps|survey|satisf|csat|questionnaire|问卷|满意|调研|评分|umfrage|enqu[êe]te|encuesta"
+    about = r"nps|survey|satisf|zufrieden|csat|questionnaire|问卷|满意|调研|评分|umfrage|enqu[êe]te|encuesta"
     if score is None or sheet.main_time is None or not sheet.about(about) or score.whole < 0.99:
         return []
     highest = max((int(v) for v, _ in score.top if str(v).lstrip("-").isdigit()), default=99)
@@ -306,27 +256,55 @@ def _contacts(sheet: Sheet) -> list[Reads]:
 def _interactions(sheet: Sheet) -> list[Reads]:
     kind = sheet.worded("interaction", most=0.5)
     about = r"event|visit|view|action|page|session|log|behavi|track|行为|事件|浏览|访问|类型|[ée]v[ée]nement|ereignis|evento"
-    if kind is None or sheet.main_time is None:
+    if sheet.main_time is None:
         return []
-    if not re.search(about, f"{kind.name} {sheet.file}", re.I):
-        return []
+    named = None  # all of a file of visits are visits
+    if kind is None or not re.search(about, f"{kind.name} {sheet.file}", re.I):
+        kind, named = None, sheet.called("interaction")
+        if named is None:
+            return []
+    but = (kind,) if kind else ()
     more = {
-        "kind": translated(kind, "interaction"),
-        "channel": channel_of(sheet, "web", "where this happened: web, app, store ...", (kind,)),
+        "kind": translated(kind, "interaction")
+        if kind
+        else always(str(named), "the file is called so; visit, view, cart, comment, live, login"),
+        "channel": channel_of(sheet, "web", "where this happened: web, app, store ...", but),
     }
     for column, pattern in (
         ("product_id", r"sku|(product|item|商品|产品).*(id|号|编号)|^(product|item|sku)$"),
         ("seconds", r"duration(?!.*(ms|milli))|seconds|时长|停留|dur[ée]e|dauer"),
     ):
-        named = sheet.named(pattern, time=False, but=(kind,))
-        if named is not None and (column != "seconds" or named.whole > 0.99):
-            more[column] = text(named.name)
-    id = sheet.named(r"^(event|visit|log|事件|行为).*(id|编号)$", time=False, but=(kind,))
+        found = sheet.named(pattern, time=False, but=but)
+        if found is not None and (column != "seconds" or found.whole > 0.99):
+            more[column] = text(found.name)
+    id = sheet.named(r"^(event|visit|log|事件|行为).*(id|编号)$", time=False, but=but)
+    if id is None and kind is None:
+        id = own_number(sheet)
     if id is not None and id.distinct == id.rows:
         more["interaction_id"] = text(id.name)
-    known = known_words(kind, "interaction")
     tail: tuple[str, ...] = ()
-    if len(known) < kind.distinct:
+    if kind is not None and len(known := known_words(kind, "interaction")) < kind.distinct:
         sql = f"{quoted(kind.name)} NOT IN ({', '.join(literal(word) for word in known)})"
         tail = ("aside", f'"another kind of event" = {text(sql)}')
     return [Reads("interactions", declared(sheet, sheet.main_time, **more), tail=tail)]
+
+
+def _scores(sheet: Sheet) -> list[Reads]:
+    """Scores that others computed, each a column; or one a row, beside its name. Of nothing else in the file."""
+    if sheet.main_time is None or not sheet.about(SCORES):
+        return []
+    others = [c for c in sheet.columns if c.rows and c not in (sheet.customer, sheet.main_time)]
+    numbers = [c for c in others if c.number > MOSTLY]
+    if not numbers or any(c not in numbers and (c.format is not None or c.distinct > FEW) for c in others):
+        return []
+    if sheet.named(r"sku|product|商品|quantity|数量|order|订单|amount|金额|betrag|montant"):
+        return []
+    at = sheet.main_time
+    known = text(at.name) if at.format == "" and re.search("known", at.name, re.I) else sheet.at(at)
+    values = {"customer_id": sheet.customer_id, "known_at": known}
+    names = [c for c in others if c not in numbers]
+    if len(names) == len(numbers) == 1 and re.search(NAMED, names[0].name, re.I):
+        values |= {"name": text(names[0].name), "value": text(numbers[0].name)}
+        return [Reads("scores", tuple(f"{column} = {value}" for column, value in values.items()))]
+    head = f"scores = {json.dumps([c.name for c in others], ensure_ascii=False)}"
+    return [Reads("scores", tuple(f"{column} = {value}" for column, value in values.items()), (head,))]

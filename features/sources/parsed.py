@@ -9,7 +9,7 @@ that was (`_cancelled_at`, `_cancelled_known`, `_cancelled_day`: only its day is
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
-from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text
+from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text, zoneless
 from features.tables import PRECISION, TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
@@ -41,7 +41,7 @@ def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) ->
         if type == "map":
             texts[x] = _attributes(reading)
         elif reading.table == "scores" and reading.lists and column in ("name", "value", "label"):
-            texts[x] = _score(reading, column)
+            texts[x] = _score(reading, column, raw)
         elif value is None:
             texts[x] = {"discount": "0", "coupon": "0", "items": "1", "origin": "'imported'"}.get(
                 column, "NULL"
@@ -61,8 +61,17 @@ def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) ->
         elif value and column in ("discount", "coupon"):
             x = f"CASE WHEN _has_{column} THEN {x} ELSE 0 END"
         made.append(f"TRY_CAST({x} AS {SQL_TYPES[type]}) AS {quoted(column)}")
+        if column == "value" and reading.lists:
+            texts["_text_value"] = _score(reading, "text", raw)
+            fails = '_text_value IS NOT NULL AND "value" IS NULL'
+            bad.append(f"WHEN {fails} THEN 'value is not {A[type]}'")
+            unread["value"] = f"CASE WHEN {fails} THEN _text_value END"
         if value and type not in ("text", "map"):
             fails = f"_has_{column} AND {quoted(column)} IS NULL"
+            if type == "moment" and value.habits.zone_column:
+                texts[f"_nowhere_{column}"], texts["_zone"] = zoneless(value)
+                bad.append(f"WHEN {fails} AND _nowhere_{column} THEN 'the zone of {column} is not known'")
+                unread["zone"] = "_zone"
             bad.append(f"WHEN {fails} THEN '{column} is not {A[type]}'")
             if value.form == "sql":
                 texts[f"_text_{column}"] = f"({value.given})::VARCHAR"
@@ -144,15 +153,20 @@ def _holds(condition: Match | bool | None) -> str:
     return f"coalesce({condition.sql}, false)" if isinstance(condition, Match) else "false"
 
 
-def _score(reading: Reading, column: str) -> str:
-    """Of a wide table of scores: a number is a value, anything else a label."""
+def _score(reading: Reading, column: str, raw: str) -> str:
+    """Of a wide table of scores: a number is a value, anything else a label; and all are what most are.
+
+    One `high` among a thousand numbers is a mistake, and no category; one 7 among grades is a grade.
+    """
     (name,) = reading.lists
     x = text(Value(reading.where, "text", "column", name, reading.habits))
     value = number(x, reading.habits)
+    numbers = f"(SELECT 2 * count({value}) >= count({x}) FROM {raw})"
     return {
         "name": literal(name),
-        "value": f"{value}::DOUBLE",
-        "label": f"CASE WHEN {value} IS NULL THEN {x} END",
+        "value": f"CASE WHEN {numbers} THEN {value}::DOUBLE END",
+        "label": f"CASE WHEN NOT {numbers} THEN {x} END",
+        "text": f"CASE WHEN {numbers} THEN {x} END",
     }[column]
 
 

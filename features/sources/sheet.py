@@ -11,7 +11,7 @@ from features.sources.vocabulary import WORDS
 
 PERSONAL = rf"{BIRTH}|^(first|last|full|sur|user|nick|customer|member|client|vor|nach|familien)?[ _.-]?name$|phone|mobile|e.?mail|address|street|passport|ssn|姓名|名字|昵称|手机|电话|邮箱|地址|身份证|^nom$|pr[ée]nom|adresse|t[ée]l[ée]phone|courriel|telefon|anschrift|stra(ss|ß)e|apellido|nombre|direcci[óo]n"
 
-PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmelde|angelegt|erfasst|erstellt|er[öo]ffnet|aufgenommen|kundenanlage|eintritt|beitritt|建档|创建|(kunde|mitglied).?seit|alta"
+PEOPLE = r"regist|since|join|creat|sign.?up|注册|入会|开卡|加入|inscri|adh[ée]sion|anmeld|angelegt|erfasst|erstellt|er[öo]ffnet|aufgenommen|kundenanlage|eintritt|beitritt|建档|创建|seit|alta"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ class Sheet:
     def about(self, pattern: str) -> bool:
         """Whether the file, or one of its columns, is called so."""
         return bool(re.search(pattern, self.file, re.IGNORECASE) or self.named(pattern))
+
+    def called(self, words: str) -> str | None:
+        """What a word of the file's name says, in a set of words; also in the plural, and within Chinese."""
+        for part in re.split(r"[\W\d_]+", re.sub(r"\.\w+", "", self.file)):
+            for to, said in WORDS[words].items():
+                chinese = any(w in part for w in re.findall(r"[\u4e00-\u9fff]{2,}", said))
+                if part and (chinese or re.fullmatch(rf"({said})(e|en|e?s|n)?", part, re.IGNORECASE)):
+                    return to
+        return None
 
     @property
     def of_people(self) -> bool:

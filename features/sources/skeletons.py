@@ -114,19 +114,23 @@ def skeleton(
         if wide and column in ("name", "value", "label"):
             continue
         sign = _SIGNS[table].get(column)
+        words = re.search(rf"\b{column} in \(([^)]*)\)", rules)
+        few = CATEGORIES if words else None  # nobody writes a word for each of a thousand numbers
         seen = next(
             (
                 c
-                for pattern in (sign, OWN if column in ("source_id", "case_id") else None)
+                for pattern in (f"^{column}$", sign, OWN if column in ("source_id", "case_id") else None)
                 for c in columns
-                if pattern and c.name not in taken and re.search(pattern, c.name, re.I)
+                if pattern
+                and c.name not in taken
+                and re.search(pattern, c.name, re.I)
+                and (few is None or c.distinct <= few)
             ),
             None,
         )
-        words = re.search(rf"\b{column} in \(([^)]*)\)", rules)
         note = f"  # {words[1].replace(chr(39), '')}" if words else ""
-        if column == "at" and at:
-            lines.append(f"at = {at}")
+        if column == ("known_at" if table == "scores" else "at") and at:
+            lines.append(f"{column} = {at}")
         elif column == "customer_id" and whose:
             lines.append(f"customer_id = {whose}")
         elif seen and words:

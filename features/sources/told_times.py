@@ -61,14 +61,16 @@ def with_told(lines: list[str], of: Told, roles: Mapping[str, Guess]) -> tuple[l
     said: list[str] = []
     done: list[str] = []
     at = text(roles["at"].column.name) if "at" in roles else None
+    itself = of.known and any(line.startswith("at = ") and text(of.known.name) in line for line in lines)
     for line in lines:
         done.append(line)
-        if of.zone and line.startswith("files = "):
+        comment = "# " if line.startswith("# files = ") else ""
+        if of.zone and line.removeprefix(comment).startswith("files = "):
             known = sum(n for v, n in of.zone.top if str(v) in available_timezones())
             doubt = "" if known == of.zone.rows else "  # DECIDE: not all are names of zones"
-            done.append(f"zone = {{ column = {text(of.zone.name)} }}{doubt}")
+            done.append(f"{comment}zone = {{ column = {text(of.zone.name)} }}{doubt}")
             said.append(f"  {of.zone.name} is the zone of each row's time")
-        if of.known and at and line.startswith("at = ") and at in line:
+        if of.known and not itself and at and line.startswith("at = ") and at in line:
             value = f"known_at = {''.join(time(of.known))}"
             if of.soon:
                 done.append(f"{value}  # DECIDE: when a row came here; without this line, when it happened")

@@ -12,7 +12,7 @@
 { sql = "number(Quantity) * 2" }                          any DuckDB SQL over the raw columns, which are text
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from features.errors import SettingsError
@@ -259,6 +259,14 @@ def moment(value: Value) -> tuple[str, str, str]:
     at = f"coalesce({', '.join(m for m, _ in tried)})"
     day = " ".join(f"WHEN ({m}) IS NOT NULL THEN {d}" for m, d in tried)
     return at, f"coalesce(CASE {day} END, false)" if not value.day else "true", f"{x} IS NOT NULL"
+
+
+def zoneless(value: Value) -> tuple[str, str]:
+    """SQL of a moment whose row names its zone: whether only that keeps it from being read; the zone as given."""
+    column = quoted(str(value.habits.zone_column))
+    at, _, _ = moment(replace(value, habits=replace(value.habits, zone="UTC", zone_column=None)))
+    known_zone = f"coalesce({column} IN (SELECT name FROM _zones), false)"
+    return f"CASE WHEN {known_zone} THEN false ELSE ({at}) IS NOT NULL END", f"coalesce({column}, '(empty)')"
 
 
 def parsed_time(x: str, format: str) -> str:

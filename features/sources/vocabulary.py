@@ -5,6 +5,8 @@ A pattern stands for a whole value; case does not matter. Where two fit, the fir
 
 OWN = r"^(id|no|nr|num|number|n°|编号|单号)\.?$"  # the number of what a file is of, by no other name
 
+NUMBERS = r"(^|[^a-z])(id|no|nr|num|number|nummer|code|key|ref|reference)\.?$|n°|编号|编码|号$"  # of anything
+
 WORDS: dict[str, dict[str, str]] = {  # a set of words -> what the log says -> what files say
     "membership": {
         "joined": r"join\w*|add(ed)?|enter\w*|subscribe[ds]?|in|入群|进群|加入|添加|加好友|入会|关注|rejoint|ajout\w*|entr[ée]e?|beigetreten|beitritt|alta",

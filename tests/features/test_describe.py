@@ -24,7 +24,7 @@ import propensity
 from features.describe import as_json, judge, measure, render
 from features.describe.facts import Facts
 from features.describe.gaps import find_gaps
-from features.describe.sheets import fates, states
+from features.describe.sheets import fates, months, states
 from features.errors import LogError
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
@@ -285,6 +285,20 @@ def test_a_row_with_an_impossible_date_makes_no_gap_of_decades_and_no_endless_pa
     said = " ".join(finding.what.en for finding in verdict.findings)
     assert "2 of 3,228 orders are dated before 2 Jan 2017 (the first 1 Jan 2, 07:03), and none" in said
     assert "Orders from 2 Jan 2017 (2 odd ones before, from 1 Jan 2, 07:03 on)" in states(facts).en
+
+
+def test_a_month_that_the_log_ends_in_counts_the_days_that_it_names(home: Settings) -> None:
+    """Else one source that ends later fills the last month: 12 days with the sales of 14 look like growth."""
+    orders = steady(130, 600)
+    ends = START + 130 * DAY  # 12 May, 00:00
+    late = [order(900_000 + n, f"c{n}", ends + timedelta(hours=n), "7") for n in range(40)]
+    facts = described(home, {"orders": [*orders, *late]}, 130)
+    *_, last, after = facts.months
+    assert (last.start, last.days, after.start, after.days) == (date(2017, 5, 1), 11, date(2017, 5, 1), 0)
+    assert last.orders == sum(row["at"] >= parse_moment("2017-05-01T04:00:00Z") for row in orders)
+    assert (after.orders, after.sales) == (40, Decimal(280))
+    shown = [row[0].en for row in months(facts).rows]
+    assert shown[-2:] == ["May 2017 (11 of 31 days)", "May 2017 (outside the log's days)"]
 
 
 def test_a_shop_that_starts_slowly_begins_with_its_first_order(home: Settings) -> None:

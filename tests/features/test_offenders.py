@@ -9,6 +9,7 @@ from dirty import bring_in, write_shop
 
 from features.errors import SourceError
 from features.ingestion.ingest import take
+from features.moments import parse_moment
 from features.settings import Settings
 from propensity import main
 
@@ -206,3 +207,31 @@ def test_the_time_at_fault_is_shown_where_a_file_is_read_twice(tmp_path: Path) -
     files = {"cases.csv": rows, "orders.csv": HEAD + _rows(0, 5, "03/02/2024")}
     (sample,) = bring_in(write_shop(tmp_path, SHOP + CASES, files)).done.samples
     assert (sample.table, sample.row, sample.value) == ("cases", 2, "06.02.2124")
+
+
+def test_an_unknown_zone_is_at_fault_and_not_the_time(tmp_path: Path) -> None:
+    """Else somebody looks for what is wrong with a time that is right; one with an offset needs no zone."""
+    times = [
+        ("2024-01-13 10:00", "Europe/Berlin"), ("2024-01-13 10:00", "Mars/Base"), ("2024-01-13 10:00", ""),
+        ("2024-01-13T10:00:00+02:00", "Mars/Base"), ("yesterday", "Mars/Base"),
+    ]  # fmt: skip
+    rows = "".join(f"{n},c{n},{at},5,{zone}\n" for n, (at, zone) in enumerate(times))
+    shop = SHOP.replace('"when", format = "%d/%m/%Y" }', '"when", zone = { column = "tz" } }')
+    settings = write_shop(tmp_path, shop, {"orders.csv": f"{HEAD.strip()},tz\n{rows}"})
+    log = bring_in(settings)
+    assert log.fates("orders") == {
+        "accepted": 2, "rejected: at is not a moment": 1, "rejected: the zone of at is not known": 2,
+    }  # fmt: skip
+    of_zone, of_time = sorted(log.done.samples, key=lambda s: -s.rows)
+    assert (of_zone.value, of_time.value) == ("Mars/Base", "yesterday")
+    assert of_zone.expected.startswith("a zone as Europe/Berlin")
+    sheet = tmp_path / "sheet.csv"
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    CliRunner().invoke(main, ["rejects", "export", str(sheet)], env=here)
+    text = sheet.read_text("utf-8-sig")
+    assert text.count("2024-01-13 10:00") >= 2
+    sheet.write_text(text.replace("2024-01-13 10:00,", "2024-01-13 10:00:00+01:00,"), "utf-8-sig")
+    result = CliRunner().invoke(main, ["rejects", "take", str(sheet)], env=here)
+    assert result.exit_code in (0, 3), result.output
+    mended = [row for row in bring_in(settings).rows("orders") if row["order_id"] in "12"]
+    assert [row["at"] for row in mended] == [parse_moment("2024-01-13T09:00:00Z")] * 2

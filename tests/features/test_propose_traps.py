@@ -157,13 +157,13 @@ def test_an_id_that_is_there_with_and_without_zeros_is_told(tmp_path: Path) -> N
     assert "pad = " not in proposal.toml, "a person decides"
 
 
-def test_scores_in_rows_ask_for_their_name(tmp_path: Path) -> None:
+def test_scores_beside_other_things_ask_for_their_name(tmp_path: Path) -> None:
     """What is taken off its # must be a mapping, and what --tables says of it true."""
     (tmp_path / "sales.csv").write_text(HEAD + _sales(0, 30))
     rows = "".join(
-        f"c{n},2024-01-{1 + n % 28:02},0.{n}\nc{n},2024-02-{1 + n % 28:02},0.{n}\n" for n in range(30)
+        f"c{n},2024-0{month}-{1 + n % 28:02},0.{n},because of {n}\n" for n in range(30) for month in (1, 2)
     )
-    (tmp_path / "risk.csv").write_text("customer_id,day,churn_score\n" + rows)
+    (tmp_path / "risk.csv").write_text("customer_id,day,churn_score,why\n" + rows)
     proposal = propose([tmp_path])
     text = proposal.toml
     filled = text[text.index("# [[mapping") : text.index("# Its columns")].replace("# ", "")

@@ -122,6 +122,28 @@ def test_the_commented_example_of_a_new_shop_is_true(tmp_path: Path) -> None:
     assert tomllib.loads(TEMPLATES["shop.toml"])["zone"] == "Asia/Shanghai"
 
 
+def test_a_missing_table_is_named_as_one(tmp_path: Path) -> None:
+    """`lacks value` reads as if some value were missing: nobody looks for a line [value]."""
+    without = HEAD.replace("[value]", "").replace("margin_rate", "# margin_rate")
+    (tmp_path / "shop.toml").write_text(without, "utf-8")
+    with pytest.raises(SettingsError, match=r"shop\.toml: lacks the table \[value\]: expected that line"):
+        Shop.load(tmp_path)
+
+
+@pytest.mark.parametrize("slip", ['Feature(name="zz", words=1)', "1 / 0"])
+def test_a_slip_in_shop_py_is_told_with_its_line_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slip: str
+) -> None:
+    """`PROPENSITY_SHOP=myshop` is how the README writes it; `line ?` is of no use in a file of 500 lines."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "shop.toml").write_text(HEAD, "utf-8")
+    code = f"from features.definitions import Feature\n\nFEATURES = [\n    {slip},\n]\n"
+    (tmp_path / "own" / "shop.py").write_text(code, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"^own/shop\.py, line 4"):
+        Shop.load(Path("own")).declared("FEATURES")
+
+
 def test_the_commented_declarations_of_a_new_shop_are_true(tmp_path: Path) -> None:
     """Each of them, taken off its #, holds to the contracts that `propensity check` knows."""
     python = re.sub(r"^( *)# ?", r"\1", TEMPLATES["shop.py"], flags=re.MULTILINE)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from click.testing import CliRunner, Result
-from dirty import write_shop
+from dirty import TILL, bring_in, write_shop
 
 from features.definitions import CHANNELS, catalogue
 from features.describe import judge, measure
@@ -87,3 +87,46 @@ def test_check_lists_what_is_absent_by_table_in_lines_that_can_be_read(tmp_path:
 def test_the_simulated_shop_speaks_of_channels_that_are_known() -> None:
     """Else its first ingestion ends with a note that nobody can do anything about."""
     assert set(campaigns.CHANNEL) <= set(CHANNELS)
+
+
+SCORED = """
+[[mapping.till.read]]
+table = "scores"
+files = "scores.csv"
+scores = ["credit_score", "grade"]
+[mapping.till.read.columns]
+customer_id = "who"
+known_at = "known_at"
+"""
+
+
+def test_a_word_among_numbers_is_a_mistake_and_no_category(tmp_path: Path) -> None:
+    """Else one `high` is a label of a score, and the declaration that is advised reads that alone."""
+    head = "who,credit_score,grade,known_at\n"
+    values = [("high" if n == 3 else n / 10, 7 if n == 5 else "AB"[n % 2]) for n in range(40)]
+    rows = [f"c{n},{score},{grade},2024-02-01 10:00\n" for n, (score, grade) in enumerate(values)]
+    files = {"orders.csv": "no,who,day,paid\n1,c1,2024-01-02,1\n", "scores.csv": head + "".join(rows)}
+    settings = write_shop(tmp_path, "[mapping.till]\n" + TILL + SCORED, files)
+    log = bring_in(settings)
+    assert log.fates("scores") == {"accepted": 39, "rejected: value is not a number": 1}
+    (sample,) = log.done.samples
+    assert (sample.file, sample.row, sample.value, sample.expected) == ("scores.csv", 4, "high", "a number")
+    grades = {row["label"] for row in log.rows("scores") if row["name"] == "grade"}
+    assert grades == {"A", "B", "7"}, "a 7 among grades is one"
+    assert [(one.value, one.labels) for one in log.done.held if one.table == "scores"] == [
+        ("grade", ("7", "A", "B")), ("credit_score", ()),
+    ]  # fmt: skip
+
+
+def test_what_is_advised_of_a_score_follows_most_of_its_rows(tmp_path: Path) -> None:
+    """A table that gives both columns itself: one label among a thousand values is not what to declare."""
+    rows = [
+        f"c{n},risk,{'' if n == 3 else n},{'high' if n == 3 else ''},2024-02-01 10:00\n" for n in range(40)
+    ]
+    columns = '[mapping.till.read.columns]\nname = "name"\nvalue = "value"\nlabel = "label"'
+    wide = 'scores = ["credit_score", "grade"]\n[mapping.till.read.columns]'
+    reading, sold = SCORED.replace(wide, columns), "no,who,day,paid\n1,c1,2024-01-02,1\n"
+    files = {"orders.csv": sold, "scores.csv": "who,name,value,label,known_at\n" + "".join(rows)}
+    log = bring_in(write_shop(tmp_path, "[mapping.till]\n" + TILL + reading, files))
+    assert log.fates("scores") == {"accepted": 40}
+    assert [one.labels for one in log.done.held if one.table == "scores"] == [()]
