@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -72,9 +73,12 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def read_pointer(path: Path) -> str | None:
-    """What a CURRENT file names, or None if there is none."""
+    """What a CURRENT file names, or None if there is none. One that is damaged names nothing there is."""
     try:
-        return path.read_text("utf-8").strip() or None
+        return (
+            re.sub(r"[^\w.-]", "\N{REPLACEMENT CHARACTER}", path.read_text("utf-8", "replace").strip())
+            or None
+        )
     except FileNotFoundError:
         return None
 

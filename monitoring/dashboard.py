@@ -107,6 +107,16 @@ PANELS: tuple[Panel, ...] = (
         above=0.5,
     ),
     Panel(
+        words=Words("Decisions cannot be taken", "无法做出决策"),
+        meaning=Words(
+            "1: the ledger cannot be used, and every decision is refused. `/readyz` says why.",
+            "为1表示决策台账不可用，所有决策均被拒绝。原因见 `/readyz`。",
+        ),
+        queries={"": "max(propensity_decisions_refused)"},
+        unit="none",
+        above=0.5,
+    ),
+    Panel(
         words=Words("Customers asked about", "查询的客户数"),
         meaning=Words(
             "By outcome: scored, or why not. Many unknown: another system's ids, or features not built.",

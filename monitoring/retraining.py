@@ -183,7 +183,7 @@ def retrain(
     trained = None if waiting else fit.train(settings, name, as_of, seed, progress)
     version = waiting or (trained.version if trained else "")
     promoted, against = False, tuple[Words, ...]()
-    if name in releases.names(settings) and releases.current(settings, name) == version:
+    if releases.serves(settings, name, version):
         words = Words(
             f"{name}: there is nothing new to learn from, training gives version {version} again, in force",
             f"{name}：没有新的数据可学，训练结果仍是在用的版本{version}",

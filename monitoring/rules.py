@@ -103,6 +103,17 @@ def rules(settings: Settings, alerts: bool = True) -> tuple[Rule, ...]:
             ),
         ),
         Rule(
+            name="PropensityDecisionsRefused",
+            expression="max(propensity_decisions_refused) == 1",
+            holds="5m",
+            severity="page",
+            words=Words("No decision can be taken", "无法做出决策"),
+            action=Words(
+                "`/readyz` says why: free the disk, or start the ledger's server",
+                "原因见 `/readyz`：清理磁盘，或启动台账数据库",
+            ),
+        ),
+        Rule(
             name="PropensityEventsLag",
             expression="max(propensity_fresh_lag_seconds) > 60",
             holds="10m",

@@ -180,7 +180,8 @@ class ReadyAnswer(Struct, frozen=True):
     """`GET /readyz` of a service that answers what it is set up for. paused: what decisions do not do now
     (`pauses`); the reasons are in the answers alone: this one needs no key.
 
-    missing: what it is not set up to answer, and why: scores without a released target. Decisions do without.
+    missing: what it does not answer, and why: scores without a released target, decisions (with the code that
+    they get) without a ledger that can be written. The other of the two does without.
     """
 
     status: Literal["ready"]

@@ -120,9 +120,8 @@ class Dispatch:
             return
         except Exception as error:  # the last door: the caller gets an id, the log the place, nobody a value
             service.error("request=%s %s at %s", request_id, type(error).__name__, _frames(error))
-            answer = _problem(
-                Problem(500, "internal", f"request {request_id} failed; the log names where"), request_id
-            )
+            internal = Problem(500, "internal", f"request {request_id} failed; the log names where")
+            answer = _problem(problems.of_disk(error) or internal, request_id)
         await _send(send, answer, request_id, api.SUNSET.get(route))
         self._done(route, method, answer.status, client, request_id, started)
 

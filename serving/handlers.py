@@ -17,7 +17,7 @@ from features.settings import Settings
 from serving import api, audit, bodies, bulk, erasures, openapi, problems, reports
 from serving.admission import Line
 from serving.answer_types import DecisionAnswer
-from serving.api import Customer, ReadyAnswer, Unanswered
+from serving.api import Customer, Unanswered
 from serving.arrivals import outcomes, take
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
@@ -38,8 +38,8 @@ from serving.lag import Lag
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.misspelt import known_to
 from serving.outgoing import Answer
-from serving.pauses import Pauses
 from serving.profile import Profiles
+from serving.readiness import Readiness
 from serving.sandbox import Sandbox
 from serving.scores import Scorer
 from serving.sendable import may_send
@@ -59,9 +59,9 @@ class Handlers:
         self._decisions: DecisionContext | None = None
         self._inbox = Inbox(settings)
         self._knows = known_to(settings, self._scorer.rows, self._inbox)
-        self._pauses = Pauses(settings)
         self._lag = Lag(settings, self._inbox)
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
+        self._ready = Readiness(self._scorer, self._deciding)
         self._sandbox = Sandbox(settings, self._deciding)
         self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
@@ -73,6 +73,7 @@ class Handlers:
         """Finish what is being done."""
         self._eraser.stop()
         self._bulk.stop()
+        self._ready.stop()
         for line in (self._stores, self._disk, self._looks):
             line.stop()
 
@@ -130,12 +131,7 @@ class Handlers:
             return Answer(200, problems.encode(self._scorer.models(request_id)))
         if route == "/metrics":
             return Answer(200, self._exposition(), CONTENT_TYPE)
-        missing = self._scorer.ready()
-        self._deciding().rules(self._settings.now())
-        refused = [refused for refused in self._scorer.refused().values() if refused]
-        return Answer(
-            200, problems.encode(ReadyAnswer("ready", refused, sorted(self._pauses.paused()), missing))
-        )
+        return Answer(200, problems.encode(self._ready.answer()))
 
     async def pretend(
         self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
@@ -255,6 +251,7 @@ class Handlers:
         self._metrics.fresh_lag(self._waiting())
         for name, refused in self._scorer.refused().items():
             self._metrics.release_refused(name, refused is not None)
+        self._metrics.decisions_refused(not self._ready.decides())
         return self._metrics.render()
 
     def _waiting(self) -> float:

@@ -11,6 +11,7 @@ not.
 """
 
 import hashlib
+import logging
 import re
 import shutil
 import uuid
@@ -23,7 +24,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from features.errors import IdempotencyConflict
-from features.files import durable, locked, new_folder, write_atomically
+from features.files import NO_JSON, durable, locked, new_folder, write_atomically
 from features.moments import iso
 from features.settings import Settings, clock
 from serving.admission import refusal
@@ -34,6 +35,7 @@ from serving.problems import Problem, encode
 
 KEPT = timedelta(hours=24)
 MOST_JOBS = 10  # of a client, finished ones too: a result takes room on the disk
+service = logging.getLogger("propensity.service")
 ATTEMPTS = 3  # to do one that ends with its process
 
 
@@ -202,6 +204,10 @@ def _read(settings: Settings, id: str) -> tuple[Job, State] | None:
         job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
         return job, msgspec.json.decode((folder / "state.json").read_bytes(), type=State)
     except FileNotFoundError:  # deleted meanwhile
+        return None
+    except NO_JSON:  # whose it is nobody can say, nor whether it was done
+        service.error("jobs: %s was damaged, and is deleted: who asked for it asks again", folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
         return None
 
 

@@ -16,6 +16,7 @@ Every row of decisions has a CRC over all its columns. Times are microseconds si
 
 import hashlib
 import secrets
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -45,6 +46,7 @@ from serving.reservations import Contact, Reservation
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
 
+RECENT = 60.0  # seconds for which the last failure is still told, unless a decision was written since
 _SELECT = f"SELECT {', '.join(COLUMNS)}, crc FROM decisions"
 
 
@@ -56,8 +58,12 @@ class Ledger:
         self._lock = RLock()
         self.path = path_of(settings)  # of the embedded one
         self._errors = errors_of(settings)
-        with self._used("opened"):
-            self._db = open_store(settings)
+        self._failed: tuple[float, str] | None = None  # since a decision was written: when last, and how
+        try:
+            with self._used("opened"):
+                self._db = open_store(settings)
+        except OSError as error:
+            raise _unusable(settings, "opened", error) from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,7 +81,23 @@ class Ledger:
                     f"{self._db.name} could not be locked for {BUSY_SECONDS:g} s ({error}): ask again; if "
                     "that does not help, look for a process that holds it"
                 ) from error
+        self._failed = None
         self._db.acknowledge()  # others write meanwhile
+
+    def require_usable(self) -> None:
+        """DecisionError if no decision can be written, as far as the database says without being written to,
+        or as it said of the last one, not long ago."""
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise DecisionError(f"{self._db.name} has been in use for {BUSY_SECONDS:g} s: look what holds it")
+        errors: tuple[type[Exception], ...] = (*self._errors, OSError)
+        try:
+            self._db.look()
+        except errors as error:
+            raise _unusable(self._settings, "read", error) from None
+        finally:
+            self._lock.release()
+        if self._failed is not None and time.monotonic() - self._failed[0] < RECENT:
+            raise DecisionError(self._failed[1])
 
     @contextmanager
     def _used(self, how: str) -> Iterator[None]:
@@ -84,7 +106,9 @@ class Ledger:
             try:
                 yield
             except self._errors as error:
-                raise _unusable(self._settings, how, error) from None
+                unusable = _unusable(self._settings, how, error)
+                self._failed = time.monotonic(), str(unusable)
+                raise unusable from None
 
     def stored_answer(self, client: str, idempotency_key: str, request: bytes) -> bytes | None:
         """The answer that this client got under this key, None if there is none yet.

@@ -8,6 +8,7 @@ PostgreSQL    schema propensity_ledger of the database that PROPENSITY_LEDGER na
 """
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
 SCHEMA = "propensity_ledger"
+_MAGIC = b"SQLite format 3\0"
 
 
 class Store(Protocol):
@@ -48,6 +50,9 @@ class Store(Protocol):
 
     def unlocked(self, table: str, changeable: bool) -> None:
         """Whether rows of an append-only table may be changed, within a transaction."""
+
+    def look(self) -> None:
+        """Return if it answers and is still the one that was opened. OSError, or the driver's error."""
 
     def forget(self) -> str | None:
         """After keys were deleted: no copy of them is left, or why one may be."""
@@ -96,6 +101,7 @@ class SqliteStore:
         self._db = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        self._opened = self.path.stat().st_ino
         for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
             self._db.execute(f"PRAGMA {pragma}")  # secure: a deleted key is overwritten, not just unlinked
         self._group = GroupSync(Path(f"{self.path}-wal")) if settings.durability == "power" else None
@@ -144,6 +150,16 @@ class SqliteStore:
             self._db.execute(f"DROP TRIGGER IF EXISTS {table}_no_UPDATE")
         else:
             self._db.execute(ledger_schema.append_only(table, "UPDATE"))
+
+    def look(self) -> None:
+        with self.path.open("rb") as file:  # a connection goes on by what it has read, and in a deleted file
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise sqlite3.DatabaseError("file is not a database")
+            if os.fstat(file.fileno()).st_ino != self._opened:
+                raise sqlite3.DatabaseError("file was replaced: start the service again")
+        if not shutil.disk_usage(self.path.parent).free:
+            raise sqlite3.OperationalError("database or disk is full")
+        self._db.execute("SELECT 1 FROM decisions LIMIT 1").fetchone()
 
     def forget(self) -> str | None:
         busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -256,6 +272,16 @@ class PostgresStore:
             self._db.execute(f"DROP TRIGGER IF EXISTS append_only ON {table}")
         else:
             self._db.execute(ledger_schema.postgres_trigger(table))
+
+    def look(self) -> None:
+        import psycopg
+
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:  # the connection was lost: with another it may answer
+            if not (self._db.closed or self._db.broken):
+                raise
+            self.execute("SELECT 1")
 
     def forget(self) -> str | None:
         """The table of keys is written anew, and what decisions held is freed. The server's own log and its

@@ -66,6 +66,12 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
+        self._undecided = Gauge(
+            "propensity_decisions_refused",
+            "1 if no decision can be taken, as /readyz says: the ledger cannot be used",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
         self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
 
     def request(self, route: str, method: str, status: int, client: str, seconds: float) -> None:
@@ -108,6 +114,10 @@ class Metrics:
     def release_refused(self, model: str, refused: bool) -> None:
         """Note whether a model's version in force is refused; model: a released name."""
         self._refused.labels(model).set(refused)
+
+    def decisions_refused(self, refused: bool) -> None:
+        """Note whether no decision can be taken."""
+        self._undecided.set(refused)
 
     def render(self) -> bytes:
         """The text exposition, summed over workers if there are several."""

@@ -67,7 +67,7 @@ def pull(settings: Settings) -> list[str]:
         if not (releases.SEGMENT.fullmatch(name) and releases.SEGMENT.fullmatch(version)):
             continue
         try:
-            if name in releases.names(settings) and releases.current(settings, name) == version:
+            if releases.serves(settings, name, version):
                 continue
             with TemporaryDirectory(prefix=".fetching-", dir=_made(settings.home)) as scratch:
                 for path in files.ls(f"{root}/{name}/{version}", detail=False):

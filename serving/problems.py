@@ -3,6 +3,7 @@
 A problem never repeats a value that was sent: it names the place (`$.customers[3]`) and what was expected.
 """
 
+import errno
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ from features.errors import (
 from features.settings import Settings
 
 _encoder = msgspec.json.Encoder()
+_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+LATER = {"retry-after": "1"}  # of what goes on by itself once what is away is back
 
 
 def encode(answer: Any) -> bytes:
@@ -127,6 +130,7 @@ TITLES = {
     "release_corrupt": "The release is refused",
     "decision": "No decision can be taken",
     "settings": "The service is set up wrongly",
+    "storage": "Nothing can be kept now",
     "internal": "Internal error",
 }
 
@@ -155,8 +159,17 @@ def problem_of(error: PropensityError, settings: Settings) -> Problem:
         path, _, expected = detail.partition(": ")
         return Problem(422, "invalid_request", detail, [Offender(path, expected)])
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    headers = {"retry-after": "1"} if isinstance(error, OnlineUnavailable) else None
+    away = isinstance(error, OnlineUnavailable | LogError) or type(error) is DecisionError
+    headers = LATER if away else None
     return Problem(status, error.code, detail_of(error, settings), headers=headers)
+
+
+def of_disk(error: Exception) -> Problem | None:
+    """What a disk that takes no more is to a caller; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return None
+    detail = "it could not be kept: the disk is full, or cannot be written. Nothing was done; ask again"
+    return Problem(503, "storage", detail, headers=LATER)
 
 
 def detail_of(error: PropensityError, settings: Settings) -> str:

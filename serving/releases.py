@@ -11,6 +11,7 @@ import re
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,14 +87,19 @@ class InForce(NamedTuple):
 def history(settings: Settings, name: str) -> tuple[InForce, ...]:
     """Every change of the version in force, oldest first; empty of what was published before it was kept.
 
-    A line that a crash cut off is left out.
+    A line that a crash cut off, or that is damaged, is left out.
     """
     try:
-        text = (_pointer(settings, name).parent / "HISTORY").read_text("utf-8")
+        text = (_pointer(settings, name).parent / "HISTORY").read_text("utf-8", "replace")
     except FileNotFoundError:
         return ()
-    found = (line.split(" ") for line in text.splitlines())
-    return tuple(InForce(parse_moment(one[0]), one[1]) for one in found if len(one) == 2 and one[1])
+    found = list[InForce]()
+    for line in text.splitlines():
+        since, _, version = line.partition(" ")
+        with suppress(UsageError):
+            if SEGMENT.fullmatch(version):
+                found.append(InForce(parse_moment(since), version))
+    return tuple(found)
 
 
 def in_force(settings: Settings, name: str, moment: datetime) -> str | None:
@@ -136,8 +142,14 @@ def load(settings: Settings, name: str, version: str | None = None) -> Release:
 
 
 def current(settings: Settings, name: str) -> str:
-    """The version in force. ReleaseError if the model was never released."""
-    version = read_pointer(_pointer(settings, name))
+    """The version in force. ReleaseError if the model was never released, ReleaseCorrupt if none is named."""
+    pointer = _pointer(settings, name)
+    try:
+        version = read_pointer(pointer)
+    except OSError as error:
+        raise ReleaseCorrupt(f"{pointer} cannot be read ({error.strerror}): promote {name} again") from None
+    if version is not None and not SEGMENT.fullmatch(version):
+        raise ReleaseCorrupt(f"{pointer} is damaged: it names no version. Promote {name} again")
     if version is None:
         then = "" if name in kinds.STATED else f" and `propensity promote {name}`"
         raise ReleaseError(
@@ -145,6 +157,14 @@ def current(settings: Settings, name: str) -> str:
             f"run `{kinds.made_by(name)}`{then}"
         )
     return version
+
+
+def serves(settings: Settings, name: str, version: str) -> bool:
+    """Whether that version is the one in force."""
+    try:
+        return current(settings, name) == version
+    except ReleaseError:
+        return False
 
 
 def names(settings: Settings) -> list[str]:
@@ -243,9 +263,12 @@ class Releases:
         try:
             return isinstance(self.get(name).model, Model)
         except PropensityError:  # nothing of it loads; its card may still say what it is
-            pointer = _pointer(self._settings, name)
-            version = read_pointer(pointer)
-            return version is None or kinds.said(pointer.parent / version) not in kinds.OF_NO_TARGET
+            with suppress(PropensityError):
+                return (
+                    kinds.said(_folder(self._settings, name, current(self._settings, name)))
+                    not in kinds.OF_NO_TARGET
+                )
+            return True
 
     def _follow(self, name: str, followed: "_Followed") -> None:
         try:

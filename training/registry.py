@@ -140,8 +140,7 @@ def knows(settings: Settings, name: str, key: str) -> bool:
 def in_force(settings: Settings, name: str) -> str | None:
     """The version that is champion and that the service answers with; None: none is both."""
     champion = aliases(settings, name).get(CHAMPION)
-    served = name in releases.names(settings) and releases.current(settings, name)
-    return champion if champion is not None and served == champion else None
+    return champion if champion is not None and releases.serves(settings, name, champion) else None
 
 
 def promote(settings: Settings, name: str, version: str | None = None, force: str | None = None) -> Release:

@@ -23,7 +23,7 @@ REQUESTS = 'propensity_requests_total{route="/v1/scores",method="POST",client="c
 SLOW = 'propensity_request_seconds_bucket{route="/v1/decisions",le="%s"}'
 HEALTHY = {
     AGE: "3600x400", RAN: "0x400", "propensity_fresh_lag_seconds": "0x400",
-    'propensity_release_refused{model="churn_28d"}': "0x400",
+    'propensity_release_refused{model="churn_28d"}': "0x400", "propensity_decisions_refused": "0x400",
     REQUESTS % 200: "0+600x400", REQUESTS % 500: "0+1x400", SLOW % "0.1": "0+600x400",
     SLOW % "0.25": "0+600x400", SLOW % "+Inf": "0+600x400",
     'propensity_alert_deliveries{sink="group",state="waiting"}': "0x400",
@@ -42,6 +42,7 @@ CASES: dict[str, Case] = {  # what is otherwise, after how long, and with which 
         {'propensity_release_refused{model="churn_28d"}': "1x400"}, "6m",
         {"severity": "page", "model": "churn_28d"},
     ),
+    "PropensityDecisionsRefused": ({"propensity_decisions_refused": "1x400"}, "6m", {"severity": "page"}),
     "PropensityEventsLag": ({"propensity_fresh_lag_seconds": "90x400"}, "11m", {"severity": "warning"}),
     "PropensityMonitoringAway": ({RAN: None}, "31m", {"severity": "page"}),
     "PropensityAlertsUndelivered": (

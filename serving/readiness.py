@@ -1,0 +1,69 @@
+"""What this process can answer now: `/readyz`. Scores decide whether it is ready; what else is away is named.
+
+The ledger may be on a server that is slow, or does not answer at all: it is asked beside, and not waited for
+longer than a probe waits.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from features.errors import DecisionError, PropensityError, SettingsError
+from serving.api import Failure, ReadyAnswer
+from serving.decision_context import DecisionContext
+from serving.problems import detail_of
+from serving.scores import Scorer
+
+PATIENCE = 0.5  # seconds for the ledger; the usual probe gives all of an answer one
+
+
+class Readiness:
+    """For one thread at a time. deciding: what decisions are taken with, opened when it can be."""
+
+    def __init__(self, scorer: Scorer, deciding: Callable[[], DecisionContext]) -> None:
+        self._scorer, self._deciding = scorer, deciding
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="propensity-ready")
+        self._asked: Future[list[str]] | None = None  # of the ledger, and not answered yet
+
+    def stop(self) -> None:
+        """Wait for what was asked."""
+        self._pool.shutdown()
+
+    def answer(self) -> ReadyAnswer:
+        """Raises why no customer can be scored, and SettingsError for a shop that is declared wrongly."""
+        missing, paused = self._scorer.ready(), list[str]()
+        try:
+            paused = self._paused()
+        except SettingsError:
+            raise
+        except PropensityError as error:
+            missing.append(Failure(error.code, detail_of(error, self._scorer.settings)))
+        refused = [refused for refused in self._scorer.refused().values() if refused]
+        return ReadyAnswer("ready", refused, paused, missing)
+
+    def decides(self) -> bool:
+        """Whether decisions can be taken."""
+        try:
+            self._paused()
+        except PropensityError:
+            return False
+        return True
+
+    def _paused(self) -> list[str]:
+        """What decisions do not do now; raises why none can be taken."""
+        asked = self._asked = self._asked or self._pool.submit(self._look)
+        try:
+            found = asked.result(PATIENCE)
+        except TimeoutError:
+            raise DecisionError(
+                f"the ledger did not answer within {PATIENCE:g} s: look at its disk, or its server"
+            ) from None
+        finally:
+            if asked.done():
+                self._asked = None
+        return found
+
+    def _look(self) -> list[str]:
+        context = self._deciding()
+        context.ledger.require_usable()
+        context.rules(context.settings.now())
+        return sorted(context.pauses.paused())

@@ -1,0 +1,68 @@
+"""A full disk: what must be kept is refused with a time to come back, what is only read is answered."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import CUSTOMERS, release, running, settings_of, small_build
+from tiny import TINY_FEATURES, TINY_MOMENT
+
+from features import online
+from features.settings import Settings
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Settings]:
+    """A home on a disk of its own, of 32 MB."""
+    settings = settings_of(tmp_path / "home")
+    settings.home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(settings.home)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk of its own needs the right to mount one")
+    try:
+        build = small_build(settings, names=[*TINY_FEATURES, "order_value_365d"])
+        online.publish(settings, build, TINY_MOMENT)
+        release(settings, tmp_path, build, "churn_28d")
+        yield settings
+    finally:
+        subprocess.run(["umount", "--lazy", str(settings.home)], check=True)
+
+
+def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home: Settings) -> None:
+    """An internal error says that we are broken, and not to come back; nobody would look at the disk."""
+    event = {
+        "source": "shop", "id": "1", "type": "consent", "customer": "c0001", "at": "2017-12-02T00:00:00Z",
+        "purpose": "marketing", "status": "withdrawn", "channel": "mail",
+    }  # fmt: skip
+    with running(home) as service:
+
+        def ask(method: str, path: str, body: Any = None, key: str = "1") -> Any:
+            headers = {"idempotency-key": key}
+            return service.client.request(method, path, json=body, headers=headers)
+
+        asked = {
+            "decision": ("POST", "/v1/decisions", {"customer": "c0001"}),
+            "log": ("POST", "/v1/events", {"events": [event]}),
+            "storage": ("POST", "/v1/jobs", {"kind": "scores", "customers": CUSTOMERS}),
+            "storage of an erasure": ("DELETE", "/v1/customers/c0002"),
+        }
+        filler = home.home / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while file.write(b" " * 4096):
+                    pass
+            except OSError:
+                pass
+        for code, request in asked.items():
+            answer = ask(*request)
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["code"] == code.split()[0]
+            assert answer.headers["retry-after"] == "1"
+        assert service.scores("c0001").status_code == 200
+        ready = service.client.get("/readyz")
+        assert (ready.status_code, [of["code"] for of in ready.json()["missing"]]) == (200, ["decision"])
+        filler.unlink()
+        assert [ask(*request).status_code for request in asked.values()] == [200, 200, 202, 202]
+        assert service.client.get("/readyz").json()["missing"] == []

@@ -1,0 +1,120 @@
+"""What `/readyz` says while a part of the service is away: scores decide, and nothing is left unsaid."""
+
+import os
+import shutil
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from running import Running, release, running, settings_of, small_build
+from servers_postgres import PostgresServer
+from tiny import TINY_FEATURES, TINY_MOMENT
+
+from features import online
+from features.settings import Settings
+
+METRIC = "propensity_decisions_refused"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    settings = settings_of(tmp_path / "home")
+    build = small_build(settings, names=[*TINY_FEATURES, "order_value_365d"])
+    online.publish(settings, build, TINY_MOMENT)
+    release(settings, tmp_path, build, "churn_28d")
+    return settings
+
+
+def decide(service: Running, key: str) -> httpx.Response:
+    headers = {"idempotency-key": key}
+    return service.client.post("/v1/decisions", json={"customer": "c0001"}, headers=headers)
+
+
+def undecided(service: Running, within: float = 5) -> None:
+    """Assert that scores are answered, that it is ready, and that it says why no decision is taken."""
+    assert service.scores("c0001").status_code == 200
+    deadline, missing = time.monotonic() + within, []
+    while not missing and time.monotonic() < deadline:
+        ready = service.client.get("/readyz")
+        assert ready.status_code == 200, "a balancer would keep the scores away, too"
+        missing = ready.json()["missing"]
+    assert [of["code"] for of in missing] == ["decision"]
+    assert "ledger" in missing[0]["detail"]
+    assert f"{METRIC} 1.0" in service.client.get("/metrics").text
+
+
+def whole(service: Running, within: float = 20) -> None:
+    """Assert that it decides, and says so."""
+    deadline = time.monotonic() + within
+    ready: dict[str, Any] = {}
+    while ready.get("missing") != [] and time.monotonic() < deadline:
+        ready = service.client.get("/readyz").json()
+    assert ready["missing"] == []
+    assert f"{METRIC} 0.0" in service.client.get("/metrics").text
+    assert decide(service, "whole").status_code == 200
+
+
+def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
+    home: Settings, postgres: PostgresServer
+) -> None:
+    """Scorers that restart while the ledger's server is away must come back, and say what they do not do."""
+    given = postgres.new_database()
+    database = given.partition("@/")[2].partition("?")[0]
+    postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+    with running(home, PROPENSITY_LEDGER=given) as service:
+        undecided(service)
+        assert decide(service, "1").status_code == 503
+        postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+        whole(service)
+        postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        postgres.cut(database)
+        undecided(service)
+        postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+        whole(service)
+
+
+def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None:
+    """A probe that waits five seconds for it has failed long before: no scorer would be in rotation."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql://member:secret@127.0.0.1:{silent.getsockname()[1]}/team"
+        with running(home, PROPENSITY_LEDGER=address) as service:
+            for _ in range(3):
+                started = time.monotonic()
+                undecided(service, 0.1)
+                assert time.monotonic() - started < 3, "two probes, and a request"
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])
+def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
+    """Decisions fail one by one, or are written where nobody finds them, and the probe called it well."""
+    with running(home) as service:
+        whole(service)
+        ledger = home.home / "ledger" / "ledger.sqlite"
+        if harm == "overwritten":
+            ledger.write_bytes(os.urandom(ledger.stat().st_size))
+        elif harm == "deleted":
+            ledger.unlink()
+        elif harm == "replaced":  # by a backup, while the service goes on writing to the old one
+            shutil.copy(ledger, ledger.with_name("backup"))
+            ledger.with_name("backup").rename(ledger)
+        else:  # what it begins with is whole: only who uses it finds out
+            with ledger.open("r+b") as file:
+                file.seek(4096)
+                file.write(os.urandom(ledger.stat().st_size - 4096))
+            with suppress(OSError):
+                ledger.with_name("ledger.sqlite-wal").write_bytes(b"")
+            decide(service, "lost")
+        undecided(service)
+
+
+def test_a_ledger_that_cannot_be_made_is_told(home: Settings) -> None:
+    """A home of which a file stands in the way, or a disk that is full at the start, is no internal error."""
+    (home.home / "ledger").write_bytes(b"")
+    with running(home) as service:
+        undecided(service)
+        refused = decide(service, "1")
+        assert (refused.status_code, refused.json()["code"]) == (503, "decision")
