@@ -145,7 +145,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             ),
         },
         problems=(422,),
-        more="Where a page says `erased`, read everyone once more, and delete from your copy whoever is not there.",
+        more="Where a page says `erased`, read everyone once more, and delete from a copy who is not there.",
     ),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
