@@ -5,7 +5,7 @@ A problem never repeats a value that was sent: it names the place (`$.customers[
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -27,6 +27,7 @@ from features.errors import (
     UsageError,
 )
 from features.settings import Settings
+from serving.codes import STATUS, one_of
 
 _encoder = msgspec.json.Encoder()
 
@@ -84,7 +85,7 @@ class ProblemDocument(Struct, frozen=True):
     title: str
     status: int
     detail: str
-    code: str
+    code: Annotated[str, one_of(STATUS)]
     instance: str
     request_id: str
     errors: list[Offender] | UnsetType = UNSET
@@ -123,6 +124,8 @@ TITLES = {
     "no_order": "No order yet",
     "release_corrupt": "The release is refused",
     "decision": "No decision can be taken",
+    "log": "The log, or what waits for it, cannot be read or written",
+    "feature": "The features cannot be answered from",
     "settings": "The service is set up wrongly",
     "internal": "Internal error",
 }
