@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from serving.cards import ModelCard, Text
+from serving.codes import OF_FAILURES, one_of
 
 MAX_CUSTOMERS = 1000  # in one request
 MAX_BODY = 1 << 20  # bytes; 1,000 identities of the longest kind in ASCII are 0.4 MB
@@ -91,7 +92,7 @@ class DecisionRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Failure(Struct, frozen=True):
     """Why one customer, or one target, has no answer."""
 
-    code: str
+    code: Annotated[str, one_of(OF_FAILURES)]
     detail: str
 
 

@@ -20,6 +20,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.toml import nearest
 from serving.bodies import UNKNOWN_FIELD, Body, worded
+from serving.codes import OF_EVENTS, one_of
 from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
 from serving.misspelt import MISSPELT, Knows, Named, misspelt
 from serving.problems import Problem
@@ -48,7 +49,7 @@ class EventRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class EventFailure(Struct, frozen=True):
     """Why one event was not taken. place: where in the body. It repeats no value."""
 
-    code: str
+    code: Annotated[str, one_of(OF_EVENTS)]
     place: str
     detail: str
 

@@ -40,7 +40,7 @@ WAIT = 4  # requests in a line: of the largest, some seconds
 PIECE = 1 << 20  # bytes of a file that are sent at once
 DEFAULT = 1_000  # changes of a page
 
-_REQUEST = Body(JobRequest)
+REQUEST = Body(JobRequest)
 
 
 class Bulk:
@@ -82,7 +82,7 @@ class Bulk:
             answer = await files.do(lambda: what(self._settings, client, id, request_id))
             return Answer(200, encode(answer))
         path = await files.do(lambda: jobs.result(self._settings, client, id))
-        if _wants_arrow(headers):
+        if wants_arrow(headers):
             return Answer(200, b"", arrow.STREAM, parts=_sent(arrow.streamed(path)))
         return Answer(200, b"", arrow.PARQUET, parts=_sent(_pieces(path)))
 
@@ -96,7 +96,7 @@ class Bulk:
         return Answer(200, arrow.stream_of(table), arrow.STREAM)
 
     def _submitted(self, sent: bytes, client: str, key: str | None, request_id: str) -> Answer:
-        request = _REQUEST.decode(sent)
+        request = REQUEST.decode(sent)
         self._scorer.require_known(request.targets)
         answer = jobs.submit(self._settings, sent, request, client, key, request_id)
         self._worker.wake()
@@ -110,7 +110,7 @@ class Bulk:
         return Answer(200, encode(self._changes.page(given.get("since"), limit, of, request_id)))
 
 
-def _wants_arrow(headers: Headers) -> bool:
+def wants_arrow(headers: Headers) -> bool:
     """By Accept: parquet unless only Arrow is asked for. Problem 406 for neither."""
     accept = headers.get(b"accept", b"*/*").lower()
     offered = [part.partition(b";")[0].strip() for part in accept.split(b",")]

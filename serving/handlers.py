@@ -41,6 +41,7 @@ from serving.outgoing import Answer
 from serving.profile import Profiles
 from serving.readiness import Readiness
 from serving.sandbox import Sandbox
+from serving.sandbox_bulk import BulkSandbox
 from serving.scores import Scorer
 from serving.sendable import may_send
 
@@ -63,6 +64,7 @@ class Handlers:
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
         self._ready = Readiness(self._scorer, self._deciding)
         self._sandbox = Sandbox(settings, self._deciding)
+        self._bulk_sandbox = BulkSandbox(settings, self._sandbox)
         self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
@@ -137,6 +139,8 @@ class Handlers:
         self, route: str, scope: Scope, receive: Receive, headers: Headers, client: str, request_id: str
     ) -> Answer:
         """As `answer`, to a test key: about made-up customers, and nothing is kept."""
+        if route in bulk.ROUTES:
+            return await self._bulk_sandbox.answer(route, scope, receive, headers, client, request_id)
         sent = await body(headers, receive) if scope["method"] == "POST" else b""
         status, encoded = self._sandbox.answer(
             route, scope["method"], lambda: customer_of(scope), decision_of(scope), sent, client,

@@ -142,12 +142,26 @@ def delete(settings: Settings, client: str, id: str, request_id: str) -> JobAnsw
 def result(settings: Settings, client: str, id: str) -> Path:
     """The file of a client's job that is done. Problem 404, or 409 as long as there is none."""
     _, state = _of_client(settings, client, id)
-    if state.status == "failed":
-        detail = f"the job failed, so it has no result: {state.error.detail if state.error else ''}"
-        raise Problem(409, "job_failed", detail)
-    if state.status != "done":
-        raise Problem(409, "job_unfinished", f"the job is {state.status}: its result comes once it is done")
+    if problem := unfinished_problem(state.status, state.error):
+        raise problem
     return folder_of(settings, id) / "result.parquet"
+
+
+def unfinished_problem(status: str, error: Failure | None) -> Problem | None:
+    """Why a job has no result; None if it has."""
+    if status == "failed":
+        detail = f"the job failed, so it has no result: {error.detail if error else ''}"
+        return Problem(409, "job_failed", detail)
+    if status != "done":
+        return Problem(409, "job_unfinished", f"the job is {status}: its result comes once it is done")
+    return None
+
+
+def unknown_job() -> Problem:
+    """Of an id that is no job of the client's."""
+    hours = KEPT // timedelta(hours=1)
+    detail = f"this client has no such job; one is kept for {hours} hours after it was asked for"
+    return Problem(404, "unknown_job", detail)
 
 
 def everything(settings: Settings) -> Iterator[tuple[Job, State]]:
@@ -192,9 +206,7 @@ def folder_of(settings: Settings, id: str) -> Path:
 def _of_client(settings: Settings, client: str, id: str) -> tuple[Job, State]:
     found = _read(settings, id) if re.fullmatch("[0-9a-f]{32}", id) else None
     if found is None or found[0].client != client or found[0].expires_at <= clock():
-        hours = KEPT // timedelta(hours=1)
-        detail = f"this client has no such job; one is kept for {hours} hours after it was asked for"
-        raise Problem(404, "unknown_job", detail)
+        raise unknown_job()
     return found
 
 

@@ -3,14 +3,11 @@
 A route is documented by adding it to OPERATIONS.
 """
 
-import datetime
 import inspect
-import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple
 
-import msgspec
-from msgspec import NODEFAULT, Meta, Raw, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from serving.answer_types import DecisionAnswer
 from serving.api import (
@@ -27,16 +24,18 @@ from serving.arrivals import EventRequest, EventsAnswer
 from serving.arrow import MOST, PARQUET, STREAM
 from serving.changes import MOST as MOST_CHANGES
 from serving.changes import ChangesAnswer
+from serving.cloudevents import CONTENT_TYPE
+from serving.codes import INBOX, LEDGER, MODELS, OF_PROBLEMS, ROWS, STATUS
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
-from serving.events import AnyEvent, ecmascript
 from serving.incoming import MAX_KEY
 from serving.jobs import JobAnswer, JobRequest
 from serving.problems import ProblemDocument
+from serving.push_types import DATA, HEADERS, CloudEvent
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
+from serving.schemas import Schema, schema_of
 from serving.sendable import SendAnswer
 
-Schema = dict[str, Any]
 JSON = "application/json"
 
 
@@ -52,7 +51,7 @@ class Operation(NamedTuple):
     """What one method of a route takes and gives.
 
     body: None without one. parameters: by name. also: status of an answer other than 200.
-    problems: statuses of problems, besides those that every key and every body may meet. takes, gives: media
+    problems: codes of problems, besides those that every key and every body may meet. takes, gives: media
     types. more: what else a caller has to know of it.
     """
 
@@ -61,7 +60,7 @@ class Operation(NamedTuple):
     body: type[Struct] | type[bytes] | None = None
     parameters: Mapping[str, "Parameter"] = {}
     also: int | None = None
-    problems: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
     takes: str = JSON
     gives: tuple[str, ...] = (JSON,)
     more: str = ""
@@ -85,9 +84,11 @@ PROBLEMS: Mapping[int, str] = {
 }
 """Status -> what it means. Every problem is a document as RFC 9457 has it, with a stable `code`."""
 
-ALWAYS = (500,)
-KEYED = (401, 403, 429, 503)
-BODIED = (400, 408, 413, 415, 422)
+ALWAYS = ("internal",)
+KEYED = ("unauthorized", "forbidden", "rate_limited", "overloaded", "settings")
+BODIED = (
+    "malformed_json", "body_timeout", "body_too_large", "unsupported_media_type", "invalid_request",
+)  # fmt: skip
 _CUSTOMER: Mapping[str, Parameter] = {
     "id": Parameter("path", "A customer id, percent-encoded.", Id),
     "source": Parameter("query", "If the id is another system's: which.", Name),
@@ -101,12 +102,18 @@ _JOB_KEY = _KEY._replace(what="The same key gets the same job.")
 _NAMES = Annotated[str, Meta(min_length=1, max_length=64 * 65)]
 _LIMIT = Annotated[int, Meta(ge=1, le=MOST_CHANGES)]
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("/v1/scores", "post"): Operation("Scores of a list of customers", ScoreAnswer, ScoreRequest),
+    ("/v1/scores", "post"): Operation(
+        "Scores of a list of customers",
+        ScoreAnswer,
+        ScoreRequest,
+        problems=("unknown_target", *ROWS, *MODELS),
+    ),
     ("/v1/scores.arrow", "post"): Operation(
         f"Scores of up to {MOST:,} customers: a column customer_id in, columns of scores out, a row an id",
         bytes,
         bytes,
         {"targets": Parameter("query", "Names with commas between them; default all.", _NAMES)},
+        problems=("malformed_arrow", "unknown_target", *ROWS, *MODELS),
         takes=STREAM.decode(),
         gives=(STREAM.decode(),),
     ),
@@ -116,18 +123,27 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         JobRequest,
         {"Idempotency-Key": _JOB_KEY},
         also=202,
-        problems=(409,),
+        problems=(
+            "idempotency_key",
+            "idempotency_conflict",
+            "unknown_target",
+            "too_many_jobs",
+            *ROWS,
+            *MODELS,
+        ),
     ),
-    ("/v1/jobs/{id}", "get"): Operation("How far a job is", JobAnswer, None, {"id": _JOB}, problems=(404,)),
+    ("/v1/jobs/{id}", "get"): Operation(
+        "How far a job is", JobAnswer, None, {"id": _JOB}, problems=("not_found", "unknown_job")
+    ),
     ("/v1/jobs/{id}", "delete"): Operation(
-        "Delete a job and its result", JobAnswer, None, {"id": _JOB}, problems=(404,)
+        "Delete a job and its result", JobAnswer, None, {"id": _JOB}, problems=("not_found", "unknown_job")
     ),
     ("/v1/jobs/{id}/result", "get"): Operation(
         "What a job made, as parquet or, by `Accept`, as an Arrow stream: columns as of /v1/scores.arrow",
         bytes,
         None,
         {"id": _JOB},
-        problems=(404, 406, 409),
+        problems=("not_found", "unknown_job", "not_acceptable", "job_unfinished", "job_failed"),
         gives=(PARQUET.decode(), STREAM.decode()),
     ),
     ("/v1/changes", "get"): Operation(
@@ -144,39 +160,57 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                 _NAMES,
             ),
         },
-        problems=(422,),
-        more="Where a page says `erased`, read everyone once more, and delete from your copy whoever is not there.",
+        problems=("invalid_request", *ROWS, *MODELS, *INBOX),
+        more="Where a page says `erased`, read everyone once more, and delete from a copy who is not there.",
     ),
     ("/v1/decisions", "post"): Operation(
         "One decision for one customer",
         DecisionAnswer,
         DecisionRequest,
         {"Idempotency-Key": _KEY},
-        problems=(404, 409, 410),
+        problems=(
+            "idempotency_key",
+            "unknown_customer",
+            "idempotency_conflict",
+            "not_due",
+            "customer_erased",
+            *ROWS,
+            *MODELS,
+            *LEDGER,
+            *INBOX,
+        ),
     ),
     ("/v1/decisions/{id}", "get"): Operation(
         "Whether a decision may still be sent: ask right before sending",
         SendAnswer,
         None,
         {"id": Parameter("path", "The decision_id of an answer.", Id)},
-        problems=(404, 410),
+        problems=("not_found", "unknown_decision", "customer_erased", *ROWS, *MODELS, *LEDGER, *INBOX),
     ),
     ("/v1/deliveries", "post"): Operation(
         "What became of decisions: sent, delivered, blocked, cancelled, expired",
         DeliveriesAnswer,
         DeliveriesRequest,
+        problems=(*LEDGER, *INBOX),
     ),
     ("/v1/outcomes", "post"): Operation(
-        "What customers did after decisions: orders, refunds, answers", OutcomesAnswer, OutcomesRequest
+        "What customers did after decisions: orders, refunds, answers",
+        OutcomesAnswer,
+        OutcomesRequest,
+        problems=(*LEDGER, *INBOX),
     ),
-    ("/v1/events", "post"): Operation("What happened, for the log", EventsAnswer, EventRequest),
-    ("/v1/models", "get"): Operation("What is released, with its cards", ModelsAnswer),
+    ("/v1/events", "post"): Operation(
+        "What happened, for the log", EventsAnswer, EventRequest, problems=INBOX
+    ),
+    ("/v1/models", "get"): Operation(
+        "What is released, with its cards", ModelsAnswer, problems=(*ROWS, *MODELS)
+    ),
     ("/v1/customers/{id}", "get"): Operation(
         "One customer's scores, value and segments",
         CustomerAnswer,
         None,
         _CUSTOMER,
-        problems=(404, 422),
+        problems=("not_found", "unknown_customer", "invalid_request", *ROWS, *MODELS, *LEDGER, *INBOX),
     ),
     ("/v1/customers/{id}", "delete"): Operation(
         "Erase a customer, under all ids, from all that is kept; repeat it until `erased` or `unknown`",
@@ -184,9 +218,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         None,
         _CUSTOMER,
         also=202,
-        problems=(422,),
+        problems=("not_found", "invalid_request", *INBOX),
     ),
-    ("/readyz", "get"): Operation("Whether customers can be answered now", ReadyAnswer, problems=(503,)),
+    ("/readyz", "get"): Operation(
+        "Whether customers can be answered now",
+        ReadyAnswer,
+        problems=(*ROWS, *MODELS, *LEDGER, *INBOX, "settings"),
+    ),
     ("/livez", "get"): Operation("Whether the process lives", None),
     ("/healthz", "get"): Operation("As /livez", None),
     ("/metrics", "get"): Operation("Prometheus' text", None),
@@ -206,13 +244,14 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {"title": "Propensity", "version": "1", "description": "Version 1 only ever adds."},
         "paths": paths,
+        "webhooks": {type: {"post": _pushed(type, data, found)} for type, data in DATA.items()},
         "components": {"schemas": dict(sorted(found.items())), "securitySchemes": key},
     }
 
 
 def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) -> Schema:
     def content(type: Any, *media: str) -> Schema:
-        return {"content": {one: {"schema": _schema(type, found)} for one in media}}
+        return {"content": {one: {"schema": schema_of(type, found)} for one in media}}
 
     answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer, *of.gives))
     said: Schema = {"summary": of.summary, "responses": {"200": answered}}
@@ -222,9 +261,11 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
         said["responses"][str(of.also)] = answered | {"description": "Accepted: it will be done"}
     problem = content(ProblemDocument, "application/problem+json")
     scope = ROUTES[path][method.upper()]
-    statuses = {*ALWAYS, *of.problems, *(KEYED if scope else ()), *(BODIED if of.body else ())}
-    for status in sorted(statuses):
-        said["responses"][str(status)] = {"description": PROBLEMS[status]} | problem
+    codes = (*ALWAYS, *of.problems, *(KEYED if scope else ()), *(BODIED if of.body else ()))
+    for status in sorted({STATUS[code] for code in codes}):
+        own = [code for code in OF_PROBLEMS[status] if code in codes]
+        words = f"{PROBLEMS[status]}: {', '.join(f'`{code}`' for code in own)}"
+        said["responses"][str(status)] = {"description": words, "x-problem-codes": own} | problem
         if status == 429:
             said["responses"]["429"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     if of.body is not None:
@@ -233,7 +274,7 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
         said["parameters"] = [
             {
                 "name": name, "in": place, "description": what, "required": place == "path",
-                "schema": _schema(type, found),
+                "schema": schema_of(type, found),
             }
             for name, (place, what, type) in of.parameters.items()
         ]  # fmt: skip
@@ -242,74 +283,26 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
     return said
 
 
-_PLAIN: Mapping[Any, Schema] = {
-    str: {"type": "string"}, int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"},
-    bytes: {"type": "string", "format": "binary"},
-    types.NoneType: {"type": "null"}, Any: {},
-    datetime.datetime: {"type": "string", "format": "date-time"},
-    datetime.date: {"type": "string", "format": "date"},
-}  # fmt: skip
-_BOUNDS = {
-    "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
-}  # fmt: skip
-
-
-def _schema(type: Any, found: dict[str, Schema]) -> Schema:
-    """JSON Schema of a type; what is a Struct goes to `found`, by its name. TypeError for an unknown type."""
-    if type in _PLAIN:
-        return dict(_PLAIN[type])
-    if type is Raw:  # events are decoded one by one
-        return _schema(AnyEvent, found)
-    origin, arguments = get_origin(type), get_args(type)
-    if origin is Annotated:
-        inner, *metas = arguments
-        held = next((meta.extra["holds"] for meta in metas if meta.extra and "holds" in meta.extra), inner)
-        schema = _schema(held, found)
-        for meta in metas:
-            schema |= _bounds(meta, schema)
-            if meta.description is not None:
-                schema["description"] = meta.description
-        return schema
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema(one, found) for one in arguments if one is not UnsetType]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in (list, tuple):
-        return {"type": "array", "items": _schema(arguments[0], found)}
-    if origin in (dict, Mapping):
-        return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
-    if inspect.isclass(type) and issubclass(type, Struct):
-        return _ref(type, found)
-    raise TypeError(f"no JSON Schema is known for {type}")
-
-
-def _ref(type: type[Struct], found: dict[str, Schema]) -> Schema:
-    name = type.__name__.lstrip("_")
-    if name not in found:
-        found[name] = {}  # it may hold itself
-        found[name] = _object(type, found)
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(type: type[Struct], found: dict[str, Schema]) -> Schema:
-    hints, config = get_type_hints(type, include_extras=True), type.__struct_config__
-    fields = msgspec.structs.fields(type)
-    properties = {field.encode_name: _schema(hints[field.name], found) for field in fields}
-    required = [f.encode_name for f in fields if f.default is NODEFAULT and f.default_factory is NODEFAULT]
-    if config.tag is not None:
-        properties = {str(config.tag_field): {"const": config.tag}} | properties
-        required = [str(config.tag_field), *required]
-    schema: Schema = {"type": "object", "properties": properties, "required": required}
-    if config.forbid_unknown_fields:
-        schema["additionalProperties"] = False
-    if type.__doc__:
-        schema["description"] = inspect.cleandoc(type.__doc__)
-    return schema
-
-
-def _bounds(meta: Meta, schema: Schema) -> Schema:
-    what = {"array": "Items", "object": "Properties"}.get(schema.get("type", ""), "Length")
-    lengths = {f"{end}{what}": getattr(meta, f"{end}_length") for end in ("min", "max")}
-    bounds = {name: getattr(meta, attribute) for attribute, name in _BOUNDS.items()} | lengths
-    bounds["pattern"] = meta.pattern and ecmascript(meta.pattern)
-    return {name: value for name, value in bounds.items() if value is not None}
+def _pushed(type: str, data: type[Struct], found: dict[str, Schema]) -> Schema:
+    """What a hook gets: an envelope of that type, with that data."""
+    own = {"type": {"const": type}, "data": schema_of(data, found)}
+    event = {"allOf": [schema_of(CloudEvent, found), {"properties": own, "required": list(own)}]}
+    return {
+        "summary": inspect.cleandoc(data.__doc__ or "").partition("\n\n")[0],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "description": what,
+                "required": True,
+                "schema": {"type": "string"},
+            }
+            for name, what in HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": {CONTENT_TYPE.partition(";")[0]: {"schema": event}}},
+        "responses": {
+            "2XX": {"description": "It arrived"},
+            "410": {"description": "The hook is not called any more, until somebody enables it again"},
+            "default": {"description": "It is sent again, with longer and longer waits"},
+        },
+    }

@@ -6,7 +6,7 @@ A problem never repeats a value that was sent: it names the place (`$.customers[
 import errno
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -28,6 +28,7 @@ from features.errors import (
     UsageError,
 )
 from features.settings import Settings
+from serving.codes import STATUS, one_of
 
 _encoder = msgspec.json.Encoder()
 _DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
@@ -87,7 +88,7 @@ class ProblemDocument(Struct, frozen=True):
     title: str
     status: int
     detail: str
-    code: str
+    code: Annotated[str, one_of(STATUS)]
     instance: str
     request_id: str
     errors: list[Offender] | UnsetType = UNSET
@@ -129,6 +130,8 @@ TITLES = {
     "no_order": "No order yet",
     "release_corrupt": "The release is refused",
     "decision": "No decision can be taken",
+    "log": "The log, or what waits for it, cannot be read or written",
+    "feature": "The features cannot be answered from",
     "settings": "The service is set up wrongly",
     "storage": "Nothing can be kept now",
     "internal": "Internal error",

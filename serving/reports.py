@@ -16,6 +16,7 @@ from features.errors import DecisionError
 from features.moments import iso
 from features.settings import Settings
 from serving.bodies import UNKNOWN_FIELD, Body, worded
+from serving.codes import OF_REPORTS, one_of
 from serving.events import AHEAD, EARLIEST, PATTERNS, Id, Short
 from serving.ledger_reports import Delivery, Late, Outcome, Reported, Status, Type
 from serving.problems import Problem
@@ -81,7 +82,7 @@ class OutcomesRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class ReportFailure(Struct, frozen=True):
     """Why one report was not taken. place: where in the body. It repeats no value."""
 
-    code: str
+    code: Annotated[str, one_of(OF_REPORTS)]
     place: str
     detail: str
 

@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -39,6 +39,7 @@ from serving.api import (
     ReasonAnswer,
     Score,
     ScoreAnswer,
+    ScoreRequest,
     Unanswered,
 )
 from serving.arrivals import take
@@ -63,7 +64,7 @@ from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.prices import Prices
 from serving.problems import Offender, Problem, encode
 from serving.reservations import Contact
-from serving.sandbox_customers import CUSTOMERS, FAULTS, Example
+from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, Example
 from serving.segment_tables import TABLES
 from serving.sendable import MAY, WORDS, SendAnswer, Why
 from serving.situation import Inputs
@@ -72,11 +73,12 @@ from serving.standing import Standing
 VERSION = "test"
 HORIZON = 28  # days
 HOUR = timedelta(hours=1)
-ERASED, NOT_DUE = "test-erased", "test-not-due"
+NOT_DUE, REGULAR = "test-not-due", "test-maintenance"
 TARGETS = {"churn_28d": 1.0, "repurchase_28d": -1.0}  # target -> the sign of what raises the risk in it
 KEPT = 10_000  # requests that are remembered
 _OUTSIDE = "this target speaks only of customers with an order"
-_HELP = f"with a test key there are {', '.join(CUSTOMERS)}"
+_HELP = f"with a test key there are {', '.join(CUSTOMERS)}, and of faults {', '.join(FAULTS)}"
+_GONE = "this customer was erased: nothing is decided about them"
 
 
 class Sandbox:
@@ -99,7 +101,7 @@ class Sandbox:
         if route == DECISION:
             return 200, self.may_send(decision_id, request_id)
         if route == "/v1/scores":
-            return 200, self.scores(body, request_id)
+            return 200, encode(self.scored(bodies.SCORES.decode(body), request_id))
         if route == "/v1/decisions":
             return 200, self.decision(body, client, key, request_id)
         if route in ("/v1/deliveries", "/v1/outcomes"):
@@ -108,15 +110,18 @@ class Sandbox:
             return 200, self.events(body, request_id)
         if route == "/v1/models":
             return 200, self.models(request_id)
-        raise Problem(404, "not_found", "test keys are not answered here: ask with a real one")
+        raise AssertionError(f"a route that needs a key, and no test key opens: {route}")
 
-    def scores(self, body: bytes, request_id: str) -> bytes:
-        """As `POST /v1/scores`."""
-        request = bodies.SCORES.decode(body)
-        for place, name in enumerate(request.targets or ()):
+    def require_known(self, targets: Sequence[str] | None) -> None:
+        """Problem 422 for a target that is none."""
+        for place, name in enumerate(targets or ()):
             if name not in TARGETS:
                 path, expected = f"$.targets[{place}]", f"expected one of {', '.join(TARGETS)}"
                 raise Problem(422, "unknown_target", f"{path}: {expected}", [Offender(path, expected)])
+
+    def scored(self, request: ScoreRequest, request_id: str) -> ScoreAnswer:
+        """As `POST /v1/scores`."""
+        self.require_known(request.targets)
         results: list[Answered | Unanswered] = []
         for customer in request.customers:
             id, example = _id(customer), self._found(customer)
@@ -126,7 +131,7 @@ class Sandbox:
             else:
                 told = self._scores(example, request.targets or list(TARGETS), request.reasons, request.exact)
                 results.append(Answered(id, iso(self._known_at(example)), example.stale, told))
-        return encode(ScoreAnswer(request_id, iso(self._settings.now()), results))
+        return ScoreAnswer(request_id, iso(self._settings.now()), results)
 
     def customer(self, customer: Customer, request_id: str) -> bytes:
         """As `GET /v1/customers/{id}`."""
@@ -162,6 +167,8 @@ class Sandbox:
         if request.preview:
             return encode(self._decided(context, request, None))
         name, said = (client, key()), msgspec.json.encode(request, order="deterministic")
+        if (_id(request.customer), name[1]) == (ERASED, OLD_KEY):
+            raise CustomerErased(_GONE)
         if name in self._told:
             before, answered = self._told[name]
             if before != said:
@@ -209,6 +216,11 @@ class Sandbox:
         """As `Inbox.accept`, in memory."""
         found: list[tuple[Accepted, str]] = []
         for of in arrivals:
+            whom = of.told_as[1] if of.told_as else of.customer_id
+            _fail(whom, "inbox")
+            if whom == ERASED:
+                found.append(("customer_erased", of.customer_id))
+                continue
             before = self._told.get(("event", of.source, of.id))
             outcome: Accepted = "accepted" if before is None else "duplicate"
             if before not in (None, of.digest):
@@ -223,10 +235,13 @@ class Sandbox:
 
     def erase(self, customer: Customer, request_id: str) -> tuple[int, bytes]:
         """As `DELETE /v1/customers/{id}`: first accepted, then done. The customer is there all the same."""
-        name = ("erased", _id(customer))
-        status: Literal["accepted", "erased"] = "erased" if name in self._told else "accepted"
-        self._remember(name, True)
-        return 200 if status == "erased" else 202, encode(ErasureAnswer(request_id, status))
+        id = _id(customer)
+        _fail(id, "inbox")
+        if id != ERASED and ("erased", id) not in self._told:
+            self._remember(("erased", id), True)
+            return 202, encode(ErasureAnswer(request_id, "accepted"))
+        known = id == ERASED or id in CUSTOMERS or id in FAULTS
+        return 200, encode(ErasureAnswer(request_id, "erased" if known else "unknown"))
 
     def models(self, request_id: str) -> bytes:
         """As `GET /v1/models`: nothing is released for tests."""
@@ -236,8 +251,7 @@ class Sandbox:
         example, who = self._existing(request.customer), _id(request.customer)
         candidates = candidates_of(context, request)
         check(request.context, context.fields)
-        if who == ERASED:
-            raise CustomerErased("this customer was erased: nothing is decided about them")
+        _fail(who, "ledger")
         if who == NOT_DUE and request.scenario is not None and not request.preview:
             raise NotDue(f"the customer is not due for scenario {request.scenario} now")
         at = midnight(self._settings.now())
@@ -277,7 +291,7 @@ class Sandbox:
         for one in told:
             try:
                 self._decision(one.decision_id)
-            except UnknownDecision as error:
+            except (UnknownDecision, CustomerErased) as error:
                 found.append(error)
                 continue
             name = ("report", type(one), one.source, one.id)
@@ -310,6 +324,8 @@ class Sandbox:
         return scores
 
     def _decision(self, id: str) -> DecisionAnswer:
+        if id == ERASED:
+            raise CustomerErased(_GONE)
         found = self._told.get(id)
         if not isinstance(found, DecisionAnswer):
             raise UnknownDecision("this process knows of no test decision with that id: take one first")
@@ -323,9 +339,8 @@ class Sandbox:
 
     def _found(self, customer: Customer) -> Example | None:
         id = _id(customer)
-        if id in FAULTS:
-            raise FAULTS[id][1]()
-        return CUSTOMERS.get(id)
+        _fail(id, "rows")
+        return CUSTOMERS[REGULAR] if id in FAULTS else CUSTOMERS.get(id)
 
     def _known_at(self, example: Example) -> datetime:
         at = midnight(self._settings.now())
@@ -335,6 +350,13 @@ class Sandbox:
         self._told[name] = what
         while len(self._told) > KEPT:
             self._told.popitem(last=False)
+
+
+def _fail(id: str, of: str) -> None:
+    """The fault that the customer stands for, if it is one of what is needed here."""
+    fault = FAULTS.get(id)
+    if fault is not None and of in fault.of:
+        raise fault.make()
 
 
 def _id(customer: Customer) -> str:

@@ -5,8 +5,16 @@ To add one, add it to CUSTOMERS or FAULTS. Nothing here is of a real customer, a
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from features.errors import FeaturesExpired, OnlineUnavailable, PropensityError
+from features.errors import (
+    DecisionError,
+    FeaturesExpired,
+    LogError,
+    NoBuild,
+    OnlineUnavailable,
+    PropensityError,
+)
 from serving.admission import TOO_MUCH, refusal
 from serving.problems import Problem
 
@@ -111,11 +119,21 @@ CUSTOMERS: Mapping[str, Example] = {
         what="409 `not_due` where a decision names a scenario; a preview shows one", stage="maintenance",
         risk=0.08, value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core", row=_REGULAR,
     ),
-    "test-erased": Example(
-        what="410 `customer_erased` of a decision", stage="maintenance", risk=0.08, value=420.0,
-        tier="champions", rfm=(5, 5, 5), quadrant="core", row=_REGULAR,
-    ),
 }  # fmt: skip
+
+
+ERASED, OLD_KEY = "test-erased", "test-old-key"
+"""Who was erased: as an id that nobody has, but that an event is `customer_erased`, and so is (410) a
+decision under this idempotency key, which was taken before, and GET of the decision `test-erased`."""
+
+
+class Fault(NamedTuple):
+    """One thing that is away. what: what a request gets that names the customer, where it needs one of `of`:
+    the published rows, the ledger, the inbox. make: how that is made."""
+
+    what: str
+    make: Callable[[], Exception]
+    of: tuple[Literal["rows", "ledger", "inbox"], ...]
 
 
 def _expired() -> PropensityError:
@@ -124,14 +142,35 @@ def _expired() -> PropensityError:
     )
 
 
-def _away() -> PropensityError:
-    return OnlineUnavailable("the store of the online rows does not answer")
-
-
-FAULTS: Mapping[str, tuple[str, Callable[[], Exception]]] = {
-    "test-expired": ("503 `features_expired`: nothing was built for too long", _expired),
-    "test-unavailable": ("503 `online_unavailable` with Retry-After: the store is away", _away),
-    "test-busy": ("429 `overloaded` with Retry-After", lambda: refusal("overloaded", TOO_MUCH, 1)),
-    "test-fault": ("500 `internal`", lambda: Problem(500, "internal", "this is what a fault looks like")),
-}
-"""Customer -> (what a request that names it gets, how it is made)."""
+_ALL: Any = ("rows", "ledger", "inbox")
+FAULTS: Mapping[str, Fault] = {
+    "test-expired": Fault("503 `features_expired`: nothing was built for too long", _expired, ("rows",)),
+    "test-unbuilt": Fault(
+        "503 `no_build`: nothing is published yet",
+        lambda: NoBuild("nothing is published: run `propensity features build`"), ("rows",),
+    ),
+    "test-unavailable": Fault(
+        "503 `online_unavailable` with Retry-After: the store is away",
+        lambda: OnlineUnavailable("the store of the online rows does not answer"), ("rows",),
+    ),
+    "test-undecided": Fault(
+        "503 `decision` of a decision: the ledger cannot be written",
+        lambda: DecisionError("the ledger cannot be written: no decision is taken that is not kept"),
+        ("ledger",),
+    ),
+    "test-unlogged": Fault(
+        "503 `log` of an event: the inbox cannot be written",
+        lambda: LogError("the inbox cannot be written: nothing of this request was kept"), ("inbox",),
+    ),
+    "test-limited": Fault(
+        "429 `rate_limited` with Retry-After",
+        lambda: refusal("rate_limited", "this client may send 1 requests a second", 1), _ALL,
+    ),
+    "test-busy": Fault(
+        "429 `overloaded` with Retry-After", lambda: refusal("overloaded", TOO_MUCH, 1), _ALL
+    ),
+    "test-fault": Fault(
+        "500 `internal`", lambda: Problem(500, "internal", "this is what a fault looks like"), _ALL
+    ),
+}  # fmt: skip
+"""Customers who stand for a fault; where nothing of theirs is needed, they buy in a steady rhythm."""

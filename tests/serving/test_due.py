@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace as replace_struct
 from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
+from test_openapi import event_of
 from tiny import TINY_MOMENT
 
 from features.errors import NotDue, UsageError
@@ -132,6 +133,8 @@ def test_a_hook_that_wants_it_is_told_once_of_who_falls_due(shop: Settings, monk
         assert {one["id"]: one["subject"] for one in bodies} == busy
         assert len(bodies) == len(busy) > 0
         assert {one["type"] for one in bodies} == {"com.propensity.customer.due"}
+        for one in bodies:
+            event_of(one["type"]).validate(one)
         assert bodies[0]["data"]["idempotency_key"] == bodies[0]["id"]
         assert len(list(Deliveries(box).ready("crm", clock(), 1000, ()))) == len(busy)
 

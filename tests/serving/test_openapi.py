@@ -14,6 +14,7 @@ from serving import api
 from serving.api import ROUTES
 from serving.dispatch import Dispatch
 from serving.events import AnyEvent
+from serving.hooks import TEST, TYPES
 from serving.openapi import OPERATIONS, document
 
 DOCUMENT = document()
@@ -31,6 +32,12 @@ def answer_of(path: str, method: str) -> Draft202012Validator:
 
 def body_of(path: str) -> Draft202012Validator:
     said = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    return validator(said["schema"])
+
+
+def event_of(type: str) -> Draft202012Validator:
+    """Of what is pushed as that type of event."""
+    said = DOCUMENT["webhooks"][type]["post"]["requestBody"]["content"]["application/cloudevents+json"]
     return validator(said["schema"])
 
 
@@ -53,6 +60,19 @@ def test_every_route_is_documented_and_nothing_else() -> None:
 )
 def test_a_body_fits_the_document_as_it_fits_the_service(body: dict[str, Any], fits: bool) -> None:
     assert body_of("/v1/scores").is_valid(body) is fits
+
+
+def test_every_event_that_is_pushed_is_documented() -> None:
+    """Else whoever receives one has to guess; tests of pushes hold what is sent against these."""
+    assert set(DOCUMENT["webhooks"]) == {*TYPES.values(), TEST}
+    event = {
+        "specversion": "1.0", "id": "1", "source": "/s", "type": TEST, "time": "2017-12-01T00:00:00Z",
+        "sequence": "0" * 20, "datacontenttype": "application/json",
+        "data": {"words": {"en": "a", "zh": "b"}},
+    }  # fmt: skip
+    assert event_of(TEST).is_valid(event)
+    assert not event_of(TYPES["warning"]).is_valid(event)
+    assert not event_of(TEST).is_valid(event | {"data": {}})
 
 
 def test_events_are_told_by_their_type() -> None:

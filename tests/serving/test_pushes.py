@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import segments_by_hand
 from everyone import Everyone
+from test_openapi import event_of
 from tiny import tiny_model
 
 from serving import releases
@@ -60,6 +61,8 @@ def events(everyone: Everyone, kind: str = "customer.") -> list[dict[str, Any]]:
     """All that were written of that kind, in their order."""
     with closing(sqlite3.connect(everyone.settings.home / "pushes" / "pushes.sqlite")) as db:
         bodies = [json.loads(row[0]) for row in db.execute("SELECT body FROM events ORDER BY sequence")]
+    for body in bodies:
+        event_of(body["type"]).validate(body)
     return [body for body in bodies if body["type"].startswith(f"com.propensity.{kind}")]
 
 

@@ -1,16 +1,18 @@
 """Test keys: customers for every stage and error, answered as the API does, and nothing is touched."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from running import Running, running, settings_of
 from test_openapi import answer_of
 
 from features.settings import Settings
-from serving.api import Answered, NoScore, Score
+from serving.api import ROUTES, Answered, NoScore, Score
 from serving.client import Client, ProblemError
 from serving.keys import Keys
 from serving.sandbox_customers import CUSTOMERS, FAULTS
@@ -120,17 +122,116 @@ def test_a_decision_is_once_under_its_key_and_never_another(service: Running, cl
 
 def test_every_error_can_be_met(client: Client) -> None:
     """Else how a journey fares in an outage is first seen in one."""
-    found = {id: problem(lambda id=id: client.scores([id])) for id in FAULTS}  # type: ignore[misc]
-    assert found == {
-        "test-expired": (503, "features_expired"),
-        "test-unavailable": (503, "online_unavailable"),
-        "test-busy": (429, "overloaded"),
-        "test-fault": (500, "internal"),
+    asked = {"rows": client.scores, "ledger": decided(client), "inbox": visited(client)}
+    found = {
+        id: {of: problem(lambda id=id, of=of: asked[of]([id])) for of in fault.of}  # type: ignore[misc]
+        for id, fault in FAULTS.items()
     }
+    everywhere = dict.fromkeys(asked)
+    assert found == {
+        "test-expired": {"rows": (503, "features_expired")},
+        "test-unbuilt": {"rows": (503, "no_build")},
+        "test-unavailable": {"rows": (503, "online_unavailable")},
+        "test-undecided": {"ledger": (503, "decision")},
+        "test-unlogged": {"inbox": (503, "log")},
+        "test-limited": dict.fromkeys(everywhere, (429, "rate_limited")),
+        "test-busy": dict.fromkeys(everywhere, (429, "overloaded")),
+        "test-fault": dict.fromkeys(everywhere, (500, "internal")),
+    }
+    assert client.scores(["test-undecided"]).results[0].customer_id == "test-undecided"
+    assert client.events([visit("test-expired")]).results[0].status == "accepted"  # type: ignore[union-attr]
     assert problem(lambda: client.customer("nobody")) == (404, "unknown_customer")
-    assert problem(lambda: client.decide("test-erased", "e")) == (410, "customer_erased")
     assert problem(lambda: client.scores(["test-use"], targets=["x"])) == (422, "unknown_target")
     assert problem(lambda: client.scores([])) == (422, "invalid_request")
+
+
+def test_who_was_erased_is_answered_as_a_real_one(client: Client) -> None:
+    """Else a journey is built on a profile and scores that nobody who was erased has."""
+    (unknown,) = client.scores(["test-erased"]).results
+    assert unknown.error.code == "unknown_customer"  # type: ignore[union-attr]
+    assert problem(lambda: client.customer("test-erased")) == (404, "unknown_customer")
+    (refused,) = client.events([visit("test-erased")]).results
+    assert refused.error.code == "customer_erased"  # type: ignore[union-attr]
+    assert problem(lambda: client.decide("test-erased", "a new key")) == (404, "unknown_customer")
+    assert problem(lambda: client.decide("test-erased", "test-old-key")) == (410, "customer_erased")
+    assert problem(lambda: client.may_send("test-erased")) == (410, "customer_erased")
+    assert client.erase("test-erased").status == "erased"
+    assert [client.erase("no such one").status for _ in range(2)] == ["accepted", "unknown"]
+
+
+def test_many_are_answered_as_columns(service: Running, client: Client) -> None:
+    """Else what a journey does in bulk is first tried on everybody."""
+    ids = ["test-exit", "nobody", "test-contact", "test-erased", "test-exit"]
+    table = client.scores_arrow(ids)
+    assert table["customer_id"].to_pylist() == ids
+    assert table["churn_28d_status"].to_pylist() == [
+        "scored", "unknown_customer", "outside_population", "unknown_customer", "scored",
+    ]  # fmt: skip
+    (one,) = client.scores(["test-exit"], ["churn_28d"]).results
+    assert table["churn_28d_probability"][0].as_py() == one.scores[0].probability  # type: ignore[union-attr]
+    assert json.loads(table.schema.metadata[b"propensity"])["models"].keys() == {
+        "churn_28d",
+        "repurchase_28d",
+    }
+    assert client.scores_arrow(ids, ["repurchase_28d"]).column_names == [
+        "customer_id", "known_at", "stale",
+        "repurchase_28d_probability", "repurchase_28d_percentile", "repurchase_28d_status",
+    ]  # fmt: skip
+    assert problem(lambda: client.scores_arrow(["test-busy"])) == (429, "overloaded")
+    assert problem(lambda: client.scores_arrow(ids, ["x"])) == (422, "unknown_target")
+
+
+def test_a_job_goes_through_all_that_a_real_one_does(client: Client, tmp_path: Path) -> None:
+    asked = client.ask_job(reasons=2, idempotency_key="night")
+    assert (asked.status, asked.customers) == ("waiting", None)
+    assert client.ask_job(reasons=2, idempotency_key="night").job_id == asked.job_id
+    assert problem(lambda: client.ask_job(reasons=1, idempotency_key="night")) == (
+        409,
+        "idempotency_conflict",
+    )
+    assert client.job(asked.job_id).status == "running"
+    done = client.job(asked.job_id)
+    assert (done.status, done.customers, done.done) == ("done", len(CUSTOMERS), len(CUSTOMERS))
+    client.job_result(asked.job_id, tmp_path / "result.parquet")
+    table = pq.read_table(tmp_path / "result.parquet")
+    assert table["customer_id"].to_pylist() == list(CUSTOMERS)
+    assert table["churn_28d_reasons"][-1].as_py()[0]["en"]
+    assert client.delete_job(asked.job_id).status == "deleted"
+    assert problem(lambda: client.job(asked.job_id)) == (404, "unknown_job")
+    failing = client.ask_job(["test-fault"]).job_id
+    assert problem(lambda: client.job_result(failing, tmp_path / "none")) == (409, "job_unfinished")
+    assert client.job(failing).error.code == "internal"  # type: ignore[union-attr]
+    assert problem(lambda: client.job_result(failing, tmp_path / "none")) == (409, "job_failed")
+
+
+def test_changes_are_everyone_then_some_then_none(service: Running, client: Client) -> None:
+    answer_of("/v1/changes", "get").validate(service.client.get("/v1/changes?limit=3").json())
+    first = client.changes(limit=10)
+    assert (first.reset, first.more, first.erased) == (True, True, False)
+    second = client.changes(first.cursor, limit=10)
+    told = first.changes + second.changes
+    assert [one.customer_id for one in told] == sorted(CUSTOMERS)
+    assert {one.stage for one in told} == {label.name for label in TABLES["stage"].labels}
+    third = client.changes(second.cursor)
+    assert [(one.customer_id, one.gone, bool(one.changed)) for one in third.changes] == [
+        ("test-exit", False, True),
+        ("test-gone", True, False),
+    ]
+    assert third.erased
+    last = client.changes(third.cursor)
+    assert (last.changes, last.more, last.reset, last.erased) == ([], False, False, False)
+    assert problem(lambda: client.changes("no cursor")) == (422, "invalid_request")
+    assert problem(lambda: client.changes(of=["dreams"])) == (422, "invalid_request")
+
+
+def test_every_route_that_needs_a_key_is_answered_to_a_test_key(service: Running) -> None:
+    """Else a builder finds out at the end that a part of the journey could not be built."""
+    for path, methods in ROUTES.items():
+        for method, scope in methods.items():
+            if scope is not None:
+                answer = service.client.request(method, path.replace("{id}", "test-interest"))
+                assert answer.status_code != 500, (method, path)
+                assert "not_found" not in answer.text, (method, path)
 
 
 def test_what_is_told_is_read_and_kept_nowhere(service: Running, client: Client, home: Settings) -> None:
@@ -155,6 +256,21 @@ def test_what_is_told_is_read_and_kept_nowhere(service: Running, client: Client,
     assert client.customer("test-use").customer_id == "test-use"
     assert client.models().models == []
     assert content(home.home) == before
+
+
+def visit(customer: str) -> dict[str, Any]:
+    return {
+        "type": "visit", "source": "web", "id": f"of {customer}", "customer": customer, "channel": "web",
+        "at": "2017-12-01T00:00:00Z",
+    }  # fmt: skip
+
+
+def decided(client: Client) -> Any:
+    return lambda ids: client.decide(ids[0], f"a key of {ids[0]}")
+
+
+def visited(client: Client) -> Any:
+    return lambda ids: client.events([visit(ids[0])])
 
 
 def problem(ask: Any) -> tuple[int, str]:
