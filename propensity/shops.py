@@ -368,7 +368,7 @@ def tables_text(name: str | None) -> str:
     from features.toml import nearest
 
     if name is None:
-        return "\n".join(f"{table:14}{', '.join(TABLES[table].columns)}" for table in TABLES)
+        return "\n".join(f"{table:13} {', '.join(TABLES[table].columns)}" for table in TABLES)
     if name not in TABLES:
         raise UsageError(f"there is no table {name!r}{nearest(name, TABLES)} There are: {', '.join(TABLES)}")
     table = TABLES[name]
@@ -377,7 +377,7 @@ def tables_text(name: str | None) -> str:
         need = "required" if of.required else "optional"
         need = "made where a file lacks it" if of.required and column in made(name) else need
         need = "filled by ingestion" if column in OURS else need
-        lines.append(f"  {column:14}{of.type:9}{need}")
+        lines.append(f"  {column:14} {of.type:8} {need}")
     lines += ["", "  a row is rejected as               unless"] if table.rules else []
     lines += [f"  {reason:34} {' '.join(rule.split())}" for reason, rule in table.rules]
     return "\n".join(lines)

@@ -50,7 +50,7 @@ from features.moments import iso
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources.corrected import MORE, OF_ORDERS, PLACES, readings_of, says, zone_of
-from features.sources.declared import Reading
+from features.sources.declared import MADE, Reading
 from features.sources.loading import load
 from features.sources.raw import literal, quoted
 from features.sources.samples import sniff
@@ -368,6 +368,7 @@ def _read(
     emptied = ", ".join(f"{quoted(c)} = NULL" for c in sorted(have - {"table", "_file", "_line", "_more"}))
     connection.execute(f"UPDATE mended SET {emptied} WHERE {strange}")
     exported, columns = _exported(connection, settings, "true")
+    _check_columns(connection, path, have, {in_sheet(c) for c in columns})
     texts = {in_sheet(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
     zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(in_sheet, columns) if c in have & texts)
     given = f"""(SELECT m.* {f"REPLACE ({zeros})" if zeros else ""}
@@ -399,6 +400,37 @@ def _read(
         raise UsageError(
             f"{path}: {unknown} rows, the first of them row {row}, belong to no row that was rejected, and "
             "no other was corrected: export again; rows of your own come in through a source"
+        )
+
+
+# What a row of a sheet may do without: it follows from the others, or is what most rows have.
+_FOLLOWS = {"known_at", "order_id", "line", "items", "discount", "coupon", "origin"}
+
+
+def _check_columns(
+    connection: duckdb.DuckDBPyConnection, path: Path, have: set[str], every: set[str]
+) -> None:
+    """UsageError if a column is gone that every row of a table needs: its rows would all lack it.
+
+    have: the sheet's columns. every: those of a whole one.
+    """
+    rows = 'SELECT DISTINCT "table" FROM mended WHERE reject IS NOT NULL AND "table" IS NOT NULL'
+    tables = [table for (table,) in connection.execute(rows).fetchall() if table in TABLES]
+    needed = {
+        in_sheet(c)
+        for table in tables
+        for c, column in TABLES[table].columns.items()
+        if column.required
+        and c not in _FOLLOWS | {MADE.get(table)}
+        and not (table == "order_lines" and c in ("customer_id", "at"))  # which its order has
+    }
+    if lacking := sorted(needed - have):
+        known = {*every, *HEAD, RECORD, "_file", "_line", "_more"}
+        other = sorted(c for c in have - known if not c.startswith("column_"))
+        raise UsageError(
+            f"{path} has no column {', '.join(lacking)}"
+            + (f", but {', '.join(other)}, which no sheet has" if other else "")
+            + ": leave the names of the columns as `propensity rejects export` wrote them"
         )
 
 

@@ -53,7 +53,8 @@ def stage(
         for done, (name, sql) in enumerate(source.tables.items()):
             if progress:
                 progress(f"{source.name}: {name}", done, len(source.tables))
-            _table(connection, TABLES[name], sql, shop.exponent, folder, account)
+            happened = "known_at" if name in source.timeless else "at"
+            _table(connection, TABLES[name], sql, shop.exponent, folder, account, happened)
         until, starts = _span(connection, source, "orders" in source.tables)
         save(
             connection.sql(
@@ -89,11 +90,12 @@ def _table(
     exponent: int,
     folder: Path,
     account: Account,
+    happened: str,
 ) -> None:
     """Write one table's accepted rows and their origins; keep its rejects; add to the account."""
     name = table.name
     staged = f"{name}_staged"
-    judge(connection, table, sql, exponent, staged)
+    judge(connection, table, sql, exponent, staged, happened)
     connection.execute(f"CREATE VIEW {name} AS SELECT {names(table.columns)} FROM {staged} WHERE {KEPT}")
     save(
         connection.sql(
@@ -115,8 +117,18 @@ def _table(
     )
 
 
-def judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponent: int, staged: str) -> None:
-    """CREATE TABLE `staged`: cast columns, _file, _line, _note, _aside, _reason, _row (the given one)."""
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    sql: str,
+    exponent: int,
+    staged: str,
+    happened: str = "at",
+) -> None:
+    """CREATE TABLE `staged`: cast columns, _file, _line, _note, _aside, _reason, _row (the given one).
+
+    happened: the column that a row without a time lacks, in the words of its mapping.
+    """
     given = connection.sql(sql).columns
     unsaid = [f"NULL AS {column}" for column in OURS if column in table.columns and column not in given]
     sql = f"SELECT *, {', '.join(unsaid)} FROM ({sql})" if unsaid else sql
@@ -129,9 +141,8 @@ def judge(connection: duckdb.DuckDBPyConnection, table: Table, sql: str, exponen
         for c, column in columns
         if column.type not in ("text", "map")
     ]
-    problems += [
-        f"WHEN coalesce(\"{c}\"::VARCHAR, '') = '' THEN 'no {c}'" for c, column in columns if column.required
-    ]
+    lacks = {c: happened if c == "at" else c for c, column in columns if column.required}
+    problems += [f"WHEN coalesce(\"{c}\"::VARCHAR, '') = '' THEN 'no {said}'" for c, said in lacks.items()]
     problems += [f"WHEN ({rule}) IS NOT TRUE THEN '{reason}'" for reason, rule in table.rules]
     judged = f"""(SELECT *, CASE {" ".join(problems)} END AS _reason
                   FROM (SELECT raw, {", ".join(cast)}, raw._file::VARCHAR AS _file,

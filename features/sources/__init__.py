@@ -28,6 +28,7 @@ class Source:
         says nothing of time (a catalogue). A source may bring some tables only, and no orders if another does.
     prepare: run once on the connection before the tables, for what they read beside the files.
     version: of the declarations that decide the rows, beside the files: another one is ingested again.
+    timeless: tables whose rows say no `at` but `known_at`, which stands for it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     complete_until: str
     prepare: "Callable[[duckdb.DuckDBPyConnection], None] | None" = None
     version: str = ""
+    timeless: frozenset[str] = frozenset()
 
 
 def open_source(shop: Shop, name: str, folder: Path | None = None) -> Source:

@@ -46,7 +46,7 @@ from features.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 9  # raise whenever the same mapping would give another log
+VERSION = 10  # raise whenever the same mapping would give another log
 EVENTS = tuple(
     name for name, table in TABLES.items() if {"customer_id", "known_at"} <= set(table.columns)
     and name not in ("customers", "identities", "order_lines")
@@ -80,6 +80,7 @@ def source(shop: Shop, declared: Declared) -> Source:
         made["identities"] = _identities(declared, events)
     if "calendar" in tables:
         made["calendar"] = _plain("calendar", declared)
+    dated = {r.table for r in declared.readings if "at" in r.values or r.delivered is not None}
     files = dict.fromkeys(path for r in declared.readings for _, path in r.files)
     until = _complete_until(declared, ["orders"] if "orders" in made else events or list(made)[:1])
     text = json.dumps([VERSION, declared.zone, shop.mappings[declared.name]], default=str, sort_keys=True)
@@ -90,6 +91,7 @@ def source(shop: Shop, declared: Declared) -> Source:
         complete_until=until,
         prepare=partial(_prepare, declared, shop.currency, has_orders and amounts),
         version=hashlib.sha256(text.encode()).hexdigest(),
+        timeless=frozenset(tables - dated),
     )
 
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from dirty import TILL, bring_in, write_shop
 
 from features.compute.engine import build
+from features.errors import UsageError
 from features.ingestion import rejects
 from features.log import Log
 from features.moments import parse_moment
@@ -143,3 +144,39 @@ def test_an_old_sheet_taken_again_says_nothing_of_what_was_mended_since(tmp_path
     _mended(settings, tmp_path / "new.csv", at="2023-06-01")
     rejects.take_in(settings, tmp_path / "new.csv")
     assert rejects.in_vain(rejects.take_in(settings, old)) == 0
+
+
+def test_a_column_that_was_renamed_is_named_once_and_nothing_is_taken(tmp_path: Path) -> None:
+    """Else every row is told to lack its time, and whoever mended them looks at each."""
+    settings = write_shop(tmp_path, MEMBERS, FILES)
+    bring_in(settings)
+    sheet = tmp_path / "a.csv"
+    _mended(settings, sheet, at="2023-06-01")
+    sheet.write_text(sheet.read_text().replace(",at,", ",since,"))
+    with pytest.raises(UsageError, match="no column at, but since, which no sheet has"):
+        rejects.take_in(settings, sheet)
+    assert [r.mended for r in rejects.reasons(settings) if r.table == "customers"] == [0]
+
+
+SCORES = """
+[[mapping.till.read]]
+table = "scores"
+files = "scores.csv"
+scores = ["credit"]
+[mapping.till.read.columns]
+customer_id = "who"
+known_at = "asked"
+"""
+
+
+def test_a_score_without_its_time_lacks_the_column_that_its_mapping_names(tmp_path: Path) -> None:
+    """Its file has no `at`: nobody can find what `no at` means."""
+    files = FILES | {"scores.csv": "who,credit,asked\na,0.5,\nb,0.5,2024-02-01\n"}
+    brought = bring_in(write_shop(tmp_path, MEMBERS + SCORES, files))
+    assert brought.fates("scores") == {"accepted": 1, "rejected: no known_at": 1}
+    assert brought.fates("orders") == {"accepted": 3}
+
+
+def test_every_column_of_a_table_stands_apart_from_its_type() -> None:
+    lines = CliRunner().invoke(main, ["ingest", "--tables", "interactions"]).output.splitlines()
+    assert any(line.split()[:2] == ["interaction_id", "text"] for line in lines)
