@@ -12,6 +12,8 @@ from features.log import Log
 from features.tables import PRECISION, TABLES
 from features.words import Words
 
+# Money that a log has as 0 where no file gives it: 0 in every row, it was never given, and nothing is known of it.
+GIVEN = ("discount", "coupon")
 HOUR = "hour"  # of an event: a table of which only days are known lacks it, as if it were a column
 
 
@@ -109,7 +111,9 @@ def _filled(log: Log, table: str) -> tuple[dict[str, int], int]:
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for column in map(group.column, range(group.num_columns)):
                 name, known = column.path_in_schema.split(".")[0], column.statistics
-                filled[name] = filled.get(name, 0) + group.num_rows - (known.null_count if known else 0)
+                nothing = name in GIVEN and known and known.has_min_max and known.min == known.max == 0
+                there = 0 if nothing else group.num_rows - (known.null_count if known else 0)
+                filled[name] = filled.get(name, 0) + there
     return filled, rows
 
 

@@ -53,7 +53,7 @@ def measure(settings: Settings, progress: Progress | None = None) -> Facts:
             progress("customers and months", len(streams), len(streams) + 1)
         kept = settings.home / "parts"
         places = {s: kept / s / facts["part"] for s, facts in manifest["sources"].items() if "part" in facts}
-        odd = suspicions(shop, places, log, settings.memory, Path(spill) / "parts")
+        odd = suspicions(settings, shop, places, log, Path(spill) / "parts")
         return _facts(settings, log, shop, manifest, counting, parts, gaps, odd)
 
 

@@ -162,7 +162,7 @@ def take(
                 shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
             places, log = _places(settings.home, before), Log.open(settings)
-            odd = suspicions(shop, places, log, settings.memory, scratch / "work")
+            odd = suspicions(settings, shop, places, log, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         try:
@@ -179,7 +179,7 @@ def take(
             fewer, late = changed(
                 shop, obedient, had, until, mendings, taken_of(settings), settings.memory, scratch / "work"
             )
-            odd = suspicions(shop, places, Log.at(scratch / "log"), settings.memory, scratch / "work")
+            odd = suspicions(settings, shop, places, Log.at(scratch / "log"), scratch / "work")
             if dry_run:
                 here = scratch / "log"
                 done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 import duckdb
 
 from features.ingestion.parts import Part
+from features.log import Log
 from features.sources.values import CLEAN
 from features.tables import TABLES
+from features.tombstones import Tombstones
 
 FEW = 20  # ids: of fewer, none need be in another file
 MET = 0.05  # share of ids that others have as they are, from which a file is in order
 SOME = 0.2  # and share of those that others have written alike: a few may lack their zeros
 MENDED = 0.1  # share that others have once they are written alike, from which it is not
 ALIKE = 0.9  # of those that one way of writing must meet
+_NOBODY = """SELECT NULL AS source, NULL AS "table", NULL AS file, NULL AS customer_id WHERE false"""
 _TRIM = CLEAN["trim"]
 _WHOLE = CLEAN["whole"]
 
@@ -44,7 +47,7 @@ def strays(connection: duckdb.DuckDBPyConnection, parts: Iterable[Part]) -> list
     """Of the files of these parts, each compared with the orders; of those the smaller with the larger."""
     selects = [sql for part in parts for sql in _ids(part)]
     if not selects:
-        return []
+        selects = [_NOBODY]
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE _given AS
             SELECT source, "table", regexp_replace(file, '[0-9]+', '0', 'g') AS kind, customer_id AS id,
@@ -71,6 +74,57 @@ def strays(connection: duckdb.DuckDBPyConnection, parts: Iterable[Part]) -> list
             tried = (_stray(connection, here, there, met) for there in others)
             found += [stray for stray in tried if stray][:1]
     return found
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Customer ids that lack the zeros which nearly all have, and are somebody's with those; `id`: one.
+
+    erased: those with the zeros are of persons who were erased; else they are in the log.
+    """
+
+    source: str
+    file: str
+    id: str
+    pad: int
+    ids: int
+    erased: bool
+
+
+def twice(
+    connection: duckdb.DuckDBPyConnection, log: Log, erased: Tombstones, told: Iterable[Stray]
+) -> list[Twice]:
+    """Of the ids that `strays` looked at before, one of each file. Linked ids are one person already.
+
+    told: whole files of such ids, which are told of as such.
+    """
+    usual = connection.execute(
+        f"""SELECT length(id) FROM (SELECT DISTINCT id FROM _given) WHERE regexp_matches(id, '^\\d+$')
+            GROUP BY ALL HAVING count(*) >= {FEW} AND bool_or(starts_with(id, '0'))
+                                AND count(*) >= {ALIKE} * (SELECT count(DISTINCT id) FROM _given)"""
+    ).fetchall()
+    if not usual:
+        return []
+    ((pad,),) = usual
+    connection.register("_merged", log.merges())
+    short = connection.execute(
+        f"""SELECT g.source, g.file, g.id, w.id IS NOT NULL AS known,
+                   coalesce(m.canonical_id, g.id) = coalesce(o.canonical_id, w.id) AS linked
+            FROM (SELECT *, lpad(id, {pad}, '0') AS whole FROM _given
+                  WHERE length(id) < {pad} AND regexp_matches(id, '^\\d+$')) g
+                 LEFT JOIN (SELECT DISTINCT id FROM _given) w ON w.id = whole
+                 LEFT JOIN _merged m ON m.customer_id = g.id LEFT JOIN _merged o ON o.customer_id = w.id
+            ORDER BY ALL"""
+    ).fetchall()
+    connection.unregister("_merged")
+    whole = {(of.source, of.file) for of in told}
+    gone = erased.customers(id.rjust(pad, "0") for _, _, id, known, _ in short if not known)
+    found: dict[tuple[str, str, bool], list[str]] = {}
+    for source, file, id, known, linked in short:
+        was = id.rjust(pad, "0") in gone
+        if (source, file) not in whole and not linked and (known or was):
+            found.setdefault((source, file, was), []).append(id)
+    return [Twice(source, file, ids[0], pad, len(ids), was) for (source, file, was), ids in found.items()]
 
 
 def _ids(part: Part) -> Iterable[str]:

@@ -18,12 +18,14 @@ from features import duck
 from features.ingestion.mended import INBOX, MENDED
 from features.ingestion.parts import Part
 from features.ingestion.scrubbing import LINKED
-from features.ingestion.strays import Stray, strays
+from features.ingestion.strays import Stray, Twice, strays, twice
 from features.log import DERIVED_TAGS, LEDGER, Log
 from features.moments import parse_moment
+from features.settings import Settings
 from features.shop import Shop
 from features.sources.corrected import ADDS
 from features.tables import TABLES
+from features.tombstones import Tombstones
 from features.words import Words
 
 OURS = (INBOX, MENDED, DERIVED_TAGS, LEDGER)  # sources of which nobody delivers files
@@ -57,13 +59,13 @@ class _Alone:
 
 
 def suspicions(
-    shop: Shop, places: Mapping[str, Path], log: Log, memory: int | None, work: Path
+    settings: Settings, shop: Shop, places: Mapping[str, Path], log: Log, work: Path
 ) -> tuple[Suspicion, ...]:
     """What to look at. places: source -> the folder of its part; log: what was folded from those; work: for
     what exceeds memory."""
     there = [Part.open(f) for s, f in places.items() if s not in OURS and (f / "part.json").exists()]
     found: list[Suspicion] = []
-    with duck.connect(memory=memory, folder=work) as connection:
+    with duck.connect(memory=settings.memory, folder=work) as connection:
         ends: dict[str, date] = {}
         for part in there:
             if part.facts.get("complete_until") is None:
@@ -76,7 +78,9 @@ def suspicions(
                 found.append(_said_alone(part.source, alone))
         declared = {name for name, mapping in shop.mappings.items() if "complete_until" in mapping}
         found += _early(ends, declared)
-        found += [_said_stray(stray) for stray in strays(connection, there)]
+        odd = strays(connection, there)
+        found += [_said_stray(stray) for stray in odd]
+        found += [_said_twice(one) for one in twice(connection, log, Tombstones.of(settings), odd)]
         found += _without_orders(connection, log)
         found += _of_no_order(connection, there, log)
         found += _to_erased(connection, there)
@@ -183,6 +187,26 @@ def _said_stray(one: Stray) -> Suspicion:
             f"{one.other}: one person is two now.",
             f"{one.table}的{one.ids:,}个客户标识中有{lone:,}个在别处找不到；若{one.source}的{one.file}按{one.other}"
             f"的写法，{one.mended:,}个可以对上：现在同一人成了两人。",
+        ),
+        Words(
+            f"In the reading of {one.file}: {line}. If they are other people, give them a customer_prefix.",
+            f"在读取 {one.file} 处写：{line}。如确为不同的人，请设置 customer_prefix。",
+        ),
+    )
+
+
+def _said_twice(one: Twice) -> Suspicion:
+    whole = one.id.rjust(one.pad, "0")
+    en = "who was erased: she is back" if one.erased else "in the log: one person is two now"
+    zh = "已被删除的客户：现在又出现了" if one.erased else "日志中的客户：现在同一人成了两人"
+    line = f'customer_id = {{ column = "...", clean = ["trim", "whole"], pad = {one.pad} }}'
+    return Suspicion(
+        "ids",
+        one.source,
+        Words(
+            f"{one.file} of {one.source} has {one.ids:,} customer ids without the zeros that others have: "
+            f"such as {one.id}; as {whole} it is a customer {en}.",
+            f"{one.source}的{one.file}有{one.ids:,}个客户标识缺少前导零（如{one.id}）；写作{whole}则是{zh}。",
         ),
         Words(
             f"In the reading of {one.file}: {line}. If they are other people, give them a customer_prefix.",

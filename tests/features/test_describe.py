@@ -206,6 +206,16 @@ def test_what_the_log_lacks_is_told_by_table_and_by_column(home: Settings) -> No
     assert not {"order_max_7d", "order_max_365d"} & without, "nor does one in which nothing was corrected"
 
 
+def test_a_discount_that_no_row_has_is_not_known_to_be_none(home: Settings) -> None:
+    """Else it is `in the log: yes`, and everybody is told to care for no discount that nobody wrote down."""
+    facts = described(home, {"orders": steady(30, 50)}, 30)
+    lacking = {(absent.table, absent.column): absent.features for absent in facts.absent}
+    assert {"discount_30d", "discount_share_30d"} <= set(lacking["orders", "discount"])
+    one = [row | {"discount": Decimal(number == 7)} for number, row in enumerate(steady(30, 50))]
+    facts = described(home, {"orders": one}, 30)
+    assert ("orders", "discount") not in {(absent.table, absent.column) for absent in facts.absent}
+
+
 def test_contacts_consents_and_merged_ids_are_counted_as_they_are_in_force(home: Settings) -> None:
     base = {"at": START, "known_at": START}
     customers = [base | {"customer_id": f"c{n}"} for n in range(10)]

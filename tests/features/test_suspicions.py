@@ -154,6 +154,26 @@ def test_a_few_ids_without_their_zeros_hide_no_file_that_meets_nobody(tmp_path: 
     assert 'customer_id = { column = "...", clean = ["trim", "whole"], pad = 5 }' in text
 
 
+@pytest.mark.parametrize("erased", [False, True])
+def test_one_id_without_its_zeros_is_told(tmp_path: Path, erased: bool) -> None:
+    """One person is two, and of all rows nobody sees the one; or somebody who was erased is back unseen."""
+    bought = _rows(date(2023, 1, 1), 40, "{n:05d}")
+    settings = _shop(tmp_path, _mapping("web", "web.csv"), {"web.csv": HEAD + bought})
+    assert _ingest(settings)[0] == 0
+    if erased:
+        here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+        assert CliRunner().invoke(main, ["erase", "00007"], env=here).exit_code == 0
+        assert _ingest(settings)[0] == 0
+    one = bought.splitlines()[7].replace(",00007,", ",7,")
+    assert ",7," in one
+    (settings.shop / "web.csv").write_text(HEAD + bought + "900" + one[one.index(",") :] + "\n", "utf-8")
+    code, text = _ingest(settings)
+    assert code == 3, text
+    said = "who was erased: she is back" if erased else "in the log: one person is two now"
+    assert f"such as 7; as 00007 it is a customer {said}" in text
+    assert 'clean = ["trim", "whole"], pad = 5' in text
+
+
 def test_files_that_no_mapping_reads_are_named_if_they_are_like_those_that_are(tmp_path: Path) -> None:
     """A mapping that names one file ignores the next one without a word."""
     files = {
