@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from features import tags
 from features.compute.builds import Build
 from features.definitions import catalogue, feature_hash
+from features.describe.absent import absent as lacked
 from features.files import locked, write_atomically
 from features.ingestion.ingest import take
 from features.log import DERIVED_TAGS, Log
@@ -61,12 +62,15 @@ def declared(settings: Settings) -> dict[str, Tag]:
 def usable(settings: Settings, build: Build) -> tuple[dict[str, Tag], dict[str, tuple[str, ...]]]:
     """(tags that the build's features let be derived, those that they do not with what each lacks).
 
+    A feature whose column the log has in no row lacks, too: its 0 is what nobody told, and no 0.
     FeatureMismatch if the build holds a feature of a rule as it was declared before.
     """
     shop = shop_of(settings)
     features = catalogue(shop.declared("FEATURES"))
     all = declared(settings)
-    lacking = {name: tuple(i for i in tag.inputs if i not in build.features) for name, tag in all.items()}
+    untold = {name for one in lacked(Log.open(settings), features) if one.column for name in one.features}
+    there = build.features.keys() - untold
+    lacking = {name: tuple(i for i in tag.inputs if i not in there) for name, tag in all.items()}
     here = {name: tag for name, tag in all.items() if not lacking[name]}
     needed = sorted({i for tag in here.values() for i in tag.inputs})
     build.require(((n, feature_hash(features[n], features, shop.of_log)) for n in needed), "a tag's rule")
