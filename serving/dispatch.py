@@ -1,8 +1,8 @@
 """The ASGI application of the API: routes, keys, problem documents, metrics, access log.
 
-A request goes through here alone; `behind` (BentoML's application) sees the life cycle and the few routes in
-HANDED_ON. Logs hold route templates, times, client names and request ids, never a path, a body or a message
-that could repeat one.
+A request goes through here alone; `behind` (BentoML's application) sees the life cycle, and scores where they
+are BentoML's. Logs hold route templates, times, client names and request ids, never a path, a body or a
+message that could repeat one.
 """
 
 import logging
@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -32,9 +32,6 @@ from serving.problems import Problem
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HANDED_ON = frozenset(("/docs.json",))
-OPEN: Mapping[str, str | None] = {"GET": None, "HEAD": None}
-
 PROBLEM = b"application/problem+json"
 # An answer is data: nothing in it may be run, framed or guessed to be something else.
 SAFE = (
@@ -48,7 +45,7 @@ service = logging.getLogger("propensity.service")
 
 
 class Dispatch:
-    """Answers our routes and hands the rest to `behind`. SettingsError without a key."""
+    """Answers our routes, and nothing else. SettingsError without a key."""
 
     def __init__(self, settings: Settings, behind: App) -> None:
         learn()
@@ -87,19 +84,15 @@ class Dispatch:
         started = time.perf_counter()
         request_id = uuid.uuid4().hex
         asked, method = route_of(scope), scope["method"]
-        route = asked if asked in api.ROUTES or asked in HANDED_ON else UNMATCHED
+        route = asked if asked in api.ROUTES else UNMATCHED
         client = NO_CLIENT
         try:
-            allowed = OPEN if route in HANDED_ON else api.ROUTES.get(route)
+            allowed = api.ROUTES.get(route)
             if allowed is None:
                 raise Problem(404, "not_found", "there is no such route; `/` lists those that there are")
             if method not in allowed:
                 detail = f"{route} takes {' or '.join(allowed)}"
                 raise Problem(405, "method_not_allowed", detail, headers={"allow": ", ".join(allowed)})
-            if route in HANDED_ON:
-                await self._behind(scope, receive, send)
-                self._done(route, method, 200, client, request_id, started)
-                return
             headers: Headers = dict(scope["headers"])
             ask = self._handlers.answer
             scope_needed = allowed[method]

@@ -114,6 +114,9 @@ async def body(
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != type:
         detail = f"send the body as `Content-Type: {type.decode()}`"
         raise Problem(415, "unsupported_media_type", detail)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        detail = "send the body as it is, without Content-Encoding"
+        raise Problem(415, "unsupported_media_type", detail, headers={"accept-encoding": "identity"})
     # What still comes of it is dropped, for a moment (`connection`): most callers send all before they read.
     too_large = Problem(413, "body_too_large", f"a body has at most {most} bytes")
     if int(headers.get(b"content-length", b"0")) > most:

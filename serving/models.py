@@ -254,7 +254,7 @@ def _verify_examples(folder: Path, model: Model) -> None:
         if len(wrong):
             raise ReleaseCorrupt(
                 f"{folder} gives another {what} for {len(wrong)} of its {len(rows)} examples than when it "
-                f"was saved (example {wrong[0]}: {now[wrong[0]]!r}, expected {then[wrong[0]]!r}): it is "
+                f"was saved (example {wrong[0]}: {now[wrong[0]]}, expected {then[wrong[0]]}): it is "
                 "not the model that was judged, or LightGBM changed. Promote it again, or retrain"
             )
     model.hasten(rows)

@@ -25,7 +25,7 @@ from serving import folders, kinds
 from serving.kinds import Loaded
 from serving.models import Model
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("propensity.releases")
 AT_ONCE = 0.001  # seconds: one request asks for a release several times, and looks at its pointer once
 SETTLED_NS = 1_000_000_000
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

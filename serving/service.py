@@ -1,7 +1,7 @@
 """The only door to BentoML: its service, with our dispatch in front, and how to run it.
 
 `propensity serve` runs one process; `bentoml serve serving.service:svc` runs the same application under
-BentoML's supervisor. BentoML brings the life cycle, workers and `/docs.json`. Its access log, its metrics and
+BentoML's supervisor. BentoML brings the life cycle and workers. Its access log, its metrics, its document and
 its index page are off: they show raw paths, which hold customers' ids, and load scripts from elsewhere.
 """
 
@@ -152,12 +152,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def log_to_stderr() -> None:
-    """Our loggers and uvicorn's errors to stderr, once; uvicorn's own access log, with raw paths, off."""
+    """All that is logged to stderr in one format; uvicorn's own access log, with raw paths, off."""
+    logging.basicConfig(format=LINE, force=True)  # what BentoML imports has put a format of its own there
+    logging.getLogger("uvicorn.error").handlers.clear()  # BentoML's, which would say it a second time
     logging.getLogger("uvicorn.access").disabled = True
-    ours = logging.getLogger("propensity")
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(LINE))
-        ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
-        ours.propagate = False
+    logging.getLogger("propensity").setLevel(logging.INFO)

@@ -300,7 +300,7 @@ def _verify_examples(folder: Path, model: ValueModel) -> None:
                 wrong = int(np.flatnonzero(now.view(np.int64) != saved[name].view(np.int64))[0])
                 raise ReleaseCorrupt(
                     f"{folder} gives another {name} for example {wrong} than when it was saved: "
-                    f"{now[wrong]!r}, expected {saved[name][wrong]!r}. It is not what was judged, or "
+                    f"{now[wrong]}, expected {saved[name][wrong]}. It is not what was judged, or "
                     "LightGBM changed: promote it again, or retrain"
                 )
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+import re
 import shutil
 import signal
 import socketserver
@@ -154,6 +155,9 @@ def test_a_release_that_was_changed_is_refused_with_the_reason(tmp_path: Path) -
         refused, answered = service.scores("c0001").json()["results"][0]["scores"]
         assert (refused["target"], refused["error"]["code"]) == ("churn_28d", "release_corrupt")
         assert "booster-0.txt was changed" in refused["error"]["detail"]
+        other = [line for line in service.log.splitlines() if not re.match(LINE, line)]
+        assert other == [], "one format for all, with the time"
+        assert "propensity.releases release of churn_28d refused" in service.log
         assert "probability" not in refused
         assert answered["probability"] > 0
         document = problem(service.scores("c0001", targets=["churn_28d"]), 503, "release_corrupt")
@@ -209,6 +213,9 @@ def test_it_refuses_to_start_without_a_key_or_on_a_taken_port(home: Settings, se
     taken = start(service.client.base_url.port or 0, f"tests:{KEY}")
     assert taken.returncode == 2
     assert "PROPENSITY_PORT" in taken.stderr
+
+
+LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) [a-z.]+ "
 
 
 class Calls(NamedTuple):
@@ -269,4 +276,7 @@ def test_bentoml_serves_the_same_application(home: Settings, service: Running) -
         assert "bentoml" not in text
         assert SECRET not in under_bentoml.log + text
         assert under_bentoml.stop() == 0
+        lines = [line for line in under_bentoml.log.splitlines() if " propensity." in line]
+        assert lines
+        assert all(re.match(LINE, line) for line in lines)
     assert calls.targets == [], "nobody is told that, or how, this runs"
