@@ -8,8 +8,8 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Protocol, get_args, get_type_hints
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -21,14 +21,21 @@ from features.shop import shop_of
 from features.toml import nearest
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.codes import OF_EVENTS, one_of
-from serving.events import MAX_ID, MAX_SOURCE, PATTERNS, AnyEvent, Goods, Line, Order, Person
+from serving.events import (
+    MAX_EVENTS,
+    MAX_ID,
+    MAX_SOURCE,
+    AnyEvent,
+    Goods,
+    Line,
+    Order,
+    Person,
+    odd_time,
+)
 from serving.misspelt import MISSPELT, Knows, Named, misspelt
 from serving.problems import Problem
 
-MAX_EVENTS = 1000  # in one request
-AHEAD = timedelta(minutes=5)  # clocks of other systems run ahead by seconds, not by more
 SLIPS = 10  # unknown fields of one object that are looked at
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that it is a clock that was never set
 ERASED = "this customer was erased: nothing of them is kept"
 CONFLICT = (
     "this id, or what this event is about, was told before with another content: send a new id. An id names "
@@ -85,8 +92,6 @@ class EventsAnswer(Struct, frozen=True):
 _REQUEST = Body(EventRequest)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 _TYPES = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
-_PATTERNS = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERNS.items()}
-_MISSING = re.compile(r"Object missing required field `(\w+)`")  # whose name is ours
 _INNER = re.compile(r" - at `(\$\.(customer|lines)(?:\[\d{1,3}\])?)`$")
 
 Row = tuple[str, dict[str, Any]]
@@ -202,10 +207,8 @@ def _read(raw: bytes, place: str, exponent: int, now: datetime) -> tuple[AnyEven
     except RecursionError:
         return EventRefused(None, None, EventFailure("invalid_event", place, "expected less nesting"))
     try:
-        if event.at > now + AHEAD:
-            raise ValueError(f"$.at: expected a time until now, {iso(now)}")
-        if event.at < EARLIEST:
-            raise ValueError(f"$.at: expected a time from {iso(EARLIEST)} on")
+        if odd := odd_time(event.at, now):
+            raise ValueError(f"$.at: {odd}")
         return event, list(event.rows(exponent))
     except ValueError as error:
         path, _, expected = str(error).partition(": ")
@@ -226,11 +229,11 @@ def _named(raw: bytes) -> tuple[str | None, str | None]:
 
 def _explained(raw: bytes, message: str) -> tuple[str, str]:
     """(path, what was expected there): msgspec's words, where these repeat nothing that was sent."""
-    path, expected = worded(message)
     sent = msgspec.json.decode(raw)
     if not isinstance(sent, dict):
         return "$", "expected an object"
     kind = _TYPES.get(str(sent.get("type")))
+    path, expected = worded(message, kind)
     if kind is None or path == "$.type":
         return "$.type", f"expected one of {', '.join(_TYPES)}"
     if expected.startswith(UNKNOWN_FIELD):
@@ -239,12 +242,7 @@ def _explained(raw: bytes, message: str) -> tuple[str, str]:
         path, inside = (found[1], found[2]) if found else ("$", "")
         of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
         return path, f"expected only the fields {', '.join(of.__struct_fields__)}{_slip(sent, path, of)}"
-    if missing := _MISSING.fullmatch(expected):
-        return f"{path}.{missing[1]}", "expected: this field is required"
-    choices = get_args(get_type_hints(kind).get(path[2:]))
-    if message.startswith("Invalid enum value") and choices:
-        return path, f"expected one of {', '.join(choices)}"
-    return path, _PATTERNS.get(expected, expected)
+    return path, expected
 
 
 def _slip(sent: dict[str, Any], path: str, of: type[Struct]) -> str:

@@ -52,6 +52,14 @@ Whole = Annotated[int, Meta(ge=0, le=10**9)]
 
 _COMMON = ("source", "id", "customer", "at")  # of every event, and no column of a row
 
+
+def odd_time(at: datetime, now: datetime) -> str | None:
+    """What was expected of a time that cannot be right; None if it can."""
+    if at > now + AHEAD:
+        return f"expected a time until now, {iso(now)}"
+    return f"expected a time from {iso(EARLIEST)} on" if at < EARLIEST else None
+
+
 Rows = Iterator[tuple[str, dict[str, Any]]]  # (table of the log, columns)
 
 

@@ -98,6 +98,7 @@ def customer_of(scope: Scope) -> Customer:
         customer: Customer = msgspec.convert(named | dict(given) if given else named["id"], Customer)
     except msgspec.ValidationError as error:
         path, expected = bodies.worded(str(error))
+        path = "$.query.source" if path == "$.source" else "$.path.id"
         raise Problem(422, "invalid_request", f"{path}: {expected}", [Offender(path, expected)]) from None
     return customer
 

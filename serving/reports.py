@@ -7,7 +7,7 @@ the ledger. What an outcome needs to count: `ledger_reports.py`.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -17,7 +17,7 @@ from features.moments import iso
 from features.settings import Settings
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.codes import OF_REPORTS, one_of
-from serving.events import AHEAD, EARLIEST, PATTERNS, Id, Short
+from serving.events import Id, Short, odd_time
 from serving.ledger_reports import Delivery, Late, Outcome, Reported, Status, Type
 from serving.problems import Problem
 
@@ -144,7 +144,6 @@ class OutcomesAnswer(Struct, frozen=True):
 
 Record = Callable[[Sequence[Delivery | Outcome], datetime], list[Reported | DecisionError]]
 R = TypeVar("R", DeliveryReport, OutcomeReport)
-_PATTERNS = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERNS.items()}
 
 
 def take_deliveries(body: bytes, request_id: str, settings: Settings, record: Record) -> DeliveriesAnswer:
@@ -230,16 +229,13 @@ class _Reports(Generic[R]):
     def _read(self, raw: bytes, place: str, now: datetime) -> R | ReportRefused:
         try:
             told = self._decoder.decode(raw)
-            if told.at > now + AHEAD or told.at < EARLIEST:
-                return self._refused(raw, place + ".at", f"expected a time until now, {iso(now)}")
+            if odd := odd_time(told.at, now):
+                return self._refused(raw, place + ".at", odd)
         except msgspec.ValidationError as error:
-            path, expected = worded(str(error))
+            path, expected = worded(str(error), self._kind)
             if expected.startswith(UNKNOWN_FIELD):
                 path, expected = "$", f"expected only the fields {', '.join(self._kind.__struct_fields__)}"
-            choices = get_args(get_type_hints(self._kind).get(path[2:]))
-            if str(error).startswith("Invalid enum value") and choices:
-                expected = f"expected one of {', '.join(map(str, choices))}"
-            return self._refused(raw, place + path[1:], _PATTERNS.get(expected, expected))
+            return self._refused(raw, place + path[1:], expected)
         except (msgspec.DecodeError, RecursionError):
             return self._refused(b"null", place, "expected text in Unicode, and less nesting")
         if isinstance(told, OutcomeReport):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from everyone import Everyone
 from logs import ROOT
-from receiver import README, Receiver, receiving
+from receiver import README, Receiver, receiving, verified
 from test_openapi import event_of
 
 from features.errors import SettingsError
@@ -113,6 +113,26 @@ def test_an_event_arrives_once_signed_and_as_cloudevents_say(box: Outbox, crm: R
         "type": "com.propensity.customer.warning", "time": "2017-12-03T00:00:00Z",
         "datacontenttype": "application/json", "data": {"n": 0},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"webhook-id": None}, {"webhook-timestamp": None}, {"webhook-signature": None},
+        {"webhook-timestamp": "soon"}, {"webhook-timestamp": ""}, {"webhook-timestamp": "-1"},
+        {"webhook-timestamp": "9" * 5000}, {"webhook-timestamp": "²"}, {"webhook-timestamp": "1e9"},
+        {"webhook-signature": "v1,é"}, {"webhook-signature": "v1,\ud800"}, {"webhook-signature": "v1, , v2"},
+        {"webhook-id": "\ud800"}, {"webhook-id": "é"},
+    ],
+)  # fmt: skip
+def test_what_a_stranger_sends_is_refused_and_raises_nothing(hostile: dict[str, str | None]) -> None:
+    """Else the receiver answers 500, and whoever knows its address fills its log and wakes somebody."""
+    now = clock().timestamp()
+    good = signing.headers([SECRET], "id", now, b"{}")
+    assert verified(SECRET, good, b"{}")
+    sent = {name: value for name, value in (good | hostile).items() if value is not None}
+    assert verified(SECRET, sent, b"{}") is False
+    assert signing.verified([SECRET], sent, b"{}", now) is False
 
 
 def test_a_body_that_was_changed_or_is_old_is_no_message_of_ours(crm: Receiver) -> None:
