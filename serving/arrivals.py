@@ -19,7 +19,7 @@ from features.moments import iso
 from features.settings import Settings
 from features.shop import shop_of
 from features.toml import nearest
-from serving.bodies import UNKNOWN_FIELD, Body, worded
+from serving.bodies import MISSING, UNKNOWN_FIELD, Body, worded
 from serving.codes import OF_EVENTS, one_of
 from serving.events import (
     MAX_EVENTS,
@@ -242,6 +242,8 @@ def _explained(raw: bytes, message: str) -> tuple[str, str]:
         path, inside = (found[1], found[2]) if found else ("$", "")
         of = {"customer": Person, "lines": Line if kind is Order else Goods}.get(inside, kind)
         return path, f"expected only the fields {', '.join(of.__struct_fields__)}{_slip(sent, path, of)}"
+    if missing := MISSING.match(message):
+        return f"{path}.{missing[1]}", "expected: this field is required"
     return path, expected
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Struct)
 UNKNOWN_FIELD = "Object contains unknown field"
 _NO_CHOICE = "Invalid enum value"
 _QUOTES = "Invalid value", _NO_CHOICE  # msgspec's messages that repeat what was sent
-_MISSING = re.compile(r"Object missing required field `(\w+)`")  # whose name is ours
+MISSING = re.compile(r"Object missing required field `(\w+)`")  # whose name is ours
 _EXPECTED = re.compile(r"Expected `([a-z0-9| ]+)`(?:(?: of length)? (>=|<=) ([\d.e+]+))?(?:, got `(\w+)`)?")
 _JSON = {
     "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
@@ -42,14 +42,14 @@ def worded(message: str, of: Any = None) -> tuple[str, str]:
         choices = _choices(of, path) if expected.startswith(_NO_CHOICE) else []
         many = "one of " if len(choices) > 1 else ""
         return path, f"expected {many}{', '.join(choices) or 'another value'}"
-    if missing := _MISSING.fullmatch(expected):
-        return f"{path}.{missing[1]}", "expected: this field is required"
     place, inside, _ = path.partition("[...]")  # what is named there is the caller's
     return place, ("of each of its fields " if inside else "") + _plain(expected)
 
 
 def _plain(expected: str) -> str:
     """As somebody says it who knows JSON, and not Python."""
+    if missing := MISSING.fullmatch(expected):
+        return f"expected the field {missing[1]}: it is required"
     told = _EXPECTED.fullmatch(expected)
     if told is None:
         return _WORDS.get(expected, expected)

@@ -48,13 +48,6 @@ from serving.conditions import check
 from serving.customer_types import (
     CustomerAnswer,
     NoHealth,
-    NoValue,
-    Profit,
-    Segment,
-    Segments,
-    Stage,
-    Tier,
-    Value,
 )
 from serving.decision_context import DecisionContext
 from serving.decisions import candidates_of
@@ -65,12 +58,11 @@ from serving.prices import Prices
 from serving.problems import Offender, Problem, encode
 from serving.reservations import Contact
 from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, Example
-from serving.segment_tables import TABLES
+from serving.sandbox_profile import VERSION, segments_of, value_of
 from serving.sendable import MAY, WORDS, SendAnswer, Why
 from serving.situation import Inputs
 from serving.standing import Standing
 
-VERSION = "test"
 HORIZON = 28  # days
 HOUR = timedelta(hours=1)
 NOT_DUE, REGULAR = "test-not-due", "test-maintenance"
@@ -147,8 +139,8 @@ class Sandbox:
                 known_at=known_at,
                 stale=example.stale,
                 scores=told,
-                value=_value(example, known_at, self._declared.currency),
-                segments=_segments(example, known_at),
+                value=value_of(example, known_at, self._declared.currency),
+                segments=segments_of(example, known_at),
                 health=(
                     known.health_of(churn, HORIZON, example.row, self._declared)
                     if isinstance(churn, Score)
@@ -366,38 +358,3 @@ def _id(customer: Customer) -> str:
 
 def _id_of(client: str, key: str) -> str:
     return "test" + hashlib.sha256(f"{client}\n{key}".encode()).hexdigest()[:28]
-
-
-def _value(example: Example, known_at: str, currency: str) -> Value | NoValue:
-    if example.tier is None:
-        return NoValue(Failure("no_order", "the customer had no order yet"))
-    orders = example.row["orders_365d"] * (1 - example.risk)
-    worth = example.value
-    return Value(
-        model_version=VERSION,
-        known_at=known_at,
-        horizon_days=365,
-        currency=currency,
-        orders=orders,
-        order_chance=1 - example.risk**4,
-        profit=Profit(worth, 0.3 * worth, 0.9 * worth, 2.0 * worth),
-        percentile=min(99.9, worth / 5),
-        next_order_date=None,
-        contradicted_by=[],
-    )
-
-
-def _segments(example: Example, known_at: str) -> Segments:
-    def segment(table: str, name: str) -> Segment:
-        label = next(label for label in TABLES[table].labels if label.name == name)
-        why = next(entry for entry in TABLES[table].entries if entry.gives == name)
-        return Segment(name, label.words, label.meaning, why.words)
-
-    return Segments(
-        model_version=VERSION,
-        known_at=known_at,
-        tier=None if example.tier is None else Tier(segment("tier", example.tier), *example.rfm),
-        quadrant=None if example.quadrant is None else segment("quadrant", example.quadrant),
-        stage=Stage(segment("stage", example.stage), None),
-        churn_reason=None if example.churn_reason is None else segment("churn_reason", example.churn_reason),
-    )

@@ -39,8 +39,9 @@ from serving.incoming import (
 from serving.jobs import KEPT, JobAnswer, JobRequest, unfinished_problem, unknown_job
 from serving.outgoing import Answer
 from serving.problems import Offender, Problem, encode
-from serving.sandbox import TARGETS, VERSION, Sandbox
+from serving.sandbox import TARGETS, Sandbox
 from serving.sandbox_customers import CUSTOMERS
+from serving.sandbox_profile import VERSION
 
 MOST_JOBS = 100  # that are remembered
 CHANGED, GONE = "test-exit", "test-gone"  # of the second listing of changes

@@ -10,6 +10,8 @@ from running import (
 )
 from test_service import SECRET, decide, home, problem, service  # noqa: F401
 
+from serving.openapi import document
+
 
 def test_the_same_idempotency_key_gives_the_same_decision_and_never_another(service: Running) -> None:
     """A caller that repeats a request after a lost answer must not spend a second contact."""
@@ -20,6 +22,20 @@ def test_the_same_idempotency_key_gives_the_same_decision_and_never_another(serv
     assert again.content == first.content
     problem(decide(service, "order-1", customer="c0004"), 409, "idempotency_conflict")
     assert decide(service, "order-2", customer="c0003").json()["decision_id"] != first.json()["decision_id"]
+
+
+def test_what_the_document_says_of_a_used_key_is_so(service: Running) -> None:
+    """Else a journey that previews with its key, or names her otherwise, does what nobody foresaw."""
+    first = decide(service, "used", customer="c0005")
+    preview = decide(service, "used", customer="c0006", preview=True)
+    assert (preview.status_code, preview.json()["decision_id"]) == (200, None)
+    assert preview.json()["customer_id"] == "c0006"
+    named = {"source": "till", "id": "of c0005"}
+    problem(decide(service, "used", customer=named), 409, "idempotency_conflict")
+    assert decide(service, "used", customer="c0005").content == first.content
+    said = document()["paths"]["/v1/decisions"]["post"]["description"]
+    assert "A preview answers anew, whatever its key was used for" in said
+    assert "named otherwise" in said
 
 
 def test_a_decision_needs_an_idempotency_key_and_a_preview_does_not(service: Running) -> None:

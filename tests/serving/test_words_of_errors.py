@@ -20,7 +20,7 @@ from serving.reports import ReportRefused, take_deliveries, take_outcomes
     ("type", "body", "path", "expected"),
     [
         (JobRequest, b'{"kind": "SECRET"}', "$.kind", "expected scores"),
-        (JobRequest, b"{}", "$.kind", "expected: this field is required"),
+        (JobRequest, b"{}", "$", "expected the field kind: it is required"),
         (JobRequest, b"[]", "$", "expected an object, got a list"),
         (ScoreRequest, b'{"customers": []}', "$.customers", "expected a list of 1 entries or more"),
         (
