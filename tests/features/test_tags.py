@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from copies import copy_of
+from dirty import TILL, bring_in, write_shop
 from hypothesis import given
 from hypothesis import strategies as st
 from logs import empty_shop
@@ -123,6 +124,20 @@ def test_a_tag_whose_features_the_log_lacks_is_absent_by_name(mine: Settings) ->
     done = tagging.tag(mine, dry_run=True)
     assert done.absent["quiet_group_member"] == ("active_days_30d", "groups")
     assert "quiet_group_member" not in done.holders
+
+
+def test_a_tag_that_reads_what_no_row_of_the_log_tells_is_absent(tmp_path: Path) -> None:
+    """Else nobody of a shop that writes no discount down is a bargain hunter, as if that were known."""
+    settings = write_shop(tmp_path, f"[mapping.till]\n{TILL}", {
+        "orders.csv": "no,who,day,paid\n1,a,2024-01-10,5\n2,b,2024-01-20,5\n3,a,2024-02-10,5\n",
+    })  # fmt: skip
+    bring_in(settings)
+    now, _ = build(settings, [Log.open(settings).complete_until])
+    assert "discount_share_90d" in now.features, "computed, as 0"
+    usable, absent = tagging.usable(settings, now)
+    assert absent["bargain_hunter"] == ("discount_share_90d",)
+    assert "bargain_hunter" not in usable
+    assert "drifting_away" in usable
 
 
 def test_five_portraits_are_declared_over_features_there_are() -> None:
