@@ -180,8 +180,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             *INBOX,
         ),
         more="A preview answers anew, whatever its key was used for, and leaves it as it is. "
-        "The same customer named otherwise, as by a source and its id, is another request: 409 under a used "
-        "key.",
+        "The same customer named otherwise, as by a source and its id, is another request: 409 under it.",
     ),
     ("/v1/decisions/{id}", "get"): Operation(
         "Whether a decision may still be sent: ask right before sending",
