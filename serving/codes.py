@@ -10,24 +10,25 @@ from msgspec import Meta
 
 ROWS = ("no_build", "features_expired", "online_unavailable", "feature")
 MODELS = ("no_release", "release_corrupt", "feature_mismatch")
-LEDGER, INBOX = ("decision",), ("log",)
+LEDGER, INBOX, STORAGE = ("decision",), ("log",), ("storage",)
 
 OF_PROBLEMS: Mapping[int, tuple[str, ...]] = {
-    400: ("malformed_json", "malformed_arrow", "idempotency_key"),
+    400: ("malformed_http", "malformed_json", "malformed_arrow", "idempotency_key"),
     401: ("unauthorized",),
     403: ("forbidden",),
     404: ("not_found", "unknown_customer", "unknown_decision", "unknown_job"),
     405: ("method_not_allowed",),
     406: ("not_acceptable",),
-    408: ("body_timeout",),
+    408: ("head_timeout", "body_timeout"),
     409: ("idempotency_conflict", "not_due", "job_unfinished", "job_failed"),
     410: ("customer_erased",),
     413: ("body_too_large",),
     415: ("unsupported_media_type",),
     422: ("invalid_request", "unknown_target"),
     429: ("rate_limited", "overloaded", "too_many_jobs"),
+    431: ("head_too_large",),
     500: ("internal",),
-    503: (*ROWS, *MODELS, *LEDGER, *INBOX, "settings"),
+    503: (*ROWS, *MODELS, *LEDGER, *INBOX, *STORAGE, "settings"),
 }
 """Status -> the codes of its problems, in `code` of a ProblemDocument."""
 

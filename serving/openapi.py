@@ -25,7 +25,7 @@ from serving.arrow import MOST, PARQUET, STREAM
 from serving.changes import MOST as MOST_CHANGES
 from serving.changes import ChangesAnswer
 from serving.cloudevents import CONTENT_TYPE
-from serving.codes import INBOX, LEDGER, MODELS, OF_PROBLEMS, ROWS, STATUS
+from serving.codes import INBOX, LEDGER, MODELS, OF_PROBLEMS, ROWS, STATUS, STORAGE
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
 from serving.incoming import MAX_KEY
@@ -72,20 +72,22 @@ PROBLEMS: Mapping[int, str] = {
     403: "The key lacks the scope",
     404: "There is no such customer, decision or job",
     406: "There is no answer of the type that `Accept` names",
-    408: "The body did not arrive in time",
+    408: "The head of the request, or its body, did not arrive in time",
     409: "It contradicts what was asked, or was told, before; or a job is not done",
     410: "The customer was erased",
     413: "The body is too large",
     415: "The body is not said to be of the type that is taken",
     422: "What was sent does not fit; `errors` says where",
+    431: "The head of the request is too large",
     429: "More than was agreed, or more than can be answered now: come back after `Retry-After` seconds",
     500: "A fault of the service; its log has the place, under the request id",
     503: "It cannot be answered now; `code` says why",
 }
 """Status -> what it means. Every problem is a document as RFC 9457 has it, with a stable `code`."""
 
-ALWAYS = ("internal",)
-KEYED = ("unauthorized", "forbidden", "rate_limited", "overloaded", "settings")
+# What stops a connection before its route is known may come from everywhere.
+ALWAYS = ("malformed_http", "head_timeout", "head_too_large", "overloaded", "internal")
+KEYED = ("unauthorized", "forbidden", "rate_limited", "settings")
 BODIED = (
     "malformed_json", "body_timeout", "body_too_large", "unsupported_media_type", "invalid_request",
 )  # fmt: skip
@@ -130,6 +132,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             "too_many_jobs",
             *ROWS,
             *MODELS,
+            *STORAGE,
         ),
     ),
     ("/v1/jobs/{id}", "get"): Operation(
@@ -220,7 +223,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         None,
         _CUSTOMER,
         also=202,
-        problems=("not_found", "invalid_request", *INBOX),
+        problems=("not_found", "invalid_request", *INBOX, *STORAGE),
     ),
     ("/readyz", "get"): Operation(
         "Whether customers can be answered now",
