@@ -109,7 +109,8 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
         sha = sha256(path)[:16]
         if same := [one for one in before if one.stem.endswith(sha)]:
             done = take(settings, [corrections(shop, before)])
-            return replace(done, account=_summed((*done.account, *_refused(same[0], _waiting(settings)))))
+            refused = _refused(same[0], _unsettled(settings, before[before.index(same[0]) + 1 :]))
+            return replace(done, account=_summed((*done.account, *refused)))
         fresh = folder / f"{len(before) + 1:06}-{sha}.parquet"
         writing = folder / f".{fresh.name}"
         try:
@@ -155,22 +156,24 @@ def _summed(account: Sequence[Count]) -> tuple[Count, ...]:
     return tuple(replace(count, rows=n) for count, n in rows.items())
 
 
-def _waiting(settings: Settings) -> set[str]:
-    """The rejects that are not mended."""
+def _unsettled(settings: Settings, later: Sequence[Path]) -> set[str]:
+    """The rejects of which a sheet that was taken may still say that it mended nothing: they are there, and
+    no later one mended them."""
     with duck.connect() as connection:
-        rows = f"SELECT {REJECT_ID} FROM {files(settings)} WHERE NOT mended"
-        return {reject for (reject,) in connection.execute(rows).fetchall()}
+        found = connection.execute(f"SELECT {REJECT_ID} FROM {files(settings)}").fetchall()
+    still = {reject for (reject,) in found}
+    for path in later:
+        rows = pq.read_table(path).to_pylist()
+        still -= {row["reject"] for row in rows if not row["unchanged"] and not row.get("refused")}
+    return still
 
 
-def _refused(taken: Path, waiting: set[str] | None = None) -> list[Count]:
-    """The corrections of a taken file that were no better, as an account has them.
-
-    waiting: count those of these rejects alone; another sheet may have mended the others since.
-    """
+def _refused(taken: Path, of: set[str] | None = None) -> list[Count]:
+    """The corrections of a taken file that were no better, as an account has them. of: of these rejects."""
     rows = pq.read_table(taken).to_pylist()
-    of = [r for r in rows if r.get("refused") and (waiting is None or r["reject"] in waiting)]
-    kinds = Counter((r["table"], _told(r["table"], r["refused"])) for r in of)
-    kinds.update((r["table"] or "", NO_REJECT) for r in rows if r["reject"] is None)
+    told = [row for row in rows if row.get("refused") and (of is None or row["reject"] in of)]
+    kinds = Counter((row["table"], _told(row["table"], row["refused"])) for row in told)
+    kinds.update((row["table"] or "", NO_REJECT) for row in rows if row["reject"] is None)
     return [
         Count(table, taken.stem, False, NOT_MENDED + why, n, True, MENDED)
         for (table, why), n in sorted(kinds.items())

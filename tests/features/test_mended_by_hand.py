@@ -114,16 +114,18 @@ def test_a_line_is_of_the_category_of_the_product_that_it_has_by_now(tmp_path: P
 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_mended_product_describes_all_lines_of_it(tmp_path: Path, used: bool) -> None:
-    """Else only half of a category's sales count. Not of lines that somebody has used without it."""
-    files = {"lines.csv": ONE + "3,1,bob,2024-01-07 10:00,cup,2.00\n", "products.csv": "item,group\n,cups\n"}
+    """Else only half of a category's sales count. Not of lines that somebody has used without it; those that
+    were known after the log's end nobody has."""
+    lines = ONE + "3,1,bob,2024-01-05 11:00,cup,2.00\n4,1,bob,2024-01-07 10:00,cup,2.00\n"
+    files = {"lines.csv": lines, "products.csv": "item,group\n,cups\n"}
     settings = write_shop(tmp_path, NUMBERED + CATALOGUE, files)
     bring_in(settings)
     if used:
         write_build(settings, NAMES, {MOMENT: constant(1)})
     right = {"order_lines": {"amount": "5.00"}, "products": {"product_id": "cup"}}
     assert rejects.in_vain(_mend(settings, tmp_path / "a.csv", lambda row: right[row["table"]])) == 0
-    lines = {r["order_id"]: r["category"] for r in Log.open(settings).read("order_lines").to_pylist()}
-    assert lines == {"1": None, "2": "cups", "3": None if used else "cups"}
+    found = {r["order_id"]: r["category"] for r in Log.open(settings).read("order_lines").to_pylist()}
+    assert found == {"1": None, "2": "cups", "3": None if used else "cups", "4": "cups"}
 
 
 @pytest.mark.parametrize("used", [False, True])
