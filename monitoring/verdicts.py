@@ -22,10 +22,11 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from features.words import Words
 from monitoring import evidence, occasions, profiles
-from monitoring.checks import Check, Reading, by_name
+from monitoring.asked import ask, finding, with_own
+from monitoring.checks import READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
@@ -92,7 +93,8 @@ def run(
             "What is published is judged: publish that day's first, `propensity features build --as-of`"
         )
     log, shop = Log.open(settings), shop_of(settings)
-    checks = by_name(shop.declared("CHECKS"))
+    own = shop.declared("CHECKS")
+    checks = by_name(own)
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))
     calendar = occasions.of_log(log)
     stores, findings = _readable(settings, build)
@@ -106,10 +108,10 @@ def run(
             findings.append(_unreadable(store.model.card.name, error))
     profiles.update(settings, readable, build, days, progress)
     of_shop = evidence.of_shop(settings, log, shop, moment, calendar)
-    findings += [_finding(SHOP, c, c.measure(of_shop)) for c in checks.values() if c.of == "shop"]
+    findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
     for check in (check for check in checks.values() if check.of == "indicator"):
         each = enumerate(of_shop.indicators.subjects)
-        findings += [_finding(s.name, check, check.measure((of_shop, place))) for place, s in each]
+        findings += [ask(check, s.name, (of_shop, place), shop) for place, s in each]
     at_fault = evidence.faulty(of_shop)
     seen: list[Evidence] = []
     for number, store in enumerate(readable):
@@ -117,7 +119,8 @@ def run(
             progress("monitoring", number, len(readable))
         one = evidence.of_release(settings, store, build, moment, declared, calendar, at_fault, log, shop)
         seen.append(one)
-        findings += [_asked(check, one) for check in checks.values() if check.of == "release"]
+        findings += [_asked(check, one, shop) for check in checks.values() if check.of == "release"]
+    findings = with_own(findings, own)
     status = worst(findings)
     verdict = Verdict(
         moment,
@@ -179,7 +182,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
             else:
                 findings.append(
                     Finding(
-                        subject=name, check="readable", status="ok", value=0.0, limit=1.0,
+                        subject=name, check=READABLE, status="ok", value=0.0, limit=1.0,
                         words=_NOT_COMPARED, owner="models", topic=name,
                     )
                 )  # fmt: skip
@@ -191,7 +194,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
 def _unreadable(name: str, error: Exception) -> Finding:
     return Finding(
         subject=name,
-        check="readable",
+        check=READABLE,
         status="page",
         value=1.0,
         limit=1.0,
@@ -205,30 +208,10 @@ def _unreadable(name: str, error: Exception) -> Finding:
     )
 
 
-def _asked(check: Check, seen: Evidence) -> Finding:
+def _asked(check: Check, seen: Evidence, shop: Shop) -> Finding:
     if check.drift and seen.stale:
-        return _finding(seen.card.name, check, Reading(value=float("nan"), words=_STALE))
-    return _finding(seen.card.name, check, check.measure(seen))
-
-
-def _finding(subject: str, check: Check, reading: Reading) -> Finding:
-    """A fault of the log's tables is one topic in all releases that it shows in; else each is its own."""
-    topic = reading.topic or ("freshness" if check.name == "freshness" else subject)
-    return Finding(
-        subject=subject,
-        check=check.name,
-        status=check.status(reading.value),
-        value=reading.value,
-        limit=check.warning,
-        words=reading.words,
-        owner=check.owner,
-        topic=topic,
-        advice=reading.advice or check.advice,
-        cause=reading.cause,
-        contributors=reading.contributors,
-        since=reading.since,
-        better=reading.better,
-    )
+        return finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
+    return ask(check, seen.card.name, seen, shop)
 
 
 def _line(
@@ -240,7 +223,7 @@ def _line(
     checks: Mapping[str, Check],
 ) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
-    wrong = [finding for finding in findings if finding.status != "ok"]
+    wrong = [one for one in findings if one.status != "ok"]
     said = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in wrong]
     names = ", ".join(one.card.name for one in seen)
     if names and not wrong:

@@ -217,23 +217,64 @@ def test_every_check_has_words_reasons_and_advice(check: Check) -> None:
     assert check.status(float("nan")) == "ok"
 
 
-def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
-    """Else: adding a check takes an edit of the product."""
+def declaring(shop: Shop, folder: Path, *checks: str) -> Settings:
+    """The settings of a copy of the shop whose shop.py has those checks too."""
     assert shop.settings.shop is not None
-    own = tmp_path / "own"
+    own = folder / "own"
     shutil.copytree(shop.settings.shop, own, ignore=shutil.ignore_patterns("truth"))
     with (own / "shop.py").open("a") as declarations:
         declarations.write(
             "\nfrom features.words import Words\n"
             "from monitoring.checks import Check, Reading\n"
-            "CHECKS = (Check(name='own', words=Words('a', 'b'), warning=1, page=2, reason='always warns',\n"
-            "    measure=lambda evidence: Reading(1.5, Words('our own', '自定义'))),)\n"
+            f"CHECKS = ({', '.join(checks)},)\n"
         )
+    return replace(shop.settings, shop=own)
+
+
+def own_check(name: str, measure: str, of: str = "release") -> str:
+    return (
+        f"Check(name={name!r}, words=Words('a', 'b'), warning=1, page=2, reason='always warns', of={of!r},\n"
+        f"    measure=lambda evidence: {measure})"
+    )
+
+
+def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
+    """Else: adding a check takes an edit of the product."""
+    settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))"))
     shop.publish()
-    verdict = monitoring.run(replace(shop.settings, shop=own), html=False)
+    verdict = monitoring.run(settings, html=False)
     assert loud(verdict) == {f"{NAME} own": "warning"}
     assert f"{NAME}: our own" in verdict.words.en
     assert verdict.exit_code == 3
+
+
+def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(shop: Shop, tmp_path: Path) -> None:
+    """Else: one slip in shop.py, and on the day of an outage nobody is told of it."""
+    asked = {"of_shop": "shop", "of_each": "indicator", "of_model": "release"}
+    settings = declaring(
+        shop,
+        tmp_path,
+        *(own_check(name, "{}['li@example.com']", of) for name, of in asked.items()),
+        own_check("of_nothing", "None", "shop"),
+        own_check("of_words", "Reading(None, Words('a', 'b'))", "shop"),
+        own_check("sound", "Reading(0, Words('fine', '正常'))", "shop"),
+    )
+    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
+    verdict = monitoring.run(settings)
+    status = loud(verdict)
+    assert f"{NAME} population" in status
+    broken = {f.subject: f for f in verdict.findings if f.check == "runs" and f.status == "warning"}
+    assert sorted(broken) == sorted((*asked, "of_nothing", "of_words"))
+    lines = (settings.shop / "shop.py").read_text("utf-8").splitlines()
+    for name in asked:
+        line = next(n for n, text in enumerate(lines, 1) if f"name={name!r}" in text) + 1
+        assert f"KeyError ({settings.shop / 'shop.py'}, line {line})" in broken[name].words.en
+        assert sum(f.subject == name for f in verdict.findings) == 1
+    assert "gives no Reading" in broken["of_nothing"].words.en
+    assert "li@example.com" not in (verdict.folder / "verdict.json").read_text("utf-8")
+    assert next(f for f in verdict.findings if f.subject == "sound").status == "ok"
+    assert verdict.page is not None
+    assert "the shop&#x27;s own check is broken" in verdict.page.read_text("utf-8")
 
 
 def test_declarations_that_cannot_be_meant_are_refused() -> None:
