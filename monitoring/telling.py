@@ -101,8 +101,9 @@ def _composed(
 
 
 def message(routes: Routes, telling: Telling, sequence: int) -> Message:
-    """The message as it is sent, and to whom. Its id is the same for the same news of the same run."""
-    id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of))
+    """The message as it is sent, and to whom. Its id is the same for the same news of the same moment."""
+    named = (one.alert for one in telling.alerts)  # another run of the moment may have more to say of a topic
+    id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of), *named)
     body = envelope(id, TYPE, telling.topic, telling.as_of, to_builtins(telling), routes.source, sequence)
     sinks = (sink.name for sink in routes.sinks.values() if not sink.channel.state and _wants(sink, telling))
     return Message(sequence, id, telling.kind, telling.title.en, body, tuple(sinks))
@@ -123,9 +124,9 @@ def state_message(
         for one, labels in those
     ]
     sinks = tuple(name for name, sink in routes.sinks.items() if sink.channel.state)
-    return Message(
-        sequence, _id(STATE, "", "", iso(moment)), STATE, f"{len(told)} alerts", encode(told), sinks
-    )
+    body = encode(told)
+    id = _id(STATE, iso(moment), body.decode())
+    return Message(sequence, id, STATE, f"{len(told)} alerts", body, sinks)
 
 
 def labels(routes: Routes, episode: Episode) -> dict[str, str]:

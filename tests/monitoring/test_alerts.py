@@ -122,7 +122,7 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
     }
 
 
-def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_taken(
+def test_a_run_of_the_same_moment_tells_nothing_twice_and_an_earlier_one_is_not_taken(
     days: Days, hook: SignedHttp
 ) -> None:
     """A scheduler that runs twice must not page twice, nor count one quiet day as two."""
@@ -130,8 +130,7 @@ def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_take
     days.day(page)
     days.day(found(value=0.1))
     for _ in range(2):
-        again = alerts.take(days.settings, [found(value=0.1), found("new")], MONDAY + timedelta(days=1))
-        assert not again.taken
+        again = alerts.take(days.settings, [found(value=0.1)], MONDAY + timedelta(days=1))
         assert again.messages == ()
         assert [one.fingerprint for one in again.firing] == ["churn_28d|features"]
         assert "taken before" in again.words.en
@@ -139,6 +138,27 @@ def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_take
     assert not earlier.taken
     assert "replay in another home" in earlier.words.en
     assert came(hook) == [("firing", "churn_28d features")]
+
+
+def test_what_was_never_told_is_told_by_another_run_of_the_same_moment(days: Days, hook: SignedHttp) -> None:
+    """Else: a page that a corrected table or a new check shows is in the verdict, and nobody is told."""
+    first = found("orders", "received", 1.5, topic=OUTAGE)
+    alerts.take(days.settings, [first], MONDAY)
+    same_topic = found("orders", "fields", 2.5, topic=OUTAGE)
+    worse = replace(first, status="page", value=2.5)
+    for _ in range(2):
+        again = alerts.take(days.settings, [worse, same_topic, found("new")], MONDAY)
+    assert again.messages == ()
+    assert {one.fingerprint for one in again.firing} == {"orders|received", "orders|fields", "new|features"}
+    told = [(b["subject"], sorted(a["alert"] for a in b["data"]["alerts"])) for b in hook.bodies()]
+    assert sorted(told) == [
+        ("new features", ["new|features"]),
+        (OUTAGE, ["orders|fields", "orders|received"]),
+        (OUTAGE, ["orders|received"]),
+    ]
+    alerts.take(days.settings, [worse, same_topic, found("orders", "night", 2.5, topic=OUTAGE)], MONDAY)
+    assert [a["alert"] for a in hook.bodies()[-1]["data"]["alerts"]] == ["orders|night"]
+    assert len({body["id"] for body in hook.bodies()}) == 4
 
 
 def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook: SignedHttp) -> None:
