@@ -19,7 +19,7 @@ from features.moments import iso
 from monitoring import messages
 from monitoring.alert_store import Message
 from monitoring.episodes import Episode, News
-from monitoring.findings import STATUSES, Contributor
+from monitoring.findings import STATUSES, Contributor, Finding
 from monitoring.messages import LISTED, TOLD, Said, Share, Telling, Told
 from monitoring.routes import ESCALATION, Routes
 from monitoring.runbook import section
@@ -84,7 +84,7 @@ def _composed(
         topic=topic,
         shop=routes.shop,
         as_of=moment,
-        title=messages.title(kind, worst.severity, listed, more),
+        title=messages.title(kind, worst.severity, listed, more, _alone(worst.finding)),
         owner=owner,
         owner_name=routes.parties[owner].name,
         since=min(one.since for one in episodes),
@@ -159,6 +159,13 @@ def _told(one: Episode, news: News) -> Told:
         words=Said(*found.words), value=found.value, limit=found.limit, since=one.since,
         acknowledged_by=one.ack.by if one.ack else "",
     )  # fmt: skip
+
+
+def _alone(finding: Finding) -> Said:
+    """A finding's words; of several figures in them, the furthest alone."""
+    furthest = finding.contributors[0].words if finding.contributors else finding.words
+    begins = furthest.en and all(map(str.startswith, finding.words, furthest))
+    return Said(*(furthest if begins else finding.words))
 
 
 def _shares(episodes: Iterable[Episode]) -> tuple[Share, ...]:

@@ -20,6 +20,7 @@ from features.shop import shop_of
 from features.words import Words
 from monitoring import alerts, delivery
 from monitoring.alert_store import AlertStore
+from monitoring.findings import Contributor
 from monitoring.routes import declared
 
 OUTAGE = "outage orders"
@@ -105,7 +106,23 @@ def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_fi
         "c|features", "b|features", "a|features", "column_59|nulls"
     ]  # fmt: skip
     assert len(body["alerts"]) + body["more"] == 63
-    assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more"
+    assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more alerts"
+
+
+def test_a_title_counts_what_is_more_once_and_says_of_what(days: Days, hook: SignedHttp) -> None:
+    """`and 1 more, and 1 more` says neither what, nor how much."""
+    none = Words("orders received: 0, 50.5 before", "订单接收：0，此前50.5")
+    two = replace(
+        found("log", "received", 2.5, topic=OUTAGE),
+        words=Words(f"{none.en}; and 1 more", f"{none.zh}；另有1项"),
+        contributors=(Contributor("orders", none, 2.5), Contributor("lines", Words("b", "b"), 1.5)),
+    )
+    days.day(two, found("log", "fields", 2.1, topic=OUTAGE))
+    days.day(replace(two, subject="other", topic="alone"))
+    assert [body["data"]["title"] for body in hook.bodies()] == [
+        {"en": f"[PAGE] log: {none.en}, and 1 more alert", "zh": f"【告警】log：{none.zh}，另有1项告警"},
+        {"en": f"[PAGE] other: {none.en}; and 1 more", "zh": f"【告警】other：{none.zh}；另有1项"},
+    ]
 
 
 def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, hook: SignedHttp) -> None:
@@ -114,7 +131,7 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
     for last in (0.9, 0.1, 0.1, 0.1):
         days.day(*(found(f"m{n}", "nulls", 0.1, topic=OUTAGE) for n in range(2)), found("m2", "nulls", last))
     assert came(hook) == [("firing", OUTAGE), ("resolved", OUTAGE)]
-    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more"
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more alerts"
     assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {
         "m0|nulls",
         "m1|nulls",
