@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, closer, profiles, report
 from monitoring.checks import CHECKS, Check, Reading, by_name
+from propensity.shops import TEMPLATES
 from serving import releases
 
 
@@ -226,7 +228,7 @@ def declaring(shop: Shop, folder: Path, *checks: str) -> Settings:
         declarations.write(
             "\nfrom features.words import Words\n"
             "from monitoring.checks import Check, Reading\n"
-            f"CHECKS = ({', '.join(checks)},)\n"
+            f"CHECKS = [{', '.join(checks)}]\n"
         )
     return replace(shop.settings, shop=own)
 
@@ -246,6 +248,20 @@ def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
     assert loud(verdict) == {f"{NAME} own": "warning"}
     assert f"{NAME}: our own" in verdict.words.en
     assert verdict.exit_code == 3
+
+
+def test_the_example_of_a_check_in_a_new_shop_is_asked(shop: Shop, tmp_path: Path) -> None:
+    """Else: whoever takes it off its # learns that it is broken from the first run."""
+    example = TEMPLATES["shop.py"].partition("# from monitoring.checks import")[2]
+    code = re.sub(r"^( *)# ?", r"\1", f"# from monitoring.checks import{example}", flags=re.MULTILINE)
+    settings = declaring(shop, tmp_path)
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as declarations:
+        declarations.write(code)
+    shop.publish()
+    verdict = monitoring.run(settings, html=False, keep=False)
+    found = next(one for one in verdict.findings if one.check == "few_orders")
+    assert (found.subject, found.status) == ("log", "ok")
+    assert "orders on the last day" in found.words.en
 
 
 def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(shop: Shop, tmp_path: Path) -> None:
