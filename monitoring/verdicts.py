@@ -5,7 +5,7 @@ home/reports/<moment>/report.html     the page: what happened, whether it matter
 home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,10 @@ from serving.models import Model
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
 SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
+UNRELEASED = Words(
+    "no model is released, so none is judged: `propensity promote` releases one",
+    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
+)
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
@@ -80,9 +84,10 @@ def run(
 
     keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
-    Raises NoBuild if nothing is published, ReleaseError if nothing is released, LogError without a log. A
-    model of no target is read, and not compared. A release that cannot be read, or whose features are not the
-    published ones, pages. A failure of Evidently never changes the verdict, and is in it.
+    Raises NoBuild if nothing is published, LogError without a log. With nothing released, what needs no model
+    is judged, and the line says so. A model of no target is read, and not compared. A release that cannot be
+    read, or whose features are not the published ones, pages. A failure of Evidently changes no verdict,
+    and is in it.
     """
 
     published = OnlineRows.open(settings).current()
@@ -168,12 +173,9 @@ def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build
 
 def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], list[Finding]]:
     """The releases that can be judged, and what is to be said of the others."""
-    names = releases.names(settings)
-    if not names:
-        raise ReleaseError(f"no model is released in {settings.home / 'releases'}: run `propensity promote`")
     stores: list[profiles.Store] = []
     findings: list[Finding] = []
-    for name in names:
+    for name in releases.names(settings):
         try:
             model = releases.load(settings, name).model
             if isinstance(model, Model):
@@ -229,6 +231,8 @@ def _line(
     if names and not wrong:
         usual = Words("inputs and predictions as usual", "输入与预测均正常")
         said.append(Words(f"{names}: {usual.en}", f"{names}：{usual.zh}"))
+    if unreleased(seen, findings):
+        said.append(UNRELEASED)
     others = ", ".join(f.subject for f in findings if f.words == _NOT_COMPARED)
     if others:
         said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
@@ -243,6 +247,11 @@ def _line(
         zh += f"；暂不判断：{'、'.join(called)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def unreleased(seen: Sequence[Evidence], findings: Iterable[Finding]) -> bool:
+    """Whether there was no model to be judged: none that could be, and none that could not."""
+    return not seen and not any(one.check == READABLE for one in findings)
 
 
 def first_of_kind(seen: Iterable[Evidence], shop: ShopEvidence) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from watched import Shop
 import monitoring
 from benchmarks.monitoring_shop import NAME
 from features.compute.builds import Build
-from features.errors import NoBuild, ReleaseError, UsageError
+from features.errors import NoBuild, UsageError
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
@@ -128,12 +128,26 @@ def test_a_release_that_cannot_be_read_pages_with_the_reason(shop: Shop) -> None
     assert f"{NAME}: nothing can be answered: " in verdict.words.en
 
 
-def test_nothing_published_or_released_says_what_to_run(shop: Shop, tmp_path: Path) -> None:
+def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(NoBuild, match="propensity features build"):
         monitoring.run(Settings(home=tmp_path / "empty"))
+
+
+def test_without_a_release_tables_and_indicators_are_judged_and_the_line_says_so(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Else: a shop that has not released a model yet is not told of a feed that stopped."""
     shutil.rmtree(shop.settings.home / "releases")
-    with pytest.raises(ReleaseError, match="propensity promote"):
-        monitoring.run(shop.settings)
+    settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))", "shop"))
+    shop.publish()
+    verdict = monitoring.run(settings)
+    assert loud(verdict) == {"log own": "warning"}
+    assert {c.name for c in CHECKS if c.of != "release"} < {f.check for f in verdict.findings}
+    assert "no model is released, so none is judged: `propensity promote`" in verdict.words.en
+    assert "尚无已发布模型" in verdict.words.zh
+    assert verdict.page is not None
+    assert "no model is released" in verdict.page.read_text("utf-8")
+    assert verdict.exit_code == 3
 
 
 def test_a_day_counted_from_the_log_is_the_day_that_was_published(shop: Shop) -> None:
