@@ -1,11 +1,12 @@
 """From findings to messages that arrive: one a fault, to whoever acts, once, whatever fails in between."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from math import nan
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from features.errors import SettingsError
+from features.settings import clock
 from features.shop import shop_of
 from features.words import Words
 from monitoring import alerts, delivery
@@ -273,6 +275,24 @@ def test_a_sink_that_is_away_gets_everything_later_in_order(tmp_path: Path) -> N
         assert came(hook) == [("firing", "a features"), ("firing", "b features")]
         sequences = [body["sequence"] for body in hook.bodies()]
         assert sequences == sorted(sequences)
+
+
+def test_what_waits_says_when_it_is_tried_again(days: Days, hook: SignedHttp) -> None:
+    """Else: whoever mended the receiver runs `send`, and as nothing comes takes it for broken still."""
+    hook.answers = [(500, {})]
+    begun = clock()
+    days.day(found(value=2.5), days=0.1)
+    days.day(found(value=2.5), found("b", value=2.5), days=0.1)  # it waits for the first, and was never tried
+    sent = days.run("send")
+    assert sent.exit_code == 3
+    told = re.search(r"not tried again before (\S+Z)$", sent.output.strip())
+    assert told is not None, sent.output
+    wait = datetime.fromisoformat(told[1]) - begun
+    assert timedelta(seconds=25) < wait < timedelta(minutes=5)
+    assert "后才会重试" in days.run("alerts", "--language", "zh").output
+    days.hurry()
+    assert "not tried again" not in days.run("send").output
+    assert len(hook.came) == 2
 
 
 def test_a_broken_sink_delays_no_other(tmp_path: Path) -> None:
