@@ -132,6 +132,12 @@ class Shop:
         """Where its shop.py declares that name: the file, and the line if the name stands in it."""
         return _line_of(self.folder / "shop.py", name)
 
+    def raised(self, error: Exception) -> str | None:
+        """The file and the last line of its shop.py that an error passed; None if it passed none."""
+        path = self.folder / "shop.py"
+        place = _raised_at(error, path)
+        return None if place == str(path) else place
+
     def declared(self, kind: str) -> tuple[Any, ...]:
         """The shop's own FEATURES, TAGS, TARGETS ..., from its shop.py; empty if it has none.
 

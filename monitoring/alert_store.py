@@ -71,7 +71,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Message:
-    """What is told. sequence: higher for a later one. id: the same for the same news of the same run.
+    """What is told. sequence: higher for a later one. id: the same for the same news of the same moment.
     body: as it is sent. sinks: those that it goes to."""
 
     sequence: int

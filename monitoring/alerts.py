@@ -3,9 +3,10 @@
     taken = alerts.take(settings, findings, moment, report="reports/20180101T000000Z/report.html")
 
 The moment is that of the run, `settings.now()`, not that of the published snapshot: when data stop to come,
-the days go on. A run of the same moment changes nothing; one of an earlier moment is not taken: a replay over
-the past needs a home of its own. What was written goes to the sinks at once, and what did not arrive with the
-next run, or with `propensity monitor send`.
+the days go on. Another run of the same moment (a correction, a new check) tells what was not told, and
+nothing twice; one of an earlier moment is not taken: a replay over the past needs a home of its own. What
+was written goes to the sinks at once, and what did not arrive with the next run, or with
+`propensity monitor send`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,8 +34,9 @@ _JSON = msgspec.json.Encoder(order="sorted")
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a run. taken: False if its moment was not new; words: in a line or two. messages: that
-    were written. firing: all alerts that fire. silenced: fingerprints of those nobody is told of."""
+    """What became of a run. taken: False if one of a later moment was before; words: in a line or two.
+    messages: that were written. firing: all alerts that fire. silenced: fingerprints of those that nobody is
+    told of."""
 
     moment: datetime
     taken: bool
@@ -63,11 +65,12 @@ def take(
     with closing(AlertStore(settings)) as store:
         with store.writing():
             last = store.last()
-            new = last is None or moment > last.moment
-            messages = _run(store, routes, shop, _each(findings), moment, str(report)) if new else []
-            if new or (last is not None and moment == last.moment):
+            before = last.moment if last else None
+            messages = list[Message]()
+            if before is None or moment >= before:
+                messages = _run(store, routes, shop, _each(findings), moment, str(report))
                 store.taken(moment, str(report))
-        return _finish(settings, store, routes, moment, new, messages, send)
+        return _finish(settings, store, routes, moment, before, messages, send)
 
 
 def resume(settings: Settings, moment: datetime) -> Taken:
@@ -79,7 +82,7 @@ def resume(settings: Settings, moment: datetime) -> Taken:
             new = last is not None and moment > last.moment
             page = last.report if last else ""
             messages = _tell(store, routes, store.current(), moment, page, ran=False) if new else []
-        return _finish(settings, store, routes, moment, new, messages, True)
+        return _finish(settings, store, routes, moment, last.moment if last else None, messages, True)
 
 
 def _each(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -201,11 +204,11 @@ def _finish(
     store: AlertStore,
     routes: Routes,
     moment: datetime,
-    new: bool,
+    before: datetime | None,
     messages: Sequence[Message],
     send: bool,
 ) -> Taken:
-    """Send, and say how it all stands."""
+    """Send, and say how it all stands. before: the moment of the run before this one."""
     if send:
         delivery.send(settings, routes)
     last = store.last()
@@ -215,14 +218,21 @@ def _finish(
     sinks = delivery.standings(store, routes)
     if last is not None:
         textfile.write(settings, last, [(one, one.fingerprint in silenced) for one in firing], sinks)
-    words = _words(last.moment if last else moment, moment, new, firing, silenced, messages, sinks)
-    return Taken(moment, new, words, tuple(messages), tuple(firing), silenced, tuple(sinks))
+    words = _words(moment, before, firing, silenced, messages, sinks)
+    return Taken(
+        moment,
+        before is None or moment >= before,
+        words,
+        tuple(messages),
+        tuple(firing),
+        silenced,
+        tuple(sinks),
+    )
 
 
 def _words(
-    last: datetime,
     moment: datetime,
-    new: bool,
+    before: datetime | None,
     firing: Sequence[Episode],
     silenced: frozenset[str],
     messages: Sequence[Message],
@@ -230,16 +240,14 @@ def _words(
 ) -> Words:
     en = [f"alerts: {len(firing)} on, {len(silenced)} of them silenced; {len(messages)} messages"]
     zh = [f"告警：{len(firing)}项进行中，其中{len(silenced)}项静默；新消息{len(messages)}条"]
-    if moment < last:
+    if before is not None and moment < before:
         en = [
-            f"not taken: a run of {iso(last)} was, and this one is of {iso(moment)}; replay in another home"
+            f"not taken: a run of {iso(before)} was, and this one is of {iso(moment)}; replay in another home"
         ]
-        zh = [f"未采纳：已有{iso(last)}的运行，本次为{iso(moment)}；回放请使用另一个目录"]
-    elif not new:
-        en, zh = (
-            [f"taken before, as of {iso(moment)}: nothing is told twice"],
-            [f"{iso(moment)}已处理，不重复通知"],
-        )
+        zh = [f"未采纳：已有{iso(before)}的运行，本次为{iso(moment)}；回放请使用另一个目录"]
+    elif moment == before:
+        en.append(f"taken before, as of {iso(moment)}: nothing is told twice")
+        zh.append(f"{iso(moment)}已处理，不重复通知")
     for one in sinks:
         if one.waiting or one.dead:
             en.append(f"{one.sink}: {one.waiting} wait, {one.dead} dead ({one.why or 'later'})")

@@ -14,7 +14,8 @@ from monitoring import measures
 from monitoring.findings import Owner, Status
 from monitoring.measures import BROKEN, NEVER, Reading
 
-__all__ = ["CHECKS", "NEVER", "Check", "Reading", "by_name"]
+__all__ = ["CHECKS", "NEVER", "READABLE", "RUNS", "Check", "Reading", "by_name"]
+READABLE, RUNS = "readable", "runs"  # what a run says by itself: of a release, and of a shop's own check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,11 @@ class Check:
 
 
 def by_name(own: Iterable[Check] = ()) -> dict[str, Check]:
-    """Built-in checks and a shop's own. UsageError for a name twice."""
+    """Built-in checks and a shop's own. UsageError for a name twice, or one that a run says by itself."""
     checks: dict[str, Check] = {}
     for check in (*CHECKS, *own):
+        if check.name in (READABLE, RUNS):
+            raise UsageError(f"check {check.name}: a run says that by itself: give it another name")
         if check.name in checks:
             raise UsageError(f"check {check.name} is declared twice: give one of them another name")
         checks[check.name] = check

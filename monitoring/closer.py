@@ -44,7 +44,7 @@ def write(settings: Settings, path: Path, models: Sequence[Model], build: Build,
     path.unlink(missing_ok=True)
     if not models:
         raise PageError(
-            "no target's release can be read, so nothing can be compared: see the verdict's findings"
+            "there is no target's release that can be read, so nothing can be compared: see the verdict"
         )
     log, shop = Log.open(settings), shop_of(settings)
     reference: dict[str, list[NDArray[np.float64]]] = {}

@@ -32,7 +32,7 @@ report = logging.getLogger("propensity.monitoring")
 @dataclass(frozen=True)
 class Standing:
     """How a sink stands. oldest: when what waits longest was written. why: the last failure of what waits or
-    is dead. declared: shop.toml still has it."""
+    is dead. declared: shop.toml still has it. again: what waits is not tried before; None: it may be now."""
 
     sink: str
     waiting: int
@@ -41,6 +41,7 @@ class Standing:
     oldest: datetime | None
     why: str
     declared: bool
+    again: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,18 @@ def standings(store: AlertStore, routes: Routes) -> list[Standing]:
                 "SELECT sink, why FROM deliveries WHERE state != 'delivered' AND why != '' ORDER BY changed"
             ).fetchall()
         )
+        first = dict(  # whatever comes later waits for it
+            store.db.execute(
+                "SELECT sink, next FROM deliveries WHERE state = 'waiting' ORDER BY sequence DESC"
+            ).fetchall()
+        )
+    now = to_us(clock())
+    again = {sink: from_us(next) for sink, next in first.items() if next > now}
     found = {row[0]: row[1:] for row in rows}
     return [
         Standing(
             sink, waiting, delivered, dead, None if oldest is None else from_us(oldest), whys.get(sink, ""),
-            sink in routes.sinks,
+            sink in routes.sinks, again.get(sink),
         )
         for sink in dict.fromkeys((*routes.sinks, *found))
         for waiting, delivered, dead, oldest in [found.get(sink, (0, 0, 0, None))]

@@ -104,8 +104,11 @@ OVER: tuple[News, ...] = ("closed", "resolved")
 SEVERITIES: dict[Severity, Words] = {"warning": Words("warning", "警告"), "page": Words("PAGE", "告警")}
 
 
-def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int) -> Said:
-    """One line: how urgent, of what, and what was seen; the worst speaks for all."""
+def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, worst: Said) -> Said:
+    """One line: how urgent, of what, and what was seen; the worst speaks for all.
+
+    worst: the first alert's words, without how many more figures it has: what is more is counted once.
+    """
     first, others = alerts[0], len(alerts) - 1 + more
     head, urgent = HEADS[kind], SEVERITIES[severity]
     over = kind in OVER
@@ -114,10 +117,12 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int) -> 
     else:
         en = f"{urgent.en}, {head.en}" if head.en else urgent.en
         zh = f"{urgent.zh}，{head.zh}" if head.zh else urgent.zh
-    said_en, said_zh = f"{first.subject}: {first.words.en}", f"{first.subject}：{first.words.zh}"
+    words = worst if others else first.words
+    said_en, said_zh = f"{first.subject}: {words.en}", f"{first.subject}：{words.zh}"
     if over:  # what it was is no longer so
         said_en, said_zh = f"{first.subject}, {first.check}", f"{first.subject}，{first.check}"
-    and_en, and_zh = (f", and {others} more", f"，另有{others}项") if others else ("", "")
+    several = "s" * (others > 1)
+    and_en, and_zh = (f", and {others} more alert{several}", f"，另有{others}项告警") if others else ("", "")
     return Said(_plain(f"[{en}] {said_en}{and_en}"), _plain(f"【{zh}】{said_zh}{and_zh}"))
 
 

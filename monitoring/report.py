@@ -14,7 +14,7 @@ from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, Verdict, first_of_kind
+from monitoring.verdicts import SHOP, UNRELEASED, Verdict, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -28,6 +28,7 @@ OWNER = {
     "models": Words("models", "模型"),
     "operations": Words("operations", "运营"),
 }
+_DATA_ALONE = Words("Nothing to do: the data are as usual.", "无需处理：数据正常。")
 _HEADLINES = {
     "ok": Words("Nothing to do: data and models are as usual.", "无需处理：数据与模型均正常。"),
     "warning": Words("Worth a look today; answers can be used.", "今天请查看；结果可继续使用。"),
@@ -40,9 +41,12 @@ def page(verdict: Verdict, language: str = "en") -> str:
     day = iso(verdict.moment)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
     messages = [_message(list(topic)) for topic in topics(wrong)]
+    alone = unreleased(verdict.evidence, verdict.findings)
+    headline = _DATA_ALONE if alone and not wrong else _HEADLINES[verdict.status]
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
-        banner("good" if verdict.status == "ok" else "bad", _HEADLINES[verdict.status]),
+        banner("good" if verdict.status == "ok" else "bad", headline),
+        paragraph(UNRELEASED) if alone else "",
         _wider(verdict),
         *messages,
         *(paragraph(one.words) for one in verdict.retraining),

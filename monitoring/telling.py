@@ -19,7 +19,7 @@ from features.moments import iso
 from monitoring import messages
 from monitoring.alert_store import Message
 from monitoring.episodes import Episode, News
-from monitoring.findings import STATUSES, Contributor
+from monitoring.findings import STATUSES, Contributor, Finding
 from monitoring.messages import LISTED, TOLD, Said, Share, Telling, Told
 from monitoring.routes import ESCALATION, Routes
 from monitoring.runbook import section
@@ -84,7 +84,7 @@ def _composed(
         topic=topic,
         shop=routes.shop,
         as_of=moment,
-        title=messages.title(kind, worst.severity, listed, more),
+        title=messages.title(kind, worst.severity, listed, more, _alone(worst.finding)),
         owner=owner,
         owner_name=routes.parties[owner].name,
         since=min(one.since for one in episodes),
@@ -101,8 +101,9 @@ def _composed(
 
 
 def message(routes: Routes, telling: Telling, sequence: int) -> Message:
-    """The message as it is sent, and to whom. Its id is the same for the same news of the same run."""
-    id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of))
+    """The message as it is sent, and to whom. Its id is the same for the same news of the same moment."""
+    named = (one.alert for one in telling.alerts)  # another run of the moment may have more to say of a topic
+    id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of), *named)
     body = envelope(id, TYPE, telling.topic, telling.as_of, to_builtins(telling), routes.source, sequence)
     sinks = (sink.name for sink in routes.sinks.values() if not sink.channel.state and _wants(sink, telling))
     return Message(sequence, id, telling.kind, telling.title.en, body, tuple(sinks))
@@ -123,9 +124,9 @@ def state_message(
         for one, labels in those
     ]
     sinks = tuple(name for name, sink in routes.sinks.items() if sink.channel.state)
-    return Message(
-        sequence, _id(STATE, "", "", iso(moment)), STATE, f"{len(told)} alerts", encode(told), sinks
-    )
+    body = encode(told)
+    id = _id(STATE, iso(moment), body.decode())
+    return Message(sequence, id, STATE, f"{len(told)} alerts", body, sinks)
 
 
 def labels(routes: Routes, episode: Episode) -> dict[str, str]:
@@ -158,6 +159,13 @@ def _told(one: Episode, news: News) -> Told:
         words=Said(*found.words), value=found.value, limit=found.limit, since=one.since,
         acknowledged_by=one.ack.by if one.ack else "",
     )  # fmt: skip
+
+
+def _alone(finding: Finding) -> Said:
+    """A finding's words; of several figures in them, the furthest alone."""
+    furthest = finding.contributors[0].words if finding.contributors else finding.words
+    begins = furthest.en and all(map(str.startswith, finding.words, furthest))
+    return Said(*(furthest if begins else finding.words))
 
 
 def _shares(episodes: Iterable[Episode]) -> tuple[Share, ...]:

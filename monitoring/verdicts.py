@@ -5,7 +5,7 @@ home/reports/<moment>/report.html     the page: what happened, whether it matter
 home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,11 @@ from features.log import Log
 from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from features.words import Words
 from monitoring import evidence, occasions, profiles
-from monitoring.checks import Check, Reading, by_name
+from monitoring.asked import ask, finding, with_own
+from monitoring.checks import READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
@@ -36,6 +37,10 @@ from serving.models import Model
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
 SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
+UNRELEASED = Words(
+    "no model is released, so none is judged: `propensity promote` releases one",
+    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
+)
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
@@ -79,9 +84,10 @@ def run(
 
     keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
-    Raises NoBuild if nothing is published, ReleaseError if nothing is released, LogError without a log. A
-    model of no target is read, and not compared. A release that cannot be read, or whose features are not the
-    published ones, pages. A failure of Evidently never changes the verdict, and is in it.
+    Raises NoBuild if nothing is published, LogError without a log. With nothing released, what needs no model
+    is judged, and the line says so. A model of no target is read, and not compared. A release that cannot be
+    read, or whose features are not the published ones, pages. A failure of Evidently changes no verdict,
+    and is in it.
     """
 
     published = OnlineRows.open(settings).current()
@@ -92,7 +98,8 @@ def run(
             "What is published is judged: publish that day's first, `propensity features build --as-of`"
         )
     log, shop = Log.open(settings), shop_of(settings)
-    checks = by_name(shop.declared("CHECKS"))
+    own = shop.declared("CHECKS")
+    checks = by_name(own)
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))
     calendar = occasions.of_log(log)
     stores, findings = _readable(settings, build)
@@ -106,10 +113,10 @@ def run(
             findings.append(_unreadable(store.model.card.name, error))
     profiles.update(settings, readable, build, days, progress)
     of_shop = evidence.of_shop(settings, log, shop, moment, calendar)
-    findings += [_finding(SHOP, c, c.measure(of_shop)) for c in checks.values() if c.of == "shop"]
+    findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
     for check in (check for check in checks.values() if check.of == "indicator"):
         each = enumerate(of_shop.indicators.subjects)
-        findings += [_finding(s.name, check, check.measure((of_shop, place))) for place, s in each]
+        findings += [ask(check, s.name, (of_shop, place), shop) for place, s in each]
     at_fault = evidence.faulty(of_shop)
     seen: list[Evidence] = []
     for number, store in enumerate(readable):
@@ -117,7 +124,8 @@ def run(
             progress("monitoring", number, len(readable))
         one = evidence.of_release(settings, store, build, moment, declared, calendar, at_fault, log, shop)
         seen.append(one)
-        findings += [_asked(check, one) for check in checks.values() if check.of == "release"]
+        findings += [_asked(check, one, shop) for check in checks.values() if check.of == "release"]
+    findings = with_own(findings, own)
     status = worst(findings)
     verdict = Verdict(
         moment,
@@ -165,12 +173,9 @@ def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build
 
 def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], list[Finding]]:
     """The releases that can be judged, and what is to be said of the others."""
-    names = releases.names(settings)
-    if not names:
-        raise ReleaseError(f"no model is released in {settings.home / 'releases'}: run `propensity promote`")
     stores: list[profiles.Store] = []
     findings: list[Finding] = []
-    for name in names:
+    for name in releases.names(settings):
         try:
             model = releases.load(settings, name).model
             if isinstance(model, Model):
@@ -179,7 +184,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
             else:
                 findings.append(
                     Finding(
-                        subject=name, check="readable", status="ok", value=0.0, limit=1.0,
+                        subject=name, check=READABLE, status="ok", value=0.0, limit=1.0,
                         words=_NOT_COMPARED, owner="models", topic=name,
                     )
                 )  # fmt: skip
@@ -191,7 +196,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
 def _unreadable(name: str, error: Exception) -> Finding:
     return Finding(
         subject=name,
-        check="readable",
+        check=READABLE,
         status="page",
         value=1.0,
         limit=1.0,
@@ -205,30 +210,10 @@ def _unreadable(name: str, error: Exception) -> Finding:
     )
 
 
-def _asked(check: Check, seen: Evidence) -> Finding:
+def _asked(check: Check, seen: Evidence, shop: Shop) -> Finding:
     if check.drift and seen.stale:
-        return _finding(seen.card.name, check, Reading(value=float("nan"), words=_STALE))
-    return _finding(seen.card.name, check, check.measure(seen))
-
-
-def _finding(subject: str, check: Check, reading: Reading) -> Finding:
-    """A fault of the log's tables is one topic in all releases that it shows in; else each is its own."""
-    topic = reading.topic or ("freshness" if check.name == "freshness" else subject)
-    return Finding(
-        subject=subject,
-        check=check.name,
-        status=check.status(reading.value),
-        value=reading.value,
-        limit=check.warning,
-        words=reading.words,
-        owner=check.owner,
-        topic=topic,
-        advice=reading.advice or check.advice,
-        cause=reading.cause,
-        contributors=reading.contributors,
-        since=reading.since,
-        better=reading.better,
-    )
+        return finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
+    return ask(check, seen.card.name, seen, shop)
 
 
 def _line(
@@ -240,12 +225,14 @@ def _line(
     checks: Mapping[str, Check],
 ) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
-    wrong = [finding for finding in findings if finding.status != "ok"]
+    wrong = [one for one in findings if one.status != "ok"]
     said = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in wrong]
     names = ", ".join(one.card.name for one in seen)
     if names and not wrong:
         usual = Words("inputs and predictions as usual", "输入与预测均正常")
         said.append(Words(f"{names}: {usual.en}", f"{names}：{usual.zh}"))
+    if unreleased(seen, findings):
+        said.append(UNRELEASED)
     others = ", ".join(f.subject for f in findings if f.words == _NOT_COMPARED)
     if others:
         said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
@@ -260,6 +247,11 @@ def _line(
         zh += f"；暂不判断：{'、'.join(called)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def unreleased(seen: Sequence[Evidence], findings: Iterable[Finding]) -> bool:
+    """Whether there was no model to be judged: none that could be, and none that could not."""
+    return not seen and not any(one.check == READABLE for one in findings)
 
 
 def first_of_kind(seen: Iterable[Evidence], shop: ShopEvidence) -> tuple[str, ...]:

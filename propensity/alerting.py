@@ -83,6 +83,9 @@ def _standing(one: Standing) -> Words:
         en, zh = f"{en}; declared no more", f"{zh}；已不再声明"
     if one.why and (one.waiting or one.dead):
         en, zh = f"{en}; last: {one.why}", f"{zh}；最近一次：{one.why}"
+    if one.again is not None:
+        moment = iso(one.again)[:19] + "Z"
+        en, zh = f"{en}; not tried again before {moment}", f"{zh}；{moment}后才会重试"
     return Words(en, zh)
 
 

@@ -356,6 +356,28 @@ FEATURES: list[Feature] = [
 #         leaves=0.5,  # apart, so that nobody is told of a score that wavers
 #     ),
 # ]
+#
+# from monitoring.checks import Check, Reading
+#
+# def few_orders(evidence):  # of="shop" is asked of what every table received, day by day
+#     received = evidence.received
+#     now = received.shift([one.name for one in received.subjects].index("orders")).now
+#     words = Words(f"{now:,.0f} orders on the last day", f"最近一日{now:,.0f}笔订单")
+#     return Reading(value=10 / max(1, now), words=words)  # higher is worse; nan: nothing can be said yet
+#
+# CHECKS = [  # what `propensity monitor run` asks besides the built-in ones
+#     Check(
+#         name="few_orders",
+#         words=Words("Orders of the last day", "最近一日订单"),
+#         warning=1,  # from this value on it says so, and from page on it wakes somebody
+#         page=float("inf"),  # never
+#         reason="1 is ten orders a day, fewer than on any day of the last year",
+#         measure=few_orders,
+#         advice=Words("Ask the till's owner.", "联系收银系统负责人。"),
+#         owner="data",  # or models, operations
+#         of="shop",  # or release, indicator: each of them is asked
+#     ),
+# ]
 '''
 
 TEMPLATES = {"shop.toml": TOML, "shop.py": PYTHON}

@@ -1,5 +1,6 @@
 """The real Alertmanager: what fires here fires there, grouped by fault, and is resolved when it is over."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,14 @@ def test_what_was_over_while_it_was_away_is_resolved_when_it_is_back(tmp_path: P
         days.hurry()
         assert days.run("send").exit_code == 0
         until(lambda: receiver.bodies()[-1]["status"] == "resolved")
+
+
+def test_another_run_of_the_same_moment_shows_what_is_new_and_repeats_no_state(tmp_path: Path) -> None:
+    """Else: what a correction shows fires nowhere until tomorrow's run."""
+    days = Days(tmp_path, '[[sinks]]\nname = "am"\nkind = "alertmanager"\nurl = "http://127.0.0.1:1"\n')
+    for findings in ([found("a")], [found("a")], [found("a"), found("b")]):
+        days.day(*findings, days=0)
+    with days.store() as store:
+        bodies = [row[0] for row in store.db.execute("SELECT body FROM messages ORDER BY sequence")]
+    states = [[one["labels"]["subject"] for one in json.loads(body)] for body in bodies if body[:1] == b"["]
+    assert states == [["a"], ["a", "b"]]

@@ -1,11 +1,12 @@
 """From findings to messages that arrive: one a fault, to whoever acts, once, whatever fails in between."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from math import nan
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from features.errors import SettingsError
+from features.settings import clock
 from features.shop import shop_of
 from features.words import Words
 from monitoring import alerts, delivery
 from monitoring.alert_store import AlertStore
+from monitoring.findings import Contributor
 from monitoring.routes import declared
 
 OUTAGE = "outage orders"
@@ -105,7 +108,23 @@ def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_fi
         "c|features", "b|features", "a|features", "column_59|nulls"
     ]  # fmt: skip
     assert len(body["alerts"]) + body["more"] == 63
-    assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more"
+    assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more alerts"
+
+
+def test_a_title_counts_what_is_more_once_and_says_of_what(days: Days, hook: SignedHttp) -> None:
+    """`and 1 more, and 1 more` says neither what, nor how much."""
+    none = Words("orders received: 0, 50.5 before", "订单接收：0，此前50.5")
+    two = replace(
+        found("log", "received", 2.5, topic=OUTAGE),
+        words=Words(f"{none.en}; and 1 more", f"{none.zh}；另有1项"),
+        contributors=(Contributor("orders", none, 2.5), Contributor("lines", Words("b", "b"), 1.5)),
+    )
+    days.day(two, found("log", "fields", 2.1, topic=OUTAGE))
+    days.day(replace(two, subject="other", topic="alone"))
+    assert [body["data"]["title"] for body in hook.bodies()] == [
+        {"en": f"[PAGE] log: {none.en}, and 1 more alert", "zh": f"【告警】log：{none.zh}，另有1项告警"},
+        {"en": f"[PAGE] other: {none.en}; and 1 more", "zh": f"【告警】other：{none.zh}；另有1项"},
+    ]
 
 
 def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, hook: SignedHttp) -> None:
@@ -114,7 +133,7 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
     for last in (0.9, 0.1, 0.1, 0.1):
         days.day(*(found(f"m{n}", "nulls", 0.1, topic=OUTAGE) for n in range(2)), found("m2", "nulls", last))
     assert came(hook) == [("firing", OUTAGE), ("resolved", OUTAGE)]
-    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more"
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more alerts"
     assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {
         "m0|nulls",
         "m1|nulls",
@@ -122,7 +141,7 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
     }
 
 
-def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_taken(
+def test_a_run_of_the_same_moment_tells_nothing_twice_and_an_earlier_one_is_not_taken(
     days: Days, hook: SignedHttp
 ) -> None:
     """A scheduler that runs twice must not page twice, nor count one quiet day as two."""
@@ -130,8 +149,7 @@ def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_take
     days.day(page)
     days.day(found(value=0.1))
     for _ in range(2):
-        again = alerts.take(days.settings, [found(value=0.1), found("new")], MONDAY + timedelta(days=1))
-        assert not again.taken
+        again = alerts.take(days.settings, [found(value=0.1)], MONDAY + timedelta(days=1))
         assert again.messages == ()
         assert [one.fingerprint for one in again.firing] == ["churn_28d|features"]
         assert "taken before" in again.words.en
@@ -139,6 +157,27 @@ def test_a_run_of_the_same_moment_changes_nothing_and_an_earlier_one_is_not_take
     assert not earlier.taken
     assert "replay in another home" in earlier.words.en
     assert came(hook) == [("firing", "churn_28d features")]
+
+
+def test_what_was_never_told_is_told_by_another_run_of_the_same_moment(days: Days, hook: SignedHttp) -> None:
+    """Else: a page that a corrected table or a new check shows is in the verdict, and nobody is told."""
+    first = found("orders", "received", 1.5, topic=OUTAGE)
+    alerts.take(days.settings, [first], MONDAY)
+    same_topic = found("orders", "fields", 2.5, topic=OUTAGE)
+    worse = replace(first, status="page", value=2.5)
+    for _ in range(2):
+        again = alerts.take(days.settings, [worse, same_topic, found("new")], MONDAY)
+    assert again.messages == ()
+    assert {one.fingerprint for one in again.firing} == {"orders|received", "orders|fields", "new|features"}
+    told = [(b["subject"], sorted(a["alert"] for a in b["data"]["alerts"])) for b in hook.bodies()]
+    assert sorted(told) == [
+        ("new features", ["new|features"]),
+        (OUTAGE, ["orders|fields", "orders|received"]),
+        (OUTAGE, ["orders|received"]),
+    ]
+    alerts.take(days.settings, [worse, same_topic, found("orders", "night", 2.5, topic=OUTAGE)], MONDAY)
+    assert [a["alert"] for a in hook.bodies()[-1]["data"]["alerts"]] == ["orders|night"]
+    assert len({body["id"] for body in hook.bodies()}) == 4
 
 
 def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook: SignedHttp) -> None:
@@ -236,6 +275,24 @@ def test_a_sink_that_is_away_gets_everything_later_in_order(tmp_path: Path) -> N
         assert came(hook) == [("firing", "a features"), ("firing", "b features")]
         sequences = [body["sequence"] for body in hook.bodies()]
         assert sequences == sorted(sequences)
+
+
+def test_what_waits_says_when_it_is_tried_again(days: Days, hook: SignedHttp) -> None:
+    """Else: whoever mended the receiver runs `send`, and as nothing comes takes it for broken still."""
+    hook.answers = [(500, {})]
+    begun = clock()
+    days.day(found(value=2.5), days=0.1)
+    days.day(found(value=2.5), found("b", value=2.5), days=0.1)  # it waits for the first, and was never tried
+    sent = days.run("send")
+    assert sent.exit_code == 3
+    told = re.search(r"not tried again before (\S+Z)$", sent.output.strip())
+    assert told is not None, sent.output
+    wait = datetime.fromisoformat(told[1]) - begun
+    assert timedelta(seconds=25) < wait < timedelta(minutes=5)
+    assert "后才会重试" in days.run("alerts", "--language", "zh").output
+    days.hurry()
+    assert "not tried again" not in days.run("send").output
+    assert len(hook.came) == 2
 
 
 def test_a_broken_sink_delays_no_other(tmp_path: Path) -> None:

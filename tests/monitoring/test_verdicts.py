@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from watched import Shop
 import monitoring
 from benchmarks.monitoring_shop import NAME
 from features.compute.builds import Build
-from features.errors import NoBuild, ReleaseError, UsageError
+from features.errors import NoBuild, UsageError
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, closer, profiles, report
 from monitoring.checks import CHECKS, Check, Reading, by_name
+from propensity.shops import TEMPLATES
 from serving import releases
 
 
@@ -126,12 +128,26 @@ def test_a_release_that_cannot_be_read_pages_with_the_reason(shop: Shop) -> None
     assert f"{NAME}: nothing can be answered: " in verdict.words.en
 
 
-def test_nothing_published_or_released_says_what_to_run(shop: Shop, tmp_path: Path) -> None:
+def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(NoBuild, match="propensity features build"):
         monitoring.run(Settings(home=tmp_path / "empty"))
+
+
+def test_without_a_release_tables_and_indicators_are_judged_and_the_line_says_so(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Else: a shop that has not released a model yet is not told of a feed that stopped."""
     shutil.rmtree(shop.settings.home / "releases")
-    with pytest.raises(ReleaseError, match="propensity promote"):
-        monitoring.run(shop.settings)
+    settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))", "shop"))
+    shop.publish()
+    verdict = monitoring.run(settings)
+    assert loud(verdict) == {"log own": "warning"}
+    assert {c.name for c in CHECKS if c.of != "release"} < {f.check for f in verdict.findings}
+    assert "no model is released, so none is judged: `propensity promote`" in verdict.words.en
+    assert "尚无已发布模型" in verdict.words.zh
+    assert verdict.page is not None
+    assert "no model is released" in verdict.page.read_text("utf-8")
+    assert verdict.exit_code == 3
 
 
 def test_a_day_counted_from_the_log_is_the_day_that_was_published(shop: Shop) -> None:
@@ -217,23 +233,78 @@ def test_every_check_has_words_reasons_and_advice(check: Check) -> None:
     assert check.status(float("nan")) == "ok"
 
 
-def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
-    """Else: adding a check takes an edit of the product."""
+def declaring(shop: Shop, folder: Path, *checks: str) -> Settings:
+    """The settings of a copy of the shop whose shop.py has those checks too."""
     assert shop.settings.shop is not None
-    own = tmp_path / "own"
+    own = folder / "own"
     shutil.copytree(shop.settings.shop, own, ignore=shutil.ignore_patterns("truth"))
     with (own / "shop.py").open("a") as declarations:
         declarations.write(
             "\nfrom features.words import Words\n"
             "from monitoring.checks import Check, Reading\n"
-            "CHECKS = (Check(name='own', words=Words('a', 'b'), warning=1, page=2, reason='always warns',\n"
-            "    measure=lambda evidence: Reading(1.5, Words('our own', '自定义'))),)\n"
+            f"CHECKS = [{', '.join(checks)}]\n"
         )
+    return replace(shop.settings, shop=own)
+
+
+def own_check(name: str, measure: str, of: str = "release") -> str:
+    return (
+        f"Check(name={name!r}, words=Words('a', 'b'), warning=1, page=2, reason='always warns', of={of!r},\n"
+        f"    measure=lambda evidence: {measure})"
+    )
+
+
+def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
+    """Else: adding a check takes an edit of the product."""
+    settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))"))
     shop.publish()
-    verdict = monitoring.run(replace(shop.settings, shop=own), html=False)
+    verdict = monitoring.run(settings, html=False)
     assert loud(verdict) == {f"{NAME} own": "warning"}
     assert f"{NAME}: our own" in verdict.words.en
     assert verdict.exit_code == 3
+
+
+def test_the_example_of_a_check_in_a_new_shop_is_asked(shop: Shop, tmp_path: Path) -> None:
+    """Else: whoever takes it off its # learns that it is broken from the first run."""
+    example = TEMPLATES["shop.py"].partition("# from monitoring.checks import")[2]
+    code = re.sub(r"^( *)# ?", r"\1", f"# from monitoring.checks import{example}", flags=re.MULTILINE)
+    settings = declaring(shop, tmp_path)
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as declarations:
+        declarations.write(code)
+    shop.publish()
+    verdict = monitoring.run(settings, html=False, keep=False)
+    found = next(one for one in verdict.findings if one.check == "few_orders")
+    assert (found.subject, found.status) == ("log", "ok")
+    assert "orders on the last day" in found.words.en
+
+
+def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(shop: Shop, tmp_path: Path) -> None:
+    """Else: one slip in shop.py, and on the day of an outage nobody is told of it."""
+    asked = {"of_shop": "shop", "of_each": "indicator", "of_model": "release"}
+    settings = declaring(
+        shop,
+        tmp_path,
+        *(own_check(name, "{}['li@example.com']", of) for name, of in asked.items()),
+        own_check("of_nothing", "None", "shop"),
+        own_check("of_words", "Reading(None, Words('a', 'b'))", "shop"),
+        own_check("sound", "Reading(0, Words('fine', '正常'))", "shop"),
+    )
+    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
+    verdict = monitoring.run(settings)
+    status = loud(verdict)
+    assert f"{NAME} population" in status
+    broken = {f.subject: f for f in verdict.findings if f.check == "runs" and f.status == "warning"}
+    assert sorted(broken) == sorted((*asked, "of_nothing", "of_words"))
+    lines = (settings.shop / "shop.py").read_text("utf-8").splitlines()
+    for name in asked:
+        line = next(n for n, text in enumerate(lines, 1) if f"name={name!r}" in text) + 1
+        assert f"KeyError ({settings.shop / 'shop.py'}, line {line})" in broken[name].words.en
+        assert sum(f.subject == name for f in verdict.findings) == 1
+    assert "gives no Reading" in broken["of_nothing"].words.en
+    assert "li@example.com" not in (verdict.folder / "verdict.json").read_text("utf-8")
+    assert next(f for f in verdict.findings if f.subject == "sound").status == "ok"
+    assert verdict.page is not None
+    assert "the shop&#x27;s own check is broken" in verdict.page.read_text("utf-8")
 
 
 def test_declarations_that_cannot_be_meant_are_refused() -> None:
