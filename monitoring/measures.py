@@ -209,12 +209,12 @@ def drift(evidence: Evidence) -> Reading:
     )
 
 
-_STATES: dict[State, float] = {"holds": 0.0, "unsure": 0.5, "off": 1.0}
+_STATES: dict[State, float] = {"holds": 0.0, "excused": 0.5, "unsure": 0.5, "off": 1.0}
 
 
 def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable[[Evidence], Reading]:
-    """0: what was promised holds; .5: not sure; 1: it is lost; 2: and was the time before. Those decide who
-    were left alone by lot, for whom nothing was bent."""
+    """0: what was promised holds; .5: not sure, or off and no further than before the release; 1: it is lost;
+    2: and was the time before. Those decide who were left alone by lot, for whom nothing was bent."""
 
     def measure(evidence: Evidence) -> Reading:
         held = evidence.outcomes
