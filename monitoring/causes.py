@@ -16,6 +16,7 @@ from monitoring.panels import Panel, Shift
 LOST, LOST_DAYS = 1 / 3, 2
 PART = 0.5  # of what is lost, from which on a day counts to it
 NEARLY = 0.2  # of a power of ten: sizes vary
+GONE, FILLED = 0.99, 0.5  # shares of rows without a column: it is gone, and it was there
 VITAL = ("orders", "order_lines")
 
 
@@ -86,6 +87,31 @@ def unit(out: Iterable[Shift]) -> Words | None:
                     f"单位可能改变：{what.zh}约为此前的{factor}{'倍' if large else '分之一'}",
                 )
     return None
+
+
+def gone(out: Iterable[Shift]) -> tuple[Words, Words] | None:
+    """Columns that rows had and hardly any has now: what happened at the source, and what to do."""
+    columns = [
+        shift.subject.name
+        for shift in out
+        if shift.subject.kind == "empty" and shift.now >= GONE and shift.was <= FILLED
+    ]
+    if not columns:
+        return None
+    en, zh = ", ".join(columns), "、".join(columns)
+    return (
+        Words(
+            f"{en} is not filled any more: the source renamed it, dropped it or sends it empty",
+            f"{zh}已不再有值：来源改了列名、删了该列，或只发送空值",
+        ),
+        Words(
+            f"Look for {en} in the head of the source's newest file. If it has another name, correct it in "
+            "shop.toml; if it is not there, have the file sent again with it. Then `propensity ingest`, "
+            "`propensity features build` and `propensity monitor run`.",
+            f"在最新来源文件的表头中查找{zh}：若已改名，修正shop.toml中的列名；若已缺失，请对方补齐后重新送达。"
+            "然后依次运行 `propensity ingest`、`propensity features build`、`propensity monitor run`。",
+        ),
+    )
 
 
 class Loss(NamedTuple):

@@ -271,6 +271,8 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
         elif (loss := causes.lost(out, evidence)) is not None:
             cause, advice = loss.words, _FIND
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        elif (column := causes.gone(out)) is not None:
+            cause, advice = column
         else:
             cause = causes.unit(out)
         return Reading(

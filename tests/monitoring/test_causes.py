@@ -1,5 +1,6 @@
 """What is behind what stands out: whoever is told must know what is lost, came twice, or has another unit."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,7 +12,7 @@ from monitoring import measures, panels
 from monitoring.checks import BROKEN, CHECKS
 from monitoring.evidence import ShopEvidence
 from monitoring.measures import Reading
-from monitoring.received import Figure, Received
+from monitoring.received import Figure, Received, angle
 
 DAYS, FIRST = 200, 17_000
 ORDERS, REPEATED, AMOUNT = (
@@ -103,6 +104,25 @@ def test_another_unit_is_named_and_what_it_moves_joins_the_same_message() -> Non
     assert fields.cause is not None
     assert "about 100 times as large" in fields.cause.en
     assert fields.topic == "data"
+
+
+def test_a_column_that_is_gone_is_named_with_what_to_do() -> None:
+    """Else: a column that was renamed at the source reads like any share, and nobody looks at its head."""
+    random = np.random.default_rng(2)
+    some = 0.02 + np.abs(random.normal(0, 0.005, (DAYS, 2)))
+    some[-2:, 0], some[-2:, 1] = 1.0, 0.5
+    figures = Figure("orders", "empty", "store_id"), Figure("orders", "empty", "channel")
+    several = np.full(some.shape, 400)
+    received = Received(FIRST, figures, angle(some), several, np.ones(some.shape, bool))
+    of = replace(shop(), received=panels.of_received(received, {}))
+    assert len(of.received.out()) == 2
+    found = next(check for check in CHECKS if check.name == "fields").measure(of)
+    assert found.cause is not None
+    assert found.advice is not None
+    assert found.cause.en.startswith("orders.store_id is not filled any more"), "half is not gone"
+    assert "orders.store_id" in found.advice.en
+    assert "shop.toml" in found.advice.en
+    assert "orders.store_id已不再有值" in found.cause.zh
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:
