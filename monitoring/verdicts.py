@@ -25,7 +25,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from monitoring import evidence, occasions, profiles
-from monitoring.checks import Check, Reading, by_name
+from monitoring.checks import NEVER, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
@@ -228,6 +228,7 @@ def _finding(subject: str, check: Check, reading: Reading) -> Finding:
         contributors=reading.contributors,
         since=reading.since,
         better=reading.better,
+        page=check.page if check.page < NEVER else None,
     )
 
 
