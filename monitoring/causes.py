@@ -9,6 +9,7 @@ import numpy as np
 from features.describe.say import TABLES as NAMES
 from features.describe.say import day
 from features.words import Words
+from monitoring.baseline import YOUNGEST
 from monitoring.evidence import ShopEvidence
 from monitoring.panels import Panel, Shift
 
@@ -71,6 +72,29 @@ def _blamed(shifts: Sequence[Shift], since: date) -> Blamed:
     last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
     on, what = day(last.since), last.words
     return Blamed(topic, Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}"))
+
+
+def total(shift: Shift, panel: Panel) -> bool:
+    """Whether what the shop lives on came every day and now not at all, or a column that most rows had is in
+    none: no chance does that, however few rows a day has. Days that stood out say nothing of habits.
+
+    Of other tables nothing may come for reasons of its own: no campaign, no new customer.
+    """
+    column = panel.subjects.index(shift.subject)
+    start = (shift.since - panel.last).days + len(panel.native) - 1
+    told = np.isfinite(panel.native[:start, column]) & ~panel.judged.out[:start, column]
+    if panel.fresh is not None:
+        told &= panel.fresh[:start, column]
+    before = panel.native[:start, column][told]
+    if shift.subject.kind == "rows" and shift.subject.tables <= {*VITAL}:
+        before = before[np.flatnonzero(before)[0] :] if before.any() else before[:0]  # since it comes
+        return shift.now == 0 and len(before) >= YOUNGEST and bool((before > 0).all())
+    return (
+        shift.subject.kind == "empty"
+        and shift.now >= GONE
+        and len(before) >= YOUNGEST
+        and float(before.max()) <= FILLED
+    )
 
 
 def unit(out: Iterable[Shift]) -> Words | None:

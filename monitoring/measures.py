@@ -266,6 +266,8 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             out[0].words.zh + (f"；另有{more}项" if more else ""),
         )
         value, cause, advice = abs(out[0].excess), None, None
+        if any(causes.total(shift, panel) for shift in out):
+            value = max(value, BROKEN)
         if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
             cause, advice = _twice(twice), _TAKE_OUT
         elif (loss := causes.lost(out, evidence)) is not None:
