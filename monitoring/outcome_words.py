@@ -20,7 +20,7 @@ WHO: dict[Who, Words] = {
 }
 _STATE: dict[State, Words] = {
     "holds": Words("holds", "仍然成立"),
-    "excused": Words("is no worse than at its release", "未比发布时更差"),
+    "excused": Words("is off, and no worse than at its release", "有偏差，但未比发布时更差"),
     "off": Words("is lost", "已失准"),
     "unsure": Words("is not sure", "尚不确定"),
 }
@@ -86,16 +86,31 @@ def _excuse(name: Words, one: Estimate, digits: int) -> Words:
     if digits > 2:  # nobody minds that it ranks better
         en, zh = f"below {low}", f"低于{low}"
     off, moments = _number(one.spread.error, digits), one.spread.moments
-    why = Words(
-        f"at {moments} moments before its release it was itself off by about {off}, beyond chance",
-        f"发布前的{moments}个时点上，其自身偏差已约为{off}（已扣除抽样误差）",
-    )
+    whys = []
     if one.spread in (UNKNOWN_LEVEL, UNKNOWN_SLOPE, UNKNOWN_RANKING):
-        why = Words(
-            f"its backtest is too short to tell how much it varies by itself, and {off} is assumed",
-            f"回测时点过少，无法得知其自身波动，按{off}假定",
+        whys.append(
+            Words(
+                f"its backtest is too short to tell how much it varies by itself, and {off} is assumed",
+                f"回测时点过少，无法得知其自身波动，按{off}假定",
+            )
         )
-    return Words(f"Its {name.en} is called lost only {en}: {why.en}", f"{name.zh}{zh}才视为失准：{why.zh}")
+    elif one.spread.error:
+        whys.append(
+            Words(
+                f"at {moments} moments before its release it was itself off by about {off}, beyond chance",
+                f"发布前的{moments}个时点上，其自身偏差已约为{off}（已扣除抽样误差）",
+            )
+        )
+    if one.events:
+        by = _number(one.events, digits)
+        whys.append(
+            Words(
+                f"events of the calendar in these days may move it by {by}",
+                f"期间的日历事件可能带来{by}的变化",
+            )
+        )
+    why, why_zh = "; ".join(one.en for one in whys), "；".join(one.zh for one in whys)
+    return Words(f"Its {name.en} is called lost only {en}: {why}", f"{name.zh}{zh}才视为失准：{why_zh}")
 
 
 def lacking(figures: Figures) -> Words | None:

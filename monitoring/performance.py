@@ -25,7 +25,7 @@ from training import pooled
 from training.evaluate import log_odds, losses, recalibration
 
 Numbers = NDArray[np.float64]
-# excused: off beyond chance, and no further than it may have been before its release.
+# excused: off beyond chance, and no further than before its release, or than the calendar's events explain.
 State = Literal["holds", "excused", "off", "unsure"]
 
 # In standard errors: one in a thousand by chance. A release is looked at every week, by three labels of three
@@ -68,7 +68,8 @@ class Spreads:
 class Estimate:
     """A figure. error: of sampling. z: how far from `against` in standard errors, all sources of error
     together, as of a normal figure; nan where nothing can be said. spread: what of them varied before the
-    release; alone: z without it; allowed: how far from `against` it may be."""
+    release; events: what those of the calendar may move it by; alone: z without both; allowed: how far from
+    `against` it may be."""
 
     value: float
     error: float
@@ -77,6 +78,7 @@ class Estimate:
     spread: Spread = Spread(0.0, 0)
     alone: float = nan
     allowed: float = nan
+    events: float = 0.0
 
     @property
     def low(self) -> float:
@@ -193,8 +195,8 @@ def _against(
     both = sqrt(sampled**2 + of_origin**2)
     varied = replace(spread, error=sqrt(spread.error**2 + events**2))
     z = standing(value - against, both, varied, times)
-    alone = standing(value - against, sampled, replace(spread, error=events), times)
-    return Estimate(value, error, against, z, spread, alone, allowed(both, varied, times))
+    alone = standing(value - against, sampled, Spread(0.0, 0), times)
+    return Estimate(value, error, against, z, spread, alone, allowed(both, varied, times), events)
 
 
 def standing(difference: float, error: float, spread: Spread, times: int = 1) -> float:
