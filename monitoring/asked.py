@@ -6,7 +6,7 @@ from typing import Any
 
 from features.shop import Shop
 from features.words import Words
-from monitoring.checks import CHECKS, RUNS, Check, Reading
+from monitoring.checks import CHECKS, NEVER, RUNS, Check, Reading
 from monitoring.findings import Finding
 
 _RUNS = Words("runs", "运行正常")
@@ -52,6 +52,7 @@ def finding(check: Check, subject: str, reading: Reading) -> Finding:
         contributors=reading.contributors,
         since=reading.since,
         better=reading.better,
+        page=check.page if check.page < NEVER else None,
     )
 
 

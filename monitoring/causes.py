@@ -9,6 +9,7 @@ import numpy as np
 from features.describe.say import TABLES as NAMES
 from features.describe.say import day
 from features.words import Words
+from monitoring.baseline import YOUNGEST
 from monitoring.evidence import ShopEvidence
 from monitoring.panels import Panel, Shift
 
@@ -16,6 +17,7 @@ from monitoring.panels import Panel, Shift
 LOST, LOST_DAYS = 1 / 3, 2
 PART = 0.5  # of what is lost, from which on a day counts to it
 NEARLY = 0.2  # of a power of ten: sizes vary
+GONE, FILLED = 0.99, 0.5  # shares of rows without a column: it is gone, and it was there
 VITAL = ("orders", "order_lines")
 
 
@@ -72,6 +74,29 @@ def _blamed(shifts: Sequence[Shift], since: date) -> Blamed:
     return Blamed(topic, Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}"))
 
 
+def total(shift: Shift, panel: Panel) -> bool:
+    """Whether what the shop lives on came every day and now not at all, or a column that most rows had is in
+    none: no chance does that, however few rows a day has. Days that stood out say nothing of habits.
+
+    Of other tables nothing may come for reasons of its own: no campaign, no new customer.
+    """
+    column = panel.subjects.index(shift.subject)
+    start = (shift.since - panel.last).days + len(panel.native) - 1
+    told = np.isfinite(panel.native[:start, column]) & ~panel.judged.out[:start, column]
+    if panel.fresh is not None:
+        told &= panel.fresh[:start, column]
+    before = panel.native[:start, column][told]
+    if shift.subject.kind == "rows" and shift.subject.tables <= {*VITAL}:
+        before = before[np.flatnonzero(before)[0] :] if before.any() else before[:0]  # since it comes
+        return shift.now == 0 and len(before) >= YOUNGEST and bool((before > 0).all())
+    return (
+        shift.subject.kind == "empty"
+        and shift.now >= GONE
+        and len(before) >= YOUNGEST
+        and float(before.max()) <= FILLED
+    )
+
+
 def unit(out: Iterable[Shift]) -> Words | None:
     """A size that is ten, a hundred or a thousand times what it was, or that part of it: another unit."""
     for shift in out:
@@ -86,6 +111,31 @@ def unit(out: Iterable[Shift]) -> Words | None:
                     f"单位可能改变：{what.zh}约为此前的{factor}{'倍' if large else '分之一'}",
                 )
     return None
+
+
+def gone(out: Iterable[Shift]) -> tuple[Words, Words] | None:
+    """Columns that rows had and hardly any has now: what happened at the source, and what to do."""
+    columns = [
+        shift.subject.name
+        for shift in out
+        if shift.subject.kind == "empty" and shift.now >= GONE and shift.was <= FILLED
+    ]
+    if not columns:
+        return None
+    en, zh = ", ".join(columns), "、".join(columns)
+    return (
+        Words(
+            f"{en} is not filled any more: the source renamed it, dropped it or sends it empty",
+            f"{zh}已不再有值：来源改了列名、删了该列，或只发送空值",
+        ),
+        Words(
+            f"Look for {en} in the head of the source's newest file. If it has another name, correct it in "
+            "shop.toml; if it is not there, have the file sent again with it. Then `propensity ingest`, "
+            "`propensity features build` and `propensity monitor run`.",
+            f"在最新来源文件的表头中查找{zh}：若已改名，修正shop.toml中的列名；若已缺失，请对方补齐后重新送达。"
+            "然后依次运行 `propensity ingest`、`propensity features build`、`propensity monitor run`。",
+        ),
+    )
 
 
 class Loss(NamedTuple):

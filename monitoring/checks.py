@@ -86,7 +86,7 @@ CHECKS: tuple[Check, ...] = (
         warning=1,
         page=BROKEN,
         reason=_LEARNED + "three times that is a source that stopped, or came twice; a third of the orders "
-        "missing on two days counts as much",
+        "missing on two days counts as much, and none at all on one, where none was ever without",
         measure=measures.tables("rows", "repeated", "strangers"),
         advice=Words(
             "Ask the source's owner for the day's file, then `propensity ingest` and `propensity features "
@@ -102,7 +102,9 @@ CHECKS: tuple[Check, ...] = (
         words=Words("What the tables' fields hold", "各表字段内容"),
         warning=1,
         page=BROKEN,
-        reason=_LEARNED + "three times that is a unit, a code or a column that changed",
+        reason=_LEARNED
+        + "three times that is a unit, a code or a column that changed; a column that most rows "
+        "had and none has counts as much",
         measure=measures.tables("empty", "share", "new", "size", "sign", "night"),
         advice=Words(
             "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",

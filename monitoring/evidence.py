@@ -30,6 +30,7 @@ from serving.ledger import Ledger
 WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 DAYS = 730  # that a first run looks back: two years know every season and occasion twice
 DRIFTED_WEEKS = 4  # whose drift is looked at, to tell what lasts from what passes
+NEVER = np.iinfo(np.int64).max  # the day on which such a window is full
 RECENT = 10  # days for which a fault of a table explains what features do
 
 
@@ -185,10 +186,14 @@ def tables_of(name: str, declared: Mapping[str, Feature]) -> frozenset[str]:
 def drift_of(
     profiles: Profiles, card: ModelCard, declared: Mapping[str, Feature], starts: int, day: int
 ) -> drift.Drift:
-    """How far the week up to a day is from the release's training; starts: the log's first day."""
+    """How far the week up to a day is from the release's training; starts: the log's first day.
+
+    Features of the calendar alone are not compared: a week's calendar is no year's.
+    """
     longest = max((panels.reach(f.name, declared) for f in card.features), default=timedelta(0))
     reaches = [longest if n == PROBABILITY else panels.reach(n, declared) for n in profiles.columns]
     full = np.array([starts + reach // DAY for reach in reaches], np.int64)
+    full[[tables_of(name, declared) == panels.CALENDAR for name in profiles.columns]] = NEVER
     window = (day_of(card.trained_on.start), day_of(card.trained_on.end))
     return drift.measure(profiles, window, full, day)
 

@@ -28,7 +28,7 @@ class Finding:
     likely one, where the figures point at it. advice: what to do now. contributors: the largest first, at
     most three are told. since: the first day on which it was so. topic: findings of one topic in one run are
     one fault, and one message (an outage of a table shows in sixty features and three models). better: how
-    far it is beyond its limit on the side that nobody minds.
+    far it is beyond its limit on the side that nobody minds. page: from where on it is urgent, if elsewhere.
     """
 
     subject: str
@@ -44,6 +44,12 @@ class Finding:
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
     better: float = 0.0
+    page: float | None = None
+
+    @property
+    def crossed(self) -> float:
+        """The limit that says how urgent it is: of what is not urgent, the first."""
+        return self.page if self.status == "page" and self.page is not None else self.limit
 
     @property
     def fingerprint(self) -> str:

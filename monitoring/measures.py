@@ -209,12 +209,12 @@ def drift(evidence: Evidence) -> Reading:
     )
 
 
-_STATES: dict[State, float] = {"holds": 0.0, "unsure": 0.5, "off": 1.0}
+_STATES: dict[State, float] = {"holds": 0.0, "excused": 0.5, "unsure": 0.5, "off": 1.0}
 
 
 def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable[[Evidence], Reading]:
-    """0: what was promised holds; .5: not sure; 1: it is lost; 2: and was the time before. Those decide who
-    were left alone by lot, for whom nothing was bent."""
+    """0: what was promised holds; .5: not sure, or off and no further than before the release; 1: it is lost;
+    2: and was the time before. Those decide who were left alone by lot, for whom nothing was bent."""
 
     def measure(evidence: Evidence) -> Reading:
         held = evidence.outcomes
@@ -266,11 +266,15 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             out[0].words.zh + (f"；另有{more}项" if more else ""),
         )
         value, cause, advice = abs(out[0].excess), None, None
+        if any(causes.total(shift, panel) for shift in out):
+            value = max(value, BROKEN)
         if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
             cause, advice = _twice(twice), _TAKE_OUT
         elif (loss := causes.lost(out, evidence)) is not None:
             cause, advice = loss.words, _FIND
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        elif (column := causes.gone(out)) is not None:
+            cause, advice = column
         else:
             cause = causes.unit(out)
         return Reading(

@@ -2,7 +2,15 @@
 
 from features.words import Words
 from monitoring.outcomes import Figures, Who
-from monitoring.performance import Estimate, Judged, State
+from monitoring.performance import (
+    LIMIT,
+    UNKNOWN_LEVEL,
+    UNKNOWN_RANKING,
+    UNKNOWN_SLOPE,
+    Estimate,
+    Judged,
+    State,
+)
 
 WHO: dict[Who, Words] = {
     "everyone": Words("everyone, for hardly anybody was contacted", "全体客户（几乎无人被触达）"),
@@ -12,6 +20,7 @@ WHO: dict[Who, Words] = {
 }
 _STATE: dict[State, Words] = {
     "holds": Words("holds", "仍然成立"),
+    "excused": Words("is off, and no worse than at its release", "有偏差，但未比发布时更差"),
     "off": Words("is lost", "已失准"),
     "unsure": Words("is not sure", "尚不确定"),
 }
@@ -28,6 +37,9 @@ def told(figures: Figures) -> Words:
     calibration, ranks = _STATE[figures.calibration], _STATE[figures.ranking]
     en.append(f"Calibration {calibration.en}, ranking {ranks.en}")
     zh.append(f"校准{calibration.zh}，排序{ranks.zh}")
+    for excuse in excuses(decides):
+        en.append(excuse.en)
+        zh.append(excuse.zh)
     if (few := lacking(figures)) is not None:
         en.append(few.en)
         zh.append(few.zh)
@@ -54,6 +66,51 @@ def ranking(judged: Judged) -> Words:
     """AUC with its interval, and what it was at the test."""
     shown, against = _shown(judged.ranking, 3), _number(judged.ranking.against, 3)
     return Words(f"AUC {shown} against {against} at the test", f"AUC {shown}（评估时为{against}）")
+
+
+def excuses(judged: Judged) -> tuple[Words, ...]:
+    """Of what is off beyond chance and not called lost: from where on it would be, and why only there."""
+    said = []
+    if abs(judged.level.alone) >= LIMIT > abs(judged.level.z):
+        said.append(_excuse(Words("level", "水平"), judged.level, 2))
+    if abs(judged.slope.alone) >= LIMIT > abs(judged.slope.z):
+        said.append(_excuse(Words("slope", "斜率"), judged.slope, 2))
+    if judged.ranking.alone <= -LIMIT < judged.ranking.z:
+        said.append(_excuse(Words("AUC", "AUC"), judged.ranking, 3))
+    return tuple(said)
+
+
+def _excuse(name: Words, one: Estimate, digits: int) -> Words:
+    low, high = (_number(max(0.0, one.against + side * one.allowed), digits) for side in (-1, 1))
+    en, zh = f"below {low} or above {high}", f"低于{low}或高于{high}"
+    if digits > 2:  # nobody minds that it ranks better
+        en, zh = f"below {low}", f"低于{low}"
+    off, moments = _number(one.spread.error, digits), one.spread.moments
+    whys = []
+    if one.spread in (UNKNOWN_LEVEL, UNKNOWN_SLOPE, UNKNOWN_RANKING):
+        whys.append(
+            Words(
+                f"its backtest is too short to tell how much it varies by itself, and {off} is assumed",
+                f"回测时点过少，无法得知其自身波动，按{off}假定",
+            )
+        )
+    elif one.spread.error:
+        whys.append(
+            Words(
+                f"at {moments} moments before its release it was itself off by about {off}, beyond chance",
+                f"发布前的{moments}个时点上，其自身偏差已约为{off}（已扣除抽样误差）",
+            )
+        )
+    if one.events:
+        by = _number(one.events, digits)
+        whys.append(
+            Words(
+                f"events of the calendar in these days may move it by {by}",
+                f"期间的日历事件可能带来{by}的变化",
+            )
+        )
+    why, why_zh = "; ".join(one.en for one in whys), "；".join(one.zh for one in whys)
+    return Words(f"Its {name.en} is called lost only {en}: {why}", f"{name.zh}{zh}才视为失准：{why_zh}")
 
 
 def lacking(figures: Figures) -> Words | None:

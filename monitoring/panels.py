@@ -26,6 +26,9 @@ MEMBERS = "members"  # of the population: how many there are
 # Changes of a feature below which nobody cares: standard deviations of its ranks in training; shares' angles.
 LEAST_LEVEL, LEAST_SHARE, LEAST_ROWS = 0.1, 0.2, 0.2
 LEAST_NEW = 0.35  # 3 % beyond all that training saw: a few customers always are
+# Of features of the calendar alone, all that is judged: whether they are known. They are the same for every
+# customer, and what moves them was named ahead: a feast is neither a fault at the source nor another shop.
+CALENDAR, KNOWN = frozenset({"calendar"}), "empty"
 SETTLES = 60  # days after the log's start at which even a growing feature changes slowly from day to day
 _EPOCH = date(1970, 1, 1)
 
@@ -159,13 +162,15 @@ def of_release(
         for kind in kinds
         for name in profiles.columns
     ]
+    figures = np.column_stack([*values, np.log1p(profiles.rows)])
+    figures[:, [n for n, one in enumerate(subjects) if one.tables == CALENDAR and one.kind != KNOWN]] = np.nan
     settled = [min(reach(name, declared) // DAY, SETTLES) for name in profiles.columns]
     since = np.array([*settled * len(kinds), 0], np.int64) + starts - first
     return _panel(
         first,
         days,
         (*subjects, Subject(MEMBERS, "rows", _MEMBERS)),
-        np.column_stack([*values, np.log1p(profiles.rows)]),
+        figures,
         np.column_stack([*natives, profiles.rows]),
         np.array([*np.repeat(least, len(profiles.columns)), LEAST_ROWS]),
         since,

@@ -12,7 +12,7 @@ a few origins that it is (Satterthwaite): a December like any other is no news.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, isfinite, nan, sqrt
+from math import ceil, inf, isfinite, nan, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,8 @@ from training import pooled
 from training.evaluate import log_odds, losses, recalibration
 
 Numbers = NDArray[np.float64]
-State = Literal["holds", "off", "unsure"]
+# excused: off beyond chance, and no further than before its release, or than the calendar's events explain.
+State = Literal["holds", "excused", "off", "unsure"]
 
 # In standard errors: one in a thousand by chance. A release is looked at every week, by three labels of three
 # figures each; how often one of them is wrong in a quarter is measured (benchmarks/monitoring_labels.py).
@@ -66,12 +67,18 @@ class Spreads:
 @dataclass(frozen=True)
 class Estimate:
     """A figure. error: of sampling. z: how far from `against` in standard errors, all sources of error
-    together, as of a normal figure; nan where nothing can be said."""
+    together, as of a normal figure; nan where nothing can be said. spread: what of them varied before the
+    release; events: what those of the calendar may move it by; alone: z without both; allowed: how far from
+    `against` it may be."""
 
     value: float
     error: float
     against: float
     z: float
+    spread: Spread = Spread(0.0, 0)
+    alone: float = nan
+    allowed: float = nan
+    events: float = 0.0
 
     @property
     def low(self) -> float:
@@ -123,8 +130,11 @@ class Judged:
     @property
     def calibration(self) -> State:
         """Of level and slope: off if one is; holds if a level that is off by MATTERS would have been seen."""
-        if abs(self.level.z) >= LIMIT or abs(self.slope.z) >= LIMIT:
+        both = self.level, self.slope
+        if any(abs(one.z) >= LIMIT for one in both):
             return "off"
+        if any(abs(one.alone) >= LIMIT for one in both):
+            return "excused"
         return "holds" if self.rows >= self.needed and isfinite(self.level.z) else "unsure"
 
     @property
@@ -132,6 +142,8 @@ class Judged:
         """Off if it ranks worse than at the test."""
         if self.ranking.z <= -LIMIT:
             return "off"
+        if self.ranking.alone <= -LIMIT:
+            return "excused"
         return "holds" if self.rows >= self.needed and isfinite(self.ranking.z) else "unsure"
 
     @property
@@ -156,7 +168,6 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
         return Judged(rows, ones, *known, Estimate(nan, nan, spreads.auc[0], nan), needed)
     doubts = [part.doubt * part.expected.sum() / expected.sum() for part in parts]
     events = EVENT * float(np.mean([part.eventful for part in parts]))
-    of_level = replace(spreads.level, error=sqrt(spreads.level.error**2 + events**2))
     try:
         tilt = slope(label, expected, customer)
     except (TrainingError, np.linalg.LinAlgError):  # all expect the same, or it separates the labels
@@ -164,20 +175,28 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
     return Judged(
         rows,
         ones,
-        _against(_level(label, expected, customer, float(np.sum(doubts))), (1.0, 0.0), of_level, times),
+        _against(
+            _level(label, expected, customer, float(np.sum(doubts))), (1.0, 0.0), spreads.level, times, events
+        ),
         _against(tilt, spreads.tilt, spreads.slope, times),
         _against(ranking(parts), spreads.auc, spreads.ranking, times),
         needed,
     )
 
 
-def _against(own: tuple[float, float], other: tuple[float, float], spread: Spread, times: int) -> Estimate:
+def _against(
+    own: tuple[float, float], other: tuple[float, float], spread: Spread, times: int, events: float = 0.0
+) -> Estimate:
     """A figure against what it should be. Where that was itself measured, at one origin, both have an error,
-    and what varies between origins counts on both sides."""
+    and what varies between origins counts on both sides. events: what those of the calendar move it by."""
     (value, error), (against, of_other) = own, other
     of_origin = spread.error if of_other else 0.0
-    both = sqrt(error**2 + of_other**2 + of_origin**2)
-    return Estimate(value, error, against, standing(value - against, both, spread, times))
+    sampled = sqrt(error**2 + of_other**2)
+    both = sqrt(sampled**2 + of_origin**2)
+    varied = replace(spread, error=sqrt(spread.error**2 + events**2))
+    z = standing(value - against, both, varied, times)
+    alone = standing(value - against, sampled, Spread(0.0, 0), times)
+    return Estimate(value, error, against, z, spread, alone, allowed(both, varied, times), events)
 
 
 def standing(difference: float, error: float, spread: Spread, times: int = 1) -> float:
@@ -193,14 +212,33 @@ def standing(difference: float, error: float, spread: Spread, times: int = 1) ->
     """
     from scipy.stats import norm, t
 
-    own, between = error**2, spread.error**2 / times
-    if not own + between > 0:
+    total, freedom = _together(error, spread, times)
+    if not total > 0:
         return nan
-    far = difference / sqrt(own + between)
-    if not between:
+    far = difference / total
+    if not isfinite(freedom):
         return far
-    freedom = (own + between) ** 2 / (between**2 / max(spread.moments, 1))
     return float(np.copysign(-norm.ppf(max(t.sf(abs(far), freedom), 1e-300)), far))
+
+
+def allowed(error: float, spread: Spread, times: int = 1) -> float:
+    """The difference that stands at LIMIT.
+
+    >>> round(standing(allowed(0.1, Spread(0.1, 6)), 0.1, Spread(0.1, 6)), 6) == LIMIT
+    True
+    """
+    from scipy.stats import norm, t
+
+    total, freedom = _together(error, spread, times)
+    return total * (float(t.isf(norm.sf(LIMIT), freedom)) if isfinite(freedom) else LIMIT)
+
+
+def _together(error: float, spread: Spread, times: int) -> tuple[float, float]:
+    """Both as one standard error, and its degrees of freedom; inf of a normal figure."""
+    own, between = error**2, spread.error**2 / times
+    if not between:
+        return sqrt(own), inf
+    return sqrt(own + between), (own + between) ** 2 / (between**2 / max(spread.moments, 1))
 
 
 def _level(
@@ -245,7 +283,7 @@ def needed_for(expected: Numbers) -> int:
     """How many customers such as these show a level that is off by MATTERS, nine times of ten.
 
     >>> needed_for(np.full(100, 0.5))
-    930
+    929
     """
     if not len(expected) or not expected.sum():
         return 0

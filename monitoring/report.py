@@ -194,7 +194,7 @@ def _checks(findings: Sequence[Finding]) -> Html:
 def _value(finding: Finding) -> Content:
     if finding.value != finding.value:
         return None
-    return f"{max(finding.value, finding.better):.2f} ({finding.limit:g})"
+    return f"{max(finding.value, finding.better):.2f} ({finding.crossed:g})"
 
 
 def _furthest(panel: Panel) -> list[int]:

@@ -156,7 +156,7 @@ def _told(one: Episode, news: News) -> Told:
     found = one.finding
     return Told(
         alert=one.fingerprint, subject=found.subject, check=found.check, news=news, severity=one.severity,
-        words=Said(*found.words), value=found.value, limit=found.limit, since=one.since,
+        words=Said(*found.words), value=found.value, limit=found.crossed, since=one.since,
         acknowledged_by=one.ack.by if one.ack else "",
     )  # fmt: skip
 

@@ -96,7 +96,7 @@ def explain(settings: Settings, subject: str | None, name: str | None, days: int
             (Words("check", "检查"), Words("verdict", "结论"), Words("figure", "数值"),
              Words("limit", "上限"), Words("what was seen", "说明")),
             tuple(
-                (one.check, report.said(one), _figure(one), f"{one.limit:g}", one.words)
+                (one.check, report.said(one), _figure(one), f"{one.crossed:g}", one.words)
                 for one in verdict.findings if one.subject == subject
             ),
             right=(2, 3),

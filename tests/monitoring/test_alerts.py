@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from math import nan
 from pathlib import Path
 
+import msgspec
 import pytest
 from alerting import KEY, MONDAY, SECRET, WEBHOOK, Days, FakeWeCom, SignedHttp, found, said, serving
 from hypothesis import HealthCheck, given
@@ -20,9 +21,12 @@ from features.errors import SettingsError
 from features.settings import clock
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, delivery
+from monitoring import alerts, delivery, messages
 from monitoring.alert_store import AlertStore
+from monitoring.asked import finding as finding_of
+from monitoring.checks import Check, Reading
 from monitoring.findings import Contributor
+from monitoring.messages import Telling
 from monitoring.routes import declared
 
 OUTAGE = "outage orders"
@@ -93,6 +97,22 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
         },
     }  # fmt: skip
     assert hook.came[0][1]["content-type"].startswith("application/cloudevents+json")
+
+
+@pytest.mark.parametrize(("value", "measured"), [(12.0, "12, limit 10 (1.2 x)"), (6.0, "6, limit 3 (2.0 x)")])
+def test_a_page_is_told_with_the_limit_that_it_crossed(
+    days: Days, hook: SignedHttp, value: float, measured: str
+) -> None:
+    """Else: four times its limit is a page in the one message and a warning in the other."""
+    check = Check(
+        name="cold_chain", words=Words("cold", "冷"), warning=3, page=10, reason="of the law",
+        measure=lambda _: Reading(value, Words("warm boxes", "温箱")),
+    )  # fmt: skip
+    finding = finding_of(check, "log", check.measure(None))
+    taken = days.day(finding)
+    (told,) = (msgspec.convert(json.loads(one.body)["data"], Telling) for one in taken.messages)
+    assert f"how much: {measured}" in messages.text(told, ["en"])
+    assert finding.limit == 3, "it clears by the first"
 
 
 def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_first(

@@ -1,5 +1,6 @@
 """What is behind what stands out: whoever is told must know what is lost, came twice, or has another unit."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,7 +12,7 @@ from monitoring import measures, panels
 from monitoring.checks import BROKEN, CHECKS
 from monitoring.evidence import ShopEvidence
 from monitoring.measures import Reading
-from monitoring.received import Figure, Received
+from monitoring.received import Figure, Received, angle
 
 DAYS, FIRST = 200, 17_000
 ORDERS, REPEATED, AMOUNT = (
@@ -103,6 +104,60 @@ def test_another_unit_is_named_and_what_it_moves_joins_the_same_message() -> Non
     assert fields.cause is not None
     assert "about 100 times as large" in fields.cause.en
     assert fields.topic == "data"
+
+
+def small(came: "list[int]", empty: float = 0.0, sunday: int = 15) -> ShopEvidence:
+    """A shop of some 45 orders a day, fewer on Sundays, the last of which is over; the last days as given."""
+    random = np.random.default_rng(3)
+    rows = random.poisson(np.where(np.arange(DAYS) % 7 == (DAYS - 1) % 7, sunday, 50)).astype(float)
+    lacks = np.abs(random.normal(0.1, 0.04, DAYS))
+    rows[DAYS - len(came) :] = came
+    lacks[-1] = max(empty, lacks[-1])
+    values = np.column_stack([np.log1p(rows), angle(lacks)])
+    several = np.repeat(rows[:, None], 2, axis=1).astype(np.int64)
+    fresh = np.column_stack([np.ones(DAYS, bool), rows > 0])
+    received = Received(FIRST, (ORDERS, Figure("orders", "empty", "store_id")), values, several, fresh)
+    return replace(shop(), received=panels.of_received(received, {}))
+
+
+@pytest.mark.parametrize(
+    ("came", "sunday", "status"),
+    [([0], 15, "page"), ([1], 15, "warning"), ([0, *[50] * 6, 15, *[50] * 6, 0], 15, "page"), ([0], 0, "ok")],
+)
+def test_no_order_at_all_is_a_page_on_its_first_day_however_small_the_shop(
+    came: list[int], sunday: int, status: str
+) -> None:
+    """Else: a feed that stopped waits for another day, where days vary much; after an outage it does so for
+    a year; or a shop that is closed on Sundays is woken on each."""
+    found = RECEIVED.measure(small(came, sunday=sunday))
+    assert RECEIVED.status(found.value) == status, (found.value, found.words.en)
+
+
+@pytest.mark.parametrize(("empty", "pages"), [(1.0, True), (0.9, False)])
+def test_a_column_that_is_wholly_empty_is_a_page_on_its_first_day(empty: float, pages: bool) -> None:
+    """Else: a column that the source dropped waits until somebody reads a warning."""
+    fields = next(check for check in CHECKS if check.name == "fields")
+    status = fields.status(fields.measure(small([50], empty)).value)
+    assert (status == "page") == pages, status
+
+
+def test_a_column_that_is_gone_is_named_with_what_to_do() -> None:
+    """Else: a column that was renamed at the source reads like any share, and nobody looks at its head."""
+    random = np.random.default_rng(2)
+    some = 0.02 + np.abs(random.normal(0, 0.005, (DAYS, 2)))
+    some[-2:, 0], some[-2:, 1] = 1.0, 0.5
+    figures = Figure("orders", "empty", "store_id"), Figure("orders", "empty", "channel")
+    several = np.full(some.shape, 400)
+    received = Received(FIRST, figures, angle(some), several, np.ones(some.shape, bool))
+    of = replace(shop(), received=panels.of_received(received, {}))
+    assert len(of.received.out()) == 2
+    found = next(check for check in CHECKS if check.name == "fields").measure(of)
+    assert found.cause is not None
+    assert found.advice is not None
+    assert found.cause.en.startswith("orders.store_id is not filled any more"), "half is not gone"
+    assert "orders.store_id" in found.advice.en
+    assert "shop.toml" in found.advice.en
+    assert "orders.store_id已不再有值" in found.cause.zh
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:

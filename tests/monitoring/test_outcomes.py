@@ -245,7 +245,8 @@ def test_a_holiday_that_the_calendar_knows_is_no_loss(world: World) -> None:
         world.log(closed=closed, calendar=known)
         one = at(gathered(world), MOMENTS[22], 7)
         assert one.decides.level.value > 1.05
-        assert one.calibration == ("holds" if known else "off")
+        assert one.calibration == ("excused" if known else "off")
+        assert ("events of the calendar" in outcome_words.told(one).en) == known
 
 
 def test_whom_the_ledger_knows_as_contacted_is_not_left_alone(world: World) -> None:

@@ -1,11 +1,18 @@
 """Panels: a figure moves by what its customers moved by, and what stands out is told in words."""
 
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import numpy as np
+import pytest
 from logs import TODAY
+from told_world import World
 
-from monitoring import drift, measures, occasions, panels
+from features.definitions import catalogue
+from features.settings import Settings
+from monitoring import drift, evidence, measures, occasions, panels
 from monitoring.evidence import ShopEvidence
 from monitoring.histograms import Edges
 from monitoring.panels import positions
@@ -51,12 +58,12 @@ def test_an_action_that_is_decided_no_more_stands_out() -> None:
     assert "决策为mail的占比" in told.words.zh
 
 
-def profiles(values: "list[np.ndarray]") -> Profiles:
-    """Of one column, a day a matrix."""
+def profiles(values: "list[np.ndarray]", columns: tuple[str, ...] = ("one",)) -> Profiles:
+    """A day a matrix; of one column, or those that are named."""
     edges = Edges.of(np.concatenate(values[:100]).astype(np.float32))
     seen = [edges.count(one.astype(np.float32)) for one in values]
     return Profiles(
-        columns=("one",),
+        columns=columns,
         edges=edges,
         reference=edges.count(np.concatenate(values[:100]).astype(np.float32)),
         days=np.arange(len(values)),
@@ -100,3 +107,36 @@ def test_a_day_around_the_first_of_its_kind_says_that_its_limits_are_wider() -> 
     assert said.en == "as usual, by limits 4 times as wide: nothing is known yet of 618"
     assert said.zh == "正常，上限放宽至4倍：618尚无往年数据"
     assert measures.decided(replace(shop, decisions=panel.until(110))).words.en == "as usual"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_the_calendar_names_is_no_fault_and_what_customers_do_is(
+    home: Settings, tmp_path: Path, lost: bool
+) -> None:
+    """Else: a holiday that is in the calendar is told as "a unit, a code or a sign changed at the source"."""
+    random, declared = np.random.default_rng(4), catalogue()
+    names = ("holidays_ahead_7d", "orders_30d")
+    days = [np.column_stack([np.zeros(400), random.poisson(3, 400)]) for _ in range(200)]
+    for day in days[-3:]:
+        day += 40
+        day[:, 0] = np.nan if lost else 1  # the calendar itself may be lost: that is a fault
+    seen = profiles(days, names)
+    card = World(home, tmp_path, customers=10).release(published=False)
+    of = [msgspec.structs.replace(card.features[0], name=name) for name in names]
+    start = TODAY.replace(year=1970, month=1, day=1)
+    window = msgspec.structs.replace(card.trained_on, start=start, end=start + timedelta(days=150))
+    card = msgspec.structs.replace(
+        card, features=tuple(of), importance=dict.fromkeys(names, 0.5), trained_on=window
+    )
+
+    def tables(name: str) -> frozenset[str]:
+        return evidence.tables_of(name, declared)
+
+    found = panels.of_release(seen, card, declared, {}, 0, tables).out()
+    told = {(shift.subject.name, shift.subject.kind) for shift in found}
+    assert {("orders_30d", "level"), ("orders_30d", "new")} <= told
+    of_calendar = {kind for name, kind in told if name == names[0]}
+    assert of_calendar == ({"empty"} if lost else set())
+    apart = evidence.drift_of(seen, card, declared, 0, 199)
+    assert [*apart.drifted] == [False, True]
+    assert np.isnan(apart.psi[0])

@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportions_ztest
 from told_world import World
 
 from features.settings import Settings
-from monitoring import performance
+from monitoring import outcome_words, performance
 from monitoring.performance import LIMIT, MATTERS, POWER, Rows, Spread, Spreads, judge, standing
 
 Numbers = NDArray[np.float64]
@@ -128,7 +128,9 @@ def test_a_model_that_was_always_a_little_off_is_news_only_beyond_that(
     assert restless.level.error == pytest.approx(0.104, abs=0.005)
     label, score = drawn(20_000, 6, off=0.2)
     assert judge([rows(label, score)], spreads).calibration == "off"
-    assert judge([rows(label, score)], restless).calibration == "holds"
+    assert judge([rows(label, score)], restless).calibration == "excused"
+    same, other = drawn(20_000, 6)
+    assert judge([rows(same, other)], restless).calibration == "holds", "it needs no excuse"
     worse, score = drawn(20_000, 7, off=2.0)
     assert judge([rows(worse, score)], restless).calibration == "off"
     few = performance.spreads_of(replace(card, backtest={"origins": origins[:2]}))
@@ -152,3 +154,21 @@ def test_estimated_figures_are_those_of_outcomes_drawn_from_the_scores() -> None
     assert told.auc == pytest.approx(np.mean(aucs), abs=4 * np.std(aucs) / sqrt(40))
     losses = [-np.mean(np.log(np.where(label == 1, score, 1 - score))) for label in came]
     assert told.log_loss == pytest.approx(np.mean(losses), abs=4 * np.std(losses) / sqrt(40))
+
+
+def test_what_is_excused_says_from_where_on_it_is_lost_and_why_only_there() -> None:
+    """Else: customers come a seventh more often than was told, and whoever reads "holds" budgets by it."""
+    label, score = drawn(20_000, 6, off=0.2)
+    restless = Spreads(level=Spread(0.1, 6))
+    told = judge([rows(label, score)], restless)
+    assert told.level.low > 1.05
+    (said,) = outcome_words.excuses(told)
+    assert "at 6 moments before its release it was itself off by about 0.10, beyond chance" in said.en
+    assert "发布前的6个时点上" in said.zh
+    low, high = (float(said.en.split(f"{word} ")[1].split()[0].strip(":")) for word in ("below", "above"))
+    assert (1 - low, high - 1) == (pytest.approx(told.level.allowed, abs=0.01),) * 2
+    beyond = standing(told.level.allowed, told.level.error, restless.level)
+    assert beyond == pytest.approx(LIMIT), "it is lost from there on"
+    (assumed,) = outcome_words.excuses(judge([rows(label, score)], Spreads(performance.UNKNOWN_LEVEL)))
+    assert "its backtest is too short" in assumed.en
+    assert outcome_words.excuses(judge([rows(label, score)], Spreads())) == (), "it is lost"
