@@ -197,7 +197,7 @@ def _said_stray(one: Stray) -> Suspicion:
 
 def _said_twice(one: Twice) -> Suspicion:
     whole = one.id.rjust(one.pad, "0")
-    en = "who was erased: she is back" if one.erased else "in the log: one person is two now"
+    en = "who was erased: this brings the person back" if one.erased else "in the log: one person is two now"
     zh = "已被删除的客户：现在又出现了" if one.erased else "日志中的客户：现在同一人成了两人"
     line = f'customer_id = {{ column = "...", clean = ["trim", "whole"], pad = {one.pad} }}'
     return Suspicion(

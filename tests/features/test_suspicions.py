@@ -169,7 +169,7 @@ def test_one_id_without_its_zeros_is_told(tmp_path: Path, erased: bool) -> None:
     (settings.shop / "web.csv").write_text(HEAD + bought + "900" + one[one.index(",") :] + "\n", "utf-8")
     code, text = _ingest(settings)
     assert code == 3, text
-    said = "who was erased: she is back" if erased else "in the log: one person is two now"
+    said = "who was erased: this brings the person back" if erased else "in the log: one person is two now"
     assert f"such as 7; as 00007 it is a customer {said}" in text
     assert 'clean = ["trim", "whole"], pad = 5' in text
 
