@@ -9,10 +9,12 @@ from features.describe import say
 from features.describe.absent import in_short
 from features.describe.facts import Account, Consent, Facts, Month, Part
 from features.describe.say import words
-from features.ingestion.folding import MENDED_SINCE, NOT_MENDED
+from features.ingestion.folding import JOINED_PERSON, MENDED_SINCE, NOT_MENDED
 from features.ingestion.refusals import GONE, NO_CHANNEL, OF_RETURNS, OTHERWISE
+from features.ingestion.scrubbing import LINKED
 from features.ingestion.yielding import USED
 from features.sources.bounds import AFTER, BEFORE, DECADES, LATER
+from features.sources.corrected import NO_OBJECT, UNCLEAR
 from features.sources.customers import JOINED_CUSTOMER
 from features.sources.sales import JOINED, JOINED_ORDER
 from features.tables import TABLES
@@ -256,12 +258,17 @@ def _why(reason: str) -> Words:
         return Words(reason, f"{other[3]} 中另一{of}的{other[2]}")
     if other := re.match(rf"the same (.+) as a row of (\w+)({OTHERWISE})?$", reason):
         return Words(reason, f"与 {other[2]} 中某行的{other[1]}相同{'，内容却不同' if other[3] else ''}")
+    if reason.endswith(UNCLEAR):
+        return Words(reason, f"{reason.removesuffix(UNCLEAR)}的金额写法有歧义")
     return Words(reason, _REASONS.get(reason, reason))
 
 
 _REASONS = {
     JOINED_ORDER: "并入先前行的订单：没有丢失",
     JOINED_CUSTOMER: "并入先前行的客户信息：没有丢失",
+    JOINED_PERSON: "并入同一人同一时刻的另一行：没有丢失",
+    LINKED: "会使某人与已删除者成为同一人",
+    NO_OBJECT: "attributes 的内容不是JSON对象",
     LATER: "日期晚于导入之日",
     BEFORE: f"日期比其余行早{DECADES}年以上",
     AFTER: f"日期比其余行晚{DECADES}年以上",

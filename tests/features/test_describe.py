@@ -24,11 +24,14 @@ import propensity
 from features.describe import as_json, judge, measure, render
 from features.describe.facts import Facts
 from features.describe.gaps import find_gaps
-from features.describe.sheets import fates, months, states
+from features.describe.sheets import _why, fates, months, states
 from features.errors import LogError
+from features.ingestion.folding import JOINED_PERSON
+from features.ingestion.scrubbing import LINKED
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
+from features.sources.corrected import NO_OBJECT, UNCLEAR
 
 START = parse_moment("2017-01-02T05:00:00Z")  # a Monday, 00:00 in New York
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -471,3 +474,11 @@ def test_each_source_is_judged_alone(home: Settings) -> None:
     write_manifest(home, log, 100, {"part0": [], "part1": []})
     (gap,) = measure(home).gaps
     assert (gap.source, gap.first, gap.found, gap.usual) == ("part1", date(2017, 2, 21), 0, 15)
+
+
+@pytest.mark.parametrize("reason", [JOINED_PERSON, LINKED, NO_OBJECT, f"amount{UNCLEAR}"])
+def test_why_a_row_is_not_in_the_log_is_told_in_chinese_too(reason: str) -> None:
+    """Else the page turns to English where a row needs somebody."""
+    told = _why(reason)
+    assert told.en == reason
+    assert re.search("[\u4e00-\u9fff]{4}", told.zh)
