@@ -247,7 +247,7 @@ def test_a_hook_that_is_away_is_asked_with_one_event_at_a_time(box: Outbox, crm:
 
 @pytest.mark.parametrize("as_date", [False, True])
 def test_a_hook_that_asks_us_to_wait_is_left_alone_so_long(box: Outbox, crm: Receiver, as_date: bool) -> None:
-    at = format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True)
+    at = format_datetime(clock() + timedelta(seconds=120), usegmt=True)
     crm.headers = {"retry-after": at if as_date else "120"}
     crm.answers["c0001"] = [429]
     write(box, crm, "c0001", "c0002")
