@@ -14,7 +14,7 @@ import pytest
 from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
 from contracts import Answers, answers, same
-from dirty import bring_in, write_shop
+from dirty import bring_in, rewrite, write_shop
 
 from features.compute.engine import available
 from features.compute.reference import compute
@@ -83,14 +83,7 @@ def _lines_shop(folder: Path, total: str = "") -> Settings:
 def _mend_lines(settings: Settings, path: Path, amounts: dict[str, str], **more: str) -> Ingested:
     """Product -> its amount, in rejected lines."""
     rejects.export(settings, path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        for row in rows:
-            name = f"{row['order_id']}:{row['product_id']}"
-            writer.writerow(row | ({"amount": amounts[name], **more} if name in amounts else {}))
+    _rewrite(path, {name: {"amount": amount, **more} for name, amount in amounts.items()})
     return rejects.take_in(settings, path)
 
 
@@ -234,12 +227,7 @@ def test_the_largest_order_is_what_clean_files_would_have_made_it_once_that_is_k
 
 def _rewrite(path: Path, corrections: dict[str, dict[str, str]]) -> None:
     """Order:product -> column -> value, in a file of rejected lines."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(row | corrections.get(f"{row['order_id']}:{row['product_id']}", {}) for row in rows)
+    rewrite(path, lambda row: corrections.get(f"{row['order_id']}:{row['product_id']}", {}))
 
 
 def _taken(settings: Settings, path: Path) -> tuple[int, str]:

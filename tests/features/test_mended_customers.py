@@ -1,11 +1,10 @@
 """Mended rows of customers and products: what was known before stays, and what cannot be said is refused."""
 
-import csv
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, rewrite, write_shop
 
 from features.compute.engine import build
 from features.errors import UsageError
@@ -37,12 +36,7 @@ THEN = parse_moment("2024-03-01")
 
 def _mended(settings: Settings, path: Path, **cells: str) -> None:
     rejects.export(settings, path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row | cells for row in csv.DictReader(file)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    rewrite(path, lambda row: cells)
 
 
 def test_a_customer_mended_after_a_build_leaves_earlier_snapshots_as_they_were(tmp_path: Path) -> None:

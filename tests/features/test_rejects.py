@@ -8,7 +8,7 @@ import pytest
 from builds_by_hand import MOMENT, NAMES, constant, write_build
 from click.testing import CliRunner
 from deliveries import deliver, order
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, rewrite, write_shop
 
 from features.errors import UsageError
 from features.ingestion import rejects
@@ -42,15 +42,8 @@ def shop(tmp_path: Path) -> Settings:
 
 def _mend(path: Path, **corrections: str) -> None:
     """Column -> value, in every row of order 2."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        if row["order_id"] == "2":
-            row |= corrections
-    with path.open("w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet writes it
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    # As a spreadsheet writes it.
+    rewrite(path, lambda row: corrections if row["order_id"] == "2" else {}, encoding="utf-8-sig")
 
 
 def test_a_mended_row_comes_in_once_and_the_account_adds_up(shop: Settings, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """Rows that leave the log must be told, and rows that only stand elsewhere in their file must not."""
 
-import csv
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, rewrite, write_shop
 from test_mended import LINES, RECEIPT_LINES, STATED
 
 from features.ingestion import rejects
@@ -38,11 +37,7 @@ def _ingest(settings: Settings) -> tuple[int, str]:
 def _mend(settings: Settings, path: Path, mended: dict[str, dict[str, str]]) -> None:
     """Product -> its corrected cells."""
     rejects.export(settings, path)
-    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(row | mended.get(f"{row['order_id']}:{row['product_id']}", {}) for row in rows)
+    rewrite(path, lambda row: mended.get(f"{row['order_id']}:{row['product_id']}", {}))
     assert rejects.in_vain(rejects.take_in(settings, path)) == 0
 
 
