@@ -9,6 +9,7 @@ Whether anybody is known by an id, only that process can say: it leaves its find
 """
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from features.files import read_pointer, write_atomically
+from features.files import NO_JSON, read_pointer, write_atomically
 from features.inbox import Inbox
 from features.settings import Settings, clock
 from features.tombstones import Tombstones
@@ -25,6 +26,7 @@ from serving.api import Customer, Identity
 from serving.errands import Errand
 from serving.problems import encode
 
+service = logging.getLogger("propensity.service")
 FOUND_FOR = 3600  # seconds that a finding holds on a host without the log, which cannot see it change
 
 
@@ -60,10 +62,15 @@ def ask(settings: Settings, customer: Customer, client: str, request_id: str) ->
 
 
 def asked(settings: Settings) -> Iterator[tuple[Path, Asked]]:
-    """What waits, each with its file."""
+    """What waits, each with its file. A damaged one holds up no other: it stays, and the log names it."""
     for path in sorted(_folder(settings).glob("*.json")):
-        with contextlib.suppress(FileNotFoundError):  # done meanwhile
+        try:
             yield path, msgspec.json.decode(path.read_bytes(), type=Asked)
+        except FileNotFoundError:  # done meanwhile
+            continue
+        except NO_JSON:
+            told = "erasures: %s is damaged, so whom it is about is lost: have it asked again, then delete it"
+            service.error(told, path.name)
 
 
 def note_unknown(settings: Settings, generation: str, customer: Customer) -> None:

@@ -10,6 +10,7 @@ else learns that there is one. Who is erased meanwhile is in no result. After KE
 not.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -135,7 +136,7 @@ def look(settings: Settings, client: str, id: str, request_id: str) -> JobAnswer
 def delete(settings: Settings, client: str, id: str, request_id: str) -> JobAnswer:
     """Delete a client's job and its result, also one that is being done. Problem 404."""
     job, state = _of_client(settings, client, id)
-    shutil.rmtree(folder_of(settings, id), ignore_errors=True)
+    _remove(folder_of(settings, id))
     return msgspec.structs.replace(_told(job, state, request_id), status="deleted")
 
 
@@ -177,16 +178,24 @@ def unfinished(settings: Settings) -> list[tuple[Job, State]]:
 
 
 def sweep(settings: Settings) -> None:
-    """Delete what has expired."""
+    """Delete what has expired, and what is no job: left by a process that ended at that moment."""
+    kept = set()
     for job, _ in everything(settings):
         if job.expires_at <= clock():
-            shutil.rmtree(folder_of(settings, job.id), ignore_errors=True)
+            _remove(folder_of(settings, job.id))
+        kept.add(job.id)
+    long_ago = (clock() - KEPT).timestamp()
+    for folder in _root(settings).glob("*/"):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            if folder.name not in kept and folder.stat().st_mtime < long_ago:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def note(settings: Settings, id: str, state: State) -> None:
     """Write down how far a job is, if it is still wanted."""
-    if folder_of(settings, id).exists():
-        write_atomically(folder_of(settings, id) / "state.json", encode(state))
+    with contextlib.suppress(FileNotFoundError, FileExistsError):  # deleted at this moment
+        if folder_of(settings, id).exists():
+            write_atomically(folder_of(settings, id) / "state.json", encode(state))
 
 
 def customers_of(settings: Settings, id: str) -> list[Customer]:
@@ -219,8 +228,16 @@ def _read(settings: Settings, id: str) -> tuple[Job, State] | None:
         return None
     except NO_JSON:  # whose it is nobody can say, nor whether it was done
         service.error("jobs: %s was damaged, and is deleted: who asked for it asks again", folder.name)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         return None
+
+
+def _remove(folder: Path) -> None:
+    """Delete a job at once: nobody meets half of it, and a process that ends meanwhile leaves no job."""
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _told(job: Job, state: State, request_id: str) -> JobAnswer:

@@ -15,9 +15,11 @@ import pytest
 from running import KEY, Running, running
 from two_days import CAME, PEOPLE, SECOND, WENT, publish, two_days
 
+from features.files import write_atomically
 from features.settings import Settings
 from serving import jobs
 from serving.client import Client, ProblemError
+from serving.problems import encode
 
 ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
 
@@ -223,10 +225,24 @@ def test_what_waits_too_long_is_deleted_and_says_so_before(service: Running, set
     path = settings.home / "jobs" / job["job_id"] / "job.json"
     told = json.loads(path.read_text())
     assert told["expires_at"] > told["made_at"]
-    path.write_text(json.dumps(told | {"expires_at": "2020-01-01T00:00:00Z"}))
+    write_atomically(path, encode(told | {"expires_at": "2020-01-01T00:00:00Z"}))  # others read it meanwhile
     assert service.client.get(f"/v1/jobs/{job['job_id']}").status_code == 404
     jobs.sweep(settings)
     assert not path.exists()
+
+
+def test_what_a_process_left_that_ended_while_it_deleted_is_not_kept_for_ever(settings: Settings) -> None:
+    """Else whom a campaign was about stays on the disk, where no client can see or delete it."""
+    half, state, fresh = (settings.home / "jobs" / name for name in (".half", "f" * 32, ".new"))
+    for folder in (half, state, fresh):
+        folder.mkdir(parents=True)
+    jobs._write_customers(half, PEOPLE[:3])
+    (state / "state.json").write_bytes(encode(jobs.State()))
+    for folder in (half, state):
+        os.utime(folder, (0, 0))
+    jobs.sweep(settings)
+    assert [folder.exists() for folder in (half, state, fresh)] == [False, False, True]
+    fresh.rmdir()
 
 
 def test_who_is_erased_is_in_no_result(settings: Settings, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from propensity.erasing import erase
 from propensity.steps import take_inbox
 from serving import batch
 from serving.cloudevents import Event
-from serving.erasures import ask
+from serving.erasures import ask, asked
 from serving.hooks import Hook, Pushes
 from serving.outbox import Outbox, Settled
 
@@ -241,3 +241,16 @@ def test_where_the_log_is_not_nobody_is_called_unknown(home: Settings) -> None:
     (home.home / "log" / "AWAY").rename(home.home / "log" / "CURRENT")
     CliRunner().invoke(main, ["erase", "--asked"], env={"PROPENSITY_HOME": str(home.home)})
     assert ask(home, HER, "desk", "2" * 32).status == "erased"
+
+
+def test_a_damaged_request_holds_up_no_other_and_is_named(
+    home: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else one bad sector keeps everybody else from being forgotten, with an error that names nothing."""
+    ask(home, OTHER, "desk", "0" * 32)
+    damaged = home.home / "erased" / "asked" / f"{'0' * 32}.json"
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    assert ask(home, HER, "desk", "1" * 32).status == "accepted"
+    assert [one.customer for _, one in asked(home)] == [HER]
+    assert f"erasures: {damaged.name} is damaged" in caplog.text
+    assert damaged.exists(), "nobody can say that it was done"
