@@ -23,6 +23,7 @@ from propensity.wanted import Refused, unless_refused, wanted_of
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
+    from serving.cards import ModelCard
     from training.fit import Trained
     from training.leaks import Looked
     from training.targets import Target
@@ -286,7 +287,7 @@ def promote_target(
 ) -> str:
     """Release a version that the gate lets pass, score everyone with it, and say so."""
     from serving import effects
-    from training import describe, gate, registered, registry, uplift_registered, versions
+    from training import registered, registry, uplift_registered, versions
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
@@ -294,7 +295,7 @@ def promote_target(
             return f"{target} version {chosen} is in force already: nothing would change"
         against = registry.objections(settings, target, chosen)
         card = versions.card_of(registered.folder_of(settings, target, chosen))
-        warned = "".join(f"\nWARNING: {words.en}" for words in gate.cautions(card))
+        warned = "".join(f"\n{line}" for line in _judged(card))
         if not against:
             return f"would release {target} version {chosen}{warned}"
         listed = "".join(f"\n  {words.en}" for words in against)
@@ -312,13 +313,19 @@ def promote_target(
     if force:
         forced = registered.overruled(settings, release.name, release.version)
         lines.append(forced.en if forced else "the gate had no objection: --force was not needed")
-    card = release.model.card
-    lines += [describe.verdict_of(card).en] if card.backtest else [note.en for note in card.notes[:1]]
-    lines += [f"WARNING: {words.en}" for words in gate.cautions(card)]
+    lines += _judged(release.model.card)
     if isinstance(release.model, effects.EffectsModel):
         unread = uplift_registered.unread(settings, release.model)
         lines += [f"WARNING: decisions do not read this: {words.en}" for words in unread]
     return "\n".join(lines)
+
+
+def _judged(card: ModelCard) -> list[str]:
+    """How a model did, and what whoever releases it has to know."""
+    from training import describe, gate
+
+    verdict = [describe.verdict_of(card).en] if card.backtest else [note.en for note in card.notes[:1]]
+    return [*verdict, *(f"WARNING: {words.en}" for words in gate.cautions(card))]
 
 
 def decide_for(

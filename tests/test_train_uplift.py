@@ -67,6 +67,7 @@ def test_effects_become_a_version_and_a_release_that_decisions_can_read(run: Any
     assert "Best for everyone: coupon" in first.output
     again = run("train", "uplift")
     assert "version 1" in again.output
+    before = run("promote", "uplift", "--dry-run")
     released = run("promote", "uplift")
     assert released.exit_code == 0
     assert "the learnt effect on retention (an order within the horizon) is told and not valued" in (
@@ -78,6 +79,7 @@ def test_effects_become_a_version_and_a_release_that_decisions_can_read(run: Any
     assert model.file.evidence == "randomised"
     assert [one.name for one in model.file.outcomes] == ["margin", "retention", "opt_out"]
     assert any("told and not valued" in note.en for note in model.card.notes)
+    assert model.card.notes[0].en in before.output, "else its verdict is read when it is in force already"
     needed, words = dict(model.card.needs), Words("Text a coupon", "短信发券")
     coupon = Action(name="coupon", channel="sms", words=words, goal=words,
                     effect=Effect(0.0, 0.0, 0.0, "prior", words))  # fmt: skip
