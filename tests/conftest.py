@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from logs import TODAY, real_data
 from servers import RedisServer, redis_server
@@ -13,6 +14,9 @@ from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, grid
 from features.settings import Settings
+
+hypothesis.settings.register_profile("tests", deadline=None)  # how fast a machine is decides no test
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

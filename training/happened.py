@@ -6,6 +6,8 @@ take seconds.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import date
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.log import Log
-from features.moments import DAY_US
+from features.moments import DAY_US, from_us
 from training.targets import Target
 
 Ints = NDArray[np.int64]
@@ -21,6 +23,7 @@ Ints = NDArray[np.int64]
 Happened = Callable[[int, int], Ints]
 Tables = Mapping[str, pa.Table]
 
+_EPOCH = date(1970, 1, 1).toordinal()  # day 0 of `labels.with_days`
 OWN_SHARE = 0.9  # of a customer's own gaps: a pause longer than nine of ten is unusual for this customer
 FEWEST_GAPS = 3  # of fewer, the longest says nothing of what is usual
 
@@ -149,14 +152,16 @@ def _kept(rows: pa.Table, bought: pa.Table, target: Target) -> Callable[[int, in
 def _overdue(orders: pa.Table) -> Happened:
     """Whoever, at the horizon's end, is silent for longer than OWN_SHARE of the own gaps known at the moment.
 
-    A gap is the days between successive days with an order, in the shop's zone.
+    A gap is the days between successive days with an order, in the shop's zone; so is the silence, from the
+    last of them to the day on which the horizon ends: an order on that day still ends a gap of just so long.
     """
+    zone = ZoneInfo(orders.schema.metadata[b"zone"].decode())  # `labels.with_days`
     bought = orders.filter(pc.is_null(orders["ref"]))
-    at, customer = ints(bought["at"]), ints(bought["customer"])
+    at, customer, on = ints(bought["at"]), ints(bought["customer"]), ints(bought["day"])
     usable = np.maximum(at, ints(bought["known_at"]))
     # A day is known with its first order that is: by customer, day, and when it is known.
-    order = np.lexsort((usable, ints(bought["day"]), customer))
-    whose, day = customer[order], ints(bought["day"])[order]
+    order = np.lexsort((usable, on, customer))
+    whose, day = customer[order], on[order]
     new = np.ones(len(order), bool)
     new[1:] = (whose[1:] != whose[:-1]) | (day[1:] != day[:-1])
     whose, day, usable = whose[new], day[new], usable[order][new]
@@ -182,8 +187,9 @@ def _overdue(orders: pa.Table) -> Happened:
     def silent(moment: int, until: int) -> Ints:
         last = np.full(people, np.iinfo(np.int64).max)
         end = int(np.searchsorted(at, until, side="right"))
-        last[customer[:end]] = at[:end]  # ascending: the last one stays
-        return np.flatnonzero((until - last) / DAY_US > limits(moment))
+        last[customer[:end]] = on[:end]  # ascending: the last one stays
+        today = from_us(until).astimezone(zone).toordinal() - _EPOCH
+        return np.flatnonzero(today - last > limits(moment))
 
     return silent
 

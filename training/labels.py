@@ -58,9 +58,10 @@ def events(log: Log, target: Target) -> dict[str, pa.Table]:
 
 
 def with_days(table: pa.Table, zone: str) -> pa.Table:
-    """The table with `day`: days since 1970-01-01 at its `at`, in a zone, int32."""
+    """The table with `day`: days since 1970-01-01 at its `at` in a zone, int32; the schema names the zone."""
     local = pc.local_timestamp(table["at"].cast(pa.timestamp("us", zone)))
-    return table.append_column("day", local.cast(pa.date32()).cast(pa.int32()))
+    dated = table.append_column("day", local.cast(pa.date32()).cast(pa.int32()))
+    return dated.replace_schema_metadata({"zone": zone})
 
 
 def labels(
@@ -108,4 +109,4 @@ def _coded(table: pa.Table, ids: pa.Array) -> pa.Table:
     if "amount" in columns:
         amount = table["amount"]
         columns["amount"] = ints(pc.multiply(amount, 10**amount.type.scale))
-    return pa.table(columns).sort_by("at")
+    return pa.table(columns, metadata=table.schema.metadata).sort_by("at")

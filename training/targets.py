@@ -34,9 +34,11 @@ TARGETS: tuple[Target, ...] = (
         score=Words("churn risk", "流失风险"),
         higher_is="bad",
         reason=Words(
-            "Most customers shop weekly, so four weeks of silence are news, while there is still time to "
-            "act; whoever was silent for 90 days is lost already, and would make the question easy.",
-            "多数客户每周购物，四周沉默已属异常，且仍来得及挽回；沉默90天者已经流失，会让问题变得过于简单。",
+            "Where most shop weekly, four weeks of silence are news, while there is still time to act. Of "
+            "those silent for 90 days already it is asked whether they come back, not whether they leave. "
+            "`propensity targets suggest` says which horizons fit the log.",
+            "若多数客户每周购物，四周沉默已属异常，且仍来得及挽回。对已沉默90天者，问题是会否回流，而非会否流失。"
+            "`propensity targets suggest`会根据日志给出合适的预测期。",
         ),
     ),
     Target(

@@ -26,7 +26,6 @@ SHOP = Shop.load(Settings().shop)
 FEATURES = catalogue()
 contract = settings(
     max_examples=7,  # each of some 150 rows in every table, and of every feature
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

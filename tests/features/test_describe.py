@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from dirty import LINES, bring_in, write_shop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from logs import OF_LOG, write_log
 
@@ -427,7 +427,6 @@ def test_the_json_holds_every_number_and_exact_money(real: Facts) -> None:
 LEVEL, SEED = st.integers(20, 500), st.integers(0, 99)
 
 
-@settings(deadline=None)
 @given(weeks=st.integers(12, 60), level=LEVEL, closed=st.integers(0, 6), seed=SEED)
 def test_a_shop_that_is_closed_one_day_a_week_has_no_gap(
     weeks: int, level: int, closed: int, seed: int
@@ -438,7 +437,6 @@ def test_a_shop_that_is_closed_one_day_a_week_has_no_gap(
     assert find_gaps("orders", "s", date(2017, 1, 1), counts.astype(np.int64)) == []
 
 
-@settings(deadline=None)
 @given(
     weeks=st.integers(20, 60), level=LEVEL, length=st.integers(1, 60), start=st.integers(0, 400), seed=SEED
 )  # fmt: skip

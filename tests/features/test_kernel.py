@@ -60,7 +60,7 @@ def windows(case: Case) -> Any:
 names = ("offsets", "enter", "at", "grid", "windows")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases(), st.booleans())
 def test_sums_maxima_and_distinct_equal_brute_force(case: Case, last: bool) -> None:
     """last: only of the last window, which must not be taken for the first."""
@@ -81,7 +81,7 @@ def test_sums_maxima_and_distinct_equal_brute_force(case: Case, last: bool) -> N
                 assert distinct[w - which[0], m, c] == len({v for v in mine if v >= 0})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases(), st.data())
 def test_history_equals_brute_force(case: Case, data: st.DataObject) -> None:
     offsets, enter, at, grid, _ = (case[n] for n in names)
@@ -104,7 +104,7 @@ def test_history_equals_brute_force(case: Case, data: st.DataObject) -> None:
             assert [*times[:, m, c].tolist(), *found[:, m, c].tolist()] == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases())
 def test_modes_and_lasts_equal_brute_force(case: Case) -> None:
     """Else a preferred channel or the last score would be another event's."""

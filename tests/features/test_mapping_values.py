@@ -130,7 +130,7 @@ def _number(written: str, decimal: str) -> Decimal | None:
     return value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     cents=st.integers(-(10**11), 10**11),
     decimal=st.sampled_from([".", ","]),
@@ -158,7 +158,7 @@ def test_an_id_of_spaces_alone_is_nobody_and_is_counted(tmp_path: Path, blank: s
     assert log.fates("orders") == {"accepted": 2, "aside: anonymous: no customer id": 1}
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @example(ids=["\xa0"])
 @example(ids=["\xa0a", "a", "a\u3000"])
 @given(
@@ -192,7 +192,7 @@ def test_minor_units_and_other_currencies(tmp_path: Path) -> None:
         bring_in(write_shop(tmp_path / "b", ORDERS.format(more='currency = "EUR"'), {"orders.csv": text}))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     moment=st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)).map(lambda d: d.replace(microsecond=0)),
     zone=st.sampled_from(["Asia/Shanghai", "Europe/London", "America/New_York", "Asia/Kathmandu"]),

@@ -176,7 +176,6 @@ def differing(a: dict[Any, float], b: dict[Any, float]) -> list[Any]:
 
 contract = settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -262,7 +261,6 @@ def test_rows_that_cannot_be_read_end_every_bucket_that_waits_for_them(tmp_path:
         list(compute(log, SHOP, declared(("count", "contacts", None, {})), MOMENTS[:1], bucket=1))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["America/New_York", "Asia/Shanghai", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]),
     st.lists(st.integers(504_921_600, 1_893_456_000), min_size=1, max_size=20),  # 1986 to 2029

@@ -69,7 +69,7 @@ def bits(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(matrix).view(np.uint32)
 
 
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), customers=st.dictionaries(texts, st.tuples(float32s, float32s, float32s), max_size=30))
 def test_what_was_built_is_what_is_read_bit_for_bit_in_any_order(
     data: st.DataObject,

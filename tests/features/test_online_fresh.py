@@ -90,7 +90,7 @@ def test_a_fresh_row_keeps_a_customer_answerable_when_the_publication_is_too_old
     assert np.isnan(read.matrix[1:]).all()
 
 
-@examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hours=st.lists(st.integers(-400, 400), min_size=1, max_size=6))
 def test_the_row_of_the_latest_moment_stays_in_whatever_order_they_come(
     hours: list[int], home: Settings, make_build: MakeBuild

@@ -473,7 +473,7 @@ FINDINGS = st.lists(
 )
 
 
-@effort(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FINDINGS)
 def test_whatever_is_found_every_alert_is_told_and_every_one_told_is_over(
     tmp_path_factory: pytest.TempPathFactory, runs: list[dict[str, float]]

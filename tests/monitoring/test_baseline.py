@@ -142,7 +142,7 @@ def test_one_fault_a_year_does_not_make_blind_for_the_next() -> None:
     assert np.nanmax(np.abs(excess(values)[600:602, 0])) >= 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(150, 300))
 def test_no_day_is_judged_by_what_came_after_it(seed: int, until: int) -> None:
     """Else: a replay over the past says what nobody could have known, and its silence means nothing."""

@@ -1,7 +1,7 @@
 """Histograms: what is counted is there, and counting in parts is counting once."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -35,7 +35,6 @@ def fast(seen: Histograms) -> list[int]:
     return [*seen.counts[0].tolist(), int(seen.nulls[0]), int(seen.zeros[0]), int(seen.news[0])]
 
 
-@settings(deadline=None)
 @given(COLUMN, COLUMN)
 def test_a_value_is_counted_where_it_lies(
     reference: NDArray[np.float32], values: NDArray[np.float32]
@@ -47,7 +46,6 @@ def test_a_value_is_counted_where_it_lies(
     assert seen.rows == len(values) == seen.counts.sum() + seen.nulls.sum()
 
 
-@settings(deadline=None)
 @given(st.lists(COLUMN, min_size=1, max_size=4))
 def test_parts_add_up_to_the_whole(parts: list[NDArray[np.float32]]) -> None:
     """Else: a shop that is counted in buckets of customers has other profiles than one counted at once."""

@@ -153,7 +153,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Action], Limits, Situation, list[str] 
     return [NOTHING, *made], limits, world, candidates
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds())
 def test_in_any_world_the_terms_add_up_and_no_filter_is_passed(
     world: tuple[list[Action], Limits, Situation, list[str] | None],
@@ -196,7 +196,7 @@ def test_in_any_world_the_terms_add_up_and_no_filter_is_passed(
         assert made.explored[i] or made.chosen[i] == made.best[i]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds())
 def test_a_customer_is_decided_alike_alone_and_among_others(
     world: tuple[list[Action], Limits, Situation, list[str] | None],

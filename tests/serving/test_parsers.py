@@ -25,9 +25,7 @@ from serving.keys import Keys
 from serving.pauses import Pauses
 
 EXAMPLES = 60
-QUIET = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUIET = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ODD = [
     b"",
     b"\x00",

@@ -82,7 +82,7 @@ def test_every_answer_is_documented_and_none_is_a_fault(
         pytest.skip("it takes nothing that could be wrong")
     session, besides = requests.Session(), EXCLUDED.get((path, mode), [])
     quick = settings(
-        max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+        max_examples=30, suppress_health_check=list(HealthCheck), derandomize=True,
         database=None,
     )  # fmt: skip
 

@@ -146,7 +146,7 @@ def test_reasons_read_cases_returns_and_surveys_alone():
             assert tables <= {"cases", "surveys"}, name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.randoms(use_true_random=False))
 def test_everyone_has_one_stage_and_is_told_alone_as_among_many_in_any_order(drawn, random):
     everyone = columns(*(dict(zip(FEATURES, one, strict=True)) for one in drawn))

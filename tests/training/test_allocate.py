@@ -116,7 +116,7 @@ def worlds(draw: st.DrawFn) -> tuple[Any, Any, Any, float | None, dict[str, floa
     return net, cost, channels, budget, capacity
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(worlds())
 def test_any_limits_are_kept_and_any_bound_is_one(world: Any) -> None:
     """Ties, zero limits, free actions, nobody eligible: a plan that overspends is worse than none."""

@@ -172,7 +172,8 @@ def obvious(target: Target, rows: Mapping[str, Rows], customer: str, moment: dat
             if len(gaps) < 3:
                 return False
             limit = next(g for g in gaps if sum(one <= g for one in gaps) >= 0.9 * len(gaps))
-            return until - max(r["at"] for r in bought) > limit * DAY
+            last = max(r["at"] for r in bought).astimezone(ZONE).date()
+            return (until.astimezone(ZONE).date() - last).days > limit
 
 
 @settings(max_examples=200)
@@ -255,6 +256,11 @@ def test_overdue_is_by_the_customers_own_rhythm() -> None:
     assert of(*weekly, 20) == 1  # came once, and was silent for 8 days at the horizon's end
     assert of(*weekly, 21) == 0
     assert of(*monthly) == 0
+    # The days of the shop, as gaps are: at 19:00 there it may yet be the seventh day of a weekly customer.
+    morning = [order(str(n), M + day * DAY - timedelta(hours=9)) for n, day in enumerate((*weekly, 21))]
+    assert label(overdue, *morning) == 0
+    day_before = [order(str(n), M + day * DAY - timedelta(hours=21)) for n, day in enumerate((*weekly, 21))]
+    assert label(overdue, *day_before) == 1
     assert of(-14, -7, 0) == 0  # two gaps are no rhythm yet
     # Of ten gaps the largest is unusual, and of nine too; of eleven, the largest is the one of ten.
     assert [of(*range(-40 - 3 * (n - 1), -40, 3), -40, 0, 19) for n in (9, 10)] == [0, 1]
