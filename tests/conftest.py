@@ -15,7 +15,9 @@ from features.log import Log
 from features.moments import DAY, grid
 from features.settings import Settings
 
-hypothesis.settings.register_profile("tests", deadline=None)  # how fast a machine is decides no test
+# How fast a machine is decides no test.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=slow)
 hypothesis.settings.load_profile("tests")
 
 
