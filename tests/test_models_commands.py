@@ -19,6 +19,7 @@ from features.errors import TrainingError
 from features.settings import Settings
 from propensity import tables
 from propensity.compared import named_sides, same_model, show_means
+from propensity.steps import promote_target
 from serving import folders, kinds, releases
 from serving.releases import Release
 from training import comparison, describe, gates, registry, versions
@@ -281,7 +282,7 @@ def test_the_very_model_that_is_in_force_is_named_as_that(tmp_path: Path) -> Non
 
 
 def test_a_damaged_release_in_force_is_said_to_be_repaired_before_and_after(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Else: a rehearsal says that nothing would change, and the real thing replaces files and tells to do
     what it has just done."""
@@ -292,23 +293,20 @@ def test_a_damaged_release_in_force_is_said_to_be_repaired_before_and_after(
         client.set_registered_model_alias("churn_28d", registry.CHAMPION, "1")
 
     def promoted(*arguments: str) -> str:
-        environment = {"PROPENSITY_HOME": str(settings.home), "COLUMNS": "400"}
-        asked = [sys.executable, "-m", "propensity", "promote", "churn_28d", *arguments]
-        done = subprocess.run(asked, env=os.environ | environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert "Promote the version again" not in done.stdout + done.stderr, "it is being done"
-        return done.stdout.partition("\n")[0]
+        said = promote_target(settings, "churn_28d", None, dry_run="--dry-run" in arguments)
+        assert "Promote the version again" not in said + caplog.text, "it is being done"
+        return said.partition("\n")[0]
 
     assert promoted("--dry-run") == "churn_28d version 1 is in force already: nothing would change"
-    booster = settings.home / "releases" / "churn_28d" / "1" / "booster-0.txt"
-    whole = booster.read_bytes()
-    booster.write_bytes(whole.replace(b"leaf_value=", b"leaf_value=1", 1))
+    file = settings.home / "releases" / "churn_28d" / "1" / "card.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b" ")
     would = "its files are damaged, and would be repaired from the registry"
     assert promoted("--dry-run") == f"churn_28d version 1 is in force already: {would}"
-    assert booster.read_bytes() != whole
+    assert file.read_bytes() != whole
     was = "its files were damaged, and are repaired from the registry"
     assert promoted() == f"churn_28d version 1 was in force already: {was}"
-    assert booster.read_bytes() == whole
+    assert file.read_bytes() == whole
     assert promoted() == "churn_28d version 1 was in force already: nothing changes"
 
 

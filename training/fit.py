@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None] | None
 
 _REBUILD = "Declarations changed since: `propensity features backfill`, or `build` if the log changed too"
-RECIPE = 8  # raise when the same settings would give another model, or card
+RECIPE = 9  # raise when the same settings would give another model, or card
 
 
 @dataclass(frozen=True)
