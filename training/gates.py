@@ -33,7 +33,8 @@ def objections(settings: Settings, release: Release, folder: Path, champion: Rel
     ):
         return [
             Words(
-                f"it is the same model as version {number}, the champion (same files): there is nothing to gain",
+                f"it is the same model as version {number}, the champion (same files): there is nothing to "
+                "gain",
                 f"它与现行冠军版本{number}是同一个模型（文件相同），发布不会带来任何变化",
             )
         ]

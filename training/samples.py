@@ -164,17 +164,18 @@ def _too_short(target: Target, build: Build, first: datetime, known_by: datetime
     needed = 2 * target.horizon_days * DAY + (FIT_MOMENTS[0] - 1) * STEP
     over = f"snapshots over {needed.days} days or more"
     start = f"{iso(first)} (the log's start and {(first - build.log_starts_at).days} days)"
-    enough = midnight(first + needed + 2 * STEP)  # the first snapshot and the origin may each lie up to a week on
-    help = []
+    # The first snapshot and the origin may each lie up to a week further on.
+    enough = midnight(first + needed + 2 * STEP)
+    helps = []
     if known_by < enough:
         later = f"train as of {iso(enough)} or later (--as-of)"
-        help.append(later if enough <= build.complete_until else "ingest a longer log")
+        helps.append(later if enough <= build.complete_until else "ingest a longer log")
     if known_by < first:
         return (
             f"{target.name}: as of {iso(known_by)} is before the first usable day, {start}, from which on it "
-            f"needs {over}: {' or '.join(help)}"
+            f"needs {over}: {' or '.join(helps)}"
         )
-    help += [
+    helps += [
         "train a target with a shorter horizon",
         "run `propensity features build` for earlier moments",
     ]
@@ -182,7 +183,7 @@ def _too_short(target: Target, build: Build, first: datetime, known_by: datetime
         f"{target.name} needs {over} between {start} and {iso(known_by)}: {FIT_MOMENTS[0]} weeks to learn "
         f"from, whose labels take {target.horizon_days} days, as does the one to be judged by. These "
         f"{(known_by - first).days} days hold {usable} usable snapshots of build {build.id}: "
-        f"{', '.join(help[:-1])}, or {help[-1]}"
+        f"{', '.join(helps[:-1])}, or {helps[-1]}"
     )
 
 

@@ -70,7 +70,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (0.9, 0.1), (1.0, 0.5)])
 def test_the_interval_of_the_calibration_error_holds_the_truth(slope: float, shift: float) -> None:
-    """Else: a well calibrated model is told to be off for sure, its value at the lower edge of its interval."""
+    """Else: a well calibrated model is told to be off for sure, its value at its interval's lower edge."""
     n, worlds, covered, percentile, values = 400, 80, 0, 0, []
     for world in range(worlds):
         random = np.random.default_rng(world)

@@ -166,7 +166,7 @@ def test_what_was_judged_at_one_or_two_moments_is_refused_unless_the_log_gives_n
 
 
 def test_moments_whose_windows_overlap_are_counted_as_what_they_are_worth(tmp_path: Path) -> None:
-    """Else: six weeks in a row of one autumn pass for six different times, and nobody is told on promotion."""
+    """Else: five weeks in a row of one autumn pass for five different times, and nobody is told."""
     card = models.load(model_by_hand(tmp_path / "m")).card
     weekly = [{"moment": f"2017-10-{day:02}T00:00:00Z", **HOLDS} for day in (1, 8, 15, 22, 29)]
 
