@@ -103,7 +103,8 @@ def _contradicted(scorer: Scorer, scores: list[Score | NoScore], row: dict[str, 
 
 def contrary(within: bool, chance: float, metrics: Mapping[str, Mapping[str, float]]) -> bool:
     """Whether a chance of an order within a horizon says the contrary of a date by which half have ordered,
-    and that lies within it, or does not: it is on the other side of one half by more than it may itself be wrong,
+    and that lies within it, or does not: it is on the other side of one half by more
+    than it may itself be wrong,
     the upper end of the calibration error of its own test (0 of a card without).
 
     >>> error = {"calibration_error": {"value": 0.01, "low": 0.0, "high": 0.02}}
