@@ -87,8 +87,8 @@ def distance(value: float, noise: Numbers) -> Figure:
     estimation), and a kink at 0 defeats the basic bootstrap, too (Andrews 2000, Inconsistency of the
     bootstrap when a parameter is on the boundary). What holds at every truth D is the triangle inequality:
     the mean of |d| and that of |D| differ by no more than the mean of |d - D|, whose distribution the
-    resamples do give: `noise`, their mean |d* - d| [REPLICATES]. So the interval covers 95 % where a model is calibrated, more
-    where it is not, and holds its own value; it ends at 0.
+    resamples do give: `noise`, their mean |d* - d| [REPLICATES]. So the interval covers 95 %
+    where a model is calibrated, more where it is not, and holds its own value; it ends at 0.
 
     >>> distance(0.02, np.linspace(0, 0.04, 101))
     {'value': 0.02, 'low': 0.0, 'high': 0.058}
