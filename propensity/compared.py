@@ -106,8 +106,20 @@ def compare_sides(
     return compare(settings, log, build, wanted, sides, moment)
 
 
-def show_comparison(compared: Comparison, first: str, second: str) -> None:
-    """Both sides, what the first has more, and where."""
+def same_model(settings: Settings, *sides: str) -> bool:
+    """Whether both sides are versions of the very same model, by their files."""
+    from serving.folders import alike
+    from training.registered import folder_of, resolve
+
+    if any(_is_file(side) for side in sides):
+        return False
+    named = [side.partition(":") for side in sides]
+    one, other = (folder_of(settings, name, resolve(settings, name, of or None)) for name, _, of in named)
+    return alike(one, other)
+
+
+def show_comparison(compared: Comparison, first: str, second: str, same: bool = False) -> None:
+    """Both sides, what the first has more, and where. same: they are one model."""
     from training.comparison import left_out
 
     out = console()
@@ -143,6 +155,9 @@ def show_comparison(compared: Comparison, first: str, second: str) -> None:
         say(lacking.en)
     for name in unsaid:
         say(f"{name} has no slope: its scores are all equal, or separate the two outcomes entirely.")
+    if same:
+        say(f"{first} and {second} are the same model (same files): every score is the same.")
+        return
     words = {
         name: "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "not different beyond chance"
         for name, gain in zip(("ranking", "log-loss"), gains, strict=True)

@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import several
 from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
-from propensity.wanted import Refused, unless_refused, wanted_of
+from propensity.wanted import Refused, as_of_to_train, unless_refused, wanted_of
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
@@ -203,7 +203,7 @@ def train_targets(
     if len(wanted) > 1:  # one says it by itself, before it fits
         planned = _planned(settings, wanted, origins, refused)
         wanted = {name: wanted[name] for name in planned}
-    as_of = as_of_of(settings, Log.open(settings))
+    as_of = as_of_to_train(settings, Log.open(settings))
     of_targets = any(name not in OF_NO_TARGET for name in wanted)
     with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
 
@@ -261,7 +261,7 @@ def _planned(
 
     if not wanted:
         return {}
-    build, as_of = Build.open(settings), as_of_of(settings, Log.open(settings))
+    build, as_of = Build.open(settings), as_of_to_train(settings, Log.open(settings))
     if any(target is not None for target in wanted.values()):
         shop = shop_of(settings)
         fit.require_declared(build, catalogue(shop.declared("FEATURES")), shop)
@@ -282,17 +282,25 @@ def _planned(
     return lines
 
 
+_REPAIRED = {  # would be, or was
+    True: "its files are damaged, and would be repaired from the registry",
+    False: "its files were damaged, and are repaired from the registry",
+}
+
+
 def promote_target(
     settings: Settings, target: str, version: str | None, dry_run: bool, force: str | None = None
 ) -> str:
     """Release a version that the gate lets pass, score everyone with it, and say so."""
-    from serving import effects
+    from serving import effects, releases
     from training import registered, registry, uplift_registered, versions
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         if chosen == registry.in_force(settings, target):
-            return f"{target} version {chosen} is in force already: nothing would change"
+            registered.folder_of(settings, target, chosen)  # what it would be repaired from
+            what = _REPAIRED[True] if releases.damaged(settings, target, chosen) else "nothing would change"
+            return f"{target} version {chosen} is in force already: {what}"
         against = registry.objections(settings, target, chosen)
         card = versions.card_of(registered.folder_of(settings, target, chosen))
         warned = "".join(f"\n{line}" for line in _judged(card))
@@ -305,8 +313,9 @@ def promote_target(
     before = registry.in_force(settings, target)
     release = registry.promote(settings, target, version, force)
     again = release.version == before
+    what = _REPAIRED[False] if release.repaired else "nothing changes"
     lines = [
-        f"{release.name} version {release.version} was in force already: nothing changes"
+        f"{release.name} version {release.version} was in force already: {what}"
         if again
         else f"released {release.name} version {release.version}"
     ]

@@ -280,7 +280,11 @@ def show_customer(answer: dict[str, Any]) -> None:
             f"{value['next_order_date'] or 'no day of a year'}"
         )
         if against := value["contradicted_by"]:
-            say(f"{', '.join(against)} say the contrary of that date: trust them, they read more than orders")
+            one = len(against) == 1
+            say(
+                f"{', '.join(against)} say{'s' * one} the contrary of that date: trust "
+                f"{'it, it reads' if one else 'them, they read'} more than orders"
+            )
     if "error" in segments:
         say(f"segments: {segments['error']['detail']}")
         return

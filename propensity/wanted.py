@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import LogError, NoBuild, NotEnoughData, SettingsError, TrainingError, UsageError
 from features.log import Log
-from features.settings import Settings
+from features.moments import DAY, iso, midnight
+from features.settings import Settings, clock
 from features.shop import shop_of
 from features.words import several
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Refused = list[UsageError | TrainingError]
+FEW = 7 * DAY  # that a log may lack without a word: most are delivered once a day or a week
 
 
 def wanted_of(
@@ -37,6 +40,20 @@ def wanted_of(
         with unless_refused(refused):
             found[name] = None if name in OF_NO_TARGET else _targets(settings, [name])[0]
     return found
+
+
+def as_of_to_train(settings: Settings, log: Log) -> datetime:
+    """The moment that was put, no later than the log is complete: labels of afterwards are nobody's; without
+    one, as anywhere. UsageError for a moment that has not come."""
+    put = settings.as_of
+    if put is not None and put > clock() + DAY:  # a day: so far apart are the calendars of two zones
+        raise UsageError(
+            f"{iso(put)} has not come yet, so nothing is known as of then. The log is complete until "
+            f"{iso(log.complete_until)}: name a moment by then (--as-of, PROPENSITY_AS_OF), or none"
+        )
+    if put is not None and put <= log.complete_until:
+        return put
+    return midnight(min(settings.now(), log.complete_until))
 
 
 @contextmanager
@@ -70,7 +87,7 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
         raise UsageError(f"{said}: correct it in the shop's shop.py")
     wanted = [target for target in wanted if target.name not in strange]
     if not wanted:  # of all that the shop asks for
-        raise TrainingError("; ".join(declared_wrongly(settings)))
+        raise TrainingError("; ".join(declared_wrongly(settings).values()))
     whys = {t.name: targets.lacking(t, told(t, log), build.features) for t in wanted}
     absent = {name: why for name, why in whys.items() if why}
     if absent and (names or len(absent) == len(wanted)):
@@ -78,21 +95,36 @@ def _targets(settings: Settings, names: Sequence[str]) -> list[Target]:
     return [target for target in wanted if target.name not in absent]
 
 
-def declared_wrongly(settings: Settings) -> list[str]:
-    """What is wrong with each of the shop's targets for which nothing can be trained."""
+def declared_wrongly(settings: Settings) -> dict[str, str]:
+    """What is wrong with each of the shop's targets for which nothing can be trained, by name."""
     from training import targets
 
     declared = targets.of_shop(shop_of(settings))
-    found = list(declared.wrong.values())
+    found = dict(declared.wrong)
     with suppress(LogError):  # what needs the log says so
-        found += targets.strange_categories(declared.values(), Log.open(settings))
+        log = Log.open(settings)
+        for name, target in declared.items():
+            if strange := targets.strange_categories([target], log):
+                found[name] = "; ".join(strange)
     return found
+
+
+def warned_of(wrong: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """What is said of targets declared wrongly before a training: of all that is asked for, each; of some by
+    name, that there are others: what is wrong with one of those is its error."""
+    others = [name for name in wrong if name not in names]
+    if not names:
+        return list(wrong.values())
+    if not others:
+        return []
+    are = "other target is" if len(others) == 1 else "other targets are"
+    return [f"{len(others)} {are} declared wrongly: {several(others)}. `propensity check` says how"]
 
 
 def passed_over(settings: Settings) -> list[str]:
     """What the shop declares, and no training would take notice of; nothing without a log and a build.
 
-    Attributes that the log has of nobody, features that the build lacks.
+    Attributes that the log has of nobody, features that the build lacks, days that the log has not.
     """
     from features.compute import engine
     from training import segments
@@ -109,5 +141,11 @@ def passed_over(settings: Settings) -> list[str]:
         found.append(
             f"build {build.id} lacks features that are declared, and no model learns from them: "
             f"{several(new)}. `propensity features {how}` computes them"
+        )
+    put = settings.as_of
+    if put is not None and log.complete_until + FEW < put <= clock():
+        found.append(
+            f"the log is complete until {iso(log.complete_until)}, {(put - log.complete_until).days} days "
+            f"before {iso(put)}: models are trained as of its end. Ingest what came since"
         )
     return found

@@ -25,8 +25,8 @@ class Value(Struct, frozen=True, kw_only=True):
     expected profit is at most this one's. next_order_date: by the end of which half of such customers have
     ordered, in the shop's zone; null if that is not within a year. contradicted_by: the targets among
     `scores` that say the contrary of that date, such as repurchase_7d below one half where the date is within
-    a week. Trust those: they read more than the orders, and were judged by what came within just so many
-    days.
+    a week, by more than the calibration error of that model. Trust those: they read more than the orders, and
+    were judged by what came within just so many days.
     """
 
     model_version: str

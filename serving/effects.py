@@ -181,7 +181,7 @@ def save(
         written.append(OutcomeFile(one.name, one.lines, tuple(parts), one.costs, one.best, one.personal))
     file = EffectsFile(FORMAT, KIND, tuple(arms), evidence, tuple(written))
     folders.write_json(folder / "model.json", file)
-    folders.write_json(folder / "card.json", card)
+    folders.write_json(folder / folders.CARD, card)
     scored = _assemble(folder).score(examples)
     np.savez(folder / "examples.npz", allow_pickle=False, rows=examples, **scored._asdict())
     folders.sign(folder)
@@ -204,7 +204,7 @@ def _verify_examples(folder: Path, model: EffectsModel) -> None:
 
 
 def _assemble(folder: Path) -> EffectsModel:
-    card = folders.read_json(folder / "card.json", ModelCard)
+    card = folders.read_json(folder / folders.CARD, ModelCard)
     file = folders.read_json(folder / "model.json", EffectsFile)
     if (file.format, file.kind, card.kind) != (FORMAT, KIND, KIND):
         raise ReleaseCorrupt(

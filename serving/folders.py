@@ -14,6 +14,7 @@ import numpy as np
 from features.errors import ReleaseCorrupt, ReleaseError
 from features.files import NO_JSON, sha256
 
+CARD = "card.json"
 SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
 PLAIN = frozenset((".json", ".npz", ".npy", ".parquet", ".txt"))  # what reading cannot run
 T = TypeVar("T")
@@ -61,6 +62,18 @@ def sign(folder: Path) -> None:
     """Write the sums of what is there; last, since without them nothing loads."""
     sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
     (folder / SUMS).write_bytes(sums.encode())
+
+
+def alike(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same model: the same files, but for the version that its card states."""
+    names = {path.name for path in one.iterdir()} - {SUMS}
+    if names != {path.name for path in other.iterdir()} - {SUMS}:
+        return False
+    cards = [msgspec.json.decode((folder / CARD).read_bytes()) for folder in (one, other)]
+    unversioned = [{key: value for key, value in card.items() if key != "version"} for card in cards]
+    return unversioned[0] == unversioned[1] and all(
+        (one / name).read_bytes() == (other / name).read_bytes() for name in sorted(names - {CARD})
+    )
 
 
 def verify(folder: Path) -> None:

@@ -168,7 +168,7 @@ def save(
         else:
             written.append(component)
     folders.write_json(folder / "model.json", ModelFile(FORMAT, card.kind, tuple(written), calibration))
-    folders.write_json(folder / "card.json", card)
+    folders.write_json(folder / folders.CARD, card)
     np.savez(folder / "reasons.npz", allow_pickle=False, **paths)
     _write_examples(folder / "examples.parquet", _assemble(folder), examples)
     folders.sign(folder)
@@ -182,7 +182,7 @@ def load(folder: Path) -> Model:
 
 def _assemble(folder: Path) -> Model:
     """Read the parts and check that they fit together."""
-    card = folders.read_json(folder / "card.json", ModelCard)
+    card = folders.read_json(folder / folders.CARD, ModelCard)
     file = folders.read_json(folder / "model.json", ModelFile)
     names = tuple(feature.name for feature in card.features)
     if file.format != FORMAT or file.kind != card.kind:

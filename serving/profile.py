@@ -1,6 +1,6 @@
 """What is known of one customer, for an operator: scores with reasons, worth, and place among the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -85,19 +85,34 @@ def _value(
 
 
 def _contradicted(scorer: Scorer, scores: list[Score | NoScore], row: dict[str, Any]) -> list[str]:
-    """The targets of an order, or of none, by which the date of the next order is more likely wrong."""
+    """The targets of an order, or of none, by which the date of the next order is wrong."""
     wait = row["next_order_days"]
     found = []
     for score in scores:
         if isinstance(score, NoScore):
             continue
-        target = scorer.releases.get(score.target).model.card.target
+        card = scorer.releases.get(score.target).model.card
+        target = card.target
         if target.label not in _OF_ORDERS:
             continue
         chance = score.probability if target.label == "order" else 1 - score.probability
-        if (wait is not None and wait <= target.horizon_days) != (chance >= 0.5):
+        if contrary(wait is not None and wait <= target.horizon_days, chance, card.metrics):
             found.append(score.target)
     return found
+
+
+def contrary(within: bool, chance: float, metrics: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether a chance of an order within a horizon says the contrary of a date by which half have ordered,
+    and that lies within it, or does not: it is on the other side of one half by more
+    than it may itself be wrong,
+    the upper end of the calibration error of its own test (0 of a card without).
+
+    >>> error = {"calibration_error": {"value": 0.01, "low": 0.0, "high": 0.02}}
+    >>> [contrary(True, chance, error) for chance in (0.492, 0.47, 0.6)]
+    [False, True, False]
+    """
+    beyond = metrics.get("calibration_error", {}).get("high", 0.0)
+    return chance < 0.5 - beyond if within else chance >= 0.5 + beyond
 
 
 _OF_ORDERS = ("order", "no_order")  # labels

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -33,11 +33,12 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Release:
-    """A released version of a model."""
+    """A released version of a model. repaired: its files were damaged, and publishing it replaced them."""
 
     name: str
     version: str
     model: Loaded
+    repaired: bool = False
 
     @property
     def classifier(self) -> Model:
@@ -51,11 +52,11 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
     """Copy a model's folder in, verify it there, and make it the version in force.
 
     Publishing the same content again changes nothing but the version in force, so this also rolls back; if
-    the release was damaged since, it is replaced, with a warning.
+    the release was damaged since, it is replaced, and says so.
     ReleaseCorrupt if it does not load or is another model than it is published as; ReleaseError if that
     version exists with other content.
     """
-    target = _folder(settings, name, version)
+    target, repaired = _folder(settings, name, version), False
     _open(folder, name, version)  # before anything gives way to it
     if not target.exists():
         _put(folder, target, name, version)
@@ -63,13 +64,10 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
         raise ReleaseError(
             f"{name} {version} is released with other content: a release never changes, publish a new one"
         )
-    else:
-        try:
-            _open(target, name, version)
-        except ReleaseError as error:
-            _log.warning("release %s %s is replaced from %s, since %s", name, version, folder, error)
-            _put(folder, target, name, version)
-    release = load(settings, name, version)
+    elif repaired := damaged(settings, name, version):
+        _log.info("release %s %s was damaged, and is replaced from %s", name, version, folder)
+        _put(folder, target, name, version)
+    release = replace(load(settings, name, version), repaired=repaired)
     write_atomically(target.parent / "CURRENT", version.encode())
     if [one.version for one in history(settings, name)][-1:] != [version]:
         with (target.parent / "HISTORY").open("a", encoding="utf-8") as file:
@@ -139,6 +137,17 @@ def load(settings: Settings, name: str, version: str | None = None) -> Release:
     if not folder.is_dir():
         raise ReleaseError(f"{name} {version} is not released in {folder.parent}: promote it first")
     return _open(folder, name, version)
+
+
+def damaged(settings: Settings, name: str, version: str) -> bool:
+    """Whether a version that was released does not load as it was. False of one that never was."""
+    folder = _folder(settings, name, version)
+    try:
+        if folder.exists():
+            _open(folder, name, version)
+    except ReleaseError:
+        return True
+    return False
 
 
 def current(settings: Settings, name: str) -> str:

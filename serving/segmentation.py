@@ -165,7 +165,7 @@ def save(folder: Path, card: ModelCard, file: SegmentationFile, seed: int) -> Se
     """
     folders.begin(folder)
     folders.write_json(folder / "model.json", file)
-    folders.write_json(folder / "card.json", card)
+    folders.write_json(folder / folders.CARD, card)
     model = Segmentation(card, file)
     values, potential = _examples(model.features, seed)
     told = model.segment(values, potential)
@@ -180,7 +180,7 @@ def load(folder: Path) -> Segmentation:
 
 
 def _assemble(folder: Path) -> Segmentation:
-    card = folders.read_json(folder / "card.json", ModelCard)
+    card = folders.read_json(folder / folders.CARD, ModelCard)
     file = folders.read_json(folder / "model.json", SegmentationFile)
     if (file.format, file.kind) != (FORMAT, KIND) or card.kind != KIND or {*file.tables} != {*TABLES}:
         raise ReleaseCorrupt(

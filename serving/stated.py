@@ -42,7 +42,7 @@ def save(folder: Path, card: ModelCard, states: msgspec.Struct) -> None:
     """Write it into a new or empty folder. ReleaseError if the folder holds something."""
     folders.begin(folder)
     folders.write_json(folder / "model.json", _File(FORMAT, card.kind, states))
-    folders.write_json(folder / "card.json", card)
+    folders.write_json(folder / folders.CARD, card)
     folders.sign(folder)
 
 
@@ -50,7 +50,7 @@ def loader(type: type[T], kind: str) -> Callable[[Path], Stated[T]]:
     """What loads a folder of that kind, verified. ReleaseError if there is none, ReleaseCorrupt why not."""
 
     def assemble(folder: Path) -> Stated[T]:
-        card = folders.read_json(folder / "card.json", ModelCard)
+        card = folders.read_json(folder / folders.CARD, ModelCard)
         file = folders.read_json(folder / "model.json", _File[type])  # type: ignore[valid-type]
         if (file.format, file.kind, card.kind) != (FORMAT, kind, kind):
             raise ReleaseCorrupt(

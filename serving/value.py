@@ -253,7 +253,7 @@ def save(
     """
     folders.begin(folder)
     folders.write_json(folder / "model.json", file)
-    folders.write_json(folder / "card.json", card)
+    folders.write_json(folder / folders.CARD, card)
     np.savez(folder / "draws.npz", allow_pickle=False, **Draws.of(file.money, seed)._asdict())
     if booster is not None:
         (folder / "booster.txt").write_bytes(booster.encode())
@@ -271,7 +271,7 @@ def load(folder: Path) -> ValueModel:
 
 
 def _assemble(folder: Path) -> ValueModel:
-    card = folders.read_json(folder / "card.json", ModelCard)
+    card = folders.read_json(folder / folders.CARD, ModelCard)
     file = folders.read_json(folder / "model.json", ValueFile)
     if (file.format, file.kind) != (FORMAT, KIND) or card.kind != KIND:
         raise ReleaseCorrupt(

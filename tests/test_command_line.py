@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from logs import ROOT, empty_shop
 import propensity
 from features.compute.builds import Build
 from features.files import write_atomically
-from features.settings import Settings
+from features.settings import Settings, clock
 
 
 def run(*arguments: str, **environment: str) -> Result:
@@ -239,6 +240,27 @@ def test_nothing_is_trained_if_the_build_is_of_other_declarations(journey: Setti
     assert not (copied.home / "mlflow.db").exists()
 
 
+def test_what_is_trained_as_of_a_moment_that_the_log_does_not_reach_is_said(
+    journey: Settings, tmp_path: Path
+) -> None:
+    """Else: a model is registered as of 2031, or on a log that ended a month ago, without a word."""
+
+    def planned(as_of: str) -> Result:
+        at_home = {"PROPENSITY_HOME": str(journey.home)}
+        return run("train", "churn_28d", "--as-of", as_of, "--dry-run", **at_home)
+
+    future = f"{clock() + timedelta(days=400):%Y-%m-%d}"
+    refused = planned(future)
+    assert refused.exit_code == 2, refused.output
+    assert f"{future}T00:00:00Z has not come yet" in refused.output
+    assert "would train" not in refused.output
+    late, fresh = planned("2018-02-01"), planned("2018-01-05")
+    assert (late.exit_code, fresh.exit_code) == (0, 0)
+    assert "the log is complete until 2018-01-01T05:00:00Z, 30 days before 2018-02-01" in late.output
+    assert "complete until" not in fresh.output, "as a log of a few days ago is"
+    assert fresh.output.strip() in late.output, "the same training"
+
+
 def test_a_target_that_cannot_be_trained_does_not_keep_the_others_from_it(
     journey: Settings, tmp_path: Path
 ) -> None:
@@ -295,7 +317,8 @@ TARGETS = [replace(catalogue()["category_repurchase_28d"], name="own_28d", categ
     done = run("train", "churn_28d", "--dry-run", PROPENSITY_SHOP=str(shop), **here)
     assert done.exit_code == 0, done.output
     assert "no model learns from them: big_90d. `propensity features backfill` computes" in done.output
-    assert "WARNING: target own_28d: the log has no goods of the category 'CHEEZE'" in done.output
+    assert "WARNING: 1 other target is declared wrongly: own_28d. `propensity check` says how" in done.output
+    assert "CHEEZE" not in done.output
     shop = empty_shop(tmp_path / "broken", shop_py=own.replace("大额订单数", "Big"))
     told = run("train", "churn_28d", "--dry-run", PROPENSITY_SHOP=str(shop), **here)
     checked = run("check", "--customers", "1", PROPENSITY_SHOP=str(shop), **here)

@@ -18,8 +18,9 @@ import propensity
 from features.errors import TrainingError
 from features.settings import Settings
 from propensity import tables
-from propensity.compared import named_sides, show_means
-from serving import kinds, releases
+from propensity.compared import named_sides, same_model, show_means
+from propensity.steps import promote_target
+from serving import folders, kinds, releases
 from serving.releases import Release
 from training import comparison, describe, gates, registry, versions
 from training import registered as registered_versions
@@ -260,6 +261,53 @@ def test_nothing_is_released_unseen_while_its_target_is_declared_wrongly(
     release = Release("churn_28d", "3", kinds.load(folder))
     with pytest.raises(TrainingError, match="target churn_28d is declared twice"):
         gates.objections(settings, release, folder, champion=release)
+
+
+def test_the_very_model_that_is_in_force_is_named_as_that(tmp_path: Path) -> None:
+    """Else: "not better beyond chance, -0.0000 [-0.0000, +0.0000]", and somebody looks for the difference."""
+    settings = Settings(home=tmp_path / "home")
+    figures = figures_by_hand(1)
+    made = [
+        registered(settings, model_by_hand(tmp_path / version, version, **changes))
+        for version, changes in (("1", figures), ("2", figures), ("3", figures_by_hand(3)))
+    ]
+    one, two, _ = (Release("churn_28d", kept.version, kinds.load(kept.folder)) for kept in made)
+    (said,) = gates.objections(settings, two, made[1].folder, champion=one)
+    assert "it is the same model as version 1, the champion (same files)" in said.en
+    assert "版本1是同一个模型" in said.zh
+    assert same_model(settings, "churn_28d:1", "churn_28d:2")
+    assert not same_model(settings, "churn_28d:1", "churn_28d:3")
+    assert not same_model(settings, "churn_28d:1", "scores.csv")
+    assert not folders.alike(made[2].folder, made[0].folder), "another card"
+
+
+def test_a_damaged_release_in_force_is_said_to_be_repaired_before_and_after(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else: a rehearsal says that nothing would change, and the real thing replaces files and tells to do
+    what it has just done."""
+    settings = Settings(home=tmp_path / "home")
+    registered(settings, kept := model_by_hand(tmp_path / "1", "1", **figures_by_hand(1)))
+    releases.publish(settings, kept, "churn_28d", "1")
+    with registry.opened(settings) as client:
+        client.set_registered_model_alias("churn_28d", registry.CHAMPION, "1")
+
+    def promoted(*arguments: str) -> str:
+        said = promote_target(settings, "churn_28d", None, dry_run="--dry-run" in arguments)
+        assert "Promote the version again" not in said + caplog.text, "it is being done"
+        return said.partition("\n")[0]
+
+    assert promoted("--dry-run") == "churn_28d version 1 is in force already: nothing would change"
+    file = settings.home / "releases" / "churn_28d" / "1" / "card.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b" ")
+    would = "its files are damaged, and would be repaired from the registry"
+    assert promoted("--dry-run") == f"churn_28d version 1 is in force already: {would}"
+    assert file.read_bytes() != whole
+    was = "its files were damaged, and are repaired from the registry"
+    assert promoted() == f"churn_28d version 1 was in force already: {was}"
+    assert file.read_bytes() == whole
+    assert promoted() == "churn_28d version 1 was in force already: nothing changes"
 
 
 def test_a_comparison_says_which_versions_it_compared(home: Settings) -> None:

@@ -331,17 +331,24 @@ def verdict_of(card: ModelCard) -> Words:
     return said
 
 
+def separate(card: ModelCard) -> float:
+    """How many windows that share no day its origins span: their number, or less where they overlap."""
+    at = [parse_moment(one["moment"]) for one in card.backtest.get("origins", ())]
+    whole = card.target.horizon_days * DAY
+    if all(b - a >= whole for a, b in pairwise(at)):
+        return len(at)
+    return (at[-1] - at[0]) / whole + 1
+
+
 def overlap(card: ModelCard) -> Words | None:
     """That the origins' label windows share days, and how many separate ones they span; None: they do not."""
-    at = [parse_moment(one["moment"]) for one in card.backtest.get("origins", ())]
-    days = card.target.horizon_days
-    if all(b - a >= days * DAY for a, b in pairwise(at)):
+    number, worth, days = len(card.backtest.get("origins", ())), separate(card), card.target.horizon_days
+    if worth == number:
         return None
-    worth = (at[-1] - at[0]) / (days * DAY) + 1
     return Words(
-        f"The windows of {days} days of its {len(at)} origins overlap: they are worth about {worth:.1f} "
+        f"The windows of {days} days of its {number} origins overlap: they are worth about {worth:.1f} "
         "separate ones.",
-        f"{len(at)}个时点的{days}天窗口相互重叠：约相当于{worth:.1f}个独立窗口。",
+        f"{number}个时点的{days}天窗口相互重叠：约相当于{worth:.1f}个独立窗口。",
     )
 
 

@@ -36,6 +36,7 @@ from training import (
     contest,
     describe,
     evaluate,
+    labels,
     leaks,
     page,
     plots,
@@ -106,11 +107,13 @@ def _planned(
     here = require_declared(build, features, shop)
     when = samples.timeline(target, build, as_of, origins)
     learnt, left_out = samples.columns(build, features, when)
+    # An as-of by which nothing more is known that a label asks about is the same training.
+    settled = labels.settled(log, target, when.test + when.horizon, when.known_by)
     scarce = len(when.origins) < min(origins, samples.LEAST_ORIGINS)
     recipe = {
         "recipe": RECIPE, "build": build.id, "log": log.fingerprint, "target": repr(target), "seed": seed,
         "moments": [iso(m) for m in when.moments], "origins": [iso(m) for m in when.origins],
-        "known_by": iso(when.known_by), "scarce": scarce, "lightgbm": lightgbm.__version__,
+        "known_by": iso(settled), "scarce": scarce, "lightgbm": lightgbm.__version__,
         "features": learnt, "leaks": leaks.RULES, "currency": shop.currency,
         "attributes": [shop.segments, shop.protected],
         "words": sha256(repr([features[n].words for n in learnt]).encode()).hexdigest(),  # the card has them

@@ -10,10 +10,10 @@ from features.errors import FeatureMismatch, TrainingError
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from serving import effects, kinds, segmentation, value
+from serving import effects, folders, kinds, segmentation, value
 from serving.cards import Text
 from serving.releases import Release
-from training import contest, gate, transitions, value_gate
+from training import contest, gate, registered, transitions, value_gate
 from training.targets import of_shop
 
 Gate = Callable[[Settings, Release, Path, Release | None], list[Words]]
@@ -22,10 +22,22 @@ Gate = Callable[[Settings, Release, Path, Release | None], list[Words]]
 def objections(settings: Settings, release: Release, folder: Path, champion: Release | None) -> list[Words]:
     """Why a model of a folder may not be released; empty: it may. champion: what is in force, if any.
 
-    What scores nobody is the operator's own word: there is nothing to judge it by.
+    What scores nobody is the operator's own word: there is nothing to judge it by. The very model that is in
+    force under another number is named as that, not judged.
     """
     if release.name in kinds.STATED:
         return []
+    number = None if champion is None else champion.version
+    if number not in (None, release.version) and folders.alike(
+        folder, registered.folder_of(settings, release.name, number)
+    ):
+        return [
+            Words(
+                f"it is the same model as version {number}, the champion (same files): there is nothing to "
+                "gain",
+                f"它与现行冠军版本{number}是同一个模型（文件相同），发布不会带来任何变化",
+            )
+        ]
     return GATES.get(release.model.card.kind, of_target)(settings, release, folder, champion)
 
 

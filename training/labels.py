@@ -95,6 +95,22 @@ def labels(
     return 1.0 - result if target.label == "no_order" else result
 
 
+def settled(log: Log, target: Target, until: datetime, known_by: datetime) -> datetime:
+    """The earliest moment at which all was known that labels of horizons to `until` know by `known_by`: the
+    labels, and who was contacted, are the same by either. LogError if the log cannot be read.
+    """
+    from pyarrow.dataset import dataset
+
+    at, known_at = pc.field("at"), pc.field("known_at")
+    late = (at <= pa.scalar(until)) & (known_at > pa.scalar(until)) & (known_at <= pa.scalar(known_by))
+    tables = (*LABELS[target.label].tables, *(("contacts",) if target.adjusted else ()))
+    last = [until]
+    for name in (name for name in tables if name in log.tables):
+        found = dataset(log.paths(name)).to_table(columns=["known_at"], filter=late)
+        last += pc.unique(found["known_at"]).to_pylist()
+    return max(last)
+
+
 def _ids(tables: Iterable[pa.Table]) -> pa.Array:
     """Every customer of the tables, once."""
     chunks = [chunk for table in tables for chunk in table["customer_id"].chunks]

@@ -21,7 +21,7 @@ from features.compute.builds import Build
 from features.definitions import WINDOWS, Feature
 from features.errors import FeatureError, NotEnoughData
 from features.log import Log
-from features.moments import DAY, iso, to_us
+from features.moments import DAY, iso, midnight, to_us
 from features.settings import Settings
 from serving.booster import Rows
 from training.buying import Buying
@@ -154,17 +154,37 @@ def timeline(target: Target, build: Build, as_of: datetime, origins: int = ORIGI
         if len(found) == origins:
             break
     if not found:
-        needed = 2 * horizon + (FIT_MOMENTS[0] - 1) * STEP
-        raise NotEnoughData(
-            f"{target.name} needs snapshots over {needed.days} days or more between {iso(first)} (the log's "
-            f"start and {(first - build.log_starts_at).days} days) and {iso(known_by)}: "
-            f"{FIT_MOMENTS[0]} weeks to learn from, whose labels take {target.horizon_days} days, as does "
-            f"the one to be judged by. These {(known_by - first).days} days hold {len(weekly)} usable "
-            f"snapshots of build {build.id}: ingest a longer log, train a target with a shorter horizon, or "
-            "run `propensity features build` for earlier moments"
-        )
+        raise NotEnoughData(_too_short(target, build, first, known_by, len(weekly)))
     when = Timeline(tuple(m for m in weekly if m + horizon <= found[-1]), tuple(found), horizon, known_by)
     return replace(when, moments=tuple(m for m in when.moments if m >= when.known(found[0])[0]))
+
+
+def _too_short(target: Target, build: Build, first: datetime, known_by: datetime, usable: int) -> str:
+    """What is lacking by a moment, and what helps: a later as-of, where the log reaches as far."""
+    needed = 2 * target.horizon_days * DAY + (FIT_MOMENTS[0] - 1) * STEP
+    over = f"snapshots over {needed.days} days or more"
+    start = f"{iso(first)} (the log's start and {(first - build.log_starts_at).days} days)"
+    # The first snapshot and the origin may each lie up to a week further on.
+    enough = midnight(first + needed + 2 * STEP)
+    helps = []
+    if known_by < enough:
+        later = f"train as of {iso(enough)} or later (--as-of)"
+        helps.append(later if enough <= build.complete_until else "ingest a longer log")
+    if known_by < first:
+        return (
+            f"{target.name}: as of {iso(known_by)} is before the first usable day, {start}, from which on it "
+            f"needs {over}: {' or '.join(helps)}"
+        )
+    helps += [
+        "train a target with a shorter horizon",
+        "run `propensity features build` for earlier moments",
+    ]
+    return (
+        f"{target.name} needs {over} between {start} and {iso(known_by)}: {FIT_MOMENTS[0]} weeks to learn "
+        f"from, whose labels take {target.horizon_days} days, as does the one to be judged by. These "
+        f"{(known_by - first).days} days hold {usable} usable snapshots of build {build.id}: "
+        f"{', '.join(helps[:-1])}, or {helps[-1]}"
+    )
 
 
 def _apart(moments: Sequence[datetime], step: timedelta) -> list[datetime]:

@@ -85,7 +85,7 @@ def train(
     from propensity.steps import plan_targets, train_targets
     from propensity.tables import progress_bar
     from propensity.trained import show
-    from propensity.wanted import Refused, declared_wrongly, passed_over
+    from propensity.wanted import Refused, declared_wrongly, passed_over, warned_of
 
     settings = settings_of(as_of)
     if list_targets:
@@ -93,7 +93,7 @@ def train(
 
         sys.exit(targeted.list_targets(settings, "en", as_json=False))
     wrong = declared_wrongly(settings)
-    for strange in (*wrong, *passed_over(settings)):
+    for strange in (*warned_of(wrong, targets), *passed_over(settings)):
         click.echo(f"WARNING: {strange}")
     warned = 3 if wrong and not targets else 0  # asked for by name, the others are all that was wanted
     refused: Refused = []
@@ -187,12 +187,12 @@ def compare(first: str, second: str, target: str | None, at: datetime | None, as
 
     with progress_bar("Comparing") as progress:
         progress(f"{first} and {second}: the customers, and what came", 0, 1)
-        from propensity.compared import compare_sides, named_sides, show_comparison
+        from propensity.compared import compare_sides, named_sides, same_model, show_comparison
 
         settings = settings_of(as_of)
         first, second = named_sides(settings, first, second)
         found = compare_sides(settings, first, second, target, at)
-    show_comparison(found, first, second)
+    show_comparison(found, first, second, same_model(settings, first, second))
 
 
 @main.group()

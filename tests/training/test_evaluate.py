@@ -68,6 +68,30 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert covered / worlds >= 0.88  # 95 % less three standard errors of 80 worlds
 
 
+@pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (0.9, 0.1), (1.0, 0.5)])
+def test_the_interval_of_the_calibration_error_holds_the_truth(slope: float, shift: float) -> None:
+    """Else: a well calibrated model is told to be off for sure, its value at its interval's lower edge."""
+    n, worlds, covered, percentile, values = 400, 80, 0, 0, []
+    for world in range(worlds):
+        random = np.random.default_rng(world)
+        z = random.normal(-1.5, 1.3, n)
+        chance, score = 1 / (1 + np.exp(-(slope * z + shift))), 1 / (1 + np.exp(-z))
+        label = (random.random(n) < chance).astype(float)
+        parts = np.array_split(np.argsort(score, kind="stable"), 10)
+        truth = sum(abs((chance[part] - score[part]).sum()) for part in parts) / n
+        judged = evaluate.judge(label, {"m": score}, seed=world)["m"]
+        figure = judged.figures["calibration_error"]
+        low, high = np.quantile(judged.draws["calibration_error"], (0.025, 0.975))
+        assert 0 <= figure["low"] <= figure["value"] <= figure["high"]
+        covered += figure["low"] <= truth <= figure["high"]
+        percentile += low <= truth <= high
+        values.append(figure["value"] - truth)
+    assert covered / worlds >= 0.88  # 95 % less three standard errors of 80 worlds
+    if shift == 0:  # what the bias does that the interval is made for
+        assert np.mean(values) > 0.01
+        assert percentile / worlds < 0.5
+
+
 def delong(label: Numbers, scores: list[Numbers]) -> tuple[Numbers, NDArray[np.float64]]:
     """AUCs and their covariance (DeLong, DeLong and Clarke-Pearson 1988), in its plain quadratic form."""
     wins = []

@@ -1,10 +1,12 @@
 """The model itself: the figures promised, the same bytes again, and what is judged is what is served."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from copies import copy_of
+from logs import write_log
 from sklearn.metrics import roc_auc_score
 
 from features.compute.builds import Build
@@ -13,8 +15,9 @@ from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
 from serving import models
-from training import leaks
+from training import labels, leaks
 from training.fit import Trained, train
+from training.targets import catalogue as targets
 
 TEST = parse_moment("2017-12-03")
 
@@ -92,6 +95,34 @@ def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, 
     assert any(
         "No feature was found to look ahead" in note.en and "窥视" in note.zh for note in again.card.notes
     )
+
+
+def test_an_as_of_that_tells_nothing_more_is_the_same_version(
+    trained_home: Settings, churn: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: a second version of the same bytes is compared with the first, and becomes champion after it."""
+    monkeypatch.setattr(leaks, "look", _refuses)
+    complete = Log.open(trained_home).complete_until
+    assert complete > trained_home.now(), "orders of the hours after are in the log, and in no label"
+    for later in (complete, parse_moment("2018-01-20"), parse_moment("2026-01-01")):
+        again = train(trained_home, "churn_28d", later, seed=1)
+        assert (again.reused, again.version) == (True, churn.version)
+
+
+def test_what_was_known_late_of_a_horizon_is_another_training(tmp_path: Path) -> None:
+    """Else: orders that arrived after the first training change labels, and the model of before is found."""
+    end = parse_moment("2024-03-01")
+
+    def settled(late: str, by: str, at: str = "2024-02-20") -> datetime:
+        times = {"at": parse_moment(at), "known_at": parse_moment(late)}
+        rows = [{"order_id": "1", "customer_id": "a", "amount": 5, "currency": "USD", **times}]
+        log = write_log(tmp_path / f"{late}{at}", {"orders": rows})
+        return labels.settled(log, targets()["churn_28d"], end, parse_moment(by))
+
+    assert settled("2024-02-20", "2024-04-01") == end
+    assert settled("2024-03-10", "2024-04-01") == parse_moment("2024-03-10")
+    assert settled("2024-03-10", "2024-03-05") == end, "not known yet"
+    assert settled("2024-03-10", "2024-04-01", at="2024-03-09") == end, "of no horizon"
 
 
 def test_a_stricter_look_for_leaks_is_another_recipe(

@@ -1,5 +1,6 @@
 """The gate. If it is too wide, chance is released; if it cannot be opened, nobody can mend a shop's model."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from features.errors import NotEnoughData, TrainingError, UsageError
 from features.log import Log
 from features.moments import parse_moment
 from features.settings import Settings
+from features.words import Words
 from serving import models
 from serving.models import Model
 from training import gate
@@ -153,7 +155,7 @@ def test_what_was_judged_at_one_or_two_moments_is_refused_unless_the_log_gives_n
 
     assert judged(3, scarce=False) == ([], [])
     (refused,), warned = judged(2, scarce=False)
-    assert "judged at 2 moments only" in refused
+    assert "judged at 2 moments only, which" in refused
     assert "train without --origins" in refused
     assert warned == []
     assert len(judged(0, scarce=False)[0]) == 1
@@ -161,6 +163,48 @@ def test_what_was_judged_at_one_or_two_moments_is_refused_unless_the_log_gives_n
     assert "judged at 1 moment only" in warned
     assert "no more" in warned
     assert refused == []
+
+
+def test_moments_whose_windows_overlap_are_counted_as_what_they_are_worth(tmp_path: Path) -> None:
+    """Else: five weeks in a row of one autumn pass for five different times, and nobody is told."""
+    card = models.load(model_by_hand(tmp_path / "m")).card
+    weekly = [{"moment": f"2017-10-{day:02}T00:00:00Z", **HOLDS} for day in (1, 8, 15, 22, 29)]
+
+    def said(horizon: int) -> list[Words]:
+        changed = msgspec.structs.replace(
+            card,
+            backtest={**card.backtest, "origins": weekly},
+            target=msgspec.structs.replace(card.target, horizon_days=horizon),
+        )
+        return [words for words in gate.cautions(changed) if words.en.startswith("It was judged")]
+
+    (warned,) = said(90)
+    assert "at 5 moments only, worth about 1.3 separate ones since their windows overlap" in warned.en
+    assert "约相当于1.3个独立时点" in warned.zh
+    assert said(14) == [], "three separate ones, and a day"
+    assert said(7) == []
+
+
+def test_how_busy_the_machine_is_decides_no_release() -> None:
+    """Else: the same model is released at night and refused at noon, for its latency."""
+
+    def waits() -> None:
+        time.sleep(2 * gate.SECONDS)
+
+    def works() -> None:
+        until = time.thread_time() + 2 * gate.SECONDS
+        while time.thread_time() < until:
+            pass
+
+    calls = iter(range(gate.TIMED))
+
+    def works_once_for_all() -> None:
+        if next(calls) == 0:
+            works()
+
+    assert gate.cpu_seconds(waits) < gate.SECONDS
+    assert gate.cpu_seconds(works_once_for_all) < gate.SECONDS, "what is made at the first call is made once"
+    assert gate.cpu_seconds(works) > gate.SECONDS
 
 
 def test_a_release_is_warned_of_a_level_that_is_off(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Time. If any of these fails, a model is judged on what it was taught, and its figures are a lie."""
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,24 @@ def test_a_short_log_is_told_in_numbers() -> None:
     moments = grid(parse_moment("2017-07-01"), M)
     with pytest.raises(NotEnoughData, match=r"105 days or more .* These 64 days hold 6 usable snapshots"):
         samples.timeline(CHURN, build_of(moments[0], moments), M)
+
+
+@pytest.mark.parametrize("target", [CHURN, WEEK, FORTNIGHT], ids=lambda target: target.name)
+def test_an_as_of_that_is_too_early_is_told_one_that_is_not(target: Target) -> None:
+    """Else: "these -46 days" and a longer log to ingest, where the log has all that is needed."""
+    starts = parse_moment("2017-01-01")
+    build = build_of(starts, grid(starts, M))
+    with pytest.raises(NotEnoughData, match="as of 2017-02-15.* is before the first usable day, 2017-0") as e:
+        samples.timeline(target, build, parse_moment("2017-02-15"))
+    assert "-46" not in str(e.value)
+    assert "longer log" not in str(e.value)
+    named = re.search(r"train as of (\S+) or later", str(e.value))
+    assert named is not None
+    assert samples.timeline(target, build, parse_moment(named[1])).origins
+    with pytest.raises(NotEnoughData, match=f"train as of {named[1]} or later"):
+        samples.timeline(target, build, parse_moment("2017-04-10"))
+    with pytest.raises(NotEnoughData, match="before the first usable day, .*: ingest a longer log$"):
+        samples.timeline(target, replace(build, complete_until=parse_moment("2017-02-15")), M)
 
 
 def test_features_that_grow_with_the_log_are_left_out() -> None:

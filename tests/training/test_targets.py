@@ -265,7 +265,11 @@ def test_one_target_that_is_declared_wrongly_keeps_no_other_from_anything(
         planned = run("train", asked_for, "good_28d", "--dry-run", code=code)
         assert "would train good_28d" in planned
         assert f"error: {said}" in planned
-    assert slip in run("train", "slip_28d", "--dry-run", code=2)
+    alone = run("train", "slip_28d", "--dry-run", code=2)
+    assert slip in alone
+    assert wrong not in alone, "of what was not asked for the names are enough"
+    assert "WARNING: 1 other target is declared wrongly: wrong_28d" in alone
+    assert alone.count(slip) == 1
     assert wrong in run("check", "--customers", "1", code=1)
     toml = (shop / "shop.toml").read_text("utf-8")
     (shop / "shop.toml").write_text(f'targets = ["wrong_28d", "good_28d"]\n{toml}', "utf-8")
