@@ -65,7 +65,7 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
             f"{name} {version} is released with other content: a release never changes, publish a new one"
         )
     elif repaired := damaged(settings, name, version):
-        _log.info("release %s %s was damaged, and is replaced from %s", name, version, folder)
+        _log.warning("release %s %s was damaged, and is replaced from %s", name, version, folder)
         _put(folder, target, name, version)
     release = replace(load(settings, name, version), repaired=repaired)
     write_atomically(target.parent / "CURRENT", version.encode())
