@@ -434,6 +434,10 @@ def test_the_price_of_a_months_budget_ends_with_the_month(settings: Settings, pu
     last, first = charged(release, budget.until - timedelta(seconds=1)), charged(release, budget.until)
     assert last.duals.keys() == {"month_budget"}
     assert first.duals == {}
+    with opened(settings) as context:
+        rules = context.rules(budget.until)
+        assert rules.prices == first
+        assert context.rules(budget.until) is rules, "else each decision of the month encodes its rules anew"
 
 
 @pytest.mark.parametrize(
