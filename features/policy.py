@@ -21,7 +21,7 @@ from features.toml import Entry
 from features.words import Words
 
 Period = Literal["day", "week", "month", "year"]
-PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
+PERIODS: dict[Period, str] = {"day": "每日", "week": "每周", "month": "每月", "year": "每年"}  # in zh
 HOURS = ("answer_hour_365d", "preferred_hour_365d")  # features that know an hour, the first that does
 
 
@@ -82,6 +82,11 @@ class Budget:
             return day - timedelta(days=day.weekday())
         first = {"day": {}, "month": {"day": 1}, "year": {"month": 1, "day": 1}}
         return day.replace(**first[self.per])
+
+    def until(self, day: date) -> date:
+        """First day of the period after the one that a day is in."""
+        longest = {"day": 1, "week": 7, "month": 31, "year": 366}[self.per]
+        return self.since(self.since(day) + timedelta(days=longest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +245,9 @@ def _budget(entry: Entry) -> Budget:
     amount = float(entry.take("amount", "number"))
     if not 0 <= amount < float("inf"):
         raise entry.error("amount", "an amount of shop currency, 0 or more")
-    budget = Budget(amount, entry.take("per", "text", choices=PERIODS), entry.take("scenario", "text", None))
+    budget = Budget(
+        amount, entry.take("per", "text", choices=tuple(PERIODS)), entry.take("scenario", "text", None)
+    )
     entry.close()
     return budget
 

@@ -64,7 +64,7 @@ def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | No
         show(sheet, language)
     if out is not None:
         title = Words("What a policy would have earned", "策略的离线评估")
-        tone = banner("bad" if found.warnings else "good", found.verdict)
+        tone = banner("good" if found.carried else "bad", found.verdict)
         parts = [tone, bullets([*found.warnings, found.rule, found.elsewhere])]
         parts.append(dots(
             [
@@ -77,7 +77,7 @@ def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | No
             reference=0.0,
         ))  # fmt: skip
         write_page(out, title, parts, sheets, language)
-    return UNSURE if found.warnings else 0
+    return 0 if found.carried else UNSURE
 
 
 def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,13 +124,24 @@ def _headline(
             "What actions brought is not known yet: too few final outcomes, or nothing was left to chance.",
             "尚不知行动带来了什么：最终结果过少，或未留随机性。",
         )
-    pays = [one for one in known if one.verdict == "pays"]
-    loses = [one for one in known if one.verdict == "loses"]
-    return not loses, words(
-        "Of {n} uses of channels, {pays} earned more than they cost, {loses} less, {open} cannot be told.",
-        "共{n}种渠道用途：{pays}种收益高于成本，{loses}种低于成本，{open}种尚无法判断。",
-        n=len(known), pays=len(pays), loses=len(loses), open=len(known) - len(pays) - len(loses),
-    )  # fmt: skip
+    # Every line of the table is in one of these numbers, or it looks as if the others were forgotten.
+    n = Counter(one.verdict for one in found)
+    parts = [words(
+        "Of {n} uses of channels, {pays} earned more than they cost, {loses} less",
+        "共{n}种渠道用途：{pays}种收益高于成本，{loses}种低于成本",
+        n=len(found) - n["owed"], pays=n["pays"], loses=n["loses"],
+    )]  # fmt: skip
+    if n["open"]:
+        parts.append(words(
+            "; of {n} the interval is too wide to tell", "；{n}种区间过宽，无法判断", n=n["open"]
+        ))  # fmt: skip
+    if n["unknown"]:
+        parts.append(words("; of {n} nothing is known", "；{n}种未知", n=n["unknown"]))
+    if n["owed"]:
+        parts.append(words(
+            "; {n} more are owed to customers", "；另有{n}种为对客户应尽的服务", n=n["owed"]
+        ))  # fmt: skip
+    return not n["loses"], Words("".join(of.en for of in parts) + ".", "".join(of.zh for of in parts) + "。")
 
 
 def _young(logged: Logged) -> Words | None:
@@ -216,11 +228,16 @@ def _use(one: Brought) -> Words:
 
 
 _VERDICTS = {
-    "pays": Words("pays", "盈利"), "loses": Words("loses", "亏损"),
-    "open": Words("not told yet", "尚无法判断"),
+    "pays": Words("pays", "盈利"),
+    "loses": Words("loses", "亏损"),
+    "open": Words("not shown: too wide an interval", "未显示：区间过宽"),  # final outcomes, too few of them
     "owed": Words("owed", "应尽的服务"),
-    "unknown": Words("not known", "未知"), "broken": Words("BROKEN: stop", "已突破：停止"),
-    "holds": Words("holds", "未突破"), None: Words("not known", "未知"),
+    "unknown": Words("not known", "未知"),
+}
+_STATES = {
+    "broken": Words("BROKEN: stop", "已突破：停止"), "holds": Words("holds", "未突破"),
+    "open": Words("not told yet", "尚无法判断"),  # a sequence: more customers tell
+    None: Words("not known", "未知"),
 }  # fmt: skip
 
 
@@ -270,7 +287,7 @@ def harms_sheet(logged: Logged, harms: Sequence[Harm]) -> Sheet:
          Words("tolerated", "容忍上限"), Words("state", "状态")),
         tuple(
             (one.action, one.guardrail.name, shown(one.difference, "+.2%"), f"{one.guardrail.most:.2%}",
-             _VERDICTS[one.state])
+             _STATES[one.state])
             for one in harms
         ),
         right=(2, 3),

@@ -41,12 +41,12 @@ def evaluate_holdout(
     found = realised(log, policy, since, length, shop.margin_rate, look, reports, of)
     sheet, headline = realised_sheet(found), headline_of(found, shop.currency)
     say(told(headline, language))
-    notes = [note for note in (*found.warnings, found.told_exposed) if note is not None]
+    notes = [note for note in (*found.warnings, found.told_contacted, found.told_exposed) if note is not None]
     for note in notes:
         say(f"- {told(note, language)}")
     show(sheet, language)
     if out is not None:
-        good = found.brought.low > 0 and not (found.warnings or found.broken)
+        good = found.judged and found.brought.low > 0 and not (found.warnings or found.broken)
         parts: list[Any] = [banner("good" if good else "bad", headline)]
         parts += [bullets(notes)] if notes else []
         parts.append(_picture(found, shop.currency))
@@ -105,6 +105,12 @@ def final_reports(settings: Settings, log: Log, since: datetime, days: int) -> R
 
 def headline_of(found: Realised, currency: str) -> Words:
     """What an operations lead should take away."""
+    if not found.judged:  # what the groups differ by then is chance, or comes from elsewhere
+        return Words(
+            "Nobody of either group was contacted in this window: there was no marketing to persons to "
+            "judge.",
+            "本窗口内两组均无人被触达：没有面向个人的营销可供评估。",
+        )
     if found.broken:
         harm = found.broken[0].name
         return words(
@@ -167,7 +173,7 @@ def realised_sheet(found: Realised) -> Sheet:
     """Both groups, and the difference with its interval."""
 
     def state(effect: Effect) -> Words:
-        if effect.state == "broken":
+        if effect in found.broken:
             return Words("BROKEN: stop", "已突破：停止")
         if effect.difference.low <= 0 <= effect.difference.high:
             return Words("no difference is shown", "未显示差异")

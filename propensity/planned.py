@@ -1,15 +1,16 @@
 """Decide for everybody at once within a budget and capacities, and put the prices found in force.
 
 Everybody is in the situation that an online decision would find: the published rows with fresh events, what
-they said since, what the ledger reserved. Whoever's draw is to explore gets what was drawn, whoever is owed a
-service gets it, and both use up the limits first; the rest is allocated among the others. A plan records and
-reserves nothing.
+they said since, what the ledger reserved. What is left of the policy's budgets limits the plan as what is
+given for it does. Whoever's draw is to explore gets what was drawn, whoever is owed a service gets it, and
+both use up the limits first; the rest is allocated among the others. A plan records and reserves nothing.
 """
 
 from __future__ import annotations
 
 import hmac
 import io
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from features.files import write_atomically
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
-from propensity.fair import gaps_of, refuse_unfair, show_gaps
+from propensity.fair import gaps_of, refuse_unfair
+from propensity.plan_limits import DIGITS, budgets_left, drawn_within, given_left
+from propensity.plan_shown import show
 from propensity.stated import release_declared
-from propensity.tables import console, say, table
+from propensity.tables import say
 from serving import rulebook
 from serving.actions import Action
 from serving.contacts import longest
@@ -57,7 +60,8 @@ class Plan:
 
     explore: share that is drawn. most: the largest expected net of one whom it was allocated among. found:
     limits, what they were used for, and the prices. block: unfair differences between like customers forbid
-    it; unfair: the actions that make them, None if not measured.
+    it; unfair: the actions that make them, None if not measured. unpaid: how many were drawn to explore
+    what the policy's budgets did not pay any more.
     """
 
     customers: list[str]
@@ -71,6 +75,7 @@ class Plan:
     found: PriceSet
     block: bool
     unfair: Unfair | None
+    unpaid: int = 0
 
 
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
@@ -89,15 +94,26 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     situation, actions = situation_of(rules, inputs, rows), rules.actions
     limits = limits_of(rules)
     general = general_actions(context)
-    made = decide(actions, limits, situation, general)
     cost, channels = np.array([a.cost for a in actions]), [a.channels for a in actions]
+    pays = np.array([a.cost if a.purpose == "marketing" else 0.0 for a in actions])  # a budget of the policy
+    budgets = budgets_left(rules.policy, inputs[0].spent if inputs else (), as_of, context.shop.zone)
+    situation, made, unpaid = drawn_within(
+        lambda of: decide(actions, limits, of, general),
+        situation,
+        pays,
+        min((of.left for of in budgets), default=math.inf),
+        _seed(rules.policy.salt, as_of, ""),
+    )
     settled = made.explored | ~made.eligible[:, 0]  # drawn, or owed
     drawn = made.chosen[settled]
-    left = _left(budget, capacity, cost[drawn].sum(), [of for a in drawn.tolist() for of in channels[a]])
+    left = given_left(budget, capacity, cost[drawn].sum(), [of for a in drawn.tolist() for of in channels[a]])
     net = np.where(made.eligible & ~settled[:, None], made.net, -np.inf)
     net[:, 0] = 0.0
-    allocation = allocate(net, cost, channels, *left)
-    prices = Prices(allocation.budget_price, allocation.channel_prices, closed.closed)
+    funds = {of.name: (pays, max(round(of.left - pays[drawn].sum(), DIGITS), 0.0)) for of in budgets}
+    allocation = allocate(net, cost, channels, *left, funds)
+    prices = Prices(
+        allocation.budget_price, allocation.channel_prices, closed.closed, allocation.fund_prices
+    )  # fmt: skip
     decisions = decide(actions, limits, situation, general, prices=prices.of(actions))
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
@@ -115,31 +131,14 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
         bound=float(decisions.net[everyone, chosen][settled].sum()) + allocation.bound,
         prices=prices,
         fairness=gaps,
+        budgets=budgets,
     )
     block = rules.policy.price_fairness == "block"
     holdout = situation.holdout
     most, explore = float(net.max(initial=0.0)), limits.explore
     return Plan(
-        ids, actions, decisions, chosen, holdout, explore, most, allocation, found, block, unfair
+        ids, actions, decisions, chosen, holdout, explore, most, allocation, found, block, unfair, unpaid
     )  # fmt: skip
-
-
-def _left(
-    budget: float | None, capacity: Mapping[str, int], spent: float, channels: Sequence[str]
-) -> tuple[float | None, dict[str, float]]:
-    """What exploration and owed services leave of the limits. channels: of each of their contacts."""
-    short = [] if budget is None or spent <= budget else [f"costs {spent:,.2f} of a budget of {budget:,.2f}"]
-    used = {name: channels.count(name) for name in capacity}
-    short += [
-        f"takes {used[name]} of {most} on {name}" for name, most in capacity.items() if used[name] > most
-    ]
-    if short:
-        raise UsageError(
-            f"exploration and what is owed alone {' and '.join(short)}: raise the limit, or lower `explore` "
-            "in shop.toml"
-        )
-    remaining = {name: float(most - used[name]) for name, most in capacity.items()}
-    return None if budget is None else budget - spent, remaining
 
 
 def everybody(
@@ -228,7 +227,7 @@ def plan_everyone(
     if not dry_run:
         release_declared(settings)
     made = plan(settings, budget, capacity)
-    _show(made)
+    show(made)
     if dry_run:
         say(f"dry run: nothing was changed or written; {stated.limits_of(made.found).en}")
         say(f"in force {_in_force(settings)}")
@@ -263,72 +262,6 @@ def _in_force(settings: Settings) -> str:
     if release is None:
         return "no prices."
     return f"prices {release.version}. {stated.limits_of(set_of(release)).en}"
-
-
-def _show(made: Plan) -> None:
-    found, prices = made.found, made.found.prices.of(made.actions)
-    numbers = ("customers", "of them by lot", "cost", "expected net", "price")
-    shown = table(f"Plan as of {iso(found.as_of)}", "action", "channel", *numbers, right=numbers)
-    for j, action in enumerate(made.actions):
-        here = made.chosen == j
-        net = made.decisions.net[here, j].sum() if j else 0.0
-        lots = int((here & made.decisions.explored).sum())
-        cells = f"{here.sum():,}", f"{lots:,}", f"{here.sum() * action.cost:,.2f}", f"{net:,.2f}"
-        shown.add_row(action.name, action.channel or "", *cells, f"{prices[j]:.4f}")
-    console().print(shown)
-    say(_parts(made))
-    of = "" if found.budget is None else f" of {found.budget:,.2f}"
-    limits = "".join(
-        f"; {sum(made.actions[j].channels.count(name) for j in made.chosen.tolist()):,} of {most:,} on {name}"
-        for name, most in found.capacity.items()
-    )
-    say(
-        f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
-        f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
-    )
-    if whole := _whole(made):
-        say(whole)
-    show_gaps(found.fairness)
-
-
-def _parts(made: Plan) -> str:
-    """How many were drawn by lot, are owed a service, are held out, and got what is worth most; with the cost
-    and the expected net of each."""
-    d, everyone = made.decisions, np.arange(len(made.chosen))
-    owed = ~d.eligible[:, 0] & ~d.explored
-    kept = made.holdout & ~owed & ~d.explored
-    cost = np.array([action.cost for action in made.actions])[made.chosen]
-    net = np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen])
-
-    def told(rows: NDArray[np.bool_], what: str) -> str:
-        return f"{rows.sum():,} {what} (cost {cost[rows].sum():,.2f}, expected net {net[rows].sum():,.2f})"
-
-    explore = f"{100 * made.explore:.3g}"
-    parts = [
-        told(~(d.explored | owed | kept), "get what is worth most within the limits"),
-        told(d.explored, f"get what a lot drew among all that is eligible, to learn ({explore}% explore)"),
-    ]
-    parts += [told(owed, "get what is owed to them")] if owed.any() else []
-    parts += [f"{kept.sum():,} are held out and get nothing"] if kept.any() else []
-    return f"Of {len(everyone):,} customers: {'; '.join(parts)}"
-
-
-def _whole(made: Plan) -> str | None:
-    """Why the plan is short of the bound: that splits customers, at most one a limit; None if it is not."""
-    short = made.allocation.bound - made.allocation.value
-    limits = (made.found.budget is not None) + len(made.found.capacity)
-    if not limits or short <= 0 or made.allocation.gap < 1e-6:  # .0001 %
-        return None
-    at_most, each = made.most, "one customer" if limits == 1 else f"{limits} customers, one a limit,"
-    said = (
-        f"The best here is a bound: it gives {each} a part of an action, and customers are whole. The plan "
-        f"is {short:,.4g} short of it"
-    )
-    if short <= limits * at_most:
-        return (
-            f"{said}, no more than {'that one' if limits == 1 else 'these'} may bring ({at_most:,.4g} each)"
-        )
-    return f"{said}; a customer brings {at_most:,.4g} at most"
 
 
 def _write(made: Plan, out: Path) -> None:

@@ -115,12 +115,13 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
 
     evidence: the weakest of the actions asked about. propensity: probability with which `action` was to be
     chosen. explore: drawn at random, whatever came out; false where there was but one to draw.
-    runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` (a unit of
-    currency) and of channels (a contact); empty where nothing is short. send_at: when to send, not before;
-    why then: send_text. reserved_until: the contact and its cost are held until a delivery is reported, or
-    until then; later it must not be sent. expected_loss: of being wrong (`decide.expected_loss`), where the
-    policy bounds it. route: `person` where it is above that bound, or where automated decisions are refused:
-    then a person decides before anything is sent. Times are RFC 3339 in UTC.
+    runner_up: the best other eligible action, at the prices. duals: prices in force, of `budget` and of
+    the policy's budgets, `month_budget` (a unit of currency), and of channels (a contact); empty where
+    nothing is short. send_at: when to send, not before; why then: send_text. reserved_until: the contact and
+    its cost are held until a delivery is reported, or until then; later it must not be sent. expected_loss:
+    of being wrong (`decide.expected_loss`), where the policy bounds it. route: `person` where it is above
+    that bound, or where automated decisions are refused: then a person decides before
+    anything is sent. Times are RFC 3339 in UTC.
     """
 
     decision_id: str | None

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from features.moments import DAY, iso
+from features.policy import PERIODS
 from features.words import Words
 from serving.actions import Action, Evidence
 from serving.answer_types import ActionAnswer, DecisionAnswer, Scored, StepAnswer, Used
@@ -53,7 +54,6 @@ from serving.standing import granted, with_complaints
 from serving.why import binding_of, reject_words, text_of
 
 EVIDENCE: tuple[Evidence, ...] = ("prior", "randomised", "none")  # the weakest first
-_PERIODS = {"day": "每日", "week": "每周", "month": "每月", "year": "每年"}
 
 
 def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: str | None) -> DecisionAnswer:
@@ -94,7 +94,15 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         action=chosen.name,
         channel=chosen.channel,
         valid_until=None if valid_until is None else iso(valid_until),
-        text=text_of(chosen, rules, bool(made.explored[0]), answers, binding, evidence),
+        text=text_of(
+            chosen,
+            rules,
+            bool(made.explored[0]),
+            answers,
+            binding,
+            evidence,
+            bool(situation.open_complaint[0]),
+        ),
         score=float(made.net[0, made.chosen[0]]),
         scenario=inputs.scenario,
         context=inputs.context,
@@ -252,7 +260,7 @@ def _limit(
     if why == "budget":
         left, budget = left_of(policy, inputs.spent, inputs.scenario)[0]
         scenario = f" for {budget.scenario}" if budget.scenario else ""
-        per, of_scenario = _PERIODS[budget.per], f"场景{budget.scenario}的" if budget.scenario else ""
+        per, of_scenario = PERIODS[budget.per], f"场景{budget.scenario}的" if budget.scenario else ""
         return Words(
             f"{left:,.2f} left of {budget.amount:,.2f} a {budget.per}{scenario}",
             f"{of_scenario}{per}预算{budget.amount:,.2f}仅余{left:,.2f}",

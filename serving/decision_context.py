@@ -92,8 +92,8 @@ class DecisionContext:
             known,
             self.offers.unfair(),
         )
-        for kept, _, of in self._kept:
-            if all(a is b for a, b in zip(of, sources, strict=True)):
+        for kept, _, of in self._kept:  # prices of which some have ended are made anew each time
+            if all(a is b or (a is of[1] and a == b) for a, b in zip(of, sources, strict=True)):
                 return kept
         channels = sorted({channel for a in self.actions.values() for channel in a.channels})
         consent = {channel: shop.consent_default.get(channel, False) for channel in channels}

@@ -59,8 +59,9 @@ def text_of(
     answers: Sequence[ActionAnswer],
     binding: Binding | None,
     evidence: Evidence,
+    complaint: bool = False,
 ) -> Text:
-    """What is done, and why: of nothing, as the binding constraint has it."""
+    """What is done, and why: of nothing, as the binding constraint has it. complaint: one is open."""
     days = rules.horizon_days
     assumed = Words("under assumed effects", "按假设的效果")
     if evidence == "randomised":
@@ -92,7 +93,11 @@ def text_of(
             f"The largest expected net value over {days} days of what is eligible, {assumed.en}",
             f"{assumed.zh}，在符合条件的行动中{days}天预期净值最大",
         )
-    return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
+    en, zh = [chosen.words.en, why.en], [chosen.words.zh, why.zh]
+    waits = REASONS["open_complaint"]  # keeps all marketing back, also what another reason is told of
+    if complaint and chosen.name == NOTHING.name and waits.zh not in why.zh:  # said once
+        en, zh = [*en, waits.en], [*zh, waits.zh]
+    return Text(f"{'. '.join(en)}.", f"{'。'.join(zh)}。")
 
 
 def _alone(rules: Rules, answers: Sequence[ActionAnswer], binding: Binding | None) -> Words:

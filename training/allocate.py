@@ -35,8 +35,9 @@ _GOLDEN = (5**0.5 - 1) / 2
 class Allocation:
     """chosen: column numbers [n]. value: sum of their net; bound: what no allocation can exceed.
 
-    budget_price: what one more unit of currency would bring; channel_prices: what one more contact would.
-    Without a limit there is no price. spent: currency; used: contacts on the channels that have a capacity.
+    budget_price, fund_prices: what one more unit of currency would bring; channel_prices: what one more
+    contact would. Without a limit there is no price. spent: currency; used: contacts on the channels that
+    have a capacity.
     """
 
     chosen: NDArray[np.intp]
@@ -46,6 +47,7 @@ class Allocation:
     channel_prices: dict[str, float]
     spent: float
     used: dict[str, int]
+    fund_prices: dict[str, float] = field(default_factory=dict)
 
     @property
     def gap(self) -> float:
@@ -59,31 +61,36 @@ def allocate(
     channels: Sequence[str | Sequence[str] | None],
     budget: float | None = None,
     capacity: Mapping[str, float] | None = None,
+    funds: Mapping[str, tuple[Floats, float]] | None = None,
 ) -> Allocation:
     """Choose the columns that together are worth most within the limits; the same input, the same choice.
 
     net: [n, A], shop currency; NaN or -inf where not eligible. Column 0 is "nothing": worth 0, free, without
     a channel. cost: [A] or [n, A], >= 0. channels: of each action one, or those of a bundle: each is a
-    contact. A limit that is not given does not bind.
+    contact. funds: further budgets by name, of each what the actions take of it [A], and how much there is. A
+    limit that is not given does not bind.
     UsageError for a limit below 0, a channel that no action has, or a cost that is not a number >= 0.
     """
-    limits = dict(capacity or {})
+    limits, funds = dict(capacity or {}), dict(funds or {})
     contacts = [() if of is None else (of,) if isinstance(of, str) else tuple(of) for of in channels]
     _require(net, cost, contacts, budget, limits)
     values = np.where(np.isfinite(net), net, -np.inf).T.copy()  # [A, n]: a pass is A sweeps over memory
     costs = np.asarray(cost if cost.ndim == 1 else cost.T, np.float64).reshape(len(channels), -1)
     uses = [] if budget is None else [costs]
+    uses += [np.asarray(taken, np.float64).reshape(-1, 1) for taken, _ in funds.values()]
     uses += [np.array([[float(of.count(name))] for of in contacts]) for name in limits]
-    most = np.array(([] if budget is None else [budget]) + list(limits.values()), np.float64)
+    amounts = [*([] if budget is None else [budget]), *(there for _, there in funds.values())]
+    most = np.array([*amounts, *limits.values()], np.float64)
     problem = _Problem(values, uses, most)
     prices, bound, weights = problem.solve()
     chosen = problem.filled(problem.within(problem.shared_out(weights)), prices)
-    on_channels = prices if budget is None else prices[1:]
+    on_money, on_channels = prices[: len(amounts)], prices[len(amounts) :]
     return Allocation(
         chosen=chosen.astype(np.intp),
         value=float(_at(values, chosen).sum()),
         bound=bound,
         budget_price=0.0 if budget is None else float(prices[0]),
+        fund_prices=dict(zip(funds, on_money[len(amounts) - len(funds) :].tolist(), strict=True)),
         channel_prices=dict(zip(limits, on_channels.tolist(), strict=True)),
         spent=float(_at(costs, chosen).sum()),
         used={name: int(np.array([of.count(name) for of in contacts])[chosen].sum()) for name in limits},

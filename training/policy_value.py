@@ -119,9 +119,11 @@ class PolicyValue:
         return Words(
             "DR and SNIPS decide, by their gain over what was done: both whole intervals must lie "
             f"{side} 0 for it to be called better. They err in different ways, DR by its model of the "
-            "outcome, SNIPS by large weights; IPS and Switch-DR stand beside them to compare.",
+            "outcome, SNIPS by large weights. It is not proven if cutting weights moves DR by more than "
+            f"{_STEADY:.0%} of its half interval, or Switch-DR does not show it; IPS is there to compare.",
             f"结论由DR与SNIPS相对实际执行的增益决定：两者的区间均须全部{zh}0，才称为更优。"
-            "两者出错的方式不同：DR依赖结果模型，SNIPS受大权重影响；IPS与Switch-DR仅供对照。",
+            "两者出错的方式不同：DR依赖结果模型，SNIPS受大权重影响。"
+            f"若截断权重使DR变动超过其半区间的{_STEADY:.0%}，或Switch-DR未显示该差异，则视为尚未证实；IPS仅供对照。",
         )
 
     @property
@@ -142,16 +144,73 @@ class PolicyValue:
 
     @property
     def verdict(self) -> Words:
-        """Better or worse only if DR and SNIPS both say so, and nothing speaks against believing them."""
-        sure = [of for of in self.estimates if of.name in ("SNIPS", "DR")]
+        """Better or worse only if DR and SNIPS both say so, and nothing speaks against believing them; with
+        what it depends on, if it does."""
         if self.warnings:
             return Words("The data cannot carry a verdict", "现有数据不足以得出结论")
+        if not (side := self._side):
+            return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
+        said = (
+            Words("Worse than what was done", "劣于实际执行的策略")
+            if (side > 0) == self.harm
+            else Words("Better than what was done", "优于实际执行的策略")
+        )
+        if not (on := self.conditions):
+            return said
+        return Words(
+            f"{said.en} by DR and SNIPS, but not proven: {'; '.join(of.en for of in on)}",
+            f"按DR与SNIPS{said.zh}，但尚未证实：{'；'.join(of.zh for of in on)}",
+        )
+
+    @property
+    def carried(self) -> bool:
+        """Whether the data carry the verdict, without a condition."""
+        return not (self.warnings or self.conditions)
+
+    @property
+    def _side(self) -> int:
+        """1 if DR and SNIPS both show more of the outcome than was logged, -1 if less, else 0."""
+        sure = [of for of in self.estimates if of.name in ("SNIPS", "DR")]
         more, less = all(of.gain_low > 0 for of in sure), all(of.gain_high < 0 for of in sure)
-        if less if self.harm else more:
-            return Words("Better than what was done", "优于实际执行的策略")
-        if more if self.harm else less:
-            return Words("Worse than what was done", "劣于实际执行的策略")
-        return Words("No difference from what was done is shown", "未显示出与实际执行策略的差异")
+        return int(more) - int(less)
+
+    @property
+    def conditions(self) -> tuple[Words, ...]:
+        """What the verdict depends on; none of one that is withheld, or shows no difference.
+
+        A verdict is withheld where the chances or the sample are not to be believed (`warnings`). It is
+        qualified where the sample is, and the gain may still be that of a few: a normal interval rests on
+        many decisions that share the sum, and where few weights make it up it is too narrow, for DR and SNIPS
+        alike, so that their agreement proves nothing more. By _STEADY: a shift of half of the half interval
+        takes an interval of 95 % to 84 %. Not withheld, because cutting weights is itself biased, to the
+        model: that an estimate moves says that it is unsure, not that it is wrong. Switch-DR stands on the
+        same data with the large weights left to the model and the error of that in its interval: a claim
+        that holds with it needs no large weight.
+        """
+        side = self._side
+        if self.warnings or not side:
+            return ()
+        found = []
+        if self.moved > _STEADY:
+            found.append(Words(
+                f"a few decisions decide much (cutting weights moves DR by {self.moved:.0%} of its half "
+                "interval)",
+                f"少数决策影响很大（截断权重使DR变动达其半区间的{self.moved:.0%}）",
+            ))  # fmt: skip
+        (switch,) = (of for of in self.estimates if of.name == "Switch-DR")
+        if not (switch.gain_low > 0 if side > 0 else switch.gain_high < 0):
+            found.append(Words(
+                "Switch-DR, without the large weights, does not show it",
+                "不依赖大权重的Switch-DR未显示该差异",
+            ))  # fmt: skip
+        return tuple(found)
+
+    @property
+    def moved(self) -> float:
+        """How far cutting weights at SWITCH or more moves DR at most, as a share of its half interval."""
+        (dr,) = (of for of in self.estimates if of.name == "DR")
+        moved = max(abs(of.dr - dr.value) for of in self.clipping if of.cap >= SWITCH)
+        return moved / (dr.high - dr.value) if dr.high > dr.value else 0.0
 
     @property
     def steady(self) -> Words:
@@ -163,9 +222,7 @@ class PolicyValue:
                 f"无论是否稳定，这些数值仅来自{self.effective:,.0f}位有效客户，可能均由同样的少数客户决定："
                 f"低于{FEW:.0f}时数据不足以得出结论。",
             )
-        (dr,) = (of for of in self.estimates if of.name == "DR")
-        moved = max(abs(of.dr - dr.value) for of in self.clipping if of.cap >= SWITCH)
-        share = moved / (dr.high - dr.value) if dr.high > dr.value else 0.0
+        share = self.moved
         if share <= _STEADY:
             return Words(
                 f"Steady: cutting weights at {SWITCH:g} or more moves DR by at most {share:.0%} of its half "

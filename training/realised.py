@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from features.describe.say import words
 from features.errors import NotEnoughData
 from features.log import Log
 from features.moments import DAY, iso
@@ -83,6 +84,8 @@ class Realised:
 
     brought: the margin that all treated together brought beyond what they would have if left alone.
     exposed: held out, yet reached by what was said in a group or to everyone; heard: what that was.
+    contacted: how many of the treated and of the held out were; None: nobody tells of contacts. untold:
+    contacts that were decided in the window, of which nobody told what became of them.
     """
 
     since: datetime
@@ -94,6 +97,37 @@ class Realised:
     brought: Difference
     exposed: int = 0
     heard: Heard = Heard()
+    contacted: tuple[int, int] | None = None
+    untold: int = 0
+
+    @property
+    def judged(self) -> bool:
+        """Whether there was marketing to persons to judge, for all that anybody tells."""
+        return self.contacted is None or any(self.contacted) or self.untold > 0
+
+    @property
+    def told_contacted(self) -> Words:
+        """How many of either group were contacted in the window."""
+        if self.contacted is None:
+            said = Words(
+                "Whether anybody was contacted in the window is not known: neither the log nor the ledger "
+                "has contacts",
+                "窗口内是否有人被触达未知：日志与台账均无触达记录",
+            )
+        else:
+            said = words(
+                "Contacted in the window: {treated} of {n} treated, {held} of {m} held out",
+                "窗口内被触达：处理组{n}人中{treated}人，对照组{m}人中{held}人",
+                treated=self.contacted[0], held=self.contacted[1],
+                n=self.effects[0].treated.n, m=self.effects[0].held_out.n,
+            )  # fmt: skip
+        if not self.untold:
+            return said
+        more = words(
+            "; of {n} contacts more that were decided no delivery tells what became of them",
+            "；另有{n}次已决策的触达无送达回报", n=self.untold,
+        )  # fmt: skip
+        return Words(said.en + more.en, said.zh + more.zh)
 
     @property
     def told_exposed(self) -> Words | None:
@@ -114,8 +148,8 @@ class Realised:
 
     @property
     def broken(self) -> list[Effect]:
-        """Harms beyond what is tolerated."""
-        return [of for of in self.effects if of.state == "broken"]
+        """Harms beyond what is tolerated, if there was marketing that can have done them."""
+        return [of for of in self.effects if self.judged and of.state == "broken"]
 
 
 def realised(
@@ -159,7 +193,12 @@ def realised(
     also = _ones([{"customer_id": id} for id, _, _ in told.orders], place)
     warnings = tuple(_warnings(held, policy.holdout, contacted, also))
     exposed = held if heard.everyone else held & np.array([id in heard.members for id in ids], np.bool_)
-    return Realised(since, until, tuple(effects), warnings, look, cost, brought, int(exposed.sum()), heard)
+    reached = None
+    if sent or "contacts" in log.tables:
+        reached = int(contacted[~held].sum()), int(contacted[held].sum())
+    return Realised(
+        since, until, tuple(effects), warnings, look, cost, brought, int(exposed.sum()), heard, reached
+    )
 
 
 def outcomes(

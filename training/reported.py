@@ -27,13 +27,15 @@ _TYPES: tuple[Type, ...] = ("order", "opt_out", "complaint")
 @dataclass(frozen=True)
 class Reports:
     """Of a window. orders: that the log does not have, less refunds. opted_out, complained: customers.
-    contacts: (customer, cost if known) that the log does not have. any: whether anything was ever told."""
+    contacts: (customer, cost if known) that the log does not have; untold: how many were decided of which
+    nobody told that they were sent or blocked. any: whether anything was ever told."""
 
     orders: tuple[Order, ...] = ()
     opted_out: frozenset[str] = frozenset()
     complained: frozenset[str] = frozenset()
     contacts: tuple[tuple[str, float | None], ...] = ()
     any: bool = False
+    untold: int = 0
 
 
 def reports_of(settings: Settings, log: Log, since: datetime, until: datetime) -> Reports:
@@ -45,6 +47,7 @@ def reports_of(settings: Settings, log: Log, since: datetime, until: datetime) -
     with closing(Ledger(settings)) as ledger:
         who = {row["id"]: now.get(row["customer_id"], row["customer_id"]) for row in ledger.told(_TYPES)}
         kept, sent = ledger.outcomes(), list(ledger.sent())
+        untold = sum(of.decided - of.sent - of.blocked for of in ledger.uses(since, until))
     orders: dict[Order, int] = {}
     harmed: dict[str, set[str]] = {"opt_out": set(), "complaint": set()}
     for decision, outcomes in kept.items():
@@ -70,7 +73,7 @@ def reports_of(settings: Settings, log: Log, since: datetime, until: datetime) -
             if since.timestamp() * 1e6 <= row["at"] < until.timestamp() * 1e6
             and contact_id(row["number"], row["id"]) not in ids
         ),
-        bool(kept),
+        bool(kept), untold,
     )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from features.compute.builds import Build
 from features.moments import iso
+from features.policy import PERIODS
 from features.settings import Settings
 from features.shop import shop_of
 from serving import prices, releases, rulebook, stated
 from serving.cards import ModelCard, TargetCard, TestedOn, Text, TrainedOn
-from serving.prices import PriceSet
+from serving.prices import BudgetLeft, PriceSet
 from serving.releases import Release
 from serving.rulebook import Rulebook
 from training import kinds_page, page, registry
@@ -83,6 +84,7 @@ def _release_prices(settings: Settings, found: PriceSet, build: str, log: str) -
     shop = shop_of(settings)
     recipe = {
         "as_of": iso(found.as_of), "budget": found.budget, "capacity": found.capacity, "policy": found.policy,
+        "budgets": {of.name: of.left for of in found.budgets},
         "spent": found.spent, "value": found.value, "bound": found.bound, "prices": found.prices.duals,
     }  # fmt: skip
     of = Text("Prices of what is short", "稀缺资源的影子价格")
@@ -109,12 +111,23 @@ def in_force(settings: Settings) -> Release | None:
 def limits_of(found: PriceSet) -> Text:
     """What a price set was found for, and what it charges."""
     budget = [] if found.budget is None else [f"{found.budget:,.2f}"]
-    limits = ", ".join([*budget, *(f"{name}={most:,}" for name, most in found.capacity.items())])
+    given = [*budget, *(f"{name}={most:,}" for name, most in found.capacity.items())]
+    left = [left_in_words(of) for of in found.budgets]
+    en, zh = ", ".join([*given, *(of.en for of in left)]), "、".join([*given, *(of.zh for of in left)])
     duals = ", ".join(f"{name} {price:.4g}" for name, price in found.prices.duals.items())
     moment = iso(found.as_of)
     return Text(
-        f"As of {moment}, limits: {limits or 'none'}; charges: {duals or 'nothing'}.",
-        f"截至{moment}，限额：{limits or '无'}；价格：{duals or '无'}。",
+        f"As of {moment}, limits: {en or 'none'}; charges: {duals or 'nothing'}.",
+        f"截至{moment}，限额：{zh or '无'}；价格：{duals or '无'}。",
+    )
+
+
+def left_in_words(budget: BudgetLeft) -> Text:
+    """What is left of a budget of the policy, by the name that its price has."""
+    left, amount, name = f"{budget.left:,.2f}", f"{budget.amount:,.2f}", budget.name
+    return Text(
+        f"{left} left of {amount} a {budget.per} ({name})",
+        f"{PERIODS[budget.per]}预算{amount}余{left}（{name}）",
     )
 
 

@@ -87,8 +87,9 @@ def _first(found: Uplift, rests: Words | None) -> Words:
             arm=arm, control=control, proven=proven,
         )  # fmt: skip
     return words(
-        "Give everyone {control}: no arm is shown to bring more, nor is choosing for each customer.",
-        "请对所有人采用{control}：未显示任何方案更好，为每位客户分别选择亦然。", control=control,
+        "Give everyone {control}: no arm is shown to bring more, after its cost, nor is choosing for each "
+        "customer.",
+        "请对所有人采用{control}：扣除成本后未显示任何方案更好，为每位客户分别选择亦然。", control=control,
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def _constant(found: Uplift, proven: Words) -> Words:
         ) if found.best else words(
             "No estimate is larger than that of {control}.", "没有比{control}更大的估计值。", **told
         )  # fmt: skip
-        return _joined(_beside(found), largest)
+        return _joined(*_beside(found), largest)
     free = Words("(no cost was given)", "未给出成本")
     net = Words("after costs", "扣除成本后") if np.any(found.costs) else free
     said = words(
@@ -124,26 +125,31 @@ def _constant(found: Uplift, proven: Words) -> Words:
     ))  # fmt: skip
 
 
-def _beside(found: Uplift) -> Words:
-    """Which arms are shown to bring more, or less, than the control after their cost, if any."""
+def _beside(found: Uplift) -> list[Words]:
+    """Which arms are shown to bring more, or less, than the control after their cost, if any; that none is
+    shown to bring more only where the first sentence has not said it."""
 
     def named(*places: int) -> dict[str, str]:
         return {"control": found.arms[0], "arms": ", ".join(found.arms[k] for k in places)}
 
     more = [k for k, one in enumerate(found.net) if one.low > 0]
     less = [k for k, one in enumerate(found.net) if one.high < 0]
-    said = words(
-        "Shown to be better than {control}, after cost: {arms}.",
-        "已证实扣除成本后优于{control}：{arms}。", **named(*more),
-    ) if more else words(
-        "No arm is shown to be better than {control}, after its cost.",
-        "未显示出任何方案在扣除成本后优于{control}。", **named(),
-    )  # fmt: skip
-    if not less:
-        return said
-    return _joined(said, words(
-        "Shown to be worse, after cost: {arms}.", "已证实扣除成本后更差：{arms}。", **named(*less)
-    ))  # fmt: skip
+    said = []
+    if more:
+        said.append(words(
+            "Shown to be better than {control}, after cost: {arms}.",
+            "已证实扣除成本后优于{control}：{arms}。", **named(*more),
+        ))  # fmt: skip
+    elif found.personal or found.default:
+        said.append(words(
+            "No arm is shown to be better than {control}, after its cost.",
+            "未显示出任何方案在扣除成本后优于{control}。", **named(),
+        ))  # fmt: skip
+    if less:
+        said.append(words(
+            "Shown to be worse, after cost: {arms}.", "已证实扣除成本后更差：{arms}。", **named(*less)
+        ))  # fmt: skip
+    return said
 
 
 def _joined(*said: Words) -> Words:

@@ -80,7 +80,7 @@ def evaluate_policy(
     """Judge a policy from decisions that another one took by known chances, before anybody meets it.
 
     IPS, SNIPS, DR and Switch-DR with intervals, the effective sample and what cutting weights changes. A
-    verdict is given only if the data can carry it. Exit code 3: they cannot.
+    verdict is given only if the data can carry it. Exit code 3: they cannot, or not without a condition.
     """
     if file is None:
         if arm or propensity or customer or predicted:

@@ -152,6 +152,22 @@ def test_marketing_waits_while_a_complaint_is_open(settings: Settings) -> None:
     assert rejected(decided(settings))["campaign_a"] is None
 
 
+def test_an_open_complaint_is_named_also_where_a_consent_is_missing(settings: Settings) -> None:
+    """Else who reads `no consent` asks for one in the middle of a quarrel, and nobody answers it."""
+    tell(settings, "consent", minute=1, channel="mail", purpose="marketing", status="withdrawn")
+    before = decided(settings, candidates=("campaign_a",)).text
+    tell(settings, "case", minute=2, case_id="k1", kind="complaint", change="opened")
+    answer = decided(settings, candidates=("campaign_a",))
+    assert rejected(answer)["campaign_a"] == "no_consent", "as it was recorded before"
+    assert "complaint" not in before.en
+    assert answer.text.en == f"{before.en} Marketing waits while a complaint is open."
+    assert answer.text.zh == f"{before.zh}投诉处理期间暂停营销。"
+    tell(settings, "consent", minute=3, channel="mail", purpose="marketing", status="granted")
+    overlay(settings, {("mail", "marketing"): True}, open_complaints=1)
+    alone = decided(settings, candidates=("campaign_a",)).text.en
+    assert alone.count("complaint is open") == 1, "said once"
+
+
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_complaint_binds_while_it_is_open_whether_or_not_the_features_know_of_cases(
     settings: Settings, counted: bool

@@ -73,6 +73,16 @@ def test_customers_who_are_all_the_same_share_what_there_is() -> None:
     assert both.used == {"mail": 40}
 
 
+def test_the_shortest_of_several_budgets_binds_and_alone_has_a_price() -> None:
+    """Else a plan within the budget given overspends the month's, or is charged twice for the same money."""
+    net = np.tile([0.0, 1.0, 1.5], (5_000, 1))
+    cost, channels = np.array([0.0, 1.0, 2.0]), [None, "mail", "sms"]
+    funds = {"month": (cost, 60.0), "sms alone": (np.array([0.0, 0.0, 2.0]), 1e6)}
+    allocation = allocate(net, cost, channels, 100.0, None, funds)
+    assert (allocation.spent, allocation.budget_price) == (60.0, 0.0)
+    assert allocation.fund_prices == {"month": pytest.approx(1.0), "sms alone": 0.0}
+
+
 def test_without_limits_everybody_gets_the_best_and_prices_are_zero() -> None:
     """Else a price would keep out what nothing is short of."""
     world = customers(500)

@@ -122,6 +122,33 @@ def test_figures_are_steady_only_if_enough_customers_say_so() -> None:
     assert many.steady.zh.startswith("不稳定")
 
 
+def test_a_verdict_that_a_few_decisions_decide_is_told_with_its_condition() -> None:
+    """Else the headline says `better`, the last line `not steady`, and it goes live on the headline."""
+    log, _ = heavy(3_000, 1, 0.5)
+    found = evaluate(log)
+    assert not found.warnings
+    assert found.moved > 0.5
+    assert found.verdict.en.startswith(
+        "Better than what was done by DR and SNIPS, but not proven: a few decisions decide much (cutting "
+        f"weights moves DR by {found.moved:.0%} of its half interval)"
+    )
+    assert found.verdict.zh.startswith("按DR与SNIPS优于实际执行的策略，但尚未证实：少数决策影响很大")
+    assert not found.carried
+    assert replace(found, harm=True).verdict.en.startswith(
+        "Worse than what was done by DR and SNIPS, but not"
+    )
+    steady = replace(found, clipping=found.clipping[:1])
+    (switch,) = (of for of in found.estimates if of.name == "Switch-DR")
+    others = tuple(of for of in found.estimates if of is not switch)
+    shown, hidden = (replace(switch, gain_low=low, gain_high=9.0) for low in (0.1, -0.1))
+    assert replace(steady, estimates=(*others, shown)).verdict.en == "Better than what was done"
+    assert "Switch-DR, without the large weights, does not show it" in (
+        replace(steady, estimates=(*others, hidden)).verdict.en
+    )
+    level = tuple(replace(of, gain_low=-1.0, gain_high=1.0) for of in found.estimates)
+    assert replace(found, estimates=level).carried, "that no difference is shown needs no condition"
+
+
 def test_a_model_makes_the_estimate_surer_and_a_wrong_one_does_not_bias_it() -> None:
     """What double robustness is for."""
     values: dict[str, list[float]] = {"IPS": [], "DR": [], "wrong": []}

@@ -44,6 +44,11 @@ def test_the_groups_are_compared_by_hand(journey: Settings) -> None:
     )
     assert all(of.difference.low < 0 < of.difference.high for of in found.effects[:2])
     assert any("held out were contacted all the same" in words.en for words in found.warnings)
+    sent = log.read("contacts", ["customer_id", "at"]).to_pandas()
+    reached = np.isin(ids, sent[(sent["at"] >= SINCE) & (sent["at"] < SINCE + 28 * DAY)]["customer_id"])
+    assert found.contacted == (reached[~held].sum(), reached[held].sum())
+    assert f"{reached[held].sum():,} of {held.sum():,} held out" in found.told_contacted.en
+    assert found.judged
 
 
 def test_a_window_that_is_not_over_tells_nothing(journey: Settings) -> None:
@@ -89,6 +94,27 @@ def test_marketing_that_drives_customers_away_is_stopped(home: Settings) -> None
     assert headline_of(proven, "USD").en.endswith("cost 50: a return of +300%; that is proven.")
     unproven = replace(proven, brought=Difference(10.0, -5.0, 25.0))
     assert "尚未证实" in headline_of(unproven, "USD").zh
+
+
+def test_a_window_without_contacts_has_no_marketing_to_judge(home: Settings) -> None:
+    """Else chance between two groups that nobody wrote to is read as what marketing brought, or spoilt."""
+    guard = Guardrail(Words("customers who complained", "投诉的客户占比"), 0.005)
+    fine = Group.of_shares(9_000, 50)
+    sales = Effect(Words("order value a customer", "人均订单金额"), fine, Group.of_shares(1_000, 5))
+    harm = Effect(guard.name, Group.of_shares(9_000, 300), Group.of_shares(1_000, 5), 1, guard)
+    quiet = Realised(
+        SINCE, SINCE, (sales, harm), (), 1, None, Difference(13_256.0, -5.0, 26_000.0), contacted=(0, 0)
+    )
+    said = headline_of(quiet, "CNY")
+    assert "there was no marketing to persons to judge" in said.en
+    assert "没有面向个人的营销可供评估" in said.zh
+    assert "13,256" not in said.en
+    assert quiet.broken == []
+    assert quiet.told_contacted.en == "Contacted in the window: 0 of 9,000 treated, 0 of 1,000 held out"
+    untold = replace(quiet, untold=7, effects=(sales,))
+    assert "it is not proven" in headline_of(untold, "CNY").en, "they may have been sent"
+    assert "of 7 contacts more that were decided no delivery tells" in untold.told_contacted.en
+    assert "is not known" in replace(quiet, contacted=None).told_contacted.en
 
 
 def test_no_more_comes_back_than_was_bought(tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from features.words import Words
 from monitoring.today import Held
 from propensity import main
 from propensity.credited import credits_sheet
+from propensity.evaluated_ledger import _headline
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery
 from training import attribution, logged_policy, roi
 from training.logged import FREED, SENT, UNTOLD, Logged
 from training.realised import Effect, Realised
+from training.roi import Brought
 from training.sequential import Difference, Group
 
 AT = parse_moment("2017-06-01")
@@ -376,3 +378,28 @@ def test_a_policy_is_judged_from_the_ledger(run: Any, monkeypatch: pytest.Monkey
     young = run("policy", "--policy", "coupon")
     assert young.exit_code == 2
     assert "0 decisions" in young.output
+
+
+def test_the_headline_counts_every_use_that_the_table_shows() -> None:
+    """Else `of 1 use 1 cannot be told` stands above six, and a reader looks for the five that were lost."""
+    few = Words("too few: 3 contacted", "过少：触达3人")
+
+    def use(channel: str, margin: Difference | None, owed: bool = False) -> Brought:
+        why = None if margin is not None else few
+        return Brought("", channel, 9, 9, 9, 0, 5.0, 0.0, margin, None, why, owed)
+
+    wide = use("sms", Difference(2_000.0, -4_396.0, 9_153.0))
+    unknown = [use(name, None) for name in ("app", "mail", "phone", "staff", "group")]
+    calm, said = _headline([wide, *unknown], [], False, "CNY")
+    assert calm
+    assert said.en == (
+        "Of 6 uses of channels, 0 earned more than they cost, 0 less; of 1 the interval is too wide to tell; "
+        "of 5 nothing is known."
+    )
+    assert said.zh == "共6种渠道用途：0种收益高于成本，0种低于成本；1种区间过宽，无法判断；5种未知。"
+    pays, loses = use("a", Difference(9.0, 6.0, 12.0)), use("b", Difference(-9.0, -12.0, -6.0))
+    calm, said = _headline([pays, loses, use("service_desk", None, owed=True)], [], False, "CNY")
+    assert (calm, said.en) == (
+        False,
+        "Of 2 uses of channels, 1 earned more than they cost, 1 less; 1 more are owed to customers.",
+    )

@@ -1,0 +1,95 @@
+"""How a plan is shown on a terminal: who gets what, what it takes of the limits, and how good it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.moments import iso
+from propensity.fair import show_gaps
+from propensity.tables import console, say, table
+from training import stated
+
+if TYPE_CHECKING:
+    from propensity.planned import Plan
+
+
+def show(made: Plan) -> None:
+    """Print it."""
+    found, prices = made.found, made.found.prices.of(made.actions)
+    numbers = ("customers", "of them by lot", "cost", "expected net", "price")
+    shown = table(f"Plan as of {iso(found.as_of)}", "action", "channel", *numbers, right=numbers)
+    for j, action in enumerate(made.actions):
+        here = made.chosen == j
+        net = made.decisions.net[here, j].sum() if j else 0.0
+        lots = int((here & made.decisions.explored).sum())
+        cells = f"{here.sum():,}", f"{lots:,}", f"{here.sum() * action.cost:,.2f}", f"{net:,.2f}"
+        shown.add_row(action.name, action.channel or "", *cells, f"{prices[j]:.4f}")
+    console().print(shown)
+    say(_parts(made))
+    of = "" if found.budget is None else f" of {found.budget:,.2f}"
+    limits = "".join(
+        f"; {sum(made.actions[j].channels.count(name) for j in made.chosen.tolist()):,} of {most:,} on {name}"
+        for name, most in found.capacity.items()
+    )
+    pays = sum(
+        a.cost * (a.purpose == "marketing") * int((made.chosen == j).sum())
+        for j, a in enumerate(made.actions)
+    )
+    limits += "".join(f"; {pays:,.2f} of {stated.left_in_words(of).en}" for of in found.budgets)
+    say(
+        f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
+        f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
+    )
+    if made.unpaid:
+        say(
+            f"{made.unpaid:,} were drawn to explore what the policy's budgets do not pay any more: a lower "
+            "`explore` in shop.toml leaves more of them to what is worth most"
+        )
+    if whole := _whole(made):
+        say(whole)
+    show_gaps(found.fairness)
+
+
+def _parts(made: Plan) -> str:
+    """How many were drawn by lot, are owed a service, are held out, and got what is worth most; with the cost
+    and the expected net of each."""
+    d, everyone = made.decisions, np.arange(len(made.chosen))
+    owed = ~d.eligible[:, 0] & ~d.explored
+    kept = made.holdout & ~owed & ~d.explored
+    cost = np.array([action.cost for action in made.actions])[made.chosen]
+    net = np.where(made.chosen == 0, 0.0, d.net[everyone, made.chosen])
+
+    def told(rows: NDArray[np.bool_], what: str) -> str:
+        return f"{rows.sum():,} {what} (cost {cost[rows].sum():,.2f}, expected net {net[rows].sum():,.2f})"
+
+    explore = f"{100 * made.explore:.3g}"
+    parts = [
+        told(~(d.explored | owed | kept), "get what is worth most within the limits"),
+        told(d.explored, f"get what a lot drew among all that is eligible, to learn ({explore}% explore)"),
+    ]
+    parts += [told(owed, "get what is owed to them")] if owed.any() else []
+    parts += [f"{kept.sum():,} are held out and get nothing"] if kept.any() else []
+    return f"Of {len(everyone):,} customers: {'; '.join(parts)}"
+
+
+def _whole(made: Plan) -> str | None:
+    """Why the plan is short of the bound: that splits customers, at most one a limit; None if it is not."""
+    short = made.allocation.bound - made.allocation.value
+    found = made.found
+    limits = (found.budget is not None) + len(found.capacity)
+    limits += sum(price > 0 for price in found.prices.policy.values())
+    if not limits or short <= 0 or made.allocation.gap < 1e-6:  # .0001 %
+        return None
+    at_most, each = made.most, "one customer" if limits == 1 else f"{limits} customers, one a limit,"
+    said = (
+        f"The best here is a bound: it gives {each} a part of an action, and customers are whole. The plan "
+        f"is {short:,.4g} short of it"
+    )
+    if short <= limits * at_most:
+        return (
+            f"{said}, no more than {'that one' if limits == 1 else 'these'} may bring ({at_most:,.4g} each)"
+        )
+    return f"{said}; a customer brings {at_most:,.4g} at most"
