@@ -10,10 +10,11 @@ import numpy as np
 from features.words import Words
 from training.uplift_balance import LEVEL, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
+from training.uplift_draw import who_had, with_values
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, Told, belied, rare, told_apart
 from training.uplift_shift import adjusted_alike
-from training.uplift_trial import LEAST, Trial, columns_of
+from training.uplift_trial import Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
@@ -23,9 +24,9 @@ _SUMMED = 12  # arms of which every sum is looked at, at most
 def checks(trial: Trial) -> list[Check]:
     """Everything that is looked at, in the order in which it is read."""
     told = told_apart(trial) if trial.evidence == "randomised" else None
-    aside = left_out(trial, told) if told else None
+    draw = (who_had(trial), with_values(trial), left_out(trial, told) if told else None)
     return [
-        sample_ratio(trial), before_decision(trial, told), *([aside] if aside else []), foretold(trial),
+        sample_ratio(trial), before_decision(trial, told), *filter(None, draw), foretold(trial),
         adjusted_alike(trial), overlap(trial, told),
     ]  # fmt: skip
 
@@ -154,11 +155,11 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
             ),
             arms,
         )  # fmt: skip
-    if sizes.min() < LEAST:
+    if sizes.min() < trial.least:
         return Check(name, False, Words(
-            f"too few: weighted by their propensities, an arm's customers are worth fewer than {LEAST}, and "
+            f"too few: weighted by their propensities, an arm's customers are worth fewer than {trial.least}, and "
             f"a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
-            f"过少：按倾向概率加权后，某一方案的客户不足{LEAST}位，结果由其中少数人决定。"
+            f"过少：按倾向概率加权后，某一方案的客户不足{trial.least}位，结果由其中少数人决定。"
             f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
         ))  # fmt: skip
     return Check(name, True, Words(words.en + note.en, words.zh + note.zh))
