@@ -157,8 +157,8 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
         )  # fmt: skip
     if sizes.min() < trial.least:
         return Check(name, False, Words(
-            f"too few: weighted by their propensities, an arm's customers are worth fewer than {trial.least}, and "
-            f"a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
+            f"too few: weighted by their propensities, an arm's customers are worth fewer than {trial.least}, "
+            f"and a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
             f"过少：按倾向概率加权后，某一方案的客户不足{trial.least}位，结果由其中少数人决定。"
             f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
         ))  # fmt: skip

@@ -42,8 +42,8 @@ class Alike(NamedTuple):
 
 
 def alike(trial: Trial, names: Iterable[str] | None = None) -> list[Alike]:
-    """Of the columns of a lottery's table those whose values go with arms beyond what lots drawn one by one do
-    (at LEVEL, Bonferroni over all columns). names: of these alone."""
+    """Columns of a lottery's table whose values go with arms beyond what lots drawn one by one do, at LEVEL,
+    Bonferroni over all columns. names: of these alone."""
     trial = _draws(trial)
     wanted, level = {*(trial.values if names is None else names)}, LEVEL / max(len(trial.values), 1)
     found = []
@@ -139,15 +139,15 @@ def refused(trial: Trial) -> UsageError | None:
     if trial.cluster is None and (often := _often(trial.values[one.column])):
         exact, by = f"each value of {one.column} comes {often}, with one arm only", "customer"
     return UsageError(
-        f"{exact if one.share > 1 - 1e-9 else nearly} ({said(one.p)}), which lots drawn row by row hardly ever "
-        f"do: so the arm was drawn by {one.column}, or {one.column} was written after it. If drawn, say "
-        f"--{by} {one.column}, whose rows then count as one draw; if written afterwards, --ignore {one.column}"
-        + f". The same holds of {', '.join(others[:5])}" * bool(others)
+        f"{exact if one.share > 1 - 1e-9 else nearly} ({said(one.p)}), which lots drawn row by row hardly "
+        f"ever do: so the arm was drawn by {one.column}, or {one.column} was written after it. If drawn, say "
+        f"--{by} {one.column}, whose rows then count as one draw; if written afterwards, --ignore "
+        f"{one.column}" + f". The same holds of {', '.join(others[:5])}" * bool(others)
     )
 
 
 def _often(codes: Ints) -> str:
-    """How often each value comes, if as often as a customer's id does: at least twice, and never many times."""
+    """How often each value comes, if as a customer's id does: at least twice, and never many times."""
     sizes = np.bincount(codes)
     sizes = sizes[sizes > 0]
     if sizes.min() < 2 or sizes.max() > _OFTEN:
@@ -158,7 +158,7 @@ def _often(codes: Ints) -> str:
 
 
 def with_values(trial: Trial) -> Check | None:
-    """Whether the arm goes with the values of a column that is too fine to learn from; None: there is none."""
+    """Whether the arm goes with values of a column that is too fine to learn from; None: there is none."""
     names = [name for name in trial.unread if name in trial.values]
     if trial.evidence != "randomised" or not names:
         return None
@@ -179,16 +179,16 @@ def with_values(trial: Trial) -> Check | None:
 
 
 def who_had(trial: Trial) -> Check | None:
-    """Whether customers with several rows had one arm, or the arm was drawn for each row; without a column that
-    tells them, whether one looks as if it did. None: there is nothing to say."""
+    """Whether customers with several rows had one arm, or the arm was drawn for each row; without a column
+    that tells them, whether one looks as if it did. None: there is nothing to say."""
     name, k = Words("rows of a customer", "同一客户的行"), len(trial.arms)
     if trial.evidence != "randomised" or trial.cluster:
         return None
     if trial.unit is None:
         ids = [(column, often) for column, codes in trial.values.items() if (often := _often(codes))]
         return Check(name, None, Words(
-            f"each value of {ids[0][0]} comes {ids[0][1]}, as a customer's may: if it tells the customer, say "
-            f"--customer {ids[0][0]}, as rows of one customer are no two customers",
+            f"each value of {ids[0][0]} comes {ids[0][1]}, as a customer's may: if it tells the customer, "
+            f"say --customer {ids[0][0]}, as rows of one customer are no two customers",
             f"{ids[0][0]}的每个取值都出现多次，如同客户标识：若它标识客户，请用--customer {ids[0][0]}说明，"
             "因为同一客户的多行不是多位客户",
         )) if ids else None  # fmt: skip
@@ -197,8 +197,8 @@ def who_had(trial: Trial) -> Check | None:
     everybody = len(np.unique(had))
     if several:
         return Check(name, None, Words(
-            f"{several:,} of {everybody:,} values of {trial.unit} had several arms, so the arm was drawn row by "
-            "row: what one arm did to a customer may last into rows of another, which no figure tells",
+            f"{several:,} of {everybody:,} values of {trial.unit} had several arms, so the arm was drawn row "
+            "by row: what one arm did to a customer may last into rows of another, which no figure tells",
             f"{trial.unit}的{everybody:,}个取值中有{several:,}个得到过多个方案，即方案逐行抽取："
             "某方案对客户的影响可能延续到其他方案的行，任何数字都无法说明",
         ))  # fmt: skip
@@ -218,8 +218,8 @@ def assumed(trial: Trial) -> Words:
         )
     if trial.unit:
         return Words(
-            f"Intervals take each value of {trial.unit} to have been drawn on its own; if the arm was drawn by "
-            "store, say, they are too narrow: name that column (--cluster).",
+            f"Intervals take each value of {trial.unit} to have been drawn on its own; if the arm was drawn "
+            "by store, say, they are too narrow: name that column (--cluster).",
             f"区间假定{trial.unit}的每个取值各自独立抽取；若方案按门店等抽取，则区间过窄：请指明该列（--cluster）。",
         )
     return Words(

@@ -61,8 +61,8 @@ def _known(column: pa.ChunkedArray) -> tuple[Numbers, Bools]:
     values = np.array(column.cast(kind).cast(pa.float64()).to_numpy(), np.float64)
     if len(endless := np.flatnonzero(np.isinf(values))):
         raise UsageError(
-            f"{len(endless):,} outcomes are infinite, the first in row {endless[0] + 1}: that is no amount, and "
-            "no mean can hold it. Most likely something was divided by 0: write what came"
+            f"{len(endless):,} outcomes are infinite, the first in row {endless[0] + 1}: that is no amount, "
+            "and no mean can hold it. Most likely something was divided by 0: write what came"
         )
     return values, np.isnan(values)
 

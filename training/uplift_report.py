@@ -233,7 +233,8 @@ def sheets(
     ranked = _told(found, ranked, unknown)
     more = (others(found, beside, unknown),) if beside else ()
     return (
-        checked(checks, trial.unread), arms(found, unknown, trial), *more, fifths(found, unknown), rankings(ranked)
+        checked(checks, trial.unread), arms(found, unknown, trial), *more, fifths(found, unknown),
+        rankings(ranked),
     )  # fmt: skip
 
 

@@ -54,8 +54,8 @@ def trial_of(
     for all alike; without both, `randomised`: shares as they were found. Not randomised: propensities are
     estimated from the columns, and the evidence is observational, or prior where they do not overlap.
     ignore: columns that are not to be learnt from, but still tell whether the draw was what it is said to be.
-    customer: a column; rows of one customer count as one. cluster: a column by whose values the arm was drawn,
-    such as the store; its values then stand for customers, of whom each may have many rows.
+    customer: a column; rows of one customer count as one. cluster: a column by whose values the arm was
+    drawn, such as the store; its values then stand for customers, of whom each may have many rows.
     UsageError for what the table does not have.
     """
     told = [outcome.split(table, asked)[0] for asked in outcomes]
@@ -99,8 +99,8 @@ def trial_of(
     if cluster:
         _one_draw(table, cluster, who, place, given if chances is None else np.ones(len(given)))
     trial = Trial(
-        matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances, aside=aside,
-        values=_values(table.select([name for name in table.column_names if name not in roles])),
+        matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances,
+        aside=aside, values=_values(table.select([name for name in table.column_names if name not in roles])),
         ignored=ignored, unit=customer, cluster=cluster,
     )  # fmt: skip
     if lacking is not None:
@@ -131,8 +131,8 @@ def _units(table: pa.Table, name: str) -> Ints:
     """Which rows have the same value of the column that tells the customer or the cluster, [n]."""
     if missing := table[name].null_count:
         raise UsageError(
-            f"{missing:,} rows have no {name}, which tells what rows count as one: give each one, or leave out "
-            "what was never in the draw"
+            f"{missing:,} rows have no {name}, which tells what rows count as one: give each one, or leave "
+            "out what was never in the draw"
         )
     return np.asarray(table[name].combine_chunks().dictionary_encode().indices, np.int64)
 
@@ -145,8 +145,8 @@ def _one_draw(table: pa.Table, cluster: str, who: Ints, place: Ints, given: Numb
             raise UsageError(
                 f"{len(wrong):,} of {len(first):,} values of {cluster} have {what}, such as "
                 f"{table[cluster][int(first[wrong[0]])]}: so the arm was not drawn by {cluster}. Leave "
-                "--cluster out if it was drawn row by row, or name the column by which it was drawn. If a few "
-                "rows got another arm than the one drawn for them, count them with the one that was drawn"
+                "--cluster out if it was drawn row by row, or name the column by which it was drawn. If a "
+                "few rows got another arm than the one drawn for them, count them with the one that was drawn"
             )
 
 
@@ -184,8 +184,8 @@ def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tup
         )
     if len(names) == 1:
         raise UsageError(
-            f"every row had the same arm: {column} is {names[0]} throughout. A trial compares two arms or more: "
-            "give the rows of the others as well, the control's among them"
+            f"every row had the same arm: {column} is {names[0]} throughout. A trial compares two arms or "
+            "more: give the rows of the others as well, the control's among them"
         )
     told = control or next((name for name in names if name.lower() in CONTROLS), None)
     if told is None or told not in names:

@@ -55,7 +55,8 @@ def uplift(
     file: Path, arm: str, outcomes: tuple[str, ...], missing: float | None, propensity: str | None,
     randomised: bool, shares: tuple[tuple[str, float], ...], control: str | None,
     costs: tuple[tuple[str, float], ...],
-    ignore: tuple[str, ...], customer: str | None, cluster: str | None, seed: int, language: str, out: Path | None,
+    ignore: tuple[str, ...], customer: str | None, cluster: str | None, seed: int, language: str,
+    out: Path | None,
     as_json: bool, register: bool, days: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Judge a trial: the best arm for everyone, and whether choosing for each customer brings more.
