@@ -135,11 +135,14 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     else:
         never = _below(trial)
         lacking = never > 1 - ENOUGH
-    least = ", ".join(f"{arm} {chance:.3f}" for arm, chance in zip(trial.arms, _least(trial), strict=True))
+    lowest = ", ".join(f"{arm} {chance:.3f}" for arm, chance in zip(trial.arms, _least(trial), strict=True))
     shown = ", ".join(f"{arm} {size:,.0f}" for arm, size in zip(trial.arms, sizes, strict=True))
+    by, customers = trial.cluster, Words("customers", "客户")
+    if by:
+        customers = Words(f"values of {by}", f"{by}取值")
     words = Words(
-        f"effective customers: {shown}; smallest propensity known: {least}",
-        f"有效样本量：{shown}；已知的最小倾向概率：{least}",
+        f"effective {customers.en}: {shown}; smallest propensity known: {lowest}",
+        f"有效样本量：{shown}；已知的最小倾向概率：{lowest}",
     )
     arms = tuple(np.flatnonzero(lacking).tolist())
     if arms or trial.evidence == "prior":
@@ -155,11 +158,13 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
             ),
             arms,
         )  # fmt: skip
-    if sizes.min() < trial.least:
+    # Clusters are of unlike sizes, which their intervals take into account: so half as many may be effective.
+    if sizes.min() < (least := trial.least // (2 if trial.cluster else 1)):
         return Check(name, False, Words(
-            f"too few: weighted by their propensities, an arm's customers are worth fewer than {trial.least}, "
-            f"and a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
-            f"过少：按倾向概率加权后，某一方案的客户不足{trial.least}位，结果由其中少数人决定。"
+            f"too few: weighted by their propensities, an arm's {customers.en} are worth fewer than {least}, "
+            f"and a few of them decide. Try it on more {customers.en}, or by more even chances. "
+            f"{words.en}{note.en}",
+            f"过少：按倾向概率加权后，某一方案的{customers.zh}不足{least}，结果由其中少数决定。"
             f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
         ))  # fmt: skip
     return Check(name, True, Words(words.en + note.en, words.zh + note.zh))

@@ -7,7 +7,7 @@ whatever such draws do (Cantelli), and where that does not settle it by drawing 
 few pairs the sum is far from normal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +27,12 @@ _OFTEN = 5  # rows of a value, at most, as a customer has
 
 
 class Alike(NamedTuple):
-    """A column whose values go with arms. values: how many it has; share: of the pairs of rows of one value
-    that would have agreed by chance no more, those that do, 1 if each value has one arm."""
+    """A column whose values go with arms. values: how many it has; several: those with several rows; share:
+    of the pairs of rows of one value that chance would not make agree, those that do; 1: each has one arm."""
 
     column: str
     values: int
+    several: int
     share: float
     p: float
 
@@ -41,14 +42,14 @@ class Alike(NamedTuple):
         return self.share >= _NEARLY
 
 
-def alike(trial: Trial, names: Iterable[str] | None = None) -> list[Alike]:
+def alike(trial: Trial, names: Iterable[str], nulls: bool = True) -> list[Alike]:
     """Columns of a lottery's table whose values go with arms beyond what lots drawn one by one do, at LEVEL,
-    Bonferroni over all columns. names: of these alone."""
+    Bonferroni over all columns. names: of these. nulls: whether having no value is a value."""
     trial = _draws(trial)
-    wanted, level = {*(trial.values if names is None else names)}, LEVEL / max(len(trial.values), 1)
+    wanted, level = {*names}, LEVEL / max(len(trial.values), 1)
     found = []
     for name, codes in trial.values.items():
-        if name in wanted and (one := _alike(trial, name, codes, level)) is not None and one.p < level:
+        if name in wanted and (one := _alike(trial, name, codes, level, nulls)) is not None and one.p < level:
             found.append(one)
     return found
 
@@ -60,8 +61,9 @@ def _draws(trial: Trial) -> Trial:
     return trial.part(first) if one_each else trial
 
 
-def _alike(trial: Trial, name: str, codes: Ints, level: float) -> Alike | None:
+def _alike(trial: Trial, name: str, codes: Ints, level: float, nulls: bool) -> Alike | None:
     sizes = np.bincount(codes)
+    sizes[0] *= nulls
     rows = np.flatnonzero(sizes[codes] > 1)
     if (values := int((sizes > 0).sum())) <= len(trial.arms) or not len(rows):
         return None  # a value for each arm is the arm's own name
@@ -73,62 +75,80 @@ def _alike(trial: Trial, name: str, codes: Ints, level: float) -> Alike | None:
         sums = [np.add.reduceat(of, starts) for of in (one, other)]
         return float(sums[0] @ sums[1] - one @ other)
 
-    chance, places = chances(trial)[rows], range(1, len(trial.arms))
-    scale = _scale(trial)
-    seen = (scale * weights(trial))[:, 1:]
-    # Shares other than promised are the sample ratio's to tell: so what all rows have in common is taken out.
-    seen = (seen - seen.mean(axis=0))[rows]
-    scale = scale[rows]
-    total = sum(pairs(of, of) for of in seen.T)
-    inverse = np.divide(1, chance, out=np.ones_like(chance), where=chance > 0)
-    variance = 0.0
-    for k in places:
-        for j in places:
-            shared = scale[:, k] * scale[:, j] * ((inverse[:, k] if k == j else 0.0) - 1)
-            variance += 2 * pairs(shared, shared)
+    lots = _lots(trial, rows)
+    variance = sum(2 * pairs(of, of) for of in lots.shared)
+    total = sum(pairs(of, of) for of in lots.seen.T)
     if variance <= 0 or (z := total / variance**0.5) < _LOOK:
         return None
-    flags = np.eye(len(trial.arms))[trial.arm[rows]]
+    chance, flags = chances(trial)[rows], np.eye(len(trial.arms))[trial.arm[rows]]
     every = pairs(np.ones(len(rows)), np.ones(len(rows)))
     by_chance = min(sum(pairs(of, of) for of in chance.T) / every, 1.0)
     agree = sum(pairs(of, of) for of in flags.T) / every
     share = (agree - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
-    p = 1 / (1 + z**2)
+    p = 1 / (1 + z**2) if lots.known else 1.0
     if p >= level:
-        p = _redrawn(chance, scale, starts, total, level)
-    return Alike(name, values, share, p)
+        p = _redrawn(lots, starts, total, level)
+    return Alike(name, values, len(starts), share, p)
 
 
-def _scale(trial: Trial) -> Numbers:
-    """What makes residuals of weights, without a look at the draw, [n, K]: the propensity; of more than two
-    arms whose chances differ by row, what it is on average, as no row tells that of an arm it did not get."""
-    chance = chances(trial)
-    if len(trial.arms) == 2 or trial.chances is not None:
-        return chance
-    return np.broadcast_to(chance.mean(axis=0), chance.shape)
+class _Lots(NamedTuple):
+    """What rows' lots left and might have left, of all arms but the control. seen: residuals [n, K - 1].
+    shared: products of two arms' residuals, as expected, or as seen where a row's chances are not all known
+    [n]. draw: residuals of lots drawn anew, [draws, n] of each arm. known: whether the chances are."""
+
+    seen: Numbers
+    shared: list[Numbers]
+    draw: Callable[[np.random.Generator, int], Iterator[Numbers]]
+    known: bool
 
 
-def _redrawn(chance: Numbers, scale: Numbers, starts: Ints, total: float, level: float) -> float:
+def _lots(trial: Trial, rows: Ints) -> _Lots:
+    """Of two arms, or of chances that all rows share, residuals are 1{arm = k} - p, and are drawn anew.
+
+    Else a row tells the chance of the arm alone that it got: they are p (1{arm = k} / p - 1), with the
+    known = len(trial.arms) == 2 or trial.chances is not None or bool(np.ptp(chance, axis=0).max() < 1e-9)
+    """
+    chance, places = chances(trial), range(1, len(trial.arms))
+    known = len(trial.arms) == 2 or trial.chances is not None or bool((np.ptp(chance, axis=0) < 1e-9).all())
+    scale = chance if known else np.broadcast_to(chance.mean(axis=0), chance.shape)
+    seen = (scale * weights(trial))[:, 1:]
+    # Shares other than promised are the sample ratio's to tell: so what all rows have in common is taken out.
+    seen = (seen - seen.mean(axis=0))[rows]
+    if not known:
+        shared = [seen[:, k - 1] * seen[:, j - 1] for k in places for j in places]
+
+        def turned(random: np.random.Generator, times: int) -> Iterator[Numbers]:
+            signs = random.choice([-1.0, 1.0], (times, len(rows)))
+            yield from (signs * seen[:, k - 1] for k in places)
+
+        return _Lots(seen, shared, turned, known)
+    chance = chance[rows]
+    edges = np.cumsum(chance, axis=1)
+    shared = [chance[:, k] * ((k == j) - chance[:, j]) for k in places for j in places]
+
+    def drawn(random: np.random.Generator, times: int) -> Iterator[Numbers]:
+        at = random.random((times, len(rows))) * edges[:, -1]
+        yield from (((at >= edges[:, k - 1]) & (at < edges[:, k])) - chance[:, k] for k in places)
+
+    return _Lots(seen, shared, drawn, known)
+
+
+def _redrawn(lots: _Lots, starts: Ints, total: float, level: float) -> float:
     """How often lots drawn anew, row by row, go with values as much as was seen (Monte Carlo)."""
     random, wanted = np.random.default_rng(0), int(np.ceil(_EACH / level))
-    edges = np.cumsum(chance, axis=1)
-    edges /= edges[:, -1:]
     done = beyond = 0
     while done < wanted and beyond < _ENOUGH:
-        at_once = min(max(_CELLS // len(chance), 1), wanted - done)
-        drawn, sums = random.random((at_once, len(chance))), np.zeros(at_once)
-        for k in range(1, chance.shape[1]):
-            flags = (drawn >= edges[:, k - 1]) & (drawn < edges[:, k])
-            ratio = np.divide(1, chance[:, k], out=np.zeros(len(chance)), where=chance[:, k] > 0)
-            left = scale[:, k] * (flags * ratio - 1)
+        sums: Numbers = np.zeros(min(max(_CELLS // len(lots.seen), 1), wanted - done))
+        for left in lots.draw(random, len(sums)):
             sums += (np.add.reduceat(left, starts, axis=1) ** 2).sum(axis=1) - (left**2).sum(axis=1)
-        done, beyond = done + at_once, beyond + int((sums >= total).sum())
+        done, beyond = done + len(sums), beyond + int((sums >= total).sum())
     return (1 + beyond) / (1 + done)
 
 
 def refused(trial: Trial) -> UsageError | None:
     """What to say of a lottery whose arm was drawn by a column, or known before the column was written."""
-    found = [of for of in alike(trial, trial.values.keys() - {*trial.ignored}) if of.nearly]
+    asked = trial.values.keys() - {*trial.ignored}
+    found = [of for of in alike(trial, asked, nulls=False) if of.nearly and of.several > len(trial.arms)]
     if not found:
         return None
     one = min(found, key=lambda of: of.values)  # of stores and their tills, the stores were drawn
@@ -148,9 +168,9 @@ def refused(trial: Trial) -> UsageError | None:
 
 def _often(codes: Ints) -> str:
     """How often each value comes, if as a customer's id does: at least twice, and never many times."""
-    sizes = np.bincount(codes)
+    sizes = np.bincount(codes)[1:]
     sizes = sizes[sizes > 0]
-    if sizes.min() < 2 or sizes.max() > _OFTEN:
+    if not len(sizes) or sizes.min() < 2 or sizes.max() > _OFTEN:
         return ""
     if sizes.min() == sizes.max():
         return {2: "twice"}.get(int(sizes[0]), f"{sizes[0]} times")

@@ -115,15 +115,14 @@ def trial_of(
 
 
 def _values(table: pa.Table) -> dict[str, Ints]:
-    """Of each column in which some value comes twice, which of its values each row has [n]; null is one."""
+    """Of each column in which some value comes twice, which of its values each row has [n]; 0: null."""
     found = {}
     for name in table.column_names:
         if pa.types.is_nested(table[name].type):
             continue
         codes = table[name].combine_chunks().dictionary_encode()
         if len(codes.dictionary) < len(codes):
-            indices = pc.fill_null(codes.indices.cast(pa.int64()), len(codes.dictionary))
-            found[name] = np.asarray(indices, np.int64)
+            found[name] = np.asarray(pc.fill_null(codes.indices.cast(pa.int64()), -1), np.int64) + 1
     return found
 
 
@@ -159,7 +158,7 @@ def _no_copies(table: pa.Table) -> None:
     if different == rows or different <= LEVELS:
         return
     telling = [name for name in table.column_names if len(pc.unique(table[name])) == different]
-    ids = [name for name in telling if not pa.types.is_floating(table[name].type)]
+    ids = [name for name in telling if not pa.types.is_floating(table[name].type)]  # a measure is no name
     if telling:
         raise UsageError(
             f"{rows - different:,} of {rows:,} rows are copies of others in every column"
