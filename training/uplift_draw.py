@@ -106,10 +106,10 @@ def _lots(trial: Trial, rows: Ints) -> _Lots:
     """Of two arms, or of chances that all rows share, residuals are 1{arm = k} - p, and are drawn anew.
 
     Else a row tells the chance of the arm alone that it got: they are p (1{arm = k} / p - 1), with the
-    known = len(trial.arms) == 2 or trial.chances is not None or bool(np.ptp(chance, axis=0).max() < 1e-9)
+    mean p outside, whose mean is 0 too; and their signs are drawn anew, as their spread is only seen.
     """
     chance, places = chances(trial), range(1, len(trial.arms))
-    known = len(trial.arms) == 2 or trial.chances is not None or bool((np.ptp(chance, axis=0) < 1e-9).all())
+    known = len(trial.arms) == 2 or trial.chances is not None or bool(np.ptp(chance, axis=0).max() < 1e-9)
     scale = chance if known else np.broadcast_to(chance.mean(axis=0), chance.shape)
     seen = (scale * weights(trial))[:, 1:]
     # Shares other than promised are the sample ratio's to tell: so what all rows have in common is taken out.
