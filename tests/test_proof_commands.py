@@ -94,7 +94,8 @@ def test_decisions_without_an_outcome_are_told_by_arm(decisions: pa.Table, tmp_p
     asked = ["evaluate", "policy", "--log", str(log), *COLUMNS, "--policy", "all_mail"]
     said = run(*asked)
     assert said.exit_code == 0
-    told = r"Without an outcome, and so left out: \d of [\d,]+ \(0\.\d%\) of mail, \d of [\d,]+ \(0\.\d%\) of noth"
+    each = r"\d of [\d,]+ \(0\.\d%\) of"
+    told = rf"Without an outcome, and so left out: {each} mail, {each} nothing"
     assert re.search(told, said.output), said.output
     lost = (profit < 0) & (np.array(decisions["did"]) == "mail")
     place = decisions.schema.get_field_index("profit")
