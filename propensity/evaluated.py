@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from features.words import Words
 from propensity.sheets import show, told
 from propensity.tables import say
 from training.experiments import Outcome, customers_for, least_effect, looked_at, power
+from training.immature import Immature
 from training.policy_value import FEW, SWITCH, LoggedDecisions, PolicyValue, evaluate
 from training.uplift_table import read
 
@@ -51,15 +52,21 @@ class PolicyTable:
 def evaluate_policy(asked: PolicyTable, language: str, out: Path | None) -> int:
     """Judge a policy on a table of logged decisions; the exit code: 3 if the data cannot carry a verdict."""
     log, immature = read_log(asked)
-    return tell_policy(evaluate(log), immature, language, out)
+    found = evaluate(log)
+    if (biased := immature.biased()) is not None:
+        found = replace(found, warnings=(biased, *found.warnings))
+    return tell_policy(found, immature.total, language, out, immature.by_arm())
 
 
-def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | None) -> int:
-    """Show what a policy would have earned, and write the page; the exit code."""
+def tell_policy(
+    found: PolicyValue, immature: int, language: str, out: Path | None, by_arm: Words | None = None
+) -> int:
+    """Show what a policy would have earned, and write the page; the exit code. by_arm: of which arms the
+    decisions without an outcome are."""
     say(told(found.verdict, language))
     for warning in (*found.warnings, found.rule, found.elsewhere):
         say(f"- {told(warning, language)}")
-    sheets = policy_sheets(found, immature)
+    sheets = policy_sheets(found, immature, by_arm)
     for sheet in sheets:
         show(sheet, language)
     if out is not None:
@@ -80,8 +87,8 @@ def tell_policy(found: PolicyValue, immature: int, language: str, out: Path | No
     return 0 if found.carried else UNSURE
 
 
-def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:
-    """A log from a CSV or parquet file, and how many decisions without an outcome were left out.
+def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, Immature]:
+    """A log from a CSV or parquet file, and the decisions without an outcome, which were left out of it.
 
     UsageError for a column or a value that is not there.
     """
@@ -92,8 +99,14 @@ def read_log(asked: PolicyTable) -> tuple[LoggedDecisions, int]:
     absent = [name for name in needed if name not in rows.column_names]
     if absent:
         raise UsageError(f"{file} has no column {', '.join(absent)}: it has {', '.join(rows.column_names)}")
-    has = np.array(rows[outcome].is_valid())
-    immature, rows = int((~has).sum()), rows.filter(rows[outcome].is_valid())
+    none = np.array(rows[outcome].is_null(nan_is_null=True))
+    immature = Immature(
+        np.array([str(of) for of in rows[arm].to_pylist()]), _numbers(rows, propensity), none,
+        np.arange(len(none)) if customer is None else np.unique(
+            np.array([str(of) for of in rows[customer].to_pylist()]), return_inverse=True
+        )[1],
+    )  # fmt: skip
+    rows = rows.filter(~none)
     taken = [str(of) for of in rows[arm].to_pylist()]
     start = f"{policy}_"
     chances = [name.removeprefix(start) for name in rows.column_names if name.startswith(start)]
@@ -137,8 +150,11 @@ def _numbers(rows: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.float64]]
         raise UsageError(f"column {name} holds what is no number ({error})") from None
 
 
-def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
+def policy_sheets(found: PolicyValue, immature: int, by_arm: Words | None = None) -> list[Sheet]:
     """The estimates, what they rest on, and the clipping curve."""
+    left = None
+    if by_arm is not None and immature:
+        left = words("Without an outcome, and so left out: {arms}.", "无结果而未计入：{arms}。", arms=by_arm)
     estimates = Sheet(
         Words("Mean outcome a decision, 95 % intervals", "每次决策的平均结果，95%区间"),
         (Words("estimate", "估计方法"), Words("value", "值"), Words("interval", "区间"),
@@ -172,7 +188,7 @@ def policy_sheets(found: PolicyValue, immature: int) -> list[Sheet]:
              f"{found.matched:.1%}"),
             (Words("largest weight", "最大权重"), f"{found.largest:,.1f}"),
         ),
-        right=(1,),
+        right=(1,), note=left,
     )  # fmt: skip
     clipping = Sheet(
         Words("If weights are cut", "权重截断的影响"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from features.describe.say import words
+from features.errors import UsageError
 from features.files import write_atomically
 from features.words import Words
 from propensity.cli import settings_of
@@ -40,6 +41,7 @@ class Asked:
     costs: Mapping[str, float]
     ignore: Sequence[str]
     customer: str | None
+    cluster: str | None
     seed: int
     register: int | None = None  # days that the outcome is of, to register what was learnt
     missing: float | None = None  # what a row without an outcome had
@@ -62,8 +64,12 @@ def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as
     trial = trial_of(
         given, asked.arm, asked.outcomes, control=asked.control, propensity=asked.propensity,
         shares=_whole(asked.shares), randomised=asked.randomised, ignore=asked.ignore,
-        customer=asked.customer, seed=asked.seed, missing=asked.missing,
+        customer=asked.customer, cluster=asked.cluster, seed=asked.seed, missing=asked.missing,
     )  # fmt: skip
+    if unknown := asked.costs.keys() - set(trial.arms):
+        raise UsageError(
+            f"--cost names {', '.join(sorted(unknown))}, and the arms are {', '.join(trial.arms)}"
+        )
     if trial.evidence != "randomised" and not as_json:
         say("if the arms were drawn by lot, say how: --randomised, --share or --propensity", err=True)
     more = []

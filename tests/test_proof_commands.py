@@ -87,6 +87,25 @@ def test_chances_and_predictions_come_from_columns_by_arm(decisions: pa.Table, t
     assert "未显示出与实际执行策略的差异" in told.output
 
 
+def test_decisions_without_an_outcome_are_told_by_arm(decisions: pa.Table, tmp_path: Path) -> None:
+    """Else: bad outcomes of one arm that nobody wrote down make it look better."""
+    log, profit = tmp_path / "log.parquet", np.array(decisions["profit"].fill_null(0.0))
+    pq.write_table(decisions, log)
+    asked = ["evaluate", "policy", "--log", str(log), *COLUMNS, "--policy", "all_mail"]
+    said = run(*asked)
+    assert said.exit_code == 0
+    each = r"\d of [\d,]+ \(0\.\d%\) of"
+    told = rf"Without an outcome, and so left out: {each} mail, {each} nothing"
+    assert re.search(told, said.output), said.output
+    lost = (profit < 0) & (np.array(decisions["did"]) == "mail")
+    place = decisions.schema.get_field_index("profit")
+    pq.write_table(decisions.set_column(place, "profit", pa.array(profit, mask=lost)), log)
+    said = run(*asked)
+    assert said.exit_code == 3
+    assert "The data cannot carry a verdict" in said.output
+    assert "Outcomes are missing by arm more than chance explains" in said.output
+
+
 def test_data_that_cannot_carry_a_verdict_are_a_warning(decisions: pa.Table, tmp_path: Path) -> None:
     """Else a script releases what nobody has tested."""
     pq.write_table(decisions.slice(0, 60), tmp_path / "log.parquet")

@@ -252,9 +252,9 @@ def test_a_table_that_shows_groups_of_one_arm_each_is_no_lottery_of_customers() 
     table = pa.table({"arm": arm, "y": random.normal(size=n), "spend": random.normal(size=n), "store": store})
     for text in (False, True):
         given = table.set_column(3, "store", pa.array([f"s{one}" for one in store])) if text else table
-        with pytest.raises(UsageError, match=r"120 values of store came with one arm only.*--customer store"):
+        with pytest.raises(UsageError, match=r"120 values of store came with one arm only.*--cluster store"):
             trial_of(given, "arm", ["y"])
-        assert len(np.unique(trial_of(given, "arm", ["y"], customer="store").customer)) == 120
+        assert len(np.unique(trial_of(given, "arm", ["y"], cluster="store").customer)) == 120
         assert trial_of(given, "arm", ["y"], ignore=["store"]).names == ("spend",)
     alone = table.set_column(0, "arm", pa.array(random.choice(["none", "sms"], n)))
     assert "store" in trial_of(alone, "arm", ["y"]).names, "drawn one by one"

@@ -10,10 +10,11 @@ import numpy as np
 from features.words import Words
 from training.uplift_balance import LEVEL, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
+from training.uplift_draw import who_had, with_values
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import ENOUGH, FLOOR, Told, belied, rare, told_apart
 from training.uplift_shift import adjusted_alike
-from training.uplift_trial import LEAST, Trial, columns_of
+from training.uplift_trial import Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
@@ -23,9 +24,9 @@ _SUMMED = 12  # arms of which every sum is looked at, at most
 def checks(trial: Trial) -> list[Check]:
     """Everything that is looked at, in the order in which it is read."""
     told = told_apart(trial) if trial.evidence == "randomised" else None
-    aside = left_out(trial, told) if told else None
+    draw = (who_had(trial), with_values(trial), left_out(trial, told) if told else None)
     return [
-        sample_ratio(trial), before_decision(trial, told), *([aside] if aside else []), foretold(trial),
+        sample_ratio(trial), before_decision(trial, told), *filter(None, draw), foretold(trial),
         adjusted_alike(trial), overlap(trial, told),
     ]  # fmt: skip
 
@@ -134,11 +135,14 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     else:
         never = _below(trial)
         lacking = never > 1 - ENOUGH
-    least = ", ".join(f"{arm} {chance:.3f}" for arm, chance in zip(trial.arms, _least(trial), strict=True))
+    lowest = ", ".join(f"{arm} {chance:.3f}" for arm, chance in zip(trial.arms, _least(trial), strict=True))
     shown = ", ".join(f"{arm} {size:,.0f}" for arm, size in zip(trial.arms, sizes, strict=True))
+    by, customers = trial.cluster, Words("customers", "客户")
+    if by:
+        customers = Words(f"values of {by}", f"{by}取值")
     words = Words(
-        f"effective customers: {shown}; smallest propensity known: {least}",
-        f"有效样本量：{shown}；已知的最小倾向概率：{least}",
+        f"effective {customers.en}: {shown}; smallest propensity known: {lowest}",
+        f"有效样本量：{shown}；已知的最小倾向概率：{lowest}",
     )
     arms = tuple(np.flatnonzero(lacking).tolist())
     if arms or trial.evidence == "prior":
@@ -154,11 +158,13 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
             ),
             arms,
         )  # fmt: skip
-    if sizes.min() < LEAST:
+    # Clusters are of unlike sizes, which their intervals take into account: so half as many may be effective.
+    if sizes.min() < (least := trial.least // (2 if trial.cluster else 1)):
         return Check(name, False, Words(
-            f"too few: weighted by their propensities, an arm's customers are worth fewer than {LEAST}, and "
-            f"a few of them decide. Try it on more customers, or by more even chances. {words.en}{note.en}",
-            f"过少：按倾向概率加权后，某一方案的客户不足{LEAST}位，结果由其中少数人决定。"
+            f"too few: weighted by their propensities, an arm's {customers.en} are worth fewer than {least}, "
+            f"and a few of them decide. Try it on more {customers.en}, or by more even chances. "
+            f"{words.en}{note.en}",
+            f"过少：按倾向概率加权后，某一方案的{customers.zh}不足{least}，结果由其中少数决定。"
             f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
         ))  # fmt: skip
     return Check(name, True, Words(words.en + note.en, words.zh + note.zh))

@@ -8,9 +8,10 @@ from scipy.stats import rankdata
 
 from features.words import Words
 from training.uplift_balance import LEVEL, LOTTERY, Check, by_the_lot, differ, said, weights
+from training.uplift_draw import alike
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import Told, told_apart
-from training.uplift_trial import LEAST, Trial, columns_of
+from training.uplift_trial import LEAST, Aside, Trial, columns_of
 
 _PARTS, _EACH = 8, 100  # parts of a column's values; customers of each arm in one
 _KNOWN = 0.5  # of the rows, of which a column must be known to be told to tell the outcome
@@ -78,18 +79,21 @@ def left_out(trial: Trial, told: Told) -> Check | None:
     One from after the decision may. One from before says that the draw is not what it is said to be, whether
     or not it is learnt from. Which it is, no figure tells: so it is no failure, but all rests on it.
     """
-    if trial.aside is None or trial.evidence != "randomised":
+    if not trial.ignored or trial.evidence != "randomised":
         return None
-    aside, name = trial.aside, Words("columns left out (--ignore)", "排除的列（--ignore）")
+    name = Words("columns left out (--ignore)", "排除的列（--ignore）")
+    aside = trial.aside or Aside((), np.empty((len(trial), 0), np.float32))
     found = list(post_treatment(replace(trial, names=aside.names, matrix=aside.matrix)))
-    listed = _listed(found)
+    together = alike(trial, trial.ignored)
+    found += [(of.column, of.p) for of in together]
+    listed, drawn = _listed(found), [of.column for of in together if of.nearly]
     if not found:
         every = np.hstack([trial.matrix, aside.matrix])
         both = told_apart(replace(trial, names=(*trial.names, *aside.names), matrix=every))
         if told.apart or not both.apart:  # what is learnt from tells the arms apart by itself: that fails
             return Check(name, True, Words(
-                f"none of {len(columns_of(aside.names))} is spread otherwise in an arm",
-                f"{len(columns_of(aside.names))}列的分布在各组间均无差异",
+                f"none of {len(trial.ignored)} is spread otherwise in an arm",
+                f"{len(trial.ignored)}列的分布在各组间均无差异",
             ))  # fmt: skip
         found = [(column, both.auc.value) for column in aside.names]
         listed = f"{', '.join(columns_of(aside.names))} (AUC {both.auc.value:.3f})"
@@ -100,9 +104,11 @@ def left_out(trial: Trial, told: Told) -> Check | None:
         Words(
             f"differ between arms that were drawn by lot: {listed}. What was written after the decision may. "
             "If any was known before, the propensities are not those of the draw, or rows are missing: "
-            "leaving it out mends nothing",
+            "leaving it out mends nothing"
+            + (f". If the arm was drawn by {drawn[0]}, say --cluster {drawn[0]}" if drawn else ""),
             f"在随机分组之间存在差异：{listed}。决策之后写入的列可以如此；若其中任何一列在决策之前已知，"
-            "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事",
+            "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事"
+            + (f"。若方案按{drawn[0]}抽取，请用--cluster {drawn[0]}" if drawn else ""),
         ),
         only_if=Words(
             f"{columns.en} {'was' if len(names) == 1 else 'were'} written after the decision",

@@ -1,14 +1,20 @@
-"""Means of customers with their intervals: one figure, or several that hold together."""
+"""Means of customers with their intervals: one figure, or several that hold together.
+
+A customer's rows may depend on each other, and so may those of a cluster by which the arm was drawn. Of few,
+or of unlike sizes, the sandwich is too small and the normal quantile too short: so the variance is the
+jackknife's over customers (CR3), and the quantile Student's. Of many it is all the same.
+"""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from training.uplift_learners import Bools, Ints, Numbers
 
-_LEVEL = 1.959964  # of a 95 % interval of one figure; its lower end is a test at 2.5 %
+_TAIL = 0.025  # of an interval of one figure; its lower end is a test at 2.5 %
 _DIGITS = 12  # after the point, at most
 _DRAWS = 10_000  # of the widest of several intervals
 
@@ -41,7 +47,7 @@ def pairs_of(scores: Numbers, customer: Ints, could: Bools) -> dict[tuple[int, i
 
 
 def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> list[Estimate]:
-    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t, normal).
+    """The means of columns [n, m] with intervals that all hold at once in 95 % (max-t).
 
     rows: over which rows each mean is, [n, m]; None: all.
     """
@@ -49,15 +55,18 @@ def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> lis
     counts = own.sum(axis=0).astype(np.float64)
     mean = np.where(own, columns, 0.0).sum(axis=0) / counts
     centred = np.where(own, columns - mean, 0.0)
-    sums = np.column_stack([_summed(column, customer) for column in centred.T])
-    covariance = sums.T @ sums / np.outer(counts, counts)
-    error = np.sqrt(np.diag(covariance))
-    level = _LEVEL
+    moved = np.column_stack([
+        _moved(column, each, customer) for column, each in zip(centred.T, own.T, strict=True)
+    ])  # fmt: skip
+    covariance = moved.T @ moved
+    error, free = np.sqrt(np.diag(covariance)), freedom(customer)
+    level = _quantile(customer)
     if len(mean) > 1:
         scale = np.where(error > 0, error, 1.0)
         draws = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
         values, basis = np.linalg.eigh(covariance / np.outer(scale, scale))
         drawn = draws * np.sqrt(np.maximum(values, 0.0)) @ basis.T
+        drawn /= np.sqrt(np.random.default_rng(1).chisquare(free, (_DRAWS, 1)) / free)
         level = max(level, float(np.quantile(np.abs(drawn).max(axis=1), 0.95)))
     return [
         Estimate(float(m), float(m - level * e), float(m + level * e))
@@ -67,7 +76,7 @@ def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> lis
 
 def estimate(values: Numbers, customer: Ints) -> Estimate:
     """A mean over rows, its interval over customers."""
-    mean, reach = float(values.mean()), _LEVEL * error_of(values - values.mean(), customer)
+    mean, reach = float(values.mean()), _quantile(customer) * error_of(values - values.mean(), customer)
     return Estimate(mean, mean - reach, mean + reach)
 
 
@@ -116,8 +125,31 @@ def shown(one: Estimate, sign: bool = False) -> str:
 
 def error_of(centred: Numbers, customer: Ints) -> float:
     """The standard error of a mean of rows whose customers are independent."""
-    return float(np.sqrt((_summed(centred, customer) ** 2).sum()) / len(centred))
+    return float(np.sqrt((_moved(centred, np.ones(len(centred)), customer) ** 2).sum()))
 
 
-def _summed(values: Numbers, customer: Ints) -> Numbers:
-    return np.asarray(np.bincount(customer, weights=values), np.float64)
+def _moved(centred: Numbers, own: Bools | Numbers, customer: Ints) -> Numbers:
+    """By how much the mean of own rows moves if a customer is left out, so that the sum of squares is the
+    mean's variance."""
+    sums, counts = np.bincount(customer, weights=centred), np.bincount(customer, weights=own)
+    g, left = max(int((counts > 0).sum()), 1), counts.sum() - counts
+    moved: Numbers = np.divide(sums, left, out=np.zeros(len(sums)), where=left > 0)
+    return moved * math.sqrt((g - 1) / g)
+
+
+def freedom(customer: Ints) -> float:
+    """Degrees of freedom of what compares two arms of customers: as many of equal size as would tell as much,
+    less two."""
+    counts = np.bincount(customer).astype(np.float64)
+    return max(float(counts.sum() ** 2 / (counts @ counts)) - 2, 1.0)
+
+
+def as_normal(z: Numbers, customer: Ints) -> Numbers:
+    """What a figure in standard errors is worth in standard deviations of a normal one, where customers are
+    few."""
+    found: Numbers = np.sign(z) * norm.isf(student.sf(np.abs(z), freedom(customer)))
+    return found
+
+
+def _quantile(customer: Ints) -> float:
+    return float(student.isf(_TAIL, freedom(customer)))

@@ -59,7 +59,12 @@ def numbers(table: pa.Table, asked: str) -> tuple[Numbers, Bools]:
 def _known(column: pa.ChunkedArray) -> tuple[Numbers, Bools]:
     kind = pa.int8() if pa.types.is_boolean(column.type) else pa.float64()
     values = np.array(column.cast(kind).cast(pa.float64()).to_numpy(), np.float64)
-    return values, ~np.isfinite(values)
+    if len(endless := np.flatnonzero(np.isinf(values))):
+        raise UsageError(
+            f"{len(endless):,} outcomes are infinite, the first in row {endless[0] + 1}: that is no amount, "
+            "and no mean can hold it. Most likely something was divided by 0: write what came"
+        )
+    return values, np.isnan(values)
 
 
 def _some(values: Sequence[object]) -> str:

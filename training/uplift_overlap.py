@@ -17,7 +17,7 @@ from serving.booster import Rows
 from training.candidates import DETERMINISTIC
 from training.uplift import FOLDS, folds
 from training.uplift_balance import LEVEL, chances
-from training.uplift_estimates import Estimate
+from training.uplift_estimates import Estimate, as_normal
 from training.uplift_learners import Bools, Ints, Numbers, Splines
 from training.uplift_trial import Trial
 
@@ -65,7 +65,8 @@ def told_apart(trial: Trial, seed: int = 1) -> Told:
         chance = _chance(data, trial, own, k, fold, seed)
         area = _auc(chance, trial.arm == k, own, trial, fold)
         error = (area.high - area.value) / norm.isf(0.025)
-        found.append((area, bool(area.value - 0.5 > norm.isf(LEVEL / (arms - 1)) * error), k))
+        z = as_normal((area.value - 0.5) / error, trial.customer[own]) if error > 0 else 0.0
+        found.append((area, bool(z > norm.isf(LEVEL / (arms - 1))), k))
         shares = []
         for place, hard in ((k, chance < 1 - _NEARLY), (0, chance > _NEARLY)):
             part = hard & could[:, k]

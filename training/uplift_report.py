@@ -13,6 +13,7 @@ from features.words import Words
 from training.qini import Ranking
 from training.uplift import Uplift
 from training.uplift_balance import Check
+from training.uplift_draw import assumed
 from training.uplift_estimates import Estimate, shown
 from training.uplift_trial import Trial
 from training.uplift_verdict import LEARNERS, failed, only_if, verdict
@@ -21,8 +22,9 @@ Beside = Mapping[str, Sequence[Estimate]]  # of each outcome by which nothing is
 NONE: Beside = {}
 
 
-def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
+def arms(found: Uplift, unknown: Collection[int] = (), trial: Trial | None = None) -> Sheet:
     """Each arm, its effect and who would get it. unknown: arms of which no effect can be told."""
+    drawn = assumed(trial) if trial is not None else Words("", "")
     not_known = Words("not known", "未知")
     shares = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
     policy = shares if found.personal else _of_default(found)
@@ -46,8 +48,8 @@ def arms(found: Uplift, unknown: Collection[int] = ()) -> Sheet:
         tuple(rows), right=(1, 2, 3, 4, 5, 6),
         note=Words(
             "Means if everyone for whom it is possible had the arm, doubly robust, with 95 % intervals. The "
-            "intervals of all differences between arms hold together.",
-            "“若所有可得者都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。",
+            f"intervals of all differences between arms hold together. {drawn.en}".strip(),
+            f"“若所有可得者都得到该方案”的均值（双重稳健），附95%区间。各方案间差异的区间同时成立。{drawn.zh}",
         ),
     )  # fmt: skip
 
@@ -164,6 +166,7 @@ def as_json(
     share = np.bincount(found.chosen, minlength=len(found.arms)) / len(found.chosen)
     unknown = unknown_of(checks)
     return {
+        "drawn_by": trial.cluster or trial.unit, "assumed": assumed(trial)._asdict(),
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
         "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best],
         "default": found.arms[found.default], "better": found.better,
@@ -230,7 +233,8 @@ def sheets(
     ranked = _told(found, ranked, unknown)
     more = (others(found, beside, unknown),) if beside else ()
     return (
-        checked(checks, trial.unread), arms(found, unknown), *more, fifths(found, unknown), rankings(ranked)
+        checked(checks, trial.unread), arms(found, unknown, trial), *more, fifths(found, unknown),
+        rankings(ranked),
     )  # fmt: skip
 
 

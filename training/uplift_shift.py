@@ -21,7 +21,7 @@ from features.words import Words
 from training.uplift import FOLDS, folds, foreseen
 from training.uplift_balance import Check, weights
 from training.uplift_columns import ONLY_IF, ONLY_IF_ZH
-from training.uplift_estimates import error_of, shown
+from training.uplift_estimates import as_normal, error_of, shown
 from training.uplift_estimates import estimate as estimated
 from training.uplift_learners import SPLINE_COLUMNS, Ints, Numbers, Splines, pseudo_outcomes
 from training.uplift_trial import Trial, columns_of
@@ -172,7 +172,7 @@ def _limit(tests: int) -> float:
 
 def _z(values: Numbers, customer: Ints) -> float:
     error = error_of(values - values.mean(), customer)
-    return float(values.mean() / error) if error > 0 else 0.0
+    return float(as_normal(values.mean() / error, customer)) if error > 0 else 0.0
 
 
 def _added(trial: Trial, columns: Ints, means: Numbers) -> list[Numbers]:

@@ -13,12 +13,12 @@ from features.errors import UsageError
 from serving.booster import Rows
 from serving.effects import EVIDENCE
 from training import uplift_outcome as outcome
+from training.uplift_draw import refused as drawn_by
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
 from training.uplift_trial import OF, Aside, Trial
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
-_HARDLY = 1e-6  # the chance of what no lottery is believed to have done
 ARMS = 50  # with more, it is hardly the column of the arm
 LEVELS = 20  # of a column of text: one with more is an identifier, or too fine to learn from
 
@@ -43,7 +43,8 @@ def read(path: Path) -> pa.Table:
 def trial_of(
     table: pa.Table, arm: str, outcomes: Sequence[str], *, control: str | None = None,
     propensity: str | None = None, shares: Mapping[str, float] | None = None, randomised: bool = True,
-    ignore: Sequence[str] = (), customer: str | None = None, seed: int = 1, missing: float | None = None,
+    ignore: Sequence[str] = (), customer: str | None = None, cluster: str | None = None, seed: int = 1,
+    missing: float | None = None,
 ) -> Trial:  # fmt: skip
     """The trial that a table tells.
 
@@ -53,15 +54,20 @@ def trial_of(
     for all alike; without both, `randomised`: shares as they were found. Not randomised: propensities are
     estimated from the columns, and the evidence is observational, or prior where they do not overlap.
     ignore: columns that are not to be learnt from, but still tell whether the draw was what it is said to be.
-    customer: a column; rows of one customer count as one.
+    customer: a column; rows of one customer count as one. cluster: a column by whose values the arm was
+    drawn, such as the store; its values then stand for customers, of whom each may have many rows.
     UsageError for what the table does not have.
     """
     told = [outcome.split(table, asked)[0] for asked in outcomes]
-    named = [arm, *told, *ignore, *(name for name in (propensity, customer) if name)]
+    named = [arm, *told, *ignore, *(name for name in (propensity, customer, cluster) if name)]
     if absent := [name for name in named if name not in table.column_names]:
         raise UsageError(
             f"the table has no column {', '.join(absent)}: its columns are {', '.join(table.column_names)}"
         )
+    if not len(table):
+        raise UsageError("the table has no rows: there is nothing to judge")
+    if not (customer or cluster):
+        _no_copies(table)
     arms, place = _arms(table[arm].cast(pa.string()), arm, control)
     came = {asked: outcome.numbers(table, asked) for asked in outcomes}
     lacking = next((asked for asked, (_, none) in came.items() if missing is None and none.any()), None)
@@ -72,62 +78,94 @@ def trial_of(
         for asked, (values, none) in came.items()
     }
     matrix, names, unread = _matrix(table.drop_columns(list(dict.fromkeys(named))))
-    roles = {arm, *told, propensity, customer}
-    left, out, _ = _matrix(table.select([name for name in dict.fromkeys(ignore) if name not in roles]))
+    roles = {arm, *told, propensity, customer, cluster}
+    ignored = tuple(name for name in dict.fromkeys(ignore) if name not in roles)
+    left, out, _ = _matrix(table.select(ignored))
     aside = Aside(out, left) if out else None
-    if randomised and (group := _drawn_by(table.drop_columns(list(dict.fromkeys(named))), place, len(arms))):
-        by, values = group
-        raise UsageError(
-            f"each of the {values:,} values of {by} came with one arm only: so the arm was drawn by {by}, or "
-            f"{by} was written after it. If drawn, say --customer {by}, whose rows then count as one"
-            + (f", and --ignore {customer}" if customer else "")
-            + f"; if written afterwards, --ignore {by}"
-        )
     if not names:
         raise UsageError("the table has no column to learn from besides the arm and the outcomes")
-    who = np.arange(len(table))
-    if customer:
-        who = np.asarray(table[customer].combine_chunks().dictionary_encode().indices, np.int64)
+    unit = cluster or customer
+    who = _units(table, unit) if unit else np.arange(len(table))
     evidence: EVIDENCE = "randomised"
     chances = None
     if propensity:
-        given = _number(table, propensity)
+        given = _chances(table, propensity)
     elif shares is not None or randomised:
         given = _shares(arms, place, shares)[place]
     else:
         chances, reached = estimated(matrix, place, len(arms), seed)
         evidence = "observational" if reached >= ENOUGH else "prior"
         given = chances[np.arange(len(place)), place]
+    if cluster:
+        _one_draw(table, cluster, who, place, given if chances is None else np.ones(len(given)))
     trial = Trial(
-        matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances, aside=aside
-    )
+        matrix, names, arms, place, given, results, who, evidence, unread=unread, chances=chances,
+        aside=aside, values=_values(table.select([name for name in table.column_names if name not in roles])),
+        ignored=ignored, unit=customer, cluster=cluster,
+    )  # fmt: skip
     if lacking is not None:
         raise outcome.refused(trial, lacking)
     if same := [asked for asked, values in results.items() if np.ptp(values) == 0]:
         raise UsageError(
             f"{', '.join(same)} is the same in every row: nothing can be compared. Is it the outcome?"
         )
+    if evidence == "randomised" and (wrong := drawn_by(trial)) is not None:
+        raise wrong
     return trial
 
 
-def _drawn_by(table: pa.Table, place: Ints, arms: int) -> tuple[str, int] | None:
-    """(a column whose every value came with one arm, how many values), if lots drawn one by one would hardly
-    ever do that; None if there is no such column. Rows of one draw are no more than one customer."""
-    shares = np.bincount(place, minlength=arms) / len(place)
+def _values(table: pa.Table) -> dict[str, Ints]:
+    """Of each column in which some value comes twice, which of its values each row has [n]; 0: null."""
+    found = {}
     for name in table.column_names:
         if pa.types.is_nested(table[name].type):
             continue
         codes = table[name].combine_chunks().dictionary_encode()
-        known = np.asarray(pc.is_valid(codes))
-        value = np.asarray(pc.fill_null(codes.indices, 0), np.int64)[known]
-        counts = np.zeros((len(codes.dictionary), arms))
-        np.add.at(counts, (value, place[known]), 1)
-        sizes = counts.sum(axis=1)
-        if (counts.max(axis=1, initial=0) < sizes).any() or len(sizes) <= arms:
-            continue
-        if np.log((shares ** sizes[sizes > 0, None]).sum(axis=1)).sum() < np.log(_HARDLY):
-            return name, len(sizes)
-    return None
+        if len(codes.dictionary) < len(codes):
+            found[name] = np.asarray(pc.fill_null(codes.indices.cast(pa.int64()), -1), np.int64) + 1
+    return found
+
+
+def _units(table: pa.Table, name: str) -> Ints:
+    """Which rows have the same value of the column that tells the customer or the cluster, [n]."""
+    if missing := table[name].null_count:
+        raise UsageError(
+            f"{missing:,} rows have no {name}, which tells what rows count as one: give each one, or leave "
+            "out what was never in the draw"
+        )
+    return np.asarray(table[name].combine_chunks().dictionary_encode().indices, np.int64)
+
+
+def _one_draw(table: pa.Table, cluster: str, who: Ints, place: Ints, given: Numbers) -> None:
+    """UsageError if the arm, or its propensity, differs between rows of what is said to have had one draw."""
+    first = np.unique(who, return_index=True)[1]
+    for of, what in ((place, "several arms"), (given, "several propensities of its arm")):
+        if len(wrong := np.unique(who[of != of[first][who]])):
+            raise UsageError(
+                f"{len(wrong):,} of {len(first):,} values of {cluster} have {what}, such as "
+                f"{table[cluster][int(first[wrong[0]])]}: so the arm was not drawn by {cluster}. Leave "
+                "--cluster out if it was drawn row by row, or name the column by which it was drawn. If a "
+                "few rows got another arm than the one drawn for them, count them with the one that was drawn"
+            )
+
+
+def _no_copies(table: pa.Table) -> None:
+    """UsageError for rows that are copies of others, where a column shows that no two others are alike."""
+    rows = len(table)
+    if any(pa.types.is_nested(one.type) for one in table.schema):
+        return
+    different = len(table.group_by(table.column_names, use_threads=False).aggregate([]))
+    if different == rows or different <= LEVELS:
+        return
+    telling = [name for name in table.column_names if len(pc.unique(table[name])) == different]
+    ids = [name for name in telling if not pa.types.is_floating(table[name].type)]  # a measure is no name
+    if telling:
+        raise UsageError(
+            f"{rows - different:,} of {rows:,} rows are copies of others in every column"
+            + (f": each value of {ids[0]} comes {rows / different:.3g} times on average" if ids else "")
+            + ". Copies are no further customers: leave them out"
+            + (f", or say --customer {ids[0]}, whose rows then count as one" if ids else "")
+        )
 
 
 def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:
@@ -142,6 +180,11 @@ def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tup
     if len(names) > ARMS:
         raise UsageError(
             f"{column} has {len(names):,} values, such as {', '.join(names[:3])}: is it the arm?"
+        )
+    if len(names) == 1:
+        raise UsageError(
+            f"every row had the same arm: {column} is {names[0]} throughout. A trial compares two arms or "
+            "more: give the rows of the others as well, the control's among them"
         )
     told = control or next((name for name in names if name.lower() in CONTROLS), None)
     if told is None or told not in names:
@@ -163,7 +206,8 @@ def _shares(arms: Sequence[str], place: Ints, shares: Mapping[str, float] | None
     return np.array([shares[arm] for arm in arms])
 
 
-def _number(table: pa.Table, name: str) -> Numbers:
+def _chances(table: pa.Table, name: str) -> Numbers:
+    """The propensity of the arm that was given, in (0, 1], [n]."""
     column = table[name]
     if column.null_count:
         raise UsageError(
@@ -171,10 +215,15 @@ def _number(table: pa.Table, name: str) -> Numbers:
             "tell. Rows that were never in the draw are no part of the trial: leave those out"
         )
     try:
-        numbers: Numbers = column.cast(pa.float64()).to_numpy()
+        given: Numbers = column.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:
         raise UsageError(f"the column {name} holds {column.type}, where numbers are expected") from None
-    return numbers
+    if not (good := (given > 0) & (given <= 1)).all():
+        raise UsageError(
+            f"{name} must be the chance with which the arm was given, above 0 and at most 1: in "
+            f"{(~good).sum():,} rows it is not, such as {given[~good][0]:g}"
+        )
+    return given
 
 
 def _matrix(table: pa.Table) -> tuple[Rows, tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """A trial: logged decisions whose propensities are known, as arrays."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from serving.effects import EVIDENCE
 from training.uplift_learners import Bools, Ints, Numbers
 
 LEAST = 50  # customers of an arm in a trial: with fewer, no fold can tell anything
+LEAST_CLUSTERS = 12  # of an arm that was drawn by cluster, each of many customers
 
 
 OF = " = "  # between a column of text and one of its values, each a column of the matrix
@@ -57,6 +58,10 @@ class Trial:
     possible: Bools | None = None
     chances: Numbers | None = None
     aside: Aside | None = None
+    values: Mapping[str, Ints] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    unit: str | None = None
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape
@@ -77,15 +82,26 @@ class Trial:
             f"{name} has {count}{'' if j else f' beside {self.arms[k]}'}"
             for k in range(1, len(self.arms))
             for j, name in ((0, self.arms[0]), (k, self.arms[k]))
-            if (count := len(np.unique(self.customer[could[:, k] & (self.arm == j)]))) < LEAST
+            if (count := len(np.unique(self.customer[could[:, k] & (self.arm == j)]))) < self.least
         ]
         if len(self.arms) < 2 or few:
+            what = f"values of {self.cluster} (--cluster)" if self.cluster else "customers"
             raise NotEnoughData(
-                f"a trial needs two arms of {LEAST} customers each: {', '.join(few) or self.arms}"
+                f"a trial needs two arms of {self.least} {what} each: {', '.join(few) or self.arms}"
+                + (
+                    f". If the arm was drawn by {self.unit}, say --cluster {self.unit}"
+                    if self.unit and not self.cluster
+                    else ""
+                )
             )
 
     def __len__(self) -> int:
         return len(self.arm)
+
+    @property
+    def least(self) -> int:
+        """Customers, or clusters, that each arm must have."""
+        return LEAST_CLUSTERS if self.cluster else LEAST
 
     @property
     def could(self) -> Bools:
@@ -101,4 +117,5 @@ class Trial:
             possible=None if self.possible is None else self.possible[rows],
             chances=None if self.chances is None else self.chances[rows],
             aside=None if self.aside is None else self.aside._replace(matrix=self.aside.matrix[rows]),
+            values={name: codes[rows] for name, codes in self.values.items()},
         )  # fmt: skip

@@ -33,6 +33,9 @@ from propensity.cli import DRY_RUN, Named, main
               help="A column not to be learnt from, as it was written after the decision. If it differs by "
               "arm, the verdict says that it rests on that.")  # fmt: skip
 @click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
+@click.option("--cluster", metavar="COLUMN",
+              help="The arm was drawn by this column's values, such as the store: then these are what is "
+              "counted [each customer was drawn on her own].")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
@@ -52,7 +55,8 @@ def uplift(
     file: Path, arm: str, outcomes: tuple[str, ...], missing: float | None, propensity: str | None,
     randomised: bool, shares: tuple[tuple[str, float], ...], control: str | None,
     costs: tuple[tuple[str, float], ...],
-    ignore: tuple[str, ...], customer: str | None, seed: int, language: str, out: Path | None,
+    ignore: tuple[str, ...], customer: str | None, cluster: str | None, seed: int, language: str,
+    out: Path | None,
     as_json: bool, register: bool, days: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Judge a trial: the best arm for everyone, and whether choosing for each customer brings more.
@@ -66,6 +70,6 @@ def uplift(
 
     asked = Asked(
         file, arm, tuple(dict.fromkeys(outcomes)), control, propensity, dict(shares) or None, randomised,
-        dict(costs), ignore, customer, seed, days, missing,
+        dict(costs), ignore, customer, cluster, seed, days, missing,
     )  # fmt: skip
     sys.exit(judge_trial(asked, language, out, dry_run, as_json))
