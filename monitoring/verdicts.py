@@ -30,6 +30,7 @@ from monitoring.checks import READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
+from monitoring.old_reports import FOLDER
 from monitoring.retraining import Recommendation, recommend
 from serving import releases
 from serving.models import Model
@@ -135,7 +136,7 @@ def run(
         tuple(findings),
         tuple(seen),
         of_shop,
-        settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z",
+        settings.home / "reports" / f"{moment:{FOLDER}}",
         tuple(
             found
             for one in seen
