@@ -275,6 +275,8 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
         elif (column := causes.gone(out)) is not None:
             cause, advice = column
+        elif (name := causes.renamed(out, panel)) is not None:
+            cause, advice = name
         else:
             cause = causes.unit(out)
         return Reading(

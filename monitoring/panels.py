@@ -37,7 +37,7 @@ _EPOCH = date(1970, 1, 1)
 class Subject:
     """What one column of a panel is. kind: of figure. weight: its share of the model's importance.
 
-    tables: of the log, that it comes from.
+    tables: of the log, that it comes from. value: that is counted of a column; of what is unseen, the newest.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Subject:
     words: Words
     weight: float = 0.0
     tables: frozenset[str] = frozenset()
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,11 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     """What the tables received from day to day."""
     subjects = tuple(
         Subject(
-            ".".join(filter(None, (f.table, f.column, f.value))), f.kind, f.words, 0.0, frozenset({f.table})
+            ".".join(filter(None, (f.table, f.column, f.value if f.kind == "share" else ""))),
+            f.kind,
+            f.words,
+            tables=frozenset({f.table}),
+            value=f.value,
         )
         for f in received.figures
     )
