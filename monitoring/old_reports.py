@@ -46,7 +46,7 @@ def remove(settings: Settings, moment: datetime) -> Words | None:
     if not gone:
         return None
     return words(
-        "{n} reports older than {days} days removed", "已删除{n}份{days}天前的报告", n=gone, days=f"{days:g}"
+        "reports older than {days} days removed: {n}", "已删除{n}份{days}天前的报告", n=gone, days=f"{days:g}"
     )
 
 

@@ -190,9 +190,10 @@ def retrain(
         )
     elif against := tuple(registry.objections(settings, name, version)):
         words = Words(
-            f"{name} version {version} is trained, and the gate keeps it back: "
+            f"{name} version {version} is trained, and the gate keeps it back; the one in force stays: "
             + "; ".join(one.en for one in against),
-            f"{name}版本{version}已训练，但未通过准入检查：" + "；".join(one.zh for one in against),
+            f"{name}版本{version}已训练，但未通过准入检查，仍使用在用版本："
+            + "；".join(one.zh for one in against),
         )
     elif not automatic:
         words = Words(

@@ -33,7 +33,7 @@ def test_reports_older_than_declared_are_removed_and_no_others(tmp_path: Path) -
     last = MONDAY + timedelta(days=5)
     said = old_reports.remove(days.settings, last)
     assert said is not None
-    assert said.en == "2 reports older than 3 days removed"
+    assert said.en == "reports older than 3 days removed: 2"
     assert kept(days) == [*(f"{last - timedelta(days=n):%Y%m%d}" for n in (3, 2, 1, 0)), "mine"]
     assert (reports / "targets.html").exists()
     assert old_reports.remove(days.settings, last) is None, "nothing is said where nothing was to do"
