@@ -1,5 +1,6 @@
 """Reports that nobody needs any more. If these fail, a disk fills up, or a message points to nothing."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_folder_that_stays_fails_no_run(tmp_path: Path, monkeypatch: pytest.Mo
     def denied(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(old_reports.shutil, "rmtree", denied)  # tests may run as root, whom nothing is denied
+    monkeypatch.setattr(shutil, "rmtree", denied)  # tests may run as root, whom nothing is denied
     said = old_reports.remove(days.settings, MONDAY + timedelta(days=9))
     assert said is not None
     assert "old reports could not be removed" in said.en
