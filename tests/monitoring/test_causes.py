@@ -193,6 +193,20 @@ def test_new_goods_beside_the_old_are_not_called_renamed() -> None:
         assert "renamed" not in (found.cause.en if found.cause else "")
 
 
+def test_what_is_back_today_says_what_it_was() -> None:
+    """Else: a warning reads 2.0%, 2.0% before, and nobody knows what it is about."""
+    random = np.random.default_rng(2)
+    some = 0.02 + np.abs(random.normal(0, 0.005, (DAYS, 1)))
+    some[-4:-1] = 0.8
+    received = Received(
+        FIRST, (Figure("orders", "empty", "store_id"),), angle(some), np.full(some.shape, 400),
+        np.ones(some.shape, bool),
+    )  # fmt: skip
+    (shift,) = panels.of_received(received, {}).out()
+    assert shift.words.en.endswith(" before; 80.0% in the last two days")
+    assert shift.words.zh.endswith("前两天内曾为80.0%")
+
+
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:
     """Else: each indicator of a broken table is a message of its own."""
     of = shop(0.4)
