@@ -165,9 +165,9 @@ def catalogue(food: float, unseen: float) -> Reading:
     random = np.random.default_rng(4)
     shares = np.abs(np.column_stack([random.normal(0.2, 0.01, DAYS), np.zeros(DAYS), np.full(DAYS, 0.5)]))
     shares[-2:, 0], shares[-2:, 1] = food, unseen
-    column = "order_lines", "share", "category"
+    foods, toys = (Figure("order_lines", "share", "category", one) for one in ("Food", "Toys"))
     unknown = Figure("order_lines", "unseen", "category", "Edibles")
-    figures = Figure(*column, "Food"), unknown, Figure(*column, "Toys"), Figure("order_lines", "rows")
+    figures = foods, unknown, toys, Figure("order_lines", "rows")
     several = np.full((DAYS, 4), 400)
     values = np.column_stack([angle(shares), np.log1p(several[:, 0])])
     received = Received(FIRST, figures, values, several, np.ones(several.shape, bool))
