@@ -212,10 +212,11 @@ def retrain(
 
 
 def _waiting(settings: Settings, name: str, as_of: datetime) -> str | None:
-    """The challenger, if it was judged within a week of what could be judged by now."""
-    version = registered.aliases(settings, name).get(registered.CHALLENGER)
-    if version is None:
-        return None
-    card = versions.card_of(registered.folder_of(settings, name, version))
-    known = card.tested_on.moment + card.target.horizon_days * DAY
-    return version if as_of - known < WAITS else None
+    """The challenger, or what is in force, if it was judged within a week of what could be judged by now."""
+    aliases = registered.aliases(settings, name)
+    for version in filter(None, (aliases.get(registered.CHALLENGER), aliases.get(registered.CHAMPION))):
+        card = versions.card_of(registered.folder_of(settings, name, version))
+        known = card.tested_on.moment + card.target.horizon_days * DAY
+        if as_of - known < WAITS:
+            return version
+    return None
