@@ -104,6 +104,13 @@ class AlertStore(Embedded):
         row = (to_us(moment), to_us(clock()), report)
         self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
 
+    def pointed_to(self) -> list[str]:
+        """The pages that the messages of what fires now point to."""
+        with self.used():
+            pages = dict(self.db.execute("SELECT moment, report FROM runs").fetchall())
+        told = {one.episode.told for one in self._episodes("state = 'firing'")}
+        return [page for moment in told if moment and (page := pages.get(to_us(moment)))]
+
     def current(self) -> list[Kept]:
         """Alerts that are not over, those whose end is yet to be told, and those that Alertmanager shows."""
         return self._episodes("state != 'resolved' OR told = 0 OR shown != ''")

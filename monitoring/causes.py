@@ -9,14 +9,17 @@ import numpy as np
 from features.describe.say import TABLES as NAMES
 from features.describe.say import day
 from features.words import Words
-from monitoring.baseline import YOUNGEST
+from monitoring.baseline import YOUNGEST, Float64
 from monitoring.evidence import ShopEvidence
-from monitoring.panels import Panel, Shift
+from monitoring.panels import Panel, Shift, Subject
+from monitoring.received import USUAL
 
 # A third of what the shop lives on, missing on two days: no weather, and too much to wait for a third day.
 LOST, LOST_DAYS = 1 / 3, 2
 PART = 0.5  # of what is lost, from which on a day counts to it
 NEARLY = 0.2  # of a power of ten: sizes vary
+# Of its share, that a value loses; by which shares may differ; rows that are missed: fewer may be chance.
+MOST_OF, ALIKE, FEWEST = 0.9, 0.5, 4
 GONE, FILLED = 0.99, 0.5  # shares of rows without a column: it is gone, and it was there
 VITAL = ("orders", "order_lines")
 
@@ -134,6 +137,59 @@ def gone(out: Iterable[Shift]) -> tuple[Words, Words] | None:
             "`propensity features build` and `propensity monitor run`.",
             f"在最新来源文件的表头中查找{zh}：若已改名，修正shop.toml中的列名；若已缺失，请对方补齐后重新送达。"
             "然后依次运行 `propensity ingest`、`propensity features build`、`propensity monitor run`。",
+        ),
+    )
+
+
+def renamed(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
+    """A value that no row has any more since one began that never was, with about as many rows: another name
+    for it, and what to do. Small shops are looked at over all of those days: one day says little."""
+    for shift in out:
+        column, new = shift.subject.name, shift.subject.value
+        if shift.subject.kind != "unseen" or not new:
+            continue
+        place = panel.subjects.index(shift.subject)
+        start = int(np.flatnonzero(~(panel.native[:, place] > 0))[-1]) + 1  # it is not there from the first
+        began, rows = slice(start, None), _rows(panel, shift.subject)
+        share, several = _share(panel, place, rows, began), float(rows[began].sum())
+        found: list[tuple[float, str]] = []
+        for other, one in enumerate(panel.subjects):
+            if one.kind != "share" or not one.name.startswith(f"{column}."):
+                continue
+            was = _share(panel, other, rows, slice(max(0, start - USUAL), start))
+            gone = was * several >= FEWEST and _share(panel, other, rows, began) <= was * (1 - MOST_OF)
+            larger, apart = max(was, share), abs(was - share)
+            if gone and apart <= max(ALIKE * larger, 3 * (larger / several) ** 0.5):
+                found.append((apart, one.value))
+        if found:
+            return _renamed(column, min(found)[1], new)
+    return None
+
+
+def _rows(panel: Panel, of: Subject) -> Float64:
+    """[days]: how many rows its table received."""
+    place = next(n for n, one in enumerate(panel.subjects) if one.kind == "rows" and one.tables == of.tables)
+    return np.nan_to_num(panel.native[:, place])
+
+
+def _share(panel: Panel, place: int, rows: Float64, days: slice) -> float:
+    """Of all rows of those days."""
+    return float((np.nan_to_num(panel.native[days, place]) * rows[days]).sum() / max(rows[days].sum(), 1))
+
+
+def _renamed(column: str, old: str, new: str) -> tuple[Words, Words]:
+    return (
+        Words(
+            f"{column}: {old} stopped when {new} began, with about as many rows: it seems to be renamed",
+            f"{column}：{old}不再出现，同时出现数量相当的{new}，可能是改名",
+        ),
+        Words(
+            f"Ask whoever keeps the catalogue whether {old} is called {new} now. If so, map {new} to {old} "
+            "in shop.toml, then `propensity ingest` and `propensity features build`: models know the old "
+            "name alone. If not, these are new goods: nothing is to be done.",
+            f"请向商品目录维护人确认{old}是否改称{new}。若是，请在shop.toml中将{new}映射为{old}，然后运行 "
+            "`propensity ingest` 与 `propensity features build`：模型只认识旧名称。"
+            "若不是，即为新品，无需处理。",
         ),
     )
 

@@ -105,7 +105,7 @@ CHECKS: tuple[Check, ...] = (
         reason=_LEARNED
         + "three times that is a unit, a code or a column that changed; a column that most rows "
         "had and none has counts as much",
-        measure=measures.tables("empty", "share", "new", "size", "sign", "night"),
+        measure=measures.tables("empty", "share", "unseen", "size", "sign", "night"),
         advice=Words(
             "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",
             "抽查几行与业务系统核对；修正shop.toml中的映射后重新接入。",

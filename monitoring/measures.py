@@ -55,13 +55,21 @@ class Reading:
 
 
 def freshness(evidence: Evidence) -> Reading:
-    """0, 1: answers say that they are stale, 2: nobody is answered."""
+    """0, 1: answers say that they are stale, 2: nobody is answered. What came since is not judged, either."""
     days = evidence.age.total_seconds() / 86_400
     level = (evidence.age > evidence.stale_after) + (evidence.age > evidence.expire_after)
     words = Words("features are less than a day old", "特征更新不足一天")
     if days >= 1:
         words = Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
-    return Reading(value=level, words=words)
+    means = _AGED[level]
+    return Reading(value=level, words=Words(words.en + means.en, words.zh + means.zh))
+
+
+_AGED = (  # what each level means for whoever asks
+    Words("", ""),
+    Words(": answers say so, and later data are not judged", "：回答均标记为过期，之后的数据未作判断"),
+    Words(": nobody is answered, and later data are not judged", "：已停止回答，之后的数据未作判断"),
+)
 
 
 def population(evidence: Evidence) -> Reading:
@@ -275,6 +283,8 @@ def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
         elif (column := causes.gone(out)) is not None:
             cause, advice = column
+        elif (name := causes.renamed(out, panel)) is not None:
+            cause, advice = name
         else:
             cause = causes.unit(out)
         return Reading(

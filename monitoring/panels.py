@@ -37,7 +37,7 @@ _EPOCH = date(1970, 1, 1)
 class Subject:
     """What one column of a panel is. kind: of figure. weight: its share of the model's importance.
 
-    tables: of the log, that it comes from.
+    tables: of the log, that it comes from. value: that is counted of a column; of what is unseen, the newest.
     """
 
     name: str
@@ -45,17 +45,20 @@ class Subject:
     words: Words
     weight: float = 0.0
     tables: frozenset[str] = frozenset()
+    value: str = ""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What stands out. excess: 1 is at the limit; negative: below. was, now: what people read."""
+    """What stands out. excess: 1 is at the limit; negative: below. was, now: what people read. peak: what it
+    was on one of the two days before, where that is why it stands out, and it is back by now."""
 
     subject: Subject
     excess: float
     was: float
     now: float
     since: date
+    peak: float | None = None
 
     @property
     def words(self) -> Words:
@@ -63,7 +66,10 @@ class Shift:
         en, zh = _SAID.get(self.subject.kind, _SAID["share"])
         show = _SHOWN.get(self.subject.kind, _percent)
         was, now, name = show(self.was), show(self.now), self.subject.words
-        return Words(en.format(name=name.en, was=was, now=now), zh.format(name=name.zh, was=was, now=now))
+        en, zh = en.format(name=name.en, was=was, now=now), zh.format(name=name.zh, was=was, now=now)
+        if self.peak is not None:
+            en, zh = f"{en}; {show(self.peak)} in the last two days", f"{zh}；前两天内曾为{show(self.peak)}"
+        return Words(en, zh)
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,17 @@ class Panel:
             start -= 1
         before = self.native[max(0, start - LAG - TRAIL) : max(1, start - LAG + 1), column]
         known = before[np.isfinite(before)]
+        was, now = float(known.mean()) if len(known) else float("nan"), float(self.native[place, column])
+        lately = self.native[max(0, place - 2) : place, column]
+        peak = float(max(lately, key=lambda value: abs(value - was), default=now))
+        back = bool(out[place]) and abs(now - was) < abs(peak - was) / 2
         return Shift(
             self.subjects[column],
             float(self.judged.excess[place, column]),
-            float(known.mean()) if len(known) else float("nan"),
-            float(self.native[place, column]),
+            was,
+            now,
             _EPOCH + timedelta(days=self.first + start),
+            peak if back else None,
         )
 
     def until(self, place: int) -> "Panel":
@@ -182,7 +193,11 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     """What the tables received from day to day."""
     subjects = tuple(
         Subject(
-            ".".join(filter(None, (f.table, f.column, f.value))), f.kind, f.words, 0.0, frozenset({f.table})
+            ".".join(filter(None, (f.table, f.column, f.value if f.kind == "share" else ""))),
+            f.kind,
+            f.words,
+            tables=frozenset({f.table}),
+            value=f.value,
         )
         for f in received.figures
     )

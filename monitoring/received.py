@@ -18,10 +18,10 @@ from features.log import Log
 from features.shop import Shop
 from features.sources.raw import literal
 from features.tables import OURS, TABLES, Column
-from features.words import Words
+from features.words import Words, several
 from monitoring.baseline import Bool, Float64, Int64
 
-Kind = Literal["rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"]
+Kind = Literal["rows", "empty", "share", "unseen", "size", "sign", "night", "repeated", "strangers"]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
 FEW = 40  # different values of a text column, up to which each is looked at
 USUAL = 28  # days
@@ -32,7 +32,7 @@ LEAST: dict[Kind, float] = {
     "rows": 0.3,
     "empty": 0.2,
     "share": 0.25,
-    "new": 0.2,
+    "unseen": 0.2,
     "size": 0.15,
     "sign": 0.2,
     "night": 0.25,
@@ -45,7 +45,8 @@ STEADY: frozenset[Kind] = frozenset(
 
 
 class Figure(NamedTuple):
-    """One daily figure of a table; column, value: "" where it is of whole rows."""
+    """One daily figure of a table; column, value: "" where it is of whole rows. value: of what is unseen, the
+    newest, if any, the most frequent first."""
 
     table: str
     kind: Kind
@@ -57,7 +58,8 @@ class Figure(NamedTuple):
         """What it counts."""
         table = NAMES.get(self.table, Words(self.table, self.table))
         en, zh = _SAID[self.kind]
-        given = {"table": table.en, "column": self.column, "value": self.value}
+        value = f" ({self.value})" if self.kind == "unseen" and self.value else self.value
+        given = {"table": table.en, "column": self.column, "value": value}
         column = COLUMNS.get(self.column, self.column)
         return Words(en.format(**given), zh.format(**given | {"table": table.zh, "column": column}))
 
@@ -75,7 +77,9 @@ _SAID: dict[Kind, Words] = {
     "rows": Words("{table} received", "{table}到达条数"),
     "empty": Words("{table} without {column}", "{table}缺少{column}的占比"),
     "share": Words("{table} with {column} {value}", "{table}中{column}为{value}的占比"),
-    "new": Words("{table} with a {column} never seen before", "{table}中出现新{column}的占比"),
+    "unseen": Words(
+        "{table} with a {column} never seen before{value}", "{table}中出现新{column}{value}的占比"
+    ),
     "size": Words("typical {column} of {table}", "{table}的{column}常见大小"),
     "sign": Words("{table} whose {column} is not above 0", "{table}中{column}不大于0的占比"),
     "night": Words("{table} between midnight and 6:00", "{table}中0至6点的占比"),
@@ -228,13 +232,17 @@ def _kinds(
     for day, value, count in told.fetchall():
         shares.setdefault(str(value), np.where(rows > 0, 0.0, np.nan))[day] = count / rows[day]
     new = np.where(rows > 0, 0.0, np.nan)
+    newest: dict[str, float] = {}
     for value, share in sorted(shares.items()):
         since = int(np.flatnonzero(np.nan_to_num(share) > 0)[0])
         if since >= KNOWN_BY:
             new[since : since + KNOWN_BY] += share[since : since + KNOWN_BY]
+            if since + KNOWN_BY >= len(rows):
+                newest[value] = float(np.nansum(share))
         else:
             yield Figure(table, "share", column, value), angle(share), rows
-    yield Figure(table, "new", column), angle(new), rows
+    named = several(sorted(newest, key=lambda value: -newest[value]))
+    yield Figure(table, "unseen", column, named), angle(new), rows
 
 
 def _strangers(db: duckdb.DuckDBPyConnection, table: str, rows: Int64) -> tuple[Figure, Float64, Int64]:

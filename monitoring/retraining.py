@@ -190,9 +190,10 @@ def retrain(
         )
     elif against := tuple(registry.objections(settings, name, version)):
         words = Words(
-            f"{name} version {version} is trained, and the gate keeps it back: "
+            f"{name} version {version} is trained, and the gate keeps it back; the one in force stays: "
             + "; ".join(one.en for one in against),
-            f"{name}版本{version}已训练，但未通过准入检查：" + "；".join(one.zh for one in against),
+            f"{name}版本{version}已训练，但未通过准入检查，仍使用在用版本："
+            + "；".join(one.zh for one in against),
         )
     elif not automatic:
         words = Words(
@@ -211,10 +212,11 @@ def retrain(
 
 
 def _waiting(settings: Settings, name: str, as_of: datetime) -> str | None:
-    """The challenger, if it was judged within a week of what could be judged by now."""
-    version = registered.aliases(settings, name).get(registered.CHALLENGER)
-    if version is None:
-        return None
-    card = versions.card_of(registered.folder_of(settings, name, version))
-    known = card.tested_on.moment + card.target.horizon_days * DAY
-    return version if as_of - known < WAITS else None
+    """The challenger, or what is in force, if it was judged within a week of what could be judged by now."""
+    aliases = registered.aliases(settings, name)
+    for version in filter(None, (aliases.get(registered.CHALLENGER), aliases.get(registered.CHAMPION))):
+        card = versions.card_of(registered.folder_of(settings, name, version))
+        known = card.tested_on.moment + card.target.horizon_days * DAY
+        if as_of - known < WAITS:
+            return version
+    return None

@@ -2,6 +2,7 @@
 
 [monitoring]
 remind_days = 7                      # a page that goes on is told again after so many days
+keep_days = 30                       # older reports are removed by the run, but those of what is still on
 source = "https://shop.example.com"  # `source` of the events; /propensity/<shop> without it
 reports = "https://ops.example.com/reports"  # where home/reports is served, if it is
 runbook = "https://ops.example.com/runbook"  # where RUNBOOK.md is, if not in the package
@@ -49,7 +50,8 @@ class Routes:
     """All that shop.toml declares of alerts.
 
     parties: owner -> who that is, for every owner, and for `escalation` if that is declared; escalate_hours:
-    until then a page is acknowledged. days: check -> (bad, of so many days) until it is told; at once else.
+    until then a page is acknowledged. keep_days: how old reports get. days:
+    check -> (bad, of so many days) until it is told; at once else.
     """
 
     shop: str
@@ -60,6 +62,7 @@ class Routes:
     escalate_hours: float = 24
     days: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     reports: str = ""
+    keep_days: float = 30
     runbook: str = ""
 
     @property
@@ -92,6 +95,7 @@ def declared(shop: Shop) -> Routes:
         remind_days=_positive(top, "remind_days", 7),
         escalate_hours=hours,
         days={check: _days(days, check) for check in days.raw},
+        keep_days=_positive(top, "keep_days", 30),
         reports=top.take("reports", "text", "").rstrip("/"),
         runbook=top.take("runbook", "text", ""),
     )

@@ -5,6 +5,7 @@ home/reports/<moment>/report.html     the page: what happened, whether it matter
 home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,13 +24,14 @@ from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from features.words import Words
+from features.words import Words, several
 from monitoring import evidence, occasions, profiles
 from monitoring.asked import ask, finding, with_own
 from monitoring.checks import READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
+from monitoring.old_reports import FOLDER
 from monitoring.retraining import Recommendation, recommend
 from serving import releases
 from serving.models import Model
@@ -135,7 +137,7 @@ def run(
         tuple(findings),
         tuple(seen),
         of_shop,
-        settings.home / "reports" / f"{moment:%Y%m%dT%H%M%S}Z",
+        settings.home / "reports" / f"{moment:{FOLDER}}",
         tuple(
             found
             for one in seen
@@ -239,14 +241,32 @@ def _line(
     if first := first_of_kind(seen, shop):
         judged = wider(first)
         said.append(Words(f"judged {judged.en}", judged.zh))
-    unjudged = sorted({f.check for f in findings if f.value != f.value})
-    called = [checks[name].words.zh if name in checks else name for name in unjudged]
+    unjudged = _unjudged(findings, checks)
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if unjudged:
-        en += f"; not judged yet: {', '.join(unjudged)}"
-        zh += f"；暂不判断：{'、'.join(called)}"
+        en += f"; not judged yet: {', '.join(one.en for one in unjudged)}"
+        zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[Words]:
+    """Every check that could not be judged; where it could be of others, of what it could not."""
+    lacking: dict[str, list[str]] = defaultdict(list)
+    told = set[str]()
+    for one in findings:
+        if one.value != one.value:
+            lacking[one.check].append(one.subject)
+        else:
+            told.add(one.check)
+    found = []
+    for name, subjects in sorted(lacking.items()):
+        said = Words(name, checks[name].words.zh if name in checks else name)
+        if name in told:
+            of = several(subjects)
+            said = Words(f"{said.en} of {of}", f"{said.zh}（{of}）")
+        found.append(said)
+    return found
 
 
 def unreleased(seen: Sequence[Evidence], findings: Iterable[Finding]) -> bool:

@@ -16,7 +16,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, profiles, report, retraining, routes, runbook, verdicts
+from monitoring import alerts, old_reports, profiles, report, retraining, routes, runbook, verdicts
 from monitoring.checks import by_name
 from monitoring.findings import Finding
 from monitoring.measures import wider
@@ -43,7 +43,7 @@ def run_once(
         return verdict.exit_code, str(verdict)
     address = verdict.page.relative_to(settings.home) if verdict.page else ""
     taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
-    said = [str(verdict), *filter(None, taken.words)]
+    said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.moment) or ())]
     for one in verdict.retraining if retrain else ():
         if not one.blocked:
             said += retraining.retrain(settings, one.release, automatic=True, progress=progress).words

@@ -52,6 +52,9 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
     days (`monitor backfill` does that alone). With --dry-run nothing is written or told, and those days are
     counted all the same.
 
+    Reports that are 30 days older than what is judged (`keep_days` of [monitoring]) are removed, but those
+    that the messages of what is still on point to.
+
     Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
     """
     from propensity.tables import progress_bar

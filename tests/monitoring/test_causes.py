@@ -160,6 +160,53 @@ def test_a_column_that_is_gone_is_named_with_what_to_do() -> None:
     assert "orders.store_id已不再有值" in found.cause.zh
 
 
+def catalogue(food: float, unseen: float) -> Reading:
+    """What is said where lines of food were a fifth, and on the last days are so many, and others unseen."""
+    random = np.random.default_rng(4)
+    shares = np.abs(np.column_stack([random.normal(0.2, 0.01, DAYS), np.zeros(DAYS), np.full(DAYS, 0.5)]))
+    shares[-2:, 0], shares[-2:, 1] = food, unseen
+    foods, toys = (Figure("order_lines", "share", "category", one) for one in ("Food", "Toys"))
+    unknown = Figure("order_lines", "unseen", "category", "Edibles")
+    figures = foods, unknown, toys, Figure("order_lines", "rows")
+    several = np.full((DAYS, 4), 400)
+    values = np.column_stack([angle(shares), np.log1p(several[:, 0])])
+    received = Received(FIRST, figures, values, several, np.ones(several.shape, bool))
+    of = replace(shop(), received=panels.of_received(received, {}))
+    return next(check for check in CHECKS if check.name == "fields").measure(of)
+
+
+def test_a_category_that_was_renamed_is_named_with_what_to_do() -> None:
+    """Else: somebody reads of shares, and looks for lost rows where the catalogue has another name."""
+    found = catalogue(food=0.0, unseen=0.21)
+    assert found.cause is not None
+    assert found.advice is not None
+    assert "Food stopped when Edibles began" in found.cause.en
+    assert "Food不再出现" in found.cause.zh
+    assert "is called Edibles now" in found.advice.en
+    assert "training" not in found.words.en, "no model saw the log"
+
+
+def test_new_goods_beside_the_old_are_not_called_renamed() -> None:
+    """Else: a category that was added is mapped to another, and its sales are counted to that."""
+    for food, unseen in ((0.2, 0.2), (0.0, 0.5), (0.1, 0.1)):
+        found = catalogue(food, unseen)
+        assert "renamed" not in (found.cause.en if found.cause else "")
+
+
+def test_what_is_back_today_says_what_it_was() -> None:
+    """Else: a warning reads 2.0%, 2.0% before, and nobody knows what it is about."""
+    random = np.random.default_rng(2)
+    some = 0.02 + np.abs(random.normal(0, 0.005, (DAYS, 1)))
+    some[-4:-1] = 0.8
+    received = Received(
+        FIRST, (Figure("orders", "empty", "store_id"),), angle(some), np.full(some.shape, 400),
+        np.ones(some.shape, bool),
+    )  # fmt: skip
+    (shift,) = panels.of_received(received, {}).out()
+    assert shift.words.en.endswith(" before; 80.0% in the last two days")
+    assert shift.words.zh.endswith("前两天内曾为80.0%")
+
+
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:
     """Else: each indicator of a broken table is a message of its own."""
     of = shop(0.4)

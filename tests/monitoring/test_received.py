@@ -88,10 +88,10 @@ def test_every_figure_of_a_simulated_shop_is_what_a_slow_count_finds(tmp_path: P
     met = everybody.groupby("customer_id")["told"].min().to_dict()
     assert len({f.table for f in found.figures}) >= 11
     assert {f.kind for f in found.figures} == {
-        "rows", "empty", "share", "new", "size", "sign", "night", "repeated", "strangers"
+        "rows", "empty", "share", "unseen", "size", "sign", "night", "repeated", "strangers"
     }  # fmt: skip
     for place, figure in enumerate(found.figures):
-        if figure.kind == "new":  # a test of its own
+        if figure.kind == "unseen":  # a test of its own
             continue
         rows = tables[figure.table]
         rows = rows[rows["told"] <= rows["day"]]
@@ -167,7 +167,7 @@ def test_a_value_that_comes_up_is_new_for_four_weeks(tmp_path: Path) -> None:
     """Else: a renamed channel is a new share of its own, and stands out from nothing."""
     rows = [*usual(), *[sale(day, customer="ann", channel="app") for day in range(30, DAYS)]]
     found = received(tmp_path, rows)
-    new = column(found, "orders", "new", "channel")
+    new = column(found, "orders", "unseen", "channel")
     share = float(angle(np.array(1 / 5)))
     np.testing.assert_allclose(new, [0] * 30 + [share] * KNOWN_BY + [0] * (DAYS - 30 - KNOWN_BY))
     assert Figure("orders", "share", "channel", "app") not in found.figures

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import watched
+from alerting import found
 from browser import look
 from watched import Shop
 
@@ -27,6 +29,7 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, closer, profiles, report
 from monitoring.checks import CHECKS, Check, Reading, by_name
+from monitoring.verdicts import _unjudged
 from propensity.shops import TEMPLATES
 from serving import releases
 
@@ -86,6 +89,15 @@ def test_a_unit_error_is_told_with_the_feature_its_figures_and_what_to_do(shop: 
     assert verdict.exit_code in (3, 4)
 
 
+def test_a_check_that_was_judged_of_some_is_not_called_unjudged() -> None:
+    """Else: the line warns of an indicator, and says that indicators are not judged yet."""
+    of = [found("orders", "indicators"), found("health", "indicators", nan, status="ok")]
+    whole = [found(NAME, "ranking", nan, status="ok")]
+    said = _unjudged([*of, *whole], by_name())
+    assert [one.en for one in said] == ["indicators of health", "ranking"]
+    assert said[0].zh == "每日经营指标（health）"
+
+
 def test_what_is_published_is_what_is_judged(shop: Shop) -> None:
     """Else: rows that were spoilt on their way are judged as they should have been, and found well."""
 
@@ -114,6 +126,12 @@ def test_features_that_nobody_refreshed_are_told_and_nothing_else_is(
     verdict = monitoring.run(replace(shop.settings, as_of=shop.moment + days * DAY), html=False)
     by = {finding.check: finding for finding in verdict.findings if finding.subject == NAME}
     assert by["freshness"].status == status
+    means = {
+        "ok": "less than a day|1.0 days old$",
+        "warning": "old: answers say so, and later data",
+        "page": "old: nobody is answered",
+    }
+    assert re.search(means[status], by["freshness"].words.en), "whoever reads it knows whether it matters"
     assert {f.check for f in by.values() if f.status != "ok"} <= {"freshness"}
     if days > 1:
         assert "not judged while the features are stale" in by["features"].words.en
