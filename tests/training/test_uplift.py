@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from trials import trial_by_hand
 
 from features.errors import NotEnoughData, TrainingError
@@ -121,7 +122,9 @@ def test_rows_of_one_customer_count_as_one() -> None:
     """Else: ten rows of each customer make a chance find look proven."""
     values, customer = np.repeat(np.random.default_rng(1).normal(size=300), 10), np.repeat(np.arange(300), 10)
     one, apart = estimate(values, customer), estimate(values, np.arange(3_000))
-    assert (one.high - one.low) / (apart.high - apart.low) == pytest.approx(10**0.5)
+    # Ten times the variance, and what it takes to learn it from 300 customers: s / sqrt(n) and Student's t.
+    wider = np.sqrt(2_999 * 3_000 / (10 * 299 * 300)) * student.ppf(0.975, 299) / student.ppf(0.975, 2_999)
+    assert (one.high - one.low) / (apart.high - apart.low) == pytest.approx(wider, rel=1e-4)
 
 
 def test_several_intervals_hold_together() -> None:
