@@ -23,7 +23,7 @@ from monitoring.occasions import Occasions
 from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
-from serving import ledger
+from serving import ledger, releases
 from serving.cards import ModelCard
 from serving.ledger import Ledger
 
@@ -137,10 +137,8 @@ def of_release(
     card = store.model.card
     profiles = store.read(until=day_of(moment))
     starts = day_of(log.starts_at)
-    weeks = {
-        back: drift_of(profiles, card, declared, starts, day_of(moment) - 7 * back)
-        for back in range(DRIFTED_WEEKS)
-    }
+    judged = [moment, *(one for one in weeks_in_force(settings, card, moment) if one != moment)]
+    weeks = {one: drift_of(profiles, card, declared, starts, day_of(one)) for one in judged}
     outcomes, unjoined = _outcomes(settings, card.name, build, moment)
     panel = panels.of_release(
         profiles, card, declared, occasions, starts, lambda name: tables_of(name, declared)
@@ -152,18 +150,23 @@ def of_release(
         stale_after=settings.stale_after,
         expire_after=settings.expire_after,
         panel=panel,
-        drift=weeks[0],
+        drift=weeks[moment],
         separable=_separable(store, build, log, shop, declared, moment, int(profiles.rows[-1])),
         faulty=tables_at_fault,
         outcomes=outcomes,
         unjoined=unjoined,
         drifted={
-            (moment - 7 * back * DAY).date(): frozenset(
-                name for name, out in zip(one.columns, one.drifted, strict=True) if out
-            )
-            for back, one in weeks.items()
+            day.date(): frozenset(name for name, out in zip(one.columns, one.drifted, strict=True) if out)
+            for day, one in weeks.items()
         },
     )
+
+
+def weeks_in_force(settings: Settings, card: ModelCard, moment: datetime) -> list[datetime]:
+    """The moment and the same day of the weeks before on which no other version was in force: what drifted
+    under that one is no reason to train again what has learnt since. Before the first release all count."""
+    days = [moment - 7 * back * DAY for back in range(DRIFTED_WEEKS)]
+    return [day for day in days if releases.in_force(settings, card.name, day) in (None, card.version)]
 
 
 def _outcomes(settings: Settings, name: str, build: Build, moment: datetime) -> tuple[Held | None, str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from told_world import HORIZON, MOMENTS, World
 
+from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
+from monitoring.evidence import weeks_in_force
 from monitoring.findings import Finding, Status
 from monitoring.outcomes import Figures, Who
 from monitoring.performance import Estimate, Estimated, Judged
@@ -133,3 +135,18 @@ def test_important_features_must_drift_for_a_fortnight_day_by_day(card: ModelCar
     assert recommend(card, [], days(15, "tenure"), ()) is None
     assert recommend(card, [], days(15, "overdue", but=7), ()) is None, "it was back within the fortnight"
     assert recommend(card, [], days(30, "overdue", but=7), ()) is not None
+
+
+def test_what_drifted_under_the_version_before_is_no_reason_to_train_its_successor(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else: a model that was trained last week for what had changed is to be trained again, every night."""
+    world = World(home, tmp_path, customers=10)
+    first = world.release("1")
+    monday = world.settings.now() + 35 * DAY
+    weeks = [monday - 7 * back * DAY for back in range(4)]
+    assert weeks_in_force(world.settings, first, monday) == weeks
+    assert weeks_in_force(world.settings, first, world.settings.now()), "what was before the first counts"
+    world.settings = replace(world.settings, as_of=monday - 10 * DAY)
+    second = world.release("2")
+    assert weeks_in_force(world.settings, second, monday) == weeks[:2]
