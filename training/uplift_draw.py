@@ -243,7 +243,7 @@ def assumed(trial: Trial) -> Words:
             f"区间假定{trial.unit}的每个取值各自独立抽取；若方案按门店等抽取，则区间过窄：请指明该列（--cluster）。",
         )
     return Words(
-        "Intervals take each customer, a row, to have been drawn on her own; if the arm was drawn by store, "
+        "Intervals take each customer, a row, to have been drawn separately; if the arm was drawn by store, "
         "say, they are too narrow: name that column (--cluster).",
         "区间假定每位客户（每行）各自独立抽取；若方案按门店等抽取，则区间过窄：请指明该列（--cluster）。",
     )

@@ -35,7 +35,7 @@ from propensity.cli import DRY_RUN, Named, main
 @click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
 @click.option("--cluster", metavar="COLUMN",
               help="The arm was drawn by this column's values, such as the store: then these are what is "
-              "counted [each customer was drawn on her own].")  # fmt: skip
+              "counted [each customer was drawn separately].")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
