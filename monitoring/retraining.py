@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from features.log import Log
-from features.moments import DAY, midnight
+from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
 from monitoring.findings import Finding
@@ -175,15 +175,20 @@ def retrain(
     A challenger that is not yet a week old is not made again every night: the gate is asked about that one.
     Errors as training it: then, and whatever else happens, the one in force stays in force.
     """
-    from training import fit, registry  # they load what fits and keeps models: seconds, and 300 MB
+    from training import fit, labels, registry  # they load what fits and keeps models: seconds, and 300 MB
 
-    log = Log.open(settings)
-    as_of = settings.as_of or midnight(min(settings.now(), log.complete_until))
+    as_of = labels.as_of_to_train(settings, Log.open(settings))
     waiting = _waiting(settings, name, as_of)
     trained = None if waiting else fit.train(settings, name, as_of, seed, progress)
     version = waiting or (trained.version if trained else "")
     promoted, against = False, tuple[Words, ...]()
-    if releases.serves(settings, name, version):
+    if releases.serves(settings, name, version) and waiting:
+        words = Words(
+            f"{name} version {version}, in force, is less than a week behind what is known: it is not "
+            "trained again yet",
+            f"{name}在用的版本{version}与现有数据相差不足一周：暂不重新训练",
+        )
+    elif releases.serves(settings, name, version):
         words = Words(
             f"{name}: there is nothing new to learn from, training gives version {version} again, in force",
             f"{name}：没有新的数据可学，训练结果仍是在用的版本{version}",

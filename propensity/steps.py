@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import several
 from propensity.scoring import FIRST_SNAPSHOT, Progress, score_releases
-from propensity.wanted import Refused, as_of_to_train, unless_refused, wanted_of
+from propensity.wanted import Refused, unless_refused, wanted_of
 
 if TYPE_CHECKING:
     from features.compute.backfill import Backfill
@@ -193,6 +193,7 @@ def train_targets(
     cluster that fits trees; None: this machine. refused: takes up why a model was not trained, its name among
     them, and the others are; None: the first that is not ends it.
     """
+    from training import labels
     from training.distributed import cluster
     from training.fit import look, train
     from training.trainers import OF_NO_TARGET
@@ -203,7 +204,7 @@ def train_targets(
     if len(wanted) > 1:  # one says it by itself, before it fits
         planned = _planned(settings, wanted, origins, refused)
         wanted = {name: wanted[name] for name in planned}
-    as_of = as_of_to_train(settings, Log.open(settings))
+    as_of = labels.as_of_to_train(settings, Log.open(settings))
     of_targets = any(name not in OF_NO_TARGET for name in wanted)
     with cluster(scheduler) if scheduler and of_targets else nullcontext() as where:
 
@@ -256,12 +257,12 @@ def _planned(
     settings: Settings, wanted: Mapping[str, Target | None], origins: int, refused: Refused | None
 ) -> dict[str, str]:
     """The plan of each model that can be trained, in a line."""
-    from training import fit, samples
+    from training import fit, labels, samples
     from training.trainers import OF_NO_TARGET
 
     if not wanted:
         return {}
-    build, as_of = Build.open(settings), as_of_to_train(settings, Log.open(settings))
+    build, as_of = Build.open(settings), labels.as_of_to_train(settings, Log.open(settings))
     if any(target is not None for target in wanted.values()):
         shop = shop_of(settings)
         fit.require_declared(build, catalogue(shop.declared("FEATURES")), shop)

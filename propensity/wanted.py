@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import LogError, NoBuild, NotEnoughData, SettingsError, TrainingError, UsageError
 from features.log import Log
-from features.moments import DAY, iso, midnight
+from features.moments import DAY, iso
 from features.settings import Settings, clock
 from features.shop import shop_of
 from features.words import several
@@ -40,20 +39,6 @@ def wanted_of(
         with unless_refused(refused):
             found[name] = None if name in OF_NO_TARGET else _targets(settings, [name])[0]
     return found
-
-
-def as_of_to_train(settings: Settings, log: Log) -> datetime:
-    """The moment that was put, no later than the log is complete: labels of afterwards are nobody's; without
-    one, as anywhere. UsageError for a moment that has not come."""
-    put = settings.as_of
-    if put is not None and put > clock() + DAY:  # a day: so far apart are the calendars of two zones
-        raise UsageError(
-            f"{iso(put)} has not come yet, so nothing is known as of then. The log is complete until "
-            f"{iso(log.complete_until)}: name a moment by then (--as-of, PROPENSITY_AS_OF), or none"
-        )
-    if put is not None and put <= log.complete_until:
-        return put
-    return midnight(min(settings.now(), log.complete_until))
 
 
 @contextmanager

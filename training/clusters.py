@@ -54,9 +54,19 @@ def arm(outcome: Floats, cluster: NDArray[np.intp], weight: Floats | None = None
         )
     counts = np.ones(n) if weight is None else weight
     mean = float(counts @ outcome / counts.sum())
-    left = counts.sum() - np.bincount(places, counts)
-    moved = np.bincount(places, counts * (outcome - mean)) / left  # the mean, by leaving one out
-    return Arm(g, n, mean, float((g - 1) / g * (moved @ moved)))
+    moved = left_out(counts * (outcome - mean), counts, places)
+    return Arm(g, n, mean, float(moved @ moved))
+
+
+def left_out(residuals: Floats, weight: NDArray[np.generic], cluster: NDArray[np.intp]) -> Floats:
+    """How far a weighted mean moves if a cluster is left out, so that the sum of squares is V, [clusters].
+
+    residuals: weighted, 0 of a row that the mean is not over, as is its weight; cluster: 0, 1, ...; each [n].
+    """
+    sums, counts = np.bincount(cluster, residuals), np.bincount(cluster, weight)
+    g, left = max(int((counts > 0).sum()), 1), counts.sum() - counts
+    moved: Floats = np.divide(sums, left, out=np.zeros(len(sums)), where=left > 0)
+    return moved * np.sqrt((g - 1) / g)
 
 
 def difference(

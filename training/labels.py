@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compute.builds import Build
-from features.errors import NotEnoughData
+from features.errors import NotEnoughData, UsageError
 from features.log import Log
-from features.moments import DAY, iso, to_us
+from features.moments import DAY, iso, midnight, to_us
+from features.settings import Settings, clock
 from training.happened import Tables, happened, ints, places
 from training.targets import LABELS, Target
 
@@ -93,6 +94,20 @@ def labels(
             rows = np.flatnonzero(at == to_us(moment))
             result[rows] = marked[customer[rows]]
     return 1.0 - result if target.label == "no_order" else result
+
+
+def as_of_to_train(settings: Settings, log: Log) -> datetime:
+    """The moment that was put, no later than the log is complete: labels of afterwards are nobody's; without
+    one, as anywhere. UsageError for a moment that has not come."""
+    put = settings.as_of
+    if put is not None and put > clock() + DAY:  # a day: so far apart are the calendars of two zones
+        raise UsageError(
+            f"{iso(put)} has not come yet, so nothing is known as of then. The log is complete until "
+            f"{iso(log.complete_until)}: name a moment by then (--as-of, PROPENSITY_AS_OF), or none"
+        )
+    if put is not None and put <= log.complete_until:
+        return put
+    return midnight(min(settings.now(), log.complete_until))
 
 
 def settled(log: Log, target: Target, until: datetime, known_by: datetime) -> datetime:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
+from training.clusters import left_out
 from training.uplift_learners import Bools, Ints, Numbers
 
 _TAIL = 0.025  # of an interval of one figure; its lower end is a test at 2.5 %
@@ -56,7 +57,7 @@ def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> lis
     mean = np.where(own, columns, 0.0).sum(axis=0) / counts
     centred = np.where(own, columns - mean, 0.0)
     moved = np.column_stack([
-        _moved(column, each, customer) for column, each in zip(centred.T, own.T, strict=True)
+        left_out(column, each, customer) for column, each in zip(centred.T, own.T, strict=True)
     ])  # fmt: skip
     covariance = moved.T @ moved
     error, free = np.sqrt(np.diag(covariance)), freedom(customer)
@@ -125,16 +126,7 @@ def shown(one: Estimate, sign: bool = False) -> str:
 
 def error_of(centred: Numbers, customer: Ints) -> float:
     """The standard error of a mean of rows whose customers are independent."""
-    return float(np.sqrt((_moved(centred, np.ones(len(centred)), customer) ** 2).sum()))
-
-
-def _moved(centred: Numbers, own: Bools | Numbers, customer: Ints) -> Numbers:
-    """By how much the mean of own rows moves if a customer is left out, so that the sum of squares is the
-    mean's variance."""
-    sums, counts = np.bincount(customer, weights=centred), np.bincount(customer, weights=own)
-    g, left = max(int((counts > 0).sum()), 1), counts.sum() - counts
-    moved: Numbers = np.divide(sums, left, out=np.zeros(len(sums)), where=left > 0)
-    return moved * math.sqrt((g - 1) / g)
+    return float(np.sqrt((left_out(centred, np.ones(len(centred)), customer) ** 2).sum()))
 
 
 def freedom(customer: Ints) -> float:

@@ -139,7 +139,7 @@ def test_a_damaged_release_is_put_right_by_publishing_it_again(
     followed = Releases(tiny_settings)
     with pytest.raises(ReleaseError):
         followed.get("churn_28d")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         assert releases.publish(tiny_settings, folder, "churn_28d", "1").repaired
     assert "release churn_28d 1 was damaged, and is replaced from" in caplog.text
     assert not releases.publish(tiny_settings, folder, "churn_28d", "1").repaired
