@@ -66,7 +66,7 @@ def left_out(residuals: Floats, weight: NDArray[np.generic], cluster: NDArray[np
     sums, counts = np.bincount(cluster, residuals), np.bincount(cluster, weight)
     g, left = max(int((counts > 0).sum()), 1), counts.sum() - counts
     moved: Floats = np.divide(sums, left, out=np.zeros(len(sums)), where=left > 0)
-    return moved * np.sqrt((g - 1) / g)
+    return moved * float(np.sqrt((g - 1) / g))
 
 
 def difference(
