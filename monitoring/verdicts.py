@@ -166,7 +166,7 @@ def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build
         closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
     except closer.PageError as failed:
         nearer, error = None, str(failed)
-    except Exception as failed:  # whatever it is: it is in the verdict, and must not stand in its way
+    except Exception as failed:  # a full disk, a fault of ours: it is named in both, and alerts go out
         nearer, error = None, f"{type(failed).__name__}: {failed}"
     verdict = replace(verdict, page=page, closer=nearer, page_error=error)
     write_atomically(page, report.page(verdict).encode())
