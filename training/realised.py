@@ -197,8 +197,9 @@ def realised(
     if sent or "contacts" in log.tables:
         reached = int(contacted[~held].sum()), int(contacted[held].sum())
     return Realised(
-        since, until, tuple(effects), warnings, look, cost, brought, int(exposed.sum()), heard, reached
-    )
+        since, until, tuple(effects), warnings, look, cost, brought, int(exposed.sum()), heard, reached,
+        told.untold,
+    )  # fmt: skip
 
 
 def outcomes(

@@ -18,6 +18,7 @@ from features.words import Words
 from propensity.held_out import _look, _remember, headline_of
 from serving.lots import in_holdout
 from training.realised import Effect, Realised, outcomes, realised
+from training.reported import Reports
 from training.sequential import Difference, Group, Guardrail, of_look
 
 SINCE = parse_moment("2017-10-01")
@@ -49,6 +50,8 @@ def test_the_groups_are_compared_by_hand(journey: Settings) -> None:
     assert found.contacted == (reached[~held].sum(), reached[held].sum())
     assert f"{reached[held].sum():,} of {held.sum():,} held out" in found.told_contacted.en
     assert found.judged
+    decided = realised(log, policy, SINCE, 28, margin_rate=0.25, told=Reports(untold=7))
+    assert decided.untold == 7, "else what was decided, and nobody reported, counts as no marketing"
 
 
 def test_a_window_that_is_not_over_tells_nothing(journey: Settings) -> None:
