@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency
+from scipy.stats import MonteCarloMethod, chi2_contingency
 
 from features.words import Words
 from training.uplift_balance import LEVEL, differ, said
@@ -57,13 +57,8 @@ class Immature:
         if len(arms) < 2 or self.none.all() or not self.none.any():
             return 1.0
         counts = np.array([np.bincount(self.none[place == k], minlength=2) for k in range(len(arms))])
-        seen = float(chi2_contingency(counts, correction=False).statistic)
-        each = counts.sum(axis=1)
-        random = np.random.default_rng(0)
-        drawn = random.multivariate_hypergeometric(each, self.total, _DRAWS, method="marginals")
-        due = each * self.total / each.sum()
-        worth = ((drawn - due) ** 2 / due + (drawn - due) ** 2 / (each - due)).sum(axis=1)
-        p = float((1 + (worth >= seen * (1 - 1e-9)).sum()) / (1 + _DRAWS))
+        drawn = MonteCarloMethod(n_resamples=_DRAWS, rng=np.random.default_rng(0))
+        p = float(chi2_contingency(counts, correction=False, method=drawn).pvalue)
         if p >= LEVEL:
             return p
         # Of each arm, how often it lacks an outcome if all had had it, less how often all do.
