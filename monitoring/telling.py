@@ -198,7 +198,6 @@ def _state(
     return {
         "labels": named,
         "annotations": said,
-        "startsAt": iso(one.fired or one.began),
         **({"endsAt": iso(ended)} if ended else {}),
         **({"generatorURL": report} if messages.is_address(report) else {}),
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from features.moments import iso, parse_moment
+from features.moments import iso
 from features.settings import clock
 from features.toml import Entry
 from monitoring.sinks.http import address, post
@@ -44,11 +44,14 @@ class Alertmanager:
 
 
 def _dated(alert: dict[str, Any]) -> dict[str, Any]:
-    """With an end, by the machine's clock: that of a log of the past would be over long ago."""
+    """By the machine's clock; since when the fault is there stands in the words.
+
+    Alertmanager sends on at once, and so the first of a group alone, what began longer than `group_wait` ago. Of
+    later posts it keeps the earliest start.
+    """
     now = clock()
-    ends = min(parse_moment(alert["endsAt"]), now) if "endsAt" in alert else now + HOLDS
-    starts = min(parse_moment(alert["startsAt"]), ends, now)
-    return alert | {"startsAt": iso(starts), "endsAt": iso(ends)}
+    ends = now if "endsAt" in alert else now + HOLDS
+    return alert | {"startsAt": iso(now), "endsAt": iso(ends)}
 
 
 def declared(entry: Entry) -> Alertmanager:
