@@ -46,7 +46,7 @@ class Alertmanager:
 def _dated(alert: dict[str, Any]) -> dict[str, Any]:
     """By the machine's clock; since when the fault is there stands in the words.
 
-    Alertmanager sends on at once, and so the first of a group alone, what began longer than `group_wait` ago. Of
+    Alertmanager sends on at once, the first of a group alone, what began longer than `group_wait` ago. Of
     later posts it keeps the earliest start.
     """
     now = clock()
