@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
 SCHEMA = "propensity_ledger"
-_MAGIC = b"SQLite format 3\0"
 
 
 class Store(Protocol):
@@ -152,14 +151,15 @@ class SqliteStore:
             self._db.execute(ledger_schema.append_only(table, "UPDATE"))
 
     def look(self) -> None:
-        with self.path.open("rb") as file:  # a connection goes on by what it has read, and in a deleted file
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise sqlite3.DatabaseError("file is not a database")
-            if os.fstat(file.fileno()).st_ino != self._opened:
-                raise sqlite3.DatabaseError("file was replaced: start the service again")
+        if self.path.stat().st_ino != self._opened:  # ours goes on in a deleted file
+            raise sqlite3.DatabaseError("file was replaced: start the service again")
+        # Ours goes on by what it has read, too. By SQLite, for whoever opens the file and closes it gives up all
+        # locks of the process, and the next program that ends deletes the write-ahead log under us.
+        address = f"{self.path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as fresh:
+            fresh.execute("SELECT 1 FROM decisions LIMIT 1").fetchone()
         if not shutil.disk_usage(self.path.parent).free:
             raise sqlite3.OperationalError("database or disk is full")
-        self._db.execute("SELECT 1 FROM decisions LIMIT 1").fetchone()
 
     def forget(self) -> str | None:
         busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

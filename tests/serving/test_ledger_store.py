@@ -28,6 +28,9 @@ from serving.sealing import Sealed
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+_COUNT = """import sqlite3, sys
+print(*sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM decisions").fetchone())"""
+
 
 def _rush(settings: Settings, name: str, barrier: Any, taken: Any) -> None:
     """A worker that opens the ledger and takes a contact whenever one of five seems free."""
@@ -86,6 +89,19 @@ def test_a_full_disk_is_said_and_nothing_is_half_decided(ledger: Ledger) -> None
     ledger._db.execute("PRAGMA max_page_count = 1000000")
     write(ledger, large)
     assert ledger.read("d2") == large
+
+
+@in_a_file
+def test_a_probe_leaves_the_file_to_whom_it_belongs(ledger: Ledger) -> None:
+    """Else: the next program that reads the ledger and ends takes itself for the last, and deletes the log to
+    which a service goes on writing: every decision after it is lost, and others do not see its caps."""
+    write(ledger, entry())
+    ledger.require_usable()
+    for number in (1, 2):
+        counted = subprocess.check_output([sys.executable, "-c", _COUNT, ledger.path], text=True)
+        assert int(counted) == number
+        write(ledger, entry(f"after-{number}"))
+    assert Path(f"{ledger.path}-wal").exists()
 
 
 @in_a_file
