@@ -153,7 +153,7 @@ class SqliteStore:
     def look(self) -> None:
         if self.path.stat().st_ino != self._opened:  # ours goes on in a deleted file
             raise sqlite3.DatabaseError("file was replaced: start the service again")
-        # Ours goes on by what it has read, too. By SQLite, for whoever opens the file and closes it gives up all
+        # Ours goes on by what it has read, too. By SQLite: whoever opens the file and closes it gives up all
         # locks of the process, and the next program that ends deletes the write-ahead log under us.
         address = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as fresh:

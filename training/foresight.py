@@ -26,14 +26,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from features.moments import DAY, from_us
+from features.moments import DAY, from_us, to_us
 from training import pooled
 from training.labels import labels
-from training.samples import Dataset, Part
+from training.samples import Dataset
 from training.target import Label
 from training.targets import Target
 
 Numbers = NDArray[np.float64]
+Windows = tuple[tuple[int, int], ...]  # in days after a moment: first, end
 
 ROWS = 40_000  # at most, that powers are measured on
 # Of AUC: more than honest features of the public logs reach, chance included, less than
@@ -110,7 +111,7 @@ def _asked(target: Target, data: Dataset, orders: pa.Table | None) -> list[_Aske
     return [own, *(one for one in asked if one.target.asks != own.target.asks)]
 
 
-def _windows(days: int) -> tuple[tuple[int, int], ...]:
+def _windows(days: int) -> Windows:
     """The horizon and those after it: two, to tell how fast what is known gets old, and for eight weeks at
     least, since where customers come by a rhythm its turn is as plain later on as now."""
     return tuple((n * days, (n + 1) * days) for n in range(max(3, -(-RHYTHM // days))))
@@ -119,6 +120,8 @@ def _windows(days: int) -> tuple[tuple[int, int], ...]:
 def _peeking(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
     """What tells of the first days, or of the horizon, more than of those after."""
     by, first_days = data.timeline.known_by, set[Label]()
+    # What is asked of rows at the same moments, which are ranked once for all.
+    together: dict[tuple[datetime, ...], list[tuple[_Asked, Windows, float]]] = {}
     for place, one in enumerate(asked):
         windows = _windows(one.target.horizon_days)
         every = [(windows, STEADY)]
@@ -128,25 +131,33 @@ def _peeking(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
             every.append((FIRST_DAYS, AHEAD))
             first_days.add(one.target.label)
         for windows, allowed in every:
-            if some := _sample(data, by - windows[-1][1] * DAY):
-                starts = [{moment: moment + first * DAY for moment in some} for first, _ in windows]
-                told = _Told.of(data, one, windows[0][1], some, starts)
-                for name, gap in _peeked(told, data.features):
-                    yield Excess(name, gap, allowed, one.target.label)
+            together.setdefault(_until(data, by - windows[-1][1] * DAY), []).append((one, windows, allowed))
+    for moments, questions in together.items():
+        if not moments:
+            continue
+        sample, answers = _Sample(data, moments), list[tuple[_Told, float, Label]]()
+        for one, windows, allowed in questions:
+            starts = [{moment: moment + first * DAY for moment in moments} for first, _ in windows]
+            told = sample.told(one, windows[0][1], starts)
+            if told.enough.all():
+                answers.append((told, allowed, one.target.label))
+        for column, name in enumerate(data.features if answers else ()):
+            order = sample.order(column)
+            for told, allowed, label in answers:
+                if gap := _peeked(told, order):
+                    yield Excess(name, gap, allowed, label)
 
 
-def _peeked(told: "_Told", features: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Each feature that tells of the first window more than of the others, and by how much."""
-    if not told.enough.all():
-        return
-    for place, name in enumerate(features):
-        power = told.power(place)
-        first, *others = np.abs(power)
-        if len(others) > 1:  # what fades fast has faded as much from the second window to the third
-            others[0] += max(others[0] - others[1], 0.0)
-        gap = float(first - max(others))
-        if gap > WORTH_TELLING and gap > SURE * told.error(place, power, 0, 1 + int(np.argmax(others))):
-            yield name, gap
+def _peeked(told: "_Told", order: Numbers) -> float:
+    """By how much a feature tells of the first window more than of the others; 0 if that may be chance."""
+    power = told.power(order)
+    first, *others = np.abs(power)
+    if len(others) > 1:  # what fades fast has faded as much from the second window to the third
+        others[0] += max(others[0] - others[1], 0.0)
+    gap = float(first - max(others))
+    if gap > WORTH_TELLING and gap > SURE * told.error(order, power, 0, 1 + int(np.argmax(others))):
+        return gap
+    return 0.0
 
 
 def _foreseeing(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
@@ -172,15 +183,19 @@ def _foreseeing(asked: Sequence[_Asked], data: Dataset) -> Iterator[Excess]:
         # Of the last starts, those of which the log has the season before.
         seasons = [start - YEAR * DAY for start in starts if logged <= start - YEAR * DAY]
         every = [dict.fromkeys(earliest, start) for start in (*starts, *seasons)]
-        whole = _Told.of(data, one, span // DAY, _some(data, earliest), every)
+        sample = _Sample(data, earliest)
+        whole = sample.told(one, span // DAY, every)
         for column, name in enumerate(data.features):
-            for told in (whole, *whole.known(column)):
-                gap, place = _foreseen(told, column, len(starts), len(seasons))
+            asked_of = [(whole, sample.order(column))]
+            if (known := sample.known(column)) is not None:
+                asked_of.append((whole.rows(known), sample.order(column, known)))
+            for told, order in asked_of:
+                gap, place = _foreseen(told, order, len(starts), len(seasons))
                 if gap > WORTH_TELLING:
                     yield Excess(name, gap, AHEAD, one.target.label, starts[place])
 
 
-def _foreseen(told: "_Told", column: int, starts: int, seasons: int) -> tuple[float, int]:
+def _foreseen(told: "_Told", order: Numbers, starts: int, seasons: int) -> tuple[float, int]:
     """(by how much more than by chance a feature tells one of the later starts better, its place); of windows
     that are the starts, then the seasons of the last of them. 0 where nothing can be told."""
     if not told.enough[0]:
@@ -192,82 +207,88 @@ def _foreseen(told: "_Told", column: int, starts: int, seasons: int) -> tuple[fl
         season = place + seasons
         if season >= starts and told.enough[season]:
             before[place].append(season)
-    power = told.power(column)
+    power = told.power(order)
     strength = np.abs(power)
     held = {place: max(of, key=lambda one: strength[one]) for place, of in before.items()}
     best = max(later, key=lambda place: strength[place] - strength[held[place]], default=0)
     gap = float(strength[best] - strength[held.get(best, 0)])
-    if gap <= 0 or gap <= SURE * told.error(column, power, best, held[best]):
+    if gap <= 0 or gap <= SURE * told.error(order, power, best, held[best]):
         return 0.0, 0
     return gap, best
 
 
 class _Told:
-    """Rows, and whether the target's event came in each of some windows after them."""
+    """Whether the target's event came to some rows in each of some windows after them."""
 
-    def __init__(self, parts: Mapping[datetime, Part], came: Numbers) -> None:
-        self._parts, self._came = parts, came  # [n, windows], of 0 and 1
+    def __init__(self, customer: NDArray[np.int64], came: Numbers) -> None:
+        self._customer, self._came = customer, came  # [n]; [n, windows], of 0 and 1
         self._ones = came.sum(axis=0)
         self.enough = np.minimum(self._ones, len(came) - self._ones) >= LEAST
 
-    @classmethod
-    def of(
-        cls, data: Dataset, asked: "_Asked", days: int, parts: Mapping[datetime, Part],
-        starts: Sequence[Mapping[datetime, datetime]],
-    ) -> "_Told":  # fmt: skip
-        """starts: of each window, when it starts for the rows of a moment. Each is `days` long."""
-        of, by = asked.over(days).target, data.timeline.known_by
-        ids = [data.ids[number] for part in parts.values() for number in part.customer]
-        at = [start[moment] for start in starts for moment, part in parts.items() for _ in range(len(part))]
-        spine = pa.table(
-            {
-                "customer_id": pa.array(ids * len(starts), pa.string()),
-                "moment": pa.array(at, pa.timestamp("us", "UTC")),
-            }
-        )
-        came = labels(asked.tables, spine, of, dict.fromkeys({*at}, by))
-        return cls(parts, came.reshape(len(starts), -1).T)
+    def rows(self, some: NDArray[np.bool_]) -> "_Told":
+        """Of those rows alone."""
+        return _Told(self._customer[some], self._came[some])
 
-    def known(self, column: int) -> "Iterator[_Told]":
-        """The rows of which a feature is known, if it is not of all."""
-        some = {moment: ~np.isnan(part.matrix[:, column]) for moment, part in self._parts.items()}
-        rows = np.concatenate(list(some.values()))
-        if not rows.all():
-            parts = {moment: part.rows(some[moment]) for moment, part in self._parts.items()}
-            yield _Told(parts, self._came[rows])
-
-    def power(self, column: int) -> Numbers:
-        """AUC less a half of a feature for each window; 0 where nothing can be told."""
-        order, ones = self._order(column), self._ones
+    def power(self, order: Numbers) -> Numbers:
+        """AUC less a half, for each window, of what ranks the rows so; 0 where nothing can be told."""
+        ones = self._ones
         with np.errstate(divide="ignore", invalid="ignore"):
             auc = (order @ self._came / ones - (ones + 1) / 2) / (len(self._came) - ones)
         return np.where(self.enough, auc - 0.5, 0.0)
 
-    def error(self, column: int, power: Numbers, one: int, other: int) -> float:
-        """The standard error of how much more a feature tells of one window than of another, by customer."""
-        order = self._order(column)
+    def error(self, order: Numbers, power: Numbers, one: int, other: int) -> float:
+        """The standard error of how much more is told of one window than of another, by customer."""
         ours, theirs = (np.sign(power[w]) * pooled.auc(self._came[:, w], order)[1] for w in (one, other))
-        customer = np.concatenate([part.customer for part in self._parts.values()])
-        return float(np.sqrt((np.bincount(customer, ours - theirs) ** 2).sum()))
-
-    def _order(self, column: int) -> Numbers:
-        """Ranks of all rows by their ranks among those of their moment: what only tells moments apart, as the
-        calendar does, is the same for all. What is not known ranks below all values."""
-        ranks = []
-        for part in self._parts.values():
-            values = part.matrix[:, column]
-            ranks.append(rankdata(np.where(np.isnan(values), -np.inf, values)) / len(values))
-        return np.asarray(rankdata(np.concatenate(ranks)))
+        return float(np.sqrt((np.bincount(self._customer, ours - theirs) ** 2).sum()))
 
 
-def _sample(data: Dataset, until: datetime) -> dict[datetime, Part]:
-    """Some customers' rows, at every moment to `until`."""
+class _Sample:
+    """The rows of so many customers at some moments as ROWS allow, by moment."""
+
+    def __init__(self, data: Dataset, moments: Sequence[datetime]) -> None:
+        whole = [data.at(moment) for moment in moments]
+        every = -(-sum(len(part) for part in whole) // ROWS)
+        parts = [part.rows(part.customer % every == 0) for part in whole]
+        self._data, self._moments = data, moments
+        self._counts = [len(part) for part in parts]
+        self._customer = np.concatenate([part.customer for part in parts])
+        self._known = ~np.isnan(np.concatenate([part.matrix for part in parts]))
+        # By what only tells moments apart, as the calendar does, all rank alike. What is not known is lowest.
+        self._ranks = np.concatenate(
+            [rankdata(np.where(np.isnan(m := part.matrix), -np.inf, m), axis=0) / len(m) for part in parts]
+        )
+
+    def told(self, asked: _Asked, days: int, starts: Sequence[Mapping[datetime, datetime]]) -> _Told:
+        """starts: of each window, when it starts for the rows of a moment. Each is `days` long."""
+        of, by = asked.over(days).target, self._data.timeline.known_by
+        ids = pa.array(self._data.ids, pa.string()).take(pa.array(self._customer))
+        at = [np.repeat([to_us(start[moment]) for moment in self._moments], self._counts) for start in starts]
+        spine = pa.table(
+            {
+                "customer_id": pa.chunked_array([ids] * len(starts)),
+                "moment": pa.array(np.concatenate(at)).cast(pa.timestamp("us", "UTC")),
+            }
+        )
+        every = {start[moment] for start in starts for moment in self._moments}
+        came = labels(asked.tables, spine, of, dict.fromkeys(every, by))
+        return _Told(self._customer, came.reshape(len(starts), -1).T)
+
+    def known(self, column: int) -> NDArray[np.bool_] | None:
+        """The rows of which a feature is known; None: all."""
+        known = self._known[:, column]
+        return None if known.all() else known
+
+    def order(self, column: int, some: NDArray[np.bool_] | None = None) -> Numbers:
+        """Ranks of all rows, or of some, by a feature's ranks among those of their moment."""
+        ranks = self._ranks[:, column]
+        if some is not None:
+            moments = np.split(np.arange(len(ranks)), np.cumsum(self._counts)[:-1])
+            own = [ranks[rows[some[rows]]] for rows in moments]
+            ranks = np.concatenate([rankdata(one) / len(one) for one in own])
+        return np.asarray(rankdata(ranks))
+
+
+def _until(data: Dataset, until: datetime) -> tuple[datetime, ...]:
+    """Every moment of the data to `until`."""
     when = data.timeline
-    return _some(data, [m for m in sorted({*when.moments, *when.origins}) if m <= until])
-
-
-def _some(data: Dataset, moments: Sequence[datetime]) -> dict[datetime, Part]:
-    """Their rows at those moments, of so many customers as ROWS allow."""
-    parts = {moment: data.at(moment) for moment in moments}
-    every = -(-sum(len(part) for part in parts.values()) // ROWS)
-    return {moment: part.rows(part.customer % every == 0) for moment, part in parts.items()}
+    return tuple(moment for moment in sorted({*when.moments, *when.origins}) if moment <= until)
