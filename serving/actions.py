@@ -111,7 +111,7 @@ class Action:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channel of each step: a contact each, so one may come twice."""
-        return tuple(step.channel for step in self.steps)
+        return () if self.channel is None else (self.channel, *(step.channel for step in self.then))
 
     @property
     def unit(self) -> Reach:

@@ -138,14 +138,14 @@ class Booster:
     def raw(self, rows: Rows) -> Numbers:
         """float32 [n, features], NaN for null -> log-odds, float64 [n]."""
         if len(rows) == 1:
-            rows = self._checked(rows)
-            out, length = np.empty(1), ctypes.c_int64()
+            row = self._checked(rows).tobytes()
+            out, length = ctypes.c_double(), ctypes.c_int64()
             _check(
                 library().LGBM_BoosterPredictForMatSingleRowFast(
-                    self._single, rows.ctypes.data, ctypes.byref(length), out.ctypes.data
+                    self._single, row, ctypes.byref(length), ctypes.byref(out)
                 )
             )
-            return out
+            return np.array([out.value])
         if self._compiled is not None and len(rows) >= MANY:
             return self._compiled.raw(self._checked(rows))
         return self._predict(rows, _RAW, 1)[:, 0]

@@ -83,6 +83,13 @@ class Connection(HttpToolsProtocol):
             )
             self._refuse(Problem(400, "malformed_http", detail))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Not where no body follows the head, nor where something is said before it.
+        followed = cycle.scope["type"] == "http" and cycle.scope["method"] != "HEAD"
+        if followed and not cycle.waiting_for_100_continue:
+            cycle.transport = _Joined(cycle.transport)  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
+
     def _in_time(self) -> None:
         if self._late is not None:
             self._late.cancel()
@@ -125,6 +132,30 @@ class Connection(HttpToolsProtocol):
             on_response=lambda: None,
         )
         self._start_asgi_task(self.cycle, self.app)
+
+
+class _Joined:
+    """A transport whose first bytes, the head of an answer, leave with those that follow, of its body.
+
+    uvicorn writes them one after the other: two calls of the system, two packets, and a caller woken twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data if self._head else data)
+            self._head = b""
+
+    def close(self) -> None:
+        if self._head:
+            self.write(b"")
+        self._transport.close()
 
 
 class _Lingering:

@@ -31,6 +31,8 @@ MAX_KEY = 200  # characters of an idempotency key
 def route_of(scope: Scope) -> str:
     """The path, or the template of routes that it belongs to: what may be logged and counted."""
     path: str = scope["path"]
+    if path in api.ROUTES:
+        return path
     # A `/` within an id is `%2F`, which only the raw path tells from one between parts.
     id = _raw(scope).removeprefix(_OF_CUSTOMER)
     if path.startswith(_OF_CUSTOMER) and id and "/" not in id:
@@ -118,10 +120,8 @@ async def body(
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         detail = "send the body as it is, without Content-Encoding"
         raise Problem(415, "unsupported_media_type", detail, headers={"accept-encoding": "identity"})
-    # What still comes of it is dropped, for a moment (`connection`): most callers send all before they read.
-    too_large = Problem(413, "body_too_large", f"a body has at most {most} bytes")
     if int(headers.get(b"content-length", b"0")) > most:
-        raise too_large
+        raise _too_large(most)
     got, more = bytearray(), True
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -132,11 +132,16 @@ async def body(
                 got += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(got) > most:
-                    raise too_large
+                    raise _too_large(most)
     except TimeoutError:
         detail = f"the body did not arrive within {BODY_SECONDS} s"
         raise Problem(408, "body_timeout", detail, headers={"connection": "close"}) from None
     return bytes(got)
+
+
+def _too_large(most: int) -> Problem:
+    # What still comes of it is dropped, for a moment (`connection`): most callers send all before they read.
+    return Problem(413, "body_too_large", f"a body has at most {most} bytes")
 
 
 def is_key(key: bytes) -> bool:

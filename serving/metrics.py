@@ -73,6 +73,7 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
+        self._outcomes: dict[str, Counter] = {}
 
     def request(self, route: str, method: str, status: int, client: str, seconds: float) -> None:
         """Count one answer. route: a template, or UNMATCHED; method: one of METHODS, or OTHER;
@@ -89,7 +90,10 @@ class Metrics:
 
     def customers(self, outcome: str, number: int) -> None:
         """Count customers asked about; outcome: `scored`, or the code of the error each got."""
-        self._customers.labels(outcome).inc(number)
+        child = self._outcomes.get(outcome)
+        if child is None:
+            child = self._outcomes[outcome] = self._customers.labels(outcome)
+        child.inc(number)
 
     def decision(self, action: str, preview: bool) -> None:
         """Count a decision; action: a name of the catalogue."""

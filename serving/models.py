@@ -88,12 +88,16 @@ class Model:
     def __init__(self, card: ModelCard, parts: Sequence[_Part], calibration: Calibration) -> None:
         self.card = card
         self.teller = Teller(card)
+        self.sums = all(part.contributions is part.exact for part in parts)
+        """Whether it is a sum of terms, of which even the quick contributions are exact."""
         self._parts = tuple(parts)
         self._calibration = calibration
 
     def raw(self, matrix: Rows) -> Numbers:
         """Log-odds before calibration, float64 [n]: the weighted sum of the components'."""
         matrix = self._checked(matrix)
+        if len(matrix) == 1:  # the same sum; numpy's calls would cost as much as a booster's answer
+            return np.array([sum(part.weight * part.raw(matrix).item() for part in self._parts)])
         total = np.zeros(len(matrix))
         for part in self._parts:
             total += part.weight * part.raw(matrix)
@@ -121,11 +125,6 @@ class Model:
         for part in self._parts:
             total += part.weight * (part.exact if exact else part.contributions)(matrix)
         return total, sum(part.weight * part.base for part in self._parts)
-
-    @property
-    def sums(self) -> bool:
-        """Whether it is a sum of terms, of which even the quick contributions are exact."""
-        return all(part.contributions is part.exact for part in self._parts)
 
     def explain(self, matrix: Rows, k: int = 3, exact: bool = False) -> list[list[Reason]]:
         """Up to k reasons a row, strongest first."""

@@ -11,11 +11,14 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from features.errors import PropensityError, ReleaseCorrupt, ReleaseError, UsageError
 from features.files import new_folder, read_pointer, write_atomically
@@ -25,6 +28,7 @@ from serving import folders, kinds
 from serving.kinds import Loaded
 from serving.models import Model
 
+Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 _log = logging.getLogger("propensity.releases")
 AT_ONCE = 0.001  # seconds: one request asks for a release several times, and looks at its pointer once
 SETTLED_NS = 1_000_000_000
@@ -33,12 +37,16 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Release:
-    """A released version of a model. repaired: its files were damaged, and publishing it replaced them."""
+    """A released version of a model. repaired: its files were damaged, and publishing it replaced them.
+
+    fitted: what it was asked about last, features by name -> hash, and where in their rows its own are.
+    """
 
     name: str
     version: str
     model: Loaded
     repaired: bool = False
+    fitted: list[tuple[Mapping[str, str], Places]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def classifier(self) -> Model:

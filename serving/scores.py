@@ -41,7 +41,7 @@ from serving.cards import Text
 from serving.models import Model
 from serving.problems import Offender, Problem, detail_of
 from serving.reasons import Reason
-from serving.releases import Release, Releases, names
+from serving.releases import Places, Release, Releases, names
 
 UNKNOWN = Failure("unknown_customer", "no such customer in the published features")
 
@@ -56,7 +56,7 @@ class Target:
 
     release: Release
     model: Model
-    columns: np.ndarray[tuple[int], np.dtype[np.intp]]
+    columns: Places
     quantiles: np.ndarray[tuple[int], np.dtype[np.float64]] | None
     decides: int | None
     outside: NoScore
@@ -167,18 +167,11 @@ class Scorer:
         """One entry an id, in the order asked. Problem or PropensityError only if nothing can be answered."""
         as_of = self.settings.now()
         ids = self.resolve(request.customers)
-        named = [place for place, id in enumerate(ids) if id is not None]
-        known = [id for id in ids if id is not None]
-        published, known, rows = self.rows.followed(known)
+        published, known, rows = self.rows.followed([id for id in ids if id is not None])
         targets = self.targets(answerable(published, self.settings, as_of), request.targets)
         require_one(targets)
-        results: list[Answered | Unanswered] = [Unanswered(id, UNKNOWN) for id in ids]
-        answered = self._answered(known, published, rows, targets, request, as_of)
-        places = (
-            place for place, status in zip(named, rows.status.tolist(), strict=True) if status == PRESENT
-        )
-        for place, one in zip(places, answered, strict=True):
-            results[place] = one
+        answered = iter(self._answered(known, rows, targets, request, as_of))
+        results = [(None if id is None else next(answered)) or Unanswered(id, UNKNOWN) for id in ids]
         return ScoreAnswer(request_id, iso(as_of), results)
 
     def one(self, customer: Customer) -> tuple[Published, Answered, dict[str, float]]:
@@ -189,31 +182,32 @@ class Scorer:
         as_of, ids = self.settings.now(), [id for id in self.resolve([customer]) if id is not None]
         published, ids, rows = self.rows.followed(ids)
         targets = self.targets(answerable(published, self.settings, as_of))
-        found = self._answered(ids, published, rows, targets, ScoreRequest([customer]), as_of)
-        if not found:
+        found = self._answered(ids, rows, targets, ScoreRequest([customer]), as_of)
+        if not found or found[0] is None:
             raise UnknownCustomer(UNKNOWN.detail)
         return published, found[0], dict(zip(published.features, rows.matrix[0].tolist(), strict=True))
 
     def _answered(
         self,
         ids: Sequence[str],
-        published: Published,
         rows: Rows,
         targets: Mapping[str, Target | PropensityError],
         request: ScoreRequest,
         as_of: datetime,
-    ) -> list[Answered]:
-        """The answers of those customers whose rows are present, in their order."""
+    ) -> list[Answered | None]:
+        """The answers of those customers whose rows are present, None of the others, in their order."""
         # In lists: for the one customer that is asked about most often, numpy's every call costs as much.
-        found = [place for place, status in enumerate(rows.status.tolist()) if status == PRESENT]
-        matrix = rows.matrix if len(found) == len(ids) else rows.matrix[found]
-        scored = self._scored(matrix, targets, request)
-        moments = rows.known_at.tolist()
-        answered = []
-        for place, scores in zip(found, scored, strict=True):
-            known_at, told = _moment(moments[place])
-            stale = as_of - known_at > self.settings.stale_after
-            answered.append(Answered(ids[place], told, stale, scores))
+        present = [status == PRESENT for status in rows.status.tolist()]
+        matrix = rows.matrix if all(present) else rows.matrix[present]
+        scored = iter(self._scored(matrix, targets, request))
+        answered: list[Answered | None] = []
+        for id, here, moment in zip(ids, present, rows.known_at.tolist(), strict=True):
+            if here:
+                known_at, told = _moment(moment)
+                stale = as_of - known_at > self.settings.stale_after
+                answered.append(Answered(id, told, stale, next(scored)))
+            else:
+                answered.append(None)
         return answered
 
     def models(self, request_id: str) -> ModelsAnswer:
@@ -258,7 +252,7 @@ class Scorer:
                     scores.append(failed)
                 continue
             model, version = target.model, target.release.version
-            matrix = np.ascontiguousarray(rows[:, target.columns])
+            matrix = rows.take(target.columns, axis=1)
             chances = model.score(matrix)
             probabilities = chances.tolist()
             if not all(map(math.isfinite, probabilities)):
@@ -308,10 +302,11 @@ def require_one(targets: Mapping[str, Target | PropensityError]) -> None:
         raise broken[0]
 
 
-def columns_of(
-    release: Release, features: Mapping[str, str], build: str
-) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def columns_of(release: Release, features: Mapping[str, str], build: str) -> Places:
     """Places of a release's features among the published ones; FeatureMismatch naming each that differs."""
+    for known, places in release.fitted:
+        if known is features:  # most are asked about the same rows again and again
+            return places
     wrong = [
         f"{name} ({'defined differently' if name in features else 'absent'})"
         for name, hash in release.model.card.needs
@@ -323,7 +318,9 @@ def columns_of(
             f"not have as they were: {', '.join(wrong)}. Publish a build that has them, or retrain"
         )
     place = {name: i for i, name in enumerate(features)}
-    return np.array([place[feature.name] for feature in release.model.card.features], dtype=np.intp)
+    places = np.array([place[feature.name] for feature in release.model.card.features], dtype=np.intp)
+    release.fitted[:] = [(features, places)]
+    return places
 
 
 def members_of(release: Release, rows: np.ndarray, features: Mapping[str, str]) -> np.ndarray:

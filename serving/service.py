@@ -116,6 +116,7 @@ def serve(settings: Settings, listening: Callable[[], None] = lambda: None) -> N
             svc.to_asgi(),
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # who a caller is, its key says
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,7 @@ class Fresh:
     consents: Consents = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Rows of the customers that were asked for, in their order.
 
     matrix: float32 [n, features], NaN where a customer is not present. status: uint8 [n], PRESENT, EXPIRED
@@ -82,11 +82,10 @@ class Rows:
     matrix: NDArray[np.float32]
     status: NDArray[np.uint8]
     known_at: NDArray[np.int64]
-    consents: Callable[[int], Consents] = field(repr=False)
+    consents: Callable[[int], Consents]
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """What a store found of the keys that were asked for. overlays: key -> (moment in microseconds, row)."""
 
     rows: Mapping[bytes, bytes]

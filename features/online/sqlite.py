@@ -107,7 +107,9 @@ class SqliteStore:
             except sqlite3.DatabaseError as error:
                 raise self._unreadable(error) from None
         pointer: int | None = None
-        alive, rows, overlays = False, dict[bytes, bytes](), dict[bytes, tuple[int, bytes]]()
+        alive = False
+        rows: dict[bytes, bytes] = {}
+        overlays: dict[bytes, tuple[int, bytes]] = {}
         for key, row, moment, fresh in found:
             if key is None:
                 pointer, alive = row, bool(moment)

@@ -132,6 +132,30 @@ def test_a_request_that_was_whole_is_answered_before_what_follows_it_is_refused(
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_a_caller_is_woken_once_for_an_answer(service: Running) -> None:
+    """Head and body in two packets cost both sides a turn: the caller of one customer feels it most."""
+    with connected(service) as connection:
+        for _ in range(20):
+            connection.sendall(START + b"\r\n")
+            assert connection.recv(65_536).endswith(b'\r\n\r\n{"status":"alive"}')
+
+
+def test_a_head_is_not_kept_back_where_a_caller_waits_for_it(service: Running) -> None:
+    """One who asks for a head alone, or before it sends a body whether to, would wait for ever."""
+    with connected(service) as connection:
+        connection.sendall(START.replace(b"GET", b"HEAD") + b"\r\n")
+        assert connection.recv(65_536).endswith(b"\r\n\r\n")
+        body = json.dumps({"customers": ["c0001"]}).encode()
+        connection.sendall(
+            START.replace(b"GET /livez", b"POST /v1/scores")
+            + f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n".encode()
+            + f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_does_not_finish_is_not_waited_for(service: Running) -> None:
     """Silent connections cost a stranger nothing, and each holds one of the process's files."""
     with ExitStack() as stack:
