@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -45,18 +45,14 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
                        (PARTITION BY reject ORDER BY filename DESC, file_row_number DESC) = 1"""
     kinds = connection.execute(f'SELECT DISTINCT source, "table" FROM ({mended}) ORDER BY ALL').fetchall()
     connection.close()
-    sql: dict[str, str] = {}
+    sql, read = dict[str, str](), dict[str, str]()
     for table in TABLES:
-        selects = [
-            corrected(
-                shop,
-                source,
-                table,
-                {c: in_sheet(c) for c in TABLES[table].columns if in_sheet(c) in have and c not in OURS},
-            )
-            for source, of in kinds
-            if of == table
-        ]
+        selects = []
+        for source in (source for source, of in kinds if of == table):
+            cells = {c: in_sheet(c) for c in TABLES[table].columns if in_sheet(c) in have and c not in OURS}
+            rows = f"_mended_{len(read)}"
+            read[rows] = corrected(shop, source, table, cells)
+            selects.append(f"SELECT * FROM {rows}")
         if selects:
             sql[table] = " UNION ALL BY NAME ".join(selects)
     events = [t for t in sql if {"customer_id", "known_at"} <= set(TABLES[t].columns) and t != "customers"]
@@ -87,7 +83,12 @@ def corrections(shop: Shop, files: Sequence[Path]) -> Source:
     facts = [VERSION, shop.mappings]
     version = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
     return Source(
-        MENDED, tuple(files), sql, "SELECT NULL::TIMESTAMPTZ", partial(_prepare, mended), version=version
+        MENDED,
+        tuple(files),
+        sql,
+        "SELECT NULL::TIMESTAMPTZ",
+        partial(_prepare, mended, read),
+        version=version,
     )
 
 
@@ -112,9 +113,12 @@ def _accounts(shop: Shop, sources: Iterable[str], rows: Sequence[str]) -> str:
                WHERE starts_with(customer_id, prefix)"""
 
 
-def _prepare(mended: str, connection: duckdb.DuckDBPyConnection) -> None:
-    """CREATE TABLE _mended: the corrections that count."""
+def _prepare(mended: str, read: Mapping[str, str], connection: duckdb.DuckDBPyConnection) -> None:
+    """CREATE TABLE _mended: the corrections that count; and of each source and table its rows that they make:
+    long SQL, which the tables name several times."""
     for macro in MACROS:
         connection.execute(macro)
     connection.execute("CREATE OR REPLACE TABLE _zones AS SELECT name FROM pg_timezone_names()")
     connection.execute(f"CREATE OR REPLACE TABLE _mended AS {mended}")
+    for rows, made in read.items():
+        connection.execute(f"CREATE OR REPLACE TABLE {rows} AS {made}")
