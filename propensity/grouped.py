@@ -35,7 +35,7 @@ from serving.reservations import Reservation
 from serving.rounds import EVERYONE, Round, round_of
 from serving.scores import answerable
 from serving.sealing import Sealed
-from serving.situation import Rules, limits_of, situation_of
+from serving.situation import Rules, limits_of, night_of, situation_of
 
 CLIENT = "decide --groups"
 
@@ -163,7 +163,7 @@ def _decide(
             )
         if keep:
             entry = _entry(context, rules, inputs, made, build, key)
-            ledger.append(entry, request, _reservation(made, action, day))
+            ledger.append(entry, request, _reservation(rules, made, action, day))
         found.append(made)
         new += 1
     return found, new
@@ -205,12 +205,13 @@ def _whose(inputs: GroupInputs) -> str:
     return AUDIENCE if inputs.unit == EVERYONE else group_of(inputs.group)
 
 
-def _reservation(made: GroupDecision, action: Action, day: date) -> Reservation | None:
+def _reservation(rules: Rules, made: GroupDecision, action: Action, day: date) -> Reservation | None:
     """The group's contact, and what it is expected to cost for all of its members."""
     if made.send_at is None or action.purpose != "marketing":
         return None
     until = None if made.reserved_until is None else parse_moment(made.reserved_until)
-    return Reservation(parse_moment(made.send_at), until, day, "", made.cost, action.steps)
+    night = night_of(rules, {}, action.purpose)
+    return Reservation(parse_moment(made.send_at), until, day, "", made.cost, action.steps, night)
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -15,13 +15,14 @@ from features.words import Words
 from serving.conditions import FIELDS, Condition, Live, problem_of
 
 __all__ = [
-    "NOTHING", "REACHES", "Action", "Condition", "Effect", "Evidence", "GoalKind", "Reach", "Step",
+    "NOTHING", "REACHES", "Action", "Condition", "Effect", "Evidence", "GoalKind", "Purpose", "Reach", "Step",
     "catalogue", "require_features",
 ]  # fmt: skip
 
 # Of an effect: assumed, shown by decisions drawn by lot (`evidence`), or none where nothing is done.
 Evidence = Literal["prior", "randomised", "none"]
 GoalKind = Literal["margin", "retention", "service"]
+Purpose = Literal["marketing", "service"]
 _FIELDS = {field.name: field for field in FIELDS}
 Reach = Literal["person", "group", "everyone"]  # whom a message on a channel addresses, the narrowest first
 REACHES: tuple[Reach, ...] = ("person", "group", "everyone")
@@ -96,7 +97,7 @@ class Action:
     suppress_days: int = 0
     eligible: tuple[Condition, ...] = ()
     suppressed_if: tuple[Condition, ...] = ()
-    purpose: Literal["marketing", "service"] = "marketing"
+    purpose: Purpose = "marketing"
     then: tuple[Step, ...] = ()
     reach: Reach = "person"
     by_person: bool = False

@@ -1,9 +1,11 @@
 """May it still be sent? What a journey asks right before it sends what was decided, perhaps hours ago.
 
 Whatever binds a decision now binds the sending of one that was taken: what the customer said since, what is
-paused, an open complaint, what became of its reservation. Nothing is recorded and nothing is reserved.
+paused, an open complaint, the quiet hours, what became of its reservation. Nothing is recorded and nothing is
+reserved.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -24,8 +26,9 @@ from serving.ledger import Entry
 from serving.pauses import pauses_of
 from serving.reservations import SENT
 from serving.rounds import Round
-from serving.situation import Rules
-from serving.standing import OPEN_COMPLAINTS, automation, granted
+from serving.sending import Night
+from serving.situation import Rules, night_of
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
 
 Why = Literal[
     "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",
@@ -43,11 +46,16 @@ WORDS: dict[str, Words] = {
     **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
 }
 MAY = Words("It may be sent", "可以发送")
+QUIET = Words(
+    "It is too early to send it: these are the quiet hours of the customer's day",
+    "尚未到发送时间：现在是客户当地的免打扰时段",
+)
 
 
 class SendAnswer(Struct, frozen=True, kw_only=True):
     """`GET /v1/decisions/{id}`. step: the next message of the action to be sent, counted from 1; null if none
-    is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved."""
+    is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved; never in
+    the quiet hours."""
 
     request_id: str
     as_of: str
@@ -69,12 +77,17 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
         raise CustomerErased("this decision was erased with its customer: send nothing")
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
     step, why, at, until = _reserved(context, entry, action, now)
+    quiet = False
     if why in (None, "not_yet"):
-        bound = _bound(context, entry, action, now)
+        assert at is not None
+        bound, night = _bound(context, entry, action, now)
+        quiet, goes = night.over(now) > now, night.over(max(at, now))
+        if goes > now:
+            why, at = ("not_yet", goes) if until is None or goes < until else ("expired", at)
         # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
-        if why is None or bound not in (None, "paused"):
+        if bound is not None and (why is None or bound != "paused"):
             why = bound
-    words = MAY if why is None else WORDS[why]
+    words = MAY if why is None else QUIET if why == "not_yet" and quiet else WORDS[why]
     return SendAnswer(
         request_id=request_id,
         as_of=iso(now),
@@ -118,27 +131,32 @@ def _reserved(
     return step, "not_yet" if at > now else None, at, until
 
 
-def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Why | None:
-    """What binds now, as it would a decision. Of a group or everyone, pauses alone: their members are not
-    read again."""
+def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> tuple[Why | None, Night]:
+    """(what binds now, as it would a decision; the quiet hours). Of a group or everyone, pauses alone: their
+    members are not read again."""
     rules = context.rules(now)
     if pauses_of(action, rules.paused, entry.scenario) is not None:
-        return "paused"
+        return "paused", Night()
     if entry.unit is not None:
-        return None
+        return None, night_of(rules, {}, action.purpose)
     assert entry.sealed is not None
     who = entry.sealed.customer_id
     told = context.standings.told(who)  # before her features: see `Standings.told`
     published, rows = context.rows.latest([who])
     if rows.status[0] != PRESENT:
-        return "unknown_customer"
+        return "unknown_customer", Night()
+    row = by_name(published.features, rows.matrix)
     said = context.standings.standing(told, published, rows.consents(0))
+    return _said(rules, action, said, row), night_of(rules, row, action.purpose)
+
+
+def _said(rules: Rules, action: Action, said: Standing, row: Mapping[str, float]) -> Why | None:
+    """What she said that keeps it back."""
     if not automation(said):
         return "no_automation"
     if not all(granted(rules.consent, said, channel, action.purpose) for channel in action.channels):
         return "no_consent"
-    complaints = by_name(published.features, rows.matrix).get(OPEN_COMPLAINTS, np.nan)
-    if action.purpose == "marketing" and (said.open_complaint or complaints > 0):
+    if action.purpose == "marketing" and (said.open_complaint or row.get(OPEN_COMPLAINTS, np.nan) > 0):
         return "open_complaint"
     return None
 

@@ -29,6 +29,17 @@ class Slot(NamedTuple):
     text: str
 
 
+class Night(NamedTuple):
+    """The quiet hours of whoever a message is for, in the zone of that day; None: there are none."""
+
+    zone: str = "UTC"
+    quiet: Quiet | None = None
+
+    def over(self, moment: datetime) -> datetime:
+        """The first moment from that one on at which it may go."""
+        return slot(moment, self.zone, self.quiet).at
+
+
 def is_quiet(quiet: Quiet | None, local: time) -> bool:
     """Whether a time of day is in the quiet hours: from the first until before the second.
 
