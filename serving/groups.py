@@ -3,8 +3,9 @@
 A message in a chat reaches all of it. So a group's worth is the sum of its members' (of those who meet the
 action's conditions; the message is paid for all), and one member can keep it from all: one who does not allow
 the channel, who meets what rules the action out, or of whom nothing is published. Joining a group may be its
-consent: `[consent]` of shop.toml says so, until a member withdraws it. A member's contact limits and open
-complaint do not keep a message from a whole group; the group's own limits do, and budgets stop it as hard.
+consent: `[consent]` of shop.toml says so, until a member withdraws it; consent is asked again right before
+sending (`sendable`). A member's contact limits and open complaint do not keep a message from a whole group;
+the group's own limits do, and budgets stop it as hard.
 
 A group is held out by the keyed hash of its id. Members of a group that is reached, whom marketing leaves
 alone, are `exposed`: what they do is no longer what customers without marketing do.
