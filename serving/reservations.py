@@ -57,7 +57,7 @@ class Contact(Struct, frozen=True):
 
 
 class Reservation(NamedTuple):
-    """What a decision reserves. at: to be sent; until: held until then, None for ever.
+    """What a decision reserves. at: to be sent; until: held until then, None for ever. Of its first message.
 
     day: of the shop's zone, at which the money counts; scenario: "" for none; cost: expected, shop currency.
     steps: a contact each, so many hours after `at`; none given: one, on the decision's channel. members: how
@@ -95,11 +95,12 @@ def reserve(
     day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
     until = None if reservation.until is None else to_us(reservation.until)
     steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    first = to_us(reservation.at)
     parts = [round(of.send_cost * reservation.members * UNITS) for of in reservation.steps[1:]]
     parts.insert(0, cost - sum(parts))
     for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
         at, part = to_us(reservation.at + timedelta(hours=hours)), parts[number]
-        later = None if until is None else max(until, at)
+        later = None if until is None else until + at - first
         store.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),

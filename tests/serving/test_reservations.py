@@ -101,11 +101,11 @@ def test_each_step_of_a_bundle_is_told_of_and_the_later_ones_follow(ledger: Ledg
 
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "accepted"
     assert ledger.reserved("d1")[1:] == [
-        (NOW + 36 * HOUR, NOW + 84 * HOUR),
-        (NOW + 60 * HOUR, NOW + 84 * HOUR),
+        (NOW + 36 * HOUR, NOW + 108 * HOUR),
+        (NOW + 60 * HOUR, NOW + 132 * HOUR),
     ]
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "duplicate"
-    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 84 * HOUR), "told again, nothing moves"
+    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 108 * HOUR), "told again, nothing moves"
     assert told("2", "sent", NOW + 40 * HOUR, 2).status == "accepted"
     assert ledger.reserved("d1")[2][0] == NOW + 64 * HOUR
     assert [row["channel"] for row in ledger.sent()] == ["mail", "sms"]
