@@ -138,7 +138,8 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     if known is None and found[6] is not None and isinstance(told, Outcome) and told.type in PERSONAL:
         whom = "a group" if found[6] == "group" else found[6]
         return ReportConflict(
-            f"this decision was about {whom}, and {told.type} is what one customer does: tell it of the customer, to /v1/events, where groups are compared by it"
+            f"this decision was about {whom}, and {told.type} is what one customer does: tell it of the "
+            "customer, to /v1/events, where groups are compared by it"
         )
     revised = None
     if isinstance(told, Outcome) and told.revises is not None:

@@ -45,11 +45,11 @@ class Logged:
 
     matrix: float32 [n, F], as recorded. action: place in actions [n]. chances: with which each action was to
     be chosen [n, A]; 0: not eligible. cost: of what was sent; where nobody tells, of what was decided.
-    customer: [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT, UNTOLD or
-    FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many more there
-    were. owed: names of the actions that are for service. sales: orders less refunds [n], before the margin
-    rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing. further: by
-    id, the channels of the messages of a bundle that were sent after its first.
+    customer: [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT,
+    UNTOLD or FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many
+    more there were. owed: names of the actions that are for service. sales: orders less refunds [n], before
+    the margin rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
+    further: by id, the channels of the messages of a bundle that were sent after its first.
     """
 
     ids: tuple[str, ...]
