@@ -210,7 +210,9 @@ def _reservation(made: GroupDecision, action: Action, day: date) -> Reservation 
     if made.send_at is None or action.purpose != "marketing":
         return None
     until = None if made.reserved_until is None else parse_moment(made.reserved_until)
-    return Reservation(parse_moment(made.send_at), until, day, "", made.cost, action.steps, made.members)
+    return Reservation(
+        parse_moment(made.send_at), until, day, "", made.cost, action.steps, members=made.members
+    )
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:
