@@ -1,8 +1,9 @@
 """May it still be sent? What a journey asks right before it sends what was decided, perhaps hours ago.
 
 Whatever binds a decision now binds the sending of one that was taken: what the customer said since, what is
-paused, an open complaint, the quiet hours, what became of its reservation. Nothing is recorded and nothing is
-reserved.
+paused, an open complaint, the quiet hours, what became of its reservation. What addresses a group or everyone
+needs the consent of each of them, as it did when it was decided: whoever is in the group now is asked about.
+Nothing is recorded and nothing is reserved.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ from serving.cards import Text
 from serving.decide import REASONS
 from serving.decision_context import DecisionContext
 from serving.decisions import by_name
-from serving.ledger import Entry
+from serving.ledger_entries import AUDIENCE, Entry, group_of
+from serving.memberships import all_allow, members_now
 from serving.pauses import pauses_of
 from serving.reservations import SENT
 from serving.rounds import Round
@@ -45,6 +47,14 @@ WORDS: dict[str, Words] = {
     "unknown_customer": Words("Nothing is published of the customer any more", "该客户已无已发布的数据"),
     **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
 }
+OF_MANY: dict[Why, Words] = {
+    "no_consent": Words(
+        "Somebody whom it addresses does not allow this channel, or is not known",
+        "触达对象中有人未同意使用该渠道，或没有其已发布的数据",
+    ),
+    "unknown_customer": Words("Nobody is known to be in this group any more", "该社群已无已知成员"),
+}
+"""The same, of what addresses a group or everyone."""
 MAY = Words("It may be sent", "可以发送")
 QUIET = Words(
     "It is too early to send it: these are the quiet hours of the customer's day",
@@ -87,7 +97,8 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
         # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
         if bound is not None and (why is None or bound != "paused"):
             why = bound
-    words = MAY if why is None else QUIET if why == "not_yet" and quiet else WORDS[why]
+    of = WORDS if entry.unit is None else {**WORDS, **OF_MANY}
+    words = MAY if why is None else QUIET if why == "not_yet" and quiet else of[why]
     return SendAnswer(
         request_id=request_id,
         as_of=iso(now),
@@ -132,15 +143,14 @@ def _reserved(
 
 
 def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> tuple[Why | None, Night]:
-    """(what binds now, as it would a decision; the quiet hours). Of a group or everyone, pauses alone: their
-    members are not read again."""
+    """(what binds now, as it would a decision; the quiet hours)."""
     rules = context.rules(now)
     if pauses_of(action, rules.paused, entry.scenario) is not None:
         return "paused", Night()
-    if entry.unit is not None:
-        return None, night_of(rules, {}, action.purpose)
     assert entry.sealed is not None
     who = entry.sealed.customer_id
+    if entry.unit is not None:
+        return _of_all(context, rules, action, who, now), night_of(rules, {}, action.purpose)
     told = context.standings.told(who)  # before her features: see `Standings.told`
     published, rows = context.rows.latest([who])
     if rows.status[0] != PRESENT:
@@ -148,6 +158,18 @@ def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime
     row = by_name(published.features, rows.matrix)
     said = context.standings.standing(told, published, rows.consents(0))
     return _said(rules, action, said, row), night_of(rules, row, action.purpose)
+
+
+def _of_all(context: DecisionContext, rules: Rules, action: Action, whose: str, now: datetime) -> Why | None:
+    """What keeps a message from a group or from everyone. whose: as the ledger names them."""
+    everyone = whose == AUDIENCE
+    if everyone:
+        who = context.rows.ids(context.rows.current())
+    else:
+        who = members_now(context, whose.removeprefix(group_of("")), now)
+    if not who:
+        return "unknown_customer"
+    return None if all_allow(context, rules, action, who, published_only=everyone) else "no_consent"
 
 
 def _said(rules: Rules, action: Action, said: Standing, row: Mapping[str, float]) -> Why | None:
