@@ -153,15 +153,14 @@ def _of_a_customer(
         if one.send_at is None or one.send_at < one.as_of or one.until != one.send_at + timedelta(hours=30):
             yield f"send time: {name} at {one.send_at} until {one.until}"
             continue
-        local = one.send_at.astimezone(zone)
-        if local.hour * 60 + local.minute < 8 * 60 or local.hour * 60 + local.minute >= 21 * 60 + 30:
-            yield f"quiet hours: {name} at {local}"
+        if _quiet(one.send_at, zone):
+            yield f"quiet hours: {name} at {one.send_at.astimezone(zone)}"
         before = [event for event in said if _binds(event, one.asked, one.as_of)]
         if log["open_complaints"] > 0 or any(event["what"] == "case" for event in before):
             yield f"complaint: {name}"
         if _withdrawn(one.action.channel, one.asked, one.answered, one.as_of, said):
             yield f"consent: {name}"
-        yield from _sending(one, name, said)
+        yield from _sending(one, name, zone, said)
         others = [
             (datetime.fromisoformat(event["at"]), event["channel"])
             for event in before
@@ -220,12 +219,19 @@ def _real(one: _Taken, end: datetime) -> datetime | None:
     return max(one.send_at, end) if one.until > end else None
 
 
-def _sending(one: _Taken, name: str, said: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _quiet(at: datetime, zone: ZoneInfo) -> bool:
+    local = at.astimezone(zone)
+    return not 8 * 60 <= local.hour * 60 + local.minute < 21 * 60 + 30
+
+
+def _sending(one: _Taken, name: str, zone: ZoneInfo, said: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What may no longer be sent, or not yet, and was told that it may. Pauses: `_paused`."""
     for ask in (of for of in one.sending if of["may"]):
         at = datetime.fromisoformat(ask["at"])
         if one.send_at is None or one.until is None or not one.send_at <= at < one.until:
             yield f"send time: {name} may go at {at}, between {one.send_at} and {one.until}"
+        if _quiet(at, zone):
+            yield f"quiet hours: {name} may go at {at.astimezone(zone)}"
         if _withdrawn(one.action.channel, ask["start"], ask["end"], at, said):
             yield f"consent: {name} may go at {at}"
         if any(event["what"] == "case" and _binds(event, ask["start"], at) for event in said):

@@ -18,12 +18,13 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity.evaluated import UNSURE, interval, number, write_page
-from propensity.grouped import known_groups, some
+from propensity.grouped import some
 from propensity.sheets import show, told
 from propensity.tables import say
 from serving.actions import Reach
 from serving.groups import UNIT, GroupDecision
 from serving.ledger import Ledger, exists
+from serving.memberships import known_groups
 from serving.rounds import EVERYONE
 from training.group_effects import GroupEffects, group_effects
 from training.realised import Heard

@@ -8,18 +8,16 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from features.errors import UsageError
 from features.files import write_atomically
-from features.log import Log
 from features.moments import DAY, iso, parse_moment
 from features.settings import Settings
 from propensity.planned import everybody
@@ -31,11 +29,12 @@ from serving.decision_context import DecisionContext
 from serving.groups import UNIT, GroupDecision, GroupInputs, Members, answer, weigh
 from serving.ledger import Entry, group_of
 from serving.ledger_entries import AUDIENCE
+from serving.memberships import came_in, known_groups
 from serving.reservations import Reservation
 from serving.rounds import EVERYONE, Round, round_of
 from serving.scores import answerable
 from serving.sealing import Sealed
-from serving.situation import Rules, limits_of, situation_of
+from serving.situation import Rules, limits_of, night_of, situation_of
 
 CLIENT = "decide --groups"
 
@@ -92,9 +91,7 @@ def decided_anew(settings: Settings, dry_run: bool = False) -> tuple[list[GroupD
         rows = dict(zip(published.features, matrix.T.astype(np.float64), strict=True))
         situation, asked = situation_of(rules, inputs, rows), list[GroupInputs]()
         if UNIT in units:
-            inbox = context.standings.inbox
-            fresh = [row.body for row in inbox.rows(sorted(inbox.people()), ("memberships",))]
-            groups = known_groups(settings, as_of, fresh)
+            groups = known_groups(settings, as_of, came_in(context.standings.inbox))
             if EVERYONE not in units:
                 some(groups)
             if groups:
@@ -163,7 +160,7 @@ def _decide(
             )
         if keep:
             entry = _entry(context, rules, inputs, made, build, key)
-            ledger.append(entry, request, _reservation(made, action, day))
+            ledger.append(entry, request, _reservation(rules, made, action, day))
         found.append(made)
         new += 1
     return found, new
@@ -205,14 +202,14 @@ def _whose(inputs: GroupInputs) -> str:
     return AUDIENCE if inputs.unit == EVERYONE else group_of(inputs.group)
 
 
-def _reservation(made: GroupDecision, action: Action, day: date) -> Reservation | None:
+def _reservation(rules: Rules, made: GroupDecision, action: Action, day: date) -> Reservation | None:
     """The group's contact, and what it is expected to cost for all of its members."""
     if made.send_at is None or action.purpose != "marketing":
         return None
     until = None if made.reserved_until is None else parse_moment(made.reserved_until)
-    return Reservation(
-        parse_moment(made.send_at), until, day, "", made.cost, action.steps, members=made.members
-    )
+    night = night_of(rules, {}, action.purpose)
+    at = parse_moment(made.send_at)
+    return Reservation(at, until, day, "", made.cost, action.steps, night, made.members)
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -220,27 +217,6 @@ def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:
     if not groups:
         raise UsageError("the log knows nobody who is in a group: bring in the table `memberships`")
     return groups
-
-
-def known_groups(
-    settings: Settings, at: datetime, fresh: Iterable[Mapping[str, Any]] = ()
-) -> dict[str, list[str]]:
-    """group -> its members at a moment, as known then, both sorted. fresh: rows of the inbox."""
-    log, known = Log.open(settings), list[tuple[datetime, bool, str, str]]()
-    rows = list(fresh)
-    if "memberships" in log.tables:
-        rows += log.read(
-            "memberships", ["kind", "place_id", "change", "customer_id", "at", "known_at"]
-        ).to_pylist()
-    for row in rows:
-        when = row["at"] if isinstance(row["at"], datetime) else datetime.fromisoformat(row["at"])
-        if row["kind"] == "group" and max(when, row.get("known_at", when)) <= at:
-            known.append((when, row["change"] == "left", row["place_id"], row["customer_id"]))
-    last = {(group, customer): left for _, left, group, customer in sorted(known)}
-    found: dict[str, list[str]] = {}
-    for group, customer in sorted(of for of, left in last.items() if not left):
-        found.setdefault(group, []).append(customer)
-    return found
 
 
 def members_of(groups: Mapping[str, list[str]], customers: list[str]) -> Members:

@@ -15,13 +15,14 @@ from features.words import Words
 from serving.conditions import FIELDS, Condition, Live, problem_of
 
 __all__ = [
-    "NOTHING", "REACHES", "Action", "Condition", "Effect", "Evidence", "GoalKind", "Reach", "Step",
+    "NOTHING", "REACHES", "Action", "Condition", "Effect", "Evidence", "GoalKind", "Purpose", "Reach", "Step",
     "catalogue", "require_features",
 ]  # fmt: skip
 
 # Of an effect: assumed, shown by decisions drawn by lot (`evidence`), or none where nothing is done.
 Evidence = Literal["prior", "randomised", "none"]
 GoalKind = Literal["margin", "retention", "service"]
+Purpose = Literal["marketing", "service"]
 _FIELDS = {field.name: field for field in FIELDS}
 Reach = Literal["person", "group", "everyone"]  # whom a message on a channel addresses, the narrowest first
 REACHES: tuple[Reach, ...] = ("person", "group", "everyone")
@@ -61,7 +62,8 @@ class Action:
     send_cost:        of the first message; those that follow have their own
     then:             the messages that follow, in their order: a bundle is one action, decided as a whole,
                       needs consent for the channel of every step, and is a contact on each
-    reach:            whom the channel addresses. What addresses a group is decided for the group
+    reach:            whom the channel addresses. What addresses a group is decided for the group, so all
+                      steps of a bundle address the same: members' own limits do not bind what a group gets
     incentive:        expected cost of the offer to the shop, for a customer who redeems it
     redeem:           assumed probability of redeeming
     order_value:      assumed value of the order that it brings from a customer whose own is not known, as
@@ -96,7 +98,7 @@ class Action:
     suppress_days: int = 0
     eligible: tuple[Condition, ...] = ()
     suppressed_if: tuple[Condition, ...] = ()
-    purpose: Literal["marketing", "service"] = "marketing"
+    purpose: Purpose = "marketing"
     then: tuple[Step, ...] = ()
     reach: Reach = "person"
     by_person: bool = False
@@ -182,8 +184,8 @@ NOTHING = Action(
 def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
     """ "Nothing" first, and a shop's own actions, by name.
 
-    SettingsError for what is no action, a name twice, or a channel that addresses a group here and a person
-    there: who is asked, who is held out and what a contact costs hang on it.
+    SettingsError for what is no action, a name twice, or a channel or a bundle that addresses a group here
+    and a person there: who is asked, who is held out and what a contact costs hang on it.
     """
     by_name: dict[str, Action] = {}
     reach: dict[str, tuple[Reach, str]] = {}
@@ -193,6 +195,8 @@ def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
         if action.name in by_name:
             raise SettingsError(f"action {action.name!r} is declared twice: give one of them another name")
         by_name[action.name] = action
+        if len({step.reach for step in action.steps}) > 1:
+            raise SettingsError(f"action {action.name!r} {_mixed(action)}")
         for step in action.steps:
             first, where = reach.setdefault(step.channel, (step.reach, action.name))
             if first != step.reach:
@@ -201,6 +205,15 @@ def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
                     f"{action.name!r}: give both the same reach, or one of them another channel"
                 )
     return by_name
+
+
+def _mixed(action: Action) -> str:
+    steps = ", ".join(f"{number} ({s.channel}) {s.reach}" for number, s in enumerate(action.steps, start=1))
+    return (
+        f"addresses several with its steps: {steps}. It would be decided for {action.unit}, and what goes to "
+        "one person would pass that person's caps, rests, holdout and open complaint. Make it two actions; "
+        "or one for persons: reach='person' in every step, on a channel that nothing else sends to groups"
+    )
 
 
 def require_features(

@@ -37,7 +37,7 @@ from serving.reservations import Reservation
 from serving.scenarios import aged
 from serving.scores import answerable, columns_of, members_of
 from serving.sealing import Sealed
-from serving.situation import Inputs, Rules
+from serving.situation import Inputs, Rules, night_of
 from serving.standing import TABLES, Told, with_complaints
 
 
@@ -74,7 +74,7 @@ def take_decision(
         rules, inputs = found.inputs(context)
         taken = answer(rules, inputs, found.row, secrets.token_hex(16))
         ledger.append(_entry(context, found, rules, inputs, taken, client, idempotency_key), body,
-                      _reservation(context, inputs, taken))  # fmt: skip
+                      _reservation(context, rules, found, inputs, taken))  # fmt: skip
     return taken
 
 
@@ -249,7 +249,9 @@ def _entry(
     )
 
 
-def _reservation(context: DecisionContext, inputs: Inputs, taken: DecisionAnswer) -> Reservation | None:
+def _reservation(
+    context: DecisionContext, rules: Rules, found: _Found, inputs: Inputs, taken: DecisionAnswer
+) -> Reservation | None:
     """What it holds: the contact, from when it is to be sent, and what it is expected to cost."""
     if not _is_marketing(context, taken):
         return None
@@ -263,6 +265,7 @@ def _reservation(context: DecisionContext, inputs: Inputs, taken: DecisionAnswer
         inputs.scenario or "",
         chosen.cost,
         chosen.steps,
+        night_of(rules, found.row, chosen.purpose),
     )
 
 

@@ -18,8 +18,9 @@ import hashlib
 import secrets
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -38,11 +39,12 @@ from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import ledger_erasing, ledger_export, ledger_reports, ledger_uses, reservations, sealing
 from serving.exported import NOTHING, Seen
-from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, values_of
+from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of, values_of
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
 from serving.reservations import Contact, Reservation, Went
+from serving.sending import Night
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
 
@@ -230,7 +232,7 @@ class Ledger:
         with self.deciding():
             found = [ledger_reports.record(self._db, one, now) for one in told]
             for id in {one.decision_id for one in told if isinstance(one, Delivery)}:
-                reservations.settle(self._db, id)
+                reservations.settle(self._db, id, partial(self._night, id))
             return found
 
     def delivered(self) -> dict[str, bool]:
@@ -324,6 +326,11 @@ class Ledger:
         """Ids of decisions whose rows do not match their CRC."""
         with self._used("read"):
             return [row[0] for row in self._db.execute(_SELECT) if sealing.crc(row[:-1]) != row[-1]]
+
+    def _night(self, decision_id: str) -> Night:
+        with suppress(DecisionError):  # what cannot be read is not sent either
+            return night_of(self.read(decision_id))
+        return Night()
 
     def _unknown(self) -> UnknownDecision:
         return UnknownDecision(f"{self._db.name} has no such decision: look up the decision_id of the answer")

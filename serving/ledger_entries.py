@@ -1,7 +1,7 @@
 """One decision as the ledger keeps it, and as it reads it back."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from features.moments import from_us, to_us
 from serving import sealing
 from serving.sealing import Sealed
+from serving.sending import Night
 
 COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
@@ -86,5 +87,36 @@ def group_of(id: str) -> str:
     return f"group\x1f{id}"
 
 
+def night_of(entry: Entry) -> Night:
+    """The quiet hours that its marketing keeps to, as it was decided; none where it does not tell."""
+    if entry.sealed is None:
+        return Night()
+    rules = msgspec.json.decode(entry.context, type=_Rules)
+    used = msgspec.json.decode(entry.sealed.answer, type=_Answer).used
+    send = rules.policy.send
+    return Night(used.zone or rules.zone, None if send is None else send.quiet)
+
+
 def _us(moment: datetime | None) -> int | None:
     return None if moment is None else to_us(moment)
+
+
+class _Send(msgspec.Struct, frozen=True):
+    quiet: tuple[time, time] | None = None
+
+
+class _Policy(msgspec.Struct, frozen=True):
+    send: _Send | None = None
+
+
+class _Rules(msgspec.Struct, frozen=True):
+    policy: _Policy = _Policy()
+    zone: str = "UTC"
+
+
+class _Used(msgspec.Struct, frozen=True):
+    zone: str | None = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    used: _Used = _Used()

@@ -7,12 +7,14 @@
 A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
 that moment; blocked, cancelled or expired and never sent, it is free again, and its money too. If nobody has
 said anything by `until`, it is free too. A delivery of one step of a bundle speaks of that step: those that
-follow move with it, or are free with it. Both tables follow from decisions and deliveries; they are kept so
-that counting takes no longer as the ledger grows. What writes runs inside a transaction of the ledger
-(`Ledger.deciding`).
+follow move with it, or are free with it. What would come in the quiet hours waits until they are over, and
+what follows moves with it, too: no two steps come nearer to each other than was declared.
+
+Both tables follow from decisions and deliveries; they are kept so that counting takes no longer as the ledger
+grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from serving.actions import Step
 from serving.exported import Seen
 from serving.ledger_reports import USED
 from serving.ledger_store import Store
+from serving.sending import Night
 
 HELD, KEPT, FREE = 0, 1, 2
 SENT = ("sent", "delivered")  # statuses of a delivery by which the customer was contacted
@@ -60,8 +63,8 @@ class Reservation(NamedTuple):
     """What a decision reserves. at: to be sent; until: held until then, None for ever. Of its first message.
 
     day: of the shop's zone, at which the money counts; scenario: "" for none; cost: expected, shop currency.
-    steps: a contact each, so many hours after `at`; none given: one, on the decision's channel. members: how
-    many each of them goes to.
+    steps: a contact each, so many hours after `at`; none given: one, on the decision's channel. night: the
+    quiet hours that they keep to. members: how many each of them goes to.
     """
 
     at: datetime
@@ -70,6 +73,7 @@ class Reservation(NamedTuple):
     scenario: str
     cost: float
     steps: tuple[Step, ...] = ()
+    night: Night = Night()
     members: int = 1
 
 
@@ -95,12 +99,14 @@ def reserve(
     day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
     until = None if reservation.until is None else to_us(reservation.until)
     steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
-    first = to_us(reservation.at)
     parts = [round(of.send_cost * reservation.members * UNITS) for of in reservation.steps[1:]]
     parts.insert(0, cost - sum(parts))
+    goes, before = reservation.at, 0.0
     for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
-        at, part = to_us(reservation.at + timedelta(hours=hours)), parts[number]
-        later = None if until is None else until + at - first
+        if number:
+            goes = reservation.night.over(goes + timedelta(hours=hours - before))
+        at, before, part = to_us(goes), hours, parts[number]
+        later = None if until is None else until + at - to_us(reservation.at)
         store.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),
@@ -122,8 +128,8 @@ def sweep(store: Store, now: datetime) -> None:
         _become(store, decision_id, dict.fromkeys(late, FREE))
 
 
-def settle(store: Store, decision_id: str) -> None:
-    """What its deliveries mean for what a decision holds.
+def settle(store: Store, decision_id: str, night: Callable[[], Night] = Night) -> None:
+    """What its deliveries mean for what a decision holds. night: the quiet hours that it keeps to.
 
     One that names no step speaks of the whole. What was sent once, the customer has: no later status gives
     the contact back, and what came before it in its order was sent too. What comes after a step that was not
@@ -148,6 +154,8 @@ def settle(store: Store, decision_id: str) -> None:
     for number, at, until, _ in rows:
         own = sent.get(number + 1, sent.get(None) if number == 0 else None)
         now = at + moved if own is None else own
+        if own is None and moved:
+            now = to_us(night().over(from_us(now)))
         moved = now - at
         if number < last:
             states[number] = KEPT

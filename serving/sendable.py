@@ -1,9 +1,12 @@
 """May it still be sent? What a journey asks right before it sends what was decided, perhaps hours ago.
 
 Whatever binds a decision now binds the sending of one that was taken: what the customer said since, what is
-paused, an open complaint, what became of its reservation. Nothing is recorded and nothing is reserved.
+paused, an open complaint, the quiet hours, what became of its reservation. What addresses a group or everyone
+needs the consent of each of them, as it did when it was decided: whoever is in the group now is asked about.
+Nothing is recorded and nothing is reserved.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -20,12 +23,14 @@ from serving.cards import Text
 from serving.decide import REASONS
 from serving.decision_context import DecisionContext
 from serving.decisions import by_name
-from serving.ledger import Entry
+from serving.ledger_entries import AUDIENCE, Entry, group_of
+from serving.memberships import all_allow, members_now
 from serving.pauses import pauses_of
 from serving.reservations import SENT
 from serving.rounds import Round
-from serving.situation import Rules
-from serving.standing import OPEN_COMPLAINTS, automation, granted
+from serving.sending import Night
+from serving.situation import Rules, night_of
+from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
 
 Why = Literal[
     "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",
@@ -42,12 +47,25 @@ WORDS: dict[str, Words] = {
     "unknown_customer": Words("Nothing is published of the customer any more", "该客户已无已发布的数据"),
     **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
 }
+OF_MANY: dict[Why, Words] = {
+    "no_consent": Words(
+        "Somebody whom it addresses does not allow this channel, or is not known",
+        "触达对象中有人未同意使用该渠道，或没有其已发布的数据",
+    ),
+    "unknown_customer": Words("Nobody is known to be in this group any more", "该社群已无已知成员"),
+}
+"""The same, of what addresses a group or everyone."""
 MAY = Words("It may be sent", "可以发送")
+QUIET = Words(
+    "It is too early to send it: these are the quiet hours of the customer's day",
+    "尚未到发送时间：现在是客户当地的免打扰时段",
+)
 
 
 class SendAnswer(Struct, frozen=True, kw_only=True):
     """`GET /v1/decisions/{id}`. step: the next message of the action to be sent, counted from 1; null if none
-    is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved."""
+    is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved; never in
+    the quiet hours."""
 
     request_id: str
     as_of: str
@@ -69,12 +87,18 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
         raise CustomerErased("this decision was erased with its customer: send nothing")
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
     step, why, at, until = _reserved(context, entry, action, now)
+    quiet = False
     if why in (None, "not_yet"):
-        bound = _bound(context, entry, action, now)
+        assert at is not None
+        bound, night = _bound(context, entry, action, now)
+        quiet, goes = night.over(now) > now, night.over(max(at, now))
+        if goes > now:
+            why, at = ("not_yet", goes) if until is None or goes < until else ("expired", at)
         # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
-        if why is None or bound not in (None, "paused"):
+        if bound is not None and (why is None or bound != "paused"):
             why = bound
-    words = MAY if why is None else WORDS[why]
+    of = WORDS if entry.unit is None else {**WORDS, **OF_MANY}
+    words = MAY if why is None else QUIET if why == "not_yet" and quiet else of[why]
     return SendAnswer(
         request_id=request_id,
         as_of=iso(now),
@@ -118,27 +142,43 @@ def _reserved(
     return step, "not_yet" if at > now else None, at, until
 
 
-def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Why | None:
-    """What binds now, as it would a decision. Of a group or everyone, pauses alone: their members are not
-    read again."""
+def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> tuple[Why | None, Night]:
+    """(what binds now, as it would a decision; the quiet hours)."""
     rules = context.rules(now)
     if pauses_of(action, rules.paused, entry.scenario) is not None:
-        return "paused"
-    if entry.unit is not None:
-        return None
+        return "paused", Night()
     assert entry.sealed is not None
     who = entry.sealed.customer_id
+    if entry.unit is not None:
+        return _of_all(context, rules, action, who, now), night_of(rules, {}, action.purpose)
     told = context.standings.told(who)  # before her features: see `Standings.told`
     published, rows = context.rows.latest([who])
     if rows.status[0] != PRESENT:
-        return "unknown_customer"
+        return "unknown_customer", Night()
+    row = by_name(published.features, rows.matrix)
     said = context.standings.standing(told, published, rows.consents(0))
+    return _said(rules, action, said, row), night_of(rules, row, action.purpose)
+
+
+def _of_all(context: DecisionContext, rules: Rules, action: Action, whose: str, now: datetime) -> Why | None:
+    """What keeps a message from a group or from everyone. whose: as the ledger names them."""
+    everyone = whose == AUDIENCE
+    if everyone:
+        who = context.rows.ids(context.rows.current())
+    else:
+        who = members_now(context, whose.removeprefix(group_of("")), now)
+    if not who:
+        return "unknown_customer"
+    return None if all_allow(context, rules, action, who, published_only=everyone) else "no_consent"
+
+
+def _said(rules: Rules, action: Action, said: Standing, row: Mapping[str, float]) -> Why | None:
+    """What she said that keeps it back."""
     if not automation(said):
         return "no_automation"
     if not all(granted(rules.consent, said, channel, action.purpose) for channel in action.channels):
         return "no_consent"
-    complaints = by_name(published.features, rows.matrix).get(OPEN_COMPLAINTS, np.nan)
-    if action.purpose == "marketing" and (said.open_complaint or complaints > 0):
+    if action.purpose == "marketing" and (said.open_complaint or row.get(OPEN_COMPLAINTS, np.nan) > 0):
         return "open_complaint"
     return None
 

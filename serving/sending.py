@@ -3,7 +3,8 @@
 All times of day are the customer's; where no feature knows the zone, the shop's. Pure.
 """
 
-from datetime import UTC, datetime, time, timedelta
+from bisect import bisect_left
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -26,6 +27,17 @@ class Slot(NamedTuple):
     at: datetime
     why: Why
     text: str
+
+
+class Night(NamedTuple):
+    """The quiet hours of whoever a message is for, in the zone of that day; None: there are none."""
+
+    zone: str = "UTC"
+    quiet: Quiet | None = None
+
+    def over(self, moment: datetime) -> datetime:
+        """The first moment from that one on at which it may go."""
+        return slot(moment, self.zone, self.quiet).at
 
 
 def is_quiet(quiet: Quiet | None, local: time) -> bool:
@@ -71,8 +83,21 @@ def _free(moment: datetime, zone: ZoneInfo, quiet: Quiet | None) -> datetime:
 
 
 def _at(day: datetime, clock: time, after: datetime) -> datetime | None:
-    """That time of that local day, UTC, if it is after a moment: the first, where clocks go back over it."""
-    found = [
+    """That time of that local day, UTC, if it is after a moment: the first, where clocks go back over it; the
+    moment of the change, where they go forward over it, as that time does not come."""
+    first, second = (
         datetime.combine(day.date(), clock.replace(fold=fold), day.tzinfo).astimezone(UTC) for fold in (0, 1)
-    ]
-    return min((one for one in found if one > after), default=None)
+    )
+    if second < first:  # by the offset after the change, and by the one before it
+        first = second = _changed(second, first, day.tzinfo)
+    return min((one for one in (first, second) if one > after), default=None)
+
+
+def _changed(before: datetime, after: datetime, zone: tzinfo | None) -> datetime:
+    """When clocks were changed between two moments, to the second."""
+    offset, seconds = before.astimezone(zone).utcoffset(), int((after - before).total_seconds())
+
+    def differs(second: int) -> bool:
+        return (before + timedelta(seconds=second)).astimezone(zone).utcoffset() != offset
+
+    return before + timedelta(seconds=bisect_left(range(seconds), True, key=differs))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.moments import DAY
 from features.policy import Budget, Cooldown, Policy
-from serving.actions import Action
+from serving.actions import Action, Purpose
 from serving.conditions import Condition
 from serving.contacts import counted, days_since
 from serving.decide import Limits, Situation, needed_features
@@ -23,7 +23,7 @@ from serving.lots import in_holdout
 from serving.pauses import EVERYTHING, SCENARIO
 from serving.prices import Prices
 from serving.reservations import Contact
-from serving.sending import Slot, slot
+from serving.sending import Night, Slot, slot
 from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted, with_complaints
 
 Numbers = NDArray[np.float64]
@@ -170,11 +170,17 @@ def slots_of(rules: Rules, as_of: datetime, row: Mapping[str, float]) -> dict[st
     if send is None:
         return None
     hour = next((int(row[name]) for name in send.hours if not math.isnan(row.get(name, math.nan))), None)
-    zone = zone_of(rules, row)
     return {
-        "marketing": slot(as_of, zone, send.quiet, hour),
-        "service": slot(as_of, zone, send.quiet if send.service else None),
+        "marketing": slot(as_of, *night_of(rules, row, "marketing"), hour),
+        "service": slot(as_of, *night_of(rules, row, "service")),
     }
+
+
+def night_of(rules: Rules, row: Mapping[str, float], purpose: Purpose) -> Night:
+    """The quiet hours that a message of that purpose keeps to."""
+    send = rules.policy.send
+    kept = send is not None and (purpose == "marketing" or send.service)
+    return Night(zone_of(rules, row), send.quiet if send is not None and kept else None)
 
 
 def held_until(policy: Policy, slot: Slot) -> datetime | None:

@@ -1,5 +1,6 @@
 """A wrong action must be refused when it is declared, not found in the answers afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -127,6 +128,31 @@ def test_what_is_no_action_and_a_channel_of_two_reaches_are_refused() -> None:
         SettingsError, match="'sms' addresses person in action 'win_back_sms', and group in 'b'"
     ):
         catalogue([action(), group])
+
+
+LIVE = action(
+    name="live_bundle", channel="mini_program",
+    then=(Step("sms", Words("a", "b"), after_hours=1), Step("group_message", Words("a", "b"), after_hours=2)),
+)  # fmt: skip
+
+
+def test_a_bundle_addresses_persons_or_a_group_and_not_both() -> None:
+    """Else a member with an open complaint, at the cap or held out gets the SMS that was decided for a chat,
+    and it counts as nobody's contact."""
+    assert catalogue([LIVE])["live_bundle"].unit == "person"
+    *before, last = LIVE.then
+    mixed = replace(LIVE, then=(*before, replace(last, reach="group")))
+    said = (
+        r"'live_bundle' .* 1 \(mini_program\) person, 2 \(sms\) person, 3 \(group_message\) group\. "
+        r".* decided for group, .* Make it two actions"
+    )
+    with pytest.raises(SettingsError, match=said):
+        catalogue([mixed])
+    chat = Step("chat", Words("a", "b"), after_hours=1, reach="group")
+    of_groups = replace(LIVE, channel="group", reach="group", then=(chat,))
+    assert catalogue([of_groups])["live_bundle"].unit == "group"
+    with pytest.raises(SettingsError, match="2 .chat. group"):
+        catalogue([replace(of_groups, channel="app", reach="everyone")])
 
 
 def test_a_condition_on_no_feature_is_refused() -> None:

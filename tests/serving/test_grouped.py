@@ -13,15 +13,18 @@ from logs import write_log
 from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
-from features.errors import UsageError
+from features.errors import LogError, UsageError
+from features.inbox import Inbox
 from features.moments import DAY, iso
 from features.settings import Settings
 from propensity import grouped
 from propensity.evaluated_groups import reached as reached_by
+from serving.arrivals import EventAnswer, take
 from serving.groups import GroupDecision
 from serving.ledger import Ledger, group_of
 from serving.ledger_reports import Delivery, Outcome
 from serving.replays import replay
+from serving.sendable import may_send
 from training import logged
 
 OFFER = """
@@ -135,6 +138,46 @@ def test_a_round_is_decided_once_and_the_next_one_counts_it(shop: Settings, tmp_
     out.touch()
     with pytest.raises(UsageError, match="perhaps not read yet"):
         grouped.decide_for_groups(shop, out, dry_run=False)
+
+
+def test_what_a_member_says_after_the_decision_keeps_the_message_from_the_chat(shop: Settings) -> None:
+    """Else the chat gets in the evening what a member refused at noon, or who joined never allowed."""
+    first, second, third = (str(one.decision_id) for one in reached(grouped.decided(shop)))  # g0, g1, g2
+
+    def said(event: dict[str, str], id: str) -> None:
+        at = iso(TINY_MOMENT)
+        body = {"events": [{"source": "web", "at": at, "id": id} | event]}
+        inbox = Inbox(shop)
+        (became,) = take(json.dumps(body).encode(), "0" * 32, shop, inbox, lambda _: [None]).results
+        assert isinstance(became, EventAnswer)
+
+    def asked(id: str) -> tuple[bool, str | None, str]:
+        with opened(shop) as context:
+            answer = may_send(context, id, "0" * 32)
+        return answer.may_send, answer.reason, answer.text.en
+
+    assert [asked(id)[0] for id in (first, second, third)] == [True] * 3
+    consent = {"type": "consent", "channel": "chat", "purpose": "marketing", "status": "withdrawn"}
+    said(consent | {"customer": "c0010"}, "1")  # of g0
+    may, why, text = asked(first)
+    assert (may, why) == (False, "no_consent")
+    assert "Somebody whom it addresses" in text
+    assert asked(second)[0], "nobody of that chat said anything"
+    member = {"type": "membership", "kind": "group", "place_id": "g0", "change": "left", "customer": "c0010"}
+    said(member, "2")
+    assert asked(first)[0], "who left is not asked about"
+    said(member | {"place_id": "g1", "change": "joined"}, "3")
+    assert asked(second)[:2] == (False, "no_consent"), "who refused and joined is"
+    said(consent | {"customer": "c0012", "channel": "all"}, "4")
+    assert asked(third)[:2] == (False, "no_consent")
+
+
+def test_without_a_log_it_is_not_known_who_is_in_a_chat_and_nothing_may_go(shop: Settings) -> None:
+    """Else a service that lacks the log tells that it may be sent, whoever refused."""
+    id = str(reached(grouped.decided(shop))[0].decision_id)
+    (shop.home / "log" / "CURRENT").unlink()
+    with opened(shop) as context, pytest.raises(LogError):
+        may_send(context, id, "0" * 32)
 
 
 def test_a_dry_run_records_nothing(shop: Settings) -> None:

@@ -1,13 +1,13 @@
 """What a decision holds: its contact and its money, for one taker, until it is known what became of it."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from test_ledger import NOW, REQUEST, entry, ledger, settings, write  # noqa: F401
 
-from features.moments import DAY
+from features.moments import DAY, parse_moment
 from features.policy import Budget
 from features.words import Words
 from serving.actions import Step
@@ -15,6 +15,7 @@ from serving.exported import Seen, contact_id
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Reported
 from serving.reservations import Contact, Reservation, Went
+from serving.sending import Night
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 WORDS = Words("a", "甲")
@@ -121,6 +122,31 @@ def test_each_step_of_a_bundle_is_told_of_and_the_later_ones_follow(ledger: Ledg
     assert [of.in_log for of in ledger.held("marie", NOW, at, seen)] == [True, False]
 
 
+def test_later_steps_keep_to_the_quiet_hours_also_when_they_move(ledger: Ledger) -> None:
+    """Else the second message is due at four in the night; or both that follow come at nine, at once."""
+    at, tomorrow = parse_moment("2017-12-04T08:05:00-05:00"), parse_moment("2017-12-05T09:00:00-05:00")
+    steps = tuple(Step("sms", WORDS, after_hours=hours) for hours in (0, 20, 24))
+    night = Night("America/New_York", (time(21), time(8)))
+    said = {"used": {"zone": night.zone}}
+    rules = {"policy": {"send": {"quiet": ["21:00:00", "08:00:00"]}}, "zone": "Asia/Shanghai"}
+    one = entry("d1", "marie", as_of=at, context=msgspec.json.encode(rules))
+    assert one.sealed is not None
+    one = msgspec.structs.replace(
+        one, sealed=msgspec.structs.replace(one.sealed, answer=msgspec.json.encode(said))
+    )
+    with ledger.deciding():
+        held = Reservation(at, at + 48 * HOUR, at.date(), "", 0.5, steps, night)
+        ledger.append(one, REQUEST, held)
+    due = [when for when, _ in ledger.reserved("d1")]
+    assert due == [at, tomorrow - HOUR, tomorrow + 3 * HOUR], "04:05 becomes 08:00; then 12:00"
+    late = Delivery(source="s", id="1", decision_id="d1", status="sent", at=at + 12 * HOUR, step=1)
+    ledger.report([late], late.at)
+    due = [when for when, _ in ledger.reserved("d1")]
+    assert due[1:] == [tomorrow + 11 * HOUR, tomorrow + 23 * HOUR], "20:00; then 00:00 becomes 08:00"
+    ledger.report([msgspec.structs.replace(late, id="2", status="delivered")], late.at)
+    assert [when for when, _ in ledger.reserved("d1")] == due, "told again, nothing moves"
+
+
 def test_a_bundle_whose_first_message_did_not_go_does_not_go_at_all(ledger: Ledger) -> None:
     """Else "as we wrote yesterday" comes to whom nobody wrote, and its money stays held."""
     with ledger.deciding():
@@ -163,7 +189,7 @@ def bundle(ledger: Ledger, id: str, members: int = 1) -> None:
     )
     with ledger.deciding():
         cost = 0.16 * members
-        held = Reservation(NOW, None, DECEMBER, "", cost, steps, members)
+        held = Reservation(NOW, None, DECEMBER, "", cost, steps, members=members)
         one = msgspec.structs.replace(entry(id, f"of {id}", as_of=NOW, action="live"), cost=cost)
         ledger.append(one, REQUEST, held)
 

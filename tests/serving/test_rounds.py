@@ -25,6 +25,7 @@ from propensity import grouped
 from propensity.evaluated_groups import evaluate, heard
 from propensity.evaluated_groups import reached as reached_by
 from serving.actions import NOTHING, Action
+from serving.arrivals import EventAnswer, take
 from serving.groups import GroupDecision, GroupInputs, Members, answer, weigh
 from serving.ledger import Ledger
 from serving.ledger_entries import AUDIENCE
@@ -235,6 +236,23 @@ def test_a_message_does_not_go_in_the_round_after_its_own(shop: Settings) -> Non
         with opened(replace(shop, as_of=at)) as context:
             said = may_send(context, id, "r")
             assert (said.may_send, said.reason) == (may, why)
+
+
+def test_who_refuses_after_the_lot_keeps_the_message_from_everyone(shop: Settings) -> None:
+    """Else the banner that was decided in the morning meets in the evening who has said no to it."""
+    made = ((day, grouped.decided(on(shop, day))[0]) for day in range(12))
+    day, one = next((day, one) for day, one in made if one.channel is not None)
+    with opened(on(shop, day)) as context:
+        assert may_send(context, str(one.decision_id), "r").may_send
+        no = {
+            "type": "consent", "source": "web", "id": "1", "customer": "c0005", "at": iso(shop.now()),
+            "channel": "app", "purpose": "marketing", "status": "withdrawn",
+        }  # fmt: skip
+        body = json.dumps({"events": [no]}).encode()
+        (became,) = take(body, "0" * 32, shop, context.standings.inbox, lambda _: [None]).results
+        assert isinstance(became, EventAnswer)
+        said = may_send(context, str(one.decision_id), "r")
+        assert (said.may_send, said.reason) == (False, "no_consent")
 
 
 def test_rounds_are_judged_from_the_ledger_and_the_log(

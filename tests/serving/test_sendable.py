@@ -7,9 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
-from test_standing import settings, tell  # noqa: F401
+from builds_by_hand import write_build
+from test_standing import USUAL, settings, tell  # noqa: F401
+from tiny import TINY_MOMENT
 
+from features import online
 from features.errors import CustomerErased, UnknownDecision
 from features.settings import Settings
 from serving.answers import DecisionAnswer
@@ -67,7 +72,7 @@ def test_what_is_over_or_was_told_is_not_sent(settings: Settings) -> None:
     first, second = decided(settings), decided(settings, "c2")
     early = asked(settings, first.decision_id)
     assert (early.reason, early.send_at) == ("not_yet", first.send_at)
-    assert asked(settings, first.decision_id, 30).may_send
+    assert asked(settings, first.decision_id, 40).may_send
     assert asked(settings, first.decision_id, 24 * 4).reason == "expired"
     told = {"source": "s", "at": settings.now()}
     with closing((context := DecisionContext.open(settings)).ledger):
@@ -134,3 +139,78 @@ def test_what_is_too_early_and_forbidden_since_is_forbidden(settings: Settings) 
     assert asked(settings, id).reason == "not_yet"
     tell(settings, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)
     assert asked(settings, id).reason == "no_consent"
+
+
+HOME = """
+from features.definitions import Feature
+FEATURES = [Feature(name="home", words=Words("Zone", "时区"), unit="zone", measure="last", table="contacts",
+                    column="campaign_id", vocabulary=("America/Los_Angeles", "Asia/Shanghai"))]
+"""
+
+
+@pytest.fixture
+def zones(settings: Settings) -> Settings:
+    """c1 lives in Los Angeles, where it is 16:00, c2 in Shanghai, at 08:00; the shop is in New York."""
+    path = settings.shop / "shop.toml"
+    quiet = 'reserve_hours = 48\n[policy.send]\nquiet = ["21:00", "09:00"]\nzone = "home"\nhours = []\n'
+    path.write_text(path.read_text("utf-8") + "\n" + quiet, "utf-8")
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(HOME)
+    names = ("days_since_order", *USUAL, "home")
+    rows = np.array([[20, *USUAL.values(), home] for home in (0, 1)], np.float32)
+    build = write_build(settings, names, {TINY_MOMENT: (["c1", "c2"], rows)})
+    online.publish(settings, build, TINY_MOMENT)
+    return settings
+
+
+def test_quiet_hours_bind_the_sending_in_the_customers_zone(zones: Settings) -> None:
+    """Else what was decided in the afternoon and is late wakes her at ten at night, told that it may go."""
+    west, east = (decided(zones, id).decision_id for id in ("c1", "c2"))
+    assert asked(zones, west, 4.9).may_send
+    night = asked(zones, west, 5)  # 21:00 there
+    assert (night.may_send, night.reason, night.send_at) == (False, "not_yet", "2017-12-03T17:00:00Z")
+    assert "quiet hours" in night.text.en
+    assert "免打扰" in night.text.zh
+    assert asked(zones, west, 17).may_send, "at the moment that it was told"
+    assert asked(zones, east, 5).may_send, "13:00 there"
+    assert asked(zones, east, 13).send_at == "2017-12-04T01:00:00Z"
+    early = asked(zones, east)  # decided in the quiet hours
+    assert (early.reason, early.send_at) == ("not_yet", "2017-12-03T01:00:00Z")
+    assert "quiet hours" in early.text.en
+    tell(zones, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)
+    assert asked(zones, west, 5).reason == "no_consent", "the morning will not change that"
+
+
+def test_quiet_hours_are_those_of_now_and_service_keeps_to_them_as_the_policy_says(zones: Settings) -> None:
+    """Else who is owed an answer waits for the morning, or hours that were made longer bind nothing."""
+    owed, offer = (decided(zones, "c1", name).decision_id for name in ("answer", "campaign_a"))
+    assert asked(zones, owed, 6).may_send
+    path = zones.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8").replace('"21:00"', '"15:00"') + "service = true\n", "utf-8")
+    assert [asked(zones, id, 0).send_at for id in (owed, offer)] == ["2017-12-03T17:00:00Z"] * 2
+
+
+def test_what_would_be_free_again_before_the_night_is_over_has_expired(zones: Settings) -> None:
+    """Else a journey keeps it until the morning, when its contact and its money are another's."""
+    path = zones.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8").replace("reserve_hours = 48", "reserve_hours = 8"), "utf-8")
+    id = decided(zones).decision_id
+    assert (asked(zones, id, 6).reason, asked(zones, id, 4).reason) == ("expired", None)
+
+
+def test_a_later_step_is_due_after_the_quiet_hours(zones: Settings) -> None:
+    """Else the text that follows comes at four in the night, as only the first waited for the morning."""
+    with (zones.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(f"from dataclasses import replace\nfrom serving.actions import Step\n{THEN}")
+    path = zones.shop / "shop.py"
+    path.write_text(path.read_text("utf-8").replace("after_hours=24", "after_hours=12"), "utf-8")
+    taken: Any = decided(zones)
+    one = Delivery(source="s", id="1", decision_id=taken.decision_id, status="sent", at=zones.now(), step=1)
+    with closing((context := DecisionContext.open(zones)).ledger):
+        assert context.ledger.reserved(taken.decision_id)[1][0] == zones.now() + 17 * HOUR
+        context.ledger.report([msgspec.structs.replace(one, at=zones.now() + HOUR)], zones.now() + HOUR)
+        assert context.ledger.reserved(taken.decision_id)[1][0] == zones.now() + 18 * HOUR
+    waits = asked(zones, taken.decision_id, 2)
+    assert (waits.step, waits.reason, waits.send_at) == (2, "not_yet", "2017-12-03T18:00:00Z")
+    assert "quiet" not in waits.text.en, "it is 18:00 there"
+    assert asked(zones, taken.decision_id, 18).may_send

@@ -32,6 +32,25 @@ def test_a_slot_by_hand(now: str, hour: int | None, expected: str, why: str) -> 
     assert (found.at, found.why, parse_moment(found.text)) == (moments[1], why, moments[1])
 
 
+@pytest.mark.parametrize(
+    ("zone", "now", "end", "hour", "expected"),
+    [
+        ("America/New_York", "2025-03-08T23:17:00-05:00", time(2, 30), None, "2025-03-09T03:00:00-04:00"),
+        ("America/New_York", "2025-03-09T01:59:00-05:00", time(2), None, "2025-03-09T03:00:00-04:00"),
+        ("America/Havana", "2025-03-08T23:17:00-05:00", time(0, 30), None, "2025-03-09T01:00:00-04:00"),
+        ("Australia/Lord_Howe", "2025-10-04T23:17:00+10:30", time(2, 15), None, "2025-10-05T02:30:00+11:00"),
+        ("Australia/Lord_Howe", "2025-10-04T23:17:00+10:30", time(1), 2, "2025-10-05T02:30:00+11:00"),
+        ("America/New_York", "2025-03-08T23:17:00-05:00", time(1), 2, "2025-03-10T02:00:00-04:00"),
+    ],
+)
+def test_quiet_hours_that_end_in_what_clocks_skip_end_when_they_are_changed(
+    zone: str, now: str, end: time, hour: int | None, expected: str
+) -> None:
+    """Else everybody of that zone gets the message of the day a day late, once a year."""
+    asked, told = (datetime.fromisoformat(of).astimezone(UTC) for of in (now, expected))
+    assert slot(asked, zone, (time(22), end), hour).at == told
+
+
 def test_every_slot_is_the_one_that_trying_each_minute_finds() -> None:
     """Also where clocks are changed, by an hour or by half of one, within the quiet hours or at their end."""
     random = np.random.default_rng(1)

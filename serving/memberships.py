@@ -1,0 +1,82 @@
+"""Who is in which group, and whether any of those whom a message addresses does not allow it.
+
+The ledger keeps no member of a decision for a group, so who is in it is read anew: from the log, and from
+what came in since. So is everyone, of whom all are addressed that are published.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from features.inbox import Inbox
+from features.log import Log
+from features.online import PRESENT
+from features.settings import Settings
+from serving.actions import Action
+from serving.decision_context import DecisionContext
+from serving.situation import Rules
+from serving.standing import Told, granted
+
+_TABLE = "memberships"
+_COLUMNS = ("kind", "place_id", "change", "customer_id", "at", "known_at")
+_CHUNK = 10_000  # customers of whom rows are read at once
+
+
+def came_in(inbox: Inbox) -> list[Mapping[str, Any]]:
+    """Rows of memberships that the inbox has."""
+    return [row.body for row in inbox.rows(sorted(inbox.people()), (_TABLE,))]
+
+
+def known_groups(
+    settings: Settings, at: datetime, fresh: Iterable[Mapping[str, Any]] = (), group: str | None = None
+) -> dict[str, list[str]]:
+    """group -> its members at a moment, as known then, both sorted; or of one group alone.
+
+    fresh: rows of the inbox. LogError without a log.
+    """
+    log, known = Log.open(settings), list[tuple[datetime, bool, str, str]]()
+    rows = list(fresh)
+    if _TABLE in log.tables:
+        table = log.read(_TABLE, _COLUMNS)
+        if group is not None:
+            import pyarrow.compute as pc
+
+            table = table.filter(pc.equal(table["place_id"], group))
+        rows += table.to_pylist()
+    for row in rows:
+        when = row["at"] if isinstance(row["at"], datetime) else datetime.fromisoformat(row["at"])
+        mine = row["kind"] == "group" and group in (None, row["place_id"])
+        if mine and max(when, row.get("known_at", when)) <= at:
+            known.append((when, row["change"] == "left", row["place_id"], row["customer_id"]))
+    last = {(group, customer): left for _, left, group, customer in sorted(known)}
+    found: dict[str, list[str]] = {}
+    for place, customer in sorted(of for of, left in last.items() if not left):
+        found.setdefault(place, []).append(customer)
+    return found
+
+
+def members_now(context: DecisionContext, group: str, now: datetime) -> list[str]:
+    """Who is in a group now, sorted. LogError without a log."""
+    fresh = came_in(context.standings.inbox)
+    return known_groups(context.settings, now, fresh, group).get(group, [])
+
+
+def all_allow(
+    context: DecisionContext, rules: Rules, action: Action, customers: Sequence[str], published_only: bool
+) -> bool:
+    """Whether each of them allows every channel of an action. Of whom nothing is published, nothing is known
+    to be allowed; published_only: they are not addressed."""
+    for first in range(0, len(customers), _CHUNK):
+        some = customers[first : first + _CHUNK]
+        told = context.standings.told_of(some)  # before their rows: see `Standings.told`
+        published, rows = context.rows.latest(some)
+        for place, who in enumerate(some):
+            if rows.status[place] != PRESENT:
+                if published_only:
+                    continue
+                return False
+            mine = told.get(who, Told([], ("", 0)))
+            said = context.standings.standing(mine, published, rows.consents(place))
+            if not all(granted(rules.consent, said, channel, action.purpose) for channel in action.channels):
+                return False
+    return True
