@@ -163,7 +163,7 @@ def bundle(ledger: Ledger, id: str, members: int = 1) -> None:
     )
     with ledger.deciding():
         cost = 0.16 * members
-        held = Reservation(NOW, None, DECEMBER, "", cost, steps, members)
+        held = Reservation(NOW, None, DECEMBER, "", cost, steps, members=members)
         one = msgspec.structs.replace(entry(id, f"of {id}", as_of=NOW, action="live"), cost=cost)
         ledger.append(one, REQUEST, held)
 
