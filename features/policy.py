@@ -153,7 +153,7 @@ def read(entry: Entry) -> Policy:
         person_above=_positive(entry, "person_above"),
         price_fairness=entry.take("price_fairness", "text", "report", choices=("report", "block")),
         price_gap=_positive(entry, "price_gap") or Policy.price_gap,
-        quiet_rounds=entry.share("quiet_rounds") if "quiet_rounds" in entry.raw else None,
+        quiet_rounds=entry.share("quiet_rounds", None),
     )
     entry.taken |= {"max_contacts", "per_days"}
     entry.close()

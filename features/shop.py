@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -83,7 +84,13 @@ class Shop:
         mappings = {name: top.entry("mapping", {}).take(name, "table") for name in raw.get("mapping", {})}
         calendar = top.take("calendar", "table", None)
         consent = top.entry("consent", {})
-        policies = [policy.read(entry) for entry in top.entries("policy", [])]
+        policies = sorted((policy.read(one) for one in top.entries("policy", [])), key=lambda p: p.starts)
+        for before, after in pairwise(policies):
+            if before.starts == after.starts:
+                raise SettingsError(
+                    f"{path} has two [[policy]] from {after.version}: give one of them another day, or make "
+                    "one of the two"
+                )
         exponent = top.take("exponent", "whole")
         if not 0 <= exponent <= 4:
             raise top.error("exponent", "0 to 4 decimal places: 2 where a minor unit is a cent")
@@ -100,7 +107,7 @@ class Shop:
             lifetime_value=_lifetime(value),
             discount=_discount(value),
             consent_default={channel: consent.take(channel, "boolean") for channel in consent.raw},
-            policies=tuple(sorted(policies, key=lambda p: p.starts)),
+            policies=tuple(policies),
             mappings=mappings,
             calendar=calendar,
             targets=top.take("targets", "texts", ()),
@@ -127,6 +134,12 @@ class Shop:
         if not in_force:
             raise SettingsError(f"{self.folder / 'shop.toml'} has no [[policy]] in force on {local}")
         return in_force[-1]
+
+    def policies_from(self, at: datetime) -> list[Policy]:
+        """The policy in force at a moment, if one is, and those that follow it."""
+        local = at.astimezone(self.zone).date()
+        over = [p for p in self.policies if p.starts <= local][:-1]
+        return [p for p in self.policies if p not in over]
 
     def place(self, name: str) -> str:
         """Where its shop.py declares that name: the file, and the line if the name stands in it."""

@@ -1,7 +1,7 @@
 """Reads shop.toml strictly: a wrong type, a missing or a misspelt key is named, with what was expected."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -92,16 +92,20 @@ class Entry:
         """What an error calls a key of this table."""
         return f"{self.where}{' ' if self.where.endswith(':') else '.'}{key}"
 
-    def share(self, key: str) -> float:
-        """A number from 0 to 1."""
-        value = float(self.take(key, "number"))
+    def share(self, key: str, default: Any = _REQUIRED) -> Any:
+        """A number from 0 to 1, or the default."""
+        value = self.take(key, "number", default)
+        if key not in self.raw:
+            return value
         if not 0 <= value <= 1:
             raise self.error(key, "a share between 0 and 1")
-        return value
+        return float(value)
 
     def error(self, key: str, expected: str, hint: str = "") -> SettingsError:
         """What to raise for a value that cannot be used."""
-        return SettingsError(f"{self.name(key)} is {self.raw.get(key)!r}: expected {expected}{hint}")
+        value = self.raw.get(key)
+        told = value.isoformat() if isinstance(value, date | time) else repr(value)  # as it was written
+        return SettingsError(f"{self.name(key)} is {told}: expected {expected}{hint}")
 
     def close(self) -> None:
         """SettingsError for a key that nobody asked for."""

@@ -254,7 +254,9 @@ class Counted:
             return None
         with closing(Ledger(settings)) as ledger:
             if table == "contacts":
-                found = [(contact_id(row["number"], row["id"]), "sent", row) for row in ledger.sent()]
+                found = [
+                    (contact_id(row["number"], row["id"], row["also"]), "sent", row) for row in ledger.sent()
+                ]
             else:
                 told = ledger.told(tuple(_KINDS))
                 found = [(row["key"].hex(), _KINDS[row["type"]], row) for row in told]

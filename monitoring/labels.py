@@ -236,7 +236,7 @@ def _contacts(settings: Settings, log: Log) -> list[tuple[str, datetime]]:
         return [
             (now.get(row["customer_id"], row["customer_id"]), from_us(row["at"]))
             for row in ledger.sent()
-            if contact_id(row["number"], row["id"]) not in logged
+            if contact_id(row["number"], row["id"], row["also"]) not in logged
         ]
 
 

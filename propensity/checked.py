@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from textwrap import fill, indent
 
 from features.definitions import FEATURES, Feature, looked_through
@@ -26,6 +27,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from propensity.segmented import names_of
     from serving import actions, conditions, scenarios, watches
     from serving import segments as declared_segments
+    from serving.bundles import bundle_problems
     from serving.decision_context import policy_problems
     from training import segments, targets
 
@@ -82,7 +84,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         except PropensityError as error:
             if (said := f"{_where(shop, str(error))}: {error}") not in problems:  # of the features, for one
                 problems.append(said)
-    problems += policy_problems(shop, features)
+    problems += policy_problems(shop, settings.now(), features)
+    with suppress(PropensityError):  # of the actions: named above
+        for said in bundle_problems(own_actions().values(), shop.policies_from(settings.now())):
+            problems.append(f"{_where(shop, said)}: {said}")
     wrong, remarks = mapping_problems(shop)
     problems += wrong
     if shop.mappings:

@@ -309,9 +309,11 @@ def plan_sheet(
         Words("By share held out", "按对照比例"), tuple(head), tuple(map(tuple, rows)),
         right=tuple(range(len(head))),
         note=Words(
-            "Two-sided test at 5 %, customers drawn at random. One look: at the end that was planned. Any "
-            "day: with a confidence sequence, which stays valid however often it is looked at.",
-            "双侧检验，显著性5%，客户随机分组。只看一次：仅在计划的结束时点查看。可每日查看：使用置信序列，查看多少次都有效。",
+            "Two-sided test, customers drawn at random. One look: the first of `evaluate holdout`, at the "
+            "end that was planned, which may err by 3 % so that all later ones stay within 5 %. Any day: "
+            "with a confidence sequence at 5 %, which stays valid however often it is looked at.",
+            "双侧检验，客户随机分组。只看一次：`evaluate holdout`在计划结束时点的首次查看，允许误判3%，"
+            "使以后各次查看合计不超过5%。可每日查看：使用显著性5%的置信序列，查看多少次都有效。",
         ),
     )  # fmt: skip
 

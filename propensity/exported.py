@@ -63,7 +63,7 @@ def export(settings: Settings, dry_run: bool = False) -> Exported:
 def _contact(row: Mapping[str, Any], exponent: int) -> dict[str, Any]:
     cost = row["cost"]
     return {
-        "contact_id": contact_id(row["number"], row["id"]),
+        "contact_id": contact_id(row["number"], row["id"], row["also"]),
         "customer_id": row["customer_id"],
         "at": iso(from_us(row["at"])),
         "known_at": iso(from_us(max(row["at"], row["recorded_at"]))),

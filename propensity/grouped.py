@@ -208,7 +208,8 @@ def _reservation(rules: Rules, made: GroupDecision, action: Action, day: date) -
         return None
     until = None if made.reserved_until is None else parse_moment(made.reserved_until)
     night = night_of(rules, {}, action.purpose)
-    return Reservation(parse_moment(made.send_at), until, day, "", made.cost, action.steps, night)
+    at = parse_moment(made.send_at)
+    return Reservation(at, until, day, "", made.cost, action.steps, night, made.members)
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -65,13 +65,13 @@ class DecisionContext:
         fields = conditions.catalogue(shop.declared("CONTEXT"))
         require_features(actions.values(), features, fields)
         zones = {}
-        problems = _policy_problems(shop, actions.values(), features)
+        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features, fields)
+        problems = _policy_problems(shop, settings.now(), actions.values(), scenarios, features)
         if problems:
             raise SettingsError(problems[0])
         for policy in shop.policies:
-            if policy.send is not None and policy.send.zone is not None:
+            if policy.send is not None and policy.send.zone in features:  # one that is over may name another
                 zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
-        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features, fields)
         rows, releases = OnlineRows.open(settings), Releases(settings)
         ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
         book = stated.hash_of(_declared(shop, actions, scenarios))
@@ -153,38 +153,55 @@ def _charging(charged: prices.Prices, found: Release | None) -> tuple[tuple[str,
     return () if found is None or charged is prices.NONE else ((found.name, found.version),)
 
 
-def policy_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
-    """What would stop decisions under the shop's policies, or leave a limit without effect; empty if nothing.
+def policy_problems(shop: Shop, at: datetime, features: Mapping[str, Feature]) -> list[str]:
+    """What would stop decisions under the policy in force and those to come, or leave a limit without effect.
 
     SettingsError for an action that cannot be used as it is declared.
     """
-    return _policy_problems(shop, catalogue(shop.declared("ACTIONS")).values(), features)
+    actions = catalogue(shop.declared("ACTIONS"))
+    scenarios = {getattr(of, "name", "") for of in shop.declared("SCENARIOS")}  # wrong ones, too
+    return _policy_problems(shop, at, actions.values(), scenarios, features)
 
 
-def _policy_problems(shop: Shop, actions: Collection[Action], features: Mapping[str, Feature]) -> list[str]:
-    return [problem for policy in shop.policies for problem in _problems(shop, policy, actions, features)]
+def _policy_problems(
+    shop: Shop,
+    at: datetime,
+    actions: Collection[Action],
+    scenarios: Collection[str],
+    features: Mapping[str, Feature],
+) -> list[str]:
+    found = []
+    for policy in shop.policies_from(at):
+        where = f"{shop.folder / 'shop.toml'}: the policy from {policy.version}"
+        found += [f"{where} {said}" for said in _problems(policy, actions, scenarios, features)]
+    return found
 
 
 def _problems(
-    shop: Shop, policy: Policy, actions: Collection[Action], features: Mapping[str, Feature]
+    policy: Policy, actions: Collection[Action], scenarios: Collection[str], features: Mapping[str, Feature]
 ) -> list[str]:
-    where = f"{shop.folder / 'shop.toml'}: the policy from {policy.version}"
-    channels, names = {a.channel for a in actions if a.channel}, {a.name for a in actions}
+    channels, names = {channel for a in actions for channel in a.channels}, {a.name for a in actions}
     problems = [
-        f"{where} has a {kind} on {of.channel}, a channel that no action has{nearest(of.channel, channels)} "
+        f"has a {kind} on {of.channel}, a channel that no action has{nearest(of.channel, channels)} "
         f"There are: {', '.join(sorted(channels))}"
         for kind, limits in (("cap", policy.caps), ("cooldown", policy.cooldowns))
         for of in limits
         if of.channel is not None and of.channel not in channels
     ]
     problems += [
-        f"{where} has a cooldown of {of.action}, which is no action{nearest(of.action, names)}"
+        f"has a budget of the scenario {of.scenario}, which is not declared, so it limits nothing"
+        f"{nearest(of.scenario, scenarios)} There are: {', '.join(sorted(scenarios)) or 'none'}"
+        for of in policy.budgets
+        if of.scenario is not None and of.scenario not in scenarios
+    ]
+    problems += [
+        f"has a cooldown of {of.action}, which is no action{nearest(of.action, names)}"
         for of in policy.cooldowns
         if of.action is not None and of.action not in names
     ]
     send = policy.send or Send()
     problems += [
-        f"{where} reads send.hours from {name}, which is no feature of an hour: name one whose unit is hour"
+        f"reads send.hours from {name}, which is no feature of an hour: name one whose unit is hour"
         for name in send.hours
         if name not in features or features[name].unit != "hour"
     ]
@@ -192,7 +209,7 @@ def _problems(
         known = features[send.zone].vocabulary if send.zone in features else None
         if not known or not set(known) <= available_timezones():
             problems.append(
-                f"{where} reads send.zone from {send.zone}: name a feature whose vocabulary is IANA time "
+                f"reads send.zone from {send.zone}: name a feature whose vocabulary is IANA time "
                 'zones, such as ("Asia/Shanghai", "Asia/Urumqi")'
             )
     return problems

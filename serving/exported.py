@@ -26,9 +26,12 @@ class Seen(NamedTuple):
 NOTHING = Seen()
 
 
-def contact_id(number: int, decision_id: str) -> str:
-    """The log's name of a contact: ids sort as the deliveries that told of them came in."""
-    return f"{number:012}-{decision_id}"
+def contact_id(number: int, decision_id: str, also: int | None = None) -> str:
+    """The log's name of a contact: ids sort as the deliveries that told of them came in.
+
+    also: its step, of which the delivery of another, or of all, tells.
+    """
+    return f"{number:012}-{decision_id}" + ("" if also is None else f"-{also}")
 
 
 def seen(settings: Settings, published: Published) -> Seen:

@@ -19,7 +19,7 @@ from features.tags import Tag
 from serving.api import Failure, NoScore, Score
 from serving.cards import Text
 from serving.customer_types import DecisionOutcome, Fact, Health, LastDecision, NoHealth, Standing, TagAnswer
-from serving.ledger import Ledger
+from serving.ledger import Entry, Ledger
 from serving.ledger_reports import FREED
 from serving.reasons import value_words
 from serving.scores import Scorer
@@ -149,7 +149,7 @@ def last_decision(ledger: Ledger, customer_id: str, now: datetime) -> LastDecisi
     over = until is not None and now > parse_moment(until)
     status: Standing = told[-1][0] if told else "over" if over else "decided"
     sent = None if not told else any(of not in FREED for of, _ in told)
-    cost = 0.0 if answer.channel is None or sent is False else entry.cost if sent else None
+    cost = 0.0 if answer.channel is None or sent is False else _spent(ledger, entry) if sent else None
     end, matures = entry.window_end, entry.matures_at
     return LastDecision(
         decision_id=entry.id,
@@ -173,6 +173,14 @@ def last_decision(ledger: Ledger, customer_id: str, now: datetime) -> LastDecisi
         matures_at=None if matures is None else iso(matures),
         final=matures is not None and now >= matures,
     )
+
+
+def _spent(ledger: Ledger, entry: Entry) -> float | None:
+    """What sending it cost: of a bundle, what went."""
+    went = ledger.went(entry.id).get(entry.id)
+    if went is None or entry.cost is None or math.isclose(went.cost, entry.cost, abs_tol=1e-6):
+        return entry.cost  # kept in millionths
+    return went.cost
 
 
 class _Used(msgspec.Struct, frozen=True):

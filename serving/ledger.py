@@ -43,7 +43,7 @@ from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of,
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
-from serving.reservations import Contact, Reservation
+from serving.reservations import Contact, Reservation, Went
 from serving.sending import Night
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
@@ -257,6 +257,11 @@ class Ledger:
         """(to be sent, held until) of each step that a decision reserves, in order; empty if it never did."""
         with self._used("read"):
             return reservations.of_decision(self._db, decision_id)
+
+    def went(self, decision_id: str | None = None) -> dict[str, Went]:
+        """What was sent of marketing decisions, and what that cost, as `reservations.went` has it."""
+        with self._used("read"):
+            return reservations.went(self._db, decision_id)
 
     def sent(self) -> Iterator[dict[str, Any]]:
         """Marketing contacts that were sent, as `ledger_export.sent` has them."""

@@ -11,23 +11,28 @@ from serving.ledger_store import Store
 
 _FIRST_SENT = f"SELECT min(x.number) FROM deliveries x WHERE x.decision_id = d.id AND {USED}"
 _FIRST_OF_STEP = f"""SELECT min(y.number) FROM deliveries y WHERE y.decision_id = d.id
-  AND {USED.replace("x.", "y.")} AND coalesce(y.step, 1) = coalesce(x.step, 1)"""
+  AND {USED.replace("x.", "y.")} AND (y.step IS NULL OR y.step > coalesce(r.step, 0))"""
 
 
 def sent(store: Store) -> Iterator[dict[str, Any]]:
     """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
-    customer_id, at, recorded_at, action, channel, cost, propensity, scenario.
+    customer_id, at, recorded_at, action, channel, cost, propensity, scenario, also.
 
-    Each step of a bundle that was told of is one, on its own channel; the first has the cost of all.
+    Each step of a bundle that was sent is one, on its own channel and at its own cost: a delivery of a step
+    tells of those before it, too, and one of no step of all. also: the step, of which another's tells; else
+    None.
     """
     yield from _rows(
         store,
         "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, "
         "coalesce(r.channel, d.channel) AS channel, "
-        "CASE WHEN coalesce(x.step, 1) = 1 THEN d.cost ELSE 0 END AS cost, d.propensity, d.scenario",
-        f"deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1 "
-        "LEFT JOIN reservations r ON r.decision_id = d.id AND r.step = coalesce(x.step, 1) - 1",
-        "x.number",
+        "CASE WHEN d.cost IS NOT NULL THEN coalesce(CAST(r.cost AS DOUBLE PRECISION) / 1000000, d.cost) END "
+        "AS cost, d.propensity, d.scenario, "
+        "CASE WHEN coalesce(x.step, 1) <> coalesce(r.step, 0) + 1 THEN r.step + 1 END AS also",
+        "reservations r ON r.decision_id = d.id "
+        f"JOIN deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1",
+        "x.number, r.step",
+        left=True,
     )
 
 
@@ -46,10 +51,11 @@ def told(store: Store, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
 
 
 def _rows(
-    store: Store, columns: str, of: str, order: str, values: Sequence[str] = ()
+    store: Store, columns: str, of: str, order: str, values: Sequence[str] = (), left: bool = False
 ) -> Iterator[dict[str, Any]]:
     known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
-    query = f"SELECT {columns} FROM {known} JOIN {of} WHERE d.unit IS NULL ORDER BY {order}"
+    join = "LEFT JOIN" if left else "JOIN"
+    query = f"SELECT {columns} FROM {known} {join} {of} WHERE d.unit IS NULL ORDER BY {order}"
     found = store.execute(query, values)
     names = [column[0] for column in found.description]
     yield from (dict(zip(names, row, strict=True)) for row in found)

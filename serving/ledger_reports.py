@@ -5,6 +5,9 @@ refund takes from the order that it revises, at most what is left of it, wheneve
 until then. What is told later stays on record and counts for nothing: a figure that was final stays what it
 was. Before a decision matures its outcome is not known; it is never a zero.
 
+Of a decision about a group or everyone, only answers to the message are told: what its members do is theirs,
+and arms are compared by the customer log, which has that of the held out, too.
+
 Of the id that another system gave, a hash is kept: it knows a repeat, and names nobody's order.
 """
 
@@ -30,6 +33,7 @@ UNSENT = ("cancelled", "expired")  # statuses that what was sent cannot have; it
 FREED = ("blocked", "cancelled", "expired")  # statuses that give the contact back
 USED = "x.status IN ('sent', 'delivered')"  # of a delivery x: the contact happened
 Type = Literal["order", "refund", "redeem", "open", "click", "opt_out", "complaint"]
+PERSONAL = ("order", "refund", "opt_out", "complaint")  # a customer's, not the answers to a message
 Late = Literal["after_window", "after_maturity"]
 OLD_GRACE_DAYS = 7  # of decisions from before the ledger recorded when they mature
 _DAY = 86_400_000_000  # microseconds
@@ -101,7 +105,7 @@ class Uncounted(msgspec.Struct, frozen=True):
 def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
     """Record one, within a transaction; what that means, or why it was not taken."""
     found = store.execute(
-        "SELECT d.as_of, d.window_end, d.matures_at, c.body, p.pseudonym IS NOT NULL, d.channel "
+        "SELECT d.as_of, d.window_end, d.matures_at, c.body, p.pseudonym IS NOT NULL, d.channel, d.unit "
         "FROM decisions d JOIN contexts c ON c.hash = d.context "
         "LEFT JOIN pseudonyms p ON p.pseudonym = d.pseudonym WHERE d.id = ?",
         (told.decision_id,),
@@ -130,6 +134,12 @@ def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | 
     if known is None and isinstance(told, Delivery) and told.status in UNSENT and _all_sent(store, told):
         return ReportConflict(
             f"it was told as sent before, and what was sent cannot be {told.status}: its contact stays used"
+        )
+    if known is None and found[6] is not None and isinstance(told, Outcome) and told.type in PERSONAL:
+        whom = "a group" if found[6] == "group" else found[6]
+        return ReportConflict(
+            f"this decision was about {whom}, and {told.type} is what one customer does: tell it of the "
+            "customer, to /v1/events, where groups are compared by it"
         )
     revised = None
     if isinstance(told, Outcome) and told.revises is not None:

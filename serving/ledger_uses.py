@@ -36,7 +36,7 @@ SELECT coalesce(d.scenario, ''), coalesce(d.channel, ''), count(*),
   sum(CASE WHEN coalesce(x.arrived, 0) + coalesce(o.answered, 0) > 0 THEN 1 ELSE 0 END),
   sum(coalesce(o.clicked, 0)), sum(coalesce(o.bought, 0)),
   sum(CASE WHEN coalesce(x.sent, 0) = 0 THEN coalesce(x.blocked, 0) ELSE 0 END),
-  sum(CASE WHEN x.sent = 1 THEN coalesce(d.cost, 0) ELSE 0 END)
+  sum(CASE WHEN x.sent = 1 THEN coalesce(CAST(r.cost AS DOUBLE PRECISION) / 1000000, d.cost, 0) ELSE 0 END)
 FROM decisions d
 LEFT JOIN (
   SELECT decision_id, max(CASE WHEN {_SENT} THEN 1 ELSE 0 END) AS sent,
@@ -44,6 +44,9 @@ LEFT JOIN (
     max(CASE WHEN status = 'blocked' THEN 1 ELSE 0 END) AS blocked
   FROM deliveries GROUP BY decision_id
 ) x ON x.decision_id = d.id
+LEFT JOIN (
+  SELECT decision_id, sum(cost) AS cost FROM reservations WHERE state = 1 GROUP BY decision_id
+) r ON r.decision_id = d.id
 LEFT JOIN (
   SELECT o.decision_id, max(CASE WHEN type IN ('open', 'click', 'redeem') THEN 1 ELSE 0 END) AS answered,
     max(CASE WHEN {_CLICK} THEN 1 ELSE 0 END) AS clicked,

@@ -203,6 +203,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         OutcomesAnswer,
         OutcomesRequest,
         problems=(*LEDGER, *INBOX),
+        more="Of a decision about a group or everyone only open, click and redeem are taken; an order, "
+        "refund, opt-out or complaint is one customer's (report_conflict): tell it as an event. Groups and "
+        "rounds are compared by the customer log, which knows what those did who were left alone.",
     ),
     ("/v1/events", "post"): Operation(
         "What happened, for the log", EventsAnswer, EventRequest, problems=INBOX

@@ -39,7 +39,7 @@ _CONTACTS = f"""SELECT * FROM (
   SELECT customer_id, CASE WHEN state = {HELD} AND until IS NOT NULL AND at < ? THEN ? ELSE at END AS at,
     channel, action, decision_id, step, EXISTS (
       SELECT 1 FROM deliveries x WHERE x.decision_id = reservations.decision_id AND {USED}
-      AND coalesce(x.step, 1) = reservations.step + 1 AND x.number <= ? AND x.recorded_at <= ?
+      AND (x.step IS NULL OR x.step > reservations.step) AND x.number <= ? AND x.recorded_at <= ?
     ) AS in_log
   FROM reservations JOIN pseudonyms USING (pseudonym)
   WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
@@ -60,11 +60,11 @@ class Contact(Struct, frozen=True):
 
 
 class Reservation(NamedTuple):
-    """What a decision reserves. at: to be sent; until: held until then, None for ever.
+    """What a decision reserves. at: to be sent; until: held until then, None for ever. Of its first message.
 
     day: of the shop's zone, at which the money counts; scenario: "" for none; cost: expected, shop currency.
     steps: a contact each, so many hours after `at`; none given: one, on the decision's channel. night: the
-    quiet hours that they keep to.
+    quiet hours that they keep to. members: how many each of them goes to.
     """
 
     at: datetime
@@ -74,6 +74,14 @@ class Reservation(NamedTuple):
     cost: float
     steps: tuple[Step, ...] = ()
     night: Night = Night()
+    members: int = 1
+
+
+class Went(NamedTuple):
+    """What was sent of a decision. channels: of its messages, in turn, where known; cost: shop currency."""
+
+    channels: tuple[str, ...]
+    cost: float
 
 
 def reserve(
@@ -84,16 +92,21 @@ def reserve(
     channel: str | None,
     reservation: Reservation,
 ) -> None:
-    """Hold it. What expired meanwhile is freed on this occasion."""
+    """Hold it: a further step what sending it costs, the first what is left, so also the offer.
+
+    What expired meanwhile is freed on this occasion.
+    """
     day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
     until = None if reservation.until is None else to_us(reservation.until)
     steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    parts = [round(of.send_cost * reservation.members * UNITS) for of in reservation.steps[1:]]
+    parts.insert(0, cost - sum(parts))
     goes, before = reservation.at, 0.0
     for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
         if number:
             goes = reservation.night.over(goes + timedelta(hours=hours - before))
-        at, before, part = to_us(goes), hours, cost if number == 0 else 0
-        later = None if until is None else max(until, at)
+        at, before, part = to_us(goes), hours, parts[number]
+        later = None if until is None else until + at - to_us(reservation.at)
         store.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),
@@ -169,6 +182,21 @@ def of_decision(store: Store, decision_id: str) -> list[tuple[datetime, datetime
         (from_us(at), None if until is None else from_us(until))
         for _, at, until, _ in _rows(store, decision_id)
     ]
+
+
+def went(store: Store, decision_id: str | None = None) -> dict[str, Went]:
+    """What was sent, by decision: of one, or of all that sent anything; of service messages, nothing."""
+    only, of = ("", ()) if decision_id is None else (" AND decision_id = ?", (decision_id,))
+    rows = store.execute(
+        f"SELECT decision_id, channel, cost FROM reservations WHERE state = {KEPT}{only} "
+        "ORDER BY decision_id, step",
+        of,
+    )
+    found: dict[str, Went] = {}
+    for id, channel, cost in rows.fetchall():
+        channels, before = found.get(id, ((), 0.0))
+        found[id] = Went(channels if channel is None else (*channels, channel), before + cost / UNITS)
+    return found
 
 
 def held(store: Store, customer_id: str, since: datetime, now: datetime, seen: Seen) -> tuple[Contact, ...]:

@@ -66,7 +66,10 @@ def paths(logged: Logged) -> list[tuple[tuple[str, ...], bool]]:
             continue
         steps, ordered = found.get(int(logged.customer[row]), ([], False))
         came = bool(ordered_then[row])
-        found[int(logged.customer[row])] = ([*steps, channel], ordered or came)
+        found[int(logged.customer[row])] = (
+            [*steps, channel, *logged.further.get(logged.ids[row], ())],
+            ordered or came,
+        )
     return [(tuple(steps), ordered) for steps, ordered in found.values()]
 
 

@@ -11,13 +11,14 @@ the interval is Student's with the degrees of freedom of Welch and Satterthwaite
 with few clusters held out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from features.errors import NotEnoughData
+from training.sequential import rare
 
 Floats = NDArray[np.float64]
 
@@ -70,11 +71,24 @@ def left_out(residuals: Floats, weight: NDArray[np.generic], cluster: NDArray[np
 
 
 def difference(
-    outcome: Floats, treated: NDArray[np.bool_], cluster: NDArray[np.intp], level: float = 0.95
+    outcome: Floats,
+    treated: NDArray[np.bool_],
+    cluster: NDArray[np.intp],
+    level: float = 0.95,
+    harm: bool = False,
 ) -> Clustered:
-    """Of members' outcomes [n]; `treated` [n] is the same for all of a cluster [n]."""
+    """Of members' outcomes [n]; `treated` [n] is the same for all of a cluster [n]. harm: see `of_harm`."""
     one, other = (arm(outcome[of], cluster[of]) for of in (treated, ~treated))
+    if harm:
+        one, other = of_harm(one), of_harm(other)
     return between(one, other, level)
+
+
+def of_harm(of: Arm, each: int = 1) -> Arm:
+    """An arm whose outcome is a harm, 0 or 1: as unsure at least as if its members had been drawn one by one,
+    for that it came to none of them yet is no proof that it never will. each: so many are in one member."""
+    n = of.n * each
+    return replace(of, variance=max(of.variance, rare(of.mean, n) / n))
 
 
 def between(one: Arm, other: Arm, level: float = 0.95) -> Clustered:

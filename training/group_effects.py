@@ -79,7 +79,7 @@ def group_effects(
         GroupEffect(
             name,
             harm is not None,
-            difference(values[single], ~left_alone[cluster[single]], cluster[single]),
+            difference(values[single], ~left_alone[cluster[single]], cluster[single], harm=harm is not None),
             _mean(values[~single]),
             _mean(values[exposed]),
         )

@@ -29,6 +29,7 @@ from features.shop import shop_of
 from serving.booster import Rows
 from serving.ledger import Entry, Ledger, exists
 from serving.ledger_reports import Kept, Uncounted
+from serving.reservations import Went
 from training.uplift_learners import Ints, Numbers
 
 From = Literal["reported", "log"]
@@ -43,11 +44,12 @@ class Logged:
     """n decisions, the first first. actions[0] is "nothing".
 
     matrix: float32 [n, F], as recorded. action: place in actions [n]. chances: with which each action was to
-    be chosen [n, A]; 0: not eligible. cost: of what was decided, 0 if it never reached anybody. customer:
-    [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT, UNTOLD or
-    FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many more there
-    were. owed: names of the actions that are for service. sales: orders less refunds [n], before the margin
-    rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
+    be chosen [n, A]; 0: not eligible. cost: of what was sent; where nobody tells, of what was decided.
+    customer: [n], equal for one customer. as_of, window_end, matures_at: microseconds [n]. delivery: SENT,
+    UNTOLD or FREED [n]. outcomes: name -> [n], NaN where not final; from `source`. erased, damaged: how many
+    more there were. owed: names of the actions that are for service. sales: orders less refunds [n], before
+    the margin rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
+    further: by id, the channels of the messages of a bundle that were sent after its first.
     """
 
     ids: tuple[str, ...]
@@ -73,6 +75,7 @@ class Logged:
     owed: frozenset[str] = frozenset()
     sales: Numbers | None = field(default=None, repr=False)
     uncounted: Uncounted = Uncounted()
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,6 +155,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
                 sealed = msgspec.structs.replace(one.sealed, answer=b"", inputs=b"")  # most of its bytes
                 known.append(msgspec.structs.replace(one, sealed=sealed))
         reported, sent, late = ledger.outcomes(), ledger.delivered(), ledger.uncounted()
+        went = ledger.went()
         damaged = len(ledger.damaged())
     if not known:
         raise NotEnoughData("the ledger has no decision to learn from: decide, and tell what came of it")
@@ -177,12 +181,18 @@ def read(settings: Settings, source: From | None = None) -> Logged:
     actions, channels, action, chances = _actions(known, said)
     return Logged(
         ids, matrix, features, actions, channels, action, chances,
-        np.array([one.cost or 0.0 if sent.get(one.id, True) else 0.0 for one in known]), codes, as_of,
+        np.array([_cost(one, sent.get(one.id), went.get(one.id)) for one in known]), codes, as_of,
         window_end, matures, np.array([_DELIVERY[sent.get(one.id)] for one in known], np.int64),
         tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
         outcomes, source, erased, damaged, tuple(one.build for one in known), _owed(known),
-        sales, late,
+        sales, late, {id: of.channels[1:] for id, of in went.items() if len(of.channels) > 1},
     )  # fmt: skip
+
+
+def _cost(one: Entry, sent: bool | None, went: Went | None) -> float:
+    if sent is False or one.cost is None:
+        return 0.0
+    return went.cost if sent and went is not None else one.cost
 
 
 def _span(one: Entry) -> tuple[int, int]:

@@ -57,8 +57,9 @@ class Effect:
         """A customer; with its interval at this look."""
         value = self.treated.mean - self.held_out.mean
         groups = (self.treated, self.held_out)
-        # That a harm came to nobody yet is no proof that it never will.
-        variances = (of.variance if self.guardrail is None else rare(of.mean, of.n) for of in groups)
+        # That it came to nobody yet, a harm or an order, is no proof that it never will.
+        shares = self.guardrail is not None or self.name == ORDERED
+        variances = (rare(of.mean, of.n) if shares else of.variance for of in groups)
         parts = (variance / of.n for variance, of in zip(variances, groups, strict=True))
         half = of_look(self.look) * math.sqrt(sum(parts))
         return Difference(value, value - half, value + half)

@@ -71,7 +71,7 @@ def reports_of(settings: Settings, log: Log, since: datetime, until: datetime) -
             (now.get(row["customer_id"], row["customer_id"]), row["cost"])
             for row in sent
             if since.timestamp() * 1e6 <= row["at"] < until.timestamp() * 1e6
-            and contact_id(row["number"], row["id"]) not in ids
+            and contact_id(row["number"], row["id"], row["also"]) not in ids
         ),
         bool(kept), untold,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from features.log import Log
 from features.moments import iso
 from features.words import Words
 from training import realised
-from training.clusters import arm, between
+from training.clusters import arm, between, of_harm
 from training.sequential import Difference
 
 FEW = 10  # rounds in an arm below which no verdict is given
@@ -93,6 +93,8 @@ def round_effects(log: Log, rounds: Sequence[DrawnRound], never: int = 0) -> Rou
         gap = None
         if enough:
             one, other = (arm(y[of], each[of], weight[of]) for of in (sent, ~sent))
+            if harm:
+                one, other = of_harm(one, len(ids)), of_harm(other, len(ids))
             found = between(one, other)
             gap = Difference(found.value, found.low, found.high)
         effects.append(RoundEffect(name, harm, loud, quiet, gap))

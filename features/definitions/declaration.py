@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from features.errors import FeatureError
 from features.tables import LOCAL, TABLES, TOTAL
+from features.toml import nearest
 from features.words import Words
 
 KERNEL_VERSION = 3  # raise whenever the kernel would give another number for the same declaration
@@ -76,10 +77,16 @@ class Feature:
         derived = self.measure == "expression"
         if derived != (self.expression is not None) or derived == (self.table is not None):
             raise FeatureError(f"{self.name}: declare either a table and a measure of it, or an expression")
+        if self.measure not in (measures := get_args(Measure)):
+            raise FeatureError(
+                f"{self.name}: {self.measure!r} is no measure{nearest(str(self.measure), measures)} There are: "
+                f"{', '.join(measures)}"
+            )
         if (self.measure in _COLUMN) != (self.column is not None):
-            raise FeatureError(f"{self.name}: the measure {self.measure} goes with a column if {_COLUMN}")
-        if self.measure not in get_args(Measure):
-            raise FeatureError(f"{self.name}: {self.measure!r} is no measure: {', '.join(get_args(Measure))}")
+            wrong = "needs a column" if self.column is None else f"takes no column such as {self.column!r}"
+            raise FeatureError(
+                f"{self.name}: the measure {self.measure} {wrong}; those of a column are {', '.join(_COLUMN)}"
+            )
         if self.table is not None and self.table not in TABLES:
             raise FeatureError(f"{self.name}: {self.table!r} is no table of the log: {', '.join(TABLES)}")
         if self.window is not None and not (isinstance(self.window, int) and 1 <= self.window <= 3660):

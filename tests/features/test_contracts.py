@@ -114,6 +114,31 @@ def test_a_feature_cannot_read_derived_tags(where: str | None) -> None:
     Feature(name="odd", words=words, unit="tags", measure="count", table="tags", where=good)
 
 
+@pytest.mark.parametrize(
+    ("measure", "column", "says"),
+    [
+        ("attribute", "label", "own: 'attribute' is no measure. There are: count, sum"),
+        ("counts", None, "own: 'counts' is no measure; did you mean 'count'?"),
+        ("count", "label", "own: the measure count takes no column such as 'label'; those of a"),
+        ("last", None, "own: the measure last needs a column; those of a column are sum"),
+    ],
+)
+def test_a_measure_that_there_is_not_or_that_lacks_its_column_is_named(
+    measure: Any, column: str | None, says: str
+) -> None:
+    """Else whoever misspelt the measure looks for what is wrong with the column."""
+    with pytest.raises(FeatureError) as caught:
+        Feature(
+            name="own",
+            words=Words("Own", "自有"),
+            unit="score",
+            measure=measure,
+            table="scores",
+            column=column,
+        )
+    assert str(caught.value).startswith(says)
+
+
 def test_a_feature_that_is_computed_from_itself_is_named() -> None:
     """The build would never end."""
     words = Words("Odd", "奇数")

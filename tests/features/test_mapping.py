@@ -264,7 +264,8 @@ def test_another_mapping_of_the_same_files_is_ingested_again(tmp_path: Path) -> 
         ('at = "when"', 'at = { column = "when", format = "dd/mm" }', r"at\.format is 'dd/mm': expected"),
         ('"paid"', '{ sql = "paid::INT + nothing" }', r"amount is 'paid::INT \+ nothing'.*nothing"),
         ('"paid"', '{ column = "paid", value = "1" }', r"amount has column and value .*expected exactly one"),
-        ("[mapping.web]", "[mapping.web]\ncomplete_until = 2024-01-01T00:00:00", r"complete_until .*offset"),
+        ("[mapping.web]", "[mapping.web]\ncomplete_until = 2024-01-01T00:00:00",
+         r"complete_until is 2024-01-01T00:00:00: expected a time with its offset"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_mapping_is_named_with_the_remedy(

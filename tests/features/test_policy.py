@@ -107,6 +107,7 @@ def test_what_no_built_in_feature_counts_becomes_a_feature_of_the_shop(tmp_path:
             r"policy\[1\]\.reserve_hours is '2d': expected a number",
         ),
         ('"block"', '"forbid"', r"price_fairness is 'forbid': expected one of report, block"),
+        ("reserve_hours", "reserve", r"unknown key 'reserve'.* It takes: .*quiet_rounds, reserve_hours"),
         ("reserve_hours", "reserved_hours", r"unknown key 'reserved_hours'; did you mean 'reserve_hours'"),
     ],
 )

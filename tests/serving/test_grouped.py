@@ -106,6 +106,11 @@ def test_a_group_is_replayed_and_what_became_of_it_joins(shop: Settings) -> None
             TINY_MOMENT,
         )
         assert [one.status for one in reports] == ["accepted"] * 3  # type: ignore[union-attr]
+        for type in ("order", "refund", "opt_out", "complaint"):
+            of = Outcome(id=type, decision_id=str(second.decision_id), type=type, value=2.0, **told)  # type: ignore[arg-type]
+            (refused,) = ledger.report([of], TINY_MOMENT)
+            assert "about a group" in str(refused), "or it is accepted, and read by nothing"
+            assert "tell it of the customer, to /v1/events" in str(refused)
         assert ledger.held(group_of(first.group), MONTH, TINY_MOMENT) == ()
         assert len(ledger.held(group_of(second.group), MONTH, TINY_MOMENT)) == 1
         assert [kept.value for kept in ledger.outcomes()[str(second.decision_id)]] == [2.0]

@@ -11,10 +11,10 @@ from features.moments import DAY, parse_moment
 from features.policy import Budget
 from features.words import Words
 from serving.actions import Step
-from serving.exported import Seen
+from serving.exported import Seen, contact_id
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Reported
-from serving.reservations import Contact, Reservation
+from serving.reservations import Contact, Reservation, Went
 from serving.sending import Night
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
@@ -102,15 +102,15 @@ def test_each_step_of_a_bundle_is_told_of_and_the_later_ones_follow(ledger: Ledg
 
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "accepted"
     assert ledger.reserved("d1")[1:] == [
-        (NOW + 36 * HOUR, NOW + 84 * HOUR),
-        (NOW + 60 * HOUR, NOW + 84 * HOUR),
+        (NOW + 36 * HOUR, NOW + 108 * HOUR),
+        (NOW + 60 * HOUR, NOW + 132 * HOUR),
     ]
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "duplicate"
-    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 84 * HOUR), "told again, nothing moves"
+    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 108 * HOUR), "told again, nothing moves"
     assert told("2", "sent", NOW + 40 * HOUR, 2).status == "accepted"
     assert ledger.reserved("d1")[2][0] == NOW + 64 * HOUR
     assert [row["channel"] for row in ledger.sent()] == ["mail", "sms"]
-    assert [row["cost"] for row in ledger.sent()] == [0.25, 0]
+    assert [row["cost"] for row in ledger.sent()] == [0.5, 0], "as reserved"
     told("3", "blocked", NOW + 64 * HOUR, 3)
     at = NOW + 65 * HOUR
     assert [(of.at, of.channel) for of in ledger.held("marie", NOW, at)] == [
@@ -178,6 +178,70 @@ def test_a_bundle_is_cancelled_as_far_as_it_was_not_sent(ledger: Ledger) -> None
     assert not told("4", "blocked", 3).used
     assert told("5", "delivered", None).used
     assert "cannot be expired" in str(told("6", "expired", None))
+
+
+def bundle(ledger: Ledger, id: str, members: int = 1) -> None:
+    """A notice at .01, a text at .05 a day later and a letter at .10: .16 for each of its members."""
+    steps = (
+        Step("app", WORDS, 0.01),
+        Step("sms", WORDS, 0.05, after_hours=24),
+        Step("mail", WORDS, 0.1, after_hours=48),
+    )
+    with ledger.deciding():
+        cost = 0.16 * members
+        held = Reservation(NOW, None, DECEMBER, "", cost, steps, members=members)
+        one = msgspec.structs.replace(entry(id, f"of {id}", as_of=NOW, action="live"), cost=cost)
+        ledger.append(one, REQUEST, held)
+
+
+def tell(ledger: Ledger, decision: str, *told: tuple[Any, int | None]) -> None:
+    for status, step in told:
+        one = Delivery(
+            source="s", id=f"{decision}{status}{step}", decision_id=decision, status=status, at=NOW, step=step
+        )
+        assert isinstance(ledger.report([one], NOW)[0], Reported)
+
+
+def test_a_bundle_that_is_stopped_costs_what_was_sent_of_it(ledger: Ledger) -> None:
+    """Else a budget runs dry of messages that nobody sent, and a campaign is called dearer than it was."""
+    for n in range(10):
+        bundle(ledger, f"b{n}")
+        assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == pytest.approx(0.01 * n + 0.16)
+        tell(ledger, f"b{n}", ("sent", 1), ("cancelled", 2))
+    assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == pytest.approx(0.1)
+    assert [row["cost"] for row in ledger.sent()] == pytest.approx([0.01] * 10)
+    assert sum(use.cost for use in ledger.uses(NOW - DAY, NOW + DAY)) == pytest.approx(0.1)
+    assert ledger.went("b3") == {"b3": Went(("app",), 0.01)}
+    bundle(ledger, "of a group", members=30)
+    tell(ledger, "of a group", ("sent", 2), ("cancelled", None))
+    assert ledger.spent(BUDGETS, DECEMBER, NOW)[0] == pytest.approx(0.1 + 30 * 0.06)
+
+
+def test_a_bundle_that_was_sent_as_a_whole_is_a_contact_on_each_channel(ledger: Ledger) -> None:
+    """Else the log has the first message alone: the customer seems to be contacted a third as often."""
+    bundle(ledger, "whole")
+    bundle(ledger, "by step")
+    bundle(ledger, "of the last")
+    tell(ledger, "whole", ("sent", None), ("delivered", 2))
+    tell(ledger, "by step", ("sent", 1), ("sent", 2), ("sent", 3))
+    tell(ledger, "of the last", ("sent", 2))
+    found = [
+        (row["id"], row["channel"], round(row["cost"], 2), contact_id(row["number"], "d", row["also"]))
+        for row in ledger.sent()
+    ]
+    assert found == [
+        ("whole", "app", 0.01, "000000000001-d"),
+        ("whole", "sms", 0.05, "000000000001-d-2"),
+        ("whole", "mail", 0.1, "000000000001-d-3"),
+        ("by step", "app", 0.01, "000000000003-d"),
+        ("by step", "sms", 0.05, "000000000004-d"),
+        ("by step", "mail", 0.1, "000000000005-d"),
+        ("of the last", "app", 0.01, "000000000006-d-1"),
+        ("of the last", "sms", 0.05, "000000000006-d"),
+    ]
+    assert len(ledger.held("of whole", NOW - DAY, NOW)) == 3
+    in_log = ledger.held("of whole", NOW - DAY, NOW, Seen(1, NOW))
+    assert all(of.in_log for of in in_log), "or a cap counts them twice"
 
 
 def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) -> None:

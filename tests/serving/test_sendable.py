@@ -113,6 +113,23 @@ def test_of_a_bundle_the_next_message_is_asked_about(settings: Settings) -> None
     assert asked(settings, taken.decision_id, 25).may_send
 
 
+def test_a_later_message_is_held_so_long_after_it_was_due_as_the_first(settings: Settings) -> None:
+    """Else the second of two is too early until it is too late, and never sent."""
+    path = settings.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8") + "\nreserve_hours = 6\n", "utf-8")
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(f"from dataclasses import replace\nfrom serving.actions import Step\n{THEN}")
+    taken: Any = decided(settings)
+    one = Delivery(
+        source="s", id="1", decision_id=taken.decision_id, status="sent", at=settings.now(), step=1
+    )
+    with closing((context := DecisionContext.open(settings)).ledger):
+        context.ledger.report([one], settings.now())
+    hours = (23, 24, 29, 30)
+    said = [asked(settings, taken.decision_id, after).reason for after in hours]
+    assert said == ["not_yet", None, None, "expired"]
+
+
 def test_what_is_too_early_and_forbidden_since_is_forbidden(settings: Settings) -> None:
     """Else a journey that asks early keeps a message queued for somebody who has said no."""
     path = settings.shop / "shop.toml"

@@ -13,6 +13,7 @@ from features.shop import shop_of
 from serving.groups import held_out
 from training.clusters import difference
 from training.group_effects import group_effects
+from training.sequential import rare
 
 from logs import write_log  # isort: skip
 
@@ -45,6 +46,18 @@ def test_the_error_is_the_jackknifes_where_they_are_not() -> None:
         without = np.array([y[of & (cluster != g)].mean() for g in there])
         slow = (len(there) - 1) / len(there) * ((without - y[of].mean()) ** 2).sum()
         assert mine.variance == pytest.approx(slow)
+
+
+def test_a_harm_that_came_to_nobody_is_no_proof_that_it_never_will() -> None:
+    """Else groups in which nobody complained for two weeks show "0 to 0", and whoever reads it is sure."""
+    cluster = np.repeat(np.arange(40), 30)
+    found = difference(np.zeros(1_200), cluster >= 8, cluster, harm=True)
+    assert found.value == 0
+    for n, of in ((960, found.treated), (240, found.held_out)):  # as `evaluate holdout` has it of persons
+        assert of.variance == rare(0.0, n) / n
+    assert found.low == -found.high < -1.9 * (rare(0.0, 960) / 960 + rare(0.0, 240) / 240) ** 0.5
+    y = np.isin(cluster, (3, 30, 31)) * 1.0  # of whole groups, what groups say is wider and stays
+    assert difference(y, cluster >= 8, cluster, harm=True) == difference(y, cluster >= 8, cluster)
 
 
 @pytest.mark.parametrize("groups", [16, 80])

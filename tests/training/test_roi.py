@@ -200,6 +200,16 @@ def test_attribution_credits_what_the_lots_deny() -> None:
     assert attribution.markov([(("mail",), False)]) == []
 
 
+def test_every_message_of_a_bundle_is_a_step_on_the_way() -> None:
+    """Else the live notice gets the credit of the text and the letter that followed it."""
+    logged, _ = made()
+    row = int(np.flatnonzero(logged.action == 1)[0])
+    bundle = replace(logged, further={logged.ids[row]: ("sms", "letter")})
+    before, after = attribution.paths(logged), attribution.paths(bundle)
+    (changed,) = (k for k in range(len(before)) if before[k] != after[k])
+    assert (before[changed][0], after[changed][0]) == (("mail",), ("mail", "sms", "letter"))
+
+
 @pytest.mark.parametrize("beyond", [0.0, 1.5])
 def test_channels_that_were_drawn_together_show_whether_they_help_each_other(beyond: float) -> None:
     """Else: a text that only works after a mail is sent alone, or paid twice."""

@@ -60,6 +60,20 @@ def test_a_message_that_brings_orders_is_proven_and_one_round_more_is_not_counte
     assert warning.en.startswith("2 messages")
 
 
+def test_a_harm_that_no_round_had_is_not_ruled_out(tmp_path: Path) -> None:
+    """Else thirty days without a complaint read "0 to 0": the banner is proven to annoy nobody, ever."""
+    sent = np.arange(DAYS) % 2 == 0
+    log = write(tmp_path, sent)
+    long_ago = {"at": SINCE - DAY, "known_at": SINCE - DAY}
+    case = {"case_id": "a", "customer_id": "c1", "kind": "complaint", "change": "opened", **long_ago}
+    tables = {name: log.read(name).to_pylist() for name in ("customers", "orders")}
+    found = round_effects(write_log(tmp_path / "b", {**tables, "cases": [case]}), drawn(sent))
+    harm = found.effects[2]
+    assert (harm.harm, harm.loud, harm.quiet) == (True, 0, 0)
+    assert harm.difference is not None
+    assert -0.002 < harm.difference.low < -0.001 < 0.001 < harm.difference.high < 0.002
+
+
 def test_with_few_rounds_nothing_is_claimed(tmp_path: Path) -> None:
     """Else two good Saturdays are the banner's."""
     sent = np.arange(DAYS) < 5
