@@ -97,7 +97,10 @@ def holding(home: Settings, text: str) -> list[str]:
     """Files of the home in which a text can be read, compressed pages opened."""
     found = []
     for path in sorted(p for p in home.home.rglob("*") if p.is_file()):
-        body = path.read_bytes()
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError:
+            continue  # of a process that ended meanwhile
         if path.suffix == ".parquet":
             body += repr(pq.read_table(path, partitioning=None).to_pylist()).encode()
         if text.encode() in body:
