@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ TARGETS = ("churn_28d", "repurchase_7d", "repurchase_28d")
 AS_OF = "2017-12-31"
 KEY = "benchmark-benchmark"
 RUNS = 5  # of each side, in turn; medians
-REQUESTS = {1: 400, 100: 60}  # in a run, by customers in one
+REQUESTS = {1: 400, 100: 100}  # in a run, by customers in one
 
 
 @dataclass(frozen=True)
@@ -219,19 +219,21 @@ def _answers(port: int) -> bool:
 
 
 def _cpu(pid: int) -> float:
-    """CPU seconds of a living process and all that it started."""
-    parents, spent = {}, {}
+    """CPU seconds of a living process and all that it started, to the nanosecond: ticks are as long as thirty
+    requests."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        one = int(stat.parent.name)
-        parents[one], spent[one] = int(fields[1]), int(fields[11]) + int(fields[12])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     ours = {pid}
     while more := {one for one, parent in parents.items() if parent in ours} - ours:
         ours |= more
-    return sum(spent.get(one, 0) for one in ours) / os.sysconf("SC_CLK_TCK")
+    spent = 0
+    for one in ours:
+        for thread in Path(f"/proc/{one}/task").glob("*/schedstat"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                spent += int(thread.read_text().split()[0])
+    return spent / 1e9
 
 
 def free() -> int:

@@ -27,6 +27,7 @@ from features.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
 DERIVED_TAGS = "derived_tags"  # the source of the tags that we derive ourselves: see `tagging.py`
 LEDGER = "propensity_ledger"  # the source of what became of our own decisions: `propensity ledger export`
@@ -128,13 +129,19 @@ class Log:
                 found.setdefault(table, {}).update(dict.fromkeys(absent))
         return {table: list(columns) for table, columns in found.items() if columns}
 
-    def read(self, table: str, columns: Iterable[str] | None = None) -> "pa.Table":
-        """A whole table, or those columns of it, sources one after another."""
+    def read(
+        self, table: str, columns: Iterable[str] | None = None, where: "pc.Expression | None" = None
+    ) -> "pa.Table":
+        """A whole table, or those columns of it and the rows of which `where` holds, sources one after
+        another."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         wanted = None if columns is None else list(columns)
-        read = (pq.read_table(path, columns=wanted, partitioning=None) for path in self.paths(table))
+        read = (
+            pq.read_table(path, columns=wanted, filters=where, partitioning=None)
+            for path in self.paths(table)
+        )
         return pa.concat_tables(read if wanted else (self.completed(table, rows) for rows in read))
 
     def completed(self, table: str, rows: "pa.Table") -> "pa.Table":

@@ -51,7 +51,7 @@ def export(settings: Settings, dry_run: bool = False) -> Exported:
     exponent = shop_of(settings).exponent
     with closing(Ledger(settings)) as ledger, TemporaryDirectory(prefix="propensity-") as scratch:
         folder = Path(scratch)
-        contacts = _write(folder / "contacts.jsonl", (_contact(row, exponent) for row in ledger.sent()))
+        contacts = _write(folder / "contacts.jsonl", (contact(row, exponent) for row in ledger.sent()))
         answers = (_response(row) for row in ledger.told(tuple(KINDS)))
         responses = _write(folder / "responses.jsonl", answers)
         if not contacts + responses:
@@ -60,8 +60,8 @@ def export(settings: Settings, dry_run: bool = False) -> Exported:
     return Exported(contacts, responses, done)
 
 
-def _contact(row: Mapping[str, Any], exponent: int) -> dict[str, Any]:
-    cost = row["cost"]
+def contact(row: Mapping[str, Any], exponent: int) -> dict[str, Any]:
+    """The log's row of one that was sent."""
     return {
         "contact_id": contact_id(row["number"], row["id"], row["also"]),
         "customer_id": row["customer_id"],
@@ -70,9 +70,16 @@ def _contact(row: Mapping[str, Any], exponent: int) -> dict[str, Any]:
         "campaign_id": row["scenario"],
         "action": row["action"],
         "channel": row["channel"],
-        "cost": None if cost is None else f"{cost:.{exponent}f}",
+        "cost": _cost(row["before"], row["cost"], exponent),
         "propensity": row["propensity"],
     }
+
+
+def _cost(before: float, cost: float | None, exponent: int) -> str | None:
+    """In whole minor units, so that a bundle's messages add up to what the bundle costs, rounded."""
+    if cost is None:
+        return None
+    return f"{round(before + cost, exponent) - round(before, exponent):.{exponent}f}"
 
 
 def _response(row: Mapping[str, Any]) -> dict[str, Any]:

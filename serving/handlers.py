@@ -68,6 +68,7 @@ class Handlers:
         self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
+        self._sends = Line(1)  # what addresses everyone is asked of everyone: no decision waits for that
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
         self._document = problems.encode(openapi.document())
 
@@ -76,7 +77,7 @@ class Handlers:
         self._eraser.stop()
         self._bulk.stop()
         self._ready.stop()
-        for line in (self._stores, self._disk, self._looks):
+        for line in (self._stores, self._disk, self._looks, self._sends):
             line.stop()
 
     def warm(self) -> None:
@@ -183,7 +184,7 @@ class Handlers:
         return Answer(200, problems.encode(answer))
 
     async def _sendable(self, decision_id: str, request_id: str) -> Answer:
-        answer = await self._stores.do(lambda: may_send(self._deciding(), decision_id, request_id))
+        answer = await self._sends.do(lambda: may_send(self._deciding(), decision_id, request_id))
         return Answer(200, problems.encode(answer))
 
     async def _reports(self, route: str, body: bytes, client: str, request_id: str) -> Answer:

@@ -16,18 +16,19 @@ _FIRST_OF_STEP = f"""SELECT min(y.number) FROM deliveries y WHERE y.decision_id 
 
 def sent(store: Store) -> Iterator[dict[str, Any]]:
     """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
-    customer_id, at, recorded_at, action, channel, cost, propensity, scenario, also.
+    customer_id, at, recorded_at, action, channel, cost, before, propensity, scenario, also.
 
     Each step of a bundle that was sent is one, on its own channel and at its own cost: a delivery of a step
-    tells of those before it, too, and one of no step of all. also: the step, of which another's tells; else
-    None.
+    tells of those before it, too, and one of no step of all. before: what the steps before it cost. also: the
+    step, of which another's tells; else None.
     """
     yield from _rows(
         store,
         "x.number, d.id, p.customer_id, x.at, x.recorded_at, d.action, "
         "coalesce(r.channel, d.channel) AS channel, "
         "CASE WHEN d.cost IS NOT NULL THEN coalesce(CAST(r.cost AS DOUBLE PRECISION) / 1000000, d.cost) END "
-        "AS cost, d.propensity, d.scenario, "
+        "AS cost, (SELECT coalesce(CAST(sum(y.cost) AS DOUBLE PRECISION), 0) / 1000000 FROM reservations y "
+        "WHERE y.decision_id = d.id AND y.step < coalesce(r.step, 0)) AS before, d.propensity, d.scenario, "
         "CASE WHEN coalesce(x.step, 1) <> coalesce(r.step, 0) + 1 THEN r.step + 1 END AS also",
         "reservations r ON r.decision_id = d.id "
         f"JOIN deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1",

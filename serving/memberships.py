@@ -37,12 +37,10 @@ def known_groups(
     log, known = Log.open(settings), list[tuple[datetime, bool, str, str]]()
     rows = list(fresh)
     if _TABLE in log.tables:
-        table = log.read(_TABLE, _COLUMNS)
-        if group is not None:
-            import pyarrow.compute as pc
+        import pyarrow.compute as pc
 
-            table = table.filter(pc.equal(table["place_id"], group))
-        rows += table.to_pylist()
+        of = None if group is None else pc.field("place_id") == group
+        rows += log.read(_TABLE, _COLUMNS, of).to_pylist()
     for row in rows:
         when = row["at"] if isinstance(row["at"], datetime) else datetime.fromisoformat(row["at"])
         mine = row["kind"] == "group" and group in (None, row["place_id"])

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 from features.errors import UsageError
-from training.sequential import of_look, widening
+from training.sequential import LEAST, of_look, widening
 
 FIRST = 2 * float(norm.sf(of_look(1)))  # what the first look at an experiment may err, of 5 % over all
 MOST = 10_000_000_000  # customers: more than there are people
@@ -56,14 +56,17 @@ class Outcome:
         return moved
 
     def shown(self, effect: float, holdout: float, customers: float, z: float) -> float:
-        """Probability that the difference is beyond z standard errors."""
+        """Probability that the difference is beyond z standard errors; 0 with so few that none is told."""
         if not 0 < holdout < 1:
             raise UsageError(f"the holdout is {holdout:g}: expected a share between 0 and 1, such as .05")
+        held = round(customers * holdout)
+        treated = round(customers) - held
+        few = min(held, treated) < LEAST
         if self.deviation is None:
-            held = max(round(customers * holdout), 1)
-            return _shown(self.base, self.moved(effect), held, max(round(customers) - held, 1), z)
+            moved = self.moved(effect)
+            return 0.0 if few else _shown(self.base, moved, held, treated, z)
         error = self.deviation * math.sqrt((1 / (1 - holdout) + 1 / holdout) / customers)
-        return float(norm.sf(z - abs(effect) / error) + norm.cdf(-z - abs(effect) / error))
+        return 0.0 if few else float(norm.sf(z - abs(effect) / error) + norm.cdf(-z - abs(effect) / error))
 
 
 def _shown(base: float, moved: float, held: int, treated: int, z: float) -> float:
@@ -93,10 +96,9 @@ def customers_for(
     outcome: Outcome, effect: float, holdout: float, wanted: float = 0.8, alpha: float = FIRST
 ) -> int:
     """How many customers, held out ones included, show the effect with probability `wanted`."""
-    if effect == 0 or not alpha < wanted < 1:
-        raise UsageError(
-            f"effect {effect:g}, power {wanted:g}: expected an effect, and a power below 1, such as .8"
-        )
+    if effect == 0:
+        raise UsageError("the effect is 0: expected an effect, such as .01")
+    _check(wanted, alpha)
     few, many = 1, 100
     while power(outcome, effect, holdout, many, alpha) < wanted:
         few, many = many, 2 * many
@@ -115,6 +117,7 @@ def least_effect(
     outcome: Outcome, holdout: float, customers: int, wanted: float = 0.8, alpha: float = FIRST
 ) -> float | None:
     """The smallest rise that is shown with probability `wanted`; None if no possible rise would be."""
+    _check(wanted, alpha)
     return _least(outcome, holdout, customers, _z(1 - alpha / 2), wanted)
 
 
@@ -122,6 +125,7 @@ def looked_at(
     outcome: Outcome, holdout: float, customers: int, wanted: float = 0.8, alpha: float = 0.05
 ) -> float | None:
     """As `least_effect`, for an experiment that is looked at any number of times."""
+    _check(wanted, alpha)
     return _least(outcome, holdout, customers, widening(customers, customers, alpha), wanted)
 
 
@@ -133,7 +137,17 @@ def _least(outcome: Outcome, holdout: float, customers: int, z: float, wanted: f
         most = 1 - outcome.base
     else:  # a normal figure: far beyond any doubt
         most = 2 * (z + _z(wanted)) * outcome.deviation / math.sqrt(customers * holdout * (1 - holdout))
-    return None if short(most) < 0 else float(brentq(short, 0.0, most))
+    if short(most) < 0:
+        return None
+    return 0.0 if short(0.0) >= 0 else float(brentq(short, 0.0, most))
+
+
+def _check(wanted: float, alpha: float) -> None:
+    if not alpha < wanted < 1:
+        raise UsageError(
+            f"the power is {wanted:g}: expected a probability above {alpha:.2g}, by which chance alone shows "
+            "something, and below 1, such as .8"
+        )
 
 
 def _z(probability: float) -> float:

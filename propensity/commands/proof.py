@@ -141,7 +141,11 @@ def experiment() -> None:
 @click.option("--effect", type=float, help="Change that should be shown: .01 is one point of a rate.")
 @click.option("--deviation", type=float, help="Standard deviation, if the outcome is money [a rate].")
 @click.option("--holdout", type=float, default=0.05, show_default=True, help="Share that is left alone.")
-@click.option("--customers", type=click.IntRange(min=2), help="How many there are, held out ones included.")
+@click.option(
+    "--customers",
+    type=click.IntRange(2, 10_000_000_000),
+    help="How many there are, held out ones included.",
+)
 @click.option("--power", "wanted", type=float, default=0.8, show_default=True)
 @LANGUAGE
 @OUT

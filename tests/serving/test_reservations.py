@@ -10,6 +10,7 @@ from test_ledger import NOW, REQUEST, entry, ledger, settings, write  # noqa: F4
 from features.moments import DAY, parse_moment
 from features.policy import Budget
 from features.words import Words
+from propensity import exported
 from serving.actions import Step
 from serving.exported import Seen, contact_id
 from serving.ledger import Ledger
@@ -180,15 +181,18 @@ def test_a_bundle_is_cancelled_as_far_as_it_was_not_sent(ledger: Ledger) -> None
     assert "cannot be expired" in str(told("6", "expired", None))
 
 
-def bundle(ledger: Ledger, id: str, members: int = 1) -> None:
+def bundle(
+    ledger: Ledger, id: str, members: int = 1, costs: tuple[float, float, float] = (0.01, 0.05, 0.1)
+) -> None:
     """A notice at .01, a text at .05 a day later and a letter at .10: .16 for each of its members."""
+    notice, text, letter = costs
     steps = (
-        Step("app", WORDS, 0.01),
-        Step("sms", WORDS, 0.05, after_hours=24),
-        Step("mail", WORDS, 0.1, after_hours=48),
+        Step("app", WORDS, notice),
+        Step("sms", WORDS, text, after_hours=24),
+        Step("mail", WORDS, letter, after_hours=48),
     )
     with ledger.deciding():
-        cost = 0.16 * members
+        cost = sum(costs) * members
         held = Reservation(NOW, None, DECEMBER, "", cost, steps, members=members)
         one = msgspec.structs.replace(entry(id, f"of {id}", as_of=NOW, action="live"), cost=cost)
         ledger.append(one, REQUEST, held)
@@ -242,6 +246,15 @@ def test_a_bundle_that_was_sent_as_a_whole_is_a_contact_on_each_channel(ledger: 
     assert len(ledger.held("of whole", NOW - DAY, NOW)) == 3
     in_log = ledger.held("of whole", NOW - DAY, NOW, Seen(1, NOW))
     assert all(of.in_log for of in in_log), "or a cap counts them twice"
+
+
+def test_the_messages_of_a_bundle_cost_in_the_log_what_the_bundle_costs(ledger: Ledger) -> None:
+    """Else messages of less than half a cent cost nothing there, and ten thousand bundles of them nothing."""
+    for id, costs in (("cheap", (0.004, 0.004, 0.004)), ("dear", (0.006, 0.006, 0.006))):
+        bundle(ledger, id, costs=costs)
+        tell(ledger, id, ("sent", None))
+    found = [exported.contact(row, exponent=2)["cost"] for row in ledger.sent()]
+    assert found == ["0.00", "0.01", "0.00", "0.01", "0.00", "0.01"]
 
 
 def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) -> None:

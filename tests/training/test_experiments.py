@@ -92,3 +92,19 @@ def test_an_impossible_plan_is_named(ask: object, says: str) -> None:
 def test_no_possible_rise_can_be_shown_by_a_few() -> None:
     """Else an effect above 100 % would be promised."""
     assert least_effect(Outcome(0.95), 0.05, 60) is None
+
+
+def test_no_plan_names_a_size_at_which_nothing_is_told() -> None:
+    """Else somebody holds fifteen customers out for a quarter, and `evaluate holdout` then refuses them."""
+    for outcome, effect in ((Outcome(0.1), 0.3), (Outcome(50.0, deviation=80.0), 200.0)):
+        assert customers_for(outcome, effect, 0.05) >= 590, "of whom 30 are held out"
+        assert power(outcome, effect, 0.05, 580) == 0
+
+
+@pytest.mark.parametrize("wanted", [0.02, 1.0, 80.0])
+def test_a_power_that_cannot_be_planned_is_named(wanted: float) -> None:
+    """80 for 80 % must not end in a traceback, nor in a plan of 8000 %."""
+    for outcome in (Outcome(0.2), Outcome(50.0, deviation=80.0)):
+        for plan in (least_effect, looked_at):
+            with pytest.raises(UsageError, match=f"the power is {wanted:g}: expected"):
+                plan(outcome, 0.05, 3_000, wanted)
