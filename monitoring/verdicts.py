@@ -5,6 +5,7 @@ home/reports/<moment>/report.html     the page: what happened, whether it matter
 home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import msgspec
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.errors import FeatureMismatch, NoBuild, ReleaseError
+from features.errors import FeatureMismatch, NoBuild, PropensityError, ReleaseError
 from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY, iso
@@ -46,6 +47,7 @@ UNRELEASED = Words(
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
+_log = logging.getLogger("propensity.monitoring")
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,12 @@ def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build
     nearer: Path | None = verdict.folder / "evidently.html"
     try:
         closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
-    except closer.PageError as failed:
+    except (closer.PageError, PropensityError) as failed:
         nearer, error = None, str(failed)
-    except Exception as failed:  # a full disk, a fault of ours: it is named in both, and alerts go out
+    except OSError as failed:  # a full disk
+        nearer, error = None, f"{type(failed).__name__}: {failed}"
+    except Exception as failed:  # a fault of ours: told whole to whoever mends it, and the alerts go out
+        _log.exception("the page to look closer at could not be written")
         nearer, error = None, f"{type(failed).__name__}: {failed}"
     verdict = replace(verdict, page=page, closer=nearer, page_error=error)
     write_atomically(page, report.page(verdict).encode())

@@ -68,7 +68,7 @@ class Handlers:
         self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
         self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
-        self._sends = Line(1)  # what addresses everyone is asked of everyone: no decision waits for that
+        self._sends = Line(THREADS)  # what addresses everyone is asked of all: no decision waits for it
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
         self._document = problems.encode(openapi.document())
 

@@ -214,14 +214,16 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_pa
     assert loaded.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("fault", ["crash", "timeout", "disk"])
+@pytest.mark.parametrize("fault", ["crash", "timeout", "disk", "ours"])
 def test_evidently_that_fails_changes_no_verdict_and_is_reported(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     """Else: the day that Evidently chokes on the data is the day that nobody is told."""
     shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
     if fault == "timeout":
         monkeypatch.setattr(closer, "TIMEOUT", 0.01)
+    elif fault == "ours":
+        monkeypatch.setattr(closer, "WEEKS", "four")
     elif fault == "disk":
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     else:  # the process cannot find what it needs
@@ -231,8 +233,12 @@ def test_evidently_that_fails_changes_no_verdict_and_is_reported(
     assert f"{NAME} population" in loud(verdict)
     assert verdict.closer is None
     assert verdict.page_error is not None
-    said = {"crash": "it chokes", "timeout": "more than 0.01 s", "disk": "FileNotFoundError"}
+    said = {
+        "crash": "it chokes", "timeout": "more than 0.01 s", "disk": "FileNotFoundError", "ours": "TypeError",
+    }  # fmt: skip
     assert said[fault] in verdict.page_error
+    traces = [one.exc_info for one in caplog.records if one.name == "propensity.monitoring"]
+    assert len(traces) == (fault == "ours"), "what nobody expects is told with its place, too"
     assert verdict.page is not None
     assert "was not written" in verdict.page.read_text("utf-8")
     raw = json.loads((verdict.folder / "verdict.json").read_text("utf-8"))
