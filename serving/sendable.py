@@ -131,13 +131,13 @@ def _reserved(
     assert entry.sealed is not None
     said = msgspec.json.decode(entry.sealed.answer, type=_Times)
     held = context.ledger.reserved(entry.id)  # of a service message, nothing
-    at, until = held[step - 1] if held else (said.send_at or entry.as_of, None)
+    at, until, free = held[step - 1] if held else (said.send_at or entry.as_of, None, False)
     if until is None and action.validity_days:
         until = said.valid_until
     if said.round is not None:  # what goes in the next round is no more what the lot drew
         end = parse_moment(said.round.until)
         until = end if until is None else min(until, end)
-    if until is not None and until <= now:
+    if free or (until is not None and until <= now):
         return step, "expired", at, until
     return step, "not_yet" if at > now else None, at, until
 
