@@ -17,6 +17,7 @@ grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -113,20 +114,26 @@ def reserve(
     """
     day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
     until = None if reservation.until is None else to_us(reservation.until)
-    steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    channels: list[str | None] = [of.channel for of in reservation.steps] or [channel]
+    goes = due(reservation.at, reservation.steps, reservation.night) or [reservation.at]
     parts = [round(of.send_cost * reservation.members * UNITS) for of in reservation.steps[1:]]
     parts.insert(0, cost - sum(parts))
-    goes, before = reservation.at, 0.0
-    for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
-        if number:
-            goes = reservation.night.over(goes + timedelta(hours=hours - before))
-        at, before, part = to_us(goes), hours, parts[number]
+    for number, on in enumerate(channels):
+        at, part = to_us(goes[number]), parts[number]
         later = None if until is None else until + at - to_us(reservation.at)
         store.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (decision_id, number, pseudonym, action, on, at, later, day, reservation.scenario, part, HELD),
         )
     _spend(store, day, reservation.scenario, cost)
+
+
+def due(at: datetime, steps: Sequence[Step], night: Night) -> list[datetime]:
+    """When each step goes, the first at a moment: so long after the one before as declared, or longer."""
+    goes = [at][: len(steps)]
+    for before, step in pairwise(steps):
+        goes.append(night.over(goes[-1] + timedelta(hours=step.after_hours - before.after_hours)))
+    return goes
 
 
 def sweep(store: Store, now: datetime) -> None:
