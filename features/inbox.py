@@ -181,19 +181,36 @@ class Inbox:
         """Every row of these customers, under each of their ids, in these tables, in the order in which they
         came; `customer_id` is the person's everywhere. Without what the log did not take.
         """
-        ids = json.dumps(list(customer_ids))
+        of = (
+            "rows.customer_id IN (SELECT value FROM json_each(?1) UNION "
+            "SELECT customer_id FROM aliases WHERE canonical_id IN (SELECT value FROM json_each(?1))) "
+            'AND "table" IN (SELECT value FROM json_each(?2))'
+        )
+        return self._kept(of, json.dumps(list(customer_ids)), json.dumps(list(tables)))
+
+    def of_table(self, table: str) -> list[Kept]:
+        """Every row of everybody in one table, likewise."""
+        return self._kept('"table" = ?', table)
+
+    def tellers(self, table: str, after: int, since: datetime) -> set[str]:
+        """Who has a row in that table by an event of a larger number, or that came after `since`."""
+        found = self._read(
+            f'SELECT DISTINCT {_PERSON.format("rows")} FROM rows JOIN events ON number = event '
+            'WHERE "table" = ? AND (number > ? OR received_at > ?)',
+            table, after, to_us(since),
+        )  # fmt: skip
+        return {who for (who,) in found}
+
+    def _kept(self, of: str, *values: str) -> list[Kept]:
         query = (
             f'SELECT "table", {_PERSON.format("rows")}, received_at, number, body FROM rows '
-            "JOIN events ON number = event WHERE rows.customer_id IN (SELECT value FROM json_each(?1) UNION "
-            "SELECT customer_id FROM aliases WHERE canonical_id IN (SELECT value FROM json_each(?1))) "
-            'AND "table" IN (SELECT value FROM json_each(?2)) '
+            f"JOIN events ON number = event WHERE {of} "
             'AND NOT EXISTS (SELECT 1 FROM refused f WHERE f.event = number AND f."table" = rows."table") '
             'ORDER BY number, "table", key'
         )
-        found = self._read(query, ids, json.dumps(list(tables)))
         return [
             Kept(table, who, from_us(came), number, json.loads(body) | {"customer_id": who})
-            for table, who, came, number, body in found
+            for table, who, came, number, body in self._read(query, *values)
         ]
 
     def taken(self, log: str) -> int:

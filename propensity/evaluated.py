@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,18 +56,23 @@ def evaluate_policy(asked: PolicyTable, language: str, out: Path | None) -> int:
     found = evaluate(log)
     if (biased := immature.biased()) is not None:
         found = replace(found, warnings=(biased, *found.warnings))
-    return tell_policy(found, immature.total, language, out, immature.by_arm())
+    return tell_policy(found, immature.total, language, out, [], immature.by_arm())
 
 
 def tell_policy(
-    found: PolicyValue, immature: int, language: str, out: Path | None, by_arm: Words | None = None
+    found: PolicyValue,
+    immature: int,
+    language: str,
+    out: Path | None,
+    more: Sequence[Sheet],
+    by_arm: Words | None = None,
 ) -> int:
-    """Show what a policy would have earned, and write the page; the exit code. by_arm: of which arms the
-    decisions without an outcome are."""
+    """Show what a policy would have earned, and write the page; the exit code. more: what else is shown.
+    by_arm: of which arms the decisions without an outcome are."""
     say(told(found.verdict, language))
     for warning in (*found.warnings, found.rule, found.elsewhere):
         say(f"- {told(warning, language)}")
-    sheets = policy_sheets(found, immature, by_arm)
+    sheets = [*policy_sheets(found, immature, by_arm), *more]
     for sheet in sheets:
         show(sheet, language)
     if out is not None:

@@ -22,7 +22,7 @@ from propensity.evaluated import PAGE, UNSURE, interval, number, tell_policy, wr
 from propensity.sheets import show, told
 from propensity.tables import say
 from serving import effects
-from training import attribution, counted, logged_policy, registry, roi
+from training import attribution, counted, logged_policy, outcomes_by_arm, registry, roi
 from training.logged import From, Logged, moment, read
 from training.roi import Brought, Harm
 from training.sequential import Difference
@@ -64,11 +64,41 @@ def evaluate_logged(settings: Settings, asked: LoggedPolicy, language: str, out:
                 "The model has learnt from decisions until {day}: judge it on later ones (--since)",
                 "模型学习了截至{day}的决策：请用之后的决策评估（--since）", day=f"{learnt:%Y-%m-%d}",
             ))  # fmt: skip
-    alike = reported_of_all(logged)
-    if alike.holds is False:
-        warnings.append(alike.words)
+    warnings += _unlike(logged)
     found = logged_policy.warned(logged_policy.judged(logged, choice, asked.outcome), warnings)
-    return tell_policy(found, int((~logged.mature).sum()), language, out)
+    return tell_policy(found, int((~logged.mature).sum()), language, out, [outcomes_sheet(logged)])
+
+
+def _unlike(logged: Logged) -> list[Words]:
+    """Why outcomes do not compare what was done, if they were not told of all alike."""
+    alike = reported_of_all(logged)
+    none = [alike.words] if alike.holds is False else []
+    return [*none, *outcomes_by_arm.silent(logged), *outcomes_by_arm.unlike(logged)]
+
+
+def outcomes_sheet(logged: Logged) -> Sheet:
+    """Of each action, how many decisions have no outcome yet, or none that counts."""
+    return Sheet(
+        Words("Outcomes by action", "各行动的结果"),
+        (Words("action", "行动"), Words("decisions", "决策"), Words("not final yet", "未成熟"),
+         Words("with an order that counts", "有计入的订单"), Words("with one told too late", "订单上报过晚")),
+        tuple(
+            (one.action, f"{one.decisions:,}", _of(one.young, one.decisions),
+             _of(one.ordered, one.decisions - one.young),
+             _of(one.late, one.decisions) if logged.source == "reported" else "–")
+            for one in outcomes_by_arm.by_arm(logged)
+        ),
+        right=(1, 2, 3, 4),
+        note=Words(
+            "The holdout is left out. Orders are those of final decisions; of whom none was told, there was "
+            "none. If actions lack outcomes unlike by more than chance, it is said above.",
+            "不含对照组。订单仅计已成熟的决策；未上报订单即视为没有订单。若各行动缺失结果的差异超出随机误差，上文会指出。",
+        ),
+    )  # fmt: skip
+
+
+def _of(some: int, all: int) -> str:
+    return f"{some:,} ({some / all:.1%})" if all else "–"
 
 
 def evaluate_actions(settings: Settings, source: From | None, language: str, out: Path | None) -> int:
@@ -76,9 +106,8 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
     logged, currency = read(settings, source), shop_of(settings).currency
     found, harms = roi.brought(logged), roi.harms(logged)
     held = held_beside(settings)
-    alike = reported_of_all(logged)
     none = counted.none_counts(logged)
-    warnings = [none] if none else [alike.words] if alike.holds is False else []
+    warnings = [none] if none else _unlike(logged)
     tone, headline = _headline(found, harms, bool(warnings), currency, none)
     sheets = [
         brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, held),

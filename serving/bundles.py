@@ -1,30 +1,74 @@
 """Bundles that could never be chosen, or never be sent to their end: what `propensity check` says of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
+from features.moments import DAY
 from features.policy import Cap, Policy
 from serving.actions import Action
+from serving.reservations import due
+from serving.rounds import EVERYONE, round_days
+from serving.sending import Night, slot
+
+_HOUR = timedelta(hours=1)
+_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)  # of any day whose clocks do not change
 
 
-def bundle_problems(actions: Iterable[Action], policies: Iterable[Policy]) -> Iterator[str]:
-    """Of marketing bundles under these policies: more messages than a cap allows, or one after the offer."""
-    limits = [(policy.version, cap) for policy in policies for cap in policy.caps]
+def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
+    """Of marketing bundles under these policies: more messages than a cap allows. Of all: one after the offer
+    or, of what goes to everyone, after its round; the quiet hours, and the hour that is preferred, count."""
+    policies = [*policies]
     for action in actions:
-        last = max((step.after_hours for step in action.then), default=0.0)
-        if action.validity_days and last >= 24 * action.validity_days:
+        if not action.then:
+            continue
+        yield from _late(action, actions, policies)
+        for policy in policies if action.purpose == "marketing" else ():
+            for cap in policy.caps:
+                if 0 < cap.contacts < (messages := _counted(cap, action)):  # a limit of 0 is meant to stop it
+                    where = "" if cap.channel is None else f" on {cap.channel}"
+                    yield (
+                        f"action {action.name!r} is {messages} contacts{where}, and the policy from "
+                        f"{policy.version} allows {cap.contacts} in {cap.days} days: it could never be "
+                        "chosen. Allow more, or leave out steps"
+                    )
+
+
+def _late(action: Action, actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
+    """The first policy under which its last step is too late for the offer, and for its round."""
+    last, stands = action.then[-1].after_hours, action.validity_days * DAY
+    its = f"action {action.name!r}: its step {len(action.steps)} goes"
+    for policy in policies if stands else ():
+        first, goes = max(_goes(action, policy), key=lambda of: of[1] - max(of[0], stands))
+        if goes >= max(first, stands):
+            waits = goes > last * _HOUR
             yield (
-                f"action {action.name!r}: its step {len(action.steps)} goes {last:g} hours after the "
-                f"decision, and what is offered stands for {24 * action.validity_days} (validity_days = "
-                f"{action.validity_days}): let it stand longer, or the step go earlier"
+                f"{its} {'up to ' * waits}{goes / _HOUR:g} hours after the decision, "
+                f"{f'as messages wait under the policy from {policy.version}, ' * waits}and what is offered "
+                f"stands for {stands / _HOUR:g} (validity_days = {action.validity_days}): let it stand "
+                "longer, or the step go earlier"
             )
-        for version, cap in limits if action.then and action.purpose == "marketing" else ():
-            if 0 < cap.contacts < (messages := _counted(cap, action)):  # a limit of 0 is meant to stop it
-                where = "" if cap.channel is None else f" on {cap.channel}"
-                yield (
-                    f"action {action.name!r} is {messages} contacts{where}, and the policy from {version} "
-                    f"allows {cap.contacts} in {cap.days} days: it could never be chosen. Allow more, or "
-                    "leave out steps"
-                )
+            break
+    for policy in policies if action.unit == EVERYONE else ():
+        goes, days = _goes(action, policy)[0][1], round_days(actions, policy)
+        if goes >= days * DAY:
+            yield (
+                f"{its} {goes / _HOUR:g} hours after its round begins, and under the policy from "
+                f"{policy.version} a round is {24 * days}: it could never be sent. Let the step go earlier"
+            )
+            break
+
+
+def _goes(action: Action, policy: Policy) -> list[tuple[timedelta, timedelta]]:
+    """So long after a decision its first and its last message go, decided at every half hour of a day."""
+    send, marketing = policy.send, action.purpose == "marketing"
+    night = Night(quiet=send.quiet if send is not None and (marketing or send.service) else None)
+    hours = range(24) if send is not None and send.hours and marketing else ()
+    found = []
+    for decided in (_MIDNIGHT + half * _HOUR / 2 for half in range(48)):
+        for hour in (None, *hours):
+            first = slot(decided, *night, hour).at
+            found.append((first - decided, due(first, action.steps, night)[-1] - decided))
+    return found
 
 
 def _counted(cap: Cap, action: Action) -> int:

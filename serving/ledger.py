@@ -43,7 +43,7 @@ from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of,
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
 from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
-from serving.reservations import Contact, Reservation, Went
+from serving.reservations import Contact, Held, Reservation, Went
 from serving.sending import Night
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
@@ -232,7 +232,7 @@ class Ledger:
         with self.deciding():
             found = [ledger_reports.record(self._db, one, now) for one in told]
             for id in {one.decision_id for one in told if isinstance(one, Delivery)}:
-                reservations.settle(self._db, id, partial(self._night, id))
+                reservations.settle(self._db, id, now, partial(self._night, id))
             return found
 
     def delivered(self) -> dict[str, bool]:
@@ -253,8 +253,8 @@ class Ledger:
             )
             return [(status, step) for status, step in rows]
 
-    def reserved(self, decision_id: str) -> list[tuple[datetime, datetime | None]]:
-        """(to be sent, held until) of each step that a decision reserves, in order; empty if it never did."""
+    def reserved(self, decision_id: str) -> list[Held]:
+        """Each step that a decision reserved, in order; empty if it never did."""
         with self._used("read"):
             return reservations.of_decision(self._db, decision_id)
 

@@ -96,10 +96,11 @@ class Kept(msgspec.Struct, frozen=True):
 
 class Uncounted(msgspec.Struct, frozen=True):
     """Orders that were told of decisions that can still be read, and count for nothing: by what of them is
-    late."""
+    late. late: decisions of which one came in their window, and was told after they had matured."""
 
     after_window: int = 0
     after_maturity: int = 0
+    late: frozenset[str] = frozenset()
 
 
 def record(store: Store, told: Delivery | Outcome, now: datetime) -> Reported | DecisionError:
@@ -248,16 +249,18 @@ def counted(store: Store, decision_id: str | None = None) -> dict[str, list[Kept
 def uncounted(store: Store) -> Uncounted:
     """How many of all orders that were told count for nothing, and why."""
     rows = store.execute(
-        "SELECT o.at, o.recorded_at, d.as_of, d.window_end, d.matures_at, c.body FROM outcomes o "
+        "SELECT d.id, o.at, o.recorded_at, d.as_of, d.window_end, d.matures_at, c.body FROM outcomes o "
         "JOIN decisions d ON d.id = o.decision_id JOIN pseudonyms p ON p.pseudonym = d.pseudonym "
         "JOIN contexts c ON c.hash = d.context WHERE o.type = 'order'"
     ).fetchall()
-    late = {"after_window": 0, "after_maturity": 0}
-    for at, recorded, *spans in rows:
+    after_window, after_maturity = 0, list[str]()
+    for id, at, recorded, *spans in rows:
         _, window_end, matures_at = window(*spans)
-        if at >= window_end or recorded >= matures_at:
-            late["after_window" if at >= window_end else "after_maturity"] += 1
-    return Uncounted(**late)
+        if at >= window_end:
+            after_window += 1
+        elif recorded >= matures_at:
+            after_maturity.append(id)
+    return Uncounted(after_window, len(after_maturity), frozenset(after_maturity))
 
 
 def window(as_of: int, end: int | None, matures: int | None, context: bytes) -> tuple[int, int, int]:

@@ -7,7 +7,8 @@
 A reservation is held until a delivery says what became of it: sent or delivered, it is kept for good from
 that moment; blocked, cancelled or expired and never sent, it is free again, and its money too. If nobody has
 said anything by `until`, it is free too. A delivery of one step of a bundle speaks of that step: those that
-follow move with it, or are free with it. What would come in the quiet hours waits until they are over, and
+follow move with it, or are free with it. So they are when it lapses, and stay so if it is told as sent later:
+others may hold by then what they held. What would come in the quiet hours waits until they are over, and
 what follows moves with it, too: no two steps come nearer to each other than was declared.
 
 Both tables follow from decisions and deliveries; they are kept so that counting takes no longer as the ledger
@@ -16,6 +17,7 @@ grows. What writes runs inside a transaction of the ledger (`Ledger.deciding`).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -42,9 +44,15 @@ _CONTACTS = f"""SELECT * FROM (
       AND (x.step IS NULL OR x.step > reservations.step) AND x.number <= ? AND x.recorded_at <= ?
     ) AS in_log
   FROM reservations JOIN pseudonyms USING (pseudonym)
-  WHERE {{}} (state = {KEPT} OR state = {HELD} AND (until IS NULL OR until > ?))
+  WHERE {{}} (state = {KEPT} OR state = {HELD} AND NOT EXISTS (
+    SELECT 1 FROM reservations e WHERE e.decision_id = reservations.decision_id
+    AND e.state = {HELD} AND e.until <= ?))
 ) AS counted WHERE at > ? ORDER BY at, decision_id, step"""
-_EXPIRED = f"state = {HELD} AND until IS NOT NULL AND until <= ?"
+# Decisions of which a step that is still held lapsed: all that they hold did, as the first of it is the first
+# to lapse.
+_LAPSED = (
+    f"SELECT DISTINCT decision_id FROM reservations WHERE state = {HELD} AND until IS NOT NULL AND until <= ?"
+)
 
 
 class Contact(Struct, frozen=True):
@@ -77,6 +85,14 @@ class Reservation(NamedTuple):
     members: int = 1
 
 
+class Held(NamedTuple):
+    """A step that a decision reserved: to be sent; held until then, None for ever. free: held no more."""
+
+    at: datetime
+    until: datetime | None
+    free: bool
+
+
 class Went(NamedTuple):
     """What was sent of a decision. channels: of its messages, in turn, where known; cost: shop currency."""
 
@@ -98,14 +114,12 @@ def reserve(
     """
     day, cost = reservation.day.isoformat(), round(reservation.cost * UNITS)
     until = None if reservation.until is None else to_us(reservation.until)
-    steps: list[tuple[str | None, float]] = [(of.channel, of.after_hours) for of in reservation.steps]
+    channels: list[str | None] = [of.channel for of in reservation.steps] or [channel]
+    goes = due(reservation.at, reservation.steps, reservation.night) or [reservation.at]
     parts = [round(of.send_cost * reservation.members * UNITS) for of in reservation.steps[1:]]
     parts.insert(0, cost - sum(parts))
-    goes, before = reservation.at, 0.0
-    for number, (on, hours) in enumerate(steps or [(channel, 0.0)]):
-        if number:
-            goes = reservation.night.over(goes + timedelta(hours=hours - before))
-        at, before, part = to_us(goes), hours, parts[number]
+    for number, on in enumerate(channels):
+        at, part = to_us(goes[number]), parts[number]
         later = None if until is None else until + at - to_us(reservation.at)
         store.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -114,27 +128,29 @@ def reserve(
     _spend(store, day, reservation.scenario, cost)
 
 
+def due(at: datetime, steps: Sequence[Step], night: Night) -> list[datetime]:
+    """When each step goes, the first at a moment: so long after the one before as declared, or longer."""
+    goes = [at][: len(steps)]
+    for before, step in pairwise(steps):
+        goes.append(night.over(goes[-1] + timedelta(hours=step.after_hours - before.after_hours)))
+    return goes
+
+
 def sweep(store: Store, now: datetime) -> None:
     """Free what is held no longer, and its money; so that this is seldom more than a few."""
-    found = store.execute(
-        f"SELECT DISTINCT decision_id FROM reservations WHERE {_EXPIRED} LIMIT {_SWEPT}", (to_us(now),)
-    ).fetchall()
-    for (decision_id,) in found:
-        late = [
-            step
-            for step, _, until, state in _rows(store, decision_id)
-            if state == HELD and until is not None and until <= to_us(now)
-        ]
-        _become(store, decision_id, dict.fromkeys(late, FREE))
+    for (decision_id,) in store.execute(f"{_LAPSED} LIMIT {_SWEPT}", (to_us(now),)).fetchall():
+        _free_held(store, decision_id)
 
 
-def settle(store: Store, decision_id: str, night: Callable[[], Night] = Night) -> None:
-    """What its deliveries mean for what a decision holds. night: the quiet hours that it keeps to.
+def settle(store: Store, decision_id: str, now: datetime, night: Callable[[], Night] = Night) -> None:
+    """What its deliveries mean, told until now, for what a decision holds. night: its quiet hours.
 
     One that names no step speaks of the whole. What was sent once, the customer has: no later status gives
     the contact back, and what came before it in its order was sent too. What comes after a step that was not
-    sent does not go either.
+    sent, or was told after it lapsed, does not go either.
     """
+    if store.execute(f"{_LAPSED} AND decision_id = ?", (to_us(now), decision_id)).fetchone():
+        _free_held(store, decision_id)
     told = store.execute(
         "SELECT status, at, step FROM deliveries WHERE decision_id = ?", (decision_id,)
     ).fetchall()
@@ -153,17 +169,17 @@ def settle(store: Store, decision_id: str, night: Callable[[], Night] = Night) -
     states, moved = {}, 0
     for number, at, until, _ in rows:
         own = sent.get(number + 1, sent.get(None) if number == 0 else None)
-        now = at + moved if own is None else own
+        goes = at + moved if own is None else own
         if own is None and moved:
-            now = to_us(night().over(from_us(now)))
-        moved = now - at
+            goes = to_us(night().over(from_us(goes)))
+        moved = goes - at
         if number < last:
             states[number] = KEPT
         elif number >= first:
             states[number] = FREE
         store.execute(
             "UPDATE reservations SET at = ?, until = ? WHERE decision_id = ? AND step = ?",
-            (now, None if until is None else until + max(moved, 0), decision_id, number),
+            (goes, None if until is None else until + max(moved, 0), decision_id, number),
         )
     _become(store, decision_id, states)
 
@@ -176,11 +192,11 @@ def _rows(store: Store, decision_id: str) -> list[tuple[int, int, int | None, in
     return found
 
 
-def of_decision(store: Store, decision_id: str) -> list[tuple[datetime, datetime | None]]:
-    """(to be sent, held until) of each step, in order."""
+def of_decision(store: Store, decision_id: str) -> list[Held]:
+    """Each step that it reserved, in order."""
     return [
-        (from_us(at), None if until is None else from_us(until))
-        for _, at, until, _ in _rows(store, decision_id)
+        Held(from_us(at), None if until is None else from_us(until), state == FREE)
+        for _, at, until, state in _rows(store, decision_id)
     ]
 
 
@@ -233,11 +249,17 @@ def spent(store: Store, budgets: Sequence[Budget], day: date, now: datetime) -> 
         only = "" if budget.scenario is None else " AND scenario = ?"
         total = store.execute(f"SELECT coalesce(sum(amount), 0) FROM spending WHERE day >= ?{only}", of)
         late = store.execute(
-            f"SELECT coalesce(sum(cost), 0) FROM reservations WHERE {_EXPIRED} AND day >= ?{only}",
+            f"SELECT coalesce(sum(cost), 0) FROM reservations WHERE state = {HELD} "
+            f"AND decision_id IN ({_LAPSED}) AND day >= ?{only}",
             (to_us(now), *of),
         )
         amounts.append(int(total.fetchone()[0] - late.fetchone()[0]) / UNITS)  # PostgreSQL: a Decimal
     return tuple(amounts)
+
+
+def _free_held(store: Store, decision_id: str) -> None:
+    held = [step for step, _, _, state in _rows(store, decision_id) if state == HELD]
+    _become(store, decision_id, dict.fromkeys(held, FREE))
 
 
 def _become(store: Store, decision_id: str, states: Mapping[int, int]) -> None:

@@ -9,14 +9,14 @@ Rests and caps count whole days of the shop, as rounds do: a round that is decid
 last is no day short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from msgspec import Struct
 
 from features.moments import iso
+from features.policy import Policy
 from serving.actions import Action, Reach
 from serving.reservations import Contact
 from serving.situation import Rules, slots_of
@@ -36,14 +36,20 @@ class Round(Struct, frozen=True):
 def round_of(rules: Rules, as_of: datetime) -> Round:
     """The round in which a message decided now would go, after the quiet hours of the shop's zone."""
     zone, day = ZoneInfo(rules.zone), day_of(rules, _goes(rules, as_of))
-    week = _rest(rules) > 1
-    if week:
+    days = round_days(rules.actions, rules.policy)
+    if days == _WEEK:
         day -= timedelta(days=day.weekday())
     since, until = (
-        datetime.combine(of, time(), zone).astimezone(UTC)
-        for of in (day, day + timedelta(days=_WEEK if week else 1))
+        datetime.combine(of, time(), zone).astimezone(UTC) for of in (day, day + timedelta(days=days))
     )
-    return Round(f"{day:%G-W%V}" if week else day.isoformat(), iso(since), iso(until))
+    return Round(f"{day:%G-W%V}" if days == _WEEK else day.isoformat(), iso(since), iso(until))
+
+
+def round_days(actions: Iterable[Action], policy: Policy) -> int:
+    """Days of a round: a week where what is declared for everyone rests longer than a day."""
+    own = [action for action in actions if action.unit == EVERYONE]
+    rests = [of.days for of in policy.cooldowns if any(_about(of.channel, of.action, a) for a in own)]
+    return _WEEK if max([*rests, *(action.suppress_days for action in own), 0]) > 1 else 1
 
 
 def day_of(rules: Rules, at: datetime) -> date:
@@ -69,13 +75,6 @@ def quiet_share(rules: Rules) -> float:
 def _goes(rules: Rules, as_of: datetime) -> datetime:
     slots = slots_of(rules, as_of, {})
     return as_of if slots is None else slots["marketing"].at
-
-
-def _rest(rules: Rules) -> float:
-    """Days that what is declared for everyone rests, at most."""
-    own = [action for action in rules.actions if action.unit == EVERYONE]
-    rests = [of.days for of in rules.policy.cooldowns if any(_about(of.channel, of.action, a) for a in own)]
-    return float(np.max([*rests, *(action.suppress_days for action in own), 0]))
 
 
 def _about(channel: str | None, name: str | None, action: Action) -> bool:

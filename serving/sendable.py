@@ -24,7 +24,7 @@ from serving.decide import REASONS
 from serving.decision_context import DecisionContext
 from serving.decisions import by_name
 from serving.ledger_entries import AUDIENCE, Entry, group_of
-from serving.memberships import all_allow, members_now
+from serving.memberships import all_allow, everyone_allows, members_now
 from serving.pauses import pauses_of
 from serving.reservations import SENT
 from serving.rounds import Round
@@ -131,13 +131,13 @@ def _reserved(
     assert entry.sealed is not None
     said = msgspec.json.decode(entry.sealed.answer, type=_Times)
     held = context.ledger.reserved(entry.id)  # of a service message, nothing
-    at, until = held[step - 1] if held else (said.send_at or entry.as_of, None)
+    at, until, free = held[step - 1] if held else (said.send_at or entry.as_of, None, False)
     if until is None and action.validity_days:
         until = said.valid_until
     if said.round is not None:  # what goes in the next round is no more what the lot drew
         end = parse_moment(said.round.until)
         until = end if until is None else min(until, end)
-    if until is not None and until <= now:
+    if free or (until is not None and until <= now):
         return step, "expired", at, until
     return step, "not_yet" if at > now else None, at, until
 
@@ -162,14 +162,12 @@ def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime
 
 def _of_all(context: DecisionContext, rules: Rules, action: Action, whose: str, now: datetime) -> Why | None:
     """What keeps a message from a group or from everyone. whose: as the ledger names them."""
-    everyone = whose == AUDIENCE
-    if everyone:
-        who = context.rows.ids(context.rows.current())
+    if whose == AUDIENCE:
+        allowed = everyone_allows(context, rules, action)
     else:
         who = members_now(context, whose.removeprefix(group_of("")), now)
-    if not who:
-        return "unknown_customer"
-    return None if all_allow(context, rules, action, who, published_only=everyone) else "no_consent"
+        allowed = all_allow(context, rules, action, who) if who else None
+    return "unknown_customer" if allowed is None else None if allowed else "no_consent"
 
 
 def _said(rules: Rules, action: Action, said: Standing, row: Mapping[str, float]) -> Why | None:

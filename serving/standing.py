@@ -95,6 +95,10 @@ class Standings:
             by_customer.setdefault(row.customer_id, []).append(row)
         return {who: Told(rows, self.inbox.overlaid(who)) for who, rows in by_customer.items()}
 
+    def consented(self, published: Published) -> set[str]:
+        """Who said anything of consents since what is published. Ask before that is read: see `told`."""
+        return self.inbox.tellers("consents", self._taken_by(published), published.moment)
+
     def standing(self, told: Told, published: Published, consents: Consents) -> Standing:
         """What binds a decision about her. consents: as published and overlaid."""
         said: dict[str, dict[str, bool]] = {}

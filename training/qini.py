@@ -12,12 +12,11 @@ import numpy as np
 from features.words import Words
 from serving.booster import Rows
 from training.uplift import FOLDS, Uplift, folds
-from training.uplift_estimates import Estimate, places
+from training.uplift_estimates import Estimate, places, quantile
 from training.uplift_learners import Bools, Ints, Numbers, Outcomes
 from training.uplift_trial import Trial
 
 _DRAWS = 100  # of customers, for the interval of a difference
-_LEVEL = 1.959964
 _CROSSED = 2.0  # how much larger a variance may be over folds whose models were learnt from each other
 
 
@@ -49,7 +48,8 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
         scored = _response(np.ascontiguousarray(trial.matrix[own]), came, fold[own], seed)
         shrunk = found.lines[k - 1].effect(found.out_of_fold[own, k - 1])
         effect, response = (places(of, fold[own]) for of in (shrunk, scored))
-        untold = _untold(found, k, (effect, response), fold[own])
+        reach = quantile(trial.customer[own]) * math.sqrt(_CROSSED)
+        untold = _untold(found, k, (effect, response), fold[own], reach)
         more = None if untold else _more(came, effect, response, treated, trial.customer[own], seed)
         made.append(Ranking(
             name, qini(came, effect, treated), auuc(came, effect, treated), qini(came, response, treated),
@@ -58,10 +58,13 @@ def rankings(trial: Trial, found: Uplift, seed: int = 1) -> list[Ranking]:
     return made
 
 
-def _untold(found: Uplift, k: int, scores: tuple[Numbers, Numbers], fold: Ints) -> Words | None:
-    """Why two rankings are not to be compared, if so: one has no order, or there is nobody to be found."""
+def _untold(found: Uplift, k: int, scores: tuple[Numbers, Numbers], fold: Ints, reach: float) -> Words | None:
+    """Why two rankings are not to be compared, if so: one has no order, or there is nobody to be found.
+
+    reach: standard errors that show something.
+    """
     effect, line = found.effects[k], found.lines[k - 1]
-    varies = line.slope > _LEVEL * math.sqrt(_CROSSED) * line.slope_error > 0
+    varies = line.slope > reach * line.slope_error > 0
     if effect.low <= 0 <= effect.high and not varies:
         return Words(
             "not compared: no effect is shown, on average or by customer",
@@ -112,7 +115,8 @@ def _response(matrix: Rows, y: Numbers, fold: Ints, seed: int) -> Numbers:
 
 
 def _more(y: Numbers, one: Numbers, other: Numbers, treated: Bools, customer: Ints, seed: int) -> Estimate:
-    """The difference of Qini coefficients, its interval by drawing customers anew (bootstrap, normal).
+    """The difference of Qini coefficients, its interval by drawing customers anew (bootstrap), or clusters:
+    by Student's quantile, as of all that is compared by few of them.
 
     The scores of two folds hold each other's noise, so that a pattern of chance between them counts twice.
     """
@@ -126,7 +130,7 @@ def _more(y: Numbers, one: Numbers, other: Numbers, treated: Bools, customer: In
         rows = np.repeat(ends[some] - np.cumsum(counts[some]), counts[some]) + np.arange(counts[some].sum())
         own = order[rows]
         drawn.append(qini(y[own], one[own], treated[own]) - qini(y[own], other[own], treated[own]))
-    half = _LEVEL * math.sqrt(_CROSSED) * float(np.std(drawn, ddof=1))
+    half = quantile(who) * math.sqrt(_CROSSED) * float(np.std(drawn, ddof=1))
     return Estimate(value, value - half, value + half)
 
 

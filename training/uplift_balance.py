@@ -74,11 +74,15 @@ def by_the_lot(trial: Trial, moment: Numbers) -> float:
     By how its mean weighted by 1{arm = k} / p - 1 varies (Wald), and never less than by a bound on the tail
     of what such lots do to it.
     """
-    weighted = weights(trial) * moment[:, None]
-    weight, chance = draws(trial, moment)
+    return alike(weights(trial) * moment[:, None], *draws(trial, moment), trial.customer)
+
+
+def alike(weighted: Numbers, weight: Numbers, chance: Numbers, customer: Ints) -> float:
+    """The same of a column as it is weighted by 1{arm = k} / p - 1 [n, K]; as it weighs on each draw of each
+    arm, with the propensities of that draw [d, K]; and whose each row is [n]."""
     known = chance > 0
     odds = np.divide(1 - chance, chance, out=np.zeros_like(chance), where=known)
-    p = differ(weighted, trial.customer, (odds * weight**2).sum(axis=0) / len(trial) ** 2)
+    p = differ(weighted, customer, (odds * weight**2).sum(axis=0) / len(weighted) ** 2)
     if p > LEVEL:
         return p
     bounds = [

@@ -61,7 +61,7 @@ def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> lis
     ])  # fmt: skip
     covariance = moved.T @ moved
     error, free = np.sqrt(np.diag(covariance)), freedom(customer)
-    level = _quantile(customer)
+    level = quantile(customer)
     if len(mean) > 1:
         scale = np.where(error > 0, error, 1.0)
         draws = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
@@ -77,7 +77,7 @@ def together(columns: Numbers, customer: Ints, rows: Bools | None = None) -> lis
 
 def estimate(values: Numbers, customer: Ints) -> Estimate:
     """A mean over rows, its interval over customers."""
-    mean, reach = float(values.mean()), _quantile(customer) * error_of(values - values.mean(), customer)
+    mean, reach = float(values.mean()), quantile(customer) * error_of(values - values.mean(), customer)
     return Estimate(mean, mean - reach, mean + reach)
 
 
@@ -143,5 +143,7 @@ def as_normal(z: Numbers, customer: Ints) -> Numbers:
     return found
 
 
-def _quantile(customer: Ints) -> float:
+def quantile(customer: Ints) -> float:
+    """Standard errors from a figure to either end of its 95 % interval: more than of a normal one, where
+    customers or clusters are few, or a few of them hold most rows."""
     return float(student.isf(_TAIL, freedom(customer)))

@@ -217,9 +217,14 @@ def unpack(
         said = [stored.rows.get(keys[place], b"")[width:]]
         if keys[place] in stored.overlays:
             said.append(stored.overlays[keys[place]][1][width:])
-        return {(c, p): status == "granted" for text in said if text for c, p, status in json.loads(text)}
+        return consents_of(*said)
 
     return Rows(matrix, status, known_at, consents)
+
+
+def consents_of(*said: bytes) -> Consents:
+    """What rows have behind their values, the last word last."""
+    return {(c, p): status == "granted" for text in said if text for c, p, status in json.loads(text)}
 
 
 def pack(published: Published, fresh: Fresh) -> bytes:

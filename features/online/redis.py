@@ -16,6 +16,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -52,6 +53,23 @@ if kept == 1 and #ids > 0 then
 end
 return answer
 """
+# KEYS: rows. ARGV: bytes before the consents, ids. The consents of those that are there.
+_SAID = """
+local said = {}
+for _, row in ipairs(redis.call('HMGET', KEYS[1], unpack(ARGV, 2))) do
+  if row then said[#said + 1] = string.sub(row, ARGV[1] + 1) end
+end
+return said
+"""
+# KEYS: overlays. ARGV: bytes before the consents, cursor. The next cursor, and who has any.
+_SAYING = """
+local found = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', 1000)
+local saying = {}
+for place = 1, #found[2], 2 do
+  if #found[2][place + 1] > 8 + ARGV[1] then saying[#saying + 1] = found[2][place] end
+end
+return {found[1], saying}
+"""
 # KEYS: pointer. ARGV: the keys of the identities asked for.
 _RESOLVE = """
 local number = redis.call('GET', KEYS[1])
@@ -76,7 +94,7 @@ return 1
 """
 
 
-_SHA = {text: hashlib.sha1(text.encode()).hexdigest() for text in (_READ, _RESOLVE, _WRITE)}
+_SHA = {text: hashlib.sha1(text.encode()).hexdigest() for text in (_READ, _SAID, _SAYING, _RESOLVE, _WRITE)}
 
 
 @lru_cache(maxsize=8)
@@ -180,6 +198,28 @@ class RedisStore:
                 some = keys[start : start + AT_ONCE]
                 rows = client.hmget(_name(number, "rows"), some)
                 yield [(key, row) for key, row in zip(some, rows, strict=True) if row is not None]
+
+    def said(self, number: int, width: int, keys: Sequence[bytes] | None = None) -> Counter[bytes]:
+        """Consents, which are behind so many bytes of a row -> how many published rows have them; of all of
+        a publication, or of those keys."""
+        found, name = Counter[bytes](), _name(number, "rows")
+        if keys is None:
+            with self._writer() as client:
+                keys = client.hkeys(name)
+        for start in range(0, len(keys), _KEYS):
+            with self._named():
+                found.update(self._run(_SAID, [name], width, *keys[start : start + _KEYS]))
+        return found
+
+    def saying(self, number: int, width: int) -> list[bytes]:
+        """Keys of the overlays that have consents."""
+        found, cursor = dict[bytes, None](), b"0"
+        while True:
+            with self._named():
+                cursor, some = self._run(_SAYING, [_name(number, "overlays")], width, cursor)
+            found.update(dict.fromkeys(some))
+            if cursor == b"0":
+                return [*found]
 
     def identities(self, number: int) -> list[IdentityRow]:
         """Every identity of a publication, ascending."""

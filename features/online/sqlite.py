@@ -15,6 +15,7 @@ import json
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -177,6 +178,25 @@ class SqliteStore:
             while chunk:
                 yield chunk
                 chunk = connection.execute(query, (number, chunk[-1][0], AT_ONCE)).fetchall()
+
+    def said(self, number: int, width: int, keys: Sequence[bytes] | None = None) -> Counter[bytes]:
+        """Consents, which are behind so many bytes of a row -> how many published rows have them; of all of
+        a publication, or of those keys."""
+        found, query = Counter[bytes](), f"select substr(row, {width + 1}), count(*) from packed where "
+        with self._reading() as connection:
+            if keys is None:
+                return Counter(dict(connection.execute(f"{query} publication = ? group by 1", (number,))))
+            for start in range(0, len(keys), _KEYS):
+                some = keys[start : start + _KEYS]
+                of = f"publication = ? and customer_id in ({','.join('?' * len(some))})"
+                found.update(dict(connection.execute(f"{query} {of} group by 1", (number, *some))))
+        return found
+
+    def saying(self, number: int, width: int) -> list[bytes]:
+        """Keys of the overlays that have consents."""
+        query = "select customer_id from overlays where publication = ? and length(row) > ?"
+        with self._reading() as connection:
+            return [key for (key,) in connection.execute(query, (number, width))]
 
     def identities(self, number: int) -> list[IdentityRow]:
         """Every identity of a publication, ascending."""

@@ -52,7 +52,7 @@ def test_a_shop_whose_bundles_and_limits_fit_is_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("validity_days=3", "validity_days=1", "its step 3 goes 30 hours after the decision, and what is"),
+        ("validity_days=3", "validity_days=1", "its step 3 goes up to 53 hours after the decision, as"),
         ("max_contacts = 5", "max_contacts = 2", "is 3 contacts, and the policy from 2017-01-01 allows 2"),
         ("", '[[policy.cap]]\nchannel = "sms"\ncontacts = 1\ndays = 2\n', "is 2 contacts on sms"),
     ],
@@ -64,6 +64,32 @@ def test_a_bundle_that_could_never_go_is_named(tmp_path: Path, old: str, new: st
     (problem,) = (line for line in wrong.output.splitlines() if line.startswith("problem: "))
     assert "shop.py, line 8: action 'live'" in problem
     assert says in problem
+
+
+SEND = '[policy.send]\nquiet = ["21:00", "09:00"]\nhours = []\n'
+
+
+def test_a_step_that_the_quiet_hours_move_past_its_offer_is_named(tmp_path: Path) -> None:
+    """Else customers who are decided about in the evening are told of an offer that ended while it was quiet;
+    a shop whose messages wait for nothing has no such customers."""
+    for hours, late in ((30, False), (60, True)):
+        for send in (SEND, "[policy.send]\nhours = []\n"):
+            folder = tmp_path / f"{hours}{send == SEND}"
+            found = checked(folder, send, "after_hours=30", f"after_hours={hours}")
+            assert found.exit_code == (late and send == SEND), found.output
+            assert (
+                "its step 3 goes up to 84 hours after the decision, as messages wait under the policy from "
+                "2017-01-01, and what is offered stands for 72" in found.output
+            ) == (late and send == SEND)
+
+
+def test_a_step_after_the_round_of_a_message_to_everyone_is_named(tmp_path: Path) -> None:
+    """Else the second post of a show is decided each morning and never sent, as its round is over then."""
+    steps = 'then=(Step("sms", W, after_hours=20), Step("sms", W, after_hours=30)),'
+    for hours, wrong in ((11, False), (14, True)):  # after 09:00: at 20:00; or at 23:00, which is quiet
+        then = f'then=(Step("sms", W, after_hours={hours}, reach="everyone"),), reach="everyone",'
+        found = checked(tmp_path / str(hours), SEND, steps, then)
+        assert ("its step 2 goes 33 hours after its round begins" in found.output) == wrong
 
 
 def test_a_limit_of_none_is_no_mistake_and_an_old_policy_binds_no_new_bundle(tmp_path: Path) -> None:

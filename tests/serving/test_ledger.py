@@ -255,7 +255,7 @@ def test_an_outcome_counts_in_its_window_until_it_is_final(ledger: Ledger) -> No
         assert (found.why, found.window_end, found.matures_at) == (why, end, matures), one.id
         assert found.counted == (one.value if why is None else 0.0)
     assert [(kept.type, kept.value) for kept in ledger.outcomes()["d1"]] == [("order", 6.0), ("order", 10.0)]
-    assert ledger.uncounted() == Uncounted(after_window=1, after_maturity=1)
+    assert ledger.uncounted() == Uncounted(after_window=1, after_maturity=1, late=frozenset({"d1"}))
     (lost,) = ledger.report([outcome("x", "refund", 1.0, revises="nothing")], NOW)
     assert isinstance(lost, ReportConflict), "a refund of nothing would make money of nothing"
     (early,) = ledger.report([outcome("before", at=NOW - DAY)], NOW)

@@ -103,11 +103,11 @@ def test_each_step_of_a_bundle_is_told_of_and_the_later_ones_follow(ledger: Ledg
 
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "accepted"
     assert ledger.reserved("d1")[1:] == [
-        (NOW + 36 * HOUR, NOW + 108 * HOUR),
-        (NOW + 60 * HOUR, NOW + 132 * HOUR),
+        (NOW + 36 * HOUR, NOW + 108 * HOUR, False),
+        (NOW + 60 * HOUR, NOW + 132 * HOUR, False),
     ]
     assert told("1", "sent", NOW + 12 * HOUR, 1).status == "duplicate"
-    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 108 * HOUR), "told again, nothing moves"
+    assert ledger.reserved("d1")[1] == (NOW + 36 * HOUR, NOW + 108 * HOUR, False), "told again, nothing moves"
     assert told("2", "sent", NOW + 40 * HOUR, 2).status == "accepted"
     assert ledger.reserved("d1")[2][0] == NOW + 64 * HOUR
     assert [row["channel"] for row in ledger.sent()] == ["mail", "sms"]
@@ -138,14 +138,14 @@ def test_later_steps_keep_to_the_quiet_hours_also_when_they_move(ledger: Ledger)
     with ledger.deciding():
         held = Reservation(at, at + 48 * HOUR, at.date(), "", 0.5, steps, night)
         ledger.append(one, REQUEST, held)
-    due = [when for when, _ in ledger.reserved("d1")]
+    due = [of.at for of in ledger.reserved("d1")]
     assert due == [at, tomorrow - HOUR, tomorrow + 3 * HOUR], "04:05 becomes 08:00; then 12:00"
     late = Delivery(source="s", id="1", decision_id="d1", status="sent", at=at + 12 * HOUR, step=1)
     ledger.report([late], late.at)
-    due = [when for when, _ in ledger.reserved("d1")]
+    due = [of.at for of in ledger.reserved("d1")]
     assert due[1:] == [tomorrow + 11 * HOUR, tomorrow + 23 * HOUR], "20:00; then 00:00 becomes 08:00"
     ledger.report([msgspec.structs.replace(late, id="2", status="delivered")], late.at)
-    assert [when for when, _ in ledger.reserved("d1")] == due, "told again, nothing moves"
+    assert [of.at for of in ledger.reserved("d1")] == due, "told again, nothing moves"
 
 
 def test_a_bundle_whose_first_message_did_not_go_does_not_go_at_all(ledger: Ledger) -> None:
@@ -270,6 +270,41 @@ def test_what_nobody_reported_is_free_when_the_policy_says_so(ledger: Ledger) ->
     deliver(ledger, "sent", NOW + HOUR)
     assert len(ledger.held("marie", NOW - DAY, NOW + 2 * HOUR)) == 1
     assert ledger.spent(BUDGETS, DECEMBER, NOW + 2 * HOUR)[0] == 0.4
+
+
+def test_the_steps_after_one_that_lapsed_are_free_with_it_whatever_is_told_later(ledger: Ledger) -> None:
+    """Else a letter that nobody will send keeps the customer silent and the budget short for days; and what
+    comes back by a late report takes contacts and money that are another's by then."""
+    lapse, steps = NOW + HOUR, (*STEPS[:2], Step("mail", WORDS, 0.1, after_hours=48))
+
+    def bundle(id: str) -> None:
+        with ledger.deciding():
+            held = Reservation(NOW, lapse, DECEMBER, "", 0.5, steps)
+            ledger.append(entry(id, f"of {id}", as_of=NOW), REQUEST, held)
+
+    def told(id: str, step: int | None) -> None:
+        one = Delivery(source="s", id=f"{id}{step}", decision_id=id, status="sent", at=NOW, step=step)
+        assert isinstance(ledger.report([one], lapse)[0], Reported)
+
+    def counted(id: str) -> tuple[int, float]:
+        contacts = len(ledger.held(f"of {id}", NOW - DAY, lapse))
+        assert len(ledger.held_by_all(NOW - DAY, lapse).get(f"of {id}", ())) == contacts
+        return contacts, ledger.spent(BUDGETS, DECEMBER, lapse)[0]
+
+    for id, swept in (("told first", False), ("swept first", True)):
+        bundle(id)
+        spent = 0.5 * swept
+        assert ledger.spent(BUDGETS, DECEMBER, lapse - timedelta(microseconds=1))[0] == spent + 0.5
+        assert counted(id) == (0, spent)
+        if swept:
+            hold(ledger, "another", at=lapse, customer="paul", cost=0.0)
+            assert counted(id) == (0, spent)
+        told(id, 1)
+        assert counted(id) == (1, spent + 0.4), "what was sent, the customer has; no more is held"
+        assert [of.free for of in ledger.reserved(id)] == [False, True, True]
+        told(id, 3)
+        assert counted(id) == (3, spent + 0.5)
+        assert len(list(ledger.sent())) == 3 * (1 + swept)
 
 
 def test_what_may_still_go_at_any_moment_counts_as_if_it_went_now(ledger: Ledger) -> None:

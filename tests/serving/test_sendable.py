@@ -130,6 +130,23 @@ def test_a_later_message_is_held_so_long_after_it_was_due_as_the_first(settings:
     assert said == ["not_yet", None, None, "expired"]
 
 
+def test_what_follows_a_message_that_was_reported_too_late_is_not_sent(settings: Settings) -> None:
+    """Else the second goes on a contact and money that were free, and perhaps another's, when the first was
+    told of."""
+    path = settings.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8") + "\nreserve_hours = 6\n", "utf-8")
+    with (settings.shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(f"from dataclasses import replace\nfrom serving.actions import Step\n{THEN}")
+    taken: Any = decided(settings)
+    one = Delivery(
+        source="s", id="1", decision_id=taken.decision_id, status="sent", at=settings.now(), step=1
+    )
+    with closing((context := DecisionContext.open(settings)).ledger):
+        context.ledger.report([one], settings.now() + 7 * HOUR)
+    after = asked(settings, taken.decision_id, 25)
+    assert (after.step, after.reason, after.may_send) == (2, "expired", False)
+
+
 def test_what_is_too_early_and_forbidden_since_is_forbidden(settings: Settings) -> None:
     """Else a journey that asks early keeps a message queued for somebody who has said no."""
     path = settings.shop / "shop.toml"

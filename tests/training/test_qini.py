@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from trials import trial_by_hand
 
 from training.qini import _more, auuc, qini, rankings
 from training.uplift import fit, folds
-from training.uplift_estimates import places
+from training.uplift_estimates import freedom, places
 from training.uplift_report import fifths
 from training.uplift_report import rankings as rankings_sheet
 from training.uplift_trial import Trial
@@ -93,6 +94,27 @@ def test_intervals_of_a_difference_hold_where_nothing_differs() -> None:
         values.append(more.value)
     assert hold >= 92
     assert abs(np.mean(values)) < 3 * np.std(values) / 10, "no side is favoured"
+
+
+def test_intervals_of_few_clusters_are_those_of_few() -> None:
+    """Else: two chats that hold most customers decide which ranking is called better, as if all did.
+
+    Two rankings by the luck of a cluster; one of the twelve clusters of each arm may be large.
+    """
+    for large in (60, 300):
+        sizes = np.array([large, *[20 if large == 300 else 60] * 11] * 2)
+        cluster = np.repeat(np.arange(24), sizes)
+        hold, values, halves = 0, [], []
+        for seed in range(60):
+            random = np.random.default_rng(seed)
+            one, other, luck = random.normal(size=(24, 3))[cluster].T
+            y = (random.random(len(luck)) < 1 / (1 + np.exp(1 - luck))).astype(np.float64)
+            more = _more(y, one, other, cluster >= 12, cluster, 1)
+            hold += more.low <= 0 <= more.high
+            values.append(more.value)
+            halves.append(more.high - more.value)
+        assert hold >= 57, "95 %"
+        assert np.mean(halves) > student.isf(0.025, freedom(cluster)) * np.std(values)
 
 
 def test_a_prediction_that_is_the_same_for_all_ranks_nobody() -> None:
