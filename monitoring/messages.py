@@ -45,7 +45,7 @@ class Share(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """One alert of a message."""
+    """One alert of a message. stage: how far what is done about it has come."""
 
     alert: str
     subject: str
@@ -57,6 +57,7 @@ class Told(Struct, frozen=True):
     limit: float | None
     since: date
     acknowledged_by: str = ""
+    stage: str = ""
 
 
 class Telling(Struct, frozen=True):
@@ -95,6 +96,7 @@ class Line(NamedTuple):
 HEADS: dict[News, Words] = {
     "firing": Words("", ""),
     "worse": Words("worse than told before", "较此前通知已加重"),
+    "changed": Words("news of it", "最新进展"),
     "reminder": Words("still on", "仍未恢复"),
     "escalation": Words("nobody acknowledged it", "无人认领"),
     "closed": Words("closed, judged no more", "已不再判断，关闭"),
@@ -214,7 +216,7 @@ def is_address(said: str) -> bool:
 
 
 def _measured(one: Told, zh: bool) -> str:
-    if one.value is None or not isfinite(one.value):
+    if one.value is None or not isfinite(one.value) or one.value == one.limit:  # a state is no measure
         return ""
     if one.limit is None or not isfinite(one.limit):
         return f"{one.value:.3g}"

@@ -49,7 +49,6 @@ def page(verdict: Verdict, language: str = "en") -> str:
         paragraph(UNRELEASED) if alone else "",
         _wider(verdict),
         *messages,
-        *(paragraph(one.words) for one in verdict.retraining),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),

@@ -30,7 +30,7 @@ from serving.problems import encode
 TYPE = "com.propensity.monitoring.alert"
 STATE = "state"  # kind of message that says which alerts fire
 _LABEL = 200  # characters of a label's value
-_URGENT: tuple[News, ...] = ("firing", "worse", "escalation", "reminder", "closed", "resolved")
+_URGENT: tuple[News, ...] = ("firing", "worse", "changed", "escalation", "reminder", "closed", "resolved")
 
 
 def order(episode: Episode) -> tuple[int, float, str]:
@@ -102,7 +102,9 @@ def _composed(
 
 def message(routes: Routes, telling: Telling, sequence: int) -> Message:
     """The message as it is sent, and to whom. Its id is the same for the same news of the same moment."""
-    named = (one.alert for one in telling.alerts)  # another run of the moment may have more to say of a topic
+    named = (
+        one.alert + one.stage for one in telling.alerts
+    )  # another run of the moment may have more to say of a topic
     id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of), *named)
     body = envelope(id, TYPE, telling.topic, telling.as_of, to_builtins(telling), routes.source, sequence)
     sinks = (sink.name for sink in routes.sinks.values() if not sink.channel.state and _wants(sink, telling))
@@ -135,7 +137,7 @@ def labels(routes: Routes, episode: Episode) -> dict[str, str]:
     named = {
         "alertname": "PropensityMonitoring", "shop": routes.shop, "subject": found.subject,
         "check": found.check,
-        "severity": episode.severity, "owner": found.owner, "topic": episode.topic,
+        "severity": episode.severity, "owner": found.owner, "topic": episode.topic, "stage": episode.stage,
     }  # fmt: skip
     return {name: value[:_LABEL] for name, value in named.items() if value}
 
@@ -157,7 +159,7 @@ def _told(one: Episode, news: News) -> Told:
     return Told(
         alert=one.fingerprint, subject=found.subject, check=found.check, news=news, severity=one.severity,
         words=Said(*found.words), value=found.value, limit=found.crossed, since=one.since,
-        acknowledged_by=one.ack.by if one.ack else "",
+        acknowledged_by=one.ack.by if one.ack else "", stage=found.stage,
     )  # fmt: skip
 
 
