@@ -10,6 +10,7 @@ from features.moments import iso
 from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles
 from features.pages import page as document
 from features.words import Words
+from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.measures import wider
@@ -36,8 +37,8 @@ _HEADLINES = {
 }
 
 
-def page(verdict: Verdict, language: str = "en") -> str:
-    """The whole page, self-contained, in both languages."""
+def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -> str:
+    """The whole page, self-contained, in both languages. over: alerts that ended lately, the last first."""
     day = iso(verdict.moment)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
     messages = [_message(list(topic)) for topic in topics(wrong)]
@@ -49,6 +50,7 @@ def page(verdict: Verdict, language: str = "en") -> str:
         paragraph(UNRELEASED) if alone else "",
         _wider(verdict),
         *messages,
+        _over(over),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),
@@ -116,6 +118,30 @@ def _message(findings: list[Finding]) -> Html:
         parts.append(paragraph(Words("Seen as well:", "同时出现：")))
         parts.append(bullets(others))
     return section(title, *parts)
+
+
+def _over(episodes: Sequence[Episode]) -> Content:
+    """What is over: else whoever was away reads of an alert's beginning, and never of its end."""
+    if not episodes:
+        return ""
+    return section(
+        Words("Over in the last two weeks", "近两周已结束的告警"),
+        table(
+            (Words("Alert", "告警"), Words("Urgency", "级别"), Words("Began", "开始"), Words("Ended", "结束"),
+             Words("What was seen", "情况")),
+            (
+                (f"{one.finding.subject}, {one.finding.check}", STATUS[one.severity], f"{one.since}",
+                 _ended(one), one.finding.words)
+                for one in episodes
+            ),
+        ),
+        open=False,
+    )  # fmt: skip
+
+
+def _ended(one: Episode) -> Content:
+    day = f"{one.ended:%Y-%m-%d}"
+    return Words(f"{day}, judged no more", f"{day}，已不再判断") if one.unjudged else day
 
 
 def _model(seen: Evidence, verdict: Verdict) -> Html:

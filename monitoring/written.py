@@ -1,7 +1,9 @@
 """A verdict's files: verdict.json, and our page."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,18 +11,23 @@ import msgspec
 from features.files import write_atomically
 from features.moments import iso
 from features.settings import Settings
+from monitoring.alert_store import AlertStore
 from monitoring.findings import Finding
 
 if TYPE_CHECKING:
     from monitoring.verdicts import Verdict
 
+ENDED = timedelta(days=14)  # how long an alert that is over is on the page
+
 
 def write(settings: Settings, verdict: "Verdict", language: str = "en") -> None:
-    """What is for machines; and our page, if the verdict has one."""
+    """What is for machines; and our page, if the verdict has one, with what ended lately."""
     if verdict.page is not None:
         from monitoring import report
 
-        write_atomically(verdict.page, report.page(verdict, language).encode())
+        with closing(AlertStore(settings)) as store:
+            over = store.ended(verdict.at - ENDED, verdict.at)
+        write_atomically(verdict.page, report.page(verdict, language, over).encode())
     file = msgspec.json.format(msgspec.json.encode(_plain(verdict)))
     write_atomically(verdict.folder / "verdict.json", file)
 

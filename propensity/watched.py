@@ -42,6 +42,7 @@ def run_once(
         return verdict.exit_code, str(verdict)
     address = verdict.page.relative_to(settings.home) if verdict.page else ""
     taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
+    written.write(settings, verdict)  # with what is over by now
     said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.moment) or ())]
     if retrain:
         said += _retrain(settings, verdict, str(address), progress)

@@ -27,7 +27,7 @@ from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
-from monitoring import Verdict, closer, profiles, report
+from monitoring import Verdict, alerts, closer, profiles, report, written
 from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
 from monitoring.verdicts import _unjudged
 from propensity.shops import TEMPLATES
@@ -348,3 +348,25 @@ def test_a_fault_of_one_table_is_one_message(shop: Shop) -> None:
     groups = report.topics([finding for finding in verdict.findings if finding.status != "ok"])
     assert len(groups) == 1
     assert {finding.subject for finding in groups[0]} == {NAME}
+
+
+def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
+    """Else: whoever was away reads that something was wrong, and nowhere that it is over, or since when."""
+    shop.publish()
+    for back, findings in (
+        (25, [found("old", value=1.5)]), (24, [found("old", value=0)]), (23, [found("old", value=0)]),
+        (9, [found("orders", value=2.5)]), (8, [found("orders", value=0)]), (7, [found("orders", value=0)]),
+        (6, [found("still", value=1.5)]),
+    ):  # fmt: skip
+        alerts.take(shop.settings, findings, shop.moment - back * DAY)
+    verdict = monitoring.run(shop.settings, html=False)
+    verdict = replace(verdict, page=verdict.folder / "report.html")
+    written.write(shop.settings, verdict, "zh")
+    text = (verdict.folder / "report.html").read_text("utf-8")
+    row = next(one for one in text.split("<tr>") if "orders, features" in one)
+    assert f"{shop.moment - 9 * DAY:%Y-%m-%d}" in row
+    assert f"{shop.moment - 7 * DAY:%Y-%m-%d}" in row
+    assert "features is at 2.5" in row
+    assert "近两周已结束的告警" in text
+    assert "old, features" not in text
+    assert "still, features" not in text
