@@ -15,7 +15,7 @@ from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, UNRELEASED, Verdict, first_of_kind, unreleased
+from monitoring.verdicts import SHOP, UNRELEASED, Verdict, behind, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -48,6 +48,7 @@ def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", headline),
         paragraph(UNRELEASED) if alone else "",
+        paragraph(later) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
         *messages,
         _over(over),

@@ -112,7 +112,9 @@ def run(
         except FeatureMismatch as error:
             findings.append(_unreadable(store.model.card.name, error))
     profiles.update(settings, readable, build, days, progress)
-    of_shop = evidence.of_shop(settings, log, shop, moment, calendar)
+    # What the log received is judged to its end: a build that fails must not hide what came after it.
+    until = max(moment, min(settings.now(), log.complete_until))
+    of_shop = evidence.of_shop(settings, log, shop, until, calendar)
     findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
     for check in (check for check in checks.values() if check.of == "indicator"):
         each = enumerate(of_shop.indicators.subjects)
@@ -238,6 +240,8 @@ def _line(
     if first := first_of_kind(seen, shop):
         judged = wider(first)
         said.append(Words(f"judged {judged.en}", judged.zh))
+    if later := behind(moment, shop):
+        said.append(later)
     unjudged = _unjudged(findings, checks)
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if unjudged:
@@ -245,6 +249,19 @@ def _line(
         zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def behind(moment: datetime, shop: ShopEvidence) -> Words | None:
+    """From when on features and predictions are not judged, if the log has later days."""
+    if shop.moment - moment < DAY:
+        return None
+    since, until = iso(moment)[:10], iso(shop.moment)[:10]
+    return Words(
+        f"what the log received is judged until {until}, features and predictions only until {since}: "
+        "nothing later is published (`propensity features build`)",
+        f"日志接收情况判断至{until}，特征与预测仅判断至{since}：此后的数据未发布"
+        "（`propensity features build`）",
+    )
 
 
 def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[Words]:

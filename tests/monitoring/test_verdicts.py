@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import watched
 from alerting import found
@@ -23,6 +25,7 @@ import monitoring
 from benchmarks.monitoring_shop import NAME
 from features.compute.builds import Build
 from features.errors import NoBuild, UsageError
+from features.log import Log
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
@@ -128,13 +131,29 @@ def test_features_that_nobody_refreshed_are_told_and_nothing_else_is(
     assert by["freshness"].status == status
     means = {
         "ok": "less than a day|1.0 days old$",
-        "warning": "old: answers say so, and later data",
+        "warning": "old: answers say so, and no later features",
         "page": "old: nobody is answered",
     }
     assert re.search(means[status], by["freshness"].words.en), "whoever reads it knows whether it matters"
     assert {f.check for f in by.values() if f.status != "ok"} <= {"freshness"}
     if days > 1:
         assert "not judged while the features are stale" in by["features"].words.en
+
+
+def test_what_came_after_the_last_publishing_is_judged_all_the_same(shop: Shop) -> None:
+    """Else: a snapshot is rolled back, or a build fails, and the tills that stop on the day after are seen by
+    nobody until somebody publishes again."""
+    log = Log.open(shop.settings)
+    paths = list((log.folder / "orders").rglob("*.parquet"))
+    for path in paths:
+        rows = pq.read_table(path, partitioning=None)
+        pq.write_table(rows.filter(pc.less(rows["at"], pa.scalar(shop.moment - DAY))), path)
+    settings = replace(shop.settings, as_of=shop.moment)  # the day before is published
+    verdict = monitoring.run(settings, html=False)
+    assert loud(verdict)["log received"] == "page"
+    day, end = f"{shop.moment - DAY:%Y-%m-%d}", f"{shop.moment:%Y-%m-%d}"
+    assert f"judged until {end}, features and predictions only until {day}: nothing later" in verdict.words.en
+    assert f"日志接收情况判断至{end}，特征与预测仅判断至{day}" in report.page(verdict)
 
 
 def test_a_release_that_cannot_be_read_pages_with_the_reason(shop: Shop) -> None:
