@@ -105,7 +105,7 @@ CHECKS: tuple[Check, ...] = (
         page=BROKEN,
         reason=_LEARNED
         + "three times that is a unit, a code or a column that changed; a column that most rows "
-        "had and none has counts as much",
+        "had and none has counts as much, and sizes a hundred times what they were",
         measure=measures.tables("empty", "share", "unseen", "size", "sign", "night"),
         advice=Words(
             "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",
