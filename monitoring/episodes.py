@@ -3,7 +3,8 @@
     (none) -> pending    bad, but not yet on as many days as its check wants; nobody is told
            -> firing     told; told again when it is worse, when something was done about it (its stage), when
                          it goes on, and when nobody acknowledges it
-           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit, or unjudged for UNJUDGED days
+           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit, or unjudged for UNJUDGED days;
+                         or as another version is in force, of which it cannot be judged yet
 
 Between CLEAR of the limit and the limit it stays what it is: a figure which wavers there is told once.
 A page is a warning again after as many days in a row on which it is no page.
@@ -83,7 +84,8 @@ def advance(
     zone. wants: bad days, of so many, before it fires.
     """
     if finding is None or (finding.status == "ok" and isnan(finding.value)):
-        if before is None or day - before.judged < timedelta(UNJUDGED):
+        replaced = before and finding and before.finding.version not in ("", finding.version)
+        if before is None or (day - before.judged < timedelta(UNJUDGED) and not replaced):
             return before
         over = _over(before, moment)
         return over and replace(over, unjudged=True)

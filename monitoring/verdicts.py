@@ -213,8 +213,10 @@ def _unreadable(name: str, error: Exception) -> Finding:
 
 def _asked(check: Check, seen: Evidence, shop: Shop) -> Finding:
     if check.drift and seen.stale:
-        return finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
-    return ask(check, seen.card.name, seen, shop)
+        found = finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
+    else:
+        found = ask(check, seen.card.name, seen, shop)
+    return replace(found, version=seen.card.version)
 
 
 def _line(
