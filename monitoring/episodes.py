@@ -3,7 +3,7 @@
     (none) -> pending    bad, but not yet on as many days as its check wants; nobody is told
            -> firing     told; told again when it is worse, when something was done about it (its stage), when
                          it goes on, and when nobody acknowledges it
-           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit, or unjudged for UNJUDGED days;
+           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit; unjudged for UNJUDGED days;
                          or as another version is in force, of which it cannot be judged yet
 
 Between CLEAR of the limit and the limit it stays what it is: a figure which wavers there is told once.

@@ -236,7 +236,9 @@ def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable
         longest = [one for one in own if one.days == max(other.days for other in own)]
         states = [_STATES[getattr(one, what)] for one in longest]
         value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
-        return Reading(value, told(longest[-1]), since=longest[-1].moment.date() if value >= 1 else None)
+        return Reading(
+            value, told(longest[-1], what), since=longest[-1].moment.date() if value >= 1 else None
+        )
 
     return measure
 

@@ -111,7 +111,7 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, wor
 
     worst: the first alert's words, without how many more figures it has: what is more is counted once.
     """
-    first, others = alerts[0], len(alerts) - 1 + more
+    told, others = alerts[0], len(alerts) - 1 + more
     head, urgent = HEADS[kind], SEVERITIES[severity]
     over = kind in OVER
     if over:
@@ -119,10 +119,10 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, wor
     else:
         en = f"{urgent.en}, {head.en}" if head.en else urgent.en
         zh = f"{urgent.zh}，{head.zh}" if head.zh else urgent.zh
-    words = worst if others else first.words
-    said_en, said_zh = f"{first.subject}: {words.en}", f"{first.subject}：{words.zh}"
+    words = first(worst if others else told.words)
+    said_en, said_zh = f"{told.subject}: {words.en}", f"{told.subject}：{words.zh}"
     if over:  # what it was is no longer so
-        said_en, said_zh = f"{first.subject}, {first.check}", f"{first.subject}，{first.check}"
+        said_en, said_zh = f"{told.subject}, {told.check}", f"{told.subject}，{told.check}"
     several = "s" * (others > 1)
     and_en, and_zh = (f", and {others} more alert{several}", f"，另有{others}项告警") if others else ("", "")
     return Said(_plain(f"[{en}] {said_en}{and_en}"), _plain(f"【{zh}】{said_zh}{and_zh}"))
@@ -144,7 +144,8 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
     several = len(of.alerts) + of.more > 1
     for place, one in enumerate(of.alerts[:SHOWN]):
         named = f"{one.subject} | {one.check}" if several else one.check
-        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(one.words), several)
+        words = first(one.words) if several else one.words
+        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(words), several)
     if not several:
         yield from line("how much", "程度", _measured(of.alerts[0], zh))
     elif left := max(len(of.alerts) - SHOWN, 0) + of.more:
@@ -224,6 +225,11 @@ def _measured(one: Told, zh: bool) -> str:
     if zh:
         return f"{one.value:.3g}，上限{one.limit:.3g}" + (f"（{times:.1f}倍）" if times >= 1 else "")
     return f"{one.value:.3g}, limit {one.limit:.3g}" + (f" ({times:.1f} x)" if times >= 1 else "")
+
+
+def first(words: Said) -> Said:
+    """Their first sentence."""
+    return Said(re.split(r"\. (?=[A-Z])", words.en, maxsplit=1)[0], words.zh.partition("。")[0])
 
 
 def _plain(said: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from features.moments import iso
+from features.words import Words
 from monitoring import messages
 from monitoring.alert_store import Message
 from monitoring.episodes import Episode, News
@@ -93,7 +94,7 @@ def _composed(
         going_on=going_on,
         cause=Said.of(worst.finding.cause),  # where the log's own fault comes first, that is the cause
         contributors=_shares(episodes),
-        action=Said.of(next((one.finding.advice for one in episodes if one.finding.advice), None)),
+        action=Said.of(_action(episodes)),
         acknowledge=f"propensity monitor ack {quote(worst.fingerprint if len(episodes) == 1 else topic)}",
         runbook=_runbook(routes, worst.finding.check),
         report=report,
@@ -168,6 +169,12 @@ def _alone(finding: Finding) -> Said:
     furthest = finding.contributors[0].words if finding.contributors else finding.words
     begins = furthest.en and all(map(str.startswith, finding.words, furthest))
     return Said(*(furthest if begins else finding.words))
+
+
+def _action(episodes: Sequence[Episode]) -> Words | None:
+    """What to do: of what something was done about already, what comes next; else of the worst."""
+    ordered = sorted(episodes, key=lambda one: not one.finding.stage)
+    return next((one.finding.advice for one in ordered if one.finding.advice), None)
 
 
 def _shares(episodes: Iterable[Episode]) -> tuple[Share, ...]:
