@@ -6,6 +6,7 @@ from typing import Literal
 from features.words import Words
 from monitoring.outcomes import Figures, Who
 from monitoring.performance import (
+    ENOUGH,
     LIMIT,
     UNKNOWN_LEVEL,
     UNKNOWN_RANKING,
@@ -103,6 +104,15 @@ def _excuse(name: Words, one: Estimate, digits: int) -> Words:
             Words(
                 f"its backtest is too short to tell how much it varies by itself, and {off} is assumed",
                 f"回测时点过少，无法得知其自身波动，按{off}假定",
+            )
+        )
+    elif one.spread.assumed:
+        seen = ENOUGH - one.spread.assumed
+        whys.append(
+            Words(
+                f"it was judged at {seen} moments before its release, few to tell how much it varies "
+                f"by itself: {off} is taken",
+                f"发布前仅在{seen}个时点评估，不足以得知其自身波动，取{off}",
             )
         )
     elif one.spread.error:
