@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from features.moments import iso
-from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles
+from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles, with_code
 from features.pages import page as document
 from features.words import Words
 from monitoring.episodes import Episode
@@ -47,8 +47,8 @@ def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", headline),
-        paragraph(UNRELEASED) if alone else "",
-        paragraph(later) if (later := behind(verdict.moment, verdict.shop)) else "",
+        paragraph(with_code(UNRELEASED)) if alone else "",
+        paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
         *messages,
         _over(over),
@@ -106,10 +106,10 @@ def _message(findings: list[Finding]) -> Html:
         facts.append((Words("Since", "起始"), f"{since}"))
     parts: list[Content] = [tiles(facts)]
     if cause := next((f.cause for f in findings if f.cause), None):
-        parts.append(paragraph(Words("Likely cause:", "可能原因："), cause))
+        parts.append(paragraph(Words("Likely cause:", "可能原因："), with_code(cause)))
     advice = {f.advice for f in findings if f.advice}
     parts.append(paragraph(Words("What to do:", "处理建议：")))
-    parts.append(bullets(sorted(advice)))
+    parts.append(bullets(map(with_code, sorted(advice))))
     most = sorted((c for f in findings for c in f.contributors), key=lambda c: -_finite(c.excess))[:3]
     if most:
         parts.append(paragraph(Words("Most of it:", "主要来自：")))
@@ -117,8 +117,8 @@ def _message(findings: list[Finding]) -> Html:
     others = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in findings[1:]]
     if others:
         parts.append(paragraph(Words("Seen as well:", "同时出现：")))
-        parts.append(bullets(others))
-    return section(title, *parts)
+        parts.append(bullets(map(with_code, others)))
+    return section(with_code(title), *parts)
 
 
 def _over(episodes: Sequence[Episode]) -> Content:
@@ -131,7 +131,7 @@ def _over(episodes: Sequence[Episode]) -> Content:
             (Words("Alert", "告警"), Words("Urgency", "级别"), Words("Began", "开始"), Words("Ended", "结束"),
              Words("What was seen", "情况")),
             (
-                (f"{one.finding.subject}, {one.finding.check}", STATUS[one.severity], f"{one.since}",
+                (f"{one.finding.subject}, {one.finding.check}", STATUS[one.finding.status], f"{one.since}",
                  _ended(one), one.finding.words)
                 for one in episodes
             ),
@@ -192,7 +192,7 @@ def _indicators(verdict: Verdict) -> Html:
              for f in (*unusual, *(f for f in mine if f not in unusual))),
             right=(2,),
         ),
-        bullets(absent),
+        bullets(map(with_code, absent)),
         open=bool(unusual),
     )  # fmt: skip
 
@@ -210,7 +210,7 @@ def _checks(findings: Sequence[Finding]) -> Html:
             Words("What was seen", "说明"),
         ),
         (
-            (f.check, said(f), _value(f), f.words)
+            (f.check, said(f), _value(f), with_code(f.words))
             for f in sorted(findings, key=lambda f: -STATUSES.index(f.status))
         ),
         right=(2,),

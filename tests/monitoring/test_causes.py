@@ -1,5 +1,6 @@
 """What is behind what stands out: whoever is told must know what is lost, came twice, or has another unit."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -223,8 +224,8 @@ def test_what_is_back_today_says_what_it_was() -> None:
         np.ones(some.shape, bool),
     )  # fmt: skip
     (shift,) = panels.of_received(received, {}).out()
-    assert shift.words.en.endswith(" before; 80.0% in the last two days")
-    assert shift.words.zh.endswith("前两天内曾为80.0%")
+    assert re.search(r": 80\.0% not known, \d\.\d% before; \d\.\d% on the last day$", shift.words.en)
+    assert re.search(r"：缺失80\.0%，此前\d\.\d%；最近一天为\d\.\d%$", shift.words.zh)
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:

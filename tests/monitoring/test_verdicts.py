@@ -379,13 +379,17 @@ def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
     ):  # fmt: skip
         alerts.take(shop.settings, findings, shop.moment - back * DAY)
     verdict = monitoring.run(shop.settings, html=False)
-    verdict = replace(verdict, page=verdict.folder / "report.html")
+    due = found(advice=Words("run `propensity ingest`", "运行 `propensity ingest`"))
+    verdict = replace(verdict, page=verdict.folder / "report.html", findings=(*verdict.findings, due))
     written.write(shop.settings, verdict, "zh")
+    assert "<code>propensity ingest</code>" in verdict.page.read_text("utf-8")
     text = (verdict.folder / "report.html").read_text("utf-8")
+    assert "`" not in text, "commands are told from words"
     row = next(one for one in text.split("<tr>") if "orders, features" in one)
     assert f"{shop.moment - 9 * DAY:%Y-%m-%d}" in row
     assert f"{shop.moment - 7 * DAY:%Y-%m-%d}" in row
     assert "features is at 2.5" in row
+    assert "act now" in row, "it was a page; its last two days, which were quiet, say nothing of that"
     assert "近两周已结束的告警" in text
     assert "old, features" not in text
     assert "still, features" not in text
