@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import stated
 from monitoring import partial, performance
-from monitoring.performance import Judged, Spread, Spreads
+from monitoring.performance import Judged, Spreads
 from serving.formulas import sigmoid
 
 Numbers = NDArray[np.float64]
@@ -86,10 +86,11 @@ def model(shop: World) -> tuple[Numbers, Spreads]:
         tilt.append((told.slope.value - 1) ** 2 - told.slope.error**2)
         aucs.append(told.ranking.value)
         errors.append(told.ranking.error)
-    between = max(0.0, float(np.var(aucs, ddof=1) - np.mean(np.square(errors)))) ** 0.5
+    between = float(np.var(aucs, ddof=1) - np.mean(np.square(errors)))
     return score, Spreads(
-        performance.beyond(np.array(off)), performance.beyond(np.array(tilt)),
-        Spread(between, len(aucs) - 1), (aucs[-1], errors[-1]),
+        performance.beyond(np.array(off), performance.USUAL_LEVEL),
+        performance.beyond(np.array(tilt), performance.USUAL_SLOPE),
+        performance.settled(between, len(aucs), performance.USUAL_RANKING, fitted=1), (aucs[-1], errors[-1]),
     )  # fmt: skip
 
 

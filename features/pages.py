@@ -7,6 +7,7 @@ CSS, so it works without scripts; only the search box has one, inline. The page'
 browser to load anything. Dark where the reader's system is dark; made for a phone first.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Literal
@@ -92,6 +93,11 @@ def bullets(items: Iterable[Content]) -> Html:
 def code(text: str) -> Html:
     """Names, commands, expressions."""
     return Html(f"<code>{escape(text)}</code>")
+
+
+def with_code(of: Content) -> Html:
+    """A sentence whose commands, in backquotes, are shown as such."""
+    return Html(re.sub("`([^`]+)`", r"<code>\1</code>", html(of)))
 
 
 def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], right: Sequence[int] = ()) -> Html:
@@ -242,7 +248,7 @@ polyline { fill: none; stroke: var(--accent); stroke-width: 2; vector-effect: no
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem; }
 @media (max-width: 40rem) { thead { display: none; } table, tbody, tr, td { display: block; }
   tr { background: var(--card); border-radius: .6rem; padding: .5rem .8rem; margin: .5rem 0; }
-  td { border: 0; padding: .1rem 0; text-align: left; display: flex; gap: .6rem; }
+  td, td.right { border: 0; padding: .1rem 0; text-align: left; display: flex; gap: .6rem; }
   td .label { display: block; flex: 0 0 6.5rem; color: var(--soft); font-weight: 400; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff;
     --card: #fff; --accent: #0b6e99; }

@@ -119,6 +119,11 @@ class AlertStore(Embedded):
         """All that are kept, oldest first."""
         return self._episodes("TRUE")
 
+    def ended(self, since: datetime, until: datetime) -> list[Episode]:
+        """What was over within a time, the last first."""
+        between = f"state = 'resolved' AND ended BETWEEN {to_us(since)} AND {to_us(until)}"
+        return sorted((one.episode for one in self._episodes(between)), key=_end, reverse=True)
+
     def _episodes(self, where: str) -> list[Kept]:
         with self.used():
             rows = self.db.execute(
@@ -203,6 +208,11 @@ class AlertStore(Embedded):
         """Take a silence back."""
         with self.writing():
             self.db.execute("UPDATE silences SET ended = ? WHERE number = ?", (to_us(now), number))
+
+
+def _end(episode: Episode) -> datetime:
+    assert episode.ended is not None  # it is over
+    return episode.ended
 
 
 _encoder = msgspec.msgpack.Encoder()  # it keeps NaN, which JSON has not

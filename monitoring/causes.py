@@ -18,6 +18,7 @@ from monitoring.received import USUAL
 LOST, LOST_DAYS = 1 / 3, 2
 PART = 0.5  # of what is lost, from which on a day counts to it
 NEARLY = 0.2  # of a power of ten: sizes vary
+CENTS = 2  # powers of ten by which no price list moves
 # Of its share, that a value loses; by which shares may differ; rows that are missed: fewer may be chance.
 MOST_OF, ALIKE, FEWEST = 0.9, 0.5, 4
 GONE, FILLED = 0.99, 0.5  # shares of rows without a column: it is gone, and it was there
@@ -78,8 +79,9 @@ def _blamed(shifts: Sequence[Shift], since: date) -> Blamed:
 
 
 def total(shift: Shift, panel: Panel) -> bool:
-    """Whether what the shop lives on came every day and now not at all, or a column that most rows had is in
-    none: no chance does that, however few rows a day has. Days that stood out say nothing of habits.
+    """Whether what the shop lives on came every day and now not at all, a column that most rows had is in
+    none, or sizes are a hundred times what they were, or that part: no chance does that to a day that stands
+    out, however few rows it has. Days that stood out say nothing of habits.
 
     Of other tables nothing may come for reasons of its own: no campaign, no new customer.
     """
@@ -92,6 +94,8 @@ def total(shift: Shift, panel: Panel) -> bool:
     if shift.subject.kind == "rows" and shift.subject.tables <= {*VITAL}:
         before = before[np.flatnonzero(before)[0] :] if before.any() else before[:0]  # since it comes
         return shift.now == 0 and len(before) >= YOUNGEST and bool((before > 0).all())
+    if shift.subject.kind == "size" and min(shift.now, shift.was) > 0:
+        return abs(float(np.log10(shift.now / shift.was))) >= CENTS - NEARLY
     return (
         shift.subject.kind == "empty"
         and shift.now >= GONE

@@ -14,8 +14,9 @@ from monitoring import measures
 from monitoring.findings import Owner, Status
 from monitoring.measures import BROKEN, NEVER, Reading
 
-__all__ = ["CHECKS", "NEVER", "READABLE", "RUNS", "Check", "Reading", "by_name"]
-READABLE, RUNS = "readable", "runs"  # what a run says by itself: of a release, and of a shop's own check
+__all__ = ["CHECKS", "NEVER", "READABLE", "RETRAINING", "RUNS", "Check", "Reading", "by_name"]
+# What a run says by itself: of a release, of a shop's own check, and of training again.
+READABLE, RUNS, RETRAINING = "readable", "runs", "retraining"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def by_name(own: Iterable[Check] = ()) -> dict[str, Check]:
     """Built-in checks and a shop's own. UsageError for a name twice, or one that a run says by itself."""
     checks: dict[str, Check] = {}
     for check in (*CHECKS, *own):
-        if check.name in (READABLE, RUNS):
+        if check.name in (READABLE, RUNS, RETRAINING):
             raise UsageError(f"check {check.name}: a run says that by itself: give it another name")
         if check.name in checks:
             raise UsageError(f"check {check.name} is declared twice: give one of them another name")
@@ -104,7 +105,7 @@ CHECKS: tuple[Check, ...] = (
         page=BROKEN,
         reason=_LEARNED
         + "three times that is a unit, a code or a column that changed; a column that most rows "
-        "had and none has counts as much",
+        "had and none has counts as much, and sizes a hundred times what they were",
         measure=measures.tables("empty", "share", "unseen", "size", "sign", "night"),
         advice=Words(
             "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",

@@ -1,8 +1,10 @@
 """One alert from its first bad day until it is over. Pure: what it becomes on a day, and what is to be told.
 
     (none) -> pending    bad, but not yet on as many days as its check wants; nobody is told
-           -> firing     told; told again when it is worse, when it goes on, and when nobody acknowledges it
-           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit, or unjudged for UNJUDGED days
+           -> firing     told; told again when it is worse, when something was done about it (its stage), when
+                         it goes on, and when nobody acknowledges it
+           -> resolved   on CLEAR_DAYS successive days below CLEAR of its limit; unjudged for UNJUDGED days;
+                         or as another version is in force, of which it cannot be judged yet
 
 Between CLEAR of the limit and the limit it stays what it is: a figure which wavers there is told once.
 A page is a warning again after as many days in a row on which it is no page.
@@ -18,7 +20,7 @@ from monitoring.findings import Finding
 
 State = Literal["pending", "firing", "resolved"]
 Severity = Literal["warning", "page"]
-News = Literal["firing", "worse", "reminder", "escalation", "closed", "resolved"]
+News = Literal["firing", "worse", "changed", "reminder", "escalation", "closed", "resolved"]
 CLEAR = 0.7  # of the limit
 CLEAR_DAYS = 2
 UNJUDGED = 14  # days without a verdict, after which an alert is closed: its model or check is gone
@@ -40,7 +42,7 @@ class Episode:
     began, fired, ended: moments of runs. bad: days on which it was, of those that its check counts. better,
     lower: days in a row on which it was clear, or less urgent than `severity`. judged: the last day with a
     verdict. told: when it was last, None: never. told_as: how urgent. paged: when it was first told as the
-    page that it is. unjudged: it was closed for want of a verdict.
+    page that it is. unjudged: it was closed for want of a verdict. stage: the last that was told.
     """
 
     fingerprint: str
@@ -60,6 +62,7 @@ class Episode:
     paged: datetime | None = None
     escalated: bool = False
     unjudged: bool = False
+    stage: str = ""
     ack: Ack | None = None
 
     @property
@@ -81,7 +84,8 @@ def advance(
     zone. wants: bad days, of so many, before it fires.
     """
     if finding is None or (finding.status == "ok" and isnan(finding.value)):
-        if before is None or day - before.judged < timedelta(UNJUDGED):
+        replaced = before and finding and before.finding.version not in ("", finding.version)
+        if before is None or (day - before.judged < timedelta(UNJUDGED) and not replaced):
             return before
         over = _over(before, moment)
         return over and replace(over, unjudged=True)
@@ -174,6 +178,8 @@ def to_tell(
         return ("firing",)
     if episode.severity == "page" and episode.told_as == "warning":
         return ("worse",)
+    if episode.finding.stage not in ("", episode.stage):
+        return ("changed",)
     if episode.severity != "page":
         return ()
     news: list[News] = []
@@ -189,9 +195,10 @@ def having_told(episode: Episode, news: Collection[News], moment: datetime) -> E
     """The alert once that was written for its sinks."""
     if "escalation" in news:
         episode = replace(episode, escalated=True)
-    if not {"firing", "worse", "reminder"} & set(news):
+    if not {"firing", "worse", "changed", "reminder"} & set(news):
         return episode
     if "worse" in news:  # whoever acknowledged a warning has not seen the page
         episode = replace(episode, ack=None, escalated=False, topic=episode.finding.topic)
     paged = episode.paged or moment if episode.severity == "page" else None
-    return replace(episode, told=moment, told_as=episode.severity, paged=paged)
+    stage = episode.finding.stage or episode.stage
+    return replace(episode, told=moment, told_as=episode.severity, paged=paged, stage=stage)

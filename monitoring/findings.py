@@ -29,6 +29,8 @@ class Finding:
     most three are told. since: the first day on which it was so. topic: findings of one topic in one run are
     one fault, and one message (an outage of a table shows in sixty features and three models). better: how
     far it is beyond its limit on the side that nobody minds. page: from where on it is urgent, if elsewhere.
+    stage: how far what is done about it has come; told anew when it becomes another. version: of a release,
+    which was asked.
     """
 
     subject: str
@@ -45,6 +47,8 @@ class Finding:
     since: date | None = None
     better: float = 0.0
     page: float | None = None
+    stage: str = ""
+    version: str = ""
 
     @property
     def crossed(self) -> float:

@@ -55,7 +55,7 @@ class Reading:
 
 
 def freshness(evidence: Evidence) -> Reading:
-    """0, 1: answers say that they are stale, 2: nobody is answered. What came since is not judged, either."""
+    """0, 1: answers say that they are stale, 2: nobody is answered. No later features are judged."""
     days = evidence.age.total_seconds() / 86_400
     level = (evidence.age > evidence.stale_after) + (evidence.age > evidence.expire_after)
     words = Words("features are less than a day old", "特征更新不足一天")
@@ -67,8 +67,8 @@ def freshness(evidence: Evidence) -> Reading:
 
 _AGED = (  # what each level means for whoever asks
     Words("", ""),
-    Words(": answers say so, and later data are not judged", "：回答均标记为过期，之后的数据未作判断"),
-    Words(": nobody is answered, and later data are not judged", "：已停止回答，之后的数据未作判断"),
+    Words(": answers say so, and no later features are judged", "：回答均标记为过期，之后的特征未作判断"),
+    Words(": nobody is answered, and no later features are judged", "：已停止回答，之后的特征未作判断"),
 )
 
 
@@ -236,7 +236,9 @@ def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable
         longest = [one for one in own if one.days == max(other.days for other in own)]
         states = [_STATES[getattr(one, what)] for one in longest]
         value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
-        return Reading(value, told(longest[-1]), since=longest[-1].moment.date() if value >= 1 else None)
+        return Reading(
+            value, told(longest[-1], what), since=longest[-1].moment.date() if value >= 1 else None
+        )
 
     return measure
 

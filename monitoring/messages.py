@@ -45,7 +45,7 @@ class Share(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """One alert of a message."""
+    """One alert of a message. stage: how far what is done about it has come."""
 
     alert: str
     subject: str
@@ -57,6 +57,7 @@ class Told(Struct, frozen=True):
     limit: float | None
     since: date
     acknowledged_by: str = ""
+    stage: str = ""
 
 
 class Telling(Struct, frozen=True):
@@ -95,6 +96,7 @@ class Line(NamedTuple):
 HEADS: dict[News, Words] = {
     "firing": Words("", ""),
     "worse": Words("worse than told before", "较此前通知已加重"),
+    "changed": Words("news of it", "最新进展"),
     "reminder": Words("still on", "仍未恢复"),
     "escalation": Words("nobody acknowledged it", "无人认领"),
     "closed": Words("closed, judged no more", "已不再判断，关闭"),
@@ -109,7 +111,7 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, wor
 
     worst: the first alert's words, without how many more figures it has: what is more is counted once.
     """
-    first, others = alerts[0], len(alerts) - 1 + more
+    told, others = alerts[0], len(alerts) - 1 + more
     head, urgent = HEADS[kind], SEVERITIES[severity]
     over = kind in OVER
     if over:
@@ -117,10 +119,10 @@ def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, wor
     else:
         en = f"{urgent.en}, {head.en}" if head.en else urgent.en
         zh = f"{urgent.zh}，{head.zh}" if head.zh else urgent.zh
-    words = worst if others else first.words
-    said_en, said_zh = f"{first.subject}: {words.en}", f"{first.subject}：{words.zh}"
+    words = first(worst if others else told.words)
+    said_en, said_zh = f"{told.subject}: {words.en}", f"{told.subject}：{words.zh}"
     if over:  # what it was is no longer so
-        said_en, said_zh = f"{first.subject}, {first.check}", f"{first.subject}，{first.check}"
+        said_en, said_zh = f"{told.subject}, {told.check}", f"{told.subject}，{told.check}"
     several = "s" * (others > 1)
     and_en, and_zh = (f", and {others} more alert{several}", f"，另有{others}项告警") if others else ("", "")
     return Said(_plain(f"[{en}] {said_en}{and_en}"), _plain(f"【{zh}】{said_zh}{and_zh}"))
@@ -142,7 +144,8 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
     several = len(of.alerts) + of.more > 1
     for place, one in enumerate(of.alerts[:SHOWN]):
         named = f"{one.subject} | {one.check}" if several else one.check
-        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(one.words), several)
+        words = first(one.words) if several else one.words
+        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(words), several)
     if not several:
         yield from line("how much", "程度", _measured(of.alerts[0], zh))
     elif left := max(len(of.alerts) - SHOWN, 0) + of.more:
@@ -214,7 +217,7 @@ def is_address(said: str) -> bool:
 
 
 def _measured(one: Told, zh: bool) -> str:
-    if one.value is None or not isfinite(one.value):
+    if one.value is None or not isfinite(one.value) or one.value == one.limit:  # a state is no measure
         return ""
     if one.limit is None or not isfinite(one.limit):
         return f"{one.value:.3g}"
@@ -222,6 +225,11 @@ def _measured(one: Told, zh: bool) -> str:
     if zh:
         return f"{one.value:.3g}，上限{one.limit:.3g}" + (f"（{times:.1f}倍）" if times >= 1 else "")
     return f"{one.value:.3g}, limit {one.limit:.3g}" + (f" ({times:.1f} x)" if times >= 1 else "")
+
+
+def first(words: Said) -> Said:
+    """Their first sentence."""
+    return Said(re.split(r"\. (?=[A-Z])", words.en, maxsplit=1)[0], words.zh.partition("。")[0])
 
 
 def _plain(said: str) -> str:

@@ -1,8 +1,12 @@
 """What was found of what came, in words: who was judged, by what, and what the figures are."""
 
+from collections.abc import Callable
+from typing import Literal
+
 from features.words import Words
 from monitoring.outcomes import Figures, Who
 from monitoring.performance import (
+    ENOUGH,
     LIMIT,
     UNKNOWN_LEVEL,
     UNKNOWN_RANKING,
@@ -12,6 +16,7 @@ from monitoring.performance import (
     State,
 )
 
+What = Literal["calibration", "ranking"]
 WHO: dict[Who, Words] = {
     "everyone": Words("everyone, for hardly anybody was contacted", "全体客户（几乎无人被触达）"),
     "held_out": Words("the holdout", "对照组"),
@@ -24,20 +29,22 @@ _STATE: dict[State, Words] = {
     "off": Words("is lost", "已失准"),
     "unsure": Words("is not sure", "尚不确定"),
 }
+_ASKED: dict[What, Words] = {
+    "calibration": Words("calibration", "校准"),
+    "ranking": Words("ranking", "排序"),
+}
 VALID = Words("valid only without concept drift", "仅在概念未漂移时有效")
 
 
-def told(figures: Figures) -> Words:
-    """What one set of figures says, as a sentence or three: whoever decides first, then the contacted."""
-    decides, who = figures.decides, WHO[figures.judged_on]
-    en = [f"{_when(figures).en}, of {who.en} ({decides.rows:,}): {level(decides).en}, {ranking(decides).en}"]
-    zh = [
-        f"{_when(figures).zh}，{who.zh}（{decides.rows:,}人次）：{level(decides).zh}，{ranking(decides).zh}"
-    ]
-    calibration, ranks = _STATE[figures.calibration], _STATE[figures.ranking]
-    en.append(f"Calibration {calibration.en}, ranking {ranks.en}")
-    zh.append(f"校准{calibration.zh}，排序{ranks.zh}")
-    for excuse in excuses(decides):
+def told(figures: Figures, what: What = "calibration") -> Words:
+    """What one set of figures says of it: the verdict of whoever decides in the first sentence, which a
+    message's title is made of; then what stands in its way, and the contacted."""
+    decides, who, when = figures.decides, WHO[figures.judged_on], _when(figures)
+    name, figure, state = _ASKED[what], _FIGURE[what], _STATE[getattr(figures, what)]
+    of, zh_of = f"{who.en} ({decides.rows:,})", f"{who.zh}（{decides.rows:,}人次）"
+    en = [f"{name.en} {state.en}: {figure(decides).en}, by what came within {when.en}, of {of}"]
+    zh = [f"{name.zh}{state.zh}：{figure(decides).zh}，依据{when.zh}的结果，{zh_of}"]
+    for excuse in excuses(decides, what):
         en.append(excuse.en)
         zh.append(excuse.zh)
     if (few := lacking(figures)) is not None:
@@ -45,8 +52,8 @@ def told(figures: Figures) -> Words:
         zh.append(few.zh)
     if figures.judged_on != "everyone" and "treated" in figures.groups:
         beside = figures.groups["treated"]
-        en.append(f"Beside it, of the contacted ({beside.rows:,}): {level(beside).en}")
-        zh.append(f"另：已触达客户（{beside.rows:,}人次）：{level(beside).zh}")
+        en.append(f"Beside it, of the contacted ({beside.rows:,}): {figure(beside).en}")
+        zh.append(f"另：已触达客户（{beside.rows:,}人次）：{figure(beside).zh}")
     if figures.backfilled:
         en.append("Scored now for then: it is not what was told")
         zh.append("由现在补算，并非当时给出的分数")
@@ -68,15 +75,20 @@ def ranking(judged: Judged) -> Words:
     return Words(f"AUC {shown} against {against} at the test", f"AUC {shown}（评估时为{against}）")
 
 
-def excuses(judged: Judged) -> tuple[Words, ...]:
+_FIGURE: dict[What, Callable[[Judged], Words]] = {"calibration": level, "ranking": ranking}
+
+
+def excuses(judged: Judged, what: What = "calibration") -> tuple[Words, ...]:
     """Of what is off beyond chance and not called lost: from where on it would be, and why only there."""
     said = []
+    if what == "ranking":
+        if judged.ranking.alone <= -LIMIT < judged.ranking.z:
+            said.append(_excuse(Words("AUC", "AUC"), judged.ranking, 3))
+        return tuple(said)
     if abs(judged.level.alone) >= LIMIT > abs(judged.level.z):
         said.append(_excuse(Words("level", "水平"), judged.level, 2))
     if abs(judged.slope.alone) >= LIMIT > abs(judged.slope.z):
         said.append(_excuse(Words("slope", "斜率"), judged.slope, 2))
-    if judged.ranking.alone <= -LIMIT < judged.ranking.z:
-        said.append(_excuse(Words("AUC", "AUC"), judged.ranking, 3))
     return tuple(said)
 
 
@@ -92,6 +104,15 @@ def _excuse(name: Words, one: Estimate, digits: int) -> Words:
             Words(
                 f"its backtest is too short to tell how much it varies by itself, and {off} is assumed",
                 f"回测时点过少，无法得知其自身波动，按{off}假定",
+            )
+        )
+    elif one.spread.assumed:
+        seen = ENOUGH - one.spread.assumed
+        whys.append(
+            Words(
+                f"it was judged at {seen} moments before its release, few to tell how much it varies "
+                f"by itself: {off} is taken",
+                f"发布前仅在{seen}个时点评估，不足以得知其自身波动，取{off}",
             )
         )
     elif one.spread.error:
@@ -140,10 +161,7 @@ def _when(figures: Figures) -> Words:
         of, zh = f"{figures.days} of {figures.horizon} days", f"{figures.days}天（预测期{figures.horizon}天）"
     span = dates[0] if len(dates) == 1 else f"{len(dates)} moments from {dates[0]} to {dates[-1]}"
     span_zh = dates[0] if len(dates) == 1 else f"{dates[0]}至{dates[-1]}的{len(dates)}个时点"
-    return Words(
-        f"{figures.release} version {figures.version}, by what came within {of} of {span}",
-        f"{figures.release}版本{figures.version}，依据{span_zh}之后{zh}的结果",
-    )
+    return Words(f"{of} of {span}", f"{span_zh}之后{zh}")
 
 
 def _shown(one: Estimate, digits: int) -> str:

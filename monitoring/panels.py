@@ -65,10 +65,11 @@ class Shift:
         """One phrase with its figures."""
         en, zh = _SAID.get(self.subject.kind, _SAID["share"])
         show = _SHOWN.get(self.subject.kind, _percent)
-        was, now, name = show(self.was), show(self.now), self.subject.words
+        was, last, name = show(self.was), show(self.now), self.subject.words
+        now = last if self.peak is None else show(self.peak)
         en, zh = en.format(name=name.en, was=was, now=now), zh.format(name=name.zh, was=was, now=now)
         if self.peak is not None:
-            en, zh = f"{en}; {show(self.peak)} in the last two days", f"{zh}；前两天内曾为{show(self.peak)}"
+            en, zh = f"{en}; {last} on the last day", f"{zh}；最近一天为{last}"
         return Words(en, zh)
 
 

@@ -15,7 +15,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.performance import FEW, UNKNOWN_LEVEL, Rows, Spread, Spreads, between, beyond, judge
+from monitoring.performance import (
+    FEW,
+    UNKNOWN_LEVEL,
+    USUAL_LEVEL,
+    USUAL_RANKING,
+    USUAL_SLOPE,
+    Rows,
+    Spread,
+    Spreads,
+    between,
+    beyond,
+    judge,
+)
 from training.evaluate import log_odds
 
 Numbers = NDArray[np.float64]
@@ -86,9 +98,9 @@ def learn(pasts: Sequence[Past]) -> Curve:
     told = [judge([curve.rows(past.score, past.short, past.customer)], Spreads()) for past in pasts]
     levels = [one.level for one in told if np.isfinite(one.level.error)]
     off = np.array([(one.value - 1) ** 2 - one.error**2 for one in levels])
-    level = beyond(off) if len(off) >= FEW else UNKNOWN_LEVEL
+    level = beyond(off, USUAL_LEVEL) if len(off) >= FEW else UNKNOWN_LEVEL
     tilts, ranks = [one.slope for one in told], [one.ranking for one in told]
-    return replace(curve, varied=Spreads(level, between(tilts), between(ranks)))
+    return replace(curve, varied=Spreads(level, between(tilts, USUAL_SLOPE), between(ranks, USUAL_RANKING)))
 
 
 def _banded(

@@ -41,15 +41,21 @@ FEWEST = 30  # ones, and zeros: with fewer, nothing is normal about any of these
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a figure lies off between times, beyond sampling; learnt from so many of them."""
+    """How far a figure lies off between times, beyond sampling; learnt from so many of them, of which some
+    were assumed (`settled`)."""
 
     error: float
     moments: int
+    assumed: int = 0
 
 
-# Assumed where too few origins say: a tenth, as what a season alone may well do to a level.
-UNKNOWN_LEVEL, UNKNOWN_SLOPE, UNKNOWN_RANKING = Spread(0.1, 3), Spread(0.1, 3), Spread(0.02, 3)
-FEW = 3
+# Moments that tell how much a figure varies by itself. Of three that were quiet by chance any week would be
+# lost, and of three that were not, none: a level could be nought. What lacks counts as off by the usual.
+FEW, ENOUGH = 3, 6
+USUAL_LEVEL, USUAL_SLOPE, USUAL_RANKING = 0.05, 0.05, 0.01
+# Assumed where fewer than FEW origins say: a tenth, as what a season alone may well do to a level.
+UNKNOWN_LEVEL, UNKNOWN_SLOPE = Spread(0.1, ENOUGH, ENOUGH), Spread(0.1, ENOUGH, ENOUGH)
+UNKNOWN_RANKING = Spread(0.02, ENOUGH, ENOUGH)
 
 
 @dataclass(frozen=True)
@@ -311,25 +317,37 @@ def spreads_of(card: ModelCard) -> Spreads:
     aucs = np.array([one["auc"] for one in whole])
     sampled = auc[1] ** 2 * np.array([card.tested_on.rows / one["rows"] for one in whole])
     return Spreads(
-        beyond(off**2 - own**2),
-        beyond(tilt**2 - of_slope**2 * larger),
-        Spread(sqrt(max(0.0, float(aucs.var(ddof=1) - sampled.mean()))), len(aucs) - 1),
+        beyond(off**2 - own**2, USUAL_LEVEL),
+        beyond(tilt**2 - of_slope**2 * larger, USUAL_SLOPE),
+        settled(float(aucs.var(ddof=1) - sampled.mean()), len(aucs), USUAL_RANKING, fitted=1),
         auc,
     )
 
 
-def between(figures: Sequence[Estimate]) -> Spread:
+def between(figures: Sequence[Estimate], usual: float) -> Spread:
     """How far figures of several moments lie apart, beyond what sampling makes of them."""
     told = [one for one in figures if isfinite(one.value)]
     if len(told) < FEW:
         return Spread(0.0, 0)
     values, errors = (np.array([getattr(one, of) for one in told]) for of in ("value", "error"))
-    return Spread(sqrt(max(0.0, float(values.var(ddof=1) - (errors**2).mean()))), len(told) - 1)
+    return settled(float(values.var(ddof=1) - (errors**2).mean()), len(told), usual, fitted=1)
 
 
-def beyond(squares: Numbers) -> Spread:
+def beyond(squares: Numbers, usual: float) -> Spread:
     """The spread from squares of what was off, each less its sampling variance."""
-    return Spread(sqrt(max(0.0, float(squares.mean()))), len(squares))
+    return settled(float(squares.mean()), len(squares), usual)
+
+
+def settled(square: float, moments: int, usual: float, fitted: int = 0) -> Spread:
+    """The spread from a mean square of so many moments; as many as lack to ENOUGH count as off by the usual.
+    fitted: 1 if it is about their own mean.
+
+    >>> settled(0.0, 3, 0.05).error.__round__(3), settled(0.01, 6, 0.05)
+    (0.035, Spread(error=0.1, moments=6, assumed=0))
+    """
+    assumed = max(0, ENOUGH - moments)
+    free, whole = moments - fitted, moments - fitted + assumed
+    return Spread(sqrt((max(0.0, square) * free + usual**2 * assumed) / whole), whole, assumed)
 
 
 def _figure(figure: Mapping[str, float] | None) -> tuple[float, float]:

@@ -7,14 +7,15 @@ from itertools import groupby
 import numpy as np
 
 from features.moments import iso
-from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles
+from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles, with_code
 from features.pages import page as document
 from features.words import Words
+from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, UNRELEASED, Verdict, first_of_kind, unreleased
+from monitoring.verdicts import SHOP, UNRELEASED, Verdict, behind, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -36,8 +37,8 @@ _HEADLINES = {
 }
 
 
-def page(verdict: Verdict, language: str = "en") -> str:
-    """The whole page, self-contained, in both languages."""
+def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -> str:
+    """The whole page, self-contained, in both languages. over: alerts that ended lately, the last first."""
     day = iso(verdict.moment)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
     messages = [_message(list(topic)) for topic in topics(wrong)]
@@ -46,10 +47,11 @@ def page(verdict: Verdict, language: str = "en") -> str:
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
         banner("good" if verdict.status == "ok" else "bad", headline),
-        paragraph(UNRELEASED) if alone else "",
+        paragraph(with_code(UNRELEASED)) if alone else "",
+        paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
         *messages,
-        *(paragraph(one.words) for one in verdict.retraining),
+        _over(over),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),
@@ -104,10 +106,10 @@ def _message(findings: list[Finding]) -> Html:
         facts.append((Words("Since", "起始"), f"{since}"))
     parts: list[Content] = [tiles(facts)]
     if cause := next((f.cause for f in findings if f.cause), None):
-        parts.append(paragraph(Words("Likely cause:", "可能原因："), cause))
+        parts.append(paragraph(Words("Likely cause:", "可能原因："), with_code(cause)))
     advice = {f.advice for f in findings if f.advice}
     parts.append(paragraph(Words("What to do:", "处理建议：")))
-    parts.append(bullets(sorted(advice)))
+    parts.append(bullets(map(with_code, sorted(advice))))
     most = sorted((c for f in findings for c in f.contributors), key=lambda c: -_finite(c.excess))[:3]
     if most:
         parts.append(paragraph(Words("Most of it:", "主要来自：")))
@@ -115,8 +117,32 @@ def _message(findings: list[Finding]) -> Html:
     others = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in findings[1:]]
     if others:
         parts.append(paragraph(Words("Seen as well:", "同时出现：")))
-        parts.append(bullets(others))
-    return section(title, *parts)
+        parts.append(bullets(map(with_code, others)))
+    return section(with_code(title), *parts)
+
+
+def _over(episodes: Sequence[Episode]) -> Content:
+    """What is over: else whoever was away reads of an alert's beginning, and never of its end."""
+    if not episodes:
+        return ""
+    return section(
+        Words("Over in the last two weeks", "近两周已结束的告警"),
+        table(
+            (Words("Alert", "告警"), Words("Urgency", "级别"), Words("Began", "开始"), Words("Ended", "结束"),
+             Words("What was seen", "情况")),
+            (
+                (f"{one.finding.subject}, {one.finding.check}", STATUS[one.finding.status], f"{one.since}",
+                 _ended(one), one.finding.words)
+                for one in episodes
+            ),
+        ),
+        open=False,
+    )  # fmt: skip
+
+
+def _ended(one: Episode) -> Content:
+    day = f"{one.ended:%Y-%m-%d}"
+    return Words(f"{day}, judged no more", f"{day}，已不再判断") if one.unjudged else day
 
 
 def _model(seen: Evidence, verdict: Verdict) -> Html:
@@ -166,7 +192,7 @@ def _indicators(verdict: Verdict) -> Html:
              for f in (*unusual, *(f for f in mine if f not in unusual))),
             right=(2,),
         ),
-        bullets(absent),
+        bullets(map(with_code, absent)),
         open=bool(unusual),
     )  # fmt: skip
 
@@ -184,7 +210,7 @@ def _checks(findings: Sequence[Finding]) -> Html:
             Words("What was seen", "说明"),
         ),
         (
-            (f.check, said(f), _value(f), f.words)
+            (f.check, said(f), _value(f), with_code(f.words))
             for f in sorted(findings, key=lambda f: -STATUSES.index(f.status))
         ),
         right=(2,),

@@ -4,6 +4,8 @@ Recommended where its own figures say, twice in succession, that calibration or 
 features that carry much of it drift for a fortnight. Never from customers who were contacted alone: that they
 came back is what contacts are for. Never while data are at fault: a model that learns from a broken table is
 worse than an old one.
+
+That it should be is a finding, told as any; what came of it is its stage, and each stage is told once.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,10 +13,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from features.errors import PropensityError
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
+from monitoring.checks import RETRAINING
 from monitoring.findings import Finding
 from monitoring.outcome_words import WHO, level, ranking
 from monitoring.outcomes import Figures
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None] | None
 Why = Literal["calibration", "ranking", "features"]
+Stage = Literal["", "blocked", "released", "refused", "kept", "failed"]  # "": it is yet to be done
 
 CARRIED = 0.2  # of a card's importance: what features that drifted must carry together
 LASTS = timedelta(days=14)  # that they must have drifted, day by day
@@ -37,6 +42,36 @@ _LOST: dict[Why, Words] = {
     "calibration": Words("its probabilities are off", "其概率水平已失准"),
     "ranking": Words("it ranks worse than when it was released", "其排序能力低于发布时"),
 }
+# What to do, by the stage that it is at; {name}: the release.
+_ADVICE: dict[Stage, Words] = {
+    "": Words(
+        "`propensity monitor run --retrain` trains it, and releases it only if the gate has no objection.",
+        "运行 `propensity monitor run --retrain`：重新训练，仅在通过准入检查后发布。",
+    ),
+    "blocked": Words(
+        "Then `propensity monitor run --retrain` trains it.",
+        "修复后运行 `propensity monitor run --retrain` 即会重新训练。",
+    ),
+    "released": Words(
+        "Nothing. If its answers look wrong, `propensity rollback {name}` has the version before answer.",
+        "无需处理。如结果异常，`propensity rollback {name}` 可恢复上一版本。",
+    ),
+    "refused": Words(
+        "The version in force answers as before: do not budget by probabilities that are off. What was kept "
+        "back: `propensity models card {name}:challenger`. After a week of new data it is trained anew.",
+        "仍由在用版本作答；概率已失准时请勿据此做预算。被拦下的版本："
+        "`propensity models card {name}:challenger`。一周后用新数据再次训练。",
+    ),
+    "kept": Words(
+        "Wait for a week of new data: the next `propensity monitor run --retrain` then trains it.",
+        "等待一周的新数据，之后的 `propensity monitor run --retrain` 会重新训练。",
+    ),
+    "failed": Words(
+        "Mend what it names, then `propensity monitor run --retrain`. The version in force answers.",
+        "按所述原因修正后运行 `propensity monitor run --retrain`；此前仍由在用版本作答。",
+    ),
+}
+_NOT_NEEDED = Words("nothing says that it should be trained again", "目前没有需要重新训练的依据")
 
 
 @dataclass(frozen=True)
@@ -63,18 +98,61 @@ class Recommendation:
         zh = "；".join(reason.words.zh for reason in self.reasons)
         if not self.blocked:
             return Words(
-                f"Train {self.release} again: {en}. The gate decides whether the new version is better.",
-                f"建议重新训练{self.release}：{zh}。新版本是否更好由准入检查决定。",
+                f"train it again: {en}. The gate decides whether the new version is better.",
+                f"建议重新训练：{zh}。新版本是否更好由准入检查决定。",
             )
-        faults = Words(
-            "; ".join(finding.words.en for finding in self.blocked),
-            "；".join(finding.words.zh for finding in self.blocked),
-        )
+        faults = _at_fault(self.blocked)
         return Words(
-            f"{self.release} should be trained again ({en}), but not on faulty data: mend this first: "
-            f"{faults.en}.",
-            f"{self.release}需要重新训练（{zh}），但当前数据有误，请先修复：{faults.zh}。",
+            f"it should be trained again ({en}), but not on faulty data: mend this first: {faults.en}.",
+            f"需要重新训练（{zh}），但当前数据有误，请先修复：{faults.zh}。",
         )
+
+    @property
+    def finding(self) -> Finding:
+        """The same as what a run found."""
+        if not self.blocked:
+            return _finding(self.release, "", self.words)
+        mend = dict.fromkeys(one.advice for one in self.blocked if one.advice)  # each once, in order
+        return _finding(self.release, "blocked", self.words, tuple(mend))
+
+
+def _at_fault(faults: Sequence[Finding]) -> Words:
+    """What is wrong with the data, and what is behind it where that is known; each once."""
+    said = dict.fromkeys(one.cause or one.words for one in faults)
+    return Words("; ".join(one.en for one in said), "；".join(one.zh for one in said))
+
+
+def faults_of(findings: Collection[Finding]) -> tuple[Finding, ...]:
+    """Those that nobody should train on."""
+    return tuple(one for one in findings if one.topic == "data" and one.status != "ok")
+
+
+def none_due(findings: Collection[Finding]) -> Words:
+    """That nothing is to be trained again; and that nothing would be, while data are at fault."""
+    en, zh = "nothing is to be trained again", "无需重新训练"
+    if faults := faults_of(findings):
+        said = _at_fault(faults)
+        en += f", and nothing would be on faulty data: {said.en}"
+        zh += f"；数据有误期间也不会重新训练：{said.zh}"
+    return Words(en, zh)
+
+
+def not_needed(release: str) -> Finding:
+    """What a run says of a release that `recommend` has nothing to say of."""
+    return Finding(
+        subject=release, check=RETRAINING, status="ok", value=0.0, limit=1.0, words=_NOT_NEEDED,
+        owner="models", topic=release,
+    )  # fmt: skip
+
+
+def _finding(release: str, stage: Stage, words: Words, first: Sequence[Words] = ()) -> Finding:
+    """Of a release that should be trained again. first: what to do before."""
+    advice = [*first, Words(*(text.format(name=release) for text in _ADVICE[stage]))]
+    return Finding(
+        subject=release, check=RETRAINING, status="warning", value=1.0, limit=1.0, words=words,
+        owner="models", topic=release, stage=stage,
+        advice=Words(" ".join(one.en for one in advice), "".join(one.zh for one in advice)),
+    )  # fmt: skip
 
 
 def recommend(
@@ -91,8 +169,7 @@ def recommend(
     reasons = [*_lost(card, figures), *_moved(card, drifted)]
     if not reasons:
         return None
-    faults = tuple(one for one in findings if one.topic == "data" and one.status != "ok")
-    return Recommendation(card.name, card.version, tuple(reasons), faults)
+    return Recommendation(card.name, card.version, tuple(reasons), faults_of(findings))
 
 
 def _lost(card: ModelCard, figures: Sequence[Figures]) -> list[Reason]:
@@ -158,12 +235,35 @@ def _moved(card: ModelCard, drifted: Mapping[date, Collection[str]]) -> list[Rea
 @dataclass(frozen=True)
 class Retrained:
     """What came of training again, in words. trained: None if a challenger waited that is as good as new.
-    objections: the gate's."""
+    objections: the gate's. failed: it could not be trained."""
 
+    name: str
     words: Words
     trained: "Trained | None" = None
     promoted: bool = False
     objections: tuple[Words, ...] = ()
+    failed: bool = False
+
+    @property
+    def finding(self) -> Finding:
+        """The same as what a run found: in place of that it should be trained."""
+        stage: Stage = "kept"
+        if self.promoted:
+            stage = "released"
+        elif self.objections:
+            stage = "refused"
+        elif self.failed:
+            stage = "failed"
+        return _finding(self.name, stage, self.words)
+
+
+def attempt(settings: Settings, name: str, progress: Progress = None) -> Retrained:
+    """`retrain`, and release what the gate lets pass; an error of ours is what came of it."""
+    try:
+        return retrain(settings, name, automatic=True, progress=progress)
+    except PropensityError as error:
+        words = Words(f"it could not be trained again: {error}", f"重新训练失败：{error}")
+        return Retrained(name, words, failed=True)
 
 
 def retrain(
@@ -184,36 +284,34 @@ def retrain(
     promoted, against = False, tuple[Words, ...]()
     if releases.serves(settings, name, version) and waiting:
         words = Words(
-            f"{name} version {version}, in force, is less than a week behind what is known: it is not "
-            "trained again yet",
-            f"{name}在用的版本{version}与现有数据相差不足一周：暂不重新训练",
+            f"version {version}, in force, is less than a week behind what is known: not trained again yet",
+            f"在用的版本{version}与现有数据相差不足一周：暂不重新训练",
         )
     elif releases.serves(settings, name, version):
         words = Words(
-            f"{name}: there is nothing new to learn from, training gives version {version} again, in force",
-            f"{name}：没有新的数据可学，训练结果仍是在用的版本{version}",
+            f"there is nothing new to learn from, training gives version {version} again, in force",
+            f"没有新的数据可学，训练结果仍是在用的版本{version}",
         )
     elif against := tuple(registry.objections(settings, name, version)):
         words = Words(
-            f"{name} version {version} is trained, and the gate keeps it back; the one in force stays: "
+            f"version {version} is trained, and the gate keeps it back; the one in force stays: "
             + "; ".join(one.en for one in against),
-            f"{name}版本{version}已训练，但未通过准入检查，仍使用在用版本："
-            + "；".join(one.zh for one in against),
+            f"版本{version}已训练，但未通过准入检查，仍使用在用版本：" + "；".join(one.zh for one in against),
         )
     elif not automatic:
         words = Words(
-            f"{name} version {version} is trained, and the gate has no objection: "
+            f"version {version} is trained, and the gate has no objection: "
             f"`propensity promote {name}` releases it",
-            f"{name}版本{version}已训练并通过准入检查：运行 `propensity promote {name}` 即可发布",
+            f"版本{version}已训练并通过准入检查：运行 `propensity promote {name}` 即可发布",
         )
     else:
         registry.promote(settings, name, version)
         promoted = True
         words = Words(
-            f"{name} version {version} is trained and released: the gate has no objection",
-            f"{name}版本{version}已训练并发布：准入检查无异议",
+            f"version {version} is trained and released: the gate has no objection",
+            f"版本{version}已训练并发布：准入检查无异议",
         )
-    return Retrained(words, trained, promoted, against)
+    return Retrained(name, words, trained, promoted, against)
 
 
 def _waiting(settings: Settings, name: str, as_of: datetime) -> str | None:

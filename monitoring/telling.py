@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from features.moments import iso
+from features.words import Words
 from monitoring import messages
 from monitoring.alert_store import Message
 from monitoring.episodes import Episode, News
@@ -30,7 +31,7 @@ from serving.problems import encode
 TYPE = "com.propensity.monitoring.alert"
 STATE = "state"  # kind of message that says which alerts fire
 _LABEL = 200  # characters of a label's value
-_URGENT: tuple[News, ...] = ("firing", "worse", "escalation", "reminder", "closed", "resolved")
+_URGENT: tuple[News, ...] = ("firing", "worse", "changed", "escalation", "reminder", "closed", "resolved")
 
 
 def order(episode: Episode) -> tuple[int, float, str]:
@@ -93,7 +94,7 @@ def _composed(
         going_on=going_on,
         cause=Said.of(worst.finding.cause),  # where the log's own fault comes first, that is the cause
         contributors=_shares(episodes),
-        action=Said.of(next((one.finding.advice for one in episodes if one.finding.advice), None)),
+        action=Said.of(_action(episodes)),
         acknowledge=f"propensity monitor ack {quote(worst.fingerprint if len(episodes) == 1 else topic)}",
         runbook=_runbook(routes, worst.finding.check),
         report=report,
@@ -102,7 +103,9 @@ def _composed(
 
 def message(routes: Routes, telling: Telling, sequence: int) -> Message:
     """The message as it is sent, and to whom. Its id is the same for the same news of the same moment."""
-    named = (one.alert for one in telling.alerts)  # another run of the moment may have more to say of a topic
+    named = (
+        one.alert + one.stage for one in telling.alerts
+    )  # another run of the moment may have more to say of a topic
     id = _id(telling.kind, telling.owner, telling.topic, iso(telling.as_of), *named)
     body = envelope(id, TYPE, telling.topic, telling.as_of, to_builtins(telling), routes.source, sequence)
     sinks = (sink.name for sink in routes.sinks.values() if not sink.channel.state and _wants(sink, telling))
@@ -135,7 +138,7 @@ def labels(routes: Routes, episode: Episode) -> dict[str, str]:
     named = {
         "alertname": "PropensityMonitoring", "shop": routes.shop, "subject": found.subject,
         "check": found.check,
-        "severity": episode.severity, "owner": found.owner, "topic": episode.topic,
+        "severity": episode.severity, "owner": found.owner, "topic": episode.topic, "stage": episode.stage,
     }  # fmt: skip
     return {name: value[:_LABEL] for name, value in named.items() if value}
 
@@ -157,7 +160,7 @@ def _told(one: Episode, news: News) -> Told:
     return Told(
         alert=one.fingerprint, subject=found.subject, check=found.check, news=news, severity=one.severity,
         words=Said(*found.words), value=found.value, limit=found.crossed, since=one.since,
-        acknowledged_by=one.ack.by if one.ack else "",
+        acknowledged_by=one.ack.by if one.ack else "", stage=found.stage,
     )  # fmt: skip
 
 
@@ -166,6 +169,12 @@ def _alone(finding: Finding) -> Said:
     furthest = finding.contributors[0].words if finding.contributors else finding.words
     begins = furthest.en and all(map(str.startswith, finding.words, furthest))
     return Said(*(furthest if begins else finding.words))
+
+
+def _action(episodes: Sequence[Episode]) -> Words | None:
+    """What to do: of what something was done about already, what comes next; else of the worst."""
+    ordered = sorted(episodes, key=lambda one: not one.finding.stage)
+    return next((one.finding.advice for one in ordered if one.finding.advice), None)
 
 
 def _shares(episodes: Iterable[Episode]) -> tuple[Share, ...]:

@@ -11,29 +11,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import FeatureMismatch, NoBuild, PropensityError, ReleaseError
-from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.words import Words, several
-from monitoring import evidence, occasions, profiles
+from monitoring import evidence, occasions, profiles, written
 from monitoring.asked import ask, finding, with_own
 from monitoring.checks import READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
 from monitoring.old_reports import FOLDER
-from monitoring.retraining import Recommendation, recommend
+from monitoring.retraining import Recommendation, not_needed, recommend
 from serving import releases
 from serving.models import Model
 
@@ -73,7 +69,7 @@ class Verdict:
         return EXIT_CODES[self.status]
 
     def __str__(self) -> str:
-        lines = [*self.words, *(text for one in self.retraining for text in one.words)]
+        lines = [*self.words]
         if self.page is not None:
             lines.append(f"The report: {self.page}")
         if self.page_error is not None:
@@ -116,7 +112,9 @@ def run(
         except FeatureMismatch as error:
             findings.append(_unreadable(store.model.card.name, error))
     profiles.update(settings, readable, build, days, progress)
-    of_shop = evidence.of_shop(settings, log, shop, moment, calendar)
+    # What the log received is judged to its end: a build that fails must not hide what came after it.
+    until = max(moment, min(settings.now(), log.complete_until))
+    of_shop = evidence.of_shop(settings, log, shop, until, calendar)
     findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
     for check in (check for check in checks.values() if check.of == "indicator"):
         each = enumerate(of_shop.indicators.subjects)
@@ -130,6 +128,8 @@ def run(
         seen.append(one)
         findings += [_asked(check, one, shop) for check in checks.values() if check.of == "release"]
     findings = with_own(findings, own)
+    again = {one.card.name: _recommended(one, findings) for one in seen}
+    findings += [one.finding if one else not_needed(name) for name, one in again.items()]
     status = worst(findings)
     verdict = Verdict(
         moment,
@@ -140,29 +140,25 @@ def run(
         tuple(seen),
         of_shop,
         settings.home / "reports" / f"{moment:{FOLDER}}",
-        tuple(
-            found
-            for one in seen
-            if (
-                found := recommend(
-                    one.card, one.outcomes.figures if one.outcomes else (), one.drifted, findings
-                )
-            )
-        ),
+        tuple(filter(None, again.values())),
     )
     if keep:
         if html:
-            verdict = _with_pages(settings, verdict, [store.model for store in readable], build)
-        file = msgspec.json.format(msgspec.json.encode(_plain(verdict)))
-        write_atomically(verdict.folder / "verdict.json", file)
+            verdict = _with_closer(settings, verdict, [store.model for store in readable], build)
+        written.write(settings, verdict)
     return verdict
 
 
-def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
-    """Write Evidently's page, and ours, which says if the other failed."""
-    from monitoring import closer, report
+def _recommended(seen: Evidence, findings: Sequence[Finding]) -> Recommendation | None:
+    figures = seen.outcomes.figures if seen.outcomes else ()
+    return recommend(seen.card, figures, seen.drifted, findings)
 
-    page, error = verdict.folder / "report.html", None
+
+def _with_closer(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
+    """Write Evidently's page; ours, which is written then, says if it failed."""
+    from monitoring import closer
+
+    error: str | None = None
     nearer: Path | None = verdict.folder / "evidently.html"
     try:
         closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
@@ -173,9 +169,7 @@ def _with_pages(settings: Settings, verdict: Verdict, models: list[Model], build
     except Exception as failed:  # a fault of ours: told whole to whoever mends it, and the alerts go out
         _log.exception("the page to look closer at could not be written")
         nearer, error = None, f"{type(failed).__name__}: {failed}"
-    verdict = replace(verdict, page=page, closer=nearer, page_error=error)
-    write_atomically(page, report.page(verdict).encode())
-    return verdict
+    return replace(verdict, page=verdict.folder / "report.html", closer=nearer, page_error=error)
 
 
 def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], list[Finding]]:
@@ -219,8 +213,10 @@ def _unreadable(name: str, error: Exception) -> Finding:
 
 def _asked(check: Check, seen: Evidence, shop: Shop) -> Finding:
     if check.drift and seen.stale:
-        return finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
-    return ask(check, seen.card.name, seen, shop)
+        found = finding(check, seen.card.name, Reading(value=float("nan"), words=_STALE))
+    else:
+        found = ask(check, seen.card.name, seen, shop)
+    return replace(found, version=seen.card.version)
 
 
 def _line(
@@ -246,6 +242,8 @@ def _line(
     if first := first_of_kind(seen, shop):
         judged = wider(first)
         said.append(Words(f"judged {judged.en}", judged.zh))
+    if later := behind(moment, shop):
+        said.append(later)
     unjudged = _unjudged(findings, checks)
     en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
     if unjudged:
@@ -253,6 +251,19 @@ def _line(
         zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"
     day = iso(moment)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
+
+
+def behind(moment: datetime, shop: ShopEvidence) -> Words | None:
+    """From when on features and predictions are not judged, if the log has later days."""
+    if shop.moment - moment < DAY:
+        return None
+    since, until = iso(moment)[:10], iso(shop.moment)[:10]
+    return Words(
+        f"what the log received is judged until {until}, features and predictions only until {since}: "
+        "nothing later is published (`propensity features build`)",
+        f"日志接收情况判断至{until}，特征与预测仅判断至{since}：此后的数据未发布"
+        "（`propensity features build`）",
+    )
 
 
 def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[Words]:
@@ -283,48 +294,6 @@ def first_of_kind(seen: Iterable[Evidence], shop: ShopEvidence) -> tuple[str, ..
     """The occasions around this day that the log knows no earlier one of."""
     every = [shop.received, shop.indicators, *(one.panel for one in seen)]
     return tuple(sorted({name for panel in every for name in panel.wide()}))
-
-
-def _plain(verdict: Verdict) -> Mapping[str, Any]:
-    return {
-        "moment": iso(verdict.moment),
-        "at": iso(verdict.at),
-        "status": verdict.status,
-        "exit_code": verdict.exit_code,
-        "words": verdict.words._asdict(),
-        "findings": [
-            {
-                "subject": f.subject,
-                "check": f.check,
-                "status": f.status,
-                "value": _number(f.value),
-                "limit": _number(f.limit),
-                "words": f.words._asdict(),
-                "cause": f.cause._asdict() if f.cause else None,
-                "advice": f.advice._asdict() if f.advice else None,
-                "owner": f.owner,
-                "topic": f.topic,
-                "since": f.since,
-                "contributors": [
-                    {"name": c.name, "words": c.words._asdict(), "excess": _number(c.excess)}
-                    for c in f.contributors
-                ],
-            }
-            for f in verdict.findings
-        ],
-        "releases": [{"name": one.card.name, "version": one.card.version} for one in verdict.evidence],
-        "retraining": [
-            {"name": one.release, "blocked": bool(one.blocked), "words": one.words._asdict()}
-            for one in verdict.retraining
-        ],
-        "page": verdict.page.name if verdict.page else None,
-        "closer": verdict.closer.name if verdict.closer else None,
-        "page_error": verdict.page_error,
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
 
 
 __all__ = ["EXIT_CODES", "Verdict", "replace", "run"]

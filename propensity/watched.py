@@ -9,14 +9,13 @@ import numpy as np
 from features.compute.builds import Build
 from features.describe.sheets import Cell, Sheet
 from features.errors import UsageError
-from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, old_reports, profiles, report, retraining, routes, runbook, verdicts
+from monitoring import alerts, old_reports, profiles, report, retraining, routes, runbook, verdicts, written
 from monitoring.checks import by_name
 from monitoring.findings import Finding
 from monitoring.measures import wider
@@ -43,18 +42,33 @@ def run_once(
         return verdict.exit_code, str(verdict)
     address = verdict.page.relative_to(settings.home) if verdict.page else ""
     taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
+    written.write(settings, verdict)  # with what is over by now
     said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.moment) or ())]
-    for one in verdict.retraining if retrain else ():
-        if not one.blocked:
-            said += retraining.retrain(settings, one.release, automatic=True, progress=progress).words
+    if retrain:
+        said += _retrain(settings, verdict, str(address), progress)
     return verdict.exit_code, "\n".join(said)
+
+
+def _retrain(settings: Settings, verdict: Verdict, address: str, progress: Progress) -> list[str]:
+    """Train what should be, one after the other; tell whoever was told that, and say here."""
+    due = [one for one in verdict.retraining if not one.blocked]
+    done = [retraining.attempt(settings, one.release, progress) for one in due]
+    if done:  # told by now is that they should be, lest a night that is killed says nothing
+        verdict = written.with_those(verdict, [one.finding for one in done])
+        alerts.take(settings, verdict.findings, verdict.at, report=address)
+        written.write(settings, verdict)
+        return [
+            text for one in done for text in (f"{one.name}: {one.words.en}", f"{one.name}：{one.words.zh}")
+        ]
+    if verdict.retraining:  # all are blocked, which the verdict says
+        return []
+    return [*retraining.none_due(verdict.findings)]
 
 
 def write_report(settings: Settings, language: str, progress: Progress) -> str:
     """Judge, and write the pages."""
     verdict = verdicts.run(settings, progress=progress)
-    assert verdict.page is not None
-    write_atomically(verdict.page, report.page(verdict, language).encode())
+    written.write(settings, verdict, language)
     return str(verdict)
 
 

@@ -17,7 +17,7 @@ from features.describe.say import moment as said_moment
 from features.describe.say import words
 from features.describe.sheets import Cell, Sheet
 from features.moments import iso
-from features.pages import Content, Html, bullets, html, page, section, table
+from features.pages import Content, Html, bullets, html, page, section, table, with_code
 from features.words import Words
 from monitoring.indicators import HEALTH
 from monitoring.today import Block, Today
@@ -91,7 +91,7 @@ def _lights(today: Today) -> Html:
     def light(one: Light) -> str:
         return (
             f'<div class="light {one.colour}"><i></i><p><b>{html(one.title)}: {html(WORDS[one.colour])}</b><br>'
-            f"{_said(one.words)}</p></div>"
+            f"{with_code(one.words)}</p></div>"
         )
 
     return Html(f'<div class="lights">{light(today.lights.data)}{light(today.lights.models)}</div>')
@@ -99,14 +99,16 @@ def _lights(today: Today) -> Html:
 
 def _figures(today: Today) -> Html:
     if not today.figures:
-        return section(Words("Indicators", "指标"), note=_said(today.why or Words("", "")))
+        return section(Words("Indicators", "指标"), note=with_code(today.why or Words("", "")))
     cards, absent, segments = [], [], []
     for one in today.figures:
         if one.segment:
             segments.append(one)
         elif one.value is None:
             absent.append(
-                _said(words("{name}: {why}", "{name}：{why}", name=one.indicator.words, why=one.why or ""))
+                with_code(
+                    words("{name}: {why}", "{name}：{why}", name=one.indicator.words, why=one.why or "")
+                )
             )
         else:
             cards.append(_card(one, today))
@@ -142,7 +144,7 @@ def _section(block: Block) -> Html:
     of = block.sheet
     rows = table(of.head, of.rows, of.right)
     kind = "dense" if block.dense else "inline"
-    return section(of.title, _as(kind, rows), note=_said(of.note) if of.note else "", open=block.open)
+    return section(of.title, _as(kind, rows), note=with_code(of.note) if of.note else "", open=block.open)
 
 
 def _as(kind: str, rows: Html) -> Html:
@@ -150,15 +152,10 @@ def _as(kind: str, rows: Html) -> Html:
     return Html(f'<div class="{kind}">{rows}</div>')
 
 
-def _said(of: Words) -> Html:
-    """A sentence whose commands, in backquotes, are shown as such."""
-    return Html(re.sub("`([^`]+)`", r"<code>\1</code>", html(of)))
-
-
 def _quiet(today: Today) -> list[Html]:
     """What has nothing to show, and why: a sentence each, at the end."""
     said = [
-        _said(words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty))
+        with_code(words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty))
         for block in today.blocks
         if not block.sheet.rows
     ]

@@ -48,13 +48,14 @@ def found(
     topic: str = "",
     owner: Owner = "models",
     contributors: Sequence[tuple[str, float]] = (),
+    words: Words | None = None,
     **others: Any,
 ) -> Finding:
     """A finding that pages from twice its limit on."""
     by_value: Status = "ok" if not value >= limit else "warning" if value < 2 * limit else "page"
     return Finding(
         subject=subject, check=check, status=status or by_value, value=value, limit=limit,
-        words=Words(f"{check} is at {value:g}", f"{check}为{value:g}"), owner=owner,
+        words=words or Words(f"{check} is at {value:g}", f"{check}为{value:g}"), owner=owner,
         topic=topic or f"{subject} {check}",
         contributors=tuple(Contributor(name, Words("", ""), excess) for name, excess in contributors),
         **others,

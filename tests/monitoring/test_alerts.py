@@ -83,7 +83,7 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
             "alerts": [{
                 "alert": "churn_28d|features", "subject": "churn_28d", "check": "features", "news": "firing",
                 "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"},
-                "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "",
+                "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "", "stage": "",
             }],
             "more": 0, "going_on": 0, "cause": {"en": "no orders", "zh": "无订单"},
             "contributors": [
@@ -516,3 +516,29 @@ def test_the_message_is_the_same_at_every_try(days: Days, hook: SignedHttp) -> N
     with days.store() as store:
         (body,) = store.db.execute("SELECT body FROM messages").fetchone()
     assert json.loads(body) == first
+
+
+def test_a_title_and_a_list_say_one_sentence_and_what_was_done_says_what_is_next(days: Days) -> None:
+    """Else: the subject of a mail is a paragraph, three alerts of a model are three times the same one, and
+    a retraining that faulty data keep from being done is advised all the same."""
+    long = Words(
+        "ranking is lost: AUC 0.65. Too few for more. Beside it: 1.2.", "排序已失准：AUC 0.65。人数不足。"
+    )
+    rank = found(check="ranking", value=2.5, words=long, topic="churn_28d", advice=Words("retrain", "训练"))
+    mend = found(
+        check="retraining",
+        topic="churn_28d",
+        status="warning",
+        stage="blocked",
+        advice=Words("mend first", "先修复"),
+    )
+    (body,) = (json.loads(one.body)["data"] for one in days.day(rank, mend).messages)
+    assert body["title"]["en"] == "[PAGE] churn_28d: ranking is lost: AUC 0.65, and 1 more alert"
+    assert body["title"]["zh"] == "【告警】churn_28d：排序已失准：AUC 0.65，另有1项告警"
+    assert body["action"] == {"en": "mend first", "zh": "先修复"}
+    told = messages.text(msgspec.convert(body, Telling), ["en"])
+    assert "what: churn_28d | ranking: ranking is lost: AUC 0.65\n" in told
+    (alone,) = (
+        json.loads(one.body)["data"] for one in days.day(replace(rank, topic="x", check="y")).messages
+    )
+    assert "Beside it: 1.2." in messages.text(msgspec.convert(alone, Telling), ["en"])

@@ -1,5 +1,6 @@
 """What is behind what stands out: whoever is told must know what is lost, came twice, or has another unit."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -133,6 +134,26 @@ def test_no_order_at_all_is_a_page_on_its_first_day_however_small_the_shop(
     assert RECEIVED.status(found.value) == status, (found.value, found.words.en)
 
 
+@pytest.mark.parametrize(
+    ("factor", "orders", "status"),
+    [(100, 9, "page"), (0.01, 9, "page"), (20, 9, "warning"), (100, 3, "ok")],
+)
+def test_amounts_in_cents_are_a_page_on_their_first_day_however_small_the_shop(
+    factor: float, orders: int, status: str
+) -> None:
+    """Else: for a day every customer of a small shop is a hundred times as good, and offers are chosen by it;
+    or a day with three large orders wakes somebody."""
+    size = 90 * np.exp(np.random.default_rng(5).normal(0, 0.3, DAYS))
+    size[-1] *= factor
+    rows = np.full(DAYS, float(orders))
+    values = np.column_stack([np.log1p(rows), np.log1p(size)])
+    several = np.repeat(rows[:, None], 2, axis=1).astype(np.int64)
+    received = Received(FIRST, (ORDERS, AMOUNT), values, several, np.ones(values.shape, bool))
+    fields = next(check for check in CHECKS if check.name == "fields")
+    found = fields.measure(replace(shop(), received=panels.of_received(received, {})))
+    assert fields.status(found.value) == status, (found.value, found.words.en)
+
+
 @pytest.mark.parametrize(("empty", "pages"), [(1.0, True), (0.9, False)])
 def test_a_column_that_is_wholly_empty_is_a_page_on_its_first_day(empty: float, pages: bool) -> None:
     """Else: a column that the source dropped waits until somebody reads a warning."""
@@ -203,8 +224,8 @@ def test_what_is_back_today_says_what_it_was() -> None:
         np.ones(some.shape, bool),
     )  # fmt: skip
     (shift,) = panels.of_received(received, {}).out()
-    assert shift.words.en.endswith(" before; 80.0% in the last two days")
-    assert shift.words.zh.endswith("前两天内曾为80.0%")
+    assert re.search(r": 80\.0% not known, \d\.\d% before; \d\.\d% on the last day$", shift.words.en)
+    assert re.search(r"：缺失80\.0%，此前\d\.\d%；最近一天为\d\.\d%$", shift.words.zh)
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:

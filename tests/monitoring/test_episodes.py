@@ -118,6 +118,22 @@ def test_what_is_judged_no_more_is_closed_in_the_end() -> None:
     assert len(alert.over) == 1
 
 
+def test_an_alert_of_a_version_that_was_replaced_is_closed_at_once() -> None:
+    """Else: the model was trained again and released, and next morning the head of the department reads that
+    nobody acknowledged that the old one is off, and to train it; a week later it is told once more."""
+    alert = advance(None, found(value=2.5, version="1"), MONDAY, MONDAY.date())
+    day = timedelta(days=1)
+    same = advance(alert, found(value=nan, status="ok", version="1"), MONDAY + day, (MONDAY + day).date())
+    assert same is not None
+    assert same.state == "firing", "stale features are no new model"
+    over = advance(alert, found(value=nan, status="ok", version="2"), MONDAY + day, (MONDAY + day).date())
+    assert over is not None
+    assert (over.state, over.unjudged) == ("resolved", True)
+    worse = advance(alert, found(value=2.5, version="2"), MONDAY + day, (MONDAY + day).date())
+    assert worse is not None
+    assert worse.state == "firing", "the new one is as bad"
+
+
 def test_a_value_that_cannot_be_computed_can_page_and_a_limit_that_is_none_clears() -> None:
     alert = advance(None, found(value=nan, limit=nan, status="page"), MONDAY, MONDAY.date())
     assert alert is not None

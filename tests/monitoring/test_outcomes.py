@@ -277,3 +277,15 @@ def test_what_was_told_is_judged_after_its_features_are_gone(world: World) -> No
     ]
     assert held.unsaid is not None
     assert "overdue (defined differently)" in held.unsaid
+
+
+def test_the_verdict_is_the_first_that_is_said(world: World) -> None:
+    """Else: a message begins with dates and figures, and what is lost stands four lines below."""
+    world.log(risk=world.risk / 3, since=MOMENTS[14])
+    last = gathered(world).latest()
+    assert last is not None
+    said = outcome_words.told(last, "calibration")
+    assert said.en.startswith("calibration is lost: observed/expected 0.")
+    assert said.zh.startswith("校准已失准：实际/预期 0.")
+    assert outcome_words.told(last, "ranking").en.startswith("ranking ")
+    assert "AUC" not in said.en.split(". ")[0], "each check says its own"

@@ -120,9 +120,9 @@ def test_a_model_that_was_always_a_little_off_is_news_only_beyond_that(
     card = World(home, tmp_path, customers=10).release()
     spreads = performance.spreads_of(card)
     assert spreads.auc == (0.74, pytest.approx(0.04 / 3.92))
-    assert spreads.level.moments == 4
+    assert spreads.level.moments == 6
     assert spreads.level.error == 0, "those origins were off by less than their errors"
-    offs = zip(card.backtest["origins"], (-0.09, 0.11, 0.12, -0.1), strict=True)
+    offs = zip(card.backtest["origins"], (-0.09, 0.11, 0.12, -0.1, 0.1, -0.1), strict=True)
     origins = [{**one, "observed_over_expected": 1 + off, "z": off / 0.02} for one, off in offs]
     restless = performance.spreads_of(replace(card, backtest={"origins": origins}))
     assert restless.level.error == pytest.approx(0.104, abs=0.005)
@@ -135,6 +135,33 @@ def test_a_model_that_was_always_a_little_off_is_news_only_beyond_that(
     assert judge([rows(worse, score)], restless).calibration == "off"
     few = performance.spreads_of(replace(card, backtest={"origins": origins[:2]}))
     assert few.level == performance.UNKNOWN_LEVEL
+
+
+def test_three_origins_make_a_model_neither_lost_by_any_week_nor_by_none(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else: of three quiet origins a plain December is a page; of three restless ones a level of nought is
+    none, nor is a ranking by lot."""
+    card = World(home, tmp_path, customers=10).release()
+
+    def of(*offs: float) -> Spreads:
+        like = card.backtest["origins"][0]
+        origins = [{**like, "observed_over_expected": 1 + off, "z": off / 0.02, "auc": 0.74 + off / 4}
+                   for off in offs]  # fmt: skip
+        return performance.spreads_of(replace(card, backtest={"origins": origins}))
+
+    quiet, restless = of(0.01, -0.01, 0.005), of(0.1, -0.12, 0.08)
+    label, score = drawn(20_000, 6, off=0.11)
+    december = judge([rows(label, score)], quiet)
+    assert abs(december.level.alone) > LIMIT
+    assert december.calibration == "excused"
+    (said,) = outcome_words.excuses(december)
+    assert "it was judged at 3 moments before its release, few to tell" in said.en
+    assert "仅在3个时点" in said.zh
+    for spreads in (restless, Spreads(performance.UNKNOWN_LEVEL, ranking=performance.UNKNOWN_RANKING)):
+        for spread, most in ((spreads.level, 0.65), (spreads.ranking, 0.15)):
+            assert performance.allowed(0.01, spread) < most
+    assert of(*[0.1, -0.1] * 3).level.assumed == 0
 
 
 def test_too_few_of_a_kind_say_nothing() -> None:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from alerting import SECRET, WEBHOOK, Days, SignedHttp, serving
 from told_world import HORIZON, MOMENTS, World
 
 from features.moments import DAY
@@ -15,7 +16,7 @@ from monitoring.evidence import weeks_in_force
 from monitoring.findings import Finding, Status
 from monitoring.outcomes import Figures, Who
 from monitoring.performance import Estimate, Estimated, Judged
-from monitoring.retraining import recommend
+from monitoring.retraining import Recommendation, Retrained, not_needed, recommend
 from serving.cards import ModelCard
 
 HOLDS, LOW, STEEP, WORSE = {}, {"level": -5.0}, {"slope": -4.0}, {"ranking": -4.0}
@@ -65,13 +66,11 @@ def test_the_reason_says_by_what_and_of_whom(card: ModelCard) -> None:
     advice = recommend(card, weeks({**LOW, **STEEP}, {**LOW, **STEEP}), {}, ())
     assert advice is not None
     assert advice.words.en == (
-        "Train churn_28d again: its probabilities are off, by what came within 28 days of 2017-10-22 and "
+        "train it again: its probabilities are off, by what came within 28 days of 2017-10-22 and "
         "2017-10-29, of everyone, for hardly anybody was contacted: observed/expected 0.90 [0.86, 0.94], "
         "slope 0.92 where 1.00 is right. The gate decides whether the new version is better."
     )
-    assert (
-        "建议重新训练churn_28d：其概率水平已失准，依据2017-10-22、2017-10-29之后28天的结果" in advice.words.zh
-    )
+    assert "建议重新训练：其概率水平已失准，依据2017-10-22、2017-10-29之后28天的结果" in advice.words.zh
 
 
 def test_the_contacted_alone_never_recommend(card: ModelCard) -> None:
@@ -150,3 +149,45 @@ def test_what_drifted_under_the_version_before_is_no_reason_to_train_its_success
     world.settings = replace(world.settings, as_of=monday - 10 * DAY)
     second = world.release("2")
     assert weeks_in_force(world.settings, second, monday) == weeks[:2]
+
+
+def test_whoever_reads_messages_alone_hears_each_thing_that_becomes_of_it_once(
+    card: ModelCard, tmp_path: Path
+) -> None:
+    """Else: a model is kept back by the gate night after night, or replaced, and only a log file knows; or
+    the same is told every morning until nobody reads it."""
+
+    def due(*findings: Finding) -> Recommendation:
+        advice = recommend(card, weeks(LOW, LOW), {}, findings)
+        assert advice is not None
+        return advice
+
+    back = Words("it is worse than what is in force", "不如在用版本")
+    refused = Retrained("churn_28d", Words("the gate keeps version 2 back", "未通过"), objections=(back,))
+    released = Retrained("churn_28d", Words("version 3 is released", "已发布"), promoted=True)
+    column = replace(fault(), advice=Words("Have the file sent again.", "请重新送达。"))
+    with serving(SignedHttp()) as hook:
+        days = Days(tmp_path / "told", WEBHOOK.format(port=hook.port), {"hook": SECRET})
+        nights = [
+            [due().finding], [due(column).finding], [due(column).finding],
+            [due().finding, refused.finding], [due().finding, refused.finding],
+            [due().finding, released.finding], [not_needed("churn_28d")], [not_needed("churn_28d")],
+        ]  # fmt: skip
+        for night in nights:
+            for finding in night:  # before it is trained, and after
+                days.day(finding, days=0)
+            days.day(night[-1], days=1)
+        told = [body["data"] for body in hook.bodies()]
+    assert [(one["kind"], [alert["stage"] for alert in one["alerts"]]) for one in told] == [
+        ("firing", [""]), ("changed", ["blocked"]), ("changed", ["refused"]), ("changed", ["released"]),
+        ("resolved", ["released"]),
+    ]  # fmt: skip
+    assert {one["owner"] for one in told} == {"models"}
+    assert told[2]["title"] == {
+        "en": "[warning, news of it] churn_28d: the gate keeps version 2 back",
+        "zh": "【警告，最新进展】churn_28d：未通过",
+    }
+    assert told[1]["action"]["en"].startswith("Have the file sent again. Then `propensity monitor run --ret")
+    assert "`propensity models card churn_28d:challenger`" in told[2]["action"]["zh"]
+    assert "`propensity rollback churn_28d`" in told[3]["action"]["en"]
+    assert {one["runbook"] for one in told} == {"propensity monitor runbook retraining"}

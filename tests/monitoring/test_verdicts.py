@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import watched
 from alerting import found
@@ -23,12 +25,13 @@ import monitoring
 from benchmarks.monitoring_shop import NAME
 from features.compute.builds import Build
 from features.errors import NoBuild, UsageError
+from features.log import Log
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
-from monitoring import Verdict, closer, profiles, report
-from monitoring.checks import CHECKS, Check, Reading, by_name
+from monitoring import Verdict, alerts, closer, profiles, report, written
+from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
 from monitoring.verdicts import _unjudged
 from propensity.shops import TEMPLATES
 from serving import releases
@@ -67,7 +70,7 @@ def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> 
     )
     assert verdict.words.zh.startswith(f"正常（截至{shop.moment:%Y-%m-%d}）")
     asked = {finding.check for finding in verdict.findings}
-    assert asked == {check.name for check in CHECKS}
+    assert asked == {check.name for check in CHECKS} | {RETRAINING}
     raw = json.loads((verdict.folder / "verdict.json").read_text("utf-8"))
     assert (raw["status"], raw["exit_code"], raw["words"]) == ("ok", 0, verdict.words._asdict())
     assert len(raw["findings"]) == len(verdict.findings)
@@ -128,13 +131,29 @@ def test_features_that_nobody_refreshed_are_told_and_nothing_else_is(
     assert by["freshness"].status == status
     means = {
         "ok": "less than a day|1.0 days old$",
-        "warning": "old: answers say so, and later data",
+        "warning": "old: answers say so, and no later features",
         "page": "old: nobody is answered",
     }
     assert re.search(means[status], by["freshness"].words.en), "whoever reads it knows whether it matters"
     assert {f.check for f in by.values() if f.status != "ok"} <= {"freshness"}
     if days > 1:
         assert "not judged while the features are stale" in by["features"].words.en
+
+
+def test_what_came_after_the_last_publishing_is_judged_all_the_same(shop: Shop) -> None:
+    """Else: a snapshot is rolled back, or a build fails, and the tills that stop on the day after are seen by
+    nobody until somebody publishes again."""
+    log = Log.open(shop.settings)
+    paths = list((log.folder / "orders").rglob("*.parquet"))
+    for path in paths:
+        rows = pq.read_table(path, partitioning=None)
+        pq.write_table(rows.filter(pc.less(rows["at"], pa.scalar(shop.moment - DAY))), path)
+    settings = replace(shop.settings, as_of=shop.moment)  # the day before is published
+    verdict = monitoring.run(settings, html=False)
+    assert loud(verdict)["log received"] == "page"
+    day, end = f"{shop.moment - DAY:%Y-%m-%d}", f"{shop.moment:%Y-%m-%d}"
+    assert f"judged until {end}, features and predictions only until {day}: nothing later" in verdict.words.en
+    assert f"日志接收情况判断至{end}，特征与预测仅判断至{day}" in report.page(verdict)
 
 
 def test_a_release_that_cannot_be_read_pages_with_the_reason(shop: Shop) -> None:
@@ -348,3 +367,29 @@ def test_a_fault_of_one_table_is_one_message(shop: Shop) -> None:
     groups = report.topics([finding for finding in verdict.findings if finding.status != "ok"])
     assert len(groups) == 1
     assert {finding.subject for finding in groups[0]} == {NAME}
+
+
+def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
+    """Else: whoever was away reads that something was wrong, and nowhere that it is over, or since when."""
+    shop.publish()
+    for back, findings in (
+        (25, [found("old", value=1.5)]), (24, [found("old", value=0)]), (23, [found("old", value=0)]),
+        (9, [found("orders", value=2.5)]), (8, [found("orders", value=0)]), (7, [found("orders", value=0)]),
+        (6, [found("still", value=1.5)]),
+    ):  # fmt: skip
+        alerts.take(shop.settings, findings, shop.moment - back * DAY)
+    verdict = monitoring.run(shop.settings, html=False)
+    due = found(advice=Words("run `propensity ingest`", "运行 `propensity ingest`"))
+    verdict = replace(verdict, page=verdict.folder / "report.html", findings=(*verdict.findings, due))
+    written.write(shop.settings, verdict, "zh")
+    assert "<code>propensity ingest</code>" in verdict.page.read_text("utf-8")
+    text = (verdict.folder / "report.html").read_text("utf-8")
+    assert "`" not in text, "commands are told from words"
+    row = next(one for one in text.split("<tr>") if "orders, features" in one)
+    assert f"{shop.moment - 9 * DAY:%Y-%m-%d}" in row
+    assert f"{shop.moment - 7 * DAY:%Y-%m-%d}" in row
+    assert "features is at 2.5" in row
+    assert "act now" in row, "it was a page; its last two days, which were quiet, say nothing of that"
+    assert "近两周已结束的告警" in text
+    assert "old, features" not in text
+    assert "still, features" not in text

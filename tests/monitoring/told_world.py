@@ -71,7 +71,8 @@ class World:
             baselines={}, importance={"overdue": 1.0},
             backtest={"origins": [
                 {"moment": iso(judged), "rows": 1500, "observed_over_expected": 1 + off, "z": off / 0.03,
-                 "calibration_slope": 1.02, "auc": 0.74 + off / 10} for off in (-0.03, 0.02, 0.03, -0.02)
+                 "calibration_slope": 1.02, "auc": 0.74 + off / 10}
+                for off in (-0.03, 0.02, 0.03, -0.02, 0.01, -0.01)
             ]},
         )  # fmt: skip
         logistic = models.Logistic(-1.0, (models.Term("overdue", (-9.0, 9.0), (9.0,), (1.0,), (1.0,), 0.0),))
