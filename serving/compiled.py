@@ -148,9 +148,11 @@ def _raw(
                 zero = abs(x) <= _TINY or (unknown[c] == _ZERO and np.isnan(x))
                 values[r] = np.float32(0.0) if zero else x
             _binned(values, unknown[c], thresholds[first[c] : first[c + 1]], bins[c])
-        total[:] = 0.0
+        for r in range(_BLOCK):  # not total[:] = 0: to compile that takes as long as all else
+            total[r] = 0.0
         for t in range(len(start) - 1):
-            possible[:] = _ALL
+            for r in range(_BLOCK):
+                possible[r] = _ALL
             for s in range(start[t], start[t + 1]):
                 row, most, without = bins[column[s]], passes[s], mask[s]
                 for r in range(_BLOCK):
@@ -158,13 +160,15 @@ def _raw(
             for r in range(_BLOCK):
                 lowest = possible[r] & (~possible[r] + np.uint64(1))
                 total[r] += value[t, place[(lowest * _DE_BRUIJN) >> np.uint64(58)]]
-        out[begin : begin + n] = total[:n]
+        for r in range(n):
+            out[begin + r] = total[r]
 
 
 @jit
 def _binned(values: Any, unknown: int, thresholds: Any, out: Any) -> None:
     """Of each value, how many thresholds it is above: a split passes it if these are at most its own."""
-    out[:] = 0
+    for r in range(_BLOCK):
+        out[r] = 0
     for threshold in thresholds:  # not by bisection, whose branches cost more than comparing with all
         for r in range(_BLOCK):
             out[r] += values[r] > threshold

@@ -1,11 +1,15 @@
 """Shared fixtures: a home with the real log, an empty one, a Redis and a PostgreSQL server."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from copies import copy_of
 from logs import TODAY, real_data
+from once import made_once
 from servers import RedisServer, redis_server
 from servers_postgres import PostgresServer, postgres_server
 
@@ -21,6 +25,23 @@ hypothesis.settings.register_profile("tests", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("tests")
 
 
+MEMORY = Path("/dev/shm")
+ROOM = 6_000_000_000  # bytes; a run takes a sixth of it
+
+
+def pytest_configure() -> None:
+    """Temporary files in memory, where there is room. A home waits for the disk a hundred times an ingestion,
+    so that it outlives a power cut: no test cuts the power."""
+    if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, _available()) > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _available() -> int:
+    """Bytes of memory that may be had."""
+    lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The notebooks first: they take the longest, and at the end one worker would wait for the other."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
@@ -29,15 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a home with the Complete Journey log ingested and weekly features until 2017-12-31."""
-    settings = Settings(
-        home=tmp_path_factory.mktemp("journey"),
-        as_of=TODAY,
-        api_keys={"tests": "a-key-for-tests-only"},
-    )
-    ingest(settings, folder=real_data("complete_journey"))
-    log = Log.open(settings)
-    build(settings, grid(log.starts_at + 28 * DAY, TODAY))
-    return settings
+    real = real_data("complete_journey")
+
+    def of(home: Path) -> Settings:
+        return Settings(home=home, as_of=TODAY, api_keys={"tests": "a-key-for-tests-only"})
+
+    def make(home: Path) -> None:
+        ingest(of(home), folder=real)
+        build(of(home), grid(Log.open(of(home)).starts_at + 28 * DAY, TODAY))
+
+    made = made_once(tmp_path_factory, "journey", make)
+    return copy_of(of(made), tmp_path_factory.mktemp("journey") / "home")
 
 
 @pytest.fixture(scope="session")

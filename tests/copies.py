@@ -16,6 +16,15 @@ def copy_of(settings: Settings, home: Path) -> Settings:
     return replace(settings, home=home)
 
 
+def trained_copy_of(settings: Settings, home: Path) -> Settings:
+    """That, with what is published and with the versions in its registry."""
+    copy = copy_of(settings, home)
+    for folder in ("online", "mlartifacts"):
+        shutil.copytree(settings.home / folder, home / folder)
+    shutil.copyfile(settings.home / "mlflow.db", home / "mlflow.db")
+    return copy
+
+
 def _linked(source: str, copy: str) -> None:
     if source.endswith(".parquet"):
         os.link(source, copy)

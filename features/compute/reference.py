@@ -26,9 +26,9 @@ def compute(
     log: Log, shop: Shop, features: Mapping[str, Feature], moment: datetime
 ) -> dict[str, dict[str, float]]:
     """Customer -> feature -> value at the moment (NaN: null), of the customers known by then."""
-    connection = duck.connect()
     tables = {f.table for f in features.values() if f.table}
-    events = {table: _events(connection, log, shop, table, features) for table in tables}
+    with duck.connect() as connection:
+        events = {table: _events(connection, log, shop, table, features) for table in tables}
     result = {}
     for row in log.read("customers").to_pylist():
         if row["known_at"] <= moment:

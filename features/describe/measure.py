@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,7 +25,10 @@ from features.shop import Shop, shop_of
 from features.tables import TABLES
 from features.unread import held, unread
 
-MEMORY = "2GB"
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY = 2_190_000_000  # bytes
 PAUSE = 92  # days without an event, after which the few before are no slow start
 Progress = Callable[[str, int, int], None]
 
@@ -35,8 +38,11 @@ def measure(settings: Settings, progress: Progress | None = None) -> Facts:
     log, shop = Log.open(settings), shop_of(settings)
     manifest: dict[str, Any] = json.loads((log.folder / "manifest.json").read_text("utf-8"))
     settings.home.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".describe-", dir=settings.home) as spill:
-        counting = _Counting(log, spill)
+    with (
+        TemporaryDirectory(prefix=".describe-", dir=settings.home) as spill,
+        duck.connect(memory=MEMORY, folder=Path(spill) / "work") as connection,
+    ):
+        counting = _Counting(log, connection)
         parts: list[Part] = []
         gaps: list[Gap] = []
         streams = [(table, source) for table in TABLES if table in log.tables for source in log.files[table]]
@@ -101,11 +107,8 @@ def _facts(
 class _Counting:
     """Queries over one log."""
 
-    def __init__(self, log: Log, spill: str) -> None:
-        self.log, self.zone = log, ZoneInfo(str(log.shop["zone"]))
-        self.connection = duck.connect()
-        self.connection.execute(f"SET memory_limit = '{MEMORY}'")
-        self.connection.execute(f"SET temp_directory = '{spill}'")
+    def __init__(self, log: Log, connection: "duckdb.DuckDBPyConnection") -> None:
+        self.log, self.zone, self.connection = log, ZoneInfo(str(log.shop["zone"])), connection
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a query: each is an aggregate, and small."""
@@ -345,7 +348,7 @@ def _quantile(counted: list[tuple[Any, ...]], share: float) -> int | None:
 
 def _accounts(settings: Settings, log: Log, manifest: dict[str, Any]) -> tuple[Account, ...]:
     """Ingestion's own account, with the first rejected line of each kind from the kept rejects."""
-    connection = duck.connect()
+    connection = duck.shared()
     found = []
     for source, facts in sorted(manifest["sources"].items()):
         rejects = settings.home / "rejects" / log.fingerprint / f"{source}.parquet"
@@ -356,4 +359,5 @@ def _accounts(settings: Settings, log: Log, manifest: dict[str, Any]) -> tuple[A
         for table, file, accepted, what, rows, *aside in facts["account"]:
             line = None if accepted else first.get((table, file, what))
             found.append(Account(source, table, file, accepted, what, rows, any(aside), line))
+    connection.close()
     return tuple(found)

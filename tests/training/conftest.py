@@ -1,7 +1,12 @@
 """A home with two trained versions of churn, shared by the tests of this folder."""
 
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
-from copies import copy_of
+from copies import copy_of, trained_copy_of
+from once import made_once
 
 from features.compute.builds import Build
 from features.definitions import catalogue
@@ -13,19 +18,49 @@ from training.fit import Trained, train
 from training.samples import Dataset
 from training.targets import catalogue as targets
 
-
-@pytest.fixture(scope="session")
-def trained_home(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The real log and features, published to the service as of 2017-12-31."""
-    settings = copy_of(journey, tmp_path_factory.mktemp("trained") / "home")
-    publish(settings, Build.open(settings), settings.now())
-    return settings
+FIRST = "first.pickle"  # what the training of version 1 returned
 
 
 @pytest.fixture(scope="session")
-def churn(trained_home: Settings) -> Trained:
-    """churn_28d as of 2017-12-31, seed 1: version 1."""
-    return train(trained_home, "churn_28d", trained_home.now(), seed=1)
+def trained_once(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The real log and features, published to the service as of 2017-12-31, with `churn`: take copies."""
+
+    def make(folder: Path) -> None:
+        settings = copy_of(journey, folder / "home")
+        publish(settings, Build.open(settings), settings.now())
+        first = train(settings, "churn_28d", settings.now(), seed=1)
+        (folder / FIRST).write_bytes(pickle.dumps(first))
+
+    return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
+
+
+@pytest.fixture(scope="session")
+def trained_twice(
+    trained_once: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Settings, Trained]:
+    """The same with version 2 of one origin, seed 2, and what its training returned: take copies."""
+
+    def make(folder: Path) -> None:
+        settings = trained_copy_of(trained_once, folder / "home")
+        second = train(settings, "churn_28d", settings.now(), seed=2, origins=1)
+        (folder / "second.pickle").write_bytes(pickle.dumps(second))
+
+    folder = made_once(tmp_path_factory, "trained twice", make)
+    second = pickle.loads((folder / "second.pickle").read_bytes())  # noqa: S301 - of this run
+    return replace(trained_once, home=folder / "home"), second
+
+
+@pytest.fixture(scope="session")
+def trained_home(trained_once: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A copy of that for tests that train more versions."""
+    return trained_copy_of(trained_once, tmp_path_factory.mktemp("trained") / "home")
+
+
+@pytest.fixture(scope="session")
+def churn(trained_once: Settings, trained_home: Settings) -> Trained:
+    """churn_28d as of 2017-12-31, seed 1: version 1, as its training returned it."""
+    first: Trained = pickle.loads((trained_once.home.parent / FIRST).read_bytes())  # noqa: S301 - of this run
+    return replace(first, folder=trained_home.home / first.folder.relative_to(trained_once.home))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from cards_by_hand import model_by_hand, registered
-from copies import copy_of
+from copies import copy_of, trained_copy_of
 from mlflow import MlflowClient
 
 from features.compute.builds import Build
@@ -27,14 +27,9 @@ WHY = "a test of the door, not of the gate"
 
 
 @pytest.fixture(scope="module")
-def home(trained_home: Settings, churn: Trained, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A copy of the trained home with versions 1 and 2 of churn, nothing released."""
-    settings = copy_of(trained_home, tmp_path_factory.mktemp("registry") / "home")
-    for name in ("online", "mlartifacts"):
-        shutil.copytree(trained_home.home / name, settings.home / name)
-    shutil.copyfile(trained_home.home / "mlflow.db", settings.home / "mlflow.db")
-    train(settings, "churn_28d", settings.now(), seed=2, origins=1)
-    return settings
+def home(trained_twice: tuple[Settings, Trained], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with versions 1 and 2 of churn, nothing released."""
+    return trained_copy_of(trained_twice[0], tmp_path_factory.mktemp("registry") / "home")
 
 
 @pytest.fixture(scope="module", params=["files", "postgres"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from copies import copy_of
+from copies import trained_copy_of
 
 from features.moments import DAY
 from features.settings import Settings
@@ -19,21 +19,12 @@ from monitoring.verdicts import Verdict
 from propensity.watched import _retrain
 from serving import releases
 from training import registered, registry
-from training.fit import Trained
 
 
 @pytest.fixture
-def shop(trained_home: Settings, churn: Trained, tmp_path: Path) -> Settings:
+def shop(trained_once: Settings, tmp_path: Path) -> Settings:
     """The trained home with its registry, which a test may change."""
-    import shutil
-
-    settings = copy_of(trained_home, tmp_path / "home")
-    for name in ("mlartifacts", "online"):
-        shutil.copytree(trained_home.home / name, settings.home / name)
-    shutil.copy2(trained_home.home / "mlflow.db", settings.home / "mlflow.db")
-    with registry.opened(settings, alone=True) as client:  # whatever a test before this one made of it
-        client.set_registered_model_alias("churn_28d", registered.CHALLENGER, "1")
-    return settings
+    return trained_copy_of(trained_once, tmp_path / "home")
 
 
 def _forget(settings: Settings) -> None:
