@@ -52,6 +52,12 @@ def of_columns(out: Sequence[Shift], faulty: Mapping[str, Sequence[Shift]]) -> B
     )
 
 
+def of_tables(faulty: Mapping[str, Sequence[Shift]]) -> Blamed:
+    """Of all features together: whatever table is at fault."""
+    shifts = [shift for found in faulty.values() for shift in found]
+    return _blamed(shifts, max((shift.since for shift in shifts), default=date.max))
+
+
 def of_indicator(shift: Shift, panel: Panel) -> Blamed:
     """Of an indicator: a table that it is counted from, and that stands out on the same days."""
     days = (panel.last - shift.since).days + 1

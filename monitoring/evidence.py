@@ -219,7 +219,8 @@ def _separable(
     if len(moments) < 4:
         return None
     wanted = [day_of(m) for m in moments[:-1]]
-    lacking = sorted({day for day in wanted if day not in kept.auc})
+    # Today's is asked anew: what is published may have been corrected since, or spoilt.
+    lacking = sorted({wanted[0], *(day for day in wanted if day not in kept.auc)})
     if lacking:
         pairs = {*lacking, *(day - 7 for day in lacking)}
         if not kept.columns:

@@ -182,7 +182,8 @@ def separable(evidence: Evidence) -> Reading:
         f"this week's customers are told from last week's with AUC {found.now:.3f}; usually {centre:.3f}",
         f"模型区分本周与上周客户的AUC为{found.now:.3f}，通常为{centre:.3f}",
     )
-    return Reading(value=value, words=words)
+    blamed = causes.of_tables(evidence.faulty) if value >= 1 else causes.Blamed()
+    return Reading(value=value, words=words, cause=blamed.cause, topic=blamed.topic)
 
 
 def drift(evidence: Evidence) -> Reading:

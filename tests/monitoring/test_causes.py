@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from logs import TODAY
 
-from monitoring import measures, panels
+from monitoring import causes, measures, panels
 from monitoring.checks import BROKEN, CHECKS
-from monitoring.evidence import ShopEvidence
+from monitoring.evidence import ShopEvidence, faulty
 from monitoring.measures import Reading
 from monitoring.received import Figure, Received, angle
 
@@ -226,6 +226,16 @@ def test_what_is_back_today_says_what_it_was() -> None:
     (shift,) = panels.of_received(received, {}).out()
     assert re.search(r": 80\.0% not known, \d\.\d% before; \d\.\d% on the last day$", shift.words.en)
     assert re.search(r"：缺失80\.0%，此前\d\.\d%；最近一天为\d\.\d%$", shift.words.zh)
+
+
+def test_a_table_at_fault_is_why_customers_are_told_apart() -> None:
+    """Else: a day without orders is four messages, one of each model, and three say that ids are wrong."""
+    of = shop(0.6, 2)
+    blamed = causes.of_tables(faulty(of))
+    assert blamed.topic == "data"
+    assert blamed.cause is not None
+    assert "orders received" in blamed.cause.en
+    assert causes.of_tables({}) == causes.Blamed()
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:

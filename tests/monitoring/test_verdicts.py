@@ -114,6 +114,23 @@ def test_what_is_published_is_what_is_judged(shop: Shop) -> None:
     assert verdict.exit_code == 4
 
 
+def test_what_is_published_anew_is_told_apart_anew(shop: Shop) -> None:
+    """Else: rows were joined to the wrong customers and put right on the same day, and the alert stays; or a
+    faulty day is built anew, and the answer of the build before holds."""
+    shop.publish()
+
+    def joint() -> float:
+        verdict = monitoring.run(shop.settings, html=False, keep=False)
+        return next(f.value for f in verdict.findings if f.check == "joint")
+
+    right = joint()
+    (file,) = (shop.settings.home / "profiles").rglob("separable.json")
+    kept = json.loads(file.read_text("utf-8"))
+    kept["auc"][max(kept["auc"], key=int)] = 0.99  # what was said of a build before
+    file.write_text(json.dumps(kept), "utf-8")
+    assert joint() == right
+
+
 def test_customers_that_go_missing_are_seen(shop: Shop) -> None:
     """Else: a source that lost a region looks fine, for the rest are as they were."""
     shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
