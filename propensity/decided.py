@@ -86,7 +86,7 @@ def _why_not(action: dict[str, Any], chosen: str) -> str:
         return "chosen"
     if action["eligible"]:
         price = action["price"]
-        charged = f", less {price:.2f} for what it uses of a short budget or channel" if price else ""
+        charged = f", less {price:.4f} for what it uses of a short budget or channel" if price else ""
         return f"a lower expected net value{charged}"
     exactly = action["condition"] or action["limit"]
     return f"{action['reject_text']['en']}" + (f" ({exactly})" if exactly else "")

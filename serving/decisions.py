@@ -319,7 +319,9 @@ def candidates_of(context: DecisionContext, request: DecisionRequest) -> tuple[s
         if request.scenario not in context.scenarios:
             known = ", ".join(context.scenarios)
             raise UsageError(
-                f"$.scenario: expected one of {known}" if known else "$.scenario: none is declared"
+                f"$.scenario: expected one of {known}"
+                if known
+                else "$.scenario: the shop declares none (SCENARIOS in shop.py)"
             )
         allowed = ("nothing", *context.scenarios[request.scenario].actions)
     for place, name in enumerate(request.candidates or ()):

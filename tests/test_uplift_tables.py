@@ -160,3 +160,26 @@ def test_a_csv_of_another_country_is_read(tmp_path: Path) -> None:
     asked = ["uplift", "--trial", str(path), "--arm=group", "--outcome=bought", "--randomised", "--dry-run"]
     done = CliRunner().invoke(propensity.main, asked)
     assert done.output.startswith("Give everyone mail"), done.output
+
+
+def test_chances_in_percent_are_told_what_to_do(tmp_path: Path) -> None:
+    """Else: who keeps chances in percent is told that they are wrong, and not how to mend them."""
+    rows = ["x,p,arm,y", *(f"{i % 7},{60 if i % 2 else 40},{i % 2},{i % 3}" for i in range(400))]
+    file = tmp_path / "percent.csv"
+    file.write_text("\n".join(rows), "utf-8")
+    asked = [
+        "uplift",
+        "--trial",
+        str(file),
+        "--arm",
+        "arm",
+        "--outcome",
+        "y",
+        "--propensity",
+        "p",
+        "--control",
+        "0",
+    ]
+    said = CliRunner().invoke(propensity.main, asked)
+    assert said.exit_code == 2
+    assert "such as 40. If it is in percent, divide it by 100" in said.output

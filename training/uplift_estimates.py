@@ -138,8 +138,9 @@ def freedom(customer: Ints) -> float:
 
 def as_normal(z: Numbers, customer: Ints) -> Numbers:
     """What a figure in standard errors is worth in standard deviations of a normal one, where customers are
-    few."""
-    found: Numbers = np.sign(z) * norm.isf(student.sf(np.abs(z), freedom(customer)))
+    few; 37 at most, beyond which no tail can be told from 0."""
+    tail = np.maximum(student.sf(np.abs(z), freedom(customer)), np.finfo(float).tiny)
+    found: Numbers = np.sign(z) * norm.isf(tail)
     return found
 
 

@@ -16,7 +16,7 @@ from training.uplift_balance import Check
 from training.uplift_draw import assumed
 from training.uplift_estimates import Estimate, shown
 from training.uplift_trial import Trial
-from training.uplift_verdict import LEARNERS, failed, only_if, verdict
+from training.uplift_verdict import LEARNERS, called, failed, only_if, verdict
 
 Beside = Mapping[str, Sequence[Estimate]]  # of each outcome by which nothing is chosen, the arms' effects
 NONE: Beside = {}
@@ -42,7 +42,7 @@ def arms(found: Uplift, unknown: Collection[int] = (), trial: Trial | None = Non
         (
             Words("arm", "方案"), Words("decisions", "决策数"), Words("possible for", "可得占比"),
             words("mean {o}", "平均{o}", o=found.outcome),
-            words("over {c}", "比{c}多", c=found.arms[0]), Words("cost", "成本"),
+            words("over {c}", "比{c}多", c=called(found.arms[0])), Words("cost", "成本"),
             Words("of the policy", "策略占比"),
         ),
         tuple(rows), right=(1, 2, 3, 4, 5, 6),
@@ -140,7 +140,7 @@ def others(found: Uplift, beside: Beside, unknown: Collection[int] = ()) -> Shee
         Words("Other outcomes", "其他结果"),
         (
             Words("outcome", "结果"), Words("arm", "方案"),
-            words("over {c}", "比{c}多", c=found.arms[0]),
+            words("over {c}", "比{c}多", c=called(found.arms[0])),
         ),
         tuple(
             (outcome, found.arms[k],

@@ -222,6 +222,7 @@ def _chances(table: pa.Table, name: str) -> Numbers:
         raise UsageError(
             f"{name} must be the chance with which the arm was given, above 0 and at most 1: in "
             f"{(~good).sum():,} rows it is not, such as {given[~good][0]:g}"
+            + (". If it is in percent, divide it by 100" if ((given > 0) & (given <= 100)).all() else "")
         )
     return given
 

@@ -87,7 +87,8 @@ class Trial:
         if len(self.arms) < 2 or few:
             what = f"values of {self.cluster} (--cluster)" if self.cluster else "customers"
             raise NotEnoughData(
-                f"a trial needs two arms of {self.least} {what} each: {', '.join(few) or self.arms}"
+                f"a trial needs two arms, and {self.least} {what} in each: {', '.join(few) or self.arms}"
+                + (". Leave the rows of so small an arm out, or wait for more" if len(self.arms) > 2 else "")
                 + (
                     f". If the arm was drawn by {self.unit}, say --cluster {self.unit}"
                     if self.unit and not self.cluster

@@ -26,6 +26,20 @@ def failed(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.holds is False]
 
 
+def called(*arms: str) -> Words:
+    """Arms as a sentence names them: one whose name is a number, so that it is not read as a figure."""
+    said = [words("arm {of}", "方案{of}", of=of) if _is_number(of) else Words(of, of) for of in arms]
+    return Words(", ".join(of.en for of in said), ", ".join(of.zh for of in said))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
     """What is shown, and what is chosen by default where nothing is. Nothing is claimed without a lottery, or
     if a check fails."""
@@ -70,7 +84,7 @@ def only_if(checks: Sequence[Check]) -> Words | None:
 
 def _first(found: Uplift, rests: Words | None) -> Words:
     """What to do, in one sentence. rests: what must be so for that."""
-    arm, control = found.arms[found.default], found.arms[0]
+    arm, control = called(found.arms[found.default]), called(found.arms[0])
     proven = words("is shown, if {rests},", "在{rests}的前提下显示", rests=rests) if rests else Words(
         "is proven", "已证实"
     )  # fmt: skip
@@ -95,8 +109,8 @@ def _first(found: Uplift, rests: Words | None) -> Words:
 
 def _constant(found: Uplift, proven: Words) -> Words:
     """What is shown of one arm for all, and which is chosen by default where that does not decide it."""
-    best, control = found.arms[found.best], found.arms[0]
-    told = {
+    best, control = called(found.arms[found.best]), called(found.arms[0])
+    told: dict[str, Words | str] = {
         "best": best, "control": control, "outcome": found.outcome, "gain": shown(found.over[0], sign=True),
     }  # fmt: skip
     if not found.better:
@@ -121,7 +135,7 @@ def _constant(found: Uplift, proven: Words) -> Words:
         return said
     return _joined(said, words(
         "It is not told apart from {arms}: of these it is taken by default, as its estimate is the largest.",
-        "它与{arms}尚无法区分：默认选择其中估计值最大的。", arms=", ".join(close),
+        "它与{arms}尚无法区分：默认选择其中估计值最大的。", arms=called(*close),
     ))  # fmt: skip
 
 
@@ -129,8 +143,8 @@ def _beside(found: Uplift) -> list[Words]:
     """Which arms are shown to bring more, or less, than the control after their cost, if any; that none is
     shown to bring more only where the first sentence has not said it."""
 
-    def named(*places: int) -> dict[str, str]:
-        return {"control": found.arms[0], "arms": ", ".join(found.arms[k] for k in places)}
+    def named(*places: int) -> dict[str, Words]:
+        return {"control": called(found.arms[0]), "arms": called(*(found.arms[k] for k in places))}
 
     more = [k for k, one in enumerate(found.net) if one.low > 0]
     less = [k for k, one in enumerate(found.net) if one.high < 0]

@@ -113,7 +113,7 @@ def test_a_draw_by_cluster_counts_clusters() -> None:
     found = trial(by_store(), cluster="store")
     assert "over its 40 values" in assumed(found).en
     assert not [one for one in checks(found) if one.holds is False]
-    with pytest.raises(NotEnoughData, match="two arms of 12 values of store .* each: none has 10"):
+    with pytest.raises(NotEnoughData, match="two arms, and 12 values of store .* in each: none has 10"):
         trial(by_store(20), cluster="store")
     with pytest.raises(NotEnoughData, match="say --cluster store"):
         trial(by_store(), customer="store")

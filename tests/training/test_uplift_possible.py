@@ -131,5 +131,5 @@ def test_one_customers_many_rows_are_no_customers() -> None:
     """Fifty decisions of three people are no trial, whatever their number."""
     trial = trial_of_ledger(made(2_000, decisions=4)[0]).trial
     assert isinstance(trial, Trial)
-    with pytest.raises(NotEnoughData, match=f"two arms of {LEAST} customers each"):
+    with pytest.raises(NotEnoughData, match=f"two arms, and {LEAST} customers in each: .*Leave the rows"):
         replace(trial, customer=trial.customer % 3)

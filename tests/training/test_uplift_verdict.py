@@ -8,7 +8,7 @@ from trials import trial_by_hand
 
 from training.uplift import Uplift, fit
 from training.uplift_balance import LOTTERY, Check
-from training.uplift_estimates import Estimate, shown
+from training.uplift_estimates import Estimate, as_normal, shown
 from training.uplift_report import _effects, arms
 from training.uplift_verdict import verdict
 
@@ -87,3 +87,23 @@ def test_a_choice_that_was_never_made_has_no_figure(none: Uplift) -> None:
 def test_figures_have_the_digits_of_their_scale(one: tuple[float, float, float], text: str) -> None:
     """Else: a rate of six in a thousand is +0, and money has digits that nobody knows."""
     assert shown(Estimate(*one), sign=True) == text
+
+
+def test_an_arm_whose_name_is_a_number_is_not_read_as_a_figure(none: Uplift) -> None:
+    """Else: `no arm is shown to be better than 0` is said of the arm 0, and read as a loss or a gain."""
+    harm = (Estimate(0.0, 0.0, 0.0), Estimate(-1.0, -1.5, -0.5), Estimate(-0.1, -0.3, 0.1))
+    found = replace(none, arms=("0", "1", "2.5"), best=0, effects=harm)
+    said = verdict(found, SOUND)
+    assert said.en.startswith("Give everyone arm 0: no arm is shown")
+    assert "Shown to be worse, after cost: arm 1. No estimate is larger than that of arm 0." in said.en
+    assert "已证实扣除成本后更差：方案1。" in said.zh
+    assert ("over arm 0", "比方案0多") in arms(found).head
+
+
+def test_what_no_chance_explains_is_still_a_number() -> None:
+    """Else: a page says `z -inf` of a trial that nobody drew."""
+    customers = np.arange(1_000)
+    z = as_normal(np.array([-1e6, 60.0, 1.0]), customers)
+    assert np.isfinite(z).all()
+    assert (z[0], z[1]) == (pytest.approx(-z[1]), pytest.approx(37.5, abs=0.5))
+    assert z[2] == pytest.approx(1.0, abs=0.01)
