@@ -4,7 +4,7 @@ Every day is judged by what was known then: the panels of a day end with it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +15,25 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
-from monitoring import drift, evidence, joint, occasions, panels, profiles
-from monitoring.checks import CHECKS, Check, Reading
+from features.words import Words
+from monitoring import drift, evidence, joint, measures, occasions, panels, profiles
+from monitoring.checks import CHECKS, NEVER, RETRAINING, Check, Reading
 from monitoring.evidence import Evidence, Separable, ShopEvidence
 from monitoring.findings import Status
 from monitoring.histograms import Float32
 from monitoring.panels import Panel
 from monitoring.profiles import Profiles, Store, day_of
+from monitoring.retraining import recommend
 
 APART = 7  # days without an alert that end an episode
+EPOCH = date(1970, 1, 1).toordinal()
 Matrices = dict[int, Float32]
+# What a run says by itself, and whoever reads messages hears as of a check.
+AGAIN = Check(
+    name=RETRAINING, words=Words("Training again", "重新训练"), warning=1, page=NEVER,
+    reason="features that drifted for a fortnight", measure=measures.drift,
+    advice=Words("", ""),
+)  # fmt: skip
 
 
 class Alert(NamedTuple):
@@ -73,7 +82,7 @@ class Replay:
         self.profiles = store.read()
         self.first = int(self.profiles.days[0])
         self.separable = self._weeks()
-        self._drifted: tuple[int, drift.Drift] | None = None
+        self._drifts: dict[int, drift.Drift] = {}
 
     def _weeks(self) -> Mapping[int, float]:
         """How well each week is told from the one before."""
@@ -131,14 +140,26 @@ class Replay:
             for reading in map(check.measure, asked):
                 if check.status(reading.value) != "ok":
                     yield Alert(day, check, reading)
+        if self._again(day):
+            yield Alert(day, AGAIN, Reading(1.0, AGAIN.words))
 
     def _drift(self, day: int) -> drift.Drift:
-        """Asked once in four weeks: it looks at weeks against a year."""
-        last = day - day % 28
-        if self._drifted is None or self._drifted[0] != last:
+        """Asked once a week, on the same day of each."""
+        week = day - day % 7
+        if week not in self._drifts:
             card, starts = self.store.model.card, day_of(self.log.starts_at)
-            self._drifted = last, evidence.drift_of(self.profiles, card, self.declared, starts, last)
-        return self._drifted[1]
+            self._drifts[week] = evidence.drift_of(self.profiles, card, self.declared, starts, week)
+        return self._drifts[week]
+
+    def _again(self, day: int) -> bool:
+        """Whether a model should be trained again for what drifted; outcomes are judged elsewhere."""
+        weeks = [day - 7 * back for back in range(evidence.DRIFTED_WEEKS)]
+        drifted = {
+            date.fromordinal(EPOCH + week): frozenset(np.array(found.columns)[found.drifted].tolist())
+            for week in weeks
+            for found in [self._drift(week)]
+        }
+        return recommend(self.store.model.card, (), drifted, ()) is not None
 
     def _separable(self, day: int) -> Separable | None:
         days = [d for d in self.separable if d <= day][-1 - evidence.WEEKS :]
