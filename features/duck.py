@@ -1,5 +1,6 @@
 """DuckDB as we use it: in UTC, silent, within its memory, opened once and lent again."""
 
+import atexit
 import os
 from collections import defaultdict
 from functools import cache
@@ -16,6 +17,13 @@ A_THREAD = 90_000_000  # bytes: with less, threads starve one another
 # Opening a database takes 20 ms, and an ingestion asks twenty times: those that nobody has, by what was asked
 # of them. Of a process: a forked child has none of its parent's threads.
 _idle: defaultdict[tuple[int, int | None, int | None], list[duckdb.DuckDBPyConnection]] = defaultdict(list)
+
+
+@atexit.register
+def _close_idle() -> None:
+    for asked, databases in _idle.items():
+        if asked[0] == os.getpid():
+            databases.clear()
 
 
 def connect(threads: int | None = None, memory: int | None = None, folder: Path | None = None) -> "Lent":

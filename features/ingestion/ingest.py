@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -137,12 +137,16 @@ def take(
     sources: Sequence[Source],
     dry_run: bool = False,
     progress: Progress | None = None,
+    unless: Callable[[Ingested], bool] | None = None,
 ) -> Ingested:
     """Make these sources' files the log's, in one generation; for callers that have a source at hand.
 
     Another source whose part is gone or damaged is taken in anew with them.
+    unless: of what was done; where it holds, this was a dry run. Not to be asked where somebody was erased:
+    what the files say of them is written down at once.
     One process at a time; others wait. Errors as `ingest`.
     """
+    assert unless is None or dry_run or not Tombstones.of(settings)
     shop = shop_of(settings)
     root = settings.home / "log"
     with locked(root / ".lock"):
@@ -165,13 +169,12 @@ def take(
             odd = suspicions(settings, shop, places, log, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
+        tried = dry_run or unless is not None
         try:
-            parts = [part_of(settings, shop, s, stamps[s.name], scratch, dry_run, progress) for s in sources]
-            generation = fold(settings, shop, parts, before, scratch, dry_run, progress)
-            had, places = (
-                _places(settings.home, before),
-                _places(scratch if dry_run else settings.home, generation),
-            )
+            parts = [part_of(settings, shop, s, stamps[s.name], scratch, tried, progress) for s in sources]
+            generation = fold(settings, shop, parts, before, scratch, tried, progress)
+            had = _places(settings.home, before)
+            places = _places(scratch if tried else settings.home, generation)
             kept = (_rejects(settings, str(before.get("generation"))), scratch / "log" / "rejects")
             mendings = (Mendings(had.get(MENDED), kept[0]), Mendings(places.get(MENDED), kept[1]))
             until = parse_moment(before["complete_until"]) if had else None
@@ -180,10 +183,13 @@ def take(
                 shop, obedient, had, until, mendings, taken_of(settings), settings.memory, scratch / "work"
             )
             odd = suspicions(settings, shop, places, Log.at(scratch / "log"), scratch / "work")
-            if dry_run:
+            if tried:
                 here = scratch / "log"
                 done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)
-                return replace(done, shrunk=fewer, late=late, suspicions=odd)
+                done = replace(done, shrunk=fewer, late=late, suspicions=odd)
+                if dry_run or unless is not None and unless(done):
+                    return done
+                _keep(scratch / "parts", settings.home / "parts")
             publish(settings, scratch / "log", generation)
             prune(settings)
             log = Log.open(settings)
@@ -191,6 +197,15 @@ def take(
             return replace(done, shrunk=fewer, late=late, suspicions=odd)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _keep(tried: Path, parts: Path) -> None:
+    """Put the parts that were made by way of trial where parts lie, if they are not there."""
+    for part in tried.glob("*/*"):
+        place = parts / part.relative_to(tried)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.rename(place)
 
 
 def _places(home: Path, manifest: dict[str, Any]) -> dict[str, Path]:

@@ -47,6 +47,7 @@ from features.shop import shop_of
 from features.sources.corrected import readings_of
 from features.sources.raw import literal
 from features.tables import TABLES
+from features.tombstones import Tombstones
 
 NO_REJECT = "it belongs to no row that was rejected"
 
@@ -117,12 +118,18 @@ def take_in(settings: Settings, path: Path, dry_run: bool = False) -> Ingested:
             read(settings, path, before, writing, known_from(settings))
             writing.rename(fresh)
             # Tried first: a correction that is no better must not push an earlier one out of the log.
-            done = tried = take(settings, [corrections(shop, [*before, fresh])], dry_run=True)
+            erased = bool(Tombstones.of(settings))
+            done = tried = take(
+                settings,
+                [corrections(shop, [*before, fresh])],
+                dry_run=dry_run or erased,
+                unless=lambda done: any(file == fresh.stem for file, *_ in done.in_vain),
+            )
             if reasons := {line: why for file, line, why in tried.in_vain if file == fresh.stem}:
                 rows = pq.read_table(fresh)
                 column = pa.array([reasons.get(line) for line in range(len(rows))], pa.string())
                 pq.write_table(rows.append_column("refused", column), fresh)
-            if reasons or not dry_run:
+            if reasons or erased and not dry_run:
                 done = take(settings, [corrections(shop, [*before, fresh])], dry_run=dry_run)
             account = _summed((*done.account, *_refused(fresh)))
         except BaseException:

@@ -173,11 +173,12 @@ def read(settings: Settings, path: Path, before: Sequence[Path], fresh: Path, si
     emptied = ", ".join(f"{quoted(c)} = NULL" for c in sorted(have - {"table", "_file", "_line", "_more"}))
     connection.execute(f"UPDATE mended SET {emptied} WHERE {strange}")
     sheet, columns = exported(connection, settings, "true")
+    connection.execute(f"CREATE TABLE sheet AS FROM {sheet}")  # long SQL, which is asked twice
     _check_columns(connection, path, have, {in_sheet(c) for c in columns})
     texts = {in_sheet(c) for t in TABLES.values() for c, column in t.columns.items() if column.type == "text"}
     zeros = ", ".join(f'{_with_zeros(c)} AS "{c}"' for c in map(in_sheet, columns) if c in have & texts)
     given = f"""(SELECT m.* {f"REPLACE ({zeros})" if zeros else ""}
-                 FROM mended m LEFT JOIN {sheet} e ON e.reject = m.reject)"""
+                 FROM mended m LEFT JOIN sheet e ON e.reject = m.reject)"""
     same = " AND ".join(
         f'm."{c}" IS NOT DISTINCT FROM nullif(e."{c}", \'\')' for c in map(in_sheet, columns) if c in have
     )
@@ -196,7 +197,7 @@ def read(settings: Settings, path: Path, before: Sequence[Path], fresh: Path, si
                          {typed} AS typed, e.returns AS returns,
                          {since_then} AS known_from, {said} AS known_said, {since is not None} AS used,
                          m.reject IS NULL OR e.reject IS NOT NULL AND {same or "true"} AS unchanged
-                  FROM {given} m LEFT JOIN {sheet} e ON e.reject = m.reject ORDER BY _line)
+                  FROM {given} m LEFT JOIN sheet e ON e.reject = m.reject ORDER BY _line)
             TO {literal(fresh)} (FORMAT parquet)"""
     )
     corrected = connection.execute(f"SELECT 1 FROM {literal(fresh)} WHERE NOT unchanged LIMIT 1").fetchall()

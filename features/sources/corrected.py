@@ -49,7 +49,7 @@ def corrected(shop: Shop, source: str, table: str, cells: Mapping[str, str]) -> 
         earlier += f" OR coalesce({which}, false)"
         if which == "true":
             break
-    return " UNION ALL BY NAME ".join(selects)
+    return " UNION ALL BY NAME ".join(f"({select})" for select in selects)
 
 
 def says(shop: Shop, source: str, column: str, file: str = "file") -> str:
@@ -100,6 +100,7 @@ def _corrected(
     values: dict[str, Value] = {}
     refused: list[tuple[str, Match]] = []
     raw: list[str] = []
+    numbers: list[str] = []
     for column, cell in cells.items():
         x, type, file = quoted(cell), TABLES[table].columns[column].type, written.get(column)
         if source and (constant := _constant(source, column)) is not None:
@@ -112,7 +113,11 @@ def _corrected(
             )
             value = replace(value, habits=of_file, day=file.day, formats=("iso", *file.formats))
         elif source and type not in ("text", "map"):
-            x, doubt = _number(x, column, file, source.habits, habits)
+            own_habits = file.habits if file else source.habits
+            numbers.append(
+                f"{number(x, habits)} AS _plain_{column}, {number(x, own_habits)} AS _own_{column}"
+            )
+            x, doubt = _number(x, column, file)
             if type == "money":
                 raw.append(f"{doubt} OR {_finer(x, column, habits, shop.exponent)} AS _unclear_{column}")
                 refused.append((f"{column}{UNCLEAR}", Match(value.where, f"_unclear_{column}")))
@@ -143,7 +148,8 @@ def _corrected(
         returns=False, cancelled=cancelled,
         cancelled_at=cancelled_at, add_up=False, once=False, lists=(), delivered=None, prefix="",
     )  # fmt: skip
-    mended = f"(SELECT {', '.join(raw)}, _file, _line FROM _mended WHERE {where})"
+    read = f"(SELECT {', '.join(['*', *numbers])} FROM _mended WHERE {where})"
+    mended = f"(SELECT {', '.join(raw)}, _file, _line FROM {read})"
     columns = ", ".join(quoted(c) for c in TABLES[table].columns)
     found = parsed(reading, mended, Bounds(last=last_of()), by_hand=True)
     if source and table in OF_ORDERS:
@@ -171,19 +177,21 @@ def _corrected(
     return _with_cancelled(table, rows) if source and table in OF_ORDERS else rows
 
 
-def _number(x: str, column: str, file: Value | None, of_file: Habits, habits: Habits) -> tuple[str, str]:
+def _number(x: str, column: str, file: Value | None) -> tuple[str, str]:
     """SQL of the text of a number in our own way, and of whether it is in doubt which number it is.
+
+    x: what was given, which is `_plain_` in our way and `_own_` in the way of its file.
 
     A cell that nobody could read, or that is empty, is written in the way of its file. One that was read was
     handed out in our way: what was typed over it may be in either, and is in doubt where those differ.
     """
-    plain, own = number(x, habits), number(x, file.habits if file else of_file)
+    plain, own = f"_plain_{column}", f"_own_{column}"
     typed = f"coalesce({_among(column, 'typed')}, false)"
     read = f"CASE WHEN {typed} THEN coalesce({plain}, {own}) END"
-    doubt = f"({typed} AND coalesce(({plain}) <> ({own}), false))"
+    doubt = f"({typed} AND coalesce({plain} <> {own}, false))"
     if file and file.form == "column":
         unread = f"coalesce({_among(column, 'unread')}, false)"
-        read = f"CASE WHEN {unread} THEN ({own}) / {file.scale} ELSE {read} END"
+        read = f"CASE WHEN {unread} THEN {own} / {file.scale} ELSE {read} END"
         doubt = f"({doubt} AND NOT {unread})"
     return f"coalesce(({read})::DECIMAL(38, 10)::VARCHAR, {x})", doubt
 
@@ -227,9 +235,10 @@ def _with_cancelled(table: str, rows: str) -> str:
     hidden = ", ".join(_HIDDEN)
     goods = ", -items AS items, -measure AS measure, 0 AS coupon" if table == "order_lines" else ""
     return f"""
-        SELECT * EXCLUDE ({hidden}), {FATE} FROM ({rows})
+        WITH corrected AS MATERIALIZED ({rows})
+        SELECT * EXCLUDE ({hidden}), {FATE} FROM corrected
         UNION ALL BY NAME
-        SELECT * EXCLUDE ({hidden}, _file, _line, _given) REPLACE ({taken_back()}{goods}) FROM ({rows})
+        SELECT * EXCLUDE ({hidden}, _file, _line, _given) REPLACE ({taken_back()}{goods}) FROM corrected
         WHERE _cancelled AND NOT _return AND _reject IS NULL AND _aside IS NULL AND amount IS NOT NULL
               AND customer_id IS NOT NULL AND "at" IS NOT NULL"""
 
