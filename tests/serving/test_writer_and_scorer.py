@@ -176,3 +176,26 @@ def test_a_pause_binds_every_host_at_once(hosts: Hosts) -> None:
         for host in (hosts.writer, hosts.scorer):
             assert host.client.get("/readyz").json()["paused"] == []
             assert sendable(host, decided) == (True, None)
+
+
+def test_a_complaint_told_to_the_writer_binds_the_scorer_where_the_log_has_none(hosts: Hosts) -> None:
+    """No feature counts complaints then: else all hosts but one go on writing to whoever complained."""
+    decided = hosts.contacted()
+    customer = decided["customer_id"]
+
+    def case(change: str) -> None:
+        told = {"type": "case", "source": "desk", "id": change, "customer": customer, "at": iso(TODAY)}
+        said = told | {"case_id": "desk:1", "kind": "complaint", "change": change}
+        (kept,) = hosts.writer.client.post("/v1/events", json={"events": [said]}).json()["results"]
+        assert kept["status"] == "accepted"
+
+    case("opened")
+    assert sendable(hosts.writer, decided) == (False, "open_complaint"), "at once"
+    until(lambda: sendable(hosts.scorer, decided) == (False, "open_complaint"))
+    for host in (hosts.writer, hosts.scorer):
+        answer = decide(host, customer)
+        assert (answer["channel"], answer["used"]["open_complaint"]) == (None, True)
+        assert "" not in answer["used"]["recorded_consent"], "a complaint is no consent"
+    case("closed")
+    assert sendable(hosts.writer, decided) == (True, None), "at once"
+    until(lambda: sendable(hosts.scorer, decided) == (True, None))
