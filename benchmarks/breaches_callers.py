@@ -239,7 +239,7 @@ def _work(world: World, place: int, threads: int, shared: _Shared, seed: int) ->
     Moving.clock = shared.clock
     settings = Moving(home=world.settings.home, shop=world.settings.shop, expire_after=999 * DAY)
     context = DecisionContext.open(settings)
-    inbox, pauses = Inbox(settings), Pauses(settings)
+    inbox, pauses = Inbox(settings), context.pauses
 
     def call(thread: int) -> None:
         path = settings.home.parent / f"journal-{place}-{thread}.jsonl"

@@ -5,6 +5,7 @@ PropensityError                 exit code 1
 │   └── SettingsError           an environment variable or shop.toml is wrong
 ├── DatabaseError               the team's PostgreSQL does not answer, or refuses
 ├── LogError                    the customer log is absent, incomplete or broken
+│   ├── NoLog                   it is on another host
 │   └── SourceError             a source's raw files are absent or not what they should be
 ├── FeatureError                a feature is declared wrongly or cannot be computed
 │   ├── FeatureMismatch         a release needs a feature that a build lacks or defines differently
@@ -57,6 +58,11 @@ class LogError(PropensityError):
     """The customer log is absent, incomplete or broken."""
 
     code = "log"
+
+
+class NoLog(LogError):
+    """This host shares with others and has no log, so what must be in one is told elsewhere; `code` is the
+    log's."""
 
 
 class SourceError(LogError):

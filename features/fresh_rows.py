@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.complaints import OPEN_COMPLAINTS, open_of
 from features.compute.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
 from features.errors import FeatureMismatch
 from features.inbox import Kept
 from features.log import Log
-from features.online import Fresh, Published
+from features.online import COMPLAINED, Fresh, Published
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.tables import TABLES, Type
@@ -50,6 +51,10 @@ def rows_of(
     consents = part.rows("consents", list(TABLES["consents"].columns)).to_pylist()
     matrix = np.column_stack([table.column(name).to_numpy() for name in features])
     ids, said = table.column("customer_id").to_pylist(), _consents(consents, now)
+    if OPEN_COMPLAINTS not in published.features:  # hosts without the inbox know of them by this alone
+        for id in ids:
+            if open_of(row for row in kept if row.customer_id == id):
+                said.setdefault(id, {})[COMPLAINED] = True
     return {id: Fresh(row, now, said.get(id, {})) for id, row in zip(ids, matrix, strict=True)}
 
 

@@ -33,6 +33,8 @@ class Settings:
     shop:         the shop's folder with shop.toml (PROPENSITY_SHOP, default the bundled demo shop)
     as_of:        "now" for a log of the past (PROPENSITY_AS_OF); None means the clock
     api_keys:     client name -> key (PROPENSITY_API_KEYS, "journeys:KEY,ops:KEY")
+    keys:         the file of callers' keys (PROPENSITY_KEYS, default keys.json in the home), such as one that
+                  another host keeps and that is mounted here
     stale_after:  age of published features from which answers say `stale` (PROPENSITY_STALE_HOURS, 36)
     expire_after: age from which nothing is answered (PROPENSITY_EXPIRE_DAYS, 14)
     online:       where packed rows are: "sqlite", a file in the home, or redis://[user:password@]host:port/db,
@@ -64,6 +66,7 @@ class Settings:
     shop: Path = BUNDLED_SHOPS / "complete_journey"
     as_of: datetime | None = None
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keys: Path | None = None
     host: str = "127.0.0.1"
     port: int = 3000
     stale_after: timedelta = timedelta(hours=36)
@@ -98,6 +101,11 @@ class Settings:
                 f"PROPENSITY_MEMORY is {self.memory / 1e6:.0f}MB: "
                 f"expected {LEAST_MEMORY / 1e6:.0f}MB or more, with which files larger than it are taken in"
             )
+        if self.keys not in (None, self.home / "keys.json") and self.home in self.keys.parents:
+            raise SettingsError(
+                f"PROPENSITY_KEYS is {self.keys}: choose a place outside of PROPENSITY_HOME, whose backups "
+                "would bring back what was revoked since"
+            )
         odd = sorted(set(str(self.home)) & set("*?[]'\"="))
         if odd:  # DuckDB and Feast read such paths as patterns and partitions: other files, other values
             raise SettingsError(
@@ -114,6 +122,11 @@ class Settings:
                 shop=Path(environ.get("PROPENSITY_SHOP", BUNDLED_SHOPS / "complete_journey")).expanduser(),
                 as_of=parse_moment(environ["PROPENSITY_AS_OF"]) if environ.get("PROPENSITY_AS_OF") else None,
                 api_keys=_keys(environ.get("PROPENSITY_API_KEYS", "")),
+                keys=Path(environ["PROPENSITY_KEYS"])
+                .expanduser()
+                .absolute()  # a link is followed as it changes
+                if environ.get("PROPENSITY_KEYS")
+                else None,
                 host=environ.get("PROPENSITY_HOST", "127.0.0.1"),
                 port=_port(environ.get("PROPENSITY_PORT") or "3000"),
                 stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 36)),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import online
+from features.complaints import OPEN_COMPLAINTS
 from features.compute.builds import Build
 from features.definitions import catalogue as feature_catalogue
 from features.errors import UsageError
@@ -34,7 +35,7 @@ from serving.decision_context import DecisionContext
 from serving.pauses import SCENARIO
 from serving.scenarios import Scenario, aged, days_until
 from serving.scores import answerable
-from serving.standing import OPEN_COMPLAINTS, Standing, with_complaints
+from serving.standing import Standing, with_complaints
 
 _CHUNK = 4_096  # customers read at a time
 Progress = Callable[[str, int, int], None] | None

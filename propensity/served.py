@@ -10,7 +10,7 @@ import click
 from features.definitions import UNITS, catalogue
 from features.errors import PropensityError
 from features.moments import from_us, iso
-from features.online import UNKNOWN, OnlineRows
+from features.online import COMPLAINED, UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
@@ -50,6 +50,7 @@ def show_row(settings: Settings, customer_id: str, language: str, as_json: bool)
     expired = settings.now() - from_us(int(got.known_at[0])) > settings.expire_after
     known_at, names = from_us(int(got.known_at[0])), list(published.features)
     values = [None if math.isnan(v) else v for v in got.matrix[0].tolist()]
+    consents = sorted(of for of in got.consents(0).items() if of[0] != COMPLAINED)
     if as_json:
         click.echo(
             json.dumps(
@@ -60,7 +61,7 @@ def show_row(settings: Settings, customer_id: str, language: str, as_json: bool)
                     "features": dict(zip(names, values, strict=True)),
                     "consents": [
                         {"channel": channel, "purpose": purpose, "granted": granted}
-                        for (channel, purpose), granted in sorted(got.consents(0).items())
+                        for (channel, purpose), granted in consents
                     ],
                 }
             )
@@ -76,7 +77,7 @@ def show_row(settings: Settings, customer_id: str, language: str, as_json: bool)
         said = getattr(feature.words, language) if feature else ""
         shown.add_row(name, "-" if value is None else f"{value:.6g}", getattr(unit, language), said)
     console().print(shown)
-    for (channel, purpose), granted in sorted(got.consents(0).items()):
+    for (channel, purpose), granted in consents:
         say(f"consent: {channel}, {purpose}: {'granted' if granted else 'withdrawn'}")
     if expired:
         say(f"WARNING: expired: older than {settings.expire_after.days} days, so no score is made of it")

@@ -73,7 +73,12 @@ class DecisionContext:
             if policy.send is not None and policy.send.zone in features:  # one that is over may name another
                 zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
         rows, releases = OnlineRows.open(settings), Releases(settings)
-        ledger, standings, pauses = Ledger(settings), Standings(settings), Pauses(settings)
+        ledger, standings = Ledger(settings), Standings(settings)
+        try:
+            pauses = Pauses(ledger)
+        except BaseException:
+            ledger.close()
+            raise
         book = stated.hash_of(_declared(shop, actions, scenarios))
         return cls(
             settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, features,

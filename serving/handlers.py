@@ -23,6 +23,7 @@ from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
 from serving.events import Person
 from serving.heard import recorded
+from serving.hosts import require_log
 from serving.incoming import (
     CUSTOMER,
     DECISION,
@@ -191,7 +192,7 @@ class Handlers:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
 
         def taken() -> tuple[bytes, Counter[str]]:
-            record = partial(recorded, self._deciding().ledger, self._inbox)
+            record = partial(recorded, self._settings, self._deciding().ledger, self._inbox)
             answer = take(body, request_id, self._settings, record)
             fared = reports.outcomes(answer.results)
             self._audit(client, f"POST {route}", request_id, fared)
@@ -204,6 +205,7 @@ class Handlers:
 
     async def _events(self, body: bytes, client: str, request_id: str) -> Answer:
         def taken() -> tuple[bytes, Counter[str]]:
+            require_log(self._settings)
             asked = self._resolve, self._knows, self._whose
             answer = take(body, request_id, self._settings, self._inbox, *asked)
             fared = outcomes(answer)
@@ -217,6 +219,7 @@ class Handlers:
 
     async def _erasure(self, customer: Customer, client: str, request_id: str) -> Answer:
         def kept() -> erasures.ErasureAnswer:
+            require_log(self._settings)
             answer = erasures.ask(self._settings, customer, client, request_id)
             self._audit(client, f"DELETE {CUSTOMER}", request_id, {answer.status: 1})
             return answer

@@ -14,29 +14,35 @@ from msgspec.structs import replace
 
 from features.errors import DecisionError
 from features.inbox import Arrival, Inbox
+from features.settings import Settings
 from serving.events import MAX_ID
+from serving.hosts import require_log
 from serving.ledger import Ledger
 from serving.ledger_entries import Entry
 from serving.ledger_reports import Delivery, Outcome, Reported, key_of
 from serving.situation import Rules
 
 SOURCE = "propensity"  # of what the service itself tells the log
+BINDING = ("opt_out", "complaint")
 
 
 def recorded(
-    ledger: Ledger, inbox: Inbox, told: Sequence[Delivery | Outcome], now: datetime
+    settings: Settings, ledger: Ledger, inbox: Inbox, told: Sequence[Delivery | Outcome], now: datetime
 ) -> list[Reported | DecisionError]:
     """As `Ledger.report`; before it returns, who opted out has withdrawn, who complained has an open case,
-    which what is reported names. DecisionError, LogError.
+    which what is reported names. DecisionError, LogError; NoLog where one of them cannot be kept, and then
+    none of what was told with it is: a sender that reads the status alone must not take it for told.
 
     A repeat says it again, which changes nothing: so what was cut off between the two is made good.
     """
+    if any(isinstance(one, Outcome) and one.type in BINDING for one in told):
+        require_log(settings)
     found = ledger.report(told, now)
     arrivals: list[Arrival] = []
     for place, (one, became) in enumerate(zip(told, found, strict=True)):
         if not isinstance(one, Outcome) or not isinstance(became, Reported):
             continue
-        if one.type not in ("opt_out", "complaint"):
+        if one.type not in BINDING:
             continue
         entry = ledger.read(one.decision_id)
         if entry.sealed is None or entry.unit is not None:  # of a group's decision it is nobody's

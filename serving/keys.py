@@ -1,6 +1,7 @@
 """Who may call, and what: the keys of clients, kept as digests, followed while the service runs.
 
-    keys.json    a row a key: its client, what it may do, when it ends; never the key
+    keys.json    a row a key: its client, what it may do, when it ends; never the key. In the home, or where
+                 PROPENSITY_KEYS says; it may be a link to another file every time
 
 A key that we make is 256 random bits, of which a plain SHA-256 betrays nothing: a slow hash is for passwords.
 What ends and begins here is by the machine's clock, also over a log of the past.
@@ -58,10 +59,10 @@ class Key(Struct, frozen=True, kw_only=True):
 
 
 class Keys:
-    """The keys of a home and of the environment. One object serves all threads of a process."""
+    """The keys of a file and of the environment. One object serves all threads of a process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._path = settings, settings.home / "keys.json"
+        self._settings, self._path = settings, settings.keys or settings.home / "keys.json"
         self._given = {digest_of(key): _given(name, key) for name, key in settings.api_keys.items()}
         self._seen: tuple[int, int] | None = None
         self._all: tuple[Key, ...] = ()
@@ -69,12 +70,17 @@ class Keys:
         self._looked = float("-inf")
 
     def everything(self) -> tuple[Key, ...]:
-        """Every key of the file, ended ones too. SettingsError if the file is damaged."""
+        """Every key of the file, ended ones too. SettingsError if the file is damaged, or may not be read."""
         try:
-            stat = self._path.stat()
+            return self._followed()
         except FileNotFoundError:
             self._seen, self._all, self._known = None, (), dict(self._given)
             return ()
+        except OSError as error:
+            raise SettingsError(f"{self._path} cannot be read ({error.strerror}): look who may") from None
+
+    def _followed(self) -> tuple[Key, ...]:
+        stat = self._path.stat()
         seen = (stat.st_ino, stat.st_mtime_ns)
         if seen != self._seen:
             try:
@@ -95,7 +101,7 @@ class Keys:
         now = time.monotonic()
         if now - self._looked > LOOK:
             self._looked = now
-            with contextlib.suppress(SettingsError, OSError):  # `propensity keys list` says what is wrong
+            with contextlib.suppress(SettingsError):  # `propensity keys list` says what is wrong
                 self.everything()
         key = self._known.get(digest_of(given))
         return None if key is None or key.ended(clock()) else key
@@ -179,9 +185,15 @@ class Keys:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        with locked(self._path.with_name(".keys.lock")):
-            self.everything()
-            yield
+        try:
+            with locked(self._path.with_name(".keys.lock")):
+                self.everything()
+                yield
+        except OSError as error:
+            raise SettingsError(
+                f"{self._path} cannot be written ({error.strerror}): change keys on the host that keeps "
+                "them, and renew what is mounted here (serving/KUBERNETES.md)"
+            ) from None
 
     def _living(self, client: str) -> list[Key]:
         now = clock()

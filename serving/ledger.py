@@ -7,6 +7,7 @@
                   key a hash that knows a repeat; counts and propensities remain.
     deliveries    what became of a decision; what happened last counts
     outcomes      what the customer then did; what it takes for one to count: `ledger_reports.py`
+    pauses        what no decision may choose, and until when: `pauses.py`
 
 A decision for a marketing contact reserves the contact and its cost from the moment it is written
 (`reservations`). Counting and writing happen in one transaction at a time, so two workers never both take the
@@ -41,7 +42,7 @@ from serving import ledger_erasing, ledger_export, ledger_reports, ledger_uses, 
 from serving.exported import NOTHING, Seen
 from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of, values_of
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
-from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
+from serving.ledger_store import BUSY_SECONDS, Store, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
 from serving.reservations import Contact, Held, Reservation, Went
 from serving.sending import Night
@@ -56,7 +57,7 @@ class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._lock = RLock()
         self.path = path_of(settings)  # of the embedded one
         self._errors = errors_of(settings)
@@ -95,11 +96,17 @@ class Ledger:
         try:
             self._db.look()
         except errors as error:
-            raise _unusable(self._settings, "read", error) from None
+            raise _unusable(self.settings, "read", error) from None
         finally:
             self._lock.release()
         if self._failed is not None and time.monotonic() - self._failed[0] < RECENT:
             raise DecisionError(self._failed[1])
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """The database to ourselves, inside `deciding` as it is then. DecisionError if it cannot be read."""
+        with self._used("read"):
+            yield self._db
 
     @contextmanager
     def _used(self, how: str) -> Iterator[None]:
@@ -108,7 +115,7 @@ class Ledger:
             try:
                 yield
             except self._errors as error:
-                unusable = _unusable(self._settings, how, error)
+                unusable = _unusable(self.settings, how, error)
                 self._failed = time.monotonic(), str(unusable)
                 raise unusable from None
 
@@ -345,7 +352,7 @@ class Ledger:
         ).fetchone()
         if known is not None:
             return known[0], known[1]
-        if Tombstones.of(self._settings).customers([customer_id]):  # since this decision began
+        if Tombstones.of(self.settings).customers([customer_id]):  # since this decision began
             raise CustomerErased("this customer was erased: nothing is decided about them")
         fresh = (customer_id, secrets.token_hex(16), secrets.token_bytes(32))
         self._db.execute("INSERT INTO pseudonyms VALUES (?, ?, ?)", fresh)

@@ -4,8 +4,8 @@ What the tables hold: `ledger.py`. SQLite takes PostgreSQL's names of types.
 """
 
 # Of the schema. 2: reports have their source and id, decisions a window, a cost, a reservation. 3: decisions
-# may be about a group, deliveries of one step.
-VERSION = 3
+# may be about a group, deliveries of one step. 4: pauses.
+VERSION = 4
 
 TABLES = """
 CREATE TABLE pseudonyms (customer_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, key BYTEA NOT NULL);
@@ -47,6 +47,11 @@ CREATE TABLE spending (
   day TEXT NOT NULL, scenario TEXT NOT NULL, amount BIGINT NOT NULL, PRIMARY KEY (day, scenario)
 );
 """
+_PAUSED = """
+CREATE TABLE pauses (
+  number BIGINT PRIMARY KEY, what TEXT NOT NULL, reason TEXT NOT NULL, since BIGINT NOT NULL, until BIGINT
+);
+"""
 _IMMUTABLE = ("contexts", "decisions", "deliveries", "outcomes")
 
 # Nothing of ours ever wrote what version 1 had of deliveries and outcomes; what another program did is kept.
@@ -77,23 +82,25 @@ _FROM_2 = "ALTER TABLE decisions ADD COLUMN unit TEXT; ALTER TABLE deliveries AD
 
 def sqlite_script() -> str:
     """Makes an empty ledger of a new file."""
-    return TABLES + _REPORTED + _RESERVED + _triggers(_IMMUTABLE) + f"PRAGMA user_version = {VERSION};"
+    return (
+        TABLES + _REPORTED + _RESERVED + _PAUSED + _triggers(_IMMUTABLE) + f"PRAGMA user_version = {VERSION};"
+    )
 
 
 def sqlite_upgrade(found: int) -> str | None:
     """Makes a ledger of an older version a present one; None if nobody knows how."""
-    if found not in (1, 2):
+    if found not in (1, 2, 3):
         return None
-    script = _FROM_2
+    script = _FROM_2 if found == 2 else ""
     if found == 1:
         script = _FROM_1.format(reported=_REPORTED, reserved=_RESERVED)
         script += _triggers(("deliveries", "outcomes"))
-    return f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSION};COMMIT;"
+    return f"BEGIN IMMEDIATE;{script}{_PAUSED}PRAGMA user_version = {VERSION};COMMIT;"
 
 
 def postgres_script() -> str:
     """Makes an empty ledger in the schema that the connection looks in."""
-    return f"""{TABLES}{_REPORTED}{_RESERVED}
+    return f"""{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}
 CREATE TABLE version (version BIGINT NOT NULL);
 INSERT INTO version VALUES ({VERSION});
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -103,7 +110,9 @@ CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
 
 def postgres_upgrade(found: int) -> str | None:
     """As `sqlite_upgrade`; the first that was ever in PostgreSQL is version 2."""
-    return f"{_FROM_2} UPDATE version SET version = {VERSION};" if found == 2 else None
+    if found not in (2, 3):
+        return None
+    return f"{_FROM_2 if found == 2 else ''}{_PAUSED}UPDATE version SET version = {VERSION};"
 
 
 def postgres_trigger(table: str) -> str:

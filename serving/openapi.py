@@ -102,6 +102,9 @@ _KEY = Parameter(
 _JOB = Parameter("path", "The job_id of an answer.", Id)
 _JOB_KEY = _KEY._replace(what="The same key gets the same job.")
 _NAMES = Annotated[str, Meta(min_length=1, max_length=64 * 65)]
+_WRITER = (
+    "Of hosts that share Redis or the ledger, the one with the log takes it; the others answer 503 `log`."
+)
 _LIMIT = Annotated[int, Meta(ge=1, le=MOST_CHANGES)]
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/v1/scores", "post"): Operation(
@@ -203,12 +206,18 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         OutcomesAnswer,
         OutcomesRequest,
         problems=(*LEDGER, *INBOX),
-        more="Of a decision about a group or everyone only open, click and redeem are taken; an order, "
+        more="An opt-out or a complaint binds at once, as an event would: a host that shares Redis or the "
+        "ledger and has no log answers 503 `log` to a list with one in it, and takes nothing of the list. "
+        "Of a decision about a group or everyone only open, click and redeem are taken; an order, "
         "refund, opt-out or complaint is one customer's (report_conflict): tell it as an event. Groups and "
         "rounds are compared by the customer log, which knows what those did who were left alone.",
     ),
     ("/v1/events", "post"): Operation(
-        "What happened, for the log", EventsAnswer, EventRequest, problems=INBOX
+        "What happened, for the log",
+        EventsAnswer,
+        EventRequest,
+        problems=INBOX,
+        more=_WRITER,
     ),
     ("/v1/models", "get"): Operation(
         "What is released, with its cards", ModelsAnswer, problems=(*ROWS, *MODELS)
@@ -227,6 +236,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         _CUSTOMER,
         also=202,
         problems=("not_found", "invalid_request", *INBOX, *STORAGE),
+        more=_WRITER,
     ),
     ("/readyz", "get"): Operation(
         "Whether customers can be answered now",

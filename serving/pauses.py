@@ -1,26 +1,32 @@
-"""What is paused: an action, a channel, a scenario, or everything. A small file that every decision looks at.
+"""What is paused: an action, a channel, a scenario, or everything. A table of the ledger.
 
-    pauses.json    every pause, with its reason, when it began and when it ended
+Every decision reads it, in the transaction that writes the decision: so the next one of any worker knows, on
+whatever host shares the ledger. Times are the machine's: a pause is about now, also over a log of the past.
 
-A decision takes the pauses that were in force when it was written, so the next decision of any worker knows.
-Times are the machine's: a pause is about now, also over a log of the past.
+    pauses.json    where a home kept them before: taken into the ledger once, and kept as pauses.taken.json
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from features.errors import DecisionError, UsageError
-from features.files import NO_JSON, locked, write_atomically
+from features.files import NO_JSON
+from features.moments import from_us, to_us
 from features.settings import Settings, clock
 from features.toml import nearest
 from serving.actions import NOTHING, Action
+from serving.ledger import Ledger, exists
 
 EVERYTHING = "everything"
 CHANNEL = "channel:"
 SCENARIO = "scenario:"
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Pause(Struct, frozen=True):
@@ -28,45 +34,32 @@ class Pause(Struct, frozen=True):
 
     what: str
     reason: str
-    since: datetime
-    until: datetime | None = None
+    since: Moment
+    until: Moment | None = None
 
 
 class Pauses:
-    """Follows the file. One object serves all threads of a process."""
+    """Those of a ledger. DecisionError if it cannot be read, as a decision then raises."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.home / "pauses.json"
-        self._seen: tuple[int, int] | None = None
-        self._all: tuple[Pause, ...] = ()
-        self._paused: dict[str, str] = {}
+    def __init__(self, ledger: Ledger) -> None:
+        """Not inside `Ledger.deciding`. DecisionError if a file of pauses is there and damaged."""
+        self._ledger = ledger
+        self._take_over()
 
     def everything(self) -> tuple[Pause, ...]:
-        """Every pause that there ever was, the oldest first. DecisionError if the file is damaged."""
-        try:
-            stat = self._path.stat()
-        except FileNotFoundError:
-            if self._seen is not None:
-                self._seen, self._all, self._paused = None, (), {}
-            return ()
-        seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
-        if seen != self._seen:
-            try:
-                found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Pause, ...])
-            except NO_JSON as error:
-                raise DecisionError(
-                    f"{self._path} is damaged ({error}): nothing is decided until it is mended, or deleted "
-                    "and what must be paused is paused again"
-                ) from None
-            self._all = found
-            self._paused = {one.what: one.reason for one in found if one.until is None}
-            self._seen = seen
-        return self._all
+        """Every pause that there ever was, the oldest first."""
+        with self._ledger.reading() as db:
+            rows = db.execute("SELECT what, reason, since, until FROM pauses ORDER BY number").fetchall()
+        return tuple(
+            Pause(what, reason, from_us(since), None if until is None else from_us(until))
+            for what, reason, since, until in rows
+        )
 
     def paused(self) -> dict[str, str]:
         """What is paused now -> the reason."""
-        self.everything()
-        return self._paused
+        with self._ledger.reading() as db:
+            of = "SELECT what, reason FROM pauses WHERE until IS NULL ORDER BY number"
+            return dict(db.execute(of).fetchall())
 
     def pause(
         self, what: str, reason: str, actions: Collection[Action], scenarios: Collection[str] = ()
@@ -79,28 +72,68 @@ class Pauses:
             raise UsageError(
                 f"{what!r} cannot be paused{nearest(what, known)} Expected one of {', '.join(known)}"
             )
-        with locked(self._path.with_name(".pauses.lock")):
-            if what in self.paused():
-                raise UsageError(f"{what} is paused already, because: {self.paused()[what]}")
+        with self._ledger.deciding():
+            if (why := self.paused().get(what)) is not None:
+                raise UsageError(f"{what} is paused already, because: {why}")
             made = Pause(what, reason, clock())
-            self._write((*self._all, made))
+            self._add(made)
         return made
 
     def resume(self, what: str) -> Pause:
         """End a pause. UsageError if there is none of it."""
-        with locked(self._path.with_name(".pauses.lock")):
-            if what not in self.paused():
-                now = ", ".join(self.paused()) or "nothing"
-                raise UsageError(f"{what} is not paused; paused: {now}")
-            ended = [
-                msgspec.structs.replace(one, until=clock()) if one.what == what and one.until is None else one
-                for one in self._all
-            ]
-            self._write(tuple(ended))
-        return next(one for one in reversed(ended) if one.what == what)
+        ended = clock()
+        with self._ledger.deciding(), self._ledger.reading() as db:
+            paused = self.paused()
+            if what not in paused:
+                raise UsageError(f"{what} is not paused; paused: {', '.join(paused) or 'nothing'}")
+            db.execute("UPDATE pauses SET until = ? WHERE what = ? AND until IS NULL", (to_us(ended), what))
+        return next(one for one in reversed(self.everything()) if one.what == what)
 
-    def _write(self, pauses: tuple[Pause, ...]) -> None:
-        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(pauses), indent=1) + b"\n")
+    def _add(self, one: Pause) -> None:
+        until = None if one.until is None else to_us(one.until)
+        with self._ledger.reading() as db:
+            db.execute(
+                "INSERT INTO pauses SELECT coalesce(max(number), 0) + 1, ?, ?, ?, ? FROM pauses",
+                (one.what, one.reason, to_us(one.since), until),
+            )
+
+    def _take_over(self) -> None:
+        """What the home's file has and the ledger has not; a repeat of what was cut off adds nothing."""
+        path = _former(self._ledger.settings)
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=tuple[Pause, ...])
+        except FileNotFoundError:
+            return
+        except NO_JSON as error:
+            raise DecisionError(
+                f"{path} is damaged ({error}): nothing is decided until it is mended, or deleted "
+                "and what must be paused is paused again"
+            ) from None
+        with self._ledger.deciding():
+            known = {(one.what, one.since) for one in self.everything()}
+            for one in found:
+                if (one.what, one.since) not in known:
+                    self._add(one)
+        path.replace(path.with_name("pauses.taken.json"))
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Pauses]:
+    """Those of the ledger of these settings, which is made if it is not there."""
+    with closing(Ledger(settings)) as ledger:
+        yield Pauses(ledger)
+
+
+def listed(settings: Settings) -> tuple[Pause, ...]:
+    """As `Pauses.everything`; no ledger is made where nothing was ever decided or paused."""
+    if not exists(settings) and not _former(settings).exists():
+        return ()
+    with opened(settings) as pauses:
+        return pauses.everything()
+
+
+def _former(settings: Settings) -> Path:
+    return settings.home / "pauses.json"
 
 
 def pauses_of(action: Action, paused: Collection[str], scenario: str | None = None) -> str | None:

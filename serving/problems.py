@@ -18,6 +18,7 @@ from features.errors import (
     FeaturesExpired,
     IdempotencyConflict,
     LogError,
+    NoLog,
     NotDue,
     OnlineUnavailable,
     PropensityError,
@@ -163,7 +164,7 @@ def problem_of(error: PropensityError, settings: Settings) -> Problem:
         return Problem(422, "invalid_request", detail, [Offender(path, expected)])
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     away = isinstance(error, OnlineUnavailable | LogError) or type(error) is DecisionError
-    headers = LATER if away else None
+    headers = LATER if away and not isinstance(error, NoLog) else None  # it stays so
     return Problem(status, error.code, detail_of(error, settings), headers=headers)
 
 

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from features.complaints import OPEN_COMPLAINTS
 from features.errors import CustomerErased
 from features.moments import iso, parse_moment
 from features.online import PRESENT
@@ -30,7 +31,7 @@ from serving.reservations import SENT
 from serving.rounds import Round
 from serving.sending import Night
 from serving.situation import Rules, night_of
-from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted
+from serving.standing import Standing, automation, granted
 
 Why = Literal[
     "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from features.complaints import OPEN_COMPLAINTS
 from features.moments import DAY
 from features.policy import Budget, Cooldown, Policy
 from serving.actions import Action, Purpose
@@ -24,7 +25,7 @@ from serving.pauses import EVERYTHING, SCENARIO
 from serving.prices import Prices
 from serving.reservations import Contact
 from serving.sending import Night, Slot, slot
-from serving.standing import OPEN_COMPLAINTS, Standing, automation, granted, with_complaints
+from serving.standing import Standing, automation, granted, with_complaints
 
 Numbers = NDArray[np.float64]
 

@@ -13,15 +13,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from features.complaints import OPEN_COMPLAINTS, open_of
 from features.compute.builds import Build
 from features.errors import NoBuild
 from features.inbox import Inbox, Kept
-from features.online import Consents, Published
+from features.online import COMPLAINED, Consents, Published
 from features.settings import Settings
 from serving.contacts import LAST
 from serving.reservations import Contact
 
-OPEN_COMPLAINTS = "open_complaints"  # the feature that counts those that it knows of
 ALL = "all"  # of a consent: every channel
 TABLES = ("consents", "cases", "contacts")
 
@@ -103,12 +103,16 @@ class Standings:
         """What binds a decision about her. consents: as published and overlaid."""
         said: dict[str, dict[str, bool]] = {}
         for (channel, purpose), given in sorted(consents.items()):
+            if (channel, purpose) == COMPLAINED:
+                continue
             said.setdefault(channel, {})[purpose] = given
         new, unseen = self._news(told, published)
         for channel, purpose in _withdrawn(unseen):
             said.setdefault(channel, {})[purpose] = False
 
         complaints = self.complaints(told, published)
+        if not any(row.table == "cases" for row in told.rows):  # of a host without her inbox
+            complaints += bool(consents.get(COMPLAINED))
         # A publication whose log has no such table knows none of these, overlaid or not.
         counted = LAST in published.features
         contacts = [
@@ -126,7 +130,7 @@ class Standings:
     def complaints(self, told: Told, published: Published) -> int:
         """How many she opened, and did not close, that what is published of her does not know."""
         new, unseen = self._news(told, published)
-        return len(_open(unseen if OPEN_COMPLAINTS in published.features else new))
+        return len(open_of(unseen if OPEN_COMPLAINTS in published.features else new))
 
     def _news(self, told: Told, published: Published) -> tuple[list[Kept], list[Kept]]:
         """Rows that the publication's log does not have, and of these those that her overlay has neither."""
@@ -152,10 +156,3 @@ def _withdrawn(rows: Sequence[Kept]) -> list[tuple[str, str]]:
     said.sort(key=lambda body: (datetime.fromisoformat(body["at"]), body["status"] == "withdrawn"))
     last = {(body["channel"], body["purpose"]): body["status"] for body in said}
     return [of for of, status in last.items() if status == "withdrawn"]
-
-
-def _open(rows: Sequence[Kept]) -> set[str]:
-    """Complaints that were opened and not closed."""
-    cases = [row.body for row in rows if row.table == "cases" and row.body["kind"] == "complaint"]
-    closed = {case["case_id"] for case in cases if case["change"] == "closed"}
-    return {case["case_id"] for case in cases} - closed

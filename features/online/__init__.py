@@ -25,6 +25,7 @@ from features.errors import FeatureError, NoBuild, OnlineUnavailable, UsageError
 from features.files import locked
 from features.moments import to_us
 from features.online.packed import (
+    COMPLAINED,
     EXPIRED,
     MERGED,
     PACKED,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from features.online.sqlite import SqliteStore
 
 __all__ = [
+    "COMPLAINED",
     "EXPIRED",
     "KEPT",
     "PRESENT",

@@ -33,6 +33,8 @@ AT_ONCE = 5_000  # rows that are written, or read back, together
 _COLUMNS = 10  # that are read together: few, for memory; some, since a row-wise matrix is filled faster so
 
 Consents = Mapping[tuple[str, str], bool]  # (channel, purpose) -> granted
+COMPLAINED = ("", "complaint")
+"""Among the consents of an overlay, as no channel is called: an open complaint that no feature counts."""
 Chunk = list[tuple[bytes, bytes]]  # (key, row)
 IdentityRow = tuple[bytes, bytes, str]  # source, source id, customer
 

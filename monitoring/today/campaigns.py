@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.words import Words
 from serving.ledger import Ledger, exists
-from serving.pauses import Pauses
+from serving.pauses import listed
 from training.realised import Realised
 
 DAYS = 7  # that are told of together: every weekday once
@@ -192,7 +192,7 @@ def paused(settings: Settings) -> Sheet:
     shop = shop_of(settings)
     rows = tuple(
         (one.what, f"{one.since.astimezone(shop.zone):%Y-%m-%d %H:%M}", one.reason)
-        for one in Pauses(settings).everything()
+        for one in listed(settings)
         if one.until is None
     )
     head = (Words("what", "内容"), Words("since", "开始"), Words("why", "原因"))

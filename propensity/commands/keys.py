@@ -20,8 +20,9 @@ def keys() -> None:
     erase    erase customers
     admin    all of these
 
-    Keys are kept as digests in PROPENSITY_HOME/keys.json, never in a backup. A running service follows a
-    change within a second. A key of PROPENSITY_API_KEYS may do everything, and is listed nowhere.
+    Keys are kept as digests in PROPENSITY_HOME/keys.json, or the file that PROPENSITY_KEYS names, never in a
+    backup. A running service follows a change within a second. A key of PROPENSITY_API_KEYS may do
+    everything, and is listed nowhere.
     """
 
 

@@ -15,8 +15,9 @@ _OF = click.option("--scenario", metavar="NAME", help="A scenario: the same as s
 @click.option("--reason", help="Why; every answer that it changes repeats it.")
 @click.option("--all", "everything", is_flag=True, help="List those that are over, too.")
 def pause(what: str | None, scenario: str | None, reason: str | None, everything: bool) -> None:
-    """Stop an action, a channel, a scenario or everything, in the next decision of every worker; without
-    WHAT, list. Nobody is told of as due for a scenario that is paused, until it goes on.
+    """Stop an action, a channel, a scenario or everything, in the next decision of every worker, on every
+    host that shares the ledger (PROPENSITY_LEDGER); without WHAT, list. Nobody is told of as due for a
+    scenario that is paused, until it goes on.
 
     "Nothing" can still be decided. What was decided before is not called back: report it as cancelled.
     """
@@ -24,18 +25,17 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
     from features.shop import shop_of
     from propensity.tables import console, say, table
     from serving.actions import catalogue
-    from serving.pauses import Pauses
+    from serving.pauses import listed, opened
 
     what = _what(what, scenario)
     settings = settings_of()
-    pauses = Pauses(settings)
     if what is None:
         if reason:
             raise click.UsageError(
                 "--reason goes with what is to be paused: an action, channel:NAME, scenario:NAME, everything"
             )
         shown = table("Pauses", "what", "reason", "since", "until")
-        found = [one for one in pauses.everything() if everything or one.until is None]
+        found = [one for one in listed(settings) if everything or one.until is None]
         for one in found:
             shown.add_row(one.what, one.reason, iso(one.since), "" if one.until is None else iso(one.until))
         if found:
@@ -47,7 +47,8 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
         raise click.UsageError('say why: --reason "wrong price in the SMS"; --all is for the list')
     shop = shop_of(settings)
     actions, scenarios = catalogue(shop.declared("ACTIONS")).values(), shop.declared("SCENARIOS")
-    made = pauses.pause(what, (reason or "").strip(), actions, [of.name for of in scenarios])
+    with opened(settings) as pauses:
+        made = pauses.pause(what, (reason or "").strip(), actions, [of.name for of in scenarios])
     click.echo(f"paused {made.what} at {iso(made.since)}; `propensity resume {made.what}` ends it")
 
 
@@ -55,14 +56,15 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
 @click.argument("what", required=False, metavar="ACTION|channel:NAME|scenario:NAME|everything")
 @_OF
 def resume(what: str | None, scenario: str | None) -> None:
-    """End a pause, from the next decision on."""
+    """End a pause, from the next decision on, on every host that shares the ledger."""
     from features.moments import iso
-    from serving.pauses import Pauses
+    from serving.pauses import opened
 
     what = _what(what, scenario)
     if what is None:
         raise click.UsageError("say what goes on: `propensity pause` lists what is paused")
-    ended = Pauses(settings_of()).resume(what)
+    with opened(settings_of()) as pauses:
+        ended = pauses.resume(what)
     assert ended.until is not None
     click.echo(f"resumed {what} at {iso(ended.until)}")
 

@@ -19,7 +19,7 @@ from features.moments import DAY, iso
 from features.settings import Settings
 from serving.ledger import Entry, Ledger
 from serving.ledger_reports import Delivery, Outcome
-from serving.pauses import Pauses
+from serving.pauses import opened as pausing
 from serving.reservations import Reservation
 from serving.sealing import Sealed
 
@@ -86,7 +86,8 @@ def morning(folder: Path, enters: float = 0.5) -> Settings:
     from serving.actions import catalogue
     from serving.retail import ACTIONS
 
-    Pauses(settings).pause("channel:sms", "wrong price in the text", list(catalogue(ACTIONS).values()))
+    with pausing(settings) as pauses:
+        pauses.pause("channel:sms", "wrong price in the text", list(catalogue(ACTIONS).values()))
     return settings
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -119,6 +120,41 @@ def test_the_file_holds_no_key_and_is_for_its_owner_alone(tmp_path: Path) -> Non
     assert file.stat().st_mode & 0o077 == 0
     assert (key.scopes, key.rate) == (("score", "decide"), 50)
     assert Keys(Settings(home=tmp_path)).of(secret.encode()) == key
+
+
+def test_a_mounted_file_is_followed_through_its_links(home: Settings, tmp_path: Path) -> None:
+    """A host that shares no home with the one that makes keys: else a key there opens nothing here, and one
+    that was revoked there goes on."""
+    kept, mounted = Keys(home), tmp_path / "mounted"
+
+    def renew(version: str) -> None:
+        """As Kubernetes does with a Secret: a new folder, and one link that is flipped."""
+        (mounted / version).mkdir(parents=True)
+        shutil.copy(home.home / "keys.json", mounted / version / "keys.json")
+        (mounted / "..new").symlink_to(version)
+        (mounted / "..new").replace(mounted / "..data")
+
+    secret, _ = kept.add("journeys", ["score"])
+    renew("..1")
+    (mounted / "keys.json").symlink_to("..data/keys.json")
+    with running(home, PROPENSITY_KEYS=str(mounted / "keys.json")) as elsewhere:
+        assert seen(elsewhere, secret, 200)
+        later, _ = kept.add("later", ["score"])
+        kept.revoke("journeys")
+        renew("..2")
+        shutil.rmtree(mounted / "..1")
+        assert seen(elsewhere, later, 200)
+        assert seen(elsewhere, secret, 401)
+
+
+def test_keys_are_changed_where_their_file_can_be_written(tmp_path: Path) -> None:
+    """A key that seems to be made where the file is only mounted opens nothing anywhere."""
+    (tmp_path / "file").write_bytes(b"")  # no folder: root may write to any that is one
+    elsewhere = Settings(home=tmp_path / "home", keys=tmp_path / "file" / "keys.json")
+    with pytest.raises(SettingsError, match="cannot be written .*change keys on the host that keeps them"):
+        Keys(elsewhere).add("journeys", ["score"])
+    with pytest.raises(SettingsError, match=r"PROPENSITY_KEYS .*outside of PROPENSITY_HOME"):
+        Settings(home=tmp_path, keys=tmp_path / "mine.json")
 
 
 def test_a_damaged_file_lets_nobody_new_in_and_throws_nobody_out(tmp_path: Path) -> None:

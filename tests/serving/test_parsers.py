@@ -22,7 +22,7 @@ from features.shop import Shop
 from features.tombstones import Tombstones
 from serving import folders, kinds
 from serving.keys import Keys
-from serving.pauses import Pauses
+from serving.pauses import listed
 
 EXAMPLES = 60
 QUIET = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,15 +115,16 @@ def test_a_shop_toml_that_was_damaged(tmp_path: Path, shop: str) -> None:
 
 
 def test_files_of_the_home_that_were_damaged(tmp_path: Path) -> None:
-    """keys.json, pauses, tombstones: who may call, what is paused, and who was erased."""
+    """keys.json, former pauses, tombstones: who may call, what is paused, and who was erased."""
     home = settings_of(tmp_path / "home")
     Keys(home).add("journeys", ["score"])
-    Pauses(home).pause("everything", "a test", ())
+    paused = b'[{"what": "everything", "reason": "a test", "since": "2017-12-31T00:00:00Z", "until": null}]'
+    (home.home / "pauses.json").write_bytes(paused)
     Tombstones.of(home).having(["c1"]).write()
     files = {path: path.read_bytes() for path in sorted(home.home.rglob("*")) if path.is_file()}
     readers: dict[str, Callable[[Settings], object]] = {
         "keys.json": lambda of: Keys(of).everything(),
-        "pauses.json": lambda of: Pauses(of).paused(),
+        "pauses.json": lambda of: listed(of),
         "erased": lambda of: Tombstones.of(of).customers(["c1"]),
     }
     for name, read in readers.items():

@@ -14,7 +14,8 @@ from propensity import main
 from serving.actions import catalogue
 from serving.api import DecisionRequest
 from serving.decisions import take_decision
-from serving.pauses import Pauses
+from serving.pauses import listed
+from serving.pauses import opened as pausing
 from serving.replays import replay
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
@@ -25,9 +26,8 @@ def test_a_pause_binds_the_next_decision_of_a_worker_that_runs(settings: Setting
     """A wrong price in a campaign must not be sent on until somebody restarts every worker."""
     publish()
     request = DecisionRequest("c0001", preview=True)
-    with opened(settings) as worker:
+    with opened(settings) as worker, pausing(settings) as other:
         assert take_decision(worker, request, client="tests").action == "campaign_b"
-        other = Pauses(settings)
         other.pause("campaign_b", "wrong price", ACTIONS)
         answer = take_decision(worker, request, client="tests")
         assert answer.action == "campaign_a"
@@ -42,7 +42,7 @@ def test_a_pause_binds_the_next_decision_of_a_worker_that_runs(settings: Setting
         other.resume("everything")
         other.resume("campaign_b")
         assert take_decision(worker, request, client="tests").action == "campaign_b"
-    assert [(one.what, one.until is None) for one in other.everything()] == [
+    assert [(one.what, one.until is None) for one in listed(settings)] == [
         ("campaign_b", False), ("everything", False),
     ]  # fmt: skip
 
@@ -50,10 +50,10 @@ def test_a_pause_binds_the_next_decision_of_a_worker_that_runs(settings: Setting
 def test_a_decision_is_replayed_under_the_pauses_of_its_time(settings: Settings, publish: Publish) -> None:
     """Else ending a pause makes a forgery of every decision taken under it."""
     publish()
-    pauses = Pauses(settings)
-    pauses.pause("channel:mail", "the printer is down", ACTIONS)
-    id = decided(settings).decision_id or ""
-    pauses.resume("channel:mail")
+    with pausing(settings) as pauses:
+        pauses.pause("channel:mail", "the printer is down", ACTIONS)
+        id = decided(settings).decision_id or ""
+        pauses.resume("channel:mail")
     assert replay(settings, id).verdict == "equal"
 
 
@@ -63,6 +63,31 @@ def test_a_pause_that_cannot_be_read_stops_decisions(settings: Settings, publish
     (settings.home / "pauses.json").write_text("[{")
     with pytest.raises(DecisionError, match="pauses.json is damaged"):
         decided(settings)
+
+
+def test_pauses_of_an_older_home_are_taken_into_the_ledger_once(settings: Settings, publish: Publish) -> None:
+    """Else an update sends what was stopped; taken twice, it stops what was resumed since."""
+    publish()
+    file = settings.home / "pauses.json"
+    former = (
+        b'[{"what": "campaign_a", "reason": "over", "since": "2017-01-01T00:00:00Z", "until": '
+        b'"2017-01-02T00:00:00Z"}, {"what": "campaign_b", "reason": "wrong price", "since": '
+        b'"2017-12-30T00:00:00Z", "until": null}]'
+    )
+    file.write_bytes(former)
+    request = DecisionRequest("c0001", preview=True)
+    with opened(settings) as worker:
+        assert rejected(take_decision(worker, request, client="tests"))["campaign_b"] == "paused"
+    assert not file.exists()
+    file.write_bytes(former)  # it was cut off before the file was put away
+    with pausing(settings) as pauses:
+        pauses.resume("campaign_b")
+    file.write_bytes(former)
+    with opened(settings) as worker:
+        assert take_decision(worker, request, client="tests").action == "campaign_b"
+    assert [(one.what, one.reason, one.until is None) for one in listed(settings)] == [
+        ("campaign_a", "over", False), ("campaign_b", "wrong price", False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -89,8 +114,9 @@ def test_the_commands_pause_list_and_resume(tmp_path: Path) -> None:
         return result.output
 
     assert "paused campaign_a" in run("pause", "campaign_a", "--reason", "wrong price")
-    with pytest.raises(UsageError, match="already, because: wrong price"):
-        Pauses(Settings(home=tmp_path)).pause("campaign_a", "again", ACTIONS)
+    again = pytest.raises(UsageError, match="already, because: wrong price")
+    with pausing(Settings(home=tmp_path)) as other, again:
+        other.pause("campaign_a", "again", ACTIONS)
     assert "wrong price" in run("pause")
     assert "resumed campaign_a" in run("resume", "campaign_a")
     assert "nothing is paused" in run("pause")

@@ -30,7 +30,7 @@ from serving.groups import GroupDecision, GroupInputs, Members, answer, weigh
 from serving.ledger import Ledger
 from serving.ledger_entries import AUDIENCE
 from serving.ledger_reports import Delivery
-from serving.pauses import Pauses
+from serving.pauses import opened as pausing
 from serving.replays import replay
 from serving.reservations import Contact
 from serving.rounds import EVERYONE, Round, round_of
@@ -198,11 +198,13 @@ def test_a_round_that_several_decide_at_once_has_one_lot(shop: Settings) -> None
 
 def test_a_pause_and_a_budget_stop_a_message_to_everyone(shop: Settings) -> None:
     """Else the switch that stops everything leaves the loudest channel on."""
-    Pauses(shop).pause("channel:app", "a wrong price", [banner()])
+    with pausing(shop) as pauses:
+        pauses.pause("channel:app", "a wrong price", [banner()])
     assert grouped.decided(shop)[0].rejected == {"banner": "paused"}
     path = shop.shop / "shop.toml"
     path.write_text(path.read_text("utf-8") + '\n[[policy.budget]]\namount = 1.99\nper = "day"\n', "utf-8")
-    Pauses(shop).resume("channel:app")
+    with pausing(shop) as pauses:
+        pauses.resume("channel:app")
     assert grouped.decided(on(shop, 1))[0].rejected == {"banner": "budget"}, "200 customers at a cent each"
 
 

@@ -22,7 +22,7 @@ from serving.api import DecisionRequest
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
 from serving.ledger_reports import Delivery
-from serving.pauses import Pauses
+from serving.pauses import opened as pausing
 from serving.sendable import SendAnswer, may_send
 
 HOUR = timedelta(hours=1)
@@ -50,11 +50,11 @@ def test_what_binds_since_the_decision_keeps_it_back(settings: Settings) -> None
     id = decided(settings).decision_id
     free = asked(settings, id)
     assert (free.may_send, free.reason, free.step, free.channel) == (True, None, 1, "mail")
-    pauses = Pauses(settings)
     actions = DecisionContext.open(settings).actions.values()
-    pauses.pause("channel:mail", "wrong price", actions)
-    assert (asked(settings, id).may_send, asked(settings, id).reason) == (False, "paused")
-    pauses.resume("channel:mail")
+    with pausing(settings) as pauses:
+        pauses.pause("channel:mail", "wrong price", actions)
+        assert (asked(settings, id).may_send, asked(settings, id).reason) == (False, "paused")
+        pauses.resume("channel:mail")
     tell(settings, "case", case_id="c", kind="complaint", change="opened", minute=1)
     assert asked(settings, id).reason == "open_complaint"
     tell(settings, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)

@@ -41,7 +41,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from serving import releases
 from serving.actions import catalogue
-from serving.pauses import Pauses
+from serving.pauses import opened as pausing
 
 
 def test_it_stops_cleanly_on_ctrl_c_as_on_sigterm(home: Settings) -> None:
@@ -99,9 +99,9 @@ def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> 
         write_atomically(broken.parent / "CURRENT", b"1")
         whole = {"status": "ready", "refused": [], "paused": [], "missing": []}
         assert service.client.get("/readyz").json() == whole
-        Pauses(settings).pause(
-            "channel:mail", "the printer is down", catalogue(shop_of(settings).declared("ACTIONS")).values()
-        )
+        actions = catalogue(shop_of(settings).declared("ACTIONS")).values()
+        with pausing(settings) as pauses:
+            pauses.pause("channel:mail", "the printer is down", actions)
         assert service.client.get("/readyz").json()["paused"] == ["channel:mail"]
         assert 'propensity_release_refused{model="churn_28d"} 0.0' in service.client.get("/metrics").text
 
