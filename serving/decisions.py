@@ -74,7 +74,7 @@ def take_decision(
         rules, inputs = found.inputs(context)
         taken = answer(rules, inputs, found.row, secrets.token_hex(16))
         ledger.append(_entry(context, found, rules, inputs, taken, client, idempotency_key), body,
-                      _reservation(context, rules, found, inputs, taken))  # fmt: skip
+                      reservation_of(context, rules, found.row, inputs, taken))  # fmt: skip
     return taken
 
 
@@ -222,7 +222,7 @@ def _entry(
         propensity=taken.propensity,
         explored=taken.explore,
         holdout=taken.holdout,
-        reserves=_is_marketing(context, taken),
+        reserves=is_marketing(context, taken),
         policy=taken.policy,
         context=context.encoded(rules),
         features=msgspec.json.encode(dict(found.published.features)),
@@ -249,11 +249,11 @@ def _entry(
     )
 
 
-def _reservation(
-    context: DecisionContext, rules: Rules, found: _Found, inputs: Inputs, taken: DecisionAnswer
+def reservation_of(
+    context: DecisionContext, rules: Rules, row: Mapping[str, float], inputs: Inputs, taken: DecisionAnswer
 ) -> Reservation | None:
     """What it holds: the contact, from when it is to be sent, and what it is expected to cost."""
-    if not _is_marketing(context, taken):
+    if not is_marketing(context, taken):
         return None
     assert taken.send_at is not None
     until, chosen = taken.reserved_until, context.actions[taken.action]
@@ -265,11 +265,12 @@ def _reservation(
         inputs.scenario or "",
         chosen.cost,
         chosen.steps,
-        night_of(rules, found.row, chosen.purpose),
+        night_of(rules, row, chosen.purpose),
     )
 
 
-def _is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
+def is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
+    """Whether what was decided is a marketing contact."""
     return taken.action != NOTHING.name and context.actions[taken.action].purpose == "marketing"
 
 

@@ -191,7 +191,7 @@ class Handlers:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
 
         def taken() -> tuple[bytes, Counter[str]]:
-            record = partial(recorded, self._deciding().ledger, self._inbox)
+            record = partial(recorded, self._deciding().ledger, self._inbox.accept)
             answer = take(body, request_id, self._settings, record)
             fared = reports.outcomes(answer.results)
             self._audit(client, f"POST {route}", request_id, fared)

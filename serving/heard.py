@@ -6,28 +6,29 @@ two it gives the log only the opt-out, as a response, so that neither is in the 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
 from features.errors import DecisionError
-from features.inbox import Arrival, Inbox
+from features.inbox import Arrival
 from serving.events import MAX_ID
 from serving.ledger import Ledger
 from serving.ledger_entries import Entry
 from serving.ledger_reports import Delivery, Outcome, Reported, key_of
 from serving.situation import Rules
 
+Accept = Callable[[Sequence[Arrival], datetime], object]  # as `Inbox.accept`
 SOURCE = "propensity"  # of what the service itself tells the log
 
 
 def recorded(
-    ledger: Ledger, inbox: Inbox, told: Sequence[Delivery | Outcome], now: datetime
+    ledger: Ledger, accept: Accept, told: Sequence[Delivery | Outcome], now: datetime
 ) -> list[Reported | DecisionError]:
     """As `Ledger.report`; before it returns, who opted out has withdrawn, who complained has an open case,
-    which what is reported names. DecisionError, LogError.
+    which what is reported names. accept: of the inbox. DecisionError, LogError.
 
     A repeat says it again, which changes nothing: so what was cut off between the two is made good.
     """
@@ -46,7 +47,7 @@ def recorded(
         if one.type == "complaint":
             found[place] = replace(became, case_id=case_of(one))
     if arrivals:
-        inbox.accept(arrivals, now)
+        accept(arrivals, now)
     return found
 
 

@@ -41,7 +41,7 @@ from serving import ledger_erasing, ledger_export, ledger_reports, ledger_uses, 
 from serving.exported import NOTHING, Seen
 from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of, values_of
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
-from serving.ledger_store import BUSY_SECONDS, errors_of, open_store, path_of, transaction
+from serving.ledger_store import BUSY_SECONDS, Store, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
 from serving.reservations import Contact, Held, Reservation, Went
 from serving.sending import Night
@@ -55,7 +55,8 @@ _SELECT = f"SELECT {', '.join(COLUMNS)}, crc FROM decisions"
 class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """store: another one than that of the settings."""
         self._settings = settings
         self._lock = RLock()
         self.path = path_of(settings)  # of the embedded one
@@ -63,7 +64,7 @@ class Ledger:
         self._failed: tuple[float, str] | None = None  # since a decision was written: when last, and how
         try:
             with self._used("opened"):
-                self._db = open_store(settings)
+                self._db = store or open_store(settings)
         except OSError as error:
             raise _unusable(settings, "opened", error) from None
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from serving import sandbox_customers
 from serving.answer_types import DecisionAnswer
 from serving.api import (
     ROUTES,
@@ -65,6 +66,15 @@ class Operation(NamedTuple):
     gives: tuple[str, ...] = (JSON,)
     more: str = ""
 
+
+DESCRIPTION = f"""Version 1 only ever adds.
+
+A test key (`propensity keys add NAME --test`) is answered on every route, and nothing real is touched. It
+knows these customers, who have the same id in every other system:
+
+{sandbox_customers.told()}
+
+What they stand for is answered where the request needs it; else they buy in a steady rhythm."""
 
 PROBLEMS: Mapping[int, str] = {
     400: "What was sent cannot be read, or lacks what every request needs",
@@ -250,7 +260,7 @@ def document() -> Schema:
     key = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Propensity", "version": "1", "description": "Version 1 only ever adds."},
+        "info": {"title": "Propensity", "version": "1", "description": DESCRIPTION},
         "paths": paths,
         "webhooks": {type: {"post": _pushed(type, data, found)} for type, data in DATA.items()},
         "components": {"schemas": dict(sorted(found.items())), "securitySchemes": key},

@@ -169,8 +169,11 @@ def problem_of(error: PropensityError, settings: Settings) -> Problem:
 
 def of_disk(error: Exception) -> Problem | None:
     """What a disk that takes no more is to a caller; None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in _DISK:
-        return None
+    return full_disk() if isinstance(error, OSError) and error.errno in _DISK else None
+
+
+def full_disk() -> Problem:
+    """Of what could not be kept."""
     detail = "it could not be kept: the disk is full, or cannot be written. Nothing was done; ask again"
     return Problem(503, "storage", detail, headers=LATER)
 
