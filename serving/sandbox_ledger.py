@@ -33,7 +33,7 @@ class MemoryStore(SqliteStore):
         self.name = "the ledger of test keys, which each process has of its own,"
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._db.executescript(ledger_schema.sqlite_script())
-        self._group = None
+        self._group, self._read_only = None, False
         for (trigger,) in self._db.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
-from running import Running, release, running, settings_of, small_build
+from running import SERVE, Running, release, running, settings_of, small_build
 from servers_postgres import PostgresServer
 from tiny import TINY_FEATURES, TINY_MOMENT
 
 from features import online
 from features.settings import Settings
+from serving.ledger import Ledger
 
+# The superuser writes what nobody may write, but for these.
+WITHOUT_POWERS = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    if os.geteuid() == 0
+    else ()
+)
 METRIC = "propensity_decisions_refused"
 
 
@@ -86,6 +94,25 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
                 started = time.monotonic()
                 undecided(service, 0.1)
                 assert time.monotonic() - started < 3, "two probes, and a request"
+
+
+def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(home: Settings) -> None:
+    """Else the service refuses every decision until somebody starts it again, and was ready all the while."""
+    Ledger(home).close()
+    file = home.home / "ledger" / "ledger.sqlite"
+    file.chmod(0o444)
+    with running(home, (*WITHOUT_POWERS, sys.executable, "-c", SERVE)) as service:
+        undecided(service)
+        refused = decide(service, "k")
+        assert (refused.status_code, refused.json()["code"]) == (503, "decision")
+        assert decide(service, "k").status_code == 503
+        file.chmod(0o644)
+        assert decide(service, "k").status_code == 200
+        whole(service)
+        file.chmod(0o444)
+        undecided(service)
+        file.chmod(0o644)
+        whole(service)
 
 
 @pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])
