@@ -1,10 +1,9 @@
 """What is known of one customer, for an operator: scores with reasons, worth, and place among the others."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-
-import numpy as np
 
 from features.errors import PropensityError
 from features.moments import iso
@@ -71,7 +70,10 @@ class Profiles:
         """Her figures with the complaints that they do not know, as decisions count them."""
         told = self._standings.told(id)
         more = self._standings.complaints(told, published)
-        return row | {OPEN_COMPLAINTS: np.nan_to_num(row.get(OPEN_COMPLAINTS, 0.0)) + more} if more else row
+        if not more:
+            return row
+        known = row.get(OPEN_COMPLAINTS, math.nan)
+        return row | {OPEN_COMPLAINTS: more + (0.0 if math.isnan(known) else known)}
 
     def _decision(self, customer_id: str, now: datetime) -> LastDecision | NoDecision | None:
         try:

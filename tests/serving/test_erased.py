@@ -170,8 +170,9 @@ def test_who_asks_over_http_has_her_erased_without_the_command_line(home: Settin
     asked = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
     assert (asked.status_code, asked.json()["status"]) == (202, "accepted")
     until(lambda: scored(service, HER, OLD) == ["unknown_customer"] * 2)
-    until(lambda: service.client.delete(f"/v1/customers/{HER}").json()["status"] == "erased")
-    again = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
+    of_card = {"url": f"/v1/customers/{CARD}", "params": {"source": "crm"}}
+    until(lambda: service.client.delete(**of_card).json()["status"] == "erased")
+    again = service.client.delete(f"/v1/customers/{HER}")
     assert (again.status_code, again.json()["status"]) == (200, "erased")
     assert not list((home.home / "erased" / "asked").iterdir())
     assert told(service, visit("w", HER)) == ["customer_erased"]

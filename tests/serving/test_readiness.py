@@ -76,6 +76,10 @@ def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
     with running(home, PROPENSITY_LEDGER=given) as service:
         undecided(service)
         assert decide(service, "1").status_code == 503
+        ready = service.client.get("/readyz", headers={"authorization": ""}).text
+        assert not [of for of in (database, "localhost", "127.0.0.1", "port") if of in ready], (
+            f"whoever has no key learns where the ledger is: {ready}"
+        )
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
         whole(service)
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
@@ -90,6 +94,10 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"postgresql://member:secret@127.0.0.1:{silent.getsockname()[1]}/team"
         with running(home, PROPENSITY_LEDGER=address) as service:
+            detail = service.client.get("/readyz").json()["missing"][0]["detail"]
+            assert not [
+                word for word in ("127.0.0.1", f"{silent.getsockname()[1]}", "team") if word in detail
+            ]
             for _ in range(3):
                 started = time.monotonic()
                 undecided(service, 0.1)
