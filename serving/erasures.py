@@ -18,9 +18,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from features.asked import folder_of
 from features.files import NO_JSON, read_pointer, write_atomically
 from features.inbox import Inbox
+from features.online.asked import folder_of
 from features.settings import Settings, clock
 from features.tombstones import Tombstones
 from serving.api import Customer, Identity

@@ -20,11 +20,11 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from features.asked import Asked
 from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, OnlineUnavailable, UsageError
 from features.files import locked
 from features.moments import to_us
+from features.online.asked import Asked
 from features.online.packed import (
     EXPIRED,
     MERGED,

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import serving
 from features import errors
+from features.inbox import Outcome
 from serving import codes
 from serving.openapi import OPERATIONS, PROBLEMS, document
 from serving.problems import _STATUS, TITLES
@@ -50,6 +52,11 @@ def test_every_code_that_the_ledger_answers_of_a_report_is_listed() -> None:
     assert answered == {"UnknownDecision", "CustomerErased", "ReportConflict", "IdempotencyConflict"}
     assert answered <= {kind.__name__ for kind in codes.REPORT_REFUSED}
     assert {getattr(errors, name).code for name in answered} <= set(codes.OF_REPORTS)
+
+
+def test_every_code_that_the_inbox_answers_of_an_event_is_listed() -> None:
+    """The same, of events."""
+    assert {*get_args(Outcome)} - {"accepted", "duplicate"} <= {*codes.OF_EVENTS}
 
 
 def issubclass_of(name: str) -> bool:

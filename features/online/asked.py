@@ -11,12 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from features.errors import FeatureError
 from features.files import NO_JSON
 from features.inbox import named
+from features.online.packed import MERGED
 from features.settings import Settings
 
 Resolve = Callable[[Sequence[tuple[str, str]]], Sequence[str | None]]
-MERGED = ""  # as `online.packed.MERGED`
 HOLDS = 1.0  # seconds for which whom they name is not looked up anew, as ids may be merged meanwhile
 _TICK = 100_000_000  # ns: two changes of a folder within a tick of the clock have the same time
 
@@ -46,11 +47,19 @@ class Asked:
         self._seen: tuple[int, float, frozenset[str]] | None = None  # the folder's time, until when, whom
 
     def ids(self, resolve: Resolve) -> frozenset[str]:
-        """Every id by which they are known now. resolve: as `OnlineRows.resolve`, which may raise."""
+        """Every id by which they are known now. resolve: as `OnlineRows.resolve`, which may raise.
+
+        FeatureError if it cannot be read who waits: then nobody can be told from them.
+        """
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
             return frozenset()
+        except OSError as error:
+            raise FeatureError(
+                f"{self._folder} cannot be read ({error.strerror}), which says whom to erase: let the user "
+                "of this process read it"
+            ) from None
         seen = self._seen
         if seen is not None and seen[0] == changed and time.monotonic() < seen[1]:
             return seen[2]
