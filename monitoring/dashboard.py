@@ -117,6 +117,16 @@ PANELS: tuple[Panel, ...] = (
         above=0.5,
     ),
     Panel(
+        words=Words("Pushes that were given up", "已放弃的推送"),
+        meaning=Words(
+            "By hook: it took none of the tries. `propensity pushes list --dead` says why.",
+            "按接收端统计，全部重试均失败。原因见 `propensity pushes list --dead`。",
+        ),
+        queries={"{{client}}": "max by (client) (propensity_pushes_dead) or vector(0)"},
+        unit="none",
+        above=0.5,
+    ),
+    Panel(
         words=Words("Customers asked about", "查询的客户数"),
         meaning=Words(
             "By outcome: scored, or why not. Many unknown: another system's ids, or features not built.",

@@ -1,11 +1,13 @@
 """What a decision answers, as JSON has it: the choice, every action with its reason, what it was based on."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
 from serving.actions import Evidence, Reach
 from serving.cards import Text
+from serving.codes import one_of
+from serving.decide import NONE_ELIGIBLE, PRICE, REASONS
 
 
 class StepAnswer(Struct, frozen=True):
@@ -42,7 +44,7 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     terms: dict[str, float] | None
     evidence: Evidence
     evidence_text: Text
-    reject_reason: str | None
+    reject_reason: Annotated[str | None, one_of(REASONS)]
     reject_text: Text | None
     condition: str | None
     steps: list[StepAnswer] = []
@@ -69,8 +71,8 @@ class Binding(Struct, frozen=True):
     """
 
     action: str
-    reject_reason: str
-    commonest: str | None = None
+    reject_reason: Annotated[str, one_of((*REASONS, PRICE, NONE_ELIGIBLE))]
+    commonest: Annotated[str | None, one_of(REASONS)] = None
 
 
 class Used(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,14 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Meta
 
+from features.errors import (
+    CustomerErased,
+    DecisionError,
+    IdempotencyConflict,
+    ReportConflict,
+    UnknownDecision,
+)
+
 ROWS = ("no_build", "features_expired", "online_unavailable", "feature")
 MODELS = ("no_release", "release_corrupt", "feature_mismatch")
 LEDGER, INBOX, STORAGE = ("decision",), ("log",), ("storage",)
@@ -39,7 +47,11 @@ OF_FAILURES = (
 """Of one customer, target, model or job that has no answer while others have."""
 
 OF_EVENTS = ("invalid_event", "unknown_customer", "customer_erased", "event_conflict", "event_refused")
-OF_REPORTS = ("invalid_report", "unknown_decision", "customer_erased", "report_conflict", "decision")
+REPORT_REFUSED: tuple[type[DecisionError], ...] = (
+    UnknownDecision, CustomerErased, ReportConflict, DecisionError, IdempotencyConflict,
+)  # fmt: skip
+"""Why the ledger does not take one report while it takes others."""
+OF_REPORTS = ("invalid_report", *(kind.code for kind in REPORT_REFUSED))
 
 STATUS = {code: status for status, codes in OF_PROBLEMS.items() for code in codes}
 

@@ -8,7 +8,6 @@ as every other refusal is: by `Dispatch`.
 
 import asyncio
 import resource
-from collections.abc import Iterator
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -24,6 +23,9 @@ MAX_HEADERS = 100
 HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last; or to send what nobody reads
 LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+PROBES = (b"/livez", b"/healthz", b"/readyz")
+SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
+SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and those whom it serves cut off
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
 _PIECE = 1 << 13  # bytes that are parsed before they are counted
 
@@ -35,26 +37,31 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **more)
         self._unread = 0  # bytes since a head was complete, or a part of a body came
         self._refused = False
+        self._spare = False
         self._late: asyncio.TimerHandle | None = None  # while no request is being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        if len(self.connections) > MOST:
-            self._refuse(refusal("overloaded", f"this process keeps at most {MOST} connections", 1))
-        else:
-            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        if len(self.connections) > MOST + SPARE:
+            self._refuse(_too_many())
+            return
+        self._spare = len(self.connections) > MOST
+        self._late = self.loop.call_later(SPARE_SECONDS if self._spare else HEAD_SECONDS, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        for piece in (data,) if len(data) <= _PIECE else _pieces(data):
-            if self._refused:
-                return
+        while data and not self._refused:
+            if self._unread >= MAX_HEAD:
+                self._refuse(_too_large())
+                break
+            most = min(_PIECE, MAX_HEAD - self._unread)
+            piece, data = data[:most], data[most:]
             self._unread += len(piece)
             super().data_received(piece)
-            if self._unread > MAX_HEAD or (self._unread and len(self.headers or ()) > MAX_HEADERS):
+            if self._unread and len(self.headers or ()) > MAX_HEADERS:
                 self._refuse(_too_large())
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -65,7 +72,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._unread = 0
-        if len(self.headers) > MAX_HEADERS:
+        if len(self.headers) > MAX_HEADERS or self._unasked():
             raise ValueError  # the parser stops, and `send_400_response` is asked to say so
         super().on_headers_complete()
 
@@ -77,6 +84,8 @@ class Connection(HttpToolsProtocol):
         """Of what the parser does not take; uvicorn asks for it."""
         if len(self.headers or ()) > MAX_HEADERS:
             self._refuse(_too_large())
+        elif self._unasked():
+            self._refuse(_too_many())
         else:
             detail = (
                 "what was sent is no request of HTTP/1.1, or of a method that nobody knows; `/` lists what is"
@@ -84,11 +93,17 @@ class Connection(HttpToolsProtocol):
             self._refuse(Problem(400, "malformed_http", detail))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._spare:
+            cycle.keep_alive = False
         # Not where no body follows the head, nor where something is said before it.
         followed = cycle.scope["type"] == "http" and cycle.scope["method"] != "HEAD"
         if followed and not cycle.waiting_for_100_continue:
             cycle.transport = _Joined(cycle.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
+
+    def _unasked(self) -> bool:
+        """Whether what is asked on a spare connection is not what that is for."""
+        return self._spare and bytes(self.url).partition(b"?")[0] not in PROBES
 
     def _in_time(self) -> None:
         if self._late is not None:
@@ -98,7 +113,8 @@ class Connection(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._late = None
         if self._unread:
-            detail = f"the head of the request did not arrive within {HEAD_SECONDS:g} s"
+            within = SPARE_SECONDS if self._spare else HEAD_SECONDS
+            detail = f"the head of the request did not arrive within {within:g} s"
             self._refuse(Problem(408, "head_timeout", detail))
         else:  # it said nothing, or sends on what was answered long ago
             self.transport.close()
@@ -176,5 +192,5 @@ def _too_large() -> Problem:
     return Problem(431, "head_too_large", detail)
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+def _too_many() -> Problem:
+    return refusal("overloaded", f"this process keeps at most {MOST} connections", 1)

@@ -72,6 +72,8 @@ REASONS: dict[str, Words] = {
     ),
     "service_first": Words("What is owed to the customer comes first", "应先完成对客户的服务"),
 }
+PRICE = "price"  # of an action that is eligible, and what it uses earns more elsewhere
+NONE_ELIGIBLE = "none_eligible"  # where no action could be taken, nor would another have paid
 _CODES = ("", *REASONS)
 
 

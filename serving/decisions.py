@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import NotDue, ReleaseError, UnknownCustomer, UsageError
+from features.errors import CustomerErased, NotDue, ReleaseError, UnknownCustomer, UsageError
 from features.moments import DAY, from_us, parse_moment
 from features.online import PRESENT, Published, Rows
 from serving.actions import NOTHING
@@ -40,6 +40,11 @@ from serving.sealing import Sealed
 from serving.situation import Inputs, Rules, night_of
 from serving.standing import TABLES, Told, with_complaints
 
+GONE = (
+    "no such customer in the published features: check the id; a new customer is known from the first event, "
+    "or from the next build on"
+)
+
 
 def take_decision(
     context: DecisionContext, request: DecisionRequest, *, client: str, idempotency_key: str | None = None
@@ -57,7 +62,7 @@ def take_decision(
     if idempotency_key is not None and not request.preview:
         stored = ledger.stored_answer(client, idempotency_key, body)
         if stored is not None:
-            return msgspec.json.decode(stored, type=DecisionAnswer)
+            return _repeated(context, stored)
 
     candidates = candidates_of(context, request)
     check(request.context, context.fields)
@@ -70,11 +75,18 @@ def take_decision(
         if idempotency_key is not None:  # another worker may have answered it since
             stored = ledger.stored_answer(client, idempotency_key, body)
             if stored is not None:
-                return msgspec.json.decode(stored, type=DecisionAnswer)
+                return _repeated(context, stored)
         rules, inputs = found.inputs(context)
         taken = answer(rules, inputs, found.row, secrets.token_hex(16))
         ledger.append(_entry(context, found, rules, inputs, taken, client, idempotency_key), body,
-                      _reservation(context, rules, found, inputs, taken))  # fmt: skip
+                      reservation_of(context, rules, found.row, inputs, taken))  # fmt: skip
+    return taken
+
+
+def _repeated(context: DecisionContext, stored: bytes) -> DecisionAnswer:
+    taken = msgspec.json.decode(stored, type=DecisionAnswer)
+    if context.rows.erasing(taken.customer_id):
+        raise CustomerErased("this customer is being erased: do not carry the decision out, nor repeat it")
     return taken
 
 
@@ -129,6 +141,8 @@ class _Found:
         """The rules, and all that a decision is taken from, as they are now."""
         settings, who, known_at = context.settings, self.customer_id, from_us(self.rows.known_at[0])
         as_of = settings.now()
+        if context.rows.erasing(who):  # since her features were read
+            raise UnknownCustomer(GONE)
         rules = context.rules(as_of)
         policy, release, shown, request = rules.policy, self.release, self.effects_model, self.request
         since = as_of - longest(policy, [action.suppress_days for action in rules.actions]) * DAY
@@ -167,10 +181,7 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
         return _look(context, msgspec.structs.replace(request, customer=owners[0]), candidates)
     answerable(published, context.settings, context.settings.now())
     if customer_id is None or rows.status[0] != PRESENT:
-        raise UnknownCustomer(
-            "no such customer in the published features: check the id; a new customer is known from the "
-            "first event, or from the next build on"
-        )
+        raise UnknownCustomer(GONE)
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:
         probability = order_probability(release, rows.matrix, published.features)
@@ -222,7 +233,7 @@ def _entry(
         propensity=taken.propensity,
         explored=taken.explore,
         holdout=taken.holdout,
-        reserves=_is_marketing(context, taken),
+        reserves=is_marketing(context, taken),
         policy=taken.policy,
         context=context.encoded(rules),
         features=msgspec.json.encode(dict(found.published.features)),
@@ -249,11 +260,11 @@ def _entry(
     )
 
 
-def _reservation(
-    context: DecisionContext, rules: Rules, found: _Found, inputs: Inputs, taken: DecisionAnswer
+def reservation_of(
+    context: DecisionContext, rules: Rules, row: Mapping[str, float], inputs: Inputs, taken: DecisionAnswer
 ) -> Reservation | None:
     """What it holds: the contact, from when it is to be sent, and what it is expected to cost."""
-    if not _is_marketing(context, taken):
+    if not is_marketing(context, taken):
         return None
     assert taken.send_at is not None
     until, chosen = taken.reserved_until, context.actions[taken.action]
@@ -265,11 +276,12 @@ def _reservation(
         inputs.scenario or "",
         chosen.cost,
         chosen.steps,
-        night_of(rules, found.row, chosen.purpose),
+        night_of(rules, row, chosen.purpose),
     )
 
 
-def _is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
+def is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:
+    """Whether what was decided is a marketing contact."""
     return taken.action != NOTHING.name and context.actions[taken.action].purpose == "marketing"
 
 

@@ -156,6 +156,13 @@ class Deliveries:
             ).fetchone()
         return None if row[0] is None else from_us(row[0])
 
+    def given_up(self) -> dict[str, int]:
+        """How many events are dead, of every hook that anything was for."""
+        count = "SELECT count(*) FROM deliveries WHERE client = ? AND state = 'dead'"
+        clients = self.clients()
+        with self._outbox.used():
+            return {client: self._outbox.db.execute(count, (client,)).fetchone()[0] for client in clients}
+
     def dead(self, client: str | None = None) -> Iterator[Dead]:
         """What could not be delivered, oldest first."""
         with self._outbox.used():

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from features.files import NO_JSON, read_pointer, write_atomically
 from features.inbox import Inbox
+from features.online.asked import folder_of
 from features.settings import Settings, clock
 from features.tombstones import Tombstones
 from serving.api import Customer, Identity
@@ -56,14 +57,14 @@ def ask(settings: Settings, customer: Customer, client: str, request_id: str) ->
     if not known and customer not in waiting:
         if _is_unknown(settings, customer):
             return ErasureAnswer(request_id, "unknown")
-        path = _folder(settings) / f"{request_id}.json"
+        path = folder_of(settings) / f"{request_id}.json"
         write_atomically(path, encode(Asked(customer, client, request_id)), mode=0o600)
     return ErasureAnswer(request_id, "accepted")
 
 
 def asked(settings: Settings) -> Iterator[tuple[Path, Asked]]:
     """What waits, each with its file. A damaged one holds up no other: it stays, and the log names it."""
-    for path in sorted(_folder(settings).glob("*.json")):
+    for path in sorted(folder_of(settings).glob("*.json")):
         try:
             yield path, msgspec.json.decode(path.read_bytes(), type=Asked)
         except FileNotFoundError:  # done meanwhile
@@ -118,16 +119,12 @@ def _unknown(settings: Settings) -> Path:
     return settings.home / "erased" / "unknown"
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.home / "erased" / "asked"
-
-
 def eraser(settings: Settings) -> Errand:
     """Has what was asked done by `propensity erase --asked`."""
     return Errand(
         settings,
         ("propensity", "erase", "--asked"),
-        lambda: any(_folder(settings).glob("*.json")),
+        lambda: any(folder_of(settings).glob("*.json")),
         again=60.0,
         trouble=(
             "an erasure that was asked for is not done (exit code %d): `propensity erase --asked` on the "

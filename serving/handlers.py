@@ -7,6 +7,7 @@ operator from what is wrong.
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -14,13 +15,14 @@ from features.errors import NoBuild, PropensityError
 from features.inbox import Inbox
 from features.online.packed import MERGED
 from features.settings import Settings
-from serving import api, audit, bodies, bulk, erasures, openapi, problems, reports
+from serving import api, audit, bodies, bulk, erasures, openapi, outbox, problems, reports
 from serving.admission import Line
 from serving.answer_types import DecisionAnswer
 from serving.api import Customer, Unanswered
 from serving.arrivals import outcomes, take
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
+from serving.deliveries import Deliveries
 from serving.events import Person
 from serving.heard import recorded
 from serving.hosts import require_log
@@ -192,7 +194,8 @@ class Handlers:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes
 
         def taken() -> tuple[bytes, Counter[str]]:
-            record = partial(recorded, self._settings, self._deciding().ledger, self._inbox)
+            require = partial(require_log, self._settings)
+            record = partial(recorded, self._deciding().ledger, self._inbox.accept, require)
             answer = take(body, request_id, self._settings, record)
             fared = reports.outcomes(answer.results)
             self._audit(client, f"POST {route}", request_id, fared)
@@ -260,7 +263,19 @@ class Handlers:
         for name, refused in self._scorer.refused().items():
             self._metrics.release_refused(name, refused is not None)
         self._metrics.decisions_refused(not self._ready.decides())
+        for client, number in self._given_up().items():
+            self._metrics.pushes_dead(client, number)
         return self._metrics.render()
+
+    def _given_up(self) -> dict[str, int]:
+        """Dead pushes by hook; none where they cannot be read, which whoever sends them says."""
+        if not outbox.exists(self._settings):
+            return {}
+        try:
+            with closing(outbox.Outbox(self._settings)) as box:
+                return Deliveries(box).given_up()
+        except PropensityError:
+            return {}
 
     def _waiting(self) -> float:
         try:

@@ -6,37 +6,38 @@ two it gives the log only the opt-out, as a response, so that neither is in the 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
 from features.errors import DecisionError
-from features.inbox import Arrival, Inbox
-from features.settings import Settings
+from features.inbox import Arrival
 from serving.events import MAX_ID
-from serving.hosts import require_log
 from serving.ledger import Ledger
 from serving.ledger_entries import Entry
 from serving.ledger_reports import Delivery, Outcome, Reported, key_of
 from serving.situation import Rules
 
+Accept = Callable[[Sequence[Arrival], datetime], object]  # as `Inbox.accept`
+Require = Callable[[], None]  # as `hosts.require_log`, of the settings
 SOURCE = "propensity"  # of what the service itself tells the log
 BINDING = ("opt_out", "complaint")
 
 
 def recorded(
-    settings: Settings, ledger: Ledger, inbox: Inbox, told: Sequence[Delivery | Outcome], now: datetime
+    ledger: Ledger, accept: Accept, require: Require, told: Sequence[Delivery | Outcome], now: datetime
 ) -> list[Reported | DecisionError]:
     """As `Ledger.report`; before it returns, who opted out has withdrawn, who complained has an open case,
-    which what is reported names. DecisionError, LogError; NoLog where one of them cannot be kept, and then
-    none of what was told with it is: a sender that reads the status alone must not take it for told.
+    which what is reported names. accept: of the inbox. DecisionError, LogError; where one of them cannot be
+    kept, what `require` raises, and then none of what was told with it is: a sender that reads the status
+    alone must not take it for told.
 
     A repeat says it again, which changes nothing: so what was cut off between the two is made good.
     """
     if any(isinstance(one, Outcome) and one.type in BINDING for one in told):
-        require_log(settings)
+        require()
     found = ledger.report(told, now)
     arrivals: list[Arrival] = []
     for place, (one, became) in enumerate(zip(told, found, strict=True)):
@@ -52,7 +53,7 @@ def recorded(
         if one.type == "complaint":
             found[place] = replace(became, case_id=case_of(one))
     if arrivals:
-        inbox.accept(arrivals, now)
+        accept(arrivals, now)
     return found
 
 

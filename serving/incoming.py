@@ -153,7 +153,9 @@ def idempotency_key(headers: Headers) -> str:
     """The key under which a repeated request gets the first one's answer; Problem 400 without one."""
     key = headers.get(b"idempotency-key", b"")
     if not is_key(key):
-        detail = (
+        wrong = "its characters are others" if len(key) <= MAX_KEY else f"it has {len(key):,} characters"
+        wrong = f"the key that was sent does not fit, {wrong}: " if key else ""
+        detail = wrong + (
             f"send `Idempotency-Key` with 1 to {MAX_KEY} printable ASCII characters, the same when you "
             "repeat this request; or ask for a preview"
         )

@@ -23,7 +23,7 @@ from serving.api import Failure
 from serving.arrow import arrow
 from serving.jobs import ATTEMPTS, Job, State, note
 from serving.learnt import learn
-from serving.problems import Problem, detail_of
+from serving.problems import Problem, detail_of, of_disk
 from serving.scores import Scorer
 
 TOLD = 0.5  # seconds between two words on how far it is
@@ -133,7 +133,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     learn()
     arrow()
-    work(Settings.from_env())
+    try:
+        work(Settings.from_env())
+    except OSError as error:
+        if of_disk(error) is None:
+            raise
+        service.error("jobs wait: their folder cannot be written (%s): free the disk", error.strerror)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -110,9 +110,7 @@ def submit(
             if found[0].digest != digest:
                 raise IdempotencyConflict("this idempotency key was used for another job: choose another one")
             return _told(*found, request_id)
-        if sum(job.client == client for job, _ in everything(settings)) >= MOST_JOBS:
-            detail = f"a client has at most {MOST_JOBS} jobs, those included whose results it has not deleted"
-            raise refusal("too_many_jobs", detail, 60)
+        require_fewer(sum(job.client == client for job, _ in everything(settings)))
         job = Job(
             id=id, client=client, kind=request.kind, everyone=request.customers is None,
             targets=request.targets, reasons=request.reasons, digest=digest, made_at=clock(),
@@ -146,6 +144,13 @@ def result(settings: Settings, client: str, id: str) -> Path:
     if problem := unfinished_problem(state.status, state.error):
         raise problem
     return folder_of(settings, id) / "result.parquet"
+
+
+def require_fewer(jobs: int) -> None:
+    """Problem 429 for a client that has as many as it may."""
+    if jobs >= MOST_JOBS:
+        detail = f"a client has at most {MOST_JOBS} jobs, those included whose results it has not deleted"
+        raise refusal("too_many_jobs", detail, 60)
 
 
 def unfinished_problem(status: str, error: Failure | None) -> Problem | None:

@@ -56,7 +56,8 @@ _SELECT = f"SELECT {', '.join(COLUMNS)}, crc FROM decisions"
 class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """store: another one than that of the settings."""
         self.settings = settings
         self._lock = RLock()
         self.path = path_of(settings)  # of the embedded one
@@ -64,7 +65,7 @@ class Ledger:
         self._failed: tuple[float, str] | None = None  # since a decision was written: when last, and how
         try:
             with self._used("opened"):
-                self._db = open_store(settings)
+                self._db = store or open_store(settings)
         except OSError as error:
             raise _unusable(settings, "opened", error) from None
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,13 +97,8 @@ class SqliteStore:
         self.path = path_of(settings)
         self.name = str(self.path)
         make_database(self.path, ledger_schema.sqlite_script())
-        self._db = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._opened = self.path.stat().st_ino
-        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
-            self._db.execute(f"PRAGMA {pragma}")  # secure: a deleted key is overwritten, not just unlinked
-        self._group = GroupSync(Path(f"{self.path}-wal")) if settings.durability == "power" else None
+        self._power = settings.durability == "power"
+        self._open()
         if (upgrade := ledger_schema.sqlite_upgrade(self._version())) is not None:
             self._upgrade(upgrade)
         try:
@@ -111,6 +106,29 @@ class SqliteStore:
         except DecisionError:
             self._db.close()
             raise
+
+    def _open(self) -> None:
+        if os.access(self.path, os.W_OK):
+            for path in self._beside():
+                if not os.access(path, os.W_OK):  # made with the file's mode, which was mended since
+                    with suppress(OSError):
+                        path.chmod(self.path.stat().st_mode)
+        self._read_only = self._unwritable() is not None
+        self._db = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._opened = self.path.stat().st_ino
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+            self._db.execute(f"PRAGMA {pragma}")  # secure: a deleted key is overwritten, not just unlinked
+        self._group = GroupSync(Path(f"{self.path}-wal")) if self._power else None
+
+    def _beside(self) -> list[Path]:
+        return [path for end in ("-wal", "-shm") if (path := Path(f"{self.path}{end}")).exists()]
+
+    def _unwritable(self) -> Path | None:
+        """What of it may not be written. Asked of the file system, without opening it: see `look`."""
+        ours = (self.path.parent, self.path, *self._beside())
+        return next((path for path in ours if not os.access(path, os.W_OK)), None)
 
     def _version(self) -> int:
         found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -129,6 +147,9 @@ class SqliteStore:
         return self._db.execute(sql, values)
 
     def begin(self) -> None:
+        if self._read_only:  # as it was opened: it stays so for as long as it is open
+            self.close()
+            self._open()
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -158,6 +179,8 @@ class SqliteStore:
         address = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as fresh:
             fresh.execute("SELECT 1 FROM decisions LIMIT 1").fetchone()
+        if (path := self._unwritable()) is not None and not (self._read_only and path in self._beside()):
+            raise sqlite3.OperationalError(f"{path.name} may not be written by the service's user")
         if not shutil.disk_usage(self.path.parent).free:
             raise sqlite3.OperationalError("database or disk is full")
 
@@ -202,6 +225,7 @@ class GroupSync:
         """Give the file back."""
         if self._file is not None:
             os.close(self._file)
+            self._file = None
 
 
 class PostgresStore:

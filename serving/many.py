@@ -27,6 +27,19 @@ from serving.scores import Scorer, Target, answerable, members_of, require_one
 
 CHUNK = 4096  # customers read and scored at a time: what comes in between waits for one of these
 TRIES = 5  # to see one publication from the first to the last of them
+# For whoever reads the columns; `status` is the last of a target's.
+COLUMNS = """Columns, a row an id in the order asked:
+* `customer_id` (text): as it is answered; null for an identity that is nobody's.
+* `known_at` (timestamp, microseconds, UTC), `stale` (bool): of the features; null of who is not known.
+* of each target, `<target>_probability` (float64, 0..1), `<target>_percentile` (float64, 0..100) and
+  `<target>_status` (text, dictionary): `scored`; `unknown_customer`; `outside_population`, of whom the target
+  does not speak; or the code of what keeps the target from being answered, as in `Failure`. The two numbers
+  are null unless it is `scored`, and a percentile also where none were scored to compare with.
+* of each target, where a job asks for reasons, `<target>_reasons`: a list of `feature`, `value`,
+  `contribution`, `en` and `zh`.
+
+The schema's metadata `propensity` is JSON: `request_id`, `as_of`, `features` (what is published) and `models`
+(target -> version)."""
 SCORED, UNKNOWN, OUTSIDE = "scored", "unknown_customer", "outside_population"
 
 Targets = Mapping[str, Target | PropensityError]

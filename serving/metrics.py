@@ -72,6 +72,13 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
+        self._dead = Gauge(
+            "propensity_pushes_dead",
+            "Events that were given up for a hook after all tries, until they are sent again",
+            ("client",),
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
         self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self._outcomes: dict[str, Counter] = {}
 
@@ -122,6 +129,10 @@ class Metrics:
     def decisions_refused(self, refused: bool) -> None:
         """Note whether no decision can be taken."""
         self._undecided.set(refused)
+
+    def pushes_dead(self, client: str, number: int) -> None:
+        """Note how many events were given up for a hook; client: its name as declared."""
+        self._dead.labels(client).set(number)
 
     def render(self) -> bytes:
         """The text exposition, summed over workers if there are several."""

@@ -5,12 +5,15 @@ A route is documented by adding it to OPERATIONS.
 
 import inspect
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from serving import sandbox_customers
 from serving.answer_types import DecisionAnswer
 from serving.api import (
+    MAX_BODY,
     ROUTES,
     DecisionRequest,
     Id,
@@ -21,15 +24,18 @@ from serving.api import (
     ScoreRequest,
 )
 from serving.arrivals import EventRequest, EventsAnswer
-from serving.arrow import MOST, PARQUET, STREAM
+from serving.arrow import MAX_BODY as MAX_BULK
+from serving.arrow import MAX_ID, MOST, PARQUET, STREAM
 from serving.changes import MOST as MOST_CHANGES
 from serving.changes import ChangesAnswer
 from serving.cloudevents import CONTENT_TYPE
 from serving.codes import INBOX, LEDGER, MODELS, OF_PROBLEMS, ROWS, STATUS, STORAGE
+from serving.connection import MAX_HEAD, MAX_HEADERS
 from serving.customer_types import CustomerAnswer
 from serving.erasures import ErasureAnswer
 from serving.incoming import MAX_KEY
-from serving.jobs import JobAnswer, JobRequest
+from serving.jobs import KEPT, MOST_JOBS, JobAnswer, JobRequest
+from serving.many import COLUMNS
 from serving.problems import ProblemDocument
 from serving.push_types import DATA, HEADERS, CloudEvent
 from serving.reports import DeliveriesAnswer, DeliveriesRequest, OutcomesAnswer, OutcomesRequest
@@ -52,7 +58,7 @@ class Operation(NamedTuple):
 
     body: None without one. parameters: by name. also: status of an answer other than 200.
     problems: codes of problems, besides those that every key and every body may meet. takes, gives: media
-    types. more: what else a caller has to know of it.
+    types. most: bytes of a body. more: what else a caller has to know of it.
     """
 
     summary: str
@@ -63,8 +69,21 @@ class Operation(NamedTuple):
     problems: tuple[str, ...] = ()
     takes: str = JSON
     gives: tuple[str, ...] = (JSON,)
+    most: int = MAX_BODY
     more: str = ""
 
+
+DESCRIPTION = f"""Version 1 only ever adds.
+
+A test key (`propensity keys add NAME --test`) is answered on every route, and nothing real is touched. It
+knows these customers, who have the same id in every other system:
+
+{sandbox_customers.told()}
+
+What they stand for is answered where the request needs it; else they buy in a steady rhythm.
+
+A request has a head of at most {MAX_HEAD:,} bytes, in at most {MAX_HEADERS} headers, and each operation says
+how large a body may be."""
 
 PROBLEMS: Mapping[int, str] = {
     400: "What was sent cannot be read, or lacks what every request needs",
@@ -120,7 +139,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {"targets": Parameter("query", "Names with commas between them; default all.", _NAMES)},
         problems=("malformed_arrow", "unknown_target", *ROWS, *MODELS),
         takes=STREAM.decode(),
+        most=MAX_BULK,
         gives=(STREAM.decode(),),
+        more=f"One column `customer_id` of text in, each of at most {MAX_ID} characters. {COLUMNS}",
     ),
     ("/v1/jobs", "post"): Operation(
         f"Have up to {MOST:,} customers, or everyone, scored beside the service",
@@ -128,6 +149,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         JobRequest,
         {"Idempotency-Key": _JOB_KEY},
         also=202,
+        most=MAX_BULK,
         problems=(
             "idempotency_key",
             "idempotency_conflict",
@@ -137,6 +159,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             *MODELS,
             *STORAGE,
         ),
+        more=f"A client has at most {MOST_JOBS} jobs; a job and its result are kept for "
+        f"{KEPT // timedelta(hours=1)} hours.",
     ),
     ("/v1/jobs/{id}", "get"): Operation(
         "How far a job is", JobAnswer, None, {"id": _JOB}, problems=("not_found", "unknown_job")
@@ -151,6 +175,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {"id": _JOB},
         problems=("not_found", "unknown_job", "not_acceptable", "job_unfinished", "job_failed"),
         gives=(PARQUET.decode(), STREAM.decode()),
+        more=COLUMNS,
     ),
     ("/v1/changes", "get"): Operation(
         "Customers of whom something else is told than at the cursor; without one, everyone",
@@ -185,7 +210,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             *LEDGER,
             *INBOX,
         ),
-        more="A preview answers anew, whatever its key was used for, and leaves it as it is. "
+        more="A key is kept for 7 days at least: a repeat within them gets the same answer. "
+        "A preview answers anew, whatever its key was used for, and leaves it as it is. "
         "The same customer named otherwise, as by a source and its id, is another request: 409 under it.",
     ),
     ("/v1/decisions/{id}", "get"): Operation(
@@ -260,7 +286,7 @@ def document() -> Schema:
     key = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Propensity", "version": "1", "description": "Version 1 only ever adds."},
+        "info": {"title": "Propensity", "version": "1", "description": DESCRIPTION},
         "paths": paths,
         "webhooks": {type: {"post": _pushed(type, data, found)} for type, data in DATA.items()},
         "components": {"schemas": dict(sorted(found.items())), "securitySchemes": key},
@@ -287,7 +313,9 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
         if status == 429:
             said["responses"]["429"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     if of.body is not None:
-        said["requestBody"] = {"required": True} | content(of.body, of.takes)
+        most = f"At most {of.most:,} bytes, as it is: without Content-Encoding."
+        said["requestBody"] = {"required": True, "description": most, "x-max-bytes": of.most}
+        said["requestBody"] |= content(of.body, of.takes)
     if of.parameters:
         said["parameters"] = [
             {

@@ -4,6 +4,7 @@ A problem never repeats a value that was sent: it names the place (`$.customers[
 """
 
 import errno
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from features import database
 from features.errors import (
     CustomerErased,
     DecisionError,
@@ -33,6 +35,8 @@ from serving.codes import STATUS, one_of
 
 _encoder = msgspec.json.Encoder()
 _DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_REDIS = re.compile(r"\bRedis \S+:\d+/\d+")  # as its `where` names it
+_QUOTED = re.compile(r"""(["']).*?\1(, port \d+)?""")  # in what PostgreSQL says: hosts, users, databases
 LATER = {"retry-after": "1"}  # of what goes on by itself once what is away is back
 
 
@@ -117,7 +121,7 @@ TITLES = {
     "job_unfinished": "The job is not done",
     "job_failed": "The job failed",
     "too_many_jobs": "More jobs than a client may have",
-    "idempotency_key": "An idempotency key is needed",
+    "idempotency_key": "An idempotency key is needed, of the form that is asked for",
     "unknown_customer": "No such customer",
     "idempotency_conflict": "The key was used for another request",
     "customer_erased": "The customer was erased",
@@ -170,13 +174,21 @@ def problem_of(error: PropensityError, settings: Settings) -> Problem:
 
 def of_disk(error: Exception) -> Problem | None:
     """What a disk that takes no more is to a caller; None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in _DISK:
-        return None
+    return full_disk() if isinstance(error, OSError) and error.errno in _DISK else None
+
+
+def full_disk() -> Problem:
+    """Of what could not be kept."""
     detail = "it could not be kept: the disk is full, or cannot be written. Nothing was done; ask again"
     return Problem(503, "storage", detail, headers=LATER)
 
 
 def detail_of(error: PropensityError, settings: Settings) -> str:
-    """The error's message; where our files are is not the caller's to know."""
+    """The error's message; where our files and servers are is not the caller's to know."""
     text = str(error).replace(str(settings.home), "PROPENSITY_HOME")
-    return text.replace(str(settings.shop), "PROPENSITY_SHOP")
+    text = text.replace(str(settings.shop), "PROPENSITY_SHOP")
+    text = _REDIS.sub("the Redis of PROPENSITY_ONLINE", text)
+    server = None if settings.ledger == "sqlite" else database.name_of(settings.ledger)
+    if server is None or server not in text:
+        return text
+    return _QUOTED.sub("...", text.replace(server, "of PROPENSITY_LEDGER"))

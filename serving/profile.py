@@ -1,9 +1,11 @@
 """What is known of one customer, for an operator: scores with reasons, worth, and place among the others."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from features.complaints import OPEN_COMPLAINTS
 from features.errors import PropensityError
 from features.moments import iso
 from features.online import Published
@@ -27,6 +29,7 @@ from serving.ledger import Ledger
 from serving.problems import detail_of
 from serving.scores import Scorer
 from serving.segmentation import Segmentation
+from serving.standing import Standings
 
 NO_ORDER = Failure("no_order", "the customer had no order yet, and a newcomer's value is not told")
 
@@ -39,6 +42,7 @@ class Profiles:
     def __init__(self, scorer: Scorer, ledger: Callable[[], Ledger]) -> None:
         self._scorer, self._ledger = scorer, ledger
         self._declared = known.Declared(scorer.settings)
+        self._standings = Standings(scorer.settings)
         self._merges = known.Merges(scorer.settings)
 
     def of(self, customer: Customer, request_id: str) -> CustomerAnswer:
@@ -57,11 +61,20 @@ class Profiles:
             segments=_segments(scorer, published, id),
             health=known.health(scorer, found.scores, row, declared),
             contacts=known.facts(known.CONTACTS, row, declared),
-            cases=known.facts(known.CASES, row, declared),
+            cases=known.facts(known.CASES, self._with_complaints(published, id, row), declared),
             tags=known.tagged(row, declared),
             decision=self._decision(id, now),
             merged=self._merges.of(published, id),
         )
+
+    def _with_complaints(self, published: Published, id: str, row: dict[str, float]) -> Mapping[str, float]:
+        """Her figures with the complaints that they do not know, as decisions count them."""
+        told = self._standings.told(id)
+        more = self._standings.complaints(told, published)
+        if not more:
+            return row
+        known = row.get(OPEN_COMPLAINTS, math.nan)
+        return row | {OPEN_COMPLAINTS: more + (0.0 if math.isnan(known) else known)}
 
     def _decision(self, customer_id: str, now: datetime) -> LastDecision | NoDecision | None:
         try:

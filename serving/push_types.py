@@ -121,6 +121,8 @@ DATA: dict[str, type[Struct]] = {
 HEADERS = {
     "webhook-id": "The event's id.",
     "webhook-timestamp": "Seconds since 1970 of this try: refuse what is minutes old.",
-    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`; one a secret, by spaces.",
+    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, the body byte by byte as "
+    "it came; one a secret, by spaces. The key is what base64 makes of the secret after its `whsec_`: 32 "
+    "bytes, and not its text.",
     "propensity-key-id": "Which secret made each of them.",
 }

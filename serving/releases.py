@@ -140,8 +140,12 @@ def _put(folder: Path, target: Path, name: str, version: str) -> None:
 
 def load(settings: Settings, name: str, version: str | None = None) -> Release:
     """That version, or the one in force, verified. ReleaseError if absent, ReleaseCorrupt if changed."""
-    version = version or current(settings, name)
+    named, version = version is None, version or current(settings, name)
     folder = _folder(settings, name, version)
+    if not folder.is_dir() and named:
+        raise ReleaseCorrupt(
+            f"{folder.with_name('CURRENT')} names {version}, which is not there: promote {name} again"
+        )
     if not folder.is_dir():
         raise ReleaseError(f"{name} {version} is not released in {folder.parent}: promote it first")
     return _open(folder, name, version)
@@ -291,13 +295,13 @@ class Releases:
         try:
             version = current(self._settings, name)
             known = [release for release in followed.releases if release.version == version]
-            release = known[0] if known else load(self._settings, name, version)
+            release = known[0] if known else load(self._settings, name)
         except PropensityError as error:
             followed.error = error
             serving = followed.releases[0].version if followed.releases else "nothing"
             _log.error("release of %s refused, %s stays in force here: %s", name, serving, error)
             return
-        others = [other for other in followed.releases if other.version != version]
+        others = [other for other in followed.releases if other.version != release.version]
         followed.releases, followed.error = (release, *others[:1]), None
 
 

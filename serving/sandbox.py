@@ -1,14 +1,15 @@
 """What a test key is answered: the same API about a few made-up customers, and nothing real is touched.
 
 Requests are read and refused as real ones are; decisions are taken by the shop's rules, from made-up inputs,
-and are the same whenever they are asked for on one day. What is told is remembered by this process alone, and
-only so that it is known when it is told again.
+and are the same whenever they are asked for on one day. Decisions and what is reported of them go through the
+real ledger's code, in memory (`sandbox_ledger`); events are remembered so that a repeat is known. Each
+process remembers its own, and the last of them.
 """
 
 import dataclasses
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,10 +18,9 @@ import msgspec
 from features.errors import (
     CustomerErased,
     DecisionError,
-    IdempotencyConflict,
+    FeatureMismatch,
     NotDue,
     UnknownCustomer,
-    UnknownDecision,
 )
 from features.inbox import Arrival
 from features.inbox import Outcome as Accepted
@@ -43,7 +43,6 @@ from serving.api import (
     Unanswered,
 )
 from serving.arrivals import take
-from serving.cards import Text
 from serving.conditions import check
 from serving.customer_types import (
     CustomerAnswer,
@@ -52,24 +51,30 @@ from serving.customer_types import (
 from serving.decision_context import DecisionContext
 from serving.decisions import candidates_of
 from serving.erasures import ErasureAnswer
+from serving.heard import recorded
 from serving.incoming import CUSTOMER, DECISION
 from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.prices import Prices
 from serving.problems import Offender, Problem, encode
 from serving.reservations import Contact
-from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, Example
-from serving.sandbox_profile import VERSION, segments_of, value_of
-from serving.sendable import MAY, WORDS, SendAnswer, Why
-from serving.situation import Inputs
+from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, REFUSED, Example
+from serving.sandbox_ledger import SandboxLedger
+from serving.sandbox_models import FEATURES, HORIZON, TARGETS, VERSION, models
+from serving.sandbox_profile import segments_of, value_of
+from serving.sendable import sendable
+from serving.sending import Night
+from serving.situation import Inputs, Rules
 from serving.standing import Standing
 
-HORIZON = 28  # days
 HOUR = timedelta(hours=1)
 NOT_DUE, REGULAR = "test-not-due", "test-maintenance"
-TARGETS = {"churn_28d": 1.0, "repurchase_28d": -1.0}  # target -> the sign of what raises the risk in it
-KEPT = 10_000  # requests that are remembered
+KEPT = 10_000  # events and erasures that are remembered
 _OUTSIDE = "this target speaks only of customers with an order"
-_HELP = f"with a test key there are {', '.join(CUSTOMERS)}, and of faults {', '.join(FAULTS)}"
+_HELP = (
+    f"with a test key there are {', '.join(CUSTOMERS)}, of faults {', '.join(FAULTS)}, and {ERASED}, who was "
+    "erased"
+)
+_UNFIT = "its release needs features that the published build does not have: retrain, or publish them"
 _GONE = "this customer was erased: nothing is decided about them"
 
 
@@ -79,6 +84,7 @@ class Sandbox:
     def __init__(self, settings: Settings, context: Callable[[], DecisionContext]) -> None:
         self._settings, self._context = settings, context
         self._declared = known.Declared(settings)
+        self._ledger = SandboxLedger(settings)
         self._told: OrderedDict[Any, Any] = OrderedDict()
 
     def answer(
@@ -103,6 +109,11 @@ class Sandbox:
         if route == "/v1/models":
             return 200, self.models(request_id)
         raise AssertionError(f"a route that needs a key, and no test key opens: {route}")
+
+    def require_room(self, customers: Sequence[Customer]) -> None:
+        """Problem 503 of who stands for a full disk."""
+        for customer in customers:
+            _fail(_id(customer), "disk")
 
     def require_known(self, targets: Sequence[str] | None) -> None:
         """Problem 422 for a target that is none."""
@@ -130,7 +141,6 @@ class Sandbox:
         id, example = _id(customer), self._existing(customer)
         told, known_at = self._scores(example, list(TARGETS), 3, False), iso(self._known_at(example))
         churn = told[0]
-        no_risk = NoHealth(Failure("outside_population", _OUTSIDE))
         return encode(
             CustomerAnswer(
                 request_id=request_id,
@@ -144,7 +154,7 @@ class Sandbox:
                 health=(
                     known.health_of(churn, HORIZON, example.row, self._declared)
                     if isinstance(churn, Score)
-                    else no_risk
+                    else NoHealth(churn.error)
                 ),
                 contacts=known.facts(known.CONTACTS, example.row, self._declared),
                 cases=known.facts(known.CASES, example.row, self._declared),
@@ -157,42 +167,26 @@ class Sandbox:
         """As `POST /v1/decisions`. key: the idempotency key that was sent, or a Problem."""
         request, context = bodies.DECISIONS.decode(body), self._context()
         if request.preview:
-            return encode(self._decided(context, request, None))
-        name, said = (client, key()), msgspec.json.encode(request, order="deterministic")
-        if (_id(request.customer), name[1]) == (ERASED, OLD_KEY):
+            return encode(self._decided(context, request, None)[-1])
+        name, said = key(), msgspec.json.encode(request, order="deterministic")
+        if (_id(request.customer), name) == (ERASED, OLD_KEY):
             raise CustomerErased(_GONE)
-        if name in self._told:
-            before, answered = self._told[name]
-            if before != said:
-                raise IdempotencyConflict(
-                    "this idempotency key was used for another request: repeat that one, or use a new key"
-                )
-            return encode(answered)
-        decided = self._decided(context, request, _id_of(*name))
-        self._remember(name, (said, decided))
-        self._remember(decided.decision_id, decided)
-        return encode(decided)
+        stored = self._ledger.stored_answer(client, name, said)
+        if stored is not None:
+            return stored
+        taken = self._decided(context, request, _id_of(client, name))
+        self._ledger.keep(context, *taken, client, name, said)
+        return encode(taken[-1])
 
     def may_send(self, decision_id: str, request_id: str) -> bytes:
         """As `GET /v1/decisions/{id}`."""
-        decided, sent = self._decision(decision_id), self._told.get(("sent", decision_id))
-        why: Why | None = "nothing" if decided.channel is None else "sent" if sent else None
-        words = MAY if why is None else WORDS[why]
-        return encode(
-            SendAnswer(
-                request_id=request_id,
-                as_of=iso(self._settings.now()),
-                decision_id=decision_id,
-                action=decided.action,
-                channel=decided.channel,
-                step=None if decided.channel is None else 1,
-                may_send=why is None,
-                reason=why,
-                text=Text(words.en, words.zh),
-                send_at=decided.send_at,
-                until=decided.reserved_until,
-            )
-        )
+        if decision_id == ERASED:
+            raise CustomerErased(_GONE)
+        now = self._settings.now()
+        # Whoever builds a journey at night does not wait for the hour in which a message may go.
+        goes = max(now, self._ledger.goes_at(decision_id) or now)
+        told = sendable(self._ledger, decision_id, goes, request_id, lambda *_: (None, Night()))
+        return encode(msgspec.structs.replace(told, as_of=iso(now)))
 
     def reports(self, route: str, body: bytes, request_id: str) -> bytes:
         """As `POST /v1/deliveries` and `/v1/outcomes`."""
@@ -210,6 +204,9 @@ class Sandbox:
         for of in arrivals:
             whom = of.told_as[1] if of.told_as else of.customer_id
             _fail(whom, "inbox")
+            if whom == REFUSED:
+                found.append(("event_refused", of.customer_id))
+                continue
             if whom == ERASED:
                 found.append(("customer_erased", of.customer_id))
                 continue
@@ -222,13 +219,14 @@ class Sandbox:
         return found
 
     def refusal(self, source: str, id: str) -> str | None:
-        """As `Inbox.refusal`: no log refuses what is about made-up customers."""
-        return None
+        """As `Inbox.refusal`."""
+        return "this is what the log says of an event that it does not take"
 
     def erase(self, customer: Customer, request_id: str) -> tuple[int, bytes]:
         """As `DELETE /v1/customers/{id}`: first accepted, then done. The customer is there all the same."""
         id = _id(customer)
         _fail(id, "inbox")
+        _fail(id, "disk")
         if id != ERASED and ("erased", id) not in self._told:
             self._remember(("erased", id), True)
             return 202, encode(ErasureAnswer(request_id, "accepted"))
@@ -236,14 +234,19 @@ class Sandbox:
         return 200, encode(ErasureAnswer(request_id, "erased" if known else "unknown"))
 
     def models(self, request_id: str) -> bytes:
-        """As `GET /v1/models`: nothing is released for tests."""
-        return encode(ModelsAnswer(request_id, iso(self._settings.now()), None, []))
+        """As `GET /v1/models`."""
+        told = models(self._declared, self._settings.now())
+        return encode(ModelsAnswer(request_id, iso(self._settings.now()), VERSION, told))
 
-    def _decided(self, context: DecisionContext, request: DecisionRequest, id: str | None) -> DecisionAnswer:
+    def _decided(
+        self, context: DecisionContext, request: DecisionRequest, id: str | None
+    ) -> tuple[Rules, Inputs, Mapping[str, float], DecisionAnswer]:
         example, who = self._existing(request.customer), _id(request.customer)
         candidates = candidates_of(context, request)
         check(request.context, context.fields)
         _fail(who, "ledger")
+        if example.unfit:
+            raise FeatureMismatch(_UNFIT)
         if who == NOT_DUE and request.scenario is not None and not request.preview:
             raise NotDue(f"the customer is not due for scenario {request.scenario} now")
         at = midnight(self._settings.now())
@@ -276,26 +279,13 @@ class Sandbox:
             ),
             spent=(0.0,) * len(policy.budgets),
         )
-        return answer(rules, inputs, example.row, id)
+        return rules, inputs, example.row, answer(rules, inputs, example.row, id)
 
     def _record(self, told: Sequence[Delivery | Outcome], now: datetime) -> list[Reported | DecisionError]:
-        found: list[Reported | DecisionError] = []
-        for one in told:
-            try:
-                self._decision(one.decision_id)
-            except (UnknownDecision, CustomerErased) as error:
-                found.append(error)
-                continue
-            name = ("report", type(one), one.source, one.id)
-            again = name in self._told
-            self._remember(name, True)
-            used = isinstance(one, Delivery) and one.status in ("sent", "delivered")
-            if used:
-                self._remember(("sent", one.decision_id), True)
-            counted = one.value if isinstance(one, Outcome) else 0.0
-            ends = now + HORIZON * DAY
-            found.append(Reported("duplicate" if again else "accepted", None, ends, ends, used, counted))
-        return found
+        known = [one for one in told if one.decision_id != ERASED]
+        found = iter(recorded(self._ledger, self.accept, lambda: None, known, now))
+        self._ledger.trim()
+        return [CustomerErased(_GONE) if one.decision_id == ERASED else next(found) for one in told]
 
     def _scores(
         self, example: Example, targets: Sequence[str], reasons: int, exact: bool
@@ -304,9 +294,12 @@ class Sandbox:
             return [NoScore(name, Failure("outside_population", _OUTSIDE)) for name in targets]
         scores: list[Score | NoScore] = []
         for name in targets:
+            if name in example.unfit:
+                scores.append(NoScore(name, Failure("feature_mismatch", _UNFIT)))
+                continue
             risk = TARGETS[name] > 0
             chance = example.risk if risk else 1 - example.risk
-            facts = known.facts(("days_since_order", "orders_90d", "overdue"), example.row, self._declared)
+            facts = known.facts(FEATURES, example.row, self._declared)
             sign = TARGETS[name] * (1 if example.risk > 0.5 else -1)
             said = [
                 ReasonAnswer(of.feature, of.value, sign * (0.9 - 0.2 * n), of.text)
@@ -314,14 +307,6 @@ class Sandbox:
             ]
             scores.append(Score(name, chance, round(100 * chance, 1), VERSION, said[:reasons], exact))
         return scores
-
-    def _decision(self, id: str) -> DecisionAnswer:
-        if id == ERASED:
-            raise CustomerErased(_GONE)
-        found = self._told.get(id)
-        if not isinstance(found, DecisionAnswer):
-            raise UnknownDecision("this process knows of no test decision with that id: take one first")
-        return found
 
     def _existing(self, customer: Customer) -> Example:
         example = self._found(customer)

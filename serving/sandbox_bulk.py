@@ -36,14 +36,14 @@ from serving.incoming import (
     split_names,
     whole_number,
 )
-from serving.jobs import KEPT, JobAnswer, JobRequest, unfinished_problem, unknown_job
+from serving.jobs import KEPT, JobAnswer, JobRequest, require_fewer, unfinished_problem, unknown_job
 from serving.outgoing import Answer
 from serving.problems import Offender, Problem, encode
-from serving.sandbox import TARGETS, Sandbox
+from serving.sandbox import Sandbox
 from serving.sandbox_customers import CUSTOMERS
-from serving.sandbox_profile import VERSION
+from serving.sandbox_models import TARGETS, VERSION
 
-MOST_JOBS = 100  # that are remembered
+REMEMBERED = 100  # jobs, of all clients
 CHANGED, GONE = "test-exit", "test-gone"  # of the second listing of changes
 
 
@@ -105,13 +105,15 @@ class BulkSandbox:
         if found is not None and found.digest != digest:
             raise IdempotencyConflict("this idempotency key was used for another job: choose another one")
         if found is None:
+            self._sandbox.require_room(request.customers or ())
+            require_fewer(sum(job.client == client for job in self._jobs.values()))
             told = JobAnswer(
                 request_id=request_id, job_id=id, kind=request.kind, status="waiting",
                 customers=None if request.customers is None else len(request.customers), done=0,
                 made_at=iso(clock()), expires_at=iso(clock() + KEPT), error=None,
             )  # fmt: skip
             self._jobs[id] = found = _Job(client, digest, request, told)
-            while len(self._jobs) > MOST_JOBS:
+            while len(self._jobs) > REMEMBERED:
                 self._jobs.popitem(last=False)
         answer = msgspec.structs.replace(found.answer, request_id=request_id)
         return Answer(202, encode(answer), headers={"location": f"{bulk.JOBS}/{id}"})

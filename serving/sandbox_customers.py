@@ -9,14 +9,18 @@ from typing import Any, Literal, NamedTuple
 
 from features.errors import (
     DecisionError,
+    FeatureError,
     FeaturesExpired,
     LogError,
     NoBuild,
     OnlineUnavailable,
     PropensityError,
+    ReleaseCorrupt,
+    ReleaseError,
+    SettingsError,
 )
 from serving.admission import TOO_MUCH, refusal
-from serving.problems import Problem
+from serving.problems import Problem, full_disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,8 @@ class Example:
 
     risk: of no order within 28 days. value: expected profit of a year. Names of stage, tier, quadrant and
     churn reason are the segmentation's. consents: channel -> purpose -> granted; where nothing is said of a
-    channel, marketing is granted. contacts: marketing messages of ten days ago.
+    channel, marketing is granted. contacts: marketing messages of ten days ago. unfit: targets whose release
+    needs features that are not published.
     """
 
     what: str
@@ -38,6 +43,7 @@ class Example:
     quadrant: str | None = None
     churn_reason: str | None = None
     stale: bool = False
+    unfit: tuple[str, ...] = ()
     outside: bool = False
     holdout: bool = False
     complaint: bool = False
@@ -119,21 +125,25 @@ CUSTOMERS: Mapping[str, Example] = {
         what="409 `not_due` where a decision names a scenario; a preview shows one", stage="maintenance",
         risk=0.08, value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core", row=_REGULAR,
     ),
+    "test-mismatch": Example(
+        what="`feature_mismatch` of one target and, with 503, of a decision; the other target is answered",
+        stage="maintenance", risk=0.08, value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core",
+        row=_REGULAR, unfit=("churn_28d",),
+    ),
 }  # fmt: skip
 
 
 ERASED, OLD_KEY = "test-erased", "test-old-key"
-"""Who was erased: as an id that nobody has, but that an event is `customer_erased`, and so is (410) a
-decision under this idempotency key, which was taken before, and GET of the decision `test-erased`."""
+"""Who was erased, and the idempotency key of a decision that was taken before."""
 
 
 class Fault(NamedTuple):
     """One thing that is away. what: what a request gets that names the customer, where it needs one of `of`:
-    the published rows, the ledger, the inbox. make: how that is made."""
+    the published rows, the ledger, the inbox, room on the disk (jobs, erasures). make: how that is made."""
 
     what: str
     make: Callable[[], Exception]
-    of: tuple[Literal["rows", "ledger", "inbox"], ...]
+    of: tuple[Literal["rows", "ledger", "inbox", "disk"], ...]
 
 
 def _expired() -> PropensityError:
@@ -142,6 +152,7 @@ def _expired() -> PropensityError:
     )
 
 
+REFUSED = "test-refused"
 _ALL: Any = ("rows", "ledger", "inbox")
 FAULTS: Mapping[str, Fault] = {
     "test-expired": Fault("503 `features_expired`: nothing was built for too long", _expired, ("rows",)),
@@ -152,6 +163,30 @@ FAULTS: Mapping[str, Fault] = {
     "test-unavailable": Fault(
         "503 `online_unavailable` with Retry-After: the store is away",
         lambda: OnlineUnavailable("the store of the online rows does not answer"), ("rows",),
+    ),
+    "test-unreadable": Fault(
+        "503 `feature`: the published rows cannot be read",
+        lambda: FeatureError("the published rows are damaged: run `propensity features build`"), ("rows",),
+    ),
+    "test-unreleased": Fault(
+        "503 `no_release`: nothing is released yet",
+        lambda: ReleaseError("no target is released: run `propensity train`, then `propensity promote`"),
+        ("rows",),
+    ),
+    "test-corrupt": Fault(
+        "503 `release_corrupt`: the release is damaged, and none before it answers",
+        lambda: ReleaseCorrupt("the release is not as it was published: promote it again"), ("rows",),
+    ),
+    "test-misconfigured": Fault(
+        "503 `settings`: the shop is declared wrongly",
+        lambda: SettingsError("the shop's declaration cannot be used: `propensity check` says where"), _ALL,
+    ),
+    "test-full": Fault(
+        "503 `storage` with Retry-After of a job or an erasure: the disk is full", full_disk, ("disk",)
+    ),
+    REFUSED: Fault(
+        "`event_refused` in the entry of an event: the log did not take it",
+        lambda: AssertionError("of an entry alone"), (),
     ),
     "test-undecided": Fault(
         "503 `decision` of a decision: the ledger cannot be written",
@@ -174,3 +209,16 @@ FAULTS: Mapping[str, Fault] = {
     ),
 }  # fmt: skip
 """Customers who stand for a fault; where nothing of theirs is needed, they buy in a steady rhythm."""
+
+
+def told() -> str:
+    """All of them, a line each, for the document."""
+    of = {id: one.what for id, one in CUSTOMERS.items()} | {id: one.what for id, one in FAULTS.items()}
+    of[ERASED] = _ERASED
+    return "\n".join(f"* `{id}`: {what}" for id, what in of.items())
+
+
+_ERASED = (
+    "nobody knows this id any more; an event of it is `customer_erased`, and so are (410) a decision under "
+    f"the idempotency key `{OLD_KEY}`, and GET of the decision `{ERASED}`"
+)

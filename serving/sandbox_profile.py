@@ -3,9 +3,8 @@
 from serving.api import Failure
 from serving.customer_types import NoValue, Profit, Segment, Segments, Stage, Tier, Value
 from serving.sandbox_customers import Example
+from serving.sandbox_models import VERSION
 from serving.segment_tables import TABLES
-
-VERSION = "test"  # of every model
 
 
 def value_of(example: Example, known_at: str, currency: str) -> Value | NoValue:

@@ -6,7 +6,7 @@ needs the consent of each of them, as it did when it was decided: whoever is in 
 Nothing is recorded and nothing is reserved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -24,6 +24,7 @@ from serving.cards import Text
 from serving.decide import REASONS
 from serving.decision_context import DecisionContext
 from serving.decisions import by_name
+from serving.ledger import Ledger
 from serving.ledger_entries import AUDIENCE, Entry, group_of
 from serving.memberships import all_allow, everyone_allows, members_now
 from serving.pauses import pauses_of
@@ -83,15 +84,30 @@ class SendAnswer(Struct, frozen=True, kw_only=True):
 
 def may_send(context: DecisionContext, decision_id: str, request_id: str) -> SendAnswer:
     """Whether its next message may be sent now. UnknownDecision, CustomerErased, or as a decision raises."""
-    entry, now = context.ledger.read(decision_id), context.settings.now()
+    now = context.settings.now()
+    return sendable(
+        context.ledger,
+        decision_id,
+        now,
+        request_id,
+        lambda entry, action: _bound(context, entry, action, now),
+    )
+
+
+Bound = Callable[[Entry, Action], tuple[Why | None, Night]]
+
+
+def sendable(ledger: Ledger, decision_id: str, now: datetime, request_id: str, bound_of: Bound) -> SendAnswer:
+    """As `may_send`, by this ledger. bound_of: what binds beside it, and the quiet hours."""
+    entry = ledger.read(decision_id)
     if entry.sealed is None:
         raise CustomerErased("this decision was erased with its customer: send nothing")
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
-    step, why, at, until = _reserved(context, entry, action, now)
+    step, why, at, until = _reserved(ledger, entry, action, now)
     quiet = False
     if why in (None, "not_yet"):
         assert at is not None
-        bound, night = _bound(context, entry, action, now)
+        bound, night = bound_of(entry, action)
         quiet, goes = night.over(now) > now, night.over(max(at, now))
         if goes > now:
             why, at = ("not_yet", goes) if until is None or goes < until else ("expired", at)
@@ -116,12 +132,12 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
 
 
 def _reserved(
-    context: DecisionContext, entry: Entry, action: Action, now: datetime
+    ledger: Ledger, entry: Entry, action: Action, now: datetime
 ) -> tuple[int | None, Why | None, datetime | None, datetime | None]:
     """(its next step, why that may not go by the ledger, when it may go, until when)."""
     if not action.steps:
         return None, "nothing", None, None
-    told = context.ledger.deliveries(entry.id)
+    told = ledger.deliveries(entry.id)
     whole = {status for status, step in told if step is None}
     sent = {step for status, step in told if step is not None and status in SENT}
     step = max(sent, default=0) + 1
@@ -131,7 +147,7 @@ def _reserved(
         return step, "given_back", None, None
     assert entry.sealed is not None
     said = msgspec.json.decode(entry.sealed.answer, type=_Times)
-    held = context.ledger.reserved(entry.id)  # of a service message, nothing
+    held = ledger.reserved(entry.id)  # of a service message, nothing
     at, until, free = held[step - 1] if held else (said.send_at or entry.as_of, None, False)
     if until is None and action.validity_days:
         until = said.valid_until

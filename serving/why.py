@@ -7,13 +7,11 @@ from features.words import Words
 from serving.actions import NOTHING, Action, Evidence
 from serving.answer_types import ActionAnswer, Binding
 from serving.cards import Text
-from serving.decide import REASONS, Decisions
+from serving.decide import NONE_ELIGIBLE, PRICE, REASONS, Decisions
 from serving.situation import Inputs, Rules
 
 _NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
 _OF_ALL = ("no_automation", "open_complaint", "holdout")  # keep every action for marketing back
-NONE_ELIGIBLE = "none_eligible"  # the reason where no action could be taken, nor would another have paid
-PRICE = "price"  # the reason where an action is eligible, and what it uses earns more elsewhere
 
 
 def reject_words(rules: Rules, inputs: Inputs, action: str, why: str) -> Words:

@@ -130,7 +130,7 @@ def test_what_a_customer_says_in_an_outcome_is_in_the_log_once(settings: Setting
     ]  # type: ignore[misc]
     for _ in range(2):
         with closing(Ledger(settings)) as ledger, closing(Inbox(settings)) as inbox:
-            recorded(settings, ledger, inbox, said, TODAY)
+            recorded(ledger, inbox.accept, lambda: None, said, TODAY)
     used = decided(settings, "anna").used
     assert (used.open_complaint, used.consent["mail"]) == (True, False)
     export(settings)

@@ -24,6 +24,7 @@ from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, OnlineUnavailable, UsageError
 from features.files import locked
 from features.moments import to_us
+from features.online.asked import Asked
 from features.online.packed import (
     COMPLAINED,
     EXPIRED,
@@ -44,6 +45,7 @@ from features.online.packed import (
     nothing_published,
     pack,
     unpack,
+    without,
 )
 from features.settings import Settings
 
@@ -168,6 +170,7 @@ class OnlineRows:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = _store(settings)
+        self._asked = Asked(settings)
         self._latest: Published | None = None
         self._said: tuple[tuple[int, str], Counter[bytes]] | None = None  # of which content of a publication
 
@@ -193,11 +196,17 @@ class OnlineRows:
         return self._unpacked(published, keys, stored, as_of)
 
     def latest(self, ids: Sequence[str], as_of: datetime | None = None) -> tuple[Published, Rows]:
-        """What is current, and its rows as `read` gives them: in one round trip unless it changed."""
+        """What is current, and its rows as `read` gives them: in one round trip unless it changed.
+
+        Who is to be erased is UNKNOWN from the moment in which it was asked for.
+        """
         keys, published = _keys(ids), self._latest or self.current()
+        erasing = self._erasing()
         while True:
             pointer, stored = self._store.read(published, keys)
             if pointer == published.number and stored is not None:
+                if erasing:
+                    stored = without(stored, map(key_of, erasing))
                 return published, self._unpacked(published, keys, stored, as_of)
             published = self._known(pointer)
 
@@ -219,6 +228,16 @@ class OnlineRows:
         if whose != list(ids):
             published, rows = self.latest(whose, as_of)
         return published, whose, rows
+
+    def erasing(self, customer_id: str) -> bool:
+        """Whether somebody asked to have the customer erased, and it is not done yet."""
+        ids = self._erasing()
+        return bool(ids) and not ids.isdisjoint([customer_id, *self._store.resolve(_merged(customer_id))])
+
+    def _erasing(self) -> frozenset[str]:
+        return self._asked.ids(
+            lambda pairs: self._store.resolve([(key_of(source), key_of(id)) for source, id in pairs])
+        )
 
     def consents(self, published: Published, customer_id: str) -> Consents:
         """(channel, purpose) -> granted, as known now; what nobody said is absent."""
@@ -327,6 +346,10 @@ def nothing_before(where: str, current: Published) -> NoBuild:
         f"{where} holds nothing from before {current.id} to roll back to: "
         "publish another snapshot (`propensity features build`)"
     )
+
+
+def _merged(customer_id: str) -> list[tuple[bytes, bytes]]:
+    return [(key_of(MERGED), key_of(customer_id))]
 
 
 def _keys(ids: Sequence[str]) -> list[bytes]:

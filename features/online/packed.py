@@ -94,6 +94,17 @@ class Stored(NamedTuple):
     overlays: Mapping[bytes, tuple[int, bytes]]
 
 
+def without(stored: Stored, gone: Iterable[bytes]) -> Stored:
+    """Less what was found of some keys."""
+    keys = {*gone}
+    if keys.isdisjoint(stored.rows) and keys.isdisjoint(stored.overlays):
+        return stored
+    return Stored(
+        {key: row for key, row in stored.rows.items() if key not in keys},
+        {key: row for key, row in stored.overlays.items() if key not in keys},
+    )
+
+
 MERGED = ""  # the source of an id that became another customer's; no source of a log has this name
 
 

@@ -19,7 +19,8 @@ from propensity.cli import AS_OF, DRY_RUN, Named, Said, main, settings_of
 def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     """Answer scores and decisions over HTTP, until stopped.
 
-    Callers need a key: PROPENSITY_API_KEYS="client:key[,client:key]", each key of 16 characters or more.
+    Callers need a key: `propensity keys add CLIENT` makes one, with its scopes, its end and its rate. Or
+    PROPENSITY_API_KEYS="client:key[,client:key]", each of 16 characters or more, which may do everything.
     """
     from dataclasses import replace
 

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import serving
+from features import errors
+from features.inbox import Outcome
 from serving import codes
 from serving.openapi import OPERATIONS, PROBLEMS, document
 from serving.problems import _STATUS, TITLES
@@ -40,6 +43,25 @@ def test_every_failure_of_one_among_many_is_documented() -> None:
         assert found
         assert found <= set(listed)
         assert schemas[f"{kind}Failure"]["properties"]["code"]["x-extensible-enum"] == list(listed)
+
+
+def test_every_code_that_the_ledger_answers_of_a_report_is_listed() -> None:
+    """Else a journey meets one that its list of them does not have, and treats it as a fault."""
+    source = (Path(serving.__file__).parent / "ledger_reports.py").read_text("utf-8")
+    answered = {name for name in re.findall(r"return ([A-Z]\w+)\(", source) if issubclass_of(name)}
+    assert answered == {"UnknownDecision", "CustomerErased", "ReportConflict", "IdempotencyConflict"}
+    assert answered <= {kind.__name__ for kind in codes.REPORT_REFUSED}
+    assert {getattr(errors, name).code for name in answered} <= set(codes.OF_REPORTS)
+
+
+def test_every_code_that_the_inbox_answers_of_an_event_is_listed() -> None:
+    """The same, of events."""
+    assert {*get_args(Outcome)} - {"accepted", "duplicate"} <= {*codes.OF_EVENTS}
+
+
+def issubclass_of(name: str) -> bool:
+    kind = getattr(errors, name, None)
+    return kind is not None and issubclass(kind, errors.DecisionError)
 
 
 def test_every_operation_says_which_of_its_problems_are_which() -> None:

@@ -17,7 +17,7 @@ from test_service import home, service  # noqa: F401
 
 from features.settings import Settings
 from serving.api import MAX_BODY
-from serving.connection import HEAD_SECONDS, MAX_HEAD, MAX_HEADERS
+from serving.connection import HEAD_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE_SECONDS
 
 START = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = START.replace(b"GET /livez", b"POST /v1/scores") + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -93,7 +93,10 @@ def test_a_head_of_the_largest_size_is_answered_and_one_above_is_told_why(servic
             connection.sendall(START + b"Connection: close\r\n" + b"".join(headers) + b"\r\n")
             return until_the_end(connection)
 
-    assert asked(b"X-A: " + b"b" * (MAX_HEAD - 200) + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    around = len(START + b"Connection: close\r\n" + b"X-A: \r\n" + b"\r\n")
+    assert asked(b"X-A: " + b"b" * (MAX_HEAD - around) + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    refused(asked(b"X-A: " + b"b" * (MAX_HEAD - around + 1) + b"\r\n"), 431, "head_too_large")
+    refused(asked(b"X-A: " + b"b" * (MAX_HEAD + 1_000) + b"\r\n"), 431, "head_too_large")
     assert asked(b"X-A: b\r\n" * (MAX_HEADERS - 2)).startswith(b"HTTP/1.1 200 ")
     refused(asked(b"X-A: " + b"b" * 200_000 + b"\r\n"), 431, "head_too_large")
     refused(asked(b"X-A: b\r\n" * MAX_HEADERS), 431, "head_too_large")
@@ -219,6 +222,17 @@ def test_connections_are_limited_and_those_that_are_open_are_served(home: Settin
         assert service.client.get("/livez").status_code == 200
         crowd = [connected(service) for _ in range(150)]
         refused(until_the_end(crowd[-1]), 429, "overloaded")
+        probed = b"/livez HTTP/1.1\r\nHost: x\r\n\r\n"
+        answers = []
+        for _ in range(3):
+            time.sleep(SPARE_SECONDS + 0.5)  # who holds what is kept for probes loses it
+            crowd += [connected(service) for _ in range(4)]
+            with connected(service) as probe, connected(service) as other:
+                probe.sendall(b"GET " + probed)
+                answers.append(until_the_end(probe))
+                other.sendall(b"GET /" + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                refused(until_the_end(other), 429, "overloaded")
+        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers), "it would be started anew"
         assert service.scores("c0001").status_code == 200
         for connection in crowd:
             connection.close()

@@ -17,6 +17,7 @@ from running import Running, release, running, settings_of
 
 from features import online
 from features.compute.engine import build
+from features.files import locked
 from features.ingestion.ingest import take
 from features.log import Log
 from features.moments import iso, parse_moment
@@ -169,8 +170,9 @@ def test_who_asks_over_http_has_her_erased_without_the_command_line(home: Settin
     asked = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
     assert (asked.status_code, asked.json()["status"]) == (202, "accepted")
     until(lambda: scored(service, HER, OLD) == ["unknown_customer"] * 2)
-    until(lambda: service.client.delete(f"/v1/customers/{HER}").json()["status"] == "erased")
-    again = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
+    of_card = {"url": f"/v1/customers/{CARD}", "params": {"source": "crm"}}
+    until(lambda: service.client.delete(**of_card).json()["status"] == "erased")
+    again = service.client.delete(f"/v1/customers/{HER}")
     assert (again.status_code, again.json()["status"]) == (200, "erased")
     assert not list((home.home / "erased" / "asked").iterdir())
     assert told(service, visit("w", HER)) == ["customer_erased"]
@@ -257,3 +259,31 @@ def test_a_damaged_request_holds_up_no_other_and_is_named(
     assert [one.customer for _, one in asked(home)] == [HER]
     assert f"erasures: {damaged.name} is damaged" in caplog.text
     assert damaged.exists(), "nobody can say that it was done"
+
+
+def test_an_erasure_binds_from_the_moment_in_which_it_is_accepted(home: Settings) -> None:
+    """Else she gets another message after she was told that she is forgotten: it takes as long as the log is
+    large, and longer where the log is on another machine."""
+    her: list[Any] = [HER, OLD, {"source": "crm", "id": CARD}]
+    with locked(home.home / "erased" / ".lock"), running(home) as service, running(home) as other:
+        assert decide(service, HER, KEY) == decide(service, OTHER, "k") == (200, "")
+        body, headers = {"customer": HER}, {"idempotency-key": KEY}
+        taken = service.client.post("/v1/decisions", json=body, headers=headers).json()["decision_id"]
+        assert len(scored(other, *her)) == len([at for at in scored(service, *her) if at == iso(MOMENT)]) == 3
+        asked = service.client.delete(f"/v1/customers/{CARD}", params={"source": "crm"})
+        assert asked.json()["status"] == "accepted"
+        for one in (service, other):
+            assert scored(one, *her, OTHER) == ["unknown_customer"] * 3 + [iso(MOMENT)]
+            assert decide(one, HER, "another key") == (404, "unknown_customer")
+            assert decide(one, HER, KEY) == (410, "customer_erased")
+            assert one.client.get(f"/v1/customers/{OLD}").status_code == 404
+            may = one.client.get(f"/v1/decisions/{taken}").json()
+            assert (may["may_send"], may["reason"] in ("unknown_customer", "nothing")) == (False, True)
+            assert decide(one, OTHER, "k") == (200, "")
+        assert service.stop() == 0
+        with running(home) as again:
+            assert scored(again, *her) == ["unknown_customer"] * 3
+    with running(home) as service:
+        until(lambda: not list((home.home / "erased" / "asked").iterdir()))
+        assert decide(service, HER, KEY) == (410, "customer_erased")
+    assert holding(home, "zmbq") == []

@@ -1,16 +1,27 @@
 """A full disk: what must be kept is refused with a time to come back, what is only read is answered."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from running import CUSTOMERS, release, running, settings_of, small_build
+from running import CUSTOMERS, environment, release, running, settings_of, small_build
 from tiny import TINY_FEATURES, TINY_MOMENT
 
 from features import online
 from features.settings import Settings
+from serving import jobs
+
+
+def fill(filler: Path) -> None:
+    """Nothing more fits on its disk."""
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b" " * 4096):
+            pass
 
 
 @pytest.fixture
@@ -49,12 +60,7 @@ def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home
             "storage of an erasure": ("DELETE", "/v1/customers/c0002"),
         }
         filler = home.home / "filler"
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while file.write(b" " * 4096):
-                    pass
-            except OSError:
-                pass
+        fill(filler)
         for code, request in asked.items():
             answer = ask(*request)
             assert answer.status_code == 503, answer.text
@@ -66,3 +72,23 @@ def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home
         filler.unlink()
         assert [ask(*request).status_code for request in asked.values()] == [200, 200, 202, 202]
         assert service.client.get("/readyz").json()["missing"] == []
+
+
+def test_a_job_waits_for_room_and_the_log_says_so_in_a_line(home: Settings) -> None:
+    """Else an operator reads a page of our code's places, and a job that was accepted is lost."""
+    body = b'{"kind":"scores","customers":["c0001"]}'
+    asked = jobs.submit(home, body, msgspec.json.decode(body, type=jobs.JobRequest), "t", None, "0" * 32)
+
+    def work() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "serving.job_worker"]
+        return subprocess.run(command, env=environment(home, 1), capture_output=True, text=True, check=False)
+
+    filler = home.home / "filler"
+    fill(filler)
+    full = work()
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "free the disk" in full.stderr
+    filler.unlink()
+    assert work().returncode == 0
+    assert jobs.look(home, "t", asked.job_id, "1" * 32).status == "done"

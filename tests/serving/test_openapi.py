@@ -10,8 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from features.settings import Settings, clock
-from serving import api
+from serving import api, arrow, many
 from serving.api import ROUTES
+from serving.decide import NONE_ELIGIBLE, PRICE, REASONS
 from serving.dispatch import Dispatch
 from serving.events import AnyEvent
 from serving.hooks import TEST, TYPES
@@ -82,6 +83,29 @@ def test_events_are_told_by_their_type() -> None:
     assert not body_of("/v1/events").is_valid({"events": [visit]})
     assert not body_of("/v1/events").is_valid({"events": [visit | at | {"type": "dream"}]})
     assert {kind.__name__ for kind in AnyEvent.__args__} <= set(DOCUMENT["components"]["schemas"])
+
+
+def test_a_caller_needs_nothing_but_the_document() -> None:
+    """Else a journey is built on guesses: columns, sizes, reasons, and how a signature is checked."""
+    paths, schemas = DOCUMENT["paths"], DOCUMENT["components"]["schemas"]
+    for path, method in (("/v1/scores.arrow", "post"), ("/v1/jobs/{id}/result", "get")):
+        said = paths[path][method]["description"]
+        for column in ("customer_id", "known_at", "stale", "<target>_probability", "<target>_percentile"):
+            assert f"`{column}`" in said
+        assert all(f"`{status}`" in said for status in (many.SCORED, many.UNKNOWN, many.OUTSIDE))
+    sizes = {path: paths[path]["post"]["requestBody"]["x-max-bytes"] for path in ("/v1/events", "/v1/jobs")}
+    assert sizes == {"/v1/events": api.MAX_BODY, "/v1/jobs": arrow.MAX_BODY}
+    reasons = schemas["ActionAnswer"]["properties"]["reject_reason"]["x-extensible-enum"]
+    assert reasons == list(REASONS)
+    bound = schemas["Binding"]["properties"]["reject_reason"]["x-extensible-enum"]
+    assert {*bound} == {*REASONS, PRICE, NONE_ELIGIBLE}
+    assert "7 days" in paths["/v1/decisions"]["post"]["description"]
+    (signature,) = [
+        one["description"]
+        for one in DOCUMENT["webhooks"]["com.propensity.customer.due"]["post"]["parameters"]
+        if one["name"] == "webhook-signature"
+    ]
+    assert "`whsec_`" in signature
 
 
 # What was promised, by name: extend it when the API grows; nothing in it may ever go.

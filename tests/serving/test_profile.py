@@ -259,3 +259,21 @@ def test_answers_are_as_the_document_says(service: Running) -> None:
     answer_of("/readyz", "get").validate(service.client.get("/readyz").json())
     decided = service.client.post("/v1/decisions", json={"customer": BUYER, "preview": True}).json()
     answer_of("/v1/decisions", "post").validate(decided)
+
+
+def test_a_complaint_is_on_her_page_as_soon_as_it_binds_decisions(tmp_path: Path) -> None:
+    """Else an operator of a shop whose log has no cases yet sees none where a decision waits for one."""
+    settings = settings_of(tmp_path / "home")
+    build = small_build(settings)
+    online.publish(settings, build, TINY_MOMENT)
+    release(settings, tmp_path, build, "churn_28d")
+    case = {
+        "type": "case", "source": "desk", "id": "k1", "customer": BUYER, "at": iso(TINY_MOMENT),
+        "case_id": "k1", "kind": "complaint", "change": "opened",
+    }  # fmt: skip
+    with running(settings) as service:
+        assert service.client.get(f"/v1/customers/{BUYER}").json()["cases"] == []
+        told = service.client.post("/v1/events", json={"events": [case]}).json()["results"]
+        assert [one.get("status") for one in told] == ["accepted"], told
+        (open,) = service.client.get(f"/v1/customers/{BUYER}").json()["cases"]
+        assert (open["feature"], open["value"]) == ("open_complaints", 1.0)

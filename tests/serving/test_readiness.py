@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
-from running import Running, release, running, settings_of, small_build
+from running import SERVE, Running, release, running, settings_of, small_build
 from servers_postgres import PostgresServer
 from tiny import TINY_FEATURES, TINY_MOMENT
 
 from features import online
 from features.settings import Settings
+from serving.ledger import Ledger
 
+# The superuser writes what nobody may write, but for these.
+WITHOUT_POWERS = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    if os.geteuid() == 0
+    else ()
+)
 METRIC = "propensity_decisions_refused"
 
 
@@ -68,6 +76,10 @@ def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
     with running(home, PROPENSITY_LEDGER=given) as service:
         undecided(service)
         assert decide(service, "1").status_code == 503
+        ready = service.client.get("/readyz", headers={"authorization": ""}).text
+        assert not [of for of in (database, "localhost", "127.0.0.1", "port") if of in ready], (
+            f"whoever has no key learns where the ledger is: {ready}"
+        )
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
         whole(service)
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
@@ -82,10 +94,33 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"postgresql://member:secret@127.0.0.1:{silent.getsockname()[1]}/team"
         with running(home, PROPENSITY_LEDGER=address) as service:
+            detail = service.client.get("/readyz").json()["missing"][0]["detail"]
+            assert not [
+                word for word in ("127.0.0.1", f"{silent.getsockname()[1]}", "team") if word in detail
+            ]
             for _ in range(3):
                 started = time.monotonic()
                 undecided(service, 0.1)
                 assert time.monotonic() - started < 3, "two probes, and a request"
+
+
+def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(home: Settings) -> None:
+    """Else the service refuses every decision until somebody starts it again, and was ready all the while."""
+    Ledger(home).close()
+    file = home.home / "ledger" / "ledger.sqlite"
+    file.chmod(0o444)
+    with running(home, (*WITHOUT_POWERS, sys.executable, "-c", SERVE)) as service:
+        undecided(service)
+        refused = decide(service, "k")
+        assert (refused.status_code, refused.json()["code"]) == (503, "decision")
+        assert decide(service, "k").status_code == 503
+        file.chmod(0o644)
+        assert decide(service, "k").status_code == 200
+        whole(service)
+        file.chmod(0o444)
+        undecided(service)
+        file.chmod(0o644)
+        whole(service)
 
 
 @pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])

@@ -246,3 +246,14 @@ def test_requests_during_a_promotion_all_get_a_whole_release(tiny_settings, tiny
         got = set(pool.map(lambda _: followed.get("churn_28d").model.score(ROWS).tobytes(), range(200)))
     assert got <= expected
     assert followed.get("churn_28d").version == "2"
+
+
+def test_a_pointer_to_a_version_that_is_not_there_is_a_damaged_release(tiny_settings, tiny_release):
+    """Else, after a restart, "nothing is released: train" is said of what was promoted and lost."""
+    tiny_release()
+    point_at(tiny_settings, "9")
+    with pytest.raises(ReleaseCorrupt, match=r"CURRENT names 9, which is not there: promote churn_28d again"):
+        releases.Releases(tiny_settings).get("churn_28d")
+    with pytest.raises(ReleaseError, match="is not released") as asked:
+        releases.load(tiny_settings, "churn_28d", "8")
+    assert not isinstance(asked.value, ReleaseCorrupt)

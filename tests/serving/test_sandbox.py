@@ -14,8 +14,10 @@ from test_openapi import answer_of
 from features.settings import Settings
 from serving.api import ROUTES, Answered, NoScore, Score
 from serving.client import Client, ProblemError
+from serving.jobs import MOST_JOBS
 from serving.keys import Keys
 from serving.sandbox_customers import CUSTOMERS, FAULTS
+from serving.sandbox_ledger import SandboxLedger
 from serving.segment_tables import TABLES
 
 
@@ -122,22 +124,35 @@ def test_a_decision_is_once_under_its_key_and_never_another(service: Running, cl
 
 def test_every_error_can_be_met(client: Client) -> None:
     """Else how a journey fares in an outage is first seen in one."""
-    asked = {"rows": client.scores, "ledger": decided(client), "inbox": visited(client)}
+    asked: dict[str, Any] = {"rows": client.scores, "ledger": decided(client), "inbox": visited(client)}
+    asked["disk"] = client.ask_job
     found = {
         id: {of: problem(lambda id=id, of=of: asked[of]([id])) for of in fault.of}  # type: ignore[misc]
         for id, fault in FAULTS.items()
     }
-    everywhere = dict.fromkeys(asked)
+    everywhere = ("rows", "ledger", "inbox")
     assert found == {
         "test-expired": {"rows": (503, "features_expired")},
         "test-unbuilt": {"rows": (503, "no_build")},
         "test-unavailable": {"rows": (503, "online_unavailable")},
+        "test-unreadable": {"rows": (503, "feature")},
+        "test-unreleased": {"rows": (503, "no_release")},
+        "test-corrupt": {"rows": (503, "release_corrupt")},
+        "test-misconfigured": dict.fromkeys(everywhere, (503, "settings")),
+        "test-full": {"disk": (503, "storage")},
+        "test-refused": {},
         "test-undecided": {"ledger": (503, "decision")},
         "test-unlogged": {"inbox": (503, "log")},
         "test-limited": dict.fromkeys(everywhere, (429, "rate_limited")),
         "test-busy": dict.fromkeys(everywhere, (429, "overloaded")),
         "test-fault": dict.fromkeys(everywhere, (500, "internal")),
     }
+    assert problem(lambda: client.erase("test-full")) == (503, "storage")
+    (refused,) = client.events([visit("test-refused")]).results
+    assert refused.error.code == "event_refused"  # type: ignore[union-attr]
+    unfit, fit = client.scores(["test-mismatch"]).results[0].scores  # type: ignore[union-attr]
+    assert (unfit.error.code, fit.model_version) == ("feature_mismatch", "test")  # type: ignore[union-attr]
+    assert problem(lambda: client.decide("test-mismatch", "of a mismatch")) == (503, "feature_mismatch")
     assert client.scores(["test-undecided"]).results[0].customer_id == "test-undecided"
     assert client.events([visit("test-expired")]).results[0].status == "accepted"  # type: ignore[union-attr]
     assert problem(lambda: client.customer("nobody")) == (404, "unknown_customer")
@@ -157,6 +172,93 @@ def test_who_was_erased_is_answered_as_a_real_one(client: Client) -> None:
     assert problem(lambda: client.may_send("test-erased")) == (410, "customer_erased")
     assert client.erase("test-erased").status == "erased"
     assert [client.erase("no such one").status for _ in range(2)] == ["accepted", "unknown"]
+
+
+def test_reports_are_taken_as_those_of_real_decisions(client: Client) -> None:
+    """Else a journey learns that what was sent can be cancelled, or that a refund may exceed its order."""
+    of = client.decide("test-use", "reported")
+    assert of.channel is not None
+
+    def told(id: str, status: str, decision: str | None = of.decision_id) -> tuple[Any, ...]:
+        report = {"source": "s", "id": id, "decision_id": decision, "at": of.as_of, "status": status}
+        (one,) = client.deliveries([report]).results
+        return fared(one, "contact")
+
+    assert told("d1", "sent") == ("accepted", "used")
+    assert told("d1", "sent") == ("duplicate", "used")
+    assert told("d1", "blocked") == "idempotency_conflict"
+    assert [told("d2", "cancelled"), told("d3", "expired")] == ["report_conflict"] * 2
+    assert told("d4", "blocked") == ("accepted", "used"), "what was sent bounced: the contact was made"
+    assert told("d5", "sent", "no such decision") == "unknown_decision"
+    assert told("d6", "sent", "test-erased") == "customer_erased"
+    assert of.decision_id is not None
+    assert client.may_send(of.decision_id).reason == "sent"
+    given_back = client.decide("test-use", "given back")
+    assert told("d7", "cancelled", given_back.decision_id) == ("accepted", "released")
+    assert client.may_send(given_back.decision_id or "").reason == "given_back"
+    nothing = client.decide("test-no-consent", "nothing")
+    assert told("d8", "sent", nothing.decision_id) == "report_conflict"
+    assert client.may_send(nothing.decision_id or "").reason == "nothing"
+
+    def outcome(id: str, type: str, value: float | None = None, **more: str) -> Any:
+        report = {"source": "s", "id": id, "decision_id": of.decision_id, "at": of.as_of, "type": type}
+        (one,) = client.outcomes([report | ({} if value is None else {"value": value}) | more]).results
+        return fared(one, "counted")
+
+    assert outcome("r0", "refund", 5.0, revises="o1") == "report_conflict", "its order was not told"
+    assert outcome("o1", "order", 10.0) == ("accepted", 10.0)
+    assert outcome("r1", "refund", 4.0, revises="o1") == ("accepted", 4.0)
+    assert outcome("r2", "refund", 20.0, revises="o1") == ("accepted", 6.0)
+    assert outcome("o1", "order", 11.0) == "idempotency_conflict"
+    assert outcome("x1", "opt_out")[0] == "accepted"
+    report = {"source": "s", "id": "x2", "decision_id": of.decision_id, "at": of.as_of, "type": "complaint"}
+    assert client.outcomes([report]).results[0].case_id == "s:x2"  # type: ignore[union-attr]
+
+
+def fared(one: Any, what: str) -> Any:
+    """What became of a report: its code, or its status and what it tells."""
+    return one.error.code if hasattr(one, "error") else (one.status, getattr(one, what))
+
+
+def test_what_is_remembered_has_a_bound(home: Settings) -> None:
+    """Else whoever has a test key fills the memory of the process that serves the real ones."""
+    ledger = SandboxLedger(home)
+    db = ledger._store._db
+    for n in range(30):
+        db.execute("INSERT INTO reservations VALUES (?, 0, '', '', '', 0, 0, '', '', 0, 0)", (str(n),))
+    ledger._store.trim(10)
+    assert [row[0] for row in db.execute("SELECT decision_id FROM reservations")] == [
+        str(n) for n in range(20, 30)
+    ]
+
+
+def test_the_models_that_score_are_listed(service: Running, client: Client) -> None:
+    """Else a journey that reads what is released from there finds no target to ask about."""
+    answer_of("/v1/models", "get").validate(service.client.get("/v1/models").json())
+    scored = client.scores(["test-use"]).results[0].scores  # type: ignore[union-attr]
+    assert [(model.name, model.version) for model in client.models().models] == [  # type: ignore[union-attr]
+        (score.target, score.model_version)  # type: ignore[union-attr]
+        for score in scored
+    ]
+
+
+def test_every_made_up_customer_is_named_where_a_builder_looks(service: Running) -> None:
+    """The document, and what an unknown id is answered: else one is found by reading our code."""
+    document = service.client.get("/openapi.json").json()["info"]["description"]
+    told = service.scores("nobody").json()["results"][0]["error"]["detail"]
+    for id in (*CUSTOMERS, *FAULTS, "test-erased"):
+        assert f"`{id}`" in document
+        assert id in told
+
+
+def test_a_client_has_as_many_jobs_as_a_real_one(home: Settings) -> None:
+    """Else that a job's result has to be deleted is found out on the eleventh night."""
+    secret, _ = Keys(home).add("jobs", ["score"], test=True)
+    with running(home) as service, Client(str(service.client.base_url), secret, tries=1) as client:
+        jobs = [client.ask_job(["test-use"]).job_id for _ in range(MOST_JOBS)]
+        assert problem(lambda: client.ask_job(["test-use"])) == (429, "too_many_jobs")
+        client.delete_job(jobs[0])
+        assert client.ask_job(["test-use"]).status == "waiting"
 
 
 def test_many_are_answered_as_columns(service: Running, client: Client) -> None:
@@ -195,7 +297,7 @@ def test_a_job_goes_through_all_that_a_real_one_does(client: Client, tmp_path: P
     client.job_result(asked.job_id, tmp_path / "result.parquet")
     table = pq.read_table(tmp_path / "result.parquet")
     assert table["customer_id"].to_pylist() == list(CUSTOMERS)
-    assert table["churn_28d_reasons"][-1].as_py()[0]["en"]
+    assert table["repurchase_28d_reasons"][-1].as_py()[0]["en"]
     assert client.delete_job(asked.job_id).status == "deleted"
     assert problem(lambda: client.job(asked.job_id)) == (404, "unknown_job")
     failing = client.ask_job(["test-fault"]).job_id
@@ -254,7 +356,6 @@ def test_what_is_told_is_read_and_kept_nowhere(service: Running, client: Client,
     assert client.erase("test-use").status == "accepted"
     assert client.erase("test-use").status == "erased"
     assert client.customer("test-use").customer_id == "test-use"
-    assert client.models().models == []
     assert content(home.home) == before
 
 

@@ -40,7 +40,9 @@ def test_what_the_document_says_of_a_used_key_is_so(service: Running) -> None:
 
 def test_a_decision_needs_an_idempotency_key_and_a_preview_does_not(service: Running) -> None:
     problem(decide(service, None, customer="c0003"), 400, "idempotency_key")
-    problem(decide(service, "x" * 201, customer="c0003"), 400, "idempotency_key")
+    too_long = decide(service, "x" * 201, customer="c0003")
+    problem(too_long, 400, "idempotency_key")
+    assert "it has 201 characters" in too_long.json()["detail"]
     preview = decide(service, None, customer="c0003", preview=True).json()
     assert (preview["decision_id"], preview["preview"]) == (None, True)
     assert preview["actions"]

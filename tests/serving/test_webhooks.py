@@ -224,7 +224,9 @@ def test_what_never_arrives_is_dead_after_its_tries_and_kept(box: Outbox, crm: R
     (dead,) = Deliveries(box).dead()
     assert (dead.id, dead.tries, dead.why, dead.what) == ("id-0", TRIES, "it answered 500", "warning.churn")
     assert [event["data"]["n"] for _, event in crm.came][-1] == 1, "the next of her was let through"
+    assert Deliveries(box).given_up() == {"crm": 1}
     assert Deliveries(box).replay_dead() == 1
+    assert Deliveries(box).given_up() == {"crm": 0}
     assert send(box, crm).delivered == 1
     assert crm.came[-1][0]["webhook-id"] == "id-0"
     assert not list(Deliveries(box).dead())
