@@ -10,6 +10,7 @@ from servers import redis_server
 from tiny import TINY_MOMENT
 
 from features import online
+from features.files import write_atomically
 from features.moments import iso
 from serving import batch
 
@@ -74,6 +75,7 @@ def test_a_slow_redis_keeps_nobody_waiting_who_does_not_need_it(
         build = small_build(settings)
         online.publish(settings, build, TINY_MOMENT)
         batch.score(settings, release(settings, folder, build, "churn_28d"), build, TINY_MOMENT)
+        write_atomically(settings.home / "log" / "CURRENT", b"a-log")  # the host that takes events has one
         env = {"PROPENSITY_ONLINE": server.url, "PROPENSITY_ONLINE_TIMEOUT_MS": "600000"}
         routes = ("/metrics", "/readyz", "/v1/models")
         with running(settings, **env) as service, ThreadPoolExecutor(len(routes)) as callers:

@@ -137,6 +137,7 @@ def test_what_must_bind_is_refused_where_it_would_bind_one_host_alone(hosts: Hos
     )
     reason = "no_consent" if type == "opt_out" else "open_complaint"
     assert sendable(hosts.writer, decided) == (False, reason), "at once"
+    until(lambda: sendable(hosts.scorer, decided) == (False, reason))
 
 
 def test_an_outcome_that_binds_nobody_may_be_told_to_a_scorer(hosts: Hosts) -> None:
