@@ -127,8 +127,9 @@ class SqliteStore:
 
     def _unwritable(self) -> Path | None:
         """What of it may not be written. Asked of the file system, without opening it: see `look`."""
-        ours = (self.path.parent, self.path, *self._beside())
-        return next((path for path in ours if not os.access(path, os.W_OK)), None)
+        beside = self._beside()
+        made = () if len(beside) == 2 else (self.path.parent,)  # where what is missing is made
+        return next((path for path in (*made, self.path, *beside) if not os.access(path, os.W_OK)), None)
 
     def _version(self) -> int:
         found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -179,7 +180,8 @@ class SqliteStore:
         address = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as fresh:
             fresh.execute("SELECT 1 FROM decisions LIMIT 1").fetchone()
-        if (path := self._unwritable()) is not None and not (self._read_only and path in self._beside()):
+        path = self._unwritable()
+        if path is not None and not (self._read_only and path in self._beside()):  # those `_open` mends
             raise sqlite3.OperationalError(f"{path.name} may not be written by the service's user")
         if not shutil.disk_usage(self.path.parent).free:
             raise sqlite3.OperationalError("database or disk is full")
