@@ -44,6 +44,7 @@ class Pauses:
     def __init__(self, ledger: Ledger) -> None:
         """Not inside `Ledger.deciding`. DecisionError if a file of pauses is there and damaged."""
         self._ledger = ledger
+        self._paused: dict[str, str] = {}
         self._take_over()
 
     def everything(self) -> tuple[Pause, ...]:
@@ -56,10 +57,13 @@ class Pauses:
         )
 
     def paused(self) -> dict[str, str]:
-        """What is paused now -> the reason."""
+        """What is paused now -> the reason; the same object while it is the same, as the rules that hold it."""
         with self._ledger.reading() as db:
             of = "SELECT what, reason FROM pauses WHERE until IS NULL ORDER BY number"
-            return dict(db.execute(of).fetchall())
+            found = dict(db.execute(of).fetchall())
+            if found != self._paused:
+                self._paused = found
+            return self._paused
 
     def pause(
         self, what: str, reason: str, actions: Collection[Action], scenarios: Collection[str] = ()
