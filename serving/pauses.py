@@ -57,7 +57,7 @@ class Pauses:
         )
 
     def paused(self) -> dict[str, str]:
-        """What is paused now -> the reason; the same object while it is the same, as the rules that hold it."""
+        """What is paused now -> the reason; the same object while that is the same: rules are kept by it."""
         with self._ledger.reading() as db:
             of = "SELECT what, reason FROM pauses WHERE until IS NULL ORDER BY number"
             found = dict(db.execute(of).fetchall())
