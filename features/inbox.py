@@ -267,7 +267,8 @@ class Inbox:
 
     def forget_overlaid(self) -> None:
         """No overlay row is certain to be there: all will be written anew."""
-        self._write("DELETE FROM overlaid")
+        if self.path.exists():  # else no event was ever kept, and of a host without a log none will be
+            self._write("DELETE FROM overlaid")
 
     def people(self) -> dict[str, int]:
         """Everybody of whom the inbox has anything, under each of their ids, and how many events."""
