@@ -77,7 +77,7 @@ class Shop:
             raise SettingsError(f"{path} does not exist: `propensity init {folder}` writes one") from None
         except UnicodeDecodeError as error:
             raise SettingsError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:  # the second: nested too deeply
             raise SettingsError(f"{path} is not valid TOML: {error}") from None
         top = Entry(f"{path}:", raw)
         value = top.entry("value")

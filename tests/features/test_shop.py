@@ -102,6 +102,13 @@ def test_a_file_with_a_bom_is_read_and_another_encoding_is_named(tmp_path: Path)
         Shop.load(folder)
 
 
+def test_a_file_of_nothing_but_brackets_is_named(tmp_path: Path) -> None:
+    """Python's reader of TOML gives up on it in its own way, which nobody at a shop understands."""
+    (tmp_path / "shop.toml").write_text(f"prices = {'[' * 5000}")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        Shop.load(tmp_path)
+
+
 def test_the_commented_example_of_a_new_shop_is_true(tmp_path: Path) -> None:
     """Taken off its #, every line of it must read: an example that fails teaches nothing."""
     uncommented = "\n".join(
