@@ -221,8 +221,34 @@ def _entry(
     key: str | None,
 ) -> Entry:
     """The decision as the ledger keeps it."""
+    used = (found.release, found.effects_model, found.value_model)
+    sealed = Sealed(
+        customer_id=inputs.customer_id,
+        row=found.rows.matrix[0].astype("<f4").tobytes(),
+        inputs=msgspec.json.encode(inputs),
+        answer=msgspec.json.encode(taken),
+    )
+    return msgspec.structs.replace(
+        entry_of(context, rules, inputs, taken, client, key, sealed),
+        features=msgspec.json.encode(dict(found.published.features)),
+        build=found.published.id,
+        releases=(*((of.name, of.version) for of in used if of is not None), *rules.released),
+        seed=inputs.seed,
+    )
+
+
+def entry_of(
+    context: DecisionContext,
+    rules: Rules,
+    inputs: Inputs,
+    taken: DecisionAnswer,
+    client: str,
+    key: str | None,
+    sealed: Sealed,
+) -> Entry:
+    """What was decided and until when what comes of it counts, without what it was decided from."""
     assert taken.decision_id is not None
-    release = found.release
+    ends = inputs.as_of + rules.horizon_days * DAY
     return Entry(
         id=taken.decision_id,
         client=client,
@@ -236,27 +262,15 @@ def _entry(
         reserves=is_marketing(context, taken),
         policy=taken.policy,
         context=context.encoded(rules),
-        features=msgspec.json.encode(dict(found.published.features)),
-        build=found.published.id,
-        releases=(
-            *(
-                (of.name, of.version)
-                for of in (release, found.effects_model, found.value_model)
-                if of is not None
-            ),
-            *rules.released,
-        ),
-        seed=inputs.seed,
-        sealed=Sealed(
-            customer_id=inputs.customer_id,
-            row=found.rows.matrix[0].astype("<f4").tobytes(),
-            inputs=msgspec.json.encode(inputs),
-            answer=msgspec.json.encode(taken),
-        ),
+        features=b"{}",
+        build="",
+        releases=(),
+        seed=0,
+        sealed=sealed,
         scenario=inputs.scenario,
         cost=context.actions[taken.action].cost,
-        window_end=inputs.as_of + rules.horizon_days * DAY,
-        matures_at=inputs.as_of + (rules.horizon_days + context.shop.grace_days) * DAY,
+        window_end=ends,
+        matures_at=ends + context.shop.grace_days * DAY,
     )
 
 

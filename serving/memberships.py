@@ -86,8 +86,8 @@ def everyone_allows(context: DecisionContext, rules: Rules, action: Action) -> b
     Who said anything since is asked one by one; of all others it is known how many say what.
     """
     published = context.rows.current()
-    news = context.standings.consented(published) | context.rows.saying(published)
-    others = context.rows.said(published, news)
+    news = context.standings.consented(published) | context.rows.audience.saying(published)
+    others = context.rows.audience.said(published, news)
     if not others and not context.rows.ids(published):
         return None
     nothing = Told([], ("", 0))

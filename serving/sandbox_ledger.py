@@ -11,14 +11,13 @@ from datetime import datetime
 
 import msgspec
 
-from features.moments import DAY, parse_moment
+from features.moments import parse_moment
 from features.settings import Settings
 from serving import ledger_schema
 from serving.answer_types import DecisionAnswer
 from serving.decision_context import DecisionContext
-from serving.decisions import is_marketing, reservation_of
+from serving.decisions import entry_of, reservation_of
 from serving.ledger import Ledger
-from serving.ledger_entries import Entry
 from serving.ledger_store import SqliteStore
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
@@ -79,31 +78,8 @@ class SandboxLedger(Ledger):
         request: bytes,
     ) -> None:
         """Write a decision down, as `decisions.take_decision` does, with what it reserves."""
-        assert taken.decision_id is not None
-        ends = inputs.as_of + rules.horizon_days * DAY
-        entry = Entry(
-            id=taken.decision_id,
-            client=client,
-            idempotency_key=key,
-            as_of=inputs.as_of,
-            action=taken.action,
-            channel=taken.channel,
-            propensity=taken.propensity,
-            explored=taken.explore,
-            holdout=taken.holdout,
-            reserves=is_marketing(context, taken),
-            policy=taken.policy,
-            context=msgspec.json.encode(rules),
-            features=b"{}",
-            build="",
-            releases=(),
-            seed=0,
-            sealed=Sealed(inputs.customer_id, b"", b"", msgspec.json.encode(taken)),
-            scenario=inputs.scenario,
-            cost=context.actions[taken.action].cost,
-            window_end=ends,
-            matures_at=ends + context.shop.grace_days * DAY,
-        )
+        sealed = Sealed(inputs.customer_id, b"", b"", msgspec.json.encode(taken))
+        entry = entry_of(context, rules, inputs, taken, client, key, sealed)
         with self.deciding():
             self.append(entry, request, reservation_of(context, rules, row, inputs, taken))
         self.trim()

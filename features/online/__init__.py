@@ -13,23 +13,22 @@ that an event is never written where nobody reads.
 Behind this module stand two stores with the same methods: `sqlite.py`, a file in the home, and `redis.py`.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
-from features.errors import FeatureError, NoBuild, OnlineUnavailable, UsageError
+from features.errors import FeatureError, NoBuild, UsageError
 from features.files import locked
 from features.moments import to_us
 from features.online.asked import Asked
+from features.online.audience import Audience
 from features.online.packed import (
     COMPLAINED,
     EXPIRED,
     MERGED,
-    PACKED,
     PRESENT,
     UNKNOWN,
     Consents,
@@ -39,7 +38,6 @@ from features.online.packed import (
     Published,
     Rows,
     Stored,
-    consents_of,
     digest,
     key_of,
     nothing_published,
@@ -172,7 +170,7 @@ class OnlineRows:
         self._store = _store(settings)
         self._asked = Asked(settings)
         self._latest: Published | None = None
-        self._said: tuple[tuple[int, str], Counter[bytes]] | None = None  # of which content of a publication
+        self.audience = Audience(self._store)
 
     @classmethod
     def open(cls, settings: Settings) -> "OnlineRows":
@@ -242,37 +240,6 @@ class OnlineRows:
     def consents(self, published: Published, customer_id: str) -> Consents:
         """(channel, purpose) -> granted, as known now; what nobody said is absent."""
         return self.read(published, [customer_id]).consents(0)
-
-    def said(self, published: Published, but: Collection[str] = ()) -> list[tuple[Consents, int]]:
-        """The different consents of everyone published but some, overlays apart, and how many have them.
-
-        They are counted once a publication, and again if somebody was erased from it. NoBuild if it was
-        pruned meanwhile.
-        """
-        kept = {p.published.number: p for p in self._store.publications()}.get(published.number)
-        if kept is None:
-            raise NoBuild(f"{published.id} is no longer kept in {self._store.where}: read what is current")
-        width, of, known = (
-            len(published.features) * PACKED.itemsize,
-            (published.number, kept.sha256),
-            self._said,
-        )
-        if known is None or known[0] != of:
-            known = self._said = of, self._store.said(published.number, width)
-        if known[1].total() != kept.published.rows:
-            raise OnlineUnavailable(
-                f"{self._store.where} has {known[1].total():,} of the {kept.published.rows:,} rows of "
-                f"{published.id}: ask again; if that does not help, run `propensity features build`"
-            )
-        left = Counter(known[1])
-        left.subtract(self._store.said(published.number, width, _keys([*but])))
-        return [(consents_of(text), count) for text, count in left.items() if count > 0]
-
-    def saying(self, published: Published) -> set[str]:
-        """Whose overlays of that publication say anything of consents."""
-        width = len(published.features) * PACKED.itemsize
-        found = self._store.saying(published.number, width)
-        return {key.decode("utf-8", "surrogatepass") for key in found}
 
     def resolve(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
         """The customer of each (source, source id), as published now; None where it belongs to nobody.

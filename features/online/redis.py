@@ -11,7 +11,6 @@ propensity:<n>:identities  hash: length of the source, source, source id -> cust
 A read is one script, and so one view and one round trip: a flip is seen at once, and never half.
 """
 
-import hashlib
 import json
 import os
 import threading
@@ -30,6 +29,7 @@ from redis.retry import Retry
 
 from features.errors import OnlineUnavailable, SettingsError
 from features.moments import from_us, to_us
+from features.online import scripts
 from features.online.packed import AT_ONCE, Chunk, Content, IdentityRow, Publication, Published, Stored
 
 _BUSY = timedelta(seconds=30)  # that a publisher waits for one answer
@@ -38,63 +38,6 @@ _PAUSE = 4  # times the longest wait: after a failure, so long nobody waits for 
 
 _POINTER, _PUBLICATIONS = "propensity:pointer", "propensity:publications"
 _LAST, _TURN = "propensity:last", "propensity:turn"
-
-# KEYS: pointer, publications, rows, overlays. ARGV: number, ids. The third answer says how many rows there
-# are: none where some were published is an eviction, and not that everybody is unknown.
-_READ = """
-local ids = {unpack(ARGV, 2)}
-local kept = redis.call('HEXISTS', KEYS[2], ARGV[1])
-local answer = {redis.call('GET', KEYS[1]), kept, redis.call('HLEN', KEYS[3])}
-if kept == 1 and #ids > 0 then
-  answer[4] = redis.call('HMGET', KEYS[3], unpack(ids))
-  if redis.call('EXISTS', KEYS[4]) == 1 then
-    answer[5] = redis.call('HMGET', KEYS[4], unpack(ids))
-  end
-end
-return answer
-"""
-# KEYS: rows. ARGV: bytes before the consents, ids. The consents of those that are there.
-_SAID = """
-local said = {}
-for _, row in ipairs(redis.call('HMGET', KEYS[1], unpack(ARGV, 2))) do
-  if row then said[#said + 1] = string.sub(row, ARGV[1] + 1) end
-end
-return said
-"""
-# KEYS: overlays. ARGV: bytes before the consents, cursor. The next cursor, and who has any.
-_SAYING = """
-local found = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', 1000)
-local saying = {}
-for place = 1, #found[2], 2 do
-  if #found[2][place + 1] > 8 + ARGV[1] then saying[#saying + 1] = found[2][place] end
-end
-return {found[1], saying}
-"""
-# KEYS: pointer. ARGV: the keys of the identities asked for.
-_RESOLVE = """
-local number = redis.call('GET', KEYS[1])
-if not number then return {} end
-return redis.call('HMGET', 'propensity:' .. number .. ':identities', unpack(ARGV))
-"""
-# KEYS: pointer, overlays. ARGV: number, then id, row with its moment, and the moment as 20 digits.
-_WRITE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local function moment(row)
-  local digits = {}
-  for place = 8, 1, -1 do digits[#digits + 1] = string.format('%03d', string.byte(row, place)) end
-  return table.concat(digits)
-end
-for place = 2, #ARGV, 2 do
-  local before = redis.call('HGET', KEYS[2], ARGV[place])
-  if not before or moment(before) <= moment(ARGV[place + 1]) then
-    redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1])
-  end
-end
-return 1
-"""
-
-
-_SHA = {text: hashlib.sha1(text.encode()).hexdigest() for text in (_READ, _SAID, _SAYING, _RESOLVE, _WRITE)}
 
 
 @lru_cache(maxsize=8)
@@ -139,7 +82,7 @@ class RedisStore:
         for start in range(0, max(len(keys), 1), _KEYS):
             some = keys[start : start + _KEYS]
             with self._named():
-                pointer, kept, there, *found = self._run(_READ, names, number, *some)
+                pointer, kept, there, *found = self._run(scripts.READ, names, number, *some)
             if not kept:
                 return _number(pointer), None
             if published.rows and not there:
@@ -160,7 +103,7 @@ class RedisStore:
         for start in range(0, len(pairs), _KEYS):
             some = [_identity(*pair) for pair in pairs[start : start + _KEYS]]
             with self._named():
-                found += self._run(_RESOLVE, [_POINTER], *some) or [None] * len(some)
+                found += self._run(scripts.RESOLVE, [_POINTER], *some) or [None] * len(some)
         return [None if id is None else id.decode() for id in found]
 
     def publications(self) -> list[Publication]:
@@ -208,7 +151,7 @@ class RedisStore:
                 keys = client.hkeys(name)
         for start in range(0, len(keys), _KEYS):
             with self._named():
-                found.update(self._run(_SAID, [name], width, *keys[start : start + _KEYS]))
+                found.update(self._run(scripts.SAID, [name], width, *keys[start : start + _KEYS]))
         return found
 
     def saying(self, number: int, width: int) -> list[bytes]:
@@ -216,7 +159,7 @@ class RedisStore:
         found, cursor = dict[bytes, None](), b"0"
         while True:
             with self._named():
-                cursor, some = self._run(_SAYING, [_name(number, "overlays")], width, cursor)
+                cursor, some = self._run(scripts.SAYING, [_name(number, "overlays")], width, cursor)
             found.update(dict.fromkeys(some))
             if cursor == b"0":
                 return [*found]
@@ -260,7 +203,7 @@ class RedisStore:
         for key, (moment, row) in rows.items():
             args += (key, moment.to_bytes(8, "little") + row)
         with self._named():
-            return bool(self._run(_WRITE, [_POINTER, _name(number, "overlays")], *args))
+            return bool(self._run(scripts.WRITE, [_POINTER, _name(number, "overlays")], *args))
 
     def overlays(self, number: int) -> dict[str, datetime]:
         """Customer -> moment of her overlay."""
@@ -285,7 +228,7 @@ class RedisStore:
 
     def _run(self, script: str, keys: list[str], *args: bytes | int) -> Any:
         """A script's answer. The server is sent its text once, and again only after a restart."""
-        asked = ("EVALSHA", _SHA[script], len(keys), *keys, *args)
+        asked = ("EVALSHA", scripts.SHA[script], len(keys), *keys, *args)
         try:
             return self._ask(*asked)
         except redis.exceptions.NoScriptError:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from click.testing import CliRunner, Result
 
 from features.moments import iso
-from features.settings import BUNDLED_SHOPS, Settings
+from features.settings import BUNDLED_SHOPS, Settings, clock
 from features.words import Words
 from monitoring import alerts
 from monitoring.alert_store import AlertStore
@@ -132,7 +132,7 @@ class SignedHttp(Http):
     """A receiver of Standard Webhooks: what is not signed with SECRET, or was seen, is refused."""
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-        now = datetime.now(UTC).timestamp()
+        now = clock().timestamp()
         if not signing.verified([SECRET], headers, body, now):
             return 401, {}
         if headers["webhook-id"] in {seen["webhook-id"] for _, seen, _ in self.came}:

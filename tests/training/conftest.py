@@ -1,9 +1,9 @@
 """A home with two trained versions of churn, shared by the tests of this folder."""
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from copies import copy_of, trained_copy_of
 from once import made_once
@@ -13,12 +13,26 @@ from features.definitions import catalogue
 from features.log import Log
 from features.online import publish
 from features.settings import Settings
+from features.words import Words
+from serving.cards import ModelCard
 from training import samples
 from training.fit import Trained, train
 from training.samples import Dataset
 from training.targets import catalogue as targets
 
-FIRST = "first.pickle"  # what the training of version 1 returned
+RETURNED = "returned.msgpack"  # what a training returned, beside its home
+
+
+def _note(folder: Path, of: Trained) -> None:
+    """All of it that a first training has."""
+    said = (of.run_id, of.version, of.card, str(of.folder), of.verdict)
+    (folder / RETURNED).write_bytes(msgspec.msgpack.encode(said))
+
+
+def _noted(folder: Path) -> Trained:
+    of = tuple[str, str, ModelCard, str, Words]
+    run_id, version, card, files, verdict = msgspec.msgpack.decode((folder / RETURNED).read_bytes(), type=of)
+    return Trained(run_id, version, card, Path(files), verdict)
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +42,7 @@ def trained_once(journey: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     def make(folder: Path) -> None:
         settings = copy_of(journey, folder / "home")
         publish(settings, Build.open(settings), settings.now())
-        first = train(settings, "churn_28d", settings.now(), seed=1)
-        (folder / FIRST).write_bytes(pickle.dumps(first))
+        _note(folder, train(settings, "churn_28d", settings.now(), seed=1))
 
     return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
 
@@ -42,12 +55,10 @@ def trained_twice(
 
     def make(folder: Path) -> None:
         settings = trained_copy_of(trained_once, folder / "home")
-        second = train(settings, "churn_28d", settings.now(), seed=2, origins=1)
-        (folder / "second.pickle").write_bytes(pickle.dumps(second))
+        _note(folder, train(settings, "churn_28d", settings.now(), seed=2, origins=1))
 
     folder = made_once(tmp_path_factory, "trained twice", make)
-    second = pickle.loads((folder / "second.pickle").read_bytes())  # noqa: S301 - of this run
-    return replace(trained_once, home=folder / "home"), second
+    return replace(trained_once, home=folder / "home"), _noted(folder)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +70,7 @@ def trained_home(trained_once: Settings, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def churn(trained_once: Settings, trained_home: Settings) -> Trained:
     """churn_28d as of 2017-12-31, seed 1: version 1, as its training returned it."""
-    first: Trained = pickle.loads((trained_once.home.parent / FIRST).read_bytes())  # noqa: S301 - of this run
+    first = _noted(trained_once.home.parent)
     return replace(first, folder=trained_home.home / first.folder.relative_to(trained_once.home))
 
 
