@@ -57,6 +57,16 @@ def test_every_path_is_one_that_we_answer(manifests: list[dict[str, Any]]) -> No
     assert exact == {"/", "/openapi.json"}
 
 
+def test_every_secret_of_the_page_is_a_secret_there(manifests: list[dict[str, Any]]) -> None:
+    """Whoever may read a ConfigMap would have the ledger's password."""
+    secret = {name for one in manifests if one["kind"] == "Secret" for name in one.get("stringData", ())}
+    assert {"PROPENSITY_API_KEYS", "PROPENSITY_ONLINE", "PROPENSITY_LEDGER"} <= secret
+    for one in manifests:
+        if one["kind"] == "ConfigMap":
+            assert secret.isdisjoint(one["data"])
+            assert not any("password" in value or "change-me" in value for value in one["data"].values())
+
+
 def test_what_only_the_writer_takes_is_routed_to_it(manifests: list[dict[str, Any]]) -> None:
     """Else the first opt-out of production is answered 503 by a host that cannot keep it."""
     paths = [path for m in manifests for paths in _all(m, "paths") for path in paths]
