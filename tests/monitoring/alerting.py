@@ -315,3 +315,25 @@ def _threaded(server: socketserver.BaseServer) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+PARTIES = """
+[monitoring]
+reports = "https://ops.example.com/reports/"
+
+[monitoring.owners.data]
+name = "Data team"
+email = ["data@example.com"]
+
+[monitoring.escalation]
+name = "Head of CRM"
+after_hours = 36
+"""
+
+
+def came(hook: SignedHttp) -> list[tuple[str, str]]:
+    return [(body["data"]["kind"], body["subject"]) for body in hook.bodies()]
+
+
+def metrics(days: Days) -> str:
+    return (days.settings.home / "monitoring" / "metrics.prom").read_text("utf-8")
