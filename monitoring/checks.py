@@ -14,9 +14,14 @@ from monitoring import measures
 from monitoring.findings import Owner, Status
 from monitoring.measures import BROKEN, NEVER, Reading
 
-__all__ = ["CHECKS", "NEVER", "READABLE", "RETRAINING", "RUNS", "Check", "Reading", "by_name"]
-# What a run says by itself: of a release, of a shop's own check, and of training again.
+__all__ = ["BY_ITSELF", "CHECKS", "NEVER", "READABLE", "RETRAINING", "RUNS", "Check", "Reading", "by_name"]
 READABLE, RUNS, RETRAINING = "readable", "runs", "retraining"
+# What a run says by itself: of a release, of a shop's own check, and of training again.
+BY_ITSELF = {
+    READABLE: Words("Whether it can be answered from", "能否据以作答"),
+    RUNS: Words("Whether the shop's own check runs", "自定义检查能否运行"),
+    RETRAINING: Words("Whether to train again", "是否需重新训练"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ def by_name(own: Iterable[Check] = ()) -> dict[str, Check]:
     """Built-in checks and a shop's own. UsageError for a name twice, or one that a run says by itself."""
     checks: dict[str, Check] = {}
     for check in (*CHECKS, *own):
-        if check.name in (READABLE, RUNS, RETRAINING):
+        if check.name in BY_ITSELF:
             raise UsageError(f"check {check.name}: a run says that by itself: give it another name")
         if check.name in checks:
             raise UsageError(f"check {check.name} is declared twice: give one of them another name")

@@ -1,6 +1,6 @@
 """The page of a verdict: what happened, whether it matters, what to do; then each model and table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
@@ -155,7 +155,7 @@ def _model(seen: Evidence, verdict: Verdict) -> Html:
             f"{card.name} {card.version}: {card.target.words.en}",
             f"{card.name} {card.version}：{card.target.words.zh}",
         ),
-        _checks(mine),
+        _checks(mine, verdict.asked),
         paragraph(
             Words(
                 "The figures that are furthest from what was expected of them, and their last 90 days:",
@@ -171,7 +171,7 @@ def _tables(verdict: Verdict) -> Html:
     mine = [finding for finding in verdict.findings if finding.subject == SHOP]
     return section(
         Words("What the tables received", "各表接收情况"),
-        _checks(mine),
+        _checks(mine, verdict.asked),
         _figures(verdict.shop.received, _furthest(verdict.shop.received)),
         open=any(finding.status != "ok" for finding in mine),
     )
@@ -201,7 +201,7 @@ def _share(finding: Finding) -> Content:
     return None if finding.value != finding.value else f"{max(finding.value, finding.better):.0%}"
 
 
-def _checks(findings: Sequence[Finding]) -> Html:
+def _checks(findings: Sequence[Finding], asked: Mapping[str, Words]) -> Html:
     return table(
         (
             Words("Check", "检查"),
@@ -210,11 +210,16 @@ def _checks(findings: Sequence[Finding]) -> Html:
             Words("What was seen", "说明"),
         ),
         (
-            (f.check, said(f), _value(f), with_code(f.words))
+            (with_code(_asks(asked[f.check], f.check)), said(f), _value(f), with_code(f.words))
             for f in sorted(findings, key=lambda f: -STATUSES.index(f.status))
         ),
         right=(2,),
     )
+
+
+def _asks(words: Words, name: str) -> Words:
+    """With the name that alerts, silences and `monitor explain` know it by."""
+    return Words(f"{words.en} `{name}`", f"{words.zh} `{name}`")
 
 
 def _value(finding: Finding) -> Content:

@@ -24,7 +24,7 @@ from features.shop import Shop, shop_of
 from features.words import Words, several
 from monitoring import evidence, occasions, profiles, written
 from monitoring.asked import ask, finding, with_own
-from monitoring.checks import READABLE, Check, Reading, by_name
+from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import Finding, Status, worst
 from monitoring.measures import wider
@@ -48,7 +48,10 @@ _log = logging.getLogger("propensity.monitoring")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `run` found. words: one line. page: our page; closer: Evidently's, or why it is not there."""
+    """What `run` found. words: one line. asked: check -> what it asks.
+
+    page: our page; closer: Evidently's, or why it is not there.
+    """
 
     moment: datetime  # of what is published
     at: datetime  # of the run
@@ -58,6 +61,7 @@ class Verdict:
     evidence: tuple[Evidence, ...]
     shop: ShopEvidence
     folder: Path
+    asked: Mapping[str, Words]
     retraining: tuple[Recommendation, ...] = ()
     page: Path | None = None
     closer: Path | None = None
@@ -140,6 +144,7 @@ def run(
         tuple(seen),
         of_shop,
         settings.home / "reports" / f"{moment:{FOLDER}}",
+        BY_ITSELF | {name: check.words for name, check in checks.items()},
         tuple(filter(None, again.values())),
     )
     if keep:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from html import escape
 from math import nan
 from pathlib import Path
 
@@ -237,6 +238,8 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_pa
     assert len(page.encode()) < 500_000
     for words in ("What to do:", "处理建议", "Most of it:", "evidently.html"):
         assert words in page
+    for name in {one.check for one in verdict.findings} - {"indicators"}:  # those say what each is
+        assert all(escape(words) in page for words in verdict.asked[name]), name
     assert page.index('<p class="banner bad">') < page.index("What to do:") < page.index("Check")
     assert "probability churn_28d" in verdict.closer.read_text("utf-8")
     for width in (360, 1280):

@@ -77,6 +77,7 @@ def verdict(settings: Settings, *due: Recommendation, others: tuple[Finding, ...
         (),
         None,
         settings.home / "reports" / "night",
+        {},
         due,  # type: ignore[arg-type]
     )
 
