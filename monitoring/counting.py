@@ -18,6 +18,7 @@ from features import duck
 from features.describe.say import day as said_day
 from features.describe.say import table as said_table
 from features.describe.say import words
+from features.exported import contact_id
 from features.log import Log
 from features.moments import iso
 from features.settings import Settings
@@ -25,7 +26,6 @@ from features.shop import Shop, shop_of
 from features.words import Words
 from monitoring.health import churn_days
 from monitoring.indicators import BOUGHT_BEFORE, CHURN, RECENT, Indicator
-from serving.exported import contact_id
 from serving.ledger import Ledger, exists
 
 if TYPE_CHECKING:

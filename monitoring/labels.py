@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.errors import NotEnoughData, ReleaseError, TrainingError
+from features.exported import contact_id
 from features.log import Log
 from features.moments import DAY, from_us, to_us
 from features.settings import Settings
@@ -26,7 +27,6 @@ from features.shop import Shop, shop_of
 from monitoring.trained import thin
 from serving import releases, score_store
 from serving.cards import ModelCard
-from serving.exported import contact_id
 from serving.ledger import Ledger, exists
 from serving.models import Model
 from training import labels as of_training

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from features.errors import UsageError
+from features.exported import contact_id
 from features.ingestion.ingest import Ingested, take
 from features.log import LEDGER
 from features.moments import from_us, iso
 from features.settings import Settings
 from features.shop import shop_of
 from features.sources import inbox
-from serving.exported import contact_id
 from serving.ledger import Ledger, exists
 from serving.ledger_reports import Type
 

@@ -14,7 +14,7 @@ from features.online import Published
 from propensity.tables import console, table
 from serving.decide import Decisions, reason
 from serving.decision_context import DecisionContext
-from serving.offers import Unfair
+from serving.in_force import Unfair
 from serving.prices import PriceGap
 from serving.situation import Rules
 from training.fairness import LIKE, price_gaps

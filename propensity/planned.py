@@ -34,7 +34,7 @@ from propensity.plan_limits import DIGITS, budgets_left, drawn_within, given_lef
 from propensity.plan_shown import show
 from propensity.stated import release_declared
 from propensity.tables import say
-from serving import rulebook
+from serving import offers, rulebook
 from serving.actions import Action
 from serving.contacts import longest
 from serving.decide import Decisions, decide, reason
@@ -42,8 +42,10 @@ from serving.decision_context import DecisionContext
 from serving.decisions import effects_model, general_actions, order_model, order_probabilities
 from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
+from serving.in_force import Unfair
+from serving.ledger import Ledger
 from serving.lifetime import lifetimes, release_of
-from serving.offers import Measured, Offers, Unfair
+from serving.offers import Measured
 from serving.prices import BUDGET, Prices, PriceSet, set_of
 from serving.scores import answerable
 from serving.situation import Inputs, Rules, limits_of, situation_of
@@ -233,7 +235,8 @@ def plan_everyone(
         say(f"in force {_in_force(settings)}")
         return
     if made.unfair is not None:
-        Offers(settings).measured(Measured(made.found.as_of, made.found.build, made.unfair))
+        with closing(Ledger(settings)) as ledger:
+            offers.measured(ledger, Measured(made.found.as_of, made.found.build, made.unfair))
         for name, attributes in made.unfair.items():
             what = "not made any more" if made.block else "made, and told as unequal"
             say(f"{name}: unequal by {', '.join(attributes)}; in single decisions it is {what} from now on")

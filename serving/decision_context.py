@@ -16,13 +16,13 @@ from features.policy import Policy, Send
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.toml import nearest
-from serving import conditions, prices, rulebook, stated
+from serving import conditions, offers, prices, rulebook, stated
 from serving.actions import Action, catalogue, require_features
 from serving.conditions import Live
 from serving.due import Known
+from serving.in_force import InForce, Unfair
 from serving.learnt import learn
 from serving.ledger import Ledger
-from serving.offers import Offers, Unfair
 from serving.pauses import Pauses
 from serving.releases import Release, Releases
 from serving.rulebook import Rulebook
@@ -51,7 +51,7 @@ class DecisionContext:
     features: Mapping[str, Feature]
     fields: Mapping[str, Live]  # of the live context
     known_due: Known
-    offers: Offers
+    in_force: InForce
     book: str  # names what is declared, by its content
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
@@ -76,26 +76,27 @@ class DecisionContext:
         ledger, standings = Ledger(settings), Standings(settings)
         try:
             pauses = Pauses(ledger)
+            offers.former(ledger)
         except BaseException:
             ledger.close()
             raise
         book = stated.hash_of(_declared(shop, actions, scenarios))
         return cls(
             settings, shop, actions, rows, releases, ledger, standings, pauses, zones, scenarios, features,
-            fields, Known(settings), Offers(settings), book,
+            fields, Known(settings), InForce(ledger), book,
         )  # fmt: skip
 
     def rules(self, at: datetime) -> Rules:
         """The rules in force. ReleaseError if the prices in force cannot be read."""
         shop, policy = self.shop, self.shop.policy(at)
-        found, known = self.releases.find(prices.KIND), self._book()
+        found, known, now = self.releases.find(prices.KIND), self._book(), self.in_force.read()
         sources = (
             policy,
             prices.charged(found, at),
-            self.pauses.paused(),
+            now.paused,
             found,
             known,
-            self.offers.unfair(),
+            now.unfair,
         )
         for kept, _, of in self._kept:  # prices of which some have ended are made anew each time
             if all(a is b or (a is of[1] and a == b) for a, b in zip(of, sources, strict=True)):

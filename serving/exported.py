@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from features.compute.builds import Build
-from features.errors import LogError, NoBuild
-from features.log import LEDGER, Log
+from features.errors import NoBuild
+from features.exported import last_delivery
 from features.online import Published
 from features.settings import Settings
 
@@ -26,33 +26,18 @@ class Seen(NamedTuple):
 NOTHING = Seen()
 
 
-def contact_id(number: int, decision_id: str, also: int | None = None) -> str:
-    """The log's name of a contact: ids sort as the deliveries that told of them came in.
-
-    also: its step, of which the delivery of another, or of all, tells.
-    """
-    return f"{number:012}-{decision_id}" + ("" if also is None else f"-{also}")
-
-
 def seen(settings: Settings, published: Published) -> Seen:
     """What those features know of the ledger."""
-    number = _last(settings.home, published.build)
+    number = published.last_delivery
+    if number is None:
+        number = _last(settings.home, published.build)
     return Seen(number, published.moment) if number else NOTHING
 
 
 @lru_cache(maxsize=8)
 def _last(home: Path, build: str) -> int:
-    """Number of the last delivery in the log that a build was made from; 0 without one."""
-    settings = Settings(home=home)
+    """Of a publication that does not say it, by the build's log where that is; else nothing is certain."""
     try:
-        log = Log.at(home / "log" / Build.open(settings, build).log)
-    except (NoBuild, LogError):  # its folder is gone: then nothing is certain to be in it
+        return last_delivery(home / "log" / Build.open(Settings(home=home), build).log)
+    except NoBuild:
         return 0
-    if LEDGER not in log.files.get("contacts", {}):
-        return 0
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    ids = pq.read_table(log.folder / "contacts" / f"{LEDGER}.parquet", columns=["contact_id"])
-    last = pc.max(ids["contact_id"]).as_py()
-    return int(last.partition("-")[0]) if last else 0

@@ -8,6 +8,7 @@
     deliveries    what became of a decision; what happened last counts
     outcomes      what the customer then did; what it takes for one to count: `ledger_reports.py`
     pauses        what no decision may choose, and until when: `pauses.py`
+    fairness      which offers like customers do not get alike, as it was measured: `offers.py`
 
 A decision for a marketing contact reserves the contact and its cost from the moment it is written
 (`reservations`). Counting and writing happen in one transaction at a time, so two workers never both take the

@@ -4,8 +4,8 @@ What the tables hold: `ledger.py`. SQLite takes PostgreSQL's names of types.
 """
 
 # Of the schema. 2: reports have their source and id, decisions a window, a cost, a reservation. 3: decisions
-# may be about a group, deliveries of one step. 4: pauses.
-VERSION = 4
+# may be about a group, deliveries of one step. 4: pauses. 5: measurements of fairness.
+VERSION = 5
 
 TABLES = """
 CREATE TABLE pseudonyms (customer_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, key BYTEA NOT NULL);
@@ -52,6 +52,11 @@ CREATE TABLE pauses (
   number BIGINT PRIMARY KEY, what TEXT NOT NULL, reason TEXT NOT NULL, since BIGINT NOT NULL, until BIGINT
 );
 """
+_MEASURED = """
+CREATE TABLE fairness (
+  number BIGINT PRIMARY KEY, as_of BIGINT NOT NULL, build TEXT NOT NULL, unfair TEXT NOT NULL
+);
+"""
 _IMMUTABLE = ("contexts", "decisions", "deliveries", "outcomes")
 
 # Nothing of ours ever wrote what version 1 had of deliveries and outcomes; what another program did is kept.
@@ -78,29 +83,30 @@ INSERT INTO reservations SELECT id, 0, pseudonym, action, channel, as_of, NULL, 
 FROM decisions WHERE reserves = 1;
 """
 _FROM_2 = "ALTER TABLE decisions ADD COLUMN unit TEXT; ALTER TABLE deliveries ADD COLUMN step BIGINT;"
+_AFTER = ((2, _FROM_2), (3, _PAUSED), (4, _MEASURED))
 
 
 def sqlite_script() -> str:
     """Makes an empty ledger of a new file."""
-    return (
-        TABLES + _REPORTED + _RESERVED + _PAUSED + _triggers(_IMMUTABLE) + f"PRAGMA user_version = {VERSION};"
-    )
+    triggers = _triggers(_IMMUTABLE)
+    return f"{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}{triggers}PRAGMA user_version = {VERSION};"
 
 
 def sqlite_upgrade(found: int) -> str | None:
     """Makes a ledger of an older version a present one; None if nobody knows how."""
-    if found not in (1, 2, 3):
+    if not 1 <= found < VERSION:
         return None
-    script = _FROM_2 if found == 2 else ""
+    script = ""
     if found == 1:
         script = _FROM_1.format(reported=_REPORTED, reserved=_RESERVED)
         script += _triggers(("deliveries", "outcomes"))
-    return f"BEGIN IMMEDIATE;{script}{_PAUSED}PRAGMA user_version = {VERSION};COMMIT;"
+        found = 3  # which that makes of it
+    return f"BEGIN IMMEDIATE;{script}{_since(found)}PRAGMA user_version = {VERSION};COMMIT;"
 
 
 def postgres_script() -> str:
     """Makes an empty ledger in the schema that the connection looks in."""
-    return f"""{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}
+    return f"""{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}
 CREATE TABLE version (version BIGINT NOT NULL);
 INSERT INTO version VALUES ({VERSION});
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -110,9 +116,14 @@ CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
 
 def postgres_upgrade(found: int) -> str | None:
     """As `sqlite_upgrade`; the first that was ever in PostgreSQL is version 2."""
-    if found not in (2, 3):
+    if not 2 <= found < VERSION:
         return None
-    return f"{_FROM_2 if found == 2 else ''}{_PAUSED}UPDATE version SET version = {VERSION};"
+    return f"{_since(found)}UPDATE version SET version = {VERSION};"
+
+
+def _since(found: int) -> str:
+    """What came after a version, in either database."""
+    return "".join(script for version, script in _AFTER if version >= found)
 
 
 def postgres_trigger(table: str) -> str:

@@ -1,59 +1,51 @@
 """Which offers like customers of different groups do not get alike: measured over everybody, told of one.
 
-    fairness.json    the last measurement of `propensity decide --all`, also of a plan that was refused for it
+A table of the ledger has every measurement of `propensity decide --all`, also of a plan that was refused for
+it; the last is in force. One decision cannot be unfair by itself: what is known of its offer is what was
+measured of all. Every decision tells it; under `price_fairness = "block"` such an offer is not made, on
+whatever host shares the ledger, until a later measurement clears it.
 
-One decision cannot be unfair by itself: what is known of its offer is what was measured of all. Every
-decision tells it; under `price_fairness = "block"` such an offer is not made until a later measurement clears
-it.
+    fairness.json    where a home kept the last one before: see `in_force.take_over`
 """
-
-from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from features.errors import DecisionError
-from features.files import NO_JSON, write_atomically
-from features.settings import Settings
-
-Unfair = dict[str, tuple[str, ...]]  # action -> attributes of customers whose groups do not get it alike
+from features.moments import to_us
+from serving.in_force import Moment, Unfair, take_over
+from serving.ledger import Ledger
 
 
 class Measured(Struct, frozen=True):
     """One measurement. build: the publication that it was made on."""
 
-    as_of: datetime
+    as_of: Moment
     build: str
     unfair: Unfair
 
 
-class Offers:
-    """Follows the file. One object serves all threads of a process."""
+def measured(ledger: Ledger, found: Measured) -> None:
+    """Keep a measurement; the next decision knows it. DecisionError if it cannot be written."""
+    with ledger.deciding():
+        _add(ledger, found)
 
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.home / "fairness.json"
-        self._seen: tuple[int, int] | None = None
-        self._unfair: Unfair = {}
 
-    def unfair(self) -> Unfair:
-        """By the last measurement; empty without one. DecisionError if the file is damaged."""
-        try:
-            stat = self._path.stat()
-        except FileNotFoundError:
-            if self._seen is not None:
-                self._seen, self._unfair = None, {}
-            return self._unfair
-        seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
-        if seen != self._seen:
-            try:
-                self._unfair = msgspec.json.decode(self._path.read_bytes(), type=Measured).unfair
-            except NO_JSON as error:
-                raise DecisionError(
-                    f"{self._path} is damaged ({error}): run `propensity decide --all` again"
-                ) from None
-            self._seen = seen
-        return self._unfair
+def former(ledger: Ledger) -> None:
+    """Take a home's file over, if there is one. Not inside `Ledger.deciding`. DecisionError if damaged."""
 
-    def measured(self, found: Measured) -> None:
-        """Keep a measurement; every worker's next decision knows it."""
-        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    def keep(found: Measured) -> None:
+        with ledger.deciding(), ledger.reading() as db:
+            last = db.execute("SELECT max(as_of) FROM fairness").fetchone()[0]
+            if last is None or last < to_us(found.as_of):  # else it was taken, or another host's is later
+                _add(ledger, found)
+
+    remedy = "delete it, and run `propensity decide --all`"
+    take_over(ledger.settings.home / "fairness.json", Measured, keep, remedy)
+
+
+def _add(ledger: Ledger, found: Measured) -> None:
+    with ledger.reading() as db:
+        db.execute(
+            "INSERT INTO fairness SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM fairness",
+            (to_us(found.as_of), found.build, msgspec.json.encode(found.unfair).decode()),
+        )

@@ -1,32 +1,28 @@
 """What is paused: an action, a channel, a scenario, or everything. A table of the ledger.
 
-Every decision reads it, in the transaction that writes the decision: so the next one of any worker knows, on
-whatever host shares the ledger. Times are the machine's: a pause is about now, also over a log of the past.
+Every decision reads it (`in_force.py`): so the next one of any worker knows, on whatever host shares the
+ledger. Times are the machine's: a pause is about now, also over a log of the past.
 
-    pauses.json    where a home kept them before: taken into the ledger once, and kept as pauses.taken.json
+    pauses.json    where a home kept them before: see `in_force.take_over`
 """
 
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from features.errors import DecisionError, UsageError
-from features.files import NO_JSON
+from features.errors import UsageError
 from features.moments import from_us, to_us
 from features.settings import Settings, clock
 from features.toml import nearest
 from serving.actions import NOTHING, Action
+from serving.in_force import Moment, take_over
 from serving.ledger import Ledger, exists
 
 EVERYTHING = "everything"
 CHANNEL = "channel:"
 SCENARIO = "scenario:"
-Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Pause(Struct, frozen=True):
@@ -44,8 +40,8 @@ class Pauses:
     def __init__(self, ledger: Ledger) -> None:
         """Not inside `Ledger.deciding`. DecisionError if a file of pauses is there and damaged."""
         self._ledger = ledger
-        self._paused: dict[str, str] = {}
-        self._take_over()
+        remedy = "nothing is decided until it is mended, or deleted and what must be paused is paused again"
+        take_over(_former(ledger.settings), tuple[Pause, ...], self._take, remedy)
 
     def everything(self) -> tuple[Pause, ...]:
         """Every pause that there ever was, the oldest first."""
@@ -57,13 +53,8 @@ class Pauses:
         )
 
     def paused(self) -> dict[str, str]:
-        """What is paused now -> the reason; the same object while that is the same: rules are kept by it."""
-        with self._ledger.reading() as db:
-            of = "SELECT what, reason FROM pauses WHERE until IS NULL ORDER BY number"
-            found = dict(db.execute(of).fetchall())
-            if found != self._paused:
-                self._paused = found
-            return self._paused
+        """What is paused now -> the reason, the oldest first."""
+        return {one.what: one.reason for one in self.everything() if one.until is None}
 
     def pause(
         self, what: str, reason: str, actions: Collection[Action], scenarios: Collection[str] = ()
@@ -101,24 +92,12 @@ class Pauses:
                 (one.what, one.reason, to_us(one.since), until),
             )
 
-    def _take_over(self) -> None:
-        """What the home's file has and the ledger has not; a repeat of what was cut off adds nothing."""
-        path = _former(self._ledger.settings)
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=tuple[Pause, ...])
-        except FileNotFoundError:
-            return
-        except NO_JSON as error:
-            raise DecisionError(
-                f"{path} is damaged ({error}): nothing is decided until it is mended, or deleted "
-                "and what must be paused is paused again"
-            ) from None
+    def _take(self, found: tuple[Pause, ...]) -> None:
         with self._ledger.deciding():
             known = {(one.what, one.since) for one in self.everything()}
             for one in found:
                 if (one.what, one.since) not in known:
                     self._add(one)
-        path.replace(path.with_name("pauses.taken.json"))
 
 
 @contextmanager

@@ -65,5 +65,4 @@ class Readiness:
     def _look(self) -> list[str]:
         context = self._deciding()
         context.ledger.require_usable()
-        context.rules(context.settings.now())
-        return sorted(context.pauses.paused())
+        return sorted(context.rules(context.settings.now()).paused)

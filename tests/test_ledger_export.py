@@ -1,6 +1,7 @@
 """The loop: what was decided and sent comes back as features, once, and is counted by nobody else."""
 
 import shutil
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_what_was_sent_comes_back_as_a_feature_and_counts_once(settings: Setting
     after = decided(later, "anna").used
     assert (before.contacts_in_log, before.contacts_decided) == (0, 1)
     assert (after.contacts_in_log, after.contacts_decided) == (1, 0)
+    with closing(sqlite3.connect(later.home / "online" / "rows.sqlite")) as db:
+        (last,) = db.execute("select last_delivery from publications order by number desc").fetchone()
+        assert last > 0
+        db.execute("update publications set last_delivery = null")
+        db.commit()
+    after = decided(later, "anna").used
+    assert (after.contacts_in_log, after.contacts_decided) == (1, 0), "as it was published before an update"
     assert decided(later, "bert").used.contacts_in_log == 0, "what was blocked never happened"
     log = Log.open(settings)
     (contact,) = log.read("contacts").to_pylist()

@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from features.exported import contact_id
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
-from serving.exported import contact_id
 from serving.ledger import Ledger, exists
 from serving.ledger_reports import Type
 

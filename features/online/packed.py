@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from features.compute.builds import KEYS, Build
 from features.errors import FeatureError, NoBuild
+from features.exported import last_delivery
 from features.moments import to_us
 from features.settings import Settings
 from features.tombstones import Tombstones
@@ -49,6 +50,7 @@ class Published:
     features: Mapping[str, str]
     rows: int
     number: int  # the store's own key; never used twice
+    last_delivery: int | None = None  # of the ledger in its log, 0 without one; None: older than this field
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Content:
     matrix: NDArray[np.float32]  # [keys, features], little-endian
     consents: Mapping[bytes, bytes]  # key -> JSON
     identities: Sequence[IdentityRow]  # ascending
+    last_delivery: int  # as `Published` has it; no part of the digest
 
     @staticmethod
     def id_of(build: Build, moment: datetime) -> str:
@@ -149,6 +152,7 @@ class Content:
             sorted(
                 _identities(sorted((log / "identities").glob("*.parquet")), moment) + _merged(log, moment)
             ),
+            last_delivery(log),
         )
 
     def chunks(self) -> Iterator[Chunk]:

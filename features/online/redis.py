@@ -124,6 +124,7 @@ class RedisStore:
                 "rows": len(content.keys),
                 "sha256": sha256,
                 "turn": None,
+                "last_delivery": content.last_delivery,
             }
             client.hset(_PUBLICATIONS, str(number), json.dumps(about))
             for chunk in content.chunks():
@@ -328,6 +329,7 @@ def _source_and_id(field: bytes) -> tuple[bytes, bytes]:
 
 def _publication(number: int, about: dict[str, Any]) -> Publication:
     published = Published(
-        about["id"], about["build"], from_us(about["moment"]), about["features"], about["rows"], number
-    )
+        about["id"], about["build"], from_us(about["moment"]), about["features"], about["rows"], number,
+        about.get("last_delivery"),
+    )  # fmt: skip
     return Publication(published, about["sha256"], about["turn"])

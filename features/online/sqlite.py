@@ -44,7 +44,7 @@ _SCHEMA = """
 create table if not exists publications (
     number integer primary key autoincrement, id text not null unique, build text not null,
     moment integer not null, features text not null, rows integer not null, sha256 text not null,
-    turn integer
+    turn integer, last_delivery integer
 ) strict;
 create table if not exists packed (
     publication integer not null, customer_id blob not null, row blob not null,
@@ -86,6 +86,9 @@ class SqliteStore:
                 # Of a version without overlays, which digested otherwise: readers do not take it either.
                 connection.executescript("".join(f"drop table {table};" for table in _OLD))
             connection.executescript(_SCHEMA)
+            of = "select 1 from pragma_table_info('publications') where name = 'last_delivery'"
+            if connection.execute(of).fetchone() is None:  # of an older version
+                connection.execute("alter table publications add column last_delivery integer")
 
     def pointer(self) -> int | None:
         """The number of the publication that readers see. NoBuild if there is no file yet."""
@@ -134,20 +137,20 @@ class SqliteStore:
     def publications(self) -> list[Publication]:
         """All that is kept, whole or not."""
         with self._reading() as connection:
-            found = connection.execute(
-                "select number, id, build, moment, features, rows, sha256, turn from publications"
-            ).fetchall()
+            found = connection.execute("select * from publications").fetchall()
         return [
-            Publication(Published(id, build, from_us(moment), json.loads(features), rows, number), sha, turn)
-            for number, id, build, moment, features, rows, sha, turn in found
+            Publication(
+                Published(id, build, from_us(moment), json.loads(features), rows, number, *last), sha, turn
+            )
+            for number, id, build, moment, features, rows, sha, turn, *last in found  # none: of before
         ]
 
     def write(self, content: Content, sha256: str) -> None:
         """Write all of it, without a turn."""
         with self._writer() as connection:
             number: int = connection.execute(
-                "insert into publications (id, build, moment, features, rows, sha256) "
-                "values (?, ?, ?, ?, ?, ?) returning number",
+                "insert into publications (id, build, moment, features, rows, sha256, last_delivery) "
+                "values (?, ?, ?, ?, ?, ?, ?) returning number",
                 (
                     content.id,
                     content.build,
@@ -155,6 +158,7 @@ class SqliteStore:
                     json.dumps(dict(content.features)),
                     len(content.keys),
                     sha256,
+                    content.last_delivery,
                 ),
             ).fetchone()[0]
             for chunk in content.chunks():

@@ -164,6 +164,28 @@ def test_publishing_again_changes_nothing(home: Settings, make_build: MakeBuild)
     assert rows.rollback().moment == moments[0]
 
 
+def test_what_was_published_before_it_said_the_last_delivery_is_read_and_followed(
+    home: Settings, make_build: MakeBuild
+) -> None:
+    """Else an update leaves customers without features until the next build."""
+    build, moments = weeks(make_build, 2)
+    publish(home, build, moments[0])
+    if home.online == "sqlite":
+        with closing(sqlite3.connect(home.home / "online" / "rows.sqlite")) as older:
+            older.execute("alter table publications drop column last_delivery")
+    else:
+        with redis.Redis.from_url(home.online) as client:
+            about = json.loads(client.hget("propensity:publications", "1"))  # type: ignore[arg-type]
+            assert about.pop("last_delivery") == 0
+            client.hset("propensity:publications", "1", json.dumps(about))
+    rows = OnlineRows.open(home)
+    published, found = rows.latest(["c000001"])
+    assert (published.last_delivery, found.status.tolist()) == (None, [PRESENT])
+    publish(home, build, moments[1])
+    assert rows.current().last_delivery == 0
+    assert rows.rollback().last_delivery is None
+
+
 def test_the_same_build_with_other_rows_is_refused(home: Settings, make_build: MakeBuild) -> None:
     """Else: a correction changes under a release the rows it was judged on, with nothing to show for it."""
     build = make_build(NAMES, {MOMENT: constant(1)})

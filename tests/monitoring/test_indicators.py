@@ -20,6 +20,7 @@ from ledgers import write_ledger
 from logs import TODAY, real_data, write_log
 from trials import trial_by_hand
 
+from features.exported import contact_id
 from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import parse_moment
@@ -30,7 +31,6 @@ from features.sources.simulated.writing import simulate
 from monitoring import indicators
 from monitoring.indicators import BOUGHT_BEFORE, INDICATORS, RECENT
 from serving import score_store
-from serving.exported import contact_id
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Outcome
 

@@ -6,6 +6,7 @@ Each starts from a file that is right and damages it, which gets further in than
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ from features.moments import parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import Shop
 from features.tombstones import Tombstones
-from serving import folders, kinds
+from serving import folders, kinds, offers
 from serving.keys import Keys
+from serving.ledger import Ledger
 from serving.pauses import listed
 
 EXAMPLES = 60
@@ -115,16 +117,19 @@ def test_a_shop_toml_that_was_damaged(tmp_path: Path, shop: str) -> None:
 
 
 def test_files_of_the_home_that_were_damaged(tmp_path: Path) -> None:
-    """keys.json, former pauses, tombstones: who may call, what is paused, and who was erased."""
+    """keys.json, what pauses and offers were in, tombstones: who may call, what binds, and who was erased."""
     home = settings_of(tmp_path / "home")
     Keys(home).add("journeys", ["score"])
     paused = b'[{"what": "everything", "reason": "a test", "since": "2017-12-31T00:00:00Z", "until": null}]'
     (home.home / "pauses.json").write_bytes(paused)
+    measured = b'{"as_of": "2017-12-31T00:00:00Z", "build": "b", "unfair": {"large": ["age"]}}'
+    (home.home / "fairness.json").write_bytes(measured)
     Tombstones.of(home).having(["c1"]).write()
     files = {path: path.read_bytes() for path in sorted(home.home.rglob("*")) if path.is_file()}
     readers: dict[str, Callable[[Settings], object]] = {
         "keys.json": lambda of: Keys(of).everything(),
         "pauses.json": lambda of: listed(of),
+        "fairness.json": lambda of: taken(of),
         "erased": lambda of: Tombstones.of(of).customers(["c1"]),
     }
     for name, read in readers.items():
@@ -132,6 +137,11 @@ def test_files_of_the_home_that_were_damaged(tmp_path: Path) -> None:
         assert found, (name, [*files])
         for path in found:
             _holds(path, files[path], lambda read=read: read(home))
+
+
+def taken(settings: Settings) -> None:
+    with closing(Ledger(settings)) as ledger:
+        offers.former(ledger)
 
 
 def _holds(path: Path, right: bytes, read: Callable[[], object]) -> None:

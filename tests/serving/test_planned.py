@@ -2,7 +2,6 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
-import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from logs import write_log
 from test_decisions import Publish, decided, declare, opened, policy, publish, rejected, settings  # noqa: F401
-from tiny import TINY_MOMENT, tiny_rows
+from tiny import TINY_MOMENT
 
-from features.errors import DecisionError, ReleaseCorrupt, UsageError
-from features.moments import DAY, iso
+from features.errors import ReleaseCorrupt, UsageError
+from features.moments import iso
 from features.settings import Settings
 from propensity import main
 from propensity.planned import plan, plan_everyone
@@ -330,57 +328,3 @@ def test_what_an_action_is_charged_by_hand() -> None:
     mail = action("a", send_cost=0.1, redeem=0.5, incentive=0.4)
     charged = Prices(2.0, {"mail": 0.05, "sms": 9.0}).of([NOTHING, mail])
     np.testing.assert_allclose(charged, [0.0, 2 * 0.3 + 0.05])
-
-
-UNEQUAL = """
-ACTIONS += [
-    replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01,
-            effect=replace(ACTIONS[0].effect, mean=0.02), eligible=(Condition("overdue", at_least=1),)),
-]
-"""
-
-
-def test_a_plan_that_offers_like_customers_different_worth_is_told_and_can_be_blocked(
-    settings: Settings, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A condition that looks harmless may stand for an age: nobody sees it in the rules."""
-    publish()
-    declare(settings, UNEQUAL)
-    overdue = dict(zip([f"c{j:04}" for j in range(200)], tiny_rows(200)[:, 7] >= 1, strict=True))
-    log = write_log(
-        settings.home / "log" / "hand",
-        {
-            "customers": [
-                {"customer_id": id, "at": TINY_MOMENT - 99 * DAY, "known_at": TINY_MOMENT - 99 * DAY,
-                 "attributes": {"age": "old" if late else "young"}}
-                for id, late in overdue.items()
-            ]
-        },
-    )  # fmt: skip
-    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
-    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
-    (settings.home / "log" / "CURRENT").write_text("hand")
-    plan_everyone(settings, None, {}, tmp_path / "plan.parquet", dry_run=False)
-    assert "age: old" in capsys.readouterr().out
-    found = {gap.group: gap for gap in plan(settings, None, {}).found.fairness}
-    assert found["old"].unfair
-    assert found["old"].gap > 3
-    assert [gap.unfair for gap in in_force(settings).fairness] == [True, True]
-    assert {row["offer"] for row in pq.read_table(tmp_path / "plan.parquet").to_pylist()} >= {5.0}
-    told = decided(settings, "c0001", preview=True)
-    assert {a.action: a.unfair_by for a in told.actions}["large"] == ["age"]
-    assert all(a.reject_reason != "unfair_offer" for a in told.actions), "told, and not blocked"
-    with (settings.shop / "shop.toml").open("a") as file:
-        file.write('\nprice_fairness = "block"\n')
-    late = next(id for id, is_late in overdue.items() if is_late)
-    kept = decided(settings, late)
-    (large,) = (a for a in kept.actions if a.action == "large")
-    assert (large.reject_reason, large.limit) == ("unfair_offer", "unequal by age")
-    assert kept.action != "large"
-    assert replay(settings, str(kept.decision_id)).verdict == "equal"
-    with pytest.raises(DecisionError, match="nothing was written.* by age"):
-        plan_everyone(settings, None, {}, tmp_path / "again.parquet", dry_run=False)
-    assert releases.current(settings, "prices") == "1"
-    assert not (tmp_path / "again.parquet").exists()
-    measured = json.loads((settings.home / "fairness.json").read_text())
-    assert "age" in measured["unfair"]["large"], "what is blocked is measured as if it was not"

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from test_ledger import NOW, REQUEST, entry, ledger, settings, write  # noqa: F401
 
+from features.exported import contact_id
 from features.moments import DAY, parse_moment
 from features.policy import Budget
 from features.words import Words
 from propensity import exported
 from serving.actions import Step
-from serving.exported import Seen, contact_id
+from serving.exported import Seen
 from serving.ledger import Ledger
 from serving.ledger_reports import Delivery, Reported
 from serving.reservations import Contact, Reservation, Went

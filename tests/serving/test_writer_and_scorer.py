@@ -1,5 +1,6 @@
 """A writer, which has the log, and a scorer with an empty home: what binds, binds on both, or is refused."""
 
+import json
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from test_fresh import subset
 from features import duck, online
 from features.compute.engine import build
 from features.ingestion.ingest import ingest
-from features.moments import iso
+from features.moments import DAY, iso
 from features.settings import Settings
 from features.sources import complete_journey
 
@@ -200,3 +201,22 @@ def test_a_complaint_told_to_the_writer_binds_the_scorer_where_the_log_has_none(
     case("closed")
     assert sendable(hosts.writer, decided) == (True, None), "at once"
     until(lambda: sendable(hosts.scorer, decided) == (True, None))
+
+
+def test_what_the_log_has_of_a_contact_counts_once_on_every_host(hosts: Hosts) -> None:
+    """Else a scorer counts each contact twice, and writes half as often as the policy allows."""
+    decided = next(of for of in iter(hosts.contacted, {}) if not of["used"]["contacts_in_log"])
+    id, customer = decided["decision_id"], decided["customer_id"]
+    sent = {"source": "post", "id": id, "decision_id": id, "status": "sent", "at": iso(TODAY)}
+    (kept,) = hosts.writer.client.post("/v1/deliveries", json={"deliveries": [sent]}).json()["results"]
+    assert kept["status"] == "accepted"
+    writer = hosts.homes[0]
+    hosts.command(writer, "ledger", "export")
+    hosts.command(writer, "features", "build", "--as-of", iso(TODAY), "--since", iso(TODAY))
+    for home, host in zip(hosts.homes, (hosts.writer, hosts.scorer), strict=True):
+        used = decide(host, customer, preview=True)["used"]
+        assert (used["contacts_in_log"], used["contacts_decided"]) == (1, 0)
+        later = iso(TODAY + 8 * DAY)  # when a second one is not too soon any more
+        said = hosts.command(home, "decide", customer, "--preview", "--json", "--as-of", later)
+        reasons = {of["reject_reason"] for of in json.loads(said)["actions"] if of["action"] != "nothing"}
+        assert None in reasons, f"two contacts a month are allowed, and this is one: {reasons}"
