@@ -57,6 +57,7 @@ def test_columns_are_counted_as_people_count_them(ask: Asked) -> None:
     done = ask(table(then=after), "--randomised")
     assert done.exit_code == 3
     assert "differ between arms that were drawn by lot: then (p < .0001)." in done.output
+    assert done.output.count("what stands here is no effect to go by") == 3, "at every table of figures"
 
 
 def test_what_to_do_comes_first(ask: Asked) -> None:
@@ -183,3 +184,28 @@ def test_chances_in_percent_are_told_what_to_do(tmp_path: Path) -> None:
     said = CliRunner().invoke(propensity.main, asked)
     assert said.exit_code == 2
     assert "such as 40. If it is in percent, divide it by 100" in said.output
+
+
+@pytest.mark.parametrize(
+    ("encoding", "column", "arms"),
+    [
+        ("gb18030", "组别", ("对照", "短信")),
+        ("cp1252", "größe", ("ohne", "später")),
+        ("utf-16", "组别", ("对照", "短信")),
+    ],
+)
+def test_a_table_as_a_spreadsheet_saves_it_is_read(
+    tmp_path: Path, encoding: str, column: str, arms: tuple[str, str]
+) -> None:
+    """Else: a shop whose spreadsheet writes no UTF-8 meets a traceback."""
+    lines = [f"visits,{column},bought"]
+    lines += [f"{place % 7},{arms[place % 2]},{int(place % 5 < 1 + place % 2)}" for place in range(400)]
+    path = tmp_path / "trial.csv"
+    path.write_text("\n".join(lines), encoding)
+    asked = ["uplift", "--trial", str(path), f"--arm={column}", "--outcome=bought", f"--control={arms[0]}"]
+    done = CliRunner().invoke(propensity.main, [*asked, "--randomised", "--dry-run"])
+    assert arms[1] in done.output
+    path.write_bytes(b"visits,arm,bought\n1,\xff\xfe\x00,1\n" + "1,后,0\n".encode() * 3)
+    done = CliRunner().invoke(propensity.main, [*asked, "--randomised", "--dry-run"])
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit), done.exception

@@ -6,10 +6,11 @@
 
 Everybody gets the control until an arm is shown to be better than it after its cost; then the best of those
 that are, until a personal policy is proven better than the arm whose estimate is the largest: its paired,
-doubly robust gain on customers that it was not learnt from has its lower bound above 0. For each fold,
-learner and shrinkage are chosen on the other folds, by models that have not seen it either: else a fold that
-happens to agree with the others would vouch for itself. So what is judged is the whole procedure; it is one
-test at 2.5 %.
+doubly robust gain on customers that it was not learnt from has its lower bound above 0. Where that arm is
+itself not shown to be better, nobody would get it: then it is enough that the policy has the larger estimate,
+and is proven better than what all would get. For each fold, learner and shrinkage are chosen on the other
+folds, by models that have not seen it either: else a fold that happens to agree with the others would vouch
+for itself. So what is judged is the whole procedure; each is one test at 2.5 %.
 
 An arm need not be possible for everybody. Its effect is that on the rows which could have had it: doubly
 robust over all that was drawn there, whatever came out (Robins, Rotnitzky and Zhao 1994; Dudik, Langford and
@@ -31,7 +32,7 @@ from training.uplift_estimates import Estimate, crossed_gain, error_of, estimate
 from training.uplift_learners import Bools, Ints, Learned, Numbers
 from training.uplift_trial import Trial
 
-RECIPE = 3  # raise when the same trial and seed would give another policy
+RECIPE = 4  # raise when the same trial and seed would give another policy
 FOLDS = 4
 LEARNERS = ("ridge", "trees", "s")
 
@@ -43,8 +44,9 @@ class Uplift:
     means, effects: an arm's outcome, and its difference from the control's, before costs, on the rows that
     could have had it; reach: their share. best: the best constant arm by its estimate, with the control where
     it is not possible; over: its gain over each other arm after costs, on the rows that could have had
-    either. The intervals of all differences between arms hold together. gain: of the personal policy over the
-    best arm, on customers that it was not learnt from. personal: whether that is proven. out_of_fold: each
+    either. The intervals of all differences between arms hold together. gain, instead: of the personal policy
+    over the best arm, and over the default, on customers that it was not learnt from. personal: whether it is
+    proven better. out_of_fold: each
     row's effects before shrinkage by a model that has not seen it, [n, K - 1]; chosen: the arm that such a
     model would give, [n]; constant: the best arm for all of those that it has seen, [n]. fifths: of each arm
     but the control, customers in fifths by such effects, the least first: what was predicted, what came;
@@ -65,6 +67,7 @@ class Uplift:
     learned: Learned
     lines: tuple[Line, ...]
     gain: Estimate
+    instead: Estimate
     personal: bool
     out_of_fold: Numbers
     chosen: Ints
@@ -79,17 +82,13 @@ class Uplift:
     @property
     def net(self) -> tuple[Estimate, ...]:
         """Of each arm, its effect after what it costs more than the control."""
-        more = (float(cost - self.costs[0]) for cost in self.costs)
-        return tuple(one.less(cost) for one, cost in zip(self.effects, more, strict=True))
+        return _net(self.effects, self.costs)
 
     @property
     def default(self) -> int:
         """The arm for all, where it is possible: of those that are shown to be better than the control, after
         cost, the one that brings most; the control if none is."""
-        if self.evidence != "randomised":
-            return 0
-        shown = [k for k, one in enumerate(self.net) if k and one.low > 0]
-        return max(shown, key=lambda k: float(self.reach[k] * self.net[k].value), default=0)
+        return _shown(self.evidence, self.net, self.reach)
 
     def estimated(self, matrix: Rows) -> Numbers:
         """Effects of every arm against the control, before costs: [n, K], the control's 0."""
@@ -106,6 +105,15 @@ class Uplift:
         could = np.ones((len(matrix), len(self.arms)), np.bool_) if possible is None else possible
         usual = _had(np.full(len(matrix), self.default), could)
         return _choice(self.estimated(matrix), self.costs, usual, could) if self.personal else usual
+
+
+def _net(effects: tuple[Estimate, ...], costs: Numbers) -> tuple[Estimate, ...]:
+    return tuple(one.less(float(cost - costs[0])) for one, cost in zip(effects, costs, strict=True))
+
+
+def _shown(evidence: EVIDENCE, net: tuple[Estimate, ...], reach: Numbers) -> int:
+    shown = [k for k, one in enumerate(net) if k and one.low > 0 and evidence == "randomised"]
+    return max(shown, key=lambda k: float(reach[k] * net[k].value), default=0)
 
 
 def effects_of(raw: Numbers, lines: tuple[Line, ...]) -> Numbers:
@@ -138,21 +146,27 @@ def fit(trial: Trial, outcome: str, costs: Mapping[str, float] | None = None, se
         everywhere = np.full(own.sum(), np.argmax(net[others].mean(axis=0)))
         constant[own] = _had(everywhere, could[own])
         chosen[own] = _choice(effects_of(raw[name][own], lines), cost, constant[own], could[own])
+    pairs, reach = pairs_of(scores, trial.customer, could), could.mean(axis=0)
+    effects = tuple(pairs[k, 0] for k in range(len(cost)))
+    default = _shown(trial.evidence, _net(effects, cost), reach)
     everyone = np.arange(len(trial))
-    gain = crossed_gain(net[everyone, chosen] - net[everyone, constant], trial.customer)
+    gain, instead = (
+        crossed_gain(net[everyone, chosen] - net[everyone, usual], trial.customer)
+        for usual in (constant, _had(np.full(len(trial), default), could))
+    )
+    personal = gain.low > 0 or (default != best and gain.value > 0 and instead.low > 0)
     name, lines = _preferred(raw, differences, net, cost, trial.customer, could)
-    pairs = pairs_of(scores, trial.customer, could)
     spent = [_spent(cost, could, best, k) for k in range(len(cost))]
     return Uplift(
         trial.arms, outcome, trial.evidence, np.bincount(trial.arm, minlength=len(trial.arms)),
-        could.mean(axis=0), cost,
+        reach, cost,
         tuple(
             estimate(column[own], trial.customer[own]) for column, own in zip(scores.T, could.T, strict=True)
         ),
-        tuple(pairs[k, 0] for k in range(len(cost))),
+        effects,
         best,
         tuple(pairs[best, k].less(spent[k]) for k in range(len(cost))),
-        name, crossed.final[name], lines, gain, lottery and gain.low > 0, raw[name], chosen, constant,
+        name, crossed.final[name], lines, gain, instead, lottery and personal, raw[name], chosen, constant,
         tuple(
             _fifths(raw[name][own, k], differences[own, k], line, trial.customer[own], fold[own])
             for k, (line, own) in enumerate(zip(lines, could.T[1:], strict=True))

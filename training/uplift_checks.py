@@ -17,6 +17,7 @@ from training.uplift_shift import adjusted_alike
 from training.uplift_trial import Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
+RARE = 0.01  # below this p, what is no mismatch yet is said to be far off
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
 _SUMMED = 12  # arms of which every sum is looked at, at most
 
@@ -68,7 +69,14 @@ def sample_ratio(trial: Trial) -> Check:
             ),
         )  # fmt: skip
     if p >= LEVEL:
-        return Check(name, True, Words(f"as assigned ({said(p, 2)})", f"与分配一致（{said(p, 2)}）"))
+        rare = Words("", "") if p >= RARE else Words(
+            f", though few lots are as far off: {found}. Look whether rows were lost after the lottery",
+            f"，但偏差较为少见：{found}。请检查分配后是否有行丢失",
+        )  # fmt: skip
+        return Check(
+            name, True,
+            Words(f"as assigned ({said(p, 2)}){rare.en}", f"与分配一致（{said(p, 2)}）{rare.zh}"),
+        )  # fmt: skip
     return Check(
         name, False,
         Words(

@@ -1,6 +1,7 @@
 """What a trial says, for people: a verdict, tables in both languages, a page."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,7 @@ def as_json(
         "default": found.arms[found.default], "better": found.better,
         "only_if": rests._asdict() if (rests := only_if(checks)) else None,
         "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
+        "gain_over_default": found.instead._asdict(),
         "checks": [
             {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
         ],
@@ -232,10 +234,18 @@ def sheets(
     unknown = unknown_of(checks)
     ranked = _told(found, ranked, unknown)
     more = (others(found, beside, unknown),) if beside else ()
-    return (
-        checked(checks, trial.unread), arms(found, unknown, trial), *more, fifths(found, unknown),
-        rankings(ranked),
-    )  # fmt: skip
+    figures = (arms(found, unknown, trial), *more, fifths(found, unknown), rankings(ranked))
+    if failed(checks):
+        figures = tuple(replace(one, note=_doubted(one.note)) for one in figures)
+    return checked(checks, trial.unread), *figures
+
+
+def _doubted(note: Words | None) -> Words:
+    """A note after a warning: whoever reads a table alone has not read the verdict."""
+    doubt = Words(
+        "A check fails: what stands here is no effect to go by.", "有检查未通过：以下数字不可作为效果依据。"
+    )
+    return doubt if note is None else Words(f"{doubt.en} {note.en}", f"{doubt.zh}{note.zh}")
 
 
 def _told(found: Uplift, ranked: Sequence[Ranking], unknown: Collection[int]) -> list[Ranking]:
@@ -281,5 +291,9 @@ def _effects(found: Uplift, unknown: Collection[int] = ()) -> Html:
     over = Words("personal policy over the best arm", "个性化策略比最佳方案多")
     if not unknown and found.gain.low < found.gain.high:
         rows.append(Dot(over, *found.gain, shown=shown(found.gain, True)))
+        if found.default != found.best:
+            usual = called(found.arms[found.default])
+            over = words("personal policy over {arm}", "个性化策略比{arm}多", arm=usual)
+            rows.append(Dot(over, *found.instead, shown=shown(found.instead, True)))
     title = words("{o}: effects with 95 % intervals", "{o}：效果及95%区间", o=found.outcome)
     return dots(rows, title, reference=0.0)

@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.errors import UsageError
+from features.sources.raw import encoding_of
 from serving.booster import Rows
 from serving.effects import EVIDENCE
 from training import uplift_outcome as outcome
@@ -32,11 +33,12 @@ def read(path: Path) -> pa.Table:
             first = file.readline()
         parted = pyarrow.csv.ParseOptions(delimiter=max(",;\t", key=lambda of: first.count(of.encode())))
         nulls = pyarrow.csv.ConvertOptions(strings_can_be_null=True)  # else an empty cell is a word
-        return pyarrow.csv.read_csv(path, parse_options=parted, convert_options=nulls)
-    except (pa.ArrowInvalid, OSError) as error:
+        coded = pyarrow.csv.ReadOptions(encoding=encoding_of(path))
+        return pyarrow.csv.read_csv(path, read_options=coded, parse_options=parted, convert_options=nulls)
+    except (pa.ArrowInvalid, UnicodeError, OSError) as error:
         raise UsageError(
-            f"{path} cannot be read as a CSV or Parquet file (a CSV in UTF-8, parted by commas, semicolons "
-            f"or tabs): {error}"
+            f"{path} cannot be read as a CSV or Parquet file (a CSV parted by commas, semicolons or tabs; "
+            f"best in UTF-8): {error}"
         ) from None
 
 

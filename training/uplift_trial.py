@@ -91,7 +91,7 @@ class Trial:
                 + (". Leave the rows of so small an arm out, or wait for more" if len(self.arms) > 2 else "")
                 + (
                     f". If the arm was drawn by {self.unit}, say --cluster {self.unit}"
-                    if self.unit and not self.cluster
+                    if self.unit and not self.cluster and len(np.unique(self.customer)) < n
                     else ""
                 )
             )

@@ -88,10 +88,17 @@ def _first(found: Uplift, rests: Words | None) -> Words:
     proven = words("is shown, if {rests},", "在{rests}的前提下显示", rests=rests) if rests else Words(
         "is proven", "已证实"
     )  # fmt: skip
-    if found.personal:
+    if found.personal and found.gain.low > 0:
         return words(
             "Choose for each customer: that {proven} to bring more than one arm for all.",
             "请为每位客户分别选择：{proven}比所有人同一方案更好。", proven=proven,
+        )  # fmt: skip
+    if found.personal:
+        return words(
+            "Choose for each customer: that {proven} to bring more than {arm} for everyone, while {best} for "
+            "everyone is not.",
+            "请为每位客户分别选择：{proven}优于所有人{arm}；所有人{best}则未证实。",
+            arm=arm, best=called(found.arms[found.best]), proven=proven,
         )  # fmt: skip
     if found.default:
         return words(
@@ -172,6 +179,17 @@ def _joined(*said: Words) -> Words:
 
 def _personal(found: Uplift, proven: Words) -> Words:
     gain, moved = shown(found.gain, sign=True), found.chosen != found.constant
+    if found.personal and found.gain.low <= 0:
+        return words(
+            "If every column was known before the decision, choosing for each customer ({learner}) is "
+            "{proven} to bring {instead} more a customer than {arm} for everyone; {share} of customers get "
+            "another arm. Over {best} for everyone it is not proven: {gain}.",
+            "若所有列在决策之前均已可知，则为每位客户分别选择（{learner}）{proven}：每位客户比所有人{arm}多"
+            "{instead}；{share}的客户得到其他方案。与所有人{best}相比未证实：{gain}。",
+            proven=proven, instead=shown(found.instead, sign=True), gain=gain,
+            arm=called(found.arms[found.default]), best=called(found.arms[found.best]),
+            share=f"{np.mean(found.chosen != found.default):.0%}", learner=LEARNERS[found.learner],
+        )  # fmt: skip
     if found.personal:
         return words(
             "Personal uplift is {proven}, if every column was known before the decision: choosing for each "

@@ -9,8 +9,10 @@ from trials import trial_by_hand
 
 from features.errors import NotEnoughData, TrainingError
 from training.uplift import Uplift, fit
+from training.uplift_balance import LOTTERY, Check
 from training.uplift_estimates import estimate, together
 from training.uplift_trial import Trial
+from training.uplift_verdict import verdict
 
 ROWS = np.arange(6_000)
 
@@ -81,6 +83,34 @@ def test_equal_effects_are_no_personal_uplift_but_the_best_arm_is_proven() -> No
     assert found.better
     assert not found.personal
     assert np.ptp(found.estimated(trial.matrix)[:, 2]) < 1.5
+
+
+def test_a_choice_that_is_better_than_what_all_would_get_is_made_though_no_arm_for_all_is() -> None:
+    """Else: nobody is sent anything, where sending it to those whom it moves is shown to earn money: the arm
+    for all, that the choice was not shown to beat, would not have been sent either."""
+    random = np.random.default_rng(302)
+    rows = random.normal(size=(6_000, 4)).astype(np.float32)
+    effect = np.where(rows[:, 0] > 0.7, 3.0, 0.0)
+    arm = random.integers(0, 2, 6_000)
+    spend = random.normal(0, 8, 6_000) + arm * effect
+    given, who = np.full(6_000, 0.5), np.arange(6_000)
+    trial = Trial(rows, tuple("abcd"), ("none", "mail"), arm, given, {"spend": spend}, who)
+    found = fit(trial, "spend", {"mail": 0.7})
+    assert (found.arms[found.best], found.better, found.default) == ("mail", False, 0)
+    assert found.gain.low <= 0 < found.gain.value
+    sent = found.policy(rows)
+    assert found.personal
+    assert 0.15 < sent.mean() < 0.6
+    assert (effect - 0.7)[sent == 1].mean() > 0.5
+    true = np.where(found.chosen == 1, effect - 0.7, 0.0).mean()
+    assert found.instead.low < true < found.instead.high
+    said = verdict(found, [Check(LOTTERY, True, LOTTERY)])
+    assert said.en.startswith(
+        "Choose for each customer: that is proven to bring more than none for everyone, while mail for "
+        "everyone is not."
+    )
+    assert "Over mail for everyone it is not proven" in said.en
+    assert "与所有人mail相比未证实" in said.zh
 
 
 def test_an_arm_that_costs_more_than_it_brings_is_not_given() -> None:

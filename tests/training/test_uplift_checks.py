@@ -60,6 +60,10 @@ def test_lost_rows_are_a_sample_ratio_mismatch() -> None:
     assert "sample ratio mismatch" in found.words.en
     assert "(p < .0001)" in found.words.en, "no test shows that p is 0"
     assert "mail" in found.words.en
+    few = sample_ratio(trial.part(~lost | (np.random.default_rng(2).random(8_000) < 0.6)))
+    assert few.holds is True
+    assert "few lots are as far off" in few.words.en, "p = 0.003 is no pass without a word"
+    assert "few" not in sample_ratio(trial).words.en
     counts = np.bincount(trial.arm)
     peer = chisquare(counts, [3200, 2400, 2400]).pvalue
     assert differ(weights(trial), trial.customer) == pytest.approx(peer, abs=0.02)

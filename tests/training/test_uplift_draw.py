@@ -117,6 +117,9 @@ def test_a_draw_by_cluster_counts_clusters() -> None:
         trial(by_store(20), cluster="store")
     with pytest.raises(NotEnoughData, match="say --cluster store"):
         trial(by_store(), customer="store")
+    few = {name: column[:60] for name, column in by_row(1).items()}
+    with pytest.raises(NotEnoughData, match="50 customers in each: [^.]*$"):
+        trial(few | {"who": np.arange(60)}, customer="who")  # each has one row: no cluster could be meant
 
 
 def test_what_was_not_drawn_by_cluster_is_not_taken_for_it() -> None:
