@@ -26,7 +26,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from propensity.segmented import names_of
     from serving import actions, conditions, scenarios, watches
     from serving import segments as declared_segments
-    from serving.bundles import bundle_problems
+    from serving.bundles import bundle_problems, remarks
     from serving.decision_context import policy_problems
     from training import segments, targets
 
@@ -84,12 +84,16 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             said = said if placed else f"{shop.where(said)}: {said}"
             if said not in problems:  # of the features, for one
                 problems.append(said)
+    notes: list[str] = []
     with suppress(PropensityError):  # of the actions: named above
+        for said in remarks(own_actions().values(), shop.policies_from(settings.now())):
+            notes.append(f"note: {shop.where(said, 'ACTIONS')}: {said}")
         problems += policy_problems(shop, settings.now(), features)
         for said in bundle_problems(own_actions().values(), shop.policies_from(settings.now())):
             problems.append(f"{shop.where(said, 'ACTIONS')}: {said}")
-    wrong, remarks = mapping_problems(shop)
+    wrong, of_mappings = mapping_problems(shop)
     problems += wrong
+    notes += of_mappings
     if shop.mappings:
         numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
     text = ", ".join(numbers)
@@ -97,7 +101,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         log = Log.open(settings)
     except PropensityError:
         said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
-        return problems, "\n".join([said, *remarks])
+        return problems, "\n".join([said, *notes])
     problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     problems += segments.strange_attributes(log, shop)
     known = engine.available(log, sound)
@@ -112,7 +116,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
         f"checked {text}; {values}",
-        *remarks,
+        *notes,
     ]
     lacking = [a for a in absent(log, sound) if a.column is None]
     if lacking:

@@ -240,3 +240,24 @@ def test_the_line_is_that_of_the_action_and_not_of_who_names_it(tmp_path: Path) 
     shop = Shop.load(empty_shop(tmp_path, shop_py=text))
     assert shop.place("sms_coupon", "ACTIONS").endswith("shop.py, line 10")
     assert shop.place("sms_coupon", "SCENARIOS").endswith("shop.py, line 7")
+
+
+def test_an_offer_of_no_time_and_a_limit_that_stops_an_action_are_remarked(tmp_path: Path) -> None:
+    """Else an offer is over as it goes out, or an action is never chosen, and nobody knows why."""
+    shop = empty_shop(tmp_path / "shop")
+    policy = (shop / "shop.toml").read_text("utf-8")
+    text = action((", validity_days=7", "")) + action(("sms_coupon", "magazine"), ('"sms"', '"mail"'))
+    owed = action(("sms_coupon", "owed"), ("effect=PRIOR", 'effect=PRIOR, purpose="service"'))
+    (shop / "shop.py").write_text(f"{HEAD}ACTIONS = [\n{text}{owed}]\n", "utf-8")
+    cap = '\n[[policy.cap]]\nchannel = "mail"\ncontacts = 0\ndays = 7\n'
+    (shop / "shop.toml").write_text(policy + cap, "utf-8")
+    environment = {"PROPENSITY_HOME": str(tmp_path / "home"), "PROPENSITY_SHOP": str(shop)}
+    done = CliRunner().invoke(propensity.main, ["check"], env=environment)
+    assert done.exit_code == 0, done.output
+    notes = [line for line in done.output.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert "shop.py, line 7: action 'sms_coupon': validity_days is 0, so its offer ends as it is" in notes[0]
+    assert (
+        "shop.py, line 8: action magazine: the policy from 2017-01-01 has a cap of 0 contacts in" in notes[1]
+    )
+    assert "7 days on mail: never chosen under it" in notes[1]
