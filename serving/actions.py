@@ -149,8 +149,9 @@ class Action:
             return "its effect must satisfy -1 <= low <= mean <= high <= 1; one point is .01"
         if not (0 <= self.redeem <= 1 and abs(self.retention_effect) <= 1 and abs(self.optout_effect) <= 1):
             return "redeem must lie between 0 and 1, the other effects between -1 and 1"
-        if min(self.send_cost, self.incentive, self.fatigue_cost, self.validity_days, self.suppress_days) < 0:
-            return "a cost or a number of days is negative"
+        for key in ("send_cost", "incentive", "fatigue_cost", "validity_days", "suppress_days"):
+            if getattr(self, key) < 0:
+                return f"{key} is {getattr(self, key)}, negative: expected 0 or more"
         if self.order_value is not None and not 0 < self.order_value < float("inf"):
             return "its order_value must be above 0; leave it out if nobody can say"
         if not all((*self.words, *self.goal, *self.effect.reason)):

@@ -35,7 +35,7 @@ def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> 
 
 
 def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
-    """Of marketing, what may be meant and is easily a slip: an offer that stands for no time; a limit of 0."""
+    """Of marketing, what may be meant, or be a slip: an offer that stands for no time, a limit of 0."""
     marketing = [action for action in actions if action.steps and action.purpose == "marketing"]
     for action in marketing:
         if not action.validity_days:
@@ -50,8 +50,8 @@ def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator
                 where = "all channels together" if cap.channel is None else cap.channel
                 yield (
                     f"action{'s' * (len(stopped) > 1)} {several(stopped)}: the policy from {policy.version} "
-                    f"has a cap of 0 contacts in {cap.days} days on {where}: never chosen under it. If that is "
-                    "not meant, allow more in shop.toml"
+                    f"has a cap of 0 contacts in {cap.days} days on {where}: never chosen under it. If that "
+                    "is not meant, allow more in shop.toml"
                 )
 
 
