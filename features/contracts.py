@@ -60,7 +60,7 @@ def shop_problems(shop: Shop, features: Mapping[str, Feature]) -> list[str]:
     """
     own = {feature.name for feature in shop.declared("FEATURES")}
     problems = [
-        f"{shop.place(name)}: {problem}" if name in own else problem
+        f"{shop.place(name, 'FEATURES')}: {problem}" if name in own else problem
         for name, feature in features.items()
         for problem in declaration_problems({name: feature})
     ]

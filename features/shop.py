@@ -1,21 +1,22 @@
 """A shop is a folder: `shop.toml` and, if wanted, a `shop.py` with declarations of its own."""
 
+import ast
 import importlib.util
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from features import policy
-from features.definitions import FEATURES
-from features.errors import PropensityError, SettingsError
+from features.definitions import FEATURES, Feature
+from features.errors import FeatureError, PropensityError, SettingsError
 from features.policy import Policy
 from features.settings import Settings
 from features.toml import Entry, nearest, zone_named
@@ -23,17 +24,18 @@ from features.toml import Entry, nearest, zone_named
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 DISCOUNT = 0.1  # of money a year later, if a shop does not say: what a retailer's capital costs, about
 CALENDAR = "calendar"  # the source that [calendar] declares
-DECLARATIONS = (
-    "FEATURES",
-    "TAGS",
-    "TARGETS",
-    "ACTIONS",
-    "SCENARIOS",
-    "CONTEXT",
-    "CHECKS",
-    "SEGMENTS",
-    "WATCHES",
-)
+DECLARATIONS = {  # what a shop.py may hold, and the class that each of it is
+    "FEATURES": "Feature",
+    "TAGS": "Tag",
+    "TARGETS": "Target",
+    "ACTIONS": "Action",
+    "SCENARIOS": "Scenario",
+    "CONTEXT": "Live",
+    "CHECKS": "Check",
+    "SEGMENTS": "DeclaredSegment",
+    "WATCHES": "Watch",
+}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,23 @@ class Shop:
         over = [p for p in self.policies if p.starts <= local][:-1]
         return [p for p in self.policies if p not in over]
 
-    def place(self, name: str) -> str:
-        """Where its shop.py declares that name: the file, and the line if the name stands in it."""
-        return _line_of(self.folder / "shop.py", name)
+    def place(self, name: str, kind: str = "") -> str:
+        """Where its shop.py declares that name: the file, and the line if the name stands in it.
+
+        kind: one of DECLARATIONS, if it is known; else whatever has that name. Declared twice, both lines.
+        """
+        return _line_of(self.folder / "shop.py", name, kind)
+
+    def where(self, error: str, kind: str = "") -> str:
+        """Where what an error names is declared: the first name of a declaration in it that shop.py holds."""
+        path = str(self.folder / "shop.py")
+        kinds = (kind,) if kind else DECLARATIONS
+        names = {(str(getattr(one, "name", "")), of) for of in kinds for one in self.declared(of)}
+        said = [
+            (m.start(), *of) for of in names if of[0] and (m := re.search(rf"\b{re.escape(of[0])}\b", error))
+        ]
+        places = (self.place(name, of) for _, name, of in sorted(said))
+        return next((place for place in places if place != path), path)
 
     def raised(self, error: Exception) -> str | None:
         """The file and the last line of its shop.py that an error passed; None if it passed none."""
@@ -157,11 +173,30 @@ class Shop:
         Its features are also those that its policies count contacts by.
         """
         assert kind in DECLARATIONS
-        own = tuple(getattr(_module(self.folder / "shop.py"), kind, ()))
+        path = self.folder / "shop.py"
+        given = getattr(_module(path), kind, ())
+        if not isinstance(given, list | tuple):
+            one = f"{DECLARATIONS[kind]}(...)"
+            raise SettingsError(f"{path}: {kind} is no list: write {kind} = [{one}, {one}]")
+        own = tuple(given)
         if kind != "FEATURES":
             return own
+        for one in own:
+            if not isinstance(one, Feature):
+                raise FeatureError(f"{path}: FEATURES holds {one!r}, no Feature: declare it as Feature(...)")
         known = {feature.name for feature in (*FEATURES, *own)}
         return (*own, *policy.features_of(self.policies, known))
+
+    def read(self, kind: str, catalogue: Callable[..., T], *others: Any) -> T:
+        """Its own declarations of that kind as their catalogue has them, given these others beside them.
+
+        What the catalogue raises names the file and the line.
+        """
+        own = self.declared(kind)
+        try:
+            return catalogue(own, *others)
+        except PropensityError as error:
+            raise type(error)(f"{self.where(str(error), kind)}: {error}") from error
 
 
 def _discount(value: Entry) -> float:
@@ -178,13 +213,30 @@ def _lifetime(value: Entry) -> float | None:
     return None if declared is None else float(declared)
 
 
-def _line_of(path: Path, name: str) -> str:
-    """`path, line N` where a declaration's name first stands in quotes, else the path."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
+def _line_of(path: Path, name: str, kind: str) -> str:
+    """`path, line N` where a declaration gets that name, else where it stands in quotes, else the path."""
+    text = path.read_text("utf-8-sig") if path.exists() else ""
+    if numbers := sorted(_given(text, name, kind)):
+        return f"{path}, line{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"
+    for number, line in enumerate(text.splitlines(), start=1):
         if re.search(rf"""(["']){re.escape(name)}\1""", line):
             return f"{path}, line {number}"
     return str(path)
+
+
+def _given(text: str, name: str, kind: str) -> set[int]:
+    """The lines where `name=` of a call, or its first argument, is that; not where another kind is made."""
+    own = {DECLARATIONS[kind]} if kind else {*DECLARATIONS.values()}
+    others = {*DECLARATIONS.values()} - own
+    found = set()
+    for call in ast.walk(ast.parse(text)):
+        if not isinstance(call, ast.Call):
+            continue
+        made = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        named = [] if made in others else [word.value for word in call.keywords if word.arg == "name"]
+        named += call.args[:1] if made in own else []
+        found |= {of.lineno for of in named if isinstance(of, ast.Constant) and of.value == name}
+    return found
 
 
 def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Tagged:
 def declared(settings: Settings) -> dict[str, Tag]:
     """Built-in tags and the shop's own. Errors as `tags.catalogue`."""
     shop = shop_of(settings)
-    return tags.catalogue(shop.declared("TAGS"), catalogue(shop.declared("FEATURES")))
+    return shop.read("TAGS", tags.catalogue, catalogue(shop.declared("FEATURES")))
 
 
 def usable(settings: Settings, build: Build) -> tuple[dict[str, Tag], dict[str, tuple[str, ...]]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from features.errors import FeatureError
 from features.rules import Bools, Rule
+from features.typed import misfits
 from features.words import Words
 
 
@@ -36,6 +37,8 @@ class Tag:
     portrait: bool = False
 
     def __post_init__(self) -> None:
+        if strange := misfits(self):
+            raise FeatureError(f"tag {self.name}: {'; '.join(strange)}")
         if not self.name.isidentifier() or self.name != self.name.lower():
             raise FeatureError(f"tag {self.name!r}: its name must be an identifier such as drifting_away")
         if not all(text.strip() for text in (*self.words, *self.meaning)):
@@ -72,6 +75,8 @@ def looked_through(
     wrong: list[tuple[str, str]] = []
     known = set(features)
     for tag in (*TAGS, *own):
+        if not isinstance(tag, Tag):
+            raise FeatureError(f"TAGS holds {tag!r}, no Tag: declare it as Tag(...)")
         if tag.name in by_name:
             wrong.append((tag.name, f"tag {tag.name} is declared twice: give one of them another name"))
             continue

@@ -25,14 +25,14 @@ def ask(check: Check, subject: str, evidence: Any, shop: Shop) -> Finding:
         reading = check.measure(evidence)
         if not isinstance(reading, Reading) or not isinstance(reading.words, Words):
             gives = "it gives no Reading with Words", "未返回带Words的Reading"
-            return _broken(check, *gives, shop.place(check.name))
+            return _broken(check, *gives, shop.place(check.name, "CHECKS"))
         return finding(check, subject, reading)
     except Exception as error:  # whatever a shop's own code raises
         if check in CHECKS:
             raise
         # the error's text may hold values of customers, its type does not
         kind = type(error).__name__
-        return _broken(check, kind, kind, shop.raised(error) or shop.place(check.name))
+        return _broken(check, kind, kind, shop.raised(error) or shop.place(check.name, "CHECKS"))
 
 
 def finding(check: Check, subject: str, reading: Reading) -> Finding:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from features.errors import UsageError
+from features.typed import Endless, misfits
 from features.words import Words
 from monitoring import measures
 from monitoring.findings import Owner, Status
@@ -34,8 +35,8 @@ class Check:
 
     name: str
     words: Words
-    warning: float
-    page: float
+    warning: Endless
+    page: Endless
     reason: str  # why these two values
     measure: Callable[[Any], Reading]  # of an Evidence; a ShopEvidence; that and an indicator's place
     advice: Words = Words("Look at the report.", "请查看报告。")
@@ -44,6 +45,8 @@ class Check:
     drift: bool = True
 
     def __post_init__(self) -> None:
+        if strange := misfits(self):
+            raise UsageError(f"check {self.name}: {'; '.join(strange)}")
         if not self.warning <= self.page or not self.reason:
             raise UsageError(
                 f"check {self.name}: give a warning that is not above page, and the reason for both"
@@ -60,6 +63,8 @@ def by_name(own: Iterable[Check] = ()) -> dict[str, Check]:
     """Built-in checks and a shop's own. UsageError for a name twice, or one that a run says by itself."""
     checks: dict[str, Check] = {}
     for check in (*CHECKS, *own):
+        if not isinstance(check, Check):
+            raise UsageError(f"CHECKS holds {check!r}, no Check: declare it as Check(...)")
         if check.name in BY_ITSELF:
             raise UsageError(f"check {check.name}: a run says that by itself: give it another name")
         if check.name in checks:

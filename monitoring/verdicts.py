@@ -103,7 +103,7 @@ def run(
         )
     log, shop = Log.open(settings), shop_of(settings)
     own = shop.declared("CHECKS")
-    checks = by_name(own)
+    checks = shop.read("CHECKS", by_name)
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))
     calendar = occasions.of_log(log)
     stores, findings = _readable(settings, build)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from textwrap import fill, indent
 
@@ -11,7 +10,7 @@ from features.errors import FeatureError, PropensityError
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
-from features.shop import DECLARATIONS, Shop, shop_of
+from features.shop import shop_of
 from propensity.steps import as_of_of
 
 
@@ -27,7 +26,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     from propensity.segmented import names_of
     from serving import actions, conditions, scenarios, watches
     from serving import segments as declared_segments
-    from serving.bundles import bundle_problems
+    from serving.bundles import bundle_problems, remarks
     from serving.decision_context import policy_problems
     from training import segments, targets
 
@@ -39,20 +38,18 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         features.setdefault(feature.name, feature)
 
     def own_tags() -> dict[str, tags.Tag]:
-        declared, wrong = tags.looked_through(shop.declared("TAGS"), features)
-        problems.extend(f"{shop.place(name)}: {what}" for name, what in wrong)
+        declared, wrong = shop.read("TAGS", tags.looked_through, features)
+        problems.extend(f"{shop.place(name, 'TAGS')}: {what}" for name, what in wrong)
         return declared
 
     def own_actions() -> dict[str, actions.Action]:
-        declared = actions.catalogue(shop.declared("ACTIONS"))
-        actions.require_features(declared.values(), features, own_context())
-        return declared
+        return shop.read("ACTIONS", actions.catalogue, features, own_context())
 
     def own_context() -> dict[str, conditions.Live]:
-        return conditions.catalogue(shop.declared("CONTEXT"))
+        return shop.read("CONTEXT", conditions.catalogue)
 
     def own_scenarios() -> dict[str, scenarios.Scenario]:
-        return scenarios.catalogue(shop.declared("SCENARIOS"), own_actions(), features, own_context())
+        return shop.read("SCENARIOS", scenarios.catalogue, own_actions(), features, own_context())
 
     def own_targets() -> dict[str, targets.Target]:
         declared = targets.of_shop(shop)
@@ -61,10 +58,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         return declared
 
     def own_segments() -> dict[str, declared_segments.DeclaredSegment]:
-        return declared_segments.catalogue(shop.declared("SEGMENTS"), names_of(shop))
+        return shop.read("SEGMENTS", declared_segments.catalogue, names_of(shop))
 
     place = shop.folder / "shop.py"
-    problems = [f"{shop.place(name)}: {what}" for name, what in wrong_features]
+    problems = [f"{shop.place(name, 'FEATURES')}: {what}" for name, what in wrong_features]
     problems += contracts.shop_problems(shop, features)
     numbers = [f"{len(features)} features"]
     for kind, declared in (
@@ -74,22 +71,29 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         ("actions", own_actions),
         ("scenarios", own_scenarios),
         ("segments", own_segments),
-        ("watches", lambda: watches.catalogue(shop.declared("WATCHES"), names_of(shop))),
+        ("watches", lambda: shop.read("WATCHES", watches.catalogue, names_of(shop))),
         ("hooks", lambda: pushed(shop).pushes.hooks),
         ("sinks", lambda: routes.declared(shop).sinks),
-        ("checks", lambda: checks.by_name(shop.declared("CHECKS"))),
+        ("checks", lambda: shop.read("CHECKS", checks.by_name)),
     ):
         try:
             numbers.append(f"{len(declared())} {kind}")
         except PropensityError as error:
-            if (said := f"{_where(shop, str(error))}: {error}") not in problems:  # of the features, for one
+            said = str(error)
+            placed = said.startswith(str(shop.folder / "shop."))
+            said = said if placed else f"{shop.where(said)}: {said}"
+            if said not in problems:  # of the features, for one
                 problems.append(said)
-    problems += policy_problems(shop, settings.now(), features)
+    notes: list[str] = []
     with suppress(PropensityError):  # of the actions: named above
+        for said in remarks(own_actions().values(), shop.policies_from(settings.now())):
+            notes.append(f"note: {shop.where(said, 'ACTIONS')}: {said}")
+        problems += policy_problems(shop, settings.now(), features)
         for said in bundle_problems(own_actions().values(), shop.policies_from(settings.now())):
-            problems.append(f"{_where(shop, said)}: {said}")
-    wrong, remarks = mapping_problems(shop)
+            problems.append(f"{shop.where(said, 'ACTIONS')}: {said}")
+    wrong, of_mappings = mapping_problems(shop)
     problems += wrong
+    notes += of_mappings
     if shop.mappings:
         numbers.append(f"{len(shop.mappings)} mapping{'s' * (len(shop.mappings) > 1)}")
     text = ", ".join(numbers)
@@ -97,7 +101,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         log = Log.open(settings)
     except PropensityError:
         said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
-        return problems, "\n".join([said, *remarks])
+        return problems, "\n".join([said, *notes])
     problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     problems += segments.strange_attributes(log, shop)
     known = engine.available(log, sound)
@@ -112,7 +116,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
         f"checked {text}; {values}",
-        *remarks,
+        *notes,
     ]
     lacking = [a for a in absent(log, sound) if a.column is None]
     if lacking:
@@ -123,11 +127,3 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
     lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), sound)]
     return problems, "\n".join(lines)
-
-
-def _where(shop: Shop, error: str) -> str:
-    """Where what an error names is declared: the first name of a declaration in it that shop.py holds."""
-    path = str(shop.folder / "shop.py")
-    names = {getattr(one, "name", "") for kind in DECLARATIONS for one in shop.declared(kind)} - {""}
-    said = sorted((m.start(), name) for name in names if (m := re.search(rf"\b{re.escape(name)}\b", error)))
-    return next((where for _, name in said if (where := shop.place(name)) != path), path)

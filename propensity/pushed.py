@@ -32,8 +32,8 @@ class Followings:
 def declared(shop: Shop) -> Followings:
     """What a shop declares of watches, segments and hooks. SettingsError for what cannot be one."""
     names = names_of(shop)
-    own = watches.catalogue(shop.declared("WATCHES"), names)
-    groups = segments.catalogue(shop.declared("SEGMENTS"), names)
+    own = shop.read("WATCHES", watches.catalogue, names)
+    groups = shop.read("SEGMENTS", segments.catalogue, names)
     pushes = hooks.declared(shop)
     known = {"warning": [*own], "segment": [*groups], "stage": ["stage"], "due": _scenarios(shop, pushes)}
     hooks.require_names(pushes, known)
@@ -47,10 +47,10 @@ def _scenarios(shop: Shop, pushes: Pushes) -> list[str]:
         return []
     from features.definitions import catalogue
 
-    known = actions.catalogue(shop.declared("ACTIONS"))
-    fields = conditions.catalogue(shop.declared("CONTEXT"))
+    known = shop.read("ACTIONS", actions.catalogue)
+    fields = shop.read("CONTEXT", conditions.catalogue)
     features = catalogue(shop.declared("FEATURES"))
-    return list(scenarios.catalogue(shop.declared("SCENARIOS"), known, features, fields))
+    return list(shop.read("SCENARIOS", scenarios.catalogue, known, features, fields))
 
 
 def run(settings: Settings, most: int | None, accept: bool, dry_run: bool, language: str) -> int:

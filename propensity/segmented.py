@@ -41,7 +41,7 @@ def names_of(shop: Shop) -> set[str]:
 def declared(settings: Settings) -> dict[str, DeclaredSegment]:
     """The shop's segments by name. SettingsError for what cannot be one."""
     shop = shop_of(settings)
-    return segments.catalogue(shop.declared("SEGMENTS"), names_of(shop))
+    return shop.read("SEGMENTS", segments.catalogue, names_of(shop))
 
 
 def chosen(settings: Settings, name: str | None, rule: str | None) -> tuple[str, DeclaredSegment]:

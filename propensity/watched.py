@@ -138,7 +138,7 @@ def runbook_of(settings: Settings, check: str) -> runbook.Section:
     """The section of a check, built-in or the shop's own. UsageError, with every name, for another."""
     names = {*by_name(), *runbook.sections()}
     if check not in names:
-        own = by_name(shop_of(settings).declared("CHECKS"))  # a shop that cannot be read matters only now
+        own = shop_of(settings).read("CHECKS", by_name)  # a shop that cannot be read matters only now
         if check not in own:
             raise UsageError(f"no check is called {check}: there are {', '.join(sorted({*names, *own}))}")
     return runbook.section(check)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from features.errors import SettingsError
+from features.typed import misfits
 from features.words import Words
 from serving.conditions import FIELDS, Condition, Live, problem_of
 
@@ -136,16 +137,21 @@ class Action:
             raise SettingsError(f"action {self.name!r}: {problem}. Change its declaration")
 
     def _problem(self) -> str | None:
+        if strange := misfits(self):
+            return "; ".join(strange)
         if not self.name.isidentifier():
             return "its name must be an identifier such as win_back_sms"
-        if (self.channel is None) != (self.name == "nothing"):
-            return 'it needs a channel, and only "nothing" has none'
+        if not self.channel and self.name != "nothing":
+            return 'it needs a channel, such as channel="sms"'
+        if self.channel is not None and self.name == "nothing":
+            return '"nothing" is in every catalogue already, and sends nothing: give yours another name'
         if not -1 <= self.effect.low <= self.effect.mean <= self.effect.high <= 1:
             return "its effect must satisfy -1 <= low <= mean <= high <= 1; one point is .01"
         if not (0 <= self.redeem <= 1 and abs(self.retention_effect) <= 1 and abs(self.optout_effect) <= 1):
             return "redeem must lie between 0 and 1, the other effects between -1 and 1"
-        if min(self.send_cost, self.incentive, self.fatigue_cost, self.validity_days, self.suppress_days) < 0:
-            return "a cost or a number of days is negative"
+        for key in ("send_cost", "incentive", "fatigue_cost", "validity_days", "suppress_days"):
+            if getattr(self, key) < 0:
+                return f"{key} is {getattr(self, key)}, negative: expected 0 or more"
         if self.order_value is not None and not 0 < self.order_value < float("inf"):
             return "its order_value must be above 0; leave it out if nobody can say"
         if not all((*self.words, *self.goal, *self.effect.reason)):
@@ -153,8 +159,6 @@ class Action:
         weighed = (self.effect.low, self.effect.high) != (0, 0)
         if self.goal_kind == "service" and (self.purpose != "service" or weighed):
             return "its goal_kind is service: that is owed, so its purpose is service and its effect 0"
-        if isinstance(self.then, Step):
-            return "`then` is one step: write (Step(...),) with a comma"
         return self._problem_of_steps() or problem_of(self.eligible, self.suppressed_if)
 
     def _problem_of_steps(self) -> str | None:
@@ -181,19 +185,33 @@ NOTHING = Action(
 )
 
 
-def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
+def catalogue(
+    own: Iterable[Action] = (),
+    declared: Collection[str] | None = None,
+    fields: Mapping[str, Live] = _FIELDS,
+) -> dict[str, Action]:
     """ "Nothing" first, and a shop's own actions, by name.
 
-    SettingsError for what is no action, a name twice, or a channel or a bundle that addresses a group here
-    and a person there: who is asked, who is held out and what a contact costs hang on it.
+    declared, fields: of `require_features`, if conditions are to be held against them. SettingsError for what
+    is no action, a name twice, an effect that claims what no declaration can, or a channel or a bundle that
+    addresses a group here and a person there: who is asked, who is held out and what a contact costs hang
+    on it.
     """
     by_name: dict[str, Action] = {}
     reach: dict[str, tuple[Reach, str]] = {}
     for action in (NOTHING, *own):
         if not isinstance(action, Action):
             raise SettingsError(f"ACTIONS holds {action!r}, which is no Action: declare it as Action(...)")
+        if action.name == NOTHING.name and by_name:
+            raise SettingsError('action "nothing" is in every catalogue already: leave it out of ACTIONS')
         if action.name in by_name:
             raise SettingsError(f"action {action.name!r} is declared twice: give one of them another name")
+        if action.effect.evidence == "randomised":
+            raise SettingsError(
+                f"action {action.name!r} declares its effect as randomised: what is declared is assumed, "
+                "evidence 'prior'. What decisions drawn by lot show comes from `propensity train uplift`, or "
+                "of a trial from `propensity uplift --trial`, and replaces it once promoted"
+            )
         by_name[action.name] = action
         if len({step.reach for step in action.steps}) > 1:
             raise SettingsError(f"action {action.name!r} {_mixed(action)}")
@@ -204,6 +222,8 @@ def catalogue(own: Iterable[Action] = ()) -> dict[str, Action]:
                     f"channel {step.channel!r} addresses {first} in action {where!r}, and {step.reach} in "
                     f"{action.name!r}: give both the same reach, or one of them another channel"
                 )
+    if declared is not None:
+        require_features(by_name.values(), declared, fields)
     return by_name
 
 

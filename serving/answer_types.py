@@ -122,8 +122,8 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     nothing is short. send_at: when to send, not before; why then: send_text. reserved_until: the contact and
     its cost are held until a delivery is reported, or until then; later it must not be sent. expected_loss:
     of being wrong (`decide.expected_loss`), where the policy bounds it. route: `person` where it is above
-    that bound, or where automated decisions are refused: then a person decides before
-    anything is sent. Times are RFC 3339 in UTC.
+    that bound, or where automated decisions are refused: then a person decides before anything is sent, and
+    `GET /v1/decisions/{id}` says no until it is asked with approved=true. Times are RFC 3339 in UTC.
     """
 
     decision_id: str | None

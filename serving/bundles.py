@@ -1,10 +1,11 @@
-"""Bundles that could never be chosen, or never be sent to their end: what `propensity check` says of them."""
+"""Actions that could never be chosen, or never be sent to their end: what `propensity check` says of them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from features.moments import DAY
 from features.policy import Cap, Policy
+from features.words import several
 from serving.actions import Action
 from serving.reservations import due
 from serving.rounds import EVERYONE, round_days
@@ -31,6 +32,27 @@ def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> 
                         f"{policy.version} allows {cap.contacts} in {cap.days} days: it could never be "
                         "chosen. Allow more, or leave out steps"
                     )
+
+
+def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
+    """Of marketing, what may be meant, or be a slip: an offer that stands for no time, a limit of 0."""
+    marketing = [action for action in actions if action.steps and action.purpose == "marketing"]
+    for action in marketing:
+        if not action.validity_days:
+            yield (
+                f"action {action.name!r}: validity_days is 0, so its offer ends as it is sent: say for how "
+                "many days it stands"
+            )
+    for policy in policies:
+        for cap in policy.caps:
+            stopped = [action.name for action in marketing if cap.contacts == 0 and _counted(cap, action)]
+            if stopped:
+                where = "all channels together" if cap.channel is None else cap.channel
+                yield (
+                    f"action{'s' * (len(stopped) > 1)} {several(stopped)}: the policy from {policy.version} "
+                    f"has a cap of 0 contacts in {cap.days} days on {where}: never chosen under it. If that "
+                    "is not meant, allow more in shop.toml"
+                )
 
 
 def _late(action: Action, actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:

@@ -195,9 +195,11 @@ class Client:
         body = _decision(customer, candidates, scenario, context, preview=True)
         return self._asked(DecisionAnswer, "POST", "/v1/decisions", body)
 
-    def may_send(self, decision_id: str) -> SendAnswer:
-        """Whether it may still be sent: ask right before sending."""
-        return self._asked(SendAnswer, "GET", f"/v1/decisions/{quote(decision_id, safe='')}")
+    def may_send(self, decision_id: str, approved: bool = False) -> SendAnswer:
+        """Whether it may still be sent: ask right before sending. approved: a person said yes to what was
+        routed to one."""
+        path = f"/v1/decisions/{quote(decision_id, safe='')}" + _query(approved="true" if approved else None)
+        return self._asked(SendAnswer, "GET", path)
 
     def events(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:
         """Tell what happened, as the document's `events` has it; one entry an event."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import SettingsError, UsageError
+from features.typed import misfits
 from features.words import Words
 
 Context = Mapping[str, str | int | float | bool | None]
@@ -30,6 +31,12 @@ class Live:
     name: str
     kind: Literal["number", "flag", "text"]
     words: Words
+
+    def __post_init__(self) -> None:
+        if strange := misfits(self):
+            raise SettingsError(
+                f"field {self.name!r} of CONTEXT: {'; '.join(strange)}. Change its declaration"
+            )
 
 
 FIELDS: tuple[Live, ...] = (
@@ -120,14 +127,10 @@ class Condition:
 def problem_of(eligible: Iterable[Condition], suppressed_if: Iterable[Condition]) -> str | None:
     """What cannot be meant in a declaration's conditions; None if all can."""
     for kind, conditions in (("eligible", eligible), ("suppressed_if", suppressed_if)):
-        if isinstance(conditions, Condition):
-            return f"`{kind}` is one condition: write (Condition(...),) with a comma"
         for c in conditions:
             if c.at_least is not None and c.at_most is not None and c.at_least > c.at_most:
                 who = "nobody can meet" if kind == "eligible" else "nobody is ruled out by"
                 return f"{who} its condition on {c.feature}: at_least is above at_most"
-            if isinstance(c.one_of, str):
-                return f"the one_of of its condition on {c.feature} is a text: write ('...',) with a comma"
     return None
 
 
@@ -137,11 +140,8 @@ def catalogue(own: Iterable[Live] = ()) -> dict[str, Live]:
     for field in (*FIELDS, *own):
         if not isinstance(field, Live):
             raise SettingsError(f"CONTEXT holds {field!r}, which is no Live: declare it as Live(...)")
-        if not field.name.isidentifier() or field.kind not in ("number", "flag", "text"):
-            raise SettingsError(
-                f"field {field.name!r} of CONTEXT: its name must be an identifier, its kind number, flag or "
-                "text"
-            )
+        if not field.name.isidentifier():
+            raise SettingsError(f"field {field.name!r} of CONTEXT: its name must be an identifier")
         if field.name in by_name:
             raise SettingsError(f"field {field.name!r} of CONTEXT is declared twice: give one another name")
         if not all(field.words):

@@ -17,7 +17,7 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.toml import nearest
 from serving import conditions, offers, prices, rulebook, stated
-from serving.actions import Action, catalogue, require_features
+from serving.actions import Action, catalogue
 from serving.conditions import Live
 from serving.due import Known
 from serving.in_force import InForce, Unfair
@@ -60,12 +60,11 @@ class DecisionContext:
         """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
         learn()
         shop = shop_of(settings)
-        actions = catalogue(shop.declared("ACTIONS"))
         features = feature_catalogue(shop.declared("FEATURES"))
-        fields = conditions.catalogue(shop.declared("CONTEXT"))
-        require_features(actions.values(), features, fields)
+        fields = shop.read("CONTEXT", conditions.catalogue)
+        actions = shop.read("ACTIONS", catalogue, features, fields)
         zones = {}
-        scenarios = scenario_catalogue(shop.declared("SCENARIOS"), actions, features, fields)
+        scenarios = shop.read("SCENARIOS", scenario_catalogue, actions, features, fields)
         problems = _policy_problems(shop, settings.now(), actions.values(), scenarios, features)
         if problems:
             raise SettingsError(problems[0])
@@ -164,7 +163,7 @@ def policy_problems(shop: Shop, at: datetime, features: Mapping[str, Feature]) -
 
     SettingsError for an action that cannot be used as it is declared.
     """
-    actions = catalogue(shop.declared("ACTIONS"))
+    actions = shop.read("ACTIONS", catalogue)
     scenarios = {getattr(of, "name", "") for of in shop.declared("SCENARIOS")}  # wrong ones, too
     return _policy_problems(shop, at, actions.values(), scenarios, features)
 

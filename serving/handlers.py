@@ -32,6 +32,7 @@ from serving.incoming import (
     Headers,
     Receive,
     Scope,
+    approved_of,
     body,
     customer_of,
     decision_of,
@@ -46,7 +47,7 @@ from serving.readiness import Readiness
 from serving.sandbox import Sandbox
 from serving.sandbox_bulk import BulkSandbox
 from serving.scores import Scorer
-from serving.sendable import may_send
+from serving.sendable import SendAnswer, may_send
 
 INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
 THREADS = 2  # for long lists, for decisions, which wait for the disk, and for Redis
@@ -112,7 +113,7 @@ class Handlers:
         if route == CUSTOMER:
             return await self._customer(customer_of(scope), request_id)
         if route == DECISION:
-            return await self._sendable(decision_of(scope), request_id)
+            return await self._sendable(decision_of(scope), approved_of(scope), client, request_id)
         if route in bulk.ROUTES:
             return await self._bulk.answer(route, scope, receive, headers, client, request_id)
         if route == "/v1/scores":
@@ -148,7 +149,7 @@ class Handlers:
         sent = await body(headers, receive) if scope["method"] == "POST" else b""
         status, encoded = self._sandbox.answer(
             route, scope["method"], lambda: customer_of(scope), decision_of(scope), sent, client,
-            lambda: idempotency_key(headers), request_id,
+            lambda: idempotency_key(headers), request_id, lambda: approved_of(scope),
         )  # fmt: skip
         return Answer(status, encoded)
 
@@ -186,9 +187,15 @@ class Handlers:
         self._metrics.decision(answer.action, answer.preview)
         return Answer(200, problems.encode(answer))
 
-    async def _sendable(self, decision_id: str, request_id: str) -> Answer:
-        answer = await self._sends.do(lambda: may_send(self._deciding(), decision_id, request_id))
-        return Answer(200, problems.encode(answer))
+    async def _sendable(self, decision_id: str, approved: bool, client: str, request_id: str) -> Answer:
+        def looked() -> SendAnswer:
+            answer = may_send(self._deciding(), decision_id, request_id, approved)
+            if approved and answer.route == "person":  # who told us so, of which decision, and what it met
+                asked = f"GET /v1/decisions/{decision_id}?approved=true"
+                self._audit(client, asked, request_id, {answer.reason or "may_send": 1})
+            return answer
+
+        return Answer(200, problems.encode(await self._sends.do(looked)))
 
     async def _reports(self, route: str, body: bytes, client: str, request_id: str) -> Answer:
         take = reports.take_deliveries if route == "/v1/deliveries" else reports.take_outcomes

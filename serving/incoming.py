@@ -49,6 +49,15 @@ def decision_of(scope: Scope) -> str:
     return path.removeprefix(_OF_DECISION)
 
 
+def approved_of(scope: Scope) -> bool:
+    """Whether the query says that a person said yes: `?approved=true`. Problem 422 for another word."""
+    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    words = {word for name, word in given if name == "approved"}
+    if not words <= {"true", "false"} or len(words) > 1:
+        raise _unfit("$.query.approved", "expected true or false, once")
+    return "true" in words
+
+
 def job_of(scope: Scope) -> str:
     """The job that the path names."""
     found = _JOB.fullmatch(scope["path"])

@@ -45,7 +45,7 @@ class Declared:
     def __init__(self, settings: Settings) -> None:
         shop = shop_of(settings)
         self.features: Mapping[str, Feature] = catalogue(shop.declared("FEATURES"))
-        self.tags: Mapping[str, Tag] = tags.catalogue(shop.declared("TAGS"), self.features)
+        self.tags: Mapping[str, Tag] = shop.read("TAGS", tags.catalogue, self.features)
         self.currency = shop.currency
 
 

@@ -125,6 +125,7 @@ _WRITER = (
     "Of hosts that share Redis or the ledger, the one with the log takes it; the others answer 503 `log`."
 )
 _LIMIT = Annotated[int, Meta(ge=1, le=MOST_CHANGES)]
+_FLAG = Literal["true", "false"]
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/v1/scores", "post"): Operation(
         "Scores of a list of customers",
@@ -218,8 +219,28 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Whether a decision may still be sent: ask right before sending",
         SendAnswer,
         None,
-        {"id": Parameter("path", "The decision_id of an answer.", Id)},
-        problems=("not_found", "unknown_decision", "customer_erased", *ROWS, *MODELS, *LEDGER, *INBOX),
+        {
+            "id": Parameter("path", "The decision_id of an answer.", Id),
+            "approved": Parameter(
+                "query",
+                "Whether a person said yes, where the decision's `route` is one; default false.",
+                _FLAG,
+            ),
+        },
+        problems=(
+            "not_found",
+            "unknown_decision",
+            "customer_erased",
+            "invalid_request",
+            *ROWS,
+            *MODELS,
+            *LEDGER,
+            *INBOX,
+        ),
+        more="A decision whose `route` is `person` answers `may_send: false`, `reason: person`, to whoever "
+        "asks without `approved=true`. It is told with each question and kept with none; the audit log has "
+        "who told it, of which decision. Everything else binds what was approved, too; what was sent is "
+        "told as sent, approved or not.",
     ),
     ("/v1/deliveries", "post"): Operation(
         "What became of decisions: sent, delivered, blocked, cancelled, expired",

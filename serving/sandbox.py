@@ -89,7 +89,7 @@ class Sandbox:
 
     def answer(
         self, route: str, method: str, customer: Callable[[], Customer], decision_id: str, body: bytes,
-        client: str, key: Callable[[], str], request_id: str,
+        client: str, key: Callable[[], str], request_id: str, approved: Callable[[], bool],
     ) -> tuple[int, bytes]:  # fmt: skip
         """(status, body) of a request that needs a key. A Problem or a PropensityError as the real."""
         if route == CUSTOMER:
@@ -97,7 +97,7 @@ class Sandbox:
                 return self.erase(customer(), request_id)
             return 200, self.customer(customer(), request_id)
         if route == DECISION:
-            return 200, self.may_send(decision_id, request_id)
+            return 200, self.may_send(decision_id, approved(), request_id)
         if route == "/v1/scores":
             return 200, encode(self.scored(bodies.SCORES.decode(body), request_id))
         if route == "/v1/decisions":
@@ -178,14 +178,14 @@ class Sandbox:
         self._ledger.keep(context, *taken, client, name, said)
         return encode(taken[-1])
 
-    def may_send(self, decision_id: str, request_id: str) -> bytes:
+    def may_send(self, decision_id: str, approved: bool, request_id: str) -> bytes:
         """As `GET /v1/decisions/{id}`."""
         if decision_id == ERASED:
             raise CustomerErased(_GONE)
         now = self._settings.now()
         # Whoever builds a journey at night does not wait for the hour in which a message may go.
         goes = max(now, self._ledger.goes_at(decision_id) or now)
-        told = sendable(self._ledger, decision_id, goes, request_id, lambda *_: (None, Night()))
+        told = sendable(self._ledger, decision_id, goes, request_id, lambda *_: (None, Night()), approved)
         return encode(msgspec.structs.replace(told, as_of=iso(now)))
 
     def reports(self, route: str, body: bytes, request_id: str) -> bytes:
@@ -251,7 +251,12 @@ class Sandbox:
             raise NotDue(f"the customer is not due for scenario {request.scenario} now")
         at = midnight(self._settings.now())
         real = context.rules(at)
-        policy = dataclasses.replace(real.policy, explore=0.0, holdout=float(example.holdout))
+        policy = dataclasses.replace(
+            real.policy,
+            explore=0.0,
+            holdout=float(example.holdout),
+            person_above=0.0 if example.person else None,
+        )
         rules = msgspec.structs.replace(
             real,
             policy=policy,

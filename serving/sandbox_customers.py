@@ -30,7 +30,7 @@ class Example:
     risk: of no order within 28 days. value: expected profit of a year. Names of stage, tier, quadrant and
     churn reason are the segmentation's. consents: channel -> purpose -> granted; where nothing is said of a
     channel, marketing is granted. contacts: marketing messages of ten days ago. unfit: targets whose release
-    needs features that are not published.
+    needs features that are not published. person: any loss is too much for the policy: a person decides.
     """
 
     what: str
@@ -47,6 +47,7 @@ class Example:
     outside: bool = False
     holdout: bool = False
     complaint: bool = False
+    person: bool = False
     contacts: int = 0
     consents: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
@@ -107,6 +108,11 @@ CUSTOMERS: Mapping[str, Example] = {
         what="refuses automated decisions: a person decides", stage="maintenance", risk=0.08, value=420.0,
         tier="loyal", rfm=(4, 5, 4), quadrant="core", row=_REGULAR,
         consents={"all": {"automation": False}},
+    ),
+    "test-person": Example(
+        what="what is decided is for a person: `may_send` is false until it is asked with `approved=true`",
+        stage="maintenance", risk=0.08, value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core",
+        row=_REGULAR, person=True,
     ),
     "test-complaint": Example(
         what="has an open complaint: marketing is frozen", stage="use", risk=0.55, value=120.0,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from features.definitions import Feature
 from features.errors import FeatureError, SettingsError
 from features.rules import Rule
+from features.typed import misfits
 from features.words import Words
 from serving import conditions
 from serving.actions import Action
@@ -113,11 +114,13 @@ class Scenario:
         return due
 
     def _problem(self) -> str | None:
+        if strange := misfits(self):
+            return "; ".join(strange)
         if not self.name.isidentifier():
             return "its name must be an identifier such as cart_left"
         if not all(self.words):
             return "it needs words, in English and Chinese"
-        if isinstance(self.actions, str) or not self.actions:
+        if not self.actions:
             return "it needs actions, by name: actions=('cart_reminder',) with a comma"
         if not self.due_days > 0:
             return f"it stays due for {self.due_days:g} days: expected more than 0"

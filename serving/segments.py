@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from features.errors import FeatureError, SettingsError
 from features.rules import Rule
 from features.toml import nearest
+from features.typed import misfits
 from features.words import Words
 
 Bools = NDArray[np.bool_]
@@ -75,6 +76,8 @@ class DeclaredSegment:
         return inside
 
     def _problem(self) -> str | None:
+        if strange := misfits(self):
+            return "; ".join(strange)
         if not self.name.isidentifier():
             return "its name must be an identifier such as good_and_going"
         if not all(text.strip() for text in self.words):

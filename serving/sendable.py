@@ -4,6 +4,9 @@ Whatever binds a decision now binds the sending of one that was taken: what the 
 paused, an open complaint, the quiet hours, what became of its reservation. What addresses a group or everyone
 needs the consent of each of them, as it did when it was decided: whoever is in the group now is asked about.
 Nothing is recorded and nothing is reserved.
+
+What was routed to a person may not be sent until one said yes, which the caller tells with the question:
+`approved`. It answers for `person` alone; all else binds what a person approved, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +39,7 @@ from serving.standing import Standing, automation, granted
 
 Why = Literal[
     "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",
-    "no_consent", "open_complaint",
+    "no_consent", "open_complaint", "person",
 ]  # fmt: skip
 WORDS: dict[str, Words] = {
     "nothing": Words("The decision was to do nothing", "该决策为不采取行动"),
@@ -47,6 +50,10 @@ WORDS: dict[str, Words] = {
     "expired": Words("Its time is over: decide again", "已过期，请重新决策"),
     "not_yet": Words("It is too early to send it", "尚未到发送时间"),
     "unknown_customer": Words("Nothing is published of the customer any more", "该客户已无已发布的数据"),
+    "person": Words(
+        "A person decides whether it is sent: ask again with approved=true once somebody said yes",
+        "须由人工决定是否发送：获得批准后，请带approved=true再次查询",
+    ),
     **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
 }
 OF_MANY: dict[str, Words] = {
@@ -67,7 +74,8 @@ QUIET = Words(
 class SendAnswer(Struct, frozen=True, kw_only=True):
     """`GET /v1/decisions/{id}`. step: the next message of the action to be sent, counted from 1; null if none
     is. reason, text: why not, the first that applies. send_at, until: when it may go, as reserved; never in
-    the quiet hours."""
+    the quiet hours. route: who decides, as the decision said: `person`, and until it is asked with
+    approved=true, `may_send` is false."""
 
     request_id: str
     as_of: str
@@ -80,10 +88,14 @@ class SendAnswer(Struct, frozen=True, kw_only=True):
     text: Text
     send_at: str | None
     until: str | None
+    route: Literal["automatic", "person"] = "automatic"
 
 
-def may_send(context: DecisionContext, decision_id: str, request_id: str) -> SendAnswer:
-    """Whether its next message may be sent now. UnknownDecision, CustomerErased, or as a decision raises."""
+def may_send(
+    context: DecisionContext, decision_id: str, request_id: str, approved: bool = False
+) -> SendAnswer:
+    """Whether its next message may be sent now. approved: a person said yes to it. UnknownDecision,
+    CustomerErased, or as a decision raises."""
     now = context.settings.now()
     return sendable(
         context.ledger,
@@ -91,19 +103,28 @@ def may_send(context: DecisionContext, decision_id: str, request_id: str) -> Sen
         now,
         request_id,
         lambda entry, action: _bound(context, entry, action, now),
+        approved,
     )
 
 
 Bound = Callable[[Entry, Action], tuple[Why | None, Night]]
 
 
-def sendable(ledger: Ledger, decision_id: str, now: datetime, request_id: str, bound_of: Bound) -> SendAnswer:
+def sendable(
+    ledger: Ledger,
+    decision_id: str,
+    now: datetime,
+    request_id: str,
+    bound_of: Bound,
+    approved: bool = False,
+) -> SendAnswer:
     """As `may_send`, by this ledger. bound_of: what binds beside it, and the quiet hours."""
     entry = ledger.read(decision_id)
     if entry.sealed is None:
         raise CustomerErased("this decision was erased with its customer: send nothing")
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
-    step, why, at, until = _reserved(ledger, entry, action, now)
+    said = msgspec.json.decode(entry.sealed.answer, type=_Said)
+    step, why, at, until = _reserved(ledger, entry, said, action, now)
     quiet = False
     if why in (None, "not_yet"):
         assert at is not None
@@ -114,6 +135,9 @@ def sendable(ledger: Ledger, decision_id: str, now: datetime, request_id: str, b
         # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
         if bound is not None and (why is None or bound != "paused"):
             why = bound
+        # Asked before its time, for a person needs some; and only about what could be sent.
+        elif said.route == "person" and not approved and why in (None, "not_yet"):
+            why = "person"
     of = WORDS if entry.unit is None else {**WORDS, **OF_MANY}
     words = MAY if why is None else QUIET if why == "not_yet" and quiet else of[why]
     return SendAnswer(
@@ -128,11 +152,12 @@ def sendable(ledger: Ledger, decision_id: str, now: datetime, request_id: str, b
         text=Text(words.en, words.zh),
         send_at=None if at is None else iso(at),
         until=None if until is None else iso(until),
+        route=said.route,
     )
 
 
 def _reserved(
-    ledger: Ledger, entry: Entry, action: Action, now: datetime
+    ledger: Ledger, entry: Entry, said: "_Said", action: Action, now: datetime
 ) -> tuple[int | None, Why | None, datetime | None, datetime | None]:
     """(its next step, why that may not go by the ledger, when it may go, until when)."""
     if not action.steps:
@@ -145,8 +170,6 @@ def _reserved(
         return None, "sent", None, None
     if whole or any(of is not None and of <= step and of not in sent for _, of in told):
         return step, "given_back", None, None
-    assert entry.sealed is not None
-    said = msgspec.json.decode(entry.sealed.answer, type=_Times)
     held = ledger.reserved(entry.id)  # of a service message, nothing
     at, until, free = held[step - 1] if held else (said.send_at or entry.as_of, None, False)
     if until is None and action.validity_days:
@@ -198,7 +221,8 @@ def _said(rules: Rules, action: Action, said: Standing, row: Mapping[str, float]
     return None
 
 
-class _Times(Struct):
+class _Said(Struct):
     send_at: datetime | None = None
     valid_until: datetime | None = None
     round: Round | None = None
+    route: Literal["automatic", "person"] = "automatic"

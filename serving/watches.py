@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import SettingsError
+from features.typed import misfits
 from features.words import Words
 from serving.segments import unknown
 
@@ -63,12 +64,12 @@ class Watch:
         return begins | (stays & members)
 
     def _problem(self) -> str | None:
+        if strange := misfits(self):
+            return "; ".join(strange)
         if not self.name.isidentifier():
             return "its name must be an identifier such as churn_warning"
         if not all(text.strip() for text in self.words):
             return "it needs words, in English and Chinese"
-        if not np.isfinite([self.enters, self.leaves]).all():
-            return "its thresholds must be numbers"
         if self.enters == self.leaves:
             return (
                 f"it enters and leaves at {self.enters:g}: set leaves apart from it, lower where high is "

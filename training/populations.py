@@ -6,7 +6,6 @@ A shop's own population is a `Population` over any feature, built-in or from its
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from features.definitions import Feature
 from features.errors import FeatureError
@@ -97,8 +96,6 @@ def problems(population: Population, features: Mapping[str, Feature] | None = No
     found = []
     if not all(population.words):
         found.append("the population needs words in English and Chinese")
-    if population.op not in get_args(Op):
-        found.append(f"the population's op {population.op!r} is none of {', '.join(get_args(Op))}")
     if not 0 <= population.days <= 3660:
         found.append(f"the population's {population.days} days are not within 0 to 3660")
     if features is not None and population.feature is not None:

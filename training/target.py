@@ -9,6 +9,7 @@ from typing import Literal
 
 from features.definitions import Feature
 from features.toml import nearest
+from features.typed import misfits
 from features.words import Words
 from training import populations
 from training.populations import Population
@@ -126,7 +127,7 @@ class Target:
 
 def problems(target: Target, features: Mapping[str, Feature] | None = None) -> list[str]:
     """The contract that every target must pass; empty when it does. features: all that are declared."""
-    if strange := _strange(target):
+    if strange := misfits(target):
         return [f"target {target.name}: {problem}" for problem in strange]
     found = []
     if not target.name.endswith(f"_{target.horizon_days}d") or not target.name.isidentifier():
@@ -134,41 +135,15 @@ def problems(target: Target, features: Mapping[str, Feature] | None = None) -> l
     if not 1 <= target.horizon_days <= 365:
         found.append(f"a horizon of {target.horizon_days} days is not within 1 to 365")
     found += populations.problems(target.population, features)
-    if target.label not in LABELS:
-        close = nearest(target.label, LABELS).rstrip(".")
-        found.append(f"the label {target.label!r} is none of {', '.join(LABELS)}{close}")
-    elif target.higher_is != LABELS[target.label].higher_is:
+    if target.higher_is != LABELS[target.label].higher_is:
         found.append(f"of {target.label} more is {LABELS[target.label].higher_is}: higher_is says otherwise")
-    if isinstance(target.baseline, str):
-        found.append(f'baseline is a text: write baseline=("{target.baseline}",)')
-    elif features is not None and (unknown := [one for one in target.baseline if one not in features]):
+    if features is not None and (unknown := [one for one in target.baseline if one not in features]):
         close = nearest(unknown[0], features).rstrip(".")
         found.append(f"the baseline names {', '.join(unknown)}, which is no declared feature{close}")
-    if isinstance(target.categories, str):
-        found.append(f'categories is a text: write categories=("{target.categories}",)')
-    elif target.categories and target.label != "category_order":
+    if target.categories and target.label != "category_order":
         found.append(f"categories go with the label category_order, not with {target.label}")
     if target.label == "category_order" and not (target.categories or target.population.days):
         found.append("without categories, the population must look back some days: what was bought in them")
-    plain = [name for name in ("words", "score") if not isinstance(getattr(target, name), Words)]
-    if plain:
-        found.append(f'{" and ".join(plain)}: expected Words("in English", "in Chinese"), not a plain text')
-    elif not all((*target.words, *target.score, *target.why)):
+    if not all((*target.words, *target.score, *target.why)):
         found.append("words and score in English and Chinese, and a reason, are needed")
     return [f"target {target.name}: {problem}" for problem in found]
-
-
-def _strange(target: Target) -> list[str]:
-    """What is of another type than declared, so that the rest cannot be looked at."""
-    expected = (
-        ("name", str, "a text"),
-        ("horizon_days", int, "a whole number"),
-        ("population", Population, "a Population, such as buyers(90)"),
-        ("label", str, "a text"),
-    )
-    given = ((name, getattr(target, name), kind, what) for name, kind, what in expected)
-    return [
-        f"{name} is {value!r}: expected {what}"
-        for name, value, kind, what in given
-        if not isinstance(value, kind)
-    ]

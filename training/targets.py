@@ -234,7 +234,7 @@ def of_shop(shop: Shop) -> Declared:
     """Built-in targets and the shop's own, by name, held against every feature that is declared."""
     own = shop.declared("TARGETS")
     found = catalogue(own, feature_catalogue(shop.declared("FEATURES")) if own else None)
-    found.wrong = {name: f"{shop.place(name)}: {why}" for name, why in found.wrong.items()}
+    found.wrong = {name: f"{shop.place(name, 'TARGETS')}: {why}" for name, why in found.wrong.items()}
     return found
 
 

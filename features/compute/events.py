@@ -263,8 +263,8 @@ def conditions(
     for name, feature in features.items():
         if feature.where and (asked_of := plan.restless(feature.where)):
             raise FeatureError(
-                f"{shop.place(name)}: the `where` of feature {name} asks {asked_of}, which answers otherwise "
-                "on another day: what was known at a moment may depend on that moment alone"
+                f"{shop.place(name, 'FEATURES')}: the `where` of feature {name} asks {asked_of}, which "
+                "answers otherwise on another day: what was known at a moment may depend on that moment alone"
             )
     result: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(rows), np.bool_)}
     unknown: dict[str | None, NDArray[np.bool_]] = {}
@@ -313,7 +313,7 @@ def _unreadable(
             if "customer_id" in plan.words([feature.where]):
                 why = "; whose a row is, no condition may ask: what is known of a customer goes into tags"
             return FeatureError(
-                f"{shop.place(name)}: the `where` of feature {name} cannot be read: "
+                f"{shop.place(name, 'FEATURES')}: the `where` of feature {name} cannot be read: "
                 f"{str(error).splitlines()[0]} (where={feature.where!r}; "
                 f"of {feature.table} it can read {', '.join(able)} and {last}{why})"
             )

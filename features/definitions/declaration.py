@@ -15,11 +15,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from features.errors import FeatureError
 from features.tables import LOCAL, TABLES, TOTAL
-from features.toml import nearest
+from features.typed import misfits
 from features.words import Words
 
 KERNEL_VERSION = 3  # raise whenever the kernel would give another number for the same declaration
@@ -74,14 +74,11 @@ class Feature:
     expression: str | None = None
 
     def __post_init__(self) -> None:
+        if strange := misfits(self):
+            raise FeatureError(f"{self.name}: {'; '.join(strange)}")
         derived = self.measure == "expression"
         if derived != (self.expression is not None) or derived == (self.table is not None):
             raise FeatureError(f"{self.name}: declare either a table and a measure of it, or an expression")
-        if self.measure not in (measures := get_args(Measure)):
-            raise FeatureError(
-                f"{self.name}: {self.measure!r} is no measure{nearest(str(self.measure), measures)} There are: "
-                f"{', '.join(measures)}"
-            )
         if (self.measure in _COLUMN) != (self.column is not None):
             wrong = "needs a column" if self.column is None else f"takes no column such as {self.column!r}"
             raise FeatureError(
@@ -89,7 +86,7 @@ class Feature:
             )
         if self.table is not None and self.table not in TABLES:
             raise FeatureError(f"{self.name}: {self.table!r} is no table of the log: {', '.join(TABLES)}")
-        if self.window is not None and not (isinstance(self.window, int) and 1 <= self.window <= 3660):
+        if self.window is not None and not 1 <= self.window <= 3660:
             raise FeatureError(f"{self.name}: window {self.window!r} is not a number of days, 1 to 3660")
         if self.measure in _HISTORY and self.window is not None:
             raise FeatureError(f"{self.name}: {self.measure} looks at all known history, it takes no window")

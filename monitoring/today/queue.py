@@ -88,7 +88,7 @@ class Waiting:
 def waiting(settings: Settings, log: Log) -> Waiting:
     """As known now."""
     shop, now = shop_of(settings), settings.now()
-    actions = action_catalogue(shop.declared("ACTIONS"))
+    actions = shop.read("ACTIONS", action_catalogue)
     rows: list[_Row] = []
     cases = _complaints(settings, log)
     late = soon = handed = None

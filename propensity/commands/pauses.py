@@ -46,7 +46,7 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
     if not (reason or "").strip() or everything:
         raise click.UsageError('say why: --reason "wrong price in the SMS"; --all is for the list')
     shop = shop_of(settings)
-    actions, scenarios = catalogue(shop.declared("ACTIONS")).values(), shop.declared("SCENARIOS")
+    actions, scenarios = shop.read("ACTIONS", catalogue).values(), shop.declared("SCENARIOS")
     with opened(settings) as pauses:
         made = pauses.pause(what, (reason or "").strip(), actions, [of.name for of in scenarios])
     click.echo(f"paused {made.what} at {iso(made.since)}; `propensity resume {made.what}` ends it")

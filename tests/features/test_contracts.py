@@ -117,8 +117,8 @@ def test_a_feature_cannot_read_derived_tags(where: str | None) -> None:
 @pytest.mark.parametrize(
     ("measure", "column", "says"),
     [
-        ("attribute", "label", "own: 'attribute' is no measure. There are: count, sum"),
-        ("counts", None, "own: 'counts' is no measure; did you mean 'count'?"),
+        ("attribute", "label", "own: measure is 'attribute': expected one of count, sum"),
+        ("counts", None, "own: measure is 'counts' (did you mean 'count'?): expected one of count"),
         ("count", "label", "own: the measure count takes no column such as 'label'; those of a"),
         ("last", None, "own: the measure last needs a column; those of a column are sum"),
     ],

@@ -122,6 +122,16 @@ def test_a_decision_is_once_under_its_key_and_never_another(service: Running, cl
     assert problem(lambda: client.may_send("real-1")) == (404, "unknown_decision")
 
 
+def test_what_a_person_decides_can_be_tried(client: Client) -> None:
+    """Else the branch of a journey that waits for a person first runs on a real customer."""
+    decision = client.decide("test-person", "for a person")
+    assert (decision.route, decision.action != "nothing") == ("person", True)
+    id = str(decision.decision_id)
+    assert (client.may_send(id).may_send, client.may_send(id).reason) == (False, "person")
+    assert client.may_send(id, approved=True).may_send
+    assert client.decide("test-maintenance", "for nobody").route == "automatic"
+
+
 def test_every_error_can_be_met(client: Client) -> None:
     """Else how a journey fares in an outage is first seen in one."""
     asked: dict[str, Any] = {"rows": client.scores, "ledger": decided(client), "inbox": visited(client)}

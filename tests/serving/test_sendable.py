@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from builds_by_hand import write_build
+from running import KEY, running
 from test_standing import USUAL, settings, tell  # noqa: F401
 from tiny import TINY_MOMENT
 
@@ -19,9 +21,10 @@ from features.errors import CustomerErased, UnknownDecision
 from features.settings import Settings
 from serving.answers import DecisionAnswer
 from serving.api import DecisionRequest
+from serving.client import Client
 from serving.decision_context import DecisionContext
 from serving.decisions import take_decision
-from serving.ledger_reports import Delivery
+from serving.ledger_reports import Delivery, Reported
 from serving.pauses import opened as pausing
 from serving.sendable import SendAnswer, may_send
 
@@ -38,11 +41,11 @@ def decided(settings: Settings, customer: str = "c1", *candidates: str) -> Decis
         return take_decision(context, request, client="tests")
 
 
-def asked(settings: Settings, id: str | None, hours: float = 0) -> SendAnswer:
+def asked(settings: Settings, id: str | None, hours: float = 0, approved: bool = False) -> SendAnswer:
     later = replace(settings, as_of=settings.now() + hours * HOUR)
     context = DecisionContext.open(later)
     with closing(context.ledger):
-        return may_send(context, str(id), "0" * 32)
+        return may_send(context, str(id), "0" * 32, approved)
 
 
 def test_what_binds_since_the_decision_keeps_it_back(settings: Settings) -> None:
@@ -93,6 +96,91 @@ def test_what_is_over_or_was_told_is_not_sent(settings: Settings) -> None:
         asked(settings, first.decision_id)
     with pytest.raises(UnknownDecision):
         asked(settings, "nowhere")
+
+
+def by_person(settings: Settings) -> None:
+    """Whatever a choice may lose is too much from now on: a person decides."""
+    path = settings.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8").replace("[[policy]]", "[[policy]]\nperson_above = 1e-9"), "utf-8")
+
+
+def test_what_a_person_must_decide_is_not_sent_until_one_said_yes(settings: Settings) -> None:
+    """Else the offer that the policy hands to a person goes out by itself, at noon."""
+    free = decided(settings, "c2")
+    by_person(settings)
+    taken, owed, nothing = (
+        decided(settings),
+        decided(settings, "c1", "answer"),
+        decided(settings, "c1", "nothing"),
+    )
+    assert (taken.action, taken.route, free.route) == ("campaign_a", "person", "automatic")
+    said = asked(settings, taken.decision_id)
+    assert (said.may_send, said.reason, said.route, said.step) == (False, "person", "person", 1)
+    assert "approved=true" in said.text.en
+    assert "approved=true" in said.text.zh
+    yes = asked(settings, taken.decision_id, approved=True)
+    assert (yes.may_send, yes.reason, yes.route) == (True, None, "person")
+    assert asked(settings, taken.decision_id).reason == "person", "it is told with each question"
+    assert (owed.action, owed.route) == ("answer", "person")
+    assert asked(settings, owed.decision_id, approved=True).may_send
+    assert asked(settings, nothing.decision_id).reason == "nothing"
+    assert asked(settings, free.decision_id).may_send, "as it was decided, whatever the policy says since"
+    assert asked(settings, free.decision_id, approved=True).route == "automatic"
+
+
+def test_what_was_approved_is_bound_by_all_else(settings: Settings) -> None:
+    """Else a yes of the morning sends what she refused at noon, in the night, or twice."""
+    path = settings.shop / "shop.toml"
+    quiet = 'reserve_hours = 48\n[policy.send]\nquiet = ["18:00", "09:00"]\n'
+    path.write_text(path.read_text("utf-8") + "\n" + quiet, "utf-8")
+    by_person(settings)
+    id = decided(settings).decision_id
+    assert asked(settings, id).reason == "person", "a person needs time: asked before it may go"
+    assert asked(settings, id, approved=True).reason == "not_yet"
+    assert (
+        asked(settings, id, 24 * 4).reason == asked(settings, id, 24 * 4, approved=True).reason == "expired"
+    )
+    with pausing(settings) as pauses:
+        pauses.pause("channel:mail", "wrong price", DecisionContext.open(settings).actions.values())
+        assert asked(settings, id, 40, approved=True).reason == asked(settings, id, 40).reason == "paused"
+        pauses.resume("channel:mail")
+    assert asked(settings, id, 40, approved=True).may_send
+    tell(settings, "consent", channel="mail", purpose="marketing", status="withdrawn", minute=2)
+    for approved in (True, False):  # nobody need look at what cannot go
+        assert asked(settings, id, 40, approved=approved).reason == "no_consent"
+
+
+def test_what_was_sent_without_a_person_is_taken_down_all_the_same(settings: Settings) -> None:
+    """Else the log lacks a contact that she had, and the next comes too soon."""
+    by_person(settings)
+    id = str(decided(settings).decision_id)
+    with closing((context := DecisionContext.open(settings)).ledger):
+        told = Delivery(source="s", id="1", decision_id=id, status="sent", at=settings.now())
+        (found,) = context.ledger.report([told], settings.now())
+    assert isinstance(found, Reported)
+    assert found.status == "accepted"
+    assert asked(settings, id).reason == asked(settings, id, approved=True).reason == "sent"
+
+
+def test_who_says_yes_is_in_the_audit_and_the_customer_is_not(settings: Settings) -> None:
+    """Else nobody can say by whose word it went; an odd word is no yes."""
+    by_person(settings)
+    with running(replace(settings, api_keys={"tests": KEY})) as service:
+        body = {"customer": "c1", "candidates": ["campaign_a"]}
+        taken = service.client.post("/v1/decisions", json=body, headers={"idempotency-key": "a"}).json()
+        path = f"/v1/decisions/{taken['decision_id']}"
+        no = service.client.get(path).json()
+        assert (no["may_send"], no["reason"], no["route"]) == (False, "person", "person")
+        for odd in ("yes", "", "true&approved=false"):
+            assert service.client.get(f"{path}?approved={odd}").status_code == 422
+        assert service.client.get(f"{path}?approved=false").json()["reason"] == "person"
+        with Client(str(service.client.base_url), KEY) as client:
+            yes = client.may_send(taken["decision_id"], approved=True)
+        assert (yes.may_send, yes.route) == (True, "person")
+    (file,) = (settings.home / "audit").glob("*.jsonl")
+    (line,) = [one for text in file.read_text("utf-8").splitlines() if (one := json.loads(text))["outcomes"]]
+    assert (line["client"], line["action"]) == ("tests", f"GET {path}?approved=true")
+    assert (line["request_id"], line["outcomes"]) == (yes.request_id, {"may_send": 1})
 
 
 def test_of_a_bundle_the_next_message_is_asked_about(settings: Settings) -> None:
