@@ -231,9 +231,9 @@ details { border-top: 1px solid var(--line); margin-top: .6rem; }
   border-radius: .5rem; background: var(--card); color: inherit; }
 code { font: .85em ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; margin: .4rem 0 1rem; }
-th { text-align: left; color: var(--soft); font-weight: 600; word-break: keep-all; }
-td, th { padding: .35rem .6rem .35rem 0; vertical-align: top; border-bottom: 1px solid var(--line);
-  min-width: 4rem; }
+th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding: .35rem .6rem .35rem 0;
+  vertical-align: top; border-bottom: 1px solid var(--line); }
+@media (min-width: 40.01rem) { th { word-break: keep-all; } td, th { min-width: 4rem; } }
 .banner { padding: .7rem 1rem; border-left: .4rem solid; border-radius: .4rem; background: var(--card);
   font-size: 1.15rem; } .banner.good { border-color: #2e8b57; } .banner.bad { border-color: #c0392b; }
 .tiles { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; } .tiles div { flex: 1 1 7.5rem;
