@@ -24,7 +24,8 @@ from propensity.sheets import show, told
 from propensity.tables import say
 from serving import effects
 from training import attribution, counted, logged_policy, outcomes_by_arm, registry, roi
-from training.logged import From, Logged, moment, read
+from training.logged import Logged, moment, read
+from training.logged_outcomes import From
 from training.roi import Brought, Harm
 from training.uplift_logged import reported_of_all
 
@@ -66,13 +67,17 @@ def evaluate_logged(settings: Settings, asked: LoggedPolicy, language: str, out:
             ))  # fmt: skip
     warnings += _unlike(logged)
     found = logged_policy.warned(logged_policy.judged(logged, choice, asked.outcome), warnings)
-    return tell_policy(found, int((~logged.mature).sum()), language, out, [outcomes_sheet(logged)])
+    notes = [] if logged.why is None else [logged.why]
+    return tell_policy(
+        found, int((~logged.mature).sum()), language, out, [outcomes_sheet(logged)], notes=notes
+    )
 
 
 def _unlike(logged: Logged) -> list[Words]:
     """Why outcomes do not compare what was done, if they were not told of all alike."""
     alike = reported_of_all(logged)
     none = [alike.words] if alike.holds is False else []
+    none += [logged.lacking] if logged.lacking is not None else []
     return [*none, *outcomes_by_arm.silent(logged), *outcomes_by_arm.unlike(logged)]
 
 
@@ -117,7 +122,8 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
         together_sheet(attribution.interactions(logged), comparable=not warnings),
     ]  # fmt: skip
     say(told(headline, language))
-    notes = [note for note in (_young(logged), _untold(found), _late(logged, none)) if note is not None]
+    told_of = logged.why, _young(logged), _untold(found), _late(logged, none)
+    notes = [note for note in told_of if note is not None]
     for warning in (*warnings, *notes):
         say(f"- {told(warning, language)}")
     for sheet in sheets:
