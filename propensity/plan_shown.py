@@ -52,6 +52,8 @@ def show(made: Plan) -> None:
     if whole := _whole(made):
         say(whole)
     show_gaps(found.fairness)
+    for name, gaps in (made.alone or {}).items():
+        show_gaps(gaps, name)
 
 
 def _parts(made: Plan) -> str:

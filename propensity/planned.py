@@ -29,7 +29,7 @@ from features.files import write_atomically
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
-from propensity.fair import gaps_of, refuse_unfair
+from propensity.fair import Alone, gaps_of, refuse_unfair, unfair_of
 from propensity.plan_limits import DIGITS, budgets_left, drawn_within, given_left
 from propensity.plan_shown import show
 from propensity.stated import release_declared
@@ -42,7 +42,6 @@ from serving.decision_context import DecisionContext
 from serving.decisions import effects_model, general_actions, order_model, order_probabilities
 from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
-from serving.in_force import Unfair
 from serving.ledger import Ledger
 from serving.lifetime import lifetimes, release_of
 from serving.offers import Measured
@@ -63,7 +62,7 @@ class Plan:
 
     explore: share that is drawn. most: the largest expected net of one whom it was allocated among. found:
     limits, what they were used for, and the prices. block: unfair differences between like customers forbid
-    it; unfair: the actions that make them, None if not measured. unpaid: how many were drawn to explore what
+    it; alone: as `gaps_of` has it. unpaid: how many were drawn to explore what
     the limits did not carry any more, and then among what they did.
     """
 
@@ -78,7 +77,7 @@ class Plan:
     allocation: Allocation
     found: PriceSet
     block: bool
-    unfair: Unfair | None
+    alone: Alone | None
     unpaid: int = 0
 
 
@@ -138,7 +137,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
-    gaps, unfair = gaps_of(context, published, ids, matrix, made, chosen, rules)
+    gaps, alone = gaps_of(context, published, ids, matrix, made, chosen, rules)
     found = PriceSet(
         as_of=as_of,
         build=published.id,
@@ -157,7 +156,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     holdout = situation.holdout
     most, explore = float(net.max(initial=0.0)), limits.explore
     return Plan(
-        ids, actions, decisions, opened, chosen, holdout, explore, most, allocation, found, block, unfair,
+        ids, actions, decisions, opened, chosen, holdout, explore, most, allocation, found, block, alone,
         unpaid,
     )  # fmt: skip
 
@@ -253,12 +252,15 @@ def plan_everyone(
         say(f"dry run: nothing was changed or written; {stated.limits_of(made.found).en}")
         say(f"in force {_in_force(settings)}")
         return
-    if made.unfair is not None:
+    if (unfair := unfair_of(made.alone)) is not None:
         with closing(Ledger(settings)) as ledger:
-            offers.measured(ledger, Measured(made.found.as_of, made.found.build, made.unfair))
-        for name, attributes in made.unfair.items():
+            offers.measured(ledger, Measured(made.found.as_of, made.found.build, unfair))
+        for name, attributes in unfair.items():
             what = "not made any more" if made.block else "made, and told as unequal"
-            say(f"{name}: unequal by {', '.join(attributes)}; in single decisions it is {what} from now on")
+            say(
+                f"{name}: by itself unequal by {', '.join(attributes)}, as its own table shows; in single "
+                f"decisions it is {what} from now on"
+            )
     if made.block:
         refuse_unfair(made.found.fairness)
     was = _in_force(settings)
