@@ -13,7 +13,7 @@ correction is a new row with a `ref`; nothing is updated in place, so the past a
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ class Log:
     shop: dict[str, object]  # `Shop.of_log` when it was ingested
     files: dict[str, dict[str, dict[str, object]]]  # table -> source -> {"rows", "sha256"}
     erased: str = ""  # digest of the tombstones that it obeys
+    by: datetime | None = None  # of a log `known_by` a moment: what `read` and `merges` leave out came later
 
     @classmethod
     def open(cls, settings: Settings) -> "Log":
@@ -77,6 +78,10 @@ class Log:
             erased=raw.get("erased", ""),
         )
 
+    def known_by(self, moment: datetime) -> "Log":
+        """As it was known at a moment: without the rows of later, and complete until then at most."""
+        return replace(self, by=moment, complete_until=min(self.complete_until, moment))
+
     @property
     def tables(self) -> frozenset[str]:
         """Names of the tables that this log has; a table that a shop lacks is absent.
@@ -104,9 +109,11 @@ class Log:
 
     def merges(self) -> "pa.Table":
         """Ids that are no longer their person's: customer_id, canonical_id, since (when that was known)."""
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.folder / "merges.parquet", partitioning=None)
+        by = None if self.by is None else pc.field("since") <= pc.scalar(self.by)
+        return pq.read_table(self.folder / "merges.parquet", filters=by, partitioning=None)
 
     def damaged(self) -> list[Path]:
         """Files that are gone or are not what was written; reads all of them."""
@@ -135,8 +142,12 @@ class Log:
         """A whole table, or those columns of it and the rows of which `where` holds, sources one after
         another."""
         import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
+        if self.by is not None and "known_at" in TABLES[table].columns:
+            by = pc.field("known_at") <= pc.scalar(self.by)
+            where = by if where is None else where & by
         wanted = None if columns is None else list(columns)
         read = (
             pq.read_table(path, columns=wanted, filters=where, partitioning=None)

@@ -52,12 +52,12 @@ def held_beside(settings: Settings) -> Held:
         return Held(None, Words(f"Nothing is claimed: {error}.", f"不作任何结论：{error}。"))
 
 
-def credits_sheet(logged: Logged, held: Held) -> Sheet:
+def credits_sheet(logged: Logged, held: Held, comparable: bool = True) -> Sheet:
     """What attribution credits each channel with, beside what the lots say that it brought; and all channels
-    beside the holdout."""
+    beside the holdout. comparable: whether outcomes compare what was done; else the lots say nothing."""
     rows: list[tuple[Any, ...]] = [
         (of.channel, f"{of.removal:.0%}", f"{of.credited:,.0f}",
-         shown(roi.of_channel(logged, of.channel).orders, "+,.0f"), None)
+         shown(roi.of_channel(logged, of.channel).orders, "+,.0f") if comparable else None, None)
         for of in attribution.markov(attribution.paths(logged))
     ]  # fmt: skip
     found = held.found
@@ -87,7 +87,7 @@ def credits_sheet(logged: Logged, held: Held) -> Sheet:
             "all, {a} to {b}", "全部，{a}至{b}", a=f"{found.since:%Y-%m-%d}", b=f"{found.until:%Y-%m-%d}"
         )
         more = Difference(*(end * rate.treated.n for end in vars(rate.difference).values()))
-        lots = roi.of_all(own).orders if len(own) else None
+        lots = roi.of_all(own).orders if len(own) and comparable else None
         rows.append((all_of_them, None, f"{credited:,.0f}", shown(lots, "+,.0f"), shown(more, "+,.0f")))
         said = [words(_BESIDE.en, _BESIDE.zh, look=found.look)]
         said += [Words(f"{of.en}.", f"{of.zh}。") for of in [found.told_exposed] if of is not None]

@@ -66,11 +66,13 @@ def tell_policy(
     out: Path | None,
     more: Sequence[Sheet],
     by_arm: Words | None = None,
+    notes: Sequence[Words] = (),
 ) -> int:
     """Show what a policy would have earned, and write the page; the exit code. more: what else is shown.
-    by_arm: of which arms the decisions without an outcome are."""
+    by_arm: of which arms the decisions without an outcome are. notes: what else to know."""
     say(told(found.verdict, language))
-    for warning in (*found.warnings, found.rule, found.elsewhere):
+    lines = (*found.warnings, *notes, found.rule, found.elsewhere)
+    for warning in lines:
         say(f"- {told(warning, language)}")
     sheets = [*policy_sheets(found, immature, by_arm), *more]
     for sheet in sheets:
@@ -78,7 +80,7 @@ def tell_policy(
     if out is not None:
         title = Words("What a policy would have earned", "策略的离线评估")
         tone = banner("good" if found.carried else "bad", found.verdict)
-        parts = [tone, bullets([*found.warnings, found.rule, found.elsewhere])]
+        parts = [tone, bullets([*lines])]
         parts.append(dots(
             [
                 Dot(Words(of.name, of.name), of.gain, of.gain_low, of.gain_high,

@@ -78,7 +78,8 @@ def evaluate(settings: Settings, since: datetime, days: int | None, language: st
         groups = some(known_groups(settings, since))
         talked = {one.group for one in reached(settings, UNIT, since, until)}
         policy, length = shop.policy(since), (until - since) // DAY
-        of_groups = group_effects(Log.open(settings), policy, groups, talked, since, length)
+        log = Log.open(settings).known_by(settings.now())
+        of_groups = group_effects(log, policy, groups, talked, since, length)
         sheets.append(_sheet(of_groups))
         warnings += of_groups.warnings
     except (NotEnoughData, UsageError) as error:
@@ -86,7 +87,7 @@ def evaluate(settings: Settings, since: datetime, days: int | None, language: st
             raise type(error)(f"{error}; and no round of everyone lies in this window") from None
         warnings.append(Words(f"Groups are not compared: {error}", f"未比较社群：{error}"))
     if rounds:
-        of_rounds = round_effects(Log.open(settings), rounds, never)
+        of_rounds = round_effects(Log.open(settings).known_by(settings.now()), rounds, never)
         sheets.append(rounds_sheet(of_rounds))
         said.append(of_rounds.verdict)
         warnings += of_rounds.warnings

@@ -17,15 +17,16 @@ from features.pages import banner, bullets, tiles
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from propensity.credited import credits_sheet, held_beside, shown
-from propensity.evaluated import PAGE, UNSURE, interval, number, tell_policy, write_page
+from propensity.actions_shown import brought_sheet, harms_sheet, together_sheet, use
+from propensity.credited import credits_sheet, held_beside
+from propensity.evaluated import PAGE, UNSURE, tell_policy, write_page
 from propensity.sheets import show, told
 from propensity.tables import say
 from serving import effects
 from training import attribution, counted, logged_policy, outcomes_by_arm, registry, roi
-from training.logged import From, Logged, moment, read
+from training.logged import Logged, moment, read
+from training.logged_outcomes import From
 from training.roi import Brought, Harm
-from training.sequential import Difference
 from training.uplift_logged import reported_of_all
 
 
@@ -66,13 +67,17 @@ def evaluate_logged(settings: Settings, asked: LoggedPolicy, language: str, out:
             ))  # fmt: skip
     warnings += _unlike(logged)
     found = logged_policy.warned(logged_policy.judged(logged, choice, asked.outcome), warnings)
-    return tell_policy(found, int((~logged.mature).sum()), language, out, [outcomes_sheet(logged)])
+    notes = [] if logged.why is None else [logged.why]
+    return tell_policy(
+        found, int((~logged.mature).sum()), language, out, [outcomes_sheet(logged)], notes=notes
+    )
 
 
 def _unlike(logged: Logged) -> list[Words]:
     """Why outcomes do not compare what was done, if they were not told of all alike."""
     alike = reported_of_all(logged)
     none = [alike.words] if alike.holds is False else []
+    none += [logged.lacking] if logged.lacking is not None else []
     return [*none, *outcomes_by_arm.silent(logged), *outcomes_by_arm.unlike(logged)]
 
 
@@ -108,13 +113,17 @@ def evaluate_actions(settings: Settings, source: From | None, language: str, out
     held = held_beside(settings)
     none = counted.none_counts(logged)
     warnings = [none] if none else _unlike(logged)
+    if warnings:  # what the headline does not claim, no row, tile or picture does
+        found, harms = [one.withheld for one in found], [one.withheld for one in harms]
     tone, headline = _headline(found, harms, bool(warnings), currency, none)
     sheets = [
-        brought_sheet(logged, found, currency), harms_sheet(logged, harms), credits_sheet(logged, held),
-        together_sheet(attribution.interactions(logged)),
+        brought_sheet(logged, found, currency), harms_sheet(logged, harms),
+        credits_sheet(logged, held, comparable=not warnings),
+        together_sheet(attribution.interactions(logged), comparable=not warnings),
     ]  # fmt: skip
     say(told(headline, language))
-    notes = [note for note in (_young(logged), _untold(found), _late(logged, none)) if note is not None]
+    told_of = logged.why, _young(logged), _untold(found), _late(logged, none)
+    notes = [note for note in told_of if note is not None]
     for warning in (*warnings, *notes):
         say(f"- {told(warning, language)}")
     for sheet in sheets:
@@ -164,6 +173,11 @@ def _headline(
         parts.append(words(
             "; of {n} the interval is too wide to tell", "；{n}种区间过宽，无法判断", n=n["open"]
         ))  # fmt: skip
+    if n["unsaid"]:
+        parts.append(words(
+            "; of {n} it depends on what was sent, which nobody told",
+            "；{n}种取决于是否已送出，而无送达回报", n=n["unsaid"],
+        ))  # fmt: skip
     if n["unknown"]:
         parts.append(words("; of {n} nothing is known", "；{n}种未知", n=n["unknown"]))
     if n["owed"]:
@@ -205,8 +219,10 @@ def _untold(found: Sequence[Brought]) -> Words | None:
         return None
     return words(
         "Of {n} of {all} contacts nobody told whether they were sent (POST /v1/deliveries): their cost is "
-        "not among the costs; return and verdict count it as if they were",
-        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：成本栏不含其成本，但回报率与结论按已送出计",
+        "not among the costs, but told beside them; the return counts it as if they were sent, and a verdict "
+        "is told where it is the same whether they were sent or not",
+        "{all}次触达中有{n}次无送达回报（POST /v1/deliveries）：成本栏不含其成本，另列于其旁；"
+        "回报率按已送出计；无论这些触达是否送出结论都相同时，才给出结论",
         n=f"{untold:,}", all=f"{sum(one.decided for one in found):,}",
     )  # fmt: skip
 
@@ -228,14 +244,17 @@ def _tiles(logged: Logged, found: Sequence[Brought], currency: str) -> list[tupl
 
 def _pictures(found: Sequence[Brought], harms: Sequence[Harm], currency: str) -> list[Any]:
     rows = [
-        Dot(_use(one), one.margin.value - one.most, one.margin.low - one.most, one.margin.high - one.most,
+        Dot(use(one), one.margin.value - one.most, one.margin.low - one.most, one.margin.high - one.most,
             f"{one.margin.value - one.most:+,.0f} {currency}")
         for one in found
         if one.margin is not None
     ]  # fmt: skip
     pictures = []
     if rows:
-        title = Words("Margin brought less cost, 95 % intervals", "带来的毛利减成本，95%区间")
+        title = Words(
+            "Margin brought less its cost if all was sent, 95 % intervals",
+            "带来的毛利减全部送出时的成本，95%区间",
+        )
         pictures.append(dots(rows, title, reference=0.0))
     ill = [
         Dot(Words(f"{one.action}: {one.guardrail.name.en}", f"{one.action}：{one.guardrail.name.zh}"),
@@ -248,123 +267,3 @@ def _pictures(found: Sequence[Brought], harms: Sequence[Harm], currency: str) ->
         title = Words("Rise of harms; the dashed line is what is tolerated", "负面影响的上升；虚线为容忍上限")
         pictures.append(dots(ill, title, reference=most))
     return pictures
-
-
-def _use(one: Brought) -> Words:
-    if not one.scenario:
-        return words("no scenario, {c}", "无场景，{c}", c=one.channel)
-    return Words(f"{one.scenario}, {one.channel}", f"{one.scenario}，{one.channel}")
-
-
-_VERDICTS = {
-    "pays": Words("pays", "盈利"),
-    "loses": Words("loses", "亏损"),
-    "open": Words("not shown: too wide an interval", "未显示：区间过宽"),  # final outcomes, too few of them
-    "owed": Words("owed", "应尽的服务"),
-    "unknown": Words("not known", "未知"),
-}
-_STATES = {
-    "broken": Words("BROKEN: stop", "已突破：停止"), "holds": Words("holds", "未突破"),
-    "open": Words("not told yet", "尚无法判断"),  # a sequence: more customers tell
-    None: Words("not known", "未知"),
-}  # fmt: skip
-
-
-def brought_sheet(logged: Logged, found: Sequence[Brought], currency: str) -> Sheet:
-    """Each scenario and channel: what was decided and sent, what it cost and brought."""
-    return Sheet(
-        words("By scenario and channel, {c}", "按场景与渠道（{c}）", c=currency),
-        (Words("use", "用途"), Words("decided", "已决策"), Words("sent", "已送出"),
-         Words("not told", "无回报"), Words("cost", "成本"),
-         Words("margin brought", "带来的毛利"), Words("return on cost", "投资回报率"),
-         Words("verdict", "结论")),
-        tuple(
-            (_use(one), one.decided, one.sent, one.untold, f"{one.cost:,.2f}",
-             one.why or shown(one.margin, "+,.0f"), one.return_words, _VERDICTS[one.verdict])
-            for one in found
-        ),
-        right=(1, 2, 3, 4, 5, 6),
-        note=Words(
-            "Cost: of what was sent. Margin brought: what those whom a contact was decided for earned beyond "
-            "what they would have if left alone, by the lots that decisions drew; 95 % intervals that hold "
-            "together, of one look. Decisions whose outcome is not final are left out; what is owed to "
-            "customers, such as an answer to a complaint, is not judged by margin.",
-            "成本：仅含已送出的触达。带来的毛利：决定触达的客户相对未被触达时多出的毛利，依据决策时的随机抽取推断；"
-            "95%区间同时成立，为单次查看。结果未成熟的决策不计入；对客户应尽的服务（如处理投诉）不以毛利衡量。",
-        ),
-        empty=_none_final(logged),
-    )  # fmt: skip
-
-
-def _none_final(logged: Logged) -> Words:
-    """That no contact has a final outcome, and from when on one has."""
-    young = ~logged.mature & (logged.action > 0) & ~logged.holdout
-    if not young.any():
-        return Words("No contact has a final outcome yet.", "尚无结果成熟的触达。")
-    return words(
-        "No contact has a final outcome yet: the first is not matured until {day}.",
-        "尚无结果成熟的触达：最早于{day}成熟。",
-        day=f"{moment(logged.matures_at[young].min()):%Y-%m-%d}",
-    )  # fmt: skip
-
-
-def harms_sheet(logged: Logged, harms: Sequence[Harm]) -> Sheet:
-    """Each guardrail of each action."""
-    return Sheet(
-        Words("Guardrails", "护栏指标"),
-        (Words("action", "行动"), Words("harm", "负面影响"), Words("rise", "上升"),
-         Words("tolerated", "容忍上限"), Words("state", "状态")),
-        tuple(
-            (one.action, one.guardrail.name, shown(one.difference, "+.2%"), f"{one.guardrail.most:.2%}",
-             _STATES[one.state])
-            for one in harms
-        ),
-        right=(2, 3),
-        note=Words(
-            "The rise against being left alone, with intervals that hold together and at every look "
-            "(confidence sequences): that any is called broken, or to hold, is wrong in 5 % at most.",
-            "相对未触达的上升；区间同时成立，且任何时候查看都成立（置信序列）："
-            "误判任一突破或未突破的概率各不超过5%。",
-        ),
-        # While nothing is final, none may have come yet; that nobody tells shows only later.
-        empty=Words("Nobody told of an opt-out or a complaint.", "无人上报退订或投诉。")
-        if logged.mature.any() and not set(roi.HARMS) & set(logged.outcomes)
-        else _none_final(logged),
-    )  # fmt: skip
-
-
-def together_sheet(found: Sequence[attribution.Interaction]) -> Sheet:
-    """Whether two channels help or hinder each other."""
-
-    def state(difference: Difference | None) -> Words:
-        if difference is None:
-            return Words("too few customers", "客户过少")
-        if difference.low <= 0 <= difference.high:
-            return Words("not shown", "未显示")
-        return Words("they help each other", "相互促进") if difference.value > 0 else Words(
-            "they hinder each other", "相互削弱"
-        )  # fmt: skip
-
-    return Sheet(
-        Words("Channels together", "渠道之间的交互"),
-        (Words("channels", "渠道"),
-         Words("customers: both, one, other, none", "客户数：两者、其一、其二、均无"),
-         Words("margin beyond the sum", "超出两者之和的毛利"), Words("interval", "区间"),
-         Words("verdict", "结论")),
-        tuple(
-            (f"{of.first} + {of.second}", ", ".join(f"{n:,}" for n in of.pairs),
-             None if of.difference is None else number(of.difference.value),
-             None if of.difference is None else interval(of.difference.low, of.difference.high),
-             state(of.difference))
-            for of in found
-        ),
-        right=(2,),
-        note=Words(
-            "Customers for whom both were drawn by lot within one window; margin a customer.",
-            "在同一窗口内两种渠道均经随机抽取的客户；每位客户的毛利。",
-        ),
-        empty=Words(
-            "No two channels were drawn by lot for the same customers.",
-            "没有两种渠道在相同客户上同时随机抽取。",
-        ),
-    )  # fmt: skip

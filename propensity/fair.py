@@ -20,6 +20,8 @@ from serving.situation import Rules
 from training.fairness import LIKE, price_gaps
 from training.segments import Judged, by_attribute, by_feature
 
+Alone = dict[str, list[PriceGap]]  # action -> gaps of its own offers, by the attributes that are unfair
+
 # Reasons that are the customer's own word, chance, or what was sent before: no offer was weighed then.
 _NOT_WEIGHED = ("no_automation", "no_consent", "open_complaint", "suppressed", "contact_cap", "holdout")
 
@@ -32,8 +34,9 @@ def gaps_of(
     made: Decisions,
     chosen: NDArray[np.intp],
     rules: Rules,
-) -> tuple[list[PriceGap], Unfair | None]:
-    """Gaps between the groups of shop.toml's `protected`, and the actions that make them by themselves.
+) -> tuple[list[PriceGap], Alone | None]:
+    """Gaps between the groups of shop.toml's `protected`: of all offers together, and of each action that
+    makes unfair ones by itself. The others may make up for it, so that together no gap is shown.
 
     No gaps without such groups, or without offers of worth; None: nothing was measured. chosen: column
     numbers [n]. LogError without a log, if the policy blocks what is unfair: then nobody could tell; else
@@ -58,20 +61,30 @@ def gaps_of(
     alike = [kind for kind in by_feature(rows, units) if kind.name in LIKE]
     protected = list(by_attribute(log, rows, [published.moment], shop.protected))
     bound = rules.policy.price_gap
-    unfair: Unfair = {}
+    found: Alone = {}
     for j in np.flatnonzero(worth).tolist():
         alone = price_gaps(np.where(chosen[asked] == j, worth[j], 0.0), alike, protected, bound)
         if attributes := sorted({gap.attribute for gap in alone if gap.unfair}):
-            unfair[rules.actions[j].name] = tuple(attributes)
-    return price_gaps(worth[chosen[asked]], alike, protected, bound), unfair
+            found[rules.actions[j].name] = [gap for gap in alone if gap.attribute in attributes]
+    return price_gaps(worth[chosen[asked]], alike, protected, bound), found
 
 
-def show_gaps(gaps: Sequence[PriceGap]) -> None:
-    """A table, the unfair first; nothing where nothing was compared."""
+def unfair_of(alone: Alone | None) -> Unfair | None:
+    """The actions that make unfair gaps by themselves, each with the attributes; None: not measured."""
+    if alone is None:
+        return None
+    return {
+        name: tuple(sorted({gap.attribute for gap in gaps if gap.unfair})) for name, gaps in alone.items()
+    }
+
+
+def show_gaps(gaps: Sequence[PriceGap], action: str | None = None) -> None:
+    """A table, the unfair first; nothing where nothing was compared. action: whose offers; None: of all."""
     if not gaps:
         return
+    of = "Offers of all actions together" if action is None else f"Offers of {action} by itself"
     numbers = ("customers", "mean offer", "above like customers", "interval")
-    shown = table("Offers to like customers of different groups", "group", *numbers, "verdict", right=numbers)
+    shown = table(f"{of}, to like customers of different groups", "group", *numbers, "verdict", right=numbers)
     for gap in gaps:
         interval = f"{gap.low:+.3f} to {gap.high:+.3f}"
         cells = (f"{gap.customers:,}", f"{gap.offer:.3f}", f"{gap.gap:+.3f}", interval)

@@ -33,7 +33,7 @@ def evaluate_holdout(
 ) -> int:
     """Show what marketing brought against the holdout; the exit code: 4 if it did more harm than is
     tolerated, 3 if the groups cannot be compared."""
-    shop, log = shop_of(settings), Log.open(settings)
+    shop, log = shop_of(settings), Log.open(settings).known_by(settings.now())
     policy, length = shop.policy(since), days or shop.value_horizon_days
     look = _look(settings, policy.salt, since, length)
     reports = final_reports(settings, log, since, length)
@@ -62,7 +62,8 @@ def matured(settings: Settings, remember: bool = True) -> Held:
 
     Each window is one look, however often it is shown; remember: it counts as one for later looks.
     """
-    shop, log, now = shop_of(settings), Log.open(settings), settings.now()
+    shop, now = shop_of(settings), settings.now()
+    log = Log.open(settings).known_by(now)
     policy, days = shop.policy(now), shop.value_horizon_days
     if not policy.holdout:
         return Held(None, Words(

@@ -45,12 +45,15 @@ def show(made: Plan) -> None:
     )
     if made.unpaid:
         say(
-            f"{made.unpaid:,} were drawn to explore what the policy's budgets do not pay any more: a lower "
-            "`explore` in shop.toml leaves more of them to what is worth most"
+            f"{made.unpaid:,} were drawn to explore what the limits do not carry any more, and so were drawn "
+            "again among what they do: lots alone use them up. A higher limit, or a lower `explore` in "
+            "shop.toml, leaves something to what is worth most"
         )
     if whole := _whole(made):
         say(whole)
     show_gaps(found.fairness)
+    for name, gaps in (made.alone or {}).items():
+        show_gaps(gaps, name)
 
 
 def _parts(made: Plan) -> str:

@@ -29,7 +29,7 @@ from features.files import write_atomically
 from features.moments import DAY, from_us, iso
 from features.online import PRESENT, Published
 from features.settings import Settings
-from propensity.fair import gaps_of, refuse_unfair
+from propensity.fair import Alone, gaps_of, refuse_unfair, unfair_of
 from propensity.plan_limits import DIGITS, budgets_left, drawn_within, given_left
 from propensity.plan_shown import show
 from propensity.stated import release_declared
@@ -37,12 +37,11 @@ from propensity.tables import say
 from serving import offers, rulebook
 from serving.actions import Action
 from serving.contacts import longest
-from serving.decide import Decisions, decide, reason
+from serving.decide import Decisions, Situation, decide, reason
 from serving.decision_context import DecisionContext
 from serving.decisions import effects_model, general_actions, order_model, order_probabilities
 from serving.evidence import OPT_OUT, Shown, shown
 from serving.exported import seen
-from serving.in_force import Unfair
 from serving.ledger import Ledger
 from serving.lifetime import lifetimes, release_of
 from serving.offers import Measured
@@ -58,17 +57,19 @@ _CHUNK = 4_096  # customers read at a time
 
 @dataclass(frozen=True)
 class Plan:
-    """chosen: column numbers of `actions` [n]. allocation: of those who were not drawn to explore.
+    """open: what a lot could have drawn for each [n, A]. chosen: column numbers of `actions` [n].
+    allocation: of those who were not drawn to explore.
 
     explore: share that is drawn. most: the largest expected net of one whom it was allocated among. found:
     limits, what they were used for, and the prices. block: unfair differences between like customers forbid
-    it; unfair: the actions that make them, None if not measured. unpaid: how many were drawn to explore
-    what the policy's budgets did not pay any more.
+    it; alone: as `gaps_of` has it. unpaid: how many were drawn to explore what
+    the limits did not carry any more, and then among what they did.
     """
 
     customers: list[str]
     actions: Sequence[Action]
     decisions: Decisions
+    open: NDArray[np.bool_]
     chosen: NDArray[np.intp]
     holdout: NDArray[np.bool_]
     explore: float
@@ -76,12 +77,12 @@ class Plan:
     allocation: Allocation
     found: PriceSet
     block: bool
-    unfair: Unfair | None
+    alone: Alone | None
     unpaid: int = 0
 
 
 def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) -> Plan:
-    """Decide for everybody who is published. UsageError if exploration alone is above a limit."""
+    """Decide for everybody who is published. UsageError if what is owed alone is above a limit."""
     context = DecisionContext.open(settings)
     zero = [BUDGET] * (budget == 0) + [name for name, most in capacity.items() if most == 0]
     closed = Prices(closed=tuple(zero))
@@ -99,16 +100,32 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     cost, channels = np.array([a.cost for a in actions]), [a.channels for a in actions]
     pays = np.array([a.cost if a.purpose == "marketing" else 0.0 for a in actions])  # a budget of the policy
     budgets = budgets_left(rules.policy, inputs[0].spent if inputs else (), as_of, context.shop.zone)
-    situation, made, unpaid = drawn_within(
-        lambda of: decide(actions, limits, of, general),
+
+    def taken(of: NDArray[np.bool_], by: Decisions) -> tuple[float, list[str]]:
+        chosen = by.chosen[of]
+        return float(cost[chosen].sum()), [name for a in chosen.tolist() for name in channels[a]]
+
+    def deciding(of: Situation) -> Decisions:
+        return decide(actions, limits, of, general)
+
+    at_first = deciding(situation)
+    money, contacts = given_left(budget, capacity, *taken(~at_first.eligible[:, 0], at_first))
+    uses = [] if money is None else [cost]
+    uses += [np.array([of.count(name) for of in channels], float) for name in contacts]
+    carried = [*([] if money is None else [money]), *contacts.values()]
+    free = np.array([a.goal_kind == "service" for a in actions])  # what is owed is taken off already
+    situation, made, opened, unpaid = drawn_within(
+        deciding,
         situation,
         pays,
         min((of.left for of in budgets), default=math.inf),
+        np.reshape([np.where(free, 0.0, of) for of in uses], (len(uses), len(actions))).T,
+        np.array(carried, float),
         _seed(rules.policy.salt, as_of, ""),
     )
     settled = made.explored | ~made.eligible[:, 0]  # drawn, or owed
     drawn = made.chosen[settled]
-    left = given_left(budget, capacity, cost[drawn].sum(), [of for a in drawn.tolist() for of in channels[a]])
+    left = given_left(budget, capacity, *taken(settled, made))
     net = np.where(made.eligible & ~settled[:, None], made.net, -np.inf)
     net[:, 0] = 0.0
     funds = {of.name: (pays, max(round(of.left - pays[drawn].sum(), DIGITS), 0.0)) for of in budgets}
@@ -120,7 +137,7 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     chosen = np.where(settled, made.chosen, allocation.chosen)
     ids = [of.customer_id for of in inputs]
     everyone = np.arange(len(chosen))
-    gaps, unfair = gaps_of(context, published, ids, matrix, made, chosen, rules)
+    gaps, alone = gaps_of(context, published, ids, matrix, made, chosen, rules)
     found = PriceSet(
         as_of=as_of,
         build=published.id,
@@ -139,7 +156,8 @@ def plan(settings: Settings, budget: float | None, capacity: Mapping[str, int]) 
     holdout = situation.holdout
     most, explore = float(net.max(initial=0.0)), limits.explore
     return Plan(
-        ids, actions, decisions, chosen, holdout, explore, most, allocation, found, block, unfair, unpaid
+        ids, actions, decisions, opened, chosen, holdout, explore, most, allocation, found, block, alone,
+        unpaid,
     )  # fmt: skip
 
 
@@ -234,12 +252,15 @@ def plan_everyone(
         say(f"dry run: nothing was changed or written; {stated.limits_of(made.found).en}")
         say(f"in force {_in_force(settings)}")
         return
-    if made.unfair is not None:
+    if (unfair := unfair_of(made.alone)) is not None:
         with closing(Ledger(settings)) as ledger:
-            offers.measured(ledger, Measured(made.found.as_of, made.found.build, made.unfair))
-        for name, attributes in made.unfair.items():
+            offers.measured(ledger, Measured(made.found.as_of, made.found.build, unfair))
+        for name, attributes in unfair.items():
             what = "not made any more" if made.block else "made, and told as unequal"
-            say(f"{name}: unequal by {', '.join(attributes)}; in single decisions it is {what} from now on")
+            say(
+                f"{name}: by itself unequal by {', '.join(attributes)}, as its own table shows; in single "
+                f"decisions it is {what} from now on"
+            )
     if made.block:
         refuse_unfair(made.found.fairness)
     was = _in_force(settings)
@@ -309,6 +330,6 @@ def _propensity(made: Plan) -> NDArray[np.float64]:
     """
     d = made.decisions
     else_chosen = np.where(d.explored, d.best, made.chosen)
-    chance: NDArray[np.float64] = made.explore / d.eligible.sum(axis=1)
+    chance: NDArray[np.float64] = made.explore / made.open.sum(axis=1)
     chance += (1 - made.explore) * (else_chosen == made.chosen)
     return chance

@@ -65,7 +65,7 @@ REASONS: dict[str, Words] = {
     "contact_cap": Words("The limit on marketing contacts is reached", "已达到营销触达次数上限"),
     "budget": Words("What is left of the budget is less than its cost", "剩余预算不足以支付该行动的成本"),
     "none_of_it": Words(
-        "The plan in force has a limit of 0 on its cost or channel", "现行计划对其成本或渠道的限额为0"
+        "The plan in force has nothing left of its cost or channel", "现行计划对其成本或渠道已无额度"
     ),
     "holdout": Words(
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
@@ -118,6 +118,7 @@ class Situation:
     effects:            action -> what was shown of its effect on margin, in place of what it declares: mean,
                         low and high, shop currency [n, 3]; NaN of whom nothing was shown
     optouts:            the same of its effect on P(opts out), in place of optout_effect
+    shut:               [n, A]: which actions the limits of a plan do not carry any more; empty: none
     """
 
     features: Mapping[str, NDArray[np.float32]]
@@ -137,6 +138,7 @@ class Situation:
     not_now: Bools
     effects: Mapping[str, Floats] = field(default_factory=dict)
     optouts: Mapping[str, Floats] = field(default_factory=dict)
+    shut: Bools = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def decide(
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
         "budget": (declared.cost > s.left[:, None]) & marketing,
-        "none_of_it": bool(limits.closed) and [name in limits.closed for name in declared.names],
+        "none_of_it": _closed(limits, declared, s),
         "holdout": s.holdout[:, None] & marketing,
     }
     told = np.zeros((len(_CODES), n, k), dtype=np.bool_)
@@ -243,6 +245,12 @@ def decide(
         explored=explored,
         propensity=propensity,
     )
+
+
+def _closed(limits: Limits, declared: Declared, s: Situation) -> Bools:
+    """Of which actions there is none, [A], or [n, A]."""
+    closed = np.array([name in limits.closed for name in declared.names])
+    return closed | s.shut if s.shut.size else closed
 
 
 def _value(declared: Declared, s: Situation, margin_rate: float) -> tuple[dict[str, Floats], Floats, Floats]:

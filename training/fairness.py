@@ -73,7 +73,12 @@ def _gap(
         return 0.0, float("inf")
     weight = n[both] / n[both].sum()
     gap = float(weight @ (mean[both] - mean_of_others[both]))
-    spread = variance[both] / n[both] + variance_of_others[both] / m[both]
+    # That none of a few got a rare offer shows no spread, and is chance all the same: each side varies by as
+    # much as both together, at least.
+    _, _, of_all = (moment[both] for moment in _moments(offers[mine | others], strata[mine | others], size))
+    spread = (
+        np.maximum(variance[both], of_all) / n[both] + np.maximum(variance_of_others[both], of_all) / m[both]
+    )
     return gap, float(np.sqrt(weight**2 @ spread))
 
 

@@ -59,7 +59,7 @@ def group_effects(
     until = since + days * DAY
     if until > log.complete_until:
         raise NotEnoughData(
-            f"the window from {iso(since)} ends on {iso(until)}, and the log is complete until "
+            f"the window from {iso(since)} ends on {iso(until)}, and the log as known now is complete until "
             f"{iso(log.complete_until)}: nothing is known before. Ask again then, or about fewer --days"
         )
     groups = sorted(members)

@@ -2,40 +2,37 @@
 
 Outcomes come from one place for all decisions alike, whatever was done:
 
-    reported   what `POST /v1/outcomes` told by decision id, final once the decision matured
     log        orders and withdrawn consents of the customer log within the decision's window, once the log is
                complete until it matured
+    reported   what `POST /v1/outcomes` told by decision id, final once the decision matured
+
+`logged_outcomes` says which, and why.
 
 margin: orders less refunds, times the shop's margin rate, before the costs of actions. retention: 1 with an
 order. opt_out, complaint: 1 with one; absent if nobody ever told of any. What is not final is NaN, and never
 a zero.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import NotEnoughData, UsageError
-from features.log import Log
 from features.moments import from_us, to_us
 from features.settings import Settings
 from features.shop import shop_of
+from features.words import Words
 from serving.booster import Rows
 from serving.ledger import Entry, Ledger, exists
-from serving.ledger_reports import Kept, Uncounted
+from serving.ledger_reports import Uncounted
 from serving.reservations import Went
+from training.logged_outcomes import Bools, From, Windows, take
 from training.uplift_learners import Ints, Numbers
 
-From = Literal["reported", "log"]
-HARMS = ("opt_out", "complaint")
-OUTCOMES = ("margin", "retention", *HARMS)
-Bools = NDArray[np.bool_]
 SENT, UNTOLD, FREED = 1, 0, -1  # whether a delivery says that the contact happened, nobody says, or that not
 
 
@@ -50,6 +47,7 @@ class Logged:
     more there were. owed: names of the actions that are for service. sales: orders less refunds [n], before
     the margin rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
     further: by id, the channels of the messages of a bundle that were sent after its first.
+    why: where outcomes come from, beside what else there is; lacking: that it lacks many of them.
     """
 
     ids: tuple[str, ...]
@@ -76,6 +74,8 @@ class Logged:
     sales: Numbers | None = field(default=None, repr=False)
     uncounted: Uncounted = Uncounted()
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    why: Words | None = None
+    lacking: Words | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -139,8 +139,8 @@ _DELIVERY = {True: SENT, None: UNTOLD, False: FREED}
 def read(settings: Settings, source: From | None = None) -> Logged:
     """Every decision of the ledger that can be read, as known now.
 
-    source: where outcomes come from; by default, from what was reported if any order was, else from the log.
-    UsageError if there is no ledger, NotEnoughData if it has no decision of anybody who was not erased.
+    source: where outcomes come from; by default as `logged_outcomes` says. UsageError if there is no ledger,
+    NotEnoughData if it has no decision of anybody who was not erased.
     """
     if not exists(settings):
         raise UsageError(f"there is no ledger in {settings.home}: `propensity decide` begins one")
@@ -159,9 +159,6 @@ def read(settings: Settings, source: From | None = None) -> Logged:
         damaged = len(ledger.damaged())
     if not known:
         raise NotEnoughData("the ledger has no decision to learn from: decide, and tell what came of it")
-    if source is None:
-        told = any(kept.type == "order" for of in reported.values() for kept in of)
-        source = "reported" if told else "log"
     ids = tuple(one.id for one in known)
     customers = [one.sealed.customer_id for one in known if one.sealed]
     codes = np.unique(np.array(customers), return_inverse=True)[1].astype(np.int64)
@@ -169,12 +166,9 @@ def read(settings: Settings, source: From | None = None) -> Logged:
     spans = [_span(one) for one in known]
     window_end, matures = (np.array(of, np.int64) for of in zip(*spans, strict=True))
     rate = shop_of(settings).margin_rate
-    if source == "reported":
-        outcomes = _reported(ids, reported, matures <= now)
-    else:
-        log = Log.open(settings)
-        final = matures <= min(now, to_us(log.complete_until))
-        outcomes = _of_log(log, customers, as_of, window_end, final)
+    held = np.array([one.holdout for one in known], np.bool_)
+    taken = take(settings, Windows(ids, customers, as_of, window_end, matures, held), reported, source)
+    outcomes = taken.outcomes
     sales = outcomes["margin"]
     outcomes["margin"] = sales * rate
     features, matrix = _matrix(known)
@@ -183,9 +177,9 @@ def read(settings: Settings, source: From | None = None) -> Logged:
         ids, matrix, features, actions, channels, action, chances,
         np.array([_cost(one, sent.get(one.id), went.get(one.id)) for one in known]), codes, as_of,
         window_end, matures, np.array([_DELIVERY[sent.get(one.id)] for one in known], np.int64),
-        tuple(one.scenario or "" for one in known), np.array([one.holdout for one in known], np.bool_),
-        outcomes, source, erased, damaged, tuple(one.build for one in known), _owed(known),
-        sales, late, {id: of.channels[1:] for id, of in went.items() if len(of.channels) > 1},
+        tuple(one.scenario or "" for one in known), held, outcomes, taken.source, erased, damaged,
+        tuple(one.build for one in known), _owed(known), sales, late,
+        {id: of.channels[1:] for id, of in went.items() if len(of.channels) > 1}, taken.why, taken.lacking,
     )  # fmt: skip
 
 
@@ -238,71 +232,6 @@ def _owed(known: Sequence[Entry]) -> frozenset[str]:
         for of in msgspec.json.decode(rules, type=_Rules).actions
     }
     return frozenset(name for name, kind in kinds.items() if kind == "service")
-
-
-def _reported(ids: Sequence[str], told: Mapping[str, Sequence[Kept]], final: Bools) -> dict[str, Numbers]:
-    """Outcomes by name; the margin as if all of an order were."""
-    found = {name: np.zeros(len(ids)) for name in OUTCOMES}
-    for row, id in enumerate(ids):
-        for kept in told.get(id, ()):
-            if kept.type == "order":
-                found["margin"][row] += kept.value
-                found["retention"][row] = 1.0
-            elif kept.type in found:
-                found[kept.type][row] = 1.0
-    for name in HARMS:  # of which nobody ever tells, nothing is known
-        if not found[name].any():
-            del found[name]
-    return {name: np.where(final, y, np.nan) for name, y in found.items()}
-
-
-def _of_log(log: Log, customers: Sequence[str], as_of: Ints, end: Ints, final: Bools) -> dict[str, Numbers]:
-    """As `_reported`."""
-    merged = log.merges()
-    now = dict(zip(merged["customer_id"].to_pylist(), merged["canonical_id"].to_pylist(), strict=True))
-    codes = {id: code for code, id in enumerate(sorted({now.get(id, id) for id in customers}))}
-    who = np.array([codes[now.get(id, id)] for id in customers], np.int64)
-
-    def within(table: str, columns: Sequence[str], keep: Any, value: Any) -> Numbers:
-        """Sum of values of a customer's rows within each decision's window, [n]."""
-        rows = [row for row in _rows(log, table, columns) if row["customer_id"] in codes and keep(row)]
-        at = _keys(
-            np.array([codes[row["customer_id"]] for row in rows], np.int64),
-            np.array([to_us(row["at"]) for row in rows], np.int64),
-        )
-        order = np.argsort(at, kind="stable")
-        sums = np.concatenate([[0.0], np.cumsum(np.array([value(row) for row in rows], float)[order])])
-        places = (np.searchsorted(at[order], _keys(who, edge), side="left") for edge in (as_of, end))
-        first, last = places
-        return np.asarray(sums[last] - sums[first])
-
-    orders = {row["order_id"]: row for row in _rows(log, "orders", ["order_id", "amount", "ref"])}
-    net = {id: float(row["amount"]) for id, row in orders.items() if row["ref"] is None}
-    for row in orders.values():  # what came back, whenever it did, takes from its order
-        if row["ref"] in net:
-            net[row["ref"]] = max(net[row["ref"]] + float(row["amount"]), 0.0)
-    columns = ["order_id", "ref"]
-    own = within("orders", columns, lambda r: r["ref"] is None, lambda r: net[r["order_id"]])
-    count = within("orders", columns, lambda r: r["ref"] is None, lambda _: 1.0)
-    found = {"margin": own, "retention": (count > 0).astype(float)}
-    if "consents" in log.tables:
-        left = within("consents", ["status"], lambda r: r["status"] == "withdrawn", lambda _: 1.0)
-        found["opt_out"] = (left > 0).astype(float)
-    if "cases" in log.tables:
-        told = ("complaint", "opened")
-        of = within("cases", ["kind", "change"], lambda r: (r["kind"], r["change"]) == told, lambda _: 1.0)
-        found["complaint"] = (of > 0).astype(float)
-    return {name: np.where(final, y, np.nan) for name, y in found.items()}
-
-
-def _rows(log: Log, table: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for batch in log.read(table, ["customer_id", "at", *columns]).to_batches():
-        yield from batch.to_pylist()
-
-
-def _keys(who: Ints, at: Ints) -> Ints:
-    """Numbers that sort by customer, then time to the millisecond: 41 bits hold times until 2039."""
-    return (who << np.int64(41)) + at // 1000
 
 
 def moment(us: np.int64) -> datetime:

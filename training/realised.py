@@ -164,7 +164,7 @@ def realised(
     until = since + days * DAY
     if until > log.complete_until:
         raise NotEnoughData(
-            f"the window from {iso(since)} ends on {iso(until)}, and the log is complete until "
+            f"the window from {iso(since)} ends on {iso(until)}, and the log as known now is complete until "
             f"{iso(log.complete_until)}: nothing is known before. Ask again then, or about fewer --days"
         )
     customers = log.read("customers", ["customer_id", "known_at"])

@@ -10,9 +10,9 @@ from sums by customer. Only decisions in which both could have been drawn count;
 chance, nothing is known.
 
 What was brought is of all that was decided, sent or not: what is not sent is no matter of chance. Costs are
-of what a delivery says was sent; of what nobody told, they are not known, and no use pays that would not if
-all of it had been sent. What is owed to customers is for service: it has its cost, and is not judged by
-margin.
+of what a delivery says was sent; of what nobody told, they are not known: a use pays, or loses, only if it
+does whatever was sent of that. What is owed to customers is for service: it has its cost, and is not judged
+by margin.
 
 Of many uses one always looks good: the intervals of all hold together (Bonferroni). Guardrails are looked at
 any day, and stop a campaign: theirs are confidence sequences (`sequential`), which hold at every look, of all
@@ -43,6 +43,9 @@ HARMS = {
     "complaint": Guardrail(Words("complaints", "投诉"), MOST),
 }
 NONE_COUNTED = Words("no outcome counted: nothing to compare", "没有结果计入，无从比较")
+UNLIKE = Words(
+    "withheld: outcomes do not compare what was done (see above)", "不作结论：结果不可用于比较（见上文）"
+)
 OWED = Words("owed to the customer: not judged by margin", "对客户应尽的服务：不以毛利衡量")
 _Z = 1.959964
 _SIDES = 0.1  # a guardrail is broken, or holds, at 5 % on either side
@@ -100,13 +103,23 @@ class Brought:
         return Words(f"{said} times the cost", f"成本的{said}倍")
 
     @property
-    def verdict(self) -> Literal["pays", "loses", "open", "unknown", "owed"]:
-        """Whether what it brought is above its cost, beyond its interval, whatever was sent of the untold."""
+    def verdict(self) -> Literal["pays", "loses", "unsaid", "open", "unknown", "owed"]:
+        """Whether what it brought is above its cost, beyond its interval, whatever was sent of the untold.
+
+        unsaid: with some of the untold sent, or none, it would be told; with others not. open: with none.
+        """
         if self.margin is None:
             return "owed" if self.owed else "unknown"
         if self.margin.low > self.most:
             return "pays"
-        return "loses" if self.margin.high < self.cost else "open"
+        if self.margin.high < self.cost:
+            return "loses"
+        return "unsaid" if self.margin.low > self.cost or self.margin.high < self.most else "open"
+
+    @property
+    def withheld(self) -> "Brought":
+        """Without what it is said to have brought, where outcomes do not compare what was done."""
+        return self if self.margin is None else replace(self, margin=None, orders=None, why=UNLIKE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,11 @@ class Harm:
     def state(self) -> Literal["broken", "open", "holds"] | None:
         """As the guardrail says."""
         return None if self.difference is None else self.guardrail.state(self.difference)
+
+    @property
+    def withheld(self) -> "Harm":
+        """What is left to say where outcomes do not compare: an alarm is no claim, and stays."""
+        return self if self.state == "broken" else replace(self, difference=None)
 
 
 def brought(logged: Logged) -> list[Brought]:

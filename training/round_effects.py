@@ -75,7 +75,7 @@ def round_effects(log: Log, rounds: Sequence[DrawnRound], never: int = 0) -> Rou
     sent = np.array([of.sent for of in drawn], np.bool_)
     if not sent.any() or sent.all():
         raise NotEnoughData(
-            f"of {len(rounds)} rounds of everyone {len(over)} are over in the log, which is complete until "
+            f"of {len(rounds)} rounds of everyone {len(over)} are over in the log, known until "
             f"{iso(log.complete_until)}; {sent.sum()} of them were drawn to be heard and {(~sent).sum()} to "
             "be quiet: both are needed. Ask again later, or declare more `quiet_rounds` in shop.toml"
         )

@@ -12,7 +12,7 @@ import click
 from propensity.cli import Moment, main, settings_of
 
 if TYPE_CHECKING:
-    from training.logged import From
+    from training.logged_outcomes import From
 
 LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page (HTML).")
@@ -28,7 +28,7 @@ SOURCE = click.option(
     "source",
     type=click.Choice(["reported", "log"]),
     help="Where outcomes of the ledger's decisions come from: as reported by decision, or the customer log "
-    "[default: reported, if any order was].",
+    "[default: the log, unless it lacks orders that were reported].",
 )
 
 

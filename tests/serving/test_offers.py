@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,12 @@ ACTIONS += [
     replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01,
             effect=replace(ACTIONS[0].effect, mean=0.02), eligible=(Condition("overdue", at_least=1),)),
 ]
+"""
+
+
+EVENED = """
+ACTIONS += [replace(ACTIONS[-1], name="other", eligible=(),
+                    suppressed_if=(Condition("overdue", at_least=1),))]
 """
 
 
@@ -93,6 +100,24 @@ def test_a_plan_that_offers_like_customers_different_worth_is_told_and_can_be_bl
     assert not (tmp_path / "again.parquet").exists()
     again = decided(settings, late, preview=True)
     assert rejected(again)["large"] == "unfair_offer", "what is blocked is measured as if it was not"
+
+
+def test_the_gap_that_an_action_is_called_unequal_by_is_shown(
+    settings: Settings, late: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else every group of the table reads `no gap shown`, and the line below calls an offer unequal by age:
+    others make up for it in the plan as a whole, and nobody sees what the line rests on."""
+    declare(settings, EVENED)
+    plan_everyone(settings, None, {}, None, dry_run=False)
+    told = capsys.readouterr().out
+    together, large = told.split("Offers of large by itself, to like customers of different groups")
+    whole = together.split("Offers of all actions together, to like customers of different groups")[1]
+    assert "unfair" not in whole
+    assert whole.count("no gap shown") == 2
+    own = large.split("large: by itself unequal by age, as its own table shows")[0].split("Offers of")[0]
+    for group in ("age: old", "age: young"):
+        (row,) = [line for line in own.splitlines() if line.startswith(group)]
+        assert re.search(r"[+-]\d+\.\d{3} +[+-]\d+\.\d{3} to [+-]\d+\.\d{3} +unfair", row), row
 
 
 def test_what_the_writer_measured_blocks_the_offer_on_a_host_without_a_log(

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from test_decisions import Publish, decided, declare, opened, policy, publish, rejected, settings  # noqa: F401
 from tiny import TINY_MOMENT
 
-from features.errors import ReleaseCorrupt, UsageError
+from features.errors import ReleaseCorrupt
 from features.moments import iso
 from features.settings import Settings
 from propensity import main
@@ -295,14 +295,6 @@ def test_a_dry_run_changes_nothing(settings: Settings, publish: Publish, tmp_pat
     plan_everyone(settings, 1.0, {"mail": 5}, tmp_path / "plan.parquet", dry_run=True)
     assert not (settings.home / "releases").exists()
     assert not (tmp_path / "plan.parquet").exists()
-
-
-def test_exploration_that_is_above_the_budget_is_refused(settings: Settings, publish: Publish) -> None:
-    """Else either the budget or the logged chances would be a lie."""
-    policy(settings, explore="1.0")
-    publish()
-    with pytest.raises(UsageError, match="exploration and what is owed alone costs .* takes .* of 3 on mail"):
-        plan(settings, 0.1, {"mail": 3})
 
 
 @pytest.mark.parametrize(

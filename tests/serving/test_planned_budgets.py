@@ -2,19 +2,22 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_decisions import Publish, decided, opened, policy, publish, settings  # noqa: F401
+from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
 from test_planned import in_force, registry, run  # noqa: F401
 from tiny import TINY_MOMENT
 
+from features.errors import UsageError
 from features.policy import Budget
 from features.settings import Settings
-from propensity.planned import plan_everyone
+from propensity.planned import plan, plan_everyone
 from serving import releases
 from serving.prices import charged, set_of
 from serving.replays import replay
@@ -99,9 +102,73 @@ def test_what_lots_draw_stops_at_the_shops_budget_and_the_plan_is_made(
     assert done.exit_code == 0, done.output
     rows = pq.read_table(out).to_pylist()
     assert 0.5 < sum(row["cost"] for row in rows) <= 0.6 + 1e-9
-    assert "were drawn to explore what the policy's budgets do not pay any more" in " ".join(
-        done.output.split()
-    )
+    assert "were drawn to explore what the limits do not carry any more" in " ".join(done.output.split())
     late = [row for row in rows if row["rejected_campaign_a"] == "budget"]
     assert late, "who came too late was drawn among what could be paid, and is told so"
     assert all(row["action"] != "campaign_a" for row in late)
+
+
+@pytest.mark.parametrize(
+    ("limits", "money", "letters"),
+    [(("--budget", "0.03"), 0.03, 200), (("--budget", "0.3"), 0.3, 200), (("--budget", "1"), 1.0, 200),
+     (("--capacity", "mail=1"), 99.0, 1), (("--budget", "0.3", "--capacity", "mail=3"), 0.3, 3)],
+)  # fmt: skip
+def test_a_limit_below_what_exploring_costs_is_planned_within(
+    settings: Settings, publish: Publish, tmp_path: Path, limits: tuple[str, ...], money: float, letters: int
+) -> None:
+    """Else a shop of little money, that may spend 0 or 30, is refused a plan for 20."""
+    policy(settings, explore="0.8")
+    publish()
+    whole = plan(settings, None, {})
+    assert sum(whole.actions[j].cost for j in whole.chosen[whole.decisions.explored]) > 2.0
+    out = tmp_path / "plan.parquet"
+    done = run(settings, "decide", "--all", *limits, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    rows = pq.read_table(out).to_pylist()
+    assert sum(row["cost"] for row in rows) <= money + 1e-9
+    assert sum(row["channel"] == "mail" for row in rows) <= letters
+    assert "were drawn to explore what the limits do not carry any more" in " ".join(done.output.split())
+    late = [row for row in rows if "none_of_it" in (row["rejected_campaign_a"], row["rejected_campaign_b"])]
+    assert late, "who came too late was drawn among what was left, and is told so"
+    assert all(
+        row["propensity"] == 1.0
+        for row in late
+        if row["rejected_campaign_b"] == "none_of_it"
+        and row["rejected_campaign_a"] == "none_of_it"
+        and row["rejected_campaign_c"] is not None
+    )
+    again = run(settings, "decide", "--all", *limits, "--dry-run")
+    assert again.output.splitlines()[:6] == done.output.splitlines()[:6], "the dry run told the same"
+
+
+def test_chances_are_those_of_what_was_left_when_it_was_drawn(settings: Settings, publish: Publish) -> None:
+    """Else weights by logged chances count late customers, to whom no letter could be drawn, as if it could:
+    over many lots, each customer's letters must come as often as the chances say."""
+    n, seen, said = 0, 0.0, 0.0
+    path = settings.shop / "shop.toml"
+    policy(settings, explore="0.5", holdout="0.0")
+    text = path.read_text("utf-8")
+    publish()
+    for salt in range(40):
+        path.write_text(re.sub(r'salt = ".*"', f'salt = "s{salt}"', text), "utf-8")
+        made = plan(settings, 0.6, {})
+        letters = np.array([a.cost > 0 for a in made.actions])
+        drawn = made.decisions.explored
+        seen += float(letters[made.chosen[drawn]].sum())
+        chance = made.explore / made.open.sum(axis=1)
+        said += float((chance[:, None] * made.open)[:, letters].sum())
+        n += 1
+        assert (made.open[np.arange(len(made.chosen)), made.chosen]).all(), "what was done could be drawn"
+    assert seen / n == pytest.approx(said / n, abs=4 * (seen**0.5) / n)
+
+
+def test_what_is_owed_alone_above_the_budget_is_refused(settings: Settings, publish: Publish) -> None:
+    """Else answers that customers wait for are dropped in silence, or paid from money that is not there."""
+    declare(
+        settings,
+        "ACTIONS += [replace(ACTIONS[0], name='answer', purpose='service', goal_kind='service',\n"
+        "    eligible=(), effect=replace(ACTIONS[0].effect, mean=0, low=0, high=0))]",
+    )
+    publish()
+    with pytest.raises(UsageError, match="what is owed to customers alone costs .* takes 200 of 3 on mail"):
+        plan(settings, 0.1, {"mail": 3})

@@ -64,3 +64,14 @@ def test_a_group_that_is_spread_thin_is_not_called_sure() -> None:
         gaps = price_gaps(offers, [grouped("tier", tier)], [grouped("age", group)], 0.1)
         hold += all(gap.low <= 0 <= gap.high for gap in gaps)
     assert hold >= 180  # of 95 %
+
+
+def test_a_rare_offer_that_a_group_happens_not_to_get_is_chance() -> None:
+    """Else a lot draws thirty letters of thousands, none of them meets the old, and the offer is blocked."""
+    random, alarms = np.random.default_rng(2), 0
+    group = np.repeat([0, 1, 2, 3, 4, 5], [46, 58, 71, 141, 191, 288])
+    for _ in range(200):
+        tier, offers = random.integers(0, 3, len(group)), random.random(len(group)) < 0.02
+        gaps = price_gaps(offers * 0.2, [grouped("tier", tier)], [grouped("age", group)], 0.1)
+        alarms += any(gap.unfair for gap in gaps)
+    assert alarms <= 20, "of 5 %: more come by chance once in a thousand times"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from deliveries import deliver, order
 from ledgers import COSTS, MARGIN_RATE, write_ledger
 from trials import trial_by_hand
@@ -14,6 +15,7 @@ from features.errors import NotEnoughData, UsageError
 from features.ingestion.ingest import take
 from features.moments import DAY, parse_moment
 from features.settings import Settings
+from propensity import main
 from training.logged import Logged, read
 from training.uplift_logged import reported_of_all, trial_of_ledger
 from training.uplift_training import learnt
@@ -152,7 +154,9 @@ def test_outcomes_of_the_log_are_those_of_the_window(tmp_path: Path) -> None:
     take(settings, [deliver(tmp_path / "till", "till", tables, until.format("30"))])
     logged = read(settings, "log")
     assert logged.source == "log"
-    assert logged.outcomes["margin"][:4].tolist() == pytest.approx([50 * MARGIN_RATE, 0, 0, 0])
+    assert logged.outcomes["margin"][:4].tolist() == pytest.approx([80 * MARGIN_RATE, 0, 0, 0])
+    later = read(replace(settings, as_of=AT + 60 * DAY), "log")
+    assert later.outcomes["margin"][:4].tolist() == pytest.approx([50 * MARGIN_RATE, 0, 0, 0]), "came back"
     assert logged.outcomes["retention"][:4].tolist() == [1, 0, 1, 0]
     assert logged.outcomes["opt_out"][:4].tolist() == [0, 0, 0, 1]
     assert logged.mature.all()
@@ -161,3 +165,88 @@ def test_outcomes_of_the_log_are_those_of_the_window(tmp_path: Path) -> None:
     fewer = {"orders": orders[:-1], "consents": left}
     take(settings, [deliver(tmp_path / "till", "till", fewer, until.format("01"))])
     assert not read(settings, "log").mature.any(), "the log does not say yet that nothing more will come"
+
+
+def shop_with(tmp_path: Path, told: int, logged: int, both: int, rows: int = 200) -> Settings:
+    """A lottery of which the first `told` orders were reported, and of whose customers the first `both` of
+    them and `logged` others have one in the log."""
+    settings = Settings(home=tmp_path / "home", as_of=LATER)
+    y = np.where(np.arange(rows) < told, 20.0, 0.0)
+    write_ledger(settings, replace(made()[0].part(np.arange(3_000) < rows), outcomes={"profit": y}), AT)
+    day = f"{AT + 2 * DAY:%Y-%m-%d}"
+    own = [*range(both), *range(told, told + logged)]
+    orders = [order(f"o{row}", f"c{row:06}", day, "80.00") for row in own]
+    orders += [order(f"again{row}", f"c{row:06}", day, "-5.00", ref=f"o{row}") for row in own]
+    orders += [order("before", "c000190", f"{AT - DAY:%Y-%m-%d}"), order("nobody's", "nobody", day)]
+    until = "SELECT TIMESTAMPTZ '2017-07-30T00:00:00Z'"
+    take(settings, [deliver(tmp_path / "till", "till", {"orders": orders}, until)])
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("told", "logged", "both", "source"),
+    [(2, 100, 2, "log"), (100, 0, 100, "log"), (100, 0, 95, "log"), (100, 0, 3, "reported"),
+     (0, 50, 0, "log"), (0, 0, 0, "log")],
+)  # fmt: skip
+def test_outcomes_come_from_the_place_that_knows_them(
+    tmp_path: Path, told: int, logged: int, both: int, source: str
+) -> None:
+    """Else the first order that anybody reports turns all the orders of the log into zeros."""
+    found = read(shop_with(tmp_path, told, logged, both))
+    assert found.source == source
+    assert found.lacking is None
+    assert found.why is not None
+    assert ("of final decisions" in found.why.en, "已成熟决策" in found.why.zh) == (True, True)
+    assert f"{told} " in found.why.en
+    assert f"{both + logged} " in found.why.en
+
+
+def test_reports_that_lack_orders_of_the_log_claim_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a hundred orders that nobody reported are zeros, and doing nothing is the better policy."""
+    settings = shop_with(tmp_path, told=60, logged=60, both=60)
+    reported, log = read(settings, "reported"), read(settings, "log")
+    assert log.lacking is None
+    assert reported.lacking is not None
+    assert "60 orders were reported" in reported.lacking.en
+    assert "the customer log has 120" in reported.lacking.en
+    monkeypatch.setenv("PROPENSITY_HOME", str(settings.home))
+    monkeypatch.setenv("PROPENSITY_AS_OF", f"{LATER:%Y-%m-%d}")
+    for asked in (["actions"], ["policy", "--policy", "mail"]):
+        done = CliRunner().invoke(main, ["evaluate", *asked, "--outcomes", "reported"])
+        assert done.exit_code == 3, done.output
+        assert "60 orders were reported of decisions in whose windows the customer log has 120" in done.output
+        assert "Outcomes are those reported by decision, as asked: 60 orders" in done.output
+        done = CliRunner().invoke(main, ["evaluate", *asked])
+        assert "Outcomes are taken from the customer log: it has 120 orders" in done.output
+        assert "in whose windows" not in done.output
+    fewer = read(shop_with(tmp_path / "b", told=60, logged=0, both=3), "log")
+    assert fewer.lacking is not None
+    assert "The customer log has 3 orders" in fewer.lacking.en
+
+
+def test_a_log_that_ends_before_the_decisions_is_not_taken_for_one_without_orders(tmp_path: Path) -> None:
+    """Else a shop that reports every order waits for a log that nobody has brought in for months."""
+    settings = shop_with(tmp_path, told=60, logged=0, both=60)
+    until = f"SELECT TIMESTAMPTZ '{AT + 5 * DAY:%Y-%m-%d}T00:00:00Z'"
+    take(
+        settings,
+        [deliver(tmp_path / "till", "till", {"orders": [order("one", "c000000", "2017-06-03")]}, until)],
+    )
+    found = read(settings)
+    assert (found.source, found.lacking) == ("reported", None)
+    assert found.mature.all()
+    bare = Settings(home=tmp_path / "bare", as_of=LATER)
+    write_ledger(bare, made()[0].part(np.arange(3_000) < 200), AT)
+    alone = read(bare)
+    assert alone.source == "reported"
+    assert alone.why is not None
+    assert "there is no customer log" in alone.why.en
+
+
+def test_harms_that_the_log_has_no_table_of_are_known_from_reports(tmp_path: Path) -> None:
+    """Else the guardrail of opt-outs falls silent as soon as the log knows the orders."""
+    found = read(shop_with(tmp_path, told=60, logged=0, both=60))
+    assert found.source == "log"
+    assert found.outcomes["opt_out"].sum() == 2

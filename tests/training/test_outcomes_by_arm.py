@@ -103,3 +103,29 @@ def test_a_verdict_is_withheld_where_outcomes_are_missing_by_action(
     done = CliRunner().invoke(main, ["evaluate", "policy", "--policy", "coupon", "--outcomes", "reported"])
     assert "Outcomes by action" in done.output
     assert "with one told too late" in " ".join(done.output.split())
+
+
+def test_no_row_claims_what_the_headline_withholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a tool tells its own channel's sales, and the row below `nothing is claimed` says that it pays."""
+    trial, _ = trial_by_hand("constant", rows=900)
+    y = np.maximum(trial.outcomes["profit"] + 20, 0.0)
+    write_ledger(
+        Settings(home=tmp_path, as_of=AT), replace(trial, outcomes={"profit": y}), AT, told="contacts"
+    )
+    monkeypatch.setenv("PROPENSITY_HOME", str(tmp_path))
+    monkeypatch.setenv("PROPENSITY_AS_OF", "2017-07-30")
+    page = tmp_path / "actions.html"
+    done = CliRunner().invoke(main, ["evaluate", "actions", "--outcomes", "reported", "--out", str(page)])
+    told = " ".join(done.output.split())
+    assert done.exit_code == 3, told
+    assert told.startswith("Nothing is claimed: outcomes were not told alike")
+    rows = done.output.split("By scenario and channel")[1].split("Cost: of what was sent")[0]
+    assert "withheld" in rows
+    for claim in ("pays", "loses", "[+"):
+        assert claim not in rows
+        assert f"<td>{claim}" not in page.read_text("utf-8")
+    assert "+" not in done.output.split("Attribution, beside")[1].split("Attribution (Markov")[0]
+    assert "holds" not in done.output.split("Guardrails")[1].split("The rise")[0]
+    text = page.read_text("utf-8")
+    assert "不作结论" in text
+    assert "Margin brought less its cost" not in text, "no picture of what is withheld"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from logs import write_log
 
 from features.errors import NotEnoughData
@@ -15,6 +16,7 @@ from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
+from propensity import main
 from propensity.held_out import _look, _remember, headline_of
 from serving.lots import in_holdout
 from training.realised import Effect, Realised, outcomes, realised
@@ -59,6 +61,27 @@ def test_a_window_that_is_not_over_tells_nothing(journey: Settings) -> None:
     log, policy = Log.open(journey), shop_of(journey).policy(SINCE)
     with pytest.raises(NotEnoughData, match="nothing is known before"):
         realised(log, policy, log.complete_until - 10 * DAY, 28)
+
+
+def test_nothing_of_after_the_moment_that_it_is_asked_about_is_read(
+    journey: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who looks back from the middle of a window reads its end, which nobody knew then."""
+    monkeypatch.setenv("PROPENSITY_HOME", str(journey.home))
+
+    def told(as_of: str) -> Result:
+        monkeypatch.setenv("PROPENSITY_AS_OF", as_of)
+        return CliRunner().invoke(main, ["evaluate", "holdout", "--since", "2017-10-01", "--days", "28"])
+
+    over, young = told("2017-10-29"), told("2017-10-15")
+    assert "2017-10-01 to 2017-10-29" in over.output
+    assert young.exit_code == 1, young.output
+    assert "complete until 2017-10-15T00:00:00Z: nothing is known before" in " ".join(young.output.split())
+    assert "held out," not in young.output
+    log, then = Log.open(journey), parse_moment("2017-10-15")
+    known = log.known_by(then)
+    assert max(known.read("orders", ["known_at"])["known_at"].to_pylist()) <= then
+    assert 0 < known.read("orders", ["at"]).num_rows < log.read("orders", ["at"]).num_rows
 
 
 def test_a_handful_held_out_is_no_group(journey: Settings) -> None:

@@ -18,6 +18,7 @@ from features.settings import Settings
 from features.words import Words
 from monitoring.today import Held
 from propensity import main
+from propensity.actions_shown import brought_sheet
 from propensity.credited import credits_sheet
 from propensity.evaluated_ledger import _headline
 from serving.ledger import Ledger
@@ -245,9 +246,32 @@ def test_costs_are_of_what_was_sent_and_what_nobody_told_is_counted_apart() -> N
     assert mail.margin == whole.margin, "who was decided for is compared, sent or not"
     assert whole.margin is not None
     between = replace(whole, cost=0.0, untold_cost=(whole.margin.low + whole.margin.high) / 2)
-    assert (whole.verdict, between.verdict) == ("pays", "open")
+    assert (whole.verdict, between.verdict) == ("pays", "unsaid")
     unsent = replace(logged, delivery=np.zeros(4_000, np.int64))
     assert attribution.paths(unsent) == [], "nobody met what no delivery says was sent"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "cost", "untold", "verdict"),
+    [(-44, 30, 0, 93, "unsaid"), (-44, -1, 0, 93, "loses"), (-44, 30, 40, 53, "loses"),
+     (-44, 30, 0, 20, "open"), (10, 80, 0, 93, "unsaid"), (10, 80, 0, 9, "pays"), (10, 80, 20, 0, "open")],
+)  # fmt: skip
+def test_what_hangs_on_whether_it_was_sent_is_told_so(
+    low: float, high: float, cost: float, untold: float, verdict: str
+) -> None:
+    """Else the return is -148 % to -69 %, the verdict that the interval is too wide, and the shop waits for
+    more customers where one report of deliveries would tell."""
+    margin = Difference((low + high) / 2, low, high)
+    one = Brought("", "phone", 31, 31, 0, 31, cost, untold, margin, None)
+    assert one.verdict == verdict
+    _, said = _headline([one], [], False, "CNY")
+    hangs = "of 1 it depends on what was sent, which nobody told"
+    assert (hangs in said.en, "取决于是否已送出" in said.zh) == (verdict == "unsaid",) * 2
+    sheet = brought_sheet(made(60)[0], [one], "CNY")
+    ((*_, returned, told),) = sheet.rows
+    assert returned is not None
+    assert ("whether it was sent" in told.en) == (verdict == "unsaid")
+    assert f"{cost + untold:,.2f}" in sheet.rows[0], "the cost that the return is of"
 
 
 def test_what_is_owed_is_no_marketing() -> None:
@@ -349,7 +373,7 @@ def test_contacts_that_nobody_reports_and_what_is_not_matured_are_told(
     """Else: costs of what was never sent are read as spent, and `nobody tells` where nothing is final yet."""
     silent = run("actions").output
     assert re.search(
-        r"Of ([\d,]+) of \1 contacts nobody told whether they were sent .*count it as if", silent
+        r"Of ([\d,]+) of \1 contacts nobody told whether they were sent .*counts it as if", silent
     )
     assert re.search(r"birthday, mail +\d+ +0 +\d+ +0\.00 ", silent), silent
     shutil.copytree(home, tmp_path / "home")
