@@ -162,7 +162,7 @@ def metrics_of(taught: Learnt) -> dict[str, Figure]:
 
 
 def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
-    source = {
+    source = logged.why or {
         "reported": Words("outcomes as reported by decision", "结果：按决策上报"),
         "log": Words("outcomes from the customer log", "结果：取自客户日志"),
     }[logged.source]
