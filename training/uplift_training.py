@@ -162,10 +162,13 @@ def metrics_of(taught: Learnt) -> dict[str, Figure]:
 
 
 def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
-    source = logged.why or {
-        "reported": Words("outcomes as reported by decision", "结果：按决策上报"),
-        "log": Words("outcomes from the customer log", "结果：取自客户日志"),
-    }[logged.source]
+    source = (
+        logged.why
+        or {
+            "reported": Words("outcomes as reported by decision", "结果：按决策上报"),
+            "log": Words("outcomes from the customer log", "结果：取自客户日志"),
+        }[logged.source]
+    )
     notes = [taught.verdict, source, *_compared(of.trial), *of.left]
     notes += [NOT_VALUED] * (RETENTION in of.trial.outcomes)
     if of.reach is not None:
