@@ -33,8 +33,8 @@ BEFORE, AFTER, BACK = 3, 2, 12
 LATER = (30, 90)  # windows of features, by which an occasion leaves them again
 SAME = 0.7  # of what an occasion did before is expected of it now; the rest
 WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
-# Limits around the first occasion of its kind: a feast may halve orders or treble them, a till that is down
-# leaves none, and another unit is a factor of a hundred.
+# Limits around the first occasion of its kind: a feast may halve orders or treble them, and another unit is a
+# factor of a hundred. (A till that is down leaves none, which `moves` says is no occasion's doing.)
 FIRST = 4.0
 # Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
 NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
@@ -87,12 +87,13 @@ def judge(
     later: days after an occasion on which it leaves the figures' windows; () of what is of one day only.
     fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
     closed: days (since 1970) on which the shop does no business: what is less is no news, nor learned from.
-    moves: [figures], False where no occasion is a reason to move: the first of its kind widens no limit.
+    moves: [figures] or [days, figures], False where no occasion is a reason to move: the first of its kind
+    widens no limit.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
     fresh = np.ones(values.shape, bool) if fresh is None else fresh
-    moves = np.ones(figures, bool) if moves is None else moves
+    moves = np.broadcast_to(True if moves is None else moves, values.shape)
     calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
@@ -120,7 +121,7 @@ def judge(
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
             far = moved / spread / np.maximum(limit, least[day] / spread)
             if day in calendar.first:
-                far = np.where(moves, _wide(far), far)
+                far = np.where(moves[day], _wide(far), far)
             if first + day in closed:
                 shut = (usual[day] < 0) & (far <= -1)
                 far[shut] = 0

@@ -207,9 +207,10 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         back = np.expm1 if figure.kind in ("rows", "size") else share
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
+    moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received)
     judged = judge(
         received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
-        closed=closed(occasions), moves=np.array([f.kind not in STEADY for f in received.figures], bool),
+        closed=closed(occasions), moves=moves,
     )  # fmt: skip
     return Panel(received.first, subjects, native, judged, received.fresh)
 
@@ -248,8 +249,16 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         np.zeros(len(keys), np.int64),
         later=(),
         closed=closed(occasions),
+        moves=~_nothing(seen),
     )
     return Panel(first, tuple(subjects), native, judged)
+
+
+def _nothing(seen: Received) -> Bool:
+    """[days, figures], whether of what is counted there was none: a sale or a holiday is no reason for that,
+    only that the shop was closed is, which the calendar says."""
+    counted = np.array([figure.kind == "rows" for figure in seen.figures], bool)
+    return counted & (np.nan_to_num(seen.values, nan=1.0) <= 0)
 
 
 def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, occasions: Occasions) -> Panel:

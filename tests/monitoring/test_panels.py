@@ -15,8 +15,10 @@ from features.settings import Settings
 from monitoring import drift, evidence, measures, occasions, panels
 from monitoring.evidence import ShopEvidence
 from monitoring.histograms import Edges
+from monitoring.occasions import CLOSED, Occasion
 from monitoring.panels import positions
 from monitoring.profiles import Profiles
+from monitoring.received import Figure, Received
 
 
 def test_a_shift_of_the_mean_is_told_in_standard_deviations_and_one_huge_value_is_not() -> None:
@@ -56,6 +58,24 @@ def test_an_action_that_is_decided_no_more_stands_out() -> None:
     told = next(shift for shift in found if shift.subject.name == "mail")
     assert told.words.en.startswith("decisions for mail: 0.0%, ")
     assert "决策为mail的占比" in told.words.zh
+
+
+@pytest.mark.parametrize("kind", ["sale", "holiday", CLOSED])
+def test_no_event_but_a_closed_shop_explains_that_nothing_came_at_all(kind: str) -> None:
+    """Else: somebody names a flash sale, and the day on which no order reached the log is `as usual`."""
+    random = np.random.default_rng(5)
+    orders = random.poisson(46 * np.exp(random.normal(0, 0.25, (300, 1))))
+    named = {"flash": (Occasion(299, 299, kind),)}
+
+    def seen(last: int) -> list[panels.Shift]:
+        rows = orders.copy()
+        rows[-1] = last
+        fresh, figures = np.ones(rows.shape, bool), (Figure("orders", "rows"),)
+        return panels.of_received(Received(0, figures, np.log1p(rows), rows, fresh), named).out()
+
+    assert [one.now for one in seen(0)] == ([] if kind == CLOSED else [0])
+    assert not seen(150), "how much a first sale brings, or takes, nobody knows"
+    assert not seen(16)
 
 
 def profiles(values: "list[np.ndarray]", columns: tuple[str, ...] = ("one",)) -> Profiles:
