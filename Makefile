@@ -27,7 +27,7 @@ demo: .venv/.installed ## Run the main job on a real purchase log, end to end
 	@$(BIN)/propensity demo
 
 test: .venv/.installed ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .
