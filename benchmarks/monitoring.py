@@ -56,6 +56,15 @@ def _worlds() -> Iterator[dict[str, Any]]:
     of = f"{len(rows)} simulated shops, 2 years each, all checks of one model and the shop"
     yield a_quarter("episodes", f"false episodes, {of}", 0.3)
     yield a_quarter("episodes_without", "false episodes, two events missing from the calendar", 0.6)
+    advised = sum("retraining" in row["by"] for row in rows) / len(rows)
+    yield stated(
+        "shops in which it is advised to train again, which is an episode",
+        advised,
+        "of all",
+        None,
+        advised,
+        None,
+    )
     yield a_quarter("tasks", "tasks to name an event", None)
     yield a_quarter("tasks_without", "tasks to name an event, two missing from the calendar", None)
     found = sum(row["found"] for row in rows) / sum(row["planted"] for row in rows)

@@ -30,8 +30,8 @@ from serving.booster import Rows
 from serving.ledger import Entry, Ledger, exists
 from serving.ledger_reports import Uncounted
 from serving.reservations import Went
-from training.logged_outcomes import Bools, From, Windows, take
-from training.uplift_learners import Ints, Numbers
+from training.logged_outcomes import From, Windows, take
+from training.uplift_learners import Bools, Ints, Numbers
 
 SENT, UNTOLD, FREED = 1, 0, -1  # whether a delivery says that the contact happened, nobody says, or that not
 

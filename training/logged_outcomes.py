@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.describe.say import words
 from features.files import read_pointer
@@ -23,13 +22,12 @@ from features.moments import to_us
 from features.settings import Settings
 from features.words import Words
 from serving.ledger_reports import Kept
-from training.uplift_learners import Ints, Numbers
+from training.uplift_learners import Bools, Ints, Numbers
 
 From = Literal["reported", "log"]
 HARMS = ("opt_out", "complaint")
 OUTCOMES = ("margin", "retention", *HARMS)
 MISSED = 0.1  # of the orders of another place: a place that lacks more does not know them all
-Bools = NDArray[np.bool_]
 Told = Mapping[str, Sequence[Kept]]  # what was reported and counts, by decision
 
 
@@ -149,7 +147,6 @@ def _reported(windows: Windows, told: Told, final: Bools) -> dict[str, Numbers]:
 def _of_log(log: Log, windows: Windows, final: Bools) -> dict[str, Numbers]:
     """As `_reported`."""
     codes, who = _persons(log, windows)
-
     edges = windows.as_of, windows.end
 
     def within(table: str, columns: Sequence[str], keep: Any, value: Any) -> Numbers:
