@@ -19,7 +19,7 @@ from features.words import Words
 from monitoring import drift, evidence, joint, measures, occasions, panels, profiles
 from monitoring.checks import CHECKS, NEVER, RETRAINING, Check, Reading
 from monitoring.evidence import Evidence, Separable, ShopEvidence
-from monitoring.findings import Status
+from monitoring.findings import EVENT, Of, Status
 from monitoring.histograms import Float32
 from monitoring.panels import Panel
 from monitoring.profiles import Profiles, Store, day_of
@@ -51,7 +51,7 @@ class Alert(NamedTuple):
     @property
     def task(self) -> bool:
         """Whether it asks to name an event, and is no alarm."""
-        return self.reading.topic == "event"
+        return self.reading.topic == EVENT
 
 
 def matrices_of(settings: Settings, store: Store, days: Sequence[Any]) -> Matrices:
@@ -84,7 +84,7 @@ class Replay:
         self.separable = self._weeks()
         self._drifts: dict[int, drift.Drift] = {}
 
-    def _weeks(self) -> Mapping[int, float]:
+    def _weeks(self) -> Mapping[int, joint.Apart]:
         """How well each week is told from the one before."""
         last = self.first + len(self.matrices)
         days = range(max(self.first + 7, self.first + self.learned - 70), last, 7)
@@ -134,10 +134,11 @@ class Replay:
             faulty=evidence.faulty(shop),
         )
         for check in CHECKS:
-            asked: list[Any] = [seen] if check.of == "release" else [shop]
-            if check.of == "indicator":
-                asked = [(shop, column) for column in range(len(shop.indicators.subjects))]
-            for reading in map(check.measure, asked):
+            asked: dict[Of, Sequence[Any]] = {
+                "release": [seen], "shop": [shop], "table": [(shop, table) for table in shop.tables],
+                "indicator": [(shop, column) for column in range(len(shop.indicators.subjects))],
+            }  # fmt: skip
+            for reading in map(check.measure, asked[check.of]):
                 if check.status(reading.value) != "ok":
                     yield Alert(day, check, reading)
         if self._again(day):
@@ -165,8 +166,8 @@ class Replay:
         days = [d for d in self.separable if d <= day][-1 - evidence.WEEKS :]
         if len(days) < 4:
             return None
-        usual = tuple(self.separable[d] for d in days[:-1])
-        return Separable(self.separable[days[-1]], usual, len(self.matrices[day]))
+        usual, now = tuple(self.separable[d].auc for d in days[:-1]), self.separable[days[-1]]
+        return Separable(now.auc, usual, now.rows)
 
 
 def episodes(alerts: Sequence[Alert]) -> list[tuple[int, int]]:

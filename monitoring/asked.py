@@ -36,7 +36,7 @@ def ask(check: Check, subject: str, evidence: Any, shop: Shop) -> Finding:
 
 
 def finding(check: Check, subject: str, reading: Reading) -> Finding:
-    """A fault of the log's tables is one topic in all releases that it shows in; else each is its own."""
+    """A fault of the log's tables is one topic in all that it shows in; else each subject is its own."""
     topic = reading.topic or ("freshness" if check.name == "freshness" else subject)
     return Finding(
         subject=subject,
@@ -53,6 +53,8 @@ def finding(check: Check, subject: str, reading: Reading) -> Finding:
         since=reading.since,
         better=reading.better,
         page=check.page if check.page < NEVER else None,
+        of=check.of,
+        asks=check.words,
     )
 
 
@@ -68,7 +70,7 @@ def with_own(findings: Iterable[Finding], own: Iterable[Check]) -> list[Finding]
 def _runs(check: Check) -> Finding:
     return Finding(
         subject=check.name, check=RUNS, status="ok", value=0.0, limit=1.0, words=_RUNS, owner=check.owner,
-        topic=f"check {check.name}",
+        topic=f"check {check.name}", of="shop", asks=check.words,
     )  # fmt: skip
 
 
@@ -76,8 +78,9 @@ def _broken(check: Check, what: str, what_zh: str, place: str) -> Finding:
     return Finding(
         subject=check.name, check=RUNS, status="warning", value=1.0, limit=1.0,
         words=Words(
-            f"the shop's own check is broken, and says nothing: {what} ({place})",
-            f"门店自定义检查出错，未作判断：{what_zh}（{place}）",
+            f"the shop's own check {check.name} is broken, and says nothing: {what} ({place})",
+            f"门店自定义检查{check.name}出错，未作判断：{what_zh}（{place}）",
         ),
         owner=check.owner, topic=f"check {check.name}", advice=_MEND,
+        of="shop", asks=check.words,
     )  # fmt: skip

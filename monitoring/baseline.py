@@ -121,7 +121,7 @@ def judge(
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
             far = moved / spread / np.maximum(limit, least[day] / spread)
             if day in calendar.first:
-                far = np.where(moves[day], _wide(far), far)
+                far = np.where(moves[day], widened(far), far)
             if first + day in closed:
                 shut = (usual[day] < 0) & (far <= -1)
                 far[shut] = 0
@@ -144,7 +144,7 @@ def judge(
     return Judged(excess, expected, values, calendar.first)
 
 
-def _wide(far: Float64) -> Float64:
+def widened(far: Float64) -> Float64:
     """In limits that are FIRST times as wide; what is beyond goes on in usual ones, so that it may page."""
     size = np.abs(far)
     return np.asarray(np.sign(far) * np.where(size <= FIRST, size / FIRST, size - FIRST + 1))

@@ -11,6 +11,7 @@ from features.describe.say import day
 from features.words import Words
 from monitoring.baseline import YOUNGEST, Float64
 from monitoring.evidence import ShopEvidence
+from monitoring.findings import DATA, EVENT
 from monitoring.panels import Panel, Shift, Subject
 from monitoring.received import USUAL
 
@@ -26,7 +27,7 @@ VITAL = ("orders", "order_lines")
 
 
 class Blamed(NamedTuple):
-    """topic: `data`, `event`, or None where no table stands out. cause: what did before."""
+    """topic: of the table's fault, `event`, or None where no table stands out. cause: what did before."""
 
     topic: str | None = None
     cause: Words | None = None
@@ -34,7 +35,7 @@ class Blamed(NamedTuple):
 
 def unnamed(shift: Shift, panel: Panel) -> bool:
     """Whether a table simply received more than usual: a sale or a show, more likely than a fault."""
-    return shift.subject.kind == "rows" and shift.excess > 0 and not repeats(shift, panel)
+    return _risen(shift) and not repeats(shift, panel)
 
 
 def repeats(shift: Shift, panel: Panel) -> bool:
@@ -43,45 +44,68 @@ def repeats(shift: Shift, panel: Panel) -> bool:
     return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
 
 
+def topic(table: str, since: date, out: Iterable[Shift]) -> str:
+    """Of a table's fault, by what stood out of all tables: those which began within a day are one fault, of
+    the table that others follow."""
+    same = {
+        name
+        for shift in out
+        if not _risen(shift) and abs((shift.since - since).days) <= 1
+        for name in shift.subject.tables
+    }
+    vital = [name for name in VITAL if name in {table, *same}]
+    return f"{DATA} {(vital or sorted({table, *same}))[0]}"
+
+
 def of_columns(out: Sequence[Shift], faulty: Mapping[str, Sequence[Shift]]) -> Blamed:
     """Of features: a fault of their tables explains them for as long as it is in their windows."""
     tables = frozenset().union(*(shift.subject.tables for shift in out))
-    return _blamed(
-        [shift for name, shifts in faulty.items() if name in tables for shift in shifts],
-        min(shift.since for shift in out),
-    )
+    every = _all(faulty)
+    own = [shift for shift in every if shift.subject.tables & tables]
+    return _blamed(own, min(shift.since for shift in out), every)
 
 
 def of_tables(faulty: Mapping[str, Sequence[Shift]]) -> Blamed:
     """Of all features together: whatever table is at fault."""
-    shifts = [shift for found in faulty.values() for shift in found]
-    return _blamed(shifts, max((shift.since for shift in shifts), default=date.max))
+    shifts = _all(faulty)
+    return _blamed(shifts, max((shift.since for shift in shifts), default=date.max), shifts)
 
 
 def of_indicator(shift: Shift, panel: Panel) -> Blamed:
     """Of an indicator: a table that it is counted from, and that stands out on the same days."""
     days = (panel.last - shift.since).days + 1
-    same = [
-        other
-        for place in range(-min(days, len(panel.native)), 0)
-        for other in panel.out(place)
-        if other.subject.tables & shift.subject.tables
-    ]
-    return _blamed(same, shift.since)
+    every = [other for place in range(-min(days, len(panel.native)), 0) for other in panel.out(place)]
+    same = [other for other in every if other.subject.tables & shift.subject.tables]
+    return _blamed(same, shift.since, every)
 
 
-def _blamed(shifts: Sequence[Shift], since: date) -> Blamed:
+def _all(faulty: Mapping[str, Sequence[Shift]]) -> list[Shift]:
+    return [shift for found in faulty.values() for shift in found]
+
+
+def _risen(shift: Shift) -> bool:
+    return shift.subject.kind == "rows" and shift.excess > 0
+
+
+def _blamed(shifts: Sequence[Shift], since: date, every: Sequence[Shift]) -> Blamed:
+    """By those of some tables; every: all that stood out."""
     if not shifts:
         return Blamed()
-    worst = max(shifts, key=lambda shift: abs(shift.excess))
-    topic = "event" if worst.subject.kind == "rows" and worst.excess > 0 else "data"
     # A cause comes first, and an older one has been told before: the last before it, or of that day.
     before = [shift for shift in shifts if shift.since <= since]
     if not before:
-        return Blamed(topic)
+        return Blamed(_topic(max(shifts, key=lambda shift: abs(shift.excess)), every))
     last = max(before, key=lambda shift: (shift.since, abs(shift.excess)))
     on, what = day(last.since), last.words
-    return Blamed(topic, Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}"))
+    said = Words(f"the log, since {on.en}: {what.en}", f"日志，自{on.zh}起：{what.zh}")
+    return Blamed(_topic(last, every), said)
+
+
+def _topic(shift: Shift, every: Iterable[Shift]) -> str:
+    if _risen(shift):
+        return EVENT
+    (table,) = shift.subject.tables
+    return topic(table, shift.since, every)
 
 
 def total(shift: Shift, panel: Panel) -> bool:

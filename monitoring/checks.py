@@ -6,13 +6,13 @@ alerts and the tests pick it up by themselves.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from features.errors import UsageError
 from features.typed import Endless, misfits
 from features.words import Words
-from monitoring import measures
-from monitoring.findings import Owner, Status
+from monitoring import measures, shop_measures
+from monitoring.findings import Of, Owner, Status
 from monitoring.measures import BROKEN, NEVER, Reading
 
 __all__ = ["BY_ITSELF", "CHECKS", "NEVER", "READABLE", "RETRAINING", "RUNS", "Check", "Reading", "by_name"]
@@ -29,8 +29,8 @@ BY_ITSELF = {
 class Check:
     """One question. `warning` and `page`: the values from which on it says so.
 
-    of: asked of every release, of the shop, or of each business indicator. drift: asks how things change,
-    and is not asked while the published features are stale.
+    of: asked of every release, of the shop, of each table of its log, or of each business indicator. drift:
+    asks how things change, and is not asked while the published features are stale.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Check:
     warning: Endless
     page: Endless
     reason: str  # why these two values
-    measure: Callable[[Any], Reading]  # of an Evidence; a ShopEvidence; that and an indicator's place
+    measure: Callable[[Any], Reading]  # of an Evidence; a ShopEvidence; that and a table, or an indicator
     advice: Words = Words("Look at the report.", "请查看报告。")
     owner: Owner = "models"
-    of: Literal["release", "shop", "indicator"] = "release"
+    of: Of = "release"
     drift: bool = True
 
     def __post_init__(self) -> None:
@@ -93,12 +93,12 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="received",
-        words=Words("Rows that each table received", "各表到达条数"),
+        words=Words("Rows that the table received", "到达条数"),
         warning=1,
         page=BROKEN,
         reason=_LEARNED + "three times that is a source that stopped, or came twice; a third of the orders "
         "missing on two days counts as much, and none at all on one, where none was ever without",
-        measure=measures.tables("rows", "repeated", "strangers"),
+        measure=shop_measures.table("rows", "repeated", "strangers"),
         advice=Words(
             "Ask the source's owner for the day's file, then `propensity ingest` and `propensity features "
             "build`; nothing is counted twice.",
@@ -106,23 +106,23 @@ CHECKS: tuple[Check, ...] = (
             "不会重复计数。",
         ),
         owner="data",
-        of="shop",
+        of="table",
     ),
     Check(
         name="fields",
-        words=Words("What the tables' fields hold", "各表字段内容"),
+        words=Words("What the table's fields hold", "字段内容"),
         warning=1,
         page=BROKEN,
         reason=_LEARNED
         + "three times that is a unit, a code or a column that changed; a column that most rows "
         "had and none has counts as much, and sizes a hundred times what they were",
-        measure=measures.tables("empty", "share", "unseen", "size", "sign", "night"),
+        measure=shop_measures.table("empty", "share", "unseen", "size", "sign", "night"),
         advice=Words(
             "Compare a few rows with the till's own screen; correct the mapping in shop.toml, and ingest.",
             "抽查几行与业务系统核对；修正shop.toml中的映射后重新接入。",
         ),
         owner="data",
-        of="shop",
+        of="table",
     ),
     Check(
         name="event_unnamed",
@@ -130,7 +130,7 @@ CHECKS: tuple[Check, ...] = (
         warning=1,
         page=NEVER,
         reason=_LEARNED + "more business than usual is good news, but next year's baseline must know why",
-        measure=measures.event,
+        measure=shop_measures.event,
         advice=Words(
             "If there was a sale, a show or a feast, name it in [[calendar.events]] of shop.toml, then "
             "`propensity ingest`, `propensity features build` and `propensity monitor run`.",
@@ -146,7 +146,7 @@ CHECKS: tuple[Check, ...] = (
         warning=1,
         page=NEVER,
         reason=_LEARNED + "only the side that nobody wants counts; what to do about it is the shop's to say",
-        measure=measures.indicator,
+        measure=shop_measures.indicator,
         advice=Words(
             "See on the morning page who and where; if the data are sound, it is the business: "
             "`propensity today`.",
@@ -162,7 +162,7 @@ CHECKS: tuple[Check, ...] = (
         warning=1,
         page=NEVER,
         reason=_LEARNED + "budgets stop hard and caps hold by themselves, so that it is never an emergency",
-        measure=measures.decided,
+        measure=shop_measures.decided,
         advice=Words(
             "See what is paused and which budget is spent: `propensity pause`, `propensity today`.",
             "查看暂停项与已用完的预算：`propensity pause`、`propensity today`。",

@@ -42,7 +42,8 @@ class Episode:
     began, fired, ended: moments of runs. bad: days on which it was, of those that its check counts. better,
     lower: days in a row on which it was clear, or less urgent than `severity`. judged: the last day with a
     verdict. told: when it was last, None: never. told_as: how urgent. paged: when it was first told as the
-    page that it is. unjudged: it was closed for want of a verdict. stage: the last that was told.
+    page that it is. peak: how urgent it ever was. unjudged: it was closed for want of a verdict. stage: the
+    last that was told.
     """
 
     fingerprint: str
@@ -64,6 +65,7 @@ class Episode:
     unjudged: bool = False
     stage: str = ""
     ack: Ack | None = None
+    peak: Severity = "warning"
 
     @property
     def since(self) -> date:
@@ -108,7 +110,7 @@ def _bad(
             finding=finding, began=moment, judged=day,
         )  # fmt: skip
     now = replace(before, finding=finding, judged=day, better=(), bad=_counted(before.bad, day, wants, True))
-    now = replace(now, severity="page", lower=()) if severity == "page" else _lowered(now, day)
+    now = replace(now, severity="page", peak="page", lower=()) if severity == "page" else _lowered(now, day)
     if now.state == "pending" and len(now.bad) >= wants[0]:
         now = replace(now, state="firing", fired=moment)
     return now

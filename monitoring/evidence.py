@@ -27,6 +27,7 @@ from serving import ledger, releases
 from serving.cards import ModelCard
 from serving.ledger import Ledger
 
+TELLING = 3  # columns that tell two weeks apart most, of which is told
 WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 DAYS = 730  # that a first run looks back: two years know every season and occasion twice
 DRIFTED_WEEKS = 4  # whose drift is looked at, to tell what lasts from what passes
@@ -36,11 +37,15 @@ RECENT = 10  # days for which a fault of a table explains what features do
 
 @dataclass(frozen=True)
 class Separable:
-    """How well this week's customers can be told from last week's (AUC), and in earlier weeks."""
+    """How well this week's customers can be told from last week's (AUC), and in earlier weeks.
+
+    rows: of each week, that were compared. by: columns, those that told most first.
+    """
 
     now: float
     usual: tuple[float, ...]
-    rows: int  # customers of this week
+    rows: int
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,11 @@ class ShopEvidence:
     indicators: Panel
     absent: Mapping[str, Words]  # indicators that cannot be told, and why
     decisions: Panel | None = None  # None: there is no ledger
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Those of the log of which something was received."""
+        return tuple(dict.fromkeys(t for subject in self.received.subjects for t in sorted(subject.tables)))
 
 
 def of_shop(
@@ -151,7 +161,7 @@ def of_release(
         expire_after=settings.expire_after,
         panel=panel,
         drift=weeks[moment],
-        separable=_separable(store, build, log, shop, declared, moment, int(profiles.rows[-1])),
+        separable=_separable(store, build, log, shop, declared, moment, profiles.columns),
         faulty=tables_at_fault,
         outcomes=outcomes,
         unjoined=unjoined,
@@ -208,12 +218,14 @@ def _separable(
     shop: Shop,
     declared: Mapping[str, Feature],
     moment: datetime,
-    rows: int,
+    names: Sequence[str],
 ) -> Separable | None:
     """Today against a week ago; and each earlier week against the one before, kept from run to run."""
     path = store.folder / "separable.json"
-    empty = _Weeks((), {})
+    empty = _Weeks((), {}, joint.RECIPE)
     kept = msgspec.json.decode(path.read_bytes(), type=_Weeks) if path.exists() else empty
+    kept = kept if kept.recipe == empty.recipe else empty
+    rows, by = 0, tuple[str, ...]()
     moments = [moment - 7 * week * DAY for week in range(WEEKS + 2)]
     moments = [m for m in moments if m > log.starts_at + 60 * DAY and m <= log.complete_until]
     if len(moments) < 4:
@@ -233,12 +245,18 @@ def _separable(
         columns = list(kept.columns) or joint.steady(seen[wanted[2] - 7], seen[wanted[2]])
         for day in lacking:
             if day in seen and day - 7 in seen:
-                kept.auc[day] = joint.separable(seen[day - 7][:, columns], seen[day][:, columns])
-        kept = _Weeks(tuple(columns), kept.auc)
+                apart = joint.separable(seen[day - 7][:, columns], seen[day][:, columns])
+                kept.auc[day] = apart.auc
+                if day == wanted[0]:
+                    rows = apart.rows
+                    by = tuple(
+                        names[columns[n]] for n in np.argsort(-apart.gain)[:TELLING] if apart.gain[n] > 0
+                    )
+        kept = _Weeks(tuple(columns), kept.auc, joint.RECIPE)
         write_atomically(path, msgspec.json.encode(kept))
     today = kept.auc.get(day_of(moment), float("nan"))
     usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
-    return Separable(today, usual, rows) if np.isfinite(today) else None
+    return Separable(today, usual, rows, by) if np.isfinite(today) else None
 
 
 class _Weeks(msgspec.Struct, frozen=True):
@@ -246,3 +264,4 @@ class _Weeks(msgspec.Struct, frozen=True):
 
     columns: tuple[int, ...]
     auc: dict[int, float]
+    recipe: int = 0  # of telling them apart

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 from features.words import Words
 
 Status = Literal["ok", "warning", "page"]
+Of = Literal["release", "shop", "table", "indicator"]  # what a check is asked of
 STATUSES: tuple[Status, ...] = ("ok", "warning", "page")  # from harmless to urgent
+DATA, EVENT = "data", "event"  # how topics begin: a fault of the log's tables; more business than usual
 Owner = Literal["data", "models", "operations"]  # who acts: a person or group of each is named in shop.toml
 
 
@@ -23,8 +25,9 @@ class Contributor(NamedTuple):
 class Finding:
     """What one check says of one subject on one day.
 
-    subject: a release's name, an indicator, or `log`. value, limit: in the check's unit; from limit on it is
-    not ok (nan where nothing can be said yet). words: what was seen, one sentence with its figure. cause: the
+    subject: the name of a release, a table or an indicator, or `log`. value, limit: in the check's unit; from
+    limit on it is not ok (nan where nothing can be said yet). words: what was seen, one sentence with its
+    figure; all but those of a release say what they are of. asks: the check's question. cause: the
     likely one, where the figures point at it. advice: what to do now. contributors: the largest first, at
     most three are told. since: the first day on which it was so. topic: findings of one topic in one run are
     one fault, and one message (an outage of a table shows in sixty features and three models). better: how
@@ -49,6 +52,28 @@ class Finding:
     page: float | None = None
     stage: str = ""
     version: str = ""
+    of: Of = "release"
+    asks: Words | None = None
+
+    @property
+    def said(self) -> Words:
+        """What was seen, and of what."""
+        if self.of != "release":
+            return self.words
+        return Words(f"{self.subject}: {self.words.en}", f"{self.subject}：{self.words.zh}")
+
+    @property
+    def question(self) -> Words:
+        """What was asked, and of what: a title where what was seen is no longer so."""
+        asks = self.asks or Words(self.check, self.check)
+        if self.of == "shop":
+            return asks
+        return Words(f"{self.subject}: {asks.en}", f"{self.subject}：{asks.zh}")
+
+    @property
+    def data_fault(self) -> bool:
+        """Whether it is, or comes of, a fault of the log's tables."""
+        return self.status != "ok" and self.topic.split(" ")[0] == DATA
 
     @property
     def crossed(self) -> float:

@@ -1,17 +1,17 @@
-"""What the checks measure: each gives a figure, the sentence that holds it, and what it is made of."""
+"""What a check measures: a figure, the sentence that holds it, and what it is made of; here of a release."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import nan
 from typing import Literal
 
 import numpy as np
 
-from features.describe.say import TABLES as NAMES
 from features.words import Words
-from monitoring import causes, indicators
-from monitoring.baseline import FIRST
-from monitoring.evidence import Evidence, ShopEvidence
+from monitoring import causes
+from monitoring.baseline import FIRST, widened
+from monitoring.evidence import Evidence
 from monitoring.findings import Contributor
 from monitoring.outcome_words import told
 from monitoring.panels import MEMBERS, Panel, Shift
@@ -21,20 +21,6 @@ from monitoring.profiles import PROBABILITY
 NEVER = float("inf")
 # A fault further beyond its limit than this is no chance and no season: what it touches cannot be trusted.
 BROKEN = 3.0
-_AS_USUAL = Words("as usual", "正常")
-_TAKE_OUT = Words(
-    "Have the copy taken out of the source's files, then `propensity ingest`, `propensity features build` "
-    "and `propensity monitor run`: rows under other ids are counted twice until then.",
-    "请从来源文件中去除重复的一份，然后依次运行 `propensity ingest`、`propensity features build`、"
-    "`propensity monitor run`：编号不同的重复行在此之前会重复计数。",
-)
-_FIND = Words(
-    "Compare the day's total with the till's own. If rows are missing, have the files sent again and run "
-    "`propensity ingest` and `propensity features build`; nothing is counted twice. If it is right, "
-    "customers stay away: tell operations.",
-    "与业务系统的当日总数核对。若有缺失，请重新送达文件并运行 `propensity ingest` 与 "
-    "`propensity features build`（不会重复计数）；若数据无误，则为客户减少：通知运营。",
-)
 
 
 @dataclass(frozen=True)
@@ -51,7 +37,8 @@ class Reading:
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
     better: float = 0.0  # how far beyond its limit on the side that nobody minds
-    topic: str | None = None  # `data`: a fault of the log; `event`: more business; else the subject's own
+    # `data TABLE`: a fault of the log; `event`: more business; None: the subject's own
+    topic: str | None = None
 
 
 def freshness(evidence: Evidence) -> Reading:
@@ -178,12 +165,21 @@ def separable(evidence: Evidence) -> Reading:
     centre = float(np.median(found.usual))
     limit = max(0.03, 4 / found.rows**0.5, 2 * max(abs(value - centre) for value in found.usual))
     value = (found.now - centre) / limit
+    if evidence.panel.wide():
+        value = float(widened(np.asarray(value)))
     words = Words(
         f"this week's customers are told from last week's with AUC {found.now:.3f}; usually {centre:.3f}",
         f"模型区分本周与上周客户的AUC为{found.now:.3f}，通常为{centre:.3f}",
     )
     blamed = causes.of_tables(evidence.faulty) if value >= 1 else causes.Blamed()
-    return Reading(value=value, words=words, cause=blamed.cause, topic=blamed.topic)
+    named = {feature.name: Words(feature.en, feature.zh) for feature in evidence.card.features}
+    return Reading(
+        value=value,
+        words=words if value >= 1 else calm(words, evidence.panel),
+        cause=blamed.cause,
+        contributors=tuple(Contributor(name, named.get(name, Words(name, name)), nan) for name in found.by),
+        topic=blamed.topic,
+    )
 
 
 def drift(evidence: Evidence) -> Reading:
@@ -258,115 +254,3 @@ def partial(evidence: Evidence) -> Reading:
     """What partial labels say of calibration or ranking, whichever is worse."""
     both = [outcomes(what, True)(evidence) for what in ("calibration", "ranking")]
     return max(both, key=lambda reading: np.nan_to_num(reading.value, nan=-1.0))
-
-
-def tables(*kinds: str) -> Callable[[ShopEvidence], Reading]:
-    """How far the furthest figure of those kinds stands out, of any table."""
-
-    def measure(evidence: ShopEvidence) -> Reading:
-        panel = evidence.received
-        out = [s for s in panel.out() if s.subject.kind in kinds and not causes.unnamed(s, panel)]
-        if not out:
-            nearest = panel.nearest(kinds=kinds) if panel.columns(kinds).any() else float("nan")
-            if not np.isfinite(nearest):
-                return Reading(value=nearest, words=not_yet(panel))
-            return Reading(value=min(nearest, 0.99), words=calm(_AS_USUAL, panel))
-        more = len(out) - 1
-        words = Words(
-            out[0].words.en + (f"; and {more} more" if more else ""),
-            out[0].words.zh + (f"；另有{more}项" if more else ""),
-        )
-        value, cause, advice = abs(out[0].excess), None, None
-        if any(causes.total(shift, panel) for shift in out):
-            value = max(value, BROKEN)
-        if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
-            cause, advice = _twice(twice), _TAKE_OUT
-        elif (loss := causes.lost(out, evidence)) is not None:
-            cause, advice = loss.words, _FIND
-            value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
-        elif (column := causes.gone(out)) is not None:
-            cause, advice = column
-        elif (name := causes.renamed(out, panel)) is not None:
-            cause, advice = name
-        else:
-            cause = causes.unit(out)
-        return Reading(
-            value=value,
-            words=words,
-            cause=cause,
-            advice=advice,
-            contributors=contributors(out),
-            since=min(shift.since for shift in out),
-            topic="data",
-        )
-
-    return measure
-
-
-def _twice(shift: Shift) -> Words:
-    (table,) = shift.subject.tables
-    name = NAMES.get(table, Words(table, table))
-    return Words(
-        f"{name.en} came twice, under other ids the second time",
-        f"{name.zh}重复到达，第二次使用了不同的编号",
-    )
-
-
-def decided(evidence: ShopEvidence) -> Reading:
-    """How far the share of an action, or the number of decisions, stands out."""
-    panel = evidence.decisions
-    if panel is None:
-        return Reading(float("nan"), Words("nothing was decided yet", "尚无决策"))
-    out = panel.out()
-    if not out:
-        nearest = panel.nearest()
-        as_usual = calm(_AS_USUAL, panel) if np.isfinite(nearest) else not_yet(panel)
-        return Reading(nearest, as_usual)
-    more = len(out) - 1
-    words = out[0].words
-    return Reading(
-        value=abs(out[0].excess),
-        words=Words(
-            words.en + (f"; and {more} more" if more else ""), words.zh + (f"；另有{more}项" if more else "")
-        ),
-        contributors=contributors(out),
-        since=min(shift.since for shift in out),
-        topic="decisions",
-    )
-
-
-def event(evidence: ShopEvidence) -> Reading:
-    """How far a table received more than usual, with nothing to explain it."""
-    panel = evidence.received
-    out = [s for s in panel.out() if causes.unnamed(s, panel)]
-    if not out:
-        return Reading(
-            value=0.0, words=Words("no rise that the calendar does not know", "没有日历未标注的上升")
-        )
-    return Reading(
-        value=out[0].excess,
-        words=out[0].words,
-        contributors=contributors(out),
-        since=min(shift.since for shift in out),
-        topic="event",
-    )
-
-
-def indicator(asked: tuple[ShopEvidence, int]) -> Reading:
-    """How far an indicator is on the side that nobody wants."""
-    evidence, column = asked
-    panel = evidence.indicators
-    shift = panel.shift(column)
-    name = panel.subjects[column].name.partition(":")[0]
-    worse = shift.excess if indicators.named(name).bad == "up" else -shift.excess
-    if not np.isfinite(worse):
-        return Reading(value=float("nan"), words=not_yet(panel))
-    blamed = causes.of_indicator(shift, evidence.received) if abs(worse) >= 1 else causes.Blamed()
-    return Reading(
-        value=max(0.0, worse),
-        words=shift.words if abs(worse) >= 1 else calm(shift.words, panel),
-        cause=blamed.cause,
-        since=shift.since if abs(worse) >= 1 else None,
-        topic=blamed.topic or f"indicator {name}",
-        better=max(0.0, -worse),
-    )

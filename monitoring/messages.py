@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from features.words import Words
 from monitoring.episodes import News, Severity
+from monitoring.findings import Of
 
 Language = Literal["en", "zh"]
 LISTED = 10  # alerts of a message that its data tell one by one
@@ -45,7 +46,9 @@ class Share(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """One alert of a message. stage: how far what is done about it has come."""
+    """One alert of a message. limit: that was crossed; warns, pages: the values from which on it is which.
+    stage: how far what is done about it has come. of: what was asked; only of a release its words do not say
+    which."""
 
     alert: str
     subject: str
@@ -58,6 +61,9 @@ class Told(Struct, frozen=True):
     since: date
     acknowledged_by: str = ""
     stage: str = ""
+    of: Of = "release"
+    warns: float | None = None
+    pages: float | None = None
 
 
 class Telling(Struct, frozen=True):
@@ -104,28 +110,29 @@ HEADS: dict[News, Words] = {
 }
 OVER: tuple[News, ...] = ("closed", "resolved")
 SEVERITIES: dict[Severity, Words] = {"warning": Words("warning", "警告"), "page": Words("PAGE", "告警")}
+USABLE: dict[Severity, Words] = {  # the scores, while it is on
+    "warning": Words("can be used", "可继续使用"),
+    "page": Words(
+        "may be wrong until this is mended: begin nothing that rests on them",
+        "修复前可能有误，请勿据此开展新的触达",
+    ),
+}
+_UNANSWERED = Words("none are given until this is mended", "修复前不再给出")
+_SILENT = ("freshness", "readable")  # checks whose pages mean that nobody is answered
 
 
-def title(kind: News, severity: Severity, alerts: Sequence[Told], more: int, worst: Said) -> Said:
-    """One line: how urgent, of what, and what was seen; the worst speaks for all.
-
-    worst: the first alert's words, without how many more figures it has: what is more is counted once.
-    """
-    told, others = alerts[0], len(alerts) - 1 + more
+def title(kind: News, severity: Severity, said: Words, others: int) -> Said:
+    """One line: how urgent, and what was seen; the worst speaks for all. others: how many more alerts."""
     head, urgent = HEADS[kind], SEVERITIES[severity]
-    over = kind in OVER
-    if over:
+    if kind in OVER:
         en, zh = head.en.upper(), head.zh
     else:
         en = f"{urgent.en}, {head.en}" if head.en else urgent.en
         zh = f"{urgent.zh}，{head.zh}" if head.zh else urgent.zh
-    words = first(worst if others else told.words)
-    said_en, said_zh = f"{told.subject}: {words.en}", f"{told.subject}：{words.zh}"
-    if over:  # what it was is no longer so
-        said_en, said_zh = f"{told.subject}, {told.check}", f"{told.subject}，{told.check}"
+    words = first(Said(*said))
     several = "s" * (others > 1)
     and_en, and_zh = (f", and {others} more alert{several}", f"，另有{others}项告警") if others else ("", "")
-    return Said(_plain(f"[{en}] {said_en}{and_en}"), _plain(f"【{zh}】{said_zh}{and_zh}"))
+    return Said(_plain(f"[{en}] {words.en}{and_en}"), _plain(f"【{zh}】{words.zh}{and_zh}"))
 
 
 def lines(of: Telling, language: Language) -> Iterator[Line]:
@@ -143,20 +150,23 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
     apart = "：" if zh else ": "
     several = len(of.alerts) + of.more > 1
     for place, one in enumerate(of.alerts[:SHOWN]):
-        named = f"{one.subject} | {one.check}" if several else one.check
+        named = f"{_plain(one.subject)}{apart}" if one.of == "release" else ""
         words = first(one.words) if several else one.words
-        yield Line(("情况" if zh else "what") * (not place), _plain(named) + apart + say(words), several)
+        yield Line(("情况" if zh else "what") * (not place), named + say(words), several)
     if not several:
         yield from line("how much", "程度", _measured(of.alerts[0], zh))
     elif left := max(len(of.alerts) - SHOWN, 0) + of.more:
         yield Line("", f"另有{left}项" if zh else f"and {left} more", True)
     yield from line("since", "始于", f"{of.since}")
     if not over:
+        silent = of.severity == "page" and of.alerts[0].check in _SILENT
+        yield from line("scores", "评分", say(Said.of(_UNANSWERED if silent else USABLE[of.severity])))
         yield from line("likely cause", "可能原因", say(of.cause))
         for place, share in enumerate(of.contributors):
             label = ("主要来自" if zh else "most of it") if not place else ""
-            over_by = share.excess or 0
-            times = f"（为其上限的{over_by:.1f}倍）" if zh else f" ({over_by:.1f} x its limit)"
+            times = "" if share.excess is None else f"（为其上限的{share.excess:.1f}倍）"
+            if share.excess is not None and not zh:
+                times = f" ({share.excess:.1f} x its limit)"
             said = say(share.words)
             yield Line(label, _plain(share.name) + (f"{apart}{said}" if said else "") + times, True)
         yield from line("do", "建议", say(of.action))
@@ -217,14 +227,14 @@ def is_address(said: str) -> bool:
 
 
 def _measured(one: Told, zh: bool) -> str:
-    if one.value is None or not isfinite(one.value) or one.value == one.limit:  # a state is no measure
-        return ""
-    if one.limit is None or not isfinite(one.limit):
-        return f"{one.value:.3g}"
-    times = one.value / one.limit if one.limit > 0 else 0
-    if zh:
-        return f"{one.value:.3g}，上限{one.limit:.3g}" + (f"（{times:.1f}倍）" if times >= 1 else "")
-    return f"{one.value:.3g}, limit {one.limit:.3g}" + (f" ({times:.1f} x)" if times >= 1 else "")
+    if one.value is None or not isfinite(one.value) or one.value in (one.limit, one.warns, one.pages):
+        return ""  # a state is no measure
+    said = [f"{one.value:.3g}"]
+    if one.warns is not None:
+        said.append(f"{one.warns:.3g}起警告" if zh else f"a warning from {one.warns:.3g}")
+    if one.pages is not None:
+        said.append(f"{one.pages:.3g}起紧急" if zh else f"urgent from {one.pages:.3g}")
+    return "；".join(said) if zh else "; ".join(said)
 
 
 def first(words: Said) -> Said:

@@ -131,9 +131,11 @@ class Panel:
         """The occasions that come for the first time around the day at a place: its limits are wider."""
         return self.judged.wide.get(place % len(self.native), ())
 
-    def nearest(self, place: int = -1, kinds: Sequence[str] = ()) -> float:
-        """How near the nearest figure of those kinds is to its limit; nan where none could be judged."""
-        excess = np.abs(self.judged.excess[place, self.columns(kinds)])
+    def nearest(self, place: int = -1, kinds: Sequence[str] = (), table: str | None = None) -> float:
+        """How near the nearest figure of those kinds (of a table alone) is to its limit; nan where none could
+        be judged."""
+        own = np.array([table in (None, *subject.tables) for subject in self.subjects], bool)
+        excess = np.abs(self.judged.excess[place, own & self.columns(kinds)])
         return float(np.nanmax(excess)) if np.isfinite(excess).any() else float("nan")
 
     def columns(self, kinds: Sequence[str]) -> Bool:

@@ -1,11 +1,13 @@
 """The page of a verdict: what happened, whether it matters, what to do; then each model and table."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
 import numpy as np
 
+from features.describe.say import table as table_words
 from features.moments import iso
 from features.pages import Content, Html, banner, bullets, html, paragraph, section, table, tiles, with_code
 from features.pages import page as document
@@ -15,7 +17,7 @@ from monitoring.evidence import Evidence
 from monitoring.findings import STATUSES, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import SHOP, UNRELEASED, Verdict, behind, first_of_kind, unreleased
+from monitoring.verdicts import UNRELEASED, Verdict, behind, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -39,7 +41,7 @@ _HEADLINES = {
 
 def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -> str:
     """The whole page, self-contained, in both languages. over: alerts that ended lately, the last first."""
-    day = iso(verdict.moment)[:10]
+    day = iso(verdict.until)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
     messages = [_message(list(topic)) for topic in topics(wrong)]
     alone = unreleased(verdict.evidence, verdict.findings)
@@ -96,7 +98,7 @@ def topics(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 def _message(findings: list[Finding]) -> Html:
     first = findings[0]
-    title = Words(f"{first.subject}: {first.words.en}", f"{first.subject}：{first.words.zh}")
+    title = first.said
     since = min((f.since for f in findings if f.since), default=None)
     facts: list[tuple[Content, Content]] = [
         (Words("How urgent", "紧急程度"), STATUS[first.status]),
@@ -114,7 +116,7 @@ def _message(findings: list[Finding]) -> Html:
     if most:
         parts.append(paragraph(Words("Most of it:", "主要来自：")))
         parts.append(bullets(c.words for c in most))
-    others = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in findings[1:]]
+    others = [f.said for f in findings[1:]]
     if others:
         parts.append(paragraph(Words("Seen as well:", "同时出现：")))
         parts.append(bullets(map(with_code, others)))
@@ -131,8 +133,7 @@ def _over(episodes: Sequence[Episode]) -> Content:
             (Words("Alert", "告警"), Words("Urgency", "级别"), Words("Began", "开始"), Words("Ended", "结束"),
              Words("What was seen", "情况")),
             (
-                (f"{one.finding.subject}, {one.finding.check}", STATUS[one.finding.status], f"{one.since}",
-                 _ended(one), one.finding.words)
+                (one.finding.question, STATUS[one.peak], f"{one.since}", _ended(one), one.finding.words)
                 for one in episodes
             ),
         ),
@@ -168,19 +169,31 @@ def _model(seen: Evidence, verdict: Verdict) -> Html:
 
 
 def _tables(verdict: Verdict) -> Html:
-    mine = [finding for finding in verdict.findings if finding.subject == SHOP]
+    mine = [finding for finding in verdict.findings if finding.of in ("shop", "table")]
+    calm = [one for one in mine if one.of == "table" and one.status == "ok" and one.value == one.value]
+    usual: dict[str, list[Words]] = defaultdict(list)
+    for one in calm:
+        usual[one.check].append(table_words(one.subject))
     return section(
         Words("What the tables received", "各表接收情况"),
-        _checks(mine, verdict.asked),
+        _checks([one for one in mine if one not in calm], verdict.asked),
+        bullets(
+            with_code(_calm(_asks(verdict.asked[check], check), tables)) for check, tables in usual.items()
+        ),
         _figures(verdict.shop.received, _furthest(verdict.shop.received)),
         open=any(finding.status != "ok" for finding in mine),
     )
 
 
+def _calm(asks: Words, tables: Sequence[Words]) -> Words:
+    en, zh = ", ".join(one.en for one in tables), "、".join(one.zh for one in tables)
+    return Words(f"{asks.en}: as usual, of {en}", f"{asks.zh}：{zh}均正常")
+
+
 def _indicators(verdict: Verdict) -> Html:
     panel = verdict.shop.indicators
     names = [subject.name for subject in panel.subjects]
-    mine = [f for f in verdict.findings if f.check == "indicators"]
+    mine = [f for f in verdict.findings if f.of == "indicator"]
     unusual = sorted((f for f in mine if f.status != "ok" or f.better >= 1), key=lambda f: -f.value)
     absent = [Words(f"{n}: {why.en}", f"{n}：{why.zh}") for n, why in verdict.shop.absent.items()]
     return section(

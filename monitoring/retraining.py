@@ -124,7 +124,7 @@ def _at_fault(faults: Sequence[Finding]) -> Words:
 
 def faults_of(findings: Collection[Finding]) -> tuple[Finding, ...]:
     """Those that nobody should train on."""
-    return tuple(one for one in findings if one.topic == "data" and one.status != "ok")
+    return tuple(one for one in findings if one.data_fault)
 
 
 def none_due(findings: Collection[Finding]) -> Words:

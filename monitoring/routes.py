@@ -71,6 +71,23 @@ class Routes:
         return ESCALATION in self.parties
 
 
+def unmentioned(routes: Routes) -> list[str]:
+    """Of each group robot whose messages for somebody mention nobody: what to declare."""
+    found = []
+    for sink in (one for one in routes.sinks.values() if one.kind == "wecom"):
+        lacking = [one for one in sink.owners if one in routes.parties and not routes.parties[one].wecom]
+        if lacking:
+            tables = [
+                f"[monitoring.{ESCALATION}]" if one == ESCALATION else f"[monitoring.owners.{one}]"
+                for one in lacking
+            ]
+            found.append(
+                f"sink {sink.name} mentions nobody for {', '.join(lacking)}, and a group that is muted shows "
+                f'nothing: give wecom = ["an id"] in {", ".join(tables)} of shop.toml'
+            )
+    return found
+
+
 def declared(shop: Shop) -> Routes:
     """What a shop declares. SettingsError says what is wrong in it, and where."""
     where = f"{shop.folder / 'shop.toml'}:"

@@ -8,8 +8,9 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from math import isnan
+from math import isfinite, isnan
 from shlex import quote
 from typing import Any
 
@@ -85,7 +86,7 @@ def _composed(
         topic=topic,
         shop=routes.shop,
         as_of=moment,
-        title=messages.title(kind, worst.severity, listed, more, _alone(worst.finding)),
+        title=messages.title(kind, worst.severity, _headline(kind, worst.finding, len(news)), len(news) - 1),
         owner=owner,
         owner_name=routes.parties[owner].name,
         since=min(one.since for one in episodes),
@@ -161,14 +162,22 @@ def _told(one: Episode, news: News) -> Told:
         alert=one.fingerprint, subject=found.subject, check=found.check, news=news, severity=one.severity,
         words=Said(*found.words), value=found.value, limit=found.crossed, since=one.since,
         acknowledged_by=one.ack.by if one.ack else "", stage=found.stage,
+        of=found.of, warns=_finite(found.limit), pages=found.page,
     )  # fmt: skip
 
 
-def _alone(finding: Finding) -> Said:
-    """A finding's words; of several figures in them, the furthest alone."""
+def _headline(kind: News, finding: Finding, several: int) -> Words:
+    """What was seen; of what is over, what was asked. Among several findings, of several figures in its words
+    the furthest alone: what is more is counted once."""
+    if kind in messages.OVER:
+        return finding.question
     furthest = finding.contributors[0].words if finding.contributors else finding.words
     begins = furthest.en and all(map(str.startswith, finding.words, furthest))
-    return Said(*(furthest if begins else finding.words))
+    return replace(finding, words=furthest).said if several > 1 and begins else finding.said
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _action(episodes: Sequence[Episode]) -> Words | None:
@@ -183,7 +192,7 @@ def _shares(episodes: Iterable[Episode]) -> tuple[Share, ...]:
     for one in sorted((one for e in episodes for one in e.finding.contributors), key=_excess):
         found[one.name] = one
     largest = sorted(found.values(), key=_excess, reverse=True)[:TOLD]
-    return tuple(Share(one.name, Said(*one.words), one.excess) for one in largest)
+    return tuple(Share(one.name, Said(*one.words), _finite(one.excess)) for one in largest)
 
 
 def _excess(one: Contributor) -> float:

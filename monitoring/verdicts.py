@@ -1,8 +1,8 @@
 """One verdict a run: does what is published still look like what the released models were trained on?
 
-home/reports/<moment>/verdict.json    every finding and every feature's figure, for machines
-home/reports/<moment>/report.html     the page: what happened, whether it matters, what to do
-home/reports/<moment>/evidently.html  Evidently's, to look closer; written by a process of its own
+home/reports/<until>/verdict.json    every finding and every feature's figure, for machines
+home/reports/<until>/report.html     the page: what happened, whether it matters, what to do
+home/reports/<until>/evidently.html  Evidently's, to look closer; written by a process of its own
 """
 
 import logging
@@ -15,6 +15,7 @@ from pathlib import Path
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
+from features.describe.say import table
 from features.errors import FeatureMismatch, NoBuild, PropensityError, ReleaseError
 from features.log import Log
 from features.moments import DAY, iso
@@ -54,6 +55,7 @@ class Verdict:
     """
 
     moment: datetime  # of what is published
+    until: datetime  # up to which something was judged: the log may have days that are not published
     at: datetime  # of the run
     status: Status
     words: Words
@@ -118,8 +120,11 @@ def run(
     profiles.update(settings, readable, build, days, progress)
     # What the log received is judged to its end: a build that fails must not hide what came after it.
     until = max(moment, min(settings.now(), log.complete_until))
+    whole = until if until - moment >= DAY else moment
     of_shop = evidence.of_shop(settings, log, shop, until, calendar)
     findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
+    for check in (check for check in checks.values() if check.of == "table"):
+        findings += [ask(check, table, (of_shop, table), shop) for table in of_shop.tables]
     for check in (check for check in checks.values() if check.of == "indicator"):
         each = enumerate(of_shop.indicators.subjects)
         findings += [ask(check, s.name, (of_shop, place), shop) for place, s in each]
@@ -137,13 +142,14 @@ def run(
     status = worst(findings)
     verdict = Verdict(
         moment,
+        whole,
         settings.now(),
         status,
-        _line(status, moment, findings, seen, of_shop, checks),
+        _line(status, moment, whole, findings, seen, of_shop, checks),
         tuple(findings),
         tuple(seen),
         of_shop,
-        settings.home / "reports" / f"{moment:{FOLDER}}",
+        settings.home / "reports" / f"{whole:{FOLDER}}",
         BY_ITSELF | {name: check.words for name, check in checks.items()},
         tuple(filter(None, again.values())),
     )
@@ -227,6 +233,7 @@ def _asked(check: Check, seen: Evidence, shop: Shop) -> Finding:
 def _line(
     status: Status,
     moment: datetime,
+    until: datetime,
     findings: list[Finding],
     seen: list[Evidence],
     shop: ShopEvidence,
@@ -234,7 +241,7 @@ def _line(
 ) -> Words:
     """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
     wrong = [one for one in findings if one.status != "ok"]
-    said = [Words(f"{f.subject}: {f.words.en}", f"{f.subject}：{f.words.zh}") for f in wrong]
+    said = [one.said for one in wrong]
     names = ", ".join(one.card.name for one in seen)
     if names and not wrong:
         usual = Words("inputs and predictions as usual", "输入与预测均正常")
@@ -254,7 +261,7 @@ def _line(
     if unjudged:
         en += f"; not judged yet: {', '.join(one.en for one in unjudged)}"
         zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"
-    day = iso(moment)[:10]
+    day = iso(until)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
 
 
@@ -273,19 +280,20 @@ def behind(moment: datetime, shop: ShopEvidence) -> Words | None:
 
 def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[Words]:
     """Every check that could not be judged; where it could be of others, of what it could not."""
-    lacking: dict[str, list[str]] = defaultdict(list)
+    lacking: dict[str, list[Words]] = defaultdict(list)
     told = set[str]()
     for one in findings:
         if one.value != one.value:
-            lacking[one.check].append(one.subject)
+            of = table(one.subject) if one.of == "table" else Words(one.subject, one.subject)
+            lacking[one.check].append(of)
         else:
             told.add(one.check)
     found = []
     for name, subjects in sorted(lacking.items()):
         said = Words(name, checks[name].words.zh if name in checks else name)
         if name in told:
-            of = several(subjects)
-            said = Words(f"{said.en} of {of}", f"{said.zh}（{of}）")
+            en, zh = (several([getattr(one, tongue) for one in subjects]) for tongue in ("en", "zh"))
+            said = Words(f"{said.en} of {en}", f"{said.zh}（{zh}）")
         found.append(said)
     return found
 

@@ -41,6 +41,7 @@ def with_those(verdict: "Verdict", newer: Iterable[Finding]) -> "Verdict":
 def _plain(verdict: "Verdict") -> Mapping[str, Any]:
     return {
         "moment": iso(verdict.moment),
+        "until": iso(verdict.until),
         "at": iso(verdict.at),
         "status": verdict.status,
         "exit_code": verdict.exit_code,
@@ -48,6 +49,8 @@ def _plain(verdict: "Verdict") -> Mapping[str, Any]:
         "findings": [
             {
                 "subject": f.subject,
+                "of": f.of,
+                "asks": f.asks._asdict() if f.asks else None,
                 "check": f.check,
                 "status": f.status,
                 "value": _number(f.value),

@@ -71,8 +71,9 @@ def _row(kept: Kept, declared: routes.Routes, silences: list[int], language: str
     if silences:
         note = "; ".join(filter(None, (note, f"静默{silences[0]}" if zh else f"silence {silences[0]}")))
     return (
-        one.fingerprint, _tell(_STATES[one.state], language), _tell(SEVERITIES[one.severity], language),
-        f"{one.since}", _tell(one.finding.words, language), declared.parties[one.finding.owner].name, note,
+        one.fingerprint, _tell(_STATES[one.state], language),
+        _tell(SEVERITIES[one.peak if one.state == "resolved" else one.severity], language),
+        f"{one.since}", _tell(one.finding.said, language), declared.parties[one.finding.owner].name, note,
     )  # fmt: skip
 
 

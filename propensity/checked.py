@@ -85,6 +85,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             if said not in problems:  # of the features, for one
                 problems.append(said)
     notes: list[str] = []
+    with suppress(PropensityError):  # of the sinks: named above
+        notes += [f"note: {one}" for one in routes.unmentioned(routes.declared(shop))]
     with suppress(PropensityError):  # of the actions: named above
         for said in remarks(own_actions().values(), shop.policies_from(settings.now())):
             notes.append(f"note: {shop.where(said, 'ACTIONS')}: {said}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
 from features.compute.builds import Build
+from features.describe.say import table
 from features.describe.sheets import Cell, Sheet
 from features.errors import UsageError
 from features.log import Log
@@ -43,7 +46,7 @@ def run_once(
     address = verdict.page.relative_to(settings.home) if verdict.page else ""
     taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
     written.write(settings, verdict)  # with what is over by now
-    said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.moment) or ())]
+    said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.until) or ())]
     if retrain:
         said += _retrain(settings, verdict, str(address), progress)
     return verdict.exit_code, "\n".join(said)
@@ -100,30 +103,32 @@ def explain(settings: Settings, subject: str | None, name: str | None, days: int
     if subject is None:
         show(_watched(verdict), language)
         return
-    panel = _panel(verdict, subject)
+    places = _places(verdict, subject)
+    tables = verdict.shop.tables if subject == verdicts.SHOP else ()
+    said = [one for one in verdict.findings if one.subject in (subject, *tables)]
+    if name is not None and (asked := [one for one in said if one.check == name]):
+        for one in asked:
+            _finding(one, language)
+        return
     if name is not None:
-        _days(panel, name, days, language)
+        _days(places, name, days, language)
         return
     show(
         Sheet(
             Words(subject, subject),
             (Words("check", "检查"), Words("verdict", "结论"), Words("figure", "数值"),
              Words("limit", "上限"), Words("what was seen", "说明")),
-            tuple(
-                (one.check, report.said(one), _figure(one), f"{one.crossed:g}", one.words)
-                for one in verdict.findings if one.subject == subject
-            ),
+            tuple((one.check, report.said(one), _figure(one), f"{one.crossed:g}", one.words) for one in said),
             right=(2, 3),
         ),
         language,
     )  # fmt: skip
-    excess = np.nan_to_num(np.abs(panel.judged.excess[-1]))
-    far = [int(column) for column in np.argsort(-excess, kind="stable")[:MOST]]
+    far = sorted(places, key=lambda place: -place.excess)[:MOST]
     show(
         Sheet(
             Words("Furthest from what was expected", "偏离预期最多的指标"),
             (Words("figure", "指标"), Words("of its limit", "占上限"), Words("what was seen", "说明")),
-            tuple((panel.subjects[n].name, f"{excess[n]:.0%}", panel.shift(n).words) for n in far),
+            tuple((at.name, f"{at.excess:.0%}", at.panel.shift(at.column).words) for at in far),
             right=(1,),
             note=Words(
                 f"One of them day by day: propensity monitor explain {subject} NAME",
@@ -131,6 +136,31 @@ def explain(settings: Settings, subject: str | None, name: str | None, days: int
             ),
         ),
         language,
+    )
+
+
+def _finding(one: Finding, language: str) -> None:
+    """All that a check says of a subject."""
+    rows: list[tuple[Cell, ...]] = [
+        (Words("asked", "检查"), one.question),
+        (Words("verdict", "结论"), report.said(one)),
+        (Words("what was seen", "说明"), one.words),
+    ]
+    if figure := _figure(one):
+        urgent = f", urgent from {one.page:g}", f"；{one.page:g}起紧急"
+        en, zh = urgent if one.page is not None else ("", "")
+        rows.append((Words("figure", "数值"), Words(f"{figure}; a warning from {one.limit:g}{en}",
+                                                  f"{figure}；{one.limit:g}起警告{zh}")))  # fmt: skip
+    if one.since:
+        rows.append((Words("since", "起始"), f"{one.since}"))
+    if one.cause:
+        rows.append((Words("likely cause", "可能原因"), one.cause))
+    rows += [(Words("part of it", "涉及"), part.words) for part in one.contributors]
+    if one.advice and one.status != "ok":
+        rows.append((Words("do", "建议"), one.advice))
+    rows.append((Words("runbook", "处理手册"), f"propensity monitor runbook {one.check}"))
+    show(
+        Sheet(Words(one.fingerprint, one.fingerprint), (Words("", ""), Words("", "")), tuple(rows)), language
     )
 
 
@@ -153,6 +183,7 @@ def _watched(verdict: Verdict) -> Sheet:
     shop = verdict.shop
     rows = [(one.card.name, Words("a release: its features", "模型：其特征")) for one in verdict.evidence]
     rows.append((verdicts.SHOP, Words("what the log's tables received", "日志各表的接收情况")))
+    rows += [(name, table(name)) for name in shop.tables]
     rows += [(one.name, one.words) for one in shop.indicators.subjects]
     rows += [
         (name, Words(f"cannot be told: {why.en}", f"无法统计：{why.zh}")) for name, why in shop.absent.items()
@@ -166,30 +197,51 @@ def _watched(verdict: Verdict) -> Sheet:
     )
 
 
-def _panel(verdict: Verdict, subject: str) -> Panel:
-    """Where the subject's figures are. UsageError if nothing has that name."""
+class _Place(NamedTuple):
+    """A figure: a column of a panel."""
+
+    panel: Panel
+    column: int
+
+    @property
+    def name(self) -> str:
+        return self.panel.subjects[self.column].name
+
+    @property
+    def excess(self) -> float:
+        """Of its limit, on the last day, on either side."""
+        return float(np.nan_to_num(np.abs(self.panel.judged.excess[-1, self.column])))
+
+
+def _places(verdict: Verdict, subject: str) -> list[_Place]:
+    """Where the subject's figures are; a table and an indicator may have one name. UsageError if nothing has
+    that name."""
+    shop = verdict.shop
     models = {seen.card.name: seen.panel for seen in verdict.evidence}
-    if subject in models:
-        return models[subject]
+    whole = [models[subject]] if subject in models else []
     if subject == verdicts.SHOP:
-        return verdict.shop.received
-    indicators = {one.name for one in verdict.shop.indicators.subjects}
+        whole.append(shop.received)
+    indicators = {one.name for one in shop.indicators.subjects}
     if subject in indicators:
-        return verdict.shop.indicators
-    if subject in verdict.shop.absent:
-        raise UsageError(f"{subject} cannot be told: {verdict.shop.absent[subject].en}")
-    known = ", ".join([*models, verdicts.SHOP, *sorted(indicators)])
+        whole.append(shop.indicators)
+    own = [_Place(shop.received, n) for n, one in enumerate(shop.received.subjects) if subject in one.tables]
+    found = own + [_Place(panel, column) for panel in whole for column in range(len(panel.subjects))]
+    if found:
+        return found
+    if subject in shop.absent:
+        raise UsageError(f"{subject} cannot be told: {shop.absent[subject].en}")
+    known = ", ".join(dict.fromkeys([*models, verdicts.SHOP, *shop.tables, *sorted(indicators)]))
     raise UsageError(f"nothing is called {subject}; what is watched: {known}")
 
 
-def _days(panel: Panel, name: str, days: int, language: str) -> None:
-    columns = [place for place, one in enumerate(panel.subjects) if one.name == name]
-    if not columns:
-        names = sorted({one.name for one in panel.subjects}, key=lambda one: (one.count("."), one))
+def _days(places: Sequence[_Place], name: str, days: int, language: str) -> None:
+    asked = [place for place in places if place.name == name]
+    if not asked:
+        names = sorted({place.name for place in places}, key=lambda one: (one.count("."), one))
         near = [one for one in names if name.lower() in one.lower()] or names
         more = f" and {len(near) - LISTED} more" if len(near) > LISTED else ""
-        raise UsageError(f"no figure is called {name}; there are {', '.join(near[:LISTED])}{more}")
-    for column in columns:
+        raise UsageError(f"no figure or check is called {name}; there are {', '.join(near[:LISTED])}{more}")
+    for panel, column in asked:
         one = panel.subjects[column]
         show(
             Sheet(

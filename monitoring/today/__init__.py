@@ -86,9 +86,8 @@ def gather(settings: Settings, held: Callable[[], Held]) -> Today:
     except PropensityError as error:
         why = _because(error)
     unusual = [one.indicator.words for one in told if one.unusual is not None]
-    parts = [
-        Part([], [words("Unusual: {names}", "异常指标：{names}", names=_listed(unusual))] if unusual else [])
-    ]
+    todo = [words("Unusual: {names}", "异常指标：{names}", names=_listed(unusual))] if unusual else []
+    parts = [Part([], [*todo, *lamps.tasks])]
     if log is not None:
         parts.append(_part(_QUEUE, lambda: _queue(settings, log)))
     parts.append(_part(_RISK, lambda: _risk(settings)))

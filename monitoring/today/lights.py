@@ -20,7 +20,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring.findings import STATUSES, Owner, Status
+from monitoring.findings import STATUSES, Of, Owner, Status
 
 Colour = Literal["ok", "warning", "page", "unknown"]
 WORDS: dict[Colour, Words] = {
@@ -42,6 +42,8 @@ class _Finding(msgspec.Struct):
     words: dict[str, str]
     subject: str = ""
     release: str = ""
+    of: Of = "release"
+    asks: dict[str, str] | None = None
     owner: Owner | None = None
 
     @property
@@ -50,8 +52,8 @@ class _Finding(msgspec.Struct):
 
     @property
     def said(self) -> Words:
-        of = self.subject or self.release
-        return Words(f"{of}: {self.words['en']}", f"{of}：{self.words['zh']}")
+        name, words = self.subject or self.release, Words(self.words["en"], self.words["zh"])
+        return words if self.of != "release" else Words(f"{name}: {words.en}", f"{name}：{words.zh}")
 
 
 class _Verdict(msgspec.Struct):
@@ -75,11 +77,13 @@ class Light:
 
 @dataclass(frozen=True)
 class Lights:
-    """unusual: indicator (or `health:SEGMENT`) -> what the monitoring says of it, where it is not ok."""
+    """unusual: indicator (or `health:SEGMENT`) -> what the monitoring says of it, where it is not ok.
+    tasks: what else operations should look at, such as a rise to be named."""
 
     data: Light
     models: Light
     unusual: dict[str, Words]
+    tasks: tuple[Words, ...] = ()
 
     @property
     def worst(self) -> Colour:
@@ -92,10 +96,17 @@ def lights(settings: Settings) -> Lights:
     """As known now. Nothing that is absent or damaged raises: it is a grey light that says why."""
     found, why = _verdict(settings)
     unusual: dict[str, Words] = {}
+    tasks: list[Words] = []
     colours: dict[str, tuple[Colour, Words]] = {}
     if found is not None and why is None:
         for one in found.findings:
-            if one.whose == "operations" and one.status != "ok":
+            if one.whose != "operations" or one.status == "ok":
+                continue
+            if one.of == "shop" and one.asks:
+                tasks.append(
+                    Words(f"{one.asks['en']}: {one.words['en']}", f"{one.asks['zh']}：{one.words['zh']}")
+                )
+            else:
                 unusual[one.subject] = Words(one.words["en"], one.words["zh"])
     for owner in ("data", "models"):
         own = [one for one in found.findings if one.whose == owner] if found else []
@@ -108,6 +119,7 @@ def lights(settings: Settings) -> Lights:
         Light("data", Words("Data", "数据"), *colours["data"]),
         Light("models", Words("Models", "模型"), *colours["models"]),
         unusual,
+        tuple(tasks),
     )
 
 

@@ -99,8 +99,8 @@ def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
 
 
 @monitor.command("explain")
-@click.argument("subject", metavar="[RELEASE|log|INDICATOR]", required=False)
-@click.argument("name", metavar="[FEATURE|FIGURE]", required=False)
+@click.argument("subject", metavar="[RELEASE|TABLE|log|INDICATOR]", required=False)
+@click.argument("name", metavar="[CHECK|FEATURE|FIGURE]", required=False)
 @click.option("--days", type=click.IntRange(1, 365), default=14, show_default=True, help="How many to show.")
 @LANGUAGE
 @AS_OF
@@ -109,8 +109,8 @@ def monitor_explain(
 ) -> None:
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
-    With a feature, or a figure of a table such as orders.amount: its last days. Without anything: what is
-    watched, by name.
+    With a check: all that it says, and why. With a feature, or a figure of a table such as orders.amount: its
+    last days. Without anything: what is watched, by name. `log` is all tables.
     """
     from propensity.watched import explain
 

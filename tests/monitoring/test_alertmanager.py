@@ -41,7 +41,7 @@ def test_two_alerts_of_a_fault_are_one_notification_and_its_end_is_told(tmp_path
             "alertname": "PropensityMonitoring", "shop": "Complete Journey", "subject": "a",
             "check": "features", "severity": "page", "owner": "models", "topic": "outage",
         }  # fmt: skip
-        assert "how much: 2.5, limit 1 (2.5 x)" in one["annotations"]["description"]
+        assert "how much: 2.5; a warning from 1" in one["annotations"]["description"]
         assert "程度" in one["annotations"]["description_zh"]
         assert "since: 2018-01-01" in one["annotations"]["description"]
 

@@ -61,6 +61,7 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
                 "alert": "churn_28d|features", "subject": "churn_28d", "check": "features", "news": "firing",
                 "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"},
                 "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "", "stage": "",
+                "of": "release", "warns": 1.0, "pages": None,
             }],
             "more": 0, "going_on": 0, "cause": {"en": "no orders", "zh": "无订单"},
             "contributors": [
@@ -76,9 +77,9 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
     assert hook.came[0][1]["content-type"].startswith("application/cloudevents+json")
 
 
-@pytest.mark.parametrize(("value", "measured"), [(12.0, "12, limit 10 (1.2 x)"), (6.0, "6, limit 3 (2.0 x)")])
-def test_a_page_is_told_with_the_limit_that_it_crossed(
-    days: Days, hook: SignedHttp, value: float, measured: str
+@pytest.mark.parametrize("value", [12.0, 6.0])
+def test_a_message_says_from_where_on_it_warns_and_is_urgent(
+    days: Days, hook: SignedHttp, value: float
 ) -> None:
     """Else: four times its limit is a page in the one message and a warning in the other."""
     check = Check(
@@ -88,7 +89,10 @@ def test_a_page_is_told_with_the_limit_that_it_crossed(
     finding = finding_of(check, "log", check.measure(None))
     taken = days.day(finding)
     (told,) = (msgspec.convert(json.loads(one.body)["data"], Telling) for one in taken.messages)
-    assert f"how much: {measured}" in messages.text(told, ["en"])
+    assert f"how much: {value:g}; a warning from 3; urgent from 10\n" in messages.text(told, ["en"])
+    assert f"程度：{value:g}；3起警告；10起紧急\n" in messages.text(told, ["zh"])
+    usable = "may be wrong until this is mended" if value > 10 else "can be used"
+    assert f"scores: {usable}" in messages.text(told, ["en"])
     assert finding.limit == 3, "it clears by the first"
 
 
@@ -112,15 +116,16 @@ def test_a_title_counts_what_is_more_once_and_says_of_what(days: Days, hook: Sig
     """`and 1 more, and 1 more` says neither what, nor how much."""
     none = Words("orders received: 0, 50.5 before", "订单接收：0，此前50.5")
     two = replace(
-        found("log", "received", 2.5, topic=OUTAGE),
+        found("orders", "received", 2.5, topic=OUTAGE),
+        of="table",
         words=Words(f"{none.en}; and 1 more", f"{none.zh}；另有1项"),
         contributors=(Contributor("orders", none, 2.5), Contributor("lines", Words("b", "b"), 1.5)),
     )
-    days.day(two, found("log", "fields", 2.1, topic=OUTAGE))
+    days.day(two, found("orders", "fields", 2.1, topic=OUTAGE))
     days.day(replace(two, subject="other", topic="alone"))
     assert [body["data"]["title"] for body in hook.bodies()] == [
-        {"en": f"[PAGE] log: {none.en}, and 1 more alert", "zh": f"【告警】log：{none.zh}，另有1项告警"},
-        {"en": f"[PAGE] other: {none.en}; and 1 more", "zh": f"【告警】other：{none.zh}；另有1项"},
+        {"en": f"[PAGE] {none.en}, and 1 more alert", "zh": f"【告警】{none.zh}，另有1项告警"},
+        {"en": f"[PAGE] {none.en}; and 1 more", "zh": f"【告警】{none.zh}；另有1项"},
     ]
 
 
@@ -130,7 +135,7 @@ def test_the_end_of_an_outage_is_one_message_when_all_of_it_is_over(days: Days, 
     for last in (0.9, 0.1, 0.1, 0.1):
         days.day(*(found(f"m{n}", "nulls", 0.1, topic=OUTAGE) for n in range(2)), found("m2", "nulls", last))
     assert came(hook) == [("firing", OUTAGE), ("resolved", OUTAGE)]
-    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0, nulls, and 2 more alerts"
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[OVER] m0: nulls, and 2 more alerts"
     assert {one["alert"] for one in hook.bodies()[1]["data"]["alerts"]} == {
         "m0|nulls",
         "m1|nulls",
@@ -202,12 +207,21 @@ def test_what_was_silenced_from_its_begin_to_its_end_is_told_of_never(days: Days
     assert "nothing is on" in days.run("alerts").output
 
 
+def test_what_was_a_page_is_listed_as_one_when_it_is_over(days: Days, hook: SignedHttp) -> None:
+    """Else: whoever looks back counts no page in a quarter that had three."""
+    for value in (2.5, 1.5, 1.5, 0.1, 0.1):
+        days.day(found(value=value))
+    row = next(one for one in days.run("alerts", "--all").output.splitlines() if "churn_28d|features" in one)
+    assert "over" in row
+    assert "PAGE" in row
+
+
 def test_what_is_judged_no_more_is_closed_and_does_not_read_as_mended(days: Days, hook: SignedHttp) -> None:
     days.day(found(value=1.5))
     for _ in range(15):
         days.day()
     assert came(hook) == [("firing", "churn_28d features"), ("closed", "churn_28d features")]
-    assert hook.bodies()[1]["data"]["title"]["en"] == "[CLOSED, JUDGED NO MORE] churn_28d, features"
+    assert hook.bodies()[1]["data"]["title"]["en"] == "[CLOSED, JUDGED NO MORE] churn_28d: features"
 
 
 def test_a_silence_is_taken_back_and_must_say_why(days: Days, hook: SignedHttp) -> None:
@@ -376,7 +390,7 @@ def test_a_title_and_a_list_say_one_sentence_and_what_was_done_says_what_is_next
     assert body["title"]["zh"] == "【告警】churn_28d：排序已失准：AUC 0.65，另有1项告警"
     assert body["action"] == {"en": "mend first", "zh": "先修复"}
     told = messages.text(msgspec.convert(body, Telling), ["en"])
-    assert "what: churn_28d | ranking: ranking is lost: AUC 0.65\n" in told
+    assert "what: churn_28d: ranking is lost: AUC 0.65\n" in told
     (alone,) = (
         json.loads(one.body)["data"] for one in days.day(replace(rank, topic="x", check="y")).messages
     )

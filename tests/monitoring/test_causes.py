@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from logs import TODAY
 
-from monitoring import causes, measures, panels
-from monitoring.checks import BROKEN, CHECKS
+from monitoring import causes, panels, shop_measures
+from monitoring.checks import BROKEN, CHECKS, Check
 from monitoring.evidence import ShopEvidence, faulty
 from monitoring.measures import Reading
 from monitoring.received import Figure, Received, angle
@@ -21,7 +21,7 @@ ORDERS, REPEATED, AMOUNT = (
     Figure("orders", "repeated"),
     Figure("orders", "size", "amount"),
 )
-RECEIVED = next(check for check in CHECKS if check.name == "received")
+RECEIVED, FIELDS = (next(c for c in CHECKS if c.name == name) for name in ("received", "fields"))
 
 
 def shop(
@@ -60,9 +60,13 @@ def shop(
     )
 
 
+def asked(check: Check, of: ShopEvidence, table: str = "orders") -> Reading:
+    return check.measure((of, table))
+
+
 def indicator(of: ShopEvidence, name: str) -> Reading:
     place = [subject.name for subject in of.indicators.subjects].index(name)
-    return measures.indicator((of, place))
+    return shop_measures.indicator((of, place))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def indicator(of: ShopEvidence, name: str) -> Reading:
 )
 def test_lost_orders_are_named_and_graded_by_how_much_is_lost(lost: float, days: int, status: str) -> None:
     """Else: two orders in five are missing for days, and it reads like any figure that is a little low."""
-    found = RECEIVED.measure(shop(lost, days))
+    found = asked(RECEIVED, shop(lost, days))
     assert RECEIVED.status(found.value) == status
     assert found.cause is not None
     since = date(1970, 1, 1).fromordinal(date(1970, 1, 1).toordinal() + FIRST + DAYS - days)
@@ -83,13 +87,13 @@ def test_lost_orders_are_named_and_graded_by_how_much_is_lost(lost: float, days:
 
 def test_a_table_that_is_a_little_low_pages_nobody() -> None:
     """Else: a slow Monday wakes somebody."""
-    assert RECEIVED.status(RECEIVED.measure(shop(0.15)).value) == "ok"
-    assert RECEIVED.measure(shop(0.4, 1)).value < BROKEN, "one day may be a feast that nobody named"
+    assert RECEIVED.status(asked(RECEIVED, shop(0.15)).value) == "ok"
+    assert asked(RECEIVED, shop(0.4, 1)).value < BROKEN, "one day may be a feast that nobody named"
 
 
 def test_a_day_that_came_twice_is_to_be_taken_out_and_not_asked_for_again() -> None:
     """Else: the advice is to fetch the file once more, which doubles nothing less."""
-    found = RECEIVED.measure(shop(repeated=1.0, days=1))
+    found = asked(RECEIVED, shop(repeated=1.0, days=1))
     assert RECEIVED.status(found.value) != "ok"
     assert found.cause is not None
     assert found.advice is not None
@@ -101,10 +105,10 @@ def test_a_day_that_came_twice_is_to_be_taken_out_and_not_asked_for_again() -> N
 def test_another_unit_is_named_and_what_it_moves_joins_the_same_message() -> None:
     """Else: amounts in cents are two messages, and neither says that they are in cents."""
     of = shop(factor=100, average=100)
-    fields = next(check for check in CHECKS if check.name == "fields").measure(of)
+    fields = asked(FIELDS, of)
     assert fields.cause is not None
     assert "about 100 times as large" in fields.cause.en
-    assert fields.topic == "data"
+    assert fields.topic == "data orders"
 
 
 def small(came: "list[int]", empty: float = 0.0, sunday: int = 15) -> ShopEvidence:
@@ -130,7 +134,7 @@ def test_no_order_at_all_is_a_page_on_its_first_day_however_small_the_shop(
 ) -> None:
     """Else: a feed that stopped waits for another day, where days vary much; after an outage it does so for
     a year; or a shop that is closed on Sundays is woken on each."""
-    found = RECEIVED.measure(small(came, sunday=sunday))
+    found = asked(RECEIVED, small(came, sunday=sunday))
     assert RECEIVED.status(found.value) == status, (found.value, found.words.en)
 
 
@@ -149,16 +153,14 @@ def test_amounts_in_cents_are_a_page_on_their_first_day_however_small_the_shop(
     values = np.column_stack([np.log1p(rows), np.log1p(size)])
     several = np.repeat(rows[:, None], 2, axis=1).astype(np.int64)
     received = Received(FIRST, (ORDERS, AMOUNT), values, several, np.ones(values.shape, bool))
-    fields = next(check for check in CHECKS if check.name == "fields")
-    found = fields.measure(replace(shop(), received=panels.of_received(received, {})))
-    assert fields.status(found.value) == status, (found.value, found.words.en)
+    found = asked(FIELDS, replace(shop(), received=panels.of_received(received, {})))
+    assert FIELDS.status(found.value) == status, (found.value, found.words.en)
 
 
 @pytest.mark.parametrize(("empty", "pages"), [(1.0, True), (0.9, False)])
 def test_a_column_that_is_wholly_empty_is_a_page_on_its_first_day(empty: float, pages: bool) -> None:
     """Else: a column that the source dropped waits until somebody reads a warning."""
-    fields = next(check for check in CHECKS if check.name == "fields")
-    status = fields.status(fields.measure(small([50], empty)).value)
+    status = FIELDS.status(asked(FIELDS, small([50], empty)).value)
     assert (status == "page") == pages, status
 
 
@@ -172,7 +174,7 @@ def test_a_column_that_is_gone_is_named_with_what_to_do() -> None:
     received = Received(FIRST, figures, angle(some), several, np.ones(some.shape, bool))
     of = replace(shop(), received=panels.of_received(received, {}))
     assert len(of.received.out()) == 2
-    found = next(check for check in CHECKS if check.name == "fields").measure(of)
+    found = asked(FIELDS, of)
     assert found.cause is not None
     assert found.advice is not None
     assert found.cause.en.startswith("orders.store_id is not filled any more"), "half is not gone"
@@ -193,7 +195,7 @@ def catalogue(food: float, unseen: float) -> Reading:
     values = np.column_stack([angle(shares), np.log1p(several[:, 0])])
     received = Received(FIRST, figures, values, several, np.ones(several.shape, bool))
     of = replace(shop(), received=panels.of_received(received, {}))
-    return next(check for check in CHECKS if check.name == "fields").measure(of)
+    return asked(FIELDS, of, "order_lines")
 
 
 def test_a_category_that_was_renamed_is_named_with_what_to_do() -> None:
@@ -232,17 +234,73 @@ def test_a_table_at_fault_is_why_customers_are_told_apart() -> None:
     """Else: a day without orders is four messages, one of each model, and three say that ids are wrong."""
     of = shop(0.6, 2)
     blamed = causes.of_tables(faulty(of))
-    assert blamed.topic == "data"
+    assert blamed.topic == "data orders"
     assert blamed.cause is not None
     assert "orders received" in blamed.cause.en
     assert causes.of_tables({}) == causes.Blamed()
+
+
+def tables(contacts: int, orders: int, lines: int) -> ShopEvidence:
+    """Contacts lack their channel, and of orders and lines more than half is lost, since so many days."""
+    random = np.random.default_rng(6)
+    lacks = 0.02 + np.abs(random.normal(0, 0.005, DAYS))
+    lacks[DAYS - contacts :] = 1.0
+    rows = np.round(random.normal(400, 12, (DAYS, 2)))
+    rows[DAYS - orders :, 0] *= 0.4
+    rows[DAYS - lines :, 1] *= 0.4
+    figures = Figure("contacts", "empty", "channel"), ORDERS, Figure("order_lines", "rows")
+    values = np.column_stack([angle(lacks), np.log1p(rows)])
+    several = np.full(values.shape, 400)
+    received = Received(FIRST, figures, values, several, np.ones(values.shape, bool))
+    return replace(shop(), received=panels.of_received(received, {}))
+
+
+def test_two_tables_at_fault_are_two_messages_each_with_its_own_day() -> None:
+    """Else: lost orders are told as "worse" of a column that has been empty for a week, with its date."""
+    of = tables(contacts=7, orders=2, lines=2)
+    assert of.tables == ("contacts", "orders", "order_lines")
+    contacts, orders = asked(FIELDS, of, "contacts"), asked(RECEIVED, of)
+    assert (contacts.topic, orders.topic) == ("data contacts", "data orders")
+    assert contacts.since is not None
+    assert orders.since is not None
+    assert (orders.since - contacts.since).days >= 4
+    assert "channel" not in orders.words.en
+    (features,) = (
+        causes.of_columns([shift], faulty(of))
+        for shift in of.received.out()
+        if "orders" in shift.subject.tables
+    )
+    assert features.topic == "data orders"
+
+
+def test_what_stopped_on_one_day_is_one_message_whatever_tables_it_shows_in() -> None:
+    """Else: a till that sends nothing is a message of its orders, and another of their lines."""
+    of = tables(contacts=2, orders=2, lines=2)
+    topics = {asked(check, of, table).topic for check in (FIELDS, RECEIVED) for table in of.tables}
+    assert topics == {None, "data orders"}
+    assert asked(FIELDS, of).words.en.startswith("orders: ")
+
+
+def test_what_pages_speaks_for_its_table() -> None:
+    """Else: a column that is gone pages, and the message is of another that is emptier than usual."""
+    random = np.random.default_rng(8)
+    some = np.abs(random.normal(0, 0.001, (DAYS, 2)))
+    some[:, 1] = 0.3 + np.abs(random.normal(0, 0.04, DAYS))
+    some[-1, 0], some[-1, 1] = 0.9, 1.0
+    figures = Figure("orders", "empty", "channel"), Figure("orders", "empty", "store_id")
+    received = Received(FIRST, figures, angle(some), np.full(some.shape, 400), np.ones(some.shape, bool))
+    of = replace(shop(), received=panels.of_received(received, {}))
+    assert of.received.out()[0].subject.name == "orders.channel", "the furthest"
+    found = asked(FIELDS, of)
+    assert FIELDS.status(found.value) == "page"
+    assert found.words.en.startswith("orders without store_id: 100.0% not known")
 
 
 def test_what_an_indicator_is_counted_from_is_its_cause() -> None:
     """Else: each indicator of a broken table is a message of its own."""
     of = shop(0.4)
     orders = indicator(of, "orders")
-    assert (orders.topic, orders.value >= 1) == ("data", True)
+    assert (orders.topic, orders.value >= 1) == ("data orders", True)
     assert orders.cause is not None
     assert "orders received" in orders.cause.en
     alone = indicator(shop(average=0.2), "average_order")

@@ -33,8 +33,24 @@ def test_without_a_name_all_that_is_watched_is_listed(shop: Shop, capsys: pytest
     shown = capsys.readouterr().out
     for name in ("churn_28d", "log", "orders", "interaction_rate"):
         assert f"\n{name} " in shown
-    with pytest.raises(UsageError, match=r"no figure is called nosuch; there are .*orders\.amount.* more"):
+    with pytest.raises(
+        UsageError, match=r"no figure or check is called nosuch; there are .*orders\.amount.* more"
+    ):
         explain(shop.settings, "log", "nosuch", 14, "en")
+
+
+def test_a_table_and_a_check_of_it_are_explained(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else: whoever types the two names that an alert has is told that there is no such figure."""
+    explain(shop.settings, "orders", None, 14, "en")
+    shown = capsys.readouterr().out
+    for said in ("received", "fields", "indicators", "orders.amount"):
+        assert said in shown, "the table and the indicator have one name"
+    explain(shop.settings, "orders", "received", 14, "en")
+    shown = capsys.readouterr().out
+    assert "orders|received" in shown
+    assert "orders: as usual" in shown
+    assert "a warning from 1, urgent from 3" in shown
+    assert "propensity monitor runbook received" in shown
 
 
 def test_chinese_is_chinese(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from told_world import World
 
 from features.definitions import catalogue
 from features.settings import Settings
-from monitoring import drift, evidence, measures, occasions, panels
+from monitoring import drift, evidence, occasions, panels, shop_measures
 from monitoring.evidence import ShopEvidence
 from monitoring.histograms import Edges
 from monitoring.occasions import CLOSED, Occasion
@@ -122,11 +122,11 @@ def test_a_day_around_the_first_of_its_kind_says_that_its_limits_are_wider() -> 
     named = {"618": (occasions.Occasion(118, 118),)}
     panel = panels.of_decisions(rates, 0, 119, named)
     shop = ShopEvidence(moment=TODAY, received=panel, indicators=panel, absent={}, decisions=panel)
-    said = measures.decided(shop).words
+    said = shop_measures.decided(shop).words
     assert (panel.wide(), panel.wide(110)) == (("618",), ())
     assert said.en == "as usual, by limits 4 times as wide: nothing is known yet of 618"
     assert said.zh == "正常，上限放宽至4倍：618尚无往年数据"
-    assert measures.decided(replace(shop, decisions=panel.until(110))).words.en == "as usual"
+    assert shop_measures.decided(replace(shop, decisions=panel.until(110))).words.en == "as usual"
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -19,8 +19,12 @@ from alerting import (
     said,
     serving,
 )
+from click.testing import CliRunner
 
+from features.shop import Shop
 from features.words import Words
+from monitoring.routes import declared, unmentioned
+from propensity import main
 
 GROUP = """
 [monitoring.owners.models]
@@ -63,6 +67,20 @@ def group(folder: Path, robot: FakeWeCom, language: str = "zh", key: str = KEY) 
     return Days(folder, GROUP.format(port=robot.port, language=language), {"group": key})
 
 
+def test_a_group_that_would_mention_nobody_is_told_of_before_it_matters(
+    tmp_path: Path, robot: FakeWeCom
+) -> None:
+    """Else: the page that nobody acknowledged goes on to somebody whose phone stays silent."""
+    days = group(tmp_path, robot)
+    toml = days.settings.shop / "shop.toml"
+    toml.write_text(f'{toml.read_text("utf-8")}\n[monitoring.escalation]\nname = "Head"\n', "utf-8")
+    (said,) = unmentioned(declared(Shop.load(days.settings.shop)))
+    assert "sink group mentions nobody for data, operations, escalation" in said
+    assert "[monitoring.owners.data], [monitoring.owners.operations], [monitoring.escalation]" in said
+    home = {"PROPENSITY_HOME": str(days.settings.home), "PROPENSITY_SHOP": str(days.settings.shop)}
+    assert f"note: {said}" in CliRunner().invoke(main, ["check"], env=home).output
+
+
 def test_the_group_reads_what_happened_and_who_acts(tmp_path: Path, robot: FakeWeCom) -> None:
     page = found(value=2.5, advice=Words("train again", "重新训练"), since=date(2017, 12, 30),
                  contributors=[("days_since_order", 4.2)])  # fmt: skip
@@ -70,9 +88,10 @@ def test_the_group_reads_what_happened_and_who_acts(tmp_path: Path, robot: FakeW
     (content,) = robot.contents()
     assert content.splitlines() == [
         '**<font color="warning">【告警】churn_28d：features为2.5</font>**',
-        "> 情况：features：features为2.5",
-        "> 程度：2.5，上限1（2.5倍）",
+        "> 情况：churn_28d：features为2.5",
+        "> 程度：2.5；1起警告",
         "> 始于：2017-12-30",
+        "> 评分：修复前可能有误，请勿据此开展新的触达",
         "> 主要来自：days_since_order（为其上限的4.2倍）",
         "> 建议：重新训练",
         "> 负责：Models",
@@ -182,7 +201,7 @@ def test_an_e_mail_has_text_and_html_in_both_languages(tmp_path: Path, smtp: Fak
     for part in (text, html):
         assert "重新训练" in part
         assert "train ‹again›" in part
-    assert "how much: 2.5, limit 1 (2.5 x)" in text
+    assert "how much: 2.5; a warning from 1" in text
     assert '<a href="https://ops.example.com/r.html">' in html
     assert not [tag for tag in ("<script", "<link", "<img", "src=") if tag in html], "nothing to load"
 

@@ -201,6 +201,20 @@ def test_lights_are_the_last_verdict_s_by_owner(copied: Settings) -> None:
     assert found.worst == "page"
 
 
+def test_what_the_calendar_does_not_know_is_a_task_of_the_morning(copied: Settings) -> None:
+    """Else: twice the usual orders are a bright number, and nobody names the show that brought them."""
+    rise = finding("log", "warning", "event_unnamed", "operations") | {
+        "of": "shop", "asks": {"en": "A rise that no event explains", "zh": "日历未能解释的上升"}
+    }  # fmt: skip
+    verdict(copied, findings=[rise, finding("opt_outs", "warning", "season", "operations")])
+    found = lights(copied)
+    assert found.tasks == (
+        Words("A rise that no event explains: event_unnamed is off", "日历未能解释的上升：event_unnamed异常"),
+    )
+    assert set(found.unusual) == {"opt_outs"}
+    assert found.tasks[0] in gather(copied, lambda: UNKNOWN).todo
+
+
 def test_an_old_verdict_is_no_light(copied: Settings) -> None:
     """A green lamp of last week is how a broken feed goes unnoticed."""
     later = replace(copied, as_of=NOW + timedelta(hours=30))

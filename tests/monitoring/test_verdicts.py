@@ -33,9 +33,13 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, alerts, closer, profiles, report, written
 from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
+from monitoring.evidence import Separable
+from monitoring.panels import Panel
 from monitoring.verdicts import _unjudged
 from propensity.shops import TEMPLATES
 from serving import releases
+
+JOINT = by_name()["joint"]
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,25 @@ def test_what_is_published_anew_is_told_apart_anew(shop: Shop) -> None:
     assert joint() == right
 
 
+def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_seen(shop: Shop) -> None:
+    """Else: the first holiday that customers spend away pages that ids are wrong; or whatever is wrong in it
+    waits."""
+    shop.publish()
+    (seen,) = monitoring.run(shop.settings, html=False, keep=False).evidence
+    first = {len(seen.panel.native) - 1: ("a show",)}
+    wide = replace(seen.panel, judged=replace(seen.panel.judged, wide=first))
+
+    def status(auc: float, panel: Panel) -> str:
+        apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",))
+        found = JOINT.measure(replace(seen, panel=panel, separable=apart))
+        assert [one.name for one in found.contributors] == ["spend_90d"]
+        return JOINT.status(found.value)
+
+    usual = replace(seen.panel, judged=replace(seen.panel.judged, wide={}))
+    assert [status(auc, usual) for auc in (0.52, 0.55, 0.6)] == ["ok", "warning", "page"]
+    assert [status(auc, wide) for auc in (0.6, 0.63, 0.7)] == ["ok", "warning", "page"]
+
+
 def test_customers_that_go_missing_are_seen(shop: Shop) -> None:
     """Else: a source that lost a region looks fine, for the rest are as they were."""
     shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
@@ -168,8 +191,10 @@ def test_what_came_after_the_last_publishing_is_judged_all_the_same(shop: Shop) 
         pq.write_table(rows.filter(pc.less(rows["at"], pa.scalar(shop.moment - DAY))), path)
     settings = replace(shop.settings, as_of=shop.moment)  # the day before is published
     verdict = monitoring.run(settings, html=False)
-    assert loud(verdict)["log received"] == "page"
+    assert loud(verdict)["orders received"] == "page"
     day, end = f"{shop.moment - DAY:%Y-%m-%d}", f"{shop.moment:%Y-%m-%d}"
+    assert verdict.words.en.startswith(f"page as of {end}: ")
+    assert verdict.folder.name == f"{shop.moment:%Y%m%dT%H%M%SZ}", "else it takes the place of the day before"
     assert f"judged until {end}, features and predictions only until {day}: nothing later" in verdict.words.en
     assert f"日志接收情况判断至{end}，特征与预测仅判断至{day}" in report.page(verdict)
 
@@ -367,7 +392,7 @@ def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(shop: Shop, tmp
     assert "li@example.com" not in (verdict.folder / "verdict.json").read_text("utf-8")
     assert next(f for f in verdict.findings if f.subject == "sound").status == "ok"
     assert verdict.page is not None
-    assert "the shop&#x27;s own check is broken" in verdict.page.read_text("utf-8")
+    assert "the shop&#x27;s own check of_shop is broken" in verdict.page.read_text("utf-8")
 
 
 def test_declarations_that_cannot_be_meant_are_refused() -> None:
@@ -405,11 +430,11 @@ def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
     assert "<code>propensity ingest</code>" in verdict.page.read_text("utf-8")
     text = (verdict.folder / "report.html").read_text("utf-8")
     assert "`" not in text, "commands are told from words"
-    row = next(one for one in text.split("<tr>") if "orders, features" in one)
+    row = next(one for one in text.split("<tr>") if '<span lang="en">orders: features</span>' in one)
     assert f"{shop.moment - 9 * DAY:%Y-%m-%d}" in row
     assert f"{shop.moment - 7 * DAY:%Y-%m-%d}" in row
     assert "features is at 2.5" in row
     assert "act now" in row, "it was a page; its last two days, which were quiet, say nothing of that"
     assert "近两周已结束的告警" in text
-    assert "old, features" not in text
-    assert "still, features" not in text
+    assert "old: features" not in text
+    assert "still: features" not in text
