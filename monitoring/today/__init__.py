@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from features.describe.say import count, words
-from features.describe.sheets import Sheet
+from features.describe.sheets import Cell, Sheet
 from features.errors import PropensityError
 from features.log import Log
 from features.settings import Settings
@@ -30,12 +30,19 @@ __all__ = ["Block", "Held", "Today", "gather"]
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the page. name: of its CSV; open: unfolded at first; dense: a table also on a phone."""
+    """A part of the page. name: of its CSV; open: unfolded at first; dense: a table also on a phone. most: rows
+    on the page; its CSV has all."""
 
     name: str
     sheet: Sheet
     open: bool = True
     dense: bool = False
+    most: int | None = None
+
+    @property
+    def shown(self) -> tuple[tuple[Cell, ...], ...]:
+        """The rows that are on the page."""
+        return self.sheet.rows[: self.most]
 
 
 @dataclass(frozen=True)
@@ -156,10 +163,10 @@ def _queue(settings: Settings, log: Log) -> Part:
     ]
     blocks = [
         Block("queue", found.summary, dense=True),
-        Block("complaints", found.complaints),
+        Block("complaints", found.complaints, most=found.recent),
     ]
     if found.over is not None:
-        blocks.append(Block("handed_over", found.over, open=False))
+        blocks.append(Block("handed_over", found.over, open=False, most=queue.MOST))
     return Part(blocks, todo)
 
 

@@ -48,7 +48,7 @@ def written(today: Today, zone: str, language: str) -> str:
     if today.todo:
         parts.append(Html(f'<ol class="todo">{"".join(f"<li>{html(one)}</li>" for one in today.todo)}</ol>'))
     parts.append(_figures(today))
-    parts += [_section(block) for block in today.blocks if block.sheet.rows]
+    parts += [_section(block) for block in today.blocks if block.shown]
     parts += _quiet(today)
     if today.figures:
         parts.append(_meanings(today))
@@ -142,7 +142,7 @@ def _card(one: Figure, today: Today) -> str:
 
 def _section(block: Block) -> Html:
     of = block.sheet
-    rows = table(of.head, of.rows, of.right)
+    rows = table(of.head, block.shown, of.right)
     kind = "dense" if block.dense else "inline"
     return section(of.title, _as(kind, rows), note=with_code(of.note) if of.note else "", open=block.open)
 
@@ -157,7 +157,7 @@ def _quiet(today: Today) -> list[Html]:
     said = [
         with_code(words("{title}: {why}", "{title}：{why}", title=block.sheet.title, why=block.sheet.empty))
         for block in today.blocks
-        if not block.sheet.rows
+        if not block.shown
     ]
     return [section(Words("Nothing to show", "无内容"), bullets(said))] if said else []
 

@@ -75,13 +75,14 @@ class _Row(NamedTuple):
 @dataclass(frozen=True)
 class Waiting:
     """What waits; None: not known. summary: by owner; complaints, over: one by one; over: None without a
-    ledger."""
+    ledger. recent: complaints of this morning, the first of them; the others have been open for long."""
 
     late: int | None
     soon: int | None
     handed: int | None
     summary: Sheet
     complaints: Sheet
+    recent: int
     over: Sheet | None
 
 
@@ -125,7 +126,8 @@ def waiting(settings: Settings, log: Log) -> Waiting:
         soon,
         handed,
         summary,
-        _case_sheet(cases, now),
+        _NO_CASES if cases is None else _case_sheet(cases, now),
+        min(MOST, len(_recent(cases or [], now))),
         None if over is None else _hand_sheet(over, shop),
     )
 
@@ -175,21 +177,27 @@ _CASES = Words("Complaints to settle", "待处理投诉")
 _CASE_HEAD = (Words("customer", "客户"), Words("case", "工单"), Words("due", "到期"), Words("reason", "原因"))
 
 
-def _case_sheet(cases: list[Case] | None, now: datetime) -> Sheet:
-    if cases is None:
-        return Sheet(_CASES, _CASE_HEAD, (), empty=Words(
-            "the log has no cases; map your complaints (`propensity ingest --tables cases`), or send them to "
-            "/v1/events.",
-            "日志中没有工单；请映射投诉数据（`propensity ingest --tables cases`），或发送至 /v1/events。",
-        ))  # fmt: skip
-    recent = [one for one in cases if now - one.opened <= OPEN_LONG]
-    old, note = len(cases) - len(recent), None
-    if old:
+_NO_CASES = Sheet(_CASES, _CASE_HEAD, (), empty=Words(
+    "the log has no cases; map your complaints (`propensity ingest --tables cases`), or send them to /v1/events.",
+    "日志中没有工单；请映射投诉数据（`propensity ingest --tables cases`），或发送至 /v1/events。",
+))  # fmt: skip
+
+
+def _recent(cases: list[Case], now: datetime) -> list[Case]:
+    return [one for one in cases if now - one.opened <= OPEN_LONG]
+
+
+def _case_sheet(cases: list[Case], now: datetime) -> Sheet:
+    """All of them; those that have been open for long come last."""
+    recent = _recent(cases, now)
+    rest = [one for one in cases if now - one.opened > OPEN_LONG]
+    note = None
+    if rest:
         note = words(
             "{n} more are open for longer than {days} days: settle and close them, or close what was settled.",
-            "另有{n}件超过{days}天未结：请处理并结案，已处理的请补录结案。", n=old, days=OPEN_LONG.days,
+            "另有{n}件超过{days}天未结：请处理并结案，已处理的请补录结案。", n=len(rest), days=OPEN_LONG.days,
         )  # fmt: skip
-    rows = tuple((one.customer, one.id, _when(one.due, now), one.reason) for one in recent[:MOST])
+    rows = tuple((one.customer, one.id, _when(one.due, now), one.reason) for one in (*recent, *rest))
     return Sheet(
         _CASES, _CASE_HEAD, rows, note=note, empty=note or Words("no complaint is open.", "没有未结投诉。")
     )
@@ -235,7 +243,7 @@ def _hand_sheet(over: list[HandOver], shop: Shop) -> Sheet:
     )  # fmt: skip
     rows = tuple(
         (one.customer, one.action, OWNERS[_desk(one.channel)], one.why, _at(one.until, shop), one.decision)
-        for one in over[:MOST]
+        for one in over
     )
     more = words("{n} in all.", "共{n}项。", n=len(over)) if len(over) > MOST else None
     return Sheet(

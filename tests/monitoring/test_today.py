@@ -75,7 +75,12 @@ def test_the_queue_holds_what_is_open_now_and_nothing_else(world: Settings) -> N
     today = gathered(world)
     assert table(today, "complaints")[1:] == [
         ["c-due", "due", "in 19 h", "<b>late</b>"], ["c-late", "late", "6 h late", "<b>late</b>"],
+        ["c-old", "old", "29 days late", "<b>late</b>"],
     ]  # fmt: skip
+    shown = next(block.shown for block in today.blocks if block.name == "complaints")
+    assert [row[0] for row in shown] == ["c-due", "c-late"], (
+        "the file has all, the page what is of this morning"
+    )
     assert [row[0] for row in table(today, "handed_over")[1:]] == ["who-waiting"]
     note = next(block.sheet.note for block in today.blocks if block.name == "complaints")
     assert note is not None
@@ -99,7 +104,7 @@ def test_a_complaint_of_this_morning_is_in_it_before_the_next_build(copied: Sett
     inbox.accept([told("new", "opened", 2), told("late", "closed", 1)], NOW - timedelta(minutes=1))
     inbox.accept([told("later", "opened", 0)], NOW + timedelta(minutes=1))
     assert [row[:3] for row in table(gathered(copied), "complaints")[1:]] == [
-        ["c-due", "due", "in 19 h"], ["c-new", "new", "in 22 h"],
+        ["c-due", "due", "in 19 h"], ["c-new", "new", "in 22 h"], ["c-old", "old", "29 days late"],
     ]  # fmt: skip
 
 
