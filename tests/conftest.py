@@ -3,20 +3,23 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
-from copies import copy_of
+from copies import copy_of, untrained_copy_of
 from logs import TODAY, real_data
 from once import made_once
 from servers import RedisServer, redis_server
 from servers_postgres import PostgresServer, postgres_server
 
+from features.compute.builds import Build
 from features.compute.engine import build
 from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, grid
+from features.online import publish
 from features.settings import Settings
 
 # How fast a machine is decides no test.
@@ -61,6 +64,37 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
     made = made_once(tmp_path_factory, "journey", make)
     return copy_of(of(made), tmp_path_factory.mktemp("journey") / "home")
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's file with nothing registered, to be copied into a home: making one takes seconds."""
+
+    def make(folder: Path) -> None:
+        from training import registry
+
+        with registry.opened(Settings(home=folder), alone=True) as client:
+            client.search_registered_models()
+
+    return made_once(tmp_path_factory, "empty registry", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def trained_once(
+    journey: Settings, empty_registry: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """The real log and features, published to the service as of 2017-12-31, with `churn`: take copies."""
+
+    def make(folder: Path) -> None:
+        from noted import note
+
+        from training.fit import train
+
+        settings = untrained_copy_of(journey, empty_registry, folder / "home")
+        publish(settings, Build.open(settings), settings.now())
+        note(folder, train(settings, "churn_28d", settings.now(), seed=1))
+
+    return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
 
 
 @pytest.fixture(scope="session")
