@@ -2,24 +2,24 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
-from copies import copy_of, untrained_copy_of
+from copies import copy_of, trained_copy_of
 from logs import TODAY, real_data
 from once import made_once
 from servers import RedisServer, redis_server
 from servers_postgres import PostgresServer, postgres_server
 
-from features.compute.builds import Build
 from features.compute.engine import build
 from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, grid
-from features.online import publish
 from features.settings import Settings
 
 # How fast a machine is decides no test.
@@ -80,19 +80,31 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_once(
-    journey: Settings, empty_registry: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
-    """The real log and features, published to the service as of 2017-12-31, with `churn`: take copies."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`propensity demo --quick` as a newcomer runs it: a folder of its `home`, and `printed.txt`."""
 
     def make(folder: Path) -> None:
-        from noted import note
+        environment = {**os.environ, "PROPENSITY_HOME": str(folder / "home"), "PYTHONWARNINGS": "default"}
+        command = [sys.executable, "-m", "propensity", "demo", "--quick"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "printed.txt").write_text(done.stdout, "utf-8")
 
-        from training.fit import train
+    return made_once(tmp_path_factory, "demo", make)
 
-        settings = untrained_copy_of(journey, empty_registry, folder / "home")
-        publish(settings, Build.open(settings), settings.now())
-        note(folder, train(settings, "churn_28d", settings.now(), seed=1))
+
+@pytest.fixture(scope="session")
+def trained_once(demo: Path, journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The real log and features, published to the service as of 2017-12-31, with the `churn` of the demo as
+    its training left it, the challenger and not released: take copies."""
+
+    def make(folder: Path) -> None:
+        from training import registry
+
+        settings = trained_copy_of(replace(journey, home=demo / "home"), folder / "home")
+        with registry.opened(settings) as client:
+            client.delete_registered_model_alias("churn_28d", registry.CHAMPION)
+            client.set_registered_model_alias("churn_28d", registry.CHALLENGER, "1")
 
     return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
 

@@ -3,19 +3,35 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from copies import trained_copy_of
-from noted import note, noted
 from once import made_once
 
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.log import Log
 from features.settings import Settings
+from features.words import Words
+from serving.cards import ModelCard
 from training import samples
 from training.fit import Trained, train
 from training.samples import Dataset
 from training.targets import catalogue as targets
+
+RETURNED = "returned.msgpack"  # what a training returned, beside its home
+
+
+def _note(folder: Path, of: Trained) -> None:
+    """All of it that a first training has."""
+    said = (of.run_id, of.version, of.card, str(of.folder), of.verdict)
+    (folder / RETURNED).write_bytes(msgspec.msgpack.encode(said))
+
+
+def _noted(folder: Path) -> Trained:
+    of = tuple[str, str, ModelCard, str, Words]
+    run_id, version, card, files, verdict = msgspec.msgpack.decode((folder / RETURNED).read_bytes(), type=of)
+    return Trained(run_id, version, card, Path(files), verdict)
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +42,10 @@ def trained_twice(
 
     def make(folder: Path) -> None:
         settings = trained_copy_of(trained_once, folder / "home")
-        note(folder, train(settings, "churn_28d", settings.now(), seed=2, origins=1))
+        _note(folder, train(settings, "churn_28d", settings.now(), seed=2, origins=1))
 
     folder = made_once(tmp_path_factory, "trained twice", make)
-    return replace(trained_once, home=folder / "home"), noted(folder)
+    return replace(trained_once, home=folder / "home"), _noted(folder)
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +55,11 @@ def trained_home(trained_once: Settings, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def churn(trained_once: Settings, trained_home: Settings) -> Trained:
-    """churn_28d as of 2017-12-31, seed 1: version 1, as its training returned it."""
-    first = noted(trained_once.home.parent)
-    return replace(first, folder=trained_home.home / first.folder.relative_to(trained_once.home))
+def churn(trained_home: Settings) -> Trained:
+    """churn_28d as of 2017-12-31, seed 1: version 1, found again."""
+    found = train(trained_home, "churn_28d", trained_home.now(), seed=1)
+    assert (found.version, found.reused) == ("1", True)
+    return found
 
 
 @pytest.fixture(scope="session")
