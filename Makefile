@@ -26,8 +26,9 @@ install: .venv/.installed ## Make .venv with everything in it
 demo: .venv/.installed ## Run the main job on a real purchase log, end to end
 	@$(BIN)/propensity demo
 
+# Bytecode is kept, whatever the environment says: else each of hundreds of processes compiles everything anew.
 test: .venv/.installed ## Run all tests
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

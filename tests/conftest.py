@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
-from copies import copy_of
+from copies import copy_of, trained_copy_of
 from logs import TODAY, real_data
 from once import made_once
 from servers import RedisServer, redis_server
@@ -61,6 +64,49 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
     made = made_once(tmp_path_factory, "journey", make)
     return copy_of(of(made), tmp_path_factory.mktemp("journey") / "home")
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's file with nothing registered, to be copied into a home: making one takes seconds."""
+
+    def make(folder: Path) -> None:
+        from training import registry
+
+        with registry.opened(Settings(home=folder), alone=True) as client:
+            client.search_registered_models()
+
+    return made_once(tmp_path_factory, "empty registry", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`propensity demo --quick` as a newcomer runs it: a folder of its `home`, and `printed.txt`."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "PROPENSITY_HOME": str(folder / "home"), "PYTHONWARNINGS": "default"}
+        command = [sys.executable, "-m", "propensity", "demo", "--quick"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "printed.txt").write_text(done.stdout, "utf-8")
+
+    return made_once(tmp_path_factory, "demo", make)
+
+
+@pytest.fixture(scope="session")
+def trained_once(demo: Path, journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The real log and features, published to the service as of 2017-12-31, with the `churn` of the demo as
+    its training left it, the challenger and not released: take copies."""
+
+    def make(folder: Path) -> None:
+        from training import registry
+
+        settings = trained_copy_of(replace(journey, home=demo / "home"), folder / "home")
+        with registry.opened(settings) as client:
+            client.delete_registered_model_alias("churn_28d", registry.CHAMPION)
+            client.set_registered_model_alias("churn_28d", registry.CHALLENGER, "1")
+
+    return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,15 @@ def copy_of(settings: Settings, home: Path) -> Settings:
     return replace(settings, home=home)
 
 
+def untrained_copy_of(settings: Settings, empty_registry: Path, home: Path) -> Settings:
+    """That, where a training finds MLflow's file made: every making of one migrates dozens of schemas."""
+    copy = copy_of(settings, home)
+    shutil.copyfile(empty_registry, home / "mlflow.db")
+    return copy
+
+
 def trained_copy_of(settings: Settings, home: Path) -> Settings:
-    """That, with what is published and with the versions in its registry."""
+    """A copy with what is published and with the versions in its registry."""
     copy = copy_of(settings, home)
     for folder in ("online", "mlartifacts"):
         shutil.copytree(settings.home / folder, home / folder)

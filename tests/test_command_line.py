@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -338,29 +339,35 @@ def _figures(readme: str) -> list[str]:
     return lines
 
 
-def test_the_whole_journey_end_to_end(tmp_path: Path) -> None:
+def _trained(printed: str) -> str:
+    """What the demo says of its training."""
+    return printed.split("3/7 Train", 1)[1].split("\n\n4/7", 1)[0]
+
+
+def test_the_whole_journey_end_to_end(demo: Path, tmp_path: Path) -> None:
     """What a newcomer runs first: it must end by itself, with answers, and be repeatable at once."""
-    environment = {**os.environ, "PROPENSITY_HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
-    command = [sys.executable, "-m", "propensity", "demo", "--quick"]
-    first = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert first.returncode == 0, first.stdout + first.stderr
+    first = (demo / "printed.txt").read_text("utf-8")
+    home = tmp_path / "home"
+    shutil.copytree(demo / "home", home)
     for told in (
         "rejected: neither quantity nor money", "churn_28d", "recency", "unknown_customer", "evidence: prior",
         "What to type next",
     ):  # fmt: skip
-        assert told in first.stdout, f"{told!r} is missing from what the demo prints"
+        assert told in first, f"{told!r} is missing from what the demo prints"
     for line in _figures((ROOT / "README.md").read_text("utf-8")):
-        (printed,) = (
-            p for p in first.stdout.splitlines() if p.split("  ")[0] == line.split("  ")[0] and "[" in p
-        )
+        (printed,) = (p for p in first.splitlines() if p.split("  ")[0] == line.split("  ")[0] and "[" in p)
         stated, measured = (np.array(NUMBER.findall(text), float) for text in (line, printed))
         # Another processor may round LightGBM's sums otherwise.
         np.testing.assert_allclose(stated, measured, atol=0.003, err_msg="the README claims other figures")
+    environment = {**os.environ, "PROPENSITY_HOME": str(home), "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-m", "propensity", "demo", "--quick"]
     second = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "0 computed now" in second.stdout
+    again, reused, _ = _trained(second.stdout).partition("churn_28d version 1 was there")
+    assert (again.strip(), reused != "") == (_trained(first).strip(), True), "the same, and found"
 
-    here = {"PROPENSITY_HOME": str(tmp_path), "PROPENSITY_AS_OF": "2017-12-31"}
+    here = {"PROPENSITY_HOME": str(home), "PROPENSITY_AS_OF": "2017-12-31"}
     out = tmp_path / "december.parquet"
     scored = run("score", "--release", "churn_28d", "--as-of", "2017-12-04", "--out", str(out), **here)
     assert scored.exit_code == 0, scored.output

@@ -24,17 +24,6 @@ def tiny_settings(tmp_path: Path) -> Settings:
     return replace(Settings(), home=tmp_path / "home", as_of=TINY_MOMENT)
 
 
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's file with nothing registered, to be copied into a home: making one takes seconds."""
-    from training import registry
-
-    settings = Settings(home=tmp_path_factory.mktemp("registry"))
-    with registry.opened(settings, alone=True) as client:
-        client.search_registered_models()
-    return settings.home / "mlflow.db"
-
-
 @pytest.fixture
 def tiny_release(tiny_settings: Settings, tmp_path: Path) -> Callable[..., releases.Release]:
     """Publish a small model into the home of `tiny_settings`:

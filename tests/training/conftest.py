@@ -5,13 +5,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from copies import copy_of, trained_copy_of
+from copies import trained_copy_of
 from once import made_once
 
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.log import Log
-from features.online import publish
 from features.settings import Settings
 from features.words import Words
 from serving.cards import ModelCard
@@ -36,18 +35,6 @@ def _noted(folder: Path) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def trained_once(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The real log and features, published to the service as of 2017-12-31, with `churn`: take copies."""
-
-    def make(folder: Path) -> None:
-        settings = copy_of(journey, folder / "home")
-        publish(settings, Build.open(settings), settings.now())
-        _note(folder, train(settings, "churn_28d", settings.now(), seed=1))
-
-    return replace(journey, home=made_once(tmp_path_factory, "trained", make) / "home")
-
-
-@pytest.fixture(scope="session")
 def trained_twice(
     trained_once: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Settings, Trained]:
@@ -68,10 +55,11 @@ def trained_home(trained_once: Settings, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def churn(trained_once: Settings, trained_home: Settings) -> Trained:
-    """churn_28d as of 2017-12-31, seed 1: version 1, as its training returned it."""
-    first = _noted(trained_once.home.parent)
-    return replace(first, folder=trained_home.home / first.folder.relative_to(trained_once.home))
+def churn(trained_home: Settings) -> Trained:
+    """churn_28d as of 2017-12-31, seed 1: version 1, found again."""
+    found = train(trained_home, "churn_28d", trained_home.now(), seed=1)
+    assert (found.version, found.reused) == ("1", True)
+    return found
 
 
 @pytest.fixture(scope="session")

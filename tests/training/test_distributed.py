@@ -2,27 +2,23 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from copies import copy_of
+from copies import untrained_copy_of
 from distributed import LocalCluster
 
 import propensity
-from features.compute.builds import Build
-from features.definitions import catalogue
 from features.errors import SettingsError
-from features.log import Log
 from features.settings import Settings
 from serving import models
 from serving.formulas import sigmoid
-from training import candidates, distributed, evaluate, samples
+from training import candidates, distributed, evaluate
 from training.distributed import Cluster, cluster
 from training.fit import Trained, train
-from training.targets import catalogue as targets
-
-CHURN = targets()["churn_28d"]
+from training.samples import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +37,17 @@ def two(address: str) -> Iterator[Cluster]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def data(journey: Settings) -> samples.Dataset:
-    build = Build.open(journey)
-    when = samples.timeline(CHURN, build, journey.now(), origins=1)
-    names, _ = samples.columns(build, catalogue(), when)
-    return samples.read(journey, Log.open(journey), build, CHURN, when, names)
-
-
-def test_two_workers_learn_what_one_machine_learns(data: samples.Dataset, two: Cluster) -> None:
+def test_two_workers_learn_what_one_machine_learns(churn_data: Dataset, two: Cluster) -> None:
     """Else: a model of a cluster is a worse one, or one of half of the customers.
 
     On later time, the paired difference of the log-loss is within its own interval.
     """
-    known, later = data.known(data.timeline.test), data.at(data.timeline.test)
+    known, later = churn_data.known(churn_data.timeline.test), churn_data.at(churn_data.timeline.test)
     given = {**candidates.TREES, "seed": 1}
     losses = [
         evaluate.losses(later.label, sigmoid(booster.predict(later.matrix, raw_score=True)))
         for booster in (
-            candidates.boosted(known, data.features, given, 100, cluster=where) for where in (None, two)
+            candidates.boosted(known, churn_data.features, given, 100, cluster=where) for where in (None, two)
         )
     ]
     more = losses[1] - losses[0]
@@ -68,10 +56,10 @@ def test_two_workers_learn_what_one_machine_learns(data: samples.Dataset, two: C
     assert more.any()
 
 
-def test_what_is_known_of_the_fit_reaches_every_worker(data: samples.Dataset, two: Cluster) -> None:
+def test_what_is_known_of_the_fit_reaches_every_worker(churn_data: Dataset, two: Cluster) -> None:
     """Else: names are lost, a direction is not kept, or what contacts explain is learnt as risk."""
-    known = data.known(data.timeline.test)
-    names, place = data.features, data.features.index("days_since_order")
+    known = churn_data.known(churn_data.timeline.test)
+    names, place = churn_data.features, churn_data.features.index("days_since_order")
     directions = [int(name == "days_since_order") for name in names]
     given = {**candidates.TREES, "seed": 1, "monotone_constraints": directions}
     booster = two.boosted(known, names, {**candidates.DETERMINISTIC, **given}, 40)
@@ -95,10 +83,10 @@ class FitsAnew(Exception):
 
 
 def test_a_model_of_a_cluster_is_an_ordinary_release(
-    journey: Settings, two: Cluster, churn: Trained, tmp_path_factory: pytest.TempPathFactory
+    journey: Settings, empty_registry: Path, two: Cluster, churn: Trained, tmp_path: Path
 ) -> None:
     """Else: the service cannot serve it, it is taken for a local one, or it tells of machines."""
-    settings = copy_of(journey, tmp_path_factory.mktemp("distributed") / "home")
+    settings = untrained_copy_of(journey, empty_registry, tmp_path / "home")
     one = train(settings, "churn_28d", settings.now(), origins=1, cluster=two)
     assert train(settings, "churn_28d", settings.now(), origins=1, cluster=two).reused
     card = models.load(one.folder).card

@@ -76,16 +76,21 @@ def test_the_same_data_and_seed_are_the_same_bytes(
     assert (again.version, again.run_id != once.run_id) == (once.version, True)
 
 
-def test_training_again_finds_the_version_without_a_fit(trained_home: Settings, churn: Trained) -> None:
+def test_training_again_finds_the_version_without_a_fit(
+    trained_twice: tuple[Settings, Trained], tmp_path: Path
+) -> None:
     """Else: the second demo takes as long as the first, and versions pile up."""
-    said: list[str] = []
-    again = train(
-        trained_home, "churn_28d", trained_home.now(), seed=1, progress=lambda text, *_: said.append(text)
-    )
+    twice, once = trained_twice
+    home, said = trained_copy_of(twice, tmp_path / "home"), list[str]()
+
+    def say(text: str, *_: int) -> None:
+        said.append(text)
+
+    again = train(home, "churn_28d", home.now(), seed=2, origins=1, progress=say)
     assert again.reused
-    assert (again.run_id, again.version, again.card) == (churn.run_id, churn.version, churn.card)
-    assert again.verdict == churn.verdict
-    assert list(again.card.baselines) == list(churn.card.baselines)  # printed in the same order
+    assert (again.run_id, again.version, again.card) == (once.run_id, once.version, once.card)
+    assert again.verdict == once.verdict
+    assert list(again.card.baselines) == list(once.card.baselines)  # printed in the same order
     assert not [text for text in said if "fitting" in text]
     # It was asked whether its features look ahead when it was trained, and says so.
     assert again.card.leaks["features"] == len(again.card.features)

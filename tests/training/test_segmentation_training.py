@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from copies import copy_of
+from copies import untrained_copy_of
 
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, NotEnoughData, UsageError
@@ -34,8 +34,8 @@ CUT_OFF = parse_moment("2017-10-08")
 
 
 @pytest.fixture(scope="module")
-def home(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return copy_of(journey, tmp_path_factory.mktemp("segmentation") / "home")
+def home(journey: Settings, empty_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return untrained_copy_of(journey, empty_registry, tmp_path_factory.mktemp("segmentation") / "home")
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +76,13 @@ def test_a_version_is_registered_with_what_came_after_its_cut_off(home, trained)
     assert (model.file.potential, model.file.gone.gaps) == (None, None)
 
 
-def test_the_same_again_is_found_and_elsewhere_is_the_same_bytes(home, trained, journey, tmp_path):
+def test_the_same_again_is_found_and_elsewhere_is_the_same_bytes(
+    home, trained, journey, empty_registry, tmp_path
+):
     again = train(home, home.now())
     assert again.reused
     assert (again.version, again.run_id, again.verdict) == (trained.version, trained.run_id, trained.verdict)
-    other = train(copy_of(journey, tmp_path / "home"), home.now())
+    other = train(untrained_copy_of(journey, empty_registry, tmp_path / "home"), home.now())
     for path in trained.folder.iterdir():
         assert path.read_bytes() == (other.folder / path.name).read_bytes(), path.name
 

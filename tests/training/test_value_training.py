@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from copies import copy_of
+from copies import untrained_copy_of
 from logs import empty_shop
 from scipy.stats import chi2, norm
 
@@ -37,8 +37,8 @@ from training.value_training import levels_off, pattern, train, verdict
 
 
 @pytest.fixture(scope="module")
-def home(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return copy_of(journey, tmp_path_factory.mktemp("value") / "home")
+def home(journey: Settings, empty_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return untrained_copy_of(journey, empty_registry, tmp_path_factory.mktemp("value") / "home")
 
 
 @pytest.fixture(scope="module")
