@@ -18,15 +18,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import feast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from feast.data_format import ParquetFormat
-from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
-from feast.repo_config import RegistryConfig
-from feast.types import Float32, String
 
 from features import database, told
 from features.compute import spark
@@ -35,9 +30,18 @@ from features.definitions import catalogue, feature_hash
 from features.errors import FeatureError, FeatureMismatch, NoBuild
 from features.files import locked
 from features.moments import iso
-from features.online.feast_store import PackedOnlineStoreConfig
 from features.settings import Settings
 from features.shop import shop_of
+from features.unchecked import unchecked
+
+with unchecked():
+    import feast
+    from feast.data_format import ParquetFormat
+    from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
+    from feast.repo_config import RegistryConfig
+    from feast.types import Float32, String
+
+    from features.online.feast_store import PackedOnlineStoreConfig
 
 PROJECT = "propensity"
 VIEW = "customer"

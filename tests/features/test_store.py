@@ -56,6 +56,19 @@ def build(home: Settings) -> Build:
     return write_build(home, NAMES, {EARLIER: (IDS[:50], values(1, 50)), LATER: (IDS, values(2))})
 
 
+def test_feast_is_loaded_without_its_code_being_rewritten_and_nobody_elses_is_spared() -> None:
+    """Else: every build and training waits seconds for it; or a client's own checks are gone in silence."""
+    code = """
+import typeguard
+before = typeguard.typechecked
+import features.store
+from feast import FeatureView
+assert typeguard.typechecked is before
+assert "typeguard" not in FeatureView.__init__.__code__.co_names, "it was rewritten"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_feast_is_told_once_and_again_after_anybody_elses_word(home: Settings, build: Build) -> None:
     """Else every build with nothing new waits for Feast; or its clients read an older build for ever."""
     assert not is_told(home, build)
