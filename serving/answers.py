@@ -81,7 +81,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     holdout = bool(situation.holdout[0])
     binding = binding_of(actions, answers, made)
     loss = None if policy.person_above is None else expected_loss(made, 0)
-    route = _route(rules, situation, loss)
+    route = _route(rules, situation, loss) if chosen.steps else None  # doing nothing needs nobody's yes
     shown = policy.overall
     return DecisionAnswer(
         decision_id=decision_id,

@@ -8,7 +8,11 @@ alike are one integer variable an action, or their order would be searched. Size
 seconds: the same input, the same choice.
 """
 
-from collections.abc import Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +23,10 @@ Floats = NDArray[np.float64]
 Columns = NDArray[np.int16]
 
 NEAR = 1e-5  # of the bound: a tenth of what is promised of the allocation; nearer than this is near enough
-_KINDS = (100, 400, 1_600)  # of customers that are decided at once; whom the prices leave nearest a tie first
+_KINDS = (60, 240)  # of customers that are decided at once; whom the prices leave nearest a tie first
 _CUSTOMERS = 20_000
-_NODES = 400
-_LESS = (0.0, 2e-6)  # of a limit: HiGHS may exceed it by a millionth, and is then asked again with less
+_NODES = 1_000
+_LESS = (0.0, 1e-5)  # of a limit: HiGHS may exceed it by a millionth, and is then asked again with less
 
 
 class Whole(NamedTuple):
@@ -61,6 +65,8 @@ def better(
         near = loss <= (bound - value) * (1 + 1e-9)
         near[chosen, np.arange(len(chosen))] = True
         open = np.flatnonzero(near.sum(axis=0) > 1)
+        if not len(open):  # nobody has another choice that could be better
+            return Whole(chosen, value)
         settled = at(loss, chosen)[open] == 0
         who = open[np.lexsort((tie[open], settled))][:_CUSTOMERS]
         some = _Some.of(who, near, values, uses, kinds)
@@ -120,18 +126,20 @@ class _Some:
         theirs, total = float(at(values, chosen)[self.who].sum()), float(at(values, chosen).sum())
         free = most - used(uses, chosen) + [at(use, chosen)[self.who].sum() for use in uses]
         unit = np.maximum(np.abs(taken).max(axis=1, initial=0.0), 1e-300)
-        bound = np.inf
+        counted, bound = (taken == np.rint(taken)).all(axis=1), np.inf
         for less in _LESS:
-            solved = milp(
-                -worth,
-                integrality=np.ones(len(action)),
-                bounds=Bounds(0, members[kind]),
-                constraints=[
-                    LinearConstraint(each.tocsr(), members, members),
-                    LinearConstraint(taken / unit[:, None], -np.inf, np.maximum(free / unit - less, 0.0)),
-                ],
-                options={"mip_rel_gap": enough / max(abs(theirs), enough), "node_limit": _NODES},
-            )
+            limits = np.maximum(free / unit - np.where(counted, 0.0, less), 0.0)
+            with _quiet():
+                solved = milp(
+                    -worth,
+                    integrality=np.ones(len(action)),
+                    bounds=Bounds(0, members[kind]),
+                    constraints=[
+                        LinearConstraint(each.tocsr(), members, members),
+                        LinearConstraint(taken / unit[:, None], -np.inf, limits),
+                    ],
+                    options={"mip_rel_gap": enough / max(abs(theirs), enough), "node_limit": _NODES},
+                )
             if less == 0.0 and solved.mip_dual_bound is not None:
                 bound = total - theirs - float(solved.mip_dual_bound)
             if solved.x is None:
@@ -145,3 +153,18 @@ class _Some:
             if (used(uses, found) <= most).all():
                 return found, bound
         return chosen, bound
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what HiGHS prints of its own debugging when it mends a solution, which no option turns off."""
+    sys.stdout.flush()
+    shown, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C still holds back
+        os.dup2(shown, 1)
+        os.close(shown)
+        os.close(nowhere)
