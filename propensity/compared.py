@@ -39,8 +39,8 @@ def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
 
         if none_in_force(settings):
             raise UsageError(
-                f"no {PRICES} are in force, and there is nothing further back; `propensity models list` shows "
-                f"the versions, `propensity promote {PRICES} --version N` puts one in force"
+                f"no {PRICES} are in force, and there is nothing further back; `propensity models list` "
+                f"shows the versions, `propensity promote {PRICES} --version N` puts one in force"
             )
         version = _prices_before(settings, version)
         if version is None:

@@ -98,4 +98,4 @@ def _whole(made: Plan) -> str | None:
         return f"{said}, and no plan of whole customers is better"
     if left < 0.99 * short:
         return f"{said}; of that a plan of whole customers could make up {left:,.4g} at most"
-    return f"{said}; how much of that whole customers cost is not known, and one brings {at_most:,.4g} at most"
+    return f"{said}; how much of that is avoidable is not known; a customer brings {at_most:,.4g} at most"

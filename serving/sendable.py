@@ -108,7 +108,7 @@ def may_send(
 
 
 class Bound(NamedTuple):
-    """What binds now, as it would a decision; the quiet hours; what exactly binds, where `why` does not say."""
+    """What binds now, as it would a decision; the quiet hours; what exactly, where `why` does not say."""
 
     why: Why | None
     night: Night

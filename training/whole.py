@@ -148,7 +148,7 @@ class _Some:
             counts = np.zeros(self.near.shape, np.int64)
             counts[action, kind] = np.rint(solved.x)
             order = np.argsort(self.kind, kind="stable")
-            actions = np.repeat(np.tile(np.arange(len(counts)), counts.shape[1]), counts.T.ravel())
+            actions = np.repeat(np.tile(np.arange(len(counts)), len(members)), counts.T.ravel())
             found[self.who[order]] = actions
             if (used(uses, found) <= most).all():
                 return found, bound
