@@ -147,6 +147,8 @@ class _Some:
             found = chosen.copy()
             counts = np.zeros(self.near.shape, np.int64)
             counts[action, kind] = np.rint(solved.x)
+            if (counts.sum(axis=0) != members).any():
+                continue
             order = np.argsort(self.kind, kind="stable")
             actions = np.repeat(np.tile(np.arange(len(counts)), len(members)), counts.T.ravel())
             found[self.who[order]] = actions
