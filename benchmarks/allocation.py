@@ -72,7 +72,7 @@ def scarce(n: int) -> dict[str, Any]:
 def highs(
     net: Floats,
     cost: Floats,
-    channels: Sequence[str | None],
+    channels: Sequence[str | Sequence[str] | None],
     budget: float | None = None,
     capacity: Mapping[str, float] | None = None,
     whole: bool = False,
@@ -86,7 +86,8 @@ def highs(
     limits = [csc_matrix((np.ones(len(who)), (who, columns)), (len(net), len(who)))]
     most = [np.ones(len(net))]
     for name, contacts in (capacity or {}).items():
-        limits.append(csc_matrix(np.array([[channels[a] == name for a in which.tolist()]], np.float64)))
+        takes = np.array([np.sum(np.array(of or ()) == name) for of in channels], np.float64)
+        limits.append(csc_matrix(takes[which][None, :]))
         most.append(np.array([contacts], np.float64))
     if budget is not None:
         limits.append(csc_matrix(np.broadcast_to(cost, net.shape)[who, which][None, :]))

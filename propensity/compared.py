@@ -31,20 +31,49 @@ def roll_back(settings: Settings, target: str, dry_run: bool) -> str:
 
         raise UsageError(f"policy cannot be rolled back: {BINDS}")
     named = registry.aliases(settings, target)
-    if registry.ROLLBACK not in named:
-        if not named:
-            raise UsageError(f"no version of {target} was ever released: see `propensity models list`")
-        if target == PRICES:
-            return _withdraw(settings, named.get(registry.CHAMPION), dry_run)
+    if not named:
+        raise UsageError(f"no version of {target} was ever released: see `propensity models list`")
+    now, version = named.get(registry.CHAMPION), named.get(registry.ROLLBACK)
+    if target == PRICES and now is not None:
+        from training.stated import none_in_force
+
+        if none_in_force(settings):
+            raise UsageError(
+                f"no {PRICES} are in force, and there is nothing further back; `propensity models list` "
+                f"shows the versions, `propensity promote {PRICES} --version N` puts one in force"
+            )
+        version = _prices_before(settings, version)
+        if version is None:
+            return _withdraw(settings, now, dry_run)
+    if version is None:
         raise UsageError(f"{target} has no version before the present one to go back to")
-    version = named[registry.ROLLBACK]
     if dry_run:
-        return f"would go back from {target} version {named.get(registry.CHAMPION)} to {version}"
+        return f"would go back from {target} version {now} to {version}"
     release = registry.promote(settings, target, version)
-    return f"{release.name} is back at version {release.version}; `propensity rollback` again undoes it"
+    then = (
+        f"again, it goes on to what was before; `propensity promote {PRICES} --version {now}` undoes it"
+        if target == PRICES
+        else "`propensity rollback` again undoes it"
+    )
+    return f"{release.name} is back at version {release.version}; {then}"
 
 
-def _withdraw(settings: Settings, first: str | None, dry_run: bool) -> str:
+def _prices_before(settings: Settings, champion_before: str | None) -> str | None:
+    """The prices that those in force came in place of, and not those that were taken back since; None: none.
+
+    champion_before: for a home that has no record of them.
+    """
+    from serving.releases import history
+
+    way, known = list[str](), [one.version for one in history(settings, PRICES)]
+    for version in known:  # whatever came after a version is undone by going back to it
+        way = [*way[: way.index(version)], version] if version in way else [*way, version]
+    if champion_before is not None and champion_before not in known:
+        return champion_before
+    return way[-2] if len(way) > 1 else None
+
+
+def _withdraw(settings: Settings, first: str, dry_run: bool) -> str:
     """Before the first prices there were none."""
     from training.stated import withdraw_prices
 
@@ -53,7 +82,7 @@ def _withdraw(settings: Settings, first: str | None, dry_run: bool) -> str:
     release = withdraw_prices(settings)
     return (
         f"{PRICES} version {first} is withdrawn: there were none before, and version {release.version} "
-        "charges nothing; `propensity rollback prices` again undoes it"
+        f"charges nothing; `propensity promote {PRICES} --version {first}` undoes it"
     )
 
 

@@ -39,14 +39,17 @@ from serving.situation import Rules, limits_of, night_of, situation_of
 CLIENT = "decide --groups"
 
 
-def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool) -> None:
+def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool, force: bool = False) -> None:
     """Decide, record it, show it, and write it to `out`; a dry run only shows it.
 
     Asked again as of the same moment, it answers what it decided then. UsageError, before anything is
-    decided, for an `out` that is there.
+    decided, for an `out` that is there; force: replace it.
     """
-    if out is not None and out.exists() and not dry_run:
-        raise UsageError(f"{out} is there already, perhaps not read yet: name another file, or move it away")
+    if out is not None and out.exists() and not force and not dry_run:
+        raise UsageError(
+            f"{out} is there already, perhaps not read yet: name another file, move it away, or replace it "
+            "with --force"
+        )
     made, new = decided_anew(settings, dry_run)
     _show(made)
     if dry_run:

@@ -39,9 +39,12 @@ def show(made: Plan) -> None:
         for j, a in enumerate(made.actions)
     )
     limits += "".join(f"; {pays:,.2f} of {stated.left_in_words(of).en}" for of in found.budgets)
+    short = max(made.allocation.bound - made.allocation.value, 0.0)
+    share = 100 * short / found.bound if found.bound > 0 else 0.0  # of all of it: lots are not up for choice
+    best = "the best with these lots" if made.decisions.explored.any() else "the best"
     say(
         f"{found.customers:,} customers: expected net {found.value:,.2f}, at most "
-        f"{100 * made.allocation.gap:.4f} % short of the best; cost {found.spent:,.2f}{of}{limits}"
+        f"{share:.4f} % short of {best}; cost {found.spent:,.2f}{of}{limits}"
     )
     if made.unpaid:
         say(
@@ -80,19 +83,19 @@ def _parts(made: Plan) -> str:
 
 def _whole(made: Plan) -> str | None:
     """Why the plan is short of the bound: that splits customers, at most one a limit; None if it is not."""
-    short = made.allocation.bound - made.allocation.value
-    found = made.found
+    found, allocation = made.found, made.allocation
+    short, left = allocation.bound - allocation.value, allocation.whole_bound - allocation.value
     limits = (found.budget is not None) + len(found.capacity)
     limits += sum(price > 0 for price in found.prices.policy.values())
-    if not limits or short <= 0 or made.allocation.gap < 1e-6:  # .0001 %
+    if not limits or short <= 1e-6 * found.bound:  # .0001 %
         return None
     at_most, each = made.most, "one customer" if limits == 1 else f"{limits} customers, one a limit,"
     said = (
         f"The best here is a bound: it gives {each} a part of an action, and customers are whole. The plan "
         f"is {short:,.4g} short of it"
     )
-    if short <= limits * at_most:
-        return (
-            f"{said}, no more than {'that one' if limits == 1 else 'these'} may bring ({at_most:,.4g} each)"
-        )
-    return f"{said}; a customer brings {at_most:,.4g} at most"
+    if left <= 1e-6 * found.bound:
+        return f"{said}, and no plan of whole customers is better"
+    if left < 0.99 * short:
+        return f"{said}; of that a plan of whole customers could make up {left:,.4g} at most"
+    return f"{said}; how much of that is avoidable is not known; a customer brings {at_most:,.4g} at most"

@@ -32,7 +32,7 @@ from serving.contacts import in_log, within
 from serving.decide import REASONS, Decisions, Situation, decide, expected_loss, reason
 from serving.evidence import RANDOMISED
 from serving.lifetime import words_of
-from serving.pauses import pauses_of
+from serving.pauses import pause_told
 from serving.prices import KIND as PRICES
 from serving.rulebook import KIND as POLICY
 from serving.sending import WORDS, Slot
@@ -81,7 +81,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     holdout = bool(situation.holdout[0])
     binding = binding_of(actions, answers, made)
     loss = None if policy.person_above is None else expected_loss(made, 0)
-    route = _route(rules, situation, loss)
+    route = _route(rules, situation, chosen, loss)
     shown = policy.overall
     return DecisionAnswer(
         decision_id=decision_id,
@@ -164,14 +164,15 @@ def _weakest(answers: Sequence[ActionAnswer]) -> Evidence:
     return next(of for of in EVIDENCE if of in known)
 
 
-def _route(rules: Rules, situation: Situation, loss: float | None) -> Words | None:
-    """Why a person decides; None where nobody is asked."""
+def _route(rules: Rules, situation: Situation, chosen: Action, loss: float | None) -> Words | None:
+    """Why a person decides; None where nobody is asked. Doing nothing needs nobody's yes, but of one whom no
+    machine may decide about."""
     policy = rules.policy
     if policy.send is None:  # an old record
         return None
     if not situation.automation[0]:
         return REASONS["no_automation"]
-    if loss is None or policy.person_above is None or loss <= policy.person_above:
+    if not chosen.steps or loss is None or policy.person_above is None or loss <= policy.person_above:
         return None
     amount = f"{loss:,.2f} {rules.currency}"
     return Words(
@@ -238,8 +239,7 @@ def _limit(
     """What exactly keeps an action back, where its reason alone does not say it."""
     policy, cap, rest = rules.policy, int(made.cap[0, j]), int(made.cooldown[0, j])
     if why == "paused":
-        what = pauses_of(action, rules.paused, inputs.scenario) or ""
-        return Words(f"{what}: {rules.paused[what]}", f"{what}：{rules.paused[what]}")
+        return pause_told(action, rules.paused, inputs.scenario)
     if why == "unfair_offer":
         by = ", ".join(rules.unfair[action.name])
         return Words(f"unequal by {by}", f"按{by}不均等")

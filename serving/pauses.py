@@ -6,7 +6,7 @@ ledger. Times are the machine's: a pause is about now, also over a log of the pa
     pauses.json    where a home kept them before: see `in_force.take_over`
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from features.errors import UsageError
 from features.moments import from_us, to_us
 from features.settings import Settings, clock
 from features.toml import nearest
+from features.words import Words
 from serving.actions import NOTHING, Action
 from serving.in_force import Moment, take_over
 from serving.ledger import Ledger, exists
@@ -127,3 +128,9 @@ def pauses_of(action: Action, paused: Collection[str], scenario: str | None = No
     of = () if scenario is None else (f"{SCENARIO}{scenario}",)
     names = (EVERYTHING, *of, *(f"{CHANNEL}{channel}" for channel in action.channels), action.name)
     return next((name for name in names if name in paused), None)
+
+
+def pause_told(action: Action, paused: Mapping[str, str], scenario: str | None = None) -> Words | None:
+    """The pause that keeps an action back, as `pauses_of` has it, and the reason given for it."""
+    what = pauses_of(action, paused, scenario)
+    return None if what is None else Words(f"{what}: {paused[what]}", f"{what}：{paused[what]}")

@@ -10,6 +10,7 @@ from msgspec import Struct
 from features.errors import ReleaseError
 from features.settings import Settings
 from serving import groups, prices, rulebook
+from serving.actions import NOTHING
 from serving.answers import answer
 from serving.decisions import by_name, order_probability
 from serving.effects import KIND
@@ -118,6 +119,8 @@ def _differences(recorded: Any, again: Any, path: str) -> list[str]:
         keys = [key for key in recorded if key != "text" and not key.endswith("_text")]
         if "commonest" not in (recorded.get("binding_constraint") or {}):  # it named what could never be
             keys = [key for key in keys if key != "binding_constraint"]
+        if recorded.get("action") == NOTHING.name:  # older ones asked a person about doing nothing
+            keys = [key for key in keys if key != "route"]
         if recorded.get("propensity", 0.0) > 1 - 1e-9:  # older ones called a draw from one choice explored
             keys = [key for key in keys if key not in ("explore", "explored")]
         return [d for key in keys for d in _differences(recorded[key], again[key], f"{path}.{key}")]

@@ -61,7 +61,7 @@ from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, REFUSE
 from serving.sandbox_ledger import SandboxLedger
 from serving.sandbox_models import FEATURES, HORIZON, TARGETS, VERSION, models
 from serving.sandbox_profile import segments_of, value_of
-from serving.sendable import sendable
+from serving.sendable import Bound, sendable
 from serving.sending import Night
 from serving.situation import Inputs, Rules
 from serving.standing import Standing
@@ -185,7 +185,8 @@ class Sandbox:
         now = self._settings.now()
         # Whoever builds a journey at night does not wait for the hour in which a message may go.
         goes = max(now, self._ledger.goes_at(decision_id) or now)
-        told = sendable(self._ledger, decision_id, goes, request_id, lambda *_: (None, Night()), approved)
+        unbound = Bound(None, Night())
+        told = sendable(self._ledger, decision_id, goes, request_id, lambda *_: unbound, approved)
         return encode(msgspec.structs.replace(told, as_of=iso(now)))
 
     def reports(self, route: str, body: bytes, request_id: str) -> bytes:

@@ -11,7 +11,7 @@ What was routed to a person may not be sent until one said yes, which the caller
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,7 +30,7 @@ from serving.decisions import by_name
 from serving.ledger import Ledger
 from serving.ledger_entries import AUDIENCE, Entry, group_of
 from serving.memberships import all_allow, everyone_allows, members_now
-from serving.pauses import pauses_of
+from serving.pauses import pause_told
 from serving.reservations import SENT
 from serving.rounds import Round
 from serving.sending import Night
@@ -107,7 +107,12 @@ def may_send(
     )
 
 
-Bound = Callable[[Entry, Action], tuple[Why | None, Night]]
+class Bound(NamedTuple):
+    """What binds now, as it would a decision; the quiet hours; what exactly, where `why` does not say."""
+
+    why: Why | None
+    night: Night
+    limit: Words | None = None
 
 
 def sendable(
@@ -115,7 +120,7 @@ def sendable(
     decision_id: str,
     now: datetime,
     request_id: str,
-    bound_of: Bound,
+    bound_of: Callable[[Entry, Action], Bound],
     approved: bool = False,
 ) -> SendAnswer:
     """As `may_send`, by this ledger. bound_of: what binds beside it, and the quiet hours."""
@@ -125,21 +130,23 @@ def sendable(
     action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
     said = msgspec.json.decode(entry.sealed.answer, type=_Said)
     step, why, at, until = _reserved(ledger, entry, said, action, now)
-    quiet = False
+    quiet, limit = False, None
     if why in (None, "not_yet"):
         assert at is not None
-        bound, night = bound_of(entry, action)
+        bound, night, exactly = bound_of(entry, action)
         quiet, goes = night.over(now) > now, night.over(max(at, now))
         if goes > now:
             why, at = ("not_yet", goes) if until is None or goes < until else ("expired", at)
         # Whoever waits for its time would keep what will not be allowed then either; a pause may be over.
         if bound is not None and (why is None or bound != "paused"):
-            why = bound
+            why, limit = bound, exactly
         # Asked before its time, for a person needs some; and only about what could be sent.
         elif said.route == "person" and not approved and why in (None, "not_yet"):
             why = "person"
     of = WORDS if entry.unit is None else {**WORDS, **OF_MANY}
     words = MAY if why is None else QUIET if why == "not_yet" and quiet else of[why]
+    if limit is not None:
+        words = Words(f"{words.en}: {limit.en}", f"{words.zh}：{limit.zh}")
     return SendAnswer(
         request_id=request_id,
         as_of=iso(now),
@@ -182,22 +189,21 @@ def _reserved(
     return step, "not_yet" if at > now else None, at, until
 
 
-def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> tuple[Why | None, Night]:
-    """(what binds now, as it would a decision; the quiet hours)."""
+def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Bound:
     rules = context.rules(now)
-    if pauses_of(action, rules.paused, entry.scenario) is not None:
-        return "paused", Night()
+    if (paused := pause_told(action, rules.paused, entry.scenario)) is not None:
+        return Bound("paused", Night(), paused)
     assert entry.sealed is not None
     who = entry.sealed.customer_id
     if entry.unit is not None:
-        return _of_all(context, rules, action, who, now), night_of(rules, {}, action.purpose)
+        return Bound(_of_all(context, rules, action, who, now), night_of(rules, {}, action.purpose))
     told = context.standings.told(who)  # before her features: see `Standings.told`
     published, rows = context.rows.latest([who])
     if rows.status[0] != PRESENT:
-        return "unknown_customer", Night()
+        return Bound("unknown_customer", Night())
     row = by_name(published.features, rows.matrix)
     said = context.standings.standing(told, published, rows.consents(0))
-    return _said(rules, action, said, row), night_of(rules, row, action.purpose)
+    return Bound(_said(rules, action, said, row), night_of(rules, row, action.purpose))
 
 
 def _of_all(context: DecisionContext, rules: Rules, action: Action, whose: str, now: datetime) -> Why | None:

@@ -9,8 +9,8 @@ Kelley's cutting planes find the prices: a trial of prices is one pass over the 
 problem over the trials has a variable a limit, however many customers there are. Seen from the other side
 (Dantzig and Wolfe 1960) its duals mix the trials' allocations into one that keeps to every limit. Customers
 on whom these differ are shared out in those proportions; what rounding left over the limits is dropped, and
-what is free then is filled greedily. An optimum of the linear program splits at most a customer a limit, so
-little is lost.
+what is free then is filled greedily. Of many customers little is lost by that; where it is more, those near a
+tie at the prices are decided exactly (`whole`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-
-Floats = NDArray[np.float64]
-Columns = NDArray[np.int16]
+from training.whole import Columns, Floats, at, better, used
 
 TOLERANCE = 1e-6  # of the bound: a hundredth of what is promised of the allocation
 _TRIALS = 400
@@ -33,7 +31,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Allocation:
-    """chosen: column numbers [n]. value: sum of their net; bound: what no allocation can exceed.
+    """chosen: column numbers [n]. value: sum of their net; bound: what no allocation can exceed, could
+    customers be split; whole_bound: the same of whole customers, as far as it is proven.
 
     budget_price, fund_prices: what one more unit of currency would bring; channel_prices: what one more
     contact would. Without a limit there is no price. spent: currency; used: contacts on the channels that
@@ -43,6 +42,7 @@ class Allocation:
     chosen: NDArray[np.intp]
     value: float
     bound: float
+    whole_bound: float
     budget_price: float
     channel_prices: dict[str, float]
     spent: float
@@ -83,16 +83,18 @@ def allocate(
     most = np.array([*amounts, *limits.values()], np.float64)
     problem = _Problem(values, uses, most)
     prices, bound, weights = problem.solve()
-    chosen = problem.filled(problem.within(problem.shared_out(weights)), prices)
+    filled = problem.filled(problem.within(problem.shared_out(weights)), prices)
+    chosen, whole = better(values, uses, most, prices, bound, filled)
     on_money, on_channels = prices[: len(amounts)], prices[len(amounts) :]
     return Allocation(
         chosen=chosen.astype(np.intp),
-        value=float(_at(values, chosen).sum()),
+        value=float(at(values, chosen).sum()),
         bound=bound,
+        whole_bound=whole,
         budget_price=0.0 if budget is None else float(prices[0]),
         fund_prices=dict(zip(funds, on_money[len(amounts) - len(funds) :].tolist(), strict=True)),
         channel_prices=dict(zip(limits, on_channels.tolist(), strict=True)),
-        spent=float(_at(costs, chosen).sum()),
+        spent=float(at(costs, chosen).sum()),
         used={name: int(np.array([of.count(name) for of in contacts])[chosen].sum()) for name in limits},
     )
 
@@ -118,12 +120,6 @@ def _require(
         raise UsageError("a cost is negative or not a number: mend the actions' declarations")
     if channels[0] or np.any(net[:, 0] != 0) or np.any(cost[..., 0] != 0):
         raise UsageError('the first action must be "nothing": worth 0, free and without a channel')
-
-
-def _at(of: Floats, chosen: Columns) -> Floats:
-    """What the chosen columns have of [A, 1] or [A, n]: [n]."""
-    picked: Floats = of[chosen, 0 if of.shape[1] == 1 else np.arange(len(chosen))]
-    return picked
 
 
 @dataclass
@@ -166,16 +162,13 @@ class _Problem:
             np.copyto(best, worth, where=better)
             chosen[better] = a
         self.trials.append(chosen)
-        self.cuts.append(np.r_[_at(self.values, chosen).sum(), self._used(chosen)])
+        self.cuts.append(np.r_[at(self.values, chosen).sum(), used(self.uses, chosen)])
         return float(best.sum() + prices @ self.most)
 
     def _worth(self, a: int, prices: Floats) -> Floats:
         charged = sum((p * use[a] for p, use in zip(prices, self.uses, strict=True)), np.zeros(1))
         worth: Floats = self.values[a] - charged
         return worth
-
-    def _used(self, chosen: Columns) -> Floats:
-        return np.array([_at(use, chosen).sum() for use in self.uses])
 
     def _dearest(self) -> Floats:
         """Prices at which nobody gets anything of which there is a limit."""
@@ -225,9 +218,9 @@ class _Problem:
         """Drop what rounding put above a limit, where the least is lost for what it frees."""
         chosen = chosen.copy()
         for limit, use in enumerate(self.uses):
-            each = _at(use, chosen)
+            each = at(use, chosen)
             with np.errstate(divide="ignore", invalid="ignore"):
-                loss = np.where(each > 0, _at(self.values, chosen) / each, np.inf)
+                loss = np.where(each > 0, at(self.values, chosen) / each, np.inf)
             order = iter(np.argsort(loss, kind="stable").tolist() if each.sum() > self.most[limit] else ())
             while each.sum() > self.most[limit]:
                 dropped = next(order)
@@ -238,8 +231,8 @@ class _Problem:
         """Greedily give customers what is worth more to them and still fits, the best at the prices first."""
         chosen = chosen.copy()
         for _ in range(_PASSES):
-            left, moved = self.most - self._used(chosen), False
-            now, charged = _at(self.values, chosen), [_at(use, chosen) for use in self.uses]
+            left, moved = self.most - used(self.uses, chosen), False
+            now, charged = at(self.values, chosen), [at(use, chosen) for use in self.uses]
             at_prices = now - sum((p * c for p, c in zip(prices, charged, strict=True)), np.zeros(1))
             moves = []
             for a in range(1, len(self.values)):

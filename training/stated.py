@@ -1,7 +1,7 @@
 """Price sets and the declared policy as registered versions: numbered by MLflow, released as plain files.
 
 The same content is the same version. Nothing judges them: they are an operator's word, and going back is
-`propensity rollback prices`, from the first ones to none.
+`propensity rollback prices`, one version each time, from the first ones to none.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def release_prices(settings: Settings, found: PriceSet) -> tuple[Release, Releas
 
 def withdraw_prices(settings: Settings) -> Release:
     """Put prices in force that charge nothing, in place of the first there were: a version like any other, so
-    that decisions name it and it can be undone. ReleaseError if none are in force."""
+    that decisions name it. ReleaseError if none are in force."""
     was = releases.load(settings, prices.KIND)
     learnt = was.model.card.trained_on
     found = PriceSet(
@@ -78,6 +78,12 @@ def withdraw_prices(settings: Settings) -> Release:
         budget=None, capacity={}, spent=0.0, value=0.0, bound=0.0, prices=prices.NONE,
     )  # fmt: skip
     return _release_prices(settings, found, learnt.build, learnt.log)
+
+
+def none_in_force(settings: Settings) -> bool:
+    """Whether what is in force stands for no prices, as `withdraw_prices` put it there."""
+    release = in_force(settings)
+    return release is None or not (of := prices.set_of(release)).customers and of.prices == prices.NONE
 
 
 def _release_prices(settings: Settings, found: PriceSet, build: str, log: str) -> Release:

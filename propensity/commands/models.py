@@ -164,7 +164,8 @@ def promote(target: str, version: str | None, force: str | None, dry_run: bool) 
 @click.argument("target")
 @DRY_RUN
 def rollback(target: str, dry_run: bool) -> None:
-    """Go back to the version of TARGET's model that was released before, or of `prices`. Services follow."""
+    """Go back to the version of TARGET's model that was released before; again, it undoes that. `prices` go
+    back one version each time, from the first to none. Services follow."""
     from propensity.compared import roll_back
 
     click.echo(roll_back(settings_of(), target, dry_run))

@@ -60,7 +60,7 @@ def serve(host: str | None, port: int | None, as_of: datetime | None) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="--all: parquet file for the plan; --groups: file of JSON lines.",
 )
-@click.option("--force", is_flag=True, help="--all: replace the file of --out if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file of --out if it is there.")
 @DRY_RUN
 @AS_OF
 def decide(
@@ -97,15 +97,15 @@ def decide(
         raise click.UsageError("--scenario and --context are for one CUSTOMER")
     if not everyone and (budget is not None or capacity):
         raise click.UsageError("--budget and --capacity are for --all")
-    if force and (out is None or not everyone):
-        raise click.UsageError("--force is for --all with --out")
+    if force and (out is None or customer is not None):
+        raise click.UsageError("--force is for --all and --groups with --out")
     if not (everyone or groups) and (out is not None or dry_run):
         raise click.UsageError("--out and --dry-run are for --all and --groups")
     settings = settings_of(as_of)
     if groups:
         from propensity.grouped import decide_for_groups
 
-        decide_for_groups(settings, out, dry_run)
+        decide_for_groups(settings, out, dry_run, force)
         return
     if everyone:
         from propensity.planned import plan_everyone

@@ -138,6 +138,8 @@ def test_a_round_is_decided_once_and_the_next_one_counts_it(shop: Settings, tmp_
     out.touch()
     with pytest.raises(UsageError, match="perhaps not read yet"):
         grouped.decide_for_groups(shop, out, dry_run=False)
+    grouped.decide_for_groups(shop, out, dry_run=False, force=True)
+    assert out.read_bytes().startswith(b"{"), "as --all does"
 
 
 def test_what_a_member_says_after_the_decision_keeps_the_message_from_the_chat(shop: Settings) -> None:

@@ -173,6 +173,18 @@ def test_a_person_decides_where_being_wrong_is_dear(
     assert replay(settings, answer.decision_id or "").verdict == "equal"
 
 
+def test_doing_nothing_needs_no_person(settings: Settings, publish: Publish, limited: Any) -> None:
+    """Else a quarter of the day's decisions waits for a yes to which nothing could be done."""
+    publish()
+    policy(settings, explore="1.0")
+    limited("person_above = 0.01\n")
+    taken = [decided(settings, f"c{number:04}", preview=True) for number in range(30)]
+    nothing = [one for one in taken if one.action == "nothing"]
+    assert {one.route for one in nothing} == {"automatic"}
+    assert max(one.expected_loss or 0.0 for one in nothing) > 0.01
+    assert "person" in {one.route for one in taken}
+
+
 @pytest.mark.parametrize(
     ("policy", "says"),
     [

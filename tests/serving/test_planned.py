@@ -157,7 +157,9 @@ def test_what_the_plan_is_short_of_the_bound_is_explained(settings: Settings, pu
     assert 0 < short <= made.most, "no more than what one customer brings"
     said = run(settings, "decide", "--all", "--budget", str(budget), "--dry-run").output
     assert "it gives one customer a part of an action, and customers are whole" in said
-    assert f"is {short:,.4g} short of it, no more than that one may bring ({made.most:,.4g} each)" in said
+    assert f"The plan is {short:,.4g} short of it, and no plan of whole customers is better" in " ".join(
+        said.split()
+    )
     assert "customers are whole" not in run(settings, "decide", "--all", "--dry-run").output
 
 
@@ -250,8 +252,29 @@ def test_the_first_prices_can_be_withdrawn_and_that_undone(settings: Settings, p
     assert (free.duals, free.used.prices_release) == ({}, "prices@2"), "recorded as any other"
     assert free.action != "nothing"
     assert replay(settings, str(free.decision_id)).verdict == "equal"
-    assert "back at version 1" in run(settings, "rollback", "prices").output
+    again = run(settings, "rollback", "prices")
+    assert (again.exit_code, "nothing further back" in again.output) == (2, True)
+    undone = run(settings, "promote", "prices", "--version", "1")
+    assert undone.exit_code == 0, undone.output
     assert decided(settings, "c0004", preview=True).duals == dear.duals
+
+
+def test_going_back_leads_from_every_prices_to_none_and_never_forward(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else who takes back a wrong plan twice is charged by it again, and never gets rid of all of them."""
+    publish()
+    for budget in ("0.5", "0.6", "0.7"):
+        assert run(settings, "decide", "--all", "--budget", budget).exit_code == 0
+    assert "back at version 2; again, it goes on" in run(settings, "rollback", "prices").output
+    assert run(settings, "decide", "--all", "--budget", "0.8").exit_code == 0
+    dry = run(settings, "rollback", "prices", "--dry-run").output
+    assert "would go back from prices version 4 to 2" in dry, "3 was taken back"
+    for version in ("2", "1"):
+        assert f"back at version {version};" in run(settings, "rollback", "prices").output
+    assert "version 1 is withdrawn" in run(settings, "rollback", "prices").output
+    assert decided(settings, preview=True).duals == {}
+    assert run(settings, "rollback", "prices").exit_code == 2
 
 
 def test_a_policy_that_nobody_released_is_named_by_its_content(settings: Settings, publish: Publish) -> None:
@@ -287,6 +310,18 @@ def test_a_plan_that_is_there_is_not_replaced_unasked(
     assert not (settings.home / "releases").exists()
     assert run(settings, "decide", "--all", "--out", str(out), "--force").exit_code == 0
     assert pq.read_table(out).num_rows == 200
+
+
+def test_what_the_plan_may_be_short_is_told_of_the_whole_of_it(settings: Settings, publish: Publish) -> None:
+    """Else lots that take nearly all of a budget make a good plan read as 100 % short of the best."""
+    policy(settings, explore="0.3")
+    publish()
+    made = plan(settings, 1.6, {})
+    short = made.allocation.bound - made.allocation.value
+    assert made.allocation.gap > 0.01, "of the little that lots left"
+    said = " ".join(run(settings, "decide", "--all", "--budget", "1.6", "--dry-run").output.split())
+    assert f"at most {100 * short / made.found.bound:.4f} % short of the best with these lots" in said
+    assert f"{100 * made.allocation.gap:.4f} %" not in said
 
 
 def test_a_dry_run_changes_nothing(settings: Settings, publish: Publish, tmp_path: Path) -> None:

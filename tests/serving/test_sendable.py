@@ -57,6 +57,9 @@ def test_what_binds_since_the_decision_keeps_it_back(settings: Settings) -> None
     with pausing(settings) as pauses:
         pauses.pause("channel:mail", "wrong price", actions)
         assert (asked(settings, id).may_send, asked(settings, id).reason) == (False, "paused")
+        said = asked(settings, id).text
+        assert said.en == "Paused by the operators: channel:mail: wrong price", "as `pause --help` promises"
+        assert said.zh.endswith("：channel:mail：wrong price")
         pauses.resume("channel:mail")
     tell(settings, "case", case_id="c", kind="complaint", change="opened", minute=1)
     assert asked(settings, id).reason == "open_complaint"
