@@ -218,12 +218,12 @@ def _renamed(column: str, old: str, new: str) -> tuple[Words, Words]:
             f"{column}：{old}不再出现，同时出现数量相当的{new}，可能是改名",
         ),
         Words(
-            f"Ask whoever keeps the catalogue whether {old} is called {new} now. If so, map {new} to {old} "
-            "in shop.toml, then `propensity ingest` and `propensity features build`: models know the old "
-            "name alone. If not, these are new goods: nothing is to be done.",
-            f"请向商品目录维护人确认{old}是否改称{new}。若是，请在shop.toml中将{new}映射为{old}，然后运行 "
+            f"Ask the source's owner whether {old} is called {new} now. If so, map {new} to {old} in "
+            "shop.toml, then `propensity ingest` and `propensity features build`: models know the old name "
+            "alone. If not, one ended as the other began: nothing is to be done.",
+            f"请向数据源负责人确认{old}是否改称{new}。若是，请在shop.toml中将{new}映射为{old}，然后运行 "
             "`propensity ingest` 与 `propensity features build`：模型只认识旧名称。"
-            "若不是，即为新品，无需处理。",
+            "若不是，则为一项结束、另一项开始，无需处理。",
         ),
     )
 

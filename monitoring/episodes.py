@@ -171,7 +171,8 @@ def to_tell(
 ) -> tuple[News, ...]:
     """What is to be told of an alert now; resolutions are told by topic (`over`).
 
-    silenced: nothing is. remind: a page that goes on is told again after so long; a warning never is.
+    silenced: nothing is. remind: a page that goes on is told again after so long; a warning never is, nor a
+    page on a day on which it is none.
     escalate: a page that nobody acknowledged goes further after so long; None: it does not.
     """
     if episode.state != "firing" or silenced:
@@ -182,7 +183,7 @@ def to_tell(
         return ("worse",)
     if episode.finding.stage not in ("", episode.stage):
         return ("changed",)
-    if episode.severity != "page":
+    if episode.severity != "page" or episode.lower or episode.better:  # it may be over: the next run says
         return ()
     news: list[News] = []
     if moment - episode.told >= remind:

@@ -168,18 +168,37 @@ def separable(evidence: Evidence) -> Reading:
     if evidence.panel.wide():
         value = float(widened(np.asarray(value)))
     words = Words(
-        f"this week's customers are told from last week's with AUC {found.now:.3f}; usually {centre:.3f}",
-        f"模型区分本周与上周客户的AUC为{found.now:.3f}，通常为{centre:.3f}",
+        f"of a customer of this week and a like one of the last, it shows in {_pairs(found.now)} of cases "
+        f"which is which; usually in {_pairs(centre)}",
+        f"从本周与上周各取一位相近客户，{_pairs(found.now)}的情况下可辨别其属于哪一周，通常为{_pairs(centre)}",
     )
+    if value >= 1:
+        words = Words(
+            f"features do not belong together as before: {words.en}", f"特征之间的关系改变：{words.zh}"
+        )
     blamed = causes.of_tables(evidence.faulty) if value >= 1 else causes.Blamed()
     named = {feature.name: Words(feature.en, feature.zh) for feature in evidence.card.features}
     return Reading(
         value=value,
         words=words if value >= 1 else calm(words, evidence.panel),
         cause=blamed.cause,
+        advice=_MEND_FIRST if blamed.cause else None,
         contributors=tuple(Contributor(name, named.get(name, Words(name, name)), nan) for name in found.by),
         topic=blamed.topic,
     )
+
+
+def _pairs(auc: float) -> str:
+    """What an area under the ROC curve means; by how it is measured, chance is a little below a half."""
+    return f"{max(0.5, auc):.0%}"
+
+
+_MEND_FIRST = Words(
+    "Look at that first: it may be all of it. If it is right, nothing is to be done; if not, have it mended "
+    "at the source, then `propensity ingest`, `propensity features build` and `propensity monitor run`.",
+    "请先核实该情况，它可能就是全部原因。若属实则无需处理；若有误，请在来源处修正，然后依次运行 "
+    "`propensity ingest`、`propensity features build`、`propensity monitor run`。",
+)
 
 
 def drift(evidence: Evidence) -> Reading:

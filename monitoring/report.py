@@ -39,8 +39,11 @@ _HEADLINES = {
 }
 
 
-def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -> str:
-    """The whole page, self-contained, in both languages. over: alerts that ended lately, the last first."""
+def page(
+    verdict: Verdict, language: str = "en", over: Sequence[Episode] = (), clear: Sequence[Episode] = ()
+) -> str:
+    """The whole page, self-contained, in both languages. over: alerts that ended lately, the last first;
+    clear: that are on, and would not be by this day alone."""
     day = iso(verdict.until)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
     messages = [_message(list(topic)) for topic in topics(wrong)]
@@ -53,6 +56,7 @@ def page(verdict: Verdict, language: str = "en", over: Sequence[Episode] = ()) -
         paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
         *messages,
+        _clear(clear),
         _over(over),
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
@@ -121,6 +125,29 @@ def _message(findings: list[Finding]) -> Html:
         parts.append(paragraph(Words("Seen as well:", "同时出现：")))
         parts.append(bullets(map(with_code, others)))
     return section(with_code(title), *parts)
+
+
+def _clear(episodes: Sequence[Episode]) -> Content:
+    """What is on, though nothing shows it today: else page and list of alerts contradict each other."""
+    if not episodes:
+        return ""
+    return section(
+        Words("Still on, and quiet by this day", "仍未结束，但当日已无异常"),
+        paragraph(
+            Words(
+                "Over once it is well below its limit on two days; nobody is told again until then.",
+                "连续两天明显低于上限后结束；此前不再重复通知。",
+            )
+        ),
+        bullets(
+            with_code(
+                Words(
+                    f"{one.finding.said.en} (since {one.since})", f"{one.finding.said.zh}（自{one.since}起）"
+                )
+            )
+            for one in episodes
+        ),
+    )
 
 
 def _over(episodes: Sequence[Episode]) -> Content:
@@ -292,8 +319,15 @@ def _closer(verdict: Verdict) -> Html:
         said = paragraph(
             Words("Each feature's distribution, drawn by Evidently:", "Evidently绘制的各特征分布："), link
         )
+    elif verdict.page_error is None:
+        said = paragraph(
+            Words(
+                "Evidently's page of each feature's distribution is being drawn: open this one again later.",
+                "Evidently的各特征分布页面正在生成：请稍后重新打开本页。",
+            )
+        )
     else:
-        why = verdict.page_error or "-"
+        why = verdict.page_error
         said = paragraph(
             Words(
                 f"Evidently's page was not written ({why}); the verdict does not depend on it.",

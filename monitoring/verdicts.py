@@ -84,10 +84,15 @@ class Verdict:
 
 
 def run(
-    settings: Settings, html: bool = True, progress: Progress | None = None, keep: bool = True
+    settings: Settings,
+    html: bool = True,
+    progress: Progress | None = None,
+    keep: bool = True,
+    tell: Callable[["Verdict"], None] | None = None,
 ) -> Verdict:
     """Judge what is published for every released model; write verdict.json and, with `html`, the pages.
 
+    tell: called once the verdict and our page are written: Evidently's takes minutes, which nobody waits for.
     keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
     Raises NoBuild if nothing is published, LogError without a log. With nothing released, what needs no model
@@ -155,8 +160,13 @@ def run(
     )
     if keep:
         if html:
-            verdict = _with_closer(settings, verdict, [store.model for store in readable], build)
+            verdict = replace(verdict, page=verdict.folder / "report.html")
         written.write(settings, verdict)
+        if tell:
+            tell(verdict)
+        if html:
+            verdict = _with_closer(settings, verdict, [store.model for store in readable], build)
+            written.write(settings, verdict)
     return verdict
 
 
@@ -166,7 +176,7 @@ def _recommended(seen: Evidence, findings: Sequence[Finding]) -> Recommendation 
 
 
 def _with_closer(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
-    """Write Evidently's page; ours, which is written then, says if it failed."""
+    """Write Evidently's page; ours, which is written anew then, says if it failed."""
     from monitoring import closer
 
     error: str | None = None
@@ -180,7 +190,7 @@ def _with_closer(settings: Settings, verdict: Verdict, models: list[Model], buil
     except Exception as failed:  # a fault of ours: told whole to whoever mends it, and the alerts go out
         _log.exception("the page to look closer at could not be written")
         nearer, error = None, f"{type(failed).__name__}: {failed}"
-    return replace(verdict, page=verdict.folder / "report.html", closer=nearer, page_error=error)
+    return replace(verdict, closer=nearer, page_error=error)
 
 
 def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], list[Finding]]:

@@ -27,7 +27,10 @@ def write(settings: Settings, verdict: "Verdict", language: str = "en") -> None:
 
         with closing(AlertStore(settings)) as store:
             over = store.ended(verdict.at - ENDED, verdict.at)
-        write_atomically(verdict.page, report.page(verdict, language, over).encode())
+            calm = {one.fingerprint for one in verdict.findings if one.status == "ok"}
+            firing = [one.episode for one in store.current() if one.episode.state == "firing"]
+        clear = [one for one in firing if one.fingerprint in calm]
+        write_atomically(verdict.page, report.page(verdict, language, over, clear).encode())
     file = msgspec.json.format(msgspec.json.encode(_plain(verdict)))
     write_atomically(verdict.folder / "verdict.json", file)
 

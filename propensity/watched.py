@@ -40,15 +40,25 @@ def run_once(
     retrain: train again what should be, and let the gate decide.
     """
     routes.declared(shop_of(settings))  # a sink that is declared wrongly is said before minutes of work
-    verdict = verdicts.run(settings, html=page, progress=progress, keep=not dry_run)
+    taken: list[alerts.Taken] = []
+    address = ""
+
+    def tell(of: Verdict) -> None:
+        nonlocal address
+        address = str(of.page.relative_to(settings.home)) if of.page else ""
+        taken.append(alerts.take(settings, of.findings, of.at, report=address))
+        written.write(settings, of)  # with what is over by now
+
+    verdict = verdicts.run(settings, html=page, progress=progress, keep=not dry_run, tell=tell)
     if dry_run:
         return verdict.exit_code, str(verdict)
-    address = verdict.page.relative_to(settings.home) if verdict.page else ""
-    taken = alerts.take(settings, verdict.findings, verdict.at, report=str(address))
-    written.write(settings, verdict)  # with what is over by now
-    said = [str(verdict), *filter(None, taken.words), *(old_reports.remove(settings, verdict.until) or ())]
+    said = [
+        str(verdict),
+        *(word for one in taken for word in one.words if word),
+        *(old_reports.remove(settings, verdict.until) or ()),
+    ]
     if retrain:
-        said += _retrain(settings, verdict, str(address), progress)
+        said += _retrain(settings, verdict, address, progress)
     return verdict.exit_code, "\n".join(said)
 
 

@@ -57,6 +57,13 @@ def test_a_page_that_goes_on_is_told_again_after_a_week() -> None:
     assert Alert().days(*[2.5] * 16) == [(0, "firing"), (7, "reminder"), (14, "reminder")]
 
 
+def test_nobody_is_reminded_of_a_page_on_a_day_that_is_none() -> None:
+    """Else the run that finds all well says "still on" in the same minute, and wakes whoever is above."""
+    assert Alert().days(*[2.5] * 7, 0.1, 2.5) == [(0, "firing"), (8, "reminder")]
+    assert Alert(escalate=timedelta(days=1)).days(2.5, 0.1, 2.5) == [(0, "firing"), (2, "escalation")]
+    assert Alert(escalate=timedelta(days=1)).days(2.5, 0.1, 0.1) == [(0, "firing")]
+
+
 def test_what_gets_worse_is_told_again() -> None:
     assert Alert().days(1.2, 1.2, 2.5, 2.5) == [(0, "firing"), (2, "worse")]
 

@@ -148,6 +148,7 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
         apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",))
         found = JOINT.measure(replace(seen, panel=panel, separable=apart))
         assert [one.name for one in found.contributors] == ["spend_90d"]
+        assert "AUC" not in "".join(found.words), "it is read by whoever runs a shop"
         return JOINT.status(found.value)
 
     usual = replace(seen.panel, judged=replace(seen.panel.judged, wide={}))
@@ -414,6 +415,34 @@ def test_a_fault_of_one_table_is_one_message(shop: Shop) -> None:
     assert {finding.subject for finding in groups[0]} == {NAME}
 
 
+def test_whoever_is_told_need_not_wait_for_evidently_and_reads_what_is_still_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: a page waits five minutes for a drawing; or a list says that it is on, and the report that all is
+    well."""
+    shop.publish()
+    verdict = monitoring.run(shop.settings, html=False)
+    calm = next(one for one in verdict.findings if one.check == "features")
+    page = replace(calm, status="page", value=2.5, words=Words("moved", "变化"))
+    alerts.take(shop.settings, [page], shop.moment - DAY)
+    order: list[str] = []
+    drawn = closer.write
+    monkeypatch.setattr(closer, "write", lambda *of: (order.append("drawn"), drawn(*of)))
+
+    def tell(of: Verdict) -> None:
+        order.append("told")
+        assert of.page is not None
+        text = of.page.read_text("utf-8")
+        assert "is being drawn" in text
+        assert "Still on, and quiet by this day" in text
+        assert "churn_28d: moved" in text
+
+    verdict = monitoring.run(shop.settings, tell=tell)
+    assert order == ["told", "drawn"]
+    assert verdict.page is not None
+    assert "evidently.html" in verdict.page.read_text("utf-8")
+
+
 def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
     """Else: whoever was away reads that something was wrong, and nowhere that it is over, or since when."""
     shop.publish()
@@ -436,5 +465,6 @@ def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
     assert "features is at 2.5" in row
     assert "act now" in row, "it was a page; its last two days, which were quiet, say nothing of that"
     assert "近两周已结束的告警" in text
+    assert "仍未结束，但当日已无异常" not in text, "`still` was not judged today: it is not quiet"
     assert "old: features" not in text
     assert "still: features" not in text
