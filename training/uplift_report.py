@@ -175,7 +175,8 @@ def as_json(
         "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
         "gain_over_default": found.instead._asdict(),
         "checks": [
-            {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
+            {"name": of.name.en, "holds": of.holds, "doubtful": of.doubtful, "words": of.words._asdict()}
+            for of in checks
         ],
         "arms": [
             {
@@ -212,11 +213,12 @@ def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
         False: Words("FAILS", "未通过"),
         None: Words("cannot tell", "无法判断"),
     }
-    given = Words("rests on your word", "以您所述为准")
+    given, far = Words("rests on your word", "以您所述为准"), Words("few lots are as far off", "较为少见")
     rows = [
-        (check.name, given if check.only_if is not None else state[check.holds], check.words)
+        (check.name, given if check.only_if is not None else far if check.doubtful else state[check.holds],
+         check.words)
         for check in checks
-    ]
+    ]  # fmt: skip
     left = words(
         "Columns left out, of too many values: {n}.", "因取值过多而未使用的列：{n}。", n=", ".join(unread)
     )
