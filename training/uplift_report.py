@@ -169,6 +169,7 @@ def as_json(
     return {
         "drawn_by": trial.cluster or trial.unit, "assumed": assumed(trial)._asdict(),
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
+        "notes": [of._asdict() for of in trial.notes],
         "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best],
         "default": found.arms[found.default], "better": found.better,
         "only_if": rests._asdict() if (rests := only_if(checks)) else None,
@@ -206,7 +207,7 @@ def as_json(
     }  # fmt: skip
 
 
-def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
+def checked(checks: Sequence[Check], unread: Sequence[str] = (), notes: Sequence[Words] = ()) -> Sheet:
     """What was looked at."""
     state = {
         True: Words("no sign of trouble", "未见异常"),
@@ -225,8 +226,12 @@ def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
     return Sheet(
         Words("Checks", "检查"),
         (Words("check", "检查项"), Words("state", "状态"), Words("what", "说明")),
-        tuple(rows), note=left if unread else None,
+        tuple(rows), note=_together([*notes, *[left] * bool(unread)]),
     )  # fmt: skip
+
+
+def _together(notes: Sequence[Words]) -> Words | None:
+    return Words(" ".join(of.en for of in notes), "".join(of.zh for of in notes)) if notes else None
 
 
 def sheets(
@@ -239,7 +244,7 @@ def sheets(
     figures = (arms(found, unknown, trial), *more, fifths(found, unknown), rankings(ranked))
     if failed(checks):
         figures = tuple(replace(one, note=_doubted(one.note)) for one in figures)
-    return checked(checks, trial.unread), *figures
+    return checked(checks, trial.unread, trial.notes), *figures
 
 
 def _doubted(note: Words | None) -> Words:

@@ -1,4 +1,4 @@
-"""A personal claim rests on columns: one from after the decision that differs by arm only in parts is found."""
+"""A personal claim rests on columns: one from after the decision that differs by arm in parts is found."""
 
 from dataclasses import fields, replace
 
@@ -19,7 +19,7 @@ from training.uplift_trial import Trial
 
 
 def leaking(seed: int, rows: int = 8_000, leak: float = 0.6) -> Trial:
-    """An arm that does nothing, and a column written after it: up for half of the customers, down for others."""
+    """An arm that does nothing, and a column written after it: up for half of the customers, else down."""
     random = np.random.default_rng(seed)
     x1, x2 = random.normal(size=rows).round(3), random.integers(0, 5, rows)
     arm = (random.choice(["none", "sms"], rows) == "sms").astype(np.int64)
