@@ -62,7 +62,7 @@ def tidied(table: pa.Table, customer: str | None = None) -> tuple[pa.Table, tupl
 
 
 def copied(table: pa.Table) -> int:
-    """How many rows are copies of others in every column; 0 where a column holds lists, which are not read."""
+    """How many rows are copies of others in every column; 0 where a column holds lists."""
     if any(pa.types.is_nested(one.type) for one in table.schema):
         return 0
     return len(table) - len(table.group_by(table.column_names, use_threads=False).aggregate([]))
