@@ -41,6 +41,7 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alon
         if isinstance(value, tuple):
             return value
         name, _, given = value.rpartition("=")
+        name = name.strip()
         try:
             number = int(given) if self._whole else float(given)
         except ValueError:

@@ -21,6 +21,7 @@ from training.qini import rankings
 from training.uplift import effects_on
 from training.uplift_registered import register
 from training.uplift_table import read, trial_of
+from training.uplift_tidied import tidied
 from training.uplift_training import learnt
 
 NOT_BELIEVED = 3  # exit code: a warning
@@ -60,12 +61,14 @@ def _whole(shares: Mapping[str, float] | None) -> Mapping[str, float] | None:
 def judge_trial(asked: Asked, language: str, out: Path | None, dry_run: bool, as_json: bool = False) -> int:
     """Show the verdict, its tables and checks, write the page, register what was learnt; the exit code."""
     unread, stuck = list[Words](), False
-    given, first = read(asked.file), asked.outcomes[0]
+    first = asked.outcomes[0]
+    given, notes = tidied(read(asked.file), asked.customer)
     trial = trial_of(
         given, asked.arm, asked.outcomes, control=asked.control, propensity=asked.propensity,
         shares=_whole(asked.shares), randomised=asked.randomised, ignore=asked.ignore,
         customer=asked.customer, cluster=asked.cluster, seed=asked.seed, missing=asked.missing,
     )  # fmt: skip
+    trial = replace(trial, notes=notes)
     if unknown := asked.costs.keys() - set(trial.arms):
         raise UsageError(
             f"--cost names {', '.join(sorted(unknown))}, and the arms are {', '.join(trial.arms)}"

@@ -215,7 +215,7 @@ def test_columns_become_numbers_without_guessing() -> None:
     """Else: a missing value counts as 0, or an e-mail address is learnt from."""
     table = pa.table({
         "arm": ["control", "mail"] * 60,
-        "y": [0, 1] * 60,
+        "y": [0, 1, 1] * 40,
         "yes": [True, None] * 60,
         "channel": ["web", "shop", None] * 40,
         "city": [f"city {i}" for i in range(120)],

@@ -20,6 +20,9 @@ _DRAWS = 100  # of customers, for the interval of a difference
 _CROSSED = 2.0  # how much larger a variance may be over folds whose models were learnt from each other
 
 
+Curve = tuple[Numbers, Numbers]
+
+
 class Ranking(NamedTuple):
     """An arm's customers ranked by its effect, by models that have not seen them, beside the same by a
     response model, which knows who buys and not why. more: of the uplift's Qini over the other's; None where
@@ -87,9 +90,7 @@ def qini(outcome: Numbers, score: Numbers, treated: Bools) -> float:
     acted_on = treated.astype(np.float64)
     # The best possible: treated who bought, then whoever tells nothing, then untreated who bought.
     ideal = np.where(treated, outcome, -outcome)
-    (acted, gain), best = _curve(outcome, score, acted_on), _curve(outcome, ideal, acted_on)
-    random = float(acted[-1] * gain[-1]) / 2
-    return (_area(acted, gain) - random) / (_area(*best) - random)
+    return _share(_curve(outcome, score, acted_on), _curve(outcome, ideal, acted_on))
 
 
 def auuc(outcome: Numbers, score: Numbers, treated: Bools) -> float:
@@ -99,9 +100,15 @@ def auuc(outcome: Numbers, score: Numbers, treated: Bools) -> float:
     ideal = alike + (
         outcome if (outcome * (1 - acted_on)).sum() > ((1 - outcome) * acted_on).sum() else acted_on
     )
-    (acted, gain), best = (_curve(outcome, by, acted_on, shares=True) for by in (score, ideal))
-    random = float(acted[-1] * gain[-1]) / 2
-    return (_area(acted, gain) - random) / (_area(*best) - random)
+    return _share(*(_curve(outcome, by, acted_on, shares=True) for by in (score, ideal)))
+
+
+def _share(curve: Curve, best: Curve) -> float:
+    """Of the area over the random ranking that the best possible has; 0 where that has none, as of an arm
+    whose customers all bought beside others of whom nobody did: all orders are one."""
+    random = float(curve[0][-1] * curve[1][-1]) / 2
+    most = _area(*best) - random
+    return (_area(*curve) - random) / most if most > 0 else 0.0
 
 
 def _response(matrix: Rows, y: Numbers, fold: Ints, seed: int) -> Numbers:
@@ -134,9 +141,7 @@ def _more(y: Numbers, one: Numbers, other: Numbers, treated: Bools, customer: In
     return Estimate(value, value - half, value + half)
 
 
-def _curve(
-    outcome: Numbers, score: Numbers, treated: Numbers, shares: bool = False
-) -> tuple[Numbers, Numbers]:
+def _curve(outcome: Numbers, score: Numbers, treated: Numbers, shares: bool = False) -> Curve:
     """(customers acted on, purchases more than without), at each distinct score, from (0, 0).
 
     shares: purchases more are those of all, by the difference of shares; else of the treated."""

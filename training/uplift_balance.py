@@ -18,6 +18,7 @@ from training.uplift_learners import Bools, Ints, Numbers
 from training.uplift_trial import Trial
 
 LEVEL = 0.001  # of a false alarm, as of every check
+RARE = 0.01  # below this p, what is no failure yet is said to be far off
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 
 
@@ -25,7 +26,8 @@ class Check(NamedTuple):
     """What was looked at, whether it holds (None: it cannot be told), and what that means.
 
     arms: places of those of which, for that, no effect can be told. only_if: what must be so for anything to
-    be shown, which no figure tells and whoever knows the table must.
+    be shown, which no figure tells and whoever knows the table must. doubtful: few lots are as far off, so
+    that nothing is claimed of choosing for each customer; of an arm for all it may be.
     """
 
     name: Words
@@ -33,6 +35,7 @@ class Check(NamedTuple):
     words: Words
     arms: tuple[int, ...] = ()
     only_if: Words | None = None
+    doubtful: bool = False
 
 
 def weights(trial: Trial) -> Numbers:
@@ -116,8 +119,10 @@ def differ(columns: Numbers, customer: Ints, least: Numbers | None = None) -> fl
     mean = columns.mean(axis=0)
     sums = np.column_stack([np.bincount(customer, column) for column in (columns - mean).T])
     covariance = sums.T @ sums / len(columns) ** 2
-    if least is not None:
-        covariance += np.diag(np.maximum(least - np.diag(covariance), 0.0))
+    if least is not None:  # scaled, so that arms whose weights always sum to 0 still do
+        own = np.diag(covariance)
+        more = np.sqrt(np.maximum(np.divide(least, own, out=np.ones_like(own), where=own > 0), 1.0))
+        covariance = covariance * np.outer(more, more) + np.diag(np.where(own > 0, 0.0, least))
     values, basis = np.linalg.eigh(covariance)
     kept: Bools = values > 1e-9 * values.max(initial=0.0)
     if not kept.any():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.words import Words
-from training.uplift_balance import LEVEL, Check, by_the_lot, said, weights
+from training.uplift_balance import LEVEL, RARE, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
 from training.uplift_draw import who_had, with_values
 from training.uplift_learners import Bools, Numbers
@@ -17,7 +17,6 @@ from training.uplift_shift import adjusted_alike
 from training.uplift_trial import Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
-RARE = 0.01  # below this p, what is no mismatch yet is said to be far off
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
 _SUMMED = 12  # arms of which every sum is looked at, at most
 

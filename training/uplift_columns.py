@@ -7,7 +7,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from features.words import Words
-from training.uplift_balance import LEVEL, LOTTERY, Check, by_the_lot, differ, said, weights
+from serving.booster import Rows
+from training.uplift_balance import LEVEL, LOTTERY, RARE, Check, by_the_lot, differ, said, weights
 from training.uplift_draw import alike
 from training.uplift_learners import Bools, Numbers
 from training.uplift_overlap import Told, told_apart
@@ -35,39 +36,43 @@ def before_decision(trial: Trial, told: Told | None = None) -> Check:
     if trial.evidence != "randomised":
         return Check(name, None, Words("cannot be told without a lottery", "无随机分配，无法判断"))
     found, told = list(post_treatment(trial)), told or told_apart(trial)
-    area = "{:.3f} [{:.3f} {:.3f}]".format(*told.auc)
+    area, arm = f"AUC {told.auc.value:.3f}, {said(told.p)}", trial.arms[told.arm]
+    if not found and LEVEL <= told.p < RARE:
+        return Check(name, None, doubt(
+            f"together they tell {arm} from {trial.arms[0]}, which were drawn by lot ({area})",
+            f"各列合起来可区分随机分配的{arm}与{trial.arms[0]}（{area}）",
+        ), doubtful=True)  # fmt: skip
     if not found and not told.apart:
-        shown, arm = len(columns_of(trial.names)), trial.arms[told.arm]
+        shown = len(columns_of(trial.names))
         return Check(
             name, True,
             Words(
                 f"no sign of any from after the decision: the values of none of {shown} column"
                 f"{'s' * (shown > 1)} are spread otherwise in an arm, nor do all together tell {arm} from "
-                f"{trial.arms[0]} (AUC {area})",
+                f"{trial.arms[0]} ({area})",
                 f"未见决策之后才可知的列：{shown}列的分布在各组间均无差异，"
-                f"全部列合起来也无法区分{arm}与{trial.arms[0]}（AUC {area}）",
+                f"全部列合起来也无法区分{arm}与{trial.arms[0]}（{area}）",
             ),
         )  # fmt: skip
     if not found:
-        arm = trial.arms[told.arm]
         return Check(
             name, False,
             Words(
-                f"together they tell {arm} from {trial.arms[0]}, which were drawn by lot (AUC {area}): some "
+                f"together they tell {arm} from {trial.arms[0]}, which were drawn by lot ({area}): some "
                 "were known only after the decision, so that they hold its effect; or the propensities are "
                 f"not those of the draw, or rows are missing. {ONLY_IF}",
-                f"各列合起来可区分随机分配的{arm}与{trial.arms[0]}（AUC {area}）：其中有些列在决策之后才可知"
+                f"各列合起来可区分随机分配的{arm}与{trial.arms[0]}（{area}）：其中有些列在决策之后才可知"
                 f"（已含其效果）；或倾向得分并非抽取时所用，或有行缺失。{ONLY_IF_ZH}",
             ),
         )  # fmt: skip
-    listed = _listed(found)
+    columns = listed(found)
     return Check(
         name, False,
         Words(
-            f"differ between arms that were drawn by lot: {listed}. They were known only after the decision, "
-            "so that they hold its effect; or the propensities are not those of the draw, or rows are "
-            f"missing. {ONLY_IF}",
-            f"在随机分组之间存在差异：{listed}。这些列在决策之后才可知（已含其效果）；或倾向得分并非抽取时所用，"
+            f"differ between arms that were drawn by lot: {columns}. They were known only after the "
+            "decision, so that they hold its effect; or the propensities are not those of the draw, or rows "
+            f"are missing. {ONLY_IF}",
+            f"在随机分组之间存在差异：{columns}。这些列在决策之后才可知（已含其效果）；或倾向得分并非抽取时所用，"
             f"或有行缺失。{ONLY_IF_ZH}",
         ),
     )  # fmt: skip
@@ -86,7 +91,7 @@ def left_out(trial: Trial, told: Told) -> Check | None:
     found = list(post_treatment(replace(trial, names=aside.names, matrix=aside.matrix)))
     together = alike(trial, trial.ignored)
     found += [(of.column, of.p) for of in together]
-    listed, drawn = _listed(found), [of.column for of in together if of.nearly]
+    shown, drawn = listed(found), [of.column for of in together if of.nearly]
     if not found:
         every = np.hstack([trial.matrix, aside.matrix])
         both = told_apart(replace(trial, names=(*trial.names, *aside.names), matrix=every))
@@ -96,17 +101,17 @@ def left_out(trial: Trial, told: Told) -> Check | None:
                 f"{len(trial.ignored)}列的分布在各组间均无差异",
             ))  # fmt: skip
         found = [(column, both.auc.value) for column in aside.names]
-        listed = f"{', '.join(columns_of(aside.names))} (AUC {both.auc.value:.3f})"
+        shown = f"{', '.join(columns_of(aside.names))} (AUC {both.auc.value:.3f})"
     names = columns_of(column for column, _ in found)
     columns = Words(" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), "、".join(names))
     return Check(
         name, None,
         Words(
-            f"differ between arms that were drawn by lot: {listed}. What was written after the decision may. "
+            f"differ between arms that were drawn by lot: {shown}. What was written after the decision may. "
             "If any was known before, the propensities are not those of the draw, or rows are missing: "
             "leaving it out mends nothing"
             + (f". If the arm was drawn by {drawn[0]}, say --cluster {drawn[0]}" if drawn else ""),
-            f"在随机分组之间存在差异：{listed}。决策之后写入的列可以如此；若其中任何一列在决策之前已知，"
+            f"在随机分组之间存在差异：{shown}。决策之后写入的列可以如此；若其中任何一列在决策之前已知，"
             "则倾向得分并非抽取时所用，或有行缺失：排除该列无济于事"
             + (f"。若方案按{drawn[0]}抽取，请用--cluster {drawn[0]}" if drawn else ""),
         ),
@@ -117,7 +122,7 @@ def left_out(trial: Trial, told: Told) -> Check | None:
     )  # fmt: skip
 
 
-def _listed(found: Sequence[tuple[str, float]]) -> str:
+def listed(found: Sequence[tuple[str, float]]) -> str:
     """The first columns of (column or value of one, p), and how many more there are."""
     least = {
         column: min(p for name, p in found if columns_of([name]) == (column,))
@@ -129,6 +134,27 @@ def _listed(found: Sequence[tuple[str, float]]) -> str:
     )
 
 
+def doubt(en: str, zh: str) -> Words:
+    """What is said of columns where few lots are as far off, and yet too many for a failure."""
+    return Words(
+        f"{en}. Few lots are as far off, though it is no proof: find out whether a column was written after "
+        "the decision, and leave out what was (--ignore); until then nothing is claimed of choosing for each "
+        "customer",
+        f"{zh}。随机分配很少偏离至此，但尚不足以证明：请查明是否有列在决策之后写入，并用--ignore排除；"
+        "在此之前，不声称为每位客户分别选择更好",
+    )
+
+
+def moments(values: Rows) -> list[Numbers]:
+    """What of a column [n] a lottery spreads alike, of mean 0, where it differs: its ranks, whether null."""
+    null = np.isnan(values)
+    ranks = np.zeros(len(values))
+    if (~null).any():
+        ranks[~null] = rankdata(values[~null])
+        ranks[~null] -= ranks[~null].mean()
+    return [moment for moment in (ranks, null - null.mean()) if np.ptp(moment) > 0]
+
+
 def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
     """(column, p) of each whose values, or whose being known, differ between the arms of a lottery.
 
@@ -138,12 +164,7 @@ def post_treatment(trial: Trial) -> Iterator[tuple[str, float]]:
     weighted, customers = weights(trial), trial.customer
     for name, values in zip(trial.names, trial.matrix.T, strict=True):
         null = np.isnan(values)
-        ranks = np.zeros(len(values))
-        if (~null).any():
-            ranks[~null] = rankdata(values[~null])
-            ranks[~null] -= ranks[~null].mean()
-        moments = [ranks, null - null.mean()]
-        tests = [by_the_lot(trial, moment) for moment in moments if np.ptp(moment) > 0]
+        tests = [by_the_lot(trial, moment) for moment in moments(values)]
         known = min(len(np.unique(customers[(trial.arm == k) & ~null])) for k in range(len(trial.arms)))
         if (shape := _parts(values, null, min(_PARTS, known // _EACH))).shape[1] > 2:
             # Of two parts, the ranks say it already.

@@ -5,6 +5,7 @@ were not contacted nobody may have asked. So it is told of which arms rows lack 
 than chance; what it means only whoever keeps the data knows.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from training.uplift_learners import Bools, Numbers
 from training.uplift_trial import Trial
 
 YES, NO = ("yes", "y", "true", "t", "是"), ("no", "n", "false", "f", "否")
+_SIGN = r"[$€£¥￥₩₹₽฿%％元块]|usd|eur|gbp|cny|rmb|jpy|chf|kr\b"  # of a currency, or percent
+_AMOUNT = re.compile(rf"(us|hk|{_SIGN}|[-+−(\s])*\d[\d.,'’\s]*({_SIGN}|[)\s])*")
 _SHOWN = 5  # values of a column, in an error
 _CHANCE = 0.05  # below this p it is said so: to see it too often does less harm than to miss it
 
@@ -52,7 +55,24 @@ def numbers(table: pa.Table, asked: str) -> tuple[Numbers, Bools]:
         return _known(pc.if_else(pc.is_valid(text), pc.is_in(text, pa.array(YES)), None))
     raise UsageError(
         f"the column {name} holds text ({_some(pc.unique(column).to_pylist())}), where an outcome is a "
-        f"number, or yes or no. To ask whether it is one of these, name it: --outcome {name}={seen[0]}"
+        f"number, or yes or no. {_instead(name, seen)}"
+    )
+
+
+def _instead(name: str, seen: Sequence[str]) -> str:
+    """What to do with an outcome of these texts: where most are amounts as people write them, they are to be
+    numbers; else one of them may be asked for."""
+    amounts = [of for of in seen if _AMOUNT.fullmatch(of)]
+    if 2 * len(amounts) <= len(seen):
+        return f"To ask whether it is one of these, name it: --outcome {name}={seen[0]}"
+    marks = ["a decimal comma, or one between thousands"] * any("," in of for of in amounts)
+    marks += ["a currency or percent sign"] * any(re.search(_SIGN, of) for of in amounts)
+    other = next((of for of in seen if not _AMOUNT.fullmatch(of)), None)
+    return (
+        f"These are amounts{' with ' * bool(marks)}{' and '.join(marks)}: write plain numbers, such as 4.86, "
+        "with a point before the decimals and nothing else"
+        + f"; and what is none, such as {other}, as an empty cell"
+        * (other is not None)
     )
 
 

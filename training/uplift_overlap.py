@@ -41,16 +41,21 @@ class Told(NamedTuple):
     """How well the columns tell the arms of a lottery from the control, and who could have had no such arm.
 
     auc: of the arm that is told apart best, weighted by 1 / propensity: .5 in a lottery whose columns were
-    known before. apart: whether that of any arm is more. never: of each arm, the share of the rows said to be
-    possible that could not have had it [K]. decided: of the arm of which that is most, the share of the rows
-    in which it, or the control, could not have been had, if there are rows of both; else 0.
+    known before. p: of its being no more, Bonferroni over the arms. never: of each arm, the share of the
+    rows said to be possible that could not have had it [K]. decided: of the arm of which that is most, the
+    share of the rows in which it, or the control, could not have been had, if there are rows of both; else 0.
     """
 
     arm: int
     auc: Estimate
-    apart: bool
+    p: float
     never: Numbers
     decided: float = 0.0
+
+    @property
+    def apart(self) -> bool:
+        """Whether they tell an arm apart, beyond what lots do."""
+        return self.p < LEVEL
 
 
 def told_apart(trial: Trial, seed: int = 1) -> Told:
@@ -58,7 +63,7 @@ def told_apart(trial: Trial, seed: int = 1) -> Told:
     arms, could, n = len(trial.arms), trial.could, len(trial)
     never, fold, decided = np.zeros(arms), folds(trial, seed), 0.0
     alone = (trial.given >= 1) & (could.sum(axis=1) > 1)  # given for sure, so that no other could be
-    found: list[tuple[Estimate, bool, int]] = []
+    found: list[tuple[float, int, Estimate]] = []
     data = lightgbm.Dataset(trial.matrix, np.zeros(n), params=_TREES).construct()
     for k in range(1, arms):
         own = could[:, k] & np.isin(trial.arm, (0, k))
@@ -66,7 +71,7 @@ def told_apart(trial: Trial, seed: int = 1) -> Told:
         area = _auc(chance, trial.arm == k, own, trial, fold)
         error = (area.high - area.value) / norm.isf(0.025)
         z = as_normal((area.value - 0.5) / error, trial.customer[own]) if error > 0 else 0.0
-        found.append((area, bool(z > norm.isf(LEVEL / (arms - 1))), k))
+        found.append((float(z), k, area))
         shares = []
         for place, hard in ((k, chance < 1 - _NEARLY), (0, chance > _NEARLY)):
             part = hard & could[:, k]
@@ -75,8 +80,8 @@ def told_apart(trial: Trial, seed: int = 1) -> Told:
         decided = max(decided, sum(shares) if min(shares) > 0 else 0.0)
     for k in range(arms):
         never[k] = max(never[k], (alone & (trial.arm != k) & could[:, k]).sum() / could[:, k].sum())
-    area, _, k = max(found, key=lambda of: of[0].value)
-    return Told(k, area, any(apart for _, apart, _ in found), never, decided)
+    z, k, area = max(found, key=lambda of: of[0])
+    return Told(k, area, min(1.0, float((arms - 1) * norm.sf(z))), never, decided)
 
 
 def belied(trial: Trial) -> Numbers:

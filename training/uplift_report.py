@@ -169,13 +169,15 @@ def as_json(
     return {
         "drawn_by": trial.cluster or trial.unit, "assumed": assumed(trial)._asdict(),
         "outcome": found.outcome, "evidence": found.evidence, "rows": len(trial),
+        "notes": [of._asdict() for of in trial.notes],
         "verdict": verdict(found, checks)._asdict(), "best": found.arms[found.best],
         "default": found.arms[found.default], "better": found.better,
         "only_if": rests._asdict() if (rests := only_if(checks)) else None,
         "personal": found.personal, "learner": found.learner, "gain": found.gain._asdict(),
         "gain_over_default": found.instead._asdict(),
         "checks": [
-            {"name": of.name.en, "holds": of.holds, "words": of.words._asdict()} for of in checks
+            {"name": of.name.en, "holds": of.holds, "doubtful": of.doubtful, "words": of.words._asdict()}
+            for of in checks
         ],
         "arms": [
             {
@@ -205,26 +207,31 @@ def as_json(
     }  # fmt: skip
 
 
-def checked(checks: Sequence[Check], unread: Sequence[str] = ()) -> Sheet:
+def checked(checks: Sequence[Check], unread: Sequence[str] = (), notes: Sequence[Words] = ()) -> Sheet:
     """What was looked at."""
     state = {
         True: Words("no sign of trouble", "未见异常"),
         False: Words("FAILS", "未通过"),
         None: Words("cannot tell", "无法判断"),
     }
-    given = Words("rests on your word", "以您所述为准")
+    given, far = Words("rests on your word", "以您所述为准"), Words("few lots are as far off", "较为少见")
     rows = [
-        (check.name, given if check.only_if is not None else state[check.holds], check.words)
+        (check.name, given if check.only_if is not None else far if check.doubtful else state[check.holds],
+         check.words)
         for check in checks
-    ]
+    ]  # fmt: skip
     left = words(
         "Columns left out, of too many values: {n}.", "因取值过多而未使用的列：{n}。", n=", ".join(unread)
     )
     return Sheet(
         Words("Checks", "检查"),
         (Words("check", "检查项"), Words("state", "状态"), Words("what", "说明")),
-        tuple(rows), note=left if unread else None,
+        tuple(rows), note=_together([*notes, *[left] * bool(unread)]),
     )  # fmt: skip
+
+
+def _together(notes: Sequence[Words]) -> Words | None:
+    return Words(" ".join(of.en for of in notes), "".join(of.zh for of in notes)) if notes else None
 
 
 def sheets(
@@ -237,7 +244,7 @@ def sheets(
     figures = (arms(found, unknown, trial), *more, fifths(found, unknown), rankings(ranked))
     if failed(checks):
         figures = tuple(replace(one, note=_doubted(one.note)) for one in figures)
-    return checked(checks, trial.unread), *figures
+    return checked(checks, trial.unread, trial.notes), *figures
 
 
 def _doubted(note: Words | None) -> Words:

@@ -17,6 +17,7 @@ from training import uplift_outcome as outcome
 from training.uplift_draw import refused as drawn_by
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
+from training.uplift_tidied import copied, named
 from training.uplift_trial import OF, Aside, Trial
 
 CONTROLS = ("nothing", "control", "none", "no", "holdout", "0", "false")  # names that say so themselves
@@ -25,16 +26,17 @@ LEVELS = 20  # of a column of text: one with more is an identifier, or too fine 
 
 
 def read(path: Path) -> pa.Table:
-    """A CSV or Parquet file. UsageError if it is neither, or cannot be read."""
+    """A CSV or Parquet file. UsageError if it is neither, cannot be read, or has two columns of one name."""
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
-            return pq.read_table(path)
+            return named(pq.ParquetFile(path).read(), path)
         with path.open("rb") as file:
             first = file.readline()
         parted = pyarrow.csv.ParseOptions(delimiter=max(",;\t", key=lambda of: first.count(of.encode())))
         nulls = pyarrow.csv.ConvertOptions(strings_can_be_null=True)  # else an empty cell is a word
         coded = pyarrow.csv.ReadOptions(encoding=encoding_of(path))
-        return pyarrow.csv.read_csv(path, read_options=coded, parse_options=parted, convert_options=nulls)
+        table = pyarrow.csv.read_csv(path, read_options=coded, parse_options=parted, convert_options=nulls)
+        return named(table, path)
     except (pa.ArrowInvalid, UnicodeError, OSError) as error:
         raise UsageError(
             f"{path} cannot be read as a CSV or Parquet file (a CSV parted by commas, semicolons or tabs; "
@@ -111,6 +113,7 @@ def trial_of(
         raise UsageError(
             f"{', '.join(same)} is the same in every row: nothing can be compared. Is it the outcome?"
         )
+    _no_arms_name(arms, place, results)
     if evidence == "randomised" and (wrong := drawn_by(trial)) is not None:
         raise wrong
     return trial
@@ -154,9 +157,7 @@ def _one_draw(table: pa.Table, cluster: str, who: Ints, place: Ints, given: Numb
 def _no_copies(table: pa.Table) -> None:
     """UsageError for rows that are copies of others, where a column shows that no two others are alike."""
     rows = len(table)
-    if any(pa.types.is_nested(one.type) for one in table.schema):
-        return
-    different = len(table.group_by(table.column_names, use_threads=False).aggregate([]))
+    different = rows - copied(table)
     if different == rows or different <= LEVELS:
         return
     telling = [name for name in table.column_names if len(pc.unique(table[name])) == different]
@@ -168,6 +169,18 @@ def _no_copies(table: pa.Table) -> None:
             + ". Copies are no further customers: leave them out"
             + (f", or say --customer {ids[0]}, whose rows then count as one" if ids else "")
         )
+
+
+def _no_arms_name(arms: Sequence[str], place: Ints, results: Mapping[str, Numbers]) -> None:
+    """UsageError for an outcome that differs between arms, and within none."""
+    for asked, values in results.items():
+        each = [values[place == k] for k in range(len(arms))]
+        if all(np.ptp(own) == 0 for own in each):
+            had = ", ".join(f"{own[0]:g} of {arm}" for arm, own in zip(arms, each, strict=True))
+            raise UsageError(
+                f"{asked} is the same in every row of an arm ({had}): it tells which arm was given, and not "
+                "what came of it. Is it the outcome?"
+            )
 
 
 def _arms(given: pa.ChunkedArray, column: str, control: str | None) -> tuple[tuple[str, ...], Ints]:

@@ -34,6 +34,7 @@ from training.uplift_balance import Check
 from training.uplift_checks import checks
 from training.uplift_estimates import Estimate
 from training.uplift_logged import LoggedTrial, reported_of_all, trial_of_ledger
+from training.uplift_personal import guessed, told_after
 from training.uplift_trial import Trial
 
 NAME = effects.KIND
@@ -57,13 +58,19 @@ class Learnt:
 def learnt(trial: Trial, costs: Mapping[str, float], seed: int = 1, more: Sequence[Check] = ()) -> Learnt:
     """Check a trial and learn the effects on all its outcomes. costs: of arms, in the first outcome's unit.
 
-    more: what else was looked at. If a check fails, what is learnt is a guess.
+    more: what else was looked at. If a check fails, what is learnt is a guess; if one is doubtful, nobody is
+    chosen for.
     """
-    looked = (*more, *checks(trial))
+    looked: tuple[Check, ...] = (*more, *checks(trial))
     if trial.evidence == "randomised" and uplift_verdict.failed(looked):
         trial = replace(trial, evidence="prior")
     names = list(trial.outcomes)
     found = tuple(fit(trial, name, costs if name == names[0] else None, seed) for name in names)
+    looked = told_after(trial, found, looked, seed)
+    if trial.evidence == "randomised" and uplift_verdict.failed(looked):
+        trial, found = replace(trial, evidence="prior"), tuple(map(guessed, found))
+    elif uplift_verdict.doubt(looked) is not None:
+        found = tuple(replace(one, personal=False) for one in found)
     return Learnt(trial, found, looked)
 
 
@@ -177,7 +184,7 @@ def _notes(taught: Learnt, of: LoggedTrial, logged: Logged) -> list[Words]:
             "按估计的倾向概率，{share}的客户有可能得到任一行动", share=f"{of.reach:.0%}",
         ))  # fmt: skip
     for check in taught.looked:
-        if check.holds is False:
+        if check.holds is False or check.doubtful:
             notes.append(Words(f"{check.name.en}: {check.words.en}", f"{check.name.zh}：{check.words.zh}"))
     return notes
 

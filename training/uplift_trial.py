@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.errors import NotEnoughData, TrainingError
+from features.words import Words
 from serving.booster import Rows
 from serving.effects import EVIDENCE
 from training.uplift_learners import Bools, Ints, Numbers
@@ -43,7 +44,7 @@ class Trial:
     rows of one customer, which then count as one. evidence: where the propensities come from. unread: columns
     that nothing is learnt from. possible: which arms a row could have had, [n, K]; None: all. chances: of
     every arm [n, K], where they are known or were estimated; None: of the one given alone. aside: columns
-    that were left out of the matrix by name; None: none.
+    that were left out of the matrix by name; None: none. notes: what was done to its table.
     """
 
     matrix: Rows
@@ -62,6 +63,7 @@ class Trial:
     ignored: tuple[str, ...] = ()
     unit: str | None = None
     cluster: str | None = None
+    notes: tuple[Words, ...] = ()
 
     def __post_init__(self) -> None:
         n, width = self.matrix.shape

@@ -43,7 +43,8 @@ def _is_number(text: str) -> bool:
 def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
     """What is shown, and what is chosen by default where nothing is. Nothing is claimed without a lottery, or
     if a check fails."""
-    if not any(check.name == LOTTERY and check.holds is not None for check in checks):
+    lots = (check for check in checks if check.name == LOTTERY)
+    if not any(check.holds is not None or check.doubtful for check in lots):
         kind = Words(
             *{
                 "observational": ("observational", "观察性"),
@@ -66,14 +67,24 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
             "不声称任何增益：试验不可信。{why}。",
             why=named,
         )
+    why = doubt(checks)
     if (rests := only_if(checks)) is None:
-        return _joined(_first(found, None), _constant(found, _PROVEN), _personal(found, _PROVEN))
+        return _joined(_first(found, None), _constant(found, _PROVEN), _personal(found, _PROVEN, why))
     return _joined(_first(found, rests), words(
         "All of this rests on your word that {rests}, for the arms differ in that. If it is not so, nothing "
         "is shown.",
         "结论以您确认{rests}为前提，因其在各组间存在差异；若并非如此，则什么也未证实。",
         rests=rests,
-    ), _constant(found, _IF_SO), _personal(found, _IF_SO))  # fmt: skip
+    ), _constant(found, _IF_SO), _personal(found, _IF_SO, why))  # fmt: skip
+
+
+def doubt(checks: Sequence[Check]) -> Words | None:
+    """Why nothing is claimed of choosing for each customer; None: it may be."""
+    found = [check for check in checks if check.doubtful]
+    return Words(
+        "; ".join(f"{check.name.en}: {check.words.en}" for check in found),
+        "；".join(f"{check.name.zh}：{check.words.zh}" for check in found),
+    ) if found else None  # fmt: skip
 
 
 def only_if(checks: Sequence[Check]) -> Words | None:
@@ -177,7 +188,7 @@ def _joined(*said: Words) -> Words:
     return Words(" ".join(one.en for one in said), "".join(one.zh for one in said))
 
 
-def _personal(found: Uplift, proven: Words) -> Words:
+def _personal(found: Uplift, proven: Words, why: Words | None) -> Words:
     gain, moved = shown(found.gain, sign=True), found.chosen != found.constant
     if found.personal and found.gain.low <= 0:
         return words(
@@ -204,6 +215,13 @@ def _personal(found: Uplift, proven: Words) -> Words:
             "Personal uplift is not proven: nobody is predicted to do better with another arm.",
             "个性化增益未证实：未预测到任何人适合其他方案。",
         )
+    if why is not None:
+        return words(
+            "Personal uplift is not proven (choosing for each customer: {gain}), and by default all get the "
+            "same: {why}.",
+            "个性化增益未证实（为每位客户分别选择：{gain}），默认所有人相同：{why}。",
+            gain=gain, why=why,
+        )  # fmt: skip
     return words(
         "Personal uplift is not proven (choosing for each customer: {gain}): by default all get the same.",
         "个性化增益未证实（为每位客户分别选择：{gain}）：默认所有人相同。",

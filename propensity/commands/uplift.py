@@ -10,30 +10,52 @@ import click
 from propensity.cli import DRY_RUN, Named, main
 
 
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alone
+    """A column or an arm, without the spaces that came along when it was copied from the table."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        return value.strip()
+
+
+NAME = Name()
+
+
+def _once(option: str, given: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    names = [name for name, _ in given]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise click.UsageError(f"{option} names {twice} more than once: an arm has one")
+    return dict(given)
+
+
 @main.command()
 @click.option(
     "--trial", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
     help="CSV or Parquet, a row a customer: columns known before, the arm, the outcome.",
 )  # fmt: skip
-@click.option("--arm", required=True, metavar="COLUMN", help="What the customer was given.")
-@click.option("--outcome", "outcomes", required=True, multiple=True, metavar="COLUMN[=VALUE]",
+@click.option("--arm", type=NAME, required=True, metavar="COLUMN", help="What the customer was given.")
+@click.option("--outcome", "outcomes", type=NAME, required=True, multiple=True, metavar="COLUMN[=VALUE]",
               help="What came of it: a number, yes or no, or whether it is VALUE. The first is judged and "
               "chosen by; of others the effects are told beside it.")  # fmt: skip
 @click.option("--missing-outcome", "missing", type=float, metavar="NUMBER",
               help="What a row without an outcome had: 0, if none means that nothing came "
               "[such rows are refused].")  # fmt: skip
-@click.option("--propensity", metavar="COLUMN", help="The chance with which the customer was given that arm.")
+@click.option(
+    "--propensity", type=NAME, metavar="COLUMN", help="The chance with which the customer was given that arm."
+)
 @click.option("--randomised", is_flag=True, help="Drawn by lot, with the same chances for everyone.")
 @click.option("--share", "shares", type=Named("ARM=SHARE"), multiple=True,
               help="An arm's chance in the lot, each once; then the sample ratio is checked.")  # fmt: skip
-@click.option("--control", metavar="NAME", help="The arm that means nothing was done.")
+@click.option("--control", type=NAME, metavar="NAME", help="The arm that means nothing was done.")
 @click.option("--cost", "costs", type=Named("ARM=AMOUNT"), multiple=True,
               help="What an arm costs a customer, in the outcome's unit.")  # fmt: skip
-@click.option("--ignore", multiple=True, metavar="COLUMN",
+@click.option("--ignore", multiple=True, type=NAME, metavar="COLUMN",
               help="A column not to be learnt from, as it was written after the decision. If it differs by "
               "arm, the verdict says that it rests on that.")  # fmt: skip
-@click.option("--customer", metavar="COLUMN", help="Rows of one customer count as one.")
-@click.option("--cluster", metavar="COLUMN",
+@click.option("--customer", type=NAME, metavar="COLUMN", help="Rows of one customer count as one.")
+@click.option("--cluster", type=NAME, metavar="COLUMN",
               help="The arm was drawn by this column's values, such as the store: then these are what is "
               "counted [each customer was drawn separately].")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
@@ -69,7 +91,7 @@ def uplift(
     from propensity.uplifted import Asked, judge_trial
 
     asked = Asked(
-        file, arm, tuple(dict.fromkeys(outcomes)), control, propensity, dict(shares) or None, randomised,
-        dict(costs), ignore, customer, cluster, seed, days, missing,
+        file, arm, tuple(dict.fromkeys(outcomes)), control, propensity, _once("--share", shares) or None,
+        randomised, _once("--cost", costs), ignore, customer, cluster, seed, days, missing,
     )  # fmt: skip
     sys.exit(judge_trial(asked, language, out, dry_run, as_json))
