@@ -56,10 +56,11 @@ def figures() -> Iterator[dict[str, Any]]:
         alerts = [*replay.alerts()]
         quarters = (len(replay.profiles.days) - LEARNED) / (365 / 4)
         pages = [alert for alert in alerts if alert.status == "page"]
-        yield stated("days of Online Retail's year with a page", len(_days(pages)), "", None, 0, 0, most=True)
+        several = len(_days(pages))
+        yield stated("days of Online Retail's year with a page", several, "", None, several, 0, most=True)
         for name, task in (("episodes of warnings", False), ("tasks to name an event", True)):
-            several = len(episodes([alert for alert in alerts if alert.task == task])) / quarters
-            yield stated(f"{name} in Online Retail's year", several, "a quarter", None, several, None)
+            rate = len(episodes([alert for alert in alerts if alert.task == task])) / quarters
+            yield stated(f"{name} in Online Retail's year", rate, "a quarter", None, rate, None)
         share = judged(replay)
         text = f"figures of its tables that could be judged, from day {LEARNED} on"
         yield stated(text, share, "of all", None, share, None)

@@ -34,7 +34,7 @@ LATER = (30, 90)  # windows of features, by which an occasion leaves them again
 SAME = 0.7  # of what an occasion did before is expected of it now; the rest
 WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
 # Limits around the first occasion of its kind: a feast may halve orders or treble them, and another unit is a
-# factor of a hundred. (A till that is down leaves none, which `moves` says is no occasion's doing.)
+# factor of a hundred. (A till that is down leaves none, which `moves` says is no sale's doing.)
 FIRST = 4.0
 # Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
 NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
@@ -45,6 +45,18 @@ LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
 # What stood out for at most BRIEF days in HABITS of a year's four weeks is how the figure is, and no fault.
 BRIEF, HABITS = 3, 4
 ALONE = 2.0  # beyond so many limits one day is enough
+
+
+def keeping(occasions: Occasions) -> frozenset[int]:
+    """The days (since 1970) around holidays, and those on which the shop is closed, on which it may do no
+    business at all."""
+    return frozenset(
+        day
+        for times in occasions.values()
+        for one in times
+        if one.kind in NEAR
+        for day in range(one.first - NEAR[one.kind][0], one.last + NEAR[one.kind][1] + 1)
+    )
 
 
 @dataclass(frozen=True)

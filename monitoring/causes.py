@@ -242,15 +242,18 @@ class Loss(NamedTuple):
         return self.share >= LOST and self.days >= LOST_DAYS
 
 
-def lost(out: Iterable[Shift], evidence: ShopEvidence) -> Loss | None:
-    """What is missing of the tables that the shop lives on, orders first; None if nothing stands out."""
-    found = [
-        _loss(shift, evidence)
-        for table in VITAL
-        for shift in out
-        if shift.subject.kind == "rows" and shift.excess < 0 and table in shift.subject.tables
-    ]
-    return found[0] if found else None
+def lost(table: str, out: Iterable[Shift], evidence: ShopEvidence) -> Loss | None:
+    """What is missing of a table that the shop lives on, told and graded by its orders where those stand out,
+    too; None of another, or if it does not stand out so."""
+    if table not in VITAL or not any(_fallen(shift) for shift in out):
+        return None
+    fallen = [shift for shift in evidence.received.out() if _fallen(shift)]
+    every = [shift for name in VITAL for shift in fallen if name in shift.subject.tables]
+    return _loss(every[0], evidence)
+
+
+def _fallen(shift: Shift) -> bool:
+    return shift.subject.kind == "rows" and shift.excess < 0
 
 
 def _loss(shift: Shift, evidence: ShopEvidence) -> Loss:

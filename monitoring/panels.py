@@ -14,7 +14,7 @@ import pyarrow as pa
 from features.definitions import Feature
 from features.moments import DAY
 from features.words import Words
-from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge
+from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge, keeping
 from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
@@ -209,7 +209,7 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         back = np.expm1 if figure.kind in ("rows", "size") else share
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
-    moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received)
+    moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, occasions)
     judged = judge(
         received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
         closed=closed(occasions), moves=moves,
@@ -251,16 +251,18 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         np.zeros(len(keys), np.int64),
         later=(),
         closed=closed(occasions),
-        moves=~_nothing(seen),
+        moves=~_nothing(seen, occasions),
     )
     return Panel(first, tuple(subjects), native, judged)
 
 
-def _nothing(seen: Received) -> Bool:
-    """[days, figures], whether of what is counted there was none: a sale or a holiday is no reason for that,
-    only that the shop was closed is, which the calendar says."""
+def _nothing(seen: Received, occasions: Occasions) -> Bool:
+    """[days, figures], whether of what is counted there was none, and no reason for it: a sale or a show is
+    none, a holiday, or that the shop is closed, may be."""
     counted = np.array([figure.kind == "rows" for figure in seen.figures], bool)
-    return counted & (np.nan_to_num(seen.values, nan=1.0) <= 0)
+    days = np.arange(seen.first, seen.first + len(seen.values))
+    kept = np.isin(days, [*keeping(occasions)])
+    return counted & ~kept[:, None] & (np.nan_to_num(seen.values, nan=1.0) <= 0)
 
 
 def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, occasions: Occasions) -> Panel:

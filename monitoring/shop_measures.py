@@ -52,7 +52,7 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
             value = max(value, BROKEN)
         if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
             cause, advice = _twice(twice), _TAKE_OUT
-        elif (loss := causes.lost(out, evidence)) is not None:
+        elif (loss := causes.lost(name, out, evidence)) is not None:
             cause, advice = loss.words, _FIND
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
         elif (column := causes.gone(out)) is not None:

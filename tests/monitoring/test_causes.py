@@ -240,13 +240,15 @@ def test_a_table_at_fault_is_why_customers_are_told_apart() -> None:
     assert causes.of_tables({}) == causes.Blamed()
 
 
-def tables(contacts: int, orders: int, lines: int) -> ShopEvidence:
-    """Contacts lack their channel, and of orders and lines more than half is lost, since so many days."""
+def tables(contacts: int, orders: int, lines: int, left: float = 0.4) -> ShopEvidence:
+    """Contacts lack their channel, and of orders and lines more than half is lost, since so many days.
+
+    left: of the orders."""
     random = np.random.default_rng(6)
     lacks = 0.02 + np.abs(random.normal(0, 0.005, DAYS))
     lacks[DAYS - contacts :] = 1.0
     rows = np.round(random.normal(400, 12, (DAYS, 2)))
-    rows[DAYS - orders :, 0] *= 0.4
+    rows[DAYS - orders :, 0] *= left
     rows[DAYS - lines :, 1] *= 0.4
     figures = Figure("contacts", "empty", "channel"), ORDERS, Figure("order_lines", "rows")
     values = np.column_stack([angle(lacks), np.log1p(rows)])
@@ -279,6 +281,16 @@ def test_what_stopped_on_one_day_is_one_message_whatever_tables_it_shows_in() ->
     topics = {asked(check, of, table).topic for check in (FIELDS, RECEIVED) for table in of.tables}
     assert topics == {None, "data orders"}
     assert asked(FIELDS, of).words.en.startswith("orders: ")
+
+
+def test_smaller_baskets_are_graded_by_the_orders_that_came() -> None:
+    """Else: two days with somewhat fewer orders, all small, page as if a source had stopped."""
+    few = tables(contacts=0, orders=2, lines=2, left=0.7)
+    found = [asked(RECEIVED, few, table) for table in ("orders", "order_lines")]
+    assert [RECEIVED.status(one.value) for one in found] == ["warning", "warning"]
+    assert found[0].cause == found[1].cause
+    both = tables(contacts=0, orders=2, lines=2)
+    assert RECEIVED.status(asked(RECEIVED, both, "order_lines").value) == "page"
 
 
 def test_what_pages_speaks_for_its_table() -> None:
