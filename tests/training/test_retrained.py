@@ -69,17 +69,10 @@ def verdict(settings: Settings, *due: Recommendation, others: tuple[Finding, ...
     now, words = settings.now(), Words("", "")
     found = (*(one.finding for one in due), *others)
     return Verdict(
-        now,
-        now,
-        "warning",
-        words,
-        found,
-        (),
-        None,
-        settings.home / "reports" / "night",
-        {},
-        due,  # type: ignore[arg-type]
-    )
+        moment=now, until=now, at=now, status="warning", words=words, findings=found, evidence=(),
+        shop=None,  # type: ignore[arg-type]
+        folder=settings.home / "reports" / "night", asked={}, retraining=due,
+    )  # fmt: skip
 
 
 def test_what_came_of_a_night_is_told_to_the_sinks_and_in_the_report(shop: Settings) -> None:
