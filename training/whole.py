@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Columns = NDArray[np.int16]
 
 NEAR = 1e-5  # of the bound: a tenth of what is promised of the allocation; nearer than this is near enough
+_LEAST = 1e-12  # of money: less is nothing, whatever share of the bound it is
 _KINDS = (60, 240)  # of customers that are decided at once; whom the prices leave nearest a tie first
 _CUSTOMERS = 20_000
 _NODES = 1_000
@@ -55,8 +56,8 @@ def better(
     values: [A, n], -inf where not eligible; uses: of each limit what an action takes, [A, 1] or [A, n]; most:
     what there is; prices of the limits, and the bound that they prove of the relaxed problem.
     """
-    value, proven = float(at(values, chosen).sum()), bound
-    if not len(most) or bound - value <= NEAR * bound:
+    value, proven, enough = float(at(values, chosen).sum()), bound, max(NEAR * bound, _LEAST)
+    if not len(most) or bound - value <= enough:
         return Whole(chosen, bound)
     worth = values - sum((p * use for p, use in zip(prices, uses, strict=True)), np.zeros((1, 1)))
     loss = worth.max(axis=0) - worth
@@ -70,13 +71,13 @@ def better(
         settled = at(loss, chosen)[open] == 0
         who = open[np.lexsort((tie[open], settled))][:_CUSTOMERS]
         some = _Some.of(who, near, values, uses, kinds)
-        found, at_most = some.decided(values, uses, most, chosen, NEAR * bound)
+        found, at_most = some.decided(values, uses, most, chosen, enough)
         if (worth_now := float(at(values, found).sum())) > value:
             chosen, value = found, worth_now
         if len(some.who) == len(open):  # nobody was left out: what is proven, is of all
             proven = min(bound, max(at_most, value))
             break
-        if bound - value <= NEAR * bound:
+        if bound - value <= enough:
             break
     return Whole(chosen, proven)
 

@@ -124,6 +124,16 @@ def test_a_zero_budget_leaves_what_is_free_and_a_closed_channel_nothing() -> Non
     assert allocate(net, cost, channels, budget=0.0, capacity={"app": 0}).value == 0
 
 
+def test_a_budget_of_nearly_nothing_is_planned_as_nothing() -> None:
+    """Else what a subtraction left of a budget ends the night's plan in an error."""
+    net, cost, channels = customers(2, seed=3)
+    dear = np.where(np.arange(cost.shape[-1]) == 0, 0.0, cost + 0.5)
+    for left in (5e-324, 1e-300, 1e-13):
+        allocation = allocate(net, dear, channels, budget=left)
+        assert (allocation.chosen == 0).all()
+        assert allocation.value == 0.0
+
+
 def test_nobody_to_choose_for() -> None:
     """Else a shop whose segment is empty sees a traceback."""
     empty = allocate(np.zeros((0, 2)), np.array([0.0, 1.0]), [None, "mail"], budget=5.0, capacity={"mail": 1})
