@@ -1,8 +1,8 @@
 """Feast without the rewriting of its code.
 
-Feast has typeguard rewrite its classes as they are loaded, to check arguments when they are called: three
-quarters of what importing it costs, paid by every command that builds or trains. What we hand to Feast is
-checked by tests against it.
+Feast has typeguard rewrite its classes as they are loaded, to check arguments when they are called: most of
+what importing it costs, paid by every command that builds or trains. What we hand to Feast is checked by
+tests against it.
 """
 
 from collections.abc import Callable, Iterator

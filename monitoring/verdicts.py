@@ -166,7 +166,7 @@ def run(
             tell(verdict)
         if html:
             verdict = _with_closer(settings, verdict, [store.model for store in readable], build)
-            written.write(settings, verdict)
+            written.write(settings, verdict)  # with that, and with what is over by now
     return verdict
 
 

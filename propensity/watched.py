@@ -47,7 +47,6 @@ def run_once(
         nonlocal address
         address = str(of.page.relative_to(settings.home)) if of.page else ""
         taken.append(alerts.take(settings, of.findings, of.at, report=address))
-        written.write(settings, of)  # with what is over by now
 
     verdict = verdicts.run(settings, html=page, progress=progress, keep=not dry_run, tell=tell)
     if dry_run:
