@@ -319,6 +319,20 @@ FEATURES: list[Feature] = [
 #         by_person=True,
 #         eligible=(Condition("now.table", at_least=1),),  # only while a decision's `context` says so
 #     ),
+#     Action(
+#         name="tea_live",
+#         channel="live_notice",  # what reaches everyone or a group is for `propensity decide --groups`
+#         reach="everyone",
+#         words=Words("Announce tonight's live show", "预告今晚的直播"),
+#         goal=Words("More orders in the live show", "提升直播间下单"),
+#         effect=Effect(0.01, 0.0, 0.02, "prior", Words("An assumption, not measured", "仅为假设，尚未测量")),
+#         order_value=30.0,
+#         validity_days=2,
+#         then=(  # goes to those of them whose own limits allow it
+#             Step("sms", Words("Remind by SMS", "短信提醒"), send_cost=0.05, after_hours=1),
+#             Step("group_message", Words("Post the link", "发送直播链接"), after_hours=2, reach="group"),
+#         ),
+#     ),
 # ]
 #
 # CONTEXT = [  # what a decision may be told of this moment, such as {"context": {"table": 7}}

@@ -7,7 +7,7 @@ shop's actions, costs and terms are its own. A declared effect is an assumption 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from features.errors import SettingsError
@@ -63,8 +63,11 @@ class Action:
     send_cost:        of the first message; those that follow have their own
     then:             the messages that follow, in their order: a bundle is one action, decided as a whole,
                       needs consent for the channel of every step, and is a contact on each
-    reach:            whom the channel addresses. What addresses a group is decided for the group, so all
-                      steps of a bundle address the same: members' own limits do not bind what a group gets
+    after_hours:      from the decision to the first message
+    reach:            whom the channel addresses. What addresses a group is decided for the group. A bundle
+                      may address several: it is decided for the widest of them, and the steps of a narrower
+                      one are a part of it (`part`), for each person or group whose own limits allow it
+    part_of:          never declared: of such a part, for whom the whole was decided
     incentive:        expected cost of the offer to the shop, for a customer who redeems it
     redeem:           assumed probability of redeeming
     order_value:      assumed value of the order that it brings from a customer whose own is not known, as
@@ -103,13 +106,16 @@ class Action:
     then: tuple[Step, ...] = ()
     reach: Reach = "person"
     by_person: bool = False
+    after_hours: float = 0.0
+    part_of: Reach | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """Every message in its order; none of "nothing"."""
         if self.channel is None:
             return ()
-        return (Step(self.channel, self.words, self.send_cost, 0.0, self.reach), *self.then)
+        first = Step(self.channel, self.words, self.send_cost, self.after_hours, self.reach)
+        return (first, *self.then)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -120,6 +126,41 @@ class Action:
     def unit(self) -> Reach:
         """For whom it is decided: whoever the step of the widest reach addresses."""
         return max((step.reach for step in self.steps), key=REACHES.index, default="person")
+
+    @property
+    def narrower(self) -> tuple[Reach, ...]:
+        """Whom else steps of the bundle address, the widest first: of each, it has a `part`."""
+        found = {step.reach for step in self.steps}
+        return tuple(reach for reach in reversed(REACHES) if reach in found and reach != self.unit)
+
+    def part(self, reach: Reach) -> "Action":
+        """The steps that address this reach, as an action: at their own times and costs.
+
+        For its `unit`, the action goes on with its effect, its offer and all else; where all steps address
+        that, it is the action itself. For a narrower reach, what is left is to send: it has no effect of its
+        own, as that is the bundle's, and whoever may get it does (`decide`). ValueError if no step does.
+        """
+        if reach == self.unit and not self.narrower:
+            return self
+        own = [step for step in self.steps if step.reach == reach]
+        if not own:
+            raise ValueError(f"no step of {self.name} addresses {reach}")
+        first, *then = own
+        its = replace(
+            self, channel=first.channel, words=first.words, send_cost=first.send_cost, then=tuple(then),
+            reach=reach, after_hours=first.after_hours,
+        )  # fmt: skip
+        if reach == self.unit:
+            return its
+        return replace(
+            its, effect=_OF_THE_WHOLE, incentive=0.0, redeem=0.0, order_value=None, retention_effect=0.0,
+            optout_effect=0.0, fatigue_cost=0.0, part_of=self.unit,
+        )  # fmt: skip
+
+    @property
+    def parts(self) -> tuple["Action", ...]:
+        """What it is decided and sent as: its `part` for its unit, then those for whoever is narrower."""
+        return tuple(self.part(reach) for reach in (self.unit, *self.narrower))
 
     @property
     def cost(self) -> float:
@@ -162,7 +203,9 @@ class Action:
         return self._problem_of_steps() or problem_of(self.eligible, self.suppressed_if)
 
     def _problem_of_steps(self) -> str | None:
-        before = 0.0
+        before = self.after_hours
+        if before < 0:
+            return f"its first message goes {before:g} hours after the decision: expected 0 or more"
         for number, step in enumerate(self.then, start=2):
             if self.channel is None or not step.channel:
                 return f"step {number} needs a channel"
@@ -176,6 +219,9 @@ class Action:
         return None
 
 
+_OF_THE_WHOLE = Effect(
+    0.0, 0.0, 0.0, "prior", Words("Its effect is the whole bundle's", "其效果计入整个组合行动")
+)
 NOTHING = Action(
     name="nothing",
     channel=None,
@@ -193,9 +239,8 @@ def catalogue(
     """ "Nothing" first, and a shop's own actions, by name.
 
     declared, fields: of `require_features`, if conditions are to be held against them. SettingsError for what
-    is no action, a name twice, an effect that claims what no declaration can, or a channel or a bundle that
-    addresses a group here and a person there: who is asked, who is held out and what a contact costs hang
-    on it.
+    is no action, a name twice, what no declaration can claim, or a channel that addresses a group here and a
+    person there: who is asked, who is held out and what a contact costs hang on it.
     """
     by_name: dict[str, Action] = {}
     reach: dict[str, tuple[Reach, str]] = {}
@@ -212,9 +257,12 @@ def catalogue(
                 "evidence 'prior'. What decisions drawn by lot show comes from `propensity train uplift`, or "
                 "of a trial from `propensity uplift --trial`, and replaces it once promoted"
             )
+        if action.part_of is not None:
+            raise SettingsError(
+                f"action {action.name!r} declares part_of, which is found from the reach of its steps: leave "
+                "it out"
+            )
         by_name[action.name] = action
-        if len({step.reach for step in action.steps}) > 1:
-            raise SettingsError(f"action {action.name!r} {_mixed(action)}")
         for step in action.steps:
             first, where = reach.setdefault(step.channel, (step.reach, action.name))
             if first != step.reach:
@@ -225,15 +273,6 @@ def catalogue(
     if declared is not None:
         require_features(by_name.values(), declared, fields)
     return by_name
-
-
-def _mixed(action: Action) -> str:
-    steps = ", ".join(f"{number} ({s.channel}) {s.reach}" for number, s in enumerate(action.steps, start=1))
-    return (
-        f"addresses several with its steps: {steps}. It would be decided for {action.unit}, and what goes to "
-        "one person would pass that person's caps, rests, holdout and open complaint. Make it two actions; "
-        "or one for persons: reach='person' in every step, on a channel that nothing else sends to groups"
-    )
 
 
 def require_features(

@@ -123,7 +123,9 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     its cost are held until a delivery is reported, or until then; later it must not be sent. expected_loss:
     of being wrong (`decide.expected_loss`), where the policy bounds it. route: `person` where it is above
     that bound, or where automated decisions are refused: then a person decides before anything is sent, and
-    `GET /v1/decisions/{id}` says no until it is asked with approved=true. Times are RFC 3339 in UTC.
+    `GET /v1/decisions/{id}` says no until it is asked with approved=true. follows: the decision for a group
+    or everyone of whose bundle this is the customer's part (`propensity decide --groups`). Times are RFC 3339
+    in UTC.
     """
 
     decision_id: str | None
@@ -156,3 +158,4 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
     expected_loss: float | None = None
     route: Literal["automatic", "person"] = "automatic"
     route_text: Text | None = None
+    follows: str | None = None

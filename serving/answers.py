@@ -46,6 +46,7 @@ from serving.situation import (
     left_of,
     limits_of,
     situation_of,
+    slot_of,
     slots_of,
     told,
     zone_of,
@@ -73,7 +74,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     evidence = _weakest(answers)
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
-    goes = None if chosen.channel is None or slots is None else slots[chosen.purpose]
+    goes = slot_of(rules, inputs.as_of, row, chosen, slots)
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
     if valid_until is not None and goes is not None:
         valid_until = max(valid_until, goes.at)
@@ -150,6 +151,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
         expected_loss=loss,
         route="automatic" if route is None else "person",
         route_text=None if route is None else _words(route),
+        follows=inputs.follows,
     )
 
 
@@ -187,6 +189,7 @@ def _action_answer(
     slots: Mapping[str, Slot] | None, price: float, j: int,
 ) -> ActionAnswer:  # fmt: skip
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
+    goes = slot_of(rules, inputs.as_of, row, action, slots)
     score = _known(float(made.net[0, j]))
     known = score is not None
     failed = int(made.failed[0, j])
@@ -194,7 +197,7 @@ def _action_answer(
     return ActionAnswer(
         action=action.name,
         channel=action.channel,
-        slot=None if slots is None or action.channel is None else slots[action.purpose].text,
+        slot=None if goes is None else goes.text,
         text=_words(action.words),
         eligible=bool(made.eligible[0, j]),
         propensity=float(made.propensity[0, j]),

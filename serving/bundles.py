@@ -19,8 +19,8 @@ def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> 
     """Of marketing bundles under these policies: more messages than a cap allows. Of all: one after the offer
     or, of what goes to everyone, after its round; the quiet hours, and the hour that is preferred, count."""
     policies = [*policies]
-    for action in actions:
-        if not action.then:
+    for action in (part for of in actions for part in of.parts):
+        if not (action.then or action.after_hours):
             continue
         yield from _late(action, actions, policies)
         for policy in policies if action.purpose == "marketing" else ():
@@ -36,9 +36,9 @@ def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> 
 
 def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
     """Of marketing, what may be meant, or be a slip: an offer that stands for no time, a limit of 0."""
-    marketing = [action for action in actions if action.steps and action.purpose == "marketing"]
+    marketing = [part for of in actions if of.steps and of.purpose == "marketing" for part in of.parts]
     for action in marketing:
-        if not action.validity_days:
+        if not action.validity_days and action.part_of is None:
             yield (
                 f"action {action.name!r}: validity_days is 0, so its offer ends as it is sent: say for how "
                 "many days it stands"
@@ -57,8 +57,9 @@ def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator
 
 def _late(action: Action, actions: Collection[Action], policies: Iterable[Policy]) -> Iterator[str]:
     """The first policy under which its last step is too late for the offer, and for its round."""
-    last, stands = action.then[-1].after_hours, action.validity_days * DAY
-    its = f"action {action.name!r}: its step {len(action.steps)} goes"
+    last, stands = action.steps[-1].after_hours, action.validity_days * DAY
+    which = len(action.steps) if action.part_of is None else f"for {action.reach}"
+    its = f"action {action.name!r}: its step {which} goes"
     for policy in policies if stands else ():
         first, goes = max(_goes(action, policy), key=lambda of: of[1] - max(of[0], stands))
         if goes >= max(first, stands):
@@ -70,7 +71,7 @@ def _late(action: Action, actions: Collection[Action], policies: Iterable[Policy
                 "longer, or the step go earlier"
             )
             break
-    for policy in policies if action.unit == EVERYONE else ():
+    for policy in policies if EVERYONE in (action.unit, action.part_of) else ():
         goes, days = _goes(action, policy)[0][1], round_days(actions, policy)
         if goes >= days * DAY:
             yield (
@@ -88,7 +89,7 @@ def _goes(action: Action, policy: Policy) -> list[tuple[timedelta, timedelta]]:
     found = []
     for decided in (_MIDNIGHT + half * _HOUR / 2 for half in range(48)):
         for hour in (None, *hours):
-            first = slot(decided, *night, hour).at
+            first = slot(decided + action.after_hours * _HOUR, *night, hour).at
             found.append((first - decided, due(first, action.steps, night)[-1] - decided))
     return found
 

@@ -16,7 +16,8 @@ The largest expected net less its price is chosen, among the eligible actions an
 in the catalogue at a tie, so "nothing" wins every tie. A price is what a short budget or channel earns
 elsewhere (`prices`); 0 where nothing is short. With probability `explore` the choice is drawn instead,
 uniformly over the eligible set E: P(a) = explore / |E| + (1 - explore) x [a is best]. Filters come first;
-and where an action for service is eligible, that is owed: E then holds such actions alone.
+and where an action for service is eligible, that is owed: E then holds such actions alone. So is her part of
+a bundle that was decided for her group, or for everyone (`Action.part`).
 """
 
 import math
@@ -71,6 +72,10 @@ REASONS: dict[str, Words] = {
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
     "service_first": Words("What is owed to the customer comes first", "应先完成对客户的服务"),
+    "bundle_first": Words(
+        "The bundle that was decided for all of them has a part for this one",
+        "已为全体决定的组合行动包含面向该对象的部分",
+    ),
 }
 PRICE = "price"  # of an action that is eligible, and what it uses earns more elsewhere
 NONE_ELIGIBLE = "none_eligible"  # where no action could be taken, nor would another have paid
@@ -222,8 +227,9 @@ def decide(
     for name, holds in tests.items():
         told[_CODES.index(name)] = holds
     told[:, :, declared.nothing] = False
-    owed: Bools = declared.service & np.logical_not(told.any(axis=0))
-    told[_CODES.index("service_first")] = np.any(owed, axis=1)[:, None] & ~owed
+    for why, of in (("service_first", declared.service), ("bundle_first", declared.part)):
+        owed: Bools = of & np.logical_not(told.any(axis=0))
+        told[_CODES.index(why)] = np.any(owed, axis=1)[:, None] & ~owed
     eligible: Bools = np.logical_not(told.any(axis=0))
     told[0] = eligible
     reject = told.argmax(axis=0).astype(np.int8)  # the first in order

@@ -20,7 +20,7 @@ import numpy as np
 from features.errors import CustomerErased, NotDue, ReleaseError, UnknownCustomer, UsageError
 from features.moments import DAY, from_us, parse_moment
 from features.online import PRESENT, Published, Rows
-from serving.actions import NOTHING
+from serving.actions import NOTHING, Action
 from serving.answer_types import DecisionAnswer
 from serving.answers import answer
 from serving.api import Customer, DecisionRequest
@@ -251,6 +251,7 @@ def entry_of(
     ends = inputs.as_of + rules.horizon_days * DAY
     return Entry(
         id=taken.decision_id,
+        follows=inputs.follows,
         client=client,
         idempotency_key=key,
         as_of=inputs.as_of,
@@ -268,7 +269,7 @@ def entry_of(
         seed=0,
         sealed=sealed,
         scenario=inputs.scenario,
-        cost=context.actions[taken.action].cost,
+        cost=_chosen(rules, taken).cost,
         window_end=ends,
         matures_at=ends + context.shop.grace_days * DAY,
     )
@@ -281,7 +282,7 @@ def reservation_of(
     if not is_marketing(context, taken):
         return None
     assert taken.send_at is not None
-    until, chosen = taken.reserved_until, context.actions[taken.action]
+    until, chosen = taken.reserved_until, _chosen(rules, taken)
     day = inputs.as_of.astimezone(context.shop.zone).date()
     return Reservation(
         parse_moment(taken.send_at),
@@ -292,6 +293,10 @@ def reservation_of(
         chosen.steps,
         night_of(rules, row, chosen.purpose),
     )
+
+
+def _chosen(rules: Rules, taken: DecisionAnswer) -> Action:
+    return next(action for action in rules.actions if action.name == taken.action)
 
 
 def is_marketing(context: DecisionContext, taken: DecisionAnswer) -> bool:

@@ -30,6 +30,7 @@ class Declared:
     marketing: Bools
     nothing: Bools
     service: Bools
+    part: Bools  # of a bundle that is decided for a wider unit
     names: tuple[str, ...]
     channels: tuple[tuple[str, ...], ...]
     units: Sequence[Reach]
@@ -67,6 +68,7 @@ class Declared:
             marketing=np.array([a.purpose == "marketing" and a.name != NOTHING.name for a in actions]),
             nothing=np.array([a.name == NOTHING.name for a in actions]),
             service=np.array([a.goal_kind == "service" for a in actions]),
+            part=np.array([a.part_of is not None for a in actions]),
             names=tuple(a.name for a in actions),
             channels=tuple(a.channels for a in actions),
             units=[a.unit for a in actions],

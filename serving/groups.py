@@ -10,6 +10,9 @@ the group's own limits do, and budgets stop it as hard.
 A group is held out by the keyed hash of its id. Members of a group that is reached, whom marketing leaves
 alone, are `exposed`: what they do is no longer what customers without marketing do.
 
+A bundle may have steps for whoever is narrower: a text message to each member after the one in the chat. They
+are no part of what is decided here but for their cost: `parts` has those who may get them.
+
 What reaches everyone at once is decided like a group that all are in, by the same rules; but there is only
 one, so it is its rounds that are drawn (`rounds`).
 
@@ -17,12 +20,13 @@ The ledger has each group's decision, taken from its members' totals (`GroupInpu
 can be taken again from those, and who was erased needs nothing erased in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from features.moments import DAY, iso
@@ -34,7 +38,7 @@ from serving.lots import Bools, Floats, draw_or_quiet, in_holdout
 from serving.pauses import pauses_of
 from serving.reservations import Contact
 from serving.rounds import EVERYONE, Round, by_day, quiet_share
-from serving.situation import Rules, held_until, left_of, limits_of, slots_of
+from serving.situation import Rules, held_until, left_of, limits_of, slot_of, slots_of
 
 UNIT: Reach = "group"
 Places = NDArray[np.intp]
@@ -59,7 +63,8 @@ class Members:
 
 class Weighed(Struct, frozen=True, kw_only=True):
     """An action for one group: its members' totals, before prices. refuse: members who do not allow it, or of
-    whom nothing is published; out: whom a condition rules out."""
+    whom nothing is published; out: whom a condition rules out; parts: what sending its parts is expected to
+    cost, which net, low and high have taken off."""
 
     action: str
     net: float
@@ -67,6 +72,7 @@ class Weighed(Struct, frozen=True, kw_only=True):
     high: float
     refuse: int
     out: int
+    parts: float = 0.0
 
 
 class GroupInputs(Struct, frozen=True, kw_only=True):
@@ -74,7 +80,7 @@ class GroupInputs(Struct, frozen=True, kw_only=True):
 
     unknown: members without a published row. left_alone: members whom marketing leaves alone. held: the
     group's own contacts, sent or to be sent. spent: of each budget of the policy, in its order. round: of
-    everyone, who then are the group.
+    everyone, who then are the group. follows: the decision for everyone, of whose bundle it is a part.
     """
 
     group: str
@@ -87,6 +93,7 @@ class GroupInputs(Struct, frozen=True, kw_only=True):
     spent: tuple[float, ...]
     seed: int
     round: Round | None = None
+    follows: str | None = None
 
     @property
     def unit(self) -> Reach:
@@ -100,8 +107,9 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
 
     decision_id: null if it was not recorded. send_at: not before; reserved_until: until then its contact and
     cost are held, and later it must not be sent. Times are RFC 3339 in UTC. price: what was charged, to
-    choose, for money and channels that are short. round: null of a group; of everyone, in which the message
-    goes or not at all. silence: chance that nothing was said in it; holdout: the lot left it quiet.
+    choose, for money and channels that are short. cost: with what its parts are expected to cost. follows:
+    the decision for everyone, of whose bundle it is a part. round: null of a group; of everyone, in which the
+    message goes or not at all. silence: chance that nothing was said in it; holdout: the lot left it quiet.
     """
 
     decision_id: str | None
@@ -128,6 +136,7 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
     blocking: dict[str, int]
     round: Round | None = None
     silence: float | None = None
+    follows: str | None = None
 
 
 def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -137,15 +146,28 @@ def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
 
 
 def offered_of(actions: Sequence[Action], unit: Reach = UNIT) -> list[Action]:
-    """ "Nothing", and what addresses a group, or everyone."""
-    return [a for a in actions if a.unit == unit or a.name == NOTHING.name]
+    """ "Nothing", and what addresses a group, or everyone: of a bundle, the steps that do."""
+    return [a.parts[0] for a in actions if a.unit == unit or a.name == NOTHING.name]
+
+
+def for_unit(rules: Rules, unit: Reach) -> Rules:
+    """The rules with those actions alone, as far as they are for that unit."""
+    return replace(rules, actions=tuple(offered_of(rules.actions, unit)))
 
 
 def weigh(
-    actions: Sequence[Action], limits: Limits, s: Situation, members: Members, unit: Reach = UNIT
+    actions: Sequence[Action],
+    limits: Limits,
+    s: Situation,
+    members: Members,
+    unit: Reach = UNIT,
+    parts: Mapping[str, Floats] | None = None,
 ) -> list[tuple[Weighed, ...]]:
-    """The members' totals of each action that addresses the unit, for each of G groups. s: of n customers."""
-    offered = offered_of(actions, unit)
+    """The members' totals of each action that addresses the unit, for each of G groups. s: of n customers.
+
+    parts: action -> expected cost of its parts [G], where it has any.
+    """
+    offered, later = offered_of(actions, unit), parts or {}
     each = decide(offered, limits, s, unit=unit)
     size = np.bincount(members.group, minlength=len(members.ids)).astype(np.float64)
     unknown = size - members.total(np.ones((len(s.seeds), 1)))[:, 0]
@@ -154,6 +176,8 @@ def weigh(
     worth = [members.total(np.where(meets, of, paid)) for of in (each.net, each.low, each.high)]
     for total in worth:
         total += unknown[:, None] * [0.0 - a.cost for a in offered]
+        for j, action in enumerate(offered):
+            total[:, j] -= later.get(action.name, 0.0)
     refuse = np.column_stack([members.total(~consents(s, a)[:, None])[:, 0] + unknown for a in offered])
     out = members.total(each.failed >= [len(a.eligible) for a in offered])
     return [
@@ -165,6 +189,7 @@ def weigh(
                 high=float(worth[2][g, j]),
                 refuse=int(refuse[g, j]),
                 out=int(out[g, j]),
+                parts=float(later[action.name][g]) if action.name in later else 0.0,
             )
             for j, action in enumerate(offered)
             if action.name != NOTHING.name
@@ -175,25 +200,29 @@ def weigh(
 
 def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupDecision:
     """One group's decision, or everyone's, from its recorded inputs alone: what `replay` runs again."""
-    policy, offered, as_of = rules.policy, offered_of(rules.actions, inputs.unit), inputs.as_of
+    rules = for_unit(rules, inputs.unit)
+    policy, offered, as_of = rules.policy, rules.actions, inputs.as_of
     by_name = {one.action: one for one in inputs.weighed}
     none = Weighed(action=NOTHING.name, net=0.0, low=0.0, high=0.0, refuse=0, out=0)
     weighed = [by_name.get(a.name, none) for a in offered]
     share = 0.0 if inputs.round is None else quiet_share(rules)
     alone = inputs.round is None and bool(held_out([inputs.group], policy.salt, policy.holdout)[0])
     why = [_why(rules, inputs, a, one, alone) for a, one in zip(offered, weighed, strict=True)]
+    if any(a.part_of is not None and reason is None for a, reason in zip(offered, why, strict=True)):
+        why[[a.name for a in offered].index(NOTHING.name)] = "bundle_first"
     eligible = np.array([[reason is None for reason in why]], np.bool_)
     net = np.array([[one.net for one in weighed]])
     prices = rules.prices.of(offered) * inputs.members
     seeds = np.array([inputs.seed], np.uint64)
-    kept = np.array([a.purpose == "service" or a.name == NOTHING.name for a in offered], np.bool_)
+    kept = np.array(
+        [a.purpose == "service" or a.part_of is not None or a.name == NOTHING.name for a in offered], np.bool_
+    )
     chosen, explored, propensity, quiet = draw_or_quiet(
         eligible, kept, net - prices, policy.explore, seeds, share
     )
     j, silent = int(chosen[0]), [a.name for a in offered].index(NOTHING.name)
     action, one = offered[j], weighed[j]
-    slots = slots_of(rules, as_of, {})
-    goes = None if slots is None or action.channel is None else slots[action.purpose]
+    goes = slot_of(rules, as_of, {}, action, slots_of(rules, as_of, {}))
     until = None if goes is None or action.purpose == "service" else held_until(policy, goes)
     valid = None if goes is None else max(as_of + action.validity_days * DAY, goes.at)
     rejected = {a.name: reason for a, reason in zip(offered, why, strict=True) if reason is not None}
@@ -219,7 +248,7 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
         net=one.net,
         low=one.low,
         high=one.high,
-        cost=inputs.members * action.cost,
+        cost=inputs.members * action.cost + one.parts,
         price=float(prices[j]),
         send_at=None if goes is None else goes.text,
         reserved_until=None if until is None else iso(until),
@@ -228,6 +257,7 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
         blocking=blocking,
         round=inputs.round,
         silence=None if inputs.round is None else float(propensity[0, silent]),
+        follows=inputs.follows,
     )
 
 
@@ -255,7 +285,7 @@ def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone:
         "excluded": one.out > 0,
         "suppressed": marketing and rest,
         "contact_cap": marketing and over,
-        "budget": marketing and inputs.members * action.cost > left,
+        "budget": marketing and inputs.members * action.cost + one.parts > left,
         "none_of_it": action.name in limits.closed,
         "holdout": marketing and alone,
     }

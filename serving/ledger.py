@@ -209,19 +209,28 @@ class Ledger:
             ).fetchone()
         return None if row is None else self.read(row[0])
 
-    def entries(self, unit: str | None = None, since: datetime | None = None) -> Iterator[Entry]:
+    def entries(
+        self, unit: str | None = None, since: datetime | None = None, parts: bool = False
+    ) -> Iterator[Entry]:
         """Every decision about people, or about another unit, the first first; earlier than `since` none.
+
+        parts: those of bundles, too, which were decided and drawn for a wider unit.
 
         Damaged ones are left out (`damaged` names them). What schema 1 did not record is taken from the
         rules that it names.
         """
+        which = f"coalesce(unit, '') = ? AND as_of >= ?{'' if parts else ' AND follows IS NULL'}"
+        yield from self._entries(which, (unit or "", 0 if since is None else to_us(since)))
+
+    def following(self, decision_id: str) -> Iterator[Entry]:
+        """The parts for persons of the bundle that was decided for a wider unit, as `entries`."""
+        yield from self._entries("follows = ? AND unit IS NULL", (decision_id,))
+
+    def _entries(self, which: str, values: Sequence[Any]) -> Iterator[Entry]:
         with self._used("read"):
             keys = dict(self._db.execute("SELECT pseudonym, key FROM pseudonyms").fetchall())
             bodies = dict(self._db.execute("SELECT hash, body FROM contexts").fetchall())
-            rows = self._db.execute(
-                f"{_SELECT} WHERE coalesce(unit, '') = ? AND as_of >= ? ORDER BY as_of, id",
-                (unit or "", 0 if since is None else to_us(since)),
-            )
+            rows = self._db.execute(f"{_SELECT} WHERE {which} ORDER BY as_of, id", values)
             while some := rows.fetchmany(1_000):
                 for row in some:
                     if sealing.crc(row[:-1]) != row[-1]:

@@ -14,7 +14,7 @@ from serving.sending import Night
 COLUMNS = (
     "id", "pseudonym", "client", "idempotency_key", "request", "as_of", "action", "channel", "propensity",
     "explored", "holdout", "reserves", "policy", "context", "features", "build", "releases", "seed", "sealed",
-    "scenario", "cost", "window_end", "matures_at", "unit",
+    "scenario", "cost", "window_end", "matures_at", "unit", "follows",
 )  # fmt: skip
 AUDIENCE = "everyone\x1f"  # what stands for a customer in a decision about everyone
 _TIMES = ("as_of", "window_end", "matures_at")
@@ -27,8 +27,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reserves: it is a marketing contact. seed: 63 bits. releases: (name, version) that it was taken with.
     cost: expected, in shop currency. window_end: until when outcomes count; matures_at: from when on what
     was told of them is final. unit: "group" of a decision about one, which stands in the customer's place as
-    `group_of` names it; "everyone" of a round, for which AUDIENCE does; None about a person. The
-    last five are None in what schema 1 recorded.
+    `group_of` names it; "everyone" of a round, for which AUDIENCE does; None about a person. These
+    five are None in what schema 1 recorded. follows: the decision, for a wider unit, of whose bundle this is
+    a part: drawn there, and not here.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     window_end: datetime | None = None
     matures_at: datetime | None = None
     unit: str | None = None
+    follows: str | None = None
 
 
 def values_of(

@@ -4,8 +4,8 @@ What the tables hold: `ledger.py`. SQLite takes PostgreSQL's names of types.
 """
 
 # Of the schema. 2: reports have their source and id, decisions a window, a cost, a reservation. 3: decisions
-# may be about a group, deliveries of one step. 4: pauses. 5: measurements of fairness.
-VERSION = 5
+# may be about a group, deliveries of one step. 4: pauses. 5: measurements of fairness. 6: parts of bundles.
+VERSION = 6
 
 TABLES = """
 CREATE TABLE pseudonyms (customer_id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, key BYTEA NOT NULL);
@@ -17,10 +17,11 @@ CREATE TABLE decisions (
   reserves BIGINT NOT NULL, policy TEXT NOT NULL, context TEXT NOT NULL, features TEXT NOT NULL,
   build TEXT NOT NULL, releases BYTEA NOT NULL, seed BIGINT NOT NULL, sealed BYTEA NOT NULL,
   crc BIGINT NOT NULL, scenario TEXT, cost DOUBLE PRECISION, window_end BIGINT, matures_at BIGINT, unit TEXT,
-  UNIQUE (client, idempotency_key)
+  follows TEXT, UNIQUE (client, idempotency_key)
 );
 CREATE INDEX decisions_by_customer ON decisions (pseudonym, as_of);
 """
+_FOLLOWING = "CREATE INDEX decisions_following ON decisions (follows) WHERE follows IS NOT NULL;"
 _REPORTED = """
 CREATE TABLE deliveries (
   number BIGINT PRIMARY KEY, decision_id TEXT NOT NULL REFERENCES decisions, key BYTEA NOT NULL UNIQUE,
@@ -83,13 +84,17 @@ INSERT INTO reservations SELECT id, 0, pseudonym, action, channel, as_of, NULL, 
 FROM decisions WHERE reserves = 1;
 """
 _FROM_2 = "ALTER TABLE decisions ADD COLUMN unit TEXT; ALTER TABLE deliveries ADD COLUMN step BIGINT;"
-_AFTER = ((2, _FROM_2), (3, _PAUSED), (4, _MEASURED))
+_FROM_5 = f"ALTER TABLE decisions ADD COLUMN follows TEXT; {_FOLLOWING}"
+_AFTER = ((2, _FROM_2), (3, _PAUSED), (4, _MEASURED), (5, _FROM_5))
 
 
 def sqlite_script() -> str:
     """Makes an empty ledger of a new file."""
     triggers = _triggers(_IMMUTABLE)
-    return f"{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}{triggers}PRAGMA user_version = {VERSION};"
+    return (
+        f"{TABLES}{_FOLLOWING}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}{triggers}"
+        f"PRAGMA user_version = {VERSION};"
+    )
 
 
 def sqlite_upgrade(found: int) -> str | None:
@@ -106,7 +111,7 @@ def sqlite_upgrade(found: int) -> str | None:
 
 def postgres_script() -> str:
     """Makes an empty ledger in the schema that the connection looks in."""
-    return f"""{TABLES}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}
+    return f"""{TABLES}{_FOLLOWING}{_REPORTED}{_RESERVED}{_PAUSED}{_MEASURED}
 CREATE TABLE version (version BIGINT NOT NULL);
 INSERT INTO version VALUES ({VERSION});
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS

@@ -85,7 +85,7 @@ def rates(store: Store, since: int, until: int, shift: int) -> list[tuple[int, s
     """
     rows = store.execute(
         f"SELECT (as_of + {int(shift)}) / {DAY_US}, action, count(*) FROM decisions "
-        "WHERE as_of >= ? AND as_of < ? AND unit IS NULL GROUP BY 1, 2",
+        "WHERE as_of >= ? AND as_of < ? AND unit IS NULL AND follows IS NULL GROUP BY 1, 2",
         (since, until),
     )
     return [(int(day), str(action), int(several)) for day, action, several in rows.fetchall()]

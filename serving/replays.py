@@ -109,7 +109,8 @@ def _released(settings: Settings, entry: Entry, rules: Rules, at: datetime) -> t
 def _undeclared(book: Rulebook, rules: Rules) -> list[str]:
     """Where the record was taken under something else than the release that it names."""
     wrong = [] if rules.policy in book.policies else [f"policy of {rules.policy.version}"]
-    wrong += [] if rules.actions == book.actions else ["catalogue of actions"]
+    parts = [(NOTHING, part) for action in book.actions for part in action.parts if part.part_of is not None]
+    wrong += [] if rules.actions in (book.actions, *parts) else ["catalogue of actions"]
     return [f"$.used.policy_release: that release has another {what} than the record" for what in wrong]
 
 

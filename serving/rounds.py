@@ -47,7 +47,7 @@ def round_of(rules: Rules, as_of: datetime) -> Round:
 
 def round_days(actions: Iterable[Action], policy: Policy) -> int:
     """Days of a round: a week where what is declared for everyone rests longer than a day."""
-    own = [action for action in actions if action.unit == EVERYONE]
+    own = [action.part(EVERYONE) for action in actions if action.unit == EVERYONE]
     rests = [of.days for of in policy.cooldowns if any(_about(of.channel, of.action, a) for a in own)]
     return _WEEK if max([*rests, *(action.suppress_days for action in own), 0]) > 1 else 1
 

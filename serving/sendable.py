@@ -127,8 +127,7 @@ def sendable(
     entry = ledger.read(decision_id)
     if entry.sealed is None:
         raise CustomerErased("this decision was erased with its customer: send nothing")
-    action = next(a for a in msgspec.json.decode(entry.context, type=Rules).actions if a.name == entry.action)
-    said = msgspec.json.decode(entry.sealed.answer, type=_Said)
+    action, said = _decided(entry)
     step, why, at, until = _reserved(ledger, entry, said, action, now)
     quiet, limit = False, None
     if why in (None, "not_yet"):
@@ -163,12 +162,33 @@ def sendable(
     )
 
 
+def _decided(entry: Entry) -> "tuple[Action, _Said]":
+    """The action, as far as it is for whom it was decided, and what was said of it."""
+    assert entry.sealed is not None
+    actions = msgspec.json.decode(entry.context, type=Rules).actions
+    whole = next(action for action in actions if action.name == entry.action)
+    said = msgspec.json.decode(entry.sealed.answer, type=_Said)
+    return whole.parts[0], said
+
+
 def _reserved(
     ledger: Ledger, entry: Entry, said: "_Said", action: Action, now: datetime
 ) -> tuple[int | None, Why | None, datetime | None, datetime | None]:
-    """(its next step, why that may not go by the ledger, when it may go, until when)."""
+    """(its next step, why that may not go by the ledger, when it may go, until when).
+
+    A part of a bundle goes as long as what it is a part of was not given back, and not after its round.
+    """
     if not action.steps:
         return None, "nothing", None, None
+    ended: datetime | None = None
+    if entry.follows is not None:
+        wide = ledger.read(entry.follows)
+        its, its_answer = _decided(wide)
+        first, why, _, _ = _reserved(ledger, wide, its_answer, its, now)
+        if first == 1 and why in ("given_back", "expired"):
+            return 1, why, None, None
+        if its_answer.round is not None:
+            ended = parse_moment(its_answer.round.until)
     told = ledger.deliveries(entry.id)
     whole = {status for status, step in told if step is None}
     sent = {step for status, step in told if step is not None and status in SENT}
@@ -182,8 +202,9 @@ def _reserved(
     if until is None and action.validity_days:
         until = said.valid_until
     if said.round is not None:  # what goes in the next round is no more what the lot drew
-        end = parse_moment(said.round.until)
-        until = end if until is None else min(until, end)
+        ended = parse_moment(said.round.until)
+    if ended is not None:
+        until = ended if until is None else min(until, ended)
     if free or (until is not None and until <= now):
         return step, "expired", at, until
     return step, "not_yet" if at > now else None, at, until

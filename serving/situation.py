@@ -64,7 +64,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
     contacts_decided, last_decided: of old records, in place of `held`. effects, optouts: on margin and on
     P(opts out), of the actions of which `effects_model` shows any. lifetime: what she is worth beyond the
-    value horizon.
+    value horizon. follows: the decision for a group or everyone, of whose bundle it is her part.
     """
 
     customer_id: str
@@ -86,6 +86,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     effects_model: str | None = None
     optouts: Shown = {}
     lifetime: Lifetime = Lifetime()
+    follows: str | None = None
 
 
 def limits_of(rules: Rules, scenario: str | None = None) -> Limits:
@@ -175,6 +176,17 @@ def slots_of(rules: Rules, as_of: datetime, row: Mapping[str, float]) -> dict[st
         "marketing": slot(as_of, *night_of(rules, row, "marketing"), hour),
         "service": slot(as_of, *night_of(rules, row, "service")),
     }
+
+
+def slot_of(
+    rules: Rules, as_of: datetime, row: Mapping[str, float], action: Action, slots: Mapping[str, Slot] | None
+) -> Slot | None:
+    """When the first message of an action goes. slots: of `slots_of`, for those that go at once."""
+    if slots is None or action.channel is None:
+        return None
+    if action.after_hours:
+        slots = slots_of(rules, as_of + timedelta(hours=action.after_hours), row) or slots
+    return slots[action.purpose]
 
 
 def night_of(rules: Rules, row: Mapping[str, float], purpose: Purpose) -> Night:

@@ -67,6 +67,11 @@ def text_of(
     alone = not any(a.eligible and a.action != NOTHING.name for a in answers)
     if chosen.name == NOTHING.name and alone:  # so there was nothing to weigh, nor to draw
         why = _alone(rules, answers, binding)
+    elif chosen.part_of is not None:
+        why = Words(
+            "Part of a bundle that was decided for all of them, and nothing keeps it back here",
+            "属于已为全体决定的组合行动，且此处无任何限制",
+        )
     elif chosen.goal_kind == "service":
         why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
     elif explored:

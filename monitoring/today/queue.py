@@ -221,7 +221,7 @@ def _handed(settings: Settings, actions: dict[str, Action]) -> list[HandOver] | 
     now, found = settings.now(), []
     decoder = msgspec.json.Decoder(_Answer)
     with closing(Ledger(settings)) as ledger:
-        for entry in ledger.entries(since=now - HANDED):
+        for entry in ledger.entries(since=now - HANDED, parts=True):
             if entry.channel is None or entry.sealed is None or entry.as_of > now:
                 continue
             said = decoder.decode(entry.sealed.answer)

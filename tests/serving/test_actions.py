@@ -137,23 +137,25 @@ LIVE = action(
 )  # fmt: skip
 
 
-def test_a_bundle_addresses_persons_or_a_group_and_not_both() -> None:
+def test_a_bundle_is_decided_for_its_widest_step_and_the_others_are_parts_of_it() -> None:
     """Else a member with an open complaint, at the cap or held out gets the SMS that was decided for a chat,
     and it counts as nobody's contact."""
-    assert catalogue([LIVE])["live_bundle"].unit == "person"
+    assert catalogue([LIVE])["live_bundle"].parts == (LIVE,)
     *before, last = LIVE.then
-    mixed = replace(LIVE, then=(*before, replace(last, reach="group")))
-    said = (
-        r"'live_bundle' .* 1 \(mini_program\) person, 2 \(sms\) person, 3 \(group_message\) group\. "
-        r".* decided for group, .* Make it two actions"
+    mixed = replace(
+        LIVE, send_cost=0.01, then=(replace(before[0], send_cost=0.05), replace(last, reach="group"))
     )
-    with pytest.raises(SettingsError, match=said):
-        catalogue([mixed])
-    chat = Step("chat", Words("a", "b"), after_hours=1, reach="group")
-    of_groups = replace(LIVE, channel="group", reach="group", then=(chat,))
-    assert catalogue([of_groups])["live_bundle"].unit == "group"
-    with pytest.raises(SettingsError, match="2 .chat. group"):
-        catalogue([replace(of_groups, channel="app", reach="everyone")])
+    assert (mixed.unit, mixed.narrower) == ("group", ("person",))
+    wide, part = catalogue([mixed])["live_bundle"].parts
+    assert [(s.channel, s.after_hours) for s in wide.steps] == [("group_message", 2)]
+    assert (wide.effect, wide.incentive, wide.part_of) == (LIVE.effect, LIVE.incentive, None)
+    assert [(s.channel, s.after_hours, s.send_cost) for s in part.steps] == [
+        ("mini_program", 0, 0.01), ("sms", 1, 0.05),
+    ]  # fmt: skip
+    assert (part.part_of, part.cost, part.effect.mean) == ("group", pytest.approx(0.06), 0.0)
+    assert mixed.cost == pytest.approx(wide.cost + part.cost), "nothing is paid twice"
+    with pytest.raises(SettingsError, match="declares part_of"):
+        catalogue([part])
 
 
 def test_a_condition_on_no_feature_is_refused() -> None:

@@ -155,7 +155,8 @@ def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger
     write(ledger, old, *(msgspec.structs.replace(old, id=id) for id in ("sent", "held")))
     for table in ("deliveries", "outcomes", "reservations", "spending", "pauses", "fairness"):
         rows(settings, f"DROP TABLE {table}")
-    for column in ("scenario", "cost", "window_end", "matures_at", "unit"):
+    rows(settings, "DROP INDEX decisions_following")
+    for column in ("scenario", "cost", "window_end", "matures_at", "unit", "follows"):
         rows(settings, f"ALTER TABLE decisions DROP COLUMN {column}")
     rows(settings, "CREATE TABLE deliveries (decision_id TEXT, status TEXT, at INTEGER, blocked_by TEXT)")
     rows(settings, "CREATE INDEX deliveries_by_decision ON deliveries (decision_id)")
@@ -175,13 +176,15 @@ def test_a_ledger_of_the_first_schema_goes_on(settings: Settings, ledger: Ledger
         assert twice.read("d2") == entry("d2")
 
 
-@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("version", [2, 3, 4, 5])
 def test_a_ledger_of_an_older_schema_goes_on(settings: Settings, ledger: Ledger, version: int) -> None:
     """On either store: an update must not lose or doubt what was decided, nor count a report twice."""
     write(ledger, entry("d1"), entry("d2"))
     told = Delivery(source="s", id="1", decision_id="d1", status="sent", at=NOW)
     ledger.report([told], NOW)
-    for table in ("fairness", "pauses")[: 1 if version == 4 else 2]:
+    ledger._db.execute("DROP INDEX decisions_following")
+    ledger._db.execute("ALTER TABLE decisions DROP COLUMN follows")
+    for table in ("fairness", "pauses")[: 2 if version < 4 else 5 - version]:
         ledger._db.execute(f"DROP TABLE {table}")
     for table, column in (("decisions", "unit"), ("deliveries", "step")) if version == 2 else ():
         ledger._db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
