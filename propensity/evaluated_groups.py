@@ -32,13 +32,13 @@ from training.round_effects import DrawnRound, RoundEffects, round_effects
 
 
 def decided_for(settings: Settings, unit: Reach, since: datetime, until: datetime) -> list[GroupDecision]:
-    """Decisions for groups, or for everyone, that were taken in a window, the first first."""
+    """Decisions for groups, or for everyone, that were taken in a window, with parts of bundles, the first first."""
     if not exists(settings):
         return []
     with closing(Ledger(settings)) as ledger:
         return [
             msgspec.json.decode(one.sealed.answer, type=GroupDecision)
-            for one in ledger.entries(unit, since)
+            for one in ledger.entries(unit, since, parts=True)
             if one.sealed is not None and one.as_of < until
         ]
 
