@@ -32,7 +32,7 @@ from training.round_effects import DrawnRound, RoundEffects, round_effects
 
 
 def decided_for(settings: Settings, unit: Reach, since: datetime, until: datetime) -> list[GroupDecision]:
-    """Decisions for groups, or for everyone, that were taken in a window, with parts of bundles, the first first."""
+    """Decisions for groups (parts of bundles, too) or everyone in a window, the first first."""
     if not exists(settings):
         return []
     with closing(Ledger(settings)) as ledger:
