@@ -4,15 +4,20 @@ uvicorn hands a request on once its head is complete, and waits for that as long
 the other side likes; nobody needs a key for it. What is no HTTP, a connection too many, and a head, or the
 trailers of a chunked body, that is too large or too late, are refused here, and answered, counted and logged
 as every other refusal is: by `Dispatch`.
+
+A request for scores is kept until it is whole, and answered at once (`Dispatch.quick`), if it can be; of what
+comes together the first, so that nobody's many keep others waiting. All others go uvicorn's way.
 """
 
 import asyncio
 import resource
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.admission import refusal
+from serving.incoming import SCORES
 from serving.problems import Problem
 
 REFUSED = "propensity.refused"
@@ -21,13 +26,17 @@ REFUSED = "propensity.refused"
 MAX_HEAD = 1 << 15  # bytes of a head, as of trailers; what the usual proxies let pass is less
 MAX_HEADERS = 100
 HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last; or to send what nobody reads
+KEEP_SECONDS = 1.0  # for a body to follow its head, before uvicorn waits for it in a task of its own
 LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+Heads = list[tuple[bytes, bytes]]
+Quick = Callable[[Mapping[bytes, bytes], bytes], tuple[int, Heads, bytes] | None]
 PROBES = (b"/livez", b"/healthz", b"/readyz")
 SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
 SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and those whom it serves cut off
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
 _PIECE = 1 << 13  # bytes that are parsed before they are counted
+_QUICK = SCORES.encode()
 
 
 class Connection(HttpToolsProtocol):
@@ -39,6 +48,10 @@ class Connection(HttpToolsProtocol):
         self._refused = False
         self._spare = False
         self._late: asyncio.TimerHandle | None = None  # while no request is being answered
+        self._quick: Quick | None = getattr(self.app, "quick", None)
+        self._kept: bytes | None = None  # what came of the body of a request that is kept until it is whole
+        self._keeping: asyncio.TimerHandle | None = None  # while it is not
+        self._quickly = False  # what came last was answered so
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -49,10 +62,16 @@ class Connection(HttpToolsProtocol):
         self._late = self.loop.call_later(SPARE_SECONDS if self._spare else HEAD_SECONDS, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._hand_on()
         self._in_time()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        self._hand_on()
+        super().shutdown()
+
     def data_received(self, data: bytes) -> None:
+        self._quickly = False
         while data and not self._refused:
             if self._unread >= MAX_HEAD:
                 self._refuse(_too_large())
@@ -63,8 +82,10 @@ class Connection(HttpToolsProtocol):
             super().data_received(piece)
             if self._unread and len(self.headers or ()) > MAX_HEADERS:
                 self._refuse(_too_large())
+        if self._kept is not None and self._keeping is None:
+            self._keeping = self.loop.call_later(KEEP_SECONDS, self._hand_on)
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if self._quickly or self._kept is not None or (cycle is not None and not cycle.response_complete):
             if self._late is not None:
                 self._in_time()
         elif self._late is None and not self._refused:
@@ -74,11 +95,67 @@ class Connection(HttpToolsProtocol):
         self._unread = 0
         if len(self.headers) > MAX_HEADERS or self._unasked():
             raise ValueError  # the parser stops, and `send_400_response` is asked to say so
-        super().on_headers_complete()
+        if self._may_be_quick():
+            self._kept = b""
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
-        super().on_body(body)
+        if self._kept is None:
+            super().on_body(body)
+            return
+        self._kept += body
+        if len(self._kept) > _PIECE:
+            self._hand_on()
+
+    def on_message_complete(self) -> None:
+        if self._kept is not None and self._quick is not None:
+            said = self._quick(dict(self.headers), self._kept)
+            if said is not None:
+                self._answer(*said)
+                return
+            self._hand_on()
+        super().on_message_complete()
+
+    def _may_be_quick(self) -> bool:
+        """Whether this head is of a request that is to be kept: nothing is asked of HTTP but an answer, and
+        nothing else is being answered."""
+        before = self.cycle
+        return (
+            self.url == _QUICK
+            and self._quick is not None
+            and not (self._quickly or self._spare or self.expect_100_continue or self.flow.write_paused)
+            and (before is None or before.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+        )
+
+    def _keep_no_longer(self) -> None:
+        self._kept = None
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+
+    def _answer(self, status: int, headers: Heads, body: bytes) -> None:
+        self._keep_no_longer()
+        self._quickly = True
+        head = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            head += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*head, b"\r\n", body)))
+        self.on_response_complete()
+
+    def _hand_on(self) -> None:
+        """Let uvicorn have what was kept of a request."""
+        if self._kept is not None:
+            body = self._kept
+            self._keep_no_longer()
+            super().on_headers_complete()
+            if body:
+                super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         """Of what the parser does not take; uvicorn asks for it."""
@@ -124,6 +201,7 @@ class Connection(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
+        self._keep_no_longer()
         self._in_time()
         before = self.cycle
         if before is not None and not before.response_complete:

@@ -155,21 +155,28 @@ class Handlers:
 
     async def _scores(self, body: bytes, request_id: str) -> Answer:
         request = bodies.SCORES.decode(body)
+        if self.at_once(request):
+            return self.scored(request, request_id)
+        return self._counted(*await self._stores.do(lambda: self._answered(request, request_id)))
 
-        def scored() -> tuple[bytes, Counter[str]]:
-            answer = self._scorer.answer(request, request_id)
-            outcomes = Counter(
-                r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results
-            )
-            return problems.encode(answer), outcomes
+    def at_once(self, request: api.ScoreRequest) -> bool:
+        """Whether it is answered on the event loop. A store on another machine may be slow: then this request
+        waits for it, and not every other one too."""
+        return len(request.customers) <= INLINE and self._settings.online == "sqlite"
 
-        # A store on another machine may be slow: then this request waits, and not every other one too.
-        if len(request.customers) <= INLINE and self._settings.online == "sqlite":
-            encoded, outcomes = scored()
-        else:
-            encoded, outcomes = await self._stores.do(scored)
-        for outcome, number in outcomes.items():
-            self._metrics.customers(outcome, number)
+    def scored(self, request: api.ScoreRequest, request_id: str) -> Answer:
+        """Its answer, now; Problem or PropensityError."""
+        return self._counted(*self._answered(request, request_id))
+
+    def _answered(self, request: api.ScoreRequest, request_id: str) -> tuple[bytes, Sequence[str]]:
+        """The answer, encoded, and what became of each customer."""
+        answer = self._scorer.answer(request, request_id)
+        outcomes = [r.error.code if isinstance(r, Unanswered) else "scored" for r in answer.results]
+        return problems.encode(answer), outcomes
+
+    def _counted(self, encoded: bytes, outcomes: Sequence[str]) -> Answer:
+        for outcome in set(outcomes):
+            self._metrics.customers(outcome, outcomes.count(outcome))
         return Answer(200, encoded)
 
     async def _customer(self, customer: Customer, request_id: str) -> Answer:

@@ -123,14 +123,7 @@ async def body(
     headers: Headers, receive: Receive, type: bytes = b"application/json", most: int = api.MAX_BODY
 ) -> bytes:
     """A body of that type and at most so many bytes, which arrives within BODY_SECONDS; Problem otherwise."""
-    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != type:
-        detail = f"send the body as `Content-Type: {type.decode()}`"
-        raise Problem(415, "unsupported_media_type", detail)
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        detail = "send the body as it is, without Content-Encoding"
-        raise Problem(415, "unsupported_media_type", detail, headers={"accept-encoding": "identity"})
-    if int(headers.get(b"content-length", b"0")) > most:
-        raise _too_large(most)
+    require_plain(headers, type, most)
     got, more = bytearray(), True
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -146,6 +139,18 @@ async def body(
         detail = f"the body did not arrive within {BODY_SECONDS} s"
         raise Problem(408, "body_timeout", detail, headers={"connection": "close"}) from None
     return bytes(got)
+
+
+def require_plain(headers: Headers, type: bytes = b"application/json", most: int = api.MAX_BODY) -> None:
+    """Problem for a head that promises a body of another type, encoded, or larger."""
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != type:
+        detail = f"send the body as `Content-Type: {type.decode()}`"
+        raise Problem(415, "unsupported_media_type", detail)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        detail = "send the body as it is, without Content-Encoding"
+        raise Problem(415, "unsupported_media_type", detail, headers={"accept-encoding": "identity"})
+    if int(headers.get(b"content-length", b"0")) > most:
+        raise _too_large(most)
 
 
 def _too_large(most: int) -> Problem:

@@ -5,6 +5,7 @@
 Every process of the home sees a request as soon as it is on the disk, and after a restart, too.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ class Asked:
 
     def __init__(self, settings: Settings) -> None:
         self._folder = folder_of(settings)
+        self._path = str(self._folder)
         self._seen: tuple[int, float, frozenset[str]] | None = None  # the folder's time, until when, whom
 
     def ids(self, resolve: Resolve) -> frozenset[str]:
@@ -52,7 +54,7 @@ class Asked:
         FeatureError if it cannot be read who waits: then nobody can be told from them.
         """
         try:
-            changed = self._folder.stat().st_mtime_ns
+            changed = os.stat(self._path).st_mtime_ns  # noqa: PTH116  on the way of every read
         except FileNotFoundError:
             return frozenset()
         except OSError as error:

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import KEY, SERVE, Running, running
@@ -17,7 +18,7 @@ from test_service import home, service  # noqa: F401
 
 from features.settings import Settings
 from serving.api import MAX_BODY
-from serving.connection import HEAD_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE_SECONDS
+from serving.connection import HEAD_SECONDS, KEEP_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE_SECONDS
 
 START = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = START.replace(b"GET /livez", b"POST /v1/scores") + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -133,6 +134,96 @@ def test_a_request_that_was_whole_is_answered_before_what_follows_it_is_refused(
         answer = until_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+GOOD = b'{"customers": ["c0001", "c0002"], "targets": ["churn_28d"], "reasons": 2}'
+JSON = b"Content-Type: application/json\r\n"
+MINE = b"Authorization: Bearer " + KEY.encode() + b"\r\n"
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST /v1/scores HTTP/1.1\r\nHost: x\r\n" + b"".join(headers) + length + b"\r\n" + body
+
+
+def answers(connection: socket.socket, number: int) -> list[tuple[int, dict[str, str], dict[str, Any]]]:
+    """The next answers: status, headers and body, without what differs from request to request."""
+    found = []
+    with connection.makefile("rb") as file:
+        for _ in range(number):
+            status = int(file.readline().split()[1])
+            lines = iter(lambda: file.readline().decode().strip().lower(), "")
+            headers = dict(line.split(": ", 1) for line in lines)
+            body = json.loads(file.read(int(headers["content-length"])))
+            assert headers.pop("x-request-id") == body.pop("request_id")
+            body.pop("instance", None)
+            for name in ("date", "connection", "content-length"):
+                headers.pop(name, None)
+            found.append((status, headers, body))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (post(GOOD, MINE, JSON), 200),
+        (post(b'{"customers": ["nobody"]}', MINE, JSON), 200),
+        (post(json.dumps({"customers": [f"c{n:04}" for n in range(100)]}).encode(), MINE, JSON), 200),
+        (post(b'{"customers": ["c0001"], "targets": ["other"]}', MINE, JSON), 422),
+        (post(b'{"customers": []}', MINE, JSON), 422),
+        (post(b'{"customers": ', MINE, JSON), 400),
+        (post(GOOD, MINE), 415),
+        (post(GOOD, MINE, JSON, b"Content-Encoding: gzip\r\n"), 415),
+        (post(GOOD, JSON), 401),
+        (post(GOOD, JSON, b"Authorization: Basic abc\r\n"), 401),
+        (post(GOOD, JSON, b"X-API-Key: another-key-that-nobody-has\r\n"), 401),
+    ],
+    ids=["scores", "unknown", "long", "target", "empty", "cut", "no type", "gzip", "no key", "basic", "key"],
+)
+def test_an_answer_at_once_is_what_the_usual_way_says(service: Running, asked: bytes, status: int) -> None:
+    """Else what a caller is told hangs on how the packets of its request came. One that asks to close the
+    connection goes the usual way."""
+    usual = asked.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    with connected(service) as connection, connected(service) as other:
+        connection.sendall(asked)
+        other.sendall(usual)
+        (quick,), (slow,) = answers(connection, 1), answers(other, 1)
+        assert quick == slow
+        assert quick[0] == status
+        head, _, body = asked.partition(b"\r\n\r\n")
+        for part in (head[:50], head[50:], b"\r\n\r\n", body[:5], body[5:]):  # and the same connection again
+            connection.sendall(part)
+            time.sleep(0.01)
+        assert answers(connection, 1) == [quick]
+
+
+def test_what_comes_together_is_answered_in_its_order(service: Running) -> None:
+    """Else a caller that does not wait for its answers takes one customer's for another's."""
+    ids = [f"c{n:04}" for n in range(9)]
+    sent = [post(json.dumps({"customers": [id], "reasons": 0}).encode(), MINE, JSON) for id in ids]
+    with connected(service) as connection:
+        connection.sendall(b"".join(sent))
+        found = [body["results"][0]["customer_id"] for _, _, body in answers(connection, len(ids))]
+        assert found == ids
+        chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+        head = b"POST /v1/scores HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + MINE + JSON
+        connection.sendall(head + b"\r\n" + chunks + sent[0])
+        assert [status for status, _, _ in answers(connection, 2)] == [200, 200]
+
+
+def test_a_body_that_comes_late_or_never_holds_nobody_up(service: Running) -> None:
+    """Else who sends heads alone keeps connections for ever, or is cut off in the middle of a slow body."""
+    request = post(GOOD, MINE, JSON)
+    with connected(service) as connection:
+        connection.sendall(request[:-10])
+        time.sleep(KEEP_SECONDS + 0.5)
+        assert service.scores("c0001").status_code == 200
+        connection.sendall(request[-10:])
+        assert answers(connection, 1)[0][0] == 200
+    with connected(service) as connection:
+        connection.sendall(request[:-10])
+        ((status, _, body),) = answers(connection, 1)
+        assert (status, body["code"]) == (408, "body_timeout")
 
 
 def test_a_caller_is_woken_once_for_an_answer(service: Running) -> None:
