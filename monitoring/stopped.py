@@ -4,8 +4,8 @@ A table of a few rows a day is at times empty, so that an empty day stands out f
 lasts is what is normal to its baseline. Here the empty days at a table's end are held against the days before
 them alone. Too many they are where chance would hardly bring so many in a row, and where the table, which may
 come in bursts, never was empty for half as long. Days on which the shop may do no business count for nothing,
-nor do weekdays on which the table brings far less often than on others. Needs YOUNGEST days before; once those
-have left the days that are looked at (two years), nothing can be said any more.
+nor do weekdays on which the table brings far less often than on others. YOUNGEST days before are needed; once
+those have left the days that are looked at (two years), nothing can be said any more.
 """
 
 from collections.abc import Collection
