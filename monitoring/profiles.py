@@ -10,7 +10,7 @@ megabytes. A day is counted once; a run that was cut short goes on where it stop
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
+from features.definitions.units import CODES
 from features.errors import FeatureMismatch
 from features.files import write_atomically
 from features.log import Log
@@ -106,16 +107,23 @@ class Store:
             return None
         table = pq.read_table(path, partitioning=None)
         used = table["used"].to_numpy()
-        edges = Edges.padded(_lists(table["upper"], np.float32), used, table["exact"].to_numpy())
+        # An older file has none: its days were counted as if all were codes, and go on so.
+        step = table["step"].to_numpy() if "step" in table.column_names else np.zeros(len(used), np.float32)
+        edges = Edges.padded(_lists(table["upper"], np.float32), used, table["exact"].to_numpy(), step)
         return edges, _histograms(table)
 
-    def keep_reference(self, values: Float32) -> Edges:
-        """Fix the edges by the rows of a matrix, in the order of `columns`; once for a release."""
-        edges = Edges.of(values)
+    def keep_reference(self, values: Float32, codes: Collection[str] = ()) -> Edges:
+        """Fix the edges by the rows of a matrix, in the order of `columns`; once for a release.
+
+        codes: names of columns whose values are codes, beside those that their units say so of.
+        """
+        units = {one.name for one in self.model.card.features if one.unit in CODES}
+        edges = Edges.of(values, [n for n, name in enumerate(self.columns) if name in units or name in codes])
         seen = edges.count(values)
         table = _table(self.columns, [(0, seen)])
         table = table.append_column("upper", _list_array([*edges.each()], "float32"))
         table = table.append_column("used", [edges.used]).append_column("exact", [edges.exact])
+        table = table.append_column("step", [edges.step])
         _write(self.folder / "reference.parquet", table)
         return edges
 
@@ -301,7 +309,9 @@ def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[s
     names = {name for name, _ in card.needs}
     tables = _tables(build, log, shop, declared, names, some)
     values = np.concatenate([matrix(store.model, table) for _, table in tables])
-    return store.keep_reference(np.asfortranarray(values[:: max(1, -(-len(values) // REFERENCE_ROWS))]))
+    codes = {name for name in names if declared[name].vocabulary is not None}
+    some_rows = values[:: max(1, -(-len(values) // REFERENCE_ROWS))]
+    return store.keep_reference(np.asfortranarray(some_rows), codes)
 
 
 def with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:

@@ -27,9 +27,10 @@ from monitoring import evidence, occasions, profiles, written
 from monitoring.asked import ask, finding, with_own
 from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
-from monitoring.findings import Finding, Status, worst
+from monitoring.findings import Finding, Status, joined, worst
 from monitoring.measures import wider
 from monitoring.old_reports import FOLDER
+from monitoring.profiles import PROBABILITY
 from monitoring.retraining import Recommendation, not_needed, recommend
 from serving import releases
 from serving.models import Model
@@ -141,7 +142,8 @@ def run(
         one = evidence.of_release(settings, store, build, moment, declared, calendar, at_fault, log, shop)
         seen.append(one)
         findings += [_asked(check, one, shop) for check in checks.values() if check.of == "release"]
-    findings = with_own(findings, own)
+    moving = [check.name for check in checks.values() if check.of == "release" and check.drift]
+    findings = joined(with_own(findings, own), moving, (PROBABILITY,))
     again = {one.card.name: _recommended(one, findings) for one in seen}
     findings += [one.finding if one else not_needed(name) for name, one in again.items()]
     status = worst(findings)
