@@ -110,7 +110,8 @@ def monitor_explain(
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
     With a check: all that it says, and why. With a feature, or a figure of a table such as orders.amount: its
-    last days. Without anything: what is watched, by name. `log` is all tables.
+    last days. Without anything: what is watched, by name. `log` is all tables. Whatever a message names can
+    be asked about as it is written there, such as 'orders|received' or 'data orders'.
     """
     from propensity.watched import explain
 

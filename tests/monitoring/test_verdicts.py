@@ -20,7 +20,7 @@ import pytest
 import watched
 from alerting import found
 from browser import look
-from watched import Shop
+from watched import Shop, changed
 
 import monitoring
 from benchmarks.monitoring_shop import NAME
@@ -54,14 +54,6 @@ def shop(steady: Shop, tmp_path: Path) -> Shop:
 
 def loud(verdict: Verdict) -> dict[str, str]:
     return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
-
-
-def changed(name: str, factor: float) -> watched.Change:
-    def change(rows: pa.Table) -> pa.Table:
-        values = (rows[name].to_numpy() * factor).astype(np.float32)
-        return rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
-
-    return change
 
 
 def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> None:
