@@ -3,6 +3,7 @@
 [monitoring]
 remind_days = 7                      # a page that goes on is told again after so many days
 keep_days = 30                       # older reports are removed by the run, but those of what is still on
+keep_drawn_days = 14                 # and of these, Evidently's page, of megabytes, sooner
 ended = ["surveys"]                  # tables that bring nothing any more, as is meant: no source stopped
 source = "https://shop.example.com"  # `source` of the events; /propensity/<shop> without it
 reports = "https://ops.example.com/reports"  # where home/reports is served, if it is
@@ -52,7 +53,8 @@ class Routes:
     """All that shop.toml declares of alerts.
 
     parties: owner -> who that is, for every owner, and for `escalation` if that is declared; escalate_hours:
-    until then a page is acknowledged. keep_days: how old reports get. ended: tables that bring nothing
+    until then a page is acknowledged. keep_days: how old reports get; keep_drawn_days: Evidently's
+    pages beside them. ended: tables that bring nothing
     any more, as is meant. days: check -> (bad, of so many days) until it is told; at once else.
     """
 
@@ -65,6 +67,7 @@ class Routes:
     days: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     reports: str = ""
     keep_days: float = 30
+    keep_drawn_days: float = 14
     ended: frozenset[str] = frozenset()
     runbook: str = ""
 
@@ -116,6 +119,7 @@ def declared(shop: Shop) -> Routes:
         escalate_hours=hours,
         days={check: _days(days, check) for check in days.raw},
         keep_days=_positive(top, "keep_days", 30),
+        keep_drawn_days=_positive(top, "keep_drawn_days", 14),
         ended=_ended(top),
         reports=top.take("reports", "text", "").rstrip("/"),
         runbook=top.take("runbook", "text", ""),

@@ -79,7 +79,7 @@ def _retrain(settings: Settings, verdict: Verdict, address: str, progress: Progr
 
 def write_report(settings: Settings, language: str, progress: Progress) -> str:
     """Judge, and write the pages."""
-    verdict = verdicts.run(settings, progress=progress)
+    verdict = verdicts.run(settings, progress=progress, every=True)
     written.write(settings, verdict, language)
     return str(verdict)
 

@@ -53,7 +53,8 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
     counted all the same.
 
     Reports that are 30 days older than what is judged (`keep_days` of [monitoring]) are removed, but those
-    that the messages of what is still on point to.
+    that the messages of what is still on point to; Evidently's pages beside them after 14
+    (`keep_drawn_days`). It draws what moved, and everything for `monitor report`.
 
     Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
     """
