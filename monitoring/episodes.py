@@ -172,8 +172,8 @@ def to_tell(
 ) -> tuple[News, ...]:
     """What is to be told of an alert now; resolutions are told by topic (`over`).
 
-    silenced: nothing is, and what is on when that ends is told then. remind: a page that goes on is told again
-    after so long; a warning never is, nor a page on a day on which it is none.
+    silenced: nothing is, until that ends. remind: a page that goes on is told again after so long; a warning
+    never is, nor a page on a day on which it is none.
     escalate: a page that nobody acknowledged goes further after so long; None: it does not.
     """
     if episode.state != "firing" or silenced:
