@@ -49,10 +49,6 @@ def write(
     drawn: of each model by name, the columns. It compares the moment with the weeks before it.
     """
     path.unlink(missing_ok=True)
-    if not models:
-        raise PageError(
-            "there is no target's release that can be read, so nothing can be compared: see the verdict"
-        )
     log, shop = Log.open(settings), shop_of(settings)
     reference: dict[str, list[NDArray[np.float64]]] = {}
     current: dict[str, list[NDArray[np.float64]]] = {}

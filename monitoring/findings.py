@@ -11,6 +11,10 @@ Status = Literal["ok", "warning", "page"]
 Of = Literal["release", "shop", "table", "indicator"]  # what a check is asked of
 STATUSES: tuple[Status, ...] = ("ok", "warning", "page")  # from harmless to urgent
 DATA, EVENT = "data", "event"  # how topics begin: a fault of the log's tables; more business than usual
+UNRELEASED = Words(
+    "no model is released, so none is judged: `propensity promote` releases one",
+    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
+)
 Owner = Literal["data", "models", "operations"]  # who acts: a person or group of each is named in shop.toml
 
 

@@ -7,7 +7,7 @@ new (days since a delivery, seen once a week), and a code is. Edges are fixed on
 two days add up.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,18 +30,22 @@ class Edges:
     upper: float32 [columns, 256], ascending, padded with inf. used: int64 [columns], edges of each column.
     exact: bool [columns], whether each edge is a value of the reference and nothing lies between. step:
     float32 [columns], how far apart two exact values may be for what lies between them to be nothing new.
+    slack: float32 [columns], how far beyond the least and the greatest is nothing new.
     """
 
     upper: Float32
     used: Int64
     exact: NDArray[np.bool_]
     step: Float32
+    slack: Float32
 
     @classmethod
-    def of(cls, reference: Float32, codes: Collection[int] = ()) -> "Edges":
+    def of(
+        cls, reference: Float32, codes: Collection[int] = (), slack: Mapping[int, float] | None = None
+    ) -> "Edges":
         """Edges of the columns of a matrix, float32 [rows, columns], null as NaN. An empty column has none.
 
-        codes: columns whose values are codes, of which each is known by itself.
+        codes: columns whose values are codes, of which each is known by itself. slack: by column, else 0.
 
         >>> edges = Edges.of(np.array([[1, 0], [1, 2], [5, 2]], np.float32))
         >>> edges.upper[0, :3].tolist(), edges.used.tolist(), edges.exact.tolist()
@@ -50,7 +54,9 @@ class Edges:
         columns = reference.shape[1]
         upper = np.full((columns, _PADDED), np.inf, np.float32)
         used, exact = np.zeros(columns, np.int64), np.zeros(columns, np.bool_)
-        step = np.zeros(columns, np.float32)
+        step, wider = np.zeros((2, columns), np.float32)
+        for place, value in (slack or {}).items():
+            wider[place] = value
         for place in range(columns):
             known = np.sort(reference[:, place])
             known = known[: len(known) - np.isnan(known).sum()]
@@ -65,14 +71,16 @@ class Edges:
                 values = np.unique(known[ranks])
             used[place] = len(values)
             upper[place, : len(values)] = values
-        return cls(upper, used, exact, step)
+        return cls(upper, used, exact, step, wider)
 
     @classmethod
-    def padded(cls, upper: Float32, used: Int64, exact: NDArray[np.bool_], step: Float32) -> "Edges":
+    def padded(
+        cls, upper: Float32, used: Int64, exact: NDArray[np.bool_], step: Float32, slack: Float32
+    ) -> "Edges":
         """The inverse of `each`: upper holds the edges of all columns, one after another."""
         full = np.full((len(used), _PADDED), np.inf, np.float32)
         full[np.arange(_PADDED) < used[:, None]] = upper
-        return cls(full, used, exact, step)
+        return cls(full, used, exact, step, slack)
 
     def each(self) -> Iterator[Float32]:
         """The edges of each column."""
@@ -85,7 +93,8 @@ class Edges:
         counts = np.zeros((len(self.used), BINS + 1), np.int64)
         told = np.zeros((len(self.used), 3), np.int64)
         sums = np.zeros(len(self.used))
-        _count(columns, self.upper, self.used, self.exact, self.step, counts, told, sums)
+        known = self.exact, self.step, self.slack
+        _count(columns, self.upper, self.used, *known, counts, told, sums)
         return Histograms(values.shape[0], counts, told[:, 0], told[:, 1], told[:, 2], sums)
 
 
@@ -93,8 +102,9 @@ class Edges:
 class Histograms:
     """Rows of some columns. rows: all of them. counts: int64 [columns, BINS + 1], the last above every edge.
 
-    nulls, zeros, news: int64 [columns]; news: above or below every value of the reference, or between exact
-    ones that are codes or far apart. sums: float64 [columns], of what is neither null nor infinite.
+    nulls, zeros, news: int64 [columns]; news: above or below every value of the reference (and the slack), or
+    between exact ones that are codes or far apart. sums: float64 [columns], of what is neither null nor
+    infinite.
     """
 
     rows: int
@@ -125,11 +135,12 @@ def merged(parts: Sequence[Histograms]) -> Histograms:
 
 
 @jit
-def _count(columns, upper, used, exact, between, counts, told, sums):  # type: ignore[no-untyped-def]
+def _count(columns, upper, used, exact, between, slack, counts, told, sums):  # type: ignore[no-untyped-def]
     for place in range(columns.shape[0]):
         last = used[place]
         edges = upper[place]
-        least = edges[0]
+        least = edges[0] - slack[place]
+        most = edges[last - 1] + slack[place] if last else -np.inf
         total = 0.0
         for value in columns[place]:
             if value != value:
@@ -145,8 +156,8 @@ def _count(columns, upper, used, exact, between, counts, told, sums):  # type: i
                 low += step * (edges[low + step - 1] < value)
             bin = low if low < last else counts.shape[1] - 1
             counts[place, bin] += 1
-            if low >= last or value < least:
+            if value < least or value > most:
                 told[place, 2] += 1
-            elif exact[place] and edges[low] != value:
+            elif exact[place] and 0 < low < last and edges[low] != value:
                 told[place, 2] += not edges[low] - edges[low - 1] <= between[place]
         sums[place] = total

@@ -14,10 +14,10 @@ from features.pages import page as document
 from features.words import Words
 from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
-from monitoring.findings import STATUSES, Finding
+from monitoring.findings import STATUSES, UNRELEASED, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import UNRELEASED, Verdict, behind, first_of_kind, unreleased
+from monitoring.verdicts import Verdict, behind, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -62,7 +62,7 @@ def page(
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),
-        _closer(verdict),
+        _closer(verdict) if verdict.evidence else "",
         language=language,
     )
 

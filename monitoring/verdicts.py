@@ -27,7 +27,7 @@ from monitoring import evidence, occasions, profiles, written
 from monitoring.asked import ask, finding, with_own
 from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
-from monitoring.findings import Finding, Status, joined, worst
+from monitoring.findings import UNRELEASED, Finding, Status, joined, worst
 from monitoring.measures import wider
 from monitoring.old_reports import CLOSER, FOLDER
 from monitoring.profiles import PROBABILITY
@@ -38,10 +38,6 @@ from serving.models import Model
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
 SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
-UNRELEASED = Words(
-    "no model is released, so none is judged: `propensity promote` releases one",
-    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
-)
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
@@ -175,7 +171,7 @@ def run(
             tell(verdict)
         if html:
             (verdict.folder / CLOSER).unlink(missing_ok=True)
-            if verdict.drawn or not readable:
+            if verdict.drawn:
                 models = [store.model for store in readable if store.model.card.name in verdict.drawn]
                 verdict = _with_closer(settings, verdict, models, build)
             written.write(settings, verdict)  # with that, and with what is over by now

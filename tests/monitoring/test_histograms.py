@@ -86,10 +86,19 @@ def test_a_number_between_two_neighbours_is_nothing_new_and_a_code_is() -> None:
         assert seen.news[0] == new, f"{value}: beyond the extremes, or in a gap wider than any"
 
 
+def test_days_that_training_saw_now_and_then_are_known_on_the_days_between() -> None:
+    """Else: two days after each delivery, of which training saw no day before the fourth, all is new."""
+    reference = np.random.default_rng(2).uniform(4, 88, (5000, 2)).astype(np.float32)
+    edges = Edges.of(reference, slack={0: 7.0})
+    assert edges.exact.tolist() == [False, False]
+    for value, news in ((2.3, [0, 1]), (91.0, [0, 1]), (96.0, [1, 1]), (-4.0, [1, 1]), (50.0, [0, 0])):
+        assert edges.count(np.full((1, 2), value, np.float32)).news.tolist() == news, value
+
+
 def test_edges_survive_being_written_one_after_another() -> None:
     """Else: profiles of tomorrow are counted in other bins than those of today."""
     reference = np.random.default_rng(1).normal(size=(500, 3)).astype(np.float32)
     reference[:, 1] = np.nan
     edges = Edges.of(reference)
-    again = Edges.padded(np.concatenate([*edges.each()]), edges.used, edges.exact, edges.step)
+    again = Edges.padded(np.concatenate([*edges.each()]), edges.used, edges.exact, edges.step, edges.slack)
     assert np.array_equal(again.upper, edges.upper)
