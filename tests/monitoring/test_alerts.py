@@ -223,6 +223,22 @@ def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook
     assert ("firing", "churn_28d features") in came(hook)[1:]
 
 
+def test_a_warning_told_before_a_silence_is_told_once_more_when_it_ends(days: Days, hook: SignedHttp) -> None:
+    """Else: what a migration leaves broken was told before it, and never again."""
+    on = found(value=1.5)
+    days.day(on)
+    until = (days.now + timedelta(days=2)).isoformat()
+    days.run("silence", "features", "--until", until, "--reason", "the warehouse moves", "--by", "li")
+    for _ in range(2):
+        days.day(on)
+    assert came(hook) == [("firing", "churn_28d features")]
+    assert days.run("send").exit_code == 0, "between two runs, too"
+    for _ in range(3):
+        days.day(on)
+    assert came(hook) == [("firing", "churn_28d features"), ("reminder", "churn_28d features")]
+    assert hook.bodies()[-1]["data"]["title"]["en"].startswith("[warning, still on] ")
+
+
 def test_what_was_silenced_from_its_begin_to_its_end_is_told_of_never(days: Days, hook: SignedHttp) -> None:
     """Who never read that it began is not to read that it is over."""
     until = (MONDAY + timedelta(days=30)).isoformat()
