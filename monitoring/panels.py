@@ -19,7 +19,7 @@ from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import STEADY, Figure, Kind, Received, angle, share
+from monitoring.received import CHANCE, STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -164,7 +164,9 @@ def of_release(
     values = [level, spread, angle(empty), angle(new)]
     natives = [mean, mean, empty, new]
     kinds = ("level", "spread", "empty", "new")
-    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_NEW)
+    shape = known.shape
+    few = np.maximum(LEAST_NEW, CHANCE / np.sqrt(known))  # of five customers one is a fifth
+    least = [*(np.full(shape, size) for size in (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE)), few]
     words = {feature.name: Words(feature.en, feature.zh) for feature in card.features}
     words[PROBABILITY] = _PREDICTED
     total = sum(card.importance.values()) or 1.0
@@ -189,7 +191,7 @@ def of_release(
         (*subjects, Subject(MEMBERS, "rows", _MEMBERS)),
         figures,
         np.column_stack([*natives, profiles.rows]),
-        np.array([*np.repeat(least, len(profiles.columns)), LEAST_ROWS]),
+        np.column_stack([*least, np.full(len(days), LEAST_ROWS)]),
         since,
         occasions,
     )
@@ -346,9 +348,9 @@ def _panel(
 ) -> Panel:
     """Days without figures become rows of nan."""
     shape = (int(days[-1]) + 1, len(subjects))
-    whole, shown = np.full((2, *shape), np.nan)
-    whole[days], shown[days] = values, native
-    return Panel(first, subjects, shown, judge(whole, first, least, occasions, since))
+    whole, shown, cared = np.full((3, *shape), np.nan)
+    whole[days], shown[days], cared[days] = values, native, least
+    return Panel(first, subjects, shown, judge(whole, first, cared, occasions, since))
 
 
 UNKNOWN = "–"  # of a day on which nothing was counted
