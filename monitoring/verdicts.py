@@ -231,7 +231,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
                 findings.append(
                     Finding(
                         subject=name, check=READABLE, status="ok", value=0.0, limit=1.0,
-                        words=_NOT_COMPARED, owner="models", topic=name,
+                        words=_NOT_COMPARED, owner="models", topic=name, asks=BY_ITSELF[READABLE],
                     )
                 )  # fmt: skip
         except (ReleaseError, FeatureMismatch) as error:
@@ -247,6 +247,7 @@ def _unreadable(name: str, error: Exception) -> Finding:
         value=1.0,
         limit=1.0,
         words=Words(f"nothing can be answered: {error}", f"无法作答：{error}"),
+        asks=BY_ITSELF[READABLE],
         owner="models",
         topic="contract",
         advice=Words(
@@ -291,7 +292,8 @@ def _line(
     if later := behind(moment, shop):
         said.append(later)
     unjudged = _unjudged(findings, checks)
-    en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
+    en = "; ".join(words.en.removesuffix(".") for words in said)
+    zh = "；".join(words.zh.removesuffix("。") for words in said)
     if unjudged:
         en += f"; not judged yet: {', '.join(one.en for one in unjudged)}"
         zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"

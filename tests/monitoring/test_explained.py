@@ -86,6 +86,7 @@ def test_whatever_a_message_can_name_is_explained(
     assert {check for _, check in kinds} >= {*by_name(), *BY_ITSELF}
     assert any(one.contributors for one in verdict.findings)
     for one in verdict.findings:
+        assert one.asks is not None, "else a message that it is over names a check, in no language"
         explained(verdict, one.subject, one.check, 3, "en")
         explained(verdict, one.fingerprint, None, 3, "zh")
         assert capsys.readouterr().out.count(one.fingerprint) >= 2
