@@ -144,8 +144,9 @@ def _tell(
     news: list[tuple[Episode, News]] = []
     after: list[Kept] = []
     for one in kept:
-        told = to_tell(one.episode, moment, one.episode.fingerprint in silenced, remind, escalate)
-        episode = having_told(one.episode, told, moment)
+        hushed = one.episode.fingerprint in silenced
+        told = to_tell(one.episode, moment, hushed, remind, escalate)
+        episode = having_told(one.episode, told, moment, hushed)
         after.append(replace(one, episode=episode))
         news += [(episode, what) for what in told]
     going_on = {one.episode.topic for one in after if one.episode.state == "firing" and one.episode.told}

@@ -249,7 +249,7 @@ def lost(table: str, out: Iterable[Shift], evidence: ShopEvidence) -> Loss | Non
         return None
     fallen = [shift for shift in evidence.received.out() if _fallen(shift)]
     every = [shift for name in VITAL for shift in fallen if name in shift.subject.tables]
-    return _loss(every[0], evidence)
+    return _loss(every[0], evidence) if every else None
 
 
 def _fallen(shift: Shift) -> bool:

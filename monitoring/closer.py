@@ -7,7 +7,7 @@ explains, our own checks decide, and whatever happens here changes no verdict.
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,16 +36,19 @@ class PageError(Exception):
     """Evidently's page could not be written; a verdict reports it."""
 
 
-def write(settings: Settings, path: Path, models: Sequence[Model], build: Build, moment: datetime) -> Path:
-    """Write the page of all released models to `path`, replacing an older one. PageError if it fails.
+def write(
+    settings: Settings,
+    path: Path,
+    models: Sequence[Model],
+    build: Build,
+    moment: datetime,
+    drawn: Mapping[str, Collection[str]],
+) -> Path:
+    """Write the page of some released models to `path`, replacing an older one. PageError if it fails.
 
-    It compares the moment with the weeks before it.
+    drawn: of each model by name, the columns. It compares the moment with the weeks before it.
     """
     path.unlink(missing_ok=True)
-    if not models:
-        raise PageError(
-            "there is no target's release that can be read, so nothing can be compared: see the verdict"
-        )
     log, shop = Log.open(settings), shop_of(settings)
     reference: dict[str, list[NDArray[np.float64]]] = {}
     current: dict[str, list[NDArray[np.float64]]] = {}
@@ -58,7 +61,7 @@ def write(settings: Settings, path: Path, models: Sequence[Model], build: Build,
         share = ROWS // max(1, len(then))
         for place, column in enumerate(store.columns):
             name = f"{column} {model.card.name}" if column == profiles.PROBABILITY else column
-            if name not in current:
+            if name not in current and column in drawn[model.card.name]:
                 reference[name] = [_thin(values[:, place], share) for values in then]
                 current[name] = [_thin(now[:, place], ROWS)]
     with TemporaryDirectory() as scratch:

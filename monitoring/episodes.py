@@ -42,8 +42,8 @@ class Episode:
     began, fired, ended: moments of runs. bad: days on which it was, of those that its check counts. better,
     lower: days in a row on which it was clear, or less urgent than `severity`. judged: the last day with a
     verdict. told: when it was last, None: never. told_as: how urgent. paged: when it was first told as the
-    page that it is. peak: how urgent it ever was. unjudged: it was closed for want of a verdict. stage: the
-    last that was told.
+    page that it is. hushed: silenced since it was told. peak: how urgent it ever was. unjudged: it was closed
+    for want of a verdict. stage: the last that was told.
     """
 
     fingerprint: str
@@ -62,6 +62,7 @@ class Episode:
     told_as: Severity | None = None
     paged: datetime | None = None
     escalated: bool = False
+    hushed: bool = False
     unjudged: bool = False
     stage: str = ""
     ack: Ack | None = None
@@ -171,8 +172,8 @@ def to_tell(
 ) -> tuple[News, ...]:
     """What is to be told of an alert now; resolutions are told by topic (`over`).
 
-    silenced: nothing is. remind: a page that goes on is told again after so long; a warning never is, nor a
-    page on a day on which it is none.
+    silenced: nothing is, until that ends. remind: a page that goes on is told again after so long; a warning
+    never is, nor a page on a day on which it is none.
     escalate: a page that nobody acknowledged goes further after so long; None: it does not.
     """
     if episode.state != "firing" or silenced:
@@ -183,6 +184,8 @@ def to_tell(
         return ("worse",)
     if episode.finding.stage not in ("", episode.stage):
         return ("changed",)
+    if episode.hushed and not episode.better:
+        return ("reminder",)
     if episode.severity != "page" or episode.lower or episode.better:  # it may be over: the next run says
         return ()
     news: list[News] = []
@@ -194,8 +197,12 @@ def to_tell(
     return tuple(news)
 
 
-def having_told(episode: Episode, news: Collection[News], moment: datetime) -> Episode:
-    """The alert once that was written for its sinks."""
+def having_told(
+    episode: Episode, news: Collection[News], moment: datetime, silenced: bool = False
+) -> Episode:
+    """The alert once that was written for its sinks, or nothing was, as it is silenced."""
+    if silenced or news:
+        episode = replace(episode, hushed=silenced and episode.told is not None)
     if "escalation" in news:
         episode = replace(episode, escalated=True)
     if not {"firing", "worse", "changed", "reminder"} & set(news):

@@ -17,7 +17,7 @@ from features.moments import DAY
 from features.settings import Settings
 from features.shop import Shop
 from features.words import Words
-from monitoring import drift, indicators, joint, panels, received
+from monitoring import drift, indicators, joint, panels, received, routes
 from monitoring import outcomes as outcomes_of
 from monitoring.occasions import Occasions
 from monitoring.outcomes import Held
@@ -77,13 +77,17 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ShopEvidence:
-    """What the checks judge of the shop: its tables and indicators; the last row is the last whole day."""
+    """What the checks judge of the shop: its tables and indicators; the last row is the last whole day.
+
+    ended: tables that are meant to bring nothing any more.
+    """
 
     moment: datetime
     received: Panel
     indicators: Panel
     absent: Mapping[str, Words]  # indicators that cannot be told, and why
     decisions: Panel | None = None  # None: there is no ledger
+    ended: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -106,6 +110,7 @@ def of_shop(
         panels.of_indicators(told, first, last, occasions),
         absent,
         _decisions(settings, shop, moment, first, last, occasions),
+        routes.declared(shop).ended,
     )
 
 

@@ -1,6 +1,7 @@
 """What a run of the monitoring found: one finding a check and subject, in words for whoever reads it."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,10 @@ Status = Literal["ok", "warning", "page"]
 Of = Literal["release", "shop", "table", "indicator"]  # what a check is asked of
 STATUSES: tuple[Status, ...] = ("ok", "warning", "page")  # from harmless to urgent
 DATA, EVENT = "data", "event"  # how topics begin: a fault of the log's tables; more business than usual
+UNRELEASED = Words(
+    "no model is released, so none is judged: `propensity promote` releases one",
+    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
+)
 Owner = Literal["data", "models", "operations"]  # who acts: a person or group of each is named in shop.toml
 
 
@@ -86,6 +91,28 @@ class Finding:
         return f"{self.subject}|{self.check}"
 
 
-def worst(findings: "tuple[Finding, ...] | list[Finding]") -> Status:
+def joined(findings: Iterable[Finding], checks: Collection[str], own: Collection[str] = ()) -> list[Finding]:
+    """The findings; where those checks find the same in several releases, with one topic for these: the first
+    release by name. One feature that three models read is one fault, and one message.
+
+    own: names of what each release has for itself, such as its prediction: that both moved says nothing.
+    """
+    findings = list(findings)
+    mine = [
+        one
+        for one in findings
+        if one.of == "release" and one.status != "ok" and one.topic == one.subject and one.check in checks
+    ]
+    topic = {one.subject: one.subject for one in mine}
+    found: dict[tuple[str, str], str] = {}  # a check, and what it found -> a release in which it did
+    for one in mine:
+        for name in (part.name for part in one.contributors if part.name not in own):
+            both = {topic[one.subject], topic[found.setdefault((one.check, name), one.subject)]}
+            topic |= {subject: min(both) for subject, of in topic.items() if of in both}
+    same = {id(one): topic[one.subject] for one in mine}
+    return [replace(one, topic=same.get(id(one), one.topic)) for one in findings]
+
+
+def worst(findings: Iterable[Finding]) -> Status:
     """The most urgent status; ok of none."""
     return max((finding.status for finding in findings), key=STATUSES.index, default="ok")

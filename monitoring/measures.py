@@ -21,6 +21,7 @@ from monitoring.profiles import PROBABILITY
 NEVER = float("inf")
 # A fault further beyond its limit than this is no chance and no season: what it touches cannot be trusted.
 BROKEN = 3.0
+ONLY_MORE = ("new",)  # kinds of figures of which less is what anybody wants
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ def columns(*kinds: str, predicted: bool = False) -> Callable[[Evidence], Readin
             and (subject.name == PROBABILITY) == predicted
             and subject.name != MEMBERS
         ]
-        excess = np.abs(panel.judged.excess[-1, asked])
+        excess = panel.judged.excess[-1, asked]
+        fewer = np.array([panel.subjects[place].kind in ONLY_MORE for place in asked]) & (excess < 0)
+        excess = np.where(fewer, 0, np.abs(excess))
         if not np.isfinite(excess).any():
             return Reading(value=float("nan"), words=not_yet(panel))
         out = [panel.shift(asked[n]) for n in np.argsort(-np.nan_to_num(excess)) if excess[n] >= 1]

@@ -19,7 +19,7 @@ from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import STEADY, Figure, Kind, Received, angle, share
+from monitoring.received import CHANCE, STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -75,13 +75,15 @@ class Shift:
 
 @dataclass(frozen=True)
 class Panel:
-    """first: the first day, whole days since 1970. native: [days, figures] as people read them."""
+    """first: the first day, whole days since 1970. native: [days, figures] as people read them. idle: bool
+    [days], on which the shop may do no business at all."""
 
     first: int
     subjects: tuple[Subject, ...]
     native: Float64
     judged: Judged
     fresh: Bool | None = None  # [days, figures]: False where a value is an earlier day's; None: none is
+    idle: Bool | None = None
 
     @property
     def last(self) -> date:
@@ -125,7 +127,8 @@ class Panel:
             self.judged.wide,
         )
         fresh = None if self.fresh is None else self.fresh[: place + 1]
-        return Panel(self.first, self.subjects, self.native[: place + 1], judged, fresh)
+        idle = None if self.idle is None else self.idle[: place + 1]
+        return Panel(self.first, self.subjects, self.native[: place + 1], judged, fresh, idle)
 
     def wide(self, place: int = -1) -> tuple[str, ...]:
         """The occasions that come for the first time around the day at a place: its limits are wider."""
@@ -161,7 +164,9 @@ def of_release(
     values = [level, spread, angle(empty), angle(new)]
     natives = [mean, mean, empty, new]
     kinds = ("level", "spread", "empty", "new")
-    least = (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE, LEAST_NEW)
+    shape = known.shape
+    few = np.maximum(LEAST_NEW, CHANCE / np.sqrt(known))  # of five customers one is a fifth
+    least = [*(np.full(shape, size) for size in (LEAST_LEVEL, LEAST_LEVEL, LEAST_SHARE)), few]
     words = {feature.name: Words(feature.en, feature.zh) for feature in card.features}
     words[PROBABILITY] = _PREDICTED
     total = sum(card.importance.values()) or 1.0
@@ -186,7 +191,7 @@ def of_release(
         (*subjects, Subject(MEMBERS, "rows", _MEMBERS)),
         figures,
         np.column_stack([*natives, profiles.rows]),
-        np.array([*np.repeat(least, len(profiles.columns)), LEAST_ROWS]),
+        np.column_stack([*least, np.full(len(days), LEAST_ROWS)]),
         since,
         occasions,
     )
@@ -209,12 +214,13 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
         back = np.expm1 if figure.kind in ("rows", "size") else share
         native[:, column] = back(native[:, column])
     since = np.zeros(len(subjects), np.int64)
-    moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, occasions)
+    idle = _idle(received, occasions)
+    moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, idle)
     judged = judge(
         received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
         closed=closed(occasions), moves=moves,
     )  # fmt: skip
-    return Panel(received.first, subjects, native, judged, received.fresh)
+    return Panel(received.first, subjects, native, judged, received.fresh, idle)
 
 
 def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) -> Panel:
@@ -251,18 +257,21 @@ def of_indicators(table: pa.Table, first: int, last: int, occasions: Occasions) 
         np.zeros(len(keys), np.int64),
         later=(),
         closed=closed(occasions),
-        moves=~_nothing(seen, occasions),
+        moves=~_nothing(seen, _idle(seen, occasions)),
     )
     return Panel(first, tuple(subjects), native, judged)
 
 
-def _nothing(seen: Received, occasions: Occasions) -> Bool:
+def _idle(seen: Received, occasions: Occasions) -> Bool:
+    """[days], on which the shop may do no business at all."""
+    return np.isin(np.arange(seen.first, seen.first + len(seen.values)), [*keeping(occasions)])
+
+
+def _nothing(seen: Received, idle: Bool) -> Bool:
     """[days, figures], whether of what is counted there was none, and no reason for it: a sale or a show is
     none, a holiday, or that the shop is closed, may be."""
     counted = np.array([figure.kind == "rows" for figure in seen.figures], bool)
-    days = np.arange(seen.first, seen.first + len(seen.values))
-    kept = np.isin(days, [*keeping(occasions)])
-    return counted & ~kept[:, None] & (np.nan_to_num(seen.values, nan=1.0) <= 0)
+    return counted & ~idle[:, None] & (np.nan_to_num(seen.values, nan=1.0) <= 0)
 
 
 def of_decisions(rates: Sequence[tuple[int, str, int]], first: int, last: int, occasions: Occasions) -> Panel:
@@ -339,9 +348,9 @@ def _panel(
 ) -> Panel:
     """Days without figures become rows of nan."""
     shape = (int(days[-1]) + 1, len(subjects))
-    whole, shown = np.full((2, *shape), np.nan)
-    whole[days], shown[days] = values, native
-    return Panel(first, subjects, shown, judge(whole, first, least, occasions, since))
+    whole, shown, cared = np.full((3, *shape), np.nan)
+    whole[days], shown[days], cared[days] = values, native, least
+    return Panel(first, subjects, shown, judge(whole, first, cared, occasions, since))
 
 
 UNKNOWN = "–"  # of a day on which nothing was counted

@@ -10,10 +10,10 @@ megabytes. A day is counted once; a run that was cut short goes on where it stop
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import Feature, catalogue, feature_hash
+from features.definitions.units import CODES
 from features.errors import FeatureMismatch
 from features.files import write_atomically
 from features.log import Log
@@ -106,16 +107,27 @@ class Store:
             return None
         table = pq.read_table(path, partitioning=None)
         used = table["used"].to_numpy()
-        edges = Edges.padded(_lists(table["upper"], np.float32), used, table["exact"].to_numpy())
+        # An older file has neither: its days were counted as if all were codes, and go on so.
+        none = np.zeros(len(used), np.float32)
+        step, slack = (table[n].to_numpy() if n in table.column_names else none for n in ("step", "slack"))
+        edges = Edges.padded(_lists(table["upper"], np.float32), used, table["exact"].to_numpy(), step, slack)
         return edges, _histograms(table)
 
-    def keep_reference(self, values: Float32) -> Edges:
-        """Fix the edges by the rows of a matrix, in the order of `columns`; once for a release."""
-        edges = Edges.of(values)
+    def keep_reference(self, values: Float32, codes: Collection[str] = (), apart: float = 0.0) -> Edges:
+        """Fix the edges by the rows of a matrix, in the order of `columns`; once for a release.
+
+        codes: names of columns whose values are codes, beside those that their units say so of. apart: days
+        between the moments of the rows: what is counted in days was on all days between what it was then.
+        """
+        units = {one.name: one.unit for one in self.model.card.features}
+        coded = [n for n, name in enumerate(self.columns) if units.get(name) in CODES or name in codes]
+        slack = {n: apart for n, name in enumerate(self.columns) if units.get(name) == "days"}
+        edges = Edges.of(values, coded, slack)
         seen = edges.count(values)
         table = _table(self.columns, [(0, seen)])
         table = table.append_column("upper", _list_array([*edges.each()], "float32"))
         table = table.append_column("used", [edges.used]).append_column("exact", [edges.exact])
+        table = table.append_column("step", [edges.step]).append_column("slack", [edges.slack])
         _write(self.folder / "reference.parquet", table)
         return edges
 
@@ -301,7 +313,10 @@ def _edges(store: Store, build: Build, log: Log, shop: Shop, declared: Mapping[s
     names = {name for name, _ in card.needs}
     tables = _tables(build, log, shop, declared, names, some)
     values = np.concatenate([matrix(store.model, table) for _, table in tables])
-    return store.keep_reference(np.asfortranarray(values[:: max(1, -(-len(values) // REFERENCE_ROWS))]))
+    codes = {name for name in names if declared[name].vocabulary is not None}
+    some_rows = values[:: max(1, -(-len(values) // REFERENCE_ROWS))]
+    apart = max(((later - one) / DAY for one, later in pairwise(some)), default=0.0)
+    return store.keep_reference(np.asfortranarray(some_rows), codes, apart)
 
 
 def with_inputs(declared: Mapping[str, Feature], names: Iterable[str]) -> dict[str, Feature]:

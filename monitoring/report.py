@@ -14,13 +14,14 @@ from features.pages import page as document
 from features.words import Words
 from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
-from monitoring.findings import STATUSES, Finding
+from monitoring.findings import STATUSES, UNRELEASED, Finding
 from monitoring.measures import wider
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import UNRELEASED, Verdict, behind, first_of_kind, unreleased
+from monitoring.verdicts import Verdict, behind, first_of_kind, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
+LINK = Html('<a href="evidently.html">evidently.html</a>')
 STATUS = {
     "ok": Words("as usual", "正常"),
     "warning": Words("look at it", "需关注"),
@@ -61,7 +62,7 @@ def page(
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),
-        _closer(verdict),
+        _closer(verdict) if verdict.evidence else "",
         language=language,
     )
 
@@ -313,17 +314,31 @@ def _spark(panel: Panel, column: int) -> Html:
     )
 
 
+def without_closer(page: str, days: float) -> str:
+    """The page, whose link to Evidently's says that it is kept for so many days, and is gone."""
+    gone = Words(f"removed after {days:g} days", f"保留{days:g}天后已删除")
+    return page.replace(LINK, html(gone))
+
+
 def _closer(verdict: Verdict) -> Html:
     if verdict.closer is not None:
-        link = Html('<a href="evidently.html">evidently.html</a>')
         said = paragraph(
-            Words("Each feature's distribution, drawn by Evidently:", "Evidently绘制的各特征分布："), link
+            Words("Distributions of what moved, drawn by Evidently:", "Evidently绘制的变化特征分布："), LINK
+        )
+    elif verdict.page_error is None and not verdict.drawn:
+        said = paragraph(
+            with_code(
+                Words(
+                    "No feature moved, so Evidently drew none: `propensity monitor report` draws them all.",
+                    "没有特征变化，因此Evidently未绘图：`propensity monitor report` 可绘制全部特征。",
+                )
+            )
         )
     elif verdict.page_error is None:
         said = paragraph(
             Words(
-                "Evidently's page of each feature's distribution is being drawn: open this one again later.",
-                "Evidently的各特征分布页面正在生成：请稍后重新打开本页。",
+                "Evidently's page of what moved is being drawn: open this one again later.",
+                "Evidently的变化特征分布页面正在生成：请稍后重新打开本页。",
             )
         )
     else:

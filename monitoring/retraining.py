@@ -18,7 +18,7 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
-from monitoring.checks import RETRAINING
+from monitoring.checks import BY_ITSELF, RETRAINING
 from monitoring.findings import Finding
 from monitoring.outcome_words import WHO, level, ranking
 from monitoring.outcomes import Figures
@@ -141,7 +141,7 @@ def not_needed(release: str) -> Finding:
     """What a run says of a release that `recommend` has nothing to say of."""
     return Finding(
         subject=release, check=RETRAINING, status="ok", value=0.0, limit=1.0, words=_NOT_NEEDED,
-        owner="models", topic=release,
+        owner="models", topic=release, asks=BY_ITSELF[RETRAINING],
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def _finding(release: str, stage: Stage, words: Words, first: Sequence[Words] = 
     advice = [*first, Words(*(text.format(name=release) for text in _ADVICE[stage]))]
     return Finding(
         subject=release, check=RETRAINING, status="warning", value=1.0, limit=1.0, words=words,
-        owner="models", topic=release, stage=stage,
+        owner="models", topic=release, stage=stage, asks=BY_ITSELF[RETRAINING],
         advice=Words(" ".join(one.en for one in advice), "".join(one.zh for one in advice)),
     )  # fmt: skip
 

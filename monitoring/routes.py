@@ -3,6 +3,8 @@
 [monitoring]
 remind_days = 7                      # a page that goes on is told again after so many days
 keep_days = 30                       # older reports are removed by the run, but those of what is still on
+keep_drawn_days = 14                 # and of these, Evidently's page, of megabytes, sooner
+ended = ["surveys"]                  # tables that bring nothing any more, as is meant: no source stopped
 source = "https://shop.example.com"  # `source` of the events; /propensity/<shop> without it
 reports = "https://ops.example.com/reports"  # where home/reports is served, if it is
 runbook = "https://ops.example.com/runbook"  # where RUNBOOK.md is, if not in the package
@@ -36,6 +38,7 @@ from urllib.parse import quote
 from features.errors import SettingsError
 from features.settings import SINK
 from features.shop import Shop
+from features.tables import TABLES
 from features.toml import Entry
 from monitoring.findings import Owner
 from monitoring.sinks import KINDS, Sink
@@ -50,8 +53,9 @@ class Routes:
     """All that shop.toml declares of alerts.
 
     parties: owner -> who that is, for every owner, and for `escalation` if that is declared; escalate_hours:
-    until then a page is acknowledged. keep_days: how old reports get. days:
-    check -> (bad, of so many days) until it is told; at once else.
+    until then a page is acknowledged. keep_days: how old reports get; keep_drawn_days: Evidently's
+    pages beside them. ended: tables that bring nothing
+    any more, as is meant. days: check -> (bad, of so many days) until it is told; at once else.
     """
 
     shop: str
@@ -63,6 +67,8 @@ class Routes:
     days: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     reports: str = ""
     keep_days: float = 30
+    keep_drawn_days: float = 14
+    ended: frozenset[str] = frozenset()
     runbook: str = ""
 
     @property
@@ -113,6 +119,8 @@ def declared(shop: Shop) -> Routes:
         escalate_hours=hours,
         days={check: _days(days, check) for check in days.raw},
         keep_days=_positive(top, "keep_days", 30),
+        keep_drawn_days=_positive(top, "keep_drawn_days", 14),
+        ended=_ended(top),
         reports=top.take("reports", "text", "").rstrip("/"),
         runbook=top.take("runbook", "text", ""),
     )
@@ -136,6 +144,13 @@ def _positive(entry: Entry, key: str, default: float) -> float:
     if not 0 < value < float("inf"):
         raise entry.error(key, "a number above 0")
     return value
+
+
+def _ended(entry: Entry) -> frozenset[str]:
+    named = entry.take("ended", "texts", ())
+    if not {*TABLES} >= {*named}:
+        raise entry.error("ended", f"of the log's tables: {', '.join(TABLES)}")
+    return frozenset(named)
 
 
 def _days(entry: Entry, check: str) -> tuple[int, int]:

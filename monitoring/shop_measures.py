@@ -11,6 +11,7 @@ from monitoring.evidence import ShopEvidence
 from monitoring.findings import EVENT
 from monitoring.measures import BROKEN, Reading, calm, contributors, not_yet
 from monitoring.panels import Shift
+from monitoring.stopped import stopped
 
 _AS_USUAL = Words("as usual", "正常")
 _TAKE_OUT = Words(
@@ -34,14 +35,23 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
     def measure(asked: tuple[ShopEvidence, str]) -> Reading:
         evidence, name = asked
         panel = evidence.received
-        own = [s for s in panel.out() if s.subject.tables == {name} and s.subject.kind in kinds]
-        out = [s for s in own if not causes.unnamed(s, panel)]
+        gone = stopped(panel, evidence.ended) if "rows" in kinds else {}
+        stop, every = gone.get(name), [*(one.shift for one in gone.values()), *panel.out()]
+        out = [
+            shift
+            for shift in every
+            if shift.subject.tables == {name}
+            and shift.subject.kind in kinds
+            and not causes.unnamed(shift, panel)
+            and (stop is None or shift is stop.shift or shift.subject != stop.shift.subject)
+        ]
         if not out:
             nearest = panel.nearest(kinds=kinds, table=name)
             if not np.isfinite(nearest):
                 return Reading(value=nearest, words=_of(name, not_yet(panel)))
             return Reading(value=min(nearest, 0.99), words=_of(name, calm(_AS_USUAL, panel)))
-        out.sort(key=lambda s: not causes.total(s, panel))  # what pages speaks for all
+        # What pages speaks for all.
+        out.sort(key=lambda s: not (stop and s is stop.shift) and not causes.total(s, panel))
         more = len(out) - 1
         words = Words(
             out[0].words.en + (f"; and {more} more" if more else ""),
@@ -55,6 +65,8 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
         elif (loss := causes.lost(name, out, evidence)) is not None:
             cause, advice = loss.words, _FIND
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        elif stop is not None:
+            cause, advice = stop.cause, stop.advice
         elif (column := causes.gone(out)) is not None:
             cause, advice = column
         elif (renamed := causes.renamed(out, panel)) is not None:
@@ -69,7 +81,7 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
             advice=advice,
             contributors=contributors(out),
             since=since,
-            topic=causes.topic(name, since, panel.out()),
+            topic=causes.topic(name, since, every),
         )
 
     return measure

@@ -2,13 +2,13 @@
 
 home/reports/<until>/verdict.json    every finding and every feature's figure, for machines
 home/reports/<until>/report.html     the page: what happened, whether it matters, what to do
-home/reports/<until>/evidently.html  Evidently's, to look closer; written by a process of its own
+home/reports/<until>/evidently.html  Evidently's, to look closer at what moved; by a process of its own
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from monitoring import evidence, occasions, profiles, written
 from monitoring.asked import ask, finding, with_own
 from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
-from monitoring.findings import Finding, Status, worst
+from monitoring.findings import UNRELEASED, Finding, Status, joined, worst
 from monitoring.measures import wider
-from monitoring.old_reports import FOLDER
+from monitoring.old_reports import CLOSER, FOLDER
+from monitoring.profiles import PROBABILITY
 from monitoring.retraining import Recommendation, not_needed, recommend
 from serving import releases
 from serving.models import Model
@@ -37,10 +38,6 @@ from serving.models import Model
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
 SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
-UNRELEASED = Words(
-    "no model is released, so none is judged: `propensity promote` releases one",
-    "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
-)
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
 Progress = Callable[[str, int, int], None]
@@ -51,7 +48,8 @@ _log = logging.getLogger("propensity.monitoring")
 class Verdict:
     """What `run` found. words: one line. asked: check -> what it asks.
 
-    page: our page; closer: Evidently's, or why it is not there.
+    page: our page; closer: Evidently's; page_error: why it could not be written. drawn: of each release, the
+    columns that it draws; without any there is none.
     """
 
     moment: datetime  # of what is published
@@ -68,6 +66,7 @@ class Verdict:
     page: Path | None = None
     closer: Path | None = None
     page_error: str | None = None
+    drawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -89,10 +88,12 @@ def run(
     progress: Progress | None = None,
     keep: bool = True,
     tell: Callable[["Verdict"], None] | None = None,
+    every: bool = False,
 ) -> Verdict:
     """Judge what is published for every released model; write verdict.json and, with `html`, the pages.
 
     tell: called once the verdict and our page are written: Evidently's takes minutes, which nobody waits for.
+    every: Evidently draws every feature, and not only what moved: megabytes, of which most is as ever.
     keep: False judges and writes neither; the profiles of days, which it judges by, are counted all the same.
 
     Raises NoBuild if nothing is published, LogError without a log. With nothing released, what needs no model
@@ -141,7 +142,8 @@ def run(
         one = evidence.of_release(settings, store, build, moment, declared, calendar, at_fault, log, shop)
         seen.append(one)
         findings += [_asked(check, one, shop) for check in checks.values() if check.of == "release"]
-    findings = with_own(findings, own)
+    moving = [check.name for check in checks.values() if check.of == "release" and check.drift]
+    findings = joined(with_own(findings, own), moving, (PROBABILITY,))
     again = {one.card.name: _recommended(one, findings) for one in seen}
     findings += [one.finding if one else not_needed(name) for name, one in again.items()]
     status = worst(findings)
@@ -157,6 +159,9 @@ def run(
         settings.home / "reports" / f"{whole:{FOLDER}}",
         BY_ITSELF | {name: check.words for name, check in checks.items()},
         tuple(filter(None, again.values())),
+        drawn={one.model.card.name: frozenset(one.columns) for one in readable}
+        if every
+        else _moved(findings, readable, moving),
     )
     if keep:
         if html:
@@ -165,7 +170,10 @@ def run(
         if tell:
             tell(verdict)
         if html:
-            verdict = _with_closer(settings, verdict, [store.model for store in readable], build)
+            (verdict.folder / CLOSER).unlink(missing_ok=True)
+            if verdict.drawn:
+                models = [store.model for store in readable if store.model.card.name in verdict.drawn]
+                verdict = _with_closer(settings, verdict, models, build)
             written.write(settings, verdict)  # with that, and with what is over by now
     return verdict
 
@@ -175,6 +183,20 @@ def _recommended(seen: Evidence, findings: Sequence[Finding]) -> Recommendation 
     return recommend(seen.card, figures, seen.drifted, findings)
 
 
+def _moved(
+    findings: Iterable[Finding], stores: Iterable[profiles.Store], checks: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """Of each release in which those checks found something: its columns that it was found in, or all."""
+    columns = {store.model.card.name: frozenset(store.columns) for store in stores}
+    found: dict[str, frozenset[str]] = {}
+    for one in findings:
+        if one.status != "ok" and one.check in checks and one.subject in columns:
+            own = columns[one.subject]
+            named = own & {part.name for part in one.contributors}
+            found[one.subject] = found.get(one.subject, frozenset()) | (named or own)
+    return found
+
+
 def _with_closer(settings: Settings, verdict: Verdict, models: list[Model], build: Build) -> Verdict:
     """Write Evidently's page; ours, which is written anew then, says if it failed."""
     from monitoring import closer
@@ -182,7 +204,9 @@ def _with_closer(settings: Settings, verdict: Verdict, models: list[Model], buil
     error: str | None = None
     nearer: Path | None = verdict.folder / "evidently.html"
     try:
-        closer.write(settings, verdict.folder / "evidently.html", models, build, verdict.moment)
+        closer.write(
+            settings, verdict.folder / "evidently.html", models, build, verdict.moment, verdict.drawn
+        )
     except (closer.PageError, PropensityError) as failed:
         nearer, error = None, str(failed)
     except OSError as failed:  # a full disk
@@ -207,7 +231,7 @@ def _readable(settings: Settings, build: Build) -> tuple[list[profiles.Store], l
                 findings.append(
                     Finding(
                         subject=name, check=READABLE, status="ok", value=0.0, limit=1.0,
-                        words=_NOT_COMPARED, owner="models", topic=name,
+                        words=_NOT_COMPARED, owner="models", topic=name, asks=BY_ITSELF[READABLE],
                     )
                 )  # fmt: skip
         except (ReleaseError, FeatureMismatch) as error:
@@ -223,6 +247,7 @@ def _unreadable(name: str, error: Exception) -> Finding:
         value=1.0,
         limit=1.0,
         words=Words(f"nothing can be answered: {error}", f"无法作答：{error}"),
+        asks=BY_ITSELF[READABLE],
         owner="models",
         topic="contract",
         advice=Words(
@@ -267,7 +292,8 @@ def _line(
     if later := behind(moment, shop):
         said.append(later)
     unjudged = _unjudged(findings, checks)
-    en, zh = "; ".join(words.en for words in said), "；".join(words.zh for words in said)
+    en = "; ".join(words.en.removesuffix(".") for words in said)
+    zh = "；".join(words.zh.removesuffix("。") for words in said)
     if unjudged:
         en += f"; not judged yet: {', '.join(one.en for one in unjudged)}"
         zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"

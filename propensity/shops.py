@@ -68,6 +68,8 @@ salt = "my-shop-1"          # a new salt draws a new holdout
 # [monitoring]              # who acts when something no longer holds: `propensity monitor`
 # remind_days = 7           # a page that goes on is told again
 # keep_days = 30            # `monitor run` removes older reports, but those of what is still on
+# keep_drawn_days = 14      # and Evidently's pages beside them, which are large
+# ended = ["surveys"]       # tables that bring nothing any more, as is meant: no source stopped
 # reports = "https://ops.example.com/reports"  # where the home's reports are served, if they are
 #
 # [monitoring.owners.data]  # and models, operations

@@ -79,7 +79,7 @@ def _retrain(settings: Settings, verdict: Verdict, address: str, progress: Progr
 
 def write_report(settings: Settings, language: str, progress: Progress) -> str:
     """Judge, and write the pages."""
-    verdict = verdicts.run(settings, progress=progress)
+    verdict = verdicts.run(settings, progress=progress, every=True)
     written.write(settings, verdict, language)
     return str(verdict)
 
@@ -108,19 +108,25 @@ def backfill(settings: Settings, days: int, dry_run: bool, progress: Progress) -
 
 def explain(settings: Settings, subject: str | None, name: str | None, days: int, language: str) -> None:
     """Print what is said of a subject; with a name, that figure's days; of nothing, what is watched."""
-    verdict = verdicts.run(settings, html=False, keep=False)
+    explained(verdicts.run(settings, html=False, keep=False), subject, name, days, language)
+
+
+def explained(verdict: Verdict, subject: str | None, name: str | None, days: int, language: str) -> None:
+    """The same of a verdict. Whatever a message names is known: a subject and a check, also as one
+    (`orders|received`), a topic, and what makes up most of it. UsageError for anything else, with what is."""
     if subject is None:
         show(_watched(verdict), language)
         return
-    places = _places(verdict, subject)
-    tables = verdict.shop.tables if subject == verdicts.SHOP else ()
-    said = [one for one in verdict.findings if one.subject in (subject, *tables)]
-    if name is not None and (asked := [one for one in said if one.check == name]):
-        for one in asked:
-            _finding(one, language)
-        return
+    subject, check = subject.split("|", 1) if "|" in subject else (subject, None)
+    name = name or check
+    places, said = _places(verdict, subject), _said(verdict, subject)
     if name is not None:
-        _days(places, name, days, language)
+        asked = [one for one in said if one.check == name] or _of_shop(verdict, subject, name)
+        if asked:
+            for one in asked:
+                _finding(one, language)
+        else:
+            _days(places, name, days, language, [one.check for one in said])
         return
     show(
         Sheet(
@@ -133,6 +139,8 @@ def explain(settings: Settings, subject: str | None, name: str | None, days: int
         language,
     )  # fmt: skip
     far = sorted(places, key=lambda place: -place.excess)[:MOST]
+    if not far:
+        return
     show(
         Sheet(
             Words("Furthest from what was expected", "偏离预期最多的指标"),
@@ -148,6 +156,24 @@ def explain(settings: Settings, subject: str | None, name: str | None, days: int
     )
 
 
+def _said(verdict: Verdict, subject: str) -> list[Finding]:
+    """What was found of a subject, or of all that is one fault with it."""
+    tables = verdict.shop.tables if subject == verdicts.SHOP else ()
+    return [one for one in verdict.findings if one.subject in (subject, *tables) or one.topic == subject]
+
+
+def _of_shop(verdict: Verdict, subject: str, check: str) -> list[Finding]:
+    """What a check of the whole shop says: of a table it is asked, too, as its words name tables."""
+    return [
+        one
+        for one in verdict.findings
+        if one.check == check
+        and one.of == "shop"
+        and one.subject == verdicts.SHOP
+        and subject in verdict.shop.tables
+    ]
+
+
 def _finding(one: Finding, language: str) -> None:
     """All that a check says of a subject."""
     rows: list[tuple[Cell, ...]] = [
@@ -156,10 +182,10 @@ def _finding(one: Finding, language: str) -> None:
         (Words("what was seen", "说明"), one.words),
     ]
     if figure := _figure(one):
-        urgent = f", urgent from {one.page:g}", f"；{one.page:g}起紧急"
-        en, zh = urgent if one.page is not None else ("", "")
-        rows.append((Words("figure", "数值"), Words(f"{figure}; a warning from {one.limit:g}{en}",
-                                                  f"{figure}；{one.limit:g}起警告{zh}")))  # fmt: skip
+        en, zh = f"{figure}; a warning from {one.limit:g}", f"{figure}；{one.limit:g}起警告"
+        if one.page is not None:
+            en, zh = f"{en}, urgent from {one.page:g}", f"{zh}；{one.page:g}起紧急"
+        rows.append((Words("figure", "数值"), Words(en, zh)))
     if one.since:
         rows.append((Words("since", "起始"), f"{one.since}"))
     if one.cause:
@@ -223,19 +249,19 @@ class _Place(NamedTuple):
 
 
 def _places(verdict: Verdict, subject: str) -> list[_Place]:
-    """Where the subject's figures are; a table and an indicator may have one name. UsageError if nothing has
-    that name."""
+    """Where the figures of a subject of which something was said are; a table and an indicator may have one
+    name. UsageError if nothing has that name."""
     shop = verdict.shop
     models = {seen.card.name: seen.panel for seen in verdict.evidence}
     whole = [models[subject]] if subject in models else []
     if subject == verdicts.SHOP:
-        whole.append(shop.received)
+        whole += [shop.received, *([shop.decisions] if shop.decisions else [])]
     indicators = {one.name for one in shop.indicators.subjects}
     if subject in indicators:
         whole.append(shop.indicators)
     own = [_Place(shop.received, n) for n, one in enumerate(shop.received.subjects) if subject in one.tables]
     found = own + [_Place(panel, column) for panel in whole for column in range(len(panel.subjects))]
-    if found:
+    if found or _said(verdict, subject):
         return found
     if subject in shop.absent:
         raise UsageError(f"{subject} cannot be told: {shop.absent[subject].en}")
@@ -243,10 +269,11 @@ def _places(verdict: Verdict, subject: str) -> list[_Place]:
     raise UsageError(f"nothing is called {subject}; what is watched: {known}")
 
 
-def _days(places: Sequence[_Place], name: str, days: int, language: str) -> None:
+def _days(places: Sequence[_Place], name: str, days: int, language: str, checks: Sequence[str]) -> None:
     asked = [place for place in places if place.name == name]
     if not asked:
-        names = sorted({place.name for place in places}, key=lambda one: (one.count("."), one))
+        figures = {place.name for place in places} or {*checks}
+        names = sorted(figures, key=lambda one: (one.count("."), one))
         near = [one for one in names if name.lower() in one.lower()] or names
         more = f" and {len(near) - LISTED} more" if len(near) > LISTED else ""
         raise UsageError(f"no figure or check is called {name}; there are {', '.join(near[:LISTED])}{more}")

@@ -72,6 +72,8 @@ class Today:
             "unknown": Words("Whether data and models hold is not known", "数据与模型状态未知"),
             "page": Words("Data or models need somebody now", "数据或模型需要立即处理"),
         }[self.lights.worst]
+        if self.lights.unreleased and self.lights.worst == "ok":
+            state = Words("Data hold, and no model is released", "数据正常，尚无已发布模型")
         if not self.todo:
             return words("{state}; nothing waits for anybody.", "{state}；没有待办事项。", state=state)
         things = count(len(self.todo), "thing waits for somebody", "类事项待处理", "things wait for somebody")

@@ -20,7 +20,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring.findings import STATUSES, Of, Owner, Status
+from monitoring.findings import STATUSES, UNRELEASED, Of, Owner, Status
 
 Colour = Literal["ok", "warning", "page", "unknown"]
 WORDS: dict[Colour, Words] = {
@@ -57,12 +57,18 @@ class _Finding(msgspec.Struct):
 
 
 class _Verdict(msgspec.Struct):
-    """moment: of what was published; at: when it was judged, if that is told."""
+    """moment: of what was published; at: when it was judged, releases: which were, if that is told."""
 
     moment: datetime
     status: Status
     findings: list[_Finding]
     at: datetime | None = None
+    releases: list[dict[str, str]] | None = None
+
+    @property
+    def unreleased(self) -> bool:
+        """Whether there was no model to be judged."""
+        return self.releases == [] and not any(one.of == "release" for one in self.findings)
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,19 @@ class Light:
 @dataclass(frozen=True)
 class Lights:
     """unusual: indicator (or `health:SEGMENT`) -> what the monitoring says of it, where it is not ok.
-    tasks: what else operations should look at, such as a rise to be named."""
+    tasks: what else operations should look at, such as a rise to be named. unreleased: there is no model."""
 
     data: Light
     models: Light
     unusual: dict[str, Words]
     tasks: tuple[Words, ...] = ()
+    unreleased: bool = False
 
     @property
     def worst(self) -> Colour:
         """Of both; what is not known is worse than a warning, and better than what is known to be wrong."""
+        if self.unreleased:
+            return self.data.colour
         order: tuple[Colour, ...] = ("ok", "warning", "unknown", "page")
         return max((self.data.colour, self.models.colour), key=order.index)
 
@@ -111,6 +120,9 @@ def lights(settings: Settings) -> Lights:
     for owner in ("data", "models"):
         own = [one for one in found.findings if one.whose == owner] if found else []
         colours[owner] = _colour(own) if why is None else ("unknown", _before(why, own))
+    unreleased = found is not None and why is None and found.unreleased
+    if unreleased:
+        colours["models"] = "unknown", UNRELEASED
     stale = _stale(settings)
     if stale is not None and stale[0] != "ok":  # known without a run
         rank = ("ok", "unknown", *STATUSES[1:])
@@ -120,6 +132,7 @@ def lights(settings: Settings) -> Lights:
         Light("models", Words("Models", "模型"), *colours["models"]),
         unusual,
         tuple(tasks),
+        unreleased,
     )
 
 

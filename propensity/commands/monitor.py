@@ -53,7 +53,8 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
     counted all the same.
 
     Reports that are 30 days older than what is judged (`keep_days` of [monitoring]) are removed, but those
-    that the messages of what is still on point to.
+    that the messages of what is still on point to; Evidently's pages beside them after 14
+    (`keep_drawn_days`). It draws what moved, and everything for `monitor report`.
 
     Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
     """
@@ -110,7 +111,8 @@ def monitor_explain(
     """Show what every check says of a subject, and the figures that are furthest from what was expected.
 
     With a check: all that it says, and why. With a feature, or a figure of a table such as orders.amount: its
-    last days. Without anything: what is watched, by name. `log` is all tables.
+    last days. Without anything: what is watched, by name. `log` is all tables. Whatever a message names can
+    be asked about as it is written there, such as 'orders|received' or 'data orders'.
     """
     from propensity.watched import explain
 

@@ -139,6 +139,13 @@ def test_a_larger_shop_begins_with_the_customers_of_a_smaller_one(made: Callable
     assert len(same) > 0.98 * len(small[1])
 
 
+def test_somebody_new_comes_until_the_last_week(made: Callable[[World], Path]) -> None:
+    """Else: a table of the shop stops for no reason, as one does whose source is down."""
+    last_week = """SELECT count(*) FROM {customers}
+                   WHERE "at" >= (SELECT max("at") FROM {orders}) - INTERVAL 7 DAY"""
+    assert query(made(WORLD), last_week)[0][0] > 3_000 / 420 * 7 / 2
+
+
 def test_draws_are_uniform_and_of_no_memory() -> None:
     """A bad hash would correlate customers or purposes, and every interval below would lie."""
     draws, key = Draws(3), keys(np.arange(100_000))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from math import nan
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ from features.words import Words
 from monitoring import alerts, messages
 from monitoring.asked import finding as finding_of
 from monitoring.checks import Check, Reading
-from monitoring.findings import Contributor
+from monitoring.findings import Contributor, Finding, joined
 from monitoring.messages import Telling
 from monitoring.routes import declared
 
@@ -110,6 +111,31 @@ def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_fi
     ]  # fmt: skip
     assert len(body["alerts"]) + body["more"] == 63
     assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more alerts"
+
+
+def test_one_feature_with_one_cause_in_three_models_is_one_message(days: Days) -> None:
+    """Else: a value that is new in one feature is a message a model, and all say the same."""
+
+    def new(subject: str, *names: str, **others: Any) -> Finding:
+        parts = [(name, 2.0) for name in (*names, "probability")]
+        return found(subject, "new_values", 1.2, topic=subject, contributors=parts, **others)
+
+    three = [
+        new("order_7d", "days_since_delivery"), new("churn_28d", "days_since_delivery", "orders_30d"),
+        new("value_90d", "orders_30d"), new("optout_90d", "opt_outs"),
+        found("order_7d", "predictions", topic="order_7d", contributors=[("probability", 2.0)]),
+        found("order_7d", "calibration", topic="order_7d"),
+    ]  # fmt: skip
+    checks = ("new_values", "predictions", "nulls")
+    together = joined(three, checks, ("probability",))
+    topics = ["churn_28d", "churn_28d", "churn_28d", "optout_90d", "churn_28d", "order_7d"]
+    assert [one.topic for one in together] == topics
+    assert joined(together, checks, ("probability",)) == together
+    assert len(said(days.day(*together[:3]))) == 1
+    other = [new("a", "x"), found("b", "nulls", topic="b", contributors=[("x", 2.0)])]
+    assert joined(other, checks) == other, "unknown and new are two things"
+    table = [new("a", "x"), replace(new("b", "x"), topic="data orders"), new("c", "x", status="ok")]
+    assert joined(table, checks) == table, "that of a table has its topic, and what is ok has no say"
 
 
 def test_a_title_counts_what_is_more_once_and_says_of_what(days: Days, hook: SignedHttp) -> None:
@@ -195,6 +221,22 @@ def test_a_silenced_subject_is_told_of_when_the_silence_is_over(days: Days, hook
     assert came(hook) == [("firing", "orders indicators")]
     days.day(found(value=2.5), found("orders", "indicators", 2.5))
     assert ("firing", "churn_28d features") in came(hook)[1:]
+
+
+def test_a_warning_told_before_a_silence_is_told_once_more_when_it_ends(days: Days, hook: SignedHttp) -> None:
+    """Else: what a migration leaves broken was told before it, and never again."""
+    on = found(value=1.5)
+    days.day(on)
+    until = (days.now + timedelta(days=2)).isoformat()
+    days.run("silence", "features", "--until", until, "--reason", "the warehouse moves", "--by", "li")
+    for _ in range(2):
+        days.day(on)
+    assert came(hook) == [("firing", "churn_28d features")]
+    assert days.run("send").exit_code == 0, "between two runs, too"
+    for _ in range(3):
+        days.day(on)
+    assert came(hook) == [("firing", "churn_28d features"), ("reminder", "churn_28d features")]
+    assert hook.bodies()[-1]["data"]["title"]["en"].startswith("[warning, still on] ")
 
 
 def test_what_was_silenced_from_its_begin_to_its_end_is_told_of_never(days: Days, hook: SignedHttp) -> None:

@@ -1,30 +1,39 @@
 """What an operator reads of a figure: in her language, whole, and never a number that is none."""
 
 import re
+import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 import watched
-from watched import Shop
+from watched import Shop, changed
 
 import monitoring
+from benchmarks.monitoring_shop import NAME
 from features.errors import UsageError
 from features.words import Words
 from monitoring import panels
+from monitoring.checks import BY_ITSELF, by_name
 from monitoring.outcome_words import level, ranking
 from monitoring.panels import Shift, Subject
 from monitoring.performance import Estimate, Judged
 from monitoring.received import Figure, Received
-from propensity.watched import _day, explain, runbook_of
+from propensity.watched import _day, explain, explained, runbook_of
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    made = watched.make(tmp_path_factory.mktemp("shop"))
-    made.publish()
-    return made
+def made(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return watched.make(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def shop(made: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    shop = made.copy(tmp_path_factory.mktemp("published"))
+    shop.publish()
+    return shop
 
 
 def test_without_a_name_all_that_is_watched_is_listed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +52,7 @@ def test_a_table_and_a_check_of_it_are_explained(shop: Shop, capsys: pytest.Capt
     """Else: whoever types the two names that an alert has is told that there is no such figure."""
     explain(shop.settings, "orders", None, 14, "en")
     shown = capsys.readouterr().out
-    for said in ("received", "fields", "indicators", "orders.amount"):
+    for said in ("received", "fields", "indicators", "\norders."):
         assert said in shown, "the table and the indicator have one name"
     explain(shop.settings, "orders", "received", 14, "en")
     shown = capsys.readouterr().out
@@ -51,6 +60,47 @@ def test_a_table_and_a_check_of_it_are_explained(shop: Shop, capsys: pytest.Capt
     assert "orders: as usual" in shown
     assert "a warning from 1, urgent from 3" in shown
     assert "propensity monitor runbook received" in shown
+
+
+BROKEN = """
+from features.words import Words
+from monitoring.checks import Check
+
+CHECKS = [Check(name="own", words=Words("own", "own"), warning=1, page=2, reason="a test", measure=print)]
+"""
+
+
+def test_whatever_a_message_can_name_is_explained(
+    made: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else: whoever types what a message says is told that there is no such thing."""
+    mine, folder = made.copy(tmp_path), tmp_path / "shop"
+    shutil.copytree(mine.settings.shop, folder, ignore=shutil.ignore_patterns("*.parquet"))
+    with (folder / "shop.py").open("a") as declarations:
+        declarations.write(BROKEN)
+    mine.publish(changed("spend_90d", 100))
+    settings = replace(mine.settings, shop=folder)
+    shutil.copytree(settings.home / "releases" / NAME, settings.home / "releases" / "unreadable")
+    verdict = monitoring.run(settings, html=False, keep=False)
+    kinds = {(one.of, one.check) for one in verdict.findings}
+    assert {check for _, check in kinds} >= {*by_name(), *BY_ITSELF}
+    assert any(one.contributors for one in verdict.findings)
+    for one in verdict.findings:
+        assert one.asks is not None, "else a message that it is over names a check, in no language"
+        explained(verdict, one.subject, one.check, 3, "en")
+        explained(verdict, one.fingerprint, None, 3, "zh")
+        assert capsys.readouterr().out.count(one.fingerprint) >= 2
+        explained(verdict, one.topic, None, 3, "en")
+        assert f"\n{one.check} " in capsys.readouterr().out
+        for part in one.contributors:
+            explained(verdict, one.subject, part.name, 3, "en")
+    for name in verdict.shop.tables:
+        explained(verdict, name, "event_unnamed", 3, "en")
+        assert "log|event_unnamed" in capsys.readouterr().out, "its words name the table"
+    with pytest.raises(UsageError, match="nothing is called nosuch; what is watched: "):
+        explained(verdict, "nosuch|received", None, 3, "en")
+    with pytest.raises(UsageError, match="no figure or check is called nosuch; there are readable"):
+        explained(verdict, "unreadable", "nosuch", 3, "en")
 
 
 def test_chinese_is_chinese(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,9 @@ def slow(edges: Edges, values: NDArray[np.float32]) -> list[int]:
         place = next((n for n, edge in enumerate(upper) if value <= edge), BINS)
         bins[place] += 1
         least = upper[0] if upper else float("inf")
-        known = value in upper if edges.exact[0] else place < BINS and value >= least
+        known = place < BINS and value >= least
+        if known and edges.exact[0] and value not in upper:
+            known = np.float32(upper[place]) - np.float32(upper[place - 1]) <= edges.step[0]
         told[2] += not known
     return bins + told
 
@@ -65,7 +67,32 @@ def test_what_the_reference_says_of_itself_is_not_new() -> None:
     assert seen.news.tolist() == [0, 0]
     assert seen.counts[0, :BINS].max() <= 2 * len(reference) / BINS
     beyond = edges.count(np.array([[99.0, 2.5]], np.float32))
-    assert beyond.news.tolist() == [1, 1]
+    assert beyond.news.tolist() == [1, 0]
+    coded = Edges.of(reference, codes=[1])
+    assert coded.count(reference).news.tolist() == [0, 0]
+    assert coded.count(np.array([[0.0, 2.5]], np.float32)).news.tolist() == [0, 1]
+
+
+def test_a_number_between_two_neighbours_is_nothing_new_and_a_code_is() -> None:
+    """Else: days since a quarterly delivery, seen once a week in training, are new on six days of seven."""
+    weekly = np.arange(3, 95, 7, dtype=np.float32)  # 3, 10, ... 94
+    far = np.append(weekly, np.float32(200))
+    reference = np.column_stack([far, far, np.array([0, 1, 4] * 5, np.float32)])
+    edges = Edges.of(reference, codes=[1, 2])
+    between = np.array([[50.0, 50.0, 2.0]], np.float32)
+    assert edges.count(between).news.tolist() == [0, 1, 1]
+    for value, new in ((2.0, 1), (3.0, 0), (94.0, 0), (95.0, 1), (199.0, 1), (200.0, 0), (201.0, 1)):
+        seen = edges.count(np.full((1, 3), value, np.float32))
+        assert seen.news[0] == new, f"{value}: beyond the extremes, or in a gap wider than any"
+
+
+def test_days_that_training_saw_now_and_then_are_known_on_the_days_between() -> None:
+    """Else: two days after each delivery, of which training saw no day before the fourth, all is new."""
+    reference = np.random.default_rng(2).uniform(4, 88, (5000, 2)).astype(np.float32)
+    edges = Edges.of(reference, slack={0: 7.0})
+    assert edges.exact.tolist() == [False, False]
+    for value, news in ((2.3, [0, 1]), (91.0, [0, 1]), (96.0, [1, 1]), (-4.0, [1, 1]), (50.0, [0, 0])):
+        assert edges.count(np.full((1, 2), value, np.float32)).news.tolist() == news, value
 
 
 def test_edges_survive_being_written_one_after_another() -> None:
@@ -73,5 +100,5 @@ def test_edges_survive_being_written_one_after_another() -> None:
     reference = np.random.default_rng(1).normal(size=(500, 3)).astype(np.float32)
     reference[:, 1] = np.nan
     edges = Edges.of(reference)
-    again = Edges.padded(np.concatenate([*edges.each()]), edges.used, edges.exact)
+    again = Edges.padded(np.concatenate([*edges.each()]), edges.used, edges.exact, edges.step, edges.slack)
     assert np.array_equal(again.upper, edges.upper)

@@ -1,5 +1,6 @@
 """Reports that nobody needs any more. If these fail, a disk fills up, or a message points to nothing."""
 
+import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 import pytest
 from alerting import MONDAY, Days, found
 
-from monitoring import old_reports
+from monitoring import old_reports, report
 
 
 def written(days: Days) -> str:
     """The pages of the day that comes next, where a run writes them; the address that a run passes on."""
     folder = days.settings.home / "reports" / f"{days.now:{old_reports.FOLDER}}"
     folder.mkdir(parents=True)
-    for name in ("verdict.json", "report.html", "evidently.html"):
-        (folder / name).write_text("a page")
+    (folder / "verdict.json").write_text('{"status": "ok", "closer": "evidently.html"}')
+    (folder / "report.html").write_text(f"a page, and {report.LINK}")
+    (folder / "evidently.html").write_text("a page")
     return f"reports/{folder.name}/report.html"
 
 
@@ -46,6 +48,26 @@ def test_a_month_is_kept_where_nothing_is_declared(tmp_path: Path) -> None:
     days.day(report=written(days))
     assert old_reports.remove(days.settings, MONDAY + timedelta(days=30)) is None
     assert old_reports.remove(days.settings, MONDAY + timedelta(days=31)) is not None
+
+
+def test_what_evidently_drew_goes_sooner_and_the_report_says_so(tmp_path: Path) -> None:
+    """Else: megabytes a night are kept that nobody opens; or a link leads nowhere."""
+    days = Days(tmp_path, "\n[monitoring]\nkeep_drawn_days = 2\n")
+    for _ in range(5):
+        days.day(report=written(days))
+    assert old_reports.remove(days.settings, MONDAY + timedelta(days=4)) is None, "no report was removed"
+    assert len(kept(days)) == 5
+    for place, folder in enumerate(sorted((days.settings.home / "reports").iterdir())):
+        page = (folder / "report.html").read_text("utf-8")
+        drawn = json.loads((folder / "verdict.json").read_text("utf-8"))["closer"]
+        if place < 2:
+            assert not (folder / "evidently.html").exists()
+            assert "removed after 2 days" in page
+            assert "保留2天后已删除" in page
+            assert (drawn, report.LINK in page) == (None, False)
+        else:
+            assert (folder / "evidently.html").exists()
+            assert (drawn, report.LINK in page) == ("evidently.html", True)
 
 
 def test_what_the_message_of_an_alert_that_is_on_points_to_is_kept(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from told_world import World
 from features.definitions import catalogue
 from features.settings import Settings
 from monitoring import drift, evidence, occasions, panels, shop_measures
+from monitoring.checks import CHECKS
 from monitoring.evidence import ShopEvidence
 from monitoring.histograms import Edges
 from monitoring.occasions import CLOSED, Occasion
@@ -128,6 +129,34 @@ def test_a_day_around_the_first_of_its_kind_says_that_its_limits_are_wider() -> 
     assert said.en == "as usual, by limits 4 times as wide: nothing is known yet of 618"
     assert said.zh == "正常，上限放宽至4倍：618尚无往年数据"
     assert shop_measures.decided(replace(shop, decisions=panel.until(110))).words.en == "as usual"
+
+
+@pytest.mark.parametrize(
+    ("known", "before", "now", "told"),
+    [(5, 0, 1, False), (400, 0, 40, True), (400, 100, 0, False), (5, 1, 0, False), (400, 0, 4, False)],
+)
+def test_of_few_customers_one_is_no_news_nor_is_less_of_it(
+    home: Settings, tmp_path: Path, known: int, before: int, now: int, told: bool
+) -> None:
+    """Else: one customer of five, or that values are as training knows them again, sends somebody to look."""
+    random = np.random.default_rng(7)
+    days = [np.full((400, 1), np.nan) for _ in range(400)]
+    for place, day in enumerate(days):
+        day[:known, 0] = random.integers(0, 9, known)
+        grown = round(before * min(max(place - 100, 0) / 100, 1))  # slowly, which is no news
+        day[:known, 0][: now if place >= 397 else grown] = 90
+    seen = profiles(days, ("orders_30d",))
+    card = World(home, tmp_path, customers=10).release(published=False)
+    feature = msgspec.structs.replace(card.features[0], name="orders_30d")
+    card = msgspec.structs.replace(card, features=(feature,), importance={"orders_30d": 1.0})
+    panel = panels.of_release(seen, card, catalogue(), {}, 0, lambda _: frozenset({"orders"}))
+    compared = evidence.drift_of(seen, card, catalogue(), 0, 399)
+    of = evidence.Evidence(
+        card=card, moment=TODAY, age=timedelta(0), stale_after=timedelta(1), expire_after=timedelta(9),
+        panel=panel, drift=compared, separable=None, faulty={},
+    )  # fmt: skip
+    check = next(one for one in CHECKS if one.name == "new_values")
+    assert (check.status(check.measure(of).value) != "ok") == told
 
 
 @pytest.mark.parametrize("lost", [False, True])

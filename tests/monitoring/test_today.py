@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -204,6 +205,20 @@ def test_lights_are_the_last_verdict_s_by_owner(copied: Settings) -> None:
     assert (found.models.colour, found.models.words.zh) == ("warning", "churn_28d：ranking异常")
     assert found.unusual == {"opt_outs": Words("season is off", "season异常")}
     assert found.worst == "page"
+
+
+def test_without_a_model_none_holds(copied: Settings) -> None:
+    """Else: a shop that has released nothing reads that its models are as they should be."""
+    path = verdict(copied)
+    raw = json.loads(path.read_text("utf-8"))
+    write_atomically(path, json.dumps(raw | {"releases": []}).encode())
+    found = lights(copied)
+    assert (found.data.colour, found.models.colour, found.worst) == ("ok", "unknown", "ok")
+    assert "no model is released" in found.models.words.en
+    assert gathered(copied).verdict.en.startswith("Data hold, and no model is released; ")
+    unreadable = [finding("churn_28d", "page", "readable")]
+    write_atomically(path, json.dumps(raw | {"releases": [], "findings": unreadable}).encode())
+    assert lights(copied).models.colour == "page", "one that cannot be read is no lack of models"
 
 
 def test_what_the_calendar_does_not_know_is_a_task_of_the_morning(copied: Settings) -> None:

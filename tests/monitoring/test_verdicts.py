@@ -20,7 +20,7 @@ import pytest
 import watched
 from alerting import found
 from browser import look
-from watched import Shop
+from watched import Shop, changed
 
 import monitoring
 from benchmarks.monitoring_shop import NAME
@@ -54,14 +54,6 @@ def shop(steady: Shop, tmp_path: Path) -> Shop:
 
 def loud(verdict: Verdict) -> dict[str, str]:
     return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
-
-
-def changed(name: str, factor: float) -> watched.Change:
-    def change(rows: pa.Table) -> pa.Table:
-        values = (rows[name].to_numpy() * factor).astype(np.float32)
-        return rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
-
-    return change
 
 
 def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> None:
@@ -267,7 +259,9 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_pa
     for name in {one.check for one in verdict.findings} - {"indicators"}:  # those say what each is
         assert all(escape(words) in page for words in verdict.asked[name]), name
     assert page.index('<p class="banner bad">') < page.index("What to do:") < page.index("Check")
-    assert "probability churn_28d" in verdict.closer.read_text("utf-8")
+    drawn = verdict.closer.read_text("utf-8")
+    assert "spend_90d" in drawn
+    assert "groups_left_30d" not in drawn, "what did not move is not drawn"
     for width in (360, 1280):
         seen = look(verdict.page, width, tmp_path)
         assert not seen.overflows
@@ -415,6 +409,17 @@ def test_a_fault_of_one_table_is_one_message(shop: Shop) -> None:
     assert {finding.subject for finding in groups[0]} == {NAME}
 
 
+def test_on_a_quiet_night_evidently_draws_nothing_and_the_report_says_how(shop: Shop) -> None:
+    """Else: megabytes a night, in which nothing is to be seen."""
+    shop.publish()
+    again = monitoring.run(shop.settings, html=False).folder / "evidently.html"
+    again.write_text("of another run of this night")
+    verdict = monitoring.run(shop.settings)
+    assert (verdict.closer, verdict.page_error, verdict.page and verdict.page.exists()) == (None, None, True)
+    assert not (verdict.folder / "evidently.html").exists()
+    assert "propensity monitor report" in verdict.page.read_text("utf-8")
+
+
 def test_whoever_is_told_need_not_wait_for_evidently_and_reads_what_is_still_on(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,7 +442,7 @@ def test_whoever_is_told_need_not_wait_for_evidently_and_reads_what_is_still_on(
         assert "Still on, and quiet by this day" in text
         assert "churn_28d: moved" in text
 
-    verdict = monitoring.run(shop.settings, tell=tell)
+    verdict = monitoring.run(shop.settings, tell=tell, every=True)
     assert order == ["told", "drawn"]
     assert verdict.page is not None
     assert "evidently.html" in verdict.page.read_text("utf-8")

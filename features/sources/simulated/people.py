@@ -14,7 +14,6 @@ from features.sources.simulated.world import World
 RATE_SHAPE, RATE_MEAN = 0.7, 0.02  # orders a day while a customer: gamma
 HAZARD_SHAPE, HAZARD_MEAN = 1.2, 1 / 180  # of being lost, a day: gamma
 SPEND_SHAPE, SPEND_SPREAD, SPEND_MEAN = 4.0, 4.0, 150.0  # gamma-gamma: p, q, and the mean order in CNY
-ACQUIRED_BY = 0.8  # of the days: nobody new afterwards, so that every customer has some history
 FIRST_BY_ORDER = 0.75  # acquired by an order; the others register first
 HOLDOUT = 0.05
 ARCHETYPES = ("regular", "occasional", "bright start", "passing")
@@ -104,7 +103,7 @@ def people(world: World, first: int, last: int) -> People:
     def after(purpose: str, start: Floats, hazard: float) -> Floats:
         return start + draws.exponential(purpose, key) / hazard
 
-    acquired = world.when(world.season(np.array(ACQUIRED_BY * world.days)) * u("acquired"))
+    acquired = world.when(world.season(np.array(float(world.days))) * u("acquired"))
     rate, hazard = gamma(u("rate"), RATE_SHAPE, RATE_MEAN), gamma(u("hazard"), HAZARD_SHAPE, HAZARD_MEAN)
     grouped, staffed = u("in group") < IN_GROUP, u("has staff") < HAS_STAFF
     second = u("second id")

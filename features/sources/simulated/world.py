@@ -13,7 +13,7 @@ from features.errors import SourceError, UsageError
 from features.moments import from_us, to_us
 from features.sources.simulated.draws import Draws, Floats
 
-VERSION = 1  # raise whenever the same World would give other files
+VERSION = 2  # raise whenever the same World would give other files
 ZONE = ZoneInfo("Asia/Shanghai")  # no summer time: every local day has 24 hours
 DAY_S = 86_400.0
 
