@@ -34,7 +34,8 @@ LIMIT = 3.29
 MATTERS = 0.15  # of the level: what a verdict must be able to see before it says that all is well
 POWER = 1.2816  # standard errors: seen nine times of ten
 # Of a level, for each share of its window that is an event: a holiday may be a day without any order, or one
-# with twice as many, and no backtest has seen enough of them to say which.
+# with twice as many, and no backtest has seen enough of them to say which. It moves odds: of what happens to
+# most anyway the level by less, as 1 - p, or it could never be lost where it cannot exceed 1 / p.
 EVENT = 0.5
 FEWEST = 30  # ones, and zeros: with fewer, nothing is normal about any of these figures
 
@@ -173,7 +174,7 @@ def judge(parts: Sequence[Rows], spreads: Spreads) -> Judged:
         known = (Estimate(told, nan, 1.0, nan), Estimate(nan, nan, spreads.tilt[0], nan))
         return Judged(rows, ones, *known, Estimate(nan, nan, spreads.auc[0], nan), needed)
     doubts = [part.doubt * part.expected.sum() / expected.sum() for part in parts]
-    events = EVENT * float(np.mean([part.eventful for part in parts]))
+    events = EVENT * float(np.mean([part.eventful for part in parts])) * float(1 - expected.mean())
     try:
         tilt = slope(label, expected, customer)
     except (TrainingError, np.linalg.LinAlgError):  # all expect the same, or it separates the labels

@@ -2,6 +2,7 @@
 
 If these fail, a model is condemned by a figure that another program would not give."""
 
+import dataclasses
 from math import sqrt
 from pathlib import Path
 
@@ -199,3 +200,14 @@ def test_what_is_excused_says_from_where_on_it_is_lost_and_why_only_there() -> N
     (assumed,) = outcome_words.excuses(judge([rows(label, score)], Spreads(performance.UNKNOWN_LEVEL)))
     assert "its backtest is too short" in assumed.en
     assert outcome_words.excuses(judge([rows(label, score)], Spreads())) == (), "it is lost"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5])
+def test_a_level_can_be_lost_near_an_event_whatever_happens_to_most(share: float) -> None:
+    """Else of a target that most meet, no verdict near a sale could ever say that it is lost: the level would
+    have to exceed what it can be, one over the share."""
+    score = np.full(20_000, share)
+    near = dataclasses.replace(rows((np.arange(20_000) < share * 20_000).astype(float), score), eventful=0.6)
+    level = judge([near], Spreads(level=Spread(0.05, 6))).level
+    assert level.z == pytest.approx(0, abs=0.01)
+    assert 1 + level.allowed < 1 / share
