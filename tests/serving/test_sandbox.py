@@ -42,7 +42,7 @@ def key_of_jobs(home: Settings) -> str:
 
 @pytest.fixture(scope="module")
 def service(home: Settings, key: str, key_of_jobs: str) -> Iterator[Running]:
-    with running(home) as service:
+    with running(home, watched=True) as service:
         service.client.headers["authorization"] = f"Bearer {key}"
         yield service
 
