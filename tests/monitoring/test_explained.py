@@ -22,7 +22,7 @@ from propensity.watched import _day, explain, runbook_of
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    made = watched.make(tmp_path_factory.mktemp("shop"))
+    made = watched.steady(tmp_path_factory).copy(tmp_path_factory.mktemp("shop"))
     made.publish()
     return made
 

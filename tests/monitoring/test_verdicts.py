@@ -45,7 +45,7 @@ JOINT = by_name()["joint"]
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return watched.make(tmp_path_factory.mktemp("shop"))
+    return watched.steady(tmp_path_factory)
 
 
 @pytest.fixture
