@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from copies import copy_of, trained_copy_of
-from logs import TODAY, real_data
+from logs import TODAY, fewer_households, real_data
 from once import made_once
 from servers import RedisServer, redis_server
 from servers_postgres import PostgresServer, postgres_server
@@ -64,6 +64,22 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
     made = made_once(tmp_path_factory, "journey", make)
     return copy_of(of(made), tmp_path_factory.mktemp("journey") / "home")
+
+
+@pytest.fixture(scope="session")
+def small_journey(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a home with every fourth household of that log, and weekly features of its last 34 weeks:
+    for trainings whose figures are nobody's; take copies."""
+
+    def of(home: Path) -> Settings:
+        return Settings(home=home, as_of=TODAY, api_keys={"tests": "a-key-for-tests-only"})
+
+    def make(folder: Path) -> None:
+        settings = of(folder / "home")
+        ingest(settings, folder=fewer_households(folder / "files", 4))
+        build(settings, grid(TODAY - 34 * 7 * DAY, TODAY))
+
+    return of(made_once(tmp_path_factory, "small journey", make) / "home")
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,18 @@ def real_data(name: str) -> Path:
     pytest.skip(f"{root / name} is absent")
 
 
+def fewer_households(folder: Path, share: int) -> Path:
+    """The files of the Complete Journey with one household of so many, in that folder; the folder."""
+    folder.mkdir(parents=True)
+    for path in real_data("complete_journey").glob("*.parquet"):
+        table = pq.read_table(path)
+        if "household_id" in table.column_names:
+            number = table["household_id"].cast(pa.int64()).to_numpy()
+            table = table.filter(pa.array(number % share == 0))
+        pq.write_table(table, folder / path.name)
+    return folder
+
+
 def write_log(folder: Path, tables: Mapping[str, Iterable[Mapping[str, Any]]], parts: int = 1) -> Log:
     """Canonical parquet of the rows as they are, split over `parts` sources."""
     files: dict[str, dict[str, dict[str, object]]] = {}

@@ -26,7 +26,7 @@ from propensity.watched import _day, explain, explained, runbook_of
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return watched.make(tmp_path_factory.mktemp("shop"))
+    return watched.steady(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from html import escape
 from math import nan
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,12 +45,64 @@ JOINT = by_name()["joint"]
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return watched.make(tmp_path_factory.mktemp("shop"))
+    return watched.steady(tmp_path_factory)
 
 
 @pytest.fixture
 def shop(steady: Shop, tmp_path: Path) -> Shop:
     return steady.copy(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def usual(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """With its last day published as it is: take copies."""
+    shop = steady.copy(tmp_path_factory.mktemp("usual"))
+    shop.publish()
+    return shop
+
+
+@pytest.fixture(scope="module")
+def fewer(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """With a last day on which seven of eight customers are missing: take copies."""
+    shop = steady.copy(tmp_path_factory.mktemp("fewer"))
+    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
+    return shop
+
+
+class InCents(NamedTuple):
+    """A day on which spending is in cents, judged with all pages. order: what was done, in turn. told: our
+    page, as those who are told read it."""
+
+    shop: Shop
+    verdict: Verdict
+    order: list[str]
+    told: str
+
+
+@pytest.fixture(scope="module")
+def in_cents(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> InCents:
+    """A check that is calm today paged the day before, and its alert is still on."""
+    shop = steady.copy(tmp_path_factory.mktemp("in_cents"))
+    shop.publish(changed("spend_90d", 100))
+    before = found(NAME, "freshness", 2.5, status="page", words=Words("moved", "变化"))
+    alerts.take(shop.settings, [before], shop.moment - DAY)
+    order, told, drawn = list[str](), list[str](), closer.write
+
+    def tell(of: Verdict) -> None:
+        order.append("told")
+        assert of.page is not None
+        told.append(of.page.read_text("utf-8"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(closer, "write", lambda *of: (order.append("drawn"), drawn(*of)))
+        verdict = monitoring.run(shop.settings, tell=tell)
+    return InCents(shop, verdict, order, told[0])
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidently, which takes most of the time of a run, is not waited for."""
+    monkeypatch.setattr(closer, "TIMEOUT", 0.01)
 
 
 def loud(verdict: Verdict) -> dict[str, str]:
@@ -76,10 +129,9 @@ def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> 
     assert (verdict.folder / "verdict.json").read_bytes() == first
 
 
-def test_a_unit_error_is_told_with_the_feature_its_figures_and_what_to_do(shop: Shop) -> None:
+def test_a_unit_error_is_told_with_the_feature_its_figures_and_what_to_do(in_cents: InCents) -> None:
     """Else: spending in cents is scored as if in dollars until somebody asks why."""
-    shop.publish(changed("spend_90d", 100))
-    verdict = monitoring.run(shop.settings, html=False)
+    verdict = in_cents.verdict
     found = next(f for f in verdict.findings if f.check == "features")
     assert found.status != "ok"
     assert found.contributors[0].name == "spend_90d"
@@ -111,10 +163,10 @@ def test_what_is_published_is_what_is_judged(shop: Shop) -> None:
     assert verdict.exit_code == 4
 
 
-def test_what_is_published_anew_is_told_apart_anew(shop: Shop) -> None:
+def test_what_is_published_anew_is_told_apart_anew(usual: Shop, tmp_path: Path) -> None:
     """Else: rows were joined to the wrong customers and put right on the same day, and the alert stays; or a
     faulty day is built anew, and the answer of the build before holds."""
-    shop.publish()
+    shop = usual.copy(tmp_path)
 
     def joint() -> float:
         verdict = monitoring.run(shop.settings, html=False, keep=False)
@@ -128,11 +180,12 @@ def test_what_is_published_anew_is_told_apart_anew(shop: Shop) -> None:
     assert joint() == right
 
 
-def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_seen(shop: Shop) -> None:
+def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_seen(
+    usual: Shop, tmp_path: Path
+) -> None:
     """Else: the first holiday that customers spend away pages that ids are wrong; or whatever is wrong in it
     waits."""
-    shop.publish()
-    (seen,) = monitoring.run(shop.settings, html=False, keep=False).evidence
+    (seen,) = monitoring.run(usual.copy(tmp_path).settings, html=False, keep=False).evidence
     first = {len(seen.panel.native) - 1: ("a show",)}
     wide = replace(seen.panel, judged=replace(seen.panel.judged, wide=first))
 
@@ -148,10 +201,9 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
     assert [status(auc, wide) for auc in (0.6, 0.63, 0.7)] == ["ok", "warning", "page"]
 
 
-def test_customers_that_go_missing_are_seen(shop: Shop) -> None:
+def test_customers_that_go_missing_are_seen(fewer: Shop, tmp_path: Path) -> None:
     """Else: a source that lost a region looks fine, for the rest are as they were."""
-    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
-    assert f"{NAME} population" in loud(monitoring.run(shop.settings, html=False))
+    assert f"{NAME} population" in loud(monitoring.run(fewer.copy(tmp_path).settings, html=False))
 
 
 @pytest.mark.parametrize(("days", "status"), [(1, "ok"), (3, "warning"), (20, "page")])
@@ -207,12 +259,12 @@ def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_without_a_release_tables_and_indicators_are_judged_and_the_line_says_so(
-    shop: Shop, tmp_path: Path
+    usual: Shop, tmp_path: Path
 ) -> None:
     """Else: a shop that has not released a model yet is not told of a feed that stopped."""
+    shop = usual.copy(tmp_path)
     shutil.rmtree(shop.settings.home / "releases")
     settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))", "shop"))
-    shop.publish()
     verdict = monitoring.run(settings)
     assert loud(verdict) == {"log own": "warning"}
     assert {c.name for c in CHECKS if c.of != "release"} < {f.check for f in verdict.findings}
@@ -245,10 +297,9 @@ def test_a_day_counted_from_the_log_is_the_day_that_was_published(shop: Shop) ->
     assert np.allclose(before.sums[place], again.sums[-1], rtol=1e-5)
 
 
-def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_path: Path) -> None:
+def test_the_report_says_first_what_happened_and_fits_a_phone(in_cents: InCents, tmp_path: Path) -> None:
     """Else: whoever opens it on the way to work sees a table, cut off."""
-    shop.publish(changed("spend_90d", 100))
-    verdict = monitoring.run(shop.settings)
+    verdict = in_cents.verdict
     assert verdict.page_error is None
     assert verdict.page is not None
     assert verdict.closer is not None
@@ -275,10 +326,10 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(shop: Shop, tmp_pa
 
 @pytest.mark.parametrize("fault", ["crash", "timeout", "disk", "ours"])
 def test_evidently_that_fails_changes_no_verdict_and_is_reported(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+    fewer: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     """Else: the day that Evidently chokes on the data is the day that nobody is told."""
-    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
+    shop = fewer.copy(tmp_path)
     if fault == "timeout":
         monkeypatch.setattr(closer, "TIMEOUT", 0.01)
     elif fault == "ours":
@@ -337,42 +388,42 @@ def own_check(name: str, measure: str, of: str = "release") -> str:
     )
 
 
-def test_a_shops_own_check_is_picked_up(shop: Shop, tmp_path: Path) -> None:
+def test_a_shops_own_check_is_picked_up(usual: Shop, tmp_path: Path) -> None:
     """Else: adding a check takes an edit of the product."""
+    shop = usual.copy(tmp_path)
     settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))"))
-    shop.publish()
     verdict = monitoring.run(settings, html=False)
     assert loud(verdict) == {f"{NAME} own": "warning"}
     assert f"{NAME}: our own" in verdict.words.en
     assert verdict.exit_code == 3
 
 
-def test_the_example_of_a_check_in_a_new_shop_is_asked(shop: Shop, tmp_path: Path) -> None:
+def test_the_example_of_a_check_in_a_new_shop_is_asked(usual: Shop, tmp_path: Path) -> None:
     """Else: whoever takes it off its # learns that it is broken from the first run."""
     example = TEMPLATES["shop.py"].partition("# from monitoring.checks import")[2]
     code = re.sub(r"^( *)# ?", r"\1", f"# from monitoring.checks import{example}", flags=re.MULTILINE)
-    settings = declaring(shop, tmp_path)
+    settings = declaring(usual.copy(tmp_path), tmp_path)
     with (settings.shop / "shop.py").open("a", encoding="utf-8") as declarations:
         declarations.write(code)
-    shop.publish()
     verdict = monitoring.run(settings, html=False, keep=False)
     found = next(one for one in verdict.findings if one.check == "few_orders")
     assert (found.subject, found.status) == ("log", "ok")
     assert "orders on the last day" in found.words.en
 
 
-def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(shop: Shop, tmp_path: Path) -> None:
+def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(
+    fewer: Shop, undrawn: None, tmp_path: Path
+) -> None:
     """Else: one slip in shop.py, and on the day of an outage nobody is told of it."""
     asked = {"of_shop": "shop", "of_each": "indicator", "of_model": "release"}
     settings = declaring(
-        shop,
+        fewer.copy(tmp_path),
         tmp_path,
         *(own_check(name, "{}['li@example.com']", of) for name, of in asked.items()),
         own_check("of_nothing", "None", "shop"),
         own_check("of_words", "Reading(None, Words('a', 'b'))", "shop"),
         own_check("sound", "Reading(0, Words('fine', '正常'))", "shop"),
     )
-    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
     verdict = monitoring.run(settings)
     status = loud(verdict)
     assert f"{NAME} population" in status
@@ -400,18 +451,16 @@ def test_declarations_that_cannot_be_meant_are_refused() -> None:
         by_name(CHECKS[:1])
 
 
-def test_a_fault_of_one_table_is_one_message(shop: Shop) -> None:
+def test_a_fault_of_one_table_is_one_message(in_cents: InCents) -> None:
     """Else: an outage of sixty columns is sixty messages."""
-    shop.publish(changed("spend_90d", 100))
-    verdict = monitoring.run(shop.settings, html=False)
-    groups = report.topics([finding for finding in verdict.findings if finding.status != "ok"])
+    groups = report.topics([finding for finding in in_cents.verdict.findings if finding.status != "ok"])
     assert len(groups) == 1
     assert {finding.subject for finding in groups[0]} == {NAME}
 
 
-def test_on_a_quiet_night_evidently_draws_nothing_and_the_report_says_how(shop: Shop) -> None:
+def test_on_a_quiet_night_evidently_draws_nothing_as_the_report_says(usual: Shop, tmp_path: Path) -> None:
     """Else: megabytes a night, in which nothing is to be seen."""
-    shop.publish()
+    shop = usual.copy(tmp_path)
     again = monitoring.run(shop.settings, html=False).folder / "evidently.html"
     again.write_text("of another run of this night")
     verdict = monitoring.run(shop.settings)
@@ -420,37 +469,20 @@ def test_on_a_quiet_night_evidently_draws_nothing_and_the_report_says_how(shop: 
     assert "propensity monitor report" in verdict.page.read_text("utf-8")
 
 
-def test_whoever_is_told_need_not_wait_for_evidently_and_reads_what_is_still_on(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_is_told_need_not_wait_for_evidently_and_reads_what_is_still_on(in_cents: InCents) -> None:
     """Else: a page waits five minutes for a drawing; or a list says that it is on, and the report that all is
     well."""
-    shop.publish()
-    verdict = monitoring.run(shop.settings, html=False)
-    calm = next(one for one in verdict.findings if one.check == "features")
-    page = replace(calm, status="page", value=2.5, words=Words("moved", "变化"))
-    alerts.take(shop.settings, [page], shop.moment - DAY)
-    order: list[str] = []
-    drawn = closer.write
-    monkeypatch.setattr(closer, "write", lambda *of: (order.append("drawn"), drawn(*of)))
-
-    def tell(of: Verdict) -> None:
-        order.append("told")
-        assert of.page is not None
-        text = of.page.read_text("utf-8")
-        assert "is being drawn" in text
-        assert "Still on, and quiet by this day" in text
-        assert "churn_28d: moved" in text
-
-    verdict = monitoring.run(shop.settings, tell=tell, every=True)
-    assert order == ["told", "drawn"]
-    assert verdict.page is not None
-    assert "evidently.html" in verdict.page.read_text("utf-8")
+    assert in_cents.order == ["told", "drawn"]
+    assert "is being drawn" in in_cents.told
+    assert "Still on, and quiet by this day" in in_cents.told
+    assert "churn_28d: moved" in in_cents.told
+    assert in_cents.verdict.page is not None
+    assert "evidently.html" in in_cents.verdict.page.read_text("utf-8")
 
 
-def test_what_ended_in_the_last_two_weeks_is_in_the_report(shop: Shop) -> None:
+def test_what_ended_in_the_last_two_weeks_is_in_the_report(usual: Shop, tmp_path: Path) -> None:
     """Else: whoever was away reads that something was wrong, and nowhere that it is over, or since when."""
-    shop.publish()
+    shop = usual.copy(tmp_path)
     for back, findings in (
         (25, [found("old", value=1.5)]), (24, [found("old", value=0)]), (23, [found("old", value=0)]),
         (9, [found("orders", value=2.5)]), (8, [found("orders", value=0)]), (7, [found("orders", value=0)]),

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from once import made_once
 
 import monitoring
 from benchmarks.monitoring_shop import features_of, released, simulated
@@ -53,7 +55,15 @@ def changed(name: str, factor: float) -> Change:
     return change
 
 
-def make(folder: Path) -> Shop:
+def steady(factory: pytest.TempPathFactory) -> Shop:
+    """That shop, on whose last day nothing is published yet; made once for all modules: take copies."""
+    folder = made_once(factory, "watched", _make)
+    settings = Settings(home=folder / "home", shop=folder / "shop")
+    moment = Log.open(settings).complete_until
+    return Shop(replace(settings, as_of=moment), moment)
+
+
+def _make(folder: Path) -> None:
     """Simulated, ingested, released, built, published and judged once."""
     settings = simulated(folder, 3, CUSTOMERS, DAYS)
     log = Log.open(settings)
@@ -63,4 +73,3 @@ def make(folder: Path) -> Shop:
     before = replace(settings, as_of=moment - DAY)
     online.publish(before, engine.build(before, [moment - DAY])[0], moment - DAY)
     monitoring.run(before, html=False, keep=False)
-    return Shop(replace(settings, as_of=moment), moment)

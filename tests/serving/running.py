@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from builds_by_hand import write_build
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_card, tiny_model, tiny_rows
 
+from features import fresh
 from features.compute.builds import Build
 from features.moments import iso
 from features.settings import Settings
@@ -93,15 +94,28 @@ class Running:
 
 @contextmanager
 def running(
-    settings: Settings, command: Sequence[str] = (sys.executable, "-c", SERVE), **env: str
+    settings: Settings,
+    command: Sequence[str] = (sys.executable, "-c", SERVE),
+    *,
+    watched: bool = False,
+    **env: str,
 ) -> Iterator[Running]:
-    """Start it on a free port of loopback, and wait until it listens (not until it is ready)."""
+    """Start it on a free port of loopback, and wait until it listens (not until it is ready).
+
+    watched: as where another process of the home keeps fresh rows: it starts none, which takes as long as the
+    service itself. For tests in which no row changes.
+    """
+    with fresh._sole(settings) if watched else nullcontext():
+        yield from _started(settings, command, env)
+
+
+def _started(settings: Settings, command: Sequence[str], env: Mapping[str, str]) -> Iterator[Running]:
     port = free_port()
     log_file = settings.home.parent / f"service-{port}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [part.replace("{port}", str(port)) for part in command],
-            env=environment(settings, port) | env,
+            env=environment(settings, port) | dict(env),
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""No limit is passed, whatever processes do at the same time: 8,000 decisions before a slow reference."""
+"""No limit is passed, whatever processes do at the same time: 20,000 decisions before a slow reference."""
 
 import random
 import tempfile
@@ -16,7 +16,7 @@ from serving.answer_types import DecisionAnswer
 from serving.ledger import Ledger
 from serving.replays import replay
 
-COUNT = 8_000
+COUNT = 20_000
 
 
 def test_no_limit_is_passed_by_processes_that_decide_at_the_same_time() -> None:
@@ -27,7 +27,7 @@ def test_no_limit_is_passed_by_processes_that_decide_at_the_same_time() -> None:
     had something to hold back.
     """
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
-        world = World.made(Path(folder), customers=120)
+        world = World.made(Path(folder), customers=300)
         told = run(world, COUNT, processes=2)
         assert breaches(world, told) == []
         decisions = {event["id"]: event["action"] for event in told if event["what"] == "decision"}

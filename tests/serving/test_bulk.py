@@ -33,7 +33,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> Iterator[Running]:
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         yield service
 
 

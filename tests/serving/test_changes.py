@@ -203,7 +203,7 @@ def test_a_cursor_of_a_version_before_is_read_and_told_of_whoever_was_erased(
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings, build = two_days(tmp_path_factory.mktemp("changes"))
     publish(settings, build, SECOND)
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         yield service
 
 

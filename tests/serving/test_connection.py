@@ -309,7 +309,7 @@ def test_a_body_that_is_much_too_large_is_told_so(service: Running, megabytes: i
 def test_connections_are_limited_and_those_that_are_open_are_served(home: Settings) -> None:
     """Else a stranger takes all of the process's files, and nobody can connect, nor a store be opened."""
     command = ("sh", "-c", 'ulimit -n 200; exec "$0" -c "$1"', sys.executable, SERVE)
-    with running(home, command) as service:
+    with running(home, command, watched=True) as service:
         assert service.client.get("/livez").status_code == 200
         crowd = [connected(service) for _ in range(150)]
         refused(until_the_end(crowd[-1]), 429, "overloaded")

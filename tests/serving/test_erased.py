@@ -265,7 +265,8 @@ def test_an_erasure_binds_from_the_moment_in_which_it_is_accepted(home: Settings
     """Else she gets another message after she was told that she is forgotten: it takes as long as the log is
     large, and longer where the log is on another machine."""
     her: list[Any] = [HER, OLD, {"source": "crm", "id": CARD}]
-    with locked(home.home / "erased" / ".lock"), running(home) as service, running(home) as other:
+    asking = locked(home.home / "erased" / ".lock")
+    with asking, running(home, watched=True) as service, running(home, watched=True) as other:
         assert decide(service, HER, KEY) == decide(service, OTHER, "k") == (200, "")
         body, headers = {"customer": HER}, {"idempotency-key": KEY}
         taken = service.client.post("/v1/decisions", json=body, headers=headers).json()["decision_id"]
@@ -283,7 +284,7 @@ def test_an_erasure_binds_from_the_moment_in_which_it_is_accepted(home: Settings
         assert service.stop() == 0
         with running(home) as again:
             assert scored(again, *her) == ["unknown_customer"] * 3
-    with running(home) as service:
+    with running(home, watched=True) as service:
         until(lambda: not list((home.home / "erased" / "asked").iterdir()))
         assert decide(service, HER, KEY) == (410, "customer_erased")
     assert holding(home, "zmbq") == []

@@ -31,7 +31,7 @@ def hosts(
     release(first, folder, build, "churn_28d")
     second = replace(first, home=folder / "b" / "home")
     shutil.copytree(first.home / "releases", second.home / "releases")
-    with running(first, **shared) as a, running(second, **shared) as b:
+    with running(first, watched=True, **shared) as a, running(second, watched=True, **shared) as b:
         yield a, b
 
 

@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def service(home: Settings) -> Iterator[Running]:
-    with running(home) as service:
+    with running(home, watched=True) as service:
         yield service
 
 
@@ -204,7 +204,7 @@ def test_a_client_above_its_rate_is_told_when_to_come_back_and_others_are_not_sl
 def test_who_asks_more_than_can_wait_is_refused_and_who_was_let_in_is_answered(home: Settings) -> None:
     """Else a rush makes everybody wait for half a minute, and then repeat what was answered to nobody."""
     code = f"import serving.admission as a; a.QUEUE = 2\n{os.linesep}"
-    with running(home, [sys.executable, "-c", code + SERVE]) as service:
+    with running(home, [sys.executable, "-c", code + SERVE], watched=True) as service:
         body = {"customers": [f"c{i:04}" for i in range(1000)], "reasons": 10, "exact": True}
 
         def ask(_: int) -> httpx.Response:

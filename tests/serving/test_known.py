@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def service(home: Settings) -> Iterator[Running]:
-    with running(home) as service:
+    with running(home, watched=True) as service:
         yield service
 
 

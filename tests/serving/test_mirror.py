@@ -70,7 +70,7 @@ def version_of(service: Running) -> str:
 
 def test_a_bento_serves_what_is_in_the_store_and_follows_it(home: Settings, bento: Running) -> None:
     """Else a promotion reaches the machine on which it was typed, and no other."""
-    with running(home) as service:
+    with running(home, watched=True) as service:
         assert bento.scores("c0001").json()["results"] == service.scores("c0001").json()["results"]
     releases.publish(home, home.home / "releases" / "churn_28d" / "2", "churn_28d", "2")
     mirror.push(home, "churn_28d", "2")
@@ -113,6 +113,6 @@ def test_a_service_whose_store_is_away_goes_on_with_what_it_has(home: Settings, 
     """A bucket that does not answer must not take down what does."""
     nowhere = replace(home, home=home.home, releases=str(tmp_path / "nowhere"))
     assert mirror.pull(nowhere) == [], "an empty store takes nothing away"
-    with running(home, PROPENSITY_RELEASES="nosuch://bucket") as service:
+    with running(home, watched=True, PROPENSITY_RELEASES="nosuch://bucket") as service:
         assert version_of(service) == "1"
         assert "releases cannot be followed from the store" in service.log

@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def service(home: Settings) -> Iterator[Running]:
-    with running(home) as service:
+    with running(home, watched=True) as service:
         yield service
 
 
@@ -208,7 +208,7 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "home")
     build = small_build(settings)
     online.publish(settings, build, TINY_MOMENT)
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
 
         def code() -> str:
             told = service.client.get(f"/v1/customers/{BUYER}").json()
@@ -225,7 +225,7 @@ def test_without_scores_or_a_sound_release_it_says_so(tmp_path: Path) -> None:
         broken = settings.home / "releases" / "value" / "2"
         releases.publish(settings, tiny_value(tmp_path / "two", "2"), "value", "2")
         (broken / "draws.npz").write_bytes(b"nothing")
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         assert code() == "release_corrupt"
         scores = service.scores(BUYER)
         assert (scores.status_code, scores.json()["code"]) == (503, "no_release"), "still no target"

@@ -40,7 +40,7 @@ def test_many_are_scored_through_the_proxy(tmp_path: Path) -> None:
     online.publish(settings, build, TINY_MOMENT)
     release(settings, tmp_path, build, "churn_28d")
     port = free_port()
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         server = re.sub(r"(ssl_protocols|add_header Strict).*?;\n", "", example())
         server = server.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
         server = server.replace("127.0.0.1:3000", f"127.0.0.1:{service.client.base_url.port}")

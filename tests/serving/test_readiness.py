@@ -73,7 +73,7 @@ def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
     given = postgres.new_database()
     database = given.partition("@/")[2].partition("?")[0]
     postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
-    with running(home, PROPENSITY_LEDGER=given) as service:
+    with running(home, watched=True, PROPENSITY_LEDGER=given) as service:
         undecided(service)
         assert decide(service, "1").status_code == 503
         ready = service.client.get("/readyz", headers={"authorization": ""}).text
@@ -93,7 +93,7 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
     """A probe that waits five seconds for it has failed long before: no scorer would be in rotation."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"postgresql://member:secret@127.0.0.1:{silent.getsockname()[1]}/team"
-        with running(home, PROPENSITY_LEDGER=address) as service:
+        with running(home, watched=True, PROPENSITY_LEDGER=address) as service:
             detail = service.client.get("/readyz").json()["missing"][0]["detail"]
             assert not [
                 word for word in ("127.0.0.1", f"{silent.getsockname()[1]}", "team") if word in detail
@@ -126,7 +126,7 @@ def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(ho
 @pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])
 def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
     """Decisions fail one by one, or are written where nobody finds them, and the probe called it well."""
-    with running(home) as service:
+    with running(home, watched=True) as service:
         whole(service)
         ledger = home.home / "ledger" / "ledger.sqlite"
         if harm == "overwritten":
@@ -149,7 +149,7 @@ def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
 def test_a_ledger_that_cannot_be_made_is_told(home: Settings) -> None:
     """A home of which a file stands in the way, or a disk that is full at the start, is no internal error."""
     (home.home / "ledger").write_bytes(b"")
-    with running(home) as service:
+    with running(home, watched=True) as service:
         undecided(service)
         refused = decide(service, "1")
         assert (refused.status_code, refused.json()["code"]) == (503, "decision")

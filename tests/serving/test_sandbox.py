@@ -34,8 +34,15 @@ def key(home: Settings) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(home: Settings, key: str) -> Iterator[Running]:
-    with running(home) as service:
+def key_of_jobs(home: Settings) -> str:
+    """Of another builder."""
+    secret, _ = Keys(home).add("jobs", ["score"], test=True)
+    return secret
+
+
+@pytest.fixture(scope="module")
+def service(home: Settings, key: str, key_of_jobs: str) -> Iterator[Running]:
+    with running(home, watched=True) as service:
         service.client.headers["authorization"] = f"Bearer {key}"
         yield service
 
@@ -261,10 +268,9 @@ def test_every_made_up_customer_is_named_where_a_builder_looks(service: Running)
         assert id in told
 
 
-def test_a_client_has_as_many_jobs_as_a_real_one(home: Settings) -> None:
+def test_a_client_has_as_many_jobs_as_a_real_one(service: Running, key_of_jobs: str) -> None:
     """Else that a job's result has to be deleted is found out on the eleventh night."""
-    secret, _ = Keys(home).add("jobs", ["score"], test=True)
-    with running(home) as service, Client(str(service.client.base_url), secret, tries=1) as client:
+    with Client(str(service.client.base_url), key_of_jobs, tries=1) as client:
         jobs = [client.ask_job(["test-use"]).job_id for _ in range(MOST_JOBS)]
         assert problem(lambda: client.ask_job(["test-use"])) == (429, "too_many_jobs")
         client.delete_job(jobs[0])

@@ -168,7 +168,7 @@ def test_what_was_sent_without_a_person_is_taken_down_all_the_same(settings: Set
 def test_who_says_yes_is_in_the_audit_and_the_customer_is_not(settings: Settings) -> None:
     """Else nobody can say by whose word it went; an odd word is no yes."""
     by_person(settings)
-    with running(replace(settings, api_keys={"tests": KEY})) as service:
+    with running(replace(settings, api_keys={"tests": KEY}), watched=True) as service:
         body = {"customer": "c1", "candidates": ["campaign_a"]}
         taken = service.client.post("/v1/decisions", json=body, headers={"idempotency-key": "a"}).json()
         path = f"/v1/decisions/{taken['decision_id']}"

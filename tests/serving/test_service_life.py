@@ -129,7 +129,7 @@ def test_a_pointer_that_is_damaged_is_as_a_damaged_release(tmp_path: Path) -> No
         assert service.scores("c0001").json()["results"] == before
         assert service.client.get("/readyz").json()["refused"] == []
 
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         before = service.scores("c0001").json()["results"]
         for damage in damaged():
             assert service.scores("c0001").json()["results"] == before, "by the version before"
@@ -141,7 +141,7 @@ def test_a_pointer_that_is_damaged_is_as_a_damaged_release(tmp_path: Path) -> No
             if damage is not None:
                 mended()
     pointer.write_bytes(b"\xff\xfe")
-    with running(settings) as service:  # which has no version before
+    with running(settings, watched=True) as service:  # which has no version before
         for _ in damaged():
             for answer in (service.scores("c0001"), service.client.get("/readyz")):
                 assert "CURRENT" in problem(answer, 503, "release_corrupt")["detail"]
@@ -160,7 +160,7 @@ def test_a_release_that_was_changed_is_refused_with_the_reason(tmp_path: Path) -
     release(settings, tmp_path, build, "repurchase_7d", seed=1)
     booster = settings.home / "releases/churn_28d/1/booster-0.txt"
     booster.write_bytes(booster.read_bytes().replace(b"shrinkage=0.1", b"shrinkage=0.2", 1) + b"\n")
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         (unanswered,) = service.client.get("/readyz").json()["refused"]
         assert (unanswered["name"], unanswered["serving"]) == ("churn_28d", None)
         refused, answered = service.scores("c0001").json()["results"][0]["scores"]
@@ -186,7 +186,7 @@ def test_features_that_mean_something_else_are_refused_by_name_and_old_ones_are_
     build = small_build(settings, (old, TINY_MOMENT))
     online.publish(settings, build, TINY_MOMENT)
     release(settings, tmp_path, build, "churn_28d")
-    with running(settings) as service:
+    with running(settings, watched=True) as service:
         (result,) = service.scores("c0001").json()["results"]
         assert (result["stale"], result["known_at"]) == (True, "2017-12-03T00:00:00Z")
 

@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def both(home: Settings) -> Iterator[tuple[Running, Running]]:
-    with running(home) as ours, running(home, PROPENSITY_SCORES="bentoml") as stock:
+    with running(home, watched=True) as ours, running(home, PROPENSITY_SCORES="bentoml") as stock:
         yield ours, stock
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from copies import trained_copy_of
+from copies import trained_copy_of, untrained_copy_of
 from once import made_once
 
 from features.compute.builds import Build
@@ -46,6 +46,19 @@ def trained_twice(
 
     folder = made_once(tmp_path_factory, "trained twice", make)
     return replace(trained_once, home=folder / "home"), _noted(folder)
+
+
+@pytest.fixture(scope="session")
+def of_few(
+    small_journey: Settings, empty_registry: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """churn_28d of the few households of `small_journey`, one origin, seed 2."""
+
+    def make(folder: Path) -> None:
+        settings = untrained_copy_of(small_journey, empty_registry, folder / "home")
+        _note(folder, train(settings, "churn_28d", settings.now(), seed=2, origins=1))
+
+    return _noted(made_once(tmp_path_factory, "of few", make))
 
 
 @pytest.fixture(scope="session")

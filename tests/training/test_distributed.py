@@ -83,15 +83,15 @@ class FitsAnew(Exception):
 
 
 def test_a_model_of_a_cluster_is_an_ordinary_release(
-    journey: Settings, empty_registry: Path, two: Cluster, churn: Trained, tmp_path: Path
+    small_journey: Settings, of_few: Trained, empty_registry: Path, two: Cluster, tmp_path: Path
 ) -> None:
     """Else: the service cannot serve it, it is taken for a local one, or it tells of machines."""
-    settings = untrained_copy_of(journey, empty_registry, tmp_path / "home")
-    one = train(settings, "churn_28d", settings.now(), origins=1, cluster=two)
-    assert train(settings, "churn_28d", settings.now(), origins=1, cluster=two).reused
+    settings = untrained_copy_of(small_journey, empty_registry, tmp_path / "home")
+    one = train(settings, "churn_28d", settings.now(), seed=2, origins=1, cluster=two)
+    assert train(settings, "churn_28d", settings.now(), seed=2, origins=1, cluster=two).reused
     card = models.load(one.folder).card
-    assert card.features == churn.card.features
-    assert card.metrics["auc"]["value"] == pytest.approx(churn.card.metrics["auc"]["value"], abs=0.01)
+    assert card.features == of_few.card.features
+    assert card.metrics["auc"]["value"] == pytest.approx(of_few.card.metrics["auc"]["value"], abs=0.01)
     text = (one.folder / "booster-0.txt").read_text()
     assert "127.0.0.1" not in text
     assert "machines" not in text
@@ -101,7 +101,7 @@ def test_a_model_of_a_cluster_is_an_ordinary_release(
             raise FitsAnew
 
     with pytest.raises(FitsAnew):
-        train(settings, "churn_28d", settings.now(), origins=1, progress=say)
+        train(settings, "churn_28d", settings.now(), seed=2, origins=1, progress=say)
 
 
 def test_a_cluster_that_is_not_there_is_told(journey: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from copies import copy_of, trained_copy_of
+from copies import copy_of, trained_copy_of, untrained_copy_of
 from logs import write_log
 from sklearn.metrics import roc_auc_score
 
@@ -65,15 +65,15 @@ def test_what_is_judged_is_what_is_served(trained_home: Settings, churn: Trained
 
 
 def test_the_same_data_and_seed_are_the_same_bytes(
-    trained_once: Settings, trained_twice: tuple[Settings, Trained], tmp_path: Path
+    small_journey: Settings, of_few: Trained, empty_registry: Path, tmp_path: Path
 ) -> None:
     """Else: nobody can say whether two releases are the same model."""
-    elsewhere, (_, once) = trained_copy_of(trained_once, tmp_path / "elsewhere"), trained_twice
+    elsewhere = untrained_copy_of(small_journey, empty_registry, tmp_path / "elsewhere")
     again = train(elsewhere, "churn_28d", elsewhere.now(), seed=2, origins=1)
     assert not again.reused
-    ours = {path.name: path.read_bytes() for path in once.folder.iterdir()}
+    ours = {path.name: path.read_bytes() for path in of_few.folder.iterdir()}
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == ours
-    assert (again.version, again.run_id != once.run_id) == (once.version, True)
+    assert (again.version, again.run_id != of_few.run_id) == (of_few.version, True)
 
 
 def test_training_again_finds_the_version_without_a_fit(

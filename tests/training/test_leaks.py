@@ -55,9 +55,9 @@ def honest(journey: Settings, churn_data: Dataset) -> World:
 
 
 @pytest.fixture(scope="module")
-def leaky(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The same, but one column of every snapshot is that of the day after."""
-    settings = copy_of(journey, tmp_path_factory.mktemp("leaky") / "home")
+def leaky(small_journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Of fewer households, and one column of every snapshot is that of the day after."""
+    settings = copy_of(small_journey, tmp_path_factory.mktemp("leaky") / "home")
     build, log, known = Build.open(settings), Log.open(settings), catalogue()
     moments = [m for m in build.moments if m + DAY <= log.complete_until]
     later: dict[object, list[pa.Table]] = {}

@@ -117,10 +117,10 @@ def test_no_time_still_gives_the_defaults(home: Settings) -> None:
 
 
 def test_a_searched_model_says_so_and_is_found_again(
-    journey: Settings, empty_registry: Path, tmp_path: Path
+    small_journey: Settings, empty_registry: Path, tmp_path: Path
 ) -> None:
     """Else: a reader takes the mean over the origins that chose the parameters for a fair figure."""
-    settings = untrained_copy_of(journey, empty_registry, tmp_path / "home")
+    settings = untrained_copy_of(small_journey, empty_registry, tmp_path / "home")
     as_of, limits = settings.now(), Search(None, 2)
     searched = train(settings, "repurchase_7d", as_of, origins=2, search=limits)
     assert searched.found is not None
