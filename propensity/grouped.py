@@ -20,6 +20,7 @@ from features.files import write_atomically
 from features.settings import Settings
 from propensity.grouped_asked import Known, decide_asked, groups_asked
 from propensity.grouped_parts import Parts, follow
+from propensity.grouped_unfinished import begun, left
 from propensity.planned import everybody
 from propensity.tables import console, say, table
 from serving.decide import REASONS
@@ -110,11 +111,13 @@ def decided_anew(settings: Settings, dry_run: bool = False) -> Made:
             asked += groups_asked(rules, known, members, round_of(rules, as_of))
         if dry_run:
             wide, new = decide_asked(context, rules, asked, published.id, keep=False)
-        else:
+            return Made(wide, new, follow(context, rules, known, wide, keep=False))
+        with begun(settings, as_of):
             with context.ledger.deciding():
                 # Pauses and budgets are read anew: from here on nobody else decides.
                 wide, new = decide_asked(context, context.rules(as_of), asked, published.id, keep=True)
-        return Made(wide, new, follow(context, rules, known, wide, not dry_run))
+            with left(settings, context.ledger, as_of) as others:
+                return Made(wide, new, follow(context, rules, known, [*wide, *others], keep=True))
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -74,7 +74,7 @@ def answer(rules: Rules, inputs: Inputs, row: Mapping[str, float], decision_id: 
     evidence = _weakest(answers)
     others = [a for a in answers if a.eligible and a.score is not None and a.action != chosen.name]
     runner_up = max(others, key=lambda a: (a.score or 0.0) - a.price, default=None)
-    goes = slot_of(rules, inputs.as_of, row, chosen, slots)
+    goes = slot_of(rules, inputs.as_of, row, chosen, slots, inputs.not_before)
     valid_until = inputs.as_of + chosen.validity_days * DAY if chosen.channel is not None else None
     if valid_until is not None and goes is not None:
         valid_until = max(valid_until, goes.at)
@@ -189,7 +189,7 @@ def _action_answer(
     slots: Mapping[str, Slot] | None, price: float, j: int,
 ) -> ActionAnswer:  # fmt: skip
     action, why = rules.actions[j], reason(int(made.reject[0, j]))
-    goes = slot_of(rules, inputs.as_of, row, action, slots)
+    goes = slot_of(rules, inputs.as_of, row, action, slots, inputs.not_before)
     score = _known(float(made.net[0, j]))
     known = score is not None
     failed = int(made.failed[0, j])

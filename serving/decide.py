@@ -72,11 +72,13 @@ REASONS: dict[str, Words] = {
         "In the group that marketing leaves alone, to measure against", "属于不做营销的对照组，用于衡量效果"
     ),
     "service_first": Words("What is owed to the customer comes first", "应先完成对客户的服务"),
+    "too_late": Words("It would go when the round of its bundle is over", "届时其组合行动所在的轮次已经结束"),
     "bundle_first": Words(
         "The bundle that was decided for all of them has a part for this one",
         "已为全体决定的组合行动包含面向该对象的部分",
     ),
 }
+DIGITS = 6  # of a unit of currency, to which money is compared
 PRICE = "price"  # of an action that is eligible, and what it uses earns more elsewhere
 NONE_ELIGIBLE = "none_eligible"  # where no action could be taken, nor would another have paid
 _CODES = ("", *REASONS)
@@ -219,7 +221,7 @@ def decide(
         "open_complaint": s.open_complaint[:, None] & marketing,
         "suppressed": (wait | (cooldown >= 0)) & marketing,
         "contact_cap": (cap >= 0) & marketing,
-        "budget": (declared.cost > s.left[:, None]) & marketing,
+        "budget": (declared.cost.round(DIGITS) > s.left[:, None]) & marketing,
         "none_of_it": _closed(limits, declared, s),
         "holdout": s.holdout[:, None] & marketing,
     }

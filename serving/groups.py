@@ -31,14 +31,18 @@ from numpy.typing import NDArray
 
 from features.moments import DAY, iso
 from features.policy import Cooldown
+from features.words import Words
 from serving.actions import NOTHING, Action, Reach
+from serving.answer_types import Scored
+from serving.cards import Text
 from serving.contacts import counted, days_since
-from serving.decide import Limits, Situation, consents, decide, passes, rests
+from serving.decide import DIGITS, REASONS, Limits, Situation, consents, decide, passes, rests
 from serving.lots import Bools, Floats, draw_or_quiet, in_holdout
 from serving.pauses import pauses_of
 from serving.reservations import Contact
 from serving.rounds import EVERYONE, Round, by_day, quiet_share
 from serving.situation import Rules, held_until, left_of, limits_of, slot_of, slots_of
+from serving.why import DRAWN, OWED, PART
 
 UNIT: Reach = "group"
 Places = NDArray[np.intp]
@@ -64,7 +68,7 @@ class Members:
 class Weighed(Struct, frozen=True, kw_only=True):
     """An action for one group: its members' totals, before prices. refuse: members who do not allow it, or of
     whom nothing is published; out: whom a condition rules out; parts: what sending its parts is expected to
-    cost, which net, low and high have taken off."""
+    cost, which net, low and high have taken off. terms: of net, as `decide` has them, and `parts`."""
 
     action: str
     net: float
@@ -73,6 +77,7 @@ class Weighed(Struct, frozen=True, kw_only=True):
     refuse: int
     out: int
     parts: float = 0.0
+    terms: dict[str, float] = {}
 
 
 class GroupInputs(Struct, frozen=True, kw_only=True):
@@ -94,6 +99,7 @@ class GroupInputs(Struct, frozen=True, kw_only=True):
     seed: int
     round: Round | None = None
     follows: str | None = None
+    not_before: datetime | None = None
 
     @property
     def unit(self) -> Reach:
@@ -110,6 +116,7 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
     choose, for money and channels that are short. cost: with what its parts are expected to cost. follows:
     the decision for everyone, of whose bundle it is a part. round: null of a group; of everyone, in which the
     message goes or not at all. silence: chance that nothing was said in it; holdout: the lot left it quiet.
+    terms: of net, which is their sum. runner_up: the best other eligible action, at the prices. text: why.
     """
 
     decision_id: str | None
@@ -137,6 +144,9 @@ class GroupDecision(Struct, frozen=True, kw_only=True):
     round: Round | None = None
     silence: float | None = None
     follows: str | None = None
+    terms: dict[str, float] = {}
+    runner_up: Scored | None = None
+    text: Text | None = None
 
 
 def held_out(ids: Sequence[str], salt: str, share: float) -> Bools:
@@ -172,24 +182,33 @@ def weigh(
     size = np.bincount(members.group, minlength=len(members.ids)).astype(np.float64)
     unknown = size - members.total(np.ones((len(s.seeds), 1)))[:, 0]
     meets = (each.failed < 0) & ~np.isnan(each.net)
-    paid = each.terms["send_cost"] + each.terms["incentive"]
-    worth = [members.total(np.where(meets, of, paid)) for of in (each.net, each.low, each.high)]
-    for total in worth:
-        total += unknown[:, None] * [0.0 - a.cost for a in offered]
-        for j, action in enumerate(offered):
-            total[:, j] -= later.get(action.name, 0.0)
+    # Of whom it does not address, and of whom nothing is known, it is paid and brings nothing.
+    paid = {
+        "send_cost": [0.0 - a.sending for a in offered],
+        "incentive": [0.0 - a.redeem * a.incentive for a in offered],
+    }
+    terms = {
+        name: members.total(np.where(meets, of, paid.get(name, 0.0))) + unknown[:, None] * paid.get(name, 0.0)
+        for name, of in each.terms.items()
+    }
+    none = np.zeros(len(members.ids))
+    terms["parts"] = np.column_stack([0.0 - later.get(a.name, none) for a in offered])
+    net = sum(terms.values(), np.zeros(terms["parts"].shape))
+    # Of whom it addresses, as far from the net as the interval of each.
+    low, high = (net + members.total(np.where(meets, of - each.net, 0.0)) for of in (each.low, each.high))
     refuse = np.column_stack([members.total(~consents(s, a)[:, None])[:, 0] + unknown for a in offered])
     out = members.total(each.failed >= [len(a.eligible) for a in offered])
     return [
         tuple(
             Weighed(
                 action=action.name,
-                net=float(worth[0][g, j]),
-                low=float(worth[1][g, j]),
-                high=float(worth[2][g, j]),
+                net=float(net[g, j]),
+                low=float(low[g, j]),
+                high=float(high[g, j]),
                 refuse=int(refuse[g, j]),
                 out=int(out[g, j]),
                 parts=float(later[action.name][g]) if action.name in later else 0.0,
+                terms={name: float(of[g, j]) for name, of in terms.items()},
             )
             for j, action in enumerate(offered)
             if action.name != NOTHING.name
@@ -222,7 +241,7 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
     )
     j, silent = int(chosen[0]), [a.name for a in offered].index(NOTHING.name)
     action, one = offered[j], weighed[j]
-    goes = slot_of(rules, as_of, {}, action, slots_of(rules, as_of, {}))
+    goes = slot_of(rules, as_of, {}, action, slots_of(rules, as_of, {}), inputs.not_before)
     until = None if goes is None or action.purpose == "service" else held_until(policy, goes)
     valid = None if goes is None else max(as_of + action.validity_days * DAY, goes.at)
     rejected = {a.name: reason for a, reason in zip(offered, why, strict=True) if reason is not None}
@@ -258,7 +277,51 @@ def answer(rules: Rules, inputs: GroupInputs, decision_id: str | None) -> GroupD
         round=inputs.round,
         silence=None if inputs.round is None else float(propensity[0, silent]),
         follows=inputs.follows,
+        terms=one.terms,
+        runner_up=_runner_up(offered, weighed, eligible[0], net[0] - prices, j),
+        text=_text(rules, action, rejected, bool(explored[0]), bool(quiet[0])),
     )
+
+
+def _runner_up(
+    offered: Sequence[Action], weighed: Sequence[Weighed], eligible: Bools, worth: Floats, chosen: int
+) -> Scored | None:
+    others = [k for k in np.flatnonzero(eligible).tolist() if k != chosen]
+    if not others:
+        return None
+    best = max(others, key=lambda k: worth[k])
+    return Scored(offered[best].name, weighed[best].net)
+
+
+def _text(rules: Rules, chosen: Action, rejected: Mapping[str, str], explored: bool, quiet: bool) -> Text:
+    """What is done and why, of a group, or of everyone."""
+    days = rules.horizon_days
+    if quiet:
+        why = Words("The lot left this round quiet, to measure against", "本轮经抽签不发送，用作对照")
+    elif chosen.part_of is not None:
+        why = PART
+    elif explored:
+        why = DRAWN
+    elif chosen.name == NOTHING.name and rejected:
+        names = {a.name: a.words for a in rules.actions}
+        each = [(names[name], REASONS[reason]) for name, reason in rejected.items() if name != NOTHING.name]
+        why = Words(
+            "; ".join(f"{of.en}: {said.en}" for of, said in each),
+            "；".join(f"{of.zh}：{said.zh}" for of, said in each),
+        )
+    elif chosen.name == NOTHING.name:
+        why = Words(
+            f"Nothing is expected to earn back within {days} days, of all members together, what it costs",
+            f"预计在{days}天内，对全体成员而言均无法收回成本",
+        )
+    elif chosen.goal_kind == "service":
+        why = OWED
+    else:
+        why = Words(
+            f"The largest expected net value of all members together over {days} days, under assumed effects",
+            f"按假设的效果，全体成员{days}天预期净值合计最大",
+        )
+    return Text(f"{chosen.words.en}. {why.en}.", f"{chosen.words.zh}。{why.zh}。")
 
 
 def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone: bool) -> str | None:
@@ -285,7 +348,7 @@ def _why(rules: Rules, inputs: GroupInputs, action: Action, one: Weighed, alone:
         "excluded": one.out > 0,
         "suppressed": marketing and rest,
         "contact_cap": marketing and over,
-        "budget": marketing and inputs.members * action.cost + one.parts > left,
+        "budget": marketing and round(inputs.members * action.cost + one.parts, DIGITS) > left,
         "none_of_it": action.name in limits.closed,
         "holdout": marketing and alone,
     }

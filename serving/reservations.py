@@ -147,7 +147,7 @@ def settle(store: Store, decision_id: str, now: datetime, night: Callable[[], Ni
 
     One that names no step speaks of the whole. What was sent once, the customer has: no later status gives
     the contact back, and what came before it in its order was sent too. What comes after a step that was not
-    sent, or was told after it lapsed, does not go either.
+    sent, or was told after it lapsed, does not go either; nor do its parts, where nothing of it goes.
     """
     if store.execute(f"{_LAPSED} AND decision_id = ?", (to_us(now), decision_id)).fetchone():
         _free_held(store, decision_id)
@@ -182,6 +182,9 @@ def settle(store: Store, decision_id: str, now: datetime, night: Callable[[], Ni
             (goes, None if until is None else until + max(moved, 0), decision_id, number),
         )
     _become(store, decision_id, states)
+    if not last and not first:  # nothing of it goes, so nor do the parts of its bundle
+        for (part,) in store.execute("SELECT id FROM decisions WHERE follows = ?", (decision_id,)).fetchall():
+            _free_held(store, part)
 
 
 def _rows(store: Store, decision_id: str) -> list[tuple[int, int, int | None, int]]:

@@ -10,7 +10,7 @@ What was routed to a person may not be sent until one said yes, which the caller
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -39,7 +39,7 @@ from serving.standing import Standing, automation, granted
 
 Why = Literal[
     "nothing", "sent", "given_back", "expired", "not_yet", "paused", "unknown_customer", "no_automation",
-    "no_consent", "open_complaint", "person",
+    "no_consent", "open_complaint", "person", "waits",
 ]  # fmt: skip
 WORDS: dict[str, Words] = {
     "nothing": Words("The decision was to do nothing", "该决策为不采取行动"),
@@ -49,6 +49,9 @@ WORDS: dict[str, Words] = {
     ),
     "expired": Words("Its time is over: decide again", "已过期，请重新决策"),
     "not_yet": Words("It is too early to send it", "尚未到发送时间"),
+    "waits": Words(
+        "What comes before it in its bundle was not told as sent", "组合行动中在其之前的消息尚未报告为已发送"
+    ),
     "unknown_customer": Words("Nothing is published of the customer any more", "该客户已无已发布的数据"),
     "person": Words(
         "A person decides whether it is sent: ask again with approved=true once somebody said yes",
@@ -174,21 +177,9 @@ def _decided(entry: Entry) -> "tuple[Action, _Said]":
 def _reserved(
     ledger: Ledger, entry: Entry, said: "_Said", action: Action, now: datetime
 ) -> tuple[int | None, Why | None, datetime | None, datetime | None]:
-    """(its next step, why that may not go by the ledger, when it may go, until when).
-
-    A part of a bundle goes as long as what it is a part of was not given back, and not after its round.
-    """
+    """(its next step, why that may not go by the ledger, when it may go, until when)."""
     if not action.steps:
         return None, "nothing", None, None
-    ended: datetime | None = None
-    if entry.follows is not None:
-        wide = ledger.read(entry.follows)
-        its, its_answer = _decided(wide)
-        first, why, _, _ = _reserved(ledger, wide, its_answer, its, now)
-        if first == 1 and why in ("given_back", "expired"):
-            return 1, why, None, None
-        if its_answer.round is not None:
-            ended = parse_moment(its_answer.round.until)
     told = ledger.deliveries(entry.id)
     whole = {status for status, step in told if step is None}
     sent = {step for status, step in told if step is not None and status in SENT}
@@ -201,13 +192,49 @@ def _reserved(
     at, until, free = held[step - 1] if held else (said.send_at or entry.as_of, None, False)
     if until is None and action.validity_days:
         until = said.valid_until
-    if said.round is not None:  # what goes in the next round is no more what the lot drew
-        ended = parse_moment(said.round.until)
-    if ended is not None:
+    why, ended = None, None if said.round is None else parse_moment(said.round.until)
+    if entry.follows is not None:
+        why, moved, ended = _in_bundle(ledger, entry.follows, action, at, now)
+        at, until = at + moved, until and until + moved
+    if ended is not None:  # what goes in the next round is no more what the lot drew
         until = ended if until is None else min(until, ended)
-    if free or (until is not None and until <= now):
+    if why == "given_back":
+        return step, why, None, None
+    if free or why == "expired" or (until is not None and until <= now):
         return step, "expired", at, until
-    return step, "not_yet" if at > now else None, at, until
+    return step, why or ("not_yet" if at > now else None), at, until
+
+
+def _in_bundle(
+    ledger: Ledger, wide: str, part: Action, at: datetime, now: datetime
+) -> tuple[Why | None, timedelta, datetime | None]:
+    """(why a part of a bundle may not go, by so much later, when its round ends), as the wide one stands.
+
+    It goes as long as that was not given back; what comes after it once that was sent, and no nearer to it
+    than was declared. at: when the part was to go.
+    """
+    entry = ledger.read(wide)
+    action, said = _decided(entry)
+    ended = None if said.round is None else parse_moment(said.round.until)
+    step, why, first, _ = _reserved(ledger, entry, said, action, now)
+    if step == 1 and why in ("given_back", "expired"):
+        return why, timedelta(0), ended
+    after = timedelta(hours=part.after_hours - action.after_hours)
+    if after <= timedelta(0):
+        return None, timedelta(0), ended
+    if step == 1:
+        return "waits", timedelta(0), ended
+    held = ledger.reserved(wide)
+    first = held[0].at if held else None
+    return None, timedelta(0) if first is None else max(first + after - at, timedelta(0)), ended
+
+
+def called_off(ledger: Ledger, decision_id: str) -> bool:
+    """Whether nothing of a decision goes, by the ledger: it was given back before its first message."""
+    told, held = ledger.deliveries(decision_id), ledger.reserved(decision_id)
+    if any(status in SENT for status, _ in told):
+        return False
+    return any(step in (None, 1) for _, step in told) or (bool(held) and held[0].free)
 
 
 def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Bound:

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 from features.moments import DAY, iso
 from features.words import Words
 
-Why = Literal["now", "quiet_hours", "preferred_hour"]
+Why = Literal["now", "quiet_hours", "preferred_hour", "in_order"]
 WORDS: dict[Why, Words] = {
     "now": Words("At once", "立即发送"),
     "quiet_hours": Words("After the quiet hours of the customer's day", "避开客户当地的免打扰时段"),
+    "in_order": Words("In its order among the messages of its bundle", "按组合行动中的先后顺序发送"),
     "preferred_hour": Words("At the hour at which the customer is usually there", "在客户通常活跃的时段发送"),
 }
 Quiet = tuple[time, time]
@@ -68,6 +69,12 @@ def slot(now: datetime, zone: str, quiet: Quiet | None, hour: int | None = None)
             if wanted.astimezone(there).hour == hour:
                 return Slot(wanted, "preferred_hour", iso(wanted))
     return Slot(free, "now" if free == now else "quiet_hours", iso(free))
+
+
+def in_order(moment: datetime, night: Night) -> Slot:
+    """What has its order among others: the first moment from that one on that is not quiet, at any hour."""
+    at = night.over(moment)
+    return Slot(at, "in_order", iso(at))
 
 
 def _free(moment: datetime, zone: ZoneInfo, quiet: Quiet | None) -> datetime:

@@ -17,14 +17,14 @@ from features.policy import Budget, Cooldown, Policy
 from serving.actions import Action, Purpose
 from serving.conditions import Condition
 from serving.contacts import counted, days_since
-from serving.decide import Limits, Situation, needed_features
+from serving.decide import DIGITS, Limits, Situation, needed_features
 from serving.evidence import Shown
 from serving.lifetime import Lifetime
 from serving.lots import in_holdout
 from serving.pauses import EVERYTHING, SCENARIO
 from serving.prices import Prices
 from serving.reservations import Contact
-from serving.sending import Night, Slot, slot
+from serving.sending import Night, Slot, in_order, slot
 from serving.standing import Standing, automation, granted, with_complaints
 
 Numbers = NDArray[np.float64]
@@ -64,7 +64,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     held: contacts of decisions, sent or to be sent. spent: of each budget of the policy, in its order.
     contacts_decided, last_decided: of old records, in place of `held`. effects, optouts: on margin and on
     P(opts out), of the actions of which `effects_model` shows any. lifetime: what she is worth beyond the
-    value horizon. follows: the decision for a group or everyone, of whose bundle it is her part.
+    value horizon. follows: the decision for a group or everyone, of whose bundle it is her
+    part, which goes not before what comes before it.
     """
 
     customer_id: str
@@ -87,6 +88,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     optouts: Shown = {}
     lifetime: Lifetime = Lifetime()
     follows: str | None = None
+    not_before: datetime | None = None
 
 
 def limits_of(rules: Rules, scenario: str | None = None) -> Limits:
@@ -179,11 +181,19 @@ def slots_of(rules: Rules, as_of: datetime, row: Mapping[str, float]) -> dict[st
 
 
 def slot_of(
-    rules: Rules, as_of: datetime, row: Mapping[str, float], action: Action, slots: Mapping[str, Slot] | None
+    rules: Rules,
+    as_of: datetime,
+    row: Mapping[str, float],
+    action: Action,
+    slots: Mapping[str, Slot] | None,
+    not_before: datetime | None = None,
 ) -> Slot | None:
-    """When the first message of an action goes. slots: of `slots_of`, for those that go at once."""
+    """When the first message of an action goes. slots: of `slots_of`, for those that go at once; not_before:
+    of a part of a bundle, which keeps its order, whatever hour is preferred."""
     if slots is None or action.channel is None:
         return None
+    if not_before is not None:
+        return in_order(not_before, night_of(rules, row, action.purpose))
     if action.after_hours:
         slots = slots_of(rules, as_of + timedelta(hours=action.after_hours), row) or slots
     return slots[action.purpose]
@@ -229,7 +239,8 @@ def left_of(policy: Policy, spent: Sequence[float], scenario: str | None) -> lis
     spent: of each budget of the policy, in its order.
     """
     pairs = zip(policy.budgets, spent, strict=True)
-    left = [(b.amount - used, b) for b, used in pairs if b.scenario in (None, scenario)]
+    # In whole millionths, as the ledger counts: else the last message that fits is a rounding too dear.
+    left = [(round(b.amount - used, DIGITS), b) for b, used in pairs if b.scenario in (None, scenario)]
     return sorted(left, key=lambda of: of[0])
 
 

@@ -13,6 +13,13 @@ from serving.situation import Inputs, Rules
 _NOT_ASKED = ("not_a_candidate", "not_personal")  # reasons that are none of the customer's
 _OF_ALL = ("no_automation", "open_complaint", "holdout")  # keep every action for marketing back
 
+OWED = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
+DRAWN = Words("Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习")
+PART = Words(
+    "Part of a bundle that was decided for all of them, and nothing keeps it back here",
+    "属于已为全体决定的组合行动，且此处无任何限制",
+)
+
 
 def reject_words(rules: Rules, inputs: Inputs, action: str, why: str) -> Words:
     """Of an action that waits for its scenario, which; of another that was not asked about, what was."""
@@ -68,16 +75,11 @@ def text_of(
     if chosen.name == NOTHING.name and alone:  # so there was nothing to weigh, nor to draw
         why = _alone(rules, answers, binding)
     elif chosen.part_of is not None:
-        why = Words(
-            "Part of a bundle that was decided for all of them, and nothing keeps it back here",
-            "属于已为全体决定的组合行动，且此处无任何限制",
-        )
+        why = PART
     elif chosen.goal_kind == "service":
-        why = Words("Owed to the customer, whatever it earns", "属于对客户应尽的服务，不以收益衡量")
+        why = OWED
     elif explored:
-        why = Words(
-            "Drawn at random among the eligible actions, to learn", "在符合条件的行动中随机抽取，用于学习"
-        )
+        why = DRAWN
     elif chosen.name == NOTHING.name and binding is not None and binding.reject_reason != PRICE:
         why = _kept_back(rules, answers, binding)
     elif chosen.name == NOTHING.name and binding is not None:

@@ -194,34 +194,180 @@ def test_a_part_is_replayed_erased_and_learnt_from_by_nobody(shop: Settings) -> 
     assert len(logged.read(shop, "reported")) == 1
 
 
-def test_a_part_waits_for_its_time_and_ends_with_what_it_is_a_part_of(shop: Settings) -> None:
-    """Else the mail to a launch goes out though the launch was called off, or who refused it since."""
+def report(shop: Settings, decision: str | None, status: str, at: timedelta) -> None:
+    told = Delivery(
+        id=f"{decision}{status}", source="app", decision_id=str(decision), status=status, at=TINY_MOMENT + at,  # type: ignore[arg-type]
+    )  # fmt: skip
+    with closing(Ledger(shop)) as ledger:
+        (found,) = ledger.report([told], told.at)
+        assert found.status == "accepted"  # type: ignore[union-attr]
+
+
+def test_a_part_waits_for_what_comes_before_it_and_for_its_time(shop: Settings) -> None:
+    """Else the mail to a launch goes out before anybody was told of the launch, or right after it, or though
+    she refused it since, or when its round is over."""
     made = grouped.decided_anew(shop)
     first, second = made.parts.people[:2]
-    wide, chat = made.wide[0], made.parts.groups[0]
-    at = TINY_MOMENT + timedelta(hours=2)
+    wide, chat, hour = made.wide[0], made.parts.groups[0], timedelta(hours=1)
 
-    def asked(id: str | None, now: timedelta = timedelta(hours=2)) -> tuple[bool, str | None, str | None]:
+    def asked(id: str | None, now: timedelta) -> tuple[bool, str | None, str | None]:
         with opened(replace(shop, as_of=TINY_MOMENT + now)) as context:
             said = may_send(context, str(id), "r")
         return said.may_send, said.reason, said.channel
 
-    assert asked(first.decision_id, timedelta(hours=1)) == (False, "not_yet", "mail")
-    assert asked(first.decision_id) == (True, None, "mail")
-    assert asked(chat.decision_id) == (True, None, "chat")
-    refuse(replace(shop, as_of=at), first.customer_id, "mail")
-    assert asked(first.decision_id) == (False, "no_consent", "mail")
-    assert asked(wide.decision_id)[0], "what is for everyone asks for consent on its own channel alone"
+    assert asked(first.decision_id, 2 * hour) == (False, "waits", "mail")
+    assert asked(chat.decision_id, 2 * hour) == (False, "waits", "chat")
+    report(shop, wide.decision_id, "sent", hour / 2)  # half an hour late, and so is what follows
+    assert asked(chat.decision_id, hour) == (False, "not_yet", "chat")
+    assert asked(chat.decision_id, 1.5 * hour) == (True, None, "chat")
+    assert asked(first.decision_id, 2 * hour) == (False, "not_yet", "mail")
+    assert asked(first.decision_id, 2.5 * hour) == (True, None, "mail")
+    refuse(replace(shop, as_of=TINY_MOMENT + 2 * hour), first.customer_id, "mail")
+    assert asked(first.decision_id, 2.5 * hour) == (False, "no_consent", "mail")
     assert wide.round is not None
-    ends = parse_moment(wide.round.until) - TINY_MOMENT
-    assert asked(second.decision_id, ends)[1] == "expired"
-    with closing(Ledger(shop)) as ledger:
-        off = Delivery(
-            id="1", source="app", decision_id=str(wide.decision_id), status="cancelled", at=TINY_MOMENT
-        )
-        ledger.report([off], at)
-    assert asked(second.decision_id) == (False, "given_back", "mail")
-    assert asked(chat.decision_id) == (False, "given_back", "chat")
+    assert asked(second.decision_id, parse_moment(wide.round.until) - TINY_MOMENT)[1] == "expired"
+    report(shop, second.decision_id, "sent", 2.5 * hour)
+    assert asked(second.decision_id, 3 * hour)[1] == "sent"
+
+
+def test_what_is_called_off_gives_back_what_its_parts_hold(shop: Settings) -> None:
+    """Else none of a cancelled launch can be written to this month, nor its money be spent; and a later run
+    adds those who had not got theirs."""
+    budget(shop, 100.0)
+    made = grouped.decided_anew(shop)
+    (wide,), got = made.wide, made.parts.people
+    report(shop, got[0].decision_id, "sent", timedelta(hours=2))
+    report(shop, wide.decision_id, "cancelled", timedelta(hours=1))
+    with opened(replace(shop, as_of=TINY_MOMENT + timedelta(hours=3))) as context:
+        ledger, now = context.ledger, context.settings.now()
+        assert may_send(context, str(got[1].decision_id), "r").reason == "given_back"
+        assert may_send(context, str(got[0].decision_id), "r").reason == "sent"
+        assert ledger.held(got[1].customer_id, MONTH, now) == ()
+        assert len(ledger.held(got[0].customer_id, MONTH, now)) == 1
+        assert ledger.spent(context.rules(now).policy.budgets, now.date(), now) == (pytest.approx(0.05),)
+    again = grouped.decided_anew(shop)
+    assert (again.parts.new, again.parts.off) == (0, Counter(launch=2))
+
+
+def test_what_would_go_after_its_round_is_not_decided(shop: Settings) -> None:
+    """Else everybody's contact of the month is held for a mail that can never be sent."""
+    late = replace(shop, as_of=TINY_MOMENT + timedelta(hours=3, minutes=30))  # 22:30 there
+    made = grouped.decided_anew(late)
+    assert (made.wide[0].action, made.parts.people) == ("launch", [])
+    assert made.parts.kept["launch", "mail", "too_late"] == 200 - len(held_out(shop))
+    assert {one.send_at for one in made.parts.groups} == {"2017-12-03T04:30:00Z"}
+    with closing(Ledger(late)) as ledger:
+        assert [*ledger.entries(parts=True)] == []
+
+
+def test_messages_of_a_bundle_keep_their_distance_when_they_wait_for_morning(shop: Settings) -> None:
+    """Else three messages arrive at once as the quiet hours end."""
+    path = shop.shop / "shop.toml"
+    text = path.read_text("utf-8")
+    assert "[policy.send]" not in text
+    path.write_text(text + '\n[policy.send]\nquiet = ["18:00", "22:00"]\n', "utf-8")  # it is 19:00 there
+    made = grouped.decided_anew(shop)
+    assert made.wide[0].send_at == "2017-12-03T03:00:00Z"
+    assert {one.send_at for one in made.parts.groups} == {"2017-12-03T04:00:00Z"}
+    assert made.parts.kept["launch", "mail", "too_late"] > 100, "an hour later it would be tomorrow"
+
+
+CHAT = """
+from serving.actions import Step
+words = ACTIONS[0].words
+ACTIONS[:] = [replace(
+    ACTIONS[0], name="launch", channel="chat", reach="group", incentive=0.0, send_cost=0.01, redeem=0.0,
+    eligible=(), suppressed_if=(), suppress_days=7, validity_days=3,
+    then=(Step("mail", words, send_cost=0.05, after_hours=2),),
+)]
+SCENARIOS = []
+"""
+
+
+@pytest.fixture
+def chats(settings: Settings, publish: Publish) -> Settings:
+    """200 customers in ten chats, each in two of them; two contacts a month."""
+    declare(settings, CHAT)
+    path = settings.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8").replace("mail = true", "mail = true\nchat = true"), "utf-8")
+    policy(settings, max_contacts="2")
+    publish()
+    joined = [
+        {"customer_id": id, "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{place % 10}",
+         "change": "joined"}
+        for n, id in enumerate(IDS) for place in (n, n + 3)
+    ]  # fmt: skip
+    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
+    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
+    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
+    (settings.home / "log" / "CURRENT").write_text("hand")
+    return settings
+
+
+def test_a_member_of_two_chats_gets_her_part_once(chats: Settings) -> None:
+    """Else she reads the same mail twice, at the same minute."""
+    looked = grouped.decided_anew(chats, dry_run=True)
+    made = grouped.decided_anew(chats)
+    assert len(made.wide) == 10
+    who = Counter(one.customer_id for one in made.parts.people)
+    assert {*who} == {*IDS}
+    assert {*who.values()} == {1}
+    assert len(looked.parts.people) == 200
+    assert grouped.decided_anew(chats).parts.new == 0
+
+
+def test_the_next_run_finishes_what_was_cut_off_whenever_it_comes(
+    chats: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the members of a chat that had its message never get theirs: the chat now rests."""
+
+    @contextmanager
+    def killed(title: str) -> Iterator[object]:
+        def step(text: str, done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        yield step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grouped_parts, "progress_bar", killed)
+        with pytest.raises(KeyboardInterrupt):
+            grouped.decided_anew(chats)
+    later = replace(chats, as_of=TINY_MOMENT + timedelta(minutes=1))
+    made = grouped.decided_anew(later)
+    assert {one.rejected.get("launch") for one in made.wide} == {"suppressed"}
+    assert people(made) == {*IDS}
+    assert {one.send_at for one in made.parts.people} == {"2017-12-03T02:00:00Z"}
+    assert grouped.decided_anew(replace(chats, as_of=TINY_MOMENT + timedelta(minutes=2))).parts.people == []
+
+
+def test_why_a_chat_gets_a_message_can_be_summed_and_read(chats: Settings) -> None:
+    """Else an operations lead sees what a message is worth, and neither of what nor why it goes."""
+    for one in grouped.decided_anew(chats).wide:
+        assert one.action == "launch"
+        assert sum(one.terms.values()) == pytest.approx(one.net, abs=1e-9)
+        assert one.terms["parts"] == pytest.approx(-40 * 0.05)
+        assert one.terms["send_cost"] == pytest.approx(-40 * 0.01)
+        assert (one.runner_up and one.runner_up.action) == "nothing"
+        assert one.text is not None
+        assert "all members together" in one.text.en
+        assert "全体成员" in one.text.zh
+        assert replay(chats, str(one.decision_id)).verdict == "equal"
+    again = grouped.decided_anew(replace(chats, as_of=TINY_MOMENT + DAY)).wide[0]
+    assert again.text is not None
+    assert "Too soon after the last marketing contact" in again.text.en
+
+
+def test_the_last_message_that_a_budget_carries_goes(settings: Settings, publish: Publish) -> None:
+    """Else "0.10 left" of a budget refuses what costs 0.10, by a rounding of floats."""
+    declare(
+        settings,
+        'ACTIONS[:] = [replace(ACTIONS[0], name="letter", incentive=0.0, send_cost=0.1, redeem=0.0, '
+        "eligible=(), suppressed_if=(), suppress_days=0)]\nSCENARIOS = []",
+    )
+    budget(settings, 0.3)
+    publish()
+    taken = [decided(settings, id).action for id in IDS[:5]]
+    assert taken == ["letter"] * 3 + ["nothing"] * 2
 
 
 def test_a_run_that_is_killed_is_finished_by_the_next(
