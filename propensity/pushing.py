@@ -13,6 +13,7 @@ from datetime import datetime
 
 from features.errors import UsageError
 from features.moments import iso
+from features.online import OnlineRows
 from features.settings import Settings, clock
 from features.shop import shop_of
 from features.words import Words
@@ -34,7 +35,8 @@ def send(settings: Settings, follow: bool, language: str, patience: Patience | N
         raise UsageError("no hook has a secret: `propensity pushes secret` makes one")
     with _alone(settings), closing(Outbox(settings)) as box:
         deliveries = Deliveries(box)
-        sender = Sender(deliveries, declared, settings.hook_secrets, patience)
+        erasing = OnlineRows.open(settings).being_erased
+        sender = Sender(deliveries, declared, settings.hook_secrets, patience, erasing)
         if follow:
             _tell_on_stderr()
         asyncio.run(_run(sender, follow))

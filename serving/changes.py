@@ -119,7 +119,9 @@ class Changes:
             ids, rows = self._listed(before, now, of)
         first = 0 if after is None else bisect_right(ids, after)
         more = first + limit < len(ids)
+        erasing = self._scorer.rows.being_erased()  # whoever asked for it since the listing was made
         page = [] if rows is None else rows.slice(first, limit).to_pylist()
+        page = [row for row in page if row["customer_id"] not in erasing]
         last = ids[first + limit - 1] if more else None
         then = None if before is None else _kept(before)
         following = _Cursor(1, then, _kept(now), None if of is None else list(of), last, erased)

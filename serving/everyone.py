@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import NoBuild, PropensityError
 from features.moments import iso
-from features.online import Published
+from features.online import OnlineRows, Published
 from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import kinds, score_store, segmentation, value
@@ -72,7 +72,7 @@ def told_now(settings: Settings, published: Published, releases: Releases) -> tu
 
 
 def table(settings: Settings, told: Told) -> "pa.Table":
-    """A row a customer, by id; nobody who was erased. NoBuild if the scores of that moment are gone."""
+    """A row a customer, by id; nobody who was or will be erased. NoBuild if that moment's scores are gone."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -97,7 +97,10 @@ def table(settings: Settings, told: Told) -> "pa.Table":
         raise NoBuild(f"nobody was scored as of {iso(told.moment)}: promote a model, then build features")
     known_at = pa.repeat(pa.scalar(told.moment, pa.timestamp("us", "UTC")), len(ids))
     whole = pa.table({KEYS[0]: ids, KEYS[1]: known_at, **columns})
-    erased = Tombstones.of(settings).customers(ids.to_pylist())  # whose rows are being removed just now
+    erased = {  # whose rows are being removed just now, or will be soon
+        *Tombstones.of(settings).customers(ids.to_pylist()),
+        *OnlineRows.open(settings).being_erased(),
+    }
     return without(whole, erased) if erased else whole
 
 

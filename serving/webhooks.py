@@ -14,7 +14,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -83,7 +83,10 @@ class Sender:
         hooks: Mapping[str, Hook],
         secrets: Mapping[str, tuple[str, ...]],
         patience: Patience | None = None,
+        erasing: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        """erasing: customers of whom nothing is sent any more, as asked before each."""
+        self._erasing = erasing
         self._deliveries, self._hooks, self._secrets = deliveries, hooks, secrets
         self._patience = patience or Patience()
         self._stopping = asyncio.Event()
@@ -127,7 +130,7 @@ class Sender:
         room = (1 if stands.failures else AT_ONCE) - len(busy)
         if stands.off or stands.next > now or room < 1:
             return []
-        return self._deliveries.ready(hook.client, now, room, busy)
+        return self._deliveries.ready(hook.client, now, room, {*busy, *self._erasing()})
 
     async def _deliver(self, client: httpx.AsyncClient, hook: Hook, delivery: Delivery, sent: Sent) -> None:
         answer = await self._try(client, hook, delivery)

@@ -199,7 +199,7 @@ class OnlineRows:
         Who is to be erased is UNKNOWN from the moment in which it was asked for.
         """
         keys, published = _keys(ids), self._latest or self.current()
-        erasing = self._erasing()
+        erasing = self.being_erased()
         while True:
             pointer, stored = self._store.read(published, keys)
             if pointer == published.number and stored is not None:
@@ -229,10 +229,11 @@ class OnlineRows:
 
     def erasing(self, customer_id: str) -> bool:
         """Whether somebody asked to have the customer erased, and it is not done yet."""
-        ids = self._erasing()
+        ids = self.being_erased()
         return bool(ids) and not ids.isdisjoint([customer_id, *self._store.resolve(_merged(customer_id))])
 
-    def _erasing(self) -> frozenset[str]:
+    def being_erased(self) -> frozenset[str]:
+        """Every id of whom somebody asked to have erased, until that is done: nobody is told of them."""
         return self._asked.ids(
             lambda pairs: self._store.resolve([(key_of(source), key_of(id)) for source, id in pairs])
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from running import KEY, Running, release, running
 from two_days import CAME, CHANGED, FIRST, PEOPLE, SECOND, WENT, publish, score, two_days
@@ -15,7 +17,8 @@ from features.errors import NoBuild
 from features.ingestion import erasure
 from features.settings import Settings
 from features.tombstones import Tombstones
-from serving import score_store
+from propensity.nightly import export
+from serving import erasures, score_store
 from serving.changes import Change, Changes, ChangesAnswer
 from serving.client import Client, ProblemError
 from serving.problems import Problem
@@ -164,6 +167,20 @@ def test_who_is_erased_between_two_pages_is_on_neither(home: tuple[Settings, Bui
 
     everyone = told(changes, between=erase)[0]
     assert list(state(everyone)) == [id for id in PEOPLE if id != gone]
+
+
+def test_who_asked_to_be_erased_is_told_of_no_more_though_it_is_not_done_yet(
+    home: tuple[Settings, Build, Changes], tmp_path: Path
+) -> None:
+    """Else a copy of her leaves the house minutes after she was told that she will be forgotten."""
+    settings, _, changes = home
+    gone = PEOPLE[100]
+    everyone = told(changes, between=lambda: erasures.ask(settings, gone, "crm", "0" * 32))[0]
+    assert list(state(everyone)) == [id for id in PEOPLE if id != gone]
+    assert gone not in state(told(changes)[0])
+    done = export(settings, tmp_path / "out", "full")
+    parts = [pq.read_table(part, columns=["customer_id"]) for part in done.path.glob("part-*")]
+    assert gone not in pa.concat_tables(parts)["customer_id"].to_pylist()
 
 
 def test_whoever_keeps_a_copy_is_told_that_somebody_was_erased(home: tuple[Settings, Build, Changes]) -> None:

@@ -68,12 +68,14 @@ def send(
     *secrets: str,
     until: Callable[[], bool] | None = None,
     patience: Patience = FAST,
+    erasing: Callable[[], set[str]] = set,
     **more: Any,
 ) -> Sent:
     """What one run sends; or, until something holds, what one that follows sends."""
 
     async def run() -> Sent:
-        sender = Sender(Deliveries(box), hook_of(receiver, **more), {"crm": secrets or (SECRET,)}, patience)
+        of = hook_of(receiver, **more), {"crm": secrets or (SECRET,)}
+        sender = Sender(Deliveries(box), *of, patience, erasing)
         if until is None:
             return (await sender.run())["crm"]
         running = asyncio.create_task(sender.run(follow=True))
@@ -313,6 +315,18 @@ def test_who_is_erased_while_her_event_waits_is_not_told_of(box: Outbox, crm: Re
     send(box, crm, until=lambda: arrived(box) == 1)
     assert crm.subjects().count("c0001") == 1
     assert Deliveries(box).counted("crm").waiting == 0
+
+
+def test_who_asked_to_be_erased_is_not_told_of_while_it_is_not_done(box: Outbox, crm: Receiver) -> None:
+    """Else a warning of her arrives after she was told that she will be forgotten."""
+    asked: set[str] = set()
+    crm.answers["c0001"] = [500]
+    write(box, crm, "c0001", "c0002")
+    send(box, crm, patience=ONE_TRY, erasing=lambda: asked)
+    asked.add("c0001")
+    later(box)
+    assert send(box, crm, erasing=lambda: asked) == Sent()
+    assert crm.subjects().count("c0001") == 1
 
 
 @pytest.mark.parametrize(
