@@ -176,9 +176,10 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
         return Check(
             name, False,
             Words(
-                f"too little: {en or 'who got what was nearly decided by the columns'}{note.en}. Of such an "
-                f"arm no effect on all can be told: leave these customers out{mended.en}. {facts.en}",
-                f"不足：{zh or '列几乎决定了谁得到什么'}{note.zh}。无法得知此类方案对"
+                f"too little: {en or 'who got what was nearly decided by the columns'}{note.en}. Where an "
+                "arm is that rare for some, no effect of it on all can be told: leave these customers "
+                f"out{mended.en}. {facts.en}",
+                f"不足：{zh or '列几乎决定了谁得到什么'}{note.zh}。某方案对部分客户如此少见时，无法得知其对"
                 f"所有人的效果：请排除这些客户{mended.zh}。{facts.zh}",
             ),
             arms,
