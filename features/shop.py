@@ -187,6 +187,12 @@ class Shop:
         known = {feature.name for feature in (*FEATURES, *own)}
         return (*own, *policy.features_of(self.policies, known))
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those that its own ACTIONS use, or whose consents shop.toml speaks of, each once."""
+        used = (channel for action in self.declared("ACTIONS") for channel in getattr(action, "channels", ()))
+        return tuple(dict.fromkeys((*used, *self.consent_default)))
+
     def read(self, kind: str, catalogue: Callable[..., T], *others: Any) -> T:
         """Its own declarations of that kind as their catalogue has them, given these others beside them.
 

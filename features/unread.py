@@ -1,7 +1,7 @@
 """What a log holds and no feature reads: channels of other names than ours, scores that nobody declared."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,19 +59,20 @@ def held(log: "Log") -> tuple[Held, ...]:
     return tuple(found)
 
 
-def unread(there: Iterable[Held], features: Mapping[str, Feature]) -> list[Unread]:
-    """What of it no feature reads: a sentence on channels, one on each score."""
+def unread(there: Iterable[Held], features: Mapping[str, Feature], own: Collection[str] = ()) -> list[Unread]:
+    """What of it no feature reads: a sentence on channels, one on each score. own: `Shop.channels`, of which
+    none is another's name: a consent that was translated would not bind the actions that use it."""
     channels = {table: read for table in TABLES if (read := _read(table, "channel", features))}
     scores = _read("scores", "name", features)
     strange = [
         one
         for one in there
         if one.column == "channel"
-        and one.value not in {*CHANNELS, *channels.get(one.table, {one.value})}
+        and one.value not in {*CHANNELS, *own, *channels.get(one.table, {one.value})}
         and (one.table, one.value) != ("consents", "all")
     ]
     return [
-        *([_channels(strange)] if strange else []),
+        *([_channels(strange, own)] if strange else []),
         *(_score(one) for one in there if one.column == "name" and one.value not in scores),
     ]
 
@@ -87,11 +88,11 @@ def _read(table: str, column: str, features: Mapping[str, Feature]) -> set[str]:
     return values
 
 
-def _channels(values: list[Held]) -> Unread:
+def _channels(values: list[Held], own: Collection[str]) -> Unread:
     """Of the tables whose features tell channels apart."""
     shown = ", ".join(f'"{one.value}" ({one.rows:,} × {one.table})' for one in values[:NAMED])
     more = " ..." if len(values) > NAMED else ""
-    known, first = ", ".join(CHANNELS), values[0].value
+    known, first = ", ".join(dict.fromkeys((*CHANNELS, *own))), values[0].value
     mapped = f'{{ column = "...", map = {{ "{first}" = "web" }} }}'
     return Unread(
         "channel",

@@ -127,5 +127,5 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         for a in lacking:
             named = fill(in_short(a.features), 96, break_long_words=False, break_on_hyphens=False)
             lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
-    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), sound)]
+    lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), sound, shop.channels)]
     return problems, "\n".join(lines)

@@ -73,7 +73,7 @@ def credits_sheet(logged: Logged, held: Held, comparable: bool = True) -> Sheet:
             "{note}对照组：最近一个成熟的窗口（{a}至{b}）不含这些决策，无法说明其效果。",
             note=_NOTE, a=f"{found.since:%Y-%m-%d}", b=f"{found.until:%Y-%m-%d}",
         )  # fmt: skip
-    elif found.warnings:
+    elif found.warnings or not found.reached:
         note = words(
             "{note} The holdout, {a} to {b}: {why}", "{note}对照组（{a}至{b}）：{why}", note=_NOTE,
             why=held.headline, a=f"{found.since:%Y-%m-%d}", b=f"{found.until:%Y-%m-%d}",

@@ -33,11 +33,13 @@ KINDS: Mapping[Type, str] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """How many rows went into the log; None if there was nothing to take in."""
+    """How many rows went into the log; ingested: None if there was nothing to take in. shared: messages to a
+    group or everyone that were sent, of which none is a customer's contact."""
 
     contacts: int
     responses: int
     ingested: Ingested | None
+    shared: int = 0
 
 
 def export(settings: Settings, dry_run: bool = False) -> Exported:
@@ -54,10 +56,11 @@ def export(settings: Settings, dry_run: bool = False) -> Exported:
         contacts = _write(folder / "contacts.jsonl", (contact(row, exponent) for row in ledger.sent()))
         answers = (_response(row) for row in ledger.told(tuple(KINDS)))
         responses = _write(folder / "responses.jsonl", answers)
+        shared = sum(1 for _ in ledger.sent(shared=True))
         if not contacts + responses:
-            return Exported(0, 0, None)
+            return Exported(0, 0, None, shared)
         done = take(settings, [inbox.source(folder, LEDGER)], dry_run)
-    return Exported(contacts, responses, done)
+    return Exported(contacts, responses, done, shared)
 
 
 def contact(row: Mapping[str, Any], exponent: int) -> dict[str, Any]:

@@ -46,10 +46,10 @@ def evaluate_holdout(
         say(f"- {told(note, language)}")
     show(sheet, language)
     if out is not None:
-        good = found.judged and found.brought.low > 0 and not (found.warnings or found.broken)
+        good = found.reached and found.brought.low > 0 and not (found.warnings or found.broken)
         parts: list[Any] = [banner("good" if good else "bad", headline)]
         parts += [bullets(notes)] if notes else []
-        parts.append(_picture(found, shop.currency))
+        parts += [_picture(found, shop.currency)] if found.reached else []
         write_page(out, Words("Against the holdout", "与对照组比较"), parts, [sheet], language)
     _remember(settings, policy.salt, since, length)
     if found.broken:
@@ -106,12 +106,28 @@ def final_reports(settings: Settings, log: Log, since: datetime, days: int) -> R
 
 def headline_of(found: Realised, currency: str) -> Words:
     """What an operations lead should take away."""
+    treated = found.effects[0].treated.n
     if not found.judged:  # what the groups differ by then is chance, or comes from elsewhere
-        return Words(
-            "Nobody of either group was contacted in this window: there was no marketing to persons to "
-            "judge.",
-            "本窗口内两组均无人被触达：没有面向个人的营销可供评估。",
-        )
+        return words(
+            "None of the {n} treated was contacted in this window: there was no marketing to persons to "
+            "judge, and the difference is nothing that it did.",
+            "本窗口内处理组{n}人均未被触达：没有面向个人的营销可供评估，差异并非营销所致。", n=treated,
+        )  # fmt: skip
+    if not found.reached:
+        said = words(
+            "None of the {n} treated is known to have been contacted in this window, so the difference is "
+            "nothing that marketing is known to have done: nothing is claimed. Tell what became of the {m} "
+            "contacts that were decided.",
+            "本窗口内处理组{n}人均无已知触达，因此没有证据表明差异由营销所致：不作任何结论。"
+            "请回报{m}次已决策触达的结果。", n=treated, m=found.untold,
+        )  # fmt: skip
+        if not found.broken:
+            return said
+        yet = words(
+            " Yet among them the share of {harm} is higher by more than is tolerated: stop, and look why.",
+            "但{harm}高于对照组，且超过容忍上限：请停止并查明原因。", harm=found.broken[0].name,
+        )  # fmt: skip
+        return Words(said.en + yet.en, said.zh + yet.zh)
     if found.broken:
         harm = found.broken[0].name
         return words(
@@ -176,6 +192,8 @@ def realised_sheet(found: Realised) -> Sheet:
     def state(effect: Effect) -> Words:
         if effect in found.broken:
             return Words("BROKEN: stop", "已突破：停止")
+        if not found.reached:
+            return Words("nothing is claimed", "不作结论")
         if effect.difference.low <= 0 <= effect.difference.high:
             return Words("no difference is shown", "未显示差异")
         if found.warnings:

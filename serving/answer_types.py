@@ -3,11 +3,19 @@
 from typing import Annotated, Literal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from serving.actions import Evidence, Reach
 from serving.cards import Text
 from serving.codes import one_of
 from serving.decide import NONE_ELIGIBLE, PRICE, REASONS
+
+
+def _as_floats(answer: Struct, *names: str) -> None:
+    """A shop may declare 3 where a number is meant, and JSON has other bytes for 3.0, as it is read again."""
+    for name in names:
+        if isinstance(value := getattr(answer, name), int):
+            force_setattr(answer, name, float(value))
 
 
 class StepAnswer(Struct, frozen=True):
@@ -18,6 +26,9 @@ class StepAnswer(Struct, frozen=True):
     after_hours: float
     cost: float
     reach: Reach
+
+    def __post_init__(self) -> None:
+        _as_floats(self, "after_hours", "cost")
 
 
 class ActionAnswer(Struct, frozen=True, kw_only=True):
@@ -53,6 +64,9 @@ class ActionAnswer(Struct, frozen=True, kw_only=True):
     limit_text: Text | None = None
     order_value: float | None = None
     unfair_by: list[str] = []
+
+    def __post_init__(self) -> None:
+        _as_floats(self, "order_value")
 
 
 class Scored(Struct, frozen=True):

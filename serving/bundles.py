@@ -27,10 +27,14 @@ def bundle_problems(actions: Collection[Action], policies: Iterable[Policy]) -> 
             for cap in policy.caps:
                 if 0 < cap.contacts < (messages := _counted(cap, action)):  # a limit of 0 is meant to stop it
                     where = "" if cap.channel is None else f" on {cap.channel}"
+                    never = "it could never be chosen"
+                    if action.part_of is not None:  # the bundle goes all the same
+                        where += f" for each {action.reach}"
+                        never = f"its part for {action.reach} could never be sent"
                     yield (
                         f"action {action.name!r} is {messages} contacts{where}, and the policy from "
-                        f"{policy.version} allows {cap.contacts} in {cap.days} days: it could never be "
-                        "chosen. Allow more, or leave out steps"
+                        f"{policy.version} allows {cap.contacts} in {cap.days} days: {never}. Allow more, or "
+                        "leave out steps"
                     )
 
 
@@ -45,13 +49,18 @@ def remarks(actions: Collection[Action], policies: Iterable[Policy]) -> Iterator
             )
     for policy in policies:
         for cap in policy.caps:
-            stopped = [action.name for action in marketing if cap.contacts == 0 and _counted(cap, action)]
-            if stopped:
-                where = "all channels together" if cap.channel is None else cap.channel
+            where = "all channels together" if cap.channel is None else cap.channel
+            stopped = [action for action in marketing if cap.contacts == 0 and _counted(cap, action)]
+            whole = [action.name for action in stopped if action.part_of is None]
+            told = {"never chosen under it": whole} if whole else {}
+            for part in stopped:
+                if part.name not in whole:  # the bundle goes all the same
+                    told.setdefault(f"the part for {part.reach} is never sent under it", []).append(part.name)
+            for never, names in told.items():
                 yield (
-                    f"action{'s' * (len(stopped) > 1)} {several(stopped)}: the policy from {policy.version} "
-                    f"has a cap of 0 contacts in {cap.days} days on {where}: never chosen under it. If that "
-                    "is not meant, allow more in shop.toml"
+                    f"action{'s' * (len(names) > 1)} {several(names)}: the policy from {policy.version} "
+                    f"has a cap of 0 contacts in {cap.days} days on {where}: {never}. If that is not meant, "
+                    "allow more in shop.toml"
                 )
 
 

@@ -281,10 +281,10 @@ class Ledger:
         with self._used("read"):
             return reservations.went(self._db, decision_id)
 
-    def sent(self) -> Iterator[dict[str, Any]]:
+    def sent(self, shared: bool = False) -> Iterator[dict[str, Any]]:
         """Marketing contacts that were sent, as `ledger_export.sent` has them."""
         with self._used("read"):
-            yield from ledger_export.sent(self._db)
+            yield from ledger_export.sent(self._db, shared)
 
     def told(self, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
         """Outcomes of some types, late or not, as `ledger_export.told` has them."""

@@ -1,6 +1,7 @@
 """What the customer log takes from the ledger: contacts that were sent, and what customers answered.
 
-About customers alone, and of nobody who was erased; times in microseconds.
+About customers alone, and of nobody who was erased; times in microseconds. What went to a group or to
+everyone is no customer's contact: it is counted only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,14 @@ _FIRST_OF_STEP = f"""SELECT min(y.number) FROM deliveries y WHERE y.decision_id 
   AND {USED.replace("x.", "y.")} AND (y.step IS NULL OR y.step > coalesce(r.step, 0))"""
 
 
-def sent(store: Store) -> Iterator[dict[str, Any]]:
+def sent(store: Store, shared: bool = False) -> Iterator[dict[str, Any]]:
     """Marketing contacts of which a delivery says that they were sent, as the first one says: number, id,
     customer_id, at, recorded_at, action, channel, cost, before, propensity, scenario, also.
 
     Each step of a bundle that was sent is one, on its own channel and at its own cost: a delivery of a step
     tells of those before it, too, and one of no step of all. before: what the steps before it cost. also: the
-    step, of which another's tells; else None.
+    step, of which another's tells; else None. shared: of groups and everyone instead, who stand in the
+    customer's place.
     """
     yield from _rows(
         store,
@@ -34,6 +36,7 @@ def sent(store: Store) -> Iterator[dict[str, Any]]:
         f"JOIN deliveries x ON x.decision_id = d.id AND x.number = ({_FIRST_OF_STEP}) AND d.reserves = 1",
         "x.number, r.step",
         left=True,
+        shared=shared,
     )
 
 
@@ -52,11 +55,18 @@ def told(store: Store, types: Sequence[Type]) -> Iterator[dict[str, Any]]:
 
 
 def _rows(
-    store: Store, columns: str, of: str, order: str, values: Sequence[str] = (), left: bool = False
+    store: Store,
+    columns: str,
+    of: str,
+    order: str,
+    values: Sequence[str] = (),
+    left: bool = False,
+    shared: bool = False,
 ) -> Iterator[dict[str, Any]]:
     known = "decisions d JOIN pseudonyms p USING (pseudonym)"  # of whom nobody was erased
     join = "LEFT JOIN" if left else "JOIN"
-    query = f"SELECT {columns} FROM {known} {join} {of} WHERE d.unit IS NULL ORDER BY {order}"
+    whose = f"d.unit IS {'NOT ' if shared else ''}NULL"
+    query = f"SELECT {columns} FROM {known} {join} {of} WHERE {whose} ORDER BY {order}"
     found = store.execute(query, values)
     names = [column[0] for column in found.description]
     yield from (dict(zip(names, row, strict=True)) for row in found)

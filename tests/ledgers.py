@@ -30,10 +30,10 @@ def write_ledger(
     many share the decisions. told_at: when outcomes are told, by default at once.
     """
     features = msgspec.json.encode(hashes or dict.fromkeys(trial.names, "0" * 16))
-    chances = np.zeros((len(trial), len(trial.arms)))
+    chances = np.zeros(len(trial.arms))
     for k in range(len(trial.arms)):
-        own = trial.arm == k
-        chances[:, k] = trial.given[own].mean() if own.any() else 0.0
+        own = (trial.arm == k) & (trial.given < 1)
+        chances[k] = trial.given[own].mean() if own.any() else 0.0
     y = trial.outcomes[margin]
     with closing(Ledger(settings)) as ledger:
         with ledger.deciding():
@@ -41,7 +41,8 @@ def write_ledger(
                 held = row >= len(trial)
                 arm = "nothing" if held else trial.arms[trial.arm[row]]
                 who = f"c{row if customers is None else row % customers:06}"
-                of = np.eye(len(trial.arms))[0] if held else chances[row]
+                sure = held or trial.given[row] >= 1  # nothing was left to chance
+                of = np.eye(len(trial.arms))[trial.arms.index(arm)] if sure else chances
                 ledger.append(_entry(row, who, arm, of, trial, features, at, held), b"{}")
         outcomes = []
         for row in range(len(trial)):

@@ -91,10 +91,14 @@ def test_effects_become_a_version_and_a_release_that_decisions_can_read(run: Any
     assert "The model has learnt from decisions until 2017-01-20" in told.output
 
 
+@pytest.mark.parametrize(
+    ("lots", "why"), [(0, "nobody drew lots"), (48, "48 of 600 decisions with a final outcome were drawn by")]
+)
 def test_a_guess_is_not_released(
-    run: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lots: int, why: str
 ) -> None:
-    """Else: what a salesman chose becomes what everybody is sent, as if it had been tried."""
+    """Else: what a salesman chose becomes what everybody is sent, as if it had been tried; or who explored a
+    little reads that nobody did."""
     import shutil
 
     mine = tmp_path / "home"
@@ -104,12 +108,13 @@ def test_a_guess_is_not_released(
     trial, _ = trial_by_hand("constant", rows=600)
     chosen = np.digitize(trial.matrix[:, 1], [-0.4, 0.4])
     y = {"profit": np.maximum(trial.outcomes["profit"] + 20, 0.0)}
-    trial = replace(trial, names=tuple(features), outcomes=y, arm=chosen, given=np.ones(600))
+    trial = replace(trial, names=tuple(features), outcomes=y, arm=chosen)
+    trial = replace(trial, given=np.where(np.arange(600) < lots, 1 / 3, 1.0))
     write_ledger(settings, trial, AT, hashes=features)
     monkeypatch.setenv("PROPENSITY_HOME", str(mine))
     done = run("train", "uplift")
     assert done.exit_code == 0, done.output
-    assert "No uplift is claimed: nobody drew lots" in done.output
+    assert f"No uplift is claimed: {why}" in " ".join(done.output.split())
     refused = run("promote", "uplift")
     assert refused.exit_code != 0
     assert "its evidence is prior, a guess" in refused.output

@@ -48,6 +48,7 @@ class Logged:
     the margin rate, which may be 0; None: as margin. uncounted: orders that were told and count for nothing.
     further: by id, the channels of the messages of a bundle that were sent after its first.
     why: where outcomes come from, beside what else there is; lacking: that it lacks many of them.
+    explored: which were drawn by lot, whatever came out [n]; None: all in which anything could be.
     """
 
     ids: tuple[str, ...]
@@ -76,6 +77,7 @@ class Logged:
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     why: Words | None = None
     lacking: Words | None = None
+    explored: Bools | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -180,6 +182,7 @@ def read(settings: Settings, source: From | None = None) -> Logged:
         tuple(one.scenario or "" for one in known), held, outcomes, taken.source, erased, damaged,
         tuple(one.build for one in known), _owed(known), sales, late,
         {id: of.channels[1:] for id, of in went.items() if len(of.channels) > 1}, taken.why, taken.lacking,
+        np.array([one.explored for one in known], np.bool_),
     )  # fmt: skip
 
 

@@ -104,7 +104,12 @@ class Realised:
     @property
     def judged(self) -> bool:
         """Whether there was marketing to persons to judge, for all that anybody tells."""
-        return self.contacted is None or any(self.contacted) or self.untold > 0
+        return self.reached or self.untold > 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether any of the treated is known to have been contacted; also where nobody tells of contacts."""
+        return self.contacted is None or self.contacted[0] > 0
 
     @property
     def told_contacted(self) -> Words:

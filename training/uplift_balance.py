@@ -21,6 +21,8 @@ LEVEL = 0.001  # of a false alarm, as of every check
 RARE = 0.01  # below this p, what is no failure yet is said to be far off
 LOTTERY = Words("columns known before", "决策前已知的列")  # the check that a lottery alone can be put to
 
+LOTS = Words("decisions drawn by lot", "随机抽取的决策")  # there are some, and too few to learn from
+
 
 class Check(NamedTuple):
     """What was looked at, whether it holds (None: it cannot be told), and what that means.

@@ -1,12 +1,13 @@
 """Whether a trial can be believed: its sample ratio, columns from after the decision, overlap."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
+from features.describe.say import words
 from features.words import Words
 from training.uplift_balance import LEVEL, RARE, Check, by_the_lot, said, weights
 from training.uplift_columns import before_decision, foretold, left_out, post_treatment
@@ -18,6 +19,18 @@ from training.uplift_trial import Trial, columns_of
 
 ROUNDED = 0.05  # propensities that are written in two digits miss their sum of 1 by less
 _DECIDED = 0.5  # of the rows, in which columns tell the arm: with more, they may have decided it
+# What an arm is lacking for some, as it was found: by how often they got it, or by its propensities.
+_LESS = Words(
+    "{share} of customers had less than half the chance to get {arm} that their propensities say",
+    "{share}的客户得到{arm}的概率不足其倾向概率所示的一半",
+)
+_BELOW = Words(
+    "{share} of customers had a chance below {least} to get {arm}", "{share}的客户得到{arm}的概率低于{least}"
+)
+_ESTIMATED = Words(
+    "{share} of customers had an estimated chance below {least} to get {arm}",
+    "{share}的客户得到{arm}的估计概率低于{least}",
+)
 _SUMMED = 12  # arms of which every sum is looked at, at most
 
 
@@ -124,8 +137,10 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     Everybody could have had the control. So where columns that differ by arm say that some could not, they
     tell what was given and not what could be: then it is judged without them."""
     sizes, name, note = effective(trial), Words("overlap", "重叠"), Words("", "")
+    had = _ESTIMATED
     if trial.evidence == "randomised":
         never, note = _without_later(trial, told or told_apart(trial))
+        had = _LESS
         if (claimed := belied(trial)).any():
             never = np.maximum(never, claimed)
             note = Words(
@@ -133,7 +148,7 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
                 f"{note.zh}；依据：其实际得到的比例远低于所声称的倾向概率",
             )
         if (few := rare(trial)).any() and not never.any():
-            never = few
+            never, had = few, _BELOW
             note = Words(
                 f"{note.en}; told by their propensities below {FLOOR}, and by how few of them got it",
                 f"{note.zh}；依据：其倾向概率低于{FLOOR}，且实际得到的人数过少",
@@ -147,21 +162,25 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
     by, customers = trial.cluster, Words("customers", "客户")
     if by:
         customers = Words(f"values of {by}", f"{by}取值")
-    words = Words(
+    facts = Words(
         f"effective {customers.en}: {shown}; smallest propensity known: {lowest}",
         f"有效样本量：{shown}；已知的最小倾向概率：{lowest}",
     )
     arms = tuple(np.flatnonzero(lacking).tolist())
     if arms or trial.evidence == "prior":
-        en, zh = "; ".join(_never(trial, never, arms, 0)), "；".join(_never(trial, never, arms, 1))
+        lacked = [words(*had, arm=trial.arms[k], share=f"{never[k]:.0%}", least=f"{FLOOR:.0%}") for k in arms]
+        en, zh = "; ".join(of.en for of in lacked), "；".join(of.zh for of in lacked)
+        mended = Words("", "") if had != _LESS else Words(
+            ", or give the chances that were drawn with", "，或填写实际抽取的概率"
+        )  # fmt: skip
         return Check(
             name, False,
             Words(
-                f"too little: {en or 'who got what was nearly decided by the columns'}{note.en}. Of an arm "
-                "that some could never have, no effect on all can be told: leave out the customers who could "
-                f"not have it. {words.en}",
-                f"不足：{zh or '列几乎决定了谁得到什么'}{note.zh}。部分客户不可能得到某方案时，无法得知其对"
-                f"所有人的效果：请排除不可能得到它的客户。{words.zh}",
+                f"too little: {en or 'who got what was nearly decided by the columns'}{note.en}. Where an "
+                "arm is that rare for some, no effect of it on all can be told: leave these customers "
+                f"out{mended.en}. {facts.en}",
+                f"不足：{zh or '列几乎决定了谁得到什么'}{note.zh}。某方案对部分客户如此少见时，无法得知其对"
+                f"所有人的效果：请排除这些客户{mended.zh}。{facts.zh}",
             ),
             arms,
         )  # fmt: skip
@@ -170,11 +189,11 @@ def overlap(trial: Trial, told: Told | None = None) -> Check:
         return Check(name, False, Words(
             f"too few: weighted by their propensities, an arm's {customers.en} are worth fewer than {least}, "
             f"and a few of them decide. Try it on more {customers.en}, or by more even chances. "
-            f"{words.en}{note.en}",
+            f"{facts.en}{note.en}",
             f"过少：按倾向概率加权后，某一方案的{customers.zh}不足{least}，结果由其中少数决定。"
-            f"请扩大试验，或使抽取概率更均匀。{words.zh}{note.zh}",
+            f"请扩大试验，或使抽取概率更均匀。{facts.zh}{note.zh}",
         ))  # fmt: skip
-    return Check(name, True, Words(words.en + note.en, words.zh + note.zh))
+    return Check(name, True, Words(facts.en + note.en, facts.zh + note.zh))
 
 
 def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
@@ -201,16 +220,6 @@ def _without_later(trial: Trial, told: Told) -> tuple[Numbers, Words]:
         f", if {listed} {'was' if len(columns) == 1 else 'were'} known before the decision",
         f"，前提是{listed}在决策之前已知",
     )
-
-
-def _never(trial: Trial, never: Numbers, arms: Sequence[int], language: int) -> Iterator[str]:
-    rare = trial.evidence != "randomised"
-    for k in arms:
-        arm, share = trial.arms[k], f"{never[k]:.0%}"
-        yield (
-            f"{share} of customers could {'hardly' if rare else 'never'} have had {arm}",
-            f"{share}的客户{'几乎' if rare else ''}不可能得到{arm}",
-        )[language]
 
 
 def _below(trial: Trial) -> Numbers:

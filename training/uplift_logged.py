@@ -18,7 +18,7 @@ from features.words import Words
 from serving.effects import EVIDENCE
 from training.counted import late_words
 from training.logged import Logged
-from training.uplift_balance import Check
+from training.uplift_balance import LOTS, Check
 from training.uplift_learners import Ints, Numbers
 from training.uplift_overlap import ENOUGH, estimated
 from training.uplift_trial import LEAST, Trial
@@ -28,7 +28,8 @@ GOALS = ("margin", "retention", "opt_out")  # the first one decides the policy
 
 class LoggedTrial(NamedTuple):
     """A trial of the ledger. rows: which decisions it holds. costs: of an arm, its mean. reach: share of the
-    customers who could have had any arm, where nobody drew lots, else None. left: what is not in it, and why.
+    customers who could have had any arm, where propensities were estimated, else None. left: what is not in
+    it, and why. few: that lots were drawn, and too few of them to learn from.
     """
 
     trial: Trial
@@ -36,6 +37,7 @@ class LoggedTrial(NamedTuple):
     costs: Mapping[str, float]
     reach: float | None
     left: tuple[Words, ...]
+    few: Check | None = None
 
 
 def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> LoggedTrial:
@@ -81,7 +83,8 @@ def trial_of_ledger(logged: Logged, arms: Sequence[str] = (), seed: int = 1) -> 
     trial = replace(
         _trial(logged, rows, places, chances[np.arange(len(where)), where], evidence), chances=chances
     )
-    return LoggedTrial(trial, np.flatnonzero(rows), _costs(logged, rows, places), reach, ())
+    costs = _costs(logged, rows, places)
+    return LoggedTrial(trial, np.flatnonzero(rows), costs, reach, (), _too_few(logged, usable))
 
 
 def reported_of_all(logged: Logged) -> Check:
@@ -126,6 +129,22 @@ def _enough(logged: Logged, rows: np.ndarray, action: int) -> bool:
 
 def _customers(logged: Logged, rows: np.ndarray) -> int:
     return len(np.unique(logged.customer[rows]))
+
+
+def _too_few(logged: Logged, usable: np.ndarray) -> Check | None:
+    """Of a ledger whose lots do not do: how many there were; None if none was drawn."""
+    lots = _lottery(logged, usable, range(len(logged.actions)))
+    lots = lots if logged.explored is None else lots & logged.explored
+    if not lots.any():
+        return None
+    return Check(LOTS, None, words(
+        "{n} of {all} decisions with a final outcome were drawn by lot, too few to learn from: at least "
+        "{least} customers each of nothing and of an action are needed. So propensities were estimated for "
+        "all of them",
+        "{all}次结果成熟的决策中有{n}次为随机抽取，数量不足以学习：不采取行动与某一行动各需至少{least}位客户。"
+        "因此所有决策均使用估计的倾向概率",
+        n=int(lots.sum()), all=int(usable.sum()), least=LEAST,
+    ))  # fmt: skip
 
 
 def _left_out(logged: Logged, places: Sequence[int], rows: np.ndarray, wanted: bool) -> list[Words]:

@@ -94,7 +94,7 @@ def train(settings: Settings, as_of: datetime, seed: int = 1, progress: Progress
             card = effects.load(kept.folder).card
             return Trained(kept.run_id, kept.version, card, kept.folder, _words(card.notes[0]), True)
         _say(progress, f"learning from {len(of.trial):,} decisions", 0)
-        taught = learnt(of.trial, of.costs, seed, [reported_of_all(logged)])
+        taught = learnt(of.trial, of.costs, seed, [reported_of_all(logged), *filter(None, (of.few,))])
         _say(progress, "judging", 1)
         card = card_of(shop, build, taught, of, logged, door.next_version(), seed)
         with TemporaryDirectory(prefix="propensity-") as scratch:

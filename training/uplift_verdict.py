@@ -7,7 +7,7 @@ import numpy as np
 from features.describe.say import words
 from features.words import Words
 from training.uplift import Uplift
-from training.uplift_balance import LOTTERY, Check
+from training.uplift_balance import LOTS, LOTTERY, Check
 from training.uplift_estimates import shown
 
 LEARNERS = {
@@ -51,12 +51,15 @@ def verdict(found: Uplift, checks: Sequence[Check]) -> Words:
                 "prior": ("prior: a guess", "先验：仅为猜测"),
             }[found.evidence]
         )
+        few = next((check.words for check in checks if check.name == LOTS), None)
         return words(
-            "No uplift is claimed: nobody drew lots. The evidence is {kind}; figures are adjusted for the "
-            "columns only. Explore: give a small share of customers an arm by lot.",
-            "不声称任何增益：未随机分配。证据等级：{kind}；数字仅按现有列调整。请探索：对一小部分客户随机分配。",
-            kind=kind,
-        )
+            "No uplift is claimed: {why}. The evidence is {kind}; figures are adjusted for the columns only. "
+            "Explore{more}: give a {share} share of customers an arm by lot.",
+            "不声称任何增益：{why}。证据等级：{kind}；数字仅按现有列调整。请{more}探索：对{share}部分客户随机分配。",
+            kind=kind, why=few or Words("nobody drew lots", "未随机分配"),
+            more=Words(" more", "更多") if few else "",
+            share=Words("larger", "更大") if few else Words("small", "一小"),
+        )  # fmt: skip
     if wrong := failed(checks):
         named = Words(
             "; ".join(f"{check.name.en}: {check.words.en}" for check in wrong),

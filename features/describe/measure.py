@@ -92,7 +92,7 @@ def _facts(
         features=len(features),
         absent=absent(log, features),
         untimed=untimed(log, features),
-        unread=tuple(unread(held(log), features)),
+        unread=tuple(unread(held(log), features, shop.channels)),
         suspicions=odd,
         orders=sum(month.orders for month in months),
         sales=sum((month.sales for month in months), Decimal()),

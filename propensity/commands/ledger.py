@@ -18,13 +18,19 @@ def ledger_export(dry_run: bool) -> None:
     """Take contacts that were sent, and what customers answered, into the customer log.
 
     The next `propensity features build` counts them, and training sees them. A marketing contact is taken
-    once `POST /v1/deliveries` says that it was sent or delivered. Again changes nothing.
+    once `POST /v1/deliveries` says that it was sent or delivered. What went to a group or to everyone is no
+    customer's contact, and is not taken. Again changes nothing.
     """
     from propensity.exported import export
 
     done = export(settings_of(), dry_run)
+    if done.shared:
+        click.echo(
+            f"messages sent to a group or to everyone: {done.shared:,}; they are no customer's contact, and "
+            "are not taken into the log (`propensity evaluate groups` judges them)"
+        )
     if done.ingested is None:
-        click.echo("the ledger knows of no contact that was sent, and of no answer: nothing to take in")
+        click.echo("no contact with a customer was told as sent, and no answer: nothing to take in")
         return
     rows = f"{done.contacts:,} contacts and {done.responses:,} responses"
     if not done.ingested.changed:

@@ -121,7 +121,7 @@ def ingest(
     with progress_bar("Ingesting") as progress:
         done = run(settings, source, folder, dry_run, progress)
     shop = shop_of(settings)
-    show_ingested(done, dry_run, unread(done.held, catalogue(shop.declared("FEATURES"))))
+    show_ingested(done, dry_run, unread(done.held, catalogue(shop.declared("FEATURES")), shop.channels))
     for odd in done.suspicions:
         say(f"WARNING: {odd.what.en} {odd.do.en}")
     for line in unread_beside(shop, [source] if source else list(shop.sources), folder):

@@ -58,6 +58,27 @@ def test_unknown_channels_and_undeclared_scores_are_said_wherever_a_log_is_looke
     assert weights["No feature reads the"] == "know"
 
 
+ACTS = """
+from features.words import Words
+from serving.actions import Action, Effect, Step
+W = Words("x", "甲")
+ACTIONS = [
+    Action(name="tea", channel="sms", words=W, goal=W, effect=Effect(0, 0, 0, "prior", W), validity_days=3,
+           then=(Step("H5", W, after_hours=2),)),
+]
+"""
+
+
+def test_a_channel_that_an_action_of_the_shop_uses_needs_no_other_name(tmp_path: Path) -> None:
+    """Else who follows the advice has consents to a channel that no action sends on, and none to its own."""
+    settings = write_shop(tmp_path, SHOP.format(channel='"how"'), FILES)
+    (settings.shop / "shop.py").write_text(ACTS, "utf-8")
+    for command in (("ingest",), ("check", "--customers", "2"), ("log", "describe")):
+        said = " ".join(_run(settings, *command).output.split())
+        assert "Risk score" in said, command
+        assert "No feature knows these channels" not in said, command
+
+
 def test_what_is_said_is_what_helps(tmp_path: Path) -> None:
     """The mapping's translation, and the lines for shop.py as they are printed, leave nothing unread."""
     settings = write_shop(tmp_path, SHOP.format(channel='"how"'), FILES)

@@ -92,6 +92,19 @@ def test_a_step_after_the_round_of_a_message_to_everyone_is_named(tmp_path: Path
         assert ("its step 2 goes 33 hours after its round begins" in found.output) == wrong
 
 
+def test_a_part_that_no_cap_allows_is_told_as_that_and_not_as_the_bundle(tmp_path: Path) -> None:
+    """Else whoever plans a live show reads that it is never announced, and takes out what is: its notice."""
+    steps = 'then=(Step("sms", W, after_hours=20), Step("sms", W, after_hours=30)),'
+    wide = 'then=(Step("sms", W, after_hours=2), Step("sms", W, after_hours=3)), reach="everyone",'
+    for number, contacts in enumerate((1, 0)):
+        cap = f'[[policy.cap]]\nchannel = "sms"\ncontacts = {contacts}\ndays = 7\n'
+        found = checked(tmp_path / str(number), cap, steps, wide)
+        (line,) = (line for line in found.output.splitlines() if "for person" in line)
+        assert "chosen" not in found.output
+        assert f"part for person {'could never be' if contacts else 'is never'} sent" in line
+        assert line.startswith("problem: " if contacts else "note: ")
+
+
 def test_a_limit_of_none_is_no_mistake_and_an_old_policy_binds_no_new_bundle(tmp_path: Path) -> None:
     """Else a channel that is stopped on purpose, or what a policy of last year allowed, fails every check."""
     stopped = '[[policy.cap]]\nchannel = "sms"\ncontacts = 0\ndays = 2\n'

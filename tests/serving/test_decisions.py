@@ -448,3 +448,21 @@ def test_an_action_of_unknown_worth_is_not_scored_and_the_answer_can_be_repeated
     answer = decided(settings, key="k")
     assert rejected(answer)["unsure"] == "value_unknown"
     assert decided(settings, key="k") == answer
+
+
+def test_whole_numbers_that_a_shop_declares_are_answered_in_the_same_bytes_again(
+    settings: Settings, publish: Publish
+) -> None:
+    """Else whoever repeats a request and compares what it got by a digest believes in another decision."""
+    declare(
+        settings,
+        "from serving.actions import Step\n"
+        "ACTIONS += [replace(ACTIONS[0], name='whole', send_cost=0, after_hours=0, order_value=80,"
+        " incentive=1, fatigue_cost=0, then=(Step('sms', ACTIONS[0].words, send_cost=1, after_hours=3),))]",
+    )
+    path = settings.shop / "shop.toml"
+    path.write_text(path.read_text("utf-8").replace("margin_rate = 0.25", "margin_rate = 1"), "utf-8")
+    publish(order_value_365d=np.nan)
+    first, again = (msgspec.json.encode(decided(settings, key="k")) for _ in range(2))
+    assert b'"after_hours":3.0' in first
+    assert first == again

@@ -125,6 +125,26 @@ def test_without_a_lottery_nothing_is_claimed(tmp_path: Path, decided_by: str, e
     assert "No uplift is claimed" in taught.verdict.en
 
 
+def test_too_few_lots_are_not_said_to_be_none(tmp_path: Path) -> None:
+    """Else whoever explored reads that nobody did, while `evaluate policy` judges by those very lots."""
+    settings, (trial, _) = Settings(home=tmp_path, as_of=LATER), made()
+    trial = trial.part(np.arange(3_000) < 1_200)
+    write_ledger(settings, replace(trial, given=np.where(np.arange(1_200) < 48, trial.given, 1.0)), AT)
+    logged = read(settings)
+    of = trial_of_ledger(logged)
+    assert of.few is not None
+    said = learnt(of.trial, of.costs, more=[reported_of_all(logged), of.few]).verdict
+    assert said.en.startswith(
+        "No uplift is claimed: 48 of 1,200 decisions with a final outcome were drawn by lot, too few to "
+        "learn from: at least 50 customers each of nothing and of an action are needed. So propensities were "
+        "estimated for all of them. The evidence is"
+    )
+    assert "nobody drew lots" not in said.en
+    assert "1,200次结果成熟的决策中有48次为随机抽取" in said.zh
+    assert "Explore more" in said.en
+    assert trial_of_ledger(replace(logged, chances=np.eye(3)[logged.action])).few is None
+
+
 def test_wrong_names_are_told(logged: Logged, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no decision knows letter: it knows nothing, coupon, mail"):
         trial_of_ledger(logged, ["letter"])

@@ -17,7 +17,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from propensity import main
-from propensity.held_out import _look, _remember, headline_of
+from propensity.held_out import _look, _remember, headline_of, realised_sheet
 from serving.lots import in_holdout
 from training.realised import Effect, Realised, outcomes, realised
 from training.reported import Reports
@@ -138,7 +138,19 @@ def test_a_window_without_contacts_has_no_marketing_to_judge(home: Settings) -> 
     assert quiet.broken == []
     assert quiet.told_contacted.en == "Contacted in the window: 0 of 9,000 treated, 0 of 1,000 held out"
     untold = replace(quiet, untold=7, effects=(sales,))
-    assert "it is not proven" in headline_of(untold, "CNY").en, "they may have been sent"
+    assert untold.judged, "they may have been sent, and do harm"
+    said = headline_of(untold, "CNY")
+    assert said.en.startswith("None of the 9,000 treated is known to have been contacted in this window")
+    assert "nothing is claimed. Tell what became of the 7 contacts" in said.en
+    assert "处理组9,000人均无已知触达" in said.zh
+    assert "proven" not in said.en
+    assert "13,256" not in said.en + said.zh
+    assert {row[-1].en for row in realised_sheet(untold).rows} == {"nothing is claimed"}
+    assert "Yet among them the share of customers who complained is higher by more than is tolerated" in (
+        headline_of(replace(quiet, untold=7), "CNY").en
+    )
+    held = replace(quiet, contacted=(0, 3), effects=(sales,), warnings=(Words("3 of 1,000", "1,000人中3人"),))
+    assert "the difference is nothing that it did" in headline_of(held, "CNY").en
     assert "of 7 contacts more that were decided no delivery tells" in untold.told_contacted.en
     assert "is not known" in replace(quiet, contacted=None).told_contacted.en
 

@@ -223,7 +223,7 @@ def test_what_is_said_to_be_found_is_what_such_a_column_needs() -> None:
 
 
 def test_a_column_from_after_the_decision_is_not_taken_for_a_lack_of_overlap() -> None:
-    """Else: whoever opened the mail `could never have had nothing`, and a search for them begins."""
+    """Else: whoever opened the mail hardly had a chance to get nothing, and a search for them begins."""
     trial, _ = trial_by_hand("none", rows=4_000)
     opened = ((trial.arm == 1) & (np.random.default_rng(2).random(4_000) < 0.5)).astype(np.float32)
     later = replace(trial, names=(*trial.names, "opened"), matrix=np.column_stack([trial.matrix, opened]))
@@ -270,12 +270,36 @@ def test_an_arm_that_some_could_never_have_is_named_whatever_its_own_propensitie
     found = overlap(replace(trial, arms=last, arm=arm, given=given))
     assert found.holds is False
     assert found.arms == (arms - 1,)
-    assert "of customers could never have had coupon" in found.words.en
+    assert (
+        "of customers had less than half the chance to get coupon that their propensities say"
+        in found.words.en
+    )
     assert "if recency was known before the decision" in found.words.en
     share = int(found.words.en.split("too little: ")[1].split("%")[0])
     assert 35 < share < 60
     said = replace(trial, arms=last, arm=arm, given=chances[np.arange(4_000), arm], possible=chances > 0)
     assert overlap(said).holds is True, "who is said not to be able to have it is not compared"
+
+
+def test_an_arm_that_some_had_a_small_chance_of_is_not_said_to_be_impossible() -> None:
+    """Else: whoever drew it for one in ten there is told that nobody could get it, and doubts the check."""
+    trial, _ = trial_by_hand("none", rows=6_000)
+    random = np.random.default_rng(8)
+    far = random.random(6_000) < 0.06
+    chances = np.where(far[:, None], [0.8, 0.1, 0.1], [0.2, 0.3, 0.5])
+    arm = (random.random(6_000)[:, None] > chances.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    matrix = np.column_stack([trial.matrix, far]).astype(np.float32)
+    drawn = replace(
+        trial, names=(*trial.names, "region"), matrix=matrix, arms=("a", "b", "c"), arm=arm,
+        given=(np.bincount(arm) / 6_000)[arm],
+    )  # fmt: skip
+    found = overlap(drawn)
+    assert found.holds is False
+    assert "of customers had less than half the chance to get c that their propensities say" in found.words.en
+    assert "leave these customers out, or give the chances that were drawn with" in found.words.en
+    assert "never" not in found.words.en
+    assert "得到c的概率不足其倾向概率所示的一半" in found.words.zh
+    assert overlap(replace(drawn, given=chances[np.arange(6_000), arm])).holds is True
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -296,8 +320,8 @@ def test_an_assignment_that_claims_to_be_a_lottery_has_no_overlap(seen: bool, ch
         return
     assert said.holds is False
     assert said.arms == (0, 1)
-    assert "of customers could never have had nothing" in said.words.en
-    assert "of customers could never have had mail" in said.words.en
+    for arm in ("nothing", "mail"):
+        assert f"of customers had less than half the chance to get {arm} that" in said.words.en
     assert ("if recency was known before the decision" in said.words.en) == seen
     assert ("beside what its propensity says" in said.words.en) == (chance == 0.95)
 
@@ -353,7 +377,7 @@ def test_estimated_propensities_of_every_arm_are_looked_at() -> None:
         given=chances[np.arange(4_000), arm], chances=chances,
     ))  # fmt: skip
     assert found.arms == (1,)
-    assert "of customers could hardly have had coupon" in found.words.en
+    assert "of customers had an estimated chance below 5% to get coupon" in found.words.en
     assert "coupon 0.010" in found.words.en
 
 
