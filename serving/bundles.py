@@ -94,7 +94,8 @@ def _goes(action: Action, policy: Policy) -> list[tuple[timedelta, timedelta]]:
     """So long after a decision its first and its last message go, decided at every half hour of a day."""
     send, marketing = policy.send, action.purpose == "marketing"
     night = Night(quiet=send.quiet if send is not None and (marketing or send.service) else None)
-    hours = range(24) if send is not None and send.hours and marketing else ()
+    own_hour = send is not None and send.hours and marketing and action.part_of is None  # parts have none
+    hours = range(24) if own_hour else ()
     found = []
     for decided in (_MIDNIGHT + half * _HOUR / 2 for half in range(48)):
         for hour in (None, *hours):
