@@ -64,7 +64,8 @@ def decide_for_groups(settings: Settings, out: Path | None, dry_run: bool, force
 
 
 class Made(NamedTuple):
-    """wide: each group's decision, and that for everyone. new: how many of them were not recorded before."""
+    """wide: each group's decision, and that for everyone; then those of a run that was cut off, whose parts
+    this one finished. new: how many of them were not recorded before."""
 
     wide: list[GroupDecision]
     new: int
@@ -116,8 +117,10 @@ def decided_anew(settings: Settings, dry_run: bool = False) -> Made:
             with context.ledger.deciding():
                 # Pauses and budgets are read anew: from here on nobody else decides.
                 wide, new = decide_asked(context, context.rules(as_of), asked, published.id, keep=True)
-            with left(settings, context.ledger, as_of) as others:
-                return Made(wide, new, follow(context, rules, known, [*wide, *others], keep=True))
+            with left(settings, context.ledger, as_of) as found:
+                mine = {one.decision_id for one in wide}  # a round's decision is the same for any run
+                wide += [one for one in found if one.decision_id not in mine]
+                return Made(wide, new, follow(context, rules, known, wide, keep=True))
 
 
 def some(groups: dict[str, list[str]]) -> dict[str, list[str]]:

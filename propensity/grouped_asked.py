@@ -116,6 +116,9 @@ def decide_asked(
         held = ledger.held(_whose(one), as_of - back * DAY, as_of)
         inputs = msgspec.structs.replace(one, held=held, spent=spent)
         made = answer(rules, inputs, secrets.token_hex(16) if keep else None)
+        if one.follows is not None and made.channel is None:  # who does not get a part has no record of it
+            found.append(made)
+            continue
         action = next(of for of in for_unit(rules, one.unit).actions if of.name == made.action)
         if made.channel is not None and action.purpose == "marketing":
             spent = tuple(

@@ -84,11 +84,13 @@ def follow(
     ]
     had = [of.had() if of.part.reach != UNIT else {} for of in each]
     got = {(of.part, who) for of, those in zip(each, had, strict=True) for who in those}
+    off = {of.wide for of in each if of.keep and called_off(context.ledger, of.wide)}
+    parts.off.update({of.wide: of.part.name for of in each if of.wide in off}.values())
     for of, those in zip(each, had, strict=True):
+        if of.wide in off:
+            continue
         parts.people += those.values()
-        if of.keep and called_off(context.ledger, of.wide):
-            parts.off[of.part.name] += 1
-        elif of.part.reach == UNIT:
+        if of.part.reach == UNIT:
             of.for_groups(parts)
         else:
             of.for_people(parts, got)

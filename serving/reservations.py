@@ -166,13 +166,14 @@ def settle(store: Store, decision_id: str, now: datetime, night: Callable[[], Ni
     first = min((len(rows) if step is None else step - 1 for step in freed), default=len(rows))
     if None in freed:  # all that was not sent
         first = min(first, last)
-    states, moved = {}, 0
+    states, moved, begins, late = {}, 0, rows[0][1], 0
     for number, at, until, _ in rows:
         own = sent.get(number + 1, sent.get(None) if number == 0 else None)
         goes = at + moved if own is None else own
         if own is None and moved:
             goes = to_us(night().over(from_us(goes)))
         moved = goes - at
+        late = max(moved, 0) if number == 0 and own is not None else late
         if number < last:
             states[number] = KEPT
         elif number >= first:
@@ -182,6 +183,13 @@ def settle(store: Store, decision_id: str, now: datetime, night: Callable[[], Ni
             (goes, None if until is None else until + max(moved, 0), decision_id, number),
         )
     _become(store, decision_id, states)
+    if late:  # so are the parts of its bundle that come after it, and are still held
+        store.execute(
+            f"UPDATE reservations SET at = at + ?, until = until + ? WHERE state = {HELD} AND at > ? "
+            "AND (until IS NULL OR until > ?) "
+            "AND decision_id IN (SELECT id FROM decisions WHERE follows = ?)",
+            (late, late, begins, to_us(now), decision_id),
+        )
     if not last and not first:  # nothing of it goes, so nor do the parts of its bundle
         for (part,) in store.execute("SELECT id FROM decisions WHERE follows = ?", (decision_id,)).fetchall():
             _free_held(store, part)

@@ -220,6 +220,9 @@ def test_a_part_waits_for_what_comes_before_it_and_for_its_time(shop: Settings) 
     report(shop, wide.decision_id, "sent", hour / 2)  # half an hour late, and so is what follows
     assert asked(chat.decision_id, hour) == (False, "not_yet", "chat")
     assert asked(chat.decision_id, 1.5 * hour) == (True, None, "chat")
+    with closing(Ledger(shop)) as ledger:  # what it holds moved with it
+        (held,) = ledger.reserved(str(first.decision_id))
+        assert held.at == TINY_MOMENT + 2.5 * hour
     assert asked(first.decision_id, 2 * hour) == (False, "not_yet", "mail")
     assert asked(first.decision_id, 2.5 * hour) == (True, None, "mail")
     refuse(replace(shop, as_of=TINY_MOMENT + 2 * hour), first.customer_id, "mail")
@@ -246,7 +249,7 @@ def test_what_is_called_off_gives_back_what_its_parts_hold(shop: Settings) -> No
         assert len(ledger.held(got[0].customer_id, MONTH, now)) == 1
         assert ledger.spent(context.rules(now).policy.budgets, now.date(), now) == (pytest.approx(0.05),)
     again = grouped.decided_anew(shop)
-    assert (again.parts.new, again.parts.off) == (0, Counter(launch=2))
+    assert (again.parts.new, again.parts.off, people(again)) == (0, Counter(launch=1), set())
 
 
 def test_what_would_go_after_its_round_is_not_decided(shop: Settings) -> None:
@@ -334,7 +337,9 @@ def test_the_next_run_finishes_what_was_cut_off_whenever_it_comes(
             grouped.decided_anew(chats)
     later = replace(chats, as_of=TINY_MOMENT + timedelta(minutes=1))
     made = grouped.decided_anew(later)
-    assert {one.rejected.get("launch") for one in made.wide} == {"suppressed"}
+    assert {one.rejected.get("launch") for one in made.wide[:10]} == {"suppressed"}
+    assert {one.action for one in made.wide[10:]} == {"launch"}, "whose parts they are is told with them"
+    assert {one.follows for one in made.parts.people} <= {one.decision_id for one in made.wide}
     assert people(made) == {*IDS}
     assert {one.send_at for one in made.parts.people} == {"2017-12-03T02:00:00Z"}
     assert grouped.decided_anew(replace(chats, as_of=TINY_MOMENT + timedelta(minutes=2))).parts.people == []
@@ -391,7 +396,8 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     with closing(Ledger(shop)) as ledger:
         written = {one.id for one in ledger.entries(parts=True)}
     assert len(written) == 60
-    made = grouped.decided_anew(shop)
+    made = grouped.decided_anew(replace(shop, as_of=TINY_MOMENT + timedelta(minutes=1)))
+    assert len({one.decision_id for one in made.parts.groups}) == len(made.parts.groups)
     assert people(made) == {*IDS} - held_out(shop)
     assert written < {one.decision_id for one in made.parts.people}
     assert made.new == 0
