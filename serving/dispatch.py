@@ -131,7 +131,7 @@ class Dispatch:
             client = key.client
             self._admit(key, "score")
             answer = self._handlers.scored(request, request_id)
-        except Exception as error:  # as in `_request`
+        except Exception as error:  # the last door, as in `_request`: none may reach the parser that calls us
             answer = self._failed(error, request_id)
         self._done(SCORES, "POST", answer.status, client, request_id, started)
         return answer.status, _heads(answer, request_id, api.SUNSET.get(SCORES)), answer.body

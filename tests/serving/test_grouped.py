@@ -3,7 +3,7 @@
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,19 @@ ACTIONS += [replace(ACTIONS[0], name="offer", channel="chat", reach="group", inc
 MONTH = TINY_MOMENT - 30 * DAY
 
 
+def join(settings: Settings, pairs: Iterable[tuple[str, int]]) -> None:
+    """A log of customers who joined chats g0, g1 ... a month ago."""
+    joined = [
+        {"customer_id": id, "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{chat}",
+         "change": "joined"}
+        for id, chat in pairs
+    ]  # fmt: skip
+    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
+    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
+    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
+    (settings.home / "log" / "CURRENT").write_text("hand")
+
+
 @pytest.fixture
 def shop(settings: Settings, publish: Publish) -> Settings:
     """Ten chats of ten customers each; joining one is its consent."""
@@ -42,15 +55,7 @@ def shop(settings: Settings, publish: Publish) -> Settings:
     text = path.read_text("utf-8").replace("mail = true", "mail = true\nchat = true")
     path.write_text(text + '\n[[policy.budget]]\namount = 0.35\nper = "month"\n', "utf-8")
     publish()
-    joined = [
-        {"customer_id": f"c{n:04}", "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{n % 10}",
-         "change": "joined"}
-        for n in range(100)
-    ]  # fmt: skip
-    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
-    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
-    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
-    (settings.home / "log" / "CURRENT").write_text("hand")
+    join(settings, ((f"c{n:04}", n % 10) for n in range(100)))
     return settings
 
 

@@ -4,15 +4,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from logs import write_log
 from test_decisions import Publish, decided, declare, opened, policy, publish, settings  # noqa: F401
+from test_grouped import MONTH, join
 from tiny import TINY_MOMENT
 
 from features.inbox import Inbox
@@ -41,7 +41,6 @@ ACTIONS[:] = [replace(
 ), replace(ACTIONS[0], name="letter", eligible=(), suppressed_if=(), suppress_days=0)]
 SCENARIOS = []
 """
-MONTH = TINY_MOMENT - 30 * DAY
 IDS = [f"c{n:04}" for n in range(200)]
 
 
@@ -54,15 +53,7 @@ def shop(request: pytest.FixtureRequest, settings: Settings, publish: Publish) -
     path.write_text(text.replace("explore = 0.0", "explore = 0.0\nquiet_rounds = 0.0"), "utf-8")
     policy(settings, holdout="0.1", max_contacts="1")
     publish()
-    joined = [
-        {"customer_id": id, "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{n % 10}",
-         "change": "joined"}
-        for n, id in enumerate(IDS[:100])
-    ]  # fmt: skip
-    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
-    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
-    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
-    (settings.home / "log" / "CURRENT").write_text("hand")
+    join(settings, ((id, n % 10) for n, id in enumerate(IDS[:100])))
     of_file = request.param == "sqlite"
     return replace(
         settings, ledger="sqlite" if of_file else request.getfixturevalue("postgres").new_database()
@@ -92,6 +83,20 @@ def held_out(shop: Settings) -> set[str]:
     with opened(shop) as context:
         of = context.shop.policy(shop.now())
     return {id for id, out in zip(IDS, in_holdout(IDS, of.salt, of.holdout), strict=True) if out}
+
+
+def killed_after(written: int) -> Callable[[str], AbstractContextManager[object]]:
+    """In place of a progress bar: ends the run once so many parts are written."""
+
+    @contextmanager
+    def bar(title: str) -> Iterator[object]:
+        def step(text: str, done: int, total: int) -> None:
+            if done >= written:
+                raise KeyboardInterrupt
+
+        yield step
+
+    return bar
 
 
 def people(made: Made) -> set[str]:
@@ -295,15 +300,7 @@ def chats(settings: Settings, publish: Publish) -> Settings:
     path.write_text(path.read_text("utf-8").replace("mail = true", "mail = true\nchat = true"), "utf-8")
     policy(settings, max_contacts="2")
     publish()
-    joined = [
-        {"customer_id": id, "at": MONTH, "known_at": MONTH, "kind": "group", "place_id": f"g{place % 10}",
-         "change": "joined"}
-        for n, id in enumerate(IDS) for place in (n, n + 3)
-    ]  # fmt: skip
-    log = write_log(settings.home / "log" / "hand", {"memberships": joined})
-    manifest = {"starts_at": iso(log.starts_at), "complete_until": iso(log.complete_until), "shop": log.shop}
-    (log.folder / "manifest.json").write_text(json.dumps(manifest | {"files": log.files}))
-    (settings.home / "log" / "CURRENT").write_text("hand")
+    join(settings, ((id, place % 10) for n, id in enumerate(IDS) for place in (n, n + 3)))
     return settings
 
 
@@ -323,16 +320,8 @@ def test_the_next_run_finishes_what_was_cut_off_whenever_it_comes(
     chats: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the members of a chat that had its message never get theirs: the chat now rests."""
-
-    @contextmanager
-    def killed(title: str) -> Iterator[object]:
-        def step(text: str, done: int, total: int) -> None:
-            raise KeyboardInterrupt
-
-        yield step
-
     with monkeypatch.context() as patch:
-        patch.setattr(grouped_parts, "progress_bar", killed)
+        patch.setattr(grouped_parts, "progress_bar", killed_after(0))
         with pytest.raises(KeyboardInterrupt):
             grouped.decided_anew(chats)
     later = replace(chats, as_of=TINY_MOMENT + timedelta(minutes=1))
@@ -379,18 +368,9 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     shop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else half of the members never get their part, or some get it twice."""
-
-    @contextmanager
-    def killed(title: str) -> Iterator[object]:
-        def step(text: str, done: int, total: int) -> None:
-            if done >= 60:
-                raise KeyboardInterrupt
-
-        yield step
-
     with monkeypatch.context() as patch:
         patch.setattr(grouped_parts, "_CHUNK", 20)
-        patch.setattr(grouped_parts, "progress_bar", killed)
+        patch.setattr(grouped_parts, "progress_bar", killed_after(60))
         with pytest.raises(KeyboardInterrupt):
             grouped.decided_anew(shop)
     with closing(Ledger(shop)) as ledger:
