@@ -35,7 +35,7 @@ from serving.groups import UNIT, GroupDecision
 from serving.lifetime import Lifetime
 from serving.reservations import due
 from serving.sealing import Sealed
-from serving.sendable import called_off
+from serving.sendable import over_unsent
 from serving.sending import Night
 from serving.situation import Inputs, Rules, night_of
 
@@ -48,7 +48,8 @@ class Parts:
     """What follows from the bundles that were decided. groups, people: who got a part, the first first.
 
     new: how many were not recorded before. kept: (action, channel, reason) -> how many it was kept from. off:
-    actions of which a bundle was called off before its first message: no part of that is decided any more.
+    action -> how many of its bundles were called off, or ended, before their first message: no part of them
+    is decided any more.
     """
 
     groups: list[GroupDecision] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Parts:
         for (action, channel, why), many in sorted(self.kept.items()):
             say(f"{action}: its part on {channel} is kept from {many:,}: {REASONS[why].en}")
         for action, many in sorted(self.off.items()):
-            say(f"{action}: {many:,} of its bundles were called off, and with them their parts")
+            say(f"{action}: {many:,} of its bundles are over, unsent, and with them their parts")
 
 
 def follow(
@@ -84,7 +85,7 @@ def follow(
     ]
     had = [of.had() if of.part.reach != UNIT else {} for of in each]
     got = {(of.part, who) for of, those in zip(each, had, strict=True) for who in those}
-    off = {of.wide for of in each if of.keep and called_off(context.ledger, of.wide)}
+    off = {of.wide for of in each if of.keep and over_unsent(context.ledger, of.wide, known.as_of)}
     parts.off.update({of.wide: of.part.name for of in each if of.wide in off}.values())
     for of, those in zip(each, had, strict=True):
         if of.wide in off:
@@ -165,7 +166,7 @@ class _Part:
             for first in range(0, len(places), _CHUNK):
                 progress("customers", first, len(places))
                 with self.context.ledger.deciding():
-                    if called_off(self.context.ledger, self.wide):  # meanwhile
+                    if over_unsent(self.context.ledger, self.wide, self.known.as_of):  # meanwhile
                         parts.off[self.part.name] += 1
                         return
                     now = self.context.rules(self.known.as_of)

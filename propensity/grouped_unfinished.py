@@ -14,12 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from features.moments import DAY, from_us, parse_moment, to_us
+from features.moments import DAY, from_us, to_us
 from features.settings import Settings
 from propensity.grouped_asked import CLIENT
 from serving.groups import UNIT, GroupDecision
 from serving.ledger import Ledger
 from serving.rounds import EVERYONE
+from serving.sendable import over_unsent
 
 
 @contextmanager
@@ -48,13 +49,12 @@ def left(settings: Settings, ledger: Ledger, now: datetime) -> Iterator[list[Gro
 
 
 def _decided(ledger: Ledger, moment: datetime, now: datetime) -> Iterator[GroupDecision]:
+    if now >= moment + DAY:  # whoever comes so late begins anew
+        return
     for entry in (*ledger.entries(UNIT, moment), *ledger.entries(EVERYONE, moment)):
-        if entry.as_of == moment and entry.client == CLIENT and entry.sealed is not None:
-            one = msgspec.json.decode(entry.sealed.answer, type=GroupDecision)
-            ends = [one.reserved_until, one.valid_until, one.round and one.round.until]
-            known = [parse_moment(end) for end in ends if end]
-            if one.channel is not None and now < min(known, default=moment + DAY):
-                yield one
+        own = entry.as_of == moment and entry.client == CLIENT and entry.channel is not None
+        if own and entry.sealed is not None and not over_unsent(ledger, entry.id, now):
+            yield msgspec.json.decode(entry.sealed.answer, type=GroupDecision)
 
 
 def _folder(settings: Settings) -> Path:

@@ -10,7 +10,7 @@ What was routed to a person may not be sent until one said yes, which the caller
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -59,6 +59,7 @@ WORDS: dict[str, Words] = {
     ),
     **{why: REASONS[why] for why in ("paused", "no_automation", "no_consent", "open_complaint")},
 }
+_OVER: tuple[Why, ...] = ("given_back", "expired")
 OF_MANY: dict[str, Words] = {
     "no_consent": Words(
         "Somebody whom it addresses does not allow this channel, or is not known",
@@ -194,8 +195,7 @@ def _reserved(
         until = said.valid_until
     why, ended = None, None if said.round is None else parse_moment(said.round.until)
     if entry.follows is not None:
-        why, moved, ended = _in_bundle(ledger, entry.follows, action, at, now)
-        at, until = at + moved, until and until + moved
+        why, ended = _in_bundle(ledger, entry.follows, action, now)
     if ended is not None:  # what goes in the next round is no more what the lot drew
         until = ended if until is None else min(until, ended)
     if why == "given_back":
@@ -205,36 +205,24 @@ def _reserved(
     return step, why or ("not_yet" if at > now else None), at, until
 
 
-def _in_bundle(
-    ledger: Ledger, wide: str, part: Action, at: datetime, now: datetime
-) -> tuple[Why | None, timedelta, datetime | None]:
-    """(why a part of a bundle may not go, by so much later, when its round ends), as the wide one stands.
-
-    It goes as long as that was not given back; what comes after it once that was sent, and no nearer to it
-    than was declared. at: when the part was to go.
-    """
+def _in_bundle(ledger: Ledger, wide: str, part: Action, now: datetime) -> tuple[Why | None, datetime | None]:
+    """(why a part of a bundle may not go, when its round ends), as the wide decision stands: the part goes as
+    long as that is not over unsent; what comes after it, once that was told as sent."""
     entry = ledger.read(wide)
     action, said = _decided(entry)
+    step, why, _, _ = _reserved(ledger, entry, said, action, now)
     ended = None if said.round is None else parse_moment(said.round.until)
-    step, why, first, _ = _reserved(ledger, entry, said, action, now)
-    if step == 1 and why in ("given_back", "expired"):
-        return why, timedelta(0), ended
-    after = timedelta(hours=part.after_hours - action.after_hours)
-    if after <= timedelta(0):
-        return None, timedelta(0), ended
-    if step == 1:
-        return "waits", timedelta(0), ended
-    held = ledger.reserved(wide)
-    first = held[0].at if held else None
-    return None, timedelta(0) if first is None else max(first + after - at, timedelta(0)), ended
+    if step == 1 and why in _OVER:
+        return why, ended
+    return "waits" if step == 1 and part.after_hours > action.after_hours else None, ended
 
 
-def called_off(ledger: Ledger, decision_id: str) -> bool:
-    """Whether nothing of a decision goes, by the ledger: it was given back before its first message."""
-    told, held = ledger.deliveries(decision_id), ledger.reserved(decision_id)
-    if any(status in SENT for status, _ in told):
-        return False
-    return any(step in (None, 1) for _, step in told) or (bool(held) and held[0].free)
+def over_unsent(ledger: Ledger, decision_id: str, now: datetime) -> bool:
+    """Whether nothing of a decision was told as sent, nor may go any more, by the ledger."""
+    entry = ledger.read(decision_id)
+    action, said = _decided(entry)
+    step, why, _, _ = _reserved(ledger, entry, said, action, now)
+    return step == 1 and why in _OVER
 
 
 def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime) -> Bound:
