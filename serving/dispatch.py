@@ -5,6 +5,7 @@ are BentoML's. Logs hold route templates, times, client names and request ids, n
 message that could repeat one.
 """
 
+import gc
 import logging
 import sys
 import time
@@ -66,6 +67,7 @@ class Dispatch:
         elif scope["type"] == "lifespan":
             self._mirror.start()
             self._handlers.warm()
+            _settle()
             self._companion.start()
             self._load.start()
             await self._behind(scope, receive, send)
@@ -186,6 +188,13 @@ class Dispatch:
             raise Problem(403, "forbidden", f"this key lacks the scope {scope}; it has {has}")
         self._rates.take(key)
         self._load.admit()
+
+
+def _settle() -> None:
+    """Keep what was loaded out of every later collection of garbage: of 190,000 objects one takes as long as
+    a thousand requests, and all that are in flight wait for it."""
+    gc.collect()
+    gc.freeze()
 
 
 class AccessLog:
