@@ -7,10 +7,10 @@ message that could repeat one.
 
 import gc
 import logging
+import os
 import sys
 import time
 import traceback
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -76,7 +76,7 @@ class Dispatch:
             self._mirror.stop()
             self._handlers.stop()
         elif scope["type"] == REFUSED:
-            started, request_id = time.perf_counter(), uuid.uuid4().hex
+            started, request_id = time.perf_counter(), os.urandom(16).hex()
             answer = _problem(scope["problem"], request_id)
             await _send(send, answer, request_id, None)
             self._done(UNMATCHED, OTHER, answer.status, NO_CLIENT, request_id, started)
@@ -85,7 +85,7 @@ class Dispatch:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request_id = uuid.uuid4().hex
+        request_id = os.urandom(16).hex()
         asked, method = route_of(scope), scope["method"]
         route = asked if asked in api.ROUTES else UNMATCHED
         client = NO_CLIENT
@@ -120,7 +120,7 @@ class Dispatch:
 
         A task of its own, and ASGI's messages, cost more than one customer's score. None: not so this one.
         """
-        started, request_id, client = time.perf_counter(), uuid.uuid4().hex, NO_CLIENT
+        started, request_id, client = time.perf_counter(), os.urandom(16).hex(), NO_CLIENT
         try:
             require_plain(headers)
             request = bodies.SCORES.decode(sent)

@@ -49,7 +49,8 @@ from serving.sandbox_bulk import BulkSandbox
 from serving.scores import Scorer
 from serving.sendable import SendAnswer, may_send
 
-INLINE = 32  # customers; a longer list is scored beside the event loop, so that it delays nobody
+INLINE = 128  # customers; a longer list is scored beside the event loop, so that it delays nobody
+INLINE_REASONS = 32  # of which reasons are wanted, too: each costs as much as ten without
 THREADS = 2  # for long lists, for decisions, which wait for the disk, and for Redis
 service = logging.getLogger("propensity.service")
 
@@ -160,9 +161,10 @@ class Handlers:
         return self._counted(*await self._stores.do(lambda: self._answered(request, request_id)))
 
     def at_once(self, request: api.ScoreRequest) -> bool:
-        """Whether it is answered on the event loop. A store on another machine may be slow: then this request
-        waits for it, and not every other one too."""
-        return len(request.customers) <= INLINE and self._settings.online == "sqlite"
+        """Whether it is answered on the event loop. A store on another machine may be slow, and exact reasons
+        are: then this request waits for them, and not every other one too."""
+        most = 0 if request.exact else INLINE_REASONS if request.reasons else INLINE
+        return len(request.customers) <= most and self._settings.online == "sqlite"
 
     def scored(self, request: api.ScoreRequest, request_id: str) -> Answer:
         """Its answer, now; Problem or PropensityError."""

@@ -27,7 +27,9 @@ from features.errors import NoBuild
 from features.moments import DAY
 from features.settings import Settings
 from serving import batch
-from serving.api import MAX_BODY, ROUTES
+from serving.api import MAX_BODY, ROUTES, ScoreRequest
+from serving.handlers import Handlers
+from serving.metrics import Metrics
 from serving.scores import Scorer
 
 SECRET = "Zoe-1987-secret"  # stands for whatever a caller sends
@@ -336,3 +338,19 @@ def test_logs_hold_no_id_no_path_no_key_and_no_body(service: Running) -> None:
     for never in (SECRET, "c0777", "c0778", KEY, "customers/"):
         assert never not in log.replace("route=/v1/customers/{id} ", "")
     assert "Traceback" not in log
+
+
+def test_who_asks_for_what_takes_long_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    """Exact reasons of 32 customers take 20 ms, which every request in flight would wait, were they computed
+    on the event loop; 100 scores take one, and are answered there."""
+    handlers = Handlers(settings_of(tmp_path / "home"), Metrics())
+    try:
+
+        def at_once(customers: int, reasons: int, exact: bool = False) -> bool:
+            request = ScoreRequest([str(n) for n in range(customers)], None, reasons, exact)
+            return handlers.at_once(request)
+
+        assert [at_once(1, 3), at_once(32, 3), at_once(100, 0)] == [True, True, True]
+        assert [at_once(33, 3), at_once(200, 0), at_once(1, 3, exact=True)] == [False, False, False]
+    finally:
+        handlers.stop()
