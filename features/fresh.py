@@ -11,6 +11,7 @@ publication all that this one does not know is written again.
 
 import fcntl
 import logging
+import os
 import signal
 import sys
 import threading
@@ -183,7 +184,8 @@ def main() -> None:
     if "--while-fed" in sys.argv[1:]:
 
         def wait() -> None:
-            sys.stdin.buffer.read()
+            while os.read(sys.stdin.fileno(), 1 << 12):  # `sys.stdin` holds a lock that exiting needs
+                pass
             until.set()
 
         threading.Thread(target=wait, daemon=True).start()

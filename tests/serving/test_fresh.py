@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,7 @@ from features.sources import complete_journey
 from features.tombstones import Tombstones
 from propensity.steps import take_inbox
 from serving.arrivals import EventAnswer, take
+from serving.companion import environment_of
 
 CUT = parse_moment("2017-11-10")
 LATER = TODAY + timedelta(hours=6)  # the service's now: an overlay is younger than what is published
@@ -341,6 +344,19 @@ def test_after_the_next_build_the_log_says_the_same_and_nothing_is_counted_twice
     assert again["customer_id"].to_pylist() == whole["customer_id"].to_pylist()
     for name in list(Build.open(world.whole).features):
         np.testing.assert_array_equal(again[name].to_numpy(), whole[name].to_numpy(), err_msg=name)
+
+
+def test_of_two_companions_that_start_together_one_leaves_as_it_should(tmp_path: Path) -> None:
+    """Else an operator who starts two services reads of a crash, of Python's own, that is none."""
+    settings = Settings(home=tmp_path)
+    command = [sys.executable, "-m", "features.fresh", "--while-fed"]
+    with fresh._sole(settings) as alone:
+        assert alone
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_of(settings)
+        ) as second:
+            assert second.stderr is not None
+            assert (second.wait(60), second.stderr.read()) == (fresh.TAKEN, b"")
 
 
 def test_a_killed_companion_is_replaced_and_no_event_is_lost_or_counted_twice(
