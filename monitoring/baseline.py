@@ -39,9 +39,12 @@ FIRST = 4.0
 # Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
 NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
 FROZEN = 21
-# A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
+# A figure's limit, in its own standard deviations: at least LEAST_Z, or ANEW_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
 LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
+# Where every day is counted anew, two days beyond are two witnesses, and no one thing seen twice: each may say
+# less. (Of a window of 28 days the second day is the first once more.)
+ANEW_Z = 3.5
 # What stood out for at most BRIEF days in HABITS of a year's four weeks is how the figure is, and no fault.
 BRIEF, HABITS = 3, 4
 ALONE = 2.0  # beyond so many limits one day is enough
@@ -89,6 +92,7 @@ def judge(
     fresh: Bool | None = None,
     closed: Collection[int] = (),
     moves: Bool | None = None,
+    least_z: float = LEAST_Z,
 ) -> Judged:
     """Judge every day by what was known before it.
 
@@ -100,7 +104,7 @@ def judge(
     fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
     closed: days (since 1970) on which the shop does no business: what is less is no news, nor learned from.
     moves: [figures] or [days, figures], False where no occasion is a reason to move: the first of its kind
-    widens no limit.
+    widens no limit. least_z: the least limit, in a figure's own standard deviations.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
@@ -127,7 +131,7 @@ def judge(
             same, most = _before(usual, calendar, day)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
-                sigma, limit = _limits(usual, unlearned, brief, since, day)
+                sigma, limit = _limits(usual, unlearned, brief, since, day, least_z)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
@@ -175,7 +179,9 @@ def _second(a: Float64, b: Float64, c: Float64) -> Float64:
     return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)))
 
 
-def _limits(usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int) -> tuple[Float64, Float64]:
+def _limits(
+    usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int, least: float
+) -> tuple[Float64, Float64]:
     """What is usual of each figure, and how many times that is too much; nan where it is too young."""
     start = max(0, day - HISTORY)
     place = np.arange(start, day - LAG)
@@ -189,7 +195,7 @@ def _limits(usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int
     if len(tops) >= 6 and brief[place].any():
         all_of = _tops(np.where(unlearned[place] & ~brief[place], np.nan, past) / sigma)
         top = np.maximum(top, all_of[-HABITS])
-    limit = np.maximum(LEAST_Z, MARGIN * top)
+    limit = np.maximum(least, MARGIN * top)
     return sigma, np.where(known >= YOUNGEST, limit, np.nan)
 
 

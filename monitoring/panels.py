@@ -14,7 +14,7 @@ import pyarrow as pa
 from features.definitions import Feature
 from features.moments import DAY
 from features.words import Words
-from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge, keeping
+from monitoring.baseline import ANEW_Z, LAG, TRAIL, Bool, Float64, Int64, Judged, judge, keeping
 from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
@@ -217,8 +217,8 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     idle = _idle(received, occasions)
     moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, idle)
     judged = judge(
-        received.values, received.first, received.least(), occasions, since, later=(), fresh=received.fresh,
-        closed=closed(occasions), moves=moves,
+        received.values, received.first, received.least(ANEW_Z), occasions, since, later=(),
+        fresh=received.fresh, closed=closed(occasions), moves=moves, least_z=ANEW_Z,
     )  # fmt: skip
     return Panel(received.first, subjects, native, judged, received.fresh, idle)
 

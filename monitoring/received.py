@@ -101,13 +101,14 @@ class Received:
     rows: Int64  # [days, figures]: that the figure is of
     fresh: Bool  # [days, figures]
 
-    def least(self) -> Float64:
-        """[days, figures]: changes below which nobody cares, or that the chance of few rows makes."""
+    def least(self, chance: float = CHANCE) -> Float64:
+        """[days, figures]: changes below which nobody cares, or that the chance of few rows makes, in standard
+        deviations of sampling."""
         matters = np.array([LEAST[figure.kind] for figure in self.figures])
         counted = np.array([figure.kind == "rows" for figure in self.figures])
         # A day without any rows has no say in how many there should be.
         rows = np.maximum(np.where(counted, self.usual_rows(), self.rows), 1)
-        return np.asarray(np.maximum(matters, CHANCE / np.sqrt(rows)))
+        return np.asarray(np.maximum(matters, chance / np.sqrt(rows)))
 
     def usual_rows(self) -> Float64:
         """[days, figures]: mean rows of the USUAL days before each."""
