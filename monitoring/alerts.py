@@ -24,7 +24,7 @@ from features.words import Words
 from monitoring import delivery, telling, textfile
 from monitoring.alert_store import AlertStore, Kept, Message
 from monitoring.delivery import Standing
-from monitoring.episodes import Episode, News, advance, having_told, to_tell
+from monitoring.episodes import Episode, News, advance, follows, having_told, joining, to_tell
 from monitoring.findings import STATUSES, Finding
 from monitoring.routes import Routes, declared
 from monitoring.silences import Silence
@@ -143,10 +143,14 @@ def _tell(
     escalate = timedelta(hours=routes.escalate_hours) if routes.escalates else None
     news: list[tuple[Episode, News]] = []
     after: list[Kept] = []
+    faults = _faults(one.episode for one in kept if one.episode.fingerprint not in silenced)
     for one in kept:
         hushed = one.episode.fingerprint in silenced
         told = to_tell(one.episode, moment, hushed, remind, escalate)
         episode = having_told(one.episode, told, moment, hushed)
+        fault = faults.get(episode.topic)
+        if told == ("firing",) and fault and follows(episode, fault):
+            episode, told = joining(episode, fault), ()
         after.append(replace(one, episode=episode))
         news += [(episode, what) for what in told]
     going_on = {one.episode.topic for one in after if one.episode.state == "firing" and one.episode.told}
@@ -162,6 +166,12 @@ def _tell(
     for one in _shown(store, routes, after, silenced, moment, report, ran):
         store.keep(one)
     return written
+
+
+def _faults(episodes: Iterable[Episode]) -> dict[str, Episode]:
+    """Topic -> the most urgent fault of a table that was told, and goes on."""
+    told = [one for one in episodes if one.state == "firing" and one.told and one.finding.of == "table"]
+    return {one.topic: one for one in sorted(told, key=lambda one: one.told_as == "page")}
 
 
 def _shown(

@@ -212,3 +212,13 @@ def having_told(
     paged = episode.paged or moment if episode.severity == "page" else None
     stage = episode.finding.stage or episode.stage
     return replace(episode, told=moment, told_as=episode.severity, paged=paged, stage=stage)
+
+
+def follows(episode: Episode, fault: Episode) -> bool:
+    """Whether an alert is what a table's fault, which was told as urgently, does to a feature or a figure."""
+    return episode.finding.of != "table" and fault.told_as in ("page", episode.severity)
+
+
+def joining(episode: Episode, fault: Episode) -> Episode:
+    """The alert, told by that fault's message: it is reminded of with it, and over with it."""
+    return replace(episode, told=fault.told, paged=episode.paged and fault.paged, escalated=True)

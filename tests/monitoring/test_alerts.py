@@ -113,6 +113,33 @@ def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_fi
     assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more alerts"
 
 
+def test_what_a_fault_of_a_table_does_the_days_after_is_no_message_of_its_own(
+    days: Days, hook: SignedHttp
+) -> None:
+    """Else: amounts in cents are a page, and a day later a warning of features that have a week in them, with
+    an advice of its own; what is worse than was told, and another fault of the table, are told."""
+    cents = found("orders", "fields", 3.0, topic=OUTAGE, owner="data", of="table")
+    features, worse = found(value=1.5, topic=OUTAGE), found("m", "ranking", 2.5, topic=OUTAGE)
+    lost = found("orders", "received", 1.5, topic=OUTAGE, owner="data", of="table")
+    days.day(cents)
+    days.day(cents, features, worse)
+    days.day(cents, features, worse, lost)
+    for _ in range(2):
+        days.day(*(replace(one, status="ok", value=0.1) for one in (cents, features, worse, lost)))
+    told = [(body["data"]["kind"], len(body["data"]["alerts"])) for body in hook.bodies()]
+    assert told == [("firing", 1), ("escalation", 1), ("firing", 1), ("resolved", 4)]
+
+
+def test_what_a_fault_does_is_told_where_it_is_more_urgent_than_the_fault(
+    days: Days, hook: SignedHttp
+) -> None:
+    """Else: a warning of a table hides the page that nobody is answered rightly."""
+    little = found("orders", "fields", 1.5, topic=OUTAGE, owner="data", of="table")
+    days.day(little)
+    days.day(little, found("m", "ranking", 2.5, topic=OUTAGE))
+    assert came(hook) == [("firing", OUTAGE), ("firing", OUTAGE)]
+
+
 def test_one_feature_with_one_cause_in_three_models_is_one_message(days: Days) -> None:
     """Else: a value that is new in one feature is a message a model, and all say the same."""
 
