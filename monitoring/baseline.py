@@ -3,10 +3,11 @@
 A figure is compared with its mean a few days ago, less what its weekday, and the same occasion a year ago,
 moved it by: the *residual*. What is usual is learned from the figure's own quiet days, so that a figure that
 jumps with every campaign must jump further than one that never moves. A day stands out where residuals of the
-same sign are beyond the limit on two of three days, or one is far beyond. Days around an occasion allow for
-what it did before; of the first of its kind nobody knows what it will do, so that limits are FIRST times as
-wide: a feed that stops, or amounts in another unit, are still seen. While a figure stands out its old level
-stays the reference, for at most FROZEN days: then it is what is normal now.
+same sign are beyond the limit on two of three days, or one is far beyond; of what each day counts anew, also
+where the last two or three are together. Days around an occasion allow for what it did before; of the first
+of its kind nobody knows what it will do, so that limits are FIRST times as wide: a feed that stops, or
+amounts in another unit, are still seen. While a figure stands out its old level stays the reference, for at
+most FROZEN days: then it is what is normal now.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,11 +40,12 @@ FIRST = 4.0
 # Days before and after on which that holds. A sale is waited for and talked of; a holiday is kept on its own.
 NEAR = {"holiday": (1, 1), CLOSED: (0, 1)}
 FROZEN = 21
-# A figure's limit, in its own standard deviations: at least LEAST_Z, or ANEW_Z, and above the second most unusual four
+# A figure's limit, in its own standard deviations: at least LEAST_Z, and above the second most unusual four
 # weeks of its past by MARGIN: one fault in a year does not make blind for the next.
 LEAST_Z, MARGIN, BLOCK = 5.0, 1.5, 28
-# Where every day is counted anew, two days beyond are two witnesses, and no one thing seen twice: each may say
-# less. (Of a window of 28 days the second day is the first once more.)
+# Where every day is counted anew, two days are two witnesses, and no one thing seen twice (of a window of 28
+# days the second day is the first once more): each may say less, and the last two or three speak together, by
+# the square root of how many they are. By chance alone each of these is once in three million days.
 ANEW_Z = 3.5
 # What stood out for at most BRIEF days in HABITS of a year's four weeks is how the figure is, and no fault.
 BRIEF, HABITS = 3, 4
@@ -92,7 +94,7 @@ def judge(
     fresh: Bool | None = None,
     closed: Collection[int] = (),
     moves: Bool | None = None,
-    least_z: float = LEAST_Z,
+    anew: Bool | None = None,
 ) -> Judged:
     """Judge every day by what was known before it.
 
@@ -104,12 +106,13 @@ def judge(
     fresh: [days, figures], False where a value is only an earlier day's once more: it says nothing new.
     closed: days (since 1970) on which the shop does no business: what is less is no news, nor learned from.
     moves: [figures] or [days, figures], False where no occasion is a reason to move: the first of its kind
-    widens no limit. least_z: the least limit, in a figure's own standard deviations.
+    widens no limit. anew: [figures], True of counts of the day alone, which have no day before in them.
     """
     days, figures = values.shape
     least = np.broadcast_to(least, values.shape)
     fresh = np.ones(values.shape, bool) if fresh is None else fresh
     moves = np.broadcast_to(True if moves is None else moves, values.shape)
+    anew = np.zeros(figures, bool) if anew is None else anew
     calendar = _calendar(days, first, occasions, later)
     # What nothing is learned from: days around an occasion, and those on which a figure stands out.
     unlearned = np.repeat(calendar.around[:, None], figures, axis=1)
@@ -131,7 +134,7 @@ def judge(
             same, most = _before(usual, calendar, day)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
-                sigma, limit = _limits(usual, unlearned, brief, since, day, least_z)
+                sigma, limit = _limits(usual, unlearned, brief, since, day, anew)
             spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
@@ -143,7 +146,7 @@ def judge(
                 far[shut] = 0
                 usual[day, shut] = accepted[day, shut] = np.nan
             over[day, fresh[day]] = far[fresh[day]]
-            excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1]), excess[day - 1])
+            excess[day] = np.where(fresh[day], _excess(over[day - 2 : day + 1], anew), excess[day - 1])
             out = np.nan_to_num(np.abs(excess[day])) >= 1
             for length in range(1, BRIEF + 1):
                 brief[day - length : day, ~out & (standing == length)] = True
@@ -166,12 +169,26 @@ def widened(far: Float64) -> Float64:
     return np.asarray(np.sign(far) * np.where(size <= FIRST, size / FIRST, size - FIRST + 1))
 
 
-def _excess(over: Float64) -> Float64:
-    """[3, figures], of three days in limits -> [figures]: two of three of one sign, or one far beyond."""
+def _excess(over: Float64, anew: Bool) -> Float64:
+    """[3, figures], of three days in limits -> [figures], nan where the last is not known. What only several
+    days together say stands out, and no further."""
     known = np.nan_to_num(over)
-    up, down = _second(*np.maximum(known, 0)), _second(*np.maximum(-known, 0))
-    one, two = known[-1] / ALONE, np.where(up >= down, up, -down)
-    return np.where(np.isnan(over[-1]), np.nan, np.where(np.abs(one) > np.abs(two), one, two))
+    up, down = (
+        np.maximum(_days(*side), np.where(anew, np.minimum(_pooled(*side), 1), 0)) for side in (known, -known)
+    )
+    return np.where(np.isnan(over[-1]), np.nan, np.where(up >= down, up, -down))
+
+
+def _days(first: Float64, second: Float64, last: Float64) -> Float64:
+    """How far above 0 two of three days are, or the last is far: in what one of them is."""
+    two = _second(*(np.maximum(day, 0) for day in (first, second, last)))
+    return np.asarray(np.maximum(two, last / ALONE))
+
+
+def _pooled(first: Float64, second: Float64, last: Float64) -> Float64:
+    """The same of the last two or three together: chance makes a mean of them less than one."""
+    two = second + last
+    return np.asarray(np.maximum(two / 2, (first + two) / 6**0.5))
 
 
 def _second(a: Float64, b: Float64, c: Float64) -> Float64:
@@ -180,7 +197,7 @@ def _second(a: Float64, b: Float64, c: Float64) -> Float64:
 
 
 def _limits(
-    usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int, least: float
+    usual: Float64, unlearned: Bool, brief: Bool, since: Int64, day: int, anew: Bool
 ) -> tuple[Float64, Float64]:
     """What is usual of each figure, and how many times that is too much; nan where it is too young."""
     start = max(0, day - HISTORY)
@@ -190,23 +207,23 @@ def _limits(
     quiet = np.where(unlearned[place], np.nan, past)
     known = np.isfinite(quiet).sum(axis=0)
     sigma = np.maximum(1.4826 * _median(np.abs(quiet)), 1e-6)
-    tops = _tops(quiet / sigma)
+    tops = _tops(quiet / sigma, anew)
     top = tops[-2] if len(tops) >= 6 else tops[-1]
     if len(tops) >= 6 and brief[place].any():
-        all_of = _tops(np.where(unlearned[place] & ~brief[place], np.nan, past) / sigma)
+        all_of = _tops(np.where(unlearned[place] & ~brief[place], np.nan, past) / sigma, anew)
         top = np.maximum(top, all_of[-HABITS])
-    limit = np.maximum(least, MARGIN * top)
+    limit = np.maximum(np.where(anew, ANEW_Z, LEAST_Z), MARGIN * top)
     return sigma, np.where(known >= YOUNGEST, limit, np.nan)
 
 
-def _tops(z: Float64) -> Float64:
+def _tops(z: Float64, anew: Bool) -> Float64:
     """[blocks, figures], ascending: of each four weeks the most that would have stood out."""
     z = np.nan_to_num(z)
     most = np.zeros_like(z)
     for side in (z, -z):
-        side = np.maximum(side, 0)
-        two = _second(side[:-2], side[1:-1], side[2:])
-        most[2:] = np.maximum(most[2:], np.maximum(two, side[2:] / ALONE))
+        three = side[:-2], side[1:-1], side[2:]
+        found = np.maximum(_days(*three), np.where(anew, _pooled(*three), 0))
+        most[2:] = np.maximum(most[2:], found)
     blocks = -(-len(most) // BLOCK)
     padded = np.vstack([np.zeros((blocks * BLOCK - len(most), most.shape[1])), most])
     return np.asarray(np.sort(padded.reshape(blocks, BLOCK, -1).max(axis=1), axis=0))

@@ -150,6 +150,18 @@ def unit(out: Iterable[Shift]) -> Words | None:
     return None
 
 
+def moved(out: Iterable[Shift]) -> Words | None:
+    """Far more rows of the small hours than before: a clock or a time zone."""
+    for shift in out:
+        if shift.subject.kind == "night" and shift.excess > 0:
+            return Words(
+                "the hours moved: the source's clock or its time zone may have changed, or a job at night "
+                "stamps its own time",
+                "时间整体偏移：来源的时钟或时区可能已改变，或夜间任务写入了自身时间",
+            )
+    return None
+
+
 def gone(out: Iterable[Shift]) -> tuple[Words, Words] | None:
     """Columns that rows had and hardly any has now: what happened at the source, and what to do."""
     columns = [

@@ -53,7 +53,8 @@ class Evidence:
     """What the checks judge of one release.
 
     age: of the published features. panel: its figures from day to day, the last row today's. faulty: tables
-    of the log that stood out lately, with what did.
+    of the log that stood out lately, with what did. log_ends: until when the log is complete, in the shop's
+    zone.
     """
 
     card: ModelCard
@@ -68,6 +69,7 @@ class Evidence:
     outcomes: Held | None = None  # what came of what was told; None: nothing can be joined yet
     unjoined: str = ""  # why not
     drifted: Mapping[date, frozenset[str]] = field(default_factory=dict)  # in the weeks before, too
+    log_ends: datetime | None = None
 
     @property
     def stale(self) -> bool:
@@ -174,6 +176,7 @@ def of_release(
             day.date(): frozenset(name for name, out in zip(one.columns, one.drifted, strict=True) if out)
             for day, one in weeks.items()
         },
+        log_ends=log.complete_until.astimezone(shop.zone),
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from math import nan
 from typing import Literal
 
 import numpy as np
 
+from features.describe.say import day
+from features.moments import DAY
 from features.words import Words
 from monitoring import causes
 from monitoring.baseline import FIRST, widened
@@ -50,7 +52,45 @@ def freshness(evidence: Evidence) -> Reading:
     if days >= 1:
         words = Words(f"features are {days:.1f} days old", f"特征已有{days:.1f}天未更新")
     means = _AGED[level]
-    return Reading(value=level, words=Words(words.en + means.en, words.zh + means.zh))
+    cause, advice = (None, None) if not level else _why_aged(evidence)
+    words = Words(words.en + means.en, words.zh + means.zh)
+    return Reading(value=level, words=words, cause=cause, advice=advice)
+
+
+def _why_aged(evidence: Evidence) -> tuple[Words | None, Words | None]:
+    """Whether the log has later days than what is published, and what is to be done; None: as the check says.
+
+    A log without later days is one whose sources bring nothing, or that nobody ingests: its end is that of
+    what came, so nothing else in it looks unusual.
+    """
+    ends = evidence.log_ends
+    if ends is None:
+        return None, None
+    last = day((ends - timedelta(microseconds=1)).date())
+    if ends - evidence.moment < DAY:
+        return (
+            Words(
+                f"the log ends on {last.en}: no source brought a later row, or nothing was ingested since",
+                f"日志截止于{last.zh}：此后没有数据源送达数据，或未再导入",
+            ),
+            Words(
+                f"Look for files of later than {last.en}. If there are none, ask the sources' owners for "
+                "them; if there are, see why `propensity ingest` does not run or does not read them. Then "
+                "`propensity ingest` and `propensity features build`.",
+                f"查找{last.zh}之后的文件：若没有，请向数据源负责人索取；若有，请检查 `propensity ingest` "
+                "为何未运行或未读取。然后运行 `propensity ingest` 与 `propensity features build`。",
+            ),
+        )
+    return (
+        Words(
+            f"the log has all days until {last.en}, and no features of them are published",
+            f"日志已完整至{last.zh}，但之后的特征未发布",
+        ),
+        Words(
+            "See why the nightly `propensity features build` stopped, and run it.",
+            "检查夜间的 `propensity features build` 为何停止，并运行它。",
+        ),
+    )
 
 
 _AGED = (  # what each level means for whoever asks

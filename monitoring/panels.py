@@ -14,12 +14,12 @@ import pyarrow as pa
 from features.definitions import Feature
 from features.moments import DAY
 from features.words import Words
-from monitoring.baseline import ANEW_Z, LAG, TRAIL, Bool, Float64, Int64, Judged, judge, keeping
+from monitoring.baseline import LAG, TRAIL, Bool, Float64, Int64, Judged, judge, keeping
 from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import CHANCE, STEADY, Figure, Kind, Received, angle, share
+from monitoring.received import ANEW, CHANCE, STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -216,9 +216,10 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     since = np.zeros(len(subjects), np.int64)
     idle = _idle(received, occasions)
     moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, idle)
+    anew = np.array([f.kind in ANEW for f in received.figures], bool)
     judged = judge(
-        received.values, received.first, received.least(ANEW_Z), occasions, since, later=(),
-        fresh=received.fresh, closed=closed(occasions), moves=moves, least_z=ANEW_Z,
+        received.values, received.first, received.least(anew), occasions, since, later=(),
+        fresh=received.fresh, closed=closed(occasions), moves=moves, anew=anew,
     )  # fmt: skip
     return Panel(received.first, subjects, native, judged, received.fresh, idle)
 

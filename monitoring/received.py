@@ -19,7 +19,7 @@ from features.shop import Shop
 from features.sources.raw import literal
 from features.tables import OURS, TABLES, Column
 from features.words import Words, several
-from monitoring.baseline import Bool, Float64, Int64
+from monitoring.baseline import ANEW_Z, Bool, Float64, Int64
 
 Kind = Literal["rows", "empty", "share", "unseen", "size", "sign", "night", "repeated", "strangers"]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
@@ -42,6 +42,7 @@ LEAST: dict[Kind, float] = {
 STEADY: frozenset[Kind] = frozenset(
     {"empty", "sign", "repeated"}
 )  # which no sale or feast is a reason to move
+ANEW: frozenset[Kind] = frozenset({"rows", "night"})  # whose days are judged together, too
 
 
 class Figure(NamedTuple):
@@ -101,13 +102,14 @@ class Received:
     rows: Int64  # [days, figures]: that the figure is of
     fresh: Bool  # [days, figures]
 
-    def least(self, chance: float = CHANCE) -> Float64:
-        """[days, figures]: changes below which nobody cares, or that the chance of few rows makes, in standard
-        deviations of sampling."""
+    def least(self, anew: Bool | None = None) -> Float64:
+        """[days, figures]: changes below which nobody cares, or that the chance of few rows makes; less of
+        that where each day counts `anew`."""
         matters = np.array([LEAST[figure.kind] for figure in self.figures])
         counted = np.array([figure.kind == "rows" for figure in self.figures])
         # A day without any rows has no say in how many there should be.
         rows = np.maximum(np.where(counted, self.usual_rows(), self.rows), 1)
+        chance = CHANCE if anew is None else np.where(anew, ANEW_Z, CHANCE)
         return np.asarray(np.maximum(matters, chance / np.sqrt(rows)))
 
     def usual_rows(self) -> Float64:

@@ -209,13 +209,18 @@ def _stale(settings: Settings) -> tuple[Colour, Words] | None:
     if age <= settings.stale_after:
         return None
     days = f"{age / DAY:.1f}"
+    todo = (
+        "run `propensity ingest` and `propensity features build`; if they bring no later day, ask the "
+        "sources' owners for their files",
+        "请运行 `propensity ingest` 与 `propensity features build`；若没有更晚的数据，"
+        "请向数据源负责人索取文件",
+    )
     if age <= settings.expire_after:
         return "warning", words(
-            "the published features are {n} days old, and answers say so: run `propensity features build`",
-            "已发布特征距今{n}天，回答均标记为过期：请运行 `propensity features build`", n=days,
+            f"the published features are {{n}} days old, and answers say so: {todo[0]}",
+            f"已发布特征距今{{n}}天，回答均标记为过期：{todo[1]}", n=days,
         )  # fmt: skip
     return "page", words(
-        "the published features are {n} days old, and nobody is answered: run `propensity ingest` and "
-        "`propensity features build`",
-        "已发布特征距今{n}天，已停止回答：请运行 `propensity ingest` 与 `propensity features build`", n=days,
+        f"the published features are {{n}} days old, and nobody is answered: {todo[0]}",
+        f"已发布特征距今{{n}}天，已停止回答：{todo[1]}", n=days,
     )  # fmt: skip

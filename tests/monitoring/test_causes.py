@@ -324,3 +324,35 @@ def test_an_indicator_beyond_its_limit_is_never_as_usual() -> None:
     found = indicator(shop(average=100), "average_order")
     assert (found.value, found.better > 3) == (0.0, True)
     assert found.since is not None
+
+
+def of_37(seed: int, lost: float = 0.0, nights: float = 0.03) -> ShopEvidence:
+    """37 orders a day, by chance alone, of which in the last three days a share is lost, or of the night."""
+    random = np.random.default_rng(seed)
+    expected, small_hours = np.full(420, 37.0), np.full(420, 0.03)
+    expected[-3:] *= 1 - lost
+    small_hours[-3:] = nights
+    rows = random.poisson(expected)
+    night = random.binomial(rows, small_hours) / np.maximum(rows, 1)
+    values = np.column_stack([np.log1p(rows), angle(night)])
+    several = np.repeat(rows[:, None], 2, axis=1)
+    figures = (ORDERS, Figure("orders", "night"))
+    received = Received(FIRST, figures, values, several, np.ones(values.shape, bool))
+    return replace(shop(), received=panels.of_received(received, {}))
+
+
+def test_half_the_orders_of_a_small_shop_are_missed_within_three_days() -> None:
+    """Else: half of its stores deliver nothing, and for days it reads `as usual`; what is chance does not."""
+    told = [RECEIVED.status(asked(RECEIVED, of_37(seed, lost=0.5)).value) for seed in range(40)]
+    assert told.count("page") >= 30
+    days = sum(int(of_37(seed).received.judged.out[-300:].any(axis=1).sum()) for seed in range(40))
+    assert days <= 6, "12,000 days on which nothing was wrong"
+
+
+def test_times_that_moved_by_hours_are_named_in_a_small_shop() -> None:
+    """Else: a source begins to write UTC, and somebody reads of a share of the night, with nothing to do."""
+    found = asked(FIELDS, of_37(3, nights=0.4))
+    assert FIELDS.status(found.value) != "ok"
+    assert found.cause is not None
+    assert "time zone" in found.cause.en
+    assert "时区" in found.cause.zh

@@ -223,7 +223,23 @@ def test_features_that_nobody_refreshed_are_told_and_nothing_else_is(
     assert re.search(means[status], by["freshness"].words.en), "whoever reads it knows whether it matters"
     assert {f.check for f in by.values() if f.status != "ok"} <= {"freshness"}
     if days > 1:
+        cause, advice = by["freshness"].cause, by["freshness"].advice
+        assert cause is not None
+        assert advice is not None
+        assert cause.en.startswith("the log ends on "), "no build can bring what never came"
+        assert "ask the sources' owners" in advice.en
         assert "not judged while the features are stale" in by["features"].words.en
+
+
+def test_features_that_are_old_while_the_log_goes_on_are_the_builds_fault(shop: Shop) -> None:
+    """Else: somebody asks the till's owner for files that are there."""
+    settings = replace(shop.settings, as_of=shop.moment, stale_after=DAY / 2)  # the day before is published
+    (fresh,) = [one for one in monitoring.run(settings, html=False).findings if one.check == "freshness"]
+    assert fresh.status == "warning"
+    assert fresh.cause is not None
+    assert fresh.advice is not None
+    assert fresh.cause.en.startswith("the log has all days until ")
+    assert "`propensity features build` stopped" in fresh.advice.en
 
 
 def test_what_came_after_the_last_publishing_is_judged_all_the_same(shop: Shop) -> None:
