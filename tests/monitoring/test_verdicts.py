@@ -109,6 +109,17 @@ def loud(verdict: Verdict) -> dict[str, str]:
     return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
 
 
+def test_the_first_line_of_the_page_says_the_likely_cause(in_cents: InCents) -> None:
+    """Else: "act now" and two figures are read for a minute before anybody knows that it is a unit."""
+    unit = Words("another unit: amounts are 100 times as large", "单位可能改变：金额约为此前的100倍")
+    wrong = found("orders", "fields", 3.0, status="page", topic="data orders", cause=unit)
+    milder = found("visits", "fields", 1.0, status="warning", cause=Words("no unit", "无单位"))
+    verdict = replace(in_cents.verdict, status="page", findings=(milder, wrong))
+    first = report.page(verdict).split('<p class="banner bad">')[1].split("</p>")[0]
+    assert f"Likely cause: {unit.en}." in first
+    assert f"可能原因：{unit.zh}。" in first
+
+
 def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> None:
     """Else: a verdict that always warns is never read."""
     shop.publish()
