@@ -37,6 +37,7 @@ from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
 from monitoring.evidence import Separable
 from monitoring.panels import Panel
 from monitoring.verdicts import _unjudged
+from propensity.checked import check_everything
 from propensity.shops import TEMPLATES
 from serving import releases
 
@@ -420,6 +421,25 @@ def test_the_example_of_a_check_in_a_new_shop_is_asked(usual: Shop, tmp_path: Pa
     found = next(one for one in verdict.findings if one.check == "few_orders")
     assert (found.subject, found.status) == ("log", "ok")
     assert "orders on the last day" in found.words.en
+
+
+def test_check_names_an_own_check_that_raises_before_the_night_does(usual: Shop, tmp_path: Path) -> None:
+    """Else: it is accepted by day, and says nothing of the first outage."""
+    asked = {"of_shop": "shop", "of_each": "table", "of_model": "release"}
+    copy = usual.copy(tmp_path)
+    settings = declaring(copy, tmp_path, *(own_check(name, "1 / 0", of) for name, of in asked.items()))
+    problems, said = check_everything(settings, 5)
+    for name in ("of_shop", "of_each"):
+        line = (settings.shop / "shop.py").read_text("utf-8").split(f"name={name!r}")[0].count("\n") + 2
+        place = f"ZeroDivisionError ({settings.shop / 'shop.py'}, line {line})"
+        assert sum(f"own check {name} is broken" in one and place in one for one in problems) == 1
+    assert "were not run: of_model" in said
+    monitoring.run(settings, html=False)
+    problems, said = check_everything(settings, 5)
+    assert sum("own check of_model is broken" in one for one in problems) == 1
+    assert "were not run" not in said
+    _, said = check_everything(replace(settings, home=tmp_path / "none"), 5)
+    assert "values and own checks not checked: no log yet" in said
 
 
 def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(
