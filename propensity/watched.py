@@ -168,10 +168,7 @@ def _of_shop(verdict: Verdict, subject: str, check: str) -> list[Finding]:
     return [
         one
         for one in verdict.findings
-        if one.check == check
-        and one.of == "shop"
-        and one.subject == SHOP
-        and subject in verdict.shop.tables
+        if one.check == check and one.of == "shop" and one.subject == SHOP and subject in verdict.shop.tables
     ]
 
 
