@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from features.errors import PropensityError
-from features.files import make_database
+from features.files import make_database, refused
 
 
 class Embedded:
@@ -45,6 +45,7 @@ class Embedded:
             yield
         except sqlite3.Error as error:
             raise self.error(
-                f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore its "
-                f"backup, or delete it, and {self.else_lost}"
+                refused(error, self.path)
+                or f"{self.path} cannot be used ({error}): look at its disk; if the file is damaged restore "
+                f"its backup, or delete it, and {self.else_lost}"
             ) from error

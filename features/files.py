@@ -1,5 +1,6 @@
 """Files that are either the old ones or the new ones, never a mixture."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,13 +9,58 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises of bytes that are no JSON of the shape: it says all three ways."""
+
+_FULL = "its disk is full: free space on it"
+_QUOTA = "the quota on its disk is used up: free space, or have it raised"
+_CLOSED = "let the user who runs this read and write it, its folder and its disk"
+_FAILS = "its disk does not read or write: look at it"
+# What refuses to be written, and what to do: by the system's number, by SQLite's, and in what DuckDB and
+# others say, who give none.
+_ERRNO = {
+    errno.ENOSPC: _FULL, errno.EDQUOT: _QUOTA, errno.EROFS: _CLOSED, errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED, errno.EIO: _FAILS,
+}  # fmt: skip
+_SQLITE = {
+    sqlite3.SQLITE_FULL: _FULL, sqlite3.SQLITE_READONLY: _CLOSED, sqlite3.SQLITE_PERM: _CLOSED,
+    sqlite3.SQLITE_CANTOPEN: _CLOSED, sqlite3.SQLITE_IOERR: _FAILS,
+}  # fmt: skip
+_SAID = {
+    "No space left on device": _FULL, "database or disk is full": _FULL, "Disk quota exceeded": _QUOTA,
+    "Read-only file system": _CLOSED, "attempt to write a readonly database": _CLOSED,
+}  # fmt: skip
+
+
+def refused(error: Exception, path: Path) -> str | None:
+    """Of a file that its disk, or who owns it, lets nobody write: what happened, and what to do. None of any
+    other error. path: the file, or the folder of all, if the error names none."""
+    if isinstance(error, OSError):
+        said, do = error.strerror or str(error), _ERRNO.get(error.errno or 0)
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
+    elif isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its details
+        said, do = str(error), _SQLITE.get(code)
+        if do is not None and not _room(path):  # of which SQLite may say no more than that the disk fails
+            do = _FULL
+    else:
+        said = (str(error).splitlines() or [""])[0]
+        do = next((do for text, do in _SAID.items() if text in str(error)), None)
+    if do is None:
+        return None
+    return f"{path} cannot be used ({said}): {do}, and try again; what was kept before is whole"
+
+
+def _room(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:  # no such folder
+        return 1
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -28,8 +74,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync(path.parent)  # else a power cut may bring the old name back
+    except OSError as error:
+        error.filename = str(path)  # a full disk names no file, and the temporary one is known to nobody
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that cannot be written: said above
+            temporary.unlink(missing_ok=True)
 
 
 def durable(folder: Path) -> None:

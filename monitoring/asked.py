@@ -7,8 +7,10 @@ from typing import Any
 from features.shop import Shop
 from features.words import Words
 from monitoring.checks import CHECKS, NEVER, RUNS, Check, Reading
+from monitoring.evidence import ShopEvidence
 from monitoring.findings import Finding
 
+SHOP = "log"  # the subject of what is asked of the shop
 _RUNS = Words("runs", "运行正常")
 _MEND = Words(
     "Correct the check in shop.py, then `propensity monitor run`; all other checks were judged.",
@@ -33,6 +35,18 @@ def ask(check: Check, subject: str, evidence: Any, shop: Shop) -> Finding:
         # the error's text may hold values of customers, its type does not
         kind = type(error).__name__
         return _broken(check, kind, kind, shop.raised(error) or shop.place(check.name, "CHECKS"))
+
+
+def ask_of_shop(checks: Iterable[Check], evidence: ShopEvidence, shop: Shop) -> list[Finding]:
+    """What those say that are asked of the shop, of its tables and of its indicators."""
+    asked = list(checks)
+    found = [ask(check, SHOP, evidence, shop) for check in asked if check.of == "shop"]
+    for check in (check for check in asked if check.of == "table"):
+        found += [ask(check, table, (evidence, table), shop) for table in evidence.tables]
+    for check in (check for check in asked if check.of == "indicator"):
+        each = enumerate(evidence.indicators.subjects)
+        found += [ask(check, subject.name, (evidence, place), shop) for place, subject in each]
+    return found
 
 
 def finding(check: Check, subject: str, reading: Reading) -> Finding:

@@ -209,17 +209,21 @@ INDICATORS: tuple[Indicator, ...] = (
     ),
     Indicator(
         name="contact_answers",
-        words=Words("Contact answers", "触达响应率"),
+        words=Words(f"Answers of the day per contact of {RECENT} days", f"当日响应数÷{RECENT}天触达数"),
         meaning=Words(
-            f"Opens, clicks, redemptions and purchases answered that day, by contact sent in the {RECENT} "
-            "days until then",
-            f"当日的打开、点击、核销与购买响应数 ÷ 截至当日{RECENT}天内的触达数",
+            "Opens, clicks, redemptions and purchases answered that day, divided by the contacts sent in the "
+            f"{RECENT} days until then. It is not the response rate: where 25 % of all contacts are answered, "
+            f"it is about {25 / RECENT:.1f} % a day (25 % / {RECENT})",
+            f"当日的打开、点击、核销与购买响应数 ÷ 截至当日{RECENT}天内的触达数。这不是响应率："
+            f"若25%的触达有响应，则每日约为{25 / RECENT:.1f}%（25% ÷ {RECENT}）",
         ),
         unit="share",
         bad="down",
         events=("sent", "answers"),
         owner="operations",
-        reason="messages that reach nobody, or links that lead nowhere, are seen here and in no error log",
+        reason="messages that reach nobody, or links that lead nowhere, are seen here and in no error log; a "
+        "share of those contacts that were ever answered would move by a 28th on the day that all answers stop, "
+        "and needs answers that name their contact, which many systems do not",
         sql="""WITH changes AS (
             SELECT seen AS day, 1 AS change FROM sent WHERE seen < day + {recent}
             UNION ALL SELECT day + {recent}, -1 FROM sent WHERE seen < day + {recent}

@@ -20,7 +20,7 @@ What = Literal["calibration", "ranking"]
 WHO: dict[Who, Words] = {
     "everyone": Words("everyone, for hardly anybody was contacted", "全体客户（几乎无人被触达）"),
     "held_out": Words("the holdout", "对照组"),
-    "untreated": Words("those left alone, though not by lot", "未触达客户（非随机）"),
+    "untreated": Words("those not contacted, who were not chosen by lot", "未经随机分配的未触达客户"),
     "treated": Words("the contacted", "已触达客户"),
 }
 _STATE: dict[State, Words] = {
@@ -33,6 +33,7 @@ _ASKED: dict[What, Words] = {
     "calibration": Words("calibration", "校准"),
     "ranking": Words("ranking", "排序"),
 }
+_UNKNOWN = Words("not known yet", "尚不可知")
 VALID = Words("valid only without concept drift", "仅在概念未漂移时有效")
 
 
@@ -62,17 +63,22 @@ def told(figures: Figures, what: What = "calibration") -> Words:
 
 def level(judged: Judged) -> Words:
     """Observed over expected with its interval, and the slope."""
-    shown, tilt = _shown(judged.level, 2), _number(judged.slope.value, 2)
-    return Words(
-        f"observed/expected {shown}, slope {tilt} where {_number(judged.slope.against, 2)} is right",
-        f"实际/预期 {shown}，校准斜率{tilt}（应为{_number(judged.slope.against, 2)}）",
-    )
+    shown, tilt = _shown(judged.level, 2), _UNKNOWN
+    if judged.slope.value == judged.slope.value:
+        value, right = _number(judged.slope.value, 2), _number(judged.slope.against, 2)
+        tilt = Words(f"{value} where {right} is right", f"{value}（应为{right}）")
+    return Words(f"observed/expected {shown.en}, slope {tilt.en}", f"实际/预期 {shown.zh}，校准斜率{tilt.zh}")
 
 
 def ranking(judged: Judged) -> Words:
     """AUC with its interval, and what it was at the test."""
-    shown, against = _shown(judged.ranking, 3), _number(judged.ranking.against, 3)
-    return Words(f"AUC {shown} against {against} at the test", f"AUC {shown}（评估时为{against}）")
+    against = _number(judged.ranking.against, 3)
+    if judged.ranking.value != judged.ranking.value:
+        return Words(
+            f"AUC {_UNKNOWN.en}, against {against} at the test", f"AUC{_UNKNOWN.zh}（评估时为{against}）"
+        )
+    shown = _shown(judged.ranking, 3)
+    return Words(f"AUC {shown.en} against {against} at the test", f"AUC {shown.zh}（评估时为{against}）")
 
 
 _FIGURE: dict[What, Callable[[Judged], Words]] = {"calibration": level, "ranking": ranking}
@@ -140,12 +146,12 @@ def lacking(figures: Figures) -> Words | None:
     judged = held if held is not None and figures.judged_on == "untreated" else figures.decides
     if judged.enough:
         return None
-    who = WHO["held_out" if judged is held else figures.judged_on]
-    return Words(
-        f"Too few for a verdict of {who.en}: {judged.rows:,} of the {judged.needed:,} that show a level "
-        "that is off by 15 %",
-        f"{who.zh}人数不足以下结论：需{judged.needed:,}人次才能发现15%的偏差，现有{judged.rows:,}人次",
-    )
+    few = f"{judged.rows:,}, and it takes {judged.needed:,} to see a level that is off by 15 %"
+    few_zh = f"现有{judged.rows:,}人次，需{judged.needed:,}人次才能发现15%的水平偏差"
+    if judged is figures.decides:  # of whom the sentence before speaks
+        return Words(f"Too few for a verdict: {few}", f"人数不足以下结论：{few_zh}")
+    who = WHO["held_out"]
+    return Words(f"Too few of {who.en} for a verdict: {few}", f"{who.zh}人数不足以下结论：{few_zh}")
 
 
 def estimated(figures: Figures) -> Words:
@@ -164,9 +170,14 @@ def _when(figures: Figures) -> Words:
     return Words(f"{of} of {span}", f"{span_zh}之后{zh}")
 
 
-def _shown(one: Estimate, digits: int) -> str:
+def _shown(one: Estimate, digits: int) -> Words:
+    """With its interval, as far as they are known."""
+    if one.value != one.value:  # of nobody
+        return _UNKNOWN
     value, low, high = (_number(bound, digits) for bound in (one.value, one.low, one.high))
-    return f"{value} [{low}, {high}]"
+    if one.error != one.error:
+        return Words(f"{value} (interval {_UNKNOWN.en})", f"{value}（区间{_UNKNOWN.zh}）")
+    return Words(*[f"{value} [{low}, {high}]"] * 2)
 
 
 def _number(value: float, digits: int) -> str:

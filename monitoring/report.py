@@ -47,12 +47,13 @@ def page(
     clear: that are on, and would not be by this day alone."""
     day = iso(verdict.until)[:10]
     wrong = [finding for finding in verdict.findings if finding.status != "ok"]
-    messages = [_message(list(topic)) for topic in topics(wrong)]
+    about = topics(wrong)
+    messages = [_message(topic) for topic in about]
     alone = unreleased(verdict.evidence, verdict.findings)
     headline = _DATA_ALONE if alone and not wrong else _HEADLINES[verdict.status]
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
-        banner("good" if verdict.status == "ok" else "bad", headline),
+        banner("good" if verdict.status == "ok" else "bad", headline, *_why(about)),
         paragraph(with_code(UNRELEASED)) if alone else "",
         paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
@@ -74,6 +75,19 @@ def said(finding: Finding) -> Words:
     if finding.status == "ok" and finding.better >= 1:
         return Words("unusual, not bad", "异常但非不利")
     return STATUS[finding.status]
+
+
+def _why(about: Sequence[Sequence[Finding]]) -> list[Content]:
+    """The likely cause of the most urgent that has one: figures alone do not say what happened."""
+    urgent = [topic for topic in about if topic[0].status == about[0][0].status]
+    cause = next(filter(None, map(_cause, urgent)), None)
+    if cause is None:
+        return []
+    return [with_code(Words(f"Likely cause: {cause.en}.", f"可能原因：{cause.zh}。"))]
+
+
+def _cause(findings: Iterable[Finding]) -> Words | None:
+    return next((finding.cause for finding in findings if finding.cause), None)
 
 
 def _wider(verdict: Verdict) -> Content:
@@ -112,7 +126,7 @@ def _message(findings: list[Finding]) -> Html:
     if since:
         facts.append((Words("Since", "起始"), f"{since}"))
     parts: list[Content] = [tiles(facts)]
-    if cause := next((f.cause for f in findings if f.cause), None):
+    if cause := _cause(findings):
         parts.append(paragraph(Words("Likely cause:", "可能原因："), with_code(cause)))
     advice = {f.advice for f in findings if f.advice}
     parts.append(paragraph(Words("What to do:", "处理建议：")))

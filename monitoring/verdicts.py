@@ -24,7 +24,7 @@ from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.words import Words, several
 from monitoring import evidence, occasions, profiles, written
-from monitoring.asked import ask, finding, with_own
+from monitoring.asked import ask, ask_of_shop, finding, with_own
 from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import UNRELEASED, Finding, Status, joined, worst
@@ -36,7 +36,6 @@ from serving import releases
 from serving.models import Model
 
 EXIT_CODES: dict[Status, int] = {"ok": 0, "warning": 3, "page": 4}
-SHOP = "log"  # the subject of what is asked of the shop
 _NOT_COMPARED = Words("loads; it is no target's model, and is not compared", "可加载；非目标模型，不作比较")
 _STALE = Words("not judged while the features are stale", "特征过期期间不作判断")
 _SAID: dict[Status, str] = {"ok": "正常", "warning": "警告", "page": "告警"}
@@ -128,12 +127,7 @@ def run(
     until = max(moment, min(settings.now(), log.complete_until))
     whole = until if until - moment >= DAY else moment
     of_shop = evidence.of_shop(settings, log, shop, until, calendar)
-    findings += [ask(c, SHOP, of_shop, shop) for c in checks.values() if c.of == "shop"]
-    for check in (check for check in checks.values() if check.of == "table"):
-        findings += [ask(check, table, (of_shop, table), shop) for table in of_shop.tables]
-    for check in (check for check in checks.values() if check.of == "indicator"):
-        each = enumerate(of_shop.indicators.subjects)
-        findings += [ask(check, s.name, (of_shop, place), shop) for place, s in each]
+    findings += ask_of_shop(checks.values(), of_shop, shop)
     at_fault = evidence.faulty(of_shop)
     seen: list[Evidence] = []
     for number, store in enumerate(readable):

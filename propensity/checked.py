@@ -10,7 +10,7 @@ from features.errors import FeatureError, PropensityError
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
-from features.shop import shop_of
+from features.shop import Shop, shop_of
 from propensity.steps import as_of_of
 
 
@@ -102,7 +102,8 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     try:
         log = Log.open(settings)
     except PropensityError:
-        said = f"checked the declarations of {text}; values not checked: no log yet (`propensity ingest`)"
+        values = "values and own checks" if shop.declared("CHECKS") else "values"
+        said = f"checked the declarations of {text}; {values} not checked: no log yet (`propensity ingest`)"
         return problems, "\n".join([said, *notes])
     problems += [f"{place}: {one}" for one in targets.strange_categories(shop.declared("TARGETS"), log)]
     problems += segments.strange_attributes(log, shop)
@@ -115,6 +116,10 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
         problems += contracts.value_problems(log, shop, known, moments, some)
     except FeatureError as error:
         problems += [str(error)] if str(error) not in problems else []
+    with suppress(PropensityError):  # of the declarations: named above
+        wrong, unasked = _own_checks(settings, log, shop)
+        problems += wrong
+        notes += unasked
     values = f"values of {len(known)} features for {len(some)} customers at {len(moments)} moments"
     lines = [
         f"checked {text}; {values}",
@@ -129,3 +134,26 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
             lines += [f"  {a.table} ({len(a.features)})", indent(named, "    ")]
     lines += [f"note: {one.what.en} {one.do.en}" for one in unread(held(log), sound, shop.channels)]
     return problems, "\n".join(lines)
+
+
+def _own_checks(settings: Settings, log: Log, shop: Shop) -> tuple[list[str], list[str]]:
+    """Of the shop's own checks, asked of what this home has: which are broken, and which were not asked."""
+    from monitoring import asked, evidence, occasions, verdicts
+    from monitoring.checks import RUNS, by_name
+
+    shop.read("CHECKS", by_name)
+    own = shop.declared("CHECKS")
+    if not own:
+        return [], []
+    until = min(settings.now(), log.complete_until)
+    of_shop = evidence.of_shop(settings, log, shop, until, occasions.of_log(log))
+    findings = asked.ask_of_shop(own, of_shop, shop)
+    # A first run counts two years of days, for which nobody waits here.
+    if any(one.of == "release" for one in own) and any(settings.home.glob("reports/*/verdict.json")):
+        with suppress(PropensityError):  # nothing is published for now, for one
+            findings += verdicts.run(settings, html=False, keep=False).findings
+    runs = {one.subject: one for one in asked.with_own(findings, own) if one.check == RUNS}
+    broken = [one.words.en for one in runs.values() if one.status != "ok"]
+    unasked = ", ".join(check.name for check in own if check.name not in runs)
+    note = f"note: own checks that have nothing to judge yet, and were not run: {unasked}"
+    return broken, [f"{note} (`propensity monitor run` runs them)"] if unasked else []

@@ -5,6 +5,7 @@ Exit codes: 0 done or quiet, 1 failed, 2 wrong usage, 3 warning, 4 page.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ class _Commands(click.Group):
         except PropensityError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except Exception as error:  # of the machine: a full disk, or a home that may not be written
+            from features.files import refused
+
+            said = refused(error, Path(os.environ.get("PROPENSITY_HOME", ".propensity")))
+            if said is None:
+                raise
+            click.echo(f"error: {said}", err=True)
+            ctx.exit(PropensityError.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet

@@ -19,6 +19,7 @@ from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
 from monitoring import alerts, old_reports, profiles, report, retraining, routes, runbook, verdicts, written
+from monitoring.asked import SHOP
 from monitoring.checks import by_name
 from monitoring.findings import Finding
 from monitoring.measures import wider
@@ -158,7 +159,7 @@ def explained(verdict: Verdict, subject: str | None, name: str | None, days: int
 
 def _said(verdict: Verdict, subject: str) -> list[Finding]:
     """What was found of a subject, or of all that is one fault with it."""
-    tables = verdict.shop.tables if subject == verdicts.SHOP else ()
+    tables = verdict.shop.tables if subject == SHOP else ()
     return [one for one in verdict.findings if one.subject in (subject, *tables) or one.topic == subject]
 
 
@@ -167,10 +168,7 @@ def _of_shop(verdict: Verdict, subject: str, check: str) -> list[Finding]:
     return [
         one
         for one in verdict.findings
-        if one.check == check
-        and one.of == "shop"
-        and one.subject == verdicts.SHOP
-        and subject in verdict.shop.tables
+        if one.check == check and one.of == "shop" and one.subject == SHOP and subject in verdict.shop.tables
     ]
 
 
@@ -217,7 +215,7 @@ def _watched(verdict: Verdict) -> Sheet:
     """Every name that can be asked about."""
     shop = verdict.shop
     rows = [(one.card.name, Words("a release: its features", "模型：其特征")) for one in verdict.evidence]
-    rows.append((verdicts.SHOP, Words("what the log's tables received", "日志各表的接收情况")))
+    rows.append((SHOP, Words("what the log's tables received", "日志各表的接收情况")))
     rows += [(name, table(name)) for name in shop.tables]
     rows += [(one.name, one.words) for one in shop.indicators.subjects]
     rows += [
@@ -254,7 +252,7 @@ def _places(verdict: Verdict, subject: str) -> list[_Place]:
     shop = verdict.shop
     models = {seen.card.name: seen.panel for seen in verdict.evidence}
     whole = [models[subject]] if subject in models else []
-    if subject == verdicts.SHOP:
+    if subject == SHOP:
         whole += [shop.received, *([shop.decisions] if shop.decisions else [])]
     indicators = {one.name for one in shop.indicators.subjects}
     if subject in indicators:
@@ -265,7 +263,7 @@ def _places(verdict: Verdict, subject: str) -> list[_Place]:
         return found
     if subject in shop.absent:
         raise UsageError(f"{subject} cannot be told: {shop.absent[subject].en}")
-    known = ", ".join(dict.fromkeys([*models, verdicts.SHOP, *shop.tables, *sorted(indicators)]))
+    known = ", ".join(dict.fromkeys([*models, SHOP, *shop.tables, *sorted(indicators)]))
     raise UsageError(f"nothing is called {subject}; what is watched: {known}")
 
 

@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from features.errors import OnlineUnavailable
+from features.files import refused
 from features.moments import from_us, to_us
 from features.online.packed import (
     AT_ONCE,
@@ -379,6 +380,7 @@ def _transaction(connection: sqlite3.Connection, begin: str = "begin immediate")
 
 def _unavailable(path: Path, error: sqlite3.DatabaseError) -> OnlineUnavailable:
     return OnlineUnavailable(
-        f"{path} cannot be used: {error}. Check the disk; if the file is damaged, delete it (with its -wal "
-        "and -shm) and run `propensity features build`"
+        refused(error, path)
+        or f"{path} cannot be used: {error}. Check the disk; if the file is damaged, delete it (with its "
+        "-wal and -shm) and run `propensity features build`"
     )

@@ -298,6 +298,30 @@ def test_contacts_of_the_ledger_count_once_in_the_log_or_not(
     assert answers == [(1 / counted, counted)]
 
 
+def test_the_answers_of_a_day_are_not_taken_for_the_response_rate(tmp_path: Path) -> None:
+    """Else: a shop whose contacts are answered by 25 % reports a response rate of 0.9 %."""
+    start = parse_moment("2017-03-01T15:00:00Z")
+    at = [start + timedelta(days=day) for day in range(40) for _ in range(8)]
+    event = [{"customer_id": "c", "at": one, "known_at": one} for one in at]
+    sent = [{**one, "contact_id": str(n), "action": "x", "channel": "sms"} for n, one in enumerate(event)]
+    answers = [{**one, "response_id": str(n), "kind": "click"} for n, one in enumerate(event) if n % 4 == 0]
+    orders = [sale("1", "2017-01-01T15:00:00Z")]
+    log = write_log(tmp_path / "log", {"orders": orders, "contacts": sent, "responses": answers})
+    settings = Settings(home=tmp_path / "home", as_of=parse_moment("2017-04-09T12:00:00Z"))
+    day = date(2017, 4, 8)
+    found = indicators.daily(settings, log, day, day).to_pylist()
+    (value,) = [row["value"] for row in found if row["name"] == "contact_answers"]
+    one = indicators.named("contact_answers")
+    assert value == pytest.approx(0.25 / RECENT)
+    assert "it is not the response rate" in one.meaning.en.lower()
+    assert f"about {value:.1%} a day".replace("%", " %") in one.meaning.en
+    assert "这不是响应率" in one.meaning.zh
+    assert f"每日约为{value:.1%}" in one.meaning.zh
+    assert "of the day" in one.words.en
+    assert "当日" in one.words.zh
+    assert "率" not in one.words.zh
+
+
 def test_health_is_told_by_tier_of_every_day_that_was_scored(tmp_path: Path) -> None:
     """The mean of everybody hides that those who matter are leaving."""
     settings, _ = two_days(tmp_path)

@@ -215,7 +215,8 @@ def test_too_small_a_holdout_says_how_many_it_takes(home: Settings, tmp_path: Pa
     assert few is not None
     group = one.groups["held_out"]
     assert group.rows == held.sum() < group.needed
-    assert f"{group.rows:,} of the {group.needed:,} that show a level" in few.en
+    assert few.en.startswith(f"Too few of the holdout for a verdict: {group.rows:,}, and it takes")
+    assert few.zh.startswith(f"对照组人数不足以下结论：现有{group.rows:,}人次，需{group.needed:,}人次")
     assert retraining.recommend(found.card, found.figures, {}, ()) is None
 
 

@@ -211,3 +211,20 @@ def test_a_level_can_be_lost_near_an_event_whatever_happens_to_most(share: float
     level = judge([near], Spreads(level=Spread(0.05, 6))).level
     assert level.z == pytest.approx(0, abs=0.01)
     assert 1 + level.allowed < 1 / share
+
+
+def test_what_is_not_known_yet_is_said_in_words() -> None:
+    """Else: `[–, –], slope –` is read as a figure that is broken."""
+    label, score = np.zeros(200), np.full(200, 0.1)
+    label[:5] = 1
+    few = judge([rows(label, score)], Spreads(auc=(0.7, 0.01)))
+    assert outcome_words.level(few) == (
+        "observed/expected 0.25 (interval not known yet), slope not known yet",
+        "实际/预期 0.25（区间尚不可知），校准斜率尚不可知",
+    )
+    assert outcome_words.ranking(few) == (
+        "AUC not known yet, against 0.700 at the test",
+        "AUC尚不可知（评估时为0.700）",
+    )
+    nobody = judge([rows(label[:0], score[:0])], Spreads(auc=(0.7, 0.01)))
+    assert outcome_words.level(nobody).en == "observed/expected not known yet, slope not known yet"

@@ -37,6 +37,7 @@ from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
 from monitoring.evidence import Separable
 from monitoring.panels import Panel
 from monitoring.verdicts import _unjudged
+from propensity.checked import check_everything
 from propensity.shops import TEMPLATES
 from serving import releases
 
@@ -107,6 +108,17 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loud(verdict: Verdict) -> dict[str, str]:
     return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
+
+
+def test_the_first_line_of_the_page_says_the_likely_cause(in_cents: InCents) -> None:
+    """Else: "act now" and two figures are read for a minute before anybody knows that it is a unit."""
+    unit = Words("another unit: amounts are 100 times as large", "单位可能改变：金额约为此前的100倍")
+    wrong = found("orders", "fields", 3.0, status="page", topic="data orders", cause=unit)
+    milder = found("visits", "fields", 1.0, status="warning", cause=Words("no unit", "无单位"))
+    verdict = replace(in_cents.verdict, status="page", findings=(milder, wrong))
+    first = report.page(verdict).split('<p class="banner bad">')[1].split("</p>")[0]
+    assert f"Likely cause: {unit.en}." in first
+    assert f"可能原因：{unit.zh}。" in first
 
 
 def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> None:
@@ -425,6 +437,25 @@ def test_the_example_of_a_check_in_a_new_shop_is_asked(usual: Shop, tmp_path: Pa
     found = next(one for one in verdict.findings if one.check == "few_orders")
     assert (found.subject, found.status) == ("log", "ok")
     assert "orders on the last day" in found.words.en
+
+
+def test_check_names_an_own_check_that_raises_before_the_night_does(usual: Shop, tmp_path: Path) -> None:
+    """Else: it is accepted by day, and says nothing of the first outage."""
+    asked = {"of_shop": "shop", "of_each": "table", "of_model": "release"}
+    copy = usual.copy(tmp_path)
+    settings = declaring(copy, tmp_path, *(own_check(name, "1 / 0", of) for name, of in asked.items()))
+    problems, said = check_everything(settings, 5)
+    for name in ("of_shop", "of_each"):
+        line = (settings.shop / "shop.py").read_text("utf-8").split(f"name={name!r}")[0].count("\n") + 2
+        place = f"ZeroDivisionError ({settings.shop / 'shop.py'}, line {line})"
+        assert sum(f"own check {name} is broken" in one and place in one for one in problems) == 1
+    assert "were not run: of_model" in said
+    monitoring.run(settings, html=False)
+    problems, said = check_everything(settings, 5)
+    assert sum("own check of_model is broken" in one for one in problems) == 1
+    assert "were not run" not in said
+    _, said = check_everything(replace(settings, home=tmp_path / "none"), 5)
+    assert "values and own checks not checked: no log yet" in said
 
 
 def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(

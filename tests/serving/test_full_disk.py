@@ -3,12 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from disks import fill, small_disk
 from running import CUSTOMERS, environment, release, running, settings_of, small_build
 from tiny import TINY_FEATURES, TINY_MOMENT
 
@@ -17,28 +17,15 @@ from features.settings import Settings
 from serving import jobs
 
 
-def fill(filler: Path) -> None:
-    """Nothing more fits on its disk."""
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(b" " * 4096):
-            pass
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Settings]:
     """A home on a disk of its own, of 32 MB."""
     settings = settings_of(tmp_path / "home")
-    settings.home.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(settings.home)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a disk of its own needs the right to mount one")
-    try:
+    with small_disk(settings.home, 32):
         build = small_build(settings, names=[*TINY_FEATURES, "order_value_365d"])
         online.publish(settings, build, TINY_MOMENT)
         release(settings, tmp_path, build, "churn_28d")
         yield settings
-    finally:
-        subprocess.run(["umount", "--lazy", str(settings.home)], check=True)
 
 
 def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home: Settings) -> None:
