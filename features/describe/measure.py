@@ -59,7 +59,8 @@ def measure(settings: Settings, progress: Progress | None = None) -> Facts:
             progress("customers and months", len(streams), len(streams) + 1)
         kept = settings.home / "parts"
         places = {s: kept / s / facts["part"] for s, facts in manifest["sources"].items() if "part" in facts}
-        odd = suspicions(settings, shop, places, log, Path(spill) / "parts")
+        rejects = settings.home / "rejects" / log.fingerprint
+        odd = suspicions(settings, shop, places, log, rejects, Path(spill) / "parts")
         return _facts(settings, log, shop, manifest, counting, parts, gaps, odd)
 
 

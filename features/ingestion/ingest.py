@@ -128,7 +128,9 @@ def ingest(
     of_files = [one for one in chosen if one != CALENDAR]  # which is declared, and has none
     if folder is not None and len(of_files) > 1:
         raise UsageError(f"{folder} holds the files of one source: name it, one of {', '.join(of_files)}")
-    sources = [open_source(shop, one, None if one == CALENDAR else folder) for one in chosen]
+    sources = [
+        open_source(shop, one, None if one == CALENDAR else folder, settings.as_of) for one in chosen
+    ]
     return take(settings, sources, dry_run=dry_run, progress=progress)
 
 
@@ -166,7 +168,8 @@ def take(
                 shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
             places, log = _places(settings.home, before), Log.open(settings)
-            odd = suspicions(settings, shop, places, log, scratch / "work")
+            kept = _rejects(settings, log.fingerprint)
+            odd = suspicions(settings, shop, places, log, kept, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         tried = dry_run or unless is not None
@@ -182,7 +185,7 @@ def take(
             fewer, late = changed(
                 shop, obedient, had, until, mendings, taken_of(settings), settings.memory, scratch / "work"
             )
-            odd = suspicions(settings, shop, places, Log.at(scratch / "log"), scratch / "work")
+            odd = suspicions(settings, shop, places, Log.at(scratch / "log"), kept[1], scratch / "work")
             if tried:
                 here = scratch / "log"
                 done = _ingested(shop, Log.at(here), generation, here / "rejects", changed=True)

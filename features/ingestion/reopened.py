@@ -43,7 +43,7 @@ def reopened(settings: Settings, shop: Shop, name: str, scratch: Path) -> Source
         scratch.mkdir(parents=True, exist_ok=True)
         _rows_of(Log.open(settings), name, scratch)
         return inbox.source(scratch, name)
-    return open_source(shop, name)
+    return open_source(shop, name, as_of=settings.as_of)
 
 
 def _rows_of(log: Log, name: str, folder: Path) -> None:

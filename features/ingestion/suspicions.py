@@ -23,6 +23,7 @@ from features.log import DERIVED_TAGS, LEDGER, Log
 from features.moments import parse_moment
 from features.settings import Settings
 from features.shop import Shop
+from features.sources.bounds import LATER
 from features.sources.corrected import ADDS
 from features.tables import TABLES
 from features.tombstones import Tombstones
@@ -36,11 +37,12 @@ FEW, LEAST = 0.001, 100  # share of the rows that stand alone, or one; of fewer 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """kind: a source `ends` the log early, rows stand `alone` at its end, `ids` or `lines` meet nobody, the
-    `refs` of mended returns are no orders of their customers, `links` lead to people who were erased.
+    """kind: a source `ends` the log early, rows stand `alone` at its end or are dated `later` than now,
+    `ids` or `lines` meet nobody, the `refs` of mended returns are no orders of their customers, `links` lead
+    to people who were erased.
     """
 
-    kind: Literal["ends", "alone", "ids", "lines", "refs", "links"]
+    kind: Literal["ends", "alone", "later", "ids", "lines", "refs", "links"]
     source: str
     what: Words
     do: Words
@@ -59,10 +61,10 @@ class _Alone:
 
 
 def suspicions(
-    settings: Settings, shop: Shop, places: Mapping[str, Path], log: Log, work: Path
+    settings: Settings, shop: Shop, places: Mapping[str, Path], log: Log, rejects: Path, work: Path
 ) -> tuple[Suspicion, ...]:
-    """What to look at. places: source -> the folder of its part; log: what was folded from those; work: for
-    what exceeds memory."""
+    """What to look at. places: source -> the folder of its part; log: what was folded from those; rejects:
+    the folder of what it did not take in; work: for what exceeds memory."""
     there = [Part.open(f) for s, f in places.items() if s not in OURS and (f / "part.json").exists()]
     found: list[Suspicion] = []
     with duck.connect(memory=settings.memory, folder=work) as connection:
@@ -76,6 +78,7 @@ def suspicions(
             if alone and (until - alone.before).days > ALONE:
                 ends[part.source] = alone.before
                 found.append(_said_alone(part.source, alone))
+        found += _later(connection, rejects, shop)
         declared = {name for name, mapping in shop.mappings.items() if "complete_until" in mapping}
         found += _early(ends, declared)
         odd = strays(connection, there)
@@ -147,6 +150,40 @@ def _said_alone(source: str, one: _Alone) -> Suspicion:
             f"complete_until = {one.before}",
         ),
     )
+
+
+def _later(connection: duckdb.DuckDBPyConnection, rejects: Path, shop: Shop) -> Iterator[Suspicion]:
+    """Of each source and table, the rows that were rejected as dated after now, and not mended since."""
+    paths = [str(path) for path in sorted(rejects.glob("*.parquet")) if path.stem in shop.mappings]
+    if not paths:
+        return
+    found = connection.execute(
+        f"""SELECT source, "table", count(*), min(struct_pack(file := file, line := line)),
+                   (max((row->>'$.at')::TIMESTAMPTZ) AT TIME ZONE '{shop.zone.key}')::DATE
+            FROM read_parquet({paths}, hive_partitioning = false)
+            WHERE reason = '{LATER}' AND NOT mended
+            GROUP BY ALL ORDER BY source, "table" """
+    ).fetchall()
+    for source, table, rows, first, until in found:
+        where = f"{first['file']}, row {first['line'] + 1}" if first["file"] else source
+        yield Suspicion(
+            "later",
+            source,
+            Words(
+                f"{rows:,} rows of {source} for {table} are dated after the day on which they came, up to "
+                f"{until} (the first: {where}). They are rejected: they count for no customer, and the log "
+                "does not end there.",
+                f"{source}的{table}有{rows:,}行日期晚于导入之日，最晚为{until}（首行：{where}）。"
+                "这些行已被拒绝：不计入任何客户，日志也不以其为截止。",
+            ),
+            Words(
+                "Correct the dates where they come from and ingest the files again, or mend the rows: "
+                f"`propensity rejects export`. If the dates are meant, say in [mapping.{source}] where its "
+                f"data ends: complete_until = {until}",
+                "请在来源处更正日期后重新导入，或修正这些行：`propensity rejects export`。如日期无误，请在 "
+                f"[mapping.{source}] 中写明数据截止：complete_until = {until}",
+            ),
+        )
 
 
 def _early(ends: Mapping[str, date], declared: set[str]) -> Iterator[Suspicion]:

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,11 @@ class Source:
     timeless: frozenset[str] = frozenset()
 
 
-def open_source(shop: Shop, name: str, folder: Path | None = None) -> Source:
-    """The source of that name. UsageError if there is none; SourceError for files absent or unreadable."""
+def open_source(shop: Shop, name: str, folder: Path | None = None, as_of: datetime | None = None) -> Source:
+    """The source of that name. UsageError if there is none; SourceError for files absent or unreadable.
+
+    as_of: what now is, after which nothing happened; None: the clock says it.
+    """
     if name in shop.mappings:
         module = "mapping"
     elif name in BUNDLED_SOURCES or (name == CALENDAR and shop.calendar is not None):
@@ -50,5 +54,5 @@ def open_source(shop: Shop, name: str, folder: Path | None = None) -> Source:
         there = (*shop.mappings, *BUNDLED_SOURCES)
         raise UsageError(f"there is no source {name!r}{nearest(name, there)} There are: {', '.join(there)}")
     opened = importlib.import_module(f"features.sources.{module}").source
-    found: Source = opened(shop, name, folder) if module == "mapping" else opened(shop, folder)
+    found: Source = opened(shop, name, folder, as_of) if module == "mapping" else opened(shop, folder)
     return found

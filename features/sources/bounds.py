@@ -1,11 +1,13 @@
 """Which dates a source's rows may have: a slip such as 2071 or 1900 must not move the log's beginning or end.
 
-* Nothing happened after the day that follows the ingestion (of UTC: a till's zone may be wrong by hours). Where
-  `complete_until` is declared later, that holds, for a log of the future is somebody's simulation.
+* Nothing happened after the day that follows the ingestion (of UTC: a till's zone may be wrong by hours), which
+  is now or, for a log of the past, PROPENSITY_AS_OF: else a till whose clock is a year ahead would end the log.
+  Where `complete_until` is declared later, that holds, for a log of the future is somebody's simulation.
 * Rows that stand decades apart from most rows of their table are slips too, or mean "unknown"; a declared
   `first_day` says how old rows may be, and then they may.
 
-A day is the same in every run of it, and what was taken in stays as it is: a part is made once of its files.
+A day is the same in every run of it, and what was taken in stays as it is: a part is made once of its files,
+and of PROPENSITY_AS_OF, if that says what now is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,9 +57,12 @@ class Bounds:
         return " ".join(cases)
 
 
-def last_of(complete_until: str | None = None) -> datetime:
-    """The end of tomorrow, of UTC, or of the day after a declared end of the log, whichever is later."""
-    tomorrow = midnight(clock()) + 2 * DAY
+def last_of(complete_until: str | None = None, as_of: datetime | None = None) -> datetime:
+    """The end of tomorrow, of UTC, or of the day after a declared end of the log, whichever is later.
+
+    as_of: what now is; None: the clock says it.
+    """
+    tomorrow = midnight(as_of or clock()) + 2 * DAY
     if complete_until is None:
         return tomorrow
     declared = complete_until if len(complete_until) > 10 else f"{complete_until}T00:00:00Z"
@@ -65,7 +70,10 @@ def last_of(complete_until: str | None = None) -> datetime:
 
 
 def bounds_of(
-    connection: "duckdb.DuckDBPyConnection", declared: Declared, raws: Iterable[tuple[Reading, str]]
+    connection: "duckdb.DuckDBPyConnection",
+    declared: Declared,
+    raws: Iterable[tuple[Reading, str]],
+    last: datetime,
 ) -> dict[str, Bounds]:
     """The bounds of each table, by all rows that its readings have. raws: (reading, its table of text)."""
     from duckdb import Error, OutOfMemoryException
@@ -86,7 +94,6 @@ def bounds_of(
                 continue
             for year, count in rows:
                 counted[year] = counted.get(year, 0) + count
-    last = last_of(declared.complete_until)
     return {
         table: Bounds(declared.first_day)
         if table in AHEAD

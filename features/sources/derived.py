@@ -13,13 +13,15 @@
 
 import hashlib
 import json
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from features.errors import SourceError
+from features.moments import iso
 from features.shop import Shop
 from features.sources import Source
-from features.sources.bounds import bounds_of
+from features.sources.bounds import bounds_of, last_of
 from features.sources.customers import customers
 from features.sources.declared import MADE, Declared, Match, Reading
 from features.sources.loading import load
@@ -53,8 +55,11 @@ EVENTS = tuple(
 )  # fmt: skip
 
 
-def source(shop: Shop, declared: Declared) -> Source:
-    """The readings as a `Source`. `prepare` loads the raw files; DuckDB finds what is wrong in any SQL then."""
+def source(shop: Shop, declared: Declared, as_of: datetime | None = None) -> Source:
+    """The readings as a `Source`. `prepare` loads the raw files; DuckDB finds what is wrong in any SQL then.
+
+    as_of: what now is; the same files give another log of another one. None: the clock says it.
+    """
     tables = {r.table for r in declared.readings}
     has_orders, has_lines = "orders" in tables, "order_lines" in tables
     amounts = any("amount" in r.values for r in declared.readings if r.table == "orders")
@@ -83,20 +88,26 @@ def source(shop: Shop, declared: Declared) -> Source:
     dated = {r.table for r in declared.readings if "at" in r.values or r.delivered is not None}
     files = dict.fromkeys(path for r in declared.readings for _, path in r.files)
     until = _complete_until(declared, ["orders"] if "orders" in made else events or list(made)[:1])
-    text = json.dumps([VERSION, declared.zone, shop.mappings[declared.name]], default=str, sort_keys=True)
+    last = last_of(declared.complete_until, as_of)
+    facts = [VERSION, declared.zone, shop.mappings[declared.name], *([iso(last)] if as_of else [])]
+    text = json.dumps(facts, default=str, sort_keys=True)
     return Source(
         name=declared.name,
         files=tuple(files),
         tables=made,
         complete_until=until,
-        prepare=partial(_prepare, declared, shop.currency, has_orders and amounts),
+        prepare=partial(_prepare, declared, shop.currency, has_orders and amounts, last),
         version=hashlib.sha256(text.encode()).hexdigest(),
         timeless=frozenset(tables - dated),
     )
 
 
 def _prepare(
-    declared: Declared, currency: str, whole_orders: bool, connection: "duckdb.DuckDBPyConnection"
+    declared: Declared,
+    currency: str,
+    whole_orders: bool,
+    last: datetime,
+    connection: "duckdb.DuckDBPyConnection",
 ) -> None:
     """Load the raw files, and parse them into `_<table>_read`. SourceError names the declaration that fails."""
     from duckdb import Error, OutOfMemoryException
@@ -112,7 +123,7 @@ def _prepare(
             load(connection, raws[key], list(reading.files), reading.format)
         _check_sql(connection, reading, raws[key])
         loaded.append((reading, raws[key]))
-    bounds = bounds_of(connection, declared, loaded)
+    bounds = bounds_of(connection, declared, loaded, last)
     accounted: set[str] = set()  # whose unreadable records were told
     seen: set[str] = set()
     for reading, raw in loaded:

@@ -39,7 +39,7 @@ from features.toml import Entry, nearest
 _OF_THE_ORDER = {"channel": Column("text"), "store_id": Column("text", required=False)}  # lines may say them
 
 
-def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
+def source(shop: Shop, name: str, folder: Path | None = None, as_of: datetime | None = None) -> Source:
     """The source that `[mapping.NAME]` declares. SettingsError and SourceError name file, key and remedy."""
     from features.sources import derived
 
@@ -57,7 +57,7 @@ def source(shop: Shop, name: str, folder: Path | None = None) -> Source:
         )
     if not readings:
         raise SourceError(f"{declared.where}: none of its files is there, and all of them are optional")
-    return derived.source(shop, replace(declared, readings=tuple(readings)))
+    return derived.source(shop, replace(declared, readings=tuple(readings)), as_of)
 
 
 def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = True) -> Declared:

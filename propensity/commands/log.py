@@ -76,8 +76,9 @@ def ingest(
 
     Exit code 3 warns that more than a fifth of a table's rows were rejected, and the log holds the others;
     that the log had rows that their source's files have no more; that one source, or a few rows long after
-    all others, decide where the log ends; that customer ids would meet those of other files if they were
-    written alike; or that lines, or mended returns, are of orders that the log has not.
+    all others, decide where the log ends; that rows are dated after now, and rejected; that customer ids
+    would meet those of other files if they were written alike; or that lines, or mended returns, are of
+    orders that the log has not.
 
     \b
     propensity ingest --propose FILES... [--out myshop/shop.toml]

@@ -2,16 +2,22 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dirty import TILL, bring_in, write_shop
 
+from features.describe import measure
+from features.describe.verdict import judge
 from features.ingestion.rejects import export, in_vain, take_in
 from features.log import Log
-from features.settings import clock
+from features.moments import iso, parse_moment
+from features.settings import Settings, clock
 from features.sources.bounds import AFTER, BEFORE, LATER
+from propensity import main
 
 
 def mapping(more: str = "") -> str:
@@ -63,3 +69,63 @@ def test_a_slip_of_a_date_moves_neither_end_of_the_log_and_a_rerun_gives_the_sam
 def test_what_is_declared_holds(tmp_path: Path, more: str, odd: str, kept: int) -> None:
     settings = write_shop(tmp_path, mapping(more), {"orders.csv": orders(odd)})
     assert len(bring_in(settings).rows("orders")) == kept
+
+
+NOW = parse_moment("2024-06-19")  # of a log of the past: the clock is years later
+AHEAD = ["2025-06-17"] * 10  # a quarter of the rows
+
+
+def _ingest(settings: Settings, *more: str) -> tuple[int, str]:
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    here |= {"PROPENSITY_AS_OF": iso(settings.as_of)} if settings.as_of else {}
+    result = CliRunner().invoke(main, ["ingest", *more], env=here)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_rows_dated_after_now_never_end_the_log_however_many_they_are(tmp_path: Path) -> None:
+    """A till a year ahead ended the log a year too late, exit code 0: labels were mature, and all lapsed."""
+    settings = replace(write_shop(tmp_path, mapping(), {"orders.csv": orders(*AHEAD)}), as_of=NOW)
+    for words in (["--dry-run"], [], []):
+        code, text = _ingest(settings, *words)
+        assert code == 3, text
+        assert (
+            "10 rows of till for orders are dated after the day on which they came, up to 2025-06-17" in text
+        )
+        assert "(the first: orders.csv, row 31)" in text
+        assert "propensity rejects export" in text
+        assert "[mapping.till] where its data ends: complete_until = 2025-06-17" in text
+    log = Log.open(settings)
+    assert f"{log.complete_until:%Y-%m}" == "2024-06"
+    assert bring_in(settings).fates("orders") == {"accepted": 30, f"rejected: {LATER}": 10}
+    assert any("dated after the day" in f.what.en for f in judge(measure(settings)).findings)
+    again = replace(settings, home=tmp_path / "again")
+    assert bring_in(again).log.fingerprint == log.fingerprint, "the same files, and the same now"
+    toml = settings.shop / "shop.toml"
+    meant = "[mapping.till]\ncomplete_until = 2025-06-17\n"
+    toml.write_text(toml.read_text("utf-8").replace("[mapping.till]\n", meant), "utf-8")
+    assert (_ingest(settings)[0], len(Log.open(settings).read("orders"))) == (0, 40)
+
+
+def test_mended_rows_that_were_dated_after_now_are_warned_of_no_more(tmp_path: Path) -> None:
+    """Else the nightly run warns for ever of what somebody put right."""
+    settings = replace(write_shop(tmp_path, mapping(), {"orders.csv": orders(*AHEAD)}), as_of=NOW)
+    assert _ingest(settings)[0] == 3
+    sheet = tmp_path / "mended.csv"
+    assert export(settings, sheet) == 10
+    sheet.write_text(sheet.read_text("utf-8").replace("2025-06-17", "2024-06-17"), "utf-8")
+    take_in(settings, sheet)
+    assert len(Log.open(settings).read("orders")) == 40
+    code, text = _ingest(settings)
+    assert (code, "WARNING" in text) == (0, False), text
+
+
+def test_what_a_replay_took_for_the_future_is_taken_in_when_now_is_later(tmp_path: Path) -> None:
+    """Else whoever once ingested a log with an early PROPENSITY_AS_OF has lost its later half for good."""
+    settings = write_shop(tmp_path, mapping(), {"orders.csv": orders()})
+    whole = bring_in(replace(settings, home=tmp_path / "whole")).log
+    early = bring_in(replace(settings, as_of=parse_moment("2024-03-20"))).log
+    assert (len(early.read("orders")), f"{early.complete_until:%Y-%m}") == (15, "2024-03")
+    for now in (NOW, None):
+        assert bring_in(replace(settings, as_of=now)).log.fingerprint == whole.fingerprint
+    assert bring_in(replace(settings, as_of=parse_moment("2024-03-20"))).log.fingerprint == early.fingerprint
