@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from features.errors import PropensityError, SettingsError
-from features.moments import parse_moment
-from features.settings import Settings
+from features.errors import PropensityError, SettingsError, UsageError
+from features.moments import DAY, iso, parse_moment
+from features.settings import Settings, clock
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -130,8 +130,17 @@ def main() -> None:
 
 
 def settings_of(as_of: datetime | None = None) -> Settings:
-    """The environment's settings, with the --as-of of the command line."""
+    """The environment's settings, with the --as-of of the command line.
+
+    UsageError for a moment that has not come, by the clock or PROPENSITY_AS_OF: it is a slip, by which all is
+    out of date, and what is kept as of then would stand before every later run.
+    """
     from dataclasses import replace
 
     settings = Settings.from_env()
+    if as_of is not None and as_of > (now := max(clock(), settings.now())) + DAY:  # a day: of two zones
+        raise UsageError(
+            f"--as-of: {iso(as_of)} has not come yet, now is {iso(now)}. If it is no slip, but a simulation "
+            "of the future, say so in PROPENSITY_AS_OF"
+        )
     return replace(settings, as_of=as_of) if as_of else settings

@@ -242,6 +242,26 @@ def test_nothing_is_trained_if_the_build_is_of_other_declarations(journey: Setti
     assert not (copied.home / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [("monitor", "run"), ("monitor", "report"), ("monitor", "backfill"), ("today",)], ids=" ".join
+)
+def test_a_year_that_has_not_come_is_a_slip_unless_the_environment_says_so(
+    journey: Settings, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Else: 2031 for 2021 pages that features are 4,749 days old, and later runs are not taken."""
+    home = copy_of(journey, tmp_path / "home").home
+    here = {"PROPENSITY_HOME": str(home)}
+    dry = ["--dry-run"] if command != ("monitor", "report") else []
+    ahead = f"{clock() + timedelta(days=400):%Y-%m-%d}"
+    for now in ({}, {"PROPENSITY_AS_OF": "2017-12-31"}):
+        refused = run(*command, *dry, "--as-of", ahead, **here, **now)
+        assert refused.exit_code == 2, refused.output
+        assert f"--as-of: {ahead}T00:00:00Z has not come yet, now is {clock():%Y-%m-%d}" in refused.output
+        assert "PROPENSITY_AS_OF" in refused.output
+    simulated = run(*command, *dry, "--as-of", ahead, **here, PROPENSITY_AS_OF=ahead)
+    assert "has not come yet" not in simulated.output
+
+
 def test_what_is_trained_as_of_a_moment_that_the_log_does_not_reach_is_said(
     journey: Settings, tmp_path: Path
 ) -> None:
