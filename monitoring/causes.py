@@ -8,6 +8,7 @@ import numpy as np
 
 from features.describe.say import TABLES as NAMES
 from features.describe.say import day
+from features.describe.sheets import why_rejected
 from features.words import Words
 from monitoring.baseline import YOUNGEST, Float64
 from monitoring.evidence import ShopEvidence
@@ -17,7 +18,7 @@ from monitoring.received import USUAL
 
 # A third of what the shop lives on, missing on two days: no weather, and too much to wait for a third day.
 LOST, LOST_DAYS = 1 / 3, 2
-PART = 0.5  # of what is lost, from which on a day counts to it
+PART = 0.5  # of what is lost, from which on a day counts to it, or a reason is why
 NEARLY = 0.2  # of a power of ten: sizes vary
 CENTS = 2  # powers of ten by which no price list moves
 # Of its share, that a value loses; by which shares may differ; rows that are missed: fewer may be chance.
@@ -42,6 +43,23 @@ def repeats(shift: Shift, panel: Panel) -> bool:
     """Whether the table of a shift has more rows than usual that say the same as another."""
     others = [other for other in panel.out() if other.subject.tables == shift.subject.tables]
     return any(other.subject.kind == "repeated" and other.excess > 0 for other in others)
+
+
+def relieved(shift: Shift) -> bool:
+    """Whether fewer rows than usual are rejected, which nobody minds."""
+    return shift.subject.kind == "rejected" and shift.excess < 0
+
+
+def rejected(out: Iterable[Shift], least: float = 0.0) -> Words | None:
+    """Why rows that came are not in the log, if such a share of them is not."""
+    for shift in out:
+        if shift.subject.kind == "rejected" and shift.now >= least:
+            why = why_rejected(shift.subject.value)
+            return Words(
+                f"the rows came, but break the table's contract: {why.en}",
+                f"数据已到达，但不符合约定：{why.zh}",
+            )
+    return None
 
 
 def topic(table: str, since: date, out: Iterable[Shift]) -> str:

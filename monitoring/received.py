@@ -5,6 +5,7 @@ that arrived late changes no day afterwards, and a day counts the same whenever 
 on a scale on which changes compare: rows and sizes as logarithms, shares as angles (2 asin sqrt p).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -13,7 +14,9 @@ import duckdb
 import numpy as np
 
 from features.describe.say import TABLES as NAMES
+from features.describe.sheets import why_rejected
 from features.duck import connect
+from features.ingestion.rejected_days import Rejected, rejected_days
 from features.log import Log
 from features.shop import Shop
 from features.sources.raw import literal
@@ -21,13 +24,15 @@ from features.tables import OURS, TABLES, Column
 from features.words import Words, several
 from monitoring.baseline import ANEW_Z, Bool, Float64, Int64
 
-Kind = Literal["rows", "empty", "share", "unseen", "size", "sign", "night", "repeated", "strangers"]
+Kind = Literal[
+    "rows", "empty", "share", "unseen", "size", "sign", "night", "repeated", "strangers", "rejected"
+]
 CHANCE = 5  # standard deviations of sampling: a share's angle and a count's logarithm have 1 / sqrt(rows)
 FEW = 40  # different values of a text column, up to which each is looked at
 USUAL = 28  # days
 KNOWN_BY = 28  # days after which a value is no longer new
 # Changes nobody cares about, in each kind's scale: a quarter of the rows; an angle of .2 is 1 % -> 4 % or
-# 50 % -> 60 %; a tenth of a size.
+# 50 % -> 60 %; a tenth of a size. Of rows that are rejected 2 %, and three times that is a fifth.
 LEAST: dict[Kind, float] = {
     "rows": 0.3,
     "empty": 0.2,
@@ -38,16 +43,17 @@ LEAST: dict[Kind, float] = {
     "night": 0.25,
     "repeated": 0.2,
     "strangers": 0.3,
+    "rejected": 0.3,
 }
 STEADY: frozenset[Kind] = frozenset(
-    {"empty", "sign", "repeated"}
+    {"empty", "sign", "repeated", "rejected"}
 )  # which no sale or feast is a reason to move
 ANEW: frozenset[Kind] = frozenset({"rows", "night"})  # whose days are judged together, too
 
 
 class Figure(NamedTuple):
     """One daily figure of a table; column, value: "" where it is of whole rows. value: of what is unseen, the
-    newest, if any, the most frequent first."""
+    newest, if any, the most frequent first; of what was rejected, why most rows were lately."""
 
     table: str
     kind: Kind
@@ -61,8 +67,10 @@ class Figure(NamedTuple):
         en, zh = _SAID[self.kind]
         value = f" ({self.value})" if self.kind == "unseen" and self.value else self.value
         given = {"table": table.en, "column": self.column, "value": value}
-        column = COLUMNS.get(self.column, self.column)
-        return Words(en.format(**given), zh.format(**given | {"table": table.zh, "column": column}))
+        chinese = given | {"table": table.zh, "column": COLUMNS.get(self.column, self.column)}
+        if self.kind == "rejected":
+            chinese["value"] = why_rejected(self.value).zh
+        return Words(en.format(**given), zh.format(**chinese))
 
 
 COLUMNS = {  # of the log, as people call them in Chinese; the log's own name else
@@ -86,6 +94,7 @@ _SAID: dict[Kind, Words] = {
     "night": Words("{table} between midnight and 6:00", "{table}中0至6点的占比"),
     "repeated": Words("{table} that say the same as another", "{table}内容重复的占比"),
     "strangers": Words("{table} of customers never seen before", "{table}中首次出现客户的占比"),
+    "rejected": Words("{table} that ingestion rejected ({value})", "{table}中导入时被拒绝的占比（{value}）"),
 }
 
 
@@ -129,11 +138,14 @@ def daily(log: Log, shop: Shop, first: int, last: int) -> Received:
     if not names:
         nothing = np.empty((days, 0))
         return Received(first, (), nothing, nothing.astype(np.int64), nothing.astype(bool))
+    rejected = [one for one in rejected_days(log, shop) if first <= one.day <= last]
     with connect() as db:
         _seen(db, log, shop, names, first)
         for name in names:
             _view(db, log, shop, name, first, last)
-            found += _figures(db, log, name, days)
+            (rows_of_it, *others) = _figures(db, log, name, days)
+            lacking = [one for one in rejected if one.table == name]
+            found += [rows_of_it, *others, *_rejected(name, lacking, first, accepted=rows_of_it[2])]
     figures, values, rows = zip(*found, strict=True)
     return Received(first, figures, *_carried(np.column_stack(values), np.column_stack(rows)))
 
@@ -258,6 +270,22 @@ def _strangers(db: duckdb.DuckDBPyConnection, table: str, rows: Int64) -> tuple[
     for day, value in told.fetchall():
         share[day] = value
     return Figure(table, "strangers"), angle(share), rows
+
+
+def _rejected(
+    table: str, rejected: Sequence[Rejected], first: int, accepted: Int64
+) -> Iterator[tuple[Figure, Float64, Int64]]:
+    """The share of a day's rows that the log lacks; of a table that lost some."""
+    if not rejected:
+        return
+    lost, lately = np.zeros_like(accepted), Counter[str]()
+    newest = max(one.day for one in rejected)
+    for one in rejected:
+        lost[one.day - first] += one.rows
+        lately[one.reason] += one.rows if one.day > newest - USUAL else 0
+    rows = accepted + lost
+    share = np.where(rows > 0, lost / np.maximum(rows, 1), np.nan)
+    yield Figure(table, "rejected", "", lately.most_common(1)[0][0]), angle(share), rows
 
 
 def _day_only(db: duckdb.DuckDBPyConnection) -> bool:

@@ -27,6 +27,14 @@ _FIND = Words(
     "与业务系统的当日总数核对。若有缺失，请重新送达文件并运行 `propensity ingest` 与 "
     "`propensity features build`（不会重复计数）；若数据无误，则为客户减少：通知运营。",
 )
+_MEND = Words(
+    "See which rows: `propensity rejects list`. Have them sent right, or correct the mapping in shop.toml if "
+    "it reads them wrongly, then `propensity ingest` and `propensity features build`; a few are mended by "
+    "hand: `propensity rejects export FILE`.",
+    "查看是哪些行：`propensity rejects list`。请对方更正后重新送达；若为映射读取有误，请修正shop.toml。"
+    "然后运行 `propensity ingest` 与 `propensity features build`；少量行可人工修正："
+    "`propensity rejects export 文件`。",
+)
 
 
 def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
@@ -43,6 +51,7 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
             if shift.subject.tables == {name}
             and shift.subject.kind in kinds
             and not causes.unnamed(shift, panel)
+            and not causes.relieved(shift)
             and (stop is None or shift is stop.shift or shift.subject != stop.shift.subject)
         ]
         if not out:
@@ -63,8 +72,11 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
         if twice := next((s for s in out if s.excess > 0 and causes.repeats(s, panel)), None):
             cause, advice = _twice(twice), _TAKE_OUT
         elif (loss := causes.lost(name, out, evidence)) is not None:
-            cause, advice = loss.words, _FIND
+            why = causes.rejected(out, causes.PART * loss.share)
+            cause, advice = (why, _MEND) if why else (loss.words, _FIND)
             value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
+        elif (why := causes.rejected(out)) is not None:
+            cause, advice = why, _MEND
         elif stop is not None:
             cause, advice = stop.cause, stop.advice
         elif (column := causes.gone(out)) is not None:

@@ -225,7 +225,7 @@ def fates(facts: Facts) -> Sheet:
         )
         line = None if a.first_line is None else a.first_line + 1
         share = say.share(a.rows, read[a.source, a.table, a.file])
-        why = _why(a.what.removeprefix(MENDED_SINCE).removeprefix(NOT_MENDED))
+        why = why_rejected(a.what.removeprefix(MENDED_SINCE).removeprefix(NOT_MENDED))
         return fate, why, a.rows, share, a.file, a.source, line
 
     return Sheet(
@@ -245,7 +245,7 @@ def fates(facts: Facts) -> Sheet:
     )  # fmt: skip
 
 
-def _why(reason: str) -> Words:
+def why_rejected(reason: str) -> Words:
     """Ingestion's reason in both languages; one that a table's rules or a source give, as they give it."""
     if reason.startswith("no "):
         return Words(reason, f"缺少{reason.removeprefix('no ')}")
@@ -258,11 +258,16 @@ def _why(reason: str) -> Words:
         return Words(reason, f"{other[3]} 中另一{of}的{other[2]}")
     if other := re.match(rf"the same (.+) as a row of (\w+)({OTHERWISE})?$", reason):
         return Words(reason, f"与 {other[2]} 中某行的{other[1]}相同{'，内容却不同' if other[3] else ''}")
+    if unread := re.match(rf"(\w+) is not ({'|'.join(_UNREAD)})$", reason):
+        return Words(reason, f"{unread[1]}不是{_UNREAD[unread[2]]}")
     if reason.endswith(UNCLEAR):
         return Words(reason, f"{reason.removesuffix(UNCLEAR)}的金额写法有歧义")
     return Words(reason, _REASONS.get(reason, reason))
 
 
+_UNREAD = {
+    "a moment": "有效的时间", "an amount of money": "有效的金额", "a whole number": "整数", "a number": "数字",
+}  # fmt: skip
 _REASONS = {
     JOINED_ORDER: "并入先前行的订单：没有丢失",
     JOINED_CUSTOMER: "并入先前行的客户信息：没有丢失",

@@ -21,12 +21,11 @@ from features.ingestion.canonical import arrow_schema as arrow_schema
 from features.ingestion.completed import rules_of
 from features.ingestion.folding import Fold, ranked, write_digests
 from features.ingestion.mended import INBOX, MENDED
-from features.ingestion.offenders import InVain, Sample, in_vain, repeated, samples
+from features.ingestion.offenders import InVain, Sample, in_vain, missing, samples
 from features.ingestion.parts import Part, place_of, whole
 from features.ingestion.pruning import prune
-from features.ingestion.refusals import OTHERWISE
 from features.ingestion.reopened import reopened
-from features.ingestion.scrubbing import LINKED, erased_in, obeying
+from features.ingestion.scrubbing import erased_in, obeying
 from features.ingestion.shrinkage import Late, Mendings, Shrunk, changed
 from features.ingestion.staging import Progress as Progress
 from features.ingestion.staging import stage
@@ -90,8 +89,7 @@ class Ingested:
     def lost(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(source, table) -> (rows rejected, rows read) where more than `LOSS` of them are: to be looked at.
 
-        A row that the log has already, from an earlier file or another source, is not lost; nor is what a
-        later file says otherwise of a customer, of whom the first word stays.
+        Of those that are `missing` in the log.
         """
         read: Counter[tuple[str, str]] = Counter()
         rejected: Counter[tuple[str, str]] = Counter()
@@ -99,9 +97,7 @@ class Ingested:
             if count.file is not None:
                 of = (count.source, count.table)
                 read[of] += count.rows
-                kept = count.accepted or count.aside or repeated(count.what)
-                kept |= count.table == "customers" and count.what.endswith(OTHERWISE)
-                kept |= count.what == LINKED  # told by itself
+                kept = count.accepted or count.aside or not missing(count.table, count.what)
                 rejected[of] += 0 if kept else count.rows
         return {of: (n, read[of]) for of, n in rejected.items() if n > LOSS * read[of]}
 
@@ -128,9 +124,7 @@ def ingest(
     of_files = [one for one in chosen if one != CALENDAR]  # which is declared, and has none
     if folder is not None and len(of_files) > 1:
         raise UsageError(f"{folder} holds the files of one source: name it, one of {', '.join(of_files)}")
-    sources = [
-        open_source(shop, one, None if one == CALENDAR else folder, settings.as_of) for one in chosen
-    ]
+    sources = [open_source(shop, one, None if one == CALENDAR else folder, settings.as_of) for one in chosen]
     return take(settings, sources, dry_run=dry_run, progress=progress)
 
 
@@ -168,8 +162,8 @@ def take(
                 shop, Log.open(settings), before, _rejects(settings, before["generation"]), changed=False
             )
             places, log = _places(settings.home, before), Log.open(settings)
-            kept = _rejects(settings, log.fingerprint)
-            odd = suspicions(settings, shop, places, log, kept, scratch / "work")
+            rejects = _rejects(settings, log.fingerprint)
+            odd = suspicions(settings, shop, places, log, rejects, scratch / "work")
             shutil.rmtree(scratch, ignore_errors=True)
             return replace(same, suspicions=odd)
         tried = dry_run or unless is not None

@@ -108,6 +108,13 @@ def repeated(reason: str) -> bool:
     return reason == GONE or (_KEYS.match(reason) is not None and not reason.endswith(OTHERWISE))
 
 
+def missing(table: str, reason: str) -> bool:
+    """Whether a row that was rejected so is missing in the log: it has not that row already, from an earlier
+    file or another source; nor, of a customer, another word, of which the first stays."""
+    otherwise = table == "customers" and reason.endswith(OTHERWISE)
+    return not (repeated(reason) or otherwise or reason == LINKED)  # links are told by themselves
+
+
 def samples(rejects: Path, shop: Shop) -> tuple[Sample, ...]:
     """One row of each reason in a folder of rejects, the most frequent first; mended rows are none.
 

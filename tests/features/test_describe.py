@@ -24,7 +24,7 @@ import propensity
 from features.describe import as_json, judge, measure, render
 from features.describe.facts import Facts
 from features.describe.gaps import find_gaps
-from features.describe.sheets import _why, fates, months, states
+from features.describe.sheets import fates, months, states, why_rejected
 from features.errors import LogError
 from features.ingestion.folding import JOINED_PERSON
 from features.ingestion.scrubbing import LINKED
@@ -477,6 +477,6 @@ def test_each_source_is_judged_alone(home: Settings) -> None:
 @pytest.mark.parametrize("reason", [JOINED_PERSON, LINKED, NO_OBJECT, f"amount{UNCLEAR}"])
 def test_why_a_row_is_not_in_the_log_is_told_in_chinese_too(reason: str) -> None:
     """Else the page turns to English where a row needs somebody."""
-    told = _why(reason)
+    told = why_rejected(reason)
     assert told.en == reason
     assert re.search("[\u4e00-\u9fff]{4}", told.zh)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from logs import TODAY
 
+from features.sources.bounds import LATER
 from monitoring import causes, panels, shop_measures
 from monitoring.checks import BROKEN, CHECKS, Check
 from monitoring.evidence import ShopEvidence, faulty
@@ -83,6 +84,50 @@ def test_lost_orders_are_named_and_graded_by_how_much_is_lost(lost: float, days:
     assert abs(share - 100 * lost) <= 4
     assert "fewer customers were active" in found.cause.en
     assert "缺失" in found.cause.zh
+
+
+def rejecting(share: float, before: float = 0.0, lost: float = 0.0) -> ShopEvidence:
+    """400 orders a day came, and ingestion rejected a share of them on the last three, and another before.
+
+    lost: the share that did not come on the last three."""
+    random = np.random.default_rng(2)
+    came = np.round(random.normal(400, 12, DAYS))
+    came[-3:] *= 1 - lost
+    shares = np.full(DAYS, before)
+    shares[-3:] = share
+    figure = Figure("orders", "rejected", "", LATER)
+    values = np.column_stack([np.log1p(came * (1 - shares)), angle(shares)])
+    several = np.column_stack([came * (1 - shares), came]).astype(np.int64)
+    received = Received(FIRST, (ORDERS, figure), values, several, np.ones(values.shape, bool))
+    return replace(shop(), received=panels.of_received(received, {}))
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.01, "ok"), (0.1, "warning"), (0.25, "page"), (0.4, "page")])
+def test_rows_that_came_and_are_rejected_are_named_with_the_reason(share: float, status: str) -> None:
+    """Else: orders of next year's date are lost every day, unsaid, or the till is asked for what it sent."""
+    found = asked(RECEIVED, rejecting(share))
+    assert RECEIVED.status(found.value) == status
+    if status != "ok":
+        assert found.cause is not None
+        assert found.advice is not None
+        assert f"the rows came, but break the table's contract: {LATER}" in found.cause.en
+        assert "日期晚于导入之日" in found.cause.zh
+        assert "lost orders" not in found.cause.en, "the till sent them"
+        assert "propensity rejects list" in found.advice.en
+        assert found.topic == "data orders"
+
+
+def test_where_far_more_is_missing_than_was_rejected_the_loss_is_named() -> None:
+    """Else: half of the stores send nothing, and somebody corrects a few dates."""
+    found = asked(RECEIVED, rejecting(0.1, lost=0.5))
+    assert found.cause is not None
+    assert RECEIVED.status(found.value) == "page"
+    assert "lost orders" in found.cause.en
+
+
+def test_fewer_rejected_rows_than_usual_are_no_fault() -> None:
+    """Else: whoever mends a source is warned of it."""
+    assert RECEIVED.status(asked(RECEIVED, rejecting(0.0, before=0.15)).value) == "ok"
 
 
 def test_a_table_that_is_a_little_low_pages_nobody() -> None:

@@ -1,6 +1,7 @@
 """What the tables received, day by day, against a count that is slow and obvious."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,11 +11,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
+from dirty import bring_in, write_shop
 from logs import write_log
 
 from features.ingestion.ingest import ingest
+from features.ingestion.rejects import export, take_in
 from features.log import Log
-from features.moments import DAY
+from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.sources.simulated.world import World
@@ -203,3 +206,56 @@ def test_whom_a_campaign_reaches_first_is_no_stranger(tmp_path: Path) -> None:
     ]
     strangers = column(received(tmp_path, usual(), contacts=contacts), "contacts", "strangers")
     assert strangers[20] == pytest.approx(float(angle(np.array(1 / 3))))
+
+
+TILL = """[mapping.till]
+complete_until = 2017-05-01
+[[mapping.till.read]]
+table = "orders"
+files = "orders*.csv"
+[mapping.till.read.columns]
+order_id = "no"
+customer_id = "who"
+at = "when"
+amount = "paid"
+channel = { value = "store" }
+"""
+
+
+def test_rows_that_ingestion_rejects_are_counted_on_the_day_they_came_until_somebody_mends_them(
+    tmp_path: Path,
+) -> None:
+    """Else: a quarter of the orders are lost every day to dates of next year, and the monitoring is quiet."""
+    rows: list[list[str]] = []
+    for day in range(DAYS):
+        today = FIRST + timedelta(days=day)
+        rows.append([f"{day}-{n},c{n},{today} 1{n}:00,5" for n in range(8)])
+    for n in (0, 3):  # the first, and one among others
+        rows[50][n] = rows[50][n].replace("2017-", "2018-")
+    rows[51][7] = rows[51][7].replace(",5", ",five")
+    rows[52].append(rows[52][0])  # the log has it
+    head, text = "no,who,when,paid\n", ["\n".join(of_day) for of_day in rows]
+    files = {"orders_0.csv": head + "\n".join(text[:50]) + "\n"}  # one of many days, and then one a day
+    files |= {f"orders_{day}.csv": f"{head}{text[day]}\n" for day in range(50, DAYS)}
+    now = parse_moment(f"{FIRST + timedelta(days=DAYS + 1)}")
+    settings = replace(write_shop(tmp_path, TILL, files), as_of=now)
+
+    def found() -> Received:
+        first = number(FIRST)
+        return daily(bring_in(settings).log, shop_of(settings), first, first + DAYS - 1)
+
+    of_days = found()
+    (figure,) = (f for f in of_days.figures if f.kind == "rejected")
+    shares = np.zeros(DAYS)
+    shares[[50, 51]] = 2 / 8, 1 / 8
+    place = of_days.figures.index(figure)
+    np.testing.assert_allclose(of_days.values[:, place], angle(shares))
+    assert (of_days.rows[:, place] == 8).all()
+    assert figure.words.en == "orders that ingestion rejected (dated after it was taken in)"
+    assert figure.words.zh == "订单中导入时被拒绝的占比（日期晚于导入之日）"
+    sheet = tmp_path / "mended.csv"
+    export(settings, sheet)
+    mended = sheet.read_text("utf-8").replace(",2018-", ",2017-").replace(",five,", ",5,")
+    sheet.write_text(mended, "utf-8")
+    take_in(settings, sheet)
+    assert {f.kind for f in found().figures} & {"rejected", "rows"} == {"rows"}
