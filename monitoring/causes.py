@@ -46,8 +46,9 @@ def repeats(shift: Shift, panel: Panel) -> bool:
 
 
 def relieved(shift: Shift) -> bool:
-    """Whether fewer rows than usual are rejected, which nobody minds."""
-    return shift.subject.kind == "rejected" and shift.excess < 0
+    """Whether fewer rows than usual are rejected, or are of the night, which nobody minds: hours that moved
+    bring others there."""
+    return shift.subject.kind in ("rejected", "night") and shift.excess < 0
 
 
 def rejected(out: Iterable[Shift], least: float = 0.0) -> Words | None:

@@ -19,7 +19,7 @@ from monitoring.histograms import Histograms
 from monitoring.indicators import named
 from monitoring.occasions import Occasions, closed
 from monitoring.profiles import PROBABILITY, Profiles
-from monitoring.received import ANEW, CHANCE, STEADY, Figure, Kind, Received, angle, share
+from monitoring.received import CHANCE, STEADY, Figure, Kind, Received, angle, share
 from serving.cards import ModelCard
 
 MEMBERS = "members"  # of the population: how many there are
@@ -216,7 +216,7 @@ def of_received(received: Received, occasions: Occasions) -> Panel:
     since = np.zeros(len(subjects), np.int64)
     idle = _idle(received, occasions)
     moves = np.array([f.kind not in STEADY for f in received.figures]) & ~_nothing(received, idle)
-    anew = np.array([f.kind in ANEW for f in received.figures], bool)
+    anew = received.anew()
     judged = judge(
         received.values, received.first, received.least(anew), occasions, since, later=(),
         fresh=received.fresh, closed=closed(occasions), moves=moves, anew=anew,

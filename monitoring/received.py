@@ -48,7 +48,8 @@ LEAST: dict[Kind, float] = {
 STEADY: frozenset[Kind] = frozenset(
     {"empty", "sign", "repeated", "rejected"}
 )  # which no sale or feast is a reason to move
-ANEW: frozenset[Kind] = frozenset({"rows", "night"})  # whose days are judged together, too
+ANEW: frozenset[Kind] = frozenset({"rows", "night"})  # whose days are judged together, too ...
+MANY = 25  # ... of a table with so many rows on the middle day: of few, chance takes away more than it adds
 
 
 class Figure(NamedTuple):
@@ -120,6 +121,11 @@ class Received:
         rows = np.maximum(np.where(counted, self.usual_rows(), self.rows), 1)
         chance = CHANCE if anew is None else np.where(anew, ANEW_Z, CHANCE)
         return np.asarray(np.maximum(matters, chance / np.sqrt(rows)))
+
+    def anew(self) -> Bool:
+        """[figures], whose days are judged together, too."""
+        several = np.array([figure.kind in ANEW for figure in self.figures], bool)
+        return np.asarray(several & (np.median(self.rows, axis=0) >= MANY))
 
     def usual_rows(self) -> Float64:
         """[days, figures]: mean rows of the USUAL days before each."""
