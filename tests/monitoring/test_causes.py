@@ -371,7 +371,7 @@ def test_an_indicator_beyond_its_limit_is_never_as_usual() -> None:
     assert found.since is not None
 
 
-def by_chance(seed: int, lost: float = 0.0, nights: float = 0.03, mean: float = 37) -> ShopEvidence:
+def by_chance(seed: int, lost: float = 0.0, nights: float = 0.03, mean: float = 37.0) -> ShopEvidence:
     """So many orders a day, by chance alone, of which in the last three days a share is lost, or of the
     night."""
     random = np.random.default_rng(seed)
@@ -398,7 +398,7 @@ def test_half_the_orders_of_a_small_shop_are_missed_within_three_days() -> None:
 def test_what_chance_does_to_a_table_of_few_rows_is_no_fault() -> None:
     """Else: two days with one new customer, where eight are usual, are a warning in every quarter."""
     days = sum(
-        int(by_chance(seed, mean=8).received.judged.out[-300:].any(axis=1).sum()) for seed in range(40)
+        int(by_chance(seed, mean=8.0).received.judged.out[-300:].any(axis=1).sum()) for seed in range(40)
     )
     assert days <= 1
 
