@@ -169,6 +169,15 @@ def unit(out: Iterable[Shift]) -> Words | None:
     return None
 
 
+def nothing(out: Iterable[Shift]) -> Words | None:
+    """A table that brings rows, and brought none on the last day."""
+    if any(shift.subject.kind == "rows" and shift.now == 0 for shift in out):
+        return Words(
+            "nothing came: a file is missing, or the source stopped", "没有数据到达：文件缺失，或数据源已停止"
+        )
+    return None
+
+
 def moved(out: Iterable[Shift]) -> Words | None:
     """Far more rows of the small hours than before: a clock or a time zone."""
     for shift in out:

@@ -102,9 +102,9 @@ CHECKS: tuple[Check, ...] = (
         "a million times, twice as many as ever before; rows that ingestion rejected are as good as missing",
         measure=shop_measures.table("rows", "repeated", "strangers", "rejected"),
         advice=Words(
-            "Ask the source's owner for the day's file, then `propensity ingest` and `propensity features "
+            "Ask the source's owner for what is missing, then `propensity ingest` and `propensity features "
             "build`; nothing is counted twice.",
-            "向数据源负责人索取当日文件，然后运行 `propensity ingest` 与 `propensity features build`；"
+            "向数据源负责人索取缺失的文件，然后运行 `propensity ingest` 与 `propensity features build`；"
             "不会重复计数。",
         ),
         owner="data",
@@ -286,8 +286,10 @@ CHECKS: tuple[Check, ...] = (
         reason="1: level or slope is off beyond what it varies by in the backtest; 2: twice on end",
         measure=measures.outcomes("calibration", False),
         advice=Words(
-            "Do not budget by these probabilities until it is retrained: `propensity monitor run --retrain`.",
-            "重新训练前勿据此概率做预算：`propensity monitor run --retrain`。",
+            "Do not budget by these probabilities until it holds again. One loss may be chance: whether to "
+            "train again is said beside it; after two on end `propensity monitor run --retrain` does it.",
+            "恢复前勿据此概率做预算。单次失准可能是偶然：是否重新训练另有说明；"
+            "连续两次后，`propensity monitor run --retrain` 会重新训练。",
         ),
         drift=False,
     ),
@@ -299,8 +301,10 @@ CHECKS: tuple[Check, ...] = (
         reason="1: AUC is below the test's beyond what it varies by in the backtest; 2: twice on end",
         measure=measures.outcomes("ranking", False),
         advice=Words(
-            "Retrain, and let the gate decide: `propensity monitor run --retrain`.",
-            "重新训练，由门槛决定是否发布：`propensity monitor run --retrain`。",
+            "One loss may be chance: whether to train again is said beside it; after two on end `propensity "
+            "monitor run --retrain` does it, and lets the gate decide.",
+            "单次失准可能是偶然：是否重新训练另有说明；连续两次后，`propensity monitor run --retrain` "
+            "会重新训练，由门槛决定是否发布。",
         ),
         drift=False,
     ),

@@ -117,6 +117,7 @@ USABLE: dict[Severity, Words] = {  # the scores, while it is on
         "修复前可能有误，请勿据此开展新的触达",
     ),
 }
+_TO_RANK = Words("can be used to say who comes first, not for budgets", "可用于排序，不宜用于预算")
 _UNANSWERED = Words("none are given until this is mended", "修复前不再给出")
 _SILENT = ("freshness", "readable")  # checks whose pages mean that nobody is answered
 
@@ -160,7 +161,8 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
     yield from line("since", "始于", f"{of.since}")
     if not over:
         silent = of.severity == "page" and of.alerts[0].check in _SILENT
-        yield from line("scores", "评分", say(Said.of(_UNANSWERED if silent else USABLE[of.severity])))
+        usable = _TO_RANK if of.alerts[0].check == "calibration" else USABLE[of.severity]
+        yield from line("scores", "评分", say(Said.of(_UNANSWERED if silent else usable)))
         yield from line("likely cause", "可能原因", say(of.cause))
         for place, share in enumerate(of.contributors):
             label = ("主要来自" if zh else "most of it") if not place else ""
@@ -180,7 +182,9 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
         yield from line("acknowledge", "认领", _plain(of.acknowledge))
     yield from line("runbook", "处理手册", of.runbook)
     yield from line("report", "报告", of.report)
-    yield from line("as of", "截至", f"{of.as_of:%Y-%m-%d %H:%M} UTC")
+    offset = f"{of.as_of:%z}"
+    zone = f"UTC{offset[:3]}:{offset[3:]}" if int(offset) else "UTC"
+    yield from line("as of", "截至", f"{of.as_of:%Y-%m-%d %H:%M} {zone}")
 
 
 def text(of: Telling, languages: Sequence[Language]) -> str:

@@ -2,6 +2,7 @@
 
     home/profiles/<release>/<version>/reference.parquet   a row a column: its edges, training's histogram
     home/profiles/<release>/<version>/2017-12.parquet     a row a day and column: its histogram
+    home/profiles/<release>/<version>/counted.json        what the log knew on each day, when last counted
 
 Columns are the features that the release reads and `probability`; rows are the members of its target's
 population. The day that is published is counted from its snapshot, as it is answered from. Other days are
@@ -17,13 +18,15 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.compute import engine
-from features.compute.builds import Build
+from features.compute.builds import Build, first_difference
 from features.definitions import Feature, catalogue, feature_hash
 from features.definitions.units import CODES
 from features.errors import FeatureMismatch
@@ -39,6 +42,7 @@ PROBABILITY = "probability"
 REFERENCE_MOMENTS = 14  # of the training window, evenly: 26 days apart in a year, in step with no month
 REFERENCE_ROWS = 120_000  # beyond, edges move by less than a thousandth of a column's rows
 AT_ONCE = 60  # days whose features are held at a time
+AGAIN = 10  # days that are counted anew: older ones stand in no reference, and a few teach little
 Progress = Callable[[str, int, int], None]
 
 
@@ -90,6 +94,13 @@ class Profiles:
 
 
 _DAILY = ("days", "rows", "counts", "nulls", "news", "zeros", "sums")
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    """digests: of the build's log; until: when that was complete."""
+
+    until: datetime
+    digests: Mapping[str, Mapping[str, str]]
 
 
 class Store:
@@ -149,6 +160,32 @@ class Store:
             if new:
                 _write(path, pa.concat_tables([*old, _table(self.columns, new)]).sort_by("day"))
 
+    def drop(self, days: Collection[int]) -> None:
+        """Forget days, so that they are counted anew."""
+        for month in {_month(day) for day in days}:
+            path = self.folder / f"{month}.parquet"
+            if path.exists():
+                table = pq.read_table(path, partitioning=None)
+                _write(path, table.filter(~pc.field("day").isin(list(days))))
+
+    def outdated(self, build: Build, until: datetime) -> set[int]:
+        """Days that were counted, and of which the log tells otherwise now. until: when it is complete."""
+        path = self.folder / "counted.json"
+        if not path.exists():
+            return set()
+        old = msgspec.json.decode(path.read_bytes(), type=_Counted)
+        if old.digests == build.digests:
+            return set()
+        ended = f"{min(old.until, until):%Y-%m-%d}"  # of that day more may have come
+        changed = first_difference(*(_whole(of, ended) for of in (old.digests, build.digests)))
+        days = self.days()
+        since = max(days, default=0) + 1 if changed is None else day_of(changed)
+        return {day for day in days if day >= max(since, max(days) - AGAIN)} | {day_of(build.moments[-1])}
+
+    def keep_counted(self, build: Build, until: datetime) -> None:
+        """What all days are of."""
+        write_atomically(self.folder / "counted.json", msgspec.json.encode(_Counted(until, build.digests)))
+
     def read(self, since: int = 0, until: int | None = None) -> Profiles:
         """The days from `since` up to and with `until`. FeatureMismatch if nothing was ever counted."""
         found = self.reference()
@@ -184,6 +221,11 @@ class Store:
         return sorted(self.folder.glob("????-??.parquet"))
 
 
+def _whole(digests: Mapping[str, Mapping[str, str]], ended: str) -> dict[str, dict[str, str]]:
+    """Of the days before one."""
+    return {table: {day: of for day, of in days.items() if day < ended} for table, days in digests.items()}
+
+
 def day_of(moment: datetime) -> int:
     """Whole UTC days since 1970."""
     return to_us(moment) // 86_400_000_000
@@ -215,14 +257,17 @@ def update(
     """Count the days of those moments that are not counted yet; how many days were new.
 
     A moment of the build is counted from its snapshot, as it is answered from; the others from the log, as it
-    was known then. The first call fixes the edges, by the training window. FeatureMismatch if a release reads
-    a feature that is not declared, or not built, as it was.
+    was known then. Days of which the log tells otherwise by now are new again. The first call fixes the
+    edges, by the training window. FeatureMismatch if a release reads a feature that is not declared, or not
+    built, as it was.
     """
     for store in stores:
         build.require(store.model.card.needs, by=f"release {store.model.card.name}")
     log, shop = Log.open(settings), shop_of(settings)
     declared = declared_by(log, shop, stores)
     edges = {store: _edges(store, build, log, shop, declared) for store in stores}
+    for store in stores:
+        store.drop(store.outdated(build, log.complete_until))
     there = {store: store.days() for store in stores}
     lacking = [
         moment
@@ -243,6 +288,8 @@ def update(
             store.add(counted[store])
         if progress:
             progress("profiles", start + len(chunk), len(lacking))
+    for store in stores:
+        store.keep_counted(build, log.complete_until)
     return len(lacking)
 
 

@@ -32,6 +32,7 @@ owners = ["data", "models"]          # whose alerts; `escalation` is one; withou
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import get_args
 from urllib.parse import quote
 
@@ -53,9 +54,9 @@ class Routes:
     """All that shop.toml declares of alerts.
 
     parties: owner -> who that is, for every owner, and for `escalation` if that is declared; escalate_hours:
-    until then a page is acknowledged. keep_days: how old reports get; keep_drawn_days: Evidently's
-    pages beside them. ended: tables that bring nothing
-    any more, as is meant. days: check -> (bad, of so many days) until it is told; at once else.
+    until then a page is acknowledged. keep_days: how old reports get; keep_drawn_days: Evidently's pages
+    beside them. ended: tables that bring nothing any more, as is meant. days: check -> (bad, of so many days)
+    until it is told; at once else. zone: the shop's, in which times are told.
     """
 
     shop: str
@@ -70,6 +71,7 @@ class Routes:
     keep_drawn_days: float = 14
     ended: frozenset[str] = frozenset()
     runbook: str = ""
+    zone: tzinfo = UTC
 
     @property
     def escalates(self) -> bool:
@@ -123,6 +125,7 @@ def declared(shop: Shop) -> Routes:
         ended=_ended(top),
         reports=top.take("reports", "text", "").rstrip("/"),
         runbook=top.take("runbook", "text", ""),
+        zone=shop.zone,
     )
     top.taken.add(ESCALATION)
     top.close()

@@ -84,7 +84,7 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
         elif (renamed := causes.renamed(out, panel)) is not None:
             cause, advice = renamed
         else:
-            cause = causes.unit(out) or causes.moved(out)
+            cause = causes.unit(out) or causes.nothing(out) or causes.moved(out)
         since = min(shift.since for shift in out)
         return Reading(
             value=value,

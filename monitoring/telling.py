@@ -85,7 +85,7 @@ def _composed(
         severity=worst.severity,
         topic=topic,
         shop=routes.shop,
-        as_of=moment,
+        as_of=moment.astimezone(routes.zone),
         title=messages.title(kind, worst.severity, _headline(kind, worst.finding, len(news)), len(news) - 1),
         owner=owner,
         owner_name=routes.parties[owner].name,
@@ -93,7 +93,8 @@ def _composed(
         alerts=listed,
         more=more,
         going_on=going_on,
-        cause=Said.of(worst.finding.cause),  # where the log's own fault comes first, that is the cause
+        # Where the log's own fault comes first, that is the cause; of several tables one may know more.
+        cause=Said.of(next((one.finding.cause for one in episodes if one.finding.cause), None)),
         contributors=_shares(episodes),
         action=Said.of(_action(episodes)),
         acknowledge=f"propensity monitor ack {quote(worst.fingerprint if len(episodes) == 1 else topic)}",

@@ -1,6 +1,7 @@
 """From findings to messages that arrive: one a fault, to whoever acts, once, whatever fails in between."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -55,7 +56,7 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
         "datacontenttype": "application/json",
         "data": {
             "kind": "firing", "severity": "page", "topic": OUTAGE, "shop": "Complete Journey",
-            "as_of": "2018-01-01T06:00:00Z",
+            "as_of": "2018-01-01T01:00:00-05:00",
             "title": {"en": "[PAGE] churn_28d: features is at 2.5", "zh": "【告警】churn_28d：features为2.5"},
             "owner": "data", "owner_name": "Data team", "since": "2017-12-30",
             "alerts": [{
@@ -111,6 +112,30 @@ def test_an_outage_of_three_models_and_sixty_columns_is_one_message_the_worst_fi
     ]  # fmt: skip
     assert len(body["alerts"]) + body["more"] == 63
     assert body["title"]["en"] == "[PAGE] c: features is at 4, and 62 more alerts"
+
+
+def test_any_cause_that_is_known_of_a_fault_is_told_and_times_are_the_shops(
+    days: Days, hook: SignedHttp
+) -> None:
+    """Else: the table that lost most knows no cause, and what its neighbour knows is in the report alone."""
+    file = days.settings.shop / "shop.toml"
+    file.write_text(re.sub(r"(?m)^zone = .*$", 'zone = "Asia/Shanghai"', file.read_text("utf-8")), "utf-8")
+    worst = found("contacts", "received", 9.0, topic=OUTAGE, owner="data", of="table")
+    lost = found(
+        "orders",
+        "received",
+        3.0,
+        topic=OUTAGE,
+        owner="data",
+        of="table",
+        cause=Words("lost", "订单缺失"),
+    )
+    days.day(worst, lost)
+    (body,) = hook.bodies()
+    assert body["data"]["cause"] == {"en": "lost", "zh": "订单缺失"}
+    told = messages.text(msgspec.convert(body["data"], Telling), ["en", "zh"])
+    assert "as of: 2018-01-01 14:00 UTC+08:00" in told
+    assert "截至：2018-01-01 14:00 UTC+08:00" in told
 
 
 def test_what_a_fault_of_a_table_does_the_days_after_is_no_message_of_its_own(

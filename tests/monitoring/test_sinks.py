@@ -97,7 +97,7 @@ def test_the_group_reads_what_happened_and_who_acts(tmp_path: Path, robot: FakeW
         "> 负责：Models",
         "> 认领：propensity monitor ack 'churn_28d|features'",
         "> 处理手册：propensity monitor runbook features",
-        "> 截至：2018-01-01 06:00 UTC",
+        "> 截至：2018-01-01 01:00 UTC-05:00",
         "",
         "<@zhang.wei>",
     ]

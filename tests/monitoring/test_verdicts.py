@@ -40,6 +40,7 @@ from monitoring.verdicts import _unjudged
 from propensity.checked import check_everything
 from propensity.shops import TEMPLATES
 from serving import releases
+from serving.models import Model
 
 JOINT = by_name()["joint"]
 
@@ -323,6 +324,24 @@ def test_a_day_counted_from_the_log_is_the_day_that_was_published(shop: Shop) ->
     assert np.array_equal(before.rows[place], again.rows[-1])
     assert np.array_equal(before.nulls[place], again.nulls[-1])
     assert np.allclose(before.sums[place], again.sums[-1], rtol=1e-5)
+
+
+def test_days_whose_files_were_mended_are_counted_anew(shop: Shop) -> None:
+    """Else: what was sent late is in the log, and the figures of the days before it came stay wrong."""
+    model = releases.load(shop.settings, NAME).model
+    assert isinstance(model, Model)
+    store = profiles.Store(shop.settings, model)
+    build = Build.open(shop.settings)
+    days = [build.moments[-1] - n * DAY for n in range(40)]
+    profiles.update(shop.settings, [store], build, days)
+    assert store.outdated(build, build.moments[-1]) == set(), "the same log"
+    known = json.loads((build.folder / "digests.json").read_text("utf-8"))
+    mended = f"{days[9]:%Y-%m-%d}"
+    known["orders"][mended] = "other rows"
+    (build.folder / "digests.json").write_text(json.dumps(known), "utf-8")
+    assert store.outdated(build, build.moments[-1]) == {profiles.day_of(day) for day in days[:10]}
+    assert profiles.update(shop.settings, [store], build, days) == 10
+    assert profiles.update(shop.settings, [store], build, days) == 0, "once"
 
 
 def test_the_report_says_first_what_happened_and_fits_a_phone(in_cents: InCents, tmp_path: Path) -> None:
