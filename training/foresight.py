@@ -3,7 +3,7 @@
 What was known at a moment gets old: of honest features the first day is told hardly better than the second,
 and no horizon later on better than the next one. Two ways to tell who knew more, both in AUC, beyond chance:
 * Peeking: more of the first day than of the second, as the third shows, or of that weekday a week later; or
-  more of the horizon than of those after it.
+  more of the horizon than of those after it, once it is reckoned how many are lost from one to the next.
 * Foreseeing: from the earliest moments, more of some horizon months later than of the next one, or of the
   same season a year before it. So a list shows that was made of what a horizon brought, and that rows or a
   declaration carry as if it had been known all along; wherever it was made, it fits that time alone. Those
@@ -14,6 +14,9 @@ three in ten of them or more, and in one draw of three if it holds one in seven;
 values of the same feature, from seven in ten on (`test_foresight` measures it). What tells of all times
 alike, such as everybody's total over the whole log, is by its power no other than an honest trait, and shows
 in neither.
+
+Where nearly all who stay away are lost, a list of who came tells later horizons as an honest feature does
+that knows who is lost already, and may pass.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,8 +155,13 @@ def _peeked(told: "_Told", order: Numbers) -> float:
     """By how much a feature tells of the first window more than of the others; 0 if that may be chance."""
     power = told.power(order)
     first, *others = np.abs(power)
+    # Those lost since the first window stay away from the second, too, and nobody can have known them: of all
+    # who stay away, those who were lost already are so much less. The more often customers buy, the more of
+    # those who stay away are lost, and the faster does what is known of them fade.
+    second = others[0] * max(told.silent[1] / told.silent[0], 1.0)
     if len(others) > 1:  # what fades fast has faded as much from the second window to the third
-        others[0] += max(others[0] - others[1], 0.0)
+        second = max(second, 2 * others[0] - others[1])
+    others[0] = second
     gap = float(first - max(others))
     if gap > WORTH_TELLING and gap > SURE * told.error(order, power, 0, 1 + int(np.argmax(others))):
         return gap
@@ -223,7 +231,8 @@ class _Told:
     def __init__(self, customer: NDArray[np.int64], came: Numbers) -> None:
         self._customer, self._came = customer, came  # [n]; [n, windows], of 0 and 1
         self._ones = came.sum(axis=0)
-        self.enough = np.minimum(self._ones, len(came) - self._ones) >= LEAST
+        self.silent = len(came) - self._ones  # rows to which nothing came, of each window
+        self.enough = np.minimum(self._ones, self.silent) >= LEAST
 
     def rows(self, some: NDArray[np.bool_]) -> "_Told":
         """Of those rows alone."""

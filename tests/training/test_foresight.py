@@ -126,8 +126,14 @@ def test_a_list_of_who_came_is_found_wherever_it_was_made(churn_data: Dataset) -
         assert found == {churn_data.features[0]: parse_moment(around)}
 
 
-def shop(orders: list[Days], columns: dict[str, Column]) -> Dataset:
-    """A shop of those orders, weekly from its second year on; its population are all customers."""
+def since_last(orders: list[Days], day: int, none: int = -1) -> NDArray[np.float64]:
+    """Of each customer, the days since the last order; of one without any, since the day `none`."""
+    return np.array([day - max(days[days < day], default=none) for days in orders], np.float64)
+
+
+def shop(orders: list[Days], columns: dict[str, Column], within: int | None = None) -> Dataset:
+    """A shop of those orders, weekly from its second year on; its population are all customers, or those who
+    bought within so many days."""
     moments = tuple(STARTS + 7 * n * DAY for n in range(53, 101))
     ids = tuple(f"c{n}" for n in range(len(orders)))
     at = np.concatenate(orders) * (DAY.total_seconds() * 1e6) + to_us(STARTS) + 1
@@ -145,6 +151,9 @@ def shop(orders: list[Days], columns: dict[str, Column]) -> Dataset:
     rows = Part(matrix, np.zeros(len(who)), who, np.zeros(len(who), np.bool_))
     when = Timeline(moments[:-4], moments[-1:], 28 * DAY, ENDS)
     us = np.repeat([to_us(m) for m in moments], len(ids))
+    if within is not None:
+        some = np.concatenate([since_last(orders, (m - STARTS).days) <= within for m in moments])
+        rows, us = rows.rows(some), us[some]
     return Dataset(tuple(columns), when, ids, rows, us, {}, None, {"orders": table})
 
 
@@ -157,13 +166,55 @@ def test_the_one_honest_feature_of_a_plain_shop_is_not_blamed() -> None:
         orders.append(days[days < min(730, lost + 14)])
 
     def recency(day: int) -> NDArray[np.float64]:
-        return np.array([day - max(days[days < day], default=-1) for days in orders], np.float64)
+        return since_last(orders, day)
 
     data = shop(orders, {"days_since_order": recency, "noise": lambda day: rng.normal(size=len(orders))})
     last = data.at(data.timeline.test).matrix[:, 0]
     came = np.array([bool((days >= 700).any()) for days in orders])
     assert np.median(last[came]) < 15 < 100 < np.median(last[~came])  # it tells nearly all there is
     assert blamed(data) == {}
+
+
+def frequent(life: float) -> list[Days]:
+    """The orders of customers who buy every ten days or so, some far more often than others, until they are
+    lost, at the same hazard on every day."""
+    rng = np.random.default_rng(1)
+    first = np.where(np.arange(1500) < 700, 0, rng.integers(0, 730, 1500))
+    rates, lives = rng.gamma(1.5, 0.072, 1500), rng.exponential(life, 1500)
+    orders = []
+    for start, rate, lost in zip(first, rates, lives, strict=True):
+        end = min(730.0, start + lost)
+        orders.append(np.sort(rng.uniform(start, end, rng.poisson(rate * (end - start)))).astype(np.int64))
+    return orders
+
+
+@pytest.mark.parametrize("life", [600, 200])
+def test_frequent_buyers_may_be_known_to_be_lost(life: float) -> None:
+    """Else: where customers buy often, a shop cannot train at all: honest features tell who is lost already,
+    but not who will be lost later, and those are many of all who stay away in the months after."""
+    orders = frequent(life)
+
+    def bought(day: int) -> NDArray[np.float64]:
+        return np.array([((days < day) & (days >= day - 28)).sum() for days in orders], np.float64)
+
+    columns: dict[str, Column] = {
+        "days_since_order": lambda day: since_last(orders, day), "orders_28d": bought
+    }  # fmt: skip
+    data = shop(orders, columns, within=90)
+    for name in ("churn_28d", "churn_90d", "repurchase_7d"):
+        assert blamed(data, name) == {}, name
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_file_dated_back_is_found_where_customers_buy_often(noise: float) -> None:
+    """Else: that many are lost excuses a list of those who came in the four weeks after it."""
+    orders, rng = frequent(600), np.random.default_rng(2)
+
+    def made(day: int) -> NDArray[np.float64]:
+        came = np.array([((days >= day) & (days < day + 28)).any() for days in orders], np.float64)
+        return came + noise * rng.normal(size=len(came))
+
+    assert blamed(shop(orders, {"dated_back": made}, within=90)) == {"dated_back": None}
 
 
 def test_who_comes_every_christmas_may_be_known_in_january() -> None:
@@ -193,7 +244,7 @@ def test_customers_who_come_by_a_rhythm_may_be_known() -> None:
     orders = [np.arange(rng.integers(0, 28), 730, 28) for _ in range(2000)]
 
     def recency(day: int) -> NDArray[np.float64]:
-        return np.array([day - max(days[days < day], default=-28) for days in orders], np.float64)
+        return since_last(orders, day, none=-28)
 
     def due(day: int) -> NDArray[np.float64]:
         return ((recency(day) > 21) & (rng.random(len(orders)) < 0.9)).astype(np.float64)
