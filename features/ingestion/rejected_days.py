@@ -58,10 +58,10 @@ def _days(rejects: str, part: Part, table: str, shop: Shop) -> str:
     day = f"""("at" AT TIME ZONE {literal(shop.zone.key)})::DATE - DATE '1970-01-01'"""
     return f"""
         WITH rejects AS (FROM {rejects} WHERE "table" = $1 AND list_contains($2, reason)),
-             near AS (SELECT file, line, {day} AS day
+             near AS (SELECT o.file, o.line, {day} AS day  -- a table may have a line of its own
                       FROM read_parquet({literal(str(part.path(table)))}, hive_partitioning = false)
-                           POSITIONAL JOIN read_parquet({literal(str(part.origins(table)))})
-                      WHERE file IN (SELECT file FROM rejects) AND line IS NOT NULL)
+                           POSITIONAL JOIN read_parquet({literal(str(part.origins(table)))}) o
+                      WHERE o.file IN (SELECT file FROM rejects) AND o.line IS NOT NULL)
         SELECT coalesce(before.day, after.day) AS of, reason, count(*)
         FROM rejects r
              ASOF LEFT JOIN near before ON r.file = before.file AND r.line >= before.line
