@@ -390,7 +390,8 @@ def by_chance(seed: int, lost: float = 0.0, nights: float = 0.03, mean: float = 
 def test_half_the_orders_of_a_small_shop_are_missed_within_three_days() -> None:
     """Else: half of its stores deliver nothing, and for days it reads `as usual`; what is chance does not."""
     told = [RECEIVED.status(asked(RECEIVED, by_chance(seed, lost=0.5)).value) for seed in range(40)]
-    assert told.count("page") >= 30
+    assert told.count("ok") <= 10
+    assert told.count("page") >= 10, "where two days say it by themselves"
     days = sum(int(by_chance(seed).received.judged.out[-300:].any(axis=1).sum()) for seed in range(40))
     assert days <= 6, "12,000 days on which nothing was wrong"
 
