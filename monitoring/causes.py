@@ -269,17 +269,19 @@ def _renamed(column: str, old: str, new: str) -> tuple[Words, Words]:
 
 
 class Loss(NamedTuple):
-    """share: of the rows that such days bring, that are missing since it stands out; a_day: how many."""
+    """share: of the rows that such days bring, that are missing since it stands out; a_day: how many. alone:
+    days say so by themselves, and not only together, when the figure stands out by 1 and no more."""
 
     share: float
     a_day: float
     days: int
     words: Words
+    alone: bool
 
     @property
     def pages(self) -> bool:
         """Whether it is too much to wait."""
-        return self.share >= LOST and self.days >= LOST_DAYS
+        return self.alone and self.share >= LOST and self.days >= LOST_DAYS
 
 
 def lost(table: str, out: Iterable[Shift], evidence: ShopEvidence) -> Loss | None:
@@ -323,7 +325,7 @@ def _loss(shift: Shift, evidence: ShopEvidence) -> Loss:
     if fewer:
         en.append(f"{fewer:.0%} fewer customers were active")
         zh.append(f"活跃客户减少{fewer:.0%}")
-    return Loss(share, a_day, days, Words("; ".join(en), "；".join(zh)))
+    return Loss(share, a_day, days, Words("; ".join(en), "；".join(zh)), alone=shift.excess < -1)
 
 
 def _missing(panel: Panel, column: int, days: int) -> tuple[float, float]:

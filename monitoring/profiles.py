@@ -180,7 +180,8 @@ class Store:
         changed = first_difference(*(_whole(of, ended) for of in (old.digests, build.digests)))
         days = self.days()
         since = max(days, default=0) + 1 if changed is None else day_of(changed)
-        return {day for day in days if day >= max(since, max(days) - AGAIN)} | {day_of(build.moments[-1])}
+        published = day_of(build.moments[-1])  # whose own day may have been mended
+        return {day for day in days if day == published or day >= max(since, max(days) - AGAIN)}
 
     def keep_counted(self, build: Build, until: datetime) -> None:
         """What all days are of."""

@@ -74,9 +74,7 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
         elif (loss := causes.lost(name, out, evidence)) is not None:
             why = causes.rejected(out, causes.PART * loss.share)
             cause, advice = (why, _MEND) if why else (loss.words, _FIND)
-            # What only several days together say, which is 1 and no more, pages nobody.
-            pages = loss.pages and min(one.excess for one in out) < -1
-            value = max(value, BROKEN * loss.share / causes.LOST) if pages else value
+            value = max(value, BROKEN * loss.share / causes.LOST) if loss.pages else value
         elif (why := causes.rejected(out)) is not None:
             cause, advice = why, _MEND
         elif stop is not None:
