@@ -99,8 +99,8 @@ CHECKS: tuple[Check, ...] = (
         reason=_LEARNED + "the last two or three days are judged together, too; three times that is a source "
         "that stopped, or came twice; a third of the orders missing on two days counts as much, if not only "
         "both together say so, and none at all on one, where none was ever without; so do days on end "
-        "without a row that chance brings once in a million times, twice as many as ever before; rows that ingestion "
-        "rejected are as good as missing",
+        "without a row that chance brings once in a million times, twice as many as ever before; rows that "
+        "ingestion rejected are as good as missing",
         measure=shop_measures.table("rows", "repeated", "strangers", "rejected"),
         advice=Words(
             "Ask the source's owner for what is missing, then `propensity ingest` and `propensity features "
