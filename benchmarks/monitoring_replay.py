@@ -16,7 +16,7 @@ from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import drift, evidence, joint, measures, occasions, panels, profiles
+from monitoring import drift, evidence, joint, measures, occasions, panels, profiling
 from monitoring.checks import CHECKS, NEVER, RETRAINING, Check, Reading
 from monitoring.evidence import Evidence, Separable, ShopEvidence
 from monitoring.findings import EVENT, Of, Status
@@ -58,11 +58,11 @@ def matrices_of(settings: Settings, store: Store, days: Sequence[Any]) -> Matric
     """What the release reads of everybody at those moments, by day: float32 [members, columns]."""
     log, shop = Log.open(settings), shop_of(settings)
     declared = engine.available(log, catalogue(shop.declared("FEATURES")))
-    needed = profiles.with_inputs(declared, {name for name, _ in store.model.card.needs})
+    needed = profiling.with_inputs(declared, {name for name, _ in store.model.card.needs})
     parts: dict[int, list[Float32]] = {}
     for start in range(0, len(days), 100):
         for moment, table in engine.compute(log, shop, needed, days[start : start + 100]):
-            parts.setdefault(day_of(moment), []).append(profiles.matrix(store.model, table))
+            parts.setdefault(day_of(moment), []).append(profiling.matrix(store.model, table))
     return {day: np.asfortranarray(np.concatenate(part)) for day, part in parts.items()}
 
 

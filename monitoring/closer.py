@@ -23,7 +23,7 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
-from monitoring import profiles
+from monitoring import profiles, profiling
 from monitoring.histograms import Float32
 from serving.models import Model
 
@@ -54,10 +54,10 @@ def write(
     current: dict[str, list[NDArray[np.float64]]] = {}
     for model in models:
         store = profiles.Store(settings, model)
-        declared = profiles.declared_by(log, shop, [store])
+        declared = profiling.declared_by(log, shop, [store])
         before = [m for week in range(WEEKS, 0, -1) if (m := moment - 7 * week * DAY) > log.starts_at]
-        tables = profiles.rows_of(build, log, shop, declared, [store], [*before, moment])
-        *then, now = (profiles.matrix(model, table) for _, table in tables)
+        tables = profiling.rows_of(build, log, shop, declared, [store], [*before, moment])
+        *then, now = (profiling.matrix(model, table) for _, table in tables)
         share = ROWS // max(1, len(then))
         for place, column in enumerate(store.columns):
             name = f"{column} {model.card.name}" if column == profiles.PROBABILITY else column

@@ -22,7 +22,8 @@ from monitoring import outcomes as outcomes_of
 from monitoring.occasions import Occasions
 from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
-from monitoring.profiles import PROBABILITY, Profiles, Store, day_of, matrix, rows_of
+from monitoring.profiles import PROBABILITY, Profiles, Store, day_of
+from monitoring.profiling import matrix, rows_of
 from serving import ledger, releases
 from serving.cards import ModelCard
 from serving.ledger import Ledger
@@ -150,7 +151,7 @@ def of_release(
     log: Log,
     shop: Shop,
 ) -> Evidence:
-    """One release's evidence; its profiles are counted by then (`profiles.update`)."""
+    """One release's evidence; its profiles are counted by then (`profiling.update`)."""
     card = store.model.card
     profiles = store.read(until=day_of(moment))
     starts = day_of(log.starts_at)

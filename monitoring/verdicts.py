@@ -23,7 +23,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import Shop, shop_of
 from features.words import Words, several
-from monitoring import evidence, occasions, profiles, written
+from monitoring import evidence, occasions, profiles, profiling, written
 from monitoring.asked import ask, ask_of_shop, finding, with_own
 from monitoring.checks import BY_ITSELF, READABLE, Check, Reading, by_name
 from monitoring.evidence import Evidence, ShopEvidence
@@ -118,11 +118,11 @@ def run(
     readable: list[profiles.Store] = []
     for store in stores:
         try:
-            profiles.require(store, declared, shop)
+            profiling.require(store, declared, shop)
             readable.append(store)
         except FeatureMismatch as error:
             findings.append(_unreadable(store.model.card.name, error))
-    profiles.update(settings, readable, build, days, progress)
+    profiling.update(settings, readable, build, days, progress)
     # What the log received is judged to its end: a build that fails must not hide what came after it.
     until = max(moment, min(settings.now(), log.complete_until))
     whole = until if until - moment >= DAY else moment

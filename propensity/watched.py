@@ -18,7 +18,18 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import alerts, old_reports, profiles, report, retraining, routes, runbook, verdicts, written
+from monitoring import (
+    alerts,
+    old_reports,
+    profiles,
+    profiling,
+    report,
+    retraining,
+    routes,
+    runbook,
+    verdicts,
+    written,
+)
 from monitoring.asked import SHOP
 from monitoring.checks import by_name
 from monitoring.findings import Finding
@@ -103,7 +114,7 @@ def backfill(settings: Settings, days: int, dry_run: bool, progress: Progress) -
     named = ", ".join(store.model.card.name for store in stores) or "nothing"
     if dry_run:
         return f"would count {len(lacking)} days of {named}"
-    new = profiles.update(settings, stores, build, moments, progress)
+    new = profiling.update(settings, stores, build, moments, progress)
     return f"counted {new} days of {named}; {len(moments) - new} were counted before"
 
 

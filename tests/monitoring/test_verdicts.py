@@ -32,7 +32,7 @@ from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
-from monitoring import Verdict, alerts, closer, profiles, report, written
+from monitoring import Verdict, alerts, closer, profiles, profiling, report, written
 from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
 from monitoring.evidence import Separable
 from monitoring.panels import Panel
@@ -316,8 +316,8 @@ def test_a_day_counted_from_the_log_is_the_day_that_was_published(shop: Shop) ->
     other.path(shop.moment - DAY).unlink(missing_ok=True)
     shutil.rmtree(store.folder)
     days = [shop.moment - back * DAY for back in range(1, 40)]
-    assert profiles.update(shop.settings, [store], Build.open(shop.settings), days) == 39
-    assert profiles.update(shop.settings, [store], Build.open(shop.settings), days) == 0
+    assert profiling.update(shop.settings, [store], Build.open(shop.settings), days) == 39
+    assert profiling.update(shop.settings, [store], Build.open(shop.settings), days) == 0
     again = store.read()
     place = int(np.searchsorted(before.days, again.days[-1]))
     assert before.days[place] == again.days[-1]
@@ -333,15 +333,15 @@ def test_days_whose_files_were_mended_are_counted_anew(shop: Shop) -> None:
     store = profiles.Store(shop.settings, model)
     build = Build.open(shop.settings)
     days = [build.moments[-1] - n * DAY for n in range(40)]
-    profiles.update(shop.settings, [store], build, days)
+    profiling.update(shop.settings, [store], build, days)
     assert store.outdated(build, build.moments[-1]) == set(), "the same log"
     known = json.loads((build.folder / "digests.json").read_text("utf-8"))
     mended = f"{days[9]:%Y-%m-%d}"
     known["orders"][mended] = "other rows"
     (build.folder / "digests.json").write_text(json.dumps(known), "utf-8")
     assert store.outdated(build, build.moments[-1]) == {profiles.day_of(day) for day in days[:10]}
-    assert profiles.update(shop.settings, [store], build, days) == 10
-    assert profiles.update(shop.settings, [store], build, days) == 0, "once"
+    assert profiling.update(shop.settings, [store], build, days) == 10
+    assert profiling.update(shop.settings, [store], build, days) == 0, "once"
 
 
 def test_the_report_says_first_what_happened_and_fits_a_phone(in_cents: InCents, tmp_path: Path) -> None:
